@@ -1,0 +1,134 @@
+#ifndef REEMBED_ENGINE_BATCH_H_
+#define REEMBED_ENGINE_BATCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "engine/key.h"
+
+namespace reembed {
+
+// Half-open range [begin, end) of row ordinals. An ordinal is the number that the ledger gave a selected row, dense
+// from 0; it never changes and is never reused.
+struct RowRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  int64_t size() const { return end - begin; }
+  friend bool operator==(const RowRange&, const RowRange&) = default;
+};
+
+// Fixed upper bounds of one batch. Times the number of batches in flight they bound the memory of the whole run.
+struct BatchLimits {
+  int max_texts = 256;                        // texts to embed: inputs of one request
+  int max_rows = 512;                         // rows; more than texts because rows may share a text
+  int64_t max_tokens = 0;                     // model tokens, as counted when the text was added; 0: not limited
+  size_t max_text_bytes = size_t{1} << 20;    // keys and texts of one batch together, so also the longest text
+  size_t max_reply_bytes = size_t{64} << 20;  // a longer reply is an error
+};
+
+// One row on its way. A row has a vector, or a reason why it gets none, by the time the sinks see it.
+struct BatchRow {
+  int64_t ordinal = 0;
+  int64_t slot = -1;              // the place of its text's vector in the vector store; -1: it has none
+  int text = -1;                  // index into the batch's texts; -1: another batch buys, or has bought, its text
+  KeyView key;                    // valid until Batch::Clear()
+  const float* vector = nullptr;  // [dim], set by `keep`; valid until Batch::Clear(). Null: the sinks skip this row
+  absl::Status reject;            // not OK: this row gets no vector in any run, and this is why
+};
+
+// One text to embed and what became of it.
+struct BatchText {
+  absl::string_view text;  // UTF-8, not empty; valid until Batch::Clear()
+  int64_t slot = 0;        // where its vector belongs
+  int64_t tokens = 0;      // model tokens, counted or estimated
+  absl::Status reject;     // not OK: the provider refused this very text, in these words
+};
+
+// The answer to one request: `texts` texts from `first_text` on. A client that splits a batch makes several.
+struct Reply {
+  int first_text = 0;
+  int texts = 0;
+  std::string body;
+};
+
+// Texts in, one matrix out: the only thing that moves through the pipeline.
+// Not thread-safe: one stage at a time holds a batch for writing; the sinks share it read-only.
+// Buffers are allocated once and live as long as the batch.
+class Batch {
+ public:
+  Batch(const BatchLimits& limits, int dim);
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  // Drops the content, keeps every allocation.
+  void Clear();
+
+  // Whether a row with a key and a text of these sizes still fits. `tokens` as BatchText::tokens.
+  [[nodiscard]] bool Fits(size_t key_and_text_bytes, int64_t tokens) const;
+
+  // Adds a row without text (bought elsewhere, or rejected); copies the key. Requires Fits().
+  BatchRow* AddRow(int64_t ordinal, KeyView key, int64_t slot);
+
+  // Adds a row whose text this batch buys; copies key and text. Requires Fits().
+  BatchRow* AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl::string_view text, int64_t tokens);
+
+  // The ordinals this batch stands for, including those it skips because they need nothing any more.
+  const RowRange& range() const { return range_; }
+  void set_range(RowRange range) { range_ = range; }
+
+  absl::Span<BatchRow> rows() { return absl::MakeSpan(rows_); }
+  absl::Span<const BatchRow> rows() const { return rows_; }
+  absl::Span<BatchText> texts() { return absl::MakeSpan(texts_); }
+  absl::Span<const BatchText> texts() const { return texts_; }
+  int64_t tokens() const { return tokens_; }
+  int dim() const { return dim_; }
+  const BatchLimits& limits() const { return limits_; }
+
+  // The vectors of texts(), shape [texts().size(), dim], row-major; written by EmbeddingClient::Decode.
+  absl::Span<float> vectors();
+  absl::Span<const float> vectors() const;
+
+  // [dim] floats of room for the vector of row `row` when it does not come from this batch's texts; for the ledger.
+  float* LoadSpace(int row);
+
+  // Between Send and Decode: the client's own.
+  std::vector<Reply>& replies() { return replies_; }
+
+  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending.
+  const absl::Status& status() const { return status_; }
+  void Fail(absl::Status status);
+
+  // How often its replies had to be thrown away and asked for again.
+  int attempts() const { return attempts_; }
+  void NextAttempt() { ++attempts_; }
+
+  // What one batch may use at most: texts, vectors, reply and request body.
+  static int64_t BytesOf(const BatchLimits& limits, int dim);
+
+ private:
+  absl::string_view Copy(absl::string_view bytes);
+
+  const BatchLimits limits_;
+  const int dim_;
+  RowRange range_;
+  std::vector<BatchRow> rows_;
+  std::vector<BatchText> texts_;
+  std::unique_ptr<char[]> arena_;  // max_text_bytes
+  size_t arena_used_ = 0;
+  int64_t tokens_ = 0;
+  std::unique_ptr<float[]> vectors_;  // [max_texts, dim]
+  std::unique_ptr<float[]> loaded_;   // [max_rows, dim], made when a row needs it
+  std::vector<Reply> replies_;
+  absl::Status status_;
+  int attempts_ = 0;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_BATCH_H_

@@ -1,0 +1,55 @@
+#ifndef REEMBED_ENGINE_EMBEDDING_CLIENT_H_
+#define REEMBED_ENGINE_EMBEDDING_CLIENT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/batch.h"
+#include "engine/done.h"
+
+namespace reembed {
+
+struct Model {
+  std::string name;  // as the provider spells it
+  int dim = 0;       // length of the vectors it returns
+};
+
+// What a client has done so far in this run. Money is counted by tools/, from the price table.
+struct ClientStats {
+  int64_t requests = 0;          // sent, retries included
+  int64_t requests_retried = 0;  // sent again after a refusal, an error or a reply that was not usable
+  int64_t http_429 = 0;
+  int64_t tokens = 0;  // as the provider's `usage` says; estimated where it says nothing
+};
+
+// Turns the texts of a batch into vectors, through a model somewhere else.
+// Pacing, retries, splitting and deadlines are the client's own. Thread-safe.
+class EmbeddingClient {
+ public:
+  virtual ~EmbeddingClient() = default;
+
+  virtual const Model& model() const = 0;
+
+  // Starts embedding batch->texts(); the batch is the client's until `done`. Texts that the provider refused one by
+  // one have their BatchText::reject set, and the rest succeeds.
+  // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
+  // kUnauthenticated, kPermissionDenied, kFailedPrecondition (key, quota or model: stop the run);
+  // kCancelled (after Cancel).
+  virtual void Send(Batch* batch, Done done) = 0;
+
+  // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. A text
+  // whose own vector is not usable (not finite, all zero) gets BatchText::reject.
+  // Errors: kDataLoss (the reply cannot be trusted: nothing of it may be stored; asking again may help);
+  // kFailedPrecondition (another width than the model's: stop the run).
+  virtual absl::Status Decode(Batch* batch) const = 0;
+
+  // Ends everything under way with kCancelled, at once. Sending afterwards also ends so.
+  virtual void Cancel() = 0;
+
+  virtual ClientStats stats() const = 0;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_EMBEDDING_CLIENT_H_

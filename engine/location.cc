@@ -1,0 +1,137 @@
+#include "engine/location.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+
+namespace reembed {
+namespace {
+
+absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out.push_back(text[i]);
+      continue;
+    }
+    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) || !absl::ascii_isxdigit(text[i + 2])) {
+      return absl::InvalidArgumentError(absl::StrCat("`", text, "` has a % that no two hex digits follow; write %25"));
+    }
+    out.append(absl::HexStringToBytes(text.substr(i + 1, 2)));
+    i += 2;
+  }
+  return out;
+}
+
+std::string PercentEncode(absl::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '%' || c == '&' || c == '=' || c == '?' || c == '#' || static_cast<unsigned char>(c) < 0x20) {
+      absl::StrAppendFormat(&out, "%%%02X", static_cast<unsigned char>(c));
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string Location::Get(absl::string_view name, absl::string_view otherwise) const {
+  const auto found = parameters.find(std::string(name));
+  return std::string(found == parameters.end() ? otherwise : absl::string_view(found->second));
+}
+
+absl::Status Location::CheckParameters(absl::Span<const absl::string_view> known) const {
+  for (const auto& [name, value] : parameters) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string near = NearestName(name, std::vector<std::string>(known.begin(), known.end()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        scheme, ":", path, ": unknown parameter `", name, "`",
+        near.empty() ? absl::StrCat("; it may be one of: ",
+                                    absl::StrJoin(std::vector<std::string>(known.begin(), known.end()), ", "))
+                     : absl::StrCat("; did you mean `", near, "`?")));
+  }
+  return absl::OkStatus();
+}
+
+std::string Location::ToString() const {
+  if (scheme == "-") return "-";
+  std::string out = absl::StrCat(scheme, ":", path);
+  char separator = '?';
+  for (const auto& [name, value] : parameters) {
+    absl::StrAppend(&out, std::string(1, separator), PercentEncode(name), "=", PercentEncode(value));
+    separator = '&';
+  }
+  return out;
+}
+
+absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
+  if (uri == "-") return Location{.scheme = "-"};
+  const size_t colon = uri.find(':');
+  const bool has_scheme = colon != absl::string_view::npos && colon > 1 &&
+                          std::all_of(uri.begin(), uri.begin() + colon,
+                                      [](char c) { return absl::ascii_isalnum(c) || c == '+' || c == '-'; });
+  if (!has_scheme) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "`", uri,
+        "` names no kind of store: write it as scheme:path, for example sqlite:", uri.empty() ? "PATH" : uri));
+  }
+  Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon))};
+  const absl::string_view rest = uri.substr(colon + 1);
+  const size_t question = rest.find('?');
+  location.path = std::string(rest.substr(0, question));
+  if (location.path.empty())
+    return absl::InvalidArgumentError(absl::StrCat("`", uri, "` has no path after ", location.scheme, ":"));
+  if (question == absl::string_view::npos) return location;
+  for (const absl::string_view pair : absl::StrSplit(rest.substr(question + 1), '&', absl::SkipEmpty())) {
+    const size_t equals = pair.find('=');
+    if (equals == absl::string_view::npos || equals == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("`", uri, "`: `", pair, "` should be name=value"));
+    }
+    const absl::StatusOr<std::string> name = PercentDecode(pair.substr(0, equals));
+    if (!name.ok()) return name.status();
+    const absl::StatusOr<std::string> value = PercentDecode(pair.substr(equals + 1));
+    if (!value.ok()) return value.status();
+    if (!location.parameters.emplace(*name, *value).second) {
+      return absl::InvalidArgumentError(absl::StrCat("`", uri, "` gives `", *name, "` twice"));
+    }
+  }
+  return location;
+}
+
+std::string NearestName(absl::string_view word, absl::Span<const std::string> candidates) {
+  const auto distance = [](absl::string_view a, absl::string_view b) {
+    std::vector<size_t> row(b.size() + 1);
+    for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (size_t i = 1; i <= a.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i;
+      for (size_t j = 1; j <= b.size(); ++j) {
+        const bool same = absl::ascii_tolower(a[i - 1]) == absl::ascii_tolower(b[j - 1]);
+        const size_t replace = diagonal + (same ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({replace, row[j] + 1, row[j - 1] + 1});
+      }
+    }
+    return row[b.size()];
+  };
+  std::string best;
+  size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const size_t d = distance(word, candidate);
+    if (d < best_distance) {
+      best_distance = d;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace reembed

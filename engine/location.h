@@ -1,0 +1,40 @@
+#ifndef REEMBED_ENGINE_LOCATION_H_
+#define REEMBED_ENGINE_LOCATION_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace reembed {
+
+// Where rows come from or vectors go: `scheme:path?name=value&...`, e.g. `sqlite:memory.db?table=messages&key=id`.
+// Percent escapes in names and values are decoded; the path is taken as it is. `-` is scheme "-" with no path.
+struct Location {
+  std::string scheme;
+  std::string path;
+  std::map<std::string, std::string> parameters;
+
+  // The value, or `otherwise` if the parameter is absent.
+  std::string Get(absl::string_view name, absl::string_view otherwise = "") const;
+
+  // kInvalidArgument if a parameter is not among `known`: names it and the nearest known one.
+  absl::Status CheckParameters(absl::Span<const absl::string_view> known) const;
+
+  // The URI again, in one fixed form: names sorted, values escaped. Equal locations have equal text.
+  std::string ToString() const;
+};
+
+// Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`).
+absl::StatusOr<Location> ParseLocation(absl::string_view uri);
+
+// The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near.
+std::string NearestName(absl::string_view word, absl::Span<const std::string> candidates);
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_LOCATION_H_

@@ -1,0 +1,99 @@
+#ifndef REEMBED_ENGINE_PIPELINE_H_
+#define REEMBED_ENGINE_PIPELINE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <stop_token>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "engine/batch.h"
+#include "engine/embedding_client.h"
+#include "engine/ledger.h"
+#include "engine/source.h"
+#include "engine/vector_sink.h"
+
+// The pipeline. Read this file first; it is the map of the house.
+//
+//           +------------------------ the same batch, cleared, goes round ------------------------+
+//           v                                                                                     |
+// Source -> read -> embed ---------> decode --------> keep ----------> write (one per sink) -> commit
+//           serial  asynchronous     parallel         asynchronous     asynchronous            serial
+//                   HTTP             parse, check     vectors.f32,     database, file,
+//                                                     then ledger      index
+//
+//   read    RowReader::Fill          rows of earlier runs that are not finished, then new rows -> texts in a batch
+//   embed   EmbeddingClient::Send    texts -> raw replies; no worker thread waits
+//   decode  EmbeddingClient::Decode  replies -> vectors; NormalizeRows if asked; an unusable reply goes back to embed
+//   keep    Ledger::Keep             vectors -> durable; also fetches the vectors that rows share with earlier texts
+//   write   SinkWriter::Write        each sink on a thread of its own, at a position of its own
+//   commit  counts the answers of the sinks; when all have answered the batch goes back to `read`
+//
+// Memory: batches_in_flight batches are made at the start and go round; none is made or freed while running. That
+//   number is also the back-pressure: no free batch, no read.
+// Order: batches overtake each other after `embed`. Ranges name rows, so only a sink that asks for
+//   RowOrder::kAscending waits for its turn.
+// Replay: a sink that is new, or was behind when a run died, gets rows that are bought already; they take the same way
+//   and skip `embed`.
+// Failure: a failed batch goes on to `commit` like any other, so every batch that leaves `read` comes back. Nothing
+//   throws across a stage. The first failure ends reading.
+// Stop: `stop` ends reading; what is in flight is finished, kept and written. Work that was paid for is never dropped.
+
+namespace reembed {
+
+// Model tokens of one text; an estimate when the tokenizer is not known. Called by the reading stage only.
+using TokenCounter = absl::AnyInvocable<int64_t(absl::string_view) const>;
+
+enum class Normalization { kAsReceived, kUnitL2 };
+
+struct PipelineOptions {
+  BatchLimits batch;
+  int batches_in_flight = 64;  // bounds memory and concurrency together
+  Normalization normalization = Normalization::kAsReceived;
+  int max_bad_replies = 3;  // replies to one batch that could not be used, before the batch fails
+  absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
+  int64_t max_rows = 0;                              // new rows to read in this run; 0: all
+};
+
+// A sink and the name under which the ledger knows its position.
+struct NamedSink {
+  std::string name;
+  VectorSink* sink = nullptr;
+};
+
+// Counters that a progress display may read while the run goes on.
+struct RunCounters {
+  std::atomic<int64_t> rows_read{0};       // that entered a batch, replayed ones included
+  std::atomic<int64_t> rows_done{0};       // that every sink has taken
+  std::atomic<int64_t> rows_embedded{0};   // whose vector is new in this run, bought for them or for a row like them
+  std::atomic<int64_t> rows_rejected{0};   // newly rejected in this run
+  std::atomic<int64_t> rows_replayed{0};   // bought in an earlier run and served to a sink in this one
+  std::atomic<int64_t> texts_embedded{0};  // vectors bought in this run
+};
+
+// The parts of a run. All are borrowed and must outlive RunPipeline().
+struct PipelineParts {
+  Source* source = nullptr;
+  EmbeddingClient* client = nullptr;
+  Ledger* ledger = nullptr;
+  const TokenCounter* count_tokens = nullptr;
+  absl::Span<const NamedSink> sinks;  // may be empty: then `keep` is the end
+  RunCounters* counters = nullptr;
+  int64_t expected_rows = 0;  // told to the sinks, see SinkContext
+};
+
+// Runs until every row of the source has its vector in every sink, or is rejected. Blocks; call it from one thread.
+// Errors: the first failure of any part, or kCancelled after `stop`. Whatever it returns, the ledger names exactly
+// what is safely stored, and the same call goes on from there.
+absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop);
+
+// What RunPipeline will use at most for its batches.
+int64_t PeakBatchBytes(const PipelineOptions& options, int dim);
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_PIPELINE_H_

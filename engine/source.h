@@ -1,0 +1,43 @@
+#ifndef REEMBED_ENGINE_SOURCE_H_
+#define REEMBED_ENGINE_SOURCE_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/key.h"
+
+namespace reembed {
+
+// One row as the source shows it. The views die at the source's next call.
+struct RowView {
+  KeyView key;
+  std::optional<absl::string_view> text;  // bytes as stored, perhaps not UTF-8; nullopt: NULL or absent
+};
+
+// The selected rows of a store, in one stable order of their keys (key order, or file order). Used by one thread.
+// Opening a source checks everything that can be checked without reading all rows, and changes nothing.
+class Source {
+ public:
+  virtual ~Source() = default;
+
+  // The next row; nullopt after the last.
+  // Errors: kUnavailable (locked, gone: try again), kDataLoss (the file is damaged; the message says where).
+  virtual absl::StatusOr<std::optional<RowView>> Next() = 0;
+
+  // The next Next() is the first row behind the row with this key. That row itself may have gone, if keys are ordered.
+  // Errors: kNotFound (the order is the file's, and the file has no such key).
+  virtual absl::Status SeekAfter(KeyView key) = 0;
+
+  // One row by key, whatever the selection says of its vector; nullopt: it is gone. Cheap when keys are asked for in
+  // source order. Afterwards the position of Next() is undefined until SeekAfter().
+  virtual absl::StatusOr<std::optional<RowView>> Find(KeyView key) = 0;
+
+  // How many rows Next() would give from the start, now.
+  virtual absl::StatusOr<int64_t> CountRows() = 0;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_SOURCE_H_

@@ -1,0 +1,40 @@
+#ifndef REEMBED_ENGINE_VECTOR_READER_H_
+#define REEMBED_ENGINE_VECTOR_READER_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/key.h"
+
+namespace reembed {
+
+// One vector as a target holds it. The views die at the reader's next call.
+struct StoredVector {
+  KeyView key;
+  absl::Span<const float> vector;  // [dim]
+};
+
+// Reads a target back, for `verify` and `search`. Used by one thread. Opening changes nothing.
+class VectorReader {
+ public:
+  virtual ~VectorReader() = default;
+
+  virtual int dim() const = 0;
+
+  // Vectors in it.
+  virtual int64_t rows() const = 0;
+
+  // The next vector, in the target's own order; nullopt after the last. Rows without a vector are passed over.
+  // Errors: kDataLoss (a vector of another width, a damaged file; the message names the row).
+  virtual absl::StatusOr<std::optional<StoredVector>> Next() = 0;
+
+  // One vector by key; nullopt: no such row, or it has no vector. Cheap when asked in the target's own order.
+  // Afterwards Next() goes on behind it.
+  virtual absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) = 0;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_VECTOR_READER_H_
