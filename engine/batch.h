@@ -40,6 +40,7 @@ struct BatchRow {
   KeyView key;                    // valid until Batch::Clear()
   const float* vector = nullptr;  // [dim], set by `keep`; valid until Batch::Clear(). Null: the sinks skip this row
   absl::Status reject;            // not OK: this row gets no vector in any run, and this is why
+  bool replayed = false;          // its vector was bought by an earlier run and is served to a sink again
 };
 
 // One text to embed and what became of it.

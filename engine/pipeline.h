@@ -56,6 +56,7 @@ struct PipelineOptions {
   Normalization normalization = Normalization::kAsReceived;
   int max_bad_replies = 3;  // replies to one batch that could not be used, before the batch fails
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
+  absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all
 };
 

@@ -1,0 +1,375 @@
+#include "engine/pipeline.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/normalize.h"
+#include "engine/row_reader.h"
+#include "engine/sink_writer.h"
+#include "oneapi/tbb/flow_graph.h"
+#include "oneapi/tbb/task_arena.h"
+
+namespace reembed {
+namespace {
+
+namespace flow = oneapi::tbb::flow;
+
+// A batch on its way round, and who is being waited for.
+struct Slot {
+  Slot(const BatchLimits& limits, int dim) : batch(limits, dim) {}
+
+  Batch batch;
+  int64_t sequence = 0;  // of the batch among all of this run, dense, in ordinal order
+  std::atomic<int> sinks_left{0};
+  // An asynchronous stage waits for an answer under this number; 0: none does. Whoever sets it back to 0 (the part that
+  // answers, or the watchdog in its stead) goes on with the slot, and a later answer is ignored.
+  std::atomic<int64_t> ticket{0};
+};
+
+using Async = flow::async_node<Slot*, Slot*>;
+using Read = flow::multifunction_node<Slot*, std::tuple<Slot*>>;
+using Decode = flow::multifunction_node<Slot*, std::tuple<Slot*, Slot*>>;
+using Commit = flow::multifunction_node<Slot*, std::tuple<Slot*>>;
+
+// Our parts return Status; an exception of a library underneath would cancel the whole graph and lose what was paid.
+template <typename Body>
+absl::Status Contained(const char* stage, Body body) {
+  try {
+    return body();
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat(stage, ": unexpected exception: ", error.what()));
+  }
+}
+
+// The graph of one run. The first failure of any part ends reading; what is in flight comes home.
+class Run {
+ public:
+  Run(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop)
+      : options_(options), parts_(parts), stop_(std::move(stop)), dim_(parts.client->model().dim) {}
+
+  absl::Status OpenSinks();
+  absl::Status Execute();
+
+ private:
+  enum class Outcome { kGoing, kSourceEnded, kStopped };
+
+  void BuildAndWait();
+  void ReadInto(Slot* slot, Read::output_ports_type& out);
+  void Send(Slot* slot, Async::gateway_type& gate);
+  void DecodeReply(Slot* slot, Decode::output_ports_type& out);
+  void KeepVectors(Slot* slot, Async::gateway_type& gate);
+  void WriteToSinks(Slot* slot, Async::gateway_type& gate);
+  void CommitRows(Slot* slot, Commit::output_ports_type& out);
+
+  // Starts an asynchronous stage: `begin` gets the Done. The slot goes on when it is answered, or given up.
+  template <typename Begin>
+  void Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin begin);
+  absl::Status NormalizeTexts(Batch* batch) const;
+  void Watch(std::stop_token done);
+  void NoteFailure(const absl::Status& status);
+  bool Failed();
+
+  const PipelineOptions options_;
+  const PipelineParts parts_;
+  const std::stop_token stop_;
+  const int dim_;
+
+  std::vector<std::unique_ptr<SinkWriter>> writers_;
+  RowReader::Options read_from_;
+  std::unique_ptr<RowReader> reader_;
+  // Shared, because a Done that a stalled part still holds outlives the run.
+  std::vector<std::shared_ptr<Slot>> slots_;
+  int64_t next_sequence_ = 0;          // the reading stage only
+  Outcome outcome_ = Outcome::kGoing;  // the reading stage only, until the graph has ended
+  int64_t home_ = 0;                   // the reading stage only: batches that stay
+  std::atomic<int64_t> next_ticket_{1};
+
+  std::mutex mutex_;
+  absl::Status failure_;  // guarded by mutex_
+  struct Awaited {
+    std::shared_ptr<Slot> slot;
+    Async::gateway_type* gate;
+    int64_t ticket;
+  };
+  std::vector<Awaited> awaited_;       // guarded by mutex_
+  std::condition_variable_any watch_;  // with mutex_; nobody notifies, it only waits
+  std::atomic<int64_t> answers_{0};
+};
+
+absl::Status Run::OpenSinks() {
+  read_from_.from = parts_.sinks.empty() ? 0 : parts_.ledger->rows();
+  read_from_.replay = !parts_.sinks.empty();
+  read_from_.max_new_rows = options_.max_rows;
+  const SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
+  std::vector<int64_t> starts;
+  for (const NamedSink& sink : parts_.sinks) {
+    const absl::StatusOr<SinkPosition> last = parts_.ledger->Position(sink.name);
+    if (!last.ok()) return last.status();
+    const absl::StatusOr<int64_t> start = sink.sink->Open(context, *last);
+    if (!start.ok()) {
+      return absl::Status(start.status().code(), absl::StrCat("target ", sink.name, ": ", start.status().message()));
+    }
+    if (*start > last->position || *start < 0) {
+      return absl::InternalError(absl::StrCat("target ", sink.name, ": wants to go on at row ", *start,
+                                              ", but has rows up to ", last->position));
+    }
+    if (*start < last->position) parts_.ledger->SavePosition(sink.name, *start);
+    starts.push_back(*start);
+    read_from_.from = std::min(read_from_.from, *start);
+    read_from_.cuts.push_back(*start);
+  }
+  for (size_t i = 0; i < parts_.sinks.size(); ++i) {
+    writers_.push_back(
+        std::make_unique<SinkWriter>(parts_.sinks[i], starts[i], parts_.ledger, options_.flush_interval));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run::Execute() {
+  reader_ = std::make_unique<RowReader>(parts_.source, parts_.ledger, parts_.count_tokens, read_from_);
+  for (int i = 0; i < options_.batches_in_flight; ++i) {
+    slots_.push_back(std::make_shared<Slot>(options_.batch, dim_));
+  }
+  {
+    std::jthread watchdog([this](std::stop_token done) { Watch(std::move(done)); });
+    // The graph lives in the arena of the thread that makes it.
+    oneapi::tbb::task_arena arena;
+    arena.execute([this] { BuildAndWait(); });
+  }
+  if (home_ != options_.batches_in_flight) {
+    NoteFailure(absl::InternalError(absl::StrCat("lost batches: ", options_.batches_in_flight, " went out and ", home_,
+                                                 " came home; run again, nothing that was paid for is lost")));
+  }
+  const bool complete = outcome_ == Outcome::kSourceEnded && !Failed() && parts_.ledger->rows() > 0;
+  for (auto& writer : writers_) {
+    NoteFailure(writer->Close(complete ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly));
+  }
+  NoteFailure(parts_.ledger->Sync());
+  const std::lock_guard lock(mutex_);
+  if (!failure_.ok()) return failure_;
+  if (outcome_ == Outcome::kStopped) return absl::CancelledError("stopped; the same command goes on from here");
+  return absl::OkStatus();
+}
+
+void Run::BuildAndWait() {
+  flow::graph graph;  // before its nodes: it must outlive them
+  Read read(graph, flow::serial, [this](Slot* slot, Read::output_ports_type& out) { ReadInto(slot, out); });
+  Async embed(graph, flow::unlimited, [this](Slot* slot, Async::gateway_type& gate) { Send(slot, gate); });
+  Decode decode(graph, flow::unlimited, [this](Slot* slot, Decode::output_ports_type& out) { DecodeReply(slot, out); });
+  Async keep(graph, flow::unlimited, [this](Slot* slot, Async::gateway_type& gate) { KeepVectors(slot, gate); });
+  Async write(graph, flow::unlimited, [this](Slot* slot, Async::gateway_type& gate) { WriteToSinks(slot, gate); });
+  Commit commit(graph, flow::serial, [this](Slot* slot, Commit::output_ports_type& out) { CommitRows(slot, out); });
+
+  flow::make_edge(flow::output_port<0>(read), embed);
+  flow::make_edge(embed, decode);
+  flow::make_edge(flow::output_port<0>(decode), keep);
+  flow::make_edge(flow::output_port<1>(decode), embed);  // the reply was not usable: ask again
+  flow::make_edge(keep, write);
+  flow::make_edge(write, commit);
+  flow::make_edge(flow::output_port<0>(commit), read);  // the batch goes round
+
+  for (const auto& slot : slots_) read.try_put(slot.get());
+  graph.wait_for_all();
+}
+
+void Run::ReadInto(Slot* slot, Read::output_ports_type& out) {
+  slot->batch.Clear();
+  if (outcome_ == Outcome::kGoing && stop_.stop_requested()) outcome_ = Outcome::kStopped;
+  if (outcome_ != Outcome::kGoing || Failed()) {
+    ++home_;
+    return;
+  }
+  const absl::Status filled = Contained("read", [&] {
+    const absl::StatusOr<FillResult> result = reader_->Fill(&slot->batch);
+    if (result.ok() && *result == FillResult::kEnd) outcome_ = Outcome::kSourceEnded;
+    return result.status();
+  });
+  // Rows that were numbered before the source failed are in the batch: they go their way.
+  if (!filled.ok()) NoteFailure(filled);
+  if (slot->batch.range().size() == 0) {
+    ++home_;
+    return;
+  }
+  parts_.counters->rows_read += static_cast<int64_t>(slot->batch.rows().size());
+  slot->sequence = next_sequence_++;
+  std::get<0>(out).try_put(slot);
+}
+
+template <typename Begin>
+void Run::Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin begin) {
+  const int64_t ticket = next_ticket_++;
+  std::shared_ptr<Slot> owner;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto is_slot = [slot](const auto& shared) { return shared.get() == slot; };
+    owner = *std::find_if(slots_.begin(), slots_.end(), is_slot);
+    gate.reserve_wait();
+    slot->ticket = ticket;
+    awaited_.push_back({owner, &gate, ticket});
+  }
+  const absl::Status begun = Contained(stage, [&] {
+    begin(Done([this, &gate, owner, ticket](absl::Status status) {
+      int64_t expected = ticket;
+      if (!owner->ticket.compare_exchange_strong(expected, 0)) return;  // given up: `this` and the gate may be gone
+      ++answers_;
+      {
+        const std::lock_guard lock(mutex_);
+        std::erase_if(awaited_, [ticket](const Awaited& awaited) { return awaited.ticket == ticket; });
+      }
+      if (!status.ok()) owner->batch.Fail(std::move(status));
+      gate.try_put(owner.get());
+      gate.release_wait();  // last: the graph may be gone right after
+    }));
+    return absl::OkStatus();
+  });
+  NoteFailure(begun);  // the Done has answered already: it was dropped on the way
+}
+
+void Run::Send(Slot* slot, Async::gateway_type& gate) {
+  Batch* const batch = &slot->batch;
+  if (batch->texts().empty() || !batch->status().ok()) {
+    gate.try_put(slot);
+    return;
+  }
+  batch->replies().clear();
+  Await("embed", slot, gate, [&](Done done) { parts_.client->Send(batch, std::move(done)); });
+}
+
+absl::Status Run::NormalizeTexts(Batch* batch) const {
+  for (size_t i = 0; i < batch->texts().size(); ++i) {
+    BatchText& text = batch->texts()[i];
+    if (!text.reject.ok()) continue;
+    if (absl::Status scaled = NormalizeRows(batch->vectors().subspan(i * dim_, dim_), dim_); !scaled.ok()) {
+      text.reject = absl::DataLossError("its vector is zero or not finite");
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
+  Batch* const batch = &slot->batch;
+  if (!batch->texts().empty() && batch->status().ok()) {
+    const absl::Status decoded = Contained("decode", [&] {
+      absl::Status parsed = parts_.client->Decode(batch);
+      if (!parsed.ok() || options_.normalization == Normalization::kAsReceived) return parsed;
+      return NormalizeTexts(batch);
+    });
+    if (absl::IsDataLoss(decoded)) {
+      batch->NextAttempt();
+      if (batch->attempts() < options_.max_bad_replies && !Failed()) {
+        for (BatchText& text : batch->texts()) text.reject = absl::OkStatus();
+        std::get<1>(out).try_put(slot);
+        return;
+      }
+      batch->Fail(absl::UnavailableError(absl::StrCat(decoded.message(), " (asked ", batch->attempts(), " times)")));
+    } else if (!decoded.ok()) {
+      batch->Fail(decoded);
+    }
+  }
+  std::get<0>(out).try_put(slot);
+}
+
+void Run::KeepVectors(Slot* slot, Async::gateway_type& gate) {
+  Await("keep", slot, gate, [&](Done done) { parts_.ledger->Keep(&slot->batch, std::move(done)); });
+}
+
+void Run::WriteToSinks(Slot* slot, Async::gateway_type& gate) {
+  if (writers_.empty()) {
+    gate.try_put(slot);
+    return;
+  }
+  slot->sinks_left = static_cast<int>(writers_.size());
+  Await("write", slot, gate, [&](Done done) {
+    // Whichever sink answers last answers for all; each reports its own failure.
+    auto all = std::make_shared<Done>(std::move(done));
+    for (auto& writer : writers_) {
+      writer->Write(&slot->batch, slot->sequence, Done([this, slot, all](absl::Status status) {
+        NoteFailure(status);
+        if (--slot->sinks_left == 0) std::move (*all)(absl::OkStatus());
+      }));
+    }
+  });
+}
+
+void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
+  const Batch& batch = slot->batch;
+  NoteFailure(batch.status());
+  RunCounters& counters = *parts_.counters;
+  if (batch.status().ok()) {
+    for (const BatchRow& row : batch.rows()) {
+      if (row.vector == nullptr) {
+        counters.rows_rejected += row.reject.ok() ? 0 : 1;
+        continue;
+      }
+      ++counters.rows_done;
+      ++(row.replayed ? counters.rows_replayed : counters.rows_embedded);
+    }
+    counters.texts_embedded += std::count_if(batch.texts().begin(), batch.texts().end(),
+                                             [](const BatchText& text) { return text.reject.ok(); });
+  } else {
+    // Rows refused for their own sake stay refused, whatever happened to the batch.
+    counters.rows_rejected +=
+        std::count_if(batch.rows().begin(), batch.rows().end(), [](const BatchRow& row) { return !row.reject.ok(); });
+  }
+  std::get<0>(out).try_put(slot);
+}
+
+void Run::Watch(std::stop_token done) {
+  std::unique_lock lock(mutex_);
+  int64_t seen = -1;
+  while (!done.stop_requested()) {
+    const bool nothing_new = seen == answers_.load() && !awaited_.empty();
+    if (nothing_new) {
+      lock.unlock();
+      NoteFailure(absl::DeadlineExceededError(absl::StrCat("no answer from any part for ",
+                                                           absl::FormatDuration(options_.stall_timeout),
+                                                           "; gave up waiting. run again: it goes on from here")));
+      parts_.client->Cancel();
+      lock.lock();
+      for (const Awaited& awaited : std::exchange(awaited_, {})) {
+        int64_t expected = awaited.ticket;
+        if (!awaited.slot->ticket.compare_exchange_strong(expected, 0)) continue;
+        // The part that stalled may still write to this batch, so it does not go round again.
+        const auto is_slot = [&](const auto& shared) { return shared == awaited.slot; };
+        const auto place = std::find_if(slots_.begin(), slots_.end(), is_slot);
+        if (place != slots_.end()) slots_.erase(place);
+        awaited.gate->release_wait();
+      }
+    }
+    seen = answers_.load();
+    watch_.wait_for(lock, done, absl::ToChronoNanoseconds(options_.stall_timeout), [] { return false; });
+  }
+}
+
+void Run::NoteFailure(const absl::Status& status) {
+  if (status.ok()) return;
+  const std::lock_guard lock(mutex_);
+  if (failure_.ok()) failure_ = status;
+}
+
+bool Run::Failed() {
+  const std::lock_guard lock(mutex_);
+  return !failure_.ok();
+}
+
+}  // namespace
+
+absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop) {
+  Run run(options, parts, std::move(stop));
+  if (absl::Status opened = run.OpenSinks(); !opened.ok()) return opened;
+  return run.Execute();
+}
+
+int64_t PeakBatchBytes(const PipelineOptions& options, int dim) {
+  return options.batches_in_flight * Batch::BytesOf(options.batch, dim);
+}
+
+}  // namespace reembed

@@ -1,0 +1,166 @@
+#include "engine/row_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/json_text.h"
+
+namespace reembed {
+namespace {
+
+size_t KeyBytes(KeyView key) {
+  const auto* text = std::get_if<absl::string_view>(&key);
+  return text == nullptr ? 0 : text->size();
+}
+
+}  // namespace
+
+absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes) {
+  if (!text.has_value()) return absl::InvalidArgumentError("the text is NULL");
+  if (text->empty()) return absl::InvalidArgumentError("the text is empty");
+  if (text->size() > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the text has ", text->size(), " bytes, more than the limit of ", max_bytes));
+  }
+  if (!IsValidUtf8(*text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+  return absl::OkStatus();
+}
+
+RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, Options options)
+    : source_(source),
+      ledger_(ledger),
+      count_tokens_(count_tokens),
+      options_(std::move(options)),
+      old_rows_(ledger->rows()) {
+  std::sort(options_.cuts.begin(), options_.cuts.end());
+}
+
+absl::StatusOr<FillResult> RowReader::Fill(Batch* batch) {
+  if (!old_done_) {
+    const absl::StatusOr<FillResult> filled = FillOld(batch);
+    if (!filled.ok() || *filled == FillResult::kFilled) return filled;
+  }
+  return FillNew(batch);
+}
+
+void RowReader::Extend(Batch* batch, int64_t ordinal) {
+  const RowRange range = batch->range();
+  batch->set_range(range.size() == 0 ? RowRange{ordinal, ordinal + 1} : RowRange{range.begin, ordinal + 1});
+}
+
+bool RowReader::Place(Batch* batch) {
+  const Waiting& row = *waiting_;
+  const size_t key_bytes = KeyBytes(row.key);
+  const bool kept = row.old.has_value() && row.old->state == SlotState::kKept;
+  absl::Status problem;
+  if (!kept) {
+    const size_t room = batch->limits().max_text_bytes;
+    problem = CheckText(row.text, room - std::min(room, key_bytes));
+  }
+  const bool has_text = !kept && problem.ok();
+  const int64_t tokens = has_text ? (*count_tokens_)(*row.text) : 0;
+  if (!batch->Fits(key_bytes + (has_text ? row.text->size() : 0), tokens)) return false;
+
+  BatchRow* added;
+  if (kept) {
+    added = batch->AddRow(row.old->ordinal, row.key, row.old->slot);
+    added->replayed = true;
+  } else if (!problem.ok()) {
+    const std::optional<int64_t> known = row.old.has_value() ? std::optional<int64_t>(row.old->ordinal) : std::nullopt;
+    added = batch->AddRow(ledger_->Reject(row.key, known, problem), row.key, -1);
+    added->reject = std::move(problem);
+  } else {
+    const TextHash hash = HashText(*row.text);
+    Enrolment enrolment = row.old.has_value() ? ledger_->Resume(*row.old, hash) : ledger_->Enrol(row.key, hash);
+    added = enrolment.buy ? batch->AddRowWithText(enrolment.ordinal, row.key, enrolment.slot, *row.text, tokens)
+                          : batch->AddRow(enrolment.ordinal, row.key, enrolment.slot);
+    added->reject = std::move(enrolment.reject);
+  }
+  Extend(batch, added->ordinal);
+  waiting_.reset();
+  return true;
+}
+
+absl::StatusOr<FillResult> RowReader::FillOld(Batch* batch) {
+  if (cursor_ == nullptr) {
+    if (options_.from >= old_rows_) {
+      old_done_ = true;
+      return FillResult::kEnd;
+    }
+    absl::StatusOr<std::unique_ptr<LedgerCursor>> cursor = ledger_->Scan(options_.from);
+    if (!cursor.ok()) return cursor.status();
+    cursor_ = *std::move(cursor);
+  }
+  while (true) {
+    if (!waiting_.has_value()) {
+      absl::StatusOr<std::optional<LedgerRow>> next = cursor_->Next();
+      if (!next.ok()) return next.status();
+      if (!next->has_value()) {
+        cursor_.reset();
+        old_done_ = true;
+        return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
+      }
+      waiting_ = Waiting{.old = **next, .key = (*next)->key};
+    }
+    const LedgerRow& row = *waiting_->old;
+    const bool must_begin_here = std::binary_search(options_.cuts.begin(), options_.cuts.end(), row.ordinal);
+    if (must_begin_here && batch->range().size() > 0) return FillResult::kFilled;
+    if (row.state == SlotState::kRejected || (row.state == SlotState::kKept && !options_.replay)) {
+      Extend(batch, row.ordinal);
+      waiting_.reset();
+      continue;
+    }
+    if (row.state != SlotState::kKept && !waiting_->text.has_value()) {
+      absl::StatusOr<std::optional<RowView>> found = source_->Find(row.key);
+      if (!found.ok()) return found.status();
+      if (!found->has_value()) {
+        const absl::Status gone = absl::NotFoundError("the row is gone from the source");
+        if (!batch->Fits(KeyBytes(row.key), 0)) return FillResult::kFilled;
+        ledger_->Reject(row.key, row.ordinal, gone);
+        batch->AddRow(row.ordinal, row.key, -1)->reject = gone;
+        Extend(batch, row.ordinal);
+        waiting_.reset();
+        continue;
+      }
+      waiting_->text = (*found)->text;
+    }
+    if (!Place(batch)) return FillResult::kFilled;
+  }
+}
+
+absl::Status RowReader::StartNew() {
+  new_started_ = true;
+  if (old_rows_ == 0) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<LedgerCursor>> last = ledger_->Scan(old_rows_ - 1);
+  if (!last.ok()) return last.status();
+  const absl::StatusOr<std::optional<LedgerRow>> row = (*last)->Next();
+  if (!row.ok()) return row.status();
+  if (!row->has_value()) return absl::InternalError(absl::StrCat("the ledger lost its row ", old_rows_ - 1));
+  return source_->SeekAfter((*row)->key);
+}
+
+absl::StatusOr<FillResult> RowReader::FillNew(Batch* batch) {
+  if (!new_started_) {
+    if (absl::Status started = StartNew(); !started.ok()) return started;
+  }
+  while (true) {
+    if (!waiting_.has_value()) {
+      if (options_.max_new_rows > 0 && new_rows_ >= options_.max_new_rows) source_done_ = true;
+      if (!source_done_) {
+        const absl::StatusOr<std::optional<RowView>> next = source_->Next();
+        if (!next.ok()) return next.status();
+        if (next->has_value()) {
+          waiting_ = Waiting{.key = (*next)->key, .text = (*next)->text};
+          ++new_rows_;
+        } else {
+          source_done_ = true;
+        }
+      }
+      if (!waiting_.has_value()) return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
+    }
+    if (!Place(batch)) return FillResult::kFilled;
+  }
+}
+
+}  // namespace reembed

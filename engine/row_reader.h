@@ -1,0 +1,71 @@
+#ifndef REEMBED_ENGINE_ROW_READER_H_
+#define REEMBED_ENGINE_ROW_READER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/batch.h"
+#include "engine/ledger.h"
+#include "engine/pipeline.h"
+#include "engine/source.h"
+
+namespace reembed {
+
+enum class FillResult { kFilled, kEnd };
+
+// Decides which row enters which batch: first the rows of earlier runs that a sink still needs or that were never
+// bought, in ordinal order, then the new rows of the source. Batches get ascending, disjoint ranges of ordinals.
+// Rows without a usable text are rejected here, with the reason. Not thread-safe.
+class RowReader {
+ public:
+  struct Options {
+    int64_t from = 0;           // the lowest ordinal any sink needs
+    bool replay = true;         // whether there is a sink that wants rows which are bought already
+    std::vector<int64_t> cuts;  // ordinals at which a batch must begin, because a sink does; any order
+    int64_t max_new_rows = 0;   // 0: all
+  };
+
+  // All are borrowed.
+  RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, Options options);
+
+  // Fills a cleared batch. kEnd: there was no row left, the batch is empty.
+  // Errors: of the source or the ledger.
+  absl::StatusOr<FillResult> Fill(Batch* batch);
+
+ private:
+  // A row that is known but has not found room yet. The views are the source's, which is not called meanwhile.
+  struct Waiting {
+    std::optional<LedgerRow> old;  // nullopt: a new row
+    KeyView key;
+    std::optional<absl::string_view> text;
+  };
+
+  absl::StatusOr<FillResult> FillOld(Batch* batch);
+  absl::StatusOr<FillResult> FillNew(Batch* batch);
+  absl::Status StartNew();
+  // Adds the row, or leaves it in waiting_ when it does not fit.
+  [[nodiscard]] bool Place(Batch* batch);
+  void Extend(Batch* batch, int64_t ordinal);
+
+  Source* const source_;
+  Ledger* const ledger_;
+  const TokenCounter* const count_tokens_;
+  Options options_;
+  const int64_t old_rows_;                // numbered before this run
+  std::unique_ptr<LedgerCursor> cursor_;  // null once the old rows are through
+  bool old_done_ = false;
+  bool new_started_ = false;
+  bool source_done_ = false;
+  int64_t new_rows_ = 0;
+  std::optional<Waiting> waiting_;
+};
+
+// Why a text cannot be embedded; OK if it can. `max_bytes` bounds key and text together.
+absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes);
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_ROW_READER_H_

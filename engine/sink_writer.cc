@@ -1,0 +1,159 @@
+#include "engine/sink_writer.h"
+
+#include <exception>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kNotWritten = -1;
+
+absl::Status Named(const std::string& name, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("target ", name, ": ", status.message()));
+}
+
+// Sinks report through Status; what a library underneath throws all the same must not end the process.
+template <typename Call>
+absl::Status Contained(Call call) {
+  try {
+    return call();
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("unexpected exception: ", error.what()));
+  }
+}
+
+}  // namespace
+
+SinkWriter::SinkWriter(const NamedSink& sink, int64_t start, Ledger* ledger, absl::Duration flush_interval)
+    : sink_(sink),
+      start_(start),
+      ledger_(ledger),
+      flush_interval_(flush_interval),
+      order_(sink.sink->row_order()),
+      position_(start),
+      saved_position_(start),
+      last_flush_(MonotonicNow()),
+      thread_([this] { Loop(); }) {}
+
+SinkWriter::~SinkWriter() {
+  if (thread_.joinable()) Close(Ending::kEarly).IgnoreError();
+}
+
+void SinkWriter::Write(const Batch* batch, int64_t sequence, Done done) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.emplace(sequence, Item{batch, std::move(done)});
+  }
+  wake_.notify_one();
+}
+
+std::map<int64_t, SinkWriter::Item> SinkWriter::TakeWritable() {
+  if (order_ == RowOrder::kAny) return std::exchange(queue_, {});
+  std::map<int64_t, Item> ready;
+  int64_t next = next_sequence_;
+  while (!queue_.empty() && queue_.begin()->first == next) {
+    ready.insert(queue_.extract(queue_.begin()));
+    ++next;
+  }
+  return ready;
+}
+
+void SinkWriter::Loop() {
+  while (true) {
+    std::map<int64_t, Item> group;
+    {
+      std::unique_lock lock(mutex_);
+      const auto ready = [this] {
+        return closing_ || (!queue_.empty() && (order_ == RowOrder::kAny || queue_.begin()->first == next_sequence_));
+      };
+      if (dirty_) {
+        wake_.wait_for(lock, absl::ToChronoNanoseconds(flush_interval_), ready);
+      } else {
+        wake_.wait(lock, ready);
+      }
+      group = TakeWritable();
+      if (group.empty() && closing_) return;
+    }
+    if (!group.empty()) WriteGroup(std::move(group));
+    FlushIfDue(MonotonicNow());
+  }
+}
+
+void SinkWriter::WriteGroup(std::map<int64_t, Item> group) {
+  std::vector<const Batch*> batches;
+  for (const auto& [sequence, item] : group) {
+    if (order_ == RowOrder::kAscending && !item.batch->status().ok()) break;  // nothing may follow a gap
+    if (blocked_ && order_ == RowOrder::kAscending) break;
+    if (item.batch->status().ok() && item.batch->range().end > start_) batches.push_back(item.batch);
+  }
+  if (status_.ok() && !batches.empty()) {
+    std::vector<RefusedRow> refused;
+    status_ = Named(sink_.name, Contained([&] { return sink_.sink->Write(batches, &refused); }));
+    dirty_ = true;
+    if (!refused.empty()) ledger_->Refuse(sink_.name, refused);
+  }
+  for (const auto& [sequence, item] : group) MarkPassed(sequence, *item.batch);
+  // Last: the batch may be on its way again as soon as its Done has run.
+  for (auto& [sequence, item] : group) std::move(item.done)(status_);
+}
+
+void SinkWriter::MarkPassed(int64_t sequence, const Batch& batch) {
+  int64_t end = status_.ok() && batch.status().ok() ? batch.range().end : kNotWritten;
+  if (sequence != next_sequence_) {
+    ends_ahead_.emplace(sequence, end);
+    return;
+  }
+  while (true) {
+    ++next_sequence_;
+    if (end == kNotWritten) blocked_ = true;
+    if (!blocked_ && end > position_) position_ = end;
+    const auto next = ends_ahead_.find(next_sequence_);
+    if (next == ends_ahead_.end()) return;
+    end = next->second;
+    ends_ahead_.erase(next);
+  }
+}
+
+void SinkWriter::FlushIfDue(Moment now) {
+  if (!dirty_ || now - last_flush_ < flush_interval_) return;
+  Flush();
+  last_flush_ = MonotonicNow();
+}
+
+void SinkWriter::Flush() {
+  if (!status_.ok()) return;
+  if (dirty_) {
+    status_ = Named(sink_.name, Contained([this] { return sink_.sink->Flush(); }));
+    dirty_ = false;
+    if (!status_.ok()) return;
+  }
+  if (position_ == saved_position_) return;
+  ledger_->SavePosition(sink_.name, position_);
+  saved_position_ = position_;
+}
+
+absl::Status SinkWriter::Close(Ending ending) {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+  // An ascending sink that stopped at a gap still holds batches.
+  for (auto& [sequence, item] : std::exchange(queue_, {})) {
+    std::move(item.done)(absl::InternalError("a batch never reached its turn"));
+  }
+  Flush();
+  if (!status_.ok() || ending != Ending::kComplete || blocked_) return status_;
+  // The position goes first: a finished target whose position was never saved would look like somebody else's.
+  ledger_->SavePosition(sink_.name, ledger_->rows());
+  if (absl::Status synced = ledger_->Sync(); !synced.ok()) return synced;
+  status_ = Named(sink_.name, Contained([this] { return sink_.sink->Finish(); }));
+  return status_;
+}
+
+}  // namespace reembed

@@ -1,0 +1,81 @@
+#ifndef REEMBED_ENGINE_SINK_WRITER_H_
+#define REEMBED_ENGINE_SINK_WRITER_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/done.h"
+#include "engine/ledger.h"
+#include "engine/pipeline.h"
+#include "engine/rate_limiter.h"
+
+namespace reembed {
+
+// Feeds one sink from a thread of its own, so that no worker of the graph waits for a disk or a server. Batches that
+// arrive while the sink is busy are written together (group commit). Keeps the sink's position in the ledger.
+class SinkWriter {
+ public:
+  enum class Ending { kComplete, kEarly };
+
+  // `start`: where the sink asked to be served from; batches that end there or before are acknowledged unwritten.
+  // Batches are numbered from 0 in ordinal order, without gaps. Both parts are borrowed.
+  SinkWriter(const NamedSink& sink, int64_t start, Ledger* ledger, absl::Duration flush_interval);
+  SinkWriter(const SinkWriter&) = delete;
+  SinkWriter& operator=(const SinkWriter&) = delete;
+  ~SinkWriter();
+
+  // Hands over a batch; it must stay as it is until `done`, which runs on the writer's thread. Never blocks.
+  // Any thread. A failed batch is acknowledged at once, and holds the position back for good.
+  void Write(const Batch* batch, int64_t sequence, Done done);
+
+  // Writes what is left, flushes, saves the position; kComplete also finishes the target, when nothing has failed.
+  // Call it once, after the last Done has run. Returns the first failure.
+  absl::Status Close(Ending ending);
+
+ private:
+  struct Item {
+    const Batch* batch = nullptr;
+    Done done;
+  };
+
+  void Loop();
+  void WriteGroup(std::map<int64_t, Item> group);
+  std::map<int64_t, Item> TakeWritable();  // requires mutex_
+  void MarkPassed(int64_t sequence, const Batch& batch);
+  void FlushIfDue(Moment now);
+  void Flush();
+
+  const NamedSink sink_;
+  const int64_t start_;
+  Ledger* const ledger_;
+  const absl::Duration flush_interval_;
+  const RowOrder order_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::map<int64_t, Item> queue_;  // by sequence; guarded by mutex_
+  bool closing_ = false;           // guarded by mutex_
+
+  // The writer's thread only, and Close() after joining it.
+  int64_t next_sequence_ = 0;              // every batch before it has been written or passed over
+  std::map<int64_t, int64_t> ends_ahead_;  // sequence -> end ordinal, of batches that overtook next_sequence_
+  int64_t position_ = 0;
+  bool blocked_ = false;  // a failed batch is at next_sequence_
+  int64_t saved_position_ = 0;
+  bool dirty_ = false;
+  Moment last_flush_;
+  absl::Status status_;
+
+  std::thread thread_;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_SINK_WRITER_H_
