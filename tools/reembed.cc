@@ -1,1 +1,147 @@
-int main() { return 0; }
+// The `reembed` command: flags are declared here, one subcommand per file does the work.
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "tools/commands.h"
+#include "tools/environment.h"
+#include "tools/options.h"
+#include "tools/output.h"
+#include "tools/serve.h"
+#include "tools/signals.h"
+
+namespace reembed {
+namespace {
+
+constexpr char kVersion[] = REEMBED_VERSION;
+
+constexpr char kExitCodes[] =
+    "Exit codes: 0 done; 1 failed; 2 wrong argument or no consent; 3 finished, some rows rejected; 5 temporary, run "
+    "again;\n6 key, quota, model or width; 7 spend cap; 8 verify found a difference; 11 locked by another run; 130/143 "
+    "interrupted, resumable";
+
+using Command = std::function<ExitCode(const Environment&)>;
+
+CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples,
+                        ExitCode (*run)(CommandOptions, const Environment&), Command* chosen) {
+  CLI::App* const command = app->add_subcommand(name, what);
+  auto options = std::make_shared<CommandOptions>();
+  AddJobOptions(command, options.get());
+  command->footer(examples);
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) -> ExitCode {
+      Environment with_file = environment;
+      const std::string file = options->env_file.empty() ? ".env" : options->env_file;
+      if (!options->env_file.empty() || std::filesystem::exists(file)) {
+        if (absl::Status read = with_file.AddFile(file); !read.ok()) return Fail(name, read, options->json);
+      }
+      return run(*options, with_file);
+    };
+  });
+  return command;
+}
+
+void AddVerify(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand("verify", "compare every target of a job with the job and its source");
+  auto options = std::make_shared<VerifyOptions>();
+  command->add_option("job", options->job, "job directory")->required();
+  command->add_option("--sample", options->sample, "embed so many rows again and compare; costs requests")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
+  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->footer(
+      "Examples:\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify JOB --sample 100\n"
+      "  reembed verify JOB --json");
+  command->callback([=] { *chosen = [=](const Environment& env) { return VerifyCommand(*options, env); }; });
+}
+
+void AddStatus(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand("status", "what a job directory holds, and why rows were rejected");
+  auto options = std::make_shared<StatusOptions>();
+  command->add_option("job", options->job, "job directory; default: a line for each job in the default folder");
+  command->add_option("--rejects", options->rejects, "how many rejected rows to show")->check(CLI::NonNegativeNumber);
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->footer("Examples:\n  reembed status\n  reembed status JOB\n  reembed status JOB --rejects 1000 --json");
+  command->callback([=] { *chosen = [=](const Environment& env) { return StatusCommand(*options, env); }; });
+}
+
+void AddSearch(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
+  auto options = std::make_shared<SearchOptions>();
+  command->add_option("query", options->query, "text to look for")->required();
+  command->add_option("--index", options->index, "FAISS index that reembed has built");
+  command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
+  command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
+  command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
+  command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(CLI::NonNegativeNumber);
+  command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--embedder", options->embedder, "openai or builtin; default: what made the index");
+  command->add_option("--api-base", options->api_base, "base URL of the API");
+  command->add_option("--model", options->model, "model, where the target does not remember it");
+  command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
+  command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
+  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->footer(
+      "Examples:\n  reembed search --index messages.faiss \"trip to Lisbon\"\n  reembed search --index messages.faiss "
+      "-k 20 \"invoice\" --json\n  reembed search --target npy:messages.npy --embedder builtin \"trip to Lisbon\"");
+  command->callback([=] { *chosen = [=](const Environment& env) { return SearchCommand(*options, env); }; });
+}
+
+void AddSystems(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand("systems", "memory systems that are known, and one of them as a preset");
+  auto options = std::make_shared<SystemsOptions>();
+  command->add_option("name", options->name, "print this preset");
+  command->add_option("--make-sample", options->make_sample, "make a sample database at this path");
+  command->add_option("--rows", options->rows, "messages in the sample")->check(CLI::PositiveNumber);
+  command->add_option("--text-bytes", options->text_bytes, "average length of their texts; 0: like conversations")
+      ->check(CLI::NonNegativeNumber);
+  command->footer(
+      "Examples:\n  reembed systems\n  reembed systems agentloop\n  reembed systems agentloop --make-sample sample.db "
+      "--rows 2000");
+  command->callback([=] { *chosen = [=](const Environment& env) { return SystemsCommand(*options, env); }; });
+}
+
+int Main(int argc, char** argv) {
+  BlockStopSignals();
+  CLI::App app{"reembed gives every row of a store a new embedding", "reembed"};
+  app.set_version_flag("--version", std::string("reembed ") + kVersion);
+  app.require_subcommand(1);
+  app.footer(std::string("Examples:\n  reembed plan --system agentloop\n  reembed run --system agentloop --target "
+                         "faiss:messages.faiss\n  reembed search --index messages.faiss \"trip to Lisbon\"\n\n") +
+             kExitCodes);
+  Command chosen;
+  AddJobCommand(&app, "run", "do a job: embed the rows and fill the targets; the same command goes on after a stop",
+                "Examples:\n  reembed run --system agentloop --db memory.db\n  reembed run --source "
+                "'sqlite:notes.db?table=notes&text=body&vector=embedding' --embedder builtin\n  reembed run --source "
+                "jsonl:rows.jsonl --target faiss:rows.faiss --model text-embedding-3-large",
+                RunCommand, &chosen);
+  AddJobCommand(&app, "plan", "what `run` with the same arguments would do and cost; writes and sends nothing",
+                "Examples:\n  reembed plan --system agentloop\n  reembed plan --system agentloop --all --tpm 1000000 "
+                "--rpm 3000\n  reembed plan --source jsonl:rows.jsonl --target npy:rows.npy --json",
+                PlanCommand, &chosen);
+  AddVerify(&app, &chosen);
+  AddStatus(&app, &chosen);
+  AddSearch(&app, &chosen);
+  AddServeCommand(&app, &chosen);
+  AddSystems(&app, &chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // CLI11 has codes of its own; ours are fixed.
+    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+  }
+  return chosen(Environment());
+}
+
+}  // namespace
+}  // namespace reembed
+
+int main(int argc, char** argv) { return reembed::Main(argc, argv); }

@@ -1,0 +1,56 @@
+#ifndef REEMBED_TOOLS_COMMANDS_H_
+#define REEMBED_TOOLS_COMMANDS_H_
+
+#include <string>
+
+#include "tools/environment.h"
+#include "tools/exit_code.h"
+#include "tools/options.h"
+
+// One function per subcommand, one file per function. Each prints to standard output and standard error and returns
+// what the shell is told. docs: README.md.
+namespace reembed {
+
+ExitCode RunCommand(CommandOptions options, const Environment& environment);
+ExitCode PlanCommand(CommandOptions options, const Environment& environment);
+
+struct VerifyOptions {
+  std::string job;
+  int64_t sample = 0;  // rows to embed again and compare; costs requests
+  std::string api_key_env, api_key_file, api_base;
+  bool json = false;
+};
+ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment);
+
+struct StatusOptions {
+  std::string job;        // empty: all jobs in the default folder
+  int64_t rejects = 10;   // how many to show
+  bool json = false;
+};
+ExitCode StatusCommand(const StatusOptions& options, const Environment& environment);
+
+struct SearchOptions {
+  std::string query;
+  std::string index;   // a FAISS index of ours ...
+  std::string target;  // ... or any target that can be read, compared row by row
+  std::string source;  // where the texts are; default: what the index remembers
+  int k = 5;
+  int nprobe = 0;     // 0: the index's own
+  int ef_search = 0;
+  std::string embedder, api_base, model, api_key_env, api_key_file;
+  int dimensions = 0;
+  bool json = false;
+};
+ExitCode SearchCommand(const SearchOptions& options, const Environment& environment);
+
+struct SystemsOptions {
+  std::string name;         // empty: list all
+  std::string make_sample;  // path of a sample database to make
+  int64_t rows = 2000;
+  int text_bytes = 0;       // 0: like conversations
+};
+ExitCode SystemsCommand(const SystemsOptions& options, const Environment& environment);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_COMMANDS_H_

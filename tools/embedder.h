@@ -1,0 +1,25 @@
+#ifndef REEMBED_TOOLS_EMBEDDER_H_
+#define REEMBED_TOOLS_EMBEDDER_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/embedding_client.h"
+#include "io/embed/embedding_server.h"
+#include "io/embed/openai_client.h"
+
+namespace reembed {
+
+// A client, and the server in this process that it talks to when the embedder is the built-in one.
+struct RunningEmbedder {
+  std::unique_ptr<EmbeddingServer> server;  // before the client: it must outlive it
+  std::unique_ptr<EmbeddingClient> client;
+};
+
+// `options.api_base` empty: starts the built-in embedder on a free port of the loopback interface and talks to it over
+// HTTP like to any other.
+absl::StatusOr<RunningEmbedder> StartEmbedder(OpenAiOptions options);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_EMBEDDER_H_

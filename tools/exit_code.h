@@ -1,0 +1,29 @@
+#ifndef REEMBED_TOOLS_EXIT_CODE_H_
+#define REEMBED_TOOLS_EXIT_CODE_H_
+
+#include "absl/status/status.h"
+
+namespace reembed {
+
+// What the command tells the shell; documented in the README and printed by `reembed --help`.
+enum ExitCode : int {
+  kExitDone = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,         // a wrong argument, a missing file, or consent that was not given
+  kExitRejectedRows = 3,  // finished, but some rows have no vector: see `reembed status JOB`
+  kExitQualityGate = 4,
+  kExitTemporary = 5,     // locked, network, disk full: run the same command again
+  kExitFatal = 6,         // key, quota, model or width: change something first
+  kExitSpendCap = 7,
+  kExitMismatch = 8,      // `verify` found a difference
+  kExitTimeLimit = 10,
+  kExitLocked = 11,       // another run holds the job
+  kExitInterrupted = 130, // Ctrl-C; resumable
+  kExitTerminated = 143,  // TERM; resumable
+};
+
+ExitCode ExitCodeOf(const absl::Status& status);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_EXIT_CODE_H_

@@ -1,0 +1,63 @@
+#include "tools/format.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/json_text.h"
+
+namespace reembed {
+
+std::string WithCommas(int64_t number) {
+  std::string digits = absl::StrCat(number);
+  const size_t first = digits[0] == '-' ? 1 : 0;
+  for (size_t i = digits.size(); i > first + 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
+}
+
+std::string BytesText(int64_t bytes) {
+  const char* const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1000 && unit + 1 < std::size(units)) {
+    value /= 1000;
+    ++unit;
+  }
+  return unit == 0 ? absl::StrCat(bytes, " bytes") : absl::StrFormat("%.*f %s", value < 10 ? 1 : 0, value, units[unit]);
+}
+
+std::string DurationText(absl::Duration duration) {
+  const double seconds = absl::ToDoubleSeconds(duration);
+  if (seconds < 10) return absl::StrFormat("%.1f s", seconds);
+  if (seconds < 60) return absl::StrFormat("%.0f s", seconds);
+  const auto whole = static_cast<int64_t>(std::min(seconds, 1e15));
+  if (whole < 3600) return absl::StrFormat("%d:%02d", whole / 60, whole % 60);
+  return absl::StrFormat("%s:%02d:%02d", WithCommas(whole / 3600), whole / 60 % 60, whole % 60);
+}
+
+std::string MoneyText(double usd) { return absl::StrFormat(usd < 1 ? "$%.4f" : "$%.2f", usd); }
+
+JsonLine::JsonLine(absl::string_view message_type) : text_("{\"message_type\":") {
+  AppendJsonString(message_type, &text_);
+}
+
+JsonLine& JsonLine::AddRaw(absl::string_view name, absl::string_view json) {
+  text_.push_back(',');
+  AppendJsonString(name, &text_);
+  absl::StrAppend(&text_, ":", json);
+  return *this;
+}
+
+JsonLine& JsonLine::Add(absl::string_view name, absl::string_view text) {
+  std::string json;
+  AppendJsonString(text, &json);
+  return AddRaw(name, json);
+}
+
+JsonLine& JsonLine::Add(absl::string_view name, int64_t number) { return AddRaw(name, absl::StrCat(number)); }
+
+JsonLine& JsonLine::Add(absl::string_view name, double number) {
+  return AddRaw(name, std::isfinite(number) ? absl::StrFormat("%.10g", number) : "null");
+}
+
+}  // namespace reembed

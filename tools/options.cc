@@ -1,0 +1,197 @@
+#include "tools/options.h"
+
+#include <toml++/toml.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
+#include <sstream>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "engine/location.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kJobFileFormat = 1;
+
+// One table for flags, environment names and job file names, so that they cannot drift apart.
+struct OptionEntry {
+  const char* name;
+  const char* help;
+  const char* group;
+  std::variant<std::string CommandOptions::*, std::vector<std::string> CommandOptions::*, int CommandOptions::*,
+               int64_t CommandOptions::*, double CommandOptions::*, bool CommandOptions::*>
+      member;
+  bool in_job_file = true;
+};
+
+const std::vector<OptionEntry>& Entries() {
+  static const auto* const entries = new std::vector<OptionEntry>{
+      {"system", "a memory system that is known, see `reembed systems`", "What", &CommandOptions::system},
+      {"db", "its database, if not where the system itself keeps it", "What", &CommandOptions::db},
+      {"source", "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, jsonl:PATH, hdf5:PATH, - (JSON lines)",
+       "What", &CommandOptions::source},
+      {"target",
+       "where vectors go, also several: sqlite:..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, faiss:PATH?factory=HNSW32",
+       "What", &CommandOptions::targets},
+      {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
+      {"where", "SQL condition on the rows of an SQLite source", "Selection", &CommandOptions::where},
+      {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
+      {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
+      {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
+      {"embedder", "openai (and everything that speaks it, with --api-base) or builtin", "Embedder",
+       &CommandOptions::embedder},
+      {"api-base", "base URL of the API, for example http://127.0.0.1:8080/v1", "Embedder", &CommandOptions::api_base},
+      {"model", "model name as the API spells it", "Embedder", &CommandOptions::model},
+      {"dimensions", "width of the vectors", "Embedder", &CommandOptions::dimensions},
+      {"normalize", "as-received, or unit: scale to length 1 before anything is stored", "Embedder",
+       &CommandOptions::normalize},
+      {"api-key-env", "environment variable that holds the API key", "Embedder", &CommandOptions::api_key_env},
+      {"api-key-file", "file that holds the API key", "Embedder", &CommandOptions::api_key_file},
+      {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
+      {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
+      {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
+      {"tpm", "model tokens per minute of your quota", "Limits", &CommandOptions::tpm},
+      {"max-spend", "stop before spending more US dollars than this in one run", "Limits", &CommandOptions::max_spend},
+      {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
+      {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
+      {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
+       &CommandOptions::keep_vectors},
+      {"env-file", "read variables from this file instead of .env", "Job", &CommandOptions::env_file, false},
+      {"json", "JSON lines on standard output", "Output", &CommandOptions::json, false},
+      {"progress", "auto, on, off or json", "Output", &CommandOptions::progress, false},
+      {"yes", "do not ask", "Output", &CommandOptions::yes, false},
+      {"quiet", "say nothing but errors", "Output", &CommandOptions::quiet, false},
+  };
+  return *entries;
+}
+
+template <typename T>
+bool IsUnset(const T& value) {
+  return value == T{};
+}
+
+}  // namespace
+
+void AddJobOptions(CLI::App* app, CommandOptions* options) {
+  app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
+  for (const OptionEntry& entry : Entries()) {
+    const std::string flag = absl::StrCat("--", entry.name);
+    const std::string variable =
+        absl::StrCat("REEMBED_", absl::AsciiStrToUpper(absl::StrReplaceAll(entry.name, {{"-", "_"}})));
+    std::visit(
+        [&](auto member) {
+          auto& value = options->*member;
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, bool>) {
+            app->add_flag(flag, value, entry.help)->group(entry.group)->envname(variable);
+          } else {
+            CLI::Option* const option = app->add_option(flag, value, entry.help)->group(entry.group)->envname(variable);
+            if constexpr (std::is_arithmetic_v<std::decay_t<decltype(value)>>) option->check(CLI::NonNegativeNumber);
+            // One value a flag: otherwise a job file that follows --target would be taken for a target.
+            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<std::string>>) {
+              option->allow_extra_args(false);
+            }
+          }
+        },
+        entry.member);
+  }
+  const auto one_of = [app](const char* flag, std::vector<std::string> words) {
+    app->get_option(flag)->check(CLI::IsMember(std::move(words)));
+  };
+  one_of("--progress", {"auto", "on", "off", "json"});
+  one_of("--normalize", {"as-received", "unit"});
+  one_of("--keep-vectors", {"always", "never"});
+}
+
+absl::Status ReadJobFile(CommandOptions* options) {
+  if (options->job_file.empty()) return absl::OkStatus();
+  const std::string& file = options->job_file;
+  toml::table table;
+  try {
+    table = toml::parse_file(file);
+  } catch (const toml::parse_error& error) {
+    const int line = static_cast<int>(error.source().begin.line);
+    if (line == 0) return absl::NotFoundError(absl::StrCat(file, ": cannot be read"));
+    return absl::InvalidArgumentError(absl::StrCat(file, ": line ", line, ": ", std::string(error.description())));
+  }
+  std::vector<std::string> names = {"format"};
+  for (const OptionEntry& entry : Entries()) {
+    if (entry.in_job_file) names.push_back(entry.name);
+  }
+  if (const int64_t format = table["format"].value<int64_t>().value_or(kJobFileFormat); format > kJobFileFormat) {
+    return absl::FailedPreconditionError(absl::StrCat(file, ": has format ", format, ", and this program knows ",
+                                                      kJobFileFormat, "; a newer version of reembed reads it"));
+  }
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    if (name == "format") continue;
+    const auto line = [&, &node = node] { return absl::StrCat(file, ": line ", node.source().begin.line, ": "); };
+    const auto is_name = [&](const OptionEntry& entry) { return entry.in_job_file && name == entry.name; };
+    const auto entry = std::find_if(Entries().begin(), Entries().end(), is_name);
+    if (entry == Entries().end()) {
+      const std::string near = NearestName(name, names);
+      return absl::InvalidArgumentError(
+          absl::StrCat(line(), "unknown name `", name, "`",
+                       near.empty() ? absl::StrCat("; known are: ", absl::StrJoin(names, ", "))
+                                    : absl::StrCat("; did you mean `", near, "`?")));
+    }
+    const bool fits = std::visit(
+        [&, &node = node](auto member) {
+          auto& value = options->*member;
+          using T = std::decay_t<decltype(value)>;
+          if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+            const toml::array* const list = node.as_array();
+            if (list == nullptr) return false;
+            if (!value.empty()) return true;
+            for (const auto& item : *list) {
+              if (!item.is_string()) return false;
+              value.push_back(*item.value<std::string>());
+            }
+            return true;
+          } else {
+            const std::optional<T> read = node.value<T>();
+            if (read.has_value() && IsUnset(value)) value = *read;
+            return read.has_value();
+          }
+        },
+        entry->member);
+    if (!fits) return absl::InvalidArgumentError(absl::StrCat(line(), "`", name, "` has a value of another kind"));
+  }
+  return absl::OkStatus();
+}
+
+std::string WriteJobFile(const CommandOptions& options) {
+  toml::table table;
+  table.insert("format", kJobFileFormat);
+  for (const OptionEntry& entry : Entries()) {
+    if (!entry.in_job_file) continue;
+    std::visit(
+        [&](auto member) {
+          const auto& value = options.*member;
+          using T = std::decay_t<decltype(value)>;
+          if (IsUnset(value)) return;
+          if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+            toml::array list;
+            for (const std::string& item : value) list.push_back(item);
+            table.insert(entry.name, std::move(list));
+          } else if constexpr (std::is_same_v<T, int>) {
+            table.insert(entry.name, int64_t{value});
+          } else {
+            table.insert(entry.name, value);
+          }
+        },
+        entry.member);
+  }
+  std::ostringstream out;
+  out << "# What this job was asked to do; run it again with: reembed run THIS_FILE --job THIS_FOLDER\n"
+      << table << "\n";
+  return out.str();
+}
+
+}  // namespace reembed

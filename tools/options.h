@@ -1,0 +1,57 @@
+#ifndef REEMBED_TOOLS_OPTIONS_H_
+#define REEMBED_TOOLS_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace reembed {
+
+// What the user asked for, word by word: flags of `run` and `plan`, or the same names in a job file.
+// Empty or 0 means: not said.
+struct CommandOptions {
+  std::string job_file;
+  std::string system, db;
+  std::string source;
+  std::vector<std::string> targets;
+  std::string embedder, api_base, model;
+  int dimensions = 0;
+  std::string api_key_env, api_key_file;
+  int batch_size = 0;
+  int concurrency = 0;
+  double rpm = 0;
+  double tpm = 0;
+  double max_spend = 0;  // US dollars
+  double timeout_seconds = 0;
+  bool all = false;
+  std::string where, user, resume_from;
+  int64_t limit = 0;
+  std::string job;
+  std::string normalize;     // as-received | unit
+  std::string keep_vectors;  // always | never
+  bool json = false;
+  bool yes = false;
+  bool quiet = false;
+  std::string progress;  // auto | on | off | json
+  std::string env_file;
+};
+
+// Declares the flags on a subcommand, each also as REEMBED_<NAME> in the environment. `options` must outlive the app.
+void AddJobOptions(CLI::App* app, CommandOptions* options);
+
+// Reads the job file named in options->job_file, if any, under what was said by flags: a flag wins.
+// Errors: kNotFound, kInvalidArgument (names the line, and the nearest known name).
+absl::Status ReadJobFile(CommandOptions* options);
+
+// The options as a job file that asks for the same, without secrets; its first line is the format number.
+std::string WriteJobFile(const CommandOptions& options);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_OPTIONS_H_

@@ -1,0 +1,164 @@
+#include <filesystem>
+#include <iostream>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "engine/row_reader.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/preflight.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+namespace {
+
+// What a run would do, from one pass over the source.
+struct PlanNumbers {
+  int64_t rows = 0;
+  int64_t rows_rejected = 0;  // no usable text
+  int64_t texts = 0;          // different ones
+  int64_t text_bytes = 0;     // of them
+  int64_t key_bytes = 0;
+  int64_t tokens = 0;
+  int64_t requests = 0;
+  double cost_usd = 0;
+  bool price_known = false;
+  absl::Duration time = absl::InfiniteDuration();  // at the given limits; infinite: no limit is given
+  int64_t memory_bytes = 0;
+  int64_t disk_bytes = 0;
+};
+
+absl::Status ReadAll(const ResolvedJob& job, Source* source, PlanNumbers* plan) {
+  absl::flat_hash_set<uint64_t> seen;  // 64 bits are enough to count
+  const size_t max_bytes = job.pipeline.batch.max_text_bytes;
+  int64_t texts_in_request = 0, tokens_in_request = 0;
+  while (true) {
+    const absl::StatusOr<std::optional<RowView>> row = source->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) break;
+    if (job.options.limit > 0 && plan->rows == job.options.limit) break;
+    ++plan->rows;
+    const auto* key = std::get_if<absl::string_view>(&(*row)->key);
+    plan->key_bytes += key == nullptr ? 8 : static_cast<int64_t>(key->size());
+    if (!CheckText((*row)->text, max_bytes).ok()) {
+      ++plan->rows_rejected;
+      continue;
+    }
+    const absl::string_view text = *(*row)->text;
+    if (job.keep_vectors == KeepVectors::kAlways && !seen.insert(HashText(text).lo).second) continue;
+    const int64_t tokens = EstimateTokens(text);
+    const bool full = texts_in_request == job.pipeline.batch.max_texts ||
+                      tokens_in_request + tokens > job.pipeline.batch.max_tokens;
+    if (texts_in_request > 0 && full) texts_in_request = tokens_in_request = 0;
+    if (texts_in_request == 0) ++plan->requests;
+    ++texts_in_request;
+    tokens_in_request += tokens;
+    ++plan->texts;
+    plan->text_bytes += static_cast<int64_t>(text.size());
+    plan->tokens += tokens;
+  }
+  return absl::OkStatus();
+}
+
+// Everything but the batches: libraries, the map of texts (25 bytes each), SQLite's caches.
+constexpr int64_t kBaseMemoryBytes = int64_t{60} << 20;
+constexpr int64_t kMemoryBytesPerText = 25;
+// A row of the ledger with its text hash, besides the key; measured on a ledger of a million rows.
+constexpr int64_t kLedgerBytesPerRow = 50;
+
+void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
+  const int64_t vector_bytes = int64_t{job.client.model.dim} * 4;
+  if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
+    plan->price_known = true;
+    plan->cost_usd = static_cast<double>(plan->tokens) * *job.known_model->usd_per_million_tokens / 1e6;
+  }
+  double minutes = 0;
+  if (job.options.rpm > 0) minutes = static_cast<double>(plan->requests) / job.options.rpm;
+  if (job.options.tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / job.options.tpm);
+  if (job.options.rpm > 0 || job.options.tpm > 0) plan->time = absl::Minutes(minutes);
+  plan->memory_bytes = kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) +
+                       plan->texts * kMemoryBytesPerText;
+  const int64_t stored_rows = plan->rows - plan->rows_rejected;
+  plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
+  if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
+  for (const Location& target : job.targets) {
+    // JSON numbers take up to 13 characters each, an HNSW graph two links of 4 bytes for each of its M.
+    const int64_t row_bytes = target.scheme == "jsonl" ? int64_t{job.client.model.dim} * 13 : vector_bytes;
+    plan->disk_bytes += stored_rows * (row_bytes + (target.scheme == "faiss" ? 300 : 16));
+    if (target.scheme == "faiss") plan->memory_bytes += stored_rows * (vector_bytes + 300);
+  }
+}
+
+void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNumbers& plan) {
+  const auto line = [](absl::string_view name, absl::string_view value) {
+    std::cout << name << std::string(name.size() < 12 ? 12 - name.size() : 1, ' ') << value << "\n";
+  };
+  line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
+  for (const Location& target : job.targets) line("target", target.ToString());
+  for (const std::string& change : preflight.changes) line("changes", change);
+  line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));
+  line("rows", WithCommas(plan.rows));
+  if (plan.rows_rejected > 0) {
+    line("rejected", absl::StrCat(WithCommas(plan.rows_rejected), " of them (text is NULL, empty, not UTF-8 or too long)"));
+  }
+  line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
+  line("tokens", absl::StrCat("about ", WithCommas(plan.tokens)));
+  line("requests", absl::StrCat("about ", WithCommas(plan.requests), ", at most ", job.client.concurrency, " at a time"));
+  if (job.embedder == Embedder::kBuiltin || IsLoopback(job.client.api_base)) {
+    line("money", "none, the embedder runs on this machine");
+  } else if (plan.price_known) {
+    line("money", absl::StrCat("about ", MoneyText(plan.cost_usd), " at the list price in models.toml"));
+  } else {
+    line("money", "not known: the model has no price in models.toml");
+  }
+  line("time", plan.time == absl::InfiniteDuration()
+                   ? "no limit given (--rpm, --tpm); the API decides"
+                   : absl::StrCat("at least ", DurationText(plan.time), " at the given limits"));
+  line("memory", absl::StrCat("at most ", BytesText(plan.memory_bytes)));
+  line("disk", absl::StrCat("about ", BytesText(plan.disk_bytes)));
+  line("job", absl::StrCat(job.directory, std::filesystem::exists(job.directory + "/ledger.db")
+                                              ? ": exists; what it has is not bought again"
+                                              : ": new"));
+  std::cout << "nothing was written or sent" << std::endl;
+}
+
+void PrintJson(const ResolvedJob& job, const PlanNumbers& plan) {
+  JsonLine line("plan");
+  line.Add("rows_selected", plan.rows)
+      .Add("rows_rejected", plan.rows_rejected)
+      .Add("texts_unique", plan.texts)
+      .Add("text_bytes", plan.text_bytes)
+      .Add("tokens", plan.tokens)
+      .Add("requests", plan.requests)
+      .Add("cost_usd", plan.price_known ? plan.cost_usd : absl::ToDoubleSeconds(absl::InfiniteDuration()))
+      .Add("seconds_at_limits", absl::ToDoubleSeconds(plan.time))
+      .Add("memory_bytes", plan.memory_bytes)
+      .Add("disk_bytes", plan.disk_bytes)
+      .Add("model", job.client.model.name)
+      .Add("dimensions", job.client.model.dim)
+      .Add("job", job.directory);
+  std::cout << line.ToString() << std::endl;
+}
+
+}  // namespace
+
+ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("plan", status, options.json); };
+  if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
+  const absl::StatusOr<ResolvedJob> job = Resolve(options, environment);
+  if (!job.ok()) return fail(job.status());
+  absl::StatusOr<Preflight> preflight = Check(*job);
+  if (!preflight.ok()) return fail(preflight.status());
+  PlanNumbers plan;
+  if (absl::Status read = ReadAll(*job, preflight->source.get(), &plan); !read.ok()) return fail(read);
+  Reckon(*job, &plan);
+  if (options.json) {
+    PrintJson(*job, plan);
+  } else {
+    PrintText(*job, *preflight, plan);
+  }
+  return kExitDone;
+}
+
+}  // namespace reembed

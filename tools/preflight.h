@@ -1,0 +1,38 @@
+#ifndef REEMBED_TOOLS_PREFLIGHT_H_
+#define REEMBED_TOOLS_PREFLIGHT_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/pipeline.h"
+#include "io/store/sqlite_source.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+
+// The parts of a job, opened and checked against what is really there. Nothing is written or sent.
+struct Preflight {
+  std::unique_ptr<Source> source;
+  std::vector<std::unique_ptr<VectorSink>> sinks;  // in the order of ResolvedJob::targets
+  std::optional<SqliteSurvey> survey;              // of an in-place job: what its table holds now
+  std::vector<std::string> changes;                // what a run will change besides adding vectors, for people
+  int64_t rows_selected = -1;                      // -1: not known without reading (standard input)
+};
+
+// Errors: what the parts say of themselves; kFailedPrecondition (the vectors that are there have another width, or
+// are of another model, and would be mixed with the new ones).
+absl::StatusOr<Preflight> Check(const ResolvedJob& job);
+
+// What the source's table holds now, for an in-place job.
+absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job);
+
+// Estimated model tokens of a text: 0.25 a byte, the middle of what English text, code and JSON cost (measured on
+// cl100k_base: 3.8 to 5.4 bytes a token).
+int64_t EstimateTokens(absl::string_view text);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_PREFLIGHT_H_

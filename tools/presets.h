@@ -1,0 +1,54 @@
+#ifndef REEMBED_TOOLS_PRESETS_H_
+#define REEMBED_TOOLS_PRESETS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "tools/environment.h"
+
+namespace reembed {
+
+// A memory system that is served out of the box; the text of one is in data/systems/.
+struct SystemPreset {
+  std::string name;
+  std::string title;
+  std::string summary;               // one line, for `reembed systems`
+  std::vector<std::string> databases;  // where its own programs keep them, the first that exists is meant
+  std::string table, key, text, vector, model_column, encoding, where;
+  std::string model;
+  int dim = 0;
+  std::string api_base_env, api_key_env;
+  std::string file;  // where it was read
+  std::string toml;  // its whole text
+};
+
+// One entry of data/models.toml.
+struct KnownModel {
+  std::string name;
+  int dim = 0;
+  bool resizable = false;                       // a smaller width can be asked for
+  int64_t max_tokens = 0;                       // of one input
+  std::optional<double> usd_per_million_tokens;
+};
+
+// Folders that may hold systems/*.toml and models.toml, the user's own first: $REEMBED_DATA,
+// $XDG_CONFIG_HOME/reembed, ../share/reembed beside the program, the source tree it was built from.
+std::vector<std::string> DataFolders(const Environment& environment);
+
+// Errors: kInvalidArgument (names file, line and what is wrong or unknown).
+absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file);
+
+// Errors: kNotFound (no such system; names the nearest and lists all).
+absl::StatusOr<SystemPreset> FindSystem(const std::string& name, const Environment& environment);
+
+// All, by name; a system of the user's own hides a built-in one of the same name.
+absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environment);
+
+absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environment);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_PRESETS_H_

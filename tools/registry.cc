@@ -1,0 +1,115 @@
+#include "tools/registry.h"
+
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "index/faiss_sink.h"
+#include "index/index_reader.h"
+#include "io/file/fbin.h"
+#include "io/file/hdf5.h"
+#include "io/file/jsonl.h"
+#include "io/file/npy.h"
+#include "io/store/sqlite_reader.h"
+#include "io/store/sqlite_sink.h"
+#include "io/store/sqlite_source.h"
+
+namespace reembed {
+namespace {
+
+using SourceOr = absl::StatusOr<std::unique_ptr<Source>>;
+using SinkOr = absl::StatusOr<std::unique_ptr<VectorSink>>;
+using ReaderOr = absl::StatusOr<std::unique_ptr<VectorReader>>;
+
+constexpr Scheme kSchemes[] = {
+    {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V",
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, dim); }},
+    {"jsonl", "jsonl:PATH?key=id&text=text",
+     [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenJsonlReader(l); }},
+    {"hdf5", "hdf5:PATH",
+     [](const Location& l, const Selection&) -> SourceOr { return OpenHdf5Source(l); },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeHdf5Sink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenHdf5Reader(l); }},
+    {"npy", "npy:PATH", nullptr,
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeNpySink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenNpyReader(l); }},
+    {"fbin", "fbin:PATH", nullptr,
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFbinSink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenFbinReader(l); }},
+    {"faiss", "faiss:PATH?factory=HNSW32", nullptr,
+     [](const Location& l, const Model& m, const Location& source) -> SinkOr {
+       return MakeFaissSink(l, m, source.ToString());
+     },
+     [](const Location& l, int) -> ReaderOr { return OpenIndexReader(l.path); }},
+    {"-", "- (JSON lines on standard input or output)",
+     [](const Location&, const Selection&) -> SourceOr { return OpenJsonlStreamSource(STDIN_FILENO); },
+     [](const Location&, const Model& m, const Location&) -> SinkOr {
+       return MakeJsonlStreamSink(STDOUT_FILENO, m);
+     },
+     nullptr},
+};
+
+// The scheme of `location`, if it can be used as asked.
+template <typename Role>
+absl::StatusOr<Role> Find(const Location& location, Role Scheme::*role, absl::string_view what) {
+  std::vector<std::string> able;
+  std::vector<std::string> names;
+  for (const Scheme& scheme : kSchemes) {
+    names.push_back(scheme.name);
+    if (scheme.*role == nullptr) continue;
+    if (location.scheme == scheme.name) return scheme.*role;
+    able.push_back(scheme.example);
+  }
+  const std::string near = NearestName(location.scheme, names);
+  return absl::InvalidArgumentError(absl::StrCat(location.ToString(), ": `", location.scheme, "` is not a ", what,
+                                                 " that this version knows",
+                                                 near.empty() || near == location.scheme
+                                                     ? ""
+                                                     : absl::StrCat(" (did you mean `", near, "`?)"),
+                                                 "; it can be ", absl::StrJoin(able, ", ")));
+}
+
+}  // namespace
+
+SqliteSelection SqliteSelectionOf(const Selection& selection) {
+  SqliteSelection result;
+  result.rows = selection.rows == Selection::Rows::kAll ? SqliteSelection::Rows::kAll
+                                                        : SqliteSelection::Rows::kWithoutVector;
+  result.dim = selection.dim;
+  result.where = selection.where;
+  if (selection.resume_from.empty()) return result;
+  int64_t number;
+  result.resume_from =
+      absl::SimpleAtoi(selection.resume_from, &number) ? Key(number) : Key(selection.resume_from);
+  return result;
+}
+
+absl::Span<const Scheme> Schemes() { return kSchemes; }
+
+SourceOr OpenSource(const Location& location, const Selection& selection) {
+  const auto open = Find(location, &Scheme::open_source, "source");
+  if (!open.ok()) return open.status();
+  return (*open)(location, selection);
+}
+
+SinkOr MakeSink(const Location& location, const Model& model, const Location& source) {
+  const auto make = Find(location, &Scheme::make_sink, "target");
+  if (!make.ok()) return make.status();
+  return (*make)(location, model, source);
+}
+
+ReaderOr OpenReader(const Location& location, int dim) {
+  const auto open = Find(location, &Scheme::open_reader, "target that can be read back");
+  if (!open.ok()) return open.status();
+  return (*open)(location, dim);
+}
+
+}  // namespace reembed

@@ -1,0 +1,51 @@
+#ifndef REEMBED_TOOLS_REGISTRY_H_
+#define REEMBED_TOOLS_REGISTRY_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/embedding_client.h"
+#include "engine/location.h"
+#include "engine/source.h"
+#include "engine/vector_reader.h"
+#include "engine/vector_sink.h"
+#include "io/store/sqlite_source.h"
+
+namespace reembed {
+
+// Which rows of a source are meant, beyond what its location says.
+struct Selection {
+  enum class Rows { kAll, kWithoutVector };
+  Rows rows = Rows::kAll;
+  int dim = 0;              // of a valid vector, for kWithoutVector
+  std::string where;        // SQL condition; only some sources can
+  std::string resume_from;  // key, inclusive; empty: from the start
+};
+
+// The same for an SQLite source. An integer resume key is an integer.
+SqliteSelection SqliteSelectionOf(const Selection& selection);
+
+// One kind of place, by URI scheme. To add one, write its file in io/ and a line in the table of registry.cc.
+struct Scheme {
+  const char* name;
+  const char* example;
+  // Null where the place cannot be used so.
+  absl::StatusOr<std::unique_ptr<Source>> (*open_source)(const Location&, const Selection&);
+  absl::StatusOr<std::unique_ptr<VectorSink>> (*make_sink)(const Location&, const Model&, const Location& source);
+  absl::StatusOr<std::unique_ptr<VectorReader>> (*open_reader)(const Location&, int dim);
+};
+
+absl::Span<const Scheme> Schemes();
+
+// Errors: kInvalidArgument (unknown scheme, or it cannot be used as source, target or for reading; says which can).
+absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Location& location, const Selection& selection);
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Location& location, const Model& model,
+                                                     const Location& source);
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Location& location, int dim);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_REGISTRY_H_

@@ -1,0 +1,58 @@
+#ifndef REEMBED_TOOLS_RESOLVE_H_
+#define REEMBED_TOOLS_RESOLVE_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/pipeline.h"
+#include "io/embed/openai_client.h"
+#include "io/job/job_store.h"
+#include "tools/environment.h"
+#include "tools/options.h"
+#include "tools/presets.h"
+#include "tools/registry.h"
+
+namespace reembed {
+
+enum class Embedder { kOpenAi, kBuiltin };
+
+// What a job is, with every default filled in and every word checked. Nothing has been opened, written or sent.
+struct ResolvedJob {
+  CommandOptions options;  // as given, job file included
+  std::string name;        // for people: the system's name, or the source's file name
+  Location source;
+  std::vector<Location> targets;  // the source's own table, if it is a target, comes first
+  bool in_place = false;          // it is
+  Selection selection;
+  Embedder embedder = Embedder::kOpenAi;
+  OpenAiOptions client;  // api_base is empty for kBuiltin until its server runs
+  std::optional<KnownModel> known_model;
+  PipelineOptions pipeline;
+  JobIdentity identity;
+  KeepVectors keep_vectors = KeepVectors::kAlways;
+  std::string directory;
+};
+
+// Errors: kInvalidArgument, kNotFound (an argument is wrong or missing); kUnauthenticated (no API key, and where to put
+// it).
+absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment);
+
+// The options under which job.toml remembers the job: as given, with absolute places and the defaults of today that
+// decide what the job is. Never a secret.
+CommandOptions DescribedOptions(const ResolvedJob& job);
+
+// The key from --api-key-file or from the environment; empty if there is none.
+absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::string& default_variable,
+                                       const Environment& environment);
+
+// $XDG_STATE_HOME/reembed/jobs, where jobs without --job go.
+std::string JobsFolder(const Environment& environment);
+
+// Whether an API base URL names this machine, so that no key is wanted and nothing is paid.
+bool IsLoopback(absl::string_view url);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_RESOLVE_H_

@@ -1,0 +1,248 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "io/job/job_store.h"
+#include "tools/commands.h"
+#include "tools/embedder.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/preflight.h"
+#include "tools/progress.h"
+#include "tools/resolve.h"
+#include "tools/signals.h"
+
+namespace reembed {
+namespace {
+
+// What one run did, from the ledger before and after and from the provider's receipts.
+struct Outcome {
+  JobStats before, after;
+  ClientStats client;
+  int64_t texts_embedded = 0;
+  int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
+  absl::Duration elapsed;
+  double cost_usd = 0;
+  bool spend_cap = false;
+  int signal = 0;
+  absl::Status status;
+};
+
+int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
+
+ExitCode ExitCodeOf(const Outcome& outcome) {
+  if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
+  if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
+  if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
+  if (outcome.rows_unaccounted > 0) return kExitTemporary;
+  return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
+}
+
+void PrintSummaryJson(const ResolvedJob& job, const Outcome& outcome) {
+  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
+  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
+  JsonLine line("summary");
+  line.Add("rows_selected", outcome.after.rows)
+      .Add("rows_embedded", embedded)
+      .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
+      .Add("rows_skipped", DoneRows(outcome.before))
+      .Add("rows_pending", outcome.after.rows_pending)
+      .Add("texts_unique", outcome.after.texts)
+      .Add("texts_embedded", outcome.texts_embedded)
+      .Add("requests", outcome.client.requests)
+      .Add("requests_retried", outcome.client.requests_retried)
+      .Add("http_429", outcome.client.http_429)
+      .Add("tokens", outcome.client.tokens)
+      .Add("cost_usd", outcome.cost_usd)
+      .Add("elapsed_seconds", seconds)
+      .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
+      .Add("job", job.directory)
+      .Add("exit_code", static_cast<int>(ExitCodeOf(outcome)));
+  std::cout << line.ToString() << std::endl;
+}
+
+void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
+  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
+  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
+  const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
+  if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
+    std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
+  } else {
+    std::cout << "embedded " << WithCommas(embedded) << " rows (" << WithCommas(outcome.texts_embedded)
+              << " different texts) in " << DurationText(outcome.elapsed) << ", "
+              << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0))
+              << " rows/s\n"
+              << WithCommas(outcome.client.requests) << " requests, " << WithCommas(outcome.client.requests_retried)
+              << " retries, " << WithCommas(outcome.client.tokens) << " tokens";
+    if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
+      std::cout << ", " << MoneyText(outcome.cost_usd);
+    }
+    std::cout << "\n";
+  }
+  if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
+  if (rejected > 0) {
+    std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
+  }
+  for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
+  std::cout << "job    " << job.directory << std::endl;
+}
+
+// Overwriting vectors that are there needs a yes; a job that has begun has it.
+absl::Status AskConsent(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
+  if (job.options.yes || before.rows > 0 || !preflight.survey.has_value()) return absl::OkStatus();
+  const int64_t existing = preflight.survey->rows_selected - preflight.survey->rows_null;
+  if (job.selection.rows != Selection::Rows::kAll || existing == 0) return absl::OkStatus();
+  const std::string what = absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path);
+  if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(what, "; make a copy of the file first, then say --yes"));
+  }
+  std::cerr << what << ". Go on? [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
+  return absl::InvalidArgumentError("not done: there was no yes");
+}
+
+absl::Status WriteJobDescription(const ResolvedJob& job) {
+  const std::string path = job.directory + "/job.toml";
+  const std::string partial = path + ".partial";
+  {
+    std::ofstream file(partial, std::ios::trunc);
+    file << WriteJobFile(DescribedOptions(job));
+    file.close();
+    if (!file) return absl::ResourceExhaustedError(absl::StrCat(partial, ": could not be written; is the disk full?"));
+  }
+  std::error_code failed;
+  std::filesystem::rename(partial, path, failed);
+  return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
+}
+
+double Cost(const ResolvedJob& job, int64_t tokens) {
+  if (!job.known_model.has_value()) return 0;
+  return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
+}
+
+// The pipeline with everything that watches over it.
+Outcome Execute(const ResolvedJob& job, const JobStats& before, Preflight* preflight, JobStore* store) {
+  Outcome outcome{.before = before, .after = before};
+  absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job.client);
+  if (!embedder.ok()) {
+    outcome.status = embedder.status();
+    return outcome;
+  }
+  EmbeddingClient* const client = embedder->client.get();
+  StopSignals signals(
+      [](int) {
+        std::fputs("\nstopping: finishing the requests under way (again to abort them; both can be resumed)\n", stderr);
+      },
+      [client] { client->Cancel(); });
+
+  std::vector<NamedSink> sinks;
+  for (size_t i = 0; i < job.targets.size(); ++i) sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get()});
+  // Counted when a text enters a batch, so the cap holds before the money is spent.
+  std::atomic<int64_t> tokens_read{0};
+  const double max_spend = job.options.max_spend;
+  const TokenCounter count_tokens = [&](absl::string_view text) {
+    const int64_t tokens = EstimateTokens(text);
+    if (max_spend > 0 && Cost(job, tokens_read += tokens) >= max_spend) {
+      outcome.spend_cap = true;
+      signals.RequestStop();
+    }
+    return tokens;
+  };
+  RunCounters counters;
+  const Moment start = MonotonicNow();
+  {
+    const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
+    const Progress progress(style, &counters, client, preflight->rows_selected);
+    outcome.status = RunPipeline(job.pipeline,
+                                 {.source = preflight->source.get(),
+                                  .client = client,
+                                  .ledger = store,
+                                  .count_tokens = &count_tokens,
+                                  .sinks = sinks,
+                                  .counters = &counters,
+                                  .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
+                                 signals.token());
+  }
+  outcome.elapsed = MonotonicNow() - start;
+  if (absl::StatusOr<JobStats> after = store->Stats(); after.ok()) {
+    outcome.after = *std::move(after);
+  } else if (outcome.status.ok()) {
+    outcome.status = after.status();
+  }
+  outcome.client = client->stats();
+  outcome.texts_embedded = counters.texts_embedded;
+  outcome.cost_usd = Cost(job, outcome.client.tokens);
+  outcome.signal = signals.signal();
+  return outcome;
+}
+
+// The last word has the table itself: are there rows that lack a vector, and are not rejected?
+absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
+  if (!job.in_place || !outcome->status.ok() || job.options.limit > 0) return absl::OkStatus();
+  const absl::StatusOr<SqliteSurvey> survey = Survey(job);
+  if (!survey.ok()) return survey.status();
+  const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
+  const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
+  outcome->rows_unaccounted = std::max<int64_t>(0, lacking - explained);
+  return absl::OkStatus();
+}
+
+Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
+  return {.run = store.run(),
+          .started = started,
+          .ended = absl::Now(),
+          .outcome = outcome.status.ok() ? "done" : std::string(absl::StatusCodeToString(outcome.status.code())),
+          .requests = outcome.client.requests,
+          .requests_retried = outcome.client.requests_retried,
+          .http_429 = outcome.client.http_429,
+          .tokens = outcome.client.tokens,
+          .cost_usd = outcome.cost_usd,
+          .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
+          .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
+          .rows_possibly_rebought = outcome.before.rows_pending};
+}
+
+}  // namespace
+
+ExitCode RunCommand(CommandOptions options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("run", status, options.json); };
+  if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
+  absl::StatusOr<ResolvedJob> job = Resolve(options, environment);
+  if (!job.ok()) return fail(job.status());
+  absl::StatusOr<Preflight> preflight = Check(*job);
+  if (!preflight.ok()) return fail(preflight.status());
+  absl::StatusOr<std::unique_ptr<JobStore>> store =
+      JobStore::Open(job->directory, job->identity, {.keep_vectors = job->keep_vectors});
+  if (!store.ok()) return fail(store.status());
+  const absl::StatusOr<JobStats> before = (*store)->Stats();
+  if (!before.ok()) return fail(before.status());
+  if (absl::Status consent = AskConsent(*job, *preflight, *before); !consent.ok()) return fail(consent);
+  if (absl::Status written = WriteJobDescription(*job); !written.ok()) return fail(written);
+  if (!options.quiet && !options.json) std::cerr << "job " << job->directory << std::endl;
+
+  const absl::Time started = absl::Now();
+  Outcome outcome = Execute(*job, *before, &*preflight, store->get());
+  if (absl::Status counted = CountAgain(*job, &outcome); !counted.ok()) outcome.status = counted;
+  const absl::Status recorded = (*store)->RecordReceipt(ReceiptOf(**store, started, outcome));
+  if (outcome.status.ok()) outcome.status = recorded;
+
+  const ExitCode code = ExitCodeOf(outcome);
+  if (outcome.rows_unaccounted > 0) {
+    std::cerr << "reembed run: " << WithCommas(outcome.rows_unaccounted)
+              << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
+  }
+  if (!outcome.status.ok()) Fail("run", outcome.status, options.json);
+  if (options.json) PrintSummaryJson(*job, outcome);
+  if (!options.json && !options.quiet) PrintSummaryText(*job, outcome);
+  return code;
+}
+
+}  // namespace reembed

@@ -1,0 +1,47 @@
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "io/store/agentloop_sample.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/presets.h"
+
+namespace reembed {
+namespace {
+
+absl::Status MakeSample(const SystemsOptions& options) {
+  if (options.name != "agentloop") {
+    return absl::InvalidArgumentError("--make-sample: only for agentloop: reembed systems agentloop --make-sample PATH");
+  }
+  return MakeAgentloopSample(options.make_sample, {.rows = options.rows, .text_bytes = options.text_bytes});
+}
+
+}  // namespace
+
+ExitCode SystemsCommand(const SystemsOptions& options, const Environment& environment) {
+  if (!options.make_sample.empty()) {
+    if (absl::Status made = MakeSample(options); !made.ok()) return Fail("systems", made, false);
+    std::cout << options.make_sample << ": " << WithCommas(options.rows) << " messages; try: reembed plan --system "
+              << options.name << " --db " << options.make_sample << " --embedder builtin" << std::endl;
+    return kExitDone;
+  }
+  if (!options.name.empty()) {
+    const absl::StatusOr<SystemPreset> system = FindSystem(options.name, environment);
+    if (!system.ok()) return Fail("systems", system.status(), false);
+    std::cout << "# " << system->file << "\n" << system->toml << std::flush;
+    return kExitDone;
+  }
+  const absl::StatusOr<std::vector<SystemPreset>> systems = ListSystems(environment);
+  if (!systems.ok()) return Fail("systems", systems.status(), false);
+  for (const SystemPreset& system : *systems) {
+    std::cout << system.name << std::string(system.name.size() < 14 ? 14 - system.name.size() : 1, ' ')
+              << system.summary << "\n";
+  }
+  std::cout << "\nembedders: openai (and every server with its API: --api-base URL), builtin\n"
+               "one of them as a start for your own: reembed systems NAME > ~/.config/reembed/systems/MINE.toml"
+            << std::endl;
+  return kExitDone;
+}
+
+}  // namespace reembed
