@@ -23,31 +23,31 @@ struct VerifyOptions {
 ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment);
 
 struct StatusOptions {
-  std::string job;        // empty: all jobs in the default folder
-  int64_t rejects = 10;   // how many to show
+  std::string job;       // empty: all jobs in the default folder
+  int64_t rejects = 10;  // how many to show
   bool json = false;
 };
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment);
 
-struct SearchOptions {
+struct SearchCommandOptions {
   std::string query;
   std::string index;   // a FAISS index of ours ...
   std::string target;  // ... or any target that can be read, compared row by row
   std::string source;  // where the texts are; default: what the index remembers
   int k = 5;
-  int nprobe = 0;     // 0: the index's own
+  int nprobe = 0;  // 0: the index's own
   int ef_search = 0;
   std::string embedder, api_base, model, api_key_env, api_key_file;
   int dimensions = 0;
   bool json = false;
 };
-ExitCode SearchCommand(const SearchOptions& options, const Environment& environment);
+ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& environment);
 
 struct SystemsOptions {
   std::string name;         // empty: list all
   std::string make_sample;  // path of a sample database to make
   int64_t rows = 2000;
-  int text_bytes = 0;       // 0: like conversations
+  int text_bytes = 0;  // 0: like conversations
 };
 ExitCode SystemsCommand(const SystemsOptions& options, const Environment& environment);
 

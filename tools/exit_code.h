@@ -12,14 +12,14 @@ enum ExitCode : int {
   kExitUsage = 2,         // a wrong argument, a missing file, or consent that was not given
   kExitRejectedRows = 3,  // finished, but some rows have no vector: see `reembed status JOB`
   kExitQualityGate = 4,
-  kExitTemporary = 5,     // locked, network, disk full: run the same command again
-  kExitFatal = 6,         // key, quota, model or width: change something first
+  kExitTemporary = 5,  // locked, network, disk full: run the same command again
+  kExitFatal = 6,      // key, quota, model or width: change something first
   kExitSpendCap = 7,
-  kExitMismatch = 8,      // `verify` found a difference
+  kExitMismatch = 8,  // `verify` found a difference
   kExitTimeLimit = 10,
-  kExitLocked = 11,       // another run holds the job
-  kExitInterrupted = 130, // Ctrl-C; resumable
-  kExitTerminated = 143,  // TERM; resumable
+  kExitLocked = 11,        // another run holds the job
+  kExitInterrupted = 130,  // Ctrl-C; resumable
+  kExitTerminated = 143,   // TERM; resumable
 };
 
 ExitCode ExitCodeOf(const absl::Status& status);

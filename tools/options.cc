@@ -38,7 +38,8 @@ const std::vector<OptionEntry>& Entries() {
       {"source", "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, jsonl:PATH, hdf5:PATH, - (JSON lines)",
        "What", &CommandOptions::source},
       {"target",
-       "where vectors go, also several: sqlite:..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, faiss:PATH?factory=HNSW32",
+       "where vectors go, also several: sqlite:..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
+       "faiss:PATH?factory=HNSW32",
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
       {"where", "SQL condition on the rows of an SQLite source", "Selection", &CommandOptions::where},
@@ -136,10 +137,10 @@ absl::Status ReadJobFile(CommandOptions* options) {
     const auto entry = std::find_if(Entries().begin(), Entries().end(), is_name);
     if (entry == Entries().end()) {
       const std::string near = NearestName(name, names);
-      return absl::InvalidArgumentError(
-          absl::StrCat(line(), "unknown name `", name, "`",
-                       near.empty() ? absl::StrCat("; known are: ", absl::StrJoin(names, ", "))
-                                    : absl::StrCat("; did you mean `", near, "`?")));
+      return absl::InvalidArgumentError(absl::StrCat(line(), "unknown name `", name, "`",
+                                                     near.empty()
+                                                         ? absl::StrCat("; known are: ", absl::StrJoin(names, ", "))
+                                                         : absl::StrCat("; did you mean `", near, "`?")));
     }
     const bool fits = std::visit(
         [&, &node = node](auto member) {

@@ -48,8 +48,8 @@ absl::Status ReadAll(const ResolvedJob& job, Source* source, PlanNumbers* plan) 
     const absl::string_view text = *(*row)->text;
     if (job.keep_vectors == KeepVectors::kAlways && !seen.insert(HashText(text).lo).second) continue;
     const int64_t tokens = EstimateTokens(text);
-    const bool full = texts_in_request == job.pipeline.batch.max_texts ||
-                      tokens_in_request + tokens > job.pipeline.batch.max_tokens;
+    const bool full =
+        texts_in_request == job.pipeline.batch.max_texts || tokens_in_request + tokens > job.pipeline.batch.max_tokens;
     if (texts_in_request > 0 && full) texts_in_request = tokens_in_request = 0;
     if (texts_in_request == 0) ++plan->requests;
     ++texts_in_request;
@@ -77,8 +77,8 @@ void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
   if (job.options.rpm > 0) minutes = static_cast<double>(plan->requests) / job.options.rpm;
   if (job.options.tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / job.options.tpm);
   if (job.options.rpm > 0 || job.options.tpm > 0) plan->time = absl::Minutes(minutes);
-  plan->memory_bytes = kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) +
-                       plan->texts * kMemoryBytesPerText;
+  plan->memory_bytes =
+      kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) + plan->texts * kMemoryBytesPerText;
   const int64_t stored_rows = plan->rows - plan->rows_rejected;
   plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
   if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
@@ -100,11 +100,13 @@ void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNum
   line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));
   line("rows", WithCommas(plan.rows));
   if (plan.rows_rejected > 0) {
-    line("rejected", absl::StrCat(WithCommas(plan.rows_rejected), " of them (text is NULL, empty, not UTF-8 or too long)"));
+    line("rejected",
+         absl::StrCat(WithCommas(plan.rows_rejected), " of them (text is NULL, empty, not UTF-8 or too long)"));
   }
   line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
   line("tokens", absl::StrCat("about ", WithCommas(plan.tokens)));
-  line("requests", absl::StrCat("about ", WithCommas(plan.requests), ", at most ", job.client.concurrency, " at a time"));
+  line("requests",
+       absl::StrCat("about ", WithCommas(plan.requests), ", at most ", job.client.concurrency, " at a time"));
   if (job.embedder == Embedder::kBuiltin || IsLoopback(job.client.api_base)) {
     line("money", "none, the embedder runs on this machine");
   } else if (plan.price_known) {
@@ -146,7 +148,7 @@ void PrintJson(const ResolvedJob& job, const PlanNumbers& plan) {
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("plan", status, options.json); };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
-  const absl::StatusOr<ResolvedJob> job = Resolve(options, environment);
+  const absl::StatusOr<ResolvedJob> job = Resolve(options, environment, KeyNeed::kNone);
   if (!job.ok()) return fail(job.status());
   absl::StatusOr<Preflight> preflight = Check(*job);
   if (!preflight.ok()) return fail(preflight.status());

@@ -33,9 +33,7 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const SqliteSurvey& su
 
 }  // namespace
 
-int64_t EstimateTokens(absl::string_view text) {
-  return std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4);
-}
+int64_t EstimateTokens(absl::string_view text) { return std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4); }
 
 absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job) {
   return SurveySqlite(job.source, SqliteSelectionOf(job.selection));

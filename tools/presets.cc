@@ -46,10 +46,10 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
     const std::string text(name.str());
     if (std::find(known.begin(), known.end(), text) != known.end()) continue;
     const std::string near = NearestName(text, known);
-    return absl::InvalidArgumentError(absl::StrCat(
-        file, ": line ", value.source().begin.line, ": unknown name `", text, "`",
-        near.empty() ? absl::StrCat("; known are: ", absl::StrJoin(known, ", "))
-                     : absl::StrCat("; did you mean `", near, "`?")));
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": line ", value.source().begin.line, ": unknown name `", text, "`",
+                     near.empty() ? absl::StrCat("; known are: ", absl::StrJoin(known, ", "))
+                                  : absl::StrCat("; did you mean `", near, "`?")));
   }
   return absl::OkStatus();
 }
@@ -73,9 +73,9 @@ std::vector<std::string> DataFolders(const Environment& environment) {
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  const std::vector<std::string> known = {"name",   "title",        "summary",      "databases",   "table",    "key",
-                                          "text",   "vector",       "model_column", "encoding",    "where",    "model",
-                                          "dimensions", "api_base_env", "api_key_env"};
+  const std::vector<std::string> known = {"name",  "title", "summary",    "databases",    "table",
+                                          "key",   "text",  "vector",     "model_column", "encoding",
+                                          "where", "model", "dimensions", "api_base_env", "api_key_env"};
   if (absl::Status names = CheckNames(*table, known, file); !names.ok()) return names;
   SystemPreset preset{.name = Text(*table, "name"),
                       .title = Text(*table, "title"),

@@ -15,7 +15,7 @@ namespace reembed {
 struct SystemPreset {
   std::string name;
   std::string title;
-  std::string summary;               // one line, for `reembed systems`
+  std::string summary;                 // one line, for `reembed systems`
   std::vector<std::string> databases;  // where its own programs keep them, the first that exists is meant
   std::string table, key, text, vector, model_column, encoding, where;
   std::string model;
@@ -29,8 +29,8 @@ struct SystemPreset {
 struct KnownModel {
   std::string name;
   int dim = 0;
-  bool resizable = false;                       // a smaller width can be asked for
-  int64_t max_tokens = 0;                       // of one input
+  bool resizable = false;  // a smaller width can be asked for
+  int64_t max_tokens = 0;  // of one input
   std::optional<double> usd_per_million_tokens;
 };
 

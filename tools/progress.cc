@@ -85,7 +85,8 @@ std::string Progress::Text(absl::Duration elapsed) const {
   }
   absl::StrAppendFormat(&text, ", %s rows/s", WithCommas(static_cast<int64_t>(rate)));
   if (rows_expected_ > rows && rate > 0) {
-    absl::StrAppend(&text, ", ", DurationText(absl::Seconds(static_cast<double>(rows_expected_ - rows) / rate)), " left");
+    absl::StrAppend(&text, ", ", DurationText(absl::Seconds(static_cast<double>(rows_expected_ - rows) / rate)),
+                    " left");
   }
   absl::StrAppend(&text, ", ", WithCommas(stats.tokens), " tokens");
   if (stats.requests_retried > 0) absl::StrAppend(&text, ", ", WithCommas(stats.requests_retried), " retries");

@@ -73,7 +73,7 @@ void AddStatus(CLI::App* app, Command* chosen) {
 
 void AddSearch(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
-  auto options = std::make_shared<SearchOptions>();
+  auto options = std::make_shared<SearchCommandOptions>();
   command->add_option("query", options->query, "text to look for")->required();
   command->add_option("--index", options->index, "FAISS index that reembed has built");
   command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
@@ -96,7 +96,8 @@ void AddSearch(CLI::App* app, Command* chosen) {
 }
 
 void AddSystems(CLI::App* app, Command* chosen) {
-  CLI::App* const command = app->add_subcommand("systems", "memory systems that are known, and one of them as a preset");
+  CLI::App* const command =
+      app->add_subcommand("systems", "memory systems that are known, and one of them as a preset");
   auto options = std::make_shared<SystemsOptions>();
   command->add_option("name", options->name, "print this preset");
   command->add_option("--make-sample", options->make_sample, "make a sample database at this path");

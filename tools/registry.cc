@@ -34,8 +34,7 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
      [](const Location& l, int) -> ReaderOr { return OpenJsonlReader(l); }},
-    {"hdf5", "hdf5:PATH",
-     [](const Location& l, const Selection&) -> SourceOr { return OpenHdf5Source(l); },
+    {"hdf5", "hdf5:PATH", [](const Location& l, const Selection&) -> SourceOr { return OpenHdf5Source(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeHdf5Sink(l, m); },
      [](const Location& l, int) -> ReaderOr { return OpenHdf5Reader(l); }},
     {"npy", "npy:PATH", nullptr,
@@ -51,9 +50,7 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, int) -> ReaderOr { return OpenIndexReader(l.path); }},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location&, const Selection&) -> SourceOr { return OpenJsonlStreamSource(STDIN_FILENO); },
-     [](const Location&, const Model& m, const Location&) -> SinkOr {
-       return MakeJsonlStreamSink(STDOUT_FILENO, m);
-     },
+     [](const Location&, const Model& m, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO, m); },
      nullptr},
 };
 
@@ -69,26 +66,23 @@ absl::StatusOr<Role> Find(const Location& location, Role Scheme::*role, absl::st
     able.push_back(scheme.example);
   }
   const std::string near = NearestName(location.scheme, names);
-  return absl::InvalidArgumentError(absl::StrCat(location.ToString(), ": `", location.scheme, "` is not a ", what,
-                                                 " that this version knows",
-                                                 near.empty() || near == location.scheme
-                                                     ? ""
-                                                     : absl::StrCat(" (did you mean `", near, "`?)"),
-                                                 "; it can be ", absl::StrJoin(able, ", ")));
+  return absl::InvalidArgumentError(
+      absl::StrCat(location.ToString(), ": `", location.scheme, "` is not a ", what, " that this version knows",
+                   near.empty() || near == location.scheme ? "" : absl::StrCat(" (did you mean `", near, "`?)"),
+                   "; it can be ", absl::StrJoin(able, ", ")));
 }
 
 }  // namespace
 
 SqliteSelection SqliteSelectionOf(const Selection& selection) {
   SqliteSelection result;
-  result.rows = selection.rows == Selection::Rows::kAll ? SqliteSelection::Rows::kAll
-                                                        : SqliteSelection::Rows::kWithoutVector;
+  result.rows =
+      selection.rows == Selection::Rows::kAll ? SqliteSelection::Rows::kAll : SqliteSelection::Rows::kWithoutVector;
   result.dim = selection.dim;
   result.where = selection.where;
   if (selection.resume_from.empty()) return result;
   int64_t number;
-  result.resume_from =
-      absl::SimpleAtoi(selection.resume_from, &number) ? Key(number) : Key(selection.resume_from);
+  result.resume_from = absl::SimpleAtoi(selection.resume_from, &number) ? Key(number) : Key(selection.resume_from);
   return result;
 }
 

@@ -61,10 +61,10 @@ absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const CommandO
     path = *found;
   }
   Location location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(path, environment))};
-  for (const auto& [name, value] : {std::pair("table", preset.table), std::pair("key", preset.key),
-                                    std::pair("text", preset.text), std::pair("vector", preset.vector),
-                                    std::pair("model_column", preset.model_column),
-                                    std::pair("encoding", preset.encoding), std::pair("where", preset.where)}) {
+  for (const auto& [name, value] :
+       {std::pair("table", preset.table), std::pair("key", preset.key), std::pair("text", preset.text),
+        std::pair("vector", preset.vector), std::pair("model_column", preset.model_column),
+        std::pair("encoding", preset.encoding), std::pair("where", preset.where)}) {
     if (!value.empty()) location.parameters[name] = value;
   }
   return location;
@@ -85,8 +85,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
-  absl::StatusOr<Location> source = preset.has_value() ? PresetSource(*preset, options, environment)
-                                                       : ParsePlace(options.source, environment);
+  absl::StatusOr<Location> source =
+      preset.has_value() ? PresetSource(*preset, options, environment) : ParsePlace(options.source, environment);
   if (!source.ok()) return source.status();
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
@@ -165,18 +165,18 @@ absl::Status ResolveModel(const CommandOptions& options, const std::optional<Sys
                                                    job->known_model->dim, " and cannot be asked for another width"));
   }
   // A server whose model we do not know may refuse the field; the width of its reply is checked anyway.
-  job->client.send_dimensions =
-      job->known_model.has_value() && !native ? SendDimensions::kYes : SendDimensions::kNo;
+  job->client.send_dimensions = job->known_model.has_value() && !native ? SendDimensions::kYes : SendDimensions::kNo;
   return absl::OkStatus();
 }
 
 absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                             const Environment& environment, ResolvedJob* job) {
+                             const Environment& environment, KeyNeed key_need, ResolvedJob* job) {
   const std::string name = options.embedder.empty() ? "openai" : absl::AsciiStrToLower(options.embedder);
   if (name != "openai" && name != "builtin") {
     return absl::InvalidArgumentError(
-        absl::StrCat("--embedder ", name, ": this version has openai and builtin; a server that speaks OpenAI's API "
-                                          "works with --embedder openai --api-base URL"));
+        absl::StrCat("--embedder ", name,
+                     ": this version has openai and builtin; a server that speaks OpenAI's API "
+                     "works with --embedder openai --api-base URL"));
   }
   job->embedder = name == "builtin" ? Embedder::kBuiltin : Embedder::kOpenAi;
   if (job->embedder == Embedder::kBuiltin) return absl::OkStatus();
@@ -191,6 +191,7 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
     return absl::InvalidArgumentError(
         absl::StrCat("--api-base ", client.api_base, ": expected http://HOST/v1 or https://HOST/v1"));
   }
+  if (key_need == KeyNeed::kNone) return absl::OkStatus();
   absl::StatusOr<std::string> key = FindApiKey(options, key_variable, environment);
   if (!key.ok()) return key.status();
   client.api_key = *std::move(key);
@@ -242,10 +243,10 @@ void ResolveIdentity(ResolvedJob* job) {
   }
   JobIdentity& identity = job->identity;
   identity.source = rows.ToString();
-  identity.selection = absl::StrCat(
-      job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
-      where.empty() ? "" : absl::StrCat(" where ", where),
-      job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
+  identity.selection =
+      absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
+                   where.empty() ? "" : absl::StrCat(" where ", where),
+                   job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
   identity.recipe = absl::StrCat("text of ", job->source.Get("text", "text"));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
@@ -254,8 +255,8 @@ void ResolveIdentity(ResolvedJob* job) {
 
 std::string DefaultDirectory(const ResolvedJob& job, const Environment& environment) {
   const JobIdentity& id = job.identity;
-  const TextHash hash = HashText(
-      absl::StrCat(id.source, "\n", id.selection, "\n", id.recipe, "\n", id.model, "\n", id.dim, "\n", id.normalization));
+  const TextHash hash = HashText(absl::StrCat(id.source, "\n", id.selection, "\n", id.recipe, "\n", id.model, "\n",
+                                              id.dim, "\n", id.normalization));
   return absl::StrFormat("%s/%s-%08x", JobsFolder(environment), job.name, static_cast<uint32_t>(hash.lo));
 }
 
@@ -296,7 +297,8 @@ absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std:
     std::ifstream file(ExpandHome(options.api_key_file, environment));
     std::string key;
     if (!std::getline(file, key)) {
-      return absl::NotFoundError(absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read, or is empty"));
+      return absl::NotFoundError(
+          absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read, or is empty"));
     }
     return std::string(absl::StripAsciiWhitespace(key));
   }
@@ -308,7 +310,7 @@ absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std:
   return key;
 }
 
-absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment) {
+absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment, KeyNeed key_need) {
   ResolvedJob job{.options = options};
   std::optional<SystemPreset> preset;
   if (!options.system.empty()) {
@@ -320,7 +322,8 @@ absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environ
   }
   if (absl::Status places = ResolvePlaces(options, preset, environment, &job); !places.ok()) return places;
   if (absl::Status selection = ResolveSelection(options, &job); !selection.ok()) return selection;
-  if (absl::Status embedder = ResolveEmbedder(options, preset, environment, &job); !embedder.ok()) return embedder;
+  if (absl::Status embedder = ResolveEmbedder(options, preset, environment, key_need, &job); !embedder.ok())
+    return embedder;
   if (absl::Status model = ResolveModel(options, preset, environment, &job); !model.ok()) return model;
   if (absl::Status limits = ResolveLimits(options, &job); !limits.ok()) return limits;
   job.selection.dim = job.client.model.dim;

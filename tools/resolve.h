@@ -37,7 +37,9 @@ struct ResolvedJob {
 
 // Errors: kInvalidArgument, kNotFound (an argument is wrong or missing); kUnauthenticated (no API key, and where to put
 // it).
-absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment);
+enum class KeyNeed { kWanted, kNone };  // kNone: nothing will be sent
+absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment,
+                                    KeyNeed key_need = KeyNeed::kWanted);
 
 // The options under which job.toml remembers the job: as given, with absolute places and the defaults of today that
 // decide what the job is. Never a secret.

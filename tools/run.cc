@@ -144,7 +144,8 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, Preflight* prefl
       [client] { client->Cancel(); });
 
   std::vector<NamedSink> sinks;
-  for (size_t i = 0; i < job.targets.size(); ++i) sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get()});
+  for (size_t i = 0; i < job.targets.size(); ++i)
+    sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get()});
   // Counted when a text enters a batch, so the cap holds before the money is spent.
   std::atomic<int64_t> tokens_read{0};
   const double max_spend = job.options.max_spend;
@@ -236,8 +237,9 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
 
   const ExitCode code = ExitCodeOf(outcome);
   if (outcome.rows_unaccounted > 0) {
-    std::cerr << "reembed run: " << WithCommas(outcome.rows_unaccounted)
-              << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
+    std::cerr
+        << "reembed run: " << WithCommas(outcome.rows_unaccounted)
+        << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
   }
   if (!outcome.status.ok()) Fail("run", outcome.status, options.json);
   if (options.json) PrintSummaryJson(*job, outcome);

@@ -25,7 +25,9 @@ void BlockStopSignals() {
 }
 
 StopSignals::StopSignals(std::function<void(int)> first, std::function<void()> abort)
-    : first_(std::move(first)), abort_(std::move(abort)), thread_([this](const std::stop_token& done) { Loop(done); }) {}
+    : first_(std::move(first)),
+      abort_(std::move(abort)),
+      thread_([this](const std::stop_token& done) { Loop(done); }) {}
 
 StopSignals::~StopSignals() {
   thread_.request_stop();

@@ -12,7 +12,8 @@ namespace {
 
 absl::Status MakeSample(const SystemsOptions& options) {
   if (options.name != "agentloop") {
-    return absl::InvalidArgumentError("--make-sample: only for agentloop: reembed systems agentloop --make-sample PATH");
+    return absl::InvalidArgumentError(
+        "--make-sample: only for agentloop: reembed systems agentloop --make-sample PATH");
   }
   return MakeAgentloopSample(options.make_sample, {.rows = options.rows, .text_bytes = options.text_bytes});
 }

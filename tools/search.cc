@@ -1,0 +1,134 @@
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/lexical_embedder.h"
+#include "engine/pipeline.h"
+#include "index/brute_force.h"
+#include "index/index_reader.h"
+#include "tools/commands.h"
+#include "tools/embedder.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kShownTextBytes = 160;
+
+// The query's vector, by the model that made the vectors it is compared with.
+absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& options, const Model& model,
+                                              const Environment& environment) {
+  const std::string embedder = !options.embedder.empty()         ? options.embedder
+                               : model.name == kLexicalModelName ? "builtin"
+                                                                 : "openai";
+  if (embedder == "builtin") {
+    std::vector<float> vector(model.dim);
+    EmbedLexically(options.query, absl::MakeSpan(vector));
+    return vector;
+  }
+  if (embedder != "openai") return absl::InvalidArgumentError("--embedder: expected openai or builtin");
+  // The same defaults and checks as a run has; its places do not matter here.
+  const absl::StatusOr<ResolvedJob> job = Resolve({.source = "-",
+                                                   .targets = {"-"},
+                                                   .embedder = embedder,
+                                                   .api_base = options.api_base,
+                                                   .model = model.name,
+                                                   .dimensions = model.dim,
+                                                   .api_key_env = options.api_key_env,
+                                                   .api_key_file = options.api_key_file},
+                                                  environment);
+  if (!job.ok()) return job.status();
+  const absl::StatusOr<RunningEmbedder> running = StartEmbedder(job->client);
+  if (!running.ok()) return running.status();
+  return EmbedOne(running->client.get(), options.query);
+}
+
+std::string OneLine(absl::string_view text) {
+  std::string line;
+  for (const char c : text) line.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
+  if (line.size() <= kShownTextBytes) return line;
+  size_t end = kShownTextBytes;
+  while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0) == 0x80) --end;  // not inside a character
+  return line.substr(0, end) + "...";
+}
+
+// The text of a row, where the store that has it is still there; empty otherwise.
+std::string TextOf(Source* source, KeyView key) {
+  if (source == nullptr) return "";
+  const absl::StatusOr<std::optional<RowView>> row = source->Find(key);
+  if (!row.ok() || !row->has_value() || !(*row)->text.has_value()) return "";
+  return std::string(*(*row)->text);
+}
+
+struct Found {
+  std::vector<Hit> hits;
+  std::string source;  // URI
+};
+
+absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Environment& environment) {
+  const absl::StatusOr<std::unique_ptr<IndexReader>> index = IndexReader::Open(options.index);
+  if (!index.ok()) return index.status();
+  const IndexDescription& description = (*index)->description();
+  const absl::StatusOr<std::vector<float>> query = EmbedQuery(options, description.model, environment);
+  if (!query.ok()) return query.status();
+  absl::StatusOr<std::vector<Hit>> hits =
+      (*index)->Search(*query, options.k, {.nprobe = options.nprobe, .ef_search = options.ef_search});
+  if (!hits.ok()) return hits.status();
+  return Found{*std::move(hits), description.source};
+}
+
+absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const Environment& environment) {
+  const absl::StatusOr<Location> location = ParseLocation(options.target);
+  if (!location.ok()) return location.status();
+  const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(*location, options.dimensions);
+  if (!reader.ok()) return reader.status();
+  Model model{.name = options.model, .dim = (*reader)->dim()};
+  if (model.name.empty() && options.embedder == "builtin") model.name = kLexicalModelName;
+  if (model.name.empty()) return absl::InvalidArgumentError("--target: say which model made it with --model");
+  const absl::StatusOr<std::vector<float>> query = EmbedQuery(options, model, environment);
+  if (!query.ok()) return query.status();
+  absl::StatusOr<std::vector<Hit>> hits = SearchExactly(reader->get(), *query, options.k, Metric::kCosine);
+  if (!hits.ok()) return hits.status();
+  return Found{*std::move(hits), location->Get("text").empty() ? "" : options.target};
+}
+
+}  // namespace
+
+ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& environment) {
+  if (options.index.empty() == options.target.empty()) {
+    return Fail("search", absl::InvalidArgumentError("say where: --index PATH or --target URI"), options.json);
+  }
+  if (options.query.empty()) return Fail("search", absl::InvalidArgumentError("the query is empty"), options.json);
+  const absl::StatusOr<Found> found =
+      options.index.empty() ? SearchTarget(options, environment) : SearchIndex(options, environment);
+  if (!found.ok()) return Fail("search", found.status(), options.json);
+
+  std::unique_ptr<Source> source;
+  const std::string uri = options.source.empty() ? found->source : options.source;
+  if (!uri.empty()) {
+    const absl::StatusOr<Location> location = ParseLocation(uri);
+    absl::StatusOr<std::unique_ptr<Source>> opened =
+        location.ok() ? OpenSource(*location, {}) : absl::StatusOr<std::unique_ptr<Source>>(location.status());
+    if (opened.ok()) {
+      source = *std::move(opened);
+    } else {
+      std::cerr << "reembed search: without texts: " << opened.status().message() << std::endl;
+    }
+  }
+  for (const Hit& hit : found->hits) {
+    const std::string text = TextOf(source.get(), ViewOf(hit.key));
+    if (options.json) {
+      JsonLine line("hit");
+      line.AddRaw("key", KeyJson(ViewOf(hit.key))).Add("score", double{hit.score}).Add("text", text);
+      std::cout << line.ToString() << "\n";
+    } else {
+      std::cout << absl::StrFormat("%-8s %.4f  %s\n", KeyText(ViewOf(hit.key)), hit.score, OneLine(text));
+    }
+  }
+  std::cout << std::flush;
+  return kExitDone;
+}
+
+}  // namespace reembed

@@ -1,0 +1,137 @@
+#include <filesystem>
+#include <iostream>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "io/job/job_reader.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string TimeText(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::LocalTimeZone()); }
+
+std::string RejectText(const RejectedRow& row) {
+  return absl::StrCat("row ", KeyText(ViewOf(row.key)), ": ", row.reason.message(),
+                      row.sink.empty() ? "" : absl::StrCat(" (", row.sink, ")"));
+}
+
+void PrintText(const std::string& dir, const JobReader& job, const JobStats& stats,
+               const std::vector<RejectedRow>& rejects) {
+  const JobIdentity& id = job.identity();
+  const int64_t done = stats.rows - stats.rows_pending - stats.rejected_rows;
+  std::cout << "job       " << dir << "\nsource    " << id.source << ", " << id.selection << "\nmodel     " << id.model
+            << ", " << id.dim << " dimensions, " << id.normalization << "\nrows      " << WithCommas(stats.rows) << ": "
+            << WithCommas(done) << " have a vector, " << WithCommas(stats.rejected_rows) << " rejected, "
+            << WithCommas(stats.rows_pending) << " to do\ntexts     " << WithCommas(stats.texts) << " different, "
+            << WithCommas(stats.kept_texts) << " vectors kept\n";
+  for (const auto& [name, position] : stats.sinks) {
+    std::cout << "target    " << name << ": "
+              << (position == stats.rows
+                      ? std::string("complete")
+                      : absl::StrCat("up to row ", WithCommas(position), " of ", WithCommas(stats.rows)))
+              << "\n";
+  }
+  for (const Receipt& receipt : stats.receipts) {
+    std::cout << "run " << receipt.run << "     " << TimeText(receipt.started) << ", "
+              << DurationText(receipt.ended - receipt.started) << ", " << receipt.outcome << ": "
+              << WithCommas(receipt.rows_embedded) << " rows, " << WithCommas(receipt.requests) << " requests, "
+              << WithCommas(receipt.tokens) << " tokens, " << MoneyText(receipt.cost_usd);
+    if (receipt.rows_possibly_rebought > 0) {
+      std::cout << ", at most " << WithCommas(receipt.rows_possibly_rebought) << " rows bought a second time";
+    }
+    std::cout << "\n";
+  }
+  for (const RejectedRow& row : rejects) std::cout << RejectText(row) << "\n";
+  const auto all = stats.rejected_rows + stats.refused_rows;
+  if (all > static_cast<int64_t>(rejects.size())) {
+    std::cout << "... and " << WithCommas(all - static_cast<int64_t>(rejects.size())) << " more: --rejects " << all
+              << "\n";
+  }
+  std::cout << std::flush;
+}
+
+void PrintJson(const std::string& dir, const JobReader& job, const JobStats& stats,
+               const std::vector<RejectedRow>& rejects) {
+  for (const RejectedRow& row : rejects) {
+    JsonLine line("reject");
+    line.AddRaw("key", KeyJson(ViewOf(row.key)))
+        .Add("code", absl::StatusCodeToString(row.reason.code()))
+        .Add("reason", row.reason.message())
+        .Add("target", row.sink);
+    std::cout << line.ToString() << "\n";
+  }
+  for (const Receipt& receipt : stats.receipts) {
+    JsonLine line("receipt");
+    line.Add("run", receipt.run)
+        .Add("started", absl::FormatTime(receipt.started))
+        .Add("ended", absl::FormatTime(receipt.ended))
+        .Add("outcome", receipt.outcome)
+        .Add("rows_embedded", receipt.rows_embedded)
+        .Add("rows_possibly_rebought", receipt.rows_possibly_rebought)
+        .Add("requests", receipt.requests)
+        .Add("requests_retried", receipt.requests_retried)
+        .Add("http_429", receipt.http_429)
+        .Add("tokens", receipt.tokens)
+        .Add("cost_usd", receipt.cost_usd);
+    std::cout << line.ToString() << "\n";
+  }
+  for (const auto& [name, position] : stats.sinks) {
+    JsonLine line("target");
+    line.Add("target", name).Add("position", position);
+    std::cout << line.ToString() << "\n";
+  }
+  const JobIdentity& id = job.identity();
+  JsonLine line("summary");
+  line.Add("job", dir)
+      .Add("source", id.source)
+      .Add("selection", id.selection)
+      .Add("model", id.model)
+      .Add("dimensions", id.dim)
+      .Add("rows_selected", stats.rows)
+      .Add("rows_pending", stats.rows_pending)
+      .Add("rows_rejected", stats.rejected_rows + stats.refused_rows)
+      .Add("texts_unique", stats.texts)
+      .Add("texts_kept", stats.kept_texts);
+  std::cout << line.ToString() << std::endl;
+}
+
+absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
+  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
+  if (!job.ok()) return job.status();
+  const absl::StatusOr<JobStats> stats = (*job)->Stats();
+  if (!stats.ok()) return stats.status();
+  const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects(options.rejects);
+  if (!rejects.ok()) return rejects.status();
+  (options.json ? PrintJson : PrintText)(dir, **job, *stats, *rejects);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ExitCode StatusCommand(const StatusOptions& options, const Environment& environment) {
+  if (!options.job.empty()) {
+    const absl::Status shown = ShowJob(options.job, options);
+    return shown.ok() ? kExitDone : Fail("status", shown, options.json);
+  }
+  const std::string folder = JobsFolder(environment);
+  std::error_code ignored;
+  int64_t jobs = 0;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (!fs::exists(entry.path() / "ledger.db")) continue;
+    if (jobs++ > 0 && !options.json) std::cout << "\n";
+    if (absl::Status shown = ShowJob(entry.path().string(), {.rejects = 0, .json = options.json}); !shown.ok()) {
+      Fail("status", shown, options.json);
+    }
+  }
+  if (jobs == 0 && !options.json) std::cout << "no jobs in " << folder << std::endl;
+  return kExitDone;
+}
+
+}  // namespace reembed

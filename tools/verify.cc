@@ -1,0 +1,251 @@
+#include <cmath>
+#include <cstring>
+#include <iostream>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "engine/normalize.h"
+#include "io/job/job_reader.h"
+#include "tools/commands.h"
+#include "tools/embedder.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/preflight.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kShownProblems = 10;
+// Two answers of one model to one text differ in the last bits; another model is far away (embedding-apis, trap 11).
+constexpr double kSameModelCosine = 0.999;
+
+// What was found wrong: a count, and the first rows by name.
+struct Problems {
+  int64_t count = 0;
+  std::vector<std::string> shown;
+  void Add(std::string problem) {
+    if (count++ < kShownProblems) shown.push_back(std::move(problem));
+  }
+};
+
+double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += double{a[i]} * b[i];
+    aa += double{a[i]} * a[i];
+    bb += double{b[i]} * b[i];
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
+}
+
+// Whether a target holds what the job bought. An index scales its rows, and may quantise them.
+bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
+  if (bought.size() != stored.size()) return false;
+  if (target.scheme == "faiss") return Cosine(bought, stored) >= kSameModelCosine;
+  return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
+}
+
+class Verification {
+ public:
+  Verification(const JobReader* job, const ResolvedJob* resolved) : job_(job), resolved_(resolved) {}
+
+  absl::Status CheckStore();
+  absl::Status CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused);
+  absl::Status CheckSource();
+  absl::Status CheckSample(int64_t sample);
+
+  const Problems& problems() const { return problems_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  absl::Status Read(const LedgerRow& row, std::vector<float>* vector) const {
+    vector->resize(job_->identity().dim);
+    return job_->ReadVector(row.slot, absl::MakeSpan(*vector));
+  }
+
+  const JobReader* const job_;
+  const ResolvedJob* const resolved_;
+  Problems problems_;
+  std::vector<std::string> notes_;
+};
+
+absl::Status Verification::CheckStore() {
+  if (job_->keep_vectors() == KeepVectors::kNever) {
+    notes_.push_back("the job keeps no vectors: targets are checked for presence and width only");
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<VectorCheck> check = job_->CheckVectors();
+  if (!check.ok()) return check.status();
+  for (const SlotRange& range : check->damaged) {
+    problems_.Add(absl::StrCat("vectors.f32: slots ", range.begin, " to ", range.end - 1, " are damaged"));
+  }
+  notes_.push_back(absl::StrCat("vectors.f32: ", WithCommas(check->texts), " vectors read"));
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused) {
+  const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(target, job_->identity().dim);
+  if (!reader.ok()) {
+    problems_.Add(std::string(reader.status().message()));
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
+  if (!rows.ok()) return rows.status();
+  std::vector<float> bought;
+  int64_t compared = 0;
+  while (true) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) break;
+    if ((*row)->state != SlotState::kKept || refused.count((*row)->ordinal) > 0) continue;
+    ++compared;
+    const absl::StatusOr<std::optional<StoredVector>> stored = (*reader)->Find((*row)->key);
+    const std::string name = absl::StrCat(target.ToString(), ": row ", KeyText((*row)->key));
+    if (!stored.ok()) {
+      problems_.Add(absl::StrCat(name, ": ", stored.status().message()));
+    } else if (!stored->has_value()) {
+      problems_.Add(absl::StrCat(name, ": has no vector"));
+    } else if (job_->keep_vectors() == KeepVectors::kAlways) {
+      if (absl::Status read = Read(**row, &bought); !read.ok()) return read;
+      if (!Same(target, bought, (*stored)->vector)) problems_.Add(absl::StrCat(name, ": holds another vector"));
+    }
+  }
+  const bool whole_file = target.scheme != "sqlite";
+  if (whole_file && (*reader)->rows() != compared) {
+    problems_.Add(absl::StrCat(target.ToString(), ": has ", (*reader)->rows(), " rows, and the job ", compared));
+  }
+  notes_.push_back(absl::StrCat(target.ToString(), ": ", WithCommas(compared), " vectors compared"));
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckSource() {
+  if (resolved_->source.scheme == "-") return absl::OkStatus();
+  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(resolved_->source, resolved_->selection);
+  if (!source.ok()) return source.status();
+  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
+  if (!rows.ok()) return rows.status();
+  int64_t compared = 0;
+  while (true) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) break;
+    if ((*row)->state == SlotState::kRejected) continue;
+    ++compared;
+    const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
+    if (!now.ok()) return now.status();
+    const std::string name = absl::StrCat(resolved_->source.path, ": row ", KeyText((*row)->key));
+    if (!now->has_value()) {
+      problems_.Add(absl::StrCat(name, ": is gone"));
+    } else if ((*row)->state != SlotState::kKept) {
+      problems_.Add(absl::StrCat(name, ": has no vector yet; run the job again"));
+    } else if (!(*now)->text.has_value() || !(HashText(*(*now)->text) == (*row)->hash)) {
+      if (job_->keep_vectors() == KeepVectors::kAlways) problems_.Add(absl::StrCat(name, ": has another text now"));
+    }
+  }
+  notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(compared), " texts compared"));
+  if (!resolved_->in_place) return absl::OkStatus();
+  const absl::StatusOr<SqliteSurvey> survey = Survey(*resolved_);
+  if (!survey.ok()) return survey.status();
+  notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_with_vector), " of ",
+                                WithCommas(survey->rows_selected), " selected rows have a vector"));
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckSample(int64_t sample) {
+  if (job_->keep_vectors() == KeepVectors::kNever) {
+    return absl::InvalidArgumentError("--sample: this job keeps no vectors to compare with");
+  }
+  const absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(resolved_->client);
+  if (!embedder.ok()) return embedder.status();
+  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(resolved_->source, resolved_->selection);
+  if (!source.ok()) return source.status();
+  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
+  if (!rows.ok()) return rows.status();
+  const int64_t stride = std::max<int64_t>(1, job_->rows() / sample);
+  std::vector<float> bought;
+  int64_t compared = 0;
+  double lowest = 1;
+  while (compared < sample) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) break;
+    if ((*row)->state != SlotState::kKept || (*row)->ordinal < compared * stride) continue;
+    const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
+    if (!now.ok()) return now.status();
+    if (!now->has_value() || !(*now)->text.has_value()) continue;
+    if (absl::Status read = Read(**row, &bought); !read.ok()) return read;
+    const absl::StatusOr<std::vector<float>> again = EmbedOne(embedder->client.get(), *(*now)->text);
+    if (!again.ok()) return again.status();
+    const double cosine = Cosine(bought, *again);
+    lowest = std::min(lowest, cosine);
+    ++compared;
+    if (cosine < kSameModelCosine) {
+      problems_.Add(absl::StrCat(resolved_->source.path, ": row ", KeyText((*row)->key),
+                                 ": embedded again, the cosine to its vector is ", cosine));
+    }
+  }
+  notes_.push_back(absl::StrCat(WithCommas(compared), " rows embedded again, lowest cosine ", lowest));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ResolvedJob> ResolveAgain(const VerifyOptions& options, const Environment& environment) {
+  CommandOptions asked;
+  asked.job_file = options.job + "/job.toml";
+  asked.job = options.job;
+  asked.api_base = options.api_base;
+  asked.api_key_env = options.api_key_env;
+  asked.api_key_file = options.api_key_file;
+  if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
+  return Resolve(asked, environment, options.sample > 0 ? KeyNeed::kWanted : KeyNeed::kNone);
+}
+
+}  // namespace
+
+ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("verify", status, options.json); };
+  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(options.job);
+  if (!job.ok()) return fail(job.status());
+  const absl::StatusOr<ResolvedJob> resolved = ResolveAgain(options, environment);
+  if (!resolved.ok()) return fail(resolved.status());
+  const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects((*job)->rows() + 1);
+  if (!rejects.ok()) return fail(rejects.status());
+
+  Verification verification(job->get(), &*resolved);
+  if (absl::Status store = verification.CheckStore(); !store.ok()) return fail(store);
+  for (const Location& target : resolved->targets) {
+    if (target.scheme == "-") continue;
+    std::map<int64_t, std::string> refused;
+    for (const RejectedRow& row : *rejects) {
+      if (row.sink == target.ToString()) refused[row.ordinal] = row.sink;
+    }
+    if (absl::Status checked = verification.CheckTarget(target, refused); !checked.ok()) return fail(checked);
+  }
+  if (absl::Status source = verification.CheckSource(); !source.ok()) return fail(source);
+  if (options.sample > 0) {
+    if (absl::Status sample = verification.CheckSample(options.sample); !sample.ok()) return fail(sample);
+  }
+
+  const Problems& problems = verification.problems();
+  const ExitCode code = problems.count > 0 ? kExitMismatch : kExitDone;
+  if (options.json) {
+    for (const std::string& problem : problems.shown) {
+      std::cout << JsonLine("problem").Add("message", problem).ToString() << "\n";
+    }
+    JsonLine line("summary");
+    line.Add("problems", problems.count).Add("job", options.job).Add("exit_code", static_cast<int>(code));
+    std::cout << line.ToString() << std::endl;
+    return code;
+  }
+  for (const std::string& note : verification.notes()) std::cout << note << "\n";
+  for (const std::string& problem : problems.shown) std::cout << "problem: " << problem << "\n";
+  if (problems.count > static_cast<int64_t>(problems.shown.size())) {
+    std::cout << "... and " << WithCommas(problems.count - static_cast<int64_t>(problems.shown.size())) << " more\n";
+  }
+  std::cout << (problems.count == 0 ? "everything is as the job left it"
+                                    : absl::StrCat(WithCommas(problems.count), " problems"))
+            << std::endl;
+  return code;
+}
+
+}  // namespace reembed
