@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/store/sqlite_sink.h"
 #include "tools/format.h"
 
 namespace reembed {
@@ -48,11 +49,21 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSink(target, job.client.model, job.source);
     if (!sink.ok()) return sink.status();
     preflight.sinks.push_back(*std::move(sink));
+    if (target.scheme != "sqlite") continue;
+    const absl::StatusOr<std::vector<std::string>> missing = SqliteMissingColumns(target);
+    if (!missing.ok()) return missing.status();
+    for (const std::string& column : *missing) {
+      preflight.changes.push_back(absl::StrCat("adds the column ", column, " to ", target.Get("table")));
+    }
   }
   if (job.in_place) {
     absl::StatusOr<SqliteSurvey> survey = Survey(job);
     if (!survey.ok()) return survey.status();
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
+    if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
+      preflight.changes.push_back(
+          absl::StrCat("replaces ", WithCommas(survey->rows_selected - survey->rows_null), " vectors"));
+    }
     preflight.rows_selected = job.selection.rows == Selection::Rows::kAll
                                   ? survey->rows_selected
                                   : survey->rows_selected - survey->rows_with_vector;

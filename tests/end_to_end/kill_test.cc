@@ -1,0 +1,183 @@
+// Promise 1, 2 and 3 by force: the process is killed at random moments, the same command is given again, and in the end
+// every target is compared with a table that was made without the code under test.
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "engine/location.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "io/embed/embedding_server.h"
+#include "tests/fakes/agentloop.h"
+#include "tests/fakes/process.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+#include "tools/registry.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AnyOf;
+
+constexpr int kDim = 96;
+constexpr int kRows = 4000;
+constexpr int kBatchSize = 32;
+constexpr int kConcurrency = 4;
+constexpr int kKills = 20;
+
+// Waits for the end of the process, at most so long; returns whether it came.
+bool EndsWithin(pid_t, Process* process, std::chrono::microseconds time) {
+  const auto deadline = std::chrono::steady_clock::now() + time;
+  pollfd none{.fd = -1, .events = 0, .revents = 0};
+  while (process->IsRunning()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    poll(&none, 1, 1);
+  }
+  return true;
+}
+
+class KillTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    db_ = folder_ / "memory.db";
+    const ProcessResult made =
+        RunProcess({REEMBED_BINARY, "systems", "agentloop", "--make-sample", db_, "--rows", absl::StrCat(kRows)});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    expected_ = EmbeddableMessages(db_);
+    auto server = EmbeddingServer::Start({.dim = kDim});
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+  }
+
+  std::vector<std::string> Command(const std::string& job) const {
+    std::vector<std::string> args = {
+        REEMBED_BINARY, "run", "--source",
+        absl::StrCat("sqlite:", db_, "?table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
+                     InPlace() ? "&vector=embedding&model_column=embedding_model" : "")};
+    if (!InPlace()) args.insert(args.end(), {"--target", Target()});
+    args.insert(args.end(),
+                {"--api-base", absl::StrCat("http://127.0.0.1:", server_->port(), "/v1"), "--model",
+                 "reembed-lexical-1", "--dimensions", absl::StrCat(kDim), "--batch-size", absl::StrCat(kBatchSize),
+                 "--concurrency", absl::StrCat(kConcurrency), "--job", job, "--quiet"});
+    return args;
+  }
+
+  bool InPlace() const { return GetParam() == "sqlite"; }
+
+  std::string Target() const {
+    const std::string factory = GetParam() == "faiss" ? "?factory=Flat" : "";
+    return absl::StrCat(GetParam(), ":", folder_ / "out", factory);
+  }
+
+  void ExpectTargetComplete() {
+    if (InPlace()) {
+      const std::map<int64_t, std::string> stored = StoredEmbeddings(db_);
+      EXPECT_EQ(stored.size(), expected_.size());
+      for (const auto& [key, bytes] : stored) {
+        ASSERT_EQ(expected_.count(key), 1u) << "row " << key << " should have no vector";
+        ASSERT_EQ(bytes, ExpectedEmbedding(expected_.at(key), kDim)) << "row " << key << " has a foreign vector";
+      }
+      return;
+    }
+    const auto location = ParseLocation(Target());
+    ASSERT_THAT(location, IsOk());
+    auto reader = OpenReader(*location, kDim);
+    ASSERT_THAT(reader, IsOk());
+    size_t rows = 0;
+    while (true) {
+      const auto row = (*reader)->Next();
+      ASSERT_THAT(row, IsOk());
+      if (!row->has_value()) break;
+      ++rows;
+      const int64_t key = std::get<int64_t>((*row)->key);
+      ASSERT_EQ(expected_.count(key), 1u) << "row " << key << " should have no vector";
+      const std::string wanted = ExpectedEmbedding(expected_.at(key), kDim);
+      for (int i = 0; i < kDim; ++i) {
+        float x;
+        std::memcpy(&x, wanted.data() + i * sizeof(float), sizeof(float));
+        // An index scales its rows once more, which may change the last bit.
+        ASSERT_NEAR((*row)->vector[i], x, GetParam() == "faiss" ? 1e-6 : 0) << "row " << key << " has a foreign vector";
+      }
+    }
+    EXPECT_EQ(rows, expected_.size());
+  }
+
+  TempFolder folder_;
+  std::string db_;
+  std::map<int64_t, std::string> expected_;
+  std::unique_ptr<EmbeddingServer> server_;
+};
+
+TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  std::mt19937_64 random(seed);
+
+  // How long an undisturbed run takes, so that kills fall into it.
+  const auto start = std::chrono::steady_clock::now();
+  const std::string db_before = db_;
+  const std::string copy = folder_ / "copy.db";
+  std::filesystem::copy_file(db_, copy);
+  {
+    const ProcessResult whole = RunProcess(Command(folder_ / "undisturbed"));
+    ASSERT_THAT(whole.exit_code, AnyOf(0, 3)) << whole.err;
+    ExpectTargetComplete();
+    std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
+    }
+  }
+  const auto whole_run = std::chrono::steady_clock::now() - start;
+
+  int kills = 0;
+  int jobs = 0;
+  while (kills < kKills) {
+    SCOPED_TRACE(absl::StrCat("job ", jobs));
+    const std::string job = folder_ / absl::StrCat("job", jobs++);
+    const int64_t texts_before = server_->stats().texts;
+    int kills_of_job = 0;
+    while (true) {
+      Process process(Command(job));
+      const auto moment = std::chrono::microseconds(
+          random() % std::chrono::duration_cast<std::chrono::microseconds>(whole_run).count());
+      const bool spare = kills_of_job >= 6;  // enough for this job; let it finish
+      if (!spare && !EndsWithin(0, &process, moment)) {
+        process.Signal(SIGKILL);
+        process.Wait();
+        ++kills;
+        ++kills_of_job;
+        continue;
+      }
+      const ProcessResult ended = process.Wait();
+      ASSERT_THAT(ended.exit_code, AnyOf(0, 3)) << ended.err;
+      break;
+    }
+    ExpectTargetComplete();
+    // Pay once: beyond one purchase of each text, a kill costs at most what was in flight.
+    std::set<std::string> texts;
+    for (const auto& [key, text] : expected_) texts.insert(text);
+    const int64_t bought = server_->stats().texts - texts_before;
+    const int64_t in_flight = kBatchSize * (kConcurrency + std::max(4, kConcurrency / 2));
+    EXPECT_LE(bought, static_cast<int64_t>(texts.size()) + kills_of_job * in_flight);
+    const ProcessResult again = RunProcess(Command(job));
+    ASSERT_THAT(again.exit_code, AnyOf(0, 3)) << again.err;
+    EXPECT_EQ(server_->stats().texts - texts_before, bought) << "a finished job bought again";
+
+    std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, KillTest, ::testing::Values("sqlite", "jsonl", "hdf5", "npy", "fbin", "faiss"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace reembed
