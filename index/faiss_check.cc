@@ -1,0 +1,136 @@
+#include "index/faiss_check.h"
+
+#include <faiss/IndexFlatCodes.h>
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+#include <faiss/IndexPreTransform.h>
+#include <faiss/IndexRefine.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace reembed {
+namespace {
+
+absl::Status Expect(bool good, absl::string_view what) {
+  return good ? absl::OkStatus() : absl::DataLossError(absl::StrCat("expected ", what, ", got something else"));
+}
+
+// A part of an index: there, of the same width, and with so many rows.
+absl::Status CheckPart(const faiss::Index* part, int dim, int64_t rows) {
+  if (absl::Status status = Expect(part != nullptr && part->d == dim && part->ntotal == rows,
+                                   absl::StrCat("a part of dim ", dim, " with ", rows, " rows"));
+      !status.ok()) {
+    return status;
+  }
+  return CheckFaissIndex(*part);
+}
+
+absl::Status CheckSizes(const faiss::HNSW& graph, int64_t rows) {
+  const std::vector<int>& starts = graph.cum_nneighbor_per_level;
+  if (rows > INT32_MAX || static_cast<int64_t>(graph.levels.size()) != rows ||
+      static_cast<int64_t>(graph.offsets.size()) != rows + 1 || graph.offsets.front() != 0 ||
+      graph.offsets.back() != graph.neighbors.size() || starts.empty() || starts.front() != 0 ||
+      !std::is_sorted(starts.begin(), starts.end()) || graph.assign_probas.empty() ||
+      graph.assign_probas.size() >= starts.size()) {
+    return Expect(false, "a graph with a level and links for each row");
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    const int level = graph.levels[i];
+    const bool good = level >= 1 && level < static_cast<int>(starts.size()) &&
+                      graph.offsets[i + 1] == graph.offsets[i] + static_cast<size_t>(starts[level]);
+    if (!good) return Expect(false, absl::StrCat("a level and links that agree at row ", i));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGraph(const faiss::HNSW& graph, int64_t rows) {
+  if (absl::Status status = CheckSizes(graph, rows); !status.ok()) return status;
+  if (rows == 0) return Expect(graph.entry_point == -1, "no entry into a graph without rows");
+  const bool good_entry = graph.entry_point >= 0 && graph.entry_point < rows && graph.max_level >= 0 &&
+                          graph.levels[graph.entry_point] == graph.max_level + 1 && graph.upper_beam == 1;
+  if (!good_entry) return Expect(false, "an entry point of the highest level");
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int level = 0; level < graph.levels[i]; ++level) {
+      size_t begin = 0;
+      size_t end = 0;
+      graph.neighbor_range(i, level, &begin, &end);
+      for (size_t at = begin; at < end; ++at) {
+        const int64_t neighbor = graph.neighbors[at];
+        if (neighbor < -1 || neighbor >= rows || (neighbor >= 0 && graph.levels[neighbor] <= level)) {
+          return Expect(false, absl::StrCat("links to rows of the same level at row ", i));
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLists(const faiss::IndexIVF& ivf) {
+  if (ivf.nlist == 0 || ivf.invlists == nullptr || ivf.invlists->nlist != ivf.nlist ||
+      ivf.invlists->code_size != ivf.code_size) {
+    return Expect(false, "as many lists as the index says");
+  }
+  if (absl::Status status = CheckPart(ivf.quantizer, ivf.d, ivf.is_trained ? static_cast<int64_t>(ivf.nlist) : 0);
+      !status.ok()) {
+    return status;
+  }
+  int64_t rows = 0;
+  for (size_t list = 0; list < ivf.nlist; ++list) {
+    const size_t size = ivf.invlists->list_size(list);
+    rows += static_cast<int64_t>(size);
+    const faiss::InvertedLists::ScopedIds ids(ivf.invlists, list);
+    for (size_t i = 0; i < size; ++i) {
+      if (ids[i] < 0 || ids[i] >= ivf.ntotal) return Expect(false, absl::StrCat("places of rows in list ", list));
+    }
+  }
+  return Expect(rows == ivf.ntotal, absl::StrCat(ivf.ntotal, " rows in the lists"));
+}
+
+absl::Status CheckTransforms(const faiss::IndexPreTransform& index) {
+  int dim = index.d;
+  for (const faiss::VectorTransform* const transform : index.chain) {
+    if (transform == nullptr || transform->d_in != dim || transform->d_out < 1) {
+      return Expect(false, "transforms that fit to each other");
+    }
+    dim = transform->d_out;
+    const auto* const linear = dynamic_cast<const faiss::LinearTransform*>(transform);
+    if (linear != nullptr && linear->is_trained &&
+        (linear->A.size() != static_cast<size_t>(linear->d_in) * linear->d_out ||
+         (linear->have_bias && linear->b.size() != static_cast<size_t>(linear->d_out)))) {
+      return Expect(false, "a matrix of the size of its transform");
+    }
+  }
+  return CheckPart(index.index, dim, index.ntotal);
+}
+
+}  // namespace
+
+absl::Status CheckFaissIndex(const faiss::Index& index) {
+  if (index.d < 1 || index.ntotal < 0) return Expect(false, "a width and a number of rows");
+  if (const auto* const ids = dynamic_cast<const faiss::IndexIDMap*>(&index)) {
+    if (static_cast<int64_t>(ids->id_map.size()) != ids->ntotal) return Expect(false, "an id for each row");
+    return CheckPart(ids->index, ids->d, ids->ntotal);
+  }
+  if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) {
+    if (absl::Status status = CheckPart(hnsw->storage, hnsw->d, hnsw->ntotal); !status.ok()) return status;
+    return CheckGraph(hnsw->hnsw, hnsw->ntotal);
+  }
+  if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) return CheckLists(*ivf);
+  if (const auto* const transformed = dynamic_cast<const faiss::IndexPreTransform*>(&index)) {
+    return CheckTransforms(*transformed);
+  }
+  if (const auto* const refined = dynamic_cast<const faiss::IndexRefine*>(&index)) {
+    if (absl::Status status = CheckPart(refined->base_index, refined->d, refined->ntotal); !status.ok()) return status;
+    return CheckPart(refined->refine_index, refined->d, refined->ntotal);
+  }
+  if (const auto* const codes = dynamic_cast<const faiss::IndexFlatCodes*>(&index)) {
+    return Expect(codes->codes.size() == static_cast<size_t>(codes->ntotal) * codes->code_size, "a code for each row");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace reembed

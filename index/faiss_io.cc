@@ -1,0 +1,183 @@
+#include "index/faiss_io.h"
+
+#include <faiss/IVFlib.h>
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+#include <faiss/impl/FaissException.h>
+#include <faiss/impl/io.h>
+#include <faiss/index_factory.h>
+#include <faiss/index_io.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "index/faiss_check.h"
+
+namespace reembed {
+namespace {
+
+// Hands FAISS an index file, but no number that would make it allocate more than the file could fill.
+//
+// FAISS reads a size as one 8-byte number and allocates before it reads on. In its files every single 8-byte number is
+// a count of things that follow or came before, except for two constants of 2^20 in each header. So none may be greater
+// than the file. The lengths of inverted lists come as an array and are added up here.
+class BoundedReader final : public faiss::IOReader {
+ public:
+  BoundedReader(const std::string& path, std::FILE* file, int64_t bytes)
+      : file_(file), most_(std::max<uint64_t>(bytes, 1 << 20)) {
+    name = path;
+  }
+
+  size_t operator()(void* to, size_t size, size_t items) override {
+    const size_t read = std::fread(to, size, items, file_);
+    if (read != items) return read;
+    return Allow(to, size, items) ? read : 0;
+  }
+
+ private:
+  bool Allow(const void* read, size_t size, size_t items) {
+    if (size == 4 && items == 1) return AllowTag(read);
+    if (size != 8) return true;
+    if (next_is_list_lengths_) {
+      next_is_list_lengths_ = false;
+      return AllowListLengths(read, items);
+    }
+    if (items != 1) return true;
+    std::memcpy(&last_number_, read, 8);
+    next_is_list_lengths_ = std::exchange(next_is_list_count_, false);
+    return last_number_ <= most_;
+  }
+
+  bool AllowTag(const void* read) {
+    constexpr int kMostParts = 16;  // nested in each other; our factories make up to five
+    char tag[4];
+    std::memcpy(tag, read, 4);
+    if (tag[0] == 'I' && (tag[1] == 'x' || tag[1] == 'H' || tag[1] == 'w') && ++parts_ > kMostParts) return false;
+    sparse_ = std::memcmp(tag, "sprs", 4) == 0;
+    next_is_list_count_ = sparse_ || std::memcmp(tag, "full", 4) == 0;
+    if (next_is_list_count_) code_bytes_ = last_number_;
+    return true;
+  }
+
+  // "full": the length of each list; "sprs": pairs of a list and its length.
+  bool AllowListLengths(const void* read, size_t items) const {
+    if (sparse_ && items % 2 != 0) return false;
+    const auto* const bytes = static_cast<const char*>(read);
+    uint64_t sum = 0;
+    for (size_t i = sparse_ ? 1 : 0; i < items; i += sparse_ ? 2 : 1) {
+      uint64_t length;
+      std::memcpy(&length, bytes + i * 8, 8);
+      if (length > most_) return false;
+      sum += length;
+    }
+    return sum <= most_ / (code_bytes_ + 8);
+  }
+
+  std::FILE* const file_;
+  const uint64_t most_;
+  int parts_ = 0;
+  uint64_t last_number_ = 0;
+  uint64_t code_bytes_ = 0;
+  bool sparse_ = false;
+  bool next_is_list_count_ = false;
+  bool next_is_list_lengths_ = false;
+};
+
+class OutputFileWriter final : public faiss::IOWriter {
+ public:
+  OutputFileWriter(const std::string& path, OutputFile* file) : file_(file) { name = path; }
+  size_t operator()(const void* from, size_t size, size_t items) override {
+    return file_->Write(from, size * items) ? items : 0;
+  }
+
+ private:
+  OutputFile* const file_;
+};
+
+faiss::MetricType FaissMetric(Metric metric) {
+  return metric == Metric::kL2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT;
+}
+
+}  // namespace
+
+void FaissDeleter::operator()(faiss::Index* index) const { delete index; }
+
+std::string FaissVersion() {
+  return absl::StrCat(FAISS_VERSION_MAJOR, ".", FAISS_VERSION_MINOR, ".", FAISS_VERSION_PATCH);
+}
+
+absl::Status CallFaiss(absl::StatusCode code, absl::string_view what, absl::FunctionRef<void()> call) {
+  try {
+    call();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(what, ": not enough memory"));
+  } catch (const faiss::FaissException& e) {
+    // "Error in <function> at <file:line>: <what went wrong>"; the place says nothing to users.
+    const absl::string_view words = e.what();
+    const size_t begin = words.find(": ");
+    return absl::Status(code, absl::StrCat(what, ": FAISS says `",
+                                           begin == absl::string_view::npos ? words : words.substr(begin + 2), "`"));
+  } catch (const std::exception& e) {
+    return absl::Status(code, absl::StrCat(what, ": ", e.what()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_view factory, int dim) {
+  FaissIndex made;
+  const std::string what = absl::StrCat("index factory `", factory, "` for dim ", dim);
+  absl::Status status = CallFaiss(absl::StatusCode::kInvalidArgument, what, [&] {
+    FaissIndex proper(faiss::index_factory(dim, std::string(factory).c_str(), FaissMetric(spec.metric)));
+    if (auto* const ivf = faiss::ivflib::try_extract_index_ivf(proper.get())) {
+      ivf->cp.min_points_per_centroid = 1;  // no warning on stderr; too few rows are refused before
+    }
+    if (auto* const hnsw = dynamic_cast<faiss::IndexHNSW*>(proper.get()); hnsw && spec.ef_construction > 0) {
+      hnsw->hnsw.efConstruction = spec.ef_construction;
+    }
+    auto* const with_ids = new faiss::IndexIDMap2(proper.get());
+    with_ids->own_fields = true;
+    static_cast<void>(proper.release());
+    made.reset(with_ids);
+  });
+  if (status.ok()) return made;
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(), "; write for example Flat, HNSW32, IVF,Flat or IVF4096,PQ64"));
+}
+
+absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark) {
+  if (absl::Status status = CheckFile(path, mark); !status.ok()) return status;
+  std::FILE* const file = std::fopen(path.c_str(), "rbe");
+  if (file == nullptr) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+  FaissIndex index;
+  absl::Status status = CallFaiss(absl::StatusCode::kDataLoss, absl::StrCat(path, ": damaged index"), [&] {
+    BoundedReader reader(path, file, mark.bytes);
+    index.reset(faiss::read_index(&reader));
+  });
+  std::fclose(file);
+  if (!status.ok()) return status;
+  const auto* const with_ids = dynamic_cast<const faiss::IndexIDMap2*>(index.get());
+  status = with_ids == nullptr ? absl::DataLossError("expected an index with ids") : CheckFaissIndex(*index);
+  if (status.ok() && with_ids->rev_map.size() != with_ids->id_map.size()) {
+    status = absl::DataLossError("expected each id once");
+  }
+  if (status.ok()) return index;
+  return absl::Status(status.code(), absl::StrCat(path, ": damaged index: ", status.message()));
+}
+
+absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path) {
+  absl::StatusOr<std::unique_ptr<OutputFile>> file = OutputFile::Create(path);
+  if (!file.ok()) return file.status();
+  const absl::Status status = CallFaiss(absl::StatusCode::kInternal, path, [&] {
+    OutputFileWriter writer(path, file->get());
+    faiss::write_index(&index, &writer);
+  });
+  absl::StatusOr<FileMark> mark = (*file)->Close();
+  return status.ok() || !mark.ok() ? mark : status;
+}
+
+}  // namespace reembed

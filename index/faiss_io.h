@@ -1,0 +1,47 @@
+#ifndef REEMBED_INDEX_FAISS_IO_H_
+#define REEMBED_INDEX_FAISS_IO_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "index/index_files.h"
+#include "index/index_spec.h"
+
+namespace faiss {
+struct Index;
+}  // namespace faiss
+
+// Everything that FAISS throws, trusts or prints stays behind these functions.
+namespace reembed {
+
+struct FaissDeleter {
+  void operator()(faiss::Index* index) const;
+};
+using FaissIndex = std::unique_ptr<faiss::Index, FaissDeleter>;  // always an IndexIDMap2 around the index proper
+
+std::string FaissVersion();
+
+// Runs `call`. What FAISS throws becomes an error with this code and the text `what: <FAISS's own words>`;
+// bad_alloc becomes kResourceExhausted.
+absl::Status CallFaiss(absl::StatusCode code, absl::string_view what, absl::FunctionRef<void()> call);
+
+// An empty index. `factory` is resolved.
+// Errors: kInvalidArgument (FAISS does not know the factory, or cannot build it for this dim).
+absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_view factory, int dim);
+
+// Reads a file that SaveFaissIndex() wrote. First the file is checked against `mark`, then no size in it may exceed
+// the file, then all places that the index points to are checked, so that neither damage nor malice makes FAISS
+// allocate without limit or read where nothing is.
+// Errors: kNotFound, kDataLoss, kResourceExhausted (not enough memory).
+absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark);
+
+// Writes a durable file.
+absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path);
+
+}  // namespace reembed
+
+#endif  // REEMBED_INDEX_FAISS_IO_H_

@@ -1,0 +1,39 @@
+#ifndef REEMBED_INDEX_FAISS_SINK_H_
+#define REEMBED_INDEX_FAISS_SINK_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/embedding_client.h"
+#include "engine/location.h"
+#include "engine/vector_sink.h"
+
+namespace reembed {
+
+struct FaissSinkOptions {
+  std::string source;  // URI of the store with the texts, written beside the index so that a search can show them
+  // Bounds the rows that are held for training, but never below one row per list. A row is 4 * dim bytes.
+  int64_t max_training_bytes = int64_t{1} << 30;
+  int threads = 0;  // OpenMP threads of FAISS; 0: one per core
+};
+
+// Builds a FAISS index at `location`, see ParseIndexSpec(); the files it makes are described in index_format.md.
+//
+// Ids are the keys where keys are integers, and ordinals, with the keys in PATH.keys.jsonl, where keys are texts; the
+// first row decides for all. The index lives in memory until Finish(), which replaces PATH at once and keeps an index
+// that it does not continue as PATH.previous (with its files; one before that is dropped). When Open() is told of
+// exactly the rows that the finished index at PATH has, it goes on behind them; else everything is asked for again.
+// An index that needs training is trained on the first rows of the stream.
+//
+// Rows that have no direction (cosine), are not finite, or have the integer key of an earlier row are refused.
+// Errors of making it: kInvalidArgument (bad option, or PATH holds something that is not an index of this model),
+// kNotFound (no such directory). Errors of Write(): kInvalidArgument (a negative key, or integers and texts mixed).
+// Errors of Finish(): kFailedPrecondition (fewer rows than it takes to train the index).
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,
+                                                          const FaissSinkOptions& options = {});
+
+}  // namespace reembed
+
+#endif  // REEMBED_INDEX_FAISS_SINK_H_

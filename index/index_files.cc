@@ -1,0 +1,313 @@
+#include "index/index_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "engine/json_text.h"
+#include "index/flat_json.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kFormat = 1;
+constexpr int64_t kLongestDescription = 1 << 20;
+
+absl::Status FileError(absl::string_view what, const std::string& path) {
+  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot ", what));
+}
+
+struct FileCloser {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, FileCloser>;
+
+// Hands the file to `use` in pieces. Errors: kNotFound, kDataLoss (longer than `most_bytes`), and those of the system.
+template <typename Use>
+absl::Status ReadPieces(const std::string& path, int64_t most_bytes, const Use& use) {
+  const File file(std::fopen(path.c_str(), "rbe"));
+  if (file == nullptr) return FileError("open", path);
+  std::vector<char> piece(size_t{1} << 20);
+  int64_t total = 0;
+  for (;;) {
+    const size_t got = std::fread(piece.data(), 1, piece.size(), file.get());
+    if (got == 0) break;
+    total += static_cast<int64_t>(got);
+    if (total > most_bytes) {
+      return absl::DataLossError(absl::StrCat(path, ": expected at most ", most_bytes, " bytes, got more"));
+    }
+    use(absl::string_view(piece.data(), got));
+  }
+  if (std::ferror(file.get()) != 0) return FileError("read", path);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t most_bytes) {
+  std::string content;
+  absl::Status status =
+      ReadPieces(path, most_bytes, [&](absl::string_view piece) { absl::StrAppend(&content, piece); });
+  if (!status.ok()) return status;
+  return content;
+}
+
+absl::Status CheckMark(const std::string& path, const FileMark& got, const FileMark& expected) {
+  if (got == expected) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      path, ": expected ", expected.bytes, " bytes with checksum ", absl::Hex(expected.checksum, absl::kZeroPad16),
+      ", got ", got.bytes, " bytes with ", absl::Hex(got.checksum, absl::kZeroPad16),
+      "; the file is damaged or of another build than its description, build the index again"));
+}
+
+// Fields of a description that is being read; remembers whether all were there.
+class Fields {
+ public:
+  explicit Fields(const FlatJson& object) : object_(object) {}
+
+  template <typename T>
+  T Get(const char* name) {
+    const auto found = object_.find(name);
+    if (found != object_.end() && std::holds_alternative<T>(found->second)) return std::get<T>(found->second);
+    complete_ = false;
+    return T();
+  }
+
+  // A number that cannot be negative.
+  int64_t Count(const char* name) {
+    const auto count = Get<int64_t>(name);
+    complete_ = complete_ && count >= 0;
+    return count;
+  }
+
+  FileMark Mark(const char* bytes, const char* checksum) {
+    FileMark mark{.bytes = Count(bytes)};
+    complete_ = absl::SimpleHexAtoi(Get<std::string>(checksum), &mark.checksum) && complete_;
+    return mark;
+  }
+
+  bool complete() const { return complete_; }
+
+ private:
+  const FlatJson& object_;
+  bool complete_ = true;
+};
+
+}  // namespace
+
+IndexPaths::IndexPaths(absl::string_view path)
+    : index(path), description(absl::StrCat(path, ".json")), keys(absl::StrCat(path, ".keys.jsonl")) {}
+
+void Checksum::AddBlock(const unsigned char* block) {
+  // Each step is reversible in the lane, so two inputs that differ in one word leave two different lanes.
+  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio, Knuth's multiplier
+  for (int i = 0; i < kLanes; ++i) {
+    uint64_t word;
+    std::memcpy(&word, block + i * 8, 8);
+    lanes_[i] = std::rotl((lanes_[i] ^ word) * kOdd, 29);
+  }
+}
+
+void Checksum::Add(const void* bytes, size_t size) {
+  const auto* from = static_cast<const unsigned char*>(bytes);
+  const size_t filled = size_ % sizeof open_;
+  size_ += size;
+  if (filled > 0) {
+    const size_t fits = std::min(size, sizeof open_ - filled);
+    std::memcpy(open_ + filled, from, fits);
+    from += fits;
+    size -= fits;
+    if (filled + fits < sizeof open_) return;
+    AddBlock(open_);
+  }
+  for (; size >= sizeof open_; size -= sizeof open_, from += sizeof open_) AddBlock(from);
+  if (size > 0) std::memcpy(open_, from, size);
+}
+
+uint64_t Checksum::Value() const {
+  Checksum last = *this;
+  const size_t filled = size_ % sizeof open_;
+  std::memset(last.open_ + filled, 0, sizeof open_ - filled);
+  last.AddBlock(last.open_);
+  uint64_t value = size_;
+  for (const uint64_t lane : last.lanes_) value = std::rotl((value ^ lane) * 0xD6E8FEB86659FD93, 32);
+  return value;
+}
+
+std::string DescriptionJson(const IndexDescription& d) {
+  std::string json;
+  const auto name = [&json](absl::string_view field) { absl::StrAppend(&json, "  \"", field, "\": "); };
+  const auto text = [&](absl::string_view field, absl::string_view value) {
+    name(field);
+    AppendJsonString(value, &json);
+    json.append(",\n");
+  };
+  const auto number = [&](absl::string_view field, int64_t value) {
+    name(field);
+    absl::StrAppend(&json, value, ",\n");
+  };
+  const auto mark = [&](absl::string_view file, const FileMark& value) {
+    number(absl::StrCat(file, "_bytes"), value.bytes);
+    text(absl::StrCat(file, "_checksum"), absl::StrCat(absl::Hex(value.checksum, absl::kZeroPad16)));
+  };
+  json.append("{\n");
+  number("format", kFormat);
+  text("model", d.model.name);
+  number("dim", d.model.dim);
+  text("metric", MetricName(d.metric));
+  text("asked_factory", d.asked_factory);
+  text("factory", d.factory);
+  number("rows", d.rows);
+  number("trained_rows", d.trained_rows);
+  text("ids", d.id_kind == IdKind::kKey ? "key" : "ordinal");
+  text("faiss_version", d.faiss_version);
+  text("source", d.source);
+  mark("index", d.index_file);
+  mark("keys", d.keys_file);
+  name("normalized");
+  absl::StrAppend(&json, d.metric == Metric::kCosine ? "true" : "false", "\n}\n");
+  return json;
+}
+
+absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
+  const absl::StatusOr<std::string> json = ReadWholeFile(path, kLongestDescription);
+  if (!json.ok()) return json.status();
+  const absl::StatusOr<FlatJson> object = ParseFlatJson(*json);
+  if (!object.ok()) return absl::DataLossError(absl::StrCat(path, ": ", object.status().message()));
+  Fields fields(*object);
+  if (const auto format = fields.Get<int64_t>("format"); format != kFormat) {
+    return absl::DataLossError(absl::StrCat(path, ": expected the description of an index in format ", kFormat,
+                                            ", got ", format == 0 ? "no format" : absl::StrCat("format ", format)));
+  }
+  IndexDescription d;
+  d.model.name = fields.Get<std::string>("model");
+  const int64_t dim = fields.Count("dim");
+  const absl::StatusOr<Metric> metric = ParseMetric(fields.Get<std::string>("metric"));
+  d.asked_factory = fields.Get<std::string>("asked_factory");
+  d.factory = fields.Get<std::string>("factory");
+  d.rows = fields.Count("rows");
+  d.trained_rows = fields.Count("trained_rows");
+  const auto ids = fields.Get<std::string>("ids");
+  d.faiss_version = fields.Get<std::string>("faiss_version");
+  d.source = fields.Get<std::string>("source");
+  d.index_file = fields.Mark("index_bytes", "index_checksum");
+  d.keys_file = fields.Mark("keys_bytes", "keys_checksum");
+  if (!fields.complete() || !metric.ok() || dim < 1 || dim > INT32_MAX || (ids != "key" && ids != "ordinal")) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": expected the description of an index, got fields that do not fit"));
+  }
+  d.model.dim = static_cast<int>(dim);
+  d.metric = *metric;
+  d.id_kind = ids == "key" ? IdKind::kKey : IdKind::kOrdinal;
+  return d;
+}
+
+absl::Status CheckFile(const std::string& path, const FileMark& mark) {
+  Checksum checksum;
+  FileMark got;
+  absl::Status status = ReadPieces(path, INT64_MAX, [&](absl::string_view piece) {
+    checksum.Add(piece.data(), piece.size());
+    got.bytes += static_cast<int64_t>(piece.size());
+  });
+  if (!status.ok()) return status;
+  got.checksum = checksum.Value();
+  return CheckMark(path, got, mark);
+}
+
+absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(const std::string& path) {
+  std::FILE* const file = std::fopen(path.c_str(), "wbe");
+  if (file == nullptr) return FileError("create", path);
+  return std::unique_ptr<OutputFile>(new OutputFile(path, file));
+}
+
+OutputFile::~OutputFile() {
+  if (file_ != nullptr) std::fclose(file_);
+}
+
+bool OutputFile::Write(const void* bytes, size_t size) {
+  if (size == 0 || !status_.ok()) return status_.ok();
+  if (std::fwrite(bytes, 1, size, file_) != size) {
+    status_ = FileError("write", path_);
+    return false;
+  }
+  checksum_.Add(bytes, size);
+  bytes_ += static_cast<int64_t>(size);
+  return true;
+}
+
+absl::StatusOr<FileMark> OutputFile::Close() {
+  if (status_.ok() && std::fflush(file_) != 0) status_ = FileError("write", path_);
+  if (status_.ok() && fsync(fileno(file_)) != 0) status_ = FileError("sync", path_);
+  if (std::fclose(std::exchange(file_, nullptr)) != 0 && status_.ok()) status_ = FileError("close", path_);
+  if (!status_.ok()) return status_;
+  return FileMark{.bytes = bytes_, .checksum = checksum_.Value()};
+}
+
+absl::StatusOr<FileMark> WriteWholeFile(const std::string& path, absl::string_view content) {
+  absl::StatusOr<std::unique_ptr<OutputFile>> file = OutputFile::Create(path);
+  if (!file.ok()) return file.status();
+  // A failed write is told by Close().
+  static_cast<void>((*file)->Write(content.data(), content.size()));
+  return (*file)->Close();
+}
+
+absl::Status SyncDirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int descriptor = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return FileError("open", directory);
+  absl::Status status;
+  if (fsync(descriptor) != 0) status = FileError("sync", directory);
+  close(descriptor);
+  return status;
+}
+
+absl::StatusOr<std::string> ReadMarkedFile(const std::string& path, const FileMark& mark) {
+  absl::StatusOr<std::string> content = ReadWholeFile(path, mark.bytes);
+  if (!content.ok()) return content;
+  Checksum checksum;
+  checksum.Add(content->data(), content->size());
+  const FileMark got{.bytes = static_cast<int64_t>(content->size()), .checksum = checksum.Value()};
+  if (absl::Status status = CheckMark(path, got, mark); !status.ok()) return status;
+  return content;
+}
+
+absl::StatusOr<KeyTable> KeyTable::Read(const std::string& path, const FileMark& mark) {
+  const absl::StatusOr<std::string> content = ReadMarkedFile(path, mark);
+  if (!content.ok()) return content.status();
+  KeyTable table;
+  for (const absl::string_view line : absl::StrSplit(*content, '\n', absl::SkipEmpty())) {
+    const FlatJson object = ParseFlatJson(line).value_or(FlatJson());
+    Fields fields(object);
+    const int64_t id = fields.Count("id");
+    const auto key = fields.Get<std::string>("key");
+    if (!fields.complete() || (!table.ids_.empty() && id <= table.ids_.back())) {
+      return absl::DataLossError(absl::StrCat(path, ": line ", table.ids_.size() + 1,
+                                              ": expected {\"id\":12,\"key\":\"abc\"} with ascending ids"));
+    }
+    table.ids_.push_back(id);
+    table.text_.append(key);
+    table.begins_.push_back(table.text_.size());
+  }
+  return table;
+}
+
+void KeyTable::AppendLine(int64_t id, absl::string_view key, std::string* lines) {
+  absl::StrAppend(lines, "{\"id\":", id, ",\"key\":");
+  AppendJsonString(key, lines);
+  lines->append("}\n");
+}
+
+int64_t KeyTable::FindId(int64_t id) const {
+  const auto found = std::lower_bound(ids_.begin(), ids_.end(), id);
+  return found != ids_.end() && *found == id ? found - ids_.begin() : -1;
+}
+
+}  // namespace reembed

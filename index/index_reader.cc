@@ -1,0 +1,186 @@
+#include "index/index_reader.h"
+
+#include <faiss/IVFlib.h>
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+#include <faiss/IndexPreTransform.h>
+#include <faiss/IndexRefine.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "engine/normalize.h"
+#include "index/faiss_io.h"
+#include "index/index_store.h"
+
+namespace reembed {
+namespace {
+
+// The part of an index that is searched first: behind ids, transforms and refinement.
+faiss::Index* Core(faiss::Index* index) {
+  for (;;) {
+    if (auto* const ids = dynamic_cast<faiss::IndexIDMap*>(index)) {
+      index = ids->index;
+    } else if (auto* const transformed = dynamic_cast<faiss::IndexPreTransform*>(index)) {
+      index = transformed->index;
+    } else if (auto* const refined = dynamic_cast<faiss::IndexRefine*>(index)) {
+      index = refined->base_index;
+    } else {
+      return index;
+    }
+  }
+}
+
+}  // namespace
+
+struct IndexReader::State {
+  std::string path;
+  IndexDescription description;
+  FaissIndex index;
+  faiss::IndexIDMap2* ids = nullptr;                       // index
+  faiss::IndexIVF* ivf = nullptr;                          // in index; null if there is none
+  faiss::IndexHNSW* hnsw = nullptr;                        // in index; null if there is none
+  KeyTable keys;                                           // of rows whose ids are ordinals
+  absl::flat_hash_map<absl::string_view, int64_t> places;  // of text keys; filled by the first Find() out of order
+  std::vector<float> vector;
+  int64_t next = 0;
+
+  KeyView KeyAt(int64_t place) const {
+    if (description.id_kind == IdKind::kOrdinal) return keys.key(place);
+    return static_cast<int64_t>(ids->id_map[place]);
+  }
+
+  // The place of a row; -1 if there is none.
+  int64_t PlaceOf(KeyView key) {
+    if (next < description.rows && KeyAt(next) == key) return next;
+    if (description.id_kind == IdKind::kKey) {
+      const auto* const number = std::get_if<int64_t>(&key);
+      if (number == nullptr) return -1;
+      const auto found = ids->rev_map.find(*number);
+      return found == ids->rev_map.end() ? -1 : found->second;
+    }
+    const auto* const text = std::get_if<absl::string_view>(&key);
+    if (text == nullptr) return -1;
+    if (places.empty()) {
+      for (int64_t place = 0; place < keys.size(); ++place) places.emplace(keys.key(place), place);
+    }
+    const auto found = places.find(*text);
+    return found == places.end() ? -1 : found->second;
+  }
+
+  absl::StatusOr<std::optional<StoredVector>> At(int64_t place) {
+    next = place + 1;
+    const absl::Status status =
+        CallFaiss(absl::StatusCode::kFailedPrecondition, absl::StrCat(path, ": cannot give vectors back"), [&] {
+          if (ivf != nullptr && ivf->direct_map.no()) ivf->make_direct_map(true);
+          ids->index->reconstruct(place, vector.data());
+        });
+    if (!status.ok()) return status;
+    return StoredVector{KeyAt(place), vector};
+  }
+
+  absl::Status CheckKeys() const {
+    bool good = keys.size() == description.rows;
+    for (int64_t place = 0; good && place < keys.size(); ++place) good = keys.id(place) == ids->id_map[place];
+    return good ? absl::OkStatus()
+                : absl::DataLossError(absl::StrCat(path, ": the ids of its key file are not those of the index"));
+  }
+
+  void SetBreadth(const SearchOptions& options, int k) {
+    if (ivf != nullptr) {
+      const auto by_size = static_cast<int64_t>(2 * std::sqrt(static_cast<double>(ivf->nlist)));
+      const int64_t wanted = options.nprobe > 0 ? options.nprobe : by_size;
+      ivf->nprobe = std::clamp<int64_t>(wanted, 1, static_cast<int64_t>(ivf->nlist));
+    }
+    if (hnsw != nullptr) {
+      const int64_t wanted = options.ef_search > 0 ? options.ef_search : std::max<int64_t>(64, int64_t{2} * k);
+      hnsw->hnsw.efSearch = static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(description.rows, 1)));
+    }
+  }
+};
+
+IndexReader::IndexReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
+IndexReader::~IndexReader() = default;
+
+absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::Open(const std::string& path) {
+  const IndexPaths paths(path);
+  absl::StatusOr<IndexDescription> description = ReadDescription(paths.description);
+  if (!description.ok()) {
+    return absl::Status(description.status().code(),
+                        absl::StrCat(path, ": expected an index with its description beside it: ",
+                                     description.status().message(), "; make one with --target faiss:", path));
+  }
+  absl::StatusOr<FaissIndex> index = IndexStore(path).Load(*description);
+  if (!index.ok()) return index.status();
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->description = *std::move(description);
+  state->index = *std::move(index);
+  state->ids = static_cast<faiss::IndexIDMap2*>(state->index.get());
+  faiss::Index* const core = Core(state->ids->index);
+  state->ivf = dynamic_cast<faiss::IndexIVF*>(core);
+  state->hnsw = dynamic_cast<faiss::IndexHNSW*>(core);
+  state->vector.resize(state->description.model.dim);
+  if (state->description.id_kind == IdKind::kOrdinal) {
+    absl::StatusOr<KeyTable> keys = KeyTable::Read(paths.keys, state->description.keys_file);
+    if (!keys.ok()) return keys.status();
+    state->keys = *std::move(keys);
+    if (absl::Status status = state->CheckKeys(); !status.ok()) return status;
+  }
+  return std::unique_ptr<IndexReader>(new IndexReader(std::move(state)));
+}
+
+const IndexDescription& IndexReader::description() const { return state_->description; }
+int IndexReader::dim() const { return state_->description.model.dim; }
+int64_t IndexReader::rows() const { return state_->description.rows; }
+
+absl::StatusOr<std::vector<Hit>> IndexReader::Search(absl::Span<const float> query, int k,
+                                                     const SearchOptions& options) {
+  if (static_cast<int>(query.size()) != dim() || k < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(state_->path, ": expected a query of ", dim(),
+                                                   " numbers and k of at least 1, got ", query.size(), " and ", k));
+  }
+  std::vector<float> direction(query.begin(), query.end());
+  const bool finite = CheckVector(direction) != VectorFault::kNotFinite;
+  const bool cosine = state_->description.metric == Metric::kCosine;
+  if (!finite || (cosine && !NormalizeRows(absl::MakeSpan(direction), dim()).ok())) {
+    return absl::InvalidArgumentError(absl::StrCat(state_->path, ": expected a query with a direction, got ",
+                                                   finite ? "only zeros" : "a number that is not finite"));
+  }
+  std::vector<Hit> hits;
+  if (rows() == 0) return hits;
+  k = static_cast<int>(std::min<int64_t>(k, rows()));
+  state_->SetBreadth(options, k);
+  std::vector<float> scores(k);
+  std::vector<faiss::Index::idx_t> labels(k, -1);
+  const absl::Status status =
+      CallFaiss(absl::StatusCode::kInternal, absl::StrCat(state_->path, ": cannot search"),
+                [&] { state_->index->search(1, direction.data(), k, scores.data(), labels.data()); });
+  if (!status.ok()) return status;
+  for (int i = 0; i < k; ++i) {
+    if (labels[i] < 0) continue;
+    if (state_->description.id_kind == IdKind::kKey) {
+      hits.push_back({static_cast<int64_t>(labels[i]), scores[i]});
+    } else {
+      hits.push_back({std::string(state_->keys.key(state_->keys.FindId(labels[i]))), scores[i]});
+    }
+  }
+  return hits;
+}
+
+absl::StatusOr<std::optional<StoredVector>> IndexReader::Next() {
+  if (state_->next >= rows()) return std::nullopt;
+  return state_->At(state_->next);
+}
+
+absl::StatusOr<std::optional<StoredVector>> IndexReader::Find(KeyView key) {
+  const int64_t place = state_->PlaceOf(key);
+  if (place < 0) return std::nullopt;
+  return state_->At(place);
+}
+
+}  // namespace reembed

@@ -1,0 +1,132 @@
+#include "index/index_store.h"
+
+#include <faiss/Index.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+constexpr absl::string_view kMoveAway = "; move it away, or choose another path for the index";
+
+bool Exists(const std::string& path) {
+  struct stat ignored;
+  return stat(path.c_str(), &ignored) == 0;
+}
+
+bool SameFile(const std::string& a, const std::string& b) {
+  struct stat of_a;
+  struct stat of_b;
+  return stat(a.c_str(), &of_a) == 0 && stat(b.c_str(), &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+         of_a.st_ino == of_b.st_ino;
+}
+
+absl::Status Rename(const std::string& from, const std::string& to) {
+  if (std::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat(from, ": cannot rename to ", to));
+}
+
+// A second name for the file, so that the first never goes missing; where the file system has no such thing, a new
+// name.
+absl::Status Keep(const std::string& from, const std::string& to) {
+  if (unlink(to.c_str()) != 0 && errno != ENOENT) {
+    return absl::ErrnoToStatus(errno, absl::StrCat(to, ": cannot remove"));
+  }
+  if (!Exists(from) || link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  return Rename(from, to);
+}
+
+}  // namespace
+
+IndexStore::IndexStore(absl::string_view path)
+    : now_(path), partial_(absl::StrCat(path, ".partial")), previous_(absl::StrCat(path, ".previous")) {}
+
+absl::Status IndexStore::CheckReplaceable(const Model& model) const {
+  const size_t slash = now_.index.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : now_.index.substr(0, slash + 1);
+  if (access(directory.c_str(), W_OK | X_OK) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat(now_.index, ": cannot write into directory ", directory));
+  }
+  const absl::StatusOr<IndexDescription> found = ReadDescription(now_.description);
+  if (found.ok() && found->model.name == model.name && found->model.dim == model.dim) return absl::OkStatus();
+  if (found.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(now_.index, ": expected an index of model ", model.name, " of dim ",
+                                                   model.dim, ", got one of ", found->model.name, " of dim ",
+                                                   found->model.dim, kMoveAway));
+  }
+  for (const std::string& path : {now_.index, now_.description, now_.keys}) {
+    if (!Exists(path)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(path, ": expected nothing here, or an index that reembed made (",
+                                                   found.status().message(), ")", kMoveAway));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<IndexDescription> IndexStore::CheckFinished() const {
+  absl::StatusOr<IndexDescription> description = ReadDescription(now_.description);
+  if (!description.ok()) return description;
+  if (absl::Status status = CheckFile(now_.index, description->index_file); !status.ok()) return status;
+  if (description->id_kind == IdKind::kKey) return description;
+  if (absl::Status status = CheckFile(now_.keys, description->keys_file); !status.ok()) return status;
+  return description;
+}
+
+absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description) const {
+  absl::StatusOr<FaissIndex> index = LoadFaissIndex(now_.index, description.index_file);
+  if (!index.ok()) return index;
+  const auto metric = description.metric == Metric::kL2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT;
+  if ((*index)->d == description.model.dim && (*index)->ntotal == description.rows && (*index)->metric_type == metric) {
+    return index;
+  }
+  return absl::DataLossError(absl::StrCat(now_.index, ": expected ", description.rows, " rows of dim ",
+                                          description.model.dim, " as in ", now_.description, ", got ",
+                                          (*index)->ntotal, " rows of dim ", (*index)->d, ", or another metric"));
+}
+
+absl::Status IndexStore::Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,
+                                 Old old) const {
+  absl::StatusOr<FileMark> index_file = SaveFaissIndex(index, partial_.index);
+  if (!index_file.ok()) return index_file.status();
+  description.index_file = *index_file;
+  description.keys_file = {};
+  if (description.id_kind == IdKind::kOrdinal) {
+    absl::StatusOr<FileMark> keys_file = WriteWholeFile(partial_.keys, key_lines);
+    if (!keys_file.ok()) return keys_file.status();
+    description.keys_file = *keys_file;
+  }
+  const absl::StatusOr<FileMark> written = WriteWholeFile(partial_.description, DescriptionJson(description));
+  if (!written.ok()) return written.status();
+
+  if (old == Old::kKeep) {
+    if (absl::Status status = KeepPrevious(); !status.ok()) return status;
+  }
+  if (description.id_kind == IdKind::kOrdinal) {
+    if (absl::Status status = Rename(partial_.keys, now_.keys); !status.ok()) return status;
+  } else if (unlink(now_.keys.c_str()) != 0 && errno != ENOENT) {
+    return absl::ErrnoToStatus(errno, absl::StrCat(now_.keys, ": cannot remove"));
+  }
+  if (absl::Status status = Rename(partial_.description, now_.description); !status.ok()) return status;
+  if (absl::Status status = Rename(partial_.index, now_.index); !status.ok()) return status;
+  return SyncDirectoryOf(now_.index);
+}
+
+absl::Status IndexStore::KeepPrevious() const {
+  // The same file: a run died between the renames, and what is kept already is the last complete index.
+  if (!Exists(now_.index) || SameFile(now_.index, previous_.index)) return absl::OkStatus();
+  if (absl::Status status = Keep(now_.keys, previous_.keys); !status.ok()) return status;
+  if (absl::Status status = Keep(now_.description, previous_.description); !status.ok()) return status;
+  if (absl::Status status = Keep(now_.index, previous_.index); !status.ok()) return status;
+  return SyncDirectoryOf(now_.index);
+}
+
+void IndexStore::RemovePartialFiles() const {
+  for (const std::string& path : {partial_.index, partial_.description, partial_.keys}) unlink(path.c_str());
+}
+
+}  // namespace reembed
