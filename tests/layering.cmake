@@ -20,6 +20,7 @@ set(owner_CLI tools)
 set(owner_CLI11 tools)
 set(owner_toml tools)
 set(owners_hwy engine index)
+set(owners_xxhash engine io)
 
 set(checked 0)
 foreach(folder engine io index tools bench tests)

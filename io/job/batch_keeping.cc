@@ -1,0 +1,78 @@
+#include "io/job/batch_keeping.h"
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+
+namespace reembed {
+
+std::vector<int> OwnTexts(const Batch& batch) {
+  std::vector<int> own(batch.rows().size(), -1);
+  absl::flat_hash_map<int64_t, int> text_of_slot;
+  for (size_t i = 0; i < own.size(); ++i) {
+    const BatchRow& row = batch.rows()[i];
+    own[i] = row.text;
+    if (row.text >= 0 || row.slot < 0) continue;
+    // Only now: most batches have no row without a text of its own.
+    if (text_of_slot.empty()) {
+      for (size_t t = 0; t < batch.texts().size(); ++t) text_of_slot[batch.texts()[t].slot] = static_cast<int>(t);
+    }
+    const auto found = text_of_slot.find(row.slot);
+    if (found != text_of_slot.end()) own[i] = found->second;
+  }
+  return own;
+}
+
+absl::Status WriteVectors(const Batch& batch, VectorFile* file, std::vector<KeptRun>* runs) {
+  const absl::Span<const BatchText> texts = batch.texts();
+  const size_t dim = batch.dim();
+  for (size_t begin = 0; begin < texts.size();) {
+    if (!texts[begin].reject.ok()) {
+      ++begin;
+      continue;
+    }
+    size_t end = begin + 1;
+    while (end < texts.size() && texts[end].reject.ok() && texts[end].slot == texts[end - 1].slot + 1) ++end;
+    const absl::Span<const float> vectors = batch.vectors().subspan(begin * dim, (end - begin) * dim);
+    if (absl::Status status = file->Write(texts[begin].slot, vectors); !status.ok()) return status;
+    runs->push_back({.slots = {texts[begin].slot, texts[end - 1].slot + 1}, .checksum = VectorFile::Checksum(vectors)});
+    begin = end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadVectors(absl::Span<const int> rows, const VectorFile& file, Batch* batch) {
+  const absl::Span<BatchRow> batch_rows = batch->rows();
+  for (size_t begin = 0; begin < rows.size();) {
+    // Rows and slots that follow each other have their room and their vectors side by side.
+    size_t end = begin + 1;
+    while (end < rows.size() && rows[end] == rows[end - 1] + 1 &&
+           batch_rows[rows[end]].slot == batch_rows[rows[end - 1]].slot + 1) {
+      ++end;
+    }
+    float* const room = batch->LoadSpace(rows[begin]);
+    const absl::Span<float> vectors(room, (end - begin) * batch->dim());
+    if (absl::Status status = file.Read(batch_rows[rows[begin]].slot, vectors); !status.ok()) return status;
+    for (size_t i = begin; i < end; ++i) batch_rows[rows[i]].vector = room + (i - begin) * batch->dim();
+    begin = end;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<SlotRange>> FindDamage(absl::Span<const KeptRun> runs, int64_t from_epoch,
+                                                  const VectorFile& file) {
+  const absl::StatusOr<int64_t> slots = file.slots();
+  if (!slots.ok()) return slots.status();
+  std::vector<SlotRange> damaged;
+  for (const KeptRun& run : runs) {
+    if (run.slots.end > *slots) {
+      damaged.push_back(run.slots);
+    } else if (run.epoch >= from_epoch) {
+      const absl::StatusOr<uint64_t> checksum = file.ChecksumOf(run.slots.begin, run.slots.end);
+      if (!checksum.ok()) return checksum.status();
+      if (*checksum != run.checksum) damaged.push_back(run.slots);
+    }
+  }
+  return damaged;
+}
+
+}  // namespace reembed

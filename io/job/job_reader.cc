@@ -1,0 +1,109 @@
+#include "io/job/job_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/batch_keeping.h"
+#include "io/job/row_scan.h"
+
+namespace reembed {
+
+absl::StatusOr<std::unique_ptr<JobReader>> JobReader::Open(const std::string& dir) {
+  std::unique_ptr<JobReader> reader(new JobReader(dir));
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db"));
+  if (absl::IsNotFound(ledger.status())) return absl::NotFoundError(absl::StrCat(dir, ": no job directory"));
+  if (!ledger.ok()) return ledger.status();
+  reader->ledger_ = *std::move(ledger);
+  // One view of all tables, whatever a run commits meanwhile.
+  if (absl::Status status = reader->ledger_->Execute("BEGIN"); !status.ok()) return status;
+  if (absl::Status status = reader->Load(); !status.ok()) return status;
+  if (absl::Status status = reader->ledger_->Execute("COMMIT"); !status.ok()) return status;
+  return reader;
+}
+
+absl::Status JobReader::Load() {
+  absl::StatusOr<LedgerHead> head = ReadHead(ledger_.get());
+  if (!head.ok()) return head.status();
+  head_ = *std::move(head);
+  const absl::StatusOr<int64_t> rows = ReadRowCount(ledger_.get());
+  if (!rows.ok()) return rows.status();
+  rows_ = *rows;
+  if (head_.keep_vectors == KeepVectors::kNever) {
+    const absl::StatusOr<int64_t> done = ledger_->QueryInteger("SELECT min(position) FROM sinks");
+    if (!done.ok()) return done.status();
+    done_rows_ = *done;
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<int64_t> texts = ReadTextCount(ledger_.get());
+  if (!texts.ok()) return texts.status();
+  absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger_.get(), *texts);
+  if (!runs.ok()) return runs.status();
+  runs_ = *std::move(runs);
+  const absl::StatusOr<std::vector<int64_t>> rejected = ReadRejectedSlots(ledger_.get(), *texts);
+  if (!rejected.ok()) return rejected.status();
+  states_.assign(*texts, SlotState::kFree);
+  for (const KeptRun& run : runs_) {
+    std::fill(states_.begin() + run.slots.begin, states_.begin() + run.slots.end, SlotState::kKept);
+  }
+  for (const int64_t slot : *rejected) states_[slot] = SlotState::kRejected;
+  absl::StatusOr<std::unique_ptr<VectorFile>> vectors =
+      VectorFile::Open(absl::StrCat(dir_, "/vectors.f32"), head_.identity.dim, VectorFile::Access::kReadOnly);
+  // A run that was killed right at its start may have made no file yet.
+  if (absl::IsNotFound(vectors.status()) && runs_.empty()) return absl::OkStatus();
+  if (!vectors.ok()) return vectors.status();
+  vectors_ = *std::move(vectors);
+  return absl::OkStatus();
+}
+
+SlotState JobReader::StateOf(const LedgerRow& row) const {
+  if (head_.keep_vectors == KeepVectors::kNever) {
+    return row.ordinal < done_rows_ ? SlotState::kKept : SlotState::kFree;
+  }
+  // A row that a run beside this moved to a newer text is still to do, as far as this knows.
+  const bool known = row.slot >= 0 && row.slot < static_cast<int64_t>(states_.size());
+  return known ? states_[row.slot] : SlotState::kFree;
+}
+
+absl::StatusOr<std::unique_ptr<LedgerCursor>> JobReader::Scan(int64_t from) const {
+  return RowScan::Open(ledger_->path(), head_.keep_vectors, from, rows_,
+                       [this](const LedgerRow& row) { return StateOf(row); });
+}
+
+absl::StatusOr<JobStats> JobReader::Stats() {
+  absl::StatusOr<JobStats> stats = ReadStats(ledger_.get());
+  if (!stats.ok()) return stats.status();
+  stats->rows = rows_;
+  stats->texts = static_cast<int64_t>(states_.size());
+  stats->kept_texts = std::count(states_.begin(), states_.end(), SlotState::kKept);
+  absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = Scan(0);
+  if (!rows.ok()) return rows.status();
+  absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
+  for (; row.ok() && row->has_value(); row = (*rows)->Next()) {
+    if ((*row)->state == SlotState::kFree) ++stats->rows_pending;
+  }
+  if (!row.ok()) return row.status();
+  return stats;
+}
+
+absl::StatusOr<std::vector<RejectedRow>> JobReader::ListRejects(int64_t limit) {
+  return ReadRejects(ledger_.get(), limit);
+}
+
+absl::Status JobReader::ReadVector(int64_t slot, absl::Span<float> vector) const {
+  const bool kept = slot >= 0 && slot < static_cast<int64_t>(states_.size()) && states_[slot] == SlotState::kKept;
+  if (!kept || vectors_ == nullptr) return absl::NotFoundError(absl::StrCat(dir_, ": slot ", slot, " has no vector"));
+  return vectors_->Read(slot, vector);
+}
+
+absl::StatusOr<VectorCheck> JobReader::CheckVectors() const {
+  VectorCheck check;
+  if (vectors_ == nullptr) return check;
+  for (const KeptRun& run : runs_) check.texts += run.slots.size();
+  absl::StatusOr<std::vector<SlotRange>> damaged = FindDamage(runs_, 0, *vectors_);
+  if (!damaged.ok()) return damaged.status();
+  check.damaged = *std::move(damaged);
+  return check;
+}
+
+}  // namespace reembed

@@ -1,0 +1,356 @@
+#include "io/job/job_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/batch_keeping.h"
+#include "io/job/job_reader.h"
+#include "io/job/row_scan.h"
+
+namespace reembed {
+namespace {
+
+absl::Status SyncDirectory(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+  const int result = fsync(fd);
+  const int error = errno;
+  close(fd);
+  if (result != 0) return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot be made durable"));
+  return absl::OkStatus();
+}
+
+absl::Status MakeDirectory(const std::string& dir) {
+  const std::filesystem::path parent = std::filesystem::absolute(dir).lexically_normal().parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(parent, error);
+  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat(parent.string(), ": cannot make the directory"));
+  if (mkdir(dir.c_str(), 0700) == 0) return SyncDirectory(parent.string());
+  struct stat info;
+  if (errno == EEXIST && stat(dir.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat(dir, ": cannot make the job directory"));
+}
+
+absl::Status CheckIdentityUsable(const JobIdentity& identity) {
+  if (identity.dim >= 1 && identity.dim <= kMaxLedgerDim) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("dimensions: expected 1 to ", kMaxLedgerDim, ", got ", identity.dim));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& dir, const JobIdentity& identity,
+                                                         JobOptions options) {
+  if (absl::Status status = CheckIdentityUsable(identity); !status.ok()) return status;
+  if (absl::Status status = MakeDirectory(dir); !status.ok()) return status;
+  std::unique_ptr<JobStore> store(new JobStore(dir, identity, std::move(options)));
+  if (absl::Status status = store->OpenFiles(); !status.ok()) return status;
+  store->thread_ = std::thread([raw = store.get()] { raw->Loop(); });
+  return store;
+}
+
+JobStore::JobStore(const std::string& dir, const JobIdentity& identity, JobOptions options)
+    : dir_(dir), head_{.identity = identity, .keep_vectors = options.keep_vectors}, options_(std::move(options)) {}
+
+JobStore::~JobStore() { Close().IgnoreError(); }
+
+absl::Status JobStore::OpenFiles() {
+  const std::string path = absl::StrCat(dir_, "/ledger.db");
+  absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(absl::StrCat(dir_, "/lock"));
+  if (!lock.ok()) return lock.status();
+  lock_ = *std::move(lock);
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(path, head_);
+  if (!ledger.ok()) return ledger.status();
+  ledger_ = *std::move(ledger);
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> reader = OpenLedgerReadOnly(path);
+  if (!reader.ok()) return reader.status();
+  reader_ = *std::move(reader);
+  absl::StatusOr<std::unique_ptr<LedgerWriter>> writer = LedgerWriter::Create(ledger_.get());
+  if (!writer.ok()) return writer.status();
+  writer_ = *std::move(writer);
+  return LoadTexts();
+}
+
+absl::Status JobStore::LoadTexts() {
+  const absl::StatusOr<int64_t> rows = ReadRowCount(ledger_.get());
+  if (!rows.ok()) return rows.status();
+  rows_ = *rows;
+  if (absl::Status status = ReadTexts(ledger_.get(), &texts_); !status.ok()) return status;
+  const absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger_.get(), texts_.size());
+  if (!runs.ok()) return runs.status();
+  const absl::StatusOr<std::vector<int64_t>> rejected = ReadRejectedSlots(ledger_.get(), texts_.size());
+  if (!rejected.ok()) return rejected.status();
+  const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_.get(), kMetaClean);
+  if (!clean.ok()) return clean.status();
+  const absl::StatusOr<int64_t> earlier_runs = ReadMetaNumber(ledger_.get(), kMetaRuns);
+  if (!earlier_runs.ok()) return earlier_runs.status();
+  recovery_.unclean_end = *clean == 0 && *earlier_runs > 0;
+
+  std::vector<SlotRange> damaged;
+  if (head_.keep_vectors == KeepVectors::kAlways) {
+    if (absl::Status status = OpenVectors(*runs); !status.ok()) return status;
+    int64_t from_epoch = epoch_;
+    if (recovery_.unclean_end) from_epoch = epoch_ - 2;
+    if (options_.check == JobOptions::Check::kEverything) from_epoch = 0;
+    absl::StatusOr<std::vector<SlotRange>> found = FindDamage(*runs, from_epoch, *vectors_);
+    if (!found.ok()) return found.status();
+    damaged = *std::move(found);
+  }
+  recovery_.texts_without_vector = texts_.size();
+  for (const KeptRun& run : *runs) {
+    for (int64_t slot = run.slots.begin; slot < run.slots.end; ++slot) texts_.set_state(slot, SlotState::kKept);
+    recovery_.texts_without_vector -= run.slots.size();
+  }
+  for (const SlotRange& slots : damaged) {
+    for (int64_t slot = slots.begin; slot < slots.end; ++slot) texts_.set_state(slot, SlotState::kFree);
+    recovery_.damaged_texts += slots.size();
+  }
+  for (const int64_t slot : *rejected) texts_.set_state(slot, SlotState::kRejected);
+  recovery_.texts_without_vector -= static_cast<int64_t>(rejected->size());
+  const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged);
+  if (!run.ok()) return run.status();
+  run_ = *run;
+  return SyncDirectory(dir_);
+}
+
+absl::Status JobStore::OpenVectors(absl::Span<const KeptRun> runs) {
+  for (const KeptRun& run : runs) epoch_ = std::max(epoch_, run.epoch + 1);
+  // A file that is gone must not be made again in silence: everything would be bought a second time.
+  const VectorFile::Access access = runs.empty() ? VectorFile::Access::kCreate : VectorFile::Access::kReadWrite;
+  const std::string path = absl::StrCat(dir_, "/vectors.f32");
+  absl::StatusOr<std::unique_ptr<VectorFile>> vectors = VectorFile::Open(path, head_.identity.dim, access);
+  if (absl::IsNotFound(vectors.status())) {
+    return absl::DataLossError(absl::StrCat(path, ": is gone, but the ledger lists vectors in it; put it back, or use ",
+                                            "another --job directory"));
+  }
+  if (!vectors.ok()) return vectors.status();
+  vectors_ = *std::move(vectors);
+  return absl::OkStatus();
+}
+
+int64_t JobStore::rows() const {
+  const std::lock_guard lock(mutex_);
+  return rows_;
+}
+
+absl::StatusOr<std::unique_ptr<LedgerCursor>> JobStore::Scan(int64_t from) {
+  if (absl::Status status = Sync(); !status.ok()) return status;
+  return RowScan::Open(absl::StrCat(dir_, "/ledger.db"), head_.keep_vectors, from, rows(),
+                       [this](const LedgerRow& row) {
+                         const std::lock_guard lock(mutex_);
+                         return StateOf(row);
+                       });
+}
+
+SlotState JobStore::StateOf(const LedgerRow& row) const {
+  if (head_.keep_vectors == KeepVectors::kAlways) return row.slot < 0 ? SlotState::kFree : texts_.state(row.slot);
+  int64_t done = positions_.empty() ? 0 : rows_;
+  for (const auto& [sink, position] : positions_) done = std::min(done, position);
+  return row.ordinal < done ? SlotState::kKept : SlotState::kFree;
+}
+
+void JobStore::WakeIfFull() {
+  if (pending_.size() >= kUrgentRows) wake_.notify_one();
+}
+
+void JobStore::WaitForRoom(std::unique_lock<std::mutex>* lock) {
+  if (pending_.size() < kMaxWaitingRows) return;
+  changed_.wait(*lock, [this] { return pending_.size() < kMaxWaitingRows || !broken_.ok(); });
+}
+
+void JobStore::Buy(const TextHash& hash, Enrolment* enrolment) {
+  if (head_.keep_vectors == KeepVectors::kNever) {
+    enrolment->slot = enrolment->ordinal;
+    enrolment->buy = true;
+    return;
+  }
+  enrolment->slot = texts_.Find(hash);
+  if (enrolment->slot < 0) {
+    if (texts_.size() == TextIndex::kMaxSlots) {
+      broken_ = absl::ResourceExhaustedError(absl::StrCat(dir_, ": a job holds at most ", texts_.size(), " texts"));
+      changed_.notify_all();
+      return;
+    }
+    enrolment->slot = texts_.Add(hash, SlotState::kClaimed);
+    enrolment->buy = true;
+    pending_.AddText(enrolment->slot, hash);
+  } else if (texts_.state(enrolment->slot) == SlotState::kFree) {
+    texts_.set_state(enrolment->slot, SlotState::kClaimed);
+    enrolment->buy = true;
+  } else if (texts_.state(enrolment->slot) == SlotState::kRejected) {
+    enrolment->reject = absl::UnknownError("rejected");  // until RecordTextReject() has the provider's words
+  }
+}
+
+Enrolment JobStore::Enrol(KeyView key, const TextHash& hash) {
+  Enrolment enrolment = {.slot = -1};
+  {
+    std::unique_lock lock(mutex_);
+    WaitForRoom(&lock);
+    enrolment.ordinal = rows_++;
+    // Nothing may be bought that could not be kept; the row's batch learns the reason from Keep().
+    if (!broken_.ok()) return enrolment;
+    Buy(hash, &enrolment);
+    pending_.AddRow(enrolment.ordinal, key, enrolment.slot);
+    WakeIfFull();
+  }
+  if (!enrolment.reject.ok()) RecordTextReject(&enrolment);
+  return enrolment;
+}
+
+Enrolment JobStore::Resume(const LedgerRow& row, const TextHash& hash) {
+  Enrolment enrolment = {.ordinal = row.ordinal, .slot = row.slot};
+  {
+    std::unique_lock lock(mutex_);
+    WaitForRoom(&lock);
+    if (!broken_.ok()) return enrolment;
+    Buy(hash, &enrolment);
+    if (enrolment.slot != row.slot) pending_.MoveRow(row.ordinal, enrolment.slot);
+    if (row.state == SlotState::kRejected) pending_.TakeBackReject(row.ordinal);
+    WakeIfFull();
+  }
+  if (!enrolment.reject.ok()) RecordTextReject(&enrolment);
+  return enrolment;
+}
+
+void JobStore::RecordTextReject(Enrolment* enrolment) {
+  const absl::StatusOr<absl::Status> reason = TextReject(enrolment->slot);
+  const std::lock_guard lock(mutex_);
+  if (reason.ok()) {
+    enrolment->reject = *reason;
+    pending_.AddReject(enrolment->ordinal, "", *reason);
+  } else if (broken_.ok()) {
+    broken_ = reason.status();
+    changed_.notify_all();
+  }
+}
+
+absl::StatusOr<absl::Status> JobStore::TextReject(int64_t slot) {
+  const std::lock_guard lock(reader_mutex_);
+  return ReadTextReject(reader_.get(), slot);
+}
+
+int64_t JobStore::Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) {
+  std::unique_lock lock(mutex_);
+  WaitForRoom(&lock);
+  const int64_t rejected = ordinal.has_value() ? *ordinal : rows_++;
+  if (!broken_.ok()) return rejected;
+  if (!ordinal.has_value()) pending_.AddRow(rejected, key, -1);
+  pending_.AddReject(rejected, "", reason);
+  WakeIfFull();
+  return rejected;
+}
+
+void JobStore::Keep(Batch* batch, Done done) {
+  Waiting waiting = {.batch = batch, .done = std::move(done), .own_texts = OwnTexts(*batch)};
+  absl::Status broken;
+  {
+    const std::lock_guard lock(mutex_);
+    broken = broken_;
+    if (broken.ok()) {
+      queue_.push_back(std::move(waiting));
+      wake_.notify_one();
+      return;
+    }
+  }
+  std::move(waiting.done)(broken);
+}
+
+absl::StatusOr<SinkPosition> JobStore::Position(absl::string_view sink) {
+  if (absl::Status status = Sync(); !status.ok()) return status;
+  absl::StatusOr<SinkPosition> position;
+  {
+    const std::lock_guard lock(reader_mutex_);
+    position = ReadPosition(reader_.get(), sink);
+  }
+  if (!position.ok()) return position.status();
+  const std::lock_guard lock(mutex_);
+  positions_[std::string(sink)] = position->position;
+  return position;
+}
+
+void JobStore::SavePosition(absl::string_view sink, int64_t position) {
+  const std::lock_guard lock(mutex_);
+  if (!broken_.ok()) return;
+  positions_[std::string(sink)] = position;
+  pending_.AddPosition(sink, position);
+  flush_wanted_ = true;
+  wake_.notify_one();
+}
+
+void JobStore::Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) {
+  const std::lock_guard lock(mutex_);
+  if (!broken_.ok()) return;
+  for (const RefusedRow& row : rows) pending_.AddReject(row.ordinal, sink, row.reason);
+  flush_wanted_ = true;
+  wake_.notify_one();
+}
+
+absl::Status JobStore::Sync() {
+  std::unique_lock lock(mutex_);
+  if (!broken_.ok()) return broken_;
+  if (done_ == taken_ && pending_.empty() && queue_.empty()) return absl::OkStatus();
+  // The next commit takes all that was said until now; the one under way, if any, may not have.
+  const int64_t wanted = taken_ + 1;
+  flush_wanted_ = true;
+  wake_.notify_one();
+  changed_.wait(lock, [&] { return done_ >= wanted || !broken_.ok(); });
+  return broken_;
+}
+
+absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    pending_.AddReceipt(receipt);
+  }
+  return Sync();
+}
+
+absl::StatusOr<JobStats> JobStore::Stats() {
+  if (absl::Status status = Sync(); !status.ok()) return status;
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(dir_);
+  if (!reader.ok()) return reader.status();
+  return (*reader)->Stats();
+}
+
+absl::StatusOr<std::vector<RejectedRow>> JobStore::ListRejects(int64_t limit) {
+  if (absl::Status status = Sync(); !status.ok()) return status;
+  const std::lock_guard lock(reader_mutex_);
+  return ReadRejects(reader_.get(), limit);
+}
+
+absl::Status JobStore::Close() {
+  if (!thread_.joinable()) {
+    const std::lock_guard lock(mutex_);
+    return broken_;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  thread_.join();
+  const std::lock_guard lock(mutex_);
+  const absl::Status result = broken_.ok() ? writer_->EndRun() : broken_;
+  if (broken_.ok()) broken_ = absl::FailedPreconditionError(absl::StrCat(dir_, ": the job is closed"));
+  // In this order: statements before their connection, the lock when nothing writes any more.
+  writer_.reset();
+  ledger_.reset();
+  vectors_.reset();
+  {
+    const std::lock_guard reader_lock(reader_mutex_);
+    reader_.reset();
+  }
+  lock_.reset();
+  return result;
+}
+
+}  // namespace reembed

@@ -1,0 +1,183 @@
+#ifndef REEMBED_IO_JOB_JOB_STORE_H_
+#define REEMBED_IO_JOB_JOB_STORE_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "engine/ledger.h"
+#include "io/job/job_lock.h"
+#include "io/job/job_records.h"
+#include "io/job/ledger_sql.h"
+#include "io/job/ledger_tables.h"
+#include "io/job/ledger_writer.h"
+#include "io/job/text_index.h"
+#include "io/job/vector_file.h"
+
+namespace reembed {
+
+// How far a commit has come.
+enum class CommitStep { kVectorsWritten, kVectorsDurable, kCommitted };
+
+struct JobOptions {
+  KeepVectors keep_vectors = KeepVectors::kAlways;
+
+  // What Open() reads of the vectors of earlier runs, to drop those that are damaged.
+  enum class Check { kAfterCrash, kEverything };  // kAfterCrash: the newest, and only if the last run did not end well
+  Check check = Check::kAfterCrash;
+
+  // Called by the ledger's thread after each step; tests kill the process there.
+  absl::AnyInvocable<void(CommitStep)> on_step;
+};
+
+// What Open() found.
+struct Recovery {
+  bool unclean_end = false;          // the last run was killed
+  int64_t damaged_texts = 0;         // whose vector was kept and is damaged: they will be bought again
+  int64_t texts_without_vector = 0;  // numbered earlier, neither kept nor rejected. After an unclean end some of them
+                                     // may have been paid for
+};
+
+// A job directory: the ledger and the vectors of a job (see ledger_format.md).
+//
+// One thread of its own does all writing: it takes what all callers have said so far, writes the vectors, makes them
+// durable, commits the ledger, and answers; what arrives meanwhile is the next commit. So commits group by themselves
+// when the disk is slow, and nobody waits in line for a lock held across disk access.
+// After the first failed write nothing is kept or acknowledged any more, and every call answers with that failure: what
+// the disk did with the data is not known, so it is never tried again within a run.
+//
+// Threads: as Ledger says; everything that Ledger does not declare may be called by any thread. Done callbacks run on
+// the ledger's thread or on the caller's, with no lock held; they must not call Sync(), Position(), Stats() or Close().
+class JobStore final : public Ledger {
+ public:
+  // Makes the directory (only for its owner) or opens it.
+  // Errors: kAborted (in use by another run); kFailedPrecondition (made for another identity, by a newer format, or
+  // not a job directory); kDataLoss (damaged, or vectors.f32 is gone); kResourceExhausted, kPermissionDenied,
+  // kInternal.
+  static absl::StatusOr<std::unique_ptr<JobStore>> Open(const std::string& dir, const JobIdentity& identity,
+                                                        JobOptions options = {});
+  ~JobStore() override;  // Close()
+
+  int64_t rows() const override;
+  absl::StatusOr<std::unique_ptr<LedgerCursor>> Scan(int64_t from) override;  // the cursor must not outlive the store
+  Enrolment Enrol(KeyView key, const TextHash& hash) override;
+  Enrolment Resume(const LedgerRow& row, const TextHash& hash) override;
+  int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) override;
+  void Keep(Batch* batch, Done done) override;
+  absl::StatusOr<SinkPosition> Position(absl::string_view sink) override;
+  void SavePosition(absl::string_view sink, int64_t position) override;
+  void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) override;
+  absl::Status Sync() override;
+
+  // Number of this run of the job, from 1.
+  int64_t run() const { return run_; }
+  const Recovery& recovery() const { return recovery_; }
+
+  // Durable when it returns.
+  absl::Status RecordReceipt(const Receipt& receipt);
+
+  // As they are on disk, after a Sync(). Reads all rows.
+  absl::StatusOr<JobStats> Stats();
+  // By ordinal, at most `limit`; after a Sync().
+  absl::StatusOr<std::vector<RejectedRow>> ListRejects(int64_t limit);
+
+  // Writes what waits, notes that the run ended well, and gives the directory free. Batches that wait for others are
+  // answered kUnavailable. Later calls fail. Returns the first failure since the start.
+  absl::Status Close();
+
+ private:
+  // Rows that wait before they are written without being asked for, and before Enrol() waits for that: together with
+  // what is being written they bound the memory of rows that no batch carries (60 bytes a row and its key).
+  static constexpr size_t kUrgentRows = size_t{1} << 15;
+  static constexpr size_t kMaxWaitingRows = size_t{1} << 17;
+
+  // A batch and its answer, until it is given.
+  struct Waiting {
+    Batch* batch;
+    Done done;
+    std::vector<int> own_texts;  // OwnTexts()
+    std::vector<int> stored;     // rows whose vector is to be loaded
+    std::vector<int> refused;    // rows whose text another batch found to be rejected
+  };
+
+  JobStore(const std::string& dir, const JobIdentity& identity, JobOptions options);
+
+  // Open(), in its order.
+  absl::Status OpenFiles();
+  absl::Status LoadTexts();
+  absl::Status OpenVectors(absl::Span<const KeptRun> runs);
+
+  // Called with mutex_ held.
+  void Buy(const TextHash& hash, Enrolment* enrolment);
+  SlotState StateOf(const LedgerRow& row) const;
+  bool IsDecided(Waiting* waiting) const;
+  void WaitForRoom(std::unique_lock<std::mutex>* lock);
+  void WakeIfFull();
+  bool HasWork() const;
+  void ApplyStates(absl::Span<const Waiting> group);
+  void CheckClaims(absl::Span<const Waiting> group) const;
+
+  // Called without it.
+  void RecordTextReject(Enrolment* enrolment);
+  absl::StatusOr<absl::Status> TextReject(int64_t slot);
+
+  // The ledger's thread (job_store_thread.cc).
+  void Loop();
+  absl::Status CommitGroup(absl::Span<const Waiting> group);
+  absl::Status WriteGroup(absl::Span<const Waiting> group);
+  void RecordRejects(const Waiting& waiting);
+  void Settle(std::vector<Waiting> group, const absl::Status& committed);
+  absl::Status Finish(const Waiting& waiting);
+  void AnswerAll(std::vector<Waiting> waiting, const absl::Status& status);
+  void Step(CommitStep step);
+
+  const std::string dir_;
+  const LedgerHead head_;
+  JobOptions options_;
+  int64_t run_ = 0;
+  Recovery recovery_;
+
+  std::unique_ptr<JobLock> lock_;
+  std::unique_ptr<VectorFile> vectors_;  // null if none are kept
+
+  // The ledger's thread alone.
+  std::unique_ptr<LedgerConnection> ledger_;
+  std::unique_ptr<LedgerWriter> writer_;
+  LedgerChanges writing_;
+  std::vector<Waiting> parked_;  // kept, but with rows whose text another batch is buying
+  int64_t epoch_ = 0;
+  int64_t epoch_bytes_ = 0;
+
+  std::mutex reader_mutex_;  // guards reader_
+  std::unique_ptr<LedgerConnection> reader_;
+
+  mutable std::mutex mutex_;         // guards all below
+  std::condition_variable wake_;     // there is work
+  std::condition_variable changed_;  // a commit has ended
+  TextIndex texts_;                  // empty if no vectors are kept
+  int64_t rows_ = 0;
+  LedgerChanges pending_;
+  std::vector<Waiting> queue_;
+  std::map<std::string, int64_t> positions_;  // of the sinks of this run
+  int64_t taken_ = 0;                         // commits begun
+  int64_t done_ = 0;                          // commits ended
+  bool flush_wanted_ = false;
+  bool stopping_ = false;
+  absl::Status broken_;  // the first failure
+
+  std::thread thread_;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_JOB_JOB_STORE_H_

@@ -1,0 +1,204 @@
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/batch_keeping.h"
+#include "io/job/job_store.h"
+
+// The ledger's thread: the only writer of a job directory.
+
+namespace reembed {
+
+bool JobStore::HasWork() const {
+  return stopping_ || flush_wanted_ || !queue_.empty() || pending_.size() >= kUrgentRows;
+}
+
+void JobStore::Loop() {
+  for (;;) {
+    std::vector<Waiting> group;
+    absl::Status status;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return HasWork(); });
+      if (stopping_ && queue_.empty() && (pending_.empty() || !broken_.ok())) break;
+      std::swap(pending_, writing_);
+      group.swap(queue_);
+      flush_wanted_ = false;
+      ++taken_;
+      status = broken_;
+      if (status.ok()) CheckClaims(group);
+    }
+    if (status.ok()) status = CommitGroup(group);
+    writing_.Clear();
+    Settle(std::move(group), status);
+  }
+  AnswerAll(std::move(parked_), absl::UnavailableError(absl::StrCat(dir_,
+                                                                    ": the run ended before another batch had "
+                                                                    "the text of a row; run again")));
+}
+
+void JobStore::CheckClaims(absl::Span<const Waiting> group) const {
+  for (const Waiting& waiting : group) {
+    Batch* const batch = waiting.batch;
+    if (batch->dim() != head_.identity.dim) batch->Fail(absl::InternalError("a batch of another width"));
+    if (vectors_ == nullptr) continue;
+    for (const BatchText& text : batch->texts()) {
+      // Whoever wrote to a slot that is not claimed might replace another text's vector.
+      const bool claimed =
+          text.slot >= 0 && text.slot < texts_.size() && texts_.state(text.slot) == SlotState::kClaimed;
+      if (!claimed) batch->Fail(absl::InternalError(absl::StrCat(dir_, ": slot ", text.slot, " is not being bought")));
+    }
+    for (const BatchRow& row : batch->rows()) {
+      if (row.slot >= texts_.size()) batch->Fail(absl::InternalError(absl::StrCat(dir_, ": no slot ", row.slot)));
+    }
+  }
+}
+
+absl::Status JobStore::CommitGroup(absl::Span<const Waiting> group) {
+  if (vectors_ != nullptr) {
+    if (absl::Status status = WriteGroup(group); !status.ok()) return status;
+  }
+  for (const Waiting& waiting : group) {
+    if (waiting.batch->status().ok()) RecordRejects(waiting);
+  }
+  if (writing_.empty()) return absl::OkStatus();
+  if (absl::Status status = writer_->Commit(writing_); !status.ok()) return status;
+  Step(CommitStep::kCommitted);
+  return absl::OkStatus();
+}
+
+absl::Status JobStore::WriteGroup(absl::Span<const Waiting> group) {
+  std::vector<KeptRun> runs;
+  for (const Waiting& waiting : group) {
+    if (!waiting.batch->status().ok()) continue;
+    if (absl::Status status = WriteVectors(*waiting.batch, vectors_.get(), &runs); !status.ok()) return status;
+  }
+  if (runs.empty()) return absl::OkStatus();
+  Step(CommitStep::kVectorsWritten);
+  if (absl::Status status = vectors_->Sync(); !status.ok()) return status;
+  Step(CommitStep::kVectorsDurable);
+  for (KeptRun& run : runs) {
+    run.epoch = epoch_;
+    epoch_bytes_ += run.slots.size() * head_.identity.dim * static_cast<int64_t>(sizeof(float));
+    writing_.AddKept(run);
+  }
+  if (epoch_bytes_ > kEpochBytes) {
+    ++epoch_;
+    epoch_bytes_ = 0;
+  }
+  return absl::OkStatus();
+}
+
+void JobStore::RecordRejects(const Waiting& waiting) {
+  const absl::Span<const BatchText> texts = std::as_const(*waiting.batch).texts();
+  if (vectors_ != nullptr) {
+    for (const BatchText& text : texts) {
+      if (!text.reject.ok()) writing_.AddTextReject(text.slot, text.reject);
+    }
+  }
+  const absl::Span<const BatchRow> rows = std::as_const(*waiting.batch).rows();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int text = waiting.own_texts[i];
+    if (text >= 0 && !texts[text].reject.ok()) writing_.AddReject(rows[i].ordinal, "", texts[text].reject);
+  }
+}
+
+void JobStore::ApplyStates(absl::Span<const Waiting> group) {
+  if (vectors_ == nullptr) return;
+  for (const Waiting& waiting : group) {
+    const bool kept = waiting.batch->status().ok();
+    for (const BatchText& text : waiting.batch->texts()) {
+      if (kept) {
+        texts_.set_state(text.slot, text.reject.ok() ? SlotState::kKept : SlotState::kRejected);
+      } else if (text.slot >= 0 && text.slot < texts_.size() && texts_.state(text.slot) == SlotState::kClaimed) {
+        texts_.set_state(text.slot, SlotState::kFree);
+      }
+    }
+  }
+}
+
+// Whether the batch can be answered now. One that can never get all its vectors is failed.
+bool JobStore::IsDecided(Waiting* waiting) const {
+  Batch* const batch = waiting->batch;
+  waiting->stored.clear();
+  waiting->refused.clear();
+  bool waits = false;
+  for (size_t i = 0; i < batch->rows().size() && batch->status().ok(); ++i) {
+    const BatchRow& row = batch->rows()[i];
+    if (waiting->own_texts[i] >= 0 || row.slot < 0 || !row.reject.ok()) continue;
+    switch (vectors_ == nullptr ? SlotState::kFree : texts_.state(row.slot)) {
+      case SlotState::kKept:
+        waiting->stored.push_back(static_cast<int>(i));
+        break;
+      case SlotState::kRejected:
+        waiting->refused.push_back(static_cast<int>(i));
+        break;
+      case SlotState::kClaimed:
+        waits = true;
+        break;
+      case SlotState::kFree:
+        batch->Fail(absl::UnavailableError(
+            absl::StrCat(dir_, ": row ", KeyText(row.key), ": its text was in a batch that failed; run again")));
+    }
+  }
+  return !waits || !batch->status().ok();
+}
+
+void JobStore::Settle(std::vector<Waiting> group, const absl::Status& committed) {
+  std::vector<Waiting> decided;
+  absl::Status broken;
+  {
+    const std::lock_guard lock(mutex_);
+    if (broken_.ok()) broken_ = committed;
+    broken = broken_;
+    if (committed.ok()) ApplyStates(group);
+    std::vector<Waiting> undecided = std::move(parked_);
+    parked_.clear();
+    for (std::vector<Waiting>* const from : {&undecided, &group}) {
+      for (Waiting& waiting : *from) {
+        (!broken.ok() || IsDecided(&waiting) ? decided : parked_).push_back(std::move(waiting));
+      }
+    }
+    done_ = taken_;
+  }
+  changed_.notify_all();
+  if (!broken.ok()) return AnswerAll(std::move(decided), broken);
+  for (Waiting& waiting : decided) {
+    absl::Status status = Finish(waiting);
+    std::move(waiting.done)(std::move(status));
+  }
+}
+
+// Gives every row of a batch its vector, or the reason why it has none.
+absl::Status JobStore::Finish(const Waiting& waiting) {
+  Batch* const batch = waiting.batch;
+  if (!batch->status().ok()) return batch->status();
+  for (const int i : waiting.refused) {
+    BatchRow& row = batch->rows()[i];
+    absl::StatusOr<absl::Status> reason = TextReject(row.slot);
+    if (!reason.ok()) return reason.status();
+    row.reject = *std::move(reason);
+    const std::lock_guard lock(mutex_);
+    pending_.AddReject(row.ordinal, "", row.reject);
+  }
+  if (!waiting.stored.empty()) {
+    if (absl::Status status = LoadVectors(waiting.stored, *vectors_, batch); !status.ok()) return status;
+  }
+  const absl::Span<BatchRow> rows = batch->rows();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int text = waiting.own_texts[i];
+    if (text < 0) continue;
+    rows[i].reject = batch->texts()[text].reject;
+    if (rows[i].reject.ok()) rows[i].vector = batch->vectors().data() + static_cast<size_t>(text) * batch->dim();
+  }
+  return absl::OkStatus();
+}
+
+void JobStore::AnswerAll(std::vector<Waiting> waiting, const absl::Status& status) {
+  for (Waiting& one : waiting) std::move(one.done)(status);
+}
+
+void JobStore::Step(CommitStep step) {
+  if (options_.on_step) options_.on_step(step);
+}
+
+}  // namespace reembed

@@ -1,0 +1,172 @@
+#include "io/job/ledger_sql.h"
+
+#include <sqlite3.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+// Another program (a backup, a `sqlite3` shell) may hold the file for a moment.
+constexpr int kBusyTimeoutMilliseconds = 5000;
+
+absl::StatusCode CodeOf(int primary, int system_errno) {
+  switch (primary) {
+    case SQLITE_FULL:
+      return absl::StatusCode::kResourceExhausted;
+    case SQLITE_IOERR:
+      // A quota or a file size limit is no I/O error to the user: room is missing.
+      return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG
+                 ? absl::StatusCode::kResourceExhausted
+                 : absl::StatusCode::kInternal;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return absl::StatusCode::kUnavailable;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return absl::StatusCode::kDataLoss;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+      return absl::StatusCode::kPermissionDenied;
+    case SQLITE_CANTOPEN:
+      return system_errno == ENOENT ? absl::StatusCode::kNotFound : absl::StatusCode::kPermissionDenied;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+}  // namespace
+
+void LedgerStatement::Finalizer::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+void LedgerConnection::Closer::operator()(sqlite3* connection) const { sqlite3_close_v2(connection); }
+
+void LedgerStatement::NoteBind(int code) {
+  if (code != SQLITE_OK && bind_error_ == SQLITE_OK) bind_error_ = code;
+}
+
+void LedgerStatement::Bind(int parameter, int64_t value) {
+  NoteBind(sqlite3_bind_int64(statement_.get(), parameter, value));
+}
+
+void LedgerStatement::BindReal(int parameter, double value) {
+  NoteBind(sqlite3_bind_double(statement_.get(), parameter, value));
+}
+
+void LedgerStatement::BindText(int parameter, absl::string_view value) {
+  // A null pointer would bind NULL, and an empty view may have one.
+  const char* const bytes = value.data() == nullptr ? "" : value.data();
+  NoteBind(sqlite3_bind_text64(statement_.get(), parameter, bytes, value.size(), SQLITE_STATIC, SQLITE_UTF8));
+}
+
+void LedgerStatement::BindBlob(int parameter, absl::string_view value) {
+  NoteBind(sqlite3_bind_blob64(statement_.get(), parameter, value.data(), value.size(), SQLITE_STATIC));
+}
+
+void LedgerStatement::BindKey(int parameter, KeyView key) {
+  if (const auto* number = std::get_if<int64_t>(&key)) {
+    Bind(parameter, *number);
+  } else {
+    BindText(parameter, std::get<absl::string_view>(key));
+  }
+}
+
+absl::StatusOr<bool> LedgerStatement::Step() {
+  if (bind_error_ != SQLITE_OK) return connection_->Error(std::exchange(bind_error_, SQLITE_OK));
+  const int code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW) return true;
+  absl::Status status;
+  if (code != SQLITE_DONE) status = connection_->Error(code);
+  sqlite3_reset(statement_.get());
+  if (!status.ok()) return status;
+  return false;
+}
+
+absl::Status LedgerStatement::Run() {
+  absl::StatusOr<bool> row = Step();
+  while (row.ok() && *row) row = Step();
+  return row.status();
+}
+
+void LedgerStatement::Reset() { sqlite3_reset(statement_.get()); }
+
+int64_t LedgerStatement::Integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+double LedgerStatement::Real(int column) const { return sqlite3_column_double(statement_.get(), column); }
+
+absl::string_view LedgerStatement::Text(int column) const {
+  const auto* const text = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
+  if (text == nullptr) return {};
+  return {text, static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+absl::string_view LedgerStatement::Blob(int column) const {
+  const auto* const bytes = static_cast<const char*>(sqlite3_column_blob(statement_.get(), column));
+  if (bytes == nullptr) return {};
+  return {bytes, static_cast<size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+KeyView LedgerStatement::KeyAt(int column) const {
+  if (sqlite3_column_type(statement_.get(), column) == SQLITE_INTEGER) return Integer(column);
+  return Text(column);
+}
+
+absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const std::string& path, LedgerAccess access) {
+  std::unique_ptr<LedgerConnection> ledger(new LedgerConnection);
+  ledger->path_ = path;
+  sqlite3* connection = nullptr;
+  const int flags =
+      access == LedgerAccess::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  // NOMUTEX: each connection has one user at a time, see the class.
+  const int code = sqlite3_open_v2(path.c_str(), &connection, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  ledger->connection_.reset(connection);
+  if (code != SQLITE_OK) return ledger->Error(code);
+  sqlite3_extended_result_codes(connection, 1);
+  sqlite3_busy_timeout(connection, kBusyTimeoutMilliseconds);
+  if (access == LedgerAccess::kReadWrite) {
+    // 10,000 pages: bulk appends touch a page many times before it goes to the main file once.
+    const absl::Status status = ledger->Execute(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;"
+        "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384");
+    if (!status.ok()) return status;
+  }
+  return ledger;
+}
+
+absl::StatusOr<LedgerStatement> LedgerConnection::Prepare(absl::string_view sql) {
+  sqlite3_stmt* prepared = nullptr;
+  const int code = sqlite3_prepare_v3(connection_.get(), sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &prepared, nullptr);
+  if (code != SQLITE_OK) return Error(code);
+  LedgerStatement statement;
+  statement.statement_.reset(prepared);
+  statement.connection_ = this;
+  return statement;
+}
+
+absl::Status LedgerConnection::Execute(const std::string& sql) {
+  const int code = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
+  return code == SQLITE_OK ? absl::OkStatus() : Error(code);
+}
+
+absl::StatusOr<int64_t> LedgerConnection::QueryInteger(absl::string_view sql) {
+  absl::StatusOr<LedgerStatement> query = Prepare(sql);
+  if (!query.ok()) return query.status();
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  return *row ? query->Integer(0) : 0;
+}
+
+absl::Status LedgerConnection::Error(int code) const {
+  const int system_errno = connection_ == nullptr ? 0 : sqlite3_system_errno(connection_.get());
+  const absl::StatusCode status_code = CodeOf(code & 0xFF, system_errno);
+  const char* const words = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_.get());
+  if (status_code == absl::StatusCode::kResourceExhausted) {
+    return absl::Status(status_code, absl::StrCat(path_, ": disk full (", words, ")"));
+  }
+  return absl::Status(status_code, absl::StrCat(path_, ": ", words));
+}
+
+}  // namespace reembed

@@ -1,0 +1,324 @@
+#include "io/job/ledger_tables.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/ledger_hash.h"
+
+namespace reembed {
+namespace {
+
+// "RMBD": what `file` and the SQLite shell show of the database's kind.
+constexpr int64_t kApplicationId = 0x524D4244;
+
+constexpr absl::string_view kSchema = R"sql(
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE rows(ordinal INTEGER PRIMARY KEY, stream INTEGER NOT NULL DEFAULT 0, key NOT NULL, slot INTEGER NOT NULL);
+CREATE TABLE texts(slot INTEGER PRIMARY KEY, hash BLOB NOT NULL);
+CREATE TABLE kept(slot_begin INTEGER PRIMARY KEY, slot_end INTEGER NOT NULL, checksum INTEGER NOT NULL,
+                  epoch INTEGER NOT NULL);
+CREATE TABLE rejected_texts(slot INTEGER PRIMARY KEY, code INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE rejects(ordinal INTEGER NOT NULL, sink TEXT NOT NULL, code INTEGER NOT NULL, reason TEXT NOT NULL,
+                     PRIMARY KEY(ordinal, sink)) WITHOUT ROWID;
+CREATE TABLE sinks(name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE receipts(run INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended INTEGER NOT NULL, outcome TEXT NOT NULL,
+                      requests INTEGER NOT NULL, requests_retried INTEGER NOT NULL, http_429 INTEGER NOT NULL,
+                      tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, rows_embedded INTEGER NOT NULL,
+                      rows_rejected INTEGER NOT NULL, rows_possibly_rebought INTEGER NOT NULL);
+)sql";
+
+constexpr absl::string_view kKeepAlways = "always";
+constexpr absl::string_view kKeepNever = "never";
+
+// The identity as meta holds it: key, and the words for it in messages.
+struct HeadField {
+  absl::string_view key;
+  std::string value;
+};
+
+std::array<HeadField, 7> FieldsOf(const LedgerHead& head) {
+  return {{{"source", head.identity.source},
+           {"selection", head.identity.selection},
+           {"recipe", head.identity.recipe},
+           {"model", head.identity.model},
+           {"normalization", head.identity.normalization},
+           {"dim", absl::StrCat(head.identity.dim)},
+           {"keep_vectors", std::string(head.keep_vectors == KeepVectors::kAlways ? kKeepAlways : kKeepNever)}}};
+}
+
+absl::StatusOr<std::string> ReadMetaText(LedgerConnection* ledger, absl::string_view key) {
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT value FROM meta WHERE key = ?1");
+  if (!query.ok()) return query.status();
+  query->BindText(1, key);
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return absl::DataLossError(absl::StrCat(ledger->path(), ": meta has no ", key));
+  return std::string(query->Text(0));
+}
+
+absl::Status CreateTables(LedgerConnection* ledger, const LedgerHead& head) {
+  // One transaction: a crash leaves either no ledger or a whole one.
+  if (absl::Status status = ledger->Execute("BEGIN IMMEDIATE"); !status.ok()) return status;
+  absl::Status status = ledger->Execute(
+      absl::StrCat(kSchema, "PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", kLedgerFormat));
+  absl::StatusOr<LedgerStatement> insert;
+  if (status.ok()) status = (insert = ledger->Prepare("INSERT INTO meta VALUES(?1, ?2)")).status();
+  for (const HeadField& field : FieldsOf(head)) {
+    if (!status.ok()) break;
+    insert->BindText(1, field.key);
+    insert->BindText(2, field.value);
+    status = insert->Run();
+  }
+  if (status.ok()) status = ledger->Execute("COMMIT");
+  return status;
+}
+
+absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
+  for (const HeadField& field : FieldsOf(head)) {
+    const absl::StatusOr<std::string> found = ReadMetaText(ledger, field.key);
+    if (!found.ok()) return found.status();
+    if (*found == field.value) continue;
+    return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `",
+                                                      *found, "`, and not for `", field.value,
+                                                      "`; use another --job directory"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> IsEmpty(LedgerConnection* ledger) {
+  const absl::StatusOr<int64_t> tables = ledger->QueryInteger("SELECT count(*) FROM sqlite_master");
+  if (!tables.ok()) return tables.status();
+  return *tables == 0;
+}
+
+absl::Status CheckFormat(LedgerConnection* ledger) {
+  const absl::StatusOr<int64_t> application = ledger->QueryInteger("PRAGMA application_id");
+  if (!application.ok()) return application.status();
+  const absl::StatusOr<int64_t> format = ledger->QueryInteger("PRAGMA user_version");
+  if (!format.ok()) return format.status();
+  if (*application != kApplicationId) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(ledger->path(), ": not a ledger of reembed; use another --job directory"));
+  }
+  if (*format > kLedgerFormat) {
+    return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": format ", *format,
+                                                      " is newer than what this program knows (", kLedgerFormat,
+                                                      "); use a newer reembed, or another --job directory"));
+  }
+  if (*format < 1) return absl::DataLossError(absl::StrCat(ledger->path(), ": format ", *format, " does not exist"));
+  return absl::OkStatus();
+}
+
+absl::Status StatusFrom(int64_t code, absl::string_view reason) {
+  // Codes are the canonical ones, 1 to 16; anything else cannot have been written by us.
+  return absl::Status(code >= 1 && code <= 16 ? static_cast<absl::StatusCode>(code) : absl::StatusCode::kUnknown,
+                      reason);
+}
+
+absl::Status OutOfRange(LedgerConnection* ledger, absl::string_view table, int64_t slot) {
+  return absl::DataLossError(absl::StrCat(ledger->path(), ": ", table, ": slot ", slot, " does not fit the texts"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& path, const LedgerHead& head) {
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = LedgerConnection::Open(path, LedgerAccess::kReadWrite);
+  if (!ledger.ok()) return ledger.status();
+  const absl::StatusOr<bool> empty = IsEmpty(ledger->get());
+  if (!empty.ok()) return empty.status();
+  if (*empty) {
+    if (absl::Status status = CreateTables(ledger->get(), head); !status.ok()) return status;
+    return ledger;
+  }
+  if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
+  if (absl::Status status = CheckIdentity(ledger->get(), head); !status.ok()) return status;
+  return ledger;
+}
+
+absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedgerReadOnly(const std::string& path) {
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = LedgerConnection::Open(path, LedgerAccess::kReadOnly);
+  if (!ledger.ok()) return ledger.status();
+  if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
+  return ledger;
+}
+
+absl::StatusOr<LedgerHead> ReadHead(LedgerConnection* ledger) {
+  LedgerHead head;
+  std::string keep;
+  const std::pair<absl::string_view, std::string*> texts[] = {{"source", &head.identity.source},
+                                                              {"selection", &head.identity.selection},
+                                                              {"recipe", &head.identity.recipe},
+                                                              {"model", &head.identity.model},
+                                                              {"normalization", &head.identity.normalization},
+                                                              {"keep_vectors", &keep}};
+  for (const auto& [key, value] : texts) {
+    absl::StatusOr<std::string> found = ReadMetaText(ledger, key);
+    if (!found.ok()) return found.status();
+    *value = *std::move(found);
+  }
+  head.keep_vectors = keep == kKeepNever ? KeepVectors::kNever : KeepVectors::kAlways;
+  const absl::StatusOr<int64_t> dim = ReadMetaNumber(ledger, "dim");
+  if (!dim.ok()) return dim.status();
+  if (*dim < 1 || *dim > kMaxLedgerDim) return absl::DataLossError(absl::StrCat(ledger->path(), ": dim is ", *dim));
+  head.identity.dim = static_cast<int>(*dim);
+  return head;
+}
+
+absl::StatusOr<int64_t> ReadMetaNumber(LedgerConnection* ledger, absl::string_view key) {
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT value FROM meta WHERE key = ?1");
+  if (!query.ok()) return query.status();
+  query->BindText(1, key);
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  return *row ? query->Integer(0) : 0;
+}
+
+absl::StatusOr<int64_t> ReadRowCount(LedgerConnection* ledger) {
+  return ledger->QueryInteger("SELECT max(ordinal) + 1 FROM rows");
+}
+
+absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger) {
+  const absl::StatusOr<int64_t> count = ledger->QueryInteger("SELECT max(slot) + 1 FROM texts");
+  if (!count.ok()) return count.status();
+  const absl::StatusOr<int64_t> bytes =
+      ledger->QueryInteger("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()");
+  if (!bytes.ok()) return bytes.status();
+  // A text takes more than its 16 bytes of hash: a damaged slot number must not size a table in memory.
+  if (*count < 0 || *count > std::min(TextIndex::kMaxSlots, *bytes / 16)) return OutOfRange(ledger, "texts", *count);
+  return count;
+}
+
+absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
+  const absl::StatusOr<int64_t> count = ReadTextCount(ledger);
+  if (!count.ok()) return count.status();
+  texts->Reserve(*count);
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT slot, hash FROM texts ORDER BY slot");
+  if (!query.ok()) return query.status();
+  absl::StatusOr<bool> row = query->Step();
+  for (; row.ok() && *row; row = query->Step()) {
+    const int64_t slot = query->Integer(0);
+    TextHash hash;
+    if (slot != texts->size() || !DecodeHash(query->Blob(1), &hash)) {
+      return absl::DataLossError(absl::StrCat(ledger->path(), ": texts: slot ", slot, " is missing or damaged"));
+    }
+    texts->Add(hash, SlotState::kFree);
+  }
+  return row.status();
+}
+
+absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int64_t texts) {
+  absl::StatusOr<LedgerStatement> query =
+      ledger->Prepare("SELECT slot_begin, slot_end, checksum, epoch FROM kept ORDER BY slot_begin");
+  if (!query.ok()) return query.status();
+  std::vector<KeptRun> runs;
+  int64_t end = 0;
+  absl::StatusOr<bool> row = query->Step();
+  for (; row.ok() && *row; row = query->Step()) {
+    const KeptRun run = {.slots = {query->Integer(0), query->Integer(1)},
+                         .checksum = static_cast<uint64_t>(query->Integer(2)),
+                         .epoch = query->Integer(3)};
+    if (run.slots.begin < end || run.slots.end <= run.slots.begin || run.slots.end > texts) {
+      return OutOfRange(ledger, "kept", run.slots.begin);
+    }
+    end = run.slots.end;
+    runs.push_back(run);
+  }
+  if (!row.ok()) return row.status();
+  return runs;
+}
+
+absl::StatusOr<std::vector<int64_t>> ReadRejectedSlots(LedgerConnection* ledger, int64_t texts) {
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT slot FROM rejected_texts ORDER BY slot");
+  if (!query.ok()) return query.status();
+  std::vector<int64_t> slots;
+  absl::StatusOr<bool> row = query->Step();
+  for (; row.ok() && *row; row = query->Step()) {
+    slots.push_back(query->Integer(0));
+    if (slots.back() < 0 || slots.back() >= texts) return OutOfRange(ledger, "rejected_texts", slots.back());
+  }
+  if (!row.ok()) return row.status();
+  return slots;
+}
+
+absl::StatusOr<absl::Status> ReadTextReject(LedgerConnection* ledger, int64_t slot) {
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT code, reason FROM rejected_texts WHERE slot = ?1");
+  if (!query.ok()) return query.status();
+  query->Bind(1, slot);
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return absl::InternalError(absl::StrCat(ledger->path(), ": slot ", slot, " is not rejected"));
+  // Built in place: a StatusOr<Status> would take a bare Status for its error.
+  return absl::StatusOr<absl::Status>(absl::in_place, StatusFrom(query->Integer(0), query->Text(1)));
+}
+
+absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string_view sink) {
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare(
+      "SELECT position, (SELECT count(DISTINCT ordinal) FROM rejects WHERE ordinal < position AND sink IN ('', ?1))"
+      " FROM sinks WHERE name = ?1");
+  if (!query.ok()) return query.status();
+  query->BindText(1, sink);
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return SinkPosition{};
+  return SinkPosition{.position = query->Integer(0), .stored_rows = query->Integer(0) - query->Integer(1)};
+}
+
+absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit) {
+  absl::StatusOr<LedgerStatement> query = ledger->Prepare(
+      "SELECT ordinal, key, sink, code, reason FROM rejects JOIN rows USING (ordinal) ORDER BY ordinal, sink LIMIT ?1");
+  if (!query.ok()) return query.status();
+  query->Bind(1, limit);
+  std::vector<RejectedRow> rejects;
+  absl::StatusOr<bool> row = query->Step();
+  for (; row.ok() && *row; row = query->Step()) {
+    rejects.push_back({.ordinal = query->Integer(0),
+                       .key = Own(query->KeyAt(1)),
+                       .sink = std::string(query->Text(2)),
+                       .reason = StatusFrom(query->Integer(3), query->Text(4))});
+  }
+  if (!row.ok()) return row.status();
+  return rejects;
+}
+
+absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
+  JobStats stats;
+  const std::pair<absl::string_view, int64_t*> counts[] = {
+      {"SELECT max(ordinal) + 1 FROM rows", &stats.rows},
+      {"SELECT max(slot) + 1 FROM texts", &stats.texts},
+      {"SELECT count(*) FROM rejects WHERE sink = ''", &stats.rejected_rows},
+      {"SELECT count(*) FROM rejects WHERE sink <> ''", &stats.refused_rows}};
+  for (const auto& [sql, count] : counts) {
+    const absl::StatusOr<int64_t> found = ledger->QueryInteger(sql);
+    if (!found.ok()) return found.status();
+    *count = *found;
+  }
+  absl::StatusOr<LedgerStatement> sinks = ledger->Prepare("SELECT name, position FROM sinks ORDER BY name");
+  if (!sinks.ok()) return sinks.status();
+  absl::StatusOr<bool> row = sinks->Step();
+  for (; row.ok() && *row; row = sinks->Step()) {
+    stats.sinks.emplace_back(std::string(sinks->Text(0)), sinks->Integer(1));
+  }
+  if (!row.ok()) return row.status();
+  absl::StatusOr<LedgerStatement> receipts = ledger->Prepare("SELECT * FROM receipts ORDER BY run");
+  if (!receipts.ok()) return receipts.status();
+  for (row = receipts->Step(); row.ok() && *row; row = receipts->Step()) {
+    stats.receipts.push_back({.run = receipts->Integer(0),
+                              .started = absl::FromUnixMillis(receipts->Integer(1)),
+                              .ended = absl::FromUnixMillis(receipts->Integer(2)),
+                              .outcome = std::string(receipts->Text(3)),
+                              .requests = receipts->Integer(4),
+                              .requests_retried = receipts->Integer(5),
+                              .http_429 = receipts->Integer(6),
+                              .tokens = receipts->Integer(7),
+                              .cost_usd = receipts->Real(8),
+                              .rows_embedded = receipts->Integer(9),
+                              .rows_rejected = receipts->Integer(10),
+                              .rows_possibly_rebought = receipts->Integer(11)});
+  }
+  if (!row.ok()) return row.status();
+  return stats;
+}
+
+}  // namespace reembed

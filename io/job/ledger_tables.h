@@ -1,0 +1,90 @@
+#ifndef REEMBED_IO_JOB_LEDGER_TABLES_H_
+#define REEMBED_IO_JOB_LEDGER_TABLES_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/ledger.h"
+#include "engine/vector_sink.h"
+#include "io/job/job_records.h"
+#include "io/job/ledger_sql.h"
+#include "io/job/text_index.h"
+
+namespace reembed {
+
+// The tables of JOB/ledger.db as ledger_format.md describes them: making, recognising and reading them.
+// Errors are those of LedgerConnection, and what each function adds.
+
+// The format this program writes, and the newest it reads.
+inline constexpr int kLedgerFormat = 1;
+
+// No model is near this width; it bounds what a damaged ledger can ask for.
+inline constexpr int kMaxLedgerDim = 1 << 20;
+
+// What a ledger is for, and how it is kept; written when it is made.
+struct LedgerHead {
+  JobIdentity identity;
+  KeepVectors keep_vectors = KeepVectors::kAlways;
+};
+
+// Opens the ledger for its one writer; makes it if there is none. The caller holds the job's lock.
+// Errors: kFailedPrecondition (made for another identity: names the field and both values; of a newer format; not a
+// ledger at all).
+absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& path, const LedgerHead& head);
+
+// Changes nothing. Errors: kNotFound; kFailedPrecondition (as above).
+absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedgerReadOnly(const std::string& path);
+
+absl::StatusOr<LedgerHead> ReadHead(LedgerConnection* ledger);
+
+// One contiguous run of slots that one batch kept.
+struct KeptRun {
+  SlotRange slots;
+  uint64_t checksum = 0;  // VectorFile::Checksum of its vectors
+  int64_t epoch = 0;      // see kEpochBytes
+};
+
+// Vectors are kept in epochs of about this many bytes. After a crash only the last two are read and checked: what was
+// written earlier has long been on the disk, and reading all of a large job would take minutes.
+inline constexpr int64_t kEpochBytes = int64_t{1} << 30;
+
+// Rows numbered.
+absl::StatusOr<int64_t> ReadRowCount(LedgerConnection* ledger);
+
+// Texts numbered. Errors: kDataLoss (more than the ledger's size allows).
+absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger);
+
+// All texts in slot order, as kFree. Errors: kDataLoss (slots are not dense).
+absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts);
+
+// In slot order. Errors: kDataLoss (runs overlap, or are not within [0, texts)).
+absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int64_t texts);
+
+// In slot order. Errors: kDataLoss (not within [0, texts)).
+absl::StatusOr<std::vector<int64_t>> ReadRejectedSlots(LedgerConnection* ledger, int64_t texts);
+
+// Why the text of `slot` is rejected. Errors: kInternal (it is not).
+absl::StatusOr<absl::Status> ReadTextReject(LedgerConnection* ledger, int64_t slot);
+
+absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string_view sink);
+
+// By ordinal, at most `limit`.
+absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit);
+
+// Fills what tables alone tell: not `kept_texts`, not `rows_pending`.
+absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger);
+
+// What meta says under `key` as a number; 0 if nothing.
+absl::StatusOr<int64_t> ReadMetaNumber(LedgerConnection* ledger, absl::string_view key);
+
+inline constexpr absl::string_view kMetaClean = "clean";  // 1: the last run ended by itself, and said so
+inline constexpr absl::string_view kMetaRuns = "runs";    // how often the job was opened for writing
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_JOB_LEDGER_TABLES_H_

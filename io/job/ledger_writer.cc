@@ -1,0 +1,232 @@
+#include "io/job/ledger_writer.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/ledger_hash.h"
+
+namespace reembed {
+namespace {
+
+// A provider's words are kept, but not a whole page of HTML.
+constexpr size_t kMaxReasonBytes = 1000;
+
+absl::string_view Shortened(absl::string_view reason) {
+  if (reason.size() <= kMaxReasonBytes) return reason;
+  size_t end = kMaxReasonBytes;
+  // Not in the middle of a UTF-8 character.
+  while (end > 0 && (static_cast<unsigned char>(reason[end]) & 0xC0) == 0x80) --end;
+  return reason.substr(0, end);
+}
+
+}  // namespace
+
+void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
+  if (const auto* number = std::get_if<int64_t>(&key)) {
+    rows_.push_back({ordinal, slot, *number, -1});
+    return;
+  }
+  const absl::string_view text = std::get<absl::string_view>(key);
+  rows_.push_back({ordinal, slot, static_cast<int64_t>(key_bytes_.size()), static_cast<int64_t>(text.size())});
+  key_bytes_.append(text.data(), text.size());
+}
+
+bool LedgerChanges::empty() const {
+  return rows_.empty() && moved_rows_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() &&
+         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty();
+}
+
+void LedgerChanges::Clear() {
+  rows_.clear();
+  key_bytes_.clear();
+  moved_rows_.clear();
+  taken_back_.clear();
+  texts_.clear();
+  kept_.clear();
+  text_rejects_.clear();
+  rejects_.clear();
+  positions_.clear();
+  receipts_.clear();
+}
+
+int64_t LedgerChanges::EstimatedBytes() const {
+  // Records of the tables with their headers, and once more for the log.
+  const size_t records = rows_.size() * 16 + key_bytes_.size() + texts_.size() * 26 + kept_.size() * 32 +
+                         (text_rejects_.size() + rejects_.size()) * 200 + positions_.size() * 64 + 4096;
+  return static_cast<int64_t>(records * 2);
+}
+
+absl::StatusOr<std::unique_ptr<LedgerWriter>> LedgerWriter::Create(LedgerConnection* ledger) {
+  std::unique_ptr<LedgerWriter> writer(new LedgerWriter(ledger));
+  if (absl::Status status = writer->Prepare(); !status.ok()) return status;
+  return writer;
+}
+
+absl::Status LedgerWriter::Prepare() {
+  const std::pair<LedgerStatement*, absl::string_view> statements[] = {
+      {&begin_, "BEGIN IMMEDIATE"},
+      {&commit_, "COMMIT"},
+      {&rollback_, "ROLLBACK"},
+      {&insert_row_, "INSERT INTO rows(ordinal, key, slot) VALUES(?1, ?2, ?3)"},
+      {&move_row_, "UPDATE rows SET slot = ?2 WHERE ordinal = ?1"},
+      {&insert_text_, "INSERT INTO texts VALUES(?1, ?2)"},
+      {&insert_kept_, "INSERT INTO kept VALUES(?1, ?2, ?3, ?4)"},
+      {&insert_text_reject_, "INSERT INTO rejected_texts VALUES(?1, ?2, ?3)"},
+      {&insert_reject_, "INSERT OR REPLACE INTO rejects VALUES(?1, ?2, ?3, ?4)"},
+      {&delete_reject_, "DELETE FROM rejects WHERE ordinal = ?1 AND sink = ''"},
+      {&insert_position_, "INSERT OR REPLACE INTO sinks VALUES(?1, ?2)"},
+      {&insert_receipt_, "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+      {&insert_meta_, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)"}};
+  for (const auto& [statement, sql] : statements) {
+    absl::StatusOr<LedgerStatement> prepared = ledger_->Prepare(sql);
+    if (!prepared.ok()) return prepared.status();
+    *statement = *std::move(prepared);
+  }
+  return absl::OkStatus();
+}
+
+template <typename Body>
+absl::Status LedgerWriter::InTransaction(Body body) {
+  if (absl::Status status = begin_.Run(); !status.ok()) return status;
+  absl::Status status = body();
+  if (status.ok()) status = commit_.Run();
+  // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
+  if (!status.ok()) rollback_.Run().IgnoreError();
+  return status;
+}
+
+absl::Status LedgerWriter::Commit(const LedgerChanges& changes) {
+  const absl::Status status = InTransaction([&] { return WriteAll(changes); });
+  if (!absl::IsResourceExhausted(status)) return status;
+  return absl::ResourceExhaustedError(absl::StrCat(status.message(), ": about ", changes.EstimatedBytes(),
+                                                   " more bytes are needed; free some and run again"));
+}
+
+absl::Status LedgerWriter::WriteAll(const LedgerChanges& changes) {
+  if (absl::Status status = WriteRows(changes); !status.ok()) return status;
+  if (absl::Status status = WriteTexts(changes); !status.ok()) return status;
+  if (absl::Status status = WriteRejects(changes); !status.ok()) return status;
+  return WriteProgress(changes);
+}
+
+absl::Status LedgerWriter::WriteRows(const LedgerChanges& changes) {
+  for (const LedgerChanges::Row& row : changes.rows_) {
+    insert_row_.Bind(1, row.ordinal);
+    if (row.text_bytes < 0) {
+      insert_row_.Bind(2, row.number);
+    } else {
+      insert_row_.BindText(2, absl::string_view(changes.key_bytes_).substr(row.number, row.text_bytes));
+    }
+    insert_row_.Bind(3, row.slot);
+    if (absl::Status status = insert_row_.Run(); !status.ok()) return status;
+  }
+  for (const auto& [ordinal, slot] : changes.moved_rows_) {
+    move_row_.Bind(1, ordinal);
+    move_row_.Bind(2, slot);
+    if (absl::Status status = move_row_.Run(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LedgerWriter::WriteTexts(const LedgerChanges& changes) {
+  for (const auto& [slot, hash] : changes.texts_) {
+    const std::array<char, 16> bytes = EncodeHash(hash);
+    insert_text_.Bind(1, slot);
+    insert_text_.BindBlob(2, absl::string_view(bytes.data(), bytes.size()));
+    if (absl::Status status = insert_text_.Run(); !status.ok()) return status;
+  }
+  for (const KeptRun& run : changes.kept_) {
+    insert_kept_.Bind(1, run.slots.begin);
+    insert_kept_.Bind(2, run.slots.end);
+    insert_kept_.Bind(3, static_cast<int64_t>(run.checksum));
+    insert_kept_.Bind(4, run.epoch);
+    if (absl::Status status = insert_kept_.Run(); !status.ok()) return status;
+  }
+  for (const LedgerChanges::Rejection& reject : changes.text_rejects_) {
+    insert_text_reject_.Bind(1, reject.id);
+    insert_text_reject_.Bind(2, static_cast<int64_t>(reject.reason.code()));
+    insert_text_reject_.BindText(3, Shortened(reject.reason.message()));
+    if (absl::Status status = insert_text_reject_.Run(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LedgerWriter::WriteRejects(const LedgerChanges& changes) {
+  // First: a row may be taken up and rejected again within one commit.
+  for (const int64_t ordinal : changes.taken_back_) {
+    delete_reject_.Bind(1, ordinal);
+    if (absl::Status status = delete_reject_.Run(); !status.ok()) return status;
+  }
+  for (const LedgerChanges::Rejection& reject : changes.rejects_) {
+    insert_reject_.Bind(1, reject.id);
+    insert_reject_.BindText(2, reject.sink);
+    insert_reject_.Bind(3, static_cast<int64_t>(reject.reason.code()));
+    insert_reject_.BindText(4, Shortened(reject.reason.message()));
+    if (absl::Status status = insert_reject_.Run(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
+  for (const auto& [sink, position] : changes.positions_) {
+    insert_position_.BindText(1, sink);
+    insert_position_.Bind(2, position);
+    if (absl::Status status = insert_position_.Run(); !status.ok()) return status;
+  }
+  for (const Receipt& receipt : changes.receipts_) {
+    insert_receipt_.Bind(1, receipt.run);
+    insert_receipt_.Bind(2, absl::ToUnixMillis(receipt.started));
+    insert_receipt_.Bind(3, absl::ToUnixMillis(receipt.ended));
+    insert_receipt_.BindText(4, receipt.outcome);
+    insert_receipt_.Bind(5, receipt.requests);
+    insert_receipt_.Bind(6, receipt.requests_retried);
+    insert_receipt_.Bind(7, receipt.http_429);
+    insert_receipt_.Bind(8, receipt.tokens);
+    insert_receipt_.BindReal(9, receipt.cost_usd);
+    insert_receipt_.Bind(10, receipt.rows_embedded);
+    insert_receipt_.Bind(11, receipt.rows_rejected);
+    insert_receipt_.Bind(12, receipt.rows_possibly_rebought);
+    if (absl::Status status = insert_receipt_.Run(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
+  insert_meta_.BindText(1, key);
+  insert_meta_.Bind(2, value);
+  return insert_meta_.Run();
+}
+
+absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damaged) {
+  const absl::StatusOr<int64_t> runs = ReadMetaNumber(ledger_, kMetaRuns);
+  if (!runs.ok()) return runs.status();
+  const absl::Status status = InTransaction([&] {
+    if (absl::Status set = SetMeta(kMetaRuns, *runs + 1); !set.ok()) return set;
+    return WriteBegin(damaged);
+  });
+  if (!status.ok()) return status;
+  return *runs + 1;
+}
+
+absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
+  const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_, kMetaClean);
+  if (!clean.ok()) return clean.status();
+  if (absl::Status status = SetMeta(kMetaClean, 0); !status.ok()) return status;
+  for (const SlotRange& slots : damaged) {
+    absl::Status status = ledger_->Execute(absl::StrCat("DELETE FROM kept WHERE slot_begin = ", slots.begin));
+    if (!status.ok()) return status;
+  }
+  if (*clean != 0) return absl::OkStatus();
+  const absl::StatusOr<int64_t> rejected = ledger_->QueryInteger("SELECT count(*) FROM rejected_texts");
+  if (!rejected.ok() || *rejected == 0) return rejected.status();
+  return ledger_->Execute(
+      "INSERT OR IGNORE INTO rejects SELECT r.ordinal, '', t.code, t.reason"
+      " FROM rows r CROSS JOIN rejected_texts t ON t.slot = r.slot");
+}
+
+absl::Status LedgerWriter::EndRun() {
+  if (absl::Status status = InTransaction([&] { return SetMeta(kMetaClean, 1); }); !status.ok()) return status;
+  return ledger_->Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+}  // namespace reembed

@@ -1,0 +1,119 @@
+#ifndef REEMBED_IO_JOB_LEDGER_WRITER_H_
+#define REEMBED_IO_JOB_LEDGER_WRITER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "engine/key.h"
+#include "engine/ledger.h"
+#include "io/job/job_records.h"
+#include "io/job/ledger_sql.h"
+#include "io/job/ledger_tables.h"
+
+namespace reembed {
+
+// Everything said to the ledger since the last commit. Cleared and used again, so that its memory stays.
+class LedgerChanges {
+ public:
+  void AddRow(int64_t ordinal, KeyView key, int64_t slot);
+
+  // A row of an earlier run has another text now.
+  void MoveRow(int64_t ordinal, int64_t slot) { moved_rows_.emplace_back(ordinal, slot); }
+
+  // A row that was rejected in an earlier run is taken up again.
+  void TakeBackReject(int64_t ordinal) { taken_back_.push_back(ordinal); }
+
+  // The text of the next slot.
+  void AddText(int64_t slot, const TextHash& hash) { texts_.emplace_back(slot, hash); }
+  void AddKept(const KeptRun& run) { kept_.push_back(run); }
+  void AddTextReject(int64_t slot, const absl::Status& reason) { text_rejects_.push_back({slot, "", reason}); }
+
+  // `sink` is empty when no sink gets the row.
+  void AddReject(int64_t ordinal, absl::string_view sink, const absl::Status& reason) {
+    rejects_.push_back({ordinal, std::string(sink), reason});
+  }
+  void AddPosition(absl::string_view sink, int64_t position) { positions_.emplace_back(std::string(sink), position); }
+  void AddReceipt(const Receipt& receipt) { receipts_.push_back(receipt); }
+
+  // How many rows it speaks of: what there may be much of.
+  size_t size() const { return rows_.size() + moved_rows_.size() + rejects_.size(); }
+  bool empty() const;
+  void Clear();
+
+  // Roughly what it needs on disk, for messages.
+  int64_t EstimatedBytes() const;
+
+ private:
+  friend class LedgerWriter;
+  struct Row {
+    int64_t ordinal;
+    int64_t slot;
+    int64_t number;      // the key, or where its text begins in key_bytes_
+    int64_t text_bytes;  // -1: the key is a number
+  };
+  struct Rejection {
+    int64_t id;  // ordinal or slot
+    std::string sink;
+    absl::Status reason;
+  };
+
+  std::vector<Row> rows_;
+  std::string key_bytes_;
+  std::vector<std::pair<int64_t, int64_t>> moved_rows_;
+  std::vector<int64_t> taken_back_;
+  std::vector<std::pair<int64_t, TextHash>> texts_;
+  std::vector<KeptRun> kept_;
+  std::vector<Rejection> text_rejects_;
+  std::vector<Rejection> rejects_;
+  std::vector<std::pair<std::string, int64_t>> positions_;
+  std::vector<Receipt> receipts_;
+};
+
+// Writes changes to the tables of an open ledger. Used by one thread at a time.
+class LedgerWriter {
+ public:
+  // `ledger` is borrowed.
+  static absl::StatusOr<std::unique_ptr<LedgerWriter>> Create(LedgerConnection* ledger);
+
+  // All of them or none, durable when it returns OK.
+  // Errors: those of LedgerConnection; kResourceExhausted says how many bytes are needed.
+  absl::Status Commit(const LedgerChanges& changes);
+
+  // A run begins: counts it, marks the ledger as not cleanly ended, forgets the runs of damaged vectors, and completes
+  // the rejects of rows whose text was rejected just before a crash. Returns the number of the run, from 1.
+  absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged);
+
+  // The run ended by itself: marks that and moves the log into the main file.
+  absl::Status EndRun();
+
+ private:
+  explicit LedgerWriter(LedgerConnection* ledger) : ledger_(ledger) {}
+  absl::Status Prepare();
+  absl::Status WriteAll(const LedgerChanges& changes);
+  absl::Status WriteRows(const LedgerChanges& changes);
+  absl::Status WriteTexts(const LedgerChanges& changes);
+  absl::Status WriteRejects(const LedgerChanges& changes);
+  absl::Status WriteProgress(const LedgerChanges& changes);
+  absl::Status WriteBegin(absl::Span<const SlotRange> damaged);
+  absl::Status SetMeta(absl::string_view key, int64_t value);
+
+  // Runs `body` between BEGIN and COMMIT; rolls back if anything fails.
+  template <typename Body>
+  absl::Status InTransaction(Body body);
+
+  LedgerConnection* const ledger_;
+  LedgerStatement begin_, commit_, rollback_;
+  LedgerStatement insert_row_, move_row_, insert_text_, insert_kept_, insert_text_reject_, insert_reject_,
+      delete_reject_, insert_position_, insert_receipt_, insert_meta_;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_JOB_LEDGER_WRITER_H_
