@@ -1,0 +1,439 @@
+#include "io/net/http_loop.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+constexpr long kReceiveBufferBytes = 512 * 1024;        // fewer and larger reads: replies are megabytes
+constexpr long kSendBufferBytes = 256 * 1024;           // likewise for request bodies
+constexpr long kIdleConnections = 512;                  // kept alive per loop
+constexpr size_t kMaxHeaderBytes = 64 * 1024;           // of one reply
+constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
+
+// One request on its way, owned by its loop.
+struct Transfer {
+  HttpRequest request;
+  HttpLoop::Callback callback;
+  HttpReply reply;
+  uint64_t sequence = 0;  // keeps requests with the same start in order
+  size_t place = 0;       // among the active ones
+  CURL* easy = nullptr;
+  curl_slist* headers = nullptr;
+  size_t header_bytes = 0;
+  bool too_long = false;
+  Moment silent_since;     // as far as known at the last look
+  int64_t bytes_then = 0;  // see BytesMoved
+  char error[CURL_ERROR_SIZE] = "";
+
+  ~Transfer() { curl_slist_free_all(headers); }
+};
+using TransferPtr = std::unique_ptr<Transfer>;
+
+struct StartsLater {
+  bool operator()(const TransferPtr& a, const TransferPtr& b) const {
+    return std::pair(a->request.start, a->sequence) > std::pair(b->request.start, b->sequence);
+  }
+};
+
+size_t OnHeader(char* line, size_t size, size_t count, void* user) {
+  auto* const transfer = static_cast<Transfer*>(user);
+  const absl::string_view text(line, size * count);
+  HttpReply& reply = transfer->reply;
+  if (absl::StartsWith(text, "HTTP/")) {  // the headers so far belonged to an interim reply
+    reply.headers.clear();
+    return text.size();
+  }
+  transfer->header_bytes += text.size();
+  if (transfer->header_bytes > kMaxHeaderBytes) {
+    transfer->too_long = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  const size_t colon = text.find(':');
+  if (colon == absl::string_view::npos) return text.size();
+  reply.headers.emplace_back(absl::AsciiStrToLower(text.substr(0, colon)),
+                             absl::StripAsciiWhitespace(text.substr(colon + 1)));
+  uint64_t length = 0;
+  if (reply.headers.back().first == "content-length" && absl::SimpleAtoi(reply.headers.back().second, &length)) {
+    reply.body.reserve(std::min<uint64_t>(length, transfer->request.max_reply_bytes) + kReplySlackBytes);
+  }
+  return text.size();
+}
+
+size_t OnBody(char* bytes, size_t size, size_t count, void* user) {
+  auto* const transfer = static_cast<Transfer*>(user);
+  const size_t length = size * count;
+  if (transfer->reply.body.size() + length > transfer->request.max_reply_bytes) {
+    transfer->too_long = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  transfer->reply.body.append(bytes, length);
+  return length;
+}
+
+int64_t BytesMoved(CURL* easy) {
+  curl_off_t up = 0, down = 0;
+  long head = 0;
+  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &up);
+  curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+  curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &head);
+  return up + down + head;
+}
+
+// libcurl's way to say "none" is 0.
+long CurlMilliseconds(absl::Duration duration) {
+  if (duration >= absl::Hours(24 * 20)) return 0;
+  return std::max<long>(1, absl::ToInt64Milliseconds(absl::Ceil(duration, absl::Milliseconds(1))));
+}
+
+void SetOptions(Transfer* transfer, const std::string& ca_file) {
+  CURL* const easy = transfer->easy;
+  const HttpRequest& request = transfer->request;
+  for (const std::string& header : request.headers) {
+    transfer->headers = curl_slist_append(transfer->headers, header.c_str());
+  }
+  transfer->headers = curl_slist_append(transfer->headers, "Expect:");  // no round trip before the body
+  curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+  curl_easy_setopt(easy, CURLOPT_USERAGENT, "reembed");
+  if (request.method == "POST" || !request.body.empty()) {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.empty() ? "" : request.body.data());
+  }
+  if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+  if (request.method != "POST") curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  if (!ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file.c_str());
+
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBufferBytes);
+  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kSendBufferBytes);
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CurlMilliseconds(request.connect_timeout));
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, CurlMilliseconds(request.total_timeout));
+
+  curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(request.max_reply_bytes));
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &OnHeader);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBody);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+}
+
+absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
+  const std::string url = UrlForMessages(transfer.request.url);
+  if (!absl::StartsWith(url, "http://") && !absl::StartsWith(url, "https://")) {
+    return absl::InvalidArgumentError(absl::StrCat("`", url, "`: expected an address with http:// or https://"));
+  }
+  const std::string what =
+      absl::StrCat(url, ": ", transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code));
+  if (transfer.too_long || code == CURLE_FILESIZE_EXCEEDED) {
+    return absl::DataLossError(absl::StrCat(url, ": expected a reply of at most ", transfer.request.max_reply_bytes,
+                                            " bytes, got a longer one"));
+  }
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+      return absl::DeadlineExceededError(what);
+    case CURLE_URL_MALFORMAT:
+      return absl::InvalidArgumentError(what);
+    case CURLE_BAD_CONTENT_ENCODING:
+      return absl::DataLossError(what);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+      return absl::FailedPreconditionError(absl::StrCat(what, "; check the address and the CA certificates"));
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return absl::UnavailableError(absl::StrCat(url, ": got an answer that is not HTTP"));
+    default:
+      return absl::UnavailableError(what);
+  }
+}
+
+}  // namespace
+
+// One CURLM and its thread. Members below `thread_` belong to that thread.
+class HttpLoop::Loop {
+ public:
+  Loop(CURLM* multi, const std::string& ca_file) : multi_(multi), ca_file_(ca_file), thread_([this] { Run(); }) {}
+
+  ~Loop() {
+    for (CURL* const easy : idle_) curl_easy_cleanup(easy);
+    curl_multi_cleanup(multi_);
+  }
+
+  void Start(TransferPtr transfer) {
+    bool wake = false;
+    {
+      const std::lock_guard lock(mutex_);
+      wake = inbox_.empty();
+      inbox_.push_back(std::move(transfer));
+    }
+    if (wake) curl_multi_wakeup(multi_);
+  }
+
+  void Cancel() {
+    {
+      const std::lock_guard lock(mutex_);
+      cancelled_ = true;
+    }
+    curl_multi_wakeup(multi_);
+  }
+
+  // Cancels and ends the thread.
+  void Quit() {
+    {
+      const std::lock_guard lock(mutex_);
+      quit_ = true;
+    }
+    curl_multi_wakeup(multi_);
+    thread_.join();
+  }
+
+  // After Quit(): cancels what was started since. Returns whether there was any.
+  bool CancelLate() {
+    TakeInbox();
+    const bool any = !waiting_.empty();
+    EndAll();
+    return any;
+  }
+
+ private:
+  enum class Next { kGoOn, kCancelAll, kQuit };
+
+  void Run() {
+    // Signals are the main thread's; and a TLS write to a dead connection must not end the process.
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    for (;;) {
+      const Next next = TakeInbox();
+      if (next != Next::kGoOn) EndAll();
+      if (next == Next::kQuit) return;
+      absl::Duration pause = StartDue();
+      int running = 0;
+      curl_multi_perform(multi_, &running);
+      pause = std::min(pause, EndStalled());
+      if (!FinishDone()) {
+        curl_multi_poll(multi_, nullptr, 0, static_cast<int>(CurlMilliseconds(pause)), nullptr);
+      }
+    }
+  }
+
+  Next TakeInbox() {
+    const std::lock_guard lock(mutex_);
+    for (TransferPtr& transfer : inbox_) {
+      transfer->sequence = next_sequence_++;
+      Wait(std::move(transfer));
+    }
+    inbox_.clear();
+    return quit_ ? Next::kQuit : cancelled_ ? Next::kCancelAll : Next::kGoOn;
+  }
+
+  void Wait(TransferPtr transfer) {
+    waiting_.push_back(std::move(transfer));
+    std::push_heap(waiting_.begin(), waiting_.end(), StartsLater());
+  }
+
+  TransferPtr TakeFirstWaiting() {
+    std::pop_heap(waiting_.begin(), waiting_.end(), StartsLater());
+    TransferPtr transfer = std::move(waiting_.back());
+    waiting_.pop_back();
+    return transfer;
+  }
+
+  // Returns how long until the next start.
+  absl::Duration StartDue() {
+    const Moment now = MonotonicNow();
+    while (!waiting_.empty() && waiting_.front()->request.start <= now) {
+      TransferPtr transfer = TakeFirstWaiting();
+      HttpRequest& request = transfer->request;
+      request.start = request.admit == nullptr ? now : request.admit(now);
+      if (request.start > now) {
+        Wait(std::move(transfer));
+      } else {
+        Leave(std::move(transfer));
+      }
+    }
+    return waiting_.empty() ? kIdlePoll : std::min(kIdlePoll, waiting_.front()->request.start - now);
+  }
+
+  void Leave(TransferPtr transfer) {
+    if (idle_.empty()) {
+      transfer->easy = curl_easy_init();
+    } else {
+      transfer->easy = idle_.back();
+      idle_.pop_back();
+    }
+    if (transfer->easy == nullptr) return Answer(std::move(transfer), absl::InternalError("libcurl has no memory"));
+    transfer->reply.body = std::move(transfer->request.reply_buffer);
+    transfer->reply.body.clear();
+    SetOptions(transfer.get(), ca_file_);
+    transfer->place = active_.size();
+    transfer->silent_since = MonotonicNow();
+    active_.push_back(std::move(transfer));
+    Transfer* const added = active_.back().get();
+    if (const CURLMcode code = curl_multi_add_handle(multi_, added->easy); code != CURLM_OK) {
+      Answer(TakeActive(added), absl::InternalError(absl::StrCat("libcurl: ", curl_multi_strerror(code))));
+    }
+  }
+
+  // Whether there was any: their callbacks may have started new requests.
+  bool FinishDone() {
+    bool any = false;
+    int left = 0;
+    while (const CURLMsg* const message = curl_multi_info_read(multi_, &left)) {
+      if (message->msg != CURLMSG_DONE) continue;
+      any = true;
+      const CURLcode code = message->data.result;  // the message dies with the next call
+      Transfer* transfer = nullptr;
+      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+      long status = 0;
+      curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
+      transfer->reply.status = static_cast<int>(status);
+      Answer(TakeActive(transfer), code == CURLE_OK ? absl::OkStatus() : StatusOf(code, *transfer));
+    }
+    return any;
+  }
+
+  // libcurl's own low-speed limit averages over seconds. Returns how long until the next look.
+  absl::Duration EndStalled() {
+    const Moment now = MonotonicNow();
+    absl::Duration next = kIdlePoll;
+    for (size_t i = 0; i < active_.size();) {
+      Transfer* const transfer = active_[i].get();
+      const absl::Duration limit = transfer->request.stall_timeout;
+      if (now - transfer->silent_since >= limit && !Moved(transfer, now)) {
+        const std::string url = UrlForMessages(transfer->request.url);
+        Answer(TakeActive(transfer), absl::DeadlineExceededError(absl::StrCat(url, ": no byte came or went for ",
+                                                                              absl::FormatDuration(limit))));
+        continue;  // another one is at place i now
+      }
+      next = std::min(next, transfer->silent_since + limit - now);
+      ++i;
+    }
+    return next;
+  }
+
+  static bool Moved(Transfer* transfer, Moment now) {
+    const int64_t bytes = BytesMoved(transfer->easy);
+    if (bytes == transfer->bytes_then) return false;
+    transfer->bytes_then = bytes;
+    transfer->silent_since = now;
+    return true;
+  }
+
+  TransferPtr TakeActive(Transfer* transfer) {
+    const size_t place = transfer->place;
+    std::swap(active_[place], active_.back());
+    active_[place]->place = place;
+    TransferPtr taken = std::move(active_.back());
+    active_.pop_back();
+    curl_multi_remove_handle(multi_, taken->easy);
+    curl_easy_reset(taken->easy);
+    idle_.push_back(std::exchange(taken->easy, nullptr));
+    return taken;
+  }
+
+  static void Answer(TransferPtr transfer, absl::Status status) {
+    Callback callback = std::move(transfer->callback);
+    HttpReply reply = std::move(transfer->reply);
+    transfer.reset();
+    if (status.ok()) {
+      std::move(callback)(std::move(reply));
+    } else {
+      std::move(callback)(std::move(status));
+    }
+  }
+
+  void EndAll() {
+    while (!active_.empty()) Answer(TakeActive(active_.back().get()), absl::CancelledError("cancelled"));
+    while (!waiting_.empty()) Answer(TakeFirstWaiting(), absl::CancelledError("cancelled"));
+  }
+
+  CURLM* const multi_;
+  const std::string ca_file_;
+  std::mutex mutex_;
+  std::vector<TransferPtr> inbox_;
+  bool cancelled_ = false;
+  bool quit_ = false;
+
+  std::vector<TransferPtr> waiting_;  // a heap, the earliest start in front
+  std::vector<TransferPtr> active_;
+  std::vector<CURL*> idle_;
+  uint64_t next_sequence_ = 0;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& options) {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  std::vector<std::unique_ptr<Loop>> loops;
+  for (int i = 0; i < std::max(1, options.threads); ++i) {
+    CURLM* const multi = curl_multi_init();
+    if (multi == nullptr) return absl::InternalError("libcurl could not be started");
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kIdleConnections);
+    loops.push_back(std::make_unique<Loop>(multi, options.ca_file));
+  }
+  return std::unique_ptr<HttpLoop>(new HttpLoop(std::move(loops)));
+}
+
+HttpLoop::HttpLoop(std::vector<std::unique_ptr<Loop>> loops) : loops_(std::move(loops)) {}
+
+HttpLoop::~HttpLoop() {
+  for (const auto& loop : loops_) loop->Quit();
+  // The last callbacks may have started requests, on a loop that had quit before; so may those of these.
+  for (bool any = true; any;) {
+    any = false;
+    for (const auto& loop : loops_) any |= loop->CancelLate();
+  }
+}
+
+void HttpLoop::Start(HttpRequest request, Callback callback) {
+  auto transfer = std::make_unique<Transfer>();
+  transfer->request = std::move(request);
+  transfer->callback = std::move(callback);
+  loops_[next_.fetch_add(1, std::memory_order_relaxed) % loops_.size()]->Start(std::move(transfer));
+}
+
+absl::StatusOr<HttpReply> HttpLoop::Call(HttpRequest request) {
+  std::promise<absl::StatusOr<HttpReply>> promise;
+  Start(std::move(request), [&promise](absl::StatusOr<HttpReply> reply) { promise.set_value(std::move(reply)); });
+  return promise.get_future().get();
+}
+
+void HttpLoop::Cancel() {
+  for (const auto& loop : loops_) loop->Cancel();
+}
+
+absl::string_view HttpReply::Header(absl::string_view name) const {
+  for (const auto& [header, value] : headers) {
+    if (header == name) return value;
+  }
+  return "";
+}
+
+std::string UrlForMessages(absl::string_view url) {
+  url = url.substr(0, url.find_first_of("?#"));
+  const size_t scheme = url.find("://");
+  if (scheme == absl::string_view::npos) return std::string(url);
+  const size_t authority = scheme + 3;
+  const size_t at = url.substr(0, url.find('/', authority)).rfind('@');
+  if (at == absl::string_view::npos) return std::string(url);
+  return absl::StrCat(url.substr(0, authority), url.substr(at + 1));
+}
+
+}  // namespace reembed

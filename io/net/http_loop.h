@@ -1,0 +1,93 @@
+#ifndef REEMBED_IO_NET_HTTP_LOOP_H_
+#define REEMBED_IO_NET_HTTP_LOOP_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "engine/rate_limiter.h"
+
+namespace reembed {
+
+struct HttpRequest {
+  std::string method = "POST";
+  std::string url;                   // http:// or https://
+  std::vector<std::string> headers;  // "name: value"
+  absl::string_view body;            // sent from where it lies: must stay untouched until the answer
+
+  Moment start = -absl::InfiniteDuration();  // it leaves no earlier than this
+  // Asked on the loop's thread when `start` has come, with the present: a later moment puts the request off until
+  // then, when it is asked again. Null: it may leave.
+  absl::AnyInvocable<Moment(Moment now)> admit;
+
+  absl::Duration connect_timeout = absl::Seconds(10);
+  absl::Duration total_timeout = absl::Seconds(60);  // from leaving to the last byte; infinite: none
+  // No byte in either direction for so long, waiting for the first byte of the reply included; noticed within twice
+  // that time.
+  absl::Duration stall_timeout = absl::InfiniteDuration();
+
+  size_t max_reply_bytes = size_t{64} << 20;
+  std::string reply_buffer;  // its allocation, if any, becomes that of HttpReply::body
+};
+
+struct HttpReply {
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
+  std::string body;  // if its length was announced, with room for kReplySlackBytes more
+
+  // The first header of this (lower-case) name; empty if there is none.
+  absl::string_view Header(absl::string_view name) const;
+};
+
+// Room behind a reply for parsers that read past the end, so that they need no copy.
+inline constexpr size_t kReplySlackBytes = 64;
+
+struct HttpLoopOptions {
+  int threads = 1;      // each with connections of its own
+  std::string ca_file;  // PEM bundle; empty: libcurl's own
+};
+
+// HTTP requests, many at a time, on threads of its own that nobody waits for. Connections are kept alive; HTTP/2 where
+// a TLS server offers it; proxies from the environment as libcurl reads it; redirects are not followed. Thread-safe.
+class HttpLoop {
+ public:
+  // Runs exactly once, on a loop thread or in the destructor, and only hands work on. Any HTTP status is an answer.
+  // Errors: kUnavailable (no connection, or it broke), kDeadlineExceeded, kDataLoss (longer than max_reply_bytes, or
+  // bad encoding), kFailedPrecondition (the server's certificate), kInvalidArgument (URL), kCancelled.
+  using Callback = absl::AnyInvocable<void(absl::StatusOr<HttpReply>) &&>;
+
+  static absl::StatusOr<std::unique_ptr<HttpLoop>> Make(const HttpLoopOptions& options);
+
+  // As Cancel(), then waits for the threads. Not on a loop thread.
+  ~HttpLoop();
+
+  void Start(HttpRequest request, Callback callback);
+
+  // Start() and wait for the answer. Not on a loop thread.
+  absl::StatusOr<HttpReply> Call(HttpRequest request);
+
+  // Answers everything under way, and whatever is started later, with kCancelled.
+  void Cancel();
+
+ private:
+  class Loop;
+  explicit HttpLoop(std::vector<std::unique_ptr<Loop>> loops);
+
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::atomic<uint64_t> next_{0};  // loops take turns
+};
+
+// The URL without what may be secret: user, password, query.
+std::string UrlForMessages(absl::string_view url);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_NET_HTTP_LOOP_H_

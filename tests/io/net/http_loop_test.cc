@@ -1,0 +1,265 @@
+#include "io/net/http_loop.h"
+
+#include <future>
+#include <latch>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/scripted_server.h"
+#include "tests/fakes/status_matchers.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class HttpLoopTest : public ::testing::Test {
+ protected:
+  HttpLoopTest() { MakeLoop({}); }
+
+  void MakeLoop(const HttpLoopOptions& options) {
+    auto loop = HttpLoop::Make(options);
+    ASSERT_THAT(loop, IsOk());
+    loop_ = *std::move(loop);
+  }
+
+  void Serve(ScriptedServer::Handler handler) { server_ = std::make_unique<ScriptedServer>(std::move(handler)); }
+
+  HttpRequest Request(absl::string_view body = "hello") const {
+    return {.url = absl::StrCat(server_->url(), "/path"), .body = body};
+  }
+
+  // Starts it; the future has the answer.
+  std::future<absl::StatusOr<HttpReply>> Start(HttpRequest request) {
+    auto promise = std::make_unique<std::promise<absl::StatusOr<HttpReply>>>();
+    auto future = promise->get_future();
+    loop_->Start(std::move(request), [promise = std::move(promise)](absl::StatusOr<HttpReply> reply) {
+      promise->set_value(std::move(reply));  // a second call would throw
+    });
+    return future;
+  }
+
+  std::unique_ptr<ScriptedServer> server_;
+  std::unique_ptr<HttpLoop> loop_;
+};
+
+TEST_F(HttpLoopTest, DeliversRequestAndReply) {
+  Serve([](const ServerRequest& request) {
+    return ServerReply{.status = 201, .headers = {{"X-Thing", " some value "}}, .body = "got " + request.body};
+  });
+  HttpRequest request = Request("hello");
+  request.headers = {"Content-Type: application/json", "X-Mine: 1"};
+  const auto reply = loop_->Call(std::move(request));
+  ASSERT_THAT(reply, IsOk());
+  EXPECT_EQ(reply->status, 201);
+  EXPECT_EQ(reply->body, "got hello");
+  EXPECT_EQ(reply->Header("x-thing"), "some value");
+  EXPECT_EQ(reply->Header("x-other"), "");
+  const ServerRequest got = server_->requests().at(0);
+  EXPECT_EQ(got.method, "POST");
+  EXPECT_EQ(got.target, "/path");
+  EXPECT_EQ(got.headers.at("content-type"), "application/json");
+  EXPECT_EQ(got.headers.at("x-mine"), "1");
+  EXPECT_EQ(got.headers.count("expect"), 0u);
+}
+
+TEST_F(HttpLoopTest, SpeaksEveryMethod) {
+  Serve([](const ServerRequest& request) { return ServerReply{.body = request.method + "|" + request.body}; });
+  for (const auto& [method, body] :
+       {std::pair("GET", ""), {"PUT", "x"}, {"DELETE", ""}, {"PATCH", "y"}, {"POST", ""}}) {
+    HttpRequest request = Request(body);
+    request.method = method;
+    const auto reply = loop_->Call(std::move(request));
+    ASSERT_THAT(reply, IsOk()) << method;
+    EXPECT_EQ(reply->body, absl::StrCat(method, "|", body));
+  }
+}
+
+TEST_F(HttpLoopTest, CarriesLargeBodiesBothWays) {
+  Serve([](const ServerRequest& request) { return ServerReply{.body = request.body}; });
+  const std::string large(5'000'000, 'x');
+  const auto reply = loop_->Call(Request(large));
+  ASSERT_THAT(reply, IsOk());
+  EXPECT_EQ(reply->body, large);
+}
+
+TEST_F(HttpLoopTest, KeepsConnectionsAlive) {
+  Serve([](const ServerRequest&) { return ServerReply{.body = "x"}; });
+  for (int i = 0; i < 20; ++i) ASSERT_THAT(loop_->Call(Request()), IsOk());
+  EXPECT_EQ(server_->connection_count(), 1);
+}
+
+TEST_F(HttpLoopTest, ReusesTheReplyBufferWithRoomForParsers) {
+  Serve([](const ServerRequest&) { return ServerReply{.body = std::string(100'000, 'x')}; });
+  HttpRequest request = Request();
+  request.reply_buffer.reserve(200'000);
+  const char* const memory = request.reply_buffer.data();
+  const auto reply = loop_->Call(std::move(request));
+  ASSERT_THAT(reply, IsOk());
+  EXPECT_EQ(reply->body.data(), memory);
+  const auto fresh = loop_->Call(Request());
+  ASSERT_THAT(fresh, IsOk());
+  EXPECT_GE(fresh->body.capacity(), fresh->body.size() + kReplySlackBytes);
+}
+
+TEST_F(HttpLoopTest, ManyRequestsAtOnceOnSeveralThreads) {
+  MakeLoop({.threads = 2});
+  Serve([](const ServerRequest& request) { return ServerReply{.body = request.body}; });
+  std::vector<std::string> bodies;
+  for (int i = 0; i < 100; ++i) bodies.push_back(absl::StrCat("body ", i));
+  std::vector<std::future<absl::StatusOr<HttpReply>>> answers;
+  for (const std::string& body : bodies) answers.push_back(Start(Request(body)));
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const auto reply = answers[i].get();
+    ASSERT_THAT(reply, IsOk());
+    EXPECT_EQ(reply->body, bodies[i]);
+  }
+}
+
+TEST_F(HttpLoopTest, CallbackMayStartTheNextRequest) {
+  Serve([](const ServerRequest&) { return ServerReply{.body = "x"}; });
+  std::promise<absl::StatusOr<HttpReply>> second;
+  loop_->Start(Request(), [&](absl::StatusOr<HttpReply>) {
+    loop_->Start(Request(), [&](absl::StatusOr<HttpReply> reply) { second.set_value(std::move(reply)); });
+  });
+  EXPECT_THAT(second.get_future().get(), IsOk());
+}
+
+TEST_F(HttpLoopTest, LeavesInTheOrderOfStartsAndNotBefore) {
+  Serve([](const ServerRequest&) { return ServerReply{}; });
+  const Moment now = MonotonicNow();
+  std::vector<Moment> left(3);
+  std::vector<std::future<absl::StatusOr<HttpReply>>> answers;
+  for (const int i : {2, 0, 1}) {
+    HttpRequest request = Request();
+    request.start = now + absl::Milliseconds(15) * i;
+    request.admit = [&left, i](Moment at) { return left[i] = at; };
+    answers.push_back(Start(std::move(request)));
+  }
+  for (auto& answer : answers) EXPECT_THAT(answer.get(), IsOk());
+  for (int i = 0; i < 3; ++i) EXPECT_GE(left[i], now + absl::Milliseconds(15) * i) << i;
+  EXPECT_LE(left[0], left[1]);
+  EXPECT_LE(left[1], left[2]);
+}
+
+TEST_F(HttpLoopTest, AdmissionPutsARequestOff) {
+  Serve([](const ServerRequest&) { return ServerReply{}; });
+  std::vector<Moment> asked;
+  HttpRequest request = Request();
+  request.admit = [&asked](Moment now) {
+    asked.push_back(now);
+    return asked.size() < 3 ? now + absl::Milliseconds(5) : now;
+  };
+  EXPECT_THAT(loop_->Call(std::move(request)), IsOk());
+  ASSERT_EQ(asked.size(), 3u);
+  EXPECT_GE(asked[2] - asked[0], absl::Milliseconds(10));
+  EXPECT_EQ(server_->request_count(), 1);
+}
+
+TEST_F(HttpLoopTest, NobodyThereIsUnavailable) {
+  std::string url;
+  {
+    const ScriptedServer gone([](const ServerRequest&) { return ServerReply{}; });
+    url = gone.url();
+  }
+  EXPECT_THAT(loop_->Call({.url = url}), HasError(absl::StatusCode::kUnavailable, HasSubstr(url)));
+}
+
+TEST_F(HttpLoopTest, BrokenConnectionsAreUnavailable) {
+  for (const ServerFault fault : {ServerFault::kClose, ServerFault::kReset, ServerFault::kTruncate}) {
+    Serve([&](const ServerRequest&) {
+      return ServerReply{.body = std::string(1000, 'x'), .fault = fault, .fault_bytes = 100};
+    });
+    EXPECT_THAT(loop_->Call(Request()), HasError(absl::StatusCode::kUnavailable, HasSubstr(server_->url())))
+        << static_cast<int>(fault);
+  }
+}
+
+TEST_F(HttpLoopTest, StalledReplyEndsAtTheTotalTimeout) {
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall, .fault_bytes = 10}; });
+  HttpRequest request = Request();
+  request.total_timeout = absl::Milliseconds(30);
+  EXPECT_THAT(loop_->Call(std::move(request)), HasError(absl::StatusCode::kDeadlineExceeded, HasSubstr("/path")));
+}
+
+TEST_F(HttpLoopTest, SilenceEndsAtTheStallTimeout) {
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
+  HttpRequest request = Request();
+  request.total_timeout = absl::InfiniteDuration();
+  request.stall_timeout = absl::Milliseconds(30);
+  EXPECT_THAT(loop_->Call(std::move(request)), HasError(absl::StatusCode::kDeadlineExceeded, HasSubstr("no byte")));
+}
+
+TEST_F(HttpLoopTest, TooLongRepliesAreDataLoss) {
+  Serve([](const ServerRequest&) { return ServerReply{.body = std::string(1001, 'x')}; });
+  HttpRequest request = Request();
+  request.max_reply_bytes = 1000;
+  EXPECT_THAT(loop_->Call(std::move(request)), HasError(absl::StatusCode::kDataLoss, HasSubstr("at most 1000 bytes")));
+  request = Request();
+  request.max_reply_bytes = 1001;
+  EXPECT_THAT(loop_->Call(std::move(request)), IsOk());
+}
+
+TEST_F(HttpLoopTest, EndlessHeadersAreDataLoss) {
+  Serve([](const ServerRequest&) {
+    ServerReply reply;
+    for (int i = 0; i < 2000; ++i) reply.headers.emplace_back("X-More", std::string(60, 'x'));
+    return reply;
+  });
+  EXPECT_THAT(loop_->Call(Request()), HasError(absl::StatusCode::kDataLoss, HasSubstr("longer")));
+}
+
+TEST_F(HttpLoopTest, BadAddressesAreInvalid) {
+  EXPECT_THAT(loop_->Call({.url = "ftp://127.0.0.1/x"}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("http")));
+  EXPECT_THAT(loop_->Call({.url = ""}), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("http")));
+}
+
+TEST_F(HttpLoopTest, MessagesShowNeitherPasswordNorQuery) {
+  EXPECT_EQ(UrlForMessages("https://me:secret@host:8/a/b?key=secret#x"), "https://host:8/a/b");
+  EXPECT_EQ(UrlForMessages("http://host/a@b"), "http://host/a@b");
+  EXPECT_EQ(UrlForMessages("http://host"), "http://host");
+  EXPECT_THAT(loop_->Call({.url = "http://me:secret@127.0.0.1:1/a?key=secret"}),
+              HasError(absl::StatusCode::kUnavailable, AllOf(HasSubstr("127.0.0.1:1/a"), Not(HasSubstr("secret")))));
+}
+
+TEST_F(HttpLoopTest, CancelEndsWhatWaitsAndWhatIsUnderWay) {
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
+  HttpRequest later = Request();
+  later.start = MonotonicNow() + absl::Hours(1);
+  auto waiting = Start(std::move(later));
+  auto stalled = Start(Request());
+  server_->WaitForStalled(1);
+  loop_->Cancel();
+  EXPECT_THAT(waiting.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+  EXPECT_THAT(stalled.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+  EXPECT_THAT(loop_->Call(Request()), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+}
+
+TEST_F(HttpLoopTest, DestructorAnswersEverythingEvenWhatCallbacksStart) {
+  MakeLoop({.threads = 2});
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
+  std::latch answered(20);
+  HttpLoop* const loop = loop_.get();
+  for (int i = 0; i < 10; ++i) {
+    loop->Start(Request(), [&, loop](absl::StatusOr<HttpReply>) {
+      answered.count_down();
+      loop->Start(Request(), [&](absl::StatusOr<HttpReply> reply) {
+        EXPECT_THAT(reply, HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+        answered.count_down();
+      });
+    });
+  }
+  server_->WaitForStalled(10);
+  loop_.reset();
+  EXPECT_TRUE(answered.try_wait());
+}
+
+}  // namespace
+}  // namespace reembed
