@@ -9,10 +9,14 @@
 namespace reembed {
 
 std::string WithCommas(int64_t number) {
-  std::string digits = absl::StrCat(number);
-  const size_t first = digits[0] == '-' ? 1 : 0;
-  for (size_t i = digits.size(); i > first + 3; i -= 3) digits.insert(i - 3, ",");
-  return digits;
+  const std::string digits = absl::StrCat(number);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    const size_t left = digits.size() - i;
+    if (left % 3 == 0 && i > 0 && digits[i - 1] != '-') text.push_back(',');
+    text.push_back(digits[i]);
+  }
+  return text;
 }
 
 std::string BytesText(int64_t bytes) {

@@ -29,7 +29,7 @@ constexpr Scheme kSchemes[] = {
     {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, dim); }},
+     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
@@ -45,9 +45,9 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, int) -> ReaderOr { return OpenFbinReader(l); }},
     {"faiss", "faiss:PATH?factory=HNSW32", nullptr,
      [](const Location& l, const Model& m, const Location& source) -> SinkOr {
-       return MakeFaissSink(l, m, source.ToString());
+       return MakeFaissSink(l, m, {.source = source.ToString()});
      },
-     [](const Location& l, int) -> ReaderOr { return OpenIndexReader(l.path); }},
+     [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location&, const Selection&) -> SourceOr { return OpenJsonlStreamSource(STDIN_FILENO); },
      [](const Location&, const Model& m, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO, m); },

@@ -145,7 +145,8 @@ absl::Status ResolveModel(const CommandOptions& options, const std::optional<Sys
       return absl::InvalidArgumentError(absl::StrCat("--dimensions ", model.dim, ": the built-in embedder makes ",
                                                      kMinLexicalDim, " to ", kMaxLexicalDim));
     }
-    job->client.send_dimensions = SendDimensions::kYes;
+    job->client.dimensions = model.dim;
+    job->client.api_base.clear();
     return absl::OkStatus();
   }
   model.name = !options.model.empty() ? options.model : preset.has_value() ? preset->model : kDefaultModel;
@@ -165,7 +166,7 @@ absl::Status ResolveModel(const CommandOptions& options, const std::optional<Sys
                                                    job->known_model->dim, " and cannot be asked for another width"));
   }
   // A server whose model we do not know may refuse the field; the width of its reply is checked anyway.
-  job->client.send_dimensions = job->known_model.has_value() && !native ? SendDimensions::kYes : SendDimensions::kNo;
+  if (job->known_model.has_value() && !native) job->client.dimensions = model.dim;
   return absl::OkStatus();
 }
 

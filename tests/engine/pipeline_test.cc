@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/memory_parts.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/fakes/text_vector.h"
 
 namespace reembed {
 namespace {
@@ -68,7 +69,7 @@ class PipelineTest : public ::testing::Test {
       const auto found = sink.vectors().find(KeyText(ViewOf(row.key)));
       if (found == sink.vectors().end()) continue;
       ASSERT_TRUE(row.text.has_value());
-      EXPECT_EQ(found->second, FakeVector(*row.text, kDim)) << "row " << found->first << " has a foreign vector";
+      EXPECT_EQ(found->second, TextVector(*row.text, kDim)) << "row " << found->first << " has a foreign vector";
     }
   }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/fakes/text_vector.h"
 
 namespace reembed {
 
@@ -32,14 +33,6 @@ absl::StatusOr<std::optional<RowView>> MemorySource::Find(KeyView key) {
     if (row.key == wanted) return RowView{.key = ViewOf(row.key), .text = row.text};
   }
   return std::nullopt;
-}
-
-std::vector<float> FakeVector(absl::string_view text, int dim) {
-  const TextHash hash = HashText(text);
-  std::mt19937_64 random(hash.lo ^ hash.hi);
-  std::vector<float> vector(dim);
-  for (float& x : vector) x = static_cast<float>(random() >> 40) / float{1 << 24} - 0.5f;
-  return vector;
 }
 
 FakeClient::FakeClient(int dim, uint64_t seed)
@@ -125,7 +118,7 @@ absl::Status FakeClient::Decode(Batch* batch) const {
     }
   }
   for (size_t i = 0; i < batch->texts().size(); ++i) {
-    const std::vector<float> vector = FakeVector(batch->texts()[i].text, model_.dim);
+    const std::vector<float> vector = TextVector(batch->texts()[i].text, model_.dim);
     std::memcpy(batch->vectors().data() + i * model_.dim, vector.data(), sizeof(float) * model_.dim);
   }
   return absl::OkStatus();

@@ -48,7 +48,7 @@ class MemorySource final : public Source {
   std::optional<size_t> fail_at_;
 };
 
-// Answers from a thread of its own, in an order that the seed decides.
+// Answers from a thread of its own, in an order that the seed decides. The vector of a text is its TextVector().
 class FakeClient final : public EmbeddingClient {
  public:
   enum class Fault {
@@ -106,9 +106,6 @@ class FakeClient final : public EmbeddingClient {
   bool cancelled_ = false;
   std::thread thread_;
 };
-
-// The vector that FakeClient gives to a text: [dim], every number derived from the text.
-std::vector<float> FakeVector(absl::string_view text, int dim);
 
 class MemoryLedger final : public Ledger {
  public:
