@@ -105,8 +105,8 @@ void BM_GraphRoundTrip(benchmark::State& state) {
                                             {});
     if (!status.ok() || counters.rows_done != kBatches) state.SkipWithError("the run did not end as it should");
   }
-  state.counters["us_per_batch"] = benchmark::Counter(static_cast<double>(kBatches * state.iterations()) / 1e6,
-                                                      benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["time_per_batch"] = benchmark::Counter(static_cast<double>(kBatches * state.iterations()) / 1e6,
+                                                        benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 BENCHMARK(BM_GraphRoundTrip)->ArgName("sinks")->Arg(0)->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);
 
