@@ -3,8 +3,6 @@
 #include <latch>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
 namespace reembed {
 
 absl::StatusOr<RunningEmbedder> StartEmbedder(OpenAiOptions options) {
@@ -13,7 +11,7 @@ absl::StatusOr<RunningEmbedder> StartEmbedder(OpenAiOptions options) {
     absl::StatusOr<std::unique_ptr<EmbeddingServer>> server = EmbeddingServer::Start({.dim = options.model.dim});
     if (!server.ok()) return server.status();
     running.server = *std::move(server);
-    options.api_base = absl::StrCat("http://127.0.0.1:", running.server->port(), "/v1");
+    options.api_base = running.server->base_url();
   }
   absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeOpenAiClient(std::move(options));
   if (!client.ok()) return client.status();

@@ -36,7 +36,7 @@ struct Outcome {
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
 
-ExitCode ExitCodeOf(const Outcome& outcome) {
+ExitCode CodeOf(const Outcome& outcome) {
   if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
   if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
   if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
@@ -63,7 +63,7 @@ void PrintSummaryJson(const ResolvedJob& job, const Outcome& outcome) {
       .Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
       .Add("job", job.directory)
-      .Add("exit_code", static_cast<int>(ExitCodeOf(outcome)));
+      .Add("exit_code", static_cast<int>(CodeOf(outcome)));
   std::cout << line.ToString() << std::endl;
 }
 
@@ -235,7 +235,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   const absl::Status recorded = (*store)->RecordReceipt(ReceiptOf(**store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;
 
-  const ExitCode code = ExitCodeOf(outcome);
+  const ExitCode code = CodeOf(outcome);
   if (outcome.rows_unaccounted > 0) {
     std::cerr
         << "reembed run: " << WithCommas(outcome.rows_unaccounted)

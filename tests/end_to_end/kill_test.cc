@@ -61,10 +61,9 @@ class KillTest : public ::testing::TestWithParam<std::string> {
         absl::StrCat("sqlite:", db_, "?table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
                      InPlace() ? "&vector=embedding&model_column=embedding_model" : "")};
     if (!InPlace()) args.insert(args.end(), {"--target", Target()});
-    args.insert(args.end(),
-                {"--api-base", absl::StrCat("http://127.0.0.1:", server_->port(), "/v1"), "--model",
-                 "reembed-lexical-1", "--dimensions", absl::StrCat(kDim), "--batch-size", absl::StrCat(kBatchSize),
-                 "--concurrency", absl::StrCat(kConcurrency), "--job", job, "--quiet"});
+    args.insert(args.end(), {"--api-base", server_->base_url(), "--model", "reembed-lexical-1", "--dimensions",
+                             absl::StrCat(kDim), "--batch-size", absl::StrCat(kBatchSize), "--concurrency",
+                             absl::StrCat(kConcurrency), "--job", job, "--quiet"});
     return args;
   }
 
@@ -140,7 +139,7 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
   while (kills < kKills) {
     SCOPED_TRACE(absl::StrCat("job ", jobs));
     const std::string job = folder_ / absl::StrCat("job", jobs++);
-    const int64_t texts_before = server_->stats().texts;
+    const int64_t texts_before = server_->counts().texts;
     int kills_of_job = 0;
     while (true) {
       Process process(Command(job));
@@ -162,12 +161,12 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
     // Pay once: beyond one purchase of each text, a kill costs at most what was in flight.
     std::set<std::string> texts;
     for (const auto& [key, text] : expected_) texts.insert(text);
-    const int64_t bought = server_->stats().texts - texts_before;
+    const int64_t bought = server_->counts().texts - texts_before;
     const int64_t in_flight = kBatchSize * (kConcurrency + std::max(4, kConcurrency / 2));
     EXPECT_LE(bought, static_cast<int64_t>(texts.size()) + kills_of_job * in_flight);
     const ProcessResult again = RunProcess(Command(job));
     ASSERT_THAT(again.exit_code, AnyOf(0, 3)) << again.err;
-    EXPECT_EQ(server_->stats().texts - texts_before, bought) << "a finished job bought again";
+    EXPECT_EQ(server_->counts().texts - texts_before, bought) << "a finished job bought again";
 
     std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
     for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
