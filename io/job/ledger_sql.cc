@@ -76,6 +76,7 @@ void LedgerStatement::BindKey(int parameter, KeyView key) {
 
 absl::StatusOr<bool> LedgerStatement::Step() {
   if (bind_error_ != SQLITE_OK) return connection_->Error(std::exchange(bind_error_, SQLITE_OK));
+  errno = 0;
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   absl::Status status;
@@ -147,6 +148,7 @@ absl::StatusOr<LedgerStatement> LedgerConnection::Prepare(absl::string_view sql)
 }
 
 absl::Status LedgerConnection::Execute(const std::string& sql) {
+  errno = 0;
   const int code = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? absl::OkStatus() : Error(code);
 }
@@ -160,7 +162,11 @@ absl::StatusOr<int64_t> LedgerConnection::QueryInteger(absl::string_view sql) {
 }
 
 absl::Status LedgerConnection::Error(int code) const {
-  const int system_errno = connection_ == nullptr ? 0 : sqlite3_system_errno(connection_.get());
+  // SQLite does not note the system's error when COMMIT fails; then it is where the system left it.
+  int system_errno = errno;
+  if (connection_ != nullptr && sqlite3_system_errno(connection_.get()) != 0) {
+    system_errno = sqlite3_system_errno(connection_.get());
+  }
   const absl::StatusCode status_code = CodeOf(code & 0xFF, system_errno);
   const char* const words = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_.get());
   if (status_code == absl::StatusCode::kResourceExhausted) {
