@@ -95,7 +95,8 @@ absl::Status StopStatus(int http_status, const ApiError& error, absl::string_vie
                    error.type == "API_KEY_INVALID" || error.type == "authentication_error";
   if (key || http_status == 401) return absl::UnauthenticatedError(message("check the API key"));
   if (http_status == 403) return absl::PermissionDeniedError(message("check what the API key may use"));
-  if (http_status < 400) return absl::FailedPreconditionError(message("check the address of the API"));
+  if (http_status >= 300 && http_status < 400)
+    return absl::FailedPreconditionError(message("check the address of the API"));
   return absl::FailedPreconditionError(message("check the model's name, its dimensions and the address of the API"));
 }
 

@@ -1,0 +1,59 @@
+#include "io/embed/api_error.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace reembed {
+namespace {
+
+TEST(ParseApiErrorTest, ReadsEveryProvidersForm) {
+  struct {
+    const char* body;
+    ApiError expected;
+  } const cases[] = {
+      {R"({"error":{"message":"m","type":"t","param":"p","code":"c"}})", {"c", "t", "p", "m"}},
+      {R"({"error":{"message":"m","type":"t","param":null,"code":null}})", {"", "t", "", "m"}},
+      {R"({"error":{"message":"m","code":429}})", {"429", "", "", "m"}},
+      {R"({"error":{}})", {"", "", "", "the API named no reason"}},
+      {R"([{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}])",
+       {"400", "API_KEY_INVALID", "", "m"}},
+      {R"({"error":"m"})", {"", "", "", "m"}},
+      {R"({"error":"m","error_type":"Validation"})", {"", "Validation", "", "m"}},
+      {R"({"object":"error","message":"m","type":"t","param":null,"code":null})", {"", "t", "", "m"}},
+      {R"({"detail":"m"})", {"", "", "", "m"}},
+      {R"({"detail":[{"loc":["body"],"msg":"m","type":"t"}]})", {"", "", "", "m"}},
+      {R"({"object":"list","data":[]})", {}},
+      {"<html>", {}},
+      {"", {}},
+      {"[]", {}},
+      {"7", {}},
+  };
+  for (const auto& c : cases) {
+    const ApiError error = ParseApiError(c.body);
+    EXPECT_EQ(error.code, c.expected.code) << c.body;
+    EXPECT_EQ(error.type, c.expected.type) << c.body;
+    EXPECT_EQ(error.param, c.expected.param) << c.body;
+    EXPECT_EQ(error.message, c.expected.message) << c.body;
+  }
+}
+
+TEST(MaskSharedTest, HidesLongSharedRuns) {
+  EXPECT_EQ(MaskShared("key sk-abcdefgh is bad", "sk-abcdefgh", 6), "key [...] is bad");
+  EXPECT_EQ(MaskShared("key sk-abcd***gh is bad", "sk-abcdefgh", 6), "key [...]***gh is bad");
+  EXPECT_EQ(MaskShared("nothing here", "sk-abcdefgh", 6), "nothing here");
+  EXPECT_EQ(MaskShared("key abc twice abc", "abc", 6), "key [...] twice [...]");
+  EXPECT_EQ(MaskShared("message", "", 6), "message");
+  EXPECT_EQ(MaskShared("", "secret", 6), "");
+}
+
+TEST(ShortenTest, CutsBetweenCharactersAndDropsControls) {
+  EXPECT_EQ(Shorten("short", 10), "short");
+  EXPECT_EQ(Shorten("a\nb\x1b[0m", 10), "a b [0m");
+  EXPECT_EQ(Shorten("aaaaé", 5), "aaaa...");
+  EXPECT_EQ(Shorten("aaaaé", 6), "aaaaé");
+}
+
+}  // namespace
+}  // namespace reembed

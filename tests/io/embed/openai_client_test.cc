@@ -1,0 +1,623 @@
+#include "io/embed/openai_client.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/openai_replies.h"
+#include "tests/fakes/scripted_server.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/text_vector.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr int kDim = 8;
+constexpr char kKey[] = "sk-verysecret-0123456789";
+
+class OpenAiClientTest : public ::testing::Test {
+ protected:
+  OpenAiClientTest() {
+    options_.api_key = kKey;
+    options_.model = {.name = "fake", .dim = kDim};
+    options_.retry = {.max_attempts = 4, .first_backoff = absl::Milliseconds(1), .max_wait = absl::Milliseconds(40)};
+    options_.seed = 1;
+  }
+
+  // The server's handler, and a client of it with options_.
+  void Serve(ScriptedServer::Handler handler) {
+    client_.reset();
+    server_ = std::make_unique<ScriptedServer>(std::move(handler));
+    options_.api_base = absl::StrCat(server_->url(), "/v1");
+    auto client = MakeOpenAiClient(options_);
+    ASSERT_THAT(client, IsOk());
+    client_ = *std::move(client);
+  }
+
+  // Answers the first requests from a list and all others well.
+  void ServeFirst(std::vector<ServerReply> first) {
+    Serve([first = std::move(first)](const ServerRequest& request) {
+      return static_cast<size_t>(request.number) < first.size() ? first[request.number] : OpenAiAnswer(request);
+    });
+  }
+
+  std::unique_ptr<Batch> MakeBatch(const std::vector<std::string>& texts) {
+    auto batch = std::make_unique<Batch>(BatchLimits{}, kDim);
+    for (size_t i = 0; i < texts.size(); ++i) batch->AddRowWithText(i, KeyView(int64_t(i)), i, texts[i], 5);
+    return batch;
+  }
+
+  static std::vector<std::string> Texts(int count) {
+    std::vector<std::string> texts;
+    for (int i = 0; i < count; ++i) texts.push_back(absl::StrCat("text number ", i));
+    return texts;
+  }
+
+  std::future<absl::Status> Start(Batch* batch) {
+    auto promise = std::make_unique<std::promise<absl::Status>>();
+    auto future = promise->get_future();
+    client_->Send(batch, Done([promise = std::move(promise)](absl::Status status) { promise->set_value(status); }));
+    return future;
+  }
+  absl::Status Send(Batch* batch) { return Start(batch).get(); }
+
+  // Every text has its own vector, except the refused ones.
+  static void ExpectVectorsInPlace(const Batch& batch) {
+    for (size_t i = 0; i < batch.texts().size(); ++i) {
+      const absl::Span<const float> row = batch.vectors().subspan(i * kDim, kDim);
+      const std::vector<float> expected =
+          batch.texts()[i].reject.ok() ? TextVector(batch.texts()[i].text, kDim) : std::vector<float>(kDim, 0);
+      EXPECT_EQ(std::vector<float>(row.begin(), row.end()), expected) << i;
+    }
+  }
+
+  void ExpectEmbeds(const std::vector<std::string>& texts) {
+    const auto batch = MakeBatch(texts);
+    ASSERT_THAT(Send(batch.get()), IsOk());
+    ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+    ExpectVectorsInPlace(*batch);
+  }
+
+  // A batch of three fails with this.
+  void ExpectFails(absl::StatusCode code, absl::string_view message) {
+    const auto batch = MakeBatch(Texts(3));
+    EXPECT_THAT(Send(batch.get()), HasError(code, HasSubstr(std::string(message))));
+  }
+
+  static std::vector<int> Rejected(const Batch& batch) {
+    std::vector<int> rejected;
+    for (size_t i = 0; i < batch.texts().size(); ++i) {
+      if (!batch.texts()[i].reject.ok()) rejected.push_back(static_cast<int>(i));
+    }
+    return rejected;
+  }
+
+  OpenAiOptions options_;
+  std::unique_ptr<ScriptedServer> server_;
+  std::unique_ptr<EmbeddingClient> client_;
+};
+
+// ---- What it sends ----
+
+TEST_F(OpenAiClientTest, AsksAsTheApiWants) {
+  options_.dimensions = kDim;
+  ServeFirst({});
+  ExpectEmbeds({"a \"quoted\"\n\\ text", "ünï"});
+  const ServerRequest request = server_->requests().at(0);
+  EXPECT_EQ(request.method, "POST");
+  EXPECT_EQ(request.target, "/v1/embeddings");
+  EXPECT_EQ(request.headers.at("authorization"), absl::StrCat("Bearer ", kKey));
+  EXPECT_EQ(request.headers.at("content-type"), "application/json");
+  EXPECT_EQ(request.body,
+            R"({"model":"fake","input":["a \"quoted\"\n\\ text","ünï"],"encoding_format":"base64","dimensions":8})");
+}
+
+TEST_F(OpenAiClientTest, SendsNeitherKeyNorDimensionsUnlessGiven) {
+  options_.api_key = "";
+  options_.encoding = VectorEncoding::kFloat;
+  ServeFirst({});
+  ExpectEmbeds({"one"});
+  EXPECT_EQ(server_->requests().at(0).headers.count("authorization"), 0u);
+  EXPECT_EQ(server_->requests().at(0).body, R"({"model":"fake","input":["one"],"encoding_format":"float"})");
+}
+
+TEST_F(OpenAiClientTest, BatchWithoutTextsNeedsNoRequest) {
+  ServeFirst({});
+  const auto batch = MakeBatch({});
+  EXPECT_THAT(Send(batch.get()), IsOk());
+  EXPECT_THAT(client_->Decode(batch.get()), IsOk());
+  EXPECT_EQ(server_->request_count(), 0);
+}
+
+TEST_F(OpenAiClientTest, CountsWhatItDid) {
+  ServeFirst({{.status = 500}, {.status = 429}});
+  ExpectEmbeds(Texts(3));
+  const ClientStats stats = client_->stats();
+  EXPECT_EQ(stats.requests, 3);
+  EXPECT_EQ(stats.requests_retried, 2);
+  EXPECT_EQ(stats.http_429, 1);
+  EXPECT_EQ(stats.tokens, 9);  // 3 per text, says the server
+}
+
+TEST_F(OpenAiClientTest, EstimatesTokensWithoutUsage) {
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.usage = ""}); });
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(client_->stats().tokens, 15);
+}
+
+TEST_F(OpenAiClientTest, TakesTheSameBatchAgain) {
+  ServeFirst({});
+  const auto batch = MakeBatch(Texts(3));
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_THAT(Send(batch.get()), IsOk());
+    ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+    ExpectVectorsInPlace(*batch);
+    batch->NextAttempt();
+  }
+  EXPECT_EQ(client_->stats().requests_retried, 2);
+}
+
+// ---- Limits ----
+
+TEST_F(OpenAiClientTest, KeepsNoMoreInTheAirThanAllowed) {
+  options_.concurrency = 3;
+  Serve([](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request);
+    reply.fault = ServerFault::kStall;
+    return reply;
+  });
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 10; ++i) {
+    batches.push_back(MakeBatch(Texts(2)));
+    answers.push_back(Start(batches.back().get()));
+  }
+  server_->WaitForStalled(3);
+  EXPECT_EQ(server_->request_count(), 3);
+  server_->ReleaseStalled();
+  for (auto& answer : answers) EXPECT_THAT(answer.get(), IsOk());
+  EXPECT_EQ(server_->request_count(), 10);
+}
+
+TEST_F(OpenAiClientTest, KeepsToTheRateLimit) {
+  options_.limit = {.requests_per_minute = 6000, .burst = absl::Milliseconds(10)};  // one each 10 ms, the first at once
+  ServeFirst({});
+  const Moment start = MonotonicNow();
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 6; ++i) {
+    batches.push_back(MakeBatch(Texts(1)));
+    answers.push_back(Start(batches.back().get()));
+  }
+  for (auto& answer : answers) EXPECT_THAT(answer.get(), IsOk());
+  EXPECT_GE(MonotonicNow() - start, absl::Milliseconds(50));
+}
+
+// ---- 429 and friends ----
+
+TEST_F(OpenAiClientTest, WaitsAsRetryAfterSays) {
+  for (const auto& header :
+       std::vector<std::pair<std::string, std::string>>{{"Retry-After", "0.030"}, {"retry-after-ms", "30"}}) {
+    ServeFirst({{.status = 429, .headers = {header}}});
+    const Moment start = MonotonicNow();
+    ExpectEmbeds(Texts(3));
+    EXPECT_GE(MonotonicNow() - start, absl::Milliseconds(30)) << header.first;
+    EXPECT_EQ(client_->stats().http_429, 1);
+  }
+}
+
+TEST_F(OpenAiClientTest, CapsHugeWaitsAndDates) {
+  const std::string date =
+      absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now() + absl::Hours(2), absl::UTCTimeZone());
+  for (const std::string& wait : {std::string("86400"), std::string("1e300"), date}) {
+    ServeFirst({{.status = 429, .headers = {{"Retry-After", wait}}}});
+    const Moment start = MonotonicNow();
+    ExpectEmbeds(Texts(3));
+    EXPECT_GE(MonotonicNow() - start, options_.retry.max_wait) << wait;
+  }
+}
+
+TEST_F(OpenAiClientTest, BacksOffWhenRetryAfterIsAbsentOrUseless) {
+  ServeFirst({{.status = 429}, {.status = 429, .headers = {{"Retry-After", "-1"}}}, {.status = 503}});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(server_->request_count(), 4);
+}
+
+TEST_F(OpenAiClientTest, OneRefusalPausesEverybody) {
+  options_.retry.max_wait = absl::Milliseconds(60);
+  ServeFirst({{.status = 429, .headers = {{"Retry-After", "0.050"}}}});
+  const auto refused = MakeBatch(Texts(1));
+  auto answer = Start(refused.get());
+  while (client_->stats().http_429 == 0) std::this_thread::yield();
+  const Moment start = MonotonicNow();
+  ExpectEmbeds(Texts(2));  // another batch
+  EXPECT_GE(MonotonicNow() - start, absl::Milliseconds(25));
+  EXPECT_THAT(answer.get(), IsOk());
+}
+
+TEST_F(OpenAiClientTest, GivesUpAfterMaxAttemptsAndSaysWhatItDidNotWaitFor) {
+  Serve([](const ServerRequest&) {
+    ServerReply reply = OpenAiError(429, "rate_limit_exceeded", "requests", "Rate limit reached for fake");
+    reply.headers.emplace_back("Retry-After", "3600");
+    return reply;
+  });
+  options_.retry.max_attempts = 2;
+  const auto batch = MakeBatch(Texts(3));
+  EXPECT_THAT(Send(batch.get()), HasError(absl::StatusCode::kResourceExhausted,
+                                          AllOf(HasSubstr("/v1/embeddings: HTTP 429: Rate limit reached for fake"),
+                                                HasSubstr("after 4 attempts"), HasSubstr("1h"), HasSubstr("40ms"))));
+  EXPECT_EQ(server_->request_count(), 4);
+}
+
+TEST_F(OpenAiClientTest, SlowsDownBeforeTheQuotaRunsDry) {
+  Serve([](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request);
+    reply.headers.emplace_back("x-ratelimit-limit-requests", "3000");  // one in 20 ms
+    reply.headers.emplace_back("x-ratelimit-remaining-requests", "0");
+    return reply;
+  });
+  ExpectEmbeds(Texts(1));
+  const Moment start = MonotonicNow();
+  ExpectEmbeds(Texts(1));
+  EXPECT_GE(MonotonicNow() - start, absl::Milliseconds(15));
+  EXPECT_EQ(client_->stats().http_429, 0);
+}
+
+// ---- Broken servers and lines ----
+
+TEST_F(OpenAiClientTest, SurvivesABurstOfServerErrors) {
+  ServeFirst({{.status = 500}, {.status = 502, .body = "<html>bad gateway</html>"}, {.status = 504}});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(server_->request_count(), 4);
+}
+
+TEST_F(OpenAiClientTest, SurvivesBrokenConnections) {
+  const std::string body(5000, 'x');
+  ServeFirst({{.body = body, .fault = ServerFault::kClose},
+              {.body = body, .fault = ServerFault::kReset, .fault_bytes = 1000},
+              {.body = body, .fault = ServerFault::kTruncate, .fault_bytes = 1000}});
+  ExpectEmbeds(Texts(3));
+}
+
+TEST_F(OpenAiClientTest, ServerThatStaysBrokenIsUnavailable) {
+  Serve([](const ServerRequest&) { return ServerReply{.status = 500}; });
+  ExpectFails(absl::StatusCode::kUnavailable, "HTTP 500");
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kReset}; });
+  ExpectFails(absl::StatusCode::kUnavailable, "gave up after 4 attempts");
+}
+
+TEST_F(OpenAiClientTest, StalledServerIsBoundedByTheTimeout) {
+  options_.timeout = absl::Milliseconds(20);
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall, .fault_bytes = 20}; });
+  ExpectFails(absl::StatusCode::kDeadlineExceeded, "gave up after 4 attempts");
+}
+
+TEST_F(OpenAiClientTest, PagesAndEmptyBodiesCountAsServerErrors) {
+  ServeFirst({{.body = "<html>Welcome</html>"}, {.body = ""}, {.body = " \n"}});
+  ExpectEmbeds(Texts(3));
+  Serve([](const ServerRequest&) { return ServerReply{.body = "<html>Welcome</html>"}; });
+  ExpectFails(absl::StatusCode::kUnavailable, "the reply is not JSON");
+}
+
+TEST_F(OpenAiClientTest, ErrorInsideA200IsAnError) {
+  ServerReply inside = OpenAiError(200, "", "server_error", "upstream went away");
+  ServeFirst({inside});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(server_->request_count(), 2);
+  Serve([](const ServerRequest&) { return OpenAiError(200, "insufficient_quota", "", "You exceeded your quota"); });
+  ExpectFails(absl::StatusCode::kFailedPrecondition, "You exceeded your quota");
+}
+
+// ---- Stops ----
+
+TEST_F(OpenAiClientTest, StopsAtOnceWithTheNextStep) {
+  struct {
+    ServerReply reply;
+    absl::StatusCode code;
+    const char* message;
+  } const cases[] = {
+      {OpenAiError(401, "invalid_api_key", "invalid_request_error", "Incorrect API key provided"),
+       absl::StatusCode::kUnauthenticated, "HTTP 401: Incorrect API key provided; check the API key"},
+      {OpenAiError(403, "", "", "no access to model"), absl::StatusCode::kPermissionDenied, "no access to model"},
+      {OpenAiError(404, "model_not_found", "", "The model does not exist"), absl::StatusCode::kFailedPrecondition,
+       "check the model's name"},
+      {OpenAiError(429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota"),
+       absl::StatusCode::kFailedPrecondition, "check the plan"},
+      {{.status = 302, .headers = {{"Location", "/elsewhere"}}},
+       absl::StatusCode::kFailedPrecondition,
+       "check the address"},
+  };
+  for (const auto& c : cases) {
+    Serve([&c](const ServerRequest&) { return c.reply; });
+    ExpectFails(c.code, c.message);
+    EXPECT_EQ(server_->request_count(), 1) << c.message;
+  }
+}
+
+TEST_F(OpenAiClientTest, KeyIsInNoMessage) {
+  for (const int status : {400, 401, 403, 404, 413, 422, 429, 500, 503}) {
+    Serve([status](const ServerRequest& request) {
+      return OpenAiError(status, "", "", absl::StrCat("bad header: ", request.headers.at("authorization")));
+    });
+    const auto batch = MakeBatch(Texts(2));
+    const absl::Status sent = Send(batch.get());
+    std::string all = sent.ToString();
+    for (const BatchText& text : batch->texts()) absl::StrAppend(&all, text.reject.ToString());
+    EXPECT_THAT(all, HasSubstr("bad header")) << status;
+    EXPECT_THAT(all, Not(HasSubstr("verysecret"))) << status;
+    EXPECT_THAT(all, Not(HasSubstr("0123456789"))) << status;
+  }
+}
+
+// ---- Bad texts and large batches ----
+
+TEST_F(OpenAiClientTest, FindsTheOneBadTextAndKeepsTheOthers) {
+  for (const int count : {1, 2, 7, 64, 100, 256}) {
+    const int bad = count * 2 / 3;
+    const std::string bad_text = Texts(count)[bad];
+    Serve([&](const ServerRequest& request) {
+      const std::vector<std::string> texts = TextsOf(request.body);
+      if (std::find(texts.begin(), texts.end(), bad_text) == texts.end()) return OpenAiAnswer(request);
+      return OpenAiError(400, "", "invalid_request_error", "Invalid 'input': maximum context length is 8192 tokens.");
+    });
+    const auto batch = MakeBatch(Texts(count));
+    ASSERT_THAT(Send(batch.get()), IsOk());
+    ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+    EXPECT_THAT(Rejected(*batch), ::testing::ElementsAre(bad));
+    EXPECT_THAT(batch->texts()[bad].reject,
+                HasError(absl::StatusCode::kInvalidArgument, HasSubstr("HTTP 400: Invalid 'input': maximum context")));
+    ExpectVectorsInPlace(*batch);
+    EXPECT_LE(server_->request_count() - 1, 2 * std::ceil(std::log2(count)) + 2) << count;
+  }
+}
+
+TEST_F(OpenAiClientTest, RejectsOnlyBadTextsWhenThereAreSeveral) {
+  Serve([](const ServerRequest& request) {
+    for (const std::string& text : TextsOf(request.body)) {
+      if (absl::EndsWith(text, "7")) return OpenAiError(422, "", "", "no sevens");
+    }
+    return OpenAiAnswer(request);
+  });
+  options_.concurrency = 2;
+  const auto batch = MakeBatch(Texts(50));
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+  EXPECT_THAT(Rejected(*batch), ::testing::ElementsAre(7, 17, 27, 37, 47));
+  ExpectVectorsInPlace(*batch);
+}
+
+TEST_F(OpenAiClientTest, RefusedTextsAreNotAskedForAgain) {
+  ServeFirst({});
+  const auto batch = MakeBatch(Texts(5));
+  batch->texts()[2].reject = absl::InvalidArgumentError("refused before");
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+  ExpectVectorsInPlace(*batch);
+  for (const ServerRequest& request : server_->requests())
+    EXPECT_THAT(TextsOf(request.body), Each(Not("text number 2")));
+}
+
+TEST_F(OpenAiClientTest, SplitsWhatIsTooLarge) {
+  for (const ServerReply& refusal :
+       {ServerReply{.status = 413, .body = "<html>too large</html>"},
+        OpenAiError(400, "max_tokens_per_request", "", "Requested 453357 tokens, max 300000 tokens per request"),
+        OpenAiError(429, "rate_limit_exceeded", "tokens", "Request too large for fake on tokens per min"),
+        OpenAiError(400, "", "invalid_request_error", "'$.input' is invalid. Please check the API reference")}) {
+    Serve([refusal](const ServerRequest& request) {
+      return TextsOf(request.body).size() > 3 ? refusal : OpenAiAnswer(request);
+    });
+    ExpectEmbeds(Texts(10));
+    EXPECT_EQ(server_->request_count(), 7);  // 10, 5 + 5, 2 + 3 + 2 + 3
+  }
+}
+
+TEST_F(OpenAiClientTest, RejectsATextThatIsTooLargeAlone) {
+  Serve([](const ServerRequest&) { return ServerReply{.status = 413}; });
+  const auto batch = MakeBatch(Texts(2));
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  EXPECT_THAT(Rejected(*batch), ::testing::ElementsAre(0, 1));
+  EXPECT_THAT(client_->Decode(batch.get()), IsOk());
+}
+
+TEST_F(OpenAiClientTest, RejectionsAreShortAndHideTheText) {
+  const std::string text = "a confidential sentence about somebody";
+  Serve([](const ServerRequest& request) {
+    return OpenAiError(422, "", "", absl::StrCat("cannot embed: ", TextsOf(request.body)[0], std::string(5000, 'x')));
+  });
+  const auto batch = MakeBatch({text});
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  const std::string message(batch->texts()[0].reject.message());
+  EXPECT_THAT(message, AllOf(HasSubstr("cannot embed: "), Not(HasSubstr("confidential"))));
+  EXPECT_LT(message.size(), 320u);
+}
+
+TEST_F(OpenAiClientTest, OptionsThatAreRefusedAreNotBlamedOnTexts) {
+  Serve([](const ServerRequest&) {
+    return OpenAiError(400, "", "invalid_request_error", "This model does not support specifying dimensions.");
+  });
+  ExpectFails(absl::StatusCode::kFailedPrecondition, "does not support specifying dimensions");
+}
+
+// ---- Decoding ----
+
+TEST_F(OpenAiClientTest, PlacesShuffledVectors) {
+  Serve([](const ServerRequest& r) { return OpenAiAnswer(r, {.order = ReplyScript::Order::kShuffled}); });
+  ExpectEmbeds(Texts(20));
+}
+
+TEST_F(OpenAiClientTest, TakesNumbersWhereBase64WasAskedFor) {
+  Serve([](const ServerRequest& r) { return ServerReply{.body = OpenAiReply(TextsOf(r.body), VectorFormat::kFloat)}; });
+  ExpectEmbeds(Texts(20));
+}
+
+TEST_F(OpenAiClientTest, DoubtfulRepliesAreDataLoss) {
+  for (const ReplyScript& script : {ReplyScript{.missing = 1},
+                                    {.extra = 1},
+                                    {.same_index_row = 2},
+                                    {.no_index_row = 0},
+                                    {.odd_width_row = 1},
+                                    {.odd_bytes_row = 2}}) {
+    Serve([&](const ServerRequest& request) { return OpenAiAnswer(request, script); });
+    const auto batch = MakeBatch(Texts(4));
+    ASSERT_THAT(Send(batch.get()), IsOk());
+    EXPECT_THAT(client_->Decode(batch.get()), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: ")));
+    EXPECT_THAT(Rejected(*batch), ::testing::IsEmpty());
+  }
+}
+
+TEST_F(OpenAiClientTest, AnotherWidthStopsTheRun) {
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = request.number == 0 ? kDim : 12}); });
+  ExpectEmbeds(Texts(4));
+  const auto batch = MakeBatch(Texts(4));
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  EXPECT_THAT(client_->Decode(batch.get()),
+              HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("8 numbers"), HasSubstr("got 12"))));
+}
+
+TEST_F(OpenAiClientTest, UnusableVectorsAreRejectedAlone) {
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.nan_row = 1, .zero_row = 3}); });
+  const auto batch = MakeBatch(Texts(5));
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+  EXPECT_THAT(batch->texts()[1].reject, HasError(absl::StatusCode::kDataLoss, HasSubstr("NaN")));
+  EXPECT_THAT(batch->texts()[3].reject, HasError(absl::StatusCode::kDataLoss, HasSubstr("zeros")));
+  EXPECT_THAT(Rejected(*batch), ::testing::ElementsAre(1, 3));
+  ExpectVectorsInPlace(*batch);
+}
+
+// ---- Ending ----
+
+TEST_F(OpenAiClientTest, CancelEndsEverything) {
+  options_.concurrency = 2;
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 6; ++i) {  // two in the air, four in the queue
+    batches.push_back(MakeBatch(Texts(2)));
+    answers.push_back(Start(batches.back().get()));
+  }
+  server_->WaitForStalled(2);
+  client_->Cancel();
+  for (auto& answer : answers) EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("")));
+  EXPECT_THAT(Send(batches[0].get()), HasError(absl::StatusCode::kCancelled, HasSubstr("")));
+  EXPECT_EQ(server_->request_count(), 2);
+}
+
+TEST_F(OpenAiClientTest, CancelEndsLongWaits) {
+  options_.retry.max_wait = absl::Hours(1);
+  Serve([](const ServerRequest&) { return ServerReply{.status = 429, .headers = {{"Retry-After", "3000"}}}; });
+  const auto batch = MakeBatch(Texts(2));
+  auto answer = Start(batch.get());
+  while (client_->stats().http_429 == 0) std::this_thread::yield();
+  client_->Cancel();
+  EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("")));
+}
+
+TEST_F(OpenAiClientTest, DestructionAnswersEverything) {
+  for (int round = 0; round < 30; ++round) {
+    options_.concurrency = 2;
+    options_.loop_threads = 1 + round % 2;
+    Serve([](const ServerRequest& request) {
+      ServerReply bad = OpenAiError(request.number % 3 == 0 ? 500 : 400, "", "", "no");
+      return bad;
+    });
+    std::vector<std::unique_ptr<Batch>> batches;
+    std::vector<std::future<absl::Status>> answers;
+    for (int i = 0; i < 6; ++i) {
+      batches.push_back(MakeBatch(Texts(8)));
+      answers.push_back(Start(batches.back().get()));
+    }
+    client_.reset();
+    for (auto& answer : answers) EXPECT_NE(answer.get().code(), absl::StatusCode::kInternal);  // that is: dropped
+  }
+}
+
+// Random failures of every kind: each batch is answered once, and whoever succeeds has the right vectors.
+TEST_F(OpenAiClientTest, EveryBatchIsAnsweredThroughAnyWeather) {
+  options_.concurrency = 4;
+  options_.loop_threads = 2;
+  options_.retry.max_attempts = 6;
+  options_.retry.max_wait = absl::Milliseconds(2);
+  Serve([](const ServerRequest& request) {
+    switch ((request.number * 7919) % 11) {
+      case 0:
+        return ServerReply{.status = 500};
+      case 1:
+        return ServerReply{.status = 429};
+      case 2:
+        return ServerReply{.body = "{}", .fault = ServerFault::kReset, .fault_bytes = 20};
+      case 3:
+        return ServerReply{.status = 413};
+      case 4:
+        return ServerReply{.body = "<html>"};
+      default:
+        return OpenAiAnswer(request, {.order = ReplyScript::Order::kShuffled});
+    }
+  });
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 60; ++i) {
+    batches.push_back(MakeBatch(Texts(1 + i)));
+    answers.push_back(Start(batches.back().get()));
+  }
+  for (size_t i = 0; i < answers.size(); ++i) {
+    if (!answers[i].get().ok()) continue;
+    ASSERT_THAT(client_->Decode(batches[i].get()), IsOk());
+    ExpectVectorsInPlace(*batches[i]);
+  }
+}
+
+// ---- Options and probe ----
+
+TEST(OpenAiOptionsTest, BadOptionsAreRefused) {
+  const OpenAiOptions good{.model = {.name = "m", .dim = 8}};
+  ASSERT_THAT(MakeOpenAiClient(good), IsOk());
+  const auto expect_refused = [&](auto change, const char* why) {
+    OpenAiOptions bad = good;
+    change(&bad);
+    EXPECT_THAT(MakeOpenAiClient(bad), HasError(absl::StatusCode::kInvalidArgument, HasSubstr(why)));
+  };
+  expect_refused([](OpenAiOptions* o) { o->api_base = "api.openai.com"; }, "https://");
+  expect_refused([](OpenAiOptions* o) { o->api_key = "key\r\nX-Evil: 1"; }, "line break");
+  expect_refused([](OpenAiOptions* o) { o->model.name = ""; }, "no name");
+  expect_refused([](OpenAiOptions* o) { o->model.dim = 0; }, "at least 1");
+  expect_refused([](OpenAiOptions* o) { o->dimensions = 9; }, "9");
+  expect_refused([](OpenAiOptions* o) { o->concurrency = 0; }, "at least 1");
+  expect_refused([](OpenAiOptions* o) { o->timeout = absl::ZeroDuration(); }, "above zero");
+}
+
+TEST_F(OpenAiClientTest, ProbeTellsTheWidth) {
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 1536}); });
+  EXPECT_EQ(ProbeWidth(options_).value(), 1536);
+  EXPECT_EQ(server_->request_count(), 1);
+  EXPECT_EQ(TextsOf(server_->requests()[0].body).size(), 1u);
+}
+
+TEST_F(OpenAiClientTest, ProbeFailsInWordsThatHelp) {
+  Serve([](const ServerRequest&) { return OpenAiError(401, "invalid_api_key", "", "Incorrect API key"); });
+  EXPECT_THAT(ProbeWidth(options_), HasError(absl::StatusCode::kUnauthenticated, HasSubstr("check the API key")));
+  Serve([](const ServerRequest&) { return OpenAiError(400, "", "", "no idea what you want"); });
+  EXPECT_THAT(ProbeWidth(options_), HasError(absl::StatusCode::kFailedPrecondition,
+                                             AllOf(HasSubstr("no idea what you want"), HasSubstr("check the model"))));
+  Serve([](const ServerRequest&) { return ServerReply{.body = "{\"data\":[]}"}; });
+  EXPECT_THAT(ProbeWidth(options_), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: expected 1 vec")));
+}
+
+}  // namespace
+}  // namespace reembed
