@@ -1,0 +1,77 @@
+#ifndef REEMBED_IO_EMBED_EMBEDDING_SERVER_H_
+#define REEMBED_IO_EMBED_EMBEDDING_SERVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "io/embed/embedding_server_quota.h"
+
+namespace reembed {
+
+class HttpServer;
+
+// kLexical: vectors of the built-in embedder (engine/lexical_embedder.h).
+// kPrepared: the n-th input of any request gets the same fixed unit vector, whatever its text is. These vectors say
+// NOTHING about the texts and are good for nothing but measuring how fast a client takes replies: a reply for n
+// inputs is built once, and the same bytes are sent from then on.
+enum class EmbeddingServerMode { kLexical, kPrepared };
+
+struct EmbeddingServerOptions {
+  std::string address = "127.0.0.1";  // IPv4 or IPv6, as numbers
+  int port = 0;                       // 0: the kernel chooses a free one
+  int dim = 512;                      // of requests that name none, 32 to 4096
+  int threads = 1;
+  std::string api_key;  // requests must bear it; empty: none is asked for
+  EmbeddingServerMode mode = EmbeddingServerMode::kLexical;
+  absl::Duration latency = absl::ZeroDuration();  // from the whole request to the reply, at least; for tests
+  EmbeddingServerLimits limits;                   // beyond them: 429; for tests
+};
+
+// What has been asked of a server so far.
+struct EmbeddingServerCounts {
+  int64_t requests = 0;  // for embeddings, refused ones included
+  int64_t refused = 0;   // of them, answered with an error
+  int64_t texts = 0;     // that were given a vector
+};
+
+// An OpenAI-compatible embedding server over the built-in embedder.
+//   POST /v1/embeddings, /embeddings   input: a string or up to 2,048 strings, none empty; tokens are refused
+//   GET  /v1/models, /models           the one model
+//   GET  /health                       never needs the key
+// Any model name is accepted and echoed, so that clients with a fixed name work unchanged. `dimensions` may be 32 to
+// 4,096; `encoding_format` float (default) or base64. `usage` is an estimate, a quarter of the bytes of each text.
+// Source of the wire: OpenAI's API reference, "Embeddings".
+class EmbeddingServer {
+ public:
+  // Listens and starts the threads.
+  // Errors: kInvalidArgument (options), kUnavailable (the port is taken; out of descriptors or threads).
+  static absl::StatusOr<std::unique_ptr<EmbeddingServer>> Start(const EmbeddingServerOptions& options);
+
+  ~EmbeddingServer();  // stops
+  EmbeddingServer(const EmbeddingServer&) = delete;
+  EmbeddingServer& operator=(const EmbeddingServer&) = delete;
+
+  int port() const;
+  // What a client is given as its base: http://127.0.0.1:8080/v1
+  std::string base_url() const;
+  // Thread-safe.
+  EmbeddingServerCounts counts() const;
+
+  // Finishes the requests under way, for at most some seconds.
+  void Stop();
+
+ private:
+  class Service;
+  EmbeddingServer(std::string address, std::unique_ptr<Service> service, std::unique_ptr<HttpServer> http);
+
+  const std::string address_;
+  const std::unique_ptr<Service> service_;
+  const std::unique_ptr<HttpServer> http_;  // last: its threads use the service
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_EMBED_EMBEDDING_SERVER_H_

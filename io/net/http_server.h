@@ -1,0 +1,74 @@
+#ifndef REEMBED_IO_NET_HTTP_SERVER_H_
+#define REEMBED_IO_NET_HTTP_SERVER_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "io/net/http_server_parser.h"
+
+namespace reembed {
+
+struct HttpServerOptions {
+  std::string address = "127.0.0.1";  // IPv4 or IPv6, as numbers
+  int port = 0;                       // 0: the kernel chooses a free one
+  int threads = 1;
+  int max_connections = 4096;  // further ones are answered 503 and closed
+  HttpServerLimits limits;
+  absl::Duration idle_timeout = absl::Seconds(120);  // without a byte in or out
+  absl::Duration stop_timeout = absl::Seconds(5);    // how long Stop() waits for requests under way
+};
+
+// What goes back. The body is `shared_body` followed by `body`: the first is for large replies that many requests
+// share, and is sent without a copy.
+struct HttpServerResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;  // further ones; neither length nor connection
+  std::shared_ptr<const std::string> shared_body;
+  std::string body;
+  absl::Duration delay = absl::ZeroDuration();  // sent this long after the request was complete; no thread waits
+};
+
+// Called on the server's threads, several at a time. What it takes, other requests of the same thread wait.
+using HttpHandler = absl::AnyInvocable<HttpServerResponse(const HttpServerRequest&) const>;
+
+// A small HTTP/1.1 server: keep-alive, pipelining, chunked bodies, everything bounded. Its memory is at most
+// max_connections times about twice max_body_bytes, and grows only with what clients really send.
+// Refuses by itself, with an OpenAI-shaped JSON error: what is not HTTP/1.1 (400), too long (413, 431), or asks for
+// more of the protocol than it has (417, 501, 505).
+class HttpServer {
+ public:
+  // Listens and starts the threads.
+  // Errors: kInvalidArgument (address or port), kUnavailable (the port is taken; out of descriptors or threads).
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, HttpHandler handler);
+
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  int port() const;
+
+  // Accepts no more, closes idle connections, and finishes requests of which something has come, for at most
+  // stop_timeout. Then all threads have ended. Call it from any thread but the server's own; once is enough.
+  void Stop();
+
+ private:
+  class Shared;
+  explicit HttpServer(std::unique_ptr<Shared> shared);
+
+  std::unique_ptr<Shared> shared_;
+};
+
+// {"error":{"message":...,"type":...,"param":...,"code":...}}, as OpenAI's API words its errors. `param` and `code`
+// are null when empty. Source: OpenAI's API reference, "Error codes".
+std::string OpenAiErrorBody(absl::string_view message, absl::string_view type, absl::string_view param,
+                            absl::string_view code);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_NET_HTTP_SERVER_H_

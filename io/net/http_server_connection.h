@@ -1,0 +1,76 @@
+#ifndef REEMBED_IO_NET_HTTP_SERVER_CONNECTION_H_
+#define REEMBED_IO_NET_HTTP_SERVER_CONNECTION_H_
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "io/net/http_server.h"
+#include "io/net/http_server_parser.h"
+#include "io/net/owned_fd.h"
+
+namespace reembed {
+
+// One connection of an HttpServer, on a non-blocking socket; internal to the server. One request at a time: read, ask
+// the handler, perhaps wait, write. While it writes it does not read, so a client that does not take its replies
+// stops itself. Used by one thread.
+class HttpServerConnection {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // What it waits for. kEvent: the socket, or deadline(). kTurn: nothing, it only lets others go first.
+  enum class Waits { kEvent, kTurn, kClosed };
+
+  // `options` and `handler` are borrowed.
+  HttpServerConnection(OwnedFd socket, const HttpServerOptions& options, const HttpHandler& handler, int worker);
+
+  // Goes as far as it can without waiting.
+  Waits Advance();
+
+  // What the socket or the clock said; then comes Advance().
+  void OnReadable() { readable_ = true; }
+  void OnBroken() { state_ = State::kClosed; }
+  void OnDeadline();
+
+  // When OnDeadline() is due, if nothing happens before: a delayed reply, or patience at its end.
+  Clock::time_point deadline() const;
+
+  // The server stops: the request that is under way, if any, is the last one.
+  void EndSoon();
+
+ private:
+  enum class State { kReading, kDelaying, kWriting, kDraining, kClosed };
+  enum class AfterWrite { kReadOn, kClose, kDrain };
+
+  // These return whether there is more to do now.
+  bool Read();
+  bool Receive();
+  bool Write();
+  bool Drain();
+  void Answer();
+  void Refuse();
+  void SetReply(HttpServerResponse response, AfterWrite after_write);
+
+  const OwnedFd socket_;
+  const HttpServerOptions& options_;
+  const HttpHandler& handler_;
+  const int worker_;
+  HttpServerParser parser_;
+
+  State state_ = State::kReading;
+  AfterWrite after_write_ = AfterWrite::kReadOn;
+  bool readable_ = true;  // the kernel may have bytes, or the end
+  bool ending_ = false;
+  std::string head_;  // of the reply
+  std::shared_ptr<const std::string> shared_body_;
+  std::string body_;
+  size_t sent_ = 0;           // bytes of head_, shared_body_ and body_
+  size_t drained_ = 0;        // bytes thrown away
+  Clock::time_point active_;  // last byte in or out
+  Clock::time_point due_;     // kDelaying: when to write; kDraining: when to give up
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_NET_HTTP_SERVER_CONNECTION_H_
