@@ -1,0 +1,243 @@
+#include "io/store/sqlite_db.h"
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <limits>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace reembed {
+namespace {
+
+absl::Status CheckFile(const std::string& path, SqliteAccess access) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) {
+    if (access == SqliteAccess::kCreate) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat(path, ": no such file; check the path"));
+  }
+  if (error) return absl::PermissionDeniedError(absl::StrCat(path, ": ", error.message()));
+  if (std::filesystem::is_directory(status)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a directory, not an SQLite database; name the file"));
+  }
+  // SQLite takes an empty file for an empty database; whoever named one meant another file.
+  if (access != SqliteAccess::kCreate && std::filesystem::is_regular_file(status) &&
+      std::filesystem::file_size(path, error) == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is empty, not an SQLite database; check the path"));
+  }
+  return absl::OkStatus();
+}
+
+bool IsNoAccess(int system_error) { return system_error == EACCES || system_error == EPERM || system_error == EROFS; }
+
+absl::Status StatusFrom(int code, int system_error, const std::string& path, absl::string_view words) {
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+      return absl::UnavailableError(absl::StrCat(path, ": locked by another program; close it or try again"));
+    case SQLITE_NOTADB:
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": is not an SQLite database (or is encrypted); check the path"));
+    case SQLITE_CORRUPT:
+      return absl::DataLossError(
+          absl::StrCat(path, ": damaged: ", words, "; restore a backup, or see `sqlite3 ", path, " .recover`"));
+    case SQLITE_READONLY:
+      if (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(path, ": a program died while writing to it; open it once with that program, or `sqlite3 ",
+                         path, " .tables`, so that the unfinished change is undone"));
+      }
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, ": ", words, "; make the file and its folder writable, or work on a copy"));
+    case SQLITE_FULL:
+      return absl::ResourceExhaustedError(absl::StrCat(path, ": the disk is full; free some space and run again"));
+    case SQLITE_NOMEM:
+      return absl::ResourceExhaustedError(absl::StrCat(path, ": out of memory"));
+    case SQLITE_CANTOPEN:
+      if (IsNoAccess(system_error)) {
+        return absl::PermissionDeniedError(absl::StrCat(path, ": ", words, ": ",
+                                                        std::generic_category().message(system_error),
+                                                        "; check the permissions of the file and its folder"));
+      }
+      return absl::UnavailableError(absl::StrCat(path, ": ", words));
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return absl::PermissionDeniedError(absl::StrCat(path, ": ", words));
+    case SQLITE_IOERR:
+      return absl::UnavailableError(absl::StrCat(path, ": ", words, " (code ", code, ")"));
+    case SQLITE_CONSTRAINT:
+      return absl::FailedPreconditionError(absl::StrCat(path, ": ", words));
+    case SQLITE_INTERRUPT:
+      return absl::CancelledError(absl::StrCat(path, ": ", words));
+    case SQLITE_MISUSE:
+    case SQLITE_RANGE:
+    case SQLITE_INTERNAL:
+      return absl::InternalError(absl::StrCat(path, ": ", words, " (code ", code, "); please report this"));
+    default:  // SQLITE_ERROR: the SQL is wrong; SQLITE_TOOBIG, SQLITE_MISMATCH: the value is
+      return absl::InvalidArgumentError(absl::StrCat(path, ": ", words));
+  }
+}
+
+}  // namespace
+
+SqliteStatement::SqliteStatement(SqliteStatement&& other) noexcept
+    : db_(other.db_),
+      statement_(std::exchange(other.statement_, nullptr)),
+      bind_error_(std::exchange(other.bind_error_, 0)) {}
+
+SqliteStatement& SqliteStatement::operator=(SqliteStatement&& other) noexcept {
+  std::swap(db_, other.db_);
+  std::swap(statement_, other.statement_);
+  std::swap(bind_error_, other.bind_error_);
+  return *this;
+}
+
+SqliteStatement::~SqliteStatement() { sqlite3_finalize(statement_); }
+
+void SqliteStatement::Remember(int bind_result) {
+  if (bind_error_ == SQLITE_OK) bind_error_ = bind_result;
+}
+
+void SqliteStatement::Bind(int parameter, int64_t value) { Remember(sqlite3_bind_int64(statement_, parameter, value)); }
+
+void SqliteStatement::BindText(int parameter, absl::string_view value) {
+  // A null pointer would bind NULL.
+  const char* bytes = value.data() == nullptr ? "" : value.data();
+  Remember(sqlite3_bind_text64(statement_, parameter, bytes, value.size(), SQLITE_STATIC, SQLITE_UTF8));
+}
+
+void SqliteStatement::BindBlob(int parameter, absl::string_view value) {
+  const char* bytes = value.data() == nullptr ? "" : value.data();
+  Remember(sqlite3_bind_blob64(statement_, parameter, bytes, value.size(), SQLITE_STATIC));
+}
+
+void SqliteStatement::BindNull(int parameter) { Remember(sqlite3_bind_null(statement_, parameter)); }
+
+void SqliteStatement::BindKey(int parameter, KeyView key) {
+  if (const auto* number = std::get_if<int64_t>(&key)) {
+    Bind(parameter, *number);
+  } else {
+    BindText(parameter, std::get<absl::string_view>(key));
+  }
+}
+
+absl::StatusOr<bool> SqliteStatement::Step() {
+  if (const int bind_error = std::exchange(bind_error_, SQLITE_OK); bind_error != SQLITE_OK) {
+    return StatusFrom(bind_error, 0, db_->path(), sqlite3_errstr(bind_error));
+  }
+  const int result = sqlite3_step(statement_);
+  if (result == SQLITE_ROW) return true;
+  absl::Status status = result == SQLITE_DONE ? absl::OkStatus() : db_->Error(result);
+  Reset();
+  if (!status.ok()) return status;
+  return false;
+}
+
+absl::Status SqliteStatement::Run() {
+  while (true) {
+    const absl::StatusOr<bool> row = Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return absl::OkStatus();
+  }
+}
+
+void SqliteStatement::Reset() { sqlite3_reset(statement_); }
+
+SqliteType SqliteStatement::Type(int column) const {
+  switch (sqlite3_column_type(statement_, column)) {
+    case SQLITE_INTEGER:
+      return SqliteType::kInteger;
+    case SQLITE_FLOAT:
+      return SqliteType::kReal;
+    case SQLITE_TEXT:
+      return SqliteType::kText;
+    case SQLITE_BLOB:
+      return SqliteType::kBlob;
+    default:
+      return SqliteType::kNull;
+  }
+}
+
+int64_t SqliteStatement::Int(int column) const { return sqlite3_column_int64(statement_, column); }
+
+absl::string_view SqliteStatement::Text(int column) const {
+  // The call order matters: asking for the text may convert, and only then is the size that of the UTF-8 form.
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return text == nullptr ? "" : absl::string_view(text, sqlite3_column_bytes(statement_, column));
+}
+
+absl::string_view SqliteStatement::Blob(int column) const {
+  const auto* blob = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  return blob == nullptr ? "" : absl::string_view(blob, sqlite3_column_bytes(statement_, column));
+}
+
+int SqliteStatement::parameters() const { return sqlite3_bind_parameter_count(statement_); }
+
+absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path, SqliteAccess access,
+                                                         absl::Duration busy_timeout) {
+  if (absl::Status status = CheckFile(path, access); !status.ok()) return status;
+  int flags = access == SqliteAccess::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  if (access == SqliteAccess::kCreate) flags |= SQLITE_OPEN_CREATE;
+  sqlite3* handle = nullptr;
+  const int result = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (handle == nullptr) return absl::ResourceExhaustedError(absl::StrCat(path, ": out of memory"));
+  auto db = std::unique_ptr<SqliteDb>(new SqliteDb(path, handle));
+  if (result != SQLITE_OK) return db->Error(result);
+  sqlite3_extended_result_codes(handle, 1);
+  const int64_t milliseconds = absl::ToInt64Milliseconds(busy_timeout);
+  sqlite3_busy_timeout(handle, static_cast<int>(std::clamp<int64_t>(milliseconds, 0, std::numeric_limits<int>::max())));
+  // Opening reads nothing; this does.
+  if (absl::Status status = db->Exec("SELECT 1 FROM sqlite_schema LIMIT 1"); !status.ok()) return status;
+  // A write-protected file is opened for reading, without a word.
+  if (access != SqliteAccess::kReadOnly && sqlite3_db_readonly(handle, "main") == 1) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": the file is write-protected; make it and its folder writable, or work on a copy"));
+  }
+  return db;
+}
+
+SqliteDb::~SqliteDb() { sqlite3_close_v2(db_); }
+
+absl::StatusOr<SqliteStatement> SqliteDb::Prepare(absl::string_view sql) const {
+  sqlite3_stmt* handle = nullptr;
+  const char* tail = nullptr;
+  const int result =
+      sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &handle, &tail);
+  if (result != SQLITE_OK) return Error(result);
+  SqliteStatement statement(this, handle);
+  const size_t used = static_cast<size_t>(tail - sql.data());
+  if (handle == nullptr || !absl::StripAsciiWhitespace(sql.substr(used)).empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": expected one SQL statement, without a semicolon"));
+  }
+  return statement;
+}
+
+absl::Status SqliteDb::Exec(absl::string_view sql) const {
+  absl::StatusOr<SqliteStatement> statement = Prepare(sql);
+  if (!statement.ok()) return statement.status();
+  return statement->Run();
+}
+
+int64_t SqliteDb::ChangedRows() const { return sqlite3_changes64(db_); }
+bool SqliteDb::InTransaction() const { return sqlite3_get_autocommit(db_) == 0; }
+int SqliteDb::LastCode() const { return sqlite3_errcode(db_) & 0xff; }
+std::string SqliteDb::LastMessage() const { return sqlite3_errmsg(db_); }
+
+absl::Status SqliteDb::Error(int code) const {
+  return StatusFrom(sqlite3_extended_errcode(db_) == SQLITE_OK ? code : sqlite3_extended_errcode(db_),
+                    sqlite3_system_errno(db_), path_, sqlite3_errmsg(db_));
+}
+
+std::string QuoteName(absl::string_view name) {
+  return absl::StrCat("\"", absl::StrReplaceAll(name, {{"\"", "\"\""}}), "\"");
+}
+
+}  // namespace reembed

@@ -1,0 +1,125 @@
+#include "io/store/sqlite_scan.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+// With 4 KB pages and one row on each this is 16 MB to read: some tens of milliseconds, well below the five seconds
+// after which common SQLite clients give up waiting.
+constexpr int64_t kRowsPerTransaction = 4096;
+
+}  // namespace
+
+SqliteScan::SqliteScan(const SqliteDb* db, SqliteTable table, std::string columns)
+    : db_(db), table_(std::move(table)), columns_(std::move(columns)) {}
+
+void SqliteScan::SeekToStart() {
+  Pause();
+  at_.reset();
+  from_ = From::kStart;
+}
+
+void SqliteScan::SeekTo(KeyView key) {
+  Pause();
+  at_ = Own(key);
+  from_ = From::kAt;
+}
+
+void SqliteScan::SeekAfter(KeyView key) {
+  Pause();
+  at_ = Own(key);
+  from_ = From::kBehind;
+}
+
+void SqliteScan::Pause() {
+  if (current_ == nullptr) return;
+  current_->Reset();
+  current_ = nullptr;
+}
+
+absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
+  SqliteStatement* statement = from_ == From::kStart ? &from_start_ : from_ == From::kAt ? &from_at_ : &from_behind_;
+  if (!statement->prepared()) {
+    // Without the hint SQLite may sort the whole table for every stretch.
+    const std::string index = table_.key_index.empty() ? "" : absl::StrCat(" INDEXED BY ", QuoteName(table_.key_index));
+    // A key that may repeat is looked at again, so that its second row is not passed over; see StepBehindBound.
+    const bool include = from_ == From::kAt || table_.key_may_repeat;
+    const std::string bound = from_ == From::kStart ? "" : include ? " >= ?1" : " > ?1";
+    absl::StatusOr<SqliteStatement> made = db_->Prepare(absl::StrCat(
+        "SELECT ", QuoteName(table_.key), columns_.empty() ? "" : ", ", columns_, " FROM ", QuoteName(table_.name),
+        index, bound.empty() ? "" : absl::StrCat(" WHERE ", table_.KeySql(), bound), " ORDER BY ", table_.KeySql()));
+    if (!made.ok()) return made.status();
+    *statement = *std::move(made);
+  }
+  if (from_ != From::kStart) {
+    bound_ = *at_;
+    statement->BindKey(1, ViewOf(bound_));
+  }
+  rows_in_transaction_ = 0;
+  return statement;
+}
+
+// Whether the row under the statement has the key the walk is at already.
+bool SqliteScan::IsAtKey() const {
+  if (!at_.has_value()) return false;
+  if (const auto* number = std::get_if<int64_t>(&*at_)) {
+    return current_->Type(0) == SqliteType::kInteger && current_->Int(0) == *number;
+  }
+  return current_->Type(0) == SqliteType::kText && current_->Text(0) == std::get<std::string>(*at_);
+}
+
+absl::Status SqliteScan::TakeKey() {
+  const SqliteType type = current_->Type(0);
+  const auto refuse = [&](absl::string_view what) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        table_.path, ": table `", table_.name, "`: key `", table_.key, "`", what, "; ",
+        table_.has_rowid && !table_.key_may_repeat ? "use key=rowid" : "use a column that is unique and complete"));
+  };
+  if (type == SqliteType::kNull) return refuse(" is NULL in some rows");
+  if (type == SqliteType::kBlob) return refuse(": expected an integer or a text, got a blob");
+  if (type == SqliteType::kReal) return refuse(": expected an integer or a text, got a real number");
+  if (from_ == From::kBehind && IsAtKey()) return refuse(absl::StrCat(": ", KeyText(ViewOf(*at_)), " is there twice"));
+  if (type == SqliteType::kInteger) {
+    at_ = current_->Int(0);
+  } else if (auto* text = at_.has_value() ? std::get_if<std::string>(&*at_) : nullptr) {
+    const absl::string_view view = current_->Text(0);
+    text->assign(view.data(), view.size());
+  } else {
+    at_ = std::string(current_->Text(0));
+  }
+  from_ = From::kBehind;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> SqliteScan::StepBehindBound() {
+  const bool begins = current_ == nullptr;
+  if (begins) {
+    const absl::StatusOr<SqliteStatement*> begun = Begin();
+    if (!begun.ok()) return begun.status();
+    current_ = *begun;
+  }
+  absl::StatusOr<bool> row = current_->Step();
+  const bool seen = begins && from_ == From::kBehind && table_.key_may_repeat && row.ok() && *row && IsAtKey();
+  return seen ? current_->Step() : row;
+}
+
+absl::StatusOr<bool> SqliteScan::Next() {
+  if (rows_in_transaction_ >= kRowsPerTransaction) Pause();
+  const absl::StatusOr<bool> row = StepBehindBound();
+  if (!row.ok() || !*row) {
+    current_ = nullptr;
+    return row;
+  }
+  ++rows_in_transaction_;
+  absl::Status status = TakeKey();
+  if (!status.ok()) {
+    Pause();
+    return status;
+  }
+  return true;
+}
+
+}  // namespace reembed

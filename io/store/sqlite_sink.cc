@@ -1,0 +1,299 @@
+#include "io/store/sqlite_sink.h"
+
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/store/sqlite_db.h"
+#include "io/store/sqlite_table.h"
+
+namespace reembed {
+namespace {
+
+// What the location names, as far as it is there.
+struct Target {
+  SqliteLocation asked;
+  std::unique_ptr<SqliteDb> db;      // null: the file is to be made
+  std::optional<SqliteTable> table;  // nullopt: the table is to be made
+  std::vector<std::string> missing_columns;
+};
+
+absl::StatusOr<SqliteLocation> ParseTarget(const Location& location) {
+  absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
+  if (!asked.ok()) return asked;
+  if (asked->mode == SqliteLocation::Mode::kUpsert) {
+    if (asked->key.empty()) asked->key = "key";
+    if (asked->vector.empty()) asked->vector = "embedding";
+    if (asked->model_column.empty()) asked->model_column = "model";
+  }
+  if (asked->vector.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("sqlite:", asked->path, ": no column to fill; add &vector=COLUMN"));
+  }
+  return asked;
+}
+
+absl::Status CheckColumn(const SqliteTable& table, const std::string& name, absl::string_view needed_type,
+                         std::vector<std::string>* missing) {
+  if (name.empty()) return absl::OkStatus();
+  const SqliteTable::Column* column = table.Find(name);
+  if (column == nullptr) {
+    missing->push_back(name);
+    return absl::OkStatus();
+  }
+  const std::string where = absl::StrCat(table.path, ": table `", table.name, "`: column `", column->name, "`");
+  if (column->name == table.key) {
+    return absl::InvalidArgumentError(absl::StrCat(where, " is the key; name another column to fill"));
+  }
+  if (column->generated) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(where, " is computed by the table and cannot be filled; name another one"));
+  }
+  if (table.strict && column->type != needed_type && column->type != "ANY") {
+    return absl::FailedPreconditionError(absl::StrCat(where, ": expected type ", needed_type, ", got ", column->type,
+                                                      " in a STRICT table; name another column"));
+  }
+  return absl::OkStatus();
+}
+
+// Fills the target's table and missing columns from target->db.
+absl::Status ResolveTarget(Target* target) {
+  const bool upsert = target->asked.mode == SqliteLocation::Mode::kUpsert;
+  target->missing_columns.clear();
+  target->table.reset();
+  absl::StatusOr<SqliteTable> table = ResolveSqliteTable(*target->db, target->asked);
+  if (!table.ok()) {
+    if (!absl::IsNotFound(table.status())) return table.status();
+    const absl::StatusOr<bool> exists = HasSqliteTable(*target->db, target->asked.table);
+    if (!exists.ok()) return exists.status();
+    if (*exists) return table.status();
+    if (upsert) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat(table.status().message(), " (mode=upsert makes a new table)"));
+  }
+  if (table->kind != SqliteTable::Kind::kTable) {
+    return absl::InvalidArgumentError(absl::StrCat(table->path, ": `", table->name, "` is a ",
+                                                   table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
+                                                   "; name a plain table to fill"));
+  }
+  for (const auto& [name, type] : {std::pair<const std::string&, absl::string_view>{target->asked.vector, "BLOB"},
+                                   {target->asked.model_column, "TEXT"}}) {
+    if (absl::Status status = CheckColumn(*table, name, type, &target->missing_columns); !status.ok()) return status;
+  }
+  target->table = *std::move(table);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout) {
+  absl::StatusOr<SqliteLocation> asked = ParseTarget(location);
+  if (!asked.ok()) return asked.status();
+  Target target{.asked = *std::move(asked)};
+  const std::filesystem::path folder = std::filesystem::path(target.asked.path).parent_path();
+  const std::string folder_name = folder.empty() ? "." : folder.string();
+  std::error_code error;
+  if (target.asked.mode == SqliteLocation::Mode::kUpsert && !std::filesystem::exists(target.asked.path, error)) {
+    if (std::filesystem::is_directory(folder_name, error)) return target;
+    return absl::NotFoundError(absl::StrCat(target.asked.path, ": no folder `", folder_name, "`; make it first"));
+  }
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(target.asked.path, access, busy_timeout);
+  if (!db.ok()) return db.status();
+  // SQLite keeps its journal beside the file.
+  if (access != SqliteAccess::kReadOnly && ::access(folder_name.c_str(), W_OK) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(target.asked.path,
+                     ": the folder is write-protected, and SQLite keeps its journal there; make it "
+                     "writable, or work on a copy"));
+  }
+  target.db = *std::move(db);
+  if (absl::Status status = ResolveTarget(&target); !status.ok()) return status;
+  return target;
+}
+
+bool IsRefusal(int sqlite_code) {
+  return sqlite_code == SQLITE_CONSTRAINT || sqlite_code == SQLITE_MISMATCH || sqlite_code == SQLITE_TOOBIG;
+}
+
+class SqliteSink final : public VectorSink {
+ public:
+  SqliteSink(Target target, const Model& model, const SqliteSinkOptions& options)
+      : target_(std::move(target)), model_(model), options_(options) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != model_.dim) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(target_.asked.path, ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
+    }
+    if (target_.db == nullptr) {
+      absl::StatusOr<std::unique_ptr<SqliteDb>> db =
+          SqliteDb::Open(target_.asked.path, SqliteAccess::kCreate, options_.busy_timeout);
+      if (!db.ok()) return db.status();
+      target_.db = *std::move(db);
+    }
+    // Neither is kept in the file. FULL: a commit is durable also in WAL mode. 64 MiB: a transaction fits into memory,
+    // or else SQLite would lock out readers long before the commit.
+    for (const absl::string_view pragma : {"PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536"}) {
+      if (absl::Status status = target_.db->Exec(pragma); !status.ok()) return status;
+    }
+    bool added = false;
+    if (absl::Status status = InTransaction([&] { return AddWhatIsMissing(&added); }); !status.ok()) return status;
+    if (absl::Status status = PrepareStatements(); !status.ok()) return status;
+    // What was not there a moment ago holds nothing of an earlier run.
+    return added ? 0 : last.position;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    rows_.clear();
+    for (const Batch* batch : batches) {
+      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector != nullptr) rows_.push_back({&row, absl::OkStatus()});
+      }
+    }
+    if (rows_.empty()) return absl::OkStatus();
+    // Rows are numbered in the order of the source, which is the order of the table when both are the same.
+    std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row->ordinal < b.row->ordinal; });
+    if (absl::Status status = InTransaction([&] { return StoreRows(); }); !status.ok()) return status;
+    for (Row& row : rows_) {
+      if (!row.refusal.ok()) refused->push_back({row.row->ordinal, std::move(row.refusal)});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() override { return absl::OkStatus(); }
+  absl::Status Finish() override { return absl::OkStatus(); }
+
+ private:
+  struct Row {
+    const BatchRow* row;
+    absl::Status refusal;
+  };
+
+  template <typename Change>
+  absl::Status InTransaction(const Change& change) {
+    // IMMEDIATE waits for its turn before it reads anything; a lock that is wanted later may have to fail at once.
+    absl::Status status = target_.db->Exec("BEGIN IMMEDIATE");
+    if (status.ok()) status = change();
+    if (status.ok()) status = target_.db->Exec("COMMIT");
+    if (!status.ok() && target_.db->InTransaction()) {
+      // Its own failure would hide the first one, and closing the connection rolls back as well.
+      target_.db->Exec("ROLLBACK").IgnoreError();
+    }
+    return status;
+  }
+
+  absl::Status AddWhatIsMissing(bool* added) {
+    // Looked at again under the lock: the application may have changed its tables since MakeSqliteSink.
+    if (absl::Status status = ResolveTarget(&target_); !status.ok()) return status;
+    const SqliteLocation& asked = target_.asked;
+    if (!target_.table.has_value()) {
+      *added = true;
+      // The key has no type, so integers stay integers and texts stay texts.
+      const absl::Status status = target_.db->Exec(
+          absl::StrCat("CREATE TABLE ", QuoteName(asked.table), " (", QuoteName(asked.key), " PRIMARY KEY NOT NULL, ",
+                       QuoteName(asked.vector), " BLOB, ", QuoteName(asked.model_column), " TEXT)"));
+      if (!status.ok()) return status;
+      return ResolveTarget(&target_);
+    }
+    for (const std::string& column : target_.missing_columns) {
+      const bool is_vector = column == asked.vector;
+      *added = *added || is_vector;
+      const absl::Status status =
+          target_.db->Exec(absl::StrCat("ALTER TABLE ", QuoteName(target_.table->name), " ADD COLUMN ",
+                                        QuoteName(column), is_vector ? " BLOB" : " TEXT"));
+      if (!status.ok()) return status;
+    }
+    return ResolveTarget(&target_);
+  }
+
+  absl::Status PrepareStatements() {
+    const std::string table = QuoteName(target_.table->name);
+    const std::string key = QuoteName(target_.table->key);
+    const std::string vector = QuoteName(target_.asked.vector);
+    const std::string model = target_.asked.model_column.empty() ? "" : QuoteName(target_.asked.model_column);
+    const bool has_model = !model.empty();
+    const std::string store =
+        target_.asked.mode == SqliteLocation::Mode::kUpdate
+            ? absl::StrCat("UPDATE ", table, " SET ", vector, " = ?2",
+                           has_model ? absl::StrCat(", ", model, " = ?3") : "", " WHERE ", target_.table->KeySql(),
+                           " = ?1")
+            : absl::StrCat("INSERT INTO ", table, " (", key, ", ", vector, has_model ? absl::StrCat(", ", model) : "",
+                           ") VALUES (?1, ?2", has_model ? ", ?3" : "", ") ON CONFLICT (", target_.table->KeySql(),
+                           ") DO UPDATE SET ", vector, " = ?2", has_model ? absl::StrCat(", ", model, " = ?3") : "");
+    absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(store);
+    if (!statement.ok()) return statement.status();
+    store_ = *std::move(statement);
+    if (has_model) store_.BindText(3, model_.name);
+    statement = target_.db->Prepare(absl::StrCat("SELECT 1 FROM ", table, " WHERE ", target_.table->KeySql(), " = ?1"));
+    if (!statement.ok()) return statement.status();
+    find_ = *std::move(statement);
+    return absl::OkStatus();
+  }
+
+  absl::Status StoreRows() {
+    for (size_t i = 0; i < rows_.size(); ++i) {
+      Row& row = rows_[i];
+      if (!row.refusal.ok()) continue;
+      if (absl::Status status = StoreRow(&row); !status.ok()) return status;
+      if (target_.db->InTransaction()) continue;
+      // A trigger may refuse with RAISE(ROLLBACK), which throws away the rows before this one too. They get their turn
+      // again, without it.
+      if (absl::Status status = target_.db->Exec("BEGIN IMMEDIATE"); !status.ok()) return status;
+      i = static_cast<size_t>(-1);
+    }
+    return absl::OkStatus();
+  }
+
+  // Sets row->refusal when the table refuses the row. Errors: everything else.
+  absl::Status StoreRow(Row* row) {
+    const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(model_.dim));
+    store_.BindKey(1, row->row->key);
+    store_.BindBlob(2, EncodeVector(target_.asked.encoding, vector, &cell_));
+    if (absl::Status status = store_.Run(); !status.ok()) {
+      if (!IsRefusal(target_.db->LastCode())) return status;
+      row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
+      return absl::OkStatus();
+    }
+    if (target_.db->ChangedRows() > 0) return absl::OkStatus();
+    find_.BindKey(1, row->row->key);
+    const absl::StatusOr<bool> found = find_.Step();
+    if (!found.ok()) return found.status();
+    find_.Reset();
+    row->refusal =
+        *found ? absl::FailedPreconditionError(RowMessage(*row->row, "a trigger of the table ignored the change"))
+               : absl::NotFoundError(RowMessage(*row->row, "is gone from the target"));
+    return absl::OkStatus();
+  }
+
+  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
+    return absl::StrCat(target_.asked.path, ": table `", target_.table->name, "`: row ", KeyText(row.key), ": ", what);
+  }
+
+  Target target_;
+  const Model model_;
+  const SqliteSinkOptions options_;
+  SqliteStatement store_, find_;  // after target_: statements end before their connection
+  std::vector<Row> rows_;         // of one Write()
+  std::string cell_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& location, const Model& model,
+                                                           const SqliteSinkOptions& options) {
+  if (model.dim <= 0) return absl::InternalError("a model without a width");
+  absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout);
+  if (!target.ok()) return target.status();
+  return std::make_unique<SqliteSink>(*std::move(target), model, options);
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteMissingColumns(const Location& location) {
+  const absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadOnly, absl::Seconds(30));
+  if (!target.ok()) return target.status();
+  return target->missing_columns;
+}
+
+}  // namespace reembed

@@ -1,0 +1,281 @@
+#include "io/store/sqlite_source.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "io/store/sqlite_db.h"
+#include "io/store/sqlite_scan.h"
+#include "io/store/sqlite_table.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kPageRows = 512;
+constexpr size_t kPageBytes = size_t{1} << 20;
+
+// A location opened for reading, with everything about it checked.
+struct OpenedTable {
+  SqliteLocation asked;
+  std::unique_ptr<SqliteDb> db;
+  SqliteTable table;
+  std::string vector;  // quoted; empty: not named, or not there yet
+  std::string where;   // both conditions, in parentheses
+};
+
+absl::StatusOr<OpenedTable> OpenTable(const Location& location, const SqliteSelection& selection) {
+  absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
+  if (!asked.ok()) return asked.status();
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db =
+      SqliteDb::Open(asked->path, SqliteAccess::kReadOnly, selection.busy_timeout);
+  if (!db.ok()) return db.status();
+  absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
+  if (!table.ok()) return table.status();
+  for (const std::string& where : {asked->where, selection.where}) {
+    if (absl::Status status = CheckSqliteWhere(**db, *table, where); !status.ok()) return status;
+  }
+  OpenedTable opened{.asked = *std::move(asked), .db = *std::move(db), .table = *std::move(table)};
+  opened.where = absl::StrCat("(", WhereSql(opened.asked.where), " AND ", WhereSql(selection.where), ")");
+  // Databases from before the application knew vectors lack the column: then no row has one.
+  if (const SqliteTable::Column* column = opened.table.Find(opened.asked.vector))
+    opened.vector = QuoteName(column->name);
+  if (absl::Status status = CheckSqliteKeysPresent(*opened.db, opened.table, opened.where); !status.ok()) return status;
+  return opened;
+}
+
+void SeekToFirst(const SqliteSelection& selection, SqliteScan* scan) {
+  if (selection.resume_from.has_value()) {
+    scan->SeekTo(ViewOf(*selection.resume_from));
+  } else {
+    scan->SeekToStart();
+  }
+}
+
+// Some selected rows, copied out of the database so that no transaction stays open while they are used.
+class Page {
+ public:
+  bool full() const { return rows_.size() >= kPageRows || bytes_.size() >= kPageBytes; }
+  bool exhausted() const { return next_ == rows_.size(); }
+
+  void Clear() {
+    rows_.clear();
+    next_ = 0;
+    // One huge text must not cost its memory for the rest of the run.
+    if (bytes_.capacity() > 4 * kPageBytes) std::string().swap(bytes_);
+    bytes_.clear();
+  }
+
+  void Add(KeyView key, std::optional<absl::string_view> text) {
+    Row row;
+    if (const auto* number = std::get_if<int64_t>(&key)) {
+      row.integer = *number;
+    } else {
+      row.key = Append(std::get<absl::string_view>(key));
+    }
+    if (text.has_value()) row.text = Append(*text);
+    rows_.push_back(row);
+  }
+
+  RowView Take() {
+    const Row& row = rows_[next_++];
+    RowView view{.key = row.integer};
+    if (row.key.has_value()) view.key = At(*row.key);
+    if (row.text.has_value()) view.text = At(*row.text);
+    return view;
+  }
+
+ private:
+  struct Piece {
+    size_t begin = 0, size = 0;
+  };
+  struct Row {
+    int64_t integer = 0;
+    std::optional<Piece> key, text;
+  };
+  Piece Append(absl::string_view bytes) {
+    const Piece piece{bytes_.size(), bytes.size()};
+    bytes_.append(bytes.data(), bytes.size());
+    return piece;
+  }
+  absl::string_view At(Piece piece) const { return absl::string_view(bytes_).substr(piece.begin, piece.size); }
+
+  std::vector<Row> rows_;
+  std::string bytes_;
+  size_t next_ = 0;
+};
+
+class SqliteSource final : public Source {
+ public:
+  static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const SqliteSelection& selection) {
+    const absl::StatusOr<std::string> text_column = ResolveSqliteColumn(opened.table, "text", opened.asked.text);
+    if (!text_column.ok()) return text_column.status();
+    const std::string text = QuoteName(*text_column);
+    const bool all = selection.rows == SqliteSelection::Rows::kAll || opened.vector.empty();
+    const std::string wanted =
+        all ? opened.where
+            : absl::StrCat("(", opened.where, " AND NOT ",
+                           HasVectorSql(opened.asked.encoding, opened.vector, selection.dim), ")");
+    // One column says both: text or NULL for a selected row, a real number for one that is not.
+    std::string columns = absl::StrCat("CASE WHEN ", wanted, " THEN CAST(", text, " AS TEXT) ELSE 0.0 END");
+    absl::StatusOr<SqliteStatement> find =
+        opened.db->Prepare(absl::StrCat("SELECT CAST(", text, " AS TEXT) FROM ", QuoteName(opened.table.name),
+                                        " WHERE ", opened.table.KeySql(), " = ?1 AND ", opened.where));
+    if (!find.ok()) return find.status();
+    auto source = std::unique_ptr<SqliteSource>(
+        new SqliteSource(std::move(opened), selection, wanted, std::move(columns), *std::move(find)));
+    SeekToFirst(selection, &source->scan_);
+    return source;
+  }
+
+  absl::StatusOr<std::optional<RowView>> Next() override {
+    if (selection_.limit > 0 && rows_given_ >= selection_.limit) return std::nullopt;
+    if (page_.exhausted()) {
+      if (absl::Status status = Fill(); !status.ok()) return status;
+      if (page_.exhausted()) return std::nullopt;
+    }
+    ++rows_given_;
+    return page_.Take();
+  }
+
+  absl::Status SeekAfter(KeyView key) override {
+    scan_.SeekAfter(key);
+    page_.Clear();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
+    found_key_ = Own(key);
+    find_.BindKey(1, ViewOf(found_key_));
+    const absl::StatusOr<bool> row = find_.Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return std::nullopt;
+    RowView view{.key = ViewOf(found_key_)};
+    if (find_.Type(0) != SqliteType::kNull) {
+      found_text_ = std::string(find_.Text(0));
+      view.text = found_text_;
+    }
+    find_.Reset();
+    return view;
+  }
+
+  absl::StatusOr<int64_t> CountRows() override {
+    SqliteScan scan(opened_.db.get(), opened_.table, wanted_);
+    SeekToFirst(selection_, &scan);
+    int64_t rows = 0;
+    while (true) {
+      const absl::StatusOr<bool> more = scan.Next();
+      if (!more.ok()) return more.status();
+      if (!*more || (selection_.limit > 0 && rows == selection_.limit)) return rows;
+      if (scan.row().Int(1) != 0) ++rows;
+    }
+  }
+
+ private:
+  SqliteSource(OpenedTable opened, const SqliteSelection& selection, std::string wanted, std::string columns,
+               SqliteStatement find)
+      : opened_(std::move(opened)),
+        selection_(selection),
+        wanted_(std::move(wanted)),
+        scan_(opened_.db.get(), opened_.table, std::move(columns)),
+        find_(std::move(find)) {}
+
+  absl::Status Fill() {
+    page_.Clear();
+    absl::Status status;
+    while (!page_.full()) {
+      const absl::StatusOr<bool> more = scan_.Next();
+      status = more.status();
+      if (!more.ok() || !*more) break;
+      const SqliteType type = scan_.row().Type(1);
+      if (type == SqliteType::kNull) page_.Add(scan_.key(), std::nullopt);
+      if (type == SqliteType::kText) page_.Add(scan_.key(), scan_.row().Text(1));
+    }
+    scan_.Pause();
+    // An error behind rows that were read comes up again when they are used up.
+    return page_.exhausted() ? status : absl::OkStatus();
+  }
+
+  OpenedTable opened_;
+  const SqliteSelection selection_;
+  const std::string wanted_;  // SQL: this row is selected
+  SqliteScan scan_;
+  SqliteStatement find_;
+  Page page_;
+  int64_t rows_given_ = 0;
+  Key found_key_;
+  std::string found_text_;
+};
+
+// Counts by value, for a bounded number of values.
+template <typename Value>
+class Groups {
+ public:
+  bool Add(const Value& value) {
+    const auto found = counts_.find(value);
+    if (found == counts_.end() && counts_.size() >= SqliteSurvey::kMaxGroups) return false;
+    ++counts_[value];
+    return true;
+  }
+  template <typename Group>
+  std::vector<Group> Sorted() const {
+    std::vector<Group> groups;
+    for (const auto& [value, rows] : counts_) groups.push_back({value, rows});
+    std::sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) { return a.rows > b.rows; });
+    return groups;
+  }
+
+ private:
+  absl::flat_hash_map<Value, int64_t> counts_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& location, const SqliteSelection& selection) {
+  absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
+  if (!opened.ok()) return opened.status();
+  if (opened->asked.text.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sqlite:", opened->asked.path, ": no column of texts; add &text=COLUMN"));
+  }
+  return SqliteSource::Open(*std::move(opened), selection);
+}
+
+absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const SqliteSelection& selection) {
+  const absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
+  if (!opened.ok()) return opened.status();
+  const SqliteTable::Column* model = opened->table.Find(opened->asked.model_column);
+  const std::string vector = opened->vector.empty() ? "NULL" : opened->vector;
+  SqliteScan scan(opened->db.get(), opened->table,
+                  absl::StrCat(opened->where, ", typeof(", vector, "), length(", vector, "), ",
+                               HasVectorSql(opened->asked.encoding, vector, selection.dim), ", ",
+                               model == nullptr ? "NULL" : QuoteName(model->name)));
+  SeekToFirst(selection, &scan);
+  SqliteSurvey survey{.vacuum_changes_keys = opened->table.vacuum_changes_keys};
+  Groups<int64_t> widths;
+  Groups<std::string> models;
+  while (true) {
+    const absl::StatusOr<bool> more = scan.Next();
+    if (!more.ok()) return more.status();
+    if (!*more) break;
+    const SqliteStatement& row = scan.row();
+    ++survey.rows;
+    if (row.Int(1) == 0) continue;
+    ++survey.rows_selected;
+    if (row.Int(4) != 0) ++survey.rows_with_vector;
+    if (row.Text(2) == "null") {
+      ++survey.rows_null;
+    } else if (row.Text(2) != "blob") {
+      ++survey.rows_other_type;
+    } else {
+      const bool known_width = widths.Add(row.Int(3));
+      const bool known_model = model == nullptr || models.Add(std::string(row.Text(5)));
+      if (!known_width || !known_model) ++survey.rows_in_no_group;
+    }
+  }
+  survey.widths = widths.Sorted<SqliteSurvey::WidthCount>();
+  survey.models = models.Sorted<SqliteSurvey::ModelCount>();
+  return survey;
+}
+
+}  // namespace reembed

@@ -1,0 +1,264 @@
+#include "io/store/sqlite_table.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace reembed {
+namespace {
+
+constexpr std::array<absl::string_view, 8> kParameters = {"table",        "key",      "text",  "vector",
+                                                          "model_column", "encoding", "where", "mode"};
+constexpr std::array<absl::string_view, 3> kRowidNames = {"rowid", "_rowid_", "oid"};
+constexpr size_t kMaxNamesShown = 20;
+
+std::string Suggestion(absl::string_view word, const std::vector<std::string>& names) {
+  if (const std::string near = NearestName(word, names); !near.empty()) {
+    return absl::StrCat("; did you mean `", near, "`?");
+  }
+  if (names.empty()) return "; there is none";
+  const size_t shown = std::min(names.size(), kMaxNamesShown);
+  return absl::StrCat("; there are: ", absl::StrJoin(names.begin(), names.begin() + shown, ", "),
+                      shown < names.size() ? ", ..." : "");
+}
+
+// What the schema says beyond SqliteTable, needed only to choose the key.
+struct Shape {
+  std::vector<std::string> primary_key;
+  bool rowid_alias = false;  // the primary key is an INTEGER PRIMARY KEY
+};
+
+struct UniqueIndex {
+  std::string name;
+  std::string collation;
+  bool of_primary_key = false;
+};
+
+absl::Status FindTable(const SqliteDb& db, const std::string& asked, SqliteTable* table) {
+  absl::StatusOr<SqliteStatement> list = db.Prepare(
+      "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE "
+      "'!'");
+  if (!list.ok()) return list.status();
+  std::vector<std::string> names;
+  while (true) {
+    const absl::StatusOr<bool> row = list->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) break;
+    const std::string name(list->Text(0));
+    const absl::string_view type = list->Text(1);
+    if (type != "shadow") names.push_back(name);
+    if (!absl::EqualsIgnoreCase(name, asked)) continue;
+    table->name = name;
+    table->kind = type == "view"      ? SqliteTable::Kind::kView
+                  : type == "virtual" ? SqliteTable::Kind::kVirtual
+                                      : SqliteTable::Kind::kTable;
+    table->has_rowid = table->kind != SqliteTable::Kind::kView && list->Int(2) == 0;
+    table->strict = list->Int(3) != 0;
+  }
+  if (!table->name.empty()) return absl::OkStatus();
+  std::sort(names.begin(), names.end());
+  return absl::NotFoundError(absl::StrCat(db.path(), ": no table `", asked, "`", Suggestion(asked, names)));
+}
+
+absl::Status ReadColumns(const SqliteDb& db, SqliteTable* table, Shape* shape) {
+  absl::StatusOr<SqliteStatement> list =
+      db.Prepare("SELECT name, upper(type), \"notnull\", pk, hidden FROM pragma_table_xinfo(?1)");
+  if (!list.ok()) return list.status();
+  list->BindText(1, table->name);
+  while (true) {
+    const absl::StatusOr<bool> row = list->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return absl::OkStatus();
+    const int64_t hidden = list->Int(4);
+    if (hidden == 1) continue;  // of a virtual table: not data
+    table->columns.push_back({.name = std::string(list->Text(0)),
+                              .type = std::string(list->Text(1)),
+                              .not_null = list->Int(2) != 0,
+                              .generated = hidden != 0});
+    if (list->Int(3) != 0) shape->primary_key.push_back(table->columns.back().name);
+  }
+}
+
+// Indexes that make `column` alone unique, over all rows.
+absl::StatusOr<std::vector<UniqueIndex>> UniqueIndexes(const SqliteDb& db, const SqliteTable& table,
+                                                       const std::string& column) {
+  absl::StatusOr<SqliteStatement> list = db.Prepare(
+      "SELECT i.name, max(c.coll), i.origin FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
+      "WHERE i.\"unique\" AND NOT i.partial AND c.key GROUP BY i.name HAVING count(*) = 1 AND max(c.name) = ?2 "
+      "ORDER BY i.origin = 'pk' DESC, i.name");
+  if (!list.ok()) return list.status();
+  list->BindText(1, table.name);
+  list->BindText(2, column);
+  std::vector<UniqueIndex> indexes;
+  while (true) {
+    const absl::StatusOr<bool> row = list->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return indexes;
+    indexes.push_back({std::string(list->Text(0)), std::string(list->Text(1)), list->Text(2) == "pk"});
+  }
+}
+
+absl::Status ChooseRowid(absl::string_view asked, const Shape& shape, SqliteTable* table) {
+  // A column may bear one of the names; then the rowid goes by another.
+  std::string name(asked);
+  for (size_t i = 0; (name.empty() || table->Find(name) != nullptr) && i < kRowidNames.size(); ++i) {
+    name = std::string(kRowidNames[i]);
+  }
+  table->key = name;
+  table->vacuum_changes_keys = table->kind == SqliteTable::Kind::kTable && !shape.rowid_alias;
+  return absl::OkStatus();
+}
+
+absl::Status ChooseColumn(const SqliteDb& db, const SqliteTable::Column& column, const Shape& shape,
+                          SqliteTable* table) {
+  table->key = column.name;
+  const bool is_primary_key = shape.primary_key.size() == 1 && shape.primary_key[0] == column.name;
+  if (is_primary_key && shape.rowid_alias) return absl::OkStatus();
+  table->key_may_be_null = !column.not_null && (table->has_rowid || !is_primary_key);
+  if (table->kind != SqliteTable::Kind::kTable) {
+    table->key_may_repeat = true;
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<std::vector<UniqueIndex>> indexes = UniqueIndexes(db, *table, column.name);
+  if (!indexes.ok()) return indexes.status();
+  if (indexes->empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(table->path, ": table `", table->name, "`: key `", column.name,
+                                                      "` is not declared unique, so it may name several rows; use ",
+                                                      table->has_rowid ? "key=rowid" : "a column that is"));
+  }
+  const UniqueIndex& index = indexes->front();
+  table->key_collation = index.collation;
+  // WITHOUT ROWID: the primary key is the table itself.
+  if (table->has_rowid || !index.of_primary_key) table->key_index = index.name;
+  return absl::OkStatus();
+}
+
+absl::Status ChooseKey(const SqliteDb& db, const std::string& asked, Shape shape, SqliteTable* table) {
+  if (shape.primary_key.size() == 1 && table->kind == SqliteTable::Kind::kTable && table->has_rowid) {
+    // An INTEGER PRIMARY KEY is the rowid; any other primary key has an index
+    // (https://sqlite.org/lang_createtable.html, section 5).
+    const absl::StatusOr<std::vector<UniqueIndex>> indexes = UniqueIndexes(db, *table, shape.primary_key[0]);
+    if (!indexes.ok()) return indexes.status();
+    shape.rowid_alias =
+        std::none_of(indexes->begin(), indexes->end(), [](const UniqueIndex& i) { return i.of_primary_key; });
+  }
+  const std::string where = absl::StrCat(table->path, ": table `", table->name, "`: ");
+  if (asked.empty()) {
+    if (shape.primary_key.size() == 1) return ChooseColumn(db, *table->Find(shape.primary_key[0]), shape, table);
+    if (table->has_rowid) return ChooseRowid("", shape, table);
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, table->kind == SqliteTable::Kind::kView ? "is a view" : "has no primary key of one column",
+                     "; name a unique column with key="));
+  }
+  if (const SqliteTable::Column* column = table->Find(asked)) return ChooseColumn(db, *column, shape, table);
+  const bool is_rowid_name = std::any_of(kRowidNames.begin(), kRowidNames.end(),
+                                         [&](absl::string_view name) { return absl::EqualsIgnoreCase(name, asked); });
+  if (is_rowid_name && table->has_rowid) return ChooseRowid(asked, shape, table);
+  if (is_rowid_name) {
+    return absl::InvalidArgumentError(absl::StrCat(where, "its rows have no rowid; name a unique column with key="));
+  }
+  return ResolveSqliteColumn(*table, "key", asked).status();
+}
+
+}  // namespace
+
+absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
+  if (location.scheme != "sqlite") {
+    return absl::InvalidArgumentError(absl::StrCat("`", location.ToString(), "`: expected sqlite:PATH?table=NAME"));
+  }
+  if (absl::Status status = location.CheckParameters(kParameters); !status.ok()) return status;
+  SqliteLocation asked{.path = location.path,
+                       .table = location.Get("table"),
+                       .key = location.Get("key"),
+                       .text = location.Get("text"),
+                       .vector = location.Get("vector"),
+                       .model_column = location.Get("model_column"),
+                       .where = location.Get("where")};
+  const absl::StatusOr<VectorEncoding> encoding = ParseVectorEncoding(location.Get("encoding"));
+  if (!encoding.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("sqlite:", location.path, ": ", encoding.status().message()));
+  }
+  asked.encoding = *encoding;
+  const std::string mode = location.Get("mode", "update");
+  if (mode != "update" && mode != "upsert") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sqlite:", location.path, ": expected mode=update or mode=upsert, got `", mode, "`"));
+  }
+  asked.mode = mode == "upsert" ? SqliteLocation::Mode::kUpsert : SqliteLocation::Mode::kUpdate;
+  if (asked.table.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("sqlite:", location.path, ": no table; add ?table=NAME"));
+  }
+  return asked;
+}
+
+const SqliteTable::Column* SqliteTable::Find(absl::string_view column) const {
+  const auto found = std::find_if(columns.begin(), columns.end(),
+                                  [&](const Column& c) { return absl::EqualsIgnoreCase(c.name, column); });
+  return found == columns.end() ? nullptr : &*found;
+}
+
+std::string SqliteTable::KeySql() const {
+  return absl::StrCat(QuoteName(key), key_collation.empty() ? "" : absl::StrCat(" COLLATE ", QuoteName(key_collation)));
+}
+
+absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqliteDb& db, const SqliteLocation& asked) {
+  SqliteTable table{.path = db.path()};
+  Shape shape;
+  if (absl::Status status = FindTable(db, asked.table, &table); !status.ok()) return status;
+  if (absl::Status status = ReadColumns(db, &table, &shape); !status.ok()) return status;
+  if (absl::Status status = ChooseKey(db, asked.key, shape, &table); !status.ok()) return status;
+  return table;
+}
+
+absl::StatusOr<bool> HasSqliteTable(const SqliteDb& db, absl::string_view name) {
+  absl::StatusOr<SqliteStatement> find =
+      db.Prepare("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE");
+  if (!find.ok()) return find.status();
+  find->BindText(1, name);
+  return find->Step();
+}
+
+absl::StatusOr<std::string> ResolveSqliteColumn(const SqliteTable& table, absl::string_view parameter,
+                                                absl::string_view column) {
+  if (const SqliteTable::Column* found = table.Find(column)) return found->name;
+  std::vector<std::string> names;
+  for (const SqliteTable::Column& c : table.columns) names.push_back(c.name);
+  return absl::NotFoundError(absl::StrCat(table.path, ": table `", table.name, "`: no column `", column, "` for ",
+                                          parameter, "=", Suggestion(column, names)));
+}
+
+absl::Status CheckSqliteWhere(const SqliteDb& db, const SqliteTable& table, absl::string_view where) {
+  if (where.empty()) return absl::OkStatus();
+  const absl::StatusOr<SqliteStatement> statement =
+      db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", WhereSql(where)));
+  if (!statement.ok()) {
+    return absl::Status(statement.status().code(), absl::StrCat(statement.status().message(), " in where=", where));
+  }
+  if (statement->parameters() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(table.path, ": expected a condition without parameters, got where=", where, "; write the value"));
+}
+
+// A comment at the end of `where` must not swallow the parenthesis.
+std::string WhereSql(absl::string_view where) { return where.empty() ? "1" : absl::StrCat("(", where, "\n)"); }
+
+absl::Status CheckSqliteKeysPresent(const SqliteDb& db, const SqliteTable& table, absl::string_view where) {
+  if (!table.key_may_be_null) return absl::OkStatus();
+  absl::StatusOr<SqliteStatement> statement =
+      db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", QuoteName(table.key), " IS NULL AND ",
+                              WhereSql(where), " LIMIT 1"));
+  if (!statement.ok()) return statement.status();
+  const absl::StatusOr<bool> row = statement->Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(table.path, ": table `", table.name, "`: some rows have no key (`", table.key, "` is NULL); ",
+                   table.has_rowid ? "use key=rowid" : "leave them out with where=, or use another column"));
+}
+
+}  // namespace reembed

@@ -1,0 +1,87 @@
+#ifndef REEMBED_IO_STORE_SQLITE_TABLE_H_
+#define REEMBED_IO_STORE_SQLITE_TABLE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/location.h"
+#include "io/store/sqlite_db.h"
+#include "io/store/vector_encoding.h"
+
+namespace reembed {
+
+// What a location `sqlite:PATH?name=value&...` asks for.
+//   table         table or view (required)
+//   key           column that names a row, or `rowid`; default: the primary key if it is one column, else rowid
+//   text          column of the texts (a source needs it)
+//   vector        column of the vectors (a target needs it)
+//   model_column  column that says which model made the vector; none by default
+//   encoding      form of the vectors, see vector_encoding.h; default f32
+//   where         SQL condition that selects rows of the source
+//   mode          of a target: `update` (default) fills a column of rows that are there; `upsert` adds rows that are
+//                 not, and makes file and table when they are missing
+struct SqliteLocation {
+  std::string path, table, key, text, vector, model_column, where;
+  VectorEncoding encoding = VectorEncoding::kF32;
+  enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
+};
+
+// Errors: kInvalidArgument (another scheme, an unknown parameter or value, no table).
+absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location);
+
+// A location checked against the database it names. Names are as the database spells them and not quoted.
+struct SqliteTable {
+  enum class Kind { kTable, kView, kVirtual };
+  struct Column {
+    std::string name;
+    std::string type;  // as declared, in capitals
+    bool not_null = false;
+    bool generated = false;  // computed by the table, cannot be written
+  };
+
+  std::string path;
+  std::string name;
+  Kind kind = Kind::kTable;
+  bool has_rowid = false;
+  bool strict = false;  // columns take only values of their declared type
+  std::vector<Column> columns;
+  std::string key;  // a column, or the name under which the rowid goes here
+  // The key is the rowid of a table without INTEGER PRIMARY KEY: VACUUM gives its rows other numbers, so no VACUUM may
+  // come between the runs of a job.
+  bool vacuum_changes_keys = false;
+  bool key_may_be_null = false;
+  bool key_may_repeat = false;  // only where nothing can promise it: a view, a column of a virtual table
+  std::string key_index;        // unique index in whose order rows are read; empty: the table's own order
+  std::string key_collation;    // of that index; empty: the key's own
+
+  const Column* Find(absl::string_view column) const;  // null: it has none of that name
+  std::string KeySql() const;                          // quoted, with collation
+};
+
+// Finds table and key.
+// Errors: kNotFound (no such table or key column; names the nearest one); kFailedPrecondition (the key is not unique,
+// and what to use instead).
+absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqliteDb& db, const SqliteLocation& asked);
+
+// Whether there is a table, view or virtual table of that name.
+absl::StatusOr<bool> HasSqliteTable(const SqliteDb& db, absl::string_view name);
+
+// The column as the table spells it. Errors: kNotFound (names the nearest one).
+absl::StatusOr<std::string> ResolveSqliteColumn(const SqliteTable& table, absl::string_view parameter,
+                                                absl::string_view column);
+
+// Whether `where` is one condition over the table's columns, by compiling it. Errors: kInvalidArgument.
+absl::Status CheckSqliteWhere(const SqliteDb& db, const SqliteTable& table, absl::string_view where);
+
+// `where` in parentheses, fit to be combined with other conditions; "1" when it is empty.
+std::string WhereSql(absl::string_view where);
+
+// Errors: kFailedPrecondition (a row that `where` selects has no key).
+absl::Status CheckSqliteKeysPresent(const SqliteDb& db, const SqliteTable& table, absl::string_view where);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_STORE_SQLITE_TABLE_H_
