@@ -95,6 +95,51 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return SearchCommand(*options, env); }; });
 }
 
+void AddServe(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("serve", "an OpenAI-compatible embedding server with the built-in embedder");
+  struct Words {
+    ServeOptions serve;
+    bool prepared = false;
+    double latency_ms = 0;
+    std::string api_key_env;
+  };
+  auto words = std::make_shared<Words>();
+  EmbeddingServerOptions& server = words->serve.server;
+  server.port = 8080;
+  command->add_option("--port", server.port, "port; 0: a free one")->check(CLI::Range(0, 65535));
+  command->add_option("--address", server.address, "address to listen on");
+  command->add_option("--dim,--dimensions", server.dim, "width of the vectors of requests that name none");
+  command->add_option("--threads", server.threads, "threads")->check(CLI::Range(1, 256));
+  command->add_flag("--prepared", words->prepared,
+                    "answer with fixed vectors that say nothing about the texts; only to measure clients");
+  command->add_option("--latency-ms", words->latency_ms, "answer so much later; only to measure clients")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--rpm", server.limits.requests_per_minute, "refuse more requests per minute with 429");
+  command->add_option("--tpm", server.limits.tokens_per_minute, "refuse more tokens per minute with 429");
+  command->add_option("--api-key-env", words->api_key_env, "environment variable with the key that requests must bear");
+  command->footer(
+      "Examples:\n  reembed serve --port 8080 --dim 512\n  reembed serve --port 0 --api-key-env MY_KEY\n  reembed "
+      "serve "
+      "--prepared --latency-ms 200 --rpm 3000");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) -> ExitCode {
+      ServeOptions options = words->serve;
+      if (words->prepared) options.server.mode = EmbeddingServerMode::kPrepared;
+      options.server.latency = absl::Milliseconds(words->latency_ms);
+      if (!words->api_key_env.empty()) {
+        options.server.api_key = environment.Get(words->api_key_env);
+        if (options.server.api_key.empty()) {
+          return Fail("serve", absl::InvalidArgumentError("--api-key-env: the variable is not set"), false);
+        }
+      }
+      const StopSignals signals([](int) {}, [] {});
+      const absl::Status served = Serve(options, signals.token(), std::cout);
+      return served.ok() ? kExitDone : Fail("serve", served, false);
+    };
+  });
+}
+
 void AddSystems(CLI::App* app, Command* chosen) {
   CLI::App* const command =
       app->add_subcommand("systems", "memory systems that are known, and one of them as a preset");
@@ -131,7 +176,7 @@ int Main(int argc, char** argv) {
   AddVerify(&app, &chosen);
   AddStatus(&app, &chosen);
   AddSearch(&app, &chosen);
-  AddServeCommand(&app, &chosen);
+  AddServe(&app, &chosen);
   AddSystems(&app, &chosen);
   try {
     app.parse(argc, argv);

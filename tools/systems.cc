@@ -15,7 +15,9 @@ absl::Status MakeSample(const SystemsOptions& options) {
     return absl::InvalidArgumentError(
         "--make-sample: only for agentloop: reembed systems agentloop --make-sample PATH");
   }
-  return MakeAgentloopSample(options.make_sample, {.rows = options.rows, .text_bytes = options.text_bytes});
+  return MakeAgentloopSample(
+      options.make_sample,
+      {.rows = options.rows, .text_bytes = options.text_bytes, .odd_rows = AgentloopSampleOptions::OddRows::kSome});
 }
 
 }  // namespace

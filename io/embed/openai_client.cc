@@ -47,7 +47,7 @@ BodyWriter WriterFor(const OpenAiOptions& options) {
   AppendJsonString(options.model.name, &head);
   absl::StrAppend(&head, ",\"input\":[");
   std::string tail =
-      absl::StrCat("],\"encoding_format\":\"", options.encoding == VectorEncoding::kBase64 ? "base64" : "float", "\"");
+      absl::StrCat("],\"encoding_format\":\"", options.encoding == ReplyFormat::kBase64 ? "base64" : "float", "\"");
   if (options.dimensions.has_value()) absl::StrAppend(&tail, ",\"dimensions\":", *options.dimensions);
   tail.push_back('}');
   return [head = std::move(head), tail = std::move(tail)](absl::Span<const BatchText> texts, std::string* body) {

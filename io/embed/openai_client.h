@@ -14,7 +14,7 @@
 
 namespace reembed {
 
-enum class VectorEncoding { kBase64, kFloat };
+enum class ReplyFormat { kBase64, kFloat };
 
 // An API that speaks OpenAI's POST /embeddings: OpenAI itself, Ollama, TEI, llama.cpp, vLLM, Voyage, Mistral and
 // others.
@@ -24,7 +24,7 @@ struct OpenAiOptions {
   std::string ca_file;                                 // see HttpLoopOptions
   Model model;
   std::optional<int> dimensions;  // sent as `dimensions` when set: only for models that can be cut
-  VectorEncoding encoding = VectorEncoding::kBase64;
+  ReplyFormat encoding = ReplyFormat::kBase64;
   RateLimit limit;       // without a limit, the x-ratelimit headers of the API slow us down
   int concurrency = 32;  // requests in the air, waiting for their start or for a retry; more wait inside the client
   int loop_threads = 1;

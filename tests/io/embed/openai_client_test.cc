@@ -130,7 +130,7 @@ TEST_F(OpenAiClientTest, AsksAsTheApiWants) {
 
 TEST_F(OpenAiClientTest, SendsNeitherKeyNorDimensionsUnlessGiven) {
   options_.api_key = "";
-  options_.encoding = VectorEncoding::kFloat;
+  options_.encoding = ReplyFormat::kFloat;
   ServeFirst({});
   ExpectEmbeds({"one"});
   EXPECT_EQ(server_->requests().at(0).headers.count("authorization"), 0u);
