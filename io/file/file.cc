@@ -50,7 +50,8 @@ absl::Status CopyBytes(const File& from, const File& to, int64_t bytes) {
     const size_t wanted = static_cast<size_t>(std::min<int64_t>(kBufferBytes, bytes - done));
     const absl::StatusOr<size_t> read = from.ReadAt(done, absl::MakeSpan(buffer.get(), wanted));
     if (!read.ok()) return read.status();
-    if (*read == 0) return absl::DataLossError(absl::StrCat(from.path(), ": ended at byte ", done, " while it was copied"));
+    if (*read == 0)
+      return absl::DataLossError(absl::StrCat(from.path(), ": ended at byte ", done, " while it was copied"));
     if (absl::Status status = to.WriteAt(done, {buffer.get(), *read}); !status.ok()) return status;
     done += static_cast<off_t>(*read);
   }
@@ -61,10 +62,10 @@ absl::Status CopyBytes(const File& from, const File& to, int64_t bytes) {
 
 absl::Status FileError(absl::string_view path, absl::string_view doing, int error_number) {
   const absl::StatusCode code = CodeOf(error_number);
-  return absl::Status(code, absl::StrCat(path, ": could not ", doing, ": ", std::strerror(error_number),
-                                         code == absl::StatusCode::kResourceExhausted
-                                             ? "; make room and run the same command again"
-                                             : ""));
+  return absl::Status(
+      code,
+      absl::StrCat(path, ": could not ", doing, ": ", std::strerror(error_number),
+                   code == absl::StatusCode::kResourceExhausted ? "; make room and run the same command again" : ""));
 }
 
 absl::StatusOr<File> File::OpenToRead(const std::string& path) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "io/file/json_value.h"
 #include "io/file/line_reader.h"
@@ -36,12 +37,12 @@ class KeySidecar final : public KeyColumn {
   absl::StatusOr<KeyView> Parse(const Line& line) {
     simdjson::ondemand::document document;
     std::string_view token;
-    // Only the parser knows whether the line is one value and no more.
+    const absl::string_view text = absl::StripAsciiWhitespace(line.text);
+    // One value and no more: then its token is the whole line.
     if (parser_.iterate(line.text.data(), line.text.size(), line.text.size() + kLinePadding).get(document) ==
             simdjson::SUCCESS &&
-        document.is_scalar().value_unsafe() && document.raw_json_token().get(token) == simdjson::SUCCESS &&
-        absl::string_view(token).size() <= line.text.size()) {
-      key_ = JsonKey(token, &space_);
+        document.raw_json_token().get(token) == simdjson::SUCCESS && absl::StripAsciiWhitespace(token) == text) {
+      key_ = JsonKey(text, &space_);
     }
     if (key_.has_value()) return *key_;
     return absl::DataLossError(absl::StrCat(file_.path(), ": line ", line.number, " at byte ", line.offset,

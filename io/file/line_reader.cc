@@ -109,7 +109,8 @@ absl::StatusOr<std::optional<Line>> LineReader::Next() {
       at_end_ = false;  // a file may grow
       return std::nullopt;
     }
-    const size_t length = newline == nullptr ? available : static_cast<size_t>(static_cast<const char*>(newline) - text);
+    const size_t length =
+        newline == nullptr ? available : static_cast<size_t>(static_cast<const char*>(newline) - text);
     if (length > kMaxLineBytes) {
       return absl::DataLossError(absl::StrCat(file_->path(), ": line ", number_, " at byte ", offset_,
                                               ": expected at most ", kMaxLineBytes, " bytes, got ", length));
