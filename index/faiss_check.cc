@@ -19,11 +19,10 @@ absl::Status Expect(bool good, absl::string_view what) {
   return good ? absl::OkStatus() : absl::DataLossError(absl::StrCat("expected ", what, ", got something else"));
 }
 
-// A part of an index: there, of the same width, and with so many rows.
-absl::Status CheckPart(const faiss::Index* part, int dim, int64_t rows) {
-  if (absl::Status status = Expect(part != nullptr && part->d == dim && part->ntotal == rows,
-                                   absl::StrCat("a part of dim ", dim, " with ", rows, " rows"));
-      !status.ok()) {
+// A part of an index: there, of this width, with the metric of the whole, and with so many rows.
+absl::Status CheckPart(const faiss::Index& whole, const faiss::Index* part, int dim, int64_t rows) {
+  const bool fits = part != nullptr && part->d == dim && part->metric_type == whole.metric_type && part->ntotal == rows;
+  if (absl::Status status = Expect(fits, absl::StrCat("a part of dim ", dim, " with ", rows, " rows")); !status.ok()) {
     return status;
   }
   return CheckFaissIndex(*part);
@@ -70,11 +69,13 @@ absl::Status CheckGraph(const faiss::HNSW& graph, int64_t rows) {
 }
 
 absl::Status CheckLists(const faiss::IndexIVF& ivf) {
+  // Lists in blocks, as for `PQ16x4fs`, count their codes in another way.
+  const bool plain = dynamic_cast<const faiss::ArrayInvertedLists*>(ivf.invlists) != nullptr;
   if (ivf.nlist == 0 || ivf.invlists == nullptr || ivf.invlists->nlist != ivf.nlist ||
-      ivf.invlists->code_size != ivf.code_size) {
+      (plain && ivf.invlists->code_size != ivf.code_size)) {
     return Expect(false, "as many lists as the index says");
   }
-  if (absl::Status status = CheckPart(ivf.quantizer, ivf.d, ivf.is_trained ? static_cast<int64_t>(ivf.nlist) : 0);
+  if (absl::Status status = CheckPart(ivf, ivf.quantizer, ivf.d, ivf.is_trained ? static_cast<int64_t>(ivf.nlist) : 0);
       !status.ok()) {
     return status;
   }
@@ -104,19 +105,23 @@ absl::Status CheckTransforms(const faiss::IndexPreTransform& index) {
       return Expect(false, "a matrix of the size of its transform");
     }
   }
-  return CheckPart(index.index, dim, index.ntotal);
+  return CheckPart(index, index.index, dim, index.ntotal);
 }
 
 }  // namespace
 
 absl::Status CheckFaissIndex(const faiss::Index& index) {
   if (index.d < 1 || index.ntotal < 0) return Expect(false, "a width and a number of rows");
+  // FAISS throws out of a parallel loop on others, which ends the process.
+  if (index.metric_type != faiss::METRIC_INNER_PRODUCT && index.metric_type != faiss::METRIC_L2) {
+    return Expect(false, "inner product or L2 as metric");
+  }
   if (const auto* const ids = dynamic_cast<const faiss::IndexIDMap*>(&index)) {
     if (static_cast<int64_t>(ids->id_map.size()) != ids->ntotal) return Expect(false, "an id for each row");
-    return CheckPart(ids->index, ids->d, ids->ntotal);
+    return CheckPart(index, ids->index, ids->d, ids->ntotal);
   }
   if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) {
-    if (absl::Status status = CheckPart(hnsw->storage, hnsw->d, hnsw->ntotal); !status.ok()) return status;
+    if (absl::Status status = CheckPart(index, hnsw->storage, hnsw->d, hnsw->ntotal); !status.ok()) return status;
     return CheckGraph(hnsw->hnsw, hnsw->ntotal);
   }
   if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) return CheckLists(*ivf);
@@ -124,8 +129,9 @@ absl::Status CheckFaissIndex(const faiss::Index& index) {
     return CheckTransforms(*transformed);
   }
   if (const auto* const refined = dynamic_cast<const faiss::IndexRefine*>(&index)) {
-    if (absl::Status status = CheckPart(refined->base_index, refined->d, refined->ntotal); !status.ok()) return status;
-    return CheckPart(refined->refine_index, refined->d, refined->ntotal);
+    if (absl::Status status = CheckPart(index, refined->base_index, refined->d, refined->ntotal); !status.ok())
+      return status;
+    return CheckPart(index, refined->refine_index, refined->d, refined->ntotal);
   }
   if (const auto* const codes = dynamic_cast<const faiss::IndexFlatCodes*>(&index)) {
     return Expect(codes->codes.size() == static_cast<size_t>(codes->ntotal) * codes->code_size, "a code for each row");

@@ -1,15 +1,19 @@
 #include "index/faiss_io.h"
 
-#include <faiss/IVFlib.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFPQ.h>
+#include <faiss/IndexPQ.h>
+#include <faiss/IndexPreTransform.h>
+#include <faiss/IndexRefine.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/io.h>
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -25,7 +29,8 @@ namespace {
 //
 // FAISS reads a size as one 8-byte number and allocates before it reads on. In its files every single 8-byte number is
 // a count of things that follow or came before, except for two constants of 2^20 in each header. So none may be greater
-// than the file. The lengths of inverted lists come as an array and are added up here.
+// than the file; what follows a 1 may be the only item of an array, e.g. an id, and is let through. The lengths of
+// inverted lists come as an array and are added up here.
 class BoundedReader final : public faiss::IOReader {
  public:
   BoundedReader(const std::string& path, std::FILE* file, int64_t bytes)
@@ -41,16 +46,19 @@ class BoundedReader final : public faiss::IOReader {
 
  private:
   bool Allow(const void* read, size_t size, size_t items) {
+    const bool is_lone_item = std::exchange(last_number_is_one_, false) && size == 8 && items == 1;
     if (size == 4 && items == 1) return AllowTag(read);
     if (size != 8) return true;
     if (next_is_list_lengths_) {
       next_is_list_lengths_ = false;
       return AllowListLengths(read, items);
     }
-    if (items != 1) return true;
+    if (items != 1 || is_lone_item) return true;
     std::memcpy(&last_number_, read, 8);
+    last_number_is_one_ = last_number_ == 1;
     next_is_list_lengths_ = std::exchange(next_is_list_count_, false);
-    return last_number_ <= most_;
+    // All ones stand for "not set"; no array can be as long.
+    return last_number_ <= most_ || last_number_ == UINT64_MAX;
   }
 
   bool AllowTag(const void* read) {
@@ -66,7 +74,7 @@ class BoundedReader final : public faiss::IOReader {
 
   // "full": the length of each list; "sprs": pairs of a list and its length.
   bool AllowListLengths(const void* read, size_t items) const {
-    if (sparse_ && items % 2 != 0) return false;
+    if (code_bytes_ > most_ || (sparse_ && items % 2 != 0)) return false;
     const auto* const bytes = static_cast<const char*>(read);
     uint64_t sum = 0;
     for (size_t i = sparse_ ? 1 : 0; i < items; i += sparse_ ? 2 : 1) {
@@ -82,6 +90,7 @@ class BoundedReader final : public faiss::IOReader {
   const uint64_t most_;
   int parts_ = 0;
   uint64_t last_number_ = 0;
+  bool last_number_is_one_ = false;
   uint64_t code_bytes_ = 0;
   bool sparse_ = false;
   bool next_is_list_count_ = false;
@@ -101,6 +110,26 @@ class OutputFileWriter final : public faiss::IOWriter {
 
 faiss::MetricType FaissMetric(Metric metric) {
   return metric == Metric::kL2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT;
+}
+
+void Tune(faiss::Index* index, const IndexSpec& spec) {
+  // Too few training rows are refused before they get here: FAISS need not warn on stderr.
+  constexpr int kNoWarning = 1;
+  if (auto* const transformed = dynamic_cast<faiss::IndexPreTransform*>(index)) Tune(transformed->index, spec);
+  if (auto* const refined = dynamic_cast<faiss::IndexRefine*>(index)) Tune(refined->base_index, spec);
+  if (auto* const ivf = dynamic_cast<faiss::IndexIVF*>(index)) ivf->cp.min_points_per_centroid = kNoWarning;
+  // Polysemous codes cost minutes of training and serve a kind of search that we do not use.
+  if (auto* const pq = dynamic_cast<faiss::IndexPQ*>(index)) {
+    pq->do_polysemous_training = false;
+    pq->pq.cp.min_points_per_centroid = kNoWarning;
+  }
+  if (auto* const pq = dynamic_cast<faiss::IndexIVFPQ*>(index)) {
+    pq->do_polysemous_training = false;
+    pq->pq.cp.min_points_per_centroid = kNoWarning;
+  }
+  if (auto* const hnsw = dynamic_cast<faiss::IndexHNSW*>(index); hnsw != nullptr && spec.ef_construction > 0) {
+    hnsw->hnsw.efConstruction = spec.ef_construction;
+  }
 }
 
 }  // namespace
@@ -133,12 +162,7 @@ absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_vi
   const std::string what = absl::StrCat("index factory `", factory, "` for dim ", dim);
   absl::Status status = CallFaiss(absl::StatusCode::kInvalidArgument, what, [&] {
     FaissIndex proper(faiss::index_factory(dim, std::string(factory).c_str(), FaissMetric(spec.metric)));
-    if (auto* const ivf = faiss::ivflib::try_extract_index_ivf(proper.get())) {
-      ivf->cp.min_points_per_centroid = 1;  // no warning on stderr; too few rows are refused before
-    }
-    if (auto* const hnsw = dynamic_cast<faiss::IndexHNSW*>(proper.get()); hnsw && spec.ef_construction > 0) {
-      hnsw->hnsw.efConstruction = spec.ef_construction;
-    }
+    Tune(proper.get(), spec);
     auto* const with_ids = new faiss::IndexIDMap2(proper.get());
     with_ids->own_fields = true;
     static_cast<void>(proper.release());

@@ -1,6 +1,5 @@
 #include "index/index_reader.h"
 
-#include <faiss/IVFlib.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>

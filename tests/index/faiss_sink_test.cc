@@ -1,0 +1,349 @@
+#include "index/faiss_sink.h"
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "index/index_store.h"
+#include "tests/index/index_fixture.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class FaissSinkTest : public IndexTest {
+ protected:
+  // The keys in the finished index, in its order.
+  std::vector<Key> StoredKeys() const {
+    const auto reader = IndexReader::Open(path());
+    EXPECT_THAT(reader, IsOk());
+    std::vector<Key> keys;
+    if (!reader.ok()) return keys;
+    for (;;) {
+      const auto row = (*reader)->Next();
+      EXPECT_THAT(row, IsOk());
+      if (!row.ok() || !row->has_value()) return keys;
+      keys.push_back(Own((*row)->key));
+    }
+  }
+
+  IndexDescription Description(const std::string& name = "a.index.json") const {
+    const auto description = ReadDescription(path(name));
+    EXPECT_THAT(description, IsOk());
+    return description.value_or(IndexDescription());
+  }
+
+  const std::vector<float> rows_ = ClusteredRows(500, 16, 1);
+};
+
+TEST_F(FaissSinkTest, AsksForAscendingOrder) {
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_EQ((*sink)->row_order(), RowOrder::kAscending);
+}
+
+TEST_F(FaissSinkTest, IntegerKeysAreTheIds) {
+  sink_options_.source = "sqlite:a.db?table=t";
+  std::vector<Key> keys = NumberKeys(1000, 500);
+  keys[7] = std::numeric_limits<int64_t>::max();
+  keys[8] = int64_t{0};
+  ASSERT_THAT(Build(keys, rows_), IsOk());
+  EXPECT_EQ(StoredKeys(), keys);
+  EXPECT_FALSE(std::filesystem::exists(path("a.index.keys.jsonl")));
+  const IndexDescription d = Description();
+  EXPECT_EQ(d.rows, 500);
+  EXPECT_EQ(d.id_kind, IdKind::kKey);
+  EXPECT_EQ(d.model.name, "test-model");
+  EXPECT_EQ(d.source, "sqlite:a.db?table=t");
+  EXPECT_THAT(refused_, SizeIs(0));
+}
+
+TEST_F(FaissSinkTest, OneRowWithALargeKeyComesBack) {
+  for (const std::string factory : {"Flat", "HNSW16", "IVF,Flat"}) {
+    ASSERT_THAT(Build({Key(int64_t{1} << 60)}, rows_, "factory=" + factory), IsOk());
+    EXPECT_EQ(StoredKeys(), std::vector<Key>({Key(int64_t{1} << 60)}));
+  }
+}
+
+TEST_F(FaissSinkTest, TextKeysAreBesideTheIndex) {
+  std::vector<Key> keys;
+  for (int i = 0; i < 500; ++i) keys.emplace_back(absl::StrCat("key \"", i, "\"\nnext"));
+  ASSERT_THAT(Build(keys, rows_), IsOk());
+  EXPECT_EQ(StoredKeys(), keys);
+  EXPECT_EQ(Description().id_kind, IdKind::kOrdinal);
+  EXPECT_THAT(ReadFile(path("a.index.keys.jsonl")),
+              testing::StartsWith("{\"id\":0,\"key\":\"key \\\"0\\\"\\nnext\"}\n{\"id\":1,"));
+}
+
+TEST_F(FaissSinkTest, RowsWithoutAVectorArePassedOver) {
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT(Open(sink->get()), IsOk());
+  const auto batch = MakeBatch(0, {Key("a"), Key("b"), Key("c")}, rows_, 16);
+  batch->rows()[1].vector = nullptr;
+  const Batch* const batches[] = {batch.get()};
+  ASSERT_THAT((*sink)->Write(batches, &refused_), IsOk());
+  ASSERT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_EQ(StoredKeys(), std::vector<Key>({Key("a"), Key("c")}));
+  EXPECT_EQ(ReadFile(path("a.index.keys.jsonl")), "{\"id\":0,\"key\":\"a\"}\n{\"id\":2,\"key\":\"c\"}\n");
+}
+
+TEST_F(FaissSinkTest, MixedKeysAreAnError) {
+  EXPECT_THAT(Build({Key(int64_t{1}), Key("b")}, rows_),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row b: expected an integer")));
+  EXPECT_THAT(Build({Key("b"), Key(int64_t{1})}, rows_),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row 1: expected text")));
+}
+
+TEST_F(FaissSinkTest, NegativeKeysAreAnError) {
+  EXPECT_THAT(Build({Key(int64_t{1}), Key(int64_t{-1})}, rows_),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row -1: ")));
+}
+
+TEST_F(FaissSinkTest, TheSecondRowWithAKeyIsRefused) {
+  std::vector<Key> keys = NumberKeys(0, 500);
+  keys[400] = int64_t{3};
+  ASSERT_THAT(Build(keys, rows_), IsOk());
+  ASSERT_THAT(refused_, SizeIs(1));
+  EXPECT_EQ(refused_[0].ordinal, 400);
+  EXPECT_THAT(refused_[0].reason, HasError(absl::StatusCode::kAlreadyExists, HasSubstr("row 3: ")));
+  EXPECT_EQ(Description().rows, 499);
+}
+
+TEST_F(FaissSinkTest, RowsWithoutDirectionAreRefused) {
+  std::vector<float> rows = rows_;
+  std::fill_n(rows.begin(), 16, 0.0f);
+  rows[17] = std::numeric_limits<float>::infinity();
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows), IsOk());
+  ASSERT_THAT(refused_, SizeIs(2));
+  EXPECT_THAT(refused_[0].reason, HasError(absl::StatusCode::kInvalidArgument, HasSubstr("only zeros")));
+  EXPECT_THAT(refused_[1].reason, HasError(absl::StatusCode::kInvalidArgument, HasSubstr("not finite")));
+  EXPECT_EQ(Description().rows, 498);
+}
+
+TEST_F(FaissSinkTest, OnlyCosineScalesRows) {
+  for (const std::string metric : {"cosine", "ip", "l2"}) {
+    ASSERT_THAT(Build(NumberKeys(0, 500), rows_, "factory=Flat&metric=" + metric), IsOk());
+    const auto reader = IndexReader::Open(path());
+    ASSERT_THAT(reader, IsOk());
+    const auto row = (*reader)->Find(int64_t{3});
+    ASSERT_THAT(row, IsOk());
+    ASSERT_TRUE(row->has_value());
+    double squares = 0;
+    for (const float x : (*row)->vector) squares += static_cast<double>(x) * x;
+    if (metric == "cosine") {
+      EXPECT_NEAR(squares, 1, 1e-6);
+    } else {
+      EXPECT_EQ(std::vector<float>((*row)->vector.begin(), (*row)->vector.end()),
+                std::vector<float>(rows_.begin() + 48, rows_.begin() + 64));
+    }
+  }
+}
+
+TEST_F(FaissSinkTest, NothingIsAtThePathBeforeFinish) {
+  {
+    const auto sink = MakeSink();
+    ASSERT_THAT(sink, IsOk());
+    ASSERT_THAT(Open(sink->get()), IsOk());
+    ASSERT_THAT(Write(sink->get(), NumberKeys(0, 500), rows_), IsOk());
+    ASSERT_THAT((*sink)->Flush(), IsOk());
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(std::filesystem::path(path()).parent_path()));
+  const auto again = MakeSink();
+  ASSERT_THAT(again, IsOk());
+  EXPECT_THAT(Open(again->get(), {.position = 500, .stored_rows = 500}), testing::Eq(absl::StatusOr<int64_t>(0)));
+}
+
+// A second run for rows 500 and above, after a first one for the rows below.
+class ContinuedSinkTest : public FaissSinkTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(ContinuedSinkTest, GoesOnBehindAFinishedIndex) {
+  const std::string options = absl::StrCat("factory=", GetParam());
+  const std::vector<float> rows = ClusteredRows(700, 16, 1);
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows, options), IsOk());
+  const auto sink = MakeSink(options);
+  ASSERT_THAT(sink, IsOk());
+  // Ordinals 500 to 519 were rejected, so 500 rows are stored below position 520.
+  ASSERT_THAT(Open(sink->get(), {.position = 520, .stored_rows = 500}), testing::Eq(absl::StatusOr<int64_t>(520)));
+  const std::vector<float> more(rows.begin() + 500 * 16, rows.end());
+  std::vector<Key> more_keys = NumberKeys(500, 200);
+  more_keys[5] = int64_t{4};
+  ASSERT_THAT(Write(sink->get(), more_keys, more, 520), IsOk());
+  ASSERT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_THAT(refused_, SizeIs(1));
+  EXPECT_THAT(StoredKeys(), SizeIs(699));
+  EXPECT_FALSE(std::filesystem::exists(path("a.index.previous")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Factories, ContinuedSinkTest, testing::Values("Flat", "HNSW16", "IVF,Flat"));
+
+TEST_F(FaissSinkTest, GoesOnWithTextKeys) {
+  ASSERT_THAT(Build({Key("a"), Key("b")}, rows_), IsOk());
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT(Open(sink->get(), {.position = 2, .stored_rows = 2}), testing::Eq(absl::StatusOr<int64_t>(2)));
+  ASSERT_THAT(Write(sink->get(), {Key("c")}, rows_, 2), IsOk());
+  ASSERT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_EQ(StoredKeys(), std::vector<Key>({Key("a"), Key("b"), Key("c")}));
+}
+
+TEST_F(FaissSinkTest, WithoutNewRowsTheFilesStayAsTheyAre) {
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows_), IsOk());
+  const auto before = std::filesystem::last_write_time(path());
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT(Open(sink->get(), {.position = 500, .stored_rows = 500}), testing::Eq(absl::StatusOr<int64_t>(500)));
+  ASSERT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_EQ(std::filesystem::last_write_time(path()), before);
+}
+
+TEST_F(FaissSinkTest, AnotherNumberOfRowsMeansFromTheStart) {
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows_), IsOk());
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_THAT(Open(sink->get(), {.position = 600, .stored_rows = 600}), testing::Eq(absl::StatusOr<int64_t>(0)));
+}
+
+TEST_F(FaissSinkTest, AnotherFactoryMeansFromTheStartAndKeepsTheOld) {
+  ASSERT_THAT(Build({Key("a"), Key("b")}, rows_, "factory=Flat"), IsOk());
+  const auto sink = MakeSink("factory=HNSW16");
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT(Open(sink->get(), {.position = 2, .stored_rows = 2}), testing::Eq(absl::StatusOr<int64_t>(0)));
+  ASSERT_THAT(Write(sink->get(), NumberKeys(0, 3), rows_), IsOk());
+  ASSERT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_EQ(Description().factory, "HNSW16");
+  EXPECT_FALSE(std::filesystem::exists(path("a.index.keys.jsonl")));
+  const auto old = IndexReader::Open(path("a.index.previous"));
+  ASSERT_THAT(old, IsOk());
+  EXPECT_EQ((*old)->rows(), 2);
+}
+
+TEST_F(FaissSinkTest, ForeignFilesAreRefusedAndLeftAlone) {
+  for (const char* const name : {"a.index", "a.index.json", "a.index.keys.jsonl"}) {
+    WriteFile(path(name), "{\"precious\":1}");
+    EXPECT_THAT(MakeSink(), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("move it away"))) << name;
+    EXPECT_EQ(ReadFile(path(name)), "{\"precious\":1}");
+    std::filesystem::remove(path(name));
+  }
+}
+
+TEST_F(FaissSinkTest, AnIndexOfAnotherModelIsRefused) {
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows_), IsOk());
+  model_.name = "another-model";
+  EXPECT_THAT(MakeSink(), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("test-model of dim 16")));
+  model_ = {.name = "test-model", .dim = 8};
+  EXPECT_THAT(MakeSink(), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("move it away")));
+}
+
+TEST_F(FaissSinkTest, UnknownFactoryIsRefusedAtOnce) {
+  EXPECT_THAT(MakeSink("factory=Florp"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("`Florp`")));
+  EXPECT_THAT(MakeSink("factory=IVF16,PQ7"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("IVF16,PQ7")));
+  EXPECT_TRUE(std::filesystem::is_empty(std::filesystem::path(path()).parent_path()));
+}
+
+TEST_F(FaissSinkTest, AMissingDirectoryIsTold) {
+  const auto location = ParseLocation("faiss:" + path("none/a.index"));
+  ASSERT_THAT(location, IsOk());
+  EXPECT_THAT(MakeFaissSink(*location, model_), HasError(absl::StatusCode::kNotFound, HasSubstr("none/")));
+}
+
+TEST_F(FaissSinkTest, ACrashBetweenTheRenamesIsSeen) {
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows_), IsOk());
+  const std::string old_index = ReadFile(path());
+  const std::vector<float> other = ClusteredRows(500, 16, 2);
+  ASSERT_THAT(Build(NumberKeys(0, 500), other), IsOk());
+  // The description is the new one, the index still the old one, which has a second name already.
+  std::filesystem::remove(path());
+  std::filesystem::create_hard_link(path("a.index.previous"), path());
+  ASSERT_EQ(ReadFile(path()), old_index);
+  EXPECT_THAT(IndexReader::Open(path()), HasError(absl::StatusCode::kDataLoss, HasSubstr("another build")));
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_THAT(Open(sink->get(), {.position = 500, .stored_rows = 500}), testing::Eq(absl::StatusOr<int64_t>(0)));
+  ASSERT_THAT(Write(sink->get(), NumberKeys(0, 500), other), IsOk());
+  ASSERT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_THAT(IndexReader::Open(path()), IsOk());
+  EXPECT_THAT(IndexReader::Open(path("a.index.previous")), IsOk());
+  EXPECT_EQ(ReadFile(path("a.index.previous")), old_index);
+}
+
+TEST_F(FaissSinkTest, ListsAreChosenByTheRowsThereAre) {
+  const std::vector<float> rows = ClusteredRows(5000, 16, 3);
+  ASSERT_THAT(Build(NumberKeys(0, 5000), rows, "factory=IVF,Flat", 5000), IsOk());
+  EXPECT_EQ(Description().factory, "IVF128,Flat");  // 5,000 / 39
+  EXPECT_EQ(Description().trained_rows, 5000);
+  EXPECT_EQ(Description().rows, 5000);
+}
+
+TEST_F(FaissSinkTest, ListsAreFewerWhenTheStreamEndsEarly) {
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows_, "factory=IVF,Flat", 1'000'000), IsOk());
+  EXPECT_EQ(Description().factory, "IVF12,Flat");  // 500 / 39
+  EXPECT_THAT(StoredKeys(), SizeIs(500));
+}
+
+TEST_F(FaissSinkTest, TrainingTakesNoMoreMemoryThanAllowed) {
+  sink_options_.max_training_bytes = 1000 * 16 * 4;
+  const std::vector<float> rows = ClusteredRows(5000, 16, 3);
+  ASSERT_THAT(Build(NumberKeys(0, 5000), rows, "factory=IVF,Flat", 5000), IsOk());
+  EXPECT_EQ(Description().trained_rows, 1000);
+  EXPECT_EQ(Description().factory, "IVF25,Flat");  // 1,000 / 39
+  EXPECT_EQ(Description().rows, 5000);
+}
+
+TEST_F(FaissSinkTest, TooFewRowsForTheListsIsTold) {
+  EXPECT_THAT(Build(NumberKeys(0, 500), rows_, "factory=IVF501,Flat"),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("at least 501 rows")));
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+TEST_F(FaissSinkTest, NoRowsMakeAnEmptyIndexThatCanGrow) {
+  for (const std::string factory : {"Flat", "HNSW16", "IVF,Flat"}) {
+    ASSERT_THAT(Build({}, {}, "factory=" + factory), IsOk());
+    EXPECT_THAT(StoredKeys(), SizeIs(0));
+    const auto reader = IndexReader::Open(path());
+    ASSERT_THAT(reader, IsOk());
+    EXPECT_THAT((*reader)->Search(std::vector<float>(16, 1.0f), 5, {}), IsOk());
+    ASSERT_THAT(Build(NumberKeys(0, 500), rows_, "factory=" + factory), IsOk());
+    EXPECT_THAT(StoredKeys(), SizeIs(500));
+  }
+}
+
+TEST_F(FaissSinkTest, EveryKindOfIndexComesBack) {
+  const std::vector<float> rows = ClusteredRows(1000, 16, 4);
+  for (const char* const factory : {"SQ8", "PQ4", "HNSW16_SQ8", "IVF,SQ8", "IVF,PQ4", "IVF16_HNSW8,Flat", "PCA8,Flat",
+                                    "PCAR8,IVF8,PQ4", "IVF8,PQ4x4fs", "PCAR8,IVF8,Flat,RFlat"}) {
+    SCOPED_TRACE(factory);
+    ASSERT_THAT(Build(NumberKeys(0, 1000), rows, absl::StrCat("factory=", factory), 1000), IsOk());
+    const auto reader = IndexReader::Open(path());
+    ASSERT_THAT(reader, IsOk());
+    EXPECT_EQ((*reader)->rows(), 1000);
+    EXPECT_THAT((*reader)->Search(absl::MakeConstSpan(rows).first(16), 10, {.nprobe = 16}), IsOk());
+  }
+}
+
+TEST_F(FaissSinkTest, TheSameRowsTrainTheSameLists) {
+  const std::vector<float> rows = ClusteredRows(1000, 16, 5);
+  ASSERT_THAT(Build(NumberKeys(0, 1000), rows, "factory=IVF,Flat", 1000), IsOk());
+  const std::string first = ReadFile(path());
+  ASSERT_THAT(Build(NumberKeys(0, 1000), rows, "factory=IVF,Flat", 1000), IsOk());
+  EXPECT_EQ(ReadFile(path()), first);
+}
+
+TEST_F(FaissSinkTest, RowsOutOfOrderAreOurOwnMistake) {
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT(Open(sink->get()), IsOk());
+  ASSERT_THAT(Write(sink->get(), NumberKeys(0, 2), rows_, 5), IsOk());
+  EXPECT_THAT(Write(sink->get(), NumberKeys(2, 2), rows_, 6),
+              HasError(absl::StatusCode::kInternal, HasSubstr("came after 6")));
+}
+
+}  // namespace
+}  // namespace reembed

@@ -1,0 +1,137 @@
+#include "index/index_files.h"
+
+#include <random>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/index/index_fixture.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::HasSubstr;
+
+uint64_t ChecksumOf(const std::string& bytes) {
+  Checksum checksum;
+  checksum.Add(bytes.data(), bytes.size());
+  return checksum.Value();
+}
+
+class IndexFilesTest : public IndexTest {};
+
+TEST_F(IndexFilesTest, ChecksumDoesNotDependOnThePieces) {
+  constexpr uint64_t kSeed = 5;
+  SCOPED_TRACE(kSeed);
+  std::mt19937_64 random(kSeed);
+  for (size_t size = 0; size < 300; ++size) {
+    std::string bytes;
+    for (size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>(random()));
+    Checksum checksum;
+    for (size_t at = 0; at < size;) {
+      const size_t piece = std::min(size - at, 1 + random() % 100);
+      checksum.Add(bytes.data() + at, piece);
+      at += piece;
+    }
+    EXPECT_EQ(checksum.Value(), ChecksumOf(bytes)) << size;
+  }
+}
+
+TEST_F(IndexFilesTest, ChecksumSeesEveryBitAndEveryLostByte) {
+  const std::string bytes = "an index file is longer than this, but one block and a little more will do for the test";
+  for (size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+    std::string flipped = bytes;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ 1 << bit % 8);
+    EXPECT_NE(ChecksumOf(flipped), ChecksumOf(bytes)) << bit;
+  }
+  for (size_t size = 0; size < 300; ++size) {
+    EXPECT_NE(ChecksumOf(std::string(size, '\0')), ChecksumOf(std::string(size + 1, '\0'))) << size;
+  }
+}
+
+TEST_F(IndexFilesTest, ChecksumIsTheSameForEver) {
+  // Descriptions on disk hold it: a change here makes every index look damaged.
+  EXPECT_EQ(ChecksumOf(""), 4804320037574089998u);
+  EXPECT_EQ(ChecksumOf("reembed"), 4885199731029874721u);
+}
+
+TEST_F(IndexFilesTest, DescriptionComesBack) {
+  IndexDescription d;
+  d.model = {.name = "model \"x\"\n", .dim = 1536};
+  d.metric = Metric::kL2;
+  d.asked_factory = "IVF,Flat";
+  d.factory = "IVF7,Flat";
+  d.rows = 12;
+  d.trained_rows = 11;
+  d.id_kind = IdKind::kOrdinal;
+  d.faiss_version = "1.7.3";
+  d.source = "sqlite:a.db?table=t";
+  d.index_file = {.bytes = 100, .checksum = 0xFEDCBA9876543210};
+  d.keys_file = {.bytes = 7, .checksum = 1};
+  WriteFile(path("d.json"), DescriptionJson(d));
+  const absl::StatusOr<IndexDescription> read = ReadDescription(path("d.json"));
+  ASSERT_THAT(read, IsOk());
+  EXPECT_EQ(DescriptionJson(*read), DescriptionJson(d));
+  EXPECT_EQ(read->model.name, d.model.name);
+  EXPECT_EQ(read->index_file, d.index_file);
+}
+
+TEST_F(IndexFilesTest, DescriptionWithoutAFieldIsRefused) {
+  const std::string json = DescriptionJson({.model = {.name = "m", .dim = 3}});
+  for (const char* const field :
+       {"format", "model", "dim", "metric", "asked_factory", "factory", "rows", "trained_rows", "ids", "faiss_version",
+        "source", "index_bytes", "index_checksum", "keys_bytes"}) {
+    std::string broken = json;
+    broken.insert(broken.find(absl::StrCat("\"", field, "\"")) + 1, "no_");
+    WriteFile(path("d.json"), broken);
+    EXPECT_THAT(ReadDescription(path("d.json")), HasError(absl::StatusCode::kDataLoss, HasSubstr("d.json"))) << field;
+  }
+  EXPECT_THAT(ReadDescription(path("none.json")), HasError(absl::StatusCode::kNotFound, HasSubstr("none.json")));
+}
+
+TEST_F(IndexFilesTest, KeysComeBackWithTheirIds) {
+  std::string lines;
+  const std::vector<std::string> keys = {"a \"quoted\" key", "two\nlines", "", "ключ", std::string("\0\x01", 2)};
+  for (size_t i = 0; i < keys.size(); ++i) KeyTable::AppendLine(static_cast<int64_t>(i) * 10, keys[i], &lines);
+  const absl::StatusOr<FileMark> mark = WriteWholeFile(path("k"), lines);
+  ASSERT_THAT(mark, IsOk());
+  const absl::StatusOr<KeyTable> table = KeyTable::Read(path("k"), *mark);
+  ASSERT_THAT(table, IsOk());
+  ASSERT_EQ(table->size(), static_cast<int64_t>(keys.size()));
+  for (size_t i = 0; i < keys.size(); ++i) {
+    EXPECT_EQ(table->key(static_cast<int64_t>(i)), keys[i]);
+    EXPECT_EQ(table->FindId(static_cast<int64_t>(i) * 10), static_cast<int64_t>(i));
+  }
+  EXPECT_EQ(table->FindId(11), -1);
+}
+
+TEST_F(IndexFilesTest, KeyLinesOfAnotherFormAreRefused) {
+  for (const std::string& lines :
+       {std::string("{\"id\":1}\n"), std::string("{\"id\":-1,\"key\":\"a\"}\n"), std::string("nonsense\n"),
+        std::string("{\"id\":2,\"key\":\"a\"}\n{\"id\":2,\"key\":\"b\"}\n"), std::string("{\"id\":1,\"key\":5}\n")}) {
+    const absl::StatusOr<FileMark> mark = WriteWholeFile(path("k"), lines);
+    ASSERT_THAT(mark, IsOk());
+    EXPECT_THAT(KeyTable::Read(path("k"), *mark), HasError(absl::StatusCode::kDataLoss, HasSubstr("line "))) << lines;
+  }
+}
+
+TEST_F(IndexFilesTest, AnotherFileThanMarkedIsRefused) {
+  const absl::StatusOr<FileMark> mark = WriteWholeFile(path("f"), "content");
+  ASSERT_THAT(mark, IsOk());
+  EXPECT_THAT(CheckFile(path("f"), *mark), IsOk());
+  WriteFile(path("f"), "contenT");
+  EXPECT_THAT(CheckFile(path("f"), *mark), HasError(absl::StatusCode::kDataLoss, HasSubstr("checksum")));
+  EXPECT_THAT(ReadMarkedFile(path("f"), *mark), HasError(absl::StatusCode::kDataLoss, HasSubstr("checksum")));
+  WriteFile(path("f"), std::string(1000, 'x'));
+  EXPECT_THAT(ReadMarkedFile(path("f"), *mark), HasError(absl::StatusCode::kDataLoss, HasSubstr("at most 7 bytes")));
+}
+
+TEST_F(IndexFilesTest, AFullDiskIsTold) {
+  absl::StatusOr<std::unique_ptr<OutputFile>> file = OutputFile::Create("/dev/full");
+  ASSERT_THAT(file, IsOk());
+  static_cast<void>((*file)->Write("content", 7));
+  EXPECT_THAT((*file)->Close(), HasError(absl::StatusCode::kResourceExhausted, HasSubstr("/dev/full")));
+}
+
+}  // namespace
+}  // namespace reembed
