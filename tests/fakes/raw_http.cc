@@ -6,7 +6,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <vector>
 
@@ -83,13 +82,13 @@ RawHttpReply RawHttpClient::Receive(Body body) {
   reply.body = buffer_.substr(0, length);
   buffer_.erase(0, length);
   const std::vector<absl::string_view> status_line = absl::StrSplit(reply.head, absl::MaxSplits(' ', 2));
-  if (status_line.size() > 1) (void)absl::SimpleAtoi(status_line[1], &reply.status);
+  if (status_line[0] == "HTTP/1.1" && status_line.size() > 1) (void)absl::SimpleAtoi(status_line[1], &reply.status);
   return reply;
 }
 
 bool RawHttpClient::Ends() {
-  errno = 0;
-  return buffer_.empty() && !Fill() && errno != EAGAIN;
+  char byte;
+  return buffer_.empty() && recv(fd_, &byte, 1, 0) == 0;
 }
 
 void RawHttpClient::FinishSending() { shutdown(fd_, SHUT_WR); }

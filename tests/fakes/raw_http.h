@@ -34,7 +34,7 @@ class RawHttpClient {
   RawHttpReply Post(absl::string_view path, absl::string_view body, absl::string_view more_headers = "");
   RawHttpReply Get(absl::string_view path, absl::string_view more_headers = "");
 
-  // Waits until the peer ends the connection; false if it sends something, or nothing at all.
+  // Waits until the peer ends the connection in good order; false if it sends something, resets, or does nothing.
   bool Ends();
   void FinishSending();
   // Ends the connection with a reset, as a killed process with unread data does.

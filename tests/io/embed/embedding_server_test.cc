@@ -148,6 +148,7 @@ TEST(EmbeddingServerTest, RefusesWhatOpenAiRefuses) {
       {"", "400 invalid_request_error null null"},
       {"[]", "400 invalid_request_error null null"},
       {R"({"model":"m","input":"a"} x)", "400 invalid_request_error null null"},
+      {R"({"model":"m","input":"a"} {})", "400 invalid_request_error null null"},
       {R"({"model":"m","input":"a")", "400 invalid_request_error null null"},
       {R"({"model":"m","input":["a"})", "400 invalid_request_error null null"},
       {"{\"model\":\"m\",\"input\":\"\xFF\"}", "400 invalid_request_error null null"},

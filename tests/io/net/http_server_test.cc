@@ -97,7 +97,9 @@ TEST(HttpServerTest, AnswersHeadWithoutBody) {
   client.Send("HEAD /large HTTP/1.1\r\nhost: h\r\n\r\n");
   const RawHttpReply reply = client.ReceiveHead();
   EXPECT_EQ(reply.Header("content-length"), absl::StrCat((8 << 20) + 4));
-  EXPECT_EQ(client.Get("/next").body, "GET /next 0 ");  // nothing stood between
+  const RawHttpReply next = client.Get("/next");
+  EXPECT_EQ(next.status, 200);  // nothing stood between
+  EXPECT_EQ(next.body, "GET /next 0 ");
 }
 
 TEST(HttpServerTest, SendsLargeSharedBodies) {
@@ -116,7 +118,9 @@ TEST(HttpServerTest, RefusesTooLongRequestsAndStillGetsTheAnswerThrough) {
   const auto server = StartEcho(options);
   // The client sends everything before it reads, as most do.
   RawHttpClient body(server->port());
-  const RawHttpReply too_long = body.Post("/", std::string(4 << 20, 'x'));
+  EXPECT_TRUE(body.Send(absl::StrCat("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: ", 4 << 20, "\r\n\r\n")));
+  EXPECT_TRUE(body.Send(std::string(4 << 20, 'x')));
+  const RawHttpReply too_long = body.Receive();
   EXPECT_EQ(too_long.status, 413);
   EXPECT_THAT(too_long.body, StartsWith("{\"error\":{\"message\":\"the body is longer than 1048576 bytes\""));
   EXPECT_EQ(too_long.Header("connection"), "close");
@@ -252,6 +256,23 @@ TEST(HttpServerTest, StopFinishesRequestsUnderWay) {
   (*server)->Stop();
   EXPECT_EQ(client.Receive().body, "POST /under-way 0 ");
   EXPECT_TRUE(client.Ends());
+}
+
+TEST(HttpServerTest, StopWaitsForTheRestOfARequest) {
+  HttpServerOptions options;
+  options.stop_timeout = absl::Hours(1);
+  const auto server = StartEcho(options);
+  RawHttpClient client(server->port());
+  client.Send("POST /half HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n");
+  EXPECT_EQ(client.Receive().status, 100);
+  std::thread stops([&server] { server->Stop(); });
+  while (RawHttpClient(server->port()).connected()) {  // until it has begun to stop
+  }
+  client.Send("rest");
+  const RawHttpReply reply = client.Receive();
+  EXPECT_EQ(reply.body, "POST /half 4 rest");
+  EXPECT_EQ(reply.Header("connection"), "close");
+  stops.join();
 }
 
 TEST(HttpServerTest, StopGivesUpOnClientsThatHang) {
