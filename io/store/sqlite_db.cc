@@ -181,6 +181,9 @@ absl::string_view SqliteStatement::Blob(int column) const {
 
 int SqliteStatement::parameters() const { return sqlite3_bind_parameter_count(statement_); }
 
+// Finds out whether the file is a database that can be read.
+constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
+
 absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path, SqliteAccess access,
                                                          absl::Duration busy_timeout) {
   if (absl::Status status = CheckFile(path, access); !status.ok()) return status;
@@ -195,7 +198,15 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path
   const int64_t milliseconds = absl::ToInt64Milliseconds(busy_timeout);
   sqlite3_busy_timeout(handle, static_cast<int>(std::clamp<int64_t>(milliseconds, 0, std::numeric_limits<int>::max())));
   // Opening reads nothing; this does.
-  if (absl::Status status = db->Exec("SELECT 1 FROM sqlite_schema LIMIT 1"); !status.ok()) return status;
+  absl::Status read = db->Exec(kFirstRead);
+  const int code = sqlite3_extended_errcode(handle);
+  if (!read.ok() && (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY)) {
+    // A program died while writing, and this connection may not undo what it left: one that can write does, as every
+    // program would that opens the file.
+    if (absl::Status undone = Open(path, SqliteAccess::kReadWrite, busy_timeout).status(); !undone.ok()) return undone;
+    read = db->Exec(kFirstRead);
+  }
+  if (!read.ok()) return read;
   // A write-protected file is opened for reading, without a word.
   if (access != SqliteAccess::kReadOnly && sqlite3_db_readonly(handle, "main") == 1) {
     return absl::FailedPreconditionError(

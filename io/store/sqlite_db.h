@@ -87,7 +87,8 @@ class SqliteStatement {
 // drops all POSIX locks that the process has on it (https://sqlite.org/howtocorrupt.html, section 2.2).
 class SqliteDb {
  public:
-  // Opens and reads the file's head, so that a file of another kind is refused here. A statement that meets a lock
+  // Opens and reads the file's head, so that a file of another kind is refused here. What a program left unfinished
+  // when it died is undone first, also with kReadOnly, where the file can be written. A statement that meets a lock
   // waits for it up to `busy_timeout`, then fails with kUnavailable.
   static absl::StatusOr<std::unique_ptr<SqliteDb>> Open(const std::string& path, SqliteAccess access,
                                                         absl::Duration busy_timeout = absl::Seconds(5));

@@ -341,7 +341,8 @@ TEST_F(CliTest, TheKeyIsNeverShownAndNeverStored) {
   EXPECT_THAT(run.out + run.err, Not(HasSubstr("sk-very-secret")));
   EXPECT_EQ(server.request_count(), 1);
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_.path())) {
-    if (entry.is_regular_file()) EXPECT_THAT(ReadFile(entry.path()), Not(HasSubstr("sk-very-secret"))) << entry.path();
+    if (!entry.is_regular_file()) continue;
+    EXPECT_THAT(ReadFile(entry.path()), Not(HasSubstr("sk-very-secret"))) << entry.path();
   }
   EXPECT_THAT(Query(db, "SELECT count(*) FROM notes WHERE embedding IS NOT NULL"), ElementsAre("0"));
 }

@@ -1,6 +1,9 @@
 #include "io/store/sqlite_db.h"
 
+#include <signal.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -55,6 +58,29 @@ TEST(SqliteDbTest, SaysThatAnotherProgramHasTheLock) {
               HasError(absl::StatusCode::kUnavailable, HasSubstr("locked by another")));
   file.Run("COMMIT");
   EXPECT_THAT((*db)->Exec("DELETE FROM t"), IsOk());
+}
+
+TEST(SqliteDbTest, UndoesWhatAProgramLeftWhenItDied) {
+  SqliteFile file;
+  file.Run("CREATE TABLE t (a); INSERT INTO t VALUES ('before')");
+  file.Close();
+  const pid_t child = fork();
+  if (child == 0) {
+    // Enough changes that pages go to the file, and the journal with it, before the commit that never comes.
+    sqlite3* db = nullptr;
+    sqlite3_open(file.path().c_str(), &db);
+    sqlite3_exec(db,
+                 "PRAGMA cache_size = 1; BEGIN; UPDATE t SET a = 'after';"
+                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+                 "INSERT INTO t SELECT hex(randomblob(100)) FROM n",
+                 nullptr, nullptr, nullptr);
+    kill(getpid(), SIGKILL);
+  }
+  waitpid(child, nullptr, 0);
+  ASSERT_EQ(::access((file.path() + "-journal").c_str(), F_OK), 0) << "the test left no journal";
+  const auto db = SqliteDb::Open(file.path(), SqliteAccess::kReadOnly);
+  ASSERT_THAT(db, IsOk());
+  EXPECT_EQ(file.Ask("SELECT a FROM t"), "'before'");
 }
 
 TEST(SqliteDbTest, NamesADamagedFile) {
