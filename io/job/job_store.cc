@@ -341,14 +341,14 @@ absl::Status JobStore::Close() {
   const std::lock_guard lock(mutex_);
   const absl::Status result = broken_.ok() ? writer_->EndRun() : broken_;
   if (broken_.ok()) broken_ = absl::FailedPreconditionError(absl::StrCat(dir_, ": the job is closed"));
-  // In this order: statements before their connection, the lock when nothing writes any more.
-  writer_.reset();
-  ledger_.reset();
-  vectors_.reset();
+  // In this order: the writing connection last, which removes the log; the lock when nothing writes any more.
   {
     const std::lock_guard reader_lock(reader_mutex_);
     reader_.reset();
   }
+  writer_.reset();
+  ledger_.reset();
+  vectors_.reset();
   lock_.reset();
   return result;
 }

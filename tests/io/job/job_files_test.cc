@@ -84,6 +84,15 @@ TEST_F(JobFilesTest, VectorsAreThePlainMatrixThatDecodeMade) {
   EXPECT_EQ(file.peek(), EOF);
 }
 
+TEST_F(JobFilesTest, AClosedJobIsThreeFiles) {
+  ASSERT_THAT(Open(), IsOk());
+  KeepRows({{int64_t{0}, "a"}});
+  ASSERT_THAT(store_->Close(), IsOk());
+  std::vector<std::string> names;
+  for (const auto& file : std::filesystem::directory_iterator(dir_)) names.push_back(file.path().filename());
+  EXPECT_THAT(names, ::testing::UnorderedElementsAre("ledger.db", "lock", "vectors.f32"));
+}
+
 TEST_F(JobFilesTest, RefusesEveryOtherIdentityByName) {
   ASSERT_THAT(Open(), IsOk());
   store_.reset();
@@ -148,6 +157,8 @@ TEST_F(JobFilesTest, TwoRunsNeverMeet) {
 }
 
 TEST_F(JobFilesTest, ADeadOwnerNeverBlocks) {
+  ASSERT_THAT(Open(), IsOk());
+  ASSERT_THAT(store_->Close(), IsOk());
   EXPECT_FALSE(InChild([&] {
     if (Open().ok()) raise(SIGKILL);
   }));
