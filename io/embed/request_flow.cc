@@ -189,7 +189,7 @@ void RequestFlow::OnAnswer(PartPtr part, absl::StatusOr<HttpReply> answer) {
   if (answer.ok()) return OnReply(std::move(part), *std::move(answer));
   const bool late = answer.status().code() == absl::StatusCode::kDeadlineExceeded;
   const bool broken = absl::IsUnavailable(answer.status()) || absl::IsDataLoss(answer.status());
-  if (!late && !broken) return End(std::move(part), answer.status());
+  if (!late && !broken) return End(std::move(part), std::move(answer).status());
   const RetryWait wait = WaitFor(*part, {});
   Retry(std::move(part), wait, late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kUnavailable,
         answer.status().message());
@@ -302,7 +302,7 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
     }
   }
   if (part != nullptr) Launch(std::move(part), MonotonicNow());
-  for (const auto& call : ended) std::move(call->done)(call->failure);
+  for (const auto& call : ended) std::move(call->done)(std::move(call->failure));
 }
 
 RetryWait RequestFlow::WaitFor(const Part& part, const WaitHints& hints) {

@@ -72,7 +72,8 @@ class OpenAiClientTest : public ::testing::Test {
   std::future<absl::Status> Start(Batch* batch) {
     auto promise = std::make_unique<std::promise<absl::Status>>();
     auto future = promise->get_future();
-    client_->Send(batch, Done([promise = std::move(promise)](absl::Status status) { promise->set_value(status); }));
+    client_->Send(batch,
+                  Done([promise = std::move(promise)](absl::Status status) { promise->set_value(std::move(status)); }));
     return future;
   }
   absl::Status Send(Batch* batch) { return Start(batch).get(); }
@@ -344,7 +345,7 @@ TEST_F(OpenAiClientTest, StopsAtOnceWithTheNextStep) {
        "check the address"},
   };
   for (const auto& c : cases) {
-    Serve([&c](const ServerRequest&) { return c.reply; });
+    Serve([reply = c.reply](const ServerRequest&) { return reply; });
     ExpectFails(c.code, c.message);
     EXPECT_EQ(server_->request_count(), 1) << c.message;
   }
@@ -371,7 +372,7 @@ TEST_F(OpenAiClientTest, FindsTheOneBadTextAndKeepsTheOthers) {
   for (const int count : {1, 2, 7, 64, 100, 256}) {
     const int bad = count * 2 / 3;
     const std::string bad_text = Texts(count)[bad];
-    Serve([&](const ServerRequest& request) {
+    Serve([bad_text](const ServerRequest& request) {
       const std::vector<std::string> texts = TextsOf(request.body);
       if (std::find(texts.begin(), texts.end(), bad_text) == texts.end()) return OpenAiAnswer(request);
       return OpenAiError(400, "", "invalid_request_error", "Invalid 'input': maximum context length is 8192 tokens.");
@@ -473,7 +474,7 @@ TEST_F(OpenAiClientTest, DoubtfulRepliesAreDataLoss) {
                                     {.no_index_row = 0},
                                     {.odd_width_row = 1},
                                     {.odd_bytes_row = 2}}) {
-    Serve([&](const ServerRequest& request) { return OpenAiAnswer(request, script); });
+    Serve([script](const ServerRequest& request) { return OpenAiAnswer(request, script); });
     const auto batch = MakeBatch(Texts(4));
     ASSERT_THAT(Send(batch.get()), IsOk());
     EXPECT_THAT(client_->Decode(batch.get()), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: ")));

@@ -44,6 +44,12 @@ void ExpectAllInPlace(const Decoded& decoded) {
   for (size_t i = 0; i < kTexts.size(); ++i) EXPECT_EQ(decoded.Row(i), TextVector(kTexts[i], kDim)) << i;
 }
 
+// A reply of number arrays with this in place of its first number.
+std::string WithFirstNumber(std::string body, absl::string_view number) {
+  const size_t begin = body.find("\"embedding\":[") + 13;
+  return body.replace(begin, body.find(',', begin) - begin, std::string(number));
+}
+
 class OpenAiReplyTest : public ::testing::TestWithParam<VectorFormat> {
  protected:
   Decoded DecodeScript(const ReplyScript& script) { return Decode(OpenAiReply(kTexts, GetParam(), script)); }
@@ -235,9 +241,27 @@ TEST(OpenAiReplyFormTest, RefusesNonUtf8AndStringsForNumbers) {
   std::string body = OpenAiReply(kTexts, VectorFormat::kFloat);
   EXPECT_THAT(Decode(absl::StrReplaceAll(body, {{"fake", "\xff\xff\xff\xff"}})).tokens,
               HasError(absl::StatusCode::kDataLoss, HasSubstr("JSON")));
-  const size_t number = body.find("[", body.find("\"embedding\":[")) + 1;
-  body.insert(number, "\"1.0\", ");
-  EXPECT_THAT(Decode(body).tokens, HasError(absl::StatusCode::kDataLoss, HasSubstr("index 0 cannot be read")));
+  EXPECT_THAT(Decode(WithFirstNumber(body, "\"1.0\"")).tokens, HasError(absl::StatusCode::kDataLoss, HasSubstr("")));
+}
+
+TEST(OpenAiReplyFormTest, NumbersThatJsonHasNotRejectTheirTextAlone) {
+  const std::string body = OpenAiReply(kTexts, VectorFormat::kFloat);
+  for (const char* number : {"null", "NaN", "Infinity", "-Infinity", "1e308", "-1e999", "1e999"}) {
+    const Decoded decoded = Decode(WithFirstNumber(body, number));
+    ASSERT_THAT(decoded.tokens, IsOk()) << number;
+    EXPECT_EQ(decoded.faults[0], VectorFault::kNotFinite) << number;
+    EXPECT_EQ(decoded.Row(1), TextVector("one", kDim)) << number;
+  }
+  EXPECT_EQ(Decode(WithFirstNumber(body, "1e-999")).Row(0)[0], 0);
+  EXPECT_EQ(Decode(WithFirstNumber(body, "-0.12345678901234567890123")).Row(0)[0], -0.12345678901234568f);
+}
+
+TEST(OpenAiReplyFormTest, RefusesWhatIsNoNumber) {
+  const std::string body = OpenAiReply(kTexts, VectorFormat::kFloat);
+  for (const char* bad :
+       {"", "1 2", "+1", ".5", "1.", "01", "1e", "-", "1.5.2", "--1", "0x1", "true", "nul", "{}", "[1]"}) {
+    EXPECT_THAT(Decode(WithFirstNumber(body, bad)).tokens, HasError(absl::StatusCode::kDataLoss, HasSubstr(""))) << bad;
+  }
 }
 
 }  // namespace

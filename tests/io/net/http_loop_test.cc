@@ -173,7 +173,7 @@ TEST_F(HttpLoopTest, NobodyThereIsUnavailable) {
 
 TEST_F(HttpLoopTest, BrokenConnectionsAreUnavailable) {
   for (const ServerFault fault : {ServerFault::kClose, ServerFault::kReset, ServerFault::kTruncate}) {
-    Serve([&](const ServerRequest&) {
+    Serve([fault](const ServerRequest&) {
       return ServerReply{.body = std::string(1000, 'x'), .fault = fault, .fault_bytes = 100};
     });
     EXPECT_THAT(loop_->Call(Request()), HasError(absl::StatusCode::kUnavailable, HasSubstr(server_->url())))
