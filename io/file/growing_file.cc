@@ -1,0 +1,189 @@
+#include "io/file/growing_file.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+
+}  // namespace
+
+absl::Status CheckTargetPath(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": expected a file, got a folder; add a file name"));
+  }
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || slash == 0) return absl::OkStatus();
+  const std::string folder = path.substr(0, slash);
+  if (stat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return absl::NotFoundError(absl::StrCat(path, ": there is no folder ", folder, "; make it first"));
+  }
+  if (access(folder.c_str(), W_OK | X_OK) != 0) return FileError(path, "make a file in its folder", errno);
+  return absl::OkStatus();
+}
+
+absl::Status ForeignFileError(absl::string_view path) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, " exists already and was not made by this job; move it away or choose another target"));
+}
+
+std::string PartialPath(absl::string_view path) { return absl::StrCat(path, ".partial"); }
+
+GrowingFiles::GrowingFiles(std::vector<GrowingFile> files) {
+  for (GrowingFile& file : files) files_.push_back({.file = std::move(file)});
+}
+
+absl::Status GrowingFiles::Keep(absl::Status status) {
+  if (failure_.ok()) failure_ = std::move(status);
+  return failure_;
+}
+
+// For a sink that never stored anything: a complete file is ours only if a partial one tells of an earlier attempt.
+absl::Status GrowingFiles::CheckOurs() const {
+  for (const Growing& growing : files_) {
+    const absl::StatusOr<bool> partial = PathExists(PartialPath(growing.file.path));
+    if (!partial.ok() || *partial) return partial.status();
+  }
+  for (const Growing& growing : files_) {
+    const absl::StatusOr<bool> complete = PathExists(growing.file.path);
+    if (!complete.ok()) return complete.status();
+    if (*complete) return ForeignFileError(growing.file.path);
+  }
+  return absl::OkStatus();
+}
+
+// Whether `growing` holds `rows` rows, as a partial file or as a complete one with exactly so many.
+absl::StatusOr<bool> GrowingFiles::Continue(Growing* growing, int64_t rows) {
+  if (access(PartialPath(growing->file.path).c_str(), F_OK) == 0) {
+    absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing->file.path));
+    if (!partial.ok()) return partial.status();
+    const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*partial, rows);
+    if (!bytes.ok()) return bytes.status();
+    if (bytes->has_value()) {
+      growing->partial = std::move(*partial);
+      growing->bytes = **bytes;
+      return true;
+    }
+  }
+  const absl::StatusOr<File> complete = File::OpenToRead(growing->file.path);
+  if (absl::IsNotFound(complete.status())) return false;
+  if (!complete.ok()) return complete.status();
+  const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*complete, rows);
+  if (!bytes.ok()) return bytes.status();
+  const absl::StatusOr<int64_t> size = complete->Size();
+  if (!size.ok()) return size.status();
+  growing->bytes = bytes->value_or(-1);
+  return growing->bytes == *size;
+}
+
+absl::Status GrowingFiles::StartOver() {
+  for (Growing& growing : files_) {
+    absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing.file.path));
+    if (!partial.ok()) return partial.status();
+    if (absl::Status status = partial->Truncate(0); !status.ok()) return status;
+    if (absl::Status status = partial->WriteAt(0, growing.file.header); !status.ok()) return status;
+    growing.partial = std::move(*partial);
+    growing.bytes = static_cast<int64_t>(growing.file.header.size());
+  }
+  return SyncFolderOf(files_.front().file.path);
+}
+
+absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
+  if (last.position == 0) {
+    if (absl::Status status = CheckOurs(); !status.ok()) return status;
+  }
+  // Every file decides for itself, so a crash between two renames or two copies loses nothing.
+  bool goes_on = last.position > 0;
+  for (Growing& growing : files_) {
+    if (!goes_on) break;
+    const absl::StatusOr<bool> found = Continue(&growing, last.stored_rows);
+    if (!found.ok()) return found.status();
+    goes_on = *found;
+  }
+  if (!goes_on) {
+    if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
+    return 0;
+  }
+  for (const Growing& growing : files_) {
+    if (growing.partial.fd() < 0) continue;
+    if (absl::Status status = Keep(growing.partial.Truncate(growing.bytes)); !status.ok()) return status;
+  }
+  return last.position;
+}
+
+absl::Status GrowingFiles::BeginWriting() {
+  if (!failure_.ok()) return failure_;
+  // Last file first: the target itself says where the next Open() goes on.
+  for (auto growing = files_.rbegin(); growing != files_.rend(); ++growing) {
+    if (growing->partial.fd() >= 0) continue;
+    const std::string path = PartialPath(growing->file.path);
+    if (absl::Status status = CopyDurably(growing->file.path, path, growing->bytes); !status.ok()) return Keep(status);
+    absl::StatusOr<File> partial = File::OpenToWrite(path);
+    if (!partial.ok()) return Keep(partial.status());
+    growing->partial = std::move(*partial);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GrowingFiles::Drain(Growing* growing) {
+  if (growing->buffer.empty()) return absl::OkStatus();
+  const int64_t offset = growing->bytes - static_cast<int64_t>(growing->buffer.size());
+  if (absl::Status status = growing->partial.WriteAt(offset, growing->buffer); !status.ok()) return Keep(status);
+  growing->buffer.clear();
+  return absl::OkStatus();
+}
+
+absl::Status GrowingFiles::Append(size_t file, absl::string_view bytes) {
+  if (!failure_.ok()) return failure_;
+  Growing& growing = files_[file];
+  growing.buffer.append(bytes.data(), bytes.size());
+  growing.bytes += static_cast<int64_t>(bytes.size());
+  return growing.buffer.size() < kBufferBytes ? absl::OkStatus() : Drain(&growing);
+}
+
+absl::Status GrowingFiles::AppendPieces(size_t file, absl::Span<const absl::string_view> pieces) {
+  if (!failure_.ok()) return failure_;
+  Growing& growing = files_[file];
+  if (absl::Status status = Drain(&growing); !status.ok()) return status;
+  if (absl::Status status = growing.partial.WritePiecesAt(growing.bytes, pieces); !status.ok()) return Keep(status);
+  for (const absl::string_view piece : pieces) growing.bytes += static_cast<int64_t>(piece.size());
+  return absl::OkStatus();
+}
+
+absl::Status GrowingFiles::SetHeader(size_t file, absl::string_view header) {
+  if (!failure_.ok()) return failure_;
+  if (files_[file].partial.fd() < 0) return absl::OkStatus();
+  return Keep(files_[file].partial.WriteAt(0, header));
+}
+
+absl::Status GrowingFiles::Flush() {
+  if (!failure_.ok()) return failure_;
+  for (Growing& growing : files_) {
+    if (growing.partial.fd() < 0) continue;
+    if (absl::Status status = Drain(&growing); !status.ok()) return status;
+    if (absl::Status status = growing.partial.Sync(); !status.ok()) return Keep(status);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GrowingFiles::Finish() {
+  if (absl::Status status = Flush(); !status.ok()) return status;
+  // The target itself last: nobody finds it without what goes with it.
+  for (auto growing = files_.rbegin(); growing != files_.rend(); ++growing) {
+    if (growing->partial.fd() < 0) continue;
+    const std::string& path = growing->file.path;
+    if (absl::Status status = RenameDurably(PartialPath(path), path); !status.ok()) return Keep(status);
+    growing->partial = File();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace reembed

@@ -1,0 +1,152 @@
+#include "io/file/jsonl_sink.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/key.h"
+#include "io/file/growing_file.h"
+#include "io/file/jsonl_reader.h"
+#include "io/file/line_reader.h"
+#include "io/file/sink_checks.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr size_t kMaxNumberBytes = 16;  // "-1.17549435e-38,"
+
+void AppendLine(const BatchRow& row, int dim, std::string* out) {
+  absl::StrAppend(out, "{\"key\":", KeyJson(row.key), ",\"embedding\":[");
+  const size_t begin = out->size();
+  out->resize(begin + static_cast<size_t>(dim) * kMaxNumberBytes);
+  char* to = out->data() + begin;
+  for (int i = 0; i < dim; ++i) {
+    to = std::to_chars(to, to + kMaxNumberBytes, row.vector[i]).ptr;
+    *to++ = ',';
+  }
+  out->resize(static_cast<size_t>(to - out->data()) - 1);  // without the last comma
+  out->append("]}\n");
+}
+
+// Bytes of the first `rows` lines, if the vector in the first has `dim` numbers.
+absl::StatusOr<std::optional<int64_t>> BytesOfLines(const File& file, int64_t rows, int dim) {
+  LineReader lines(&file);
+  const absl::StatusOr<std::optional<Line>> first = lines.Next();
+  if (absl::IsDataLoss(first.status())) return std::nullopt;
+  if (!first.ok()) return first.status();
+  if (rows > 0 && (!first->has_value() || CountJsonlNumbers(**first) != dim)) return std::nullopt;
+  return OffsetBehindLines(file, rows);
+}
+
+class JsonlSink final : public VectorSink {
+ public:
+  JsonlSink(const std::string& path, int dim) : path_(path), dim_(dim), files_({Lines(path, dim)}) {}
+
+  RowOrder row_order() const override { return RowOrder::kAscending; }
+
+  absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition& last) override { return files_.Open(last); }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>*) override {
+    if (absl::Status status = files_.BeginWriting(); !status.ok()) return status;
+    for (const Batch* const batch : batches) {
+      if (absl::Status status = CheckDim(path_, dim_, *batch); !status.ok()) return status;
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        if (absl::Status status = order_.Check(path_, row); !status.ok()) return status;
+        line_.clear();
+        AppendLine(row, dim_, &line_);
+        if (absl::Status status = files_.Append(0, line_); !status.ok()) return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() override { return files_.Flush(); }
+  absl::Status Finish() override { return files_.Finish(); }
+
+ private:
+  static GrowingFile Lines(const std::string& path, int dim) {
+    return {.path = path, .header = "", .measure = [dim](const File& file, int64_t rows) {
+              return BytesOfLines(file, rows, dim);
+            }};
+  }
+
+  const std::string path_;
+  const int dim_;
+  GrowingFiles files_;
+  AscendingRows order_;
+  std::string line_;
+};
+
+class JsonlStreamSink final : public VectorSink {
+ public:
+  explicit JsonlStreamSink(int fd) : fd_(fd) {}
+
+  RowOrder row_order() const override { return RowOrder::kAscending; }
+
+  absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition&) override { return 0; }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>*) override {
+    for (const Batch* const batch : batches) {
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        if (absl::Status status = order_.Check("standard output", row); !status.ok()) return status;
+        AppendLine(row, batch->dim(), &buffer_);
+        if (buffer_.size() < kBufferBytes) continue;
+        if (absl::Status status = Flush(); !status.ok()) return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() override {
+    absl::string_view rest = buffer_;
+    while (!rest.empty() && failure_.ok()) {
+      const ssize_t written = write(fd_, rest.data(), rest.size());
+      if (written >= 0) {
+        rest.remove_prefix(static_cast<size_t>(written));
+      } else if (errno == EAGAIN) {
+        pollfd waiting = {.fd = fd_, .events = POLLOUT};
+        poll(&waiting, 1, -1);
+      } else if (errno != EINTR) {
+        failure_ = WriteError(errno, rest.size());
+      }
+    }
+    buffer_.clear();
+    return failure_;
+  }
+
+  absl::Status Finish() override { return Flush(); }
+
+ private:
+  static absl::Status WriteError(int error_number, size_t bytes) {
+    if (error_number == EPIPE) {
+      return absl::UnavailableError("standard output: its reader has gone; run again to have every row once more");
+    }
+    return FileError("standard output", absl::StrCat("write ", bytes, " more bytes"), error_number);
+  }
+
+  const int fd_;
+  AscendingRows order_;
+  std::string buffer_;
+  absl::Status failure_;  // a part of a line may be out, so nothing can follow
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeJsonlSink(const Location& location, const Model& model) {
+  if (absl::Status status = CheckFileTarget(location, model); !status.ok()) return status;
+  return std::make_unique<JsonlSink>(location.path, model.dim);
+}
+
+std::unique_ptr<VectorSink> MakeJsonlStreamSink(int fd) { return std::make_unique<JsonlStreamSink>(fd); }
+
+}  // namespace reembed

@@ -1,0 +1,25 @@
+#include "io/file/key_column.h"
+
+namespace reembed {
+
+absl::StatusOr<KeyView> KeyOfRow(KeyColumn* keys, int64_t row) {
+  if (keys == nullptr) return KeyView(row);
+  return keys->At(row);
+}
+
+absl::StatusOr<std::optional<int64_t>> FindRow(KeyColumn* keys, int64_t rows, int64_t from, KeyView key) {
+  if (keys == nullptr) {
+    const auto* const row = std::get_if<int64_t>(&key);
+    if (row == nullptr || *row < 0 || *row >= rows) return std::nullopt;
+    return *row;
+  }
+  for (int64_t looked_at = 0; looked_at < rows; ++looked_at) {
+    const int64_t row = from + looked_at < rows ? from + looked_at : from + looked_at - rows;
+    const absl::StatusOr<KeyView> found = keys->At(row);
+    if (!found.ok()) return found.status();
+    if (*found == key) return row;
+  }
+  return std::nullopt;
+}
+
+}  // namespace reembed

@@ -1,0 +1,140 @@
+#include "io/file/line_reader.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kFirstCapacity = size_t{256} << 10;
+
+// Counts newlines until `lines` are found or the file ends; *end is the offset behind the last one.
+absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end) {
+  constexpr size_t kBlockBytes = size_t{1} << 20;
+  const auto block = std::make_unique<char[]>(kBlockBytes);
+  int64_t found = 0;
+  *end = 0;
+  for (int64_t offset = 0; found < lines;) {
+    const absl::StatusOr<size_t> read = file.ReadAt(offset, absl::MakeSpan(block.get(), kBlockBytes));
+    if (!read.ok()) return read.status();
+    if (*read == 0) break;
+    const char* const stop = block.get() + *read;
+    for (const char* p = block.get(); found < lines; ++p) {
+      p = static_cast<const char*>(std::memchr(p, '\n', static_cast<size_t>(stop - p)));
+      if (p == nullptr) break;
+      ++found;
+      *end = offset + (p + 1 - block.get());
+    }
+    offset += static_cast<int64_t>(*read);
+  }
+  return found;
+}
+
+}  // namespace
+
+LineReader::LineReader(const File* file)
+    : file_(file),
+      regular_(file->IsRegular()),
+      capacity_(kFirstCapacity),
+      buffer_(new char[kFirstCapacity + kLinePadding]) {}
+
+void LineReader::SeekTo(int64_t offset, int64_t number) {
+  const int64_t buffer_offset = offset_ - static_cast<int64_t>(begin_);
+  if (offset >= buffer_offset && offset <= buffer_offset + static_cast<int64_t>(end_)) {
+    begin_ = static_cast<size_t>(offset - buffer_offset);
+  } else {
+    begin_ = end_ = 0;
+    at_end_ = false;
+  }
+  offset_ = offset;
+  number_ = number;
+}
+
+absl::StatusOr<size_t> LineReader::Read(int64_t offset, char* to, size_t bytes) const {
+  if (regular_) return file_->ReadAt(offset, absl::MakeSpan(to, bytes));
+  while (true) {
+    const ssize_t read_bytes = read(file_->fd(), to, bytes);
+    if (read_bytes >= 0) return static_cast<size_t>(read_bytes);
+    if (errno != EINTR) return FileError(file_->path(), "read", errno);
+  }
+}
+
+// Makes room behind what is left of the buffer and reads more.
+absl::Status LineReader::Refill() {
+  const size_t left = end_ - begin_;
+  if (left == capacity_) {
+    if (capacity_ > kMaxLineBytes) {
+      return absl::DataLossError(absl::StrCat(file_->path(), ": line ", number_, " at byte ", offset_,
+                                              ": expected at most ", kMaxLineBytes, " bytes, got more"));
+    }
+    capacity_ = std::min(capacity_ * 2, kMaxLineBytes + 1);
+    auto larger = std::unique_ptr<char[]>(new char[capacity_ + kLinePadding]);
+    std::memcpy(larger.get(), buffer_.get() + begin_, left);
+    buffer_ = std::move(larger);
+  } else if (begin_ > 0) {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, left);
+  }
+  begin_ = 0;
+  end_ = left;
+  const absl::StatusOr<size_t> read =
+      Read(offset_ + static_cast<int64_t>(left), buffer_.get() + left, capacity_ - left);
+  if (!read.ok()) return read.status();
+  at_end_ = *read == 0;
+  end_ += *read;
+  // What lies behind the text is looked at by the parser, so it must be something.
+  std::memset(buffer_.get() + end_, 0, kLinePadding);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<Line>> LineReader::Next() {
+  size_t searched = 0;  // from begin_ on
+  while (true) {
+    const char* const text = buffer_.get() + begin_;
+    const size_t available = end_ - begin_;
+    const void* const newline = std::memchr(text + searched, '\n', available - searched);
+    if (newline == nullptr && !at_end_) {
+      searched = available;
+      if (absl::Status status = Refill(); !status.ok()) return status;
+      continue;
+    }
+    if (newline == nullptr && available == 0) {
+      at_end_ = false;  // a file may grow
+      return std::nullopt;
+    }
+    const size_t length =
+        newline == nullptr ? available : static_cast<size_t>(static_cast<const char*>(newline) - text);
+    if (length > kMaxLineBytes) {
+      return absl::DataLossError(absl::StrCat(file_->path(), ": line ", number_, " at byte ", offset_,
+                                              ": expected at most ", kMaxLineBytes, " bytes, got ", length));
+    }
+    const Line line = {.text = {text, length}, .number = number_, .offset = offset_};
+    const size_t taken = length + (newline == nullptr ? 0 : 1);
+    begin_ += taken;
+    offset_ += static_cast<int64_t>(taken);
+    ++number_;
+    return line;
+  }
+}
+
+absl::StatusOr<std::optional<int64_t>> OffsetBehindLines(const File& file, int64_t lines) {
+  int64_t end = 0;
+  const absl::StatusOr<int64_t> found = ScanLines(file, lines, &end);
+  if (!found.ok()) return found.status();
+  if (*found < lines) return std::nullopt;
+  return end;
+}
+
+absl::StatusOr<int64_t> CountLines(const File& file) {
+  int64_t end = 0;
+  return ScanLines(file, std::numeric_limits<int64_t>::max(), &end);
+}
+
+}  // namespace reembed

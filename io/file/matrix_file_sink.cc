@@ -1,0 +1,117 @@
+#include "io/file/matrix_file_sink.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/key.h"
+#include "io/file/growing_file.h"
+#include "io/file/key_sidecar.h"
+#include "io/file/sink_checks.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kVectors = 0;
+constexpr size_t kKeys = 1;
+
+class MatrixFileSink final : public VectorSink {
+ public:
+  MatrixFileSink(const MatrixFormat& format, const std::string& path, int dim)
+      : format_(format), path_(path), dim_(dim), files_({Matrix(format, path, dim), GrowingKeySidecar(path)}) {}
+
+  RowOrder row_order() const override { return RowOrder::kAscending; }
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (absl::Status status = CheckRows(context.expected_rows); !status.ok()) return status;
+    const absl::StatusOr<int64_t> position = files_.Open(last);
+    if (position.ok()) rows_ = *position > 0 ? last.stored_rows : 0;
+    return position;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>*) override {
+    if (absl::Status status = files_.BeginWriting(); !status.ok()) return status;
+    pieces_.clear();
+    keys_.clear();
+    int64_t rows = 0;
+    for (const Batch* const batch : batches) {
+      if (absl::Status status = CheckDim(path_, dim_, *batch); !status.ok()) return status;
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        if (absl::Status status = order_.Check(path_, row); !status.ok()) return status;
+        AddPiece(row.vector);
+        absl::StrAppend(&keys_, KeyJson(row.key), "\n");
+        ++rows;
+      }
+    }
+    if (absl::Status status = CheckRows(rows_ + rows); !status.ok()) return status;
+    if (absl::Status status = files_.AppendPieces(kVectors, pieces_); !status.ok()) return status;
+    rows_ += rows;
+    return files_.Append(kKeys, keys_);
+  }
+
+  absl::Status Flush() override {
+    if (absl::Status status = files_.SetHeader(kVectors, format_.header(rows_, dim_)); !status.ok()) return status;
+    return files_.Flush();
+  }
+
+  absl::Status Finish() override {
+    if (absl::Status status = files_.SetHeader(kVectors, format_.header(rows_, dim_)); !status.ok()) return status;
+    return files_.Finish();
+  }
+
+ private:
+  static GrowingFile Matrix(const MatrixFormat& format, const std::string& path, int dim) {
+    const auto measure = [format, dim](const File& file, int64_t rows) -> absl::StatusOr<std::optional<int64_t>> {
+      const absl::StatusOr<MatrixShape> shape = ReadMatrixHeader(format, file);
+      // An unreadable header is a reason to begin again, not to stop: the rows are safe elsewhere.
+      const std::string ours = format.header(0, dim);
+      if (!shape.ok() || shape->dim != dim || shape->data_offset != static_cast<int64_t>(ours.size())) {
+        return std::nullopt;
+      }
+      const absl::StatusOr<int64_t> size = file.Size();
+      if (!size.ok()) return size.status();
+      const int64_t bytes = shape->data_offset + rows * RowBytes(dim);
+      if (bytes > *size) return std::nullopt;
+      return bytes;
+    };
+    return {.path = path, .header = format.header(0, dim), .measure = measure};
+  }
+
+  absl::Status CheckRows(int64_t rows) const {
+    if (rows <= format_.max_rows) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(path_, ": expected at most ", format_.max_rows, " rows in ",
+                                                      format_.name, ", got ", rows, "; choose another format"));
+  }
+
+  // Vectors that lie one behind the other, as those of one reply do, become one piece.
+  void AddPiece(const float* vector) {
+    const absl::string_view bytes(reinterpret_cast<const char*>(vector), static_cast<size_t>(RowBytes(dim_)));
+    if (!pieces_.empty() && pieces_.back().data() + pieces_.back().size() == bytes.data()) {
+      pieces_.back() = {pieces_.back().data(), pieces_.back().size() + bytes.size()};
+    } else {
+      pieces_.push_back(bytes);
+    }
+  }
+
+  const MatrixFormat format_;
+  const std::string path_;
+  const int dim_;
+  GrowingFiles files_;
+  int64_t rows_ = 0;
+  AscendingRows order_;
+  std::vector<absl::string_view> pieces_;
+  std::string keys_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeMatrixFileSink(const MatrixFormat& format, const Location& location,
+                                                               const Model& model) {
+  if (absl::Status status = CheckFileTarget(location, model); !status.ok()) return status;
+  return std::make_unique<MatrixFileSink>(format, location.path, model.dim);
+}
+
+}  // namespace reembed

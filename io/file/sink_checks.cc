@@ -1,0 +1,33 @@
+#include "io/file/sink_checks.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/key.h"
+#include "io/file/growing_file.h"
+#include "io/file/matrix_format.h"
+
+namespace reembed {
+
+absl::Status CheckFileTarget(const Location& location, const Model& model) {
+  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
+  if (model.dim < 1 || model.dim > kMaxDim) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(location.path, ": expected a width of 1 to ", kMaxDim, ", got ", model.dim));
+  }
+  return CheckTargetPath(location.path);
+}
+
+absl::Status CheckDim(absl::string_view path, int dim, const Batch& batch) {
+  if (batch.dim() == dim) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(path, ": expected vectors of ", dim, " numbers, got ", batch.dim()));
+}
+
+absl::Status AscendingRows::Check(absl::string_view path, const BatchRow& row) {
+  if (row.ordinal <= last_) {
+    return absl::InternalError(
+        absl::StrCat(path, ": row ", KeyText(row.key), ": expected an ordinal above ", last_, ", got ", row.ordinal));
+  }
+  last_ = row.ordinal;
+  return absl::OkStatus();
+}
+
+}  // namespace reembed
