@@ -1,0 +1,160 @@
+#include "io/file/hdf5_file.h"
+
+#include <hdf5.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/location.h"
+#include "io/file/hdf5_call.h"
+
+namespace reembed {
+namespace {
+
+// A message names no more datasets than this.
+constexpr size_t kMaxNames = 32;
+
+herr_t AddDatasetName(hid_t group, const char* name, const H5L_info_t* link, void* to) {
+  auto* const names = static_cast<std::vector<std::string>*>(to);
+  H5O_info_t object;
+  if (link->type != H5L_TYPE_HARD || H5Oget_info_by_name(group, name, &object, H5P_DEFAULT) < 0) return 0;
+  if (object.type == H5O_TYPE_DATASET) names->push_back(name);
+  return names->size() < kMaxNames ? 0 : 1;
+}
+
+hid_t NewTypeOf(Hdf5Kind kind) {
+  if (kind == Hdf5Kind::kFloats) return H5Tcopy(H5T_IEEE_F32LE);
+  if (kind == Hdf5Kind::kIntegers) return H5Tcopy(H5T_STD_I64LE);
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, H5T_VARIABLE);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}
+
+[[nodiscard]] bool WriteAttribute(hid_t file, const std::string& name, hid_t type, const void* value) {
+  const Hdf5Id space(H5Screate(H5S_SCALAR));
+  const Hdf5Id attribute(H5Acreate2(file, name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT));
+  return attribute.ok() && H5Awrite(attribute.get(), type, value) >= 0;
+}
+
+}  // namespace
+
+absl::string_view NameOf(Hdf5Kind kind) {
+  switch (kind) {
+    case Hdf5Kind::kFloats:
+      return "floats";
+    case Hdf5Kind::kIntegers:
+      return "integers";
+    case Hdf5Kind::kTexts:
+      return "strings";
+    case Hdf5Kind::kOther:
+      break;
+  }
+  return "something else";
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Open(const std::string& path, Access access) {
+  const Hdf5Call call;
+  const hid_t id = H5Fopen(path.c_str(), access == Access::kRead ? H5F_ACC_RDONLY : H5F_ACC_RDWR, H5P_DEFAULT);
+  if (id < 0) return call.Error(path, "open", absl::StatusCode::kDataLoss);
+  return std::unique_ptr<Hdf5File>(new Hdf5File(id, path));
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Create(const std::string& path) {
+  const Hdf5Call call;
+  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  if (id < 0) return call.Error(path, "make the file", absl::StatusCode::kInternal);
+  return std::unique_ptr<Hdf5File>(new Hdf5File(id, path));
+}
+
+Hdf5File::~Hdf5File() {
+  const Hdf5Call call;
+  H5Fclose(id_);
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::DatasetOrNull(const std::string& name) const {
+  int64_t id;
+  {
+    const Hdf5Call call;
+    // "a/b" needs "a" first: the library calls it an error to ask for both at once.
+    for (size_t slash = 0; slash != std::string::npos;) {
+      slash = name.find('/', slash + 1);
+      const std::string part = name.substr(0, slash);
+      const htri_t exists = part.empty() ? 0 : H5Lexists(id_, part.c_str(), H5P_DEFAULT);
+      if (exists < 0) {
+        return call.Error(path_, absl::StrCat("look for the dataset `", name, "`"), absl::StatusCode::kDataLoss);
+      }
+      if (exists == 0) return nullptr;
+    }
+    id = H5Dopen2(id_, name.c_str(), H5P_DEFAULT);
+    if (id < 0) return call.Error(path_, absl::StrCat("open the dataset `", name, "`"), absl::StatusCode::kDataLoss);
+  }
+  return Hdf5Dataset::Take(id, absl::StrCat(path_, ": dataset `", name, "`"));
+}
+
+std::vector<std::string> Hdf5File::DatasetNames() const {
+  const Hdf5Call call;
+  std::vector<std::string> names;
+  H5Literate(id_, H5_INDEX_NAME, H5_ITER_INC, nullptr, AddDatasetName, &names);
+  return names;
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::Dataset(const std::string& name) const {
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = DatasetOrNull(name);
+  if (!dataset.ok() || *dataset != nullptr) return dataset;
+  const std::vector<std::string> names = DatasetNames();
+  const std::string near = NearestName(name, names);
+  return absl::NotFoundError(absl::StrCat(
+      path_, ": there is no dataset `", name, "`", near.empty() ? "" : absl::StrCat(" (did you mean `", near, "`?)"),
+      names.empty() ? "; it has none" : absl::StrCat("; it has ", absl::StrJoin(names, ", "))));
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::AddDataset(const std::string& name, Hdf5Kind kind,
+                                                                  int64_t chunk_rows, int64_t columns) {
+  int64_t id;
+  {
+    const Hdf5Call call;
+    const int dimensions = columns == 0 ? 1 : 2;
+    const hsize_t width = static_cast<hsize_t>(columns);
+    const hsize_t none[] = {0, width};
+    const hsize_t most[] = {H5S_UNLIMITED, width};
+    const hsize_t chunk[] = {static_cast<hsize_t>(chunk_rows), width};
+    const Hdf5Id type(NewTypeOf(kind));
+    const Hdf5Id space(H5Screate_simple(dimensions, none, most));
+    const Hdf5Id properties(H5Pcreate(H5P_DATASET_CREATE));
+    H5Pset_chunk(properties.get(), dimensions, chunk);
+    // WriteChunk() writes whole chunks: filling them before would write them twice.
+    if (kind == Hdf5Kind::kFloats) H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER);
+    id = H5Dcreate2(id_, name.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT);
+    if (id < 0) return call.Error(path_, absl::StrCat("make the dataset `", name, "`"), absl::StatusCode::kInternal);
+  }
+  return Hdf5Dataset::Take(id, absl::StrCat(path_, ": dataset `", name, "`"));
+}
+
+absl::Status Hdf5File::SetAttribute(const std::string& name, const std::string& value) {
+  const Hdf5Call call;
+  const Hdf5Id type(NewTypeOf(Hdf5Kind::kTexts));
+  const char* const text = value.c_str();
+  if (!WriteAttribute(id_, name, type.get(), &text)) {
+    return call.Error(path_, absl::StrCat("set the attribute `", name, "`"), absl::StatusCode::kInternal);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Hdf5File::SetAttribute(const std::string& name, int64_t value) {
+  const Hdf5Call call;
+  const Hdf5Id type(NewTypeOf(Hdf5Kind::kIntegers));
+  if (!WriteAttribute(id_, name, type.get(), &value)) {
+    return call.Error(path_, absl::StrCat("set the attribute `", name, "`"), absl::StatusCode::kInternal);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Hdf5File::Flush() {
+  const Hdf5Call call;
+  if (H5Fflush(id_, H5F_SCOPE_LOCAL) < 0) return call.Error(path_, "write", absl::StatusCode::kInternal);
+  return absl::OkStatus();
+}
+
+}  // namespace reembed

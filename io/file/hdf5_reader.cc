@@ -1,0 +1,104 @@
+#include "io/file/hdf5_reader.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "io/file/hdf5_column.h"
+#include "io/file/hdf5_file.h"
+#include "io/file/key_column.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kBlockBytes = int64_t{1} << 20;
+constexpr int64_t kMaxBlockBytes = int64_t{64} << 20;
+
+// Rows to read at once: whole chunks, so that none is read (and unpacked) twice, as long as they are not too large.
+int64_t BlockRows(const Hdf5Dataset::Shape& shape) {
+  const int64_t row_bytes = shape.columns * static_cast<int64_t>(sizeof(float));
+  const int64_t rows = std::max<int64_t>(kBlockBytes / row_bytes, 1);
+  if (shape.chunk_rows == 0 || shape.chunk_rows > kMaxBlockBytes / row_bytes) return rows;
+  return std::max<int64_t>(rows / shape.chunk_rows, 1) * shape.chunk_rows;
+}
+
+class Hdf5Reader final : public VectorReader {
+ public:
+  // `keys` may be null.
+  Hdf5Reader(std::unique_ptr<Hdf5File> file, std::unique_ptr<Hdf5Dataset> train, std::unique_ptr<KeyColumn> keys)
+      : file_(std::move(file)),
+        train_(std::move(train)),
+        keys_(std::move(keys)),
+        block_rows_(BlockRows(train_->shape())) {}
+
+  int dim() const override { return static_cast<int>(train_->shape().columns); }
+  int64_t rows() const override { return train_->shape().rows; }
+
+  absl::StatusOr<std::optional<StoredVector>> Next() override {
+    if (next_ == rows()) return std::nullopt;
+    absl::StatusOr<std::optional<StoredVector>> row = RowAt(next_);
+    if (row.ok()) ++next_;
+    return row;
+  }
+
+  absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override {
+    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), rows(), next_, key);
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return std::nullopt;
+    next_ = **row + 1;
+    return RowAt(**row);
+  }
+
+ private:
+  absl::StatusOr<std::optional<StoredVector>> RowAt(int64_t row) {
+    const absl::StatusOr<KeyView> key = KeyOfRow(keys_.get(), row);
+    if (!key.ok()) return key.status();
+    const auto width = static_cast<size_t>(dim());
+    const int64_t first = row / block_rows_ * block_rows_;
+    if (first != first_) {
+      block_.resize(static_cast<size_t>(std::min(block_rows_, rows() - first)) * width);
+      first_ = -1;
+      if (absl::Status status = train_->Read(first, absl::MakeSpan(block_)); !status.ok()) return status;
+      first_ = first;
+    }
+    return StoredVector{.key = *key,
+                        .vector = absl::MakeSpan(block_).subspan(static_cast<size_t>(row - first) * width, width)};
+  }
+
+  const std::unique_ptr<Hdf5File> file_;
+  const std::unique_ptr<Hdf5Dataset> train_;
+  const std::unique_ptr<KeyColumn> keys_;
+  const int64_t block_rows_;
+  int64_t next_ = 0;          // <= rows()
+  int64_t first_ = -1;        // row of the block; -1: nothing is in it
+  std::vector<float> block_;  // [at most block_rows_, dim()]
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& location) {
+  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Open(location.path, Hdf5File::Access::kRead);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> train = (*file)->Dataset("train");
+  if (!train.ok()) return train.status();
+  const Hdf5Dataset::Shape& shape = (*train)->shape();
+  if (shape.dimensions != 2 || shape.kind != Hdf5Kind::kFloats) {
+    return absl::InvalidArgumentError(absl::StrCat((*train)->name(), ": expected two dimensions of floats, got ",
+                                                   shape.dimensions, " of ", NameOf(shape.kind)));
+  }
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = (*file)->DatasetOrNull("keys");
+  if (!dataset.ok()) return dataset.status();
+  if (*dataset == nullptr) return std::make_unique<Hdf5Reader>(*std::move(file), *std::move(train), nullptr);
+  if ((*dataset)->shape().rows != shape.rows) {
+    return absl::DataLossError(absl::StrCat((*dataset)->name(), ": expected a key for each of ", shape.rows,
+                                            " vectors, got ", (*dataset)->shape().rows));
+  }
+  absl::StatusOr<std::unique_ptr<KeyColumn>> keys = MakeHdf5KeyColumn(*std::move(dataset));
+  if (!keys.ok()) return keys.status();
+  return std::make_unique<Hdf5Reader>(*std::move(file), *std::move(train), *std::move(keys));
+}
+
+}  // namespace reembed

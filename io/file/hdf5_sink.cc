@@ -1,0 +1,258 @@
+#include "io/file/hdf5_sink.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "io/file/file.h"
+#include "io/file/growing_file.h"
+#include "io/file/hdf5_file.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kChunkBytes = int64_t{1} << 20;
+constexpr int64_t kKeyChunkRows = 4096;
+constexpr size_t kKeyBytes = size_t{1} << 20;  // of text keys, before they are written
+
+// A file whose `train` has `dim` columns and may grow by chunks, and what is in it.
+struct OurFile {
+  std::unique_ptr<Hdf5File> file;
+  std::unique_ptr<Hdf5Dataset> train;
+  std::unique_ptr<Hdf5Dataset> keys;
+};
+
+// nullopt: it is not such a file, or has not exactly `rows` rows.
+std::optional<OurFile> OpenOurs(const std::string& path, Hdf5File::Access access, int dim, int64_t rows) {
+  absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Open(path, access);
+  if (!file.ok()) return std::nullopt;
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> train = (*file)->DatasetOrNull("train");
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> keys = (*file)->DatasetOrNull("keys");
+  if (!train.ok() || *train == nullptr || !keys.ok() || *keys == nullptr) return std::nullopt;
+  const Hdf5Dataset::Shape& vectors = (*train)->shape();
+  const Hdf5Dataset::Shape& names = (*keys)->shape();
+  if (!vectors.takes_chunks || vectors.columns != dim || vectors.rows != rows || names.rows != rows ||
+      names.dimensions != 1 || (names.kind != Hdf5Kind::kIntegers && names.kind != Hdf5Kind::kTexts)) {
+    return std::nullopt;
+  }
+  return OurFile{*std::move(file), *std::move(train), *std::move(keys)};
+}
+
+Hdf5Kind KindOf(KeyView key) { return std::holds_alternative<int64_t>(key) ? Hdf5Kind::kIntegers : Hdf5Kind::kTexts; }
+
+class Hdf5Sink final : public VectorSink {
+ public:
+  Hdf5Sink(std::string path, Model model)
+      : path_(std::move(path)), partial_path_(PartialPath(path_)), model_(std::move(model)) {}
+
+  // The datasets must go before their file.
+  ~Hdf5Sink() override { Close(); }
+
+  RowOrder row_order() const override { return RowOrder::kAscending; }
+
+  absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition& last) override {
+    const absl::StatusOr<bool> complete = PathExists(path_);
+    if (!complete.ok()) return complete.status();
+    const absl::StatusOr<bool> partial = PathExists(partial_path_);
+    if (!partial.ok()) return partial.status();
+    if (last.position == 0 && *complete && !*partial) return ForeignFileError(path_);
+    if (last.position > 0 && OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, last.stored_rows).has_value()) {
+      if (*partial && unlink(partial_path_.c_str()) != 0) return FileError(partial_path_, "remove", errno);
+      rows_ = last.stored_rows;
+      return last.position;
+    }
+    if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
+    return 0;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    if (!failure_.ok()) return failure_;
+    if (file_ == nullptr) {
+      if (absl::Status status = GoOn(); !status.ok()) return Keep(std::move(status));
+    }
+    for (const Batch* batch : batches) {
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        if (absl::Status status = AddRow(row, refused); !status.ok()) return Keep(std::move(status));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Nothing of an unfinished file survives a crash, see Open(); this only lets a full disk be known early.
+  absl::Status Flush() override {
+    if (!failure_.ok() || file_ == nullptr) return failure_;
+    return Keep(file_->Flush());
+  }
+
+  absl::Status Finish() override {
+    if (!failure_.ok() || file_ == nullptr) return failure_;
+    return Keep(Complete());
+  }
+
+ private:
+  absl::Status Keep(absl::Status status) {
+    if (failure_.ok()) failure_ = std::move(status);
+    return failure_;
+  }
+
+  void Close() {
+    keys_.reset();
+    train_.reset();
+    file_.reset();
+  }
+
+  absl::Status StartOver() {
+    Close();
+    const int64_t chunk_rows = std::max<int64_t>(kChunkBytes / (model_.dim * static_cast<int64_t>(sizeof(float))), 1);
+    absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Create(partial_path_);
+    if (!file.ok()) return file.status();
+    file_ = *std::move(file);
+    absl::StatusOr<std::unique_ptr<Hdf5Dataset>> train =
+        file_->AddDataset("train", Hdf5Kind::kFloats, chunk_rows, model_.dim);
+    if (!train.ok()) return train.status();
+    train_ = *std::move(train);
+    for (const auto& [name, value] : {std::pair("distance", "angular"), std::pair("point_type", "float"),
+                                      std::pair("model", model_.name.c_str())}) {
+      if (absl::Status status = file_->SetAttribute(name, std::string(value)); !status.ok()) return status;
+    }
+    if (absl::Status status = file_->SetAttribute("dimension", int64_t{model_.dim}); !status.ok()) return status;
+    rows_ = 0;
+    SetUpChunk(chunk_rows);
+    return SyncFolderOf(path_);
+  }
+
+  // Begins a copy of the finished file.
+  absl::Status GoOn() {
+    // The keys of an empty file have no kind yet.
+    if (rows_ == 0) return StartOver();
+    const absl::StatusOr<File> complete = File::OpenToRead(path_);
+    if (!complete.ok()) return complete.status();
+    const absl::StatusOr<int64_t> bytes = complete->Size();
+    if (!bytes.ok()) return bytes.status();
+    if (absl::Status status = CopyDurably(path_, partial_path_, *bytes); !status.ok()) return status;
+    std::optional<OurFile> copy = OpenOurs(partial_path_, Hdf5File::Access::kWrite, model_.dim, rows_);
+    if (!copy.has_value()) return absl::DataLossError(absl::StrCat(path_, ": changed while it was copied"));
+    file_ = std::move(copy->file);
+    train_ = std::move(copy->train);
+    keys_ = std::move(copy->keys);
+    SetUpChunk(train_->shape().chunk_rows);
+    // Only whole chunks are written, so the rows of the last one are written again.
+    const auto floats = static_cast<size_t>(rows_ % chunk_rows_ * model_.dim);
+    if (floats == 0) return absl::OkStatus();
+    return train_->Read(rows_ - rows_ % chunk_rows_, absl::MakeSpan(chunk_).subspan(0, floats));
+  }
+
+  void SetUpChunk(int64_t chunk_rows) {
+    chunk_rows_ = chunk_rows;
+    chunk_.assign(static_cast<size_t>(chunk_rows * model_.dim), 0.0f);
+  }
+
+  absl::Status AddRow(const BatchRow& row, std::vector<RefusedRow>* refused) {
+    const auto* const text = std::get_if<absl::string_view>(&row.key);
+    if (text != nullptr && absl::StrContains(*text, '\0')) {
+      refused->push_back(
+          {row.ordinal, absl::InvalidArgumentError(absl::StrCat(path_, ": a key with a NUL byte has no place here"))});
+      return absl::OkStatus();
+    }
+    if (absl::Status status = AddKey(row.key); !status.ok()) return status;
+    std::copy_n(row.vector, model_.dim, chunk_.data() + rows_ % chunk_rows_ * model_.dim);
+    ++rows_;
+    return rows_ % chunk_rows_ == 0 ? WriteChunk() : absl::OkStatus();
+  }
+
+  absl::Status AddKey(KeyView key) {
+    if (keys_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<Hdf5Dataset>> keys = file_->AddDataset("keys", KindOf(key), kKeyChunkRows, 0);
+      if (!keys.ok()) return keys.status();
+      keys_ = *std::move(keys);
+    }
+    if (const Hdf5Kind kind = keys_->shape().kind; KindOf(key) != kind) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path_, ": row ", KeyText(key), ": expected a key like the first, of ", NameOf(kind),
+                       ", got one of ", NameOf(KindOf(key)), "; choose a target that takes both"));
+    }
+    if (const auto* const number = std::get_if<int64_t>(&key)) {
+      number_keys_.push_back(*number);
+      return number_keys_.size() < kKeyChunkRows ? absl::OkStatus() : WriteKeys();
+    }
+    text_keys_.emplace_back(std::get<absl::string_view>(key));
+    text_key_bytes_ += text_keys_.back().size();
+    return text_keys_.size() < kKeyChunkRows && text_key_bytes_ < kKeyBytes ? absl::OkStatus() : WriteKeys();
+  }
+
+  absl::Status WriteKeys() {
+    absl::Status status = absl::OkStatus();
+    if (!number_keys_.empty()) status = keys_->Append(number_keys_);
+    if (!text_keys_.empty()) status = keys_->Append(text_keys_);
+    number_keys_.clear();
+    text_keys_.clear();
+    text_key_bytes_ = 0;
+    return status;
+  }
+
+  // The chunk with the last row. What lies behind that row in it is zero.
+  absl::Status WriteChunk() {
+    const int64_t first = (rows_ - 1) / chunk_rows_ * chunk_rows_;
+    std::fill(chunk_.begin() + (rows_ - first) * model_.dim, chunk_.end(), 0.0f);
+    return train_->WriteChunk(rows_, first, chunk_);
+  }
+
+  absl::Status Complete() {
+    if (rows_ % chunk_rows_ != 0) {
+      if (absl::Status status = WriteChunk(); !status.ok()) return status;
+    }
+    if (keys_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<Hdf5Dataset>> keys =
+          file_->AddDataset("keys", Hdf5Kind::kIntegers, kKeyChunkRows, 0);
+      if (!keys.ok()) return keys.status();
+      keys_ = *std::move(keys);
+    }
+    if (absl::Status status = WriteKeys(); !status.ok()) return status;
+    if (absl::Status status = file_->Flush(); !status.ok()) return status;
+    Close();
+    // The library closes a file without telling whether all of it was written, so look again before it gets its name.
+    if (!OpenOurs(partial_path_, Hdf5File::Access::kRead, model_.dim, rows_).has_value()) {
+      return absl::UnavailableError(absl::StrCat(partial_path_, ": not readable after it was written; run again"));
+    }
+    const absl::StatusOr<File> partial = File::OpenToWrite(partial_path_);
+    if (!partial.ok()) return partial.status();
+    if (absl::Status status = partial->Sync(); !status.ok()) return status;
+    return RenameDurably(partial_path_, path_);
+  }
+
+  const std::string path_;
+  const std::string partial_path_;
+  const Model model_;
+  absl::Status failure_;
+  std::unique_ptr<Hdf5File> file_;  // PATH.partial; null while a finished file is all there is
+  std::unique_ptr<Hdf5Dataset> train_;
+  std::unique_ptr<Hdf5Dataset> keys_;  // null until the first row
+  int64_t rows_ = 0;                   // those that are only in memory included
+  int64_t chunk_rows_ = 0;
+  std::vector<float> chunk_;          // [chunk_rows_, dim], the last chunk as far as it is known
+  std::vector<int64_t> number_keys_;  // not yet written
+  std::vector<std::string> text_keys_;
+  size_t text_key_bytes_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeHdf5Sink(const Location& location, const Model& model) {
+  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
+  if (model.dim <= 0 || model.dim > Hdf5Dataset::kMaxColumns) {
+    return absl::InvalidArgumentError(absl::StrCat(location.path, ": expected vectors of 1 to ",
+                                                   Hdf5Dataset::kMaxColumns, " numbers, got ", model.dim));
+  }
+  if (absl::Status status = CheckTargetPath(location.path); !status.ok()) return status;
+  return std::make_unique<Hdf5Sink>(location.path, model);
+}
+
+}  // namespace reembed

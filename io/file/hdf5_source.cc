@@ -1,0 +1,86 @@
+#include "io/file/hdf5_source.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/file/hdf5_column.h"
+#include "io/file/hdf5_file.h"
+#include "io/file/key_column.h"
+
+namespace reembed {
+namespace {
+
+class Hdf5Source final : public Source {
+ public:
+  // `keys` may be null.
+  Hdf5Source(std::unique_ptr<Hdf5File> file, std::unique_ptr<Hdf5TextColumn> texts, std::unique_ptr<KeyColumn> keys)
+      : file_(std::move(file)), texts_(std::move(texts)), keys_(std::move(keys)) {}
+
+  absl::StatusOr<std::optional<RowView>> Next() override {
+    if (next_ == texts_->rows()) return std::nullopt;
+    absl::StatusOr<std::optional<RowView>> row = RowAt(next_);
+    if (row.ok()) ++next_;
+    return row;
+  }
+
+  absl::Status SeekAfter(KeyView key) override {
+    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), texts_->rows(), next_, key);
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) {
+      return absl::NotFoundError(absl::StrCat(file_->path(), ": there is no row with the key ", KeyText(key)));
+    }
+    next_ = **row + 1;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
+    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), texts_->rows(), next_, key);
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return std::nullopt;
+    next_ = **row + 1;
+    return RowAt(**row);
+  }
+
+  absl::StatusOr<int64_t> CountRows() override { return texts_->rows(); }
+
+ private:
+  absl::StatusOr<std::optional<RowView>> RowAt(int64_t row) {
+    const absl::StatusOr<KeyView> key = KeyOfRow(keys_.get(), row);
+    if (!key.ok()) return key.status();
+    const absl::StatusOr<absl::string_view> text = texts_->At(row);
+    if (!text.ok()) return text.status();
+    return RowView{.key = *key, .text = *text};
+  }
+
+  const std::unique_ptr<Hdf5File> file_;
+  const std::unique_ptr<Hdf5TextColumn> texts_;
+  const std::unique_ptr<KeyColumn> keys_;
+  int64_t next_ = 0;  // <= rows
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location) {
+  if (absl::Status status = location.CheckParameters({"texts", "keys"}); !status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Open(location.path, Hdf5File::Access::kRead);
+  if (!file.ok()) return file.status();
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = (*file)->Dataset(location.Get("texts", "texts"));
+  if (!dataset.ok()) return dataset.status();
+  absl::StatusOr<std::unique_ptr<Hdf5TextColumn>> texts = Hdf5TextColumn::Make(*std::move(dataset));
+  if (!texts.ok()) return texts.status();
+  const std::string keys_name = location.Get("keys");
+  if (keys_name.empty()) return std::make_unique<Hdf5Source>(*std::move(file), *std::move(texts), nullptr);
+  dataset = (*file)->Dataset(keys_name);
+  if (!dataset.ok()) return dataset.status();
+  if (const int64_t keys = (*dataset)->shape().rows; keys != (*texts)->rows()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat((*dataset)->name(), ": expected a key for each of ", (*texts)->rows(), " texts, got ", keys));
+  }
+  absl::StatusOr<std::unique_ptr<KeyColumn>> keys = MakeHdf5KeyColumn(*std::move(dataset));
+  if (!keys.ok()) return keys.status();
+  return std::make_unique<Hdf5Source>(*std::move(file), *std::move(texts), *std::move(keys));
+}
+
+}  // namespace reembed
