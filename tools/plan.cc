@@ -122,6 +122,7 @@ void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNum
   line("job", absl::StrCat(job.directory, std::filesystem::exists(job.directory + "/ledger.db")
                                               ? ": exists; what it has is not bought again"
                                               : ": new"));
+  for (const std::string& note : job.notes) line("note", note);
   std::cout << "nothing was written or sent" << std::endl;
 }
 

@@ -54,6 +54,25 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
   return absl::OkStatus();
 }
 
+// The sections of a preset and the names that each may have; data/systems/README.md explains them.
+const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSections() {
+  static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
+      {"db", {"paths", "env"}},
+      {"source", {"kind", "table", "key", "text", "where"}},
+      {"target", {"vector", "model_column", "encoding"}},
+      {"model", {"embedder", "name", "dimensions", "normalize", "base_url_env", "key_env"}},
+  };
+  return *sections;
+}
+
+std::vector<std::string> Texts(const toml::table& table, std::string_view name) {
+  std::vector<std::string> texts;
+  const toml::array* const list = table[name].as_array();
+  if (list == nullptr) return texts;
+  for (const auto& item : *list) texts.push_back(item.value<std::string>().value_or(""));
+  return texts;
+}
+
 }  // namespace
 
 std::vector<std::string> DataFolders(const Environment& environment) {
@@ -73,31 +92,44 @@ std::vector<std::string> DataFolders(const Environment& environment) {
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  const std::vector<std::string> known = {"name",  "title", "summary",    "databases",    "table",
-                                          "key",   "text",  "vector",     "model_column", "encoding",
-                                          "where", "model", "dimensions", "api_base_env", "api_key_env"};
+  std::vector<std::string> known = {"name", "title", "summary"};
+  for (const auto& [section, names] : PresetSections()) known.push_back(section);
   if (absl::Status names = CheckNames(*table, known, file); !names.ok()) return names;
+  std::map<std::string, toml::table> sections;
+  for (const auto& [section, names] : PresetSections()) {
+    const toml::table* const found = (*table)[section].as_table();
+    sections[section] = found == nullptr ? toml::table() : *found;
+    if (absl::Status checked = CheckNames(sections[section], names, file); !checked.ok()) return checked;
+  }
+  const toml::table& source = sections["source"];
+  const toml::table& target = sections["target"];
+  const toml::table& model = sections["model"];
+  if (const std::string kind = Text(source, "kind"); kind != "sqlite") {
+    return absl::InvalidArgumentError(absl::StrCat(file, ": [source] kind: expected sqlite, got `", kind, "`"));
+  }
   SystemPreset preset{.name = Text(*table, "name"),
                       .title = Text(*table, "title"),
                       .summary = Text(*table, "summary"),
-                      .table = Text(*table, "table"),
-                      .key = Text(*table, "key"),
-                      .text = Text(*table, "text"),
-                      .vector = Text(*table, "vector"),
-                      .model_column = Text(*table, "model_column"),
-                      .encoding = Text(*table, "encoding"),
-                      .where = Text(*table, "where"),
-                      .model = Text(*table, "model"),
-                      .dim = static_cast<int>((*table)["dimensions"].value<int64_t>().value_or(0)),
-                      .api_base_env = Text(*table, "api_base_env"),
-                      .api_key_env = Text(*table, "api_key_env"),
+                      .databases = Texts(sections["db"], "paths"),
+                      .database_env = Texts(sections["db"], "env"),
+                      .table = Text(source, "table"),
+                      .key = Text(source, "key"),
+                      .text = Text(source, "text"),
+                      .vector = Text(target, "vector"),
+                      .model_column = Text(target, "model_column"),
+                      .encoding = Text(target, "encoding"),
+                      .where = Text(source, "where"),
+                      .embedder = Text(model, "embedder"),
+                      .model = Text(model, "name"),
+                      .dim = static_cast<int>(model["dimensions"].value<int64_t>().value_or(0)),
+                      .normalize = Text(model, "normalize"),
+                      .api_base_env = Text(model, "base_url_env"),
+                      .api_key_env = Text(model, "key_env"),
                       .file = file,
                       .toml = std::string(toml)};
-  if (const toml::array* databases = (*table)["databases"].as_array(); databases != nullptr) {
-    for (const auto& database : *databases) preset.databases.push_back(database.value<std::string>().value_or(""));
-  }
-  for (const auto& [name, value] : {std::pair("name", preset.name), std::pair("table", preset.table),
-                                    std::pair("text", preset.text), std::pair("vector", preset.vector)}) {
+  for (const auto& [name, value] :
+       {std::pair("name", preset.name), std::pair("[source] table", preset.table),
+        std::pair("[source] text", preset.text), std::pair("[target] vector", preset.vector)}) {
     if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(file, ": `", name, "` is missing"));
   }
   return preset;
@@ -123,6 +155,11 @@ absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environ
 }
 
 absl::StatusOr<SystemPreset> FindSystem(const std::string& name, const Environment& environment) {
+  if (name.size() > 5 && name.substr(name.size() - 5) == ".toml") {
+    const absl::StatusOr<std::string> text = ReadFile(name);
+    if (!text.ok()) return text.status();
+    return ParseSystemPreset(*text, name);
+  }
   const absl::StatusOr<std::vector<SystemPreset>> systems = ListSystems(environment);
   if (!systems.ok()) return systems.status();
   std::vector<std::string> names;

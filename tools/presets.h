@@ -15,11 +15,14 @@ namespace reembed {
 struct SystemPreset {
   std::string name;
   std::string title;
-  std::string summary;                 // one line, for `reembed systems`
-  std::vector<std::string> databases;  // where its own programs keep them, the first that exists is meant
+  std::string summary;                    // one line, for `reembed systems`
+  std::vector<std::string> databases;     // where its own programs keep them, the first that exists is meant
+  std::vector<std::string> database_env;  // variables that name it; the first that is set wins over `databases`
   std::string table, key, text, vector, model_column, encoding, where;
+  std::string embedder;  // empty: openai
   std::string model;
   int dim = 0;
+  std::string normalize;  // as the flag
   std::string api_base_env, api_key_env;
   std::string file;  // where it was read
   std::string toml;  // its whole text
@@ -41,6 +44,7 @@ std::vector<std::string> DataFolders(const Environment& environment);
 // Errors: kInvalidArgument (names file, line and what is wrong or unknown).
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file);
 
+// By name, or by the path of a file that ends in .toml.
 // Errors: kNotFound (no such system; names the nearest and lists all).
 absl::StatusOr<SystemPreset> FindSystem(const std::string& name, const Environment& environment);
 

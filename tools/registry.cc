@@ -10,10 +10,15 @@
 #include "absl/strings/str_join.h"
 #include "index/faiss_sink.h"
 #include "index/index_reader.h"
-// #include "io/file/fbin.h"
-// #include "io/file/hdf5.h"
-// #include "io/file/jsonl.h"
-// #include "io/file/npy.h"
+#include "io/file/fbin_sink.h"
+#include "io/file/hdf5_reader.h"
+#include "io/file/hdf5_sink.h"
+#include "io/file/hdf5_source.h"
+#include "io/file/jsonl_reader.h"
+#include "io/file/jsonl_sink.h"
+#include "io/file/jsonl_source.h"
+#include "io/file/matrix_reader.h"
+#include "io/file/npy_sink.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
 #include "io/store/sqlite_source.h"
@@ -30,11 +35,28 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }},
+    {"jsonl", "jsonl:PATH?key=id&text=text",
+     [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenJsonlReader(l); }},
+    {"hdf5", "hdf5:PATH", [](const Location& l, const Selection&) -> SourceOr { return OpenHdf5Source(l); },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeHdf5Sink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenHdf5Reader(l); }},
+    {"npy", "npy:PATH", nullptr,
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeNpySink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenNpyReader(l); }},
+    {"fbin", "fbin:PATH", nullptr,
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFbinSink(l, m); },
+     [](const Location& l, int) -> ReaderOr { return OpenFbinReader(l); }},
     {"faiss", "faiss:PATH?factory=HNSW32", nullptr,
      [](const Location& l, const Model& m, const Location& source) -> SinkOr {
        return MakeFaissSink(l, m, {.source = source.ToString()});
      },
      [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }},
+    {"-", "- (JSON lines on standard input or output)",
+     [](const Location&, const Selection&) -> SourceOr { return OpenJsonlSource({.scheme = "jsonl", .path = "-"}); },
+     [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },
+     nullptr},
 };
 
 // The scheme of `location`, if it can be used as asked.

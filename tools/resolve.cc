@@ -49,8 +49,11 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const Environment& e
 }
 
 absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const CommandOptions& options,
-                                      const Environment& environment) {
+                                      const Environment& environment, std::vector<std::string>* notes) {
   std::string path = options.db;
+  for (const std::string& variable : preset.database_env) {
+    if (path.empty()) path = environment.Get(variable);
+  }
   if (path.empty()) {
     const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
     const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
@@ -59,6 +62,10 @@ absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const CommandO
                                               absl::StrJoin(preset.databases, ", "), "); say where with --db PATH"));
     }
     path = *found;
+    for (auto other = found + 1; other != preset.databases.end(); ++other) {
+      if (!exists(*other)) continue;
+      notes->push_back(absl::StrCat(preset.name, " has another database: --db ", *other));
+    }
   }
   Location location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(path, environment))};
   for (const auto& [name, value] :
@@ -85,8 +92,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
-  absl::StatusOr<Location> source =
-      preset.has_value() ? PresetSource(*preset, options, environment) : ParsePlace(options.source, environment);
+  absl::StatusOr<Location> source = preset.has_value() ? PresetSource(*preset, options, environment, &job->notes)
+                                                       : ParsePlace(options.source, environment);
   if (!source.ok()) return source.status();
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
@@ -172,7 +179,9 @@ absl::Status ResolveModel(const CommandOptions& options, const std::optional<Sys
 
 absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<SystemPreset>& preset,
                              const Environment& environment, KeyNeed key_need, ResolvedJob* job) {
-  const std::string name = options.embedder.empty() ? "openai" : absl::AsciiStrToLower(options.embedder);
+  std::string name = absl::AsciiStrToLower(options.embedder);
+  if (name.empty() && preset.has_value()) name = preset->embedder;
+  if (name.empty()) name = "openai";
   if (name != "openai" && name != "builtin") {
     return absl::InvalidArgumentError(
         absl::StrCat("--embedder ", name,
@@ -204,7 +213,7 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   return absl::OkStatus();
 }
 
-absl::Status ResolveLimits(const CommandOptions& options, ResolvedJob* job) {
+absl::Status ResolveLimits(const CommandOptions& options, const std::optional<SystemPreset>& preset, ResolvedJob* job) {
   const bool builtin = job->embedder == Embedder::kBuiltin;
   const int batch_size = options.batch_size > 0 ? options.batch_size : 256;
   if (batch_size > kMaxBatchSize) {
@@ -220,7 +229,8 @@ absl::Status ResolveLimits(const CommandOptions& options, ResolvedJob* job) {
   // Some batches are being decoded, kept and written while others are at the API.
   pipeline.batches_in_flight = concurrency + std::max(4, concurrency / 2);
   pipeline.max_rows = options.limit;
-  if (options.normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
+  const std::string normalize = options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize;
+  if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
   OpenAiOptions& client = job->client;
   client.concurrency = concurrency;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
@@ -274,6 +284,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   described.api_base = job.client.api_base;
   described.model = job.client.model.name;
   described.dimensions = job.client.model.dim;
+  described.normalize = job.pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
   return described;
 }
 
@@ -326,7 +337,7 @@ absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environ
   if (absl::Status embedder = ResolveEmbedder(options, preset, environment, key_need, &job); !embedder.ok())
     return embedder;
   if (absl::Status model = ResolveModel(options, preset, environment, &job); !model.ok()) return model;
-  if (absl::Status limits = ResolveLimits(options, &job); !limits.ok()) return limits;
+  if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
   job.directory = options.job.empty() ? DefaultDirectory(job, environment) : AbsolutePath(options.job);

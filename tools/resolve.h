@@ -33,6 +33,7 @@ struct ResolvedJob {
   JobIdentity identity;
   KeepVectors keep_vectors = KeepVectors::kAlways;
   std::string directory;
+  std::vector<std::string> notes;  // what else a user may want to know, one line each
 };
 
 // Errors: kInvalidArgument, kNotFound (an argument is wrong or missing); kUnauthenticated (no API key, and where to put

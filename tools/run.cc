@@ -229,6 +229,9 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status written = WriteJobDescription(*job); !written.ok()) return fail(written);
   if (!options.quiet && !options.json) std::cerr << "job " << job->directory << std::endl;
 
+  for (const std::string& note : job->notes) {
+    if (!options.quiet && !options.json) std::cerr << "note: " << note << std::endl;
+  }
   const absl::Time started = absl::Now();
   Outcome outcome = Execute(*job, *before, &*preflight, store->get());
   if (absl::Status counted = CountAgain(*job, &outcome); !counted.ok()) outcome.status = counted;

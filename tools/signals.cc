@@ -21,7 +21,9 @@ sigset_t StopSet() {
 void BlockStopSignals() {
   const sigset_t set = StopSet();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // A reader that left and a file size limit are errors of the write that meets them.
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 StopSignals::StopSignals(std::function<void(int)> first, std::function<void()> abort)
