@@ -26,11 +26,12 @@ Moment RateLimiter::Reserve(int64_t tokens, Moment now) {
   const Moment from = std::max({now, paused_until_, requests_.at, tokens_.at});
   // Both buckets are charged at the common start. Charged when each alone would allow it, the one that waits less
   // would fill up again meanwhile and let a burst through behind a large request.
+  const auto amount = static_cast<double>(tokens);
   Bucket requests = requests_;
   Bucket model_tokens = tokens_;
-  const Moment start = from + std::max(Take(&requests, 1, from), Take(&model_tokens, tokens, from));
+  const Moment start = from + std::max(Take(&requests, 1, from), Take(&model_tokens, amount, from));
   Take(&requests_, 1, start);
-  Take(&tokens_, tokens, start);
+  Take(&tokens_, amount, start);
   return start;
 }
 

@@ -8,6 +8,7 @@
 #include <faiss/IndexRefine.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -19,9 +20,18 @@ absl::Status Expect(bool good, absl::string_view what) {
   return good ? absl::OkStatus() : absl::DataLossError(absl::StrCat("expected ", what, ", got something else"));
 }
 
+// Copied, because reading an enum that holds none of its values is undefined.
+int MetricNumber(const faiss::Index& index) {
+  int number = 0;
+  static_assert(sizeof number == sizeof index.metric_type);
+  std::memcpy(&number, &index.metric_type, sizeof number);
+  return number;
+}
+
 // A part of an index: there, of this width, with the metric of the whole, and with so many rows.
 absl::Status CheckPart(const faiss::Index& whole, const faiss::Index* part, int dim, int64_t rows) {
-  const bool fits = part != nullptr && part->d == dim && part->metric_type == whole.metric_type && part->ntotal == rows;
+  const bool fits =
+      part != nullptr && part->d == dim && MetricNumber(*part) == MetricNumber(whole) && part->ntotal == rows;
   if (absl::Status status = Expect(fits, absl::StrCat("a part of dim ", dim, " with ", rows, " rows")); !status.ok()) {
     return status;
   }
@@ -75,6 +85,7 @@ absl::Status CheckLists(const faiss::IndexIVF& ivf) {
       (plain && ivf.invlists->code_size != ivf.code_size)) {
     return Expect(false, "as many lists as the index says");
   }
+  if (!ivf.direct_map.no()) return Expect(false, "no map from rows to lists, which is made when needed");
   if (absl::Status status = CheckPart(ivf, ivf.quantizer, ivf.d, ivf.is_trained ? static_cast<int64_t>(ivf.nlist) : 0);
       !status.ok()) {
     return status;
@@ -113,7 +124,7 @@ absl::Status CheckTransforms(const faiss::IndexPreTransform& index) {
 absl::Status CheckFaissIndex(const faiss::Index& index) {
   if (index.d < 1 || index.ntotal < 0) return Expect(false, "a width and a number of rows");
   // FAISS throws out of a parallel loop on others, which ends the process.
-  if (index.metric_type != faiss::METRIC_INNER_PRODUCT && index.metric_type != faiss::METRIC_L2) {
+  if (const int metric = MetricNumber(index); metric != faiss::METRIC_INNER_PRODUCT && metric != faiss::METRIC_L2) {
     return Expect(false, "inner product or L2 as metric");
   }
   if (const auto* const ids = dynamic_cast<const faiss::IndexIDMap*>(&index)) {

@@ -41,13 +41,24 @@ class BoundedReader final : public faiss::IOReader {
   size_t operator()(void* to, size_t size, size_t items) override {
     const size_t read = std::fread(to, size, items, file_);
     if (read != items) return read;
+    if (std::exchange(at_start_, false) && size * items == 4) return AllowFirstTag(static_cast<char*>(to)) ? read : 0;
     return Allow(to, size, items) ? read : 0;
   }
 
  private:
+  // Our files begin with an IndexIDMap2. While FAISS reads one it fills a table from as many ids as the header says,
+  // which may be more than there are; so it is given an IndexIDMap instead, which has no such table.
+  static bool AllowFirstTag(char* tag) {
+    if (std::memcmp(tag, "IxM2", 4) != 0) return false;
+    std::memcpy(tag, "IxMp", 4);
+    return true;
+  }
+
   bool Allow(const void* read, size_t size, size_t items) {
     const bool is_lone_item = std::exchange(last_number_is_one_, false) && size == 8 && items == 1;
     if (size == 4 && items == 1) return AllowTag(read);
+    // Truth values are the only single bytes; any but 0 and 1 is undefined to look at.
+    if (size == 1 && items == 1) return *static_cast<const unsigned char*>(read) <= 1;
     if (size != 8) return true;
     if (next_is_list_lengths_) {
       next_is_list_lengths_ = false;
@@ -65,6 +76,7 @@ class BoundedReader final : public faiss::IOReader {
     constexpr int kMostParts = 16;  // nested in each other; our factories make up to five
     char tag[4];
     std::memcpy(tag, read, 4);
+    if (std::memcmp(tag, "IxM", 3) == 0) return false;  // only at the start
     if (tag[0] == 'I' && (tag[1] == 'x' || tag[1] == 'H' || tag[1] == 'w') && ++parts_ > kMostParts) return false;
     sparse_ = std::memcmp(tag, "sprs", 4) == 0;
     next_is_list_count_ = sparse_ || std::memcmp(tag, "full", 4) == 0;
@@ -88,6 +100,7 @@ class BoundedReader final : public faiss::IOReader {
 
   std::FILE* const file_;
   const uint64_t most_;
+  bool at_start_ = true;
   int parts_ = 0;
   uint64_t last_number_ = 0;
   bool last_number_is_one_ = false;
@@ -130,6 +143,17 @@ void Tune(faiss::Index* index, const IndexSpec& spec) {
   if (auto* const hnsw = dynamic_cast<faiss::IndexHNSW*>(index); hnsw != nullptr && spec.ef_construction > 0) {
     hnsw->hnsw.efConstruction = spec.ef_construction;
   }
+}
+
+// The same index with a table from ids to places. `plain` was checked.
+FaissIndex WithIdTable(FaissIndex plain) {
+  auto& from = static_cast<faiss::IndexIDMap&>(*plain);
+  auto* const to = new faiss::IndexIDMap2;
+  FaissIndex index(to);
+  static_cast<faiss::IndexIDMap&>(*to) = from;
+  to->own_fields = std::exchange(from.own_fields, false);
+  to->construct_rev_map();
+  return index;
 }
 
 }  // namespace
@@ -184,13 +208,15 @@ absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMar
   });
   std::fclose(file);
   if (!status.ok()) return status;
-  const auto* const with_ids = dynamic_cast<const faiss::IndexIDMap2*>(index.get());
-  status = with_ids == nullptr ? absl::DataLossError("expected an index with ids") : CheckFaissIndex(*index);
-  if (status.ok() && with_ids->rev_map.size() != with_ids->id_map.size()) {
-    status = absl::DataLossError("expected each id once");
-  }
-  if (status.ok()) return index;
-  return absl::Status(status.code(), absl::StrCat(path, ": damaged index: ", status.message()));
+  const auto damaged = [&path](const absl::Status& why) {
+    return absl::Status(why.code(), absl::StrCat(path, ": damaged index: ", why.message()));
+  };
+  if (status = CheckFaissIndex(*index); !status.ok()) return damaged(status);
+  status = CallFaiss(absl::StatusCode::kDataLoss, "ids", [&] { index = WithIdTable(std::move(index)); });
+  if (!status.ok()) return damaged(status);
+  const auto& with_ids = static_cast<const faiss::IndexIDMap2&>(*index);
+  if (with_ids.rev_map.size() == with_ids.id_map.size()) return index;
+  return damaged(absl::DataLossError("expected each id once"));
 }
 
 absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path) {

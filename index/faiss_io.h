@@ -33,9 +33,10 @@ absl::Status CallFaiss(absl::StatusCode code, absl::string_view what, absl::Func
 // Errors: kInvalidArgument (FAISS does not know the factory, or cannot build it for this dim).
 absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_view factory, int dim);
 
-// Reads a file that SaveFaissIndex() wrote. First the file is checked against `mark`, then no size in it may exceed
-// the file, then all places that the index points to are checked, so that neither damage nor malice makes FAISS
-// allocate without limit or read where nothing is.
+// Reads a file that SaveFaissIndex() wrote. First the whole file is checked against `mark`, so damage never reaches
+// FAISS. Against malice, where `mark` fits, sizes are bounded by the file's own and all places that the index points to
+// are checked: enough for flat, HNSW and IVF indexes of plain vectors, not for quantizers (SQ, PQ and the like), whose
+// files must come from someone trusted.
 // Errors: kNotFound, kDataLoss, kResourceExhausted (not enough memory).
 absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark);
 

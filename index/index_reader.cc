@@ -5,6 +5,7 @@
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -156,9 +157,13 @@ absl::StatusOr<std::vector<Hit>> IndexReader::Search(absl::Span<const float> que
   state_->SetBreadth(options, k);
   std::vector<float> scores(k);
   std::vector<faiss::Index::idx_t> labels(k, -1);
+  // FAISS divides queries among threads; for one query there is nothing to divide, only threads to wake and wait for.
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
   const absl::Status status =
       CallFaiss(absl::StatusCode::kInternal, absl::StrCat(state_->path, ": cannot search"),
                 [&] { state_->index->search(1, direction.data(), k, scores.data(), labels.data()); });
+  omp_set_num_threads(threads);
   if (!status.ok()) return status;
   for (int i = 0; i < k; ++i) {
     if (labels[i] < 0) continue;

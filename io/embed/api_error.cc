@@ -24,7 +24,7 @@ std::string TextOf(const simdjson::simdjson_result<element>& value) {
   return "";
 }
 
-std::string FirstOf(std::string first, std::string second) { return first.empty() ? second : first; }
+std::string FirstOf(const std::string& first, const std::string& second) { return first.empty() ? second : first; }
 
 }  // namespace
 
@@ -56,7 +56,7 @@ std::string MaskShared(absl::string_view message, absl::string_view secret, size
   std::vector<char> masked(message.size(), 0);
   for (size_t i = 0; i + window <= message.size(); ++i) {
     if (secret.find(message.substr(i, window)) == absl::string_view::npos) continue;
-    std::fill_n(masked.begin() + i, window, 1);
+    std::fill_n(&masked[i], window, 1);
   }
   std::string out;
   for (size_t i = 0; i < message.size(); ++i) {

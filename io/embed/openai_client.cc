@@ -155,7 +155,7 @@ absl::StatusOr<int> ProbeWidth(const OpenAiOptions& options) {
     return absl::FailedPreconditionError(
         absl::StrCat(reject.message(), "; check the model's name, its dimensions and the address of the API"));
   }
-  const absl::StatusOr<int> width = OpenAiReplyWidth(&batch.replies()[0].body);
+  absl::StatusOr<int> width = OpenAiReplyWidth(&batch.replies()[0].body);
   if (width.ok()) return width;
   return absl::Status(width.status().code(), absl::StrCat((*flow)->where(), ": ", width.status().message()));
 }

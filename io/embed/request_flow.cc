@@ -10,9 +10,9 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kReadMessageBytes = 4096;    // of what an API says, looked at
-constexpr size_t kShownMessageBytes = 200;    // shown
-constexpr size_t kMaxErrorIn200 = 16 * 1024;  // larger replies are taken for vectors, and proved so by Decode
+constexpr size_t kReadMessageBytes = 4096;           // of what an API says, looked at
+constexpr size_t kShownMessageBytes = 200;           // shown
+constexpr size_t kMaxErrorIn200 = size_t{16} << 10;  // larger replies are taken for vectors, and proved so by Decode
 
 // Runs of so many bytes of a key or a text do not get into messages; shorter texts are everyday words.
 constexpr size_t kKeyRun = 6;
@@ -81,7 +81,7 @@ void RequestFlow::Send(Batch* batch, Done done) {
   if (parts.empty()) return std::move(done)(absl::OkStatus());
   call->done = std::move(done);
   call->open_parts = static_cast<int>(parts.size());
-  call.release();  // End() of its last part takes it back
+  (void)call.release();  // End() of its last part takes it back
   for (PartPtr& part : parts) Submit(std::move(part));
 }
 
@@ -315,11 +315,12 @@ void RequestFlow::SlowDownByHeaders(const HttpReply& reply, int64_t tokens) {
   absl::Duration wait;
   if (options_.limit.requests_per_minute <= 0) {
     wait = DryQuotaWait(reply.Header("x-ratelimit-limit-requests"), reply.Header("x-ratelimit-remaining-requests"),
-                        requests_in_air_ + 1.0);
+                        static_cast<double>(requests_in_air_ + 1));
   }
   if (options_.limit.tokens_per_minute <= 0) {
-    wait = std::max(wait, DryQuotaWait(reply.Header("x-ratelimit-limit-tokens"),
-                                       reply.Header("x-ratelimit-remaining-tokens"), tokens_in_air_ + 1.0 * tokens));
+    wait = std::max(wait,
+                    DryQuotaWait(reply.Header("x-ratelimit-limit-tokens"), reply.Header("x-ratelimit-remaining-tokens"),
+                                 static_cast<double>(tokens_in_air_ + tokens)));
   }
   if (wait > absl::ZeroDuration()) limiter_.Pause(std::min(wait, options_.retry.max_wait), MonotonicNow());
 }

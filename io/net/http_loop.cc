@@ -16,10 +16,10 @@
 namespace reembed {
 namespace {
 
-constexpr long kReceiveBufferBytes = 512 * 1024;        // fewer and larger reads: replies are megabytes
-constexpr long kSendBufferBytes = 256 * 1024;           // likewise for request bodies
+constexpr long kReceiveBufferBytes = 512L * 1024;       // fewer and larger reads: replies are megabytes
+constexpr long kSendBufferBytes = 256L * 1024;          // likewise for request bodies
 constexpr long kIdleConnections = 512;                  // kept alive per loop
-constexpr size_t kMaxHeaderBytes = 64 * 1024;           // of one reply
+constexpr size_t kMaxHeaderBytes = size_t{64} << 10;    // of one reply
 constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
 
 // One request on its way, owned by its loop.
