@@ -156,7 +156,7 @@ void AddSystems(CLI::App* app, Command* chosen) {
 }
 
 int Main(int argc, char** argv) {
-  BlockStopSignals();
+  IgnoreWriteSignals();
   CLI::App app{"reembed gives every row of a store a new embedding", "reembed"};
   app.set_version_flag("--version", std::string("reembed ") + kVersion);
   app.require_subcommand(1);

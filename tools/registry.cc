@@ -54,7 +54,7 @@ constexpr Scheme kSchemes[] = {
      },
      [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }},
     {"-", "- (JSON lines on standard input or output)",
-     [](const Location&, const Selection&) -> SourceOr { return OpenJsonlSource({.scheme = "jsonl", .path = "-"}); },
+     [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },
      nullptr},
 };

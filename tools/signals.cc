@@ -1,5 +1,6 @@
 #include "tools/signals.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -8,42 +9,49 @@
 namespace reembed {
 namespace {
 
-sigset_t StopSet() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  return set;
+constexpr int kStopSignals[] = {SIGINT, SIGTERM};
+constexpr unsigned char kEnd = 0;
+
+// A signal handler can reach nothing but a global. The handler runs on any thread: libraries start theirs before
+// main(), so blocking signals in ours and waiting for them would not catch them all.
+std::atomic<int> handler_pipe{-1};
+
+void OnSignal(int signal) {
+  const auto byte = static_cast<unsigned char>(signal);
+  [[maybe_unused]] const ssize_t written = write(handler_pipe, &byte, 1);
 }
 
 }  // namespace
 
-void BlockStopSignals() {
-  const sigset_t set = StopSet();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  // A reader that left and a file size limit are errors of the write that meets them.
+void IgnoreWriteSignals() {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
 }
 
 StopSignals::StopSignals(std::function<void(int)> first, std::function<void()> abort)
-    : first_(std::move(first)),
-      abort_(std::move(abort)),
-      thread_([this](const std::stop_token& done) { Loop(done); }) {}
-
-StopSignals::~StopSignals() {
-  thread_.request_stop();
-  thread_.join();
+    : first_(std::move(first)), abort_(std::move(abort)) {
+  if (pipe2(pipe_, O_CLOEXEC) != 0) return;  // out of descriptors: signals keep their default
+  handler_pipe = pipe_[1];
+  thread_ = std::thread([this] { Loop(); });
+  struct sigaction action = {};
+  action.sa_handler = OnSignal;
+  action.sa_flags = SA_RESTART;
+  for (const int stop_signal : kStopSignals) sigaction(stop_signal, &action, nullptr);
 }
 
-void StopSignals::Loop(const std::stop_token& done) {
-  const sigset_t set = StopSet();
-  int count = 0;
-  while (!done.stop_requested()) {
-    const timespec tenth{.tv_sec = 0, .tv_nsec = 100'000'000};
-    const int got = sigtimedwait(&set, nullptr, &tenth);
-    if (got < 0) continue;
-    ++count;
+StopSignals::~StopSignals() {
+  if (!thread_.joinable()) return;
+  for (const int stop_signal : kStopSignals) ::signal(stop_signal, SIG_DFL);
+  [[maybe_unused]] const ssize_t written = write(pipe_[1], &kEnd, 1);
+  thread_.join();
+  handler_pipe = -1;
+  close(pipe_[0]);
+  close(pipe_[1]);
+}
+
+void StopSignals::Loop() {
+  unsigned char got = kEnd;
+  for (int count = 1; read(pipe_[0], &got, 1) == 1 && got != kEnd; ++count) {
     if (count == 1) {
       signal_ = got;
       stop_.request_stop();

@@ -8,12 +8,12 @@
 
 namespace reembed {
 
-// Blocks INT and TERM in this thread and all that it starts, and ignores PIPE. Call it first in main(): a StopSignals
-// later takes the signals up.
-void BlockStopSignals();
+// A reader that left (PIPE) and a file size limit (XFSZ) become errors of the write that meets them. Call it first in
+// main().
+void IgnoreWriteSignals();
 
 // Turns INT and TERM into a stop: the first asks to finish what is under way, the second calls `abort`, the third ends
-// the process. One at a time.
+// the process. One at a time; while there is none, signals do what they do by default.
 class StopSignals {
  public:
   StopSignals(std::function<void(int signal)> first, std::function<void()> abort);
@@ -26,13 +26,14 @@ class StopSignals {
   int signal() const { return signal_; }
 
  private:
-  void Loop(const std::stop_token& done);
+  void Loop();
 
   std::function<void(int)> first_;
   std::function<void()> abort_;
   std::stop_source stop_;
   std::atomic<int> signal_{0};
-  std::jthread thread_;
+  int pipe_[2];  // from the signal handler to the thread
+  std::thread thread_;
 };
 
 }  // namespace reembed

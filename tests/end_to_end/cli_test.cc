@@ -380,7 +380,7 @@ TEST_F(CliTest, CtrlCFinishesWhatIsUnderWayAndTheSameCommandGoesOn) {
   Process run(args);
   server.WaitForStalled(1);
   run.Signal(SIGINT);
-  ASSERT_TRUE(run.WaitFor("stopping"));
+  ASSERT_TRUE(run.WaitFor("stopping")) << run.out() << run.err();
   server.ReleaseStalled();
   const ProcessResult stopped = run.Wait();
   EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
