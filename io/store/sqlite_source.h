@@ -33,6 +33,7 @@ struct SqliteSelection {
 // The rows of one SQLite table, view or virtual table in the order of their keys, read through a connection of its own
 // that cannot write and holds no lock between two calls, so that a live application and the sink may write meanwhile.
 // A text that is a number is shown as SQLite prints it; a blob as its bytes.
+// A view may have to be sorted anew for every page: for a large one name the table under it, with a `where`.
 // Memory: one page, about 1 MiB, or the longest text when that is longer.
 // Errors: kInvalidArgument, kNotFound, kFailedPrecondition (see sqlite_db.h, sqlite_table.h: what cannot be the source
 // of a job); kUnavailable (locked).

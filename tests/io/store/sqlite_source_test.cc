@@ -1,8 +1,11 @@
 #include "io/store/sqlite_source.h"
 
+#include <sqlite3.h>
+
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -208,6 +211,45 @@ TEST(SqliteSourceTest, HoldsNoLockBetweenTwoCalls) {
     file.Run("BEGIN EXCLUSIVE; COMMIT");
     EXPECT_EQ(file.Ask("PRAGMA journal_mode"), "'" + journal + "'");
   }
+}
+
+// Gives every connection that is opened while it lives the SQL function probe(id), always 1. When it is called with
+// `id`, it runs `sql` as another program.
+class Probe {
+ public:
+  Probe(SqliteFile* file, int id, std::string sql) : file_(file), id_(id), sql_(std::move(sql)) {
+    current = this;
+    sqlite3_auto_extension(reinterpret_cast<void (*)()>(&Register));
+  }
+  ~Probe() {
+    sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&Register));
+    current = nullptr;
+  }
+
+ private:
+  static int Register(sqlite3* db, char**, const sqlite3_api_routines*) {
+    return sqlite3_create_function(db, "probe", 1, SQLITE_UTF8, nullptr, &Call, nullptr, nullptr);
+  }
+  static void Call(sqlite3_context* context, int, sqlite3_value** values) {
+    if (sqlite3_value_int(values[0]) == current->id_) current->file_->Run(current->sql_);
+    sqlite3_result_int(context, 1);
+  }
+  static inline Probe* current = nullptr;  // SQLite passes nothing on
+
+  SqliteFile* const file_;
+  const int id_;
+  const std::string sql_;
+};
+
+// A walk in one transaction would still see the row that another program deletes meanwhile, and keep it from writing
+// in other journal modes than WAL.
+TEST(SqliteSourceTest, RenewsItsReadTransactionInLongWalks) {
+  SqliteFile file;
+  file.Run("PRAGMA journal_mode = wal");
+  FillNumbered(&file, 10000);
+  const Probe probe(&file, 100, "DELETE FROM m WHERE id = 9000");
+  const auto source = Open(file, "table=m&text=c&where=probe(id)");
+  EXPECT_EQ(*source->CountRows(), 9999);
 }
 
 TEST(SqliteSourceTest, WaitsForALockAndGoesOn) {
