@@ -37,6 +37,9 @@ int ErrnoIn(absl::string_view description) {
 }  // namespace
 
 Hdf5Call::Hdf5Call() : lock_(g_library) {
+  // At exit the library would write files that could not be written before, and crash over it. All others are closed.
+  static const herr_t stays_quiet = H5dont_atexit();
+  static_cast<void>(stays_quiet);
   H5Eget_auto2(H5E_DEFAULT, &print_, &print_data_);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }

@@ -61,14 +61,14 @@ absl::StatusOr<std::unique_ptr<Hdf5TextColumn>> Hdf5TextColumn::Make(std::unique
 }
 
 absl::StatusOr<absl::string_view> Hdf5TextColumn::At(int64_t row) {
-  if (row < first_ || row >= first_ + static_cast<int64_t>(block_.texts.size())) {
+  if (row < first_ || row >= first_ + block_.size()) {
     block_ = Hdf5TextBlock();
     absl::StatusOr<Hdf5TextBlock> block = dataset_->ReadTexts(row, std::min(kBlockRows, rows() - row));
     if (!block.ok()) return block.status();
     block_ = *std::move(block);
     first_ = row;
   }
-  return block_.texts[static_cast<size_t>(row - first_)];
+  return block_[row - first_];
 }
 
 absl::StatusOr<std::unique_ptr<KeyColumn>> MakeHdf5KeyColumn(std::unique_ptr<Hdf5Dataset> dataset) {

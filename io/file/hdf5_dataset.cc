@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
-#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/file/file.h"
 #include "io/file/hdf5_call.h"
 #include "io/file/hdf5_file.h"
+#include "io/file/hdf5_text_heap.h"
 
 namespace reembed {
 namespace {
@@ -52,21 +53,23 @@ std::string RowsMessage(absl::string_view doing, int64_t first, int64_t rows) {
   return absl::StrCat(doing, " ", rows, " rows from row ", first);
 }
 
-// Where the library puts the strings it reads, so that a damaged length cannot ask for more than there should be.
-struct TextMemory {
-  Hdf5TextBlock* block;
-  size_t bytes_left;
-};
-
-void* AllocateText(size_t bytes, void* of) {
-  auto* const memory = static_cast<TextMemory*>(of);
-  if (bytes > memory->bytes_left) return nullptr;
-  memory->bytes_left -= bytes;
-  memory->block->memory.emplace_back(new (std::nothrow) char[bytes]);
-  return memory->block->memory.back().get();
+// A conversion that the library calls for strings of variable length read as 16 plain bytes: they stay as they are.
+herr_t KeepPlaces(hid_t from, hid_t to, H5T_cdata_t* call, size_t, size_t, size_t, void*, void*, hid_t) {
+  if (call->command != H5T_CONV_INIT) return 0;
+  call->need_bkg = H5T_BKG_NO;
+  return H5Tis_variable_str(from) > 0 && H5Tget_size(to) == Hdf5TextPlace::kBytes ? 0 : -1;
 }
 
-void KeepText(void*, void*) {}
+// The type under which the library hands out where the strings are, instead of the strings.
+hid_t NewPlaceType() {
+  const hid_t places = H5Tcreate(H5T_OPAQUE, Hdf5TextPlace::kBytes);
+  const Hdf5Id strings(H5Tcopy(H5T_C_S1));
+  H5Tset_size(strings.get(), H5T_VARIABLE);
+  // Once for the process: the library keeps a table of conversions.
+  static const herr_t registered = H5Tregister(H5T_PERS_SOFT, "places", strings.get(), places, KeepPlaces);
+  static_cast<void>(registered);
+  return places;
+}
 
 // The string in a field of fixed width.
 absl::string_view TrimField(absl::string_view field, H5T_str_t padding) {
@@ -77,15 +80,20 @@ absl::string_view TrimField(absl::string_view field, H5T_str_t padding) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5Dataset::Take(int64_t id, const std::string& name) {
-  std::unique_ptr<Hdf5Dataset> dataset(new Hdf5Dataset(id, name));
+absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5Dataset::Take(int64_t id, const std::string& path,
+                                                               const std::string& name) {
+  std::unique_ptr<Hdf5Dataset> dataset(new Hdf5Dataset(id, absl::StrCat(path, ": dataset `", name, "`")));
   if (absl::Status status = dataset->Measure(); !status.ok()) return status;
+  if (absl::Status status = dataset->OpenHeap(path); !status.ok()) return status;
   return dataset;
 }
 
+Hdf5Dataset::Hdf5Dataset(int64_t id, std::string name) : id_(id), name_(std::move(name)) {}
+
 Hdf5Dataset::~Hdf5Dataset() {
   const Hdf5Call call;
-  H5Dclose(id_);
+  // As ~Hdf5File().
+  if (H5Dflush(id_) >= 0) H5Dclose(id_);
 }
 
 absl::Status Hdf5Dataset::DamagedError(absl::string_view what) const {
@@ -158,51 +166,57 @@ absl::Status Hdf5Dataset::Read(int64_t first, absl::Span<int64_t> to) const {
   return ReadNumbers(Hdf5Kind::kIntegers, first, to.size(), to.data());
 }
 
-absl::StatusOr<Hdf5TextBlock> Hdf5Dataset::ReadTexts(int64_t first, int64_t rows) const {
-  const Hdf5Call call;
-  const Hdf5Id type(H5Dget_type(id_));
-  return H5Tis_variable_str(type.get()) > 0 ? ReadStrings(call, type.get(), first, rows)
-                                            : ReadFields(call, type.get(), first, rows);
+absl::Status Hdf5Dataset::OpenHeap(const std::string& path) {
+  int64_t base;
+  {
+    const Hdf5Call call;
+    const Hdf5Id type(H5Dget_type(id_));
+    if (shape_.kind != Hdf5Kind::kTexts || H5Tis_variable_str(type.get()) <= 0) return absl::OkStatus();
+    const Hdf5Id file(H5Iget_file_id(id_));
+    const Hdf5Id properties(H5Fget_create_plist(file.get()));
+    hsize_t before = 0;
+    size_t address_bytes = 0;
+    size_t length_bytes = 0;
+    if (H5Pget_userblock(properties.get(), &before) < 0 ||
+        H5Pget_sizes(properties.get(), &address_bytes, &length_bytes) < 0) {
+      return call.Error(name_, "read", absl::StatusCode::kDataLoss);
+    }
+    if (address_bytes != 8 || length_bytes != 8) {
+      return DamagedError(absl::StrCat("expected addresses of 8 bytes, got ", address_bytes));
+    }
+    base = static_cast<int64_t>(before);
+  }
+  absl::StatusOr<File> file = File::OpenToRead(path);
+  if (!file.ok()) return file.status();
+  heap_ = std::make_unique<Hdf5TextHeap>(*std::move(file), base, kMaxTextBytes);
+  return absl::OkStatus();
 }
 
-absl::StatusOr<Hdf5TextBlock> Hdf5Dataset::ReadFields(const Hdf5Call& call, int64_t type, int64_t first,
-                                                      int64_t rows) const {
-  const size_t width = H5Tget_size(type);
+absl::StatusOr<Hdf5TextBlock> Hdf5Dataset::ReadTexts(int64_t first, int64_t rows) const {
+  const Hdf5Call call;
+  const Hdf5Id type(heap_ != nullptr ? NewPlaceType() : H5Dget_type(id_));
+  const size_t width = H5Tget_size(type.get());
   rows = std::min(rows, std::max<int64_t>(static_cast<int64_t>(kBlockBytes / width), 1));
   const Hdf5Id part(SelectRows(id_, 1, first, rows, 1));
   const Hdf5Id memory(NewSpace(rows));
-  Hdf5TextBlock block;
-  block.memory.emplace_back(std::make_unique<char[]>(static_cast<size_t>(rows) * width));
-  char* const fields = block.memory.back().get();
-  if (!part.ok() || !memory.ok() || H5Dread(id_, type, memory.get(), part.get(), H5P_DEFAULT, fields) < 0) {
+  std::string fields(static_cast<size_t>(rows) * width, '\0');
+  if (!part.ok() || !memory.ok() ||
+      H5Dread(id_, type.get(), memory.get(), part.get(), H5P_DEFAULT, fields.data()) < 0) {
     return call.Error(name_, RowsMessage("read", first, rows), absl::StatusCode::kDataLoss);
   }
-  const H5T_str_t padding = H5Tget_strpad(type);
-  for (int64_t i = 0; i < rows; ++i) {
-    block.texts.push_back(TrimField({fields + static_cast<size_t>(i) * width, width}, padding));
+  Hdf5TextBlock block;
+  for (size_t at = 0; at < fields.size() && block.bytes() < kBlockBytes; at += width) {
+    if (heap_ == nullptr) {
+      block.Add(TrimField({fields.data() + at, width}, H5Tget_strpad(type.get())));
+      continue;
+    }
+    const absl::StatusOr<absl::string_view> text = heap_->At(Hdf5TextPlace::Parse(fields.data() + at));
+    // The rows before a damaged one are good.
+    if (!text.ok() && block.size() == 0) return text.status();
+    if (!text.ok()) break;
+    block.Add(*text);
   }
   return block;
-}
-
-absl::StatusOr<Hdf5TextBlock> Hdf5Dataset::ReadStrings(const Hdf5Call& call, int64_t type, int64_t first,
-                                                       int64_t rows) const {
-  const Hdf5Id properties(H5Pcreate(H5P_DATASET_XFER));
-  while (true) {
-    Hdf5TextBlock block;
-    std::vector<char*> texts(static_cast<size_t>(rows));
-    TextMemory room{.block = &block, .bytes_left = rows > 1 ? kBlockBytes : kMaxTextBytes};
-    H5Pset_vlen_mem_manager(properties.get(), AllocateText, &room, KeepText, nullptr);
-    const Hdf5Id part(SelectRows(id_, 1, first, rows, 1));
-    const Hdf5Id memory(NewSpace(rows));
-    if (part.ok() && memory.ok() && H5Dread(id_, type, memory.get(), part.get(), properties.get(), texts.data()) >= 0) {
-      // The library gives an empty string as none.
-      for (const char* text : texts) block.texts.emplace_back(text == nullptr ? "" : text);
-      return block;
-    }
-    // Either the block is too large or a string is damaged: a single row tells.
-    if (rows == 1) return call.Error(name_, absl::StrCat("read row ", first), absl::StatusCode::kDataLoss);
-    rows = std::max<int64_t>(rows / 8, 1);
-  }
 }
 
 absl::Status Hdf5Dataset::WriteChunk(int64_t rows, int64_t first, absl::Span<const float> chunk) {

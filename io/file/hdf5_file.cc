@@ -1,12 +1,14 @@
 #include "io/file/hdf5_file.h"
 
 #include <hdf5.h>
+#include <unistd.h>
 
-#include <algorithm>
+#include <cerrno>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/location.h"
+#include "io/file/file.h"
 #include "io/file/hdf5_call.h"
 
 namespace reembed {
@@ -62,6 +64,9 @@ absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Open(const std::string& path
 }
 
 absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Create(const std::string& path) {
+  // The library does not replace a file that is still open, see ~Hdf5File(); a new one by the same name it does not
+  // mind.
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return FileError(path, "replace", errno);
   const Hdf5Call call;
   const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
   if (id < 0) return call.Error(path, "make the file", absl::StatusCode::kInternal);
@@ -70,7 +75,9 @@ absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Create(const std::string& pa
 
 Hdf5File::~Hdf5File() {
   const Hdf5Call call;
-  H5Fclose(id_);
+  // When closing cannot write, the library frees the file and keeps its identifier, which ends in a crash. A file that
+  // cannot be written therefore stays open.
+  if (H5Fflush(id_, H5F_SCOPE_LOCAL) >= 0) H5Fclose(id_);
 }
 
 absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::DatasetOrNull(const std::string& name) const {
@@ -90,7 +97,7 @@ absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::DatasetOrNull(const std::
     id = H5Dopen2(id_, name.c_str(), H5P_DEFAULT);
     if (id < 0) return call.Error(path_, absl::StrCat("open the dataset `", name, "`"), absl::StatusCode::kDataLoss);
   }
-  return Hdf5Dataset::Take(id, absl::StrCat(path_, ": dataset `", name, "`"));
+  return Hdf5Dataset::Take(id, path_, name);
 }
 
 std::vector<std::string> Hdf5File::DatasetNames() const {
@@ -129,7 +136,7 @@ absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::AddDataset(const std::str
     id = H5Dcreate2(id_, name.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT);
     if (id < 0) return call.Error(path_, absl::StrCat("make the dataset `", name, "`"), absl::StatusCode::kInternal);
   }
-  return Hdf5Dataset::Take(id, absl::StrCat(path_, ": dataset `", name, "`"));
+  return Hdf5Dataset::Take(id, path_, name);
 }
 
 absl::Status Hdf5File::SetAttribute(const std::string& name, const std::string& value) {

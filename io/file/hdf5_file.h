@@ -20,7 +20,7 @@ namespace reembed {
 // Errors carry what the library says at its innermost: a full disk is kResourceExhausted and other failed system calls
 // as in FileError(); a file that cannot be understood is kDataLoss.
 
-class Hdf5Call;
+class Hdf5TextHeap;
 
 // What the elements of a dataset are.
 enum class Hdf5Kind { kFloats, kIntegers, kTexts, kOther };
@@ -28,10 +28,24 @@ enum class Hdf5Kind { kFloats, kIntegers, kTexts, kOther };
 // "floats", "integers", "strings", "something else"
 absl::string_view NameOf(Hdf5Kind kind);
 
-// The strings of some rows; the views live as long as the block.
-struct Hdf5TextBlock {
-  std::vector<absl::string_view> texts;
-  std::vector<std::unique_ptr<char[]>> memory;
+// The strings of some rows.
+class Hdf5TextBlock {
+ public:
+  int64_t size() const { return static_cast<int64_t>(ends_.size()); }
+  size_t bytes() const { return bytes_.size(); }
+  // Valid while the block stays where it is.
+  absl::string_view operator[](int64_t text) const {
+    const size_t begin = text == 0 ? 0 : ends_[text - 1];
+    return absl::string_view(bytes_).substr(begin, ends_[text] - begin);
+  }
+  void Add(absl::string_view text) {
+    bytes_.append(text.data(), text.size());
+    ends_.push_back(bytes_.size());
+  }
+
+ private:
+  std::string bytes_;
+  std::vector<size_t> ends_;
 };
 
 // An open dataset of one dimension (rows) or two (rows, columns). It must go before its file is closed.
@@ -55,9 +69,10 @@ class Hdf5Dataset {
     bool takes_chunks = false;
   };
 
-  // Takes over `id`, an hid_t. For Hdf5File.
+  // Takes over `id`, the hid_t of the dataset `name` of the file at `path`. For Hdf5File.
   // Errors: kDataLoss (a shape that cannot be; fewer bytes in the file than the rows take).
-  static absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Take(int64_t id, const std::string& name);
+  static absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Take(int64_t id, const std::string& path,
+                                                           const std::string& name);
 
   ~Hdf5Dataset();
   Hdf5Dataset(const Hdf5Dataset&) = delete;
@@ -71,7 +86,8 @@ class Hdf5Dataset {
   absl::Status Read(int64_t first, absl::Span<float> to) const;
   absl::Status Read(int64_t first, absl::Span<int64_t> to) const;
 
-  // The strings of at most `rows` rows from `first`, and of at least one; fewer when they are long.
+  // The strings of at most `rows` rows from `first`, and of at least one; fewer when they are long. Strings of variable
+  // length must be in the file, so not still to be flushed.
   // Errors: kDataLoss (damaged, or longer than kMaxTextBytes).
   absl::StatusOr<Hdf5TextBlock> ReadTexts(int64_t first, int64_t rows) const;
 
@@ -84,17 +100,17 @@ class Hdf5Dataset {
   absl::Status Append(absl::Span<const std::string> texts);
 
  private:
-  Hdf5Dataset(int64_t id, std::string name) : id_(id), name_(std::move(name)) {}
+  Hdf5Dataset(int64_t id, std::string name);
   absl::Status Measure();
+  absl::Status OpenHeap(const std::string& path);
   absl::Status ReadNumbers(Hdf5Kind kind, int64_t first, size_t numbers, void* to) const;
-  absl::StatusOr<Hdf5TextBlock> ReadFields(const Hdf5Call& call, int64_t type, int64_t first, int64_t rows) const;
-  absl::StatusOr<Hdf5TextBlock> ReadStrings(const Hdf5Call& call, int64_t type, int64_t first, int64_t rows) const;
   absl::Status AppendRows(Hdf5Kind kind, size_t rows, const void* values);
   absl::Status DamagedError(absl::string_view what) const;
 
   const int64_t id_;
   const std::string name_;
   Shape shape_;
+  std::unique_ptr<Hdf5TextHeap> heap_;  // for strings of variable length
 };
 
 // An open HDF5 file. Used by one thread at a time.
@@ -107,7 +123,7 @@ class Hdf5File {
   // Replaces what is at `path`.
   static absl::StatusOr<std::unique_ptr<Hdf5File>> Create(const std::string& path);
 
-  // Closes without telling of errors.
+  // Closes without telling of errors. A file that cannot be written (full disk) stays open until the process ends.
   ~Hdf5File();
   Hdf5File(const Hdf5File&) = delete;
   Hdf5File& operator=(const Hdf5File&) = delete;

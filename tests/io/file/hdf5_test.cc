@@ -20,7 +20,7 @@
 #include "io/file/hdf5_reader.h"
 #include "io/file/hdf5_sink.h"
 #include "io/file/hdf5_source.h"
-#include "tests/fakes/file_batches.h"
+#include "tests/fakes/batches.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
@@ -50,6 +50,16 @@ std::string BytesOf(const std::string& path) {
 
 void WriteBytes(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
+// Rows whose vectors are what TextVector() gives their keys' texts.
+std::unique_ptr<Batch> BatchOf(int64_t first_ordinal, absl::Span<const Key> keys, int dim) {
+  std::vector<float> vectors;
+  for (const Key& key : keys) {
+    const std::vector<float> vector = TextVector(KeyText(ViewOf(key)), dim);
+    vectors.insert(vectors.end(), vector.begin(), vector.end());
+  }
+  return MakeBatch(first_ordinal, keys, vectors, dim);
+}
+
 std::unique_ptr<VectorSink> MakeSink(const std::string& path, int dim = kDim) {
   absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeHdf5Sink(At(path), {.name = "test-model", .dim = dim});
   EXPECT_THAT(sink, IsOk());
@@ -65,7 +75,7 @@ absl::Status AddRows(VectorSink* sink, const SinkPosition& last, const std::vect
   std::vector<RefusedRow> refused;
   for (size_t i = 0; i < keys.size(); i += kRows) {
     const auto part = absl::MakeSpan(keys).subspan(i, kRows);
-    const std::unique_ptr<Batch> batch = FileBatch(last.position + static_cast<int64_t>(i), part, dim);
+    const std::unique_ptr<Batch> batch = BatchOf(last.position + static_cast<int64_t>(i), part, dim);
     const Batch* const batches[] = {batch.get()};
     if (absl::Status status = sink->Write(batches, &refused); !status.ok()) return status;
   }
@@ -237,7 +247,7 @@ TEST_F(Hdf5SinkTest, WritesManyTextKeys) {
 TEST_F(Hdf5SinkTest, LeavesOutRowsWithoutAVector) {
   const std::unique_ptr<VectorSink> sink = MakeSink(path_);
   ASSERT_THAT(sink->Open({}, {}), IsOk());
-  const std::unique_ptr<Batch> batch = FileBatch(0, NumberKeys(0, 10), kDim);
+  const std::unique_ptr<Batch> batch = BatchOf(0, NumberKeys(0, 10), kDim);
   for (const int row : {0, 4, 9}) batch->rows()[row].vector = nullptr;
   const Batch* const batches[] = {batch.get()};
   std::vector<RefusedRow> refused;
@@ -250,7 +260,7 @@ TEST_F(Hdf5SinkTest, RefusesOnlyTheRowWhoseKeyHasANulByte) {
   const std::unique_ptr<VectorSink> sink = MakeSink(path_);
   ASSERT_THAT(sink->Open({}, {}), IsOk());
   const std::vector<Key> keys = {Key("a"), Key(std::string("b\0c", 3)), Key("d")};
-  const std::unique_ptr<Batch> batch = FileBatch(20, keys, kDim);
+  const std::unique_ptr<Batch> batch = BatchOf(20, keys, kDim);
   const Batch* const batches[] = {batch.get()};
   std::vector<RefusedRow> refused;
   ASSERT_THAT(sink->Write(batches, &refused), IsOk());
@@ -311,7 +321,7 @@ TEST_F(Hdf5SinkTest, AsksForEverythingAgainAfterACrash) {
   const auto from = sink->Open({}, {.position = 3000, .stored_rows = 3000});
   ASSERT_THAT(from, IsOk());
   EXPECT_EQ(*from, 0);
-  const std::unique_ptr<Batch> batch = FileBatch(0, NumberKeys(0, 10), kDim);
+  const std::unique_ptr<Batch> batch = BatchOf(0, NumberKeys(0, 10), kDim);
   const Batch* const batches[] = {batch.get()};
   std::vector<RefusedRow> refused;
   ASSERT_THAT(sink->Write(batches, &refused), IsOk());
@@ -513,6 +523,22 @@ TEST_F(Hdf5SourceTest, TellsWhatIsThereWhenADatasetIsNot) {
   EXPECT_THAT(OpenHdf5Source(At(path_, {{"text", "sentences"}})),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("texts")));
   EXPECT_THAT(OpenHdf5Source(At(folder_ / "none.h5")), HasError(absl::StatusCode::kNotFound, _));
+}
+
+// Files that this process has open.
+int64_t OpenFiles() {
+  const std::filesystem::directory_iterator files("/proc/self/fd");
+  return std::distance(begin(files), end(files));
+}
+
+TEST_F(Hdf5SinkTest, LeavesNoFileOpen) {
+  const int64_t before = OpenFiles();
+  WriteFile(path_, {Key("a"), Key("b")});
+  KeysIn(path_);
+  EXPECT_THAT(OpenHdf5Source(At(path_, {{"texts", "keys"}})), IsOk());
+  EXPECT_THAT(OpenHdf5Source(At(path_)), HasError(absl::StatusCode::kNotFound, _));
+  EXPECT_THAT(AddRows(MakeSink(path_).get(), {.position = 2, .stored_rows = 2}, {Key("c")}), IsOk());
+  EXPECT_EQ(OpenFiles(), before);
 }
 
 // Reads as much of a damaged file as can be read.
