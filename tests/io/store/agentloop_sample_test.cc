@@ -110,8 +110,7 @@ TEST(AgentloopPresetTest, FitsTheSystemsTables) {
                                          {"where", text("source", "where")},
                                          {"vector", text("target", "vector")},
                                          {"model_column", text("target", "model_column")},
-                                         {"encoding", text("target", "encoding")},
-                                         {"mode", text("target", "mode")}}};
+                                         {"encoding", text("target", "encoding")}}};
   const auto source = OpenSqliteSource(location, {});
   ASSERT_THAT(source, IsOk());
   EXPECT_EQ(*(*source)->CountRows(),

@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -127,21 +126,6 @@ TEST(SqliteDbTest, RefusesToWriteAProtectedFile) {
   EXPECT_THAT(SqliteDb::Open(file.path(), SqliteAccess::kReadWrite),
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("write-protected")));
   EXPECT_THAT(SqliteDb::Open(file.path(), SqliteAccess::kReadOnly), IsOk());
-}
-
-TEST(SqliteDbTest, ReadOnlyLeavesAnUnfinishedChangeToOthers) {
-  SqliteFile file;
-  file.Run("CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(100000)); PRAGMA cache_size = 1; BEGIN");
-  file.Run("UPDATE t SET a = randomblob(100000)");
-  // As a crash leaves them: the file half changed, and the journal that undoes it.
-  const std::string crashed = file.folder() + "/crashed.db";
-  std::filesystem::copy_file(file.path(), crashed);
-  std::filesystem::copy_file(file.path() + "-journal", crashed + "-journal");
-  EXPECT_THAT(SqliteDb::Open(crashed, SqliteAccess::kReadOnly),
-              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("a program died while writing")));
-  EXPECT_THAT(SqliteDb::Open(crashed, SqliteAccess::kReadWrite), IsOk());
-  EXPECT_THAT(SqliteDb::Open(crashed, SqliteAccess::kReadOnly), IsOk());
-  file.Run("ROLLBACK");
 }
 
 TEST(SqliteDbTest, ReportsAFullDatabase) {
