@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -66,8 +67,7 @@ void AppendPhrase(absl::string_view phrase, absl::string_view subject, Random* r
         absl::StrAppend(text, random->Pick(kNames));
     }
   }
-  if (begin < text->size())
-    (*text)[begin] = static_cast<char>(std::toupper(static_cast<unsigned char>((*text)[begin])));
+  if (begin < text->size()) (*text)[begin] = absl::ascii_toupper(static_cast<unsigned char>((*text)[begin]));
 }
 
 struct Message {
@@ -123,14 +123,14 @@ class Conversations {
   void Write(bool asks, std::string* text) {
     // Uniform around the average, so from half of it to one and a half.
     const int average = options_.text_bytes > 0 ? options_.text_bytes : asks ? 80 : 200;
-    const auto wanted = static_cast<size_t>(average / 2 + random_.Below(average + 1));
+    const int64_t wanted = average / 2 + random_.Below(average + 1);
     if (asks) {
       absl::StrAppend(text, random_.Pick(kOpeners));
       AppendPhrase(random_.Pick(topic_->questions), subject_, &random_, text);
     } else {
       AppendPhrase(random_.Pick(topic_->answers), subject_, &random_, text);
     }
-    while (text->size() + 20 < wanted) {
+    while (static_cast<int64_t>(text->size()) + 20 < wanted) {
       text->push_back(' ');
       const int kind = random_.Below(3);
       AppendPhrase(kind == 0 ? random_.Pick(topic_->answers) : random_.Pick(topic_->details), subject_, &random_, text);
@@ -185,8 +185,8 @@ absl::Status MakeTables(const SqliteDb& db, AgentloopSampleOptions::Schema schem
       "PRAGMA synchronous = OFF",
       "PRAGMA cache_size = -131072",
       "BEGIN",
-      "CREATE TABLE sessions (session_id TEXT PRIMARY KEY, user_id TEXT, "
-      "created_at DATETIME DEFAULT CURRENT_TIMESTAMP, last_active DATETIME)",
+      absl::StrCat("CREATE TABLE sessions (session_id TEXT PRIMARY KEY, user_id TEXT, "
+                   "created_at DATETIME DEFAULT CURRENT_TIMESTAMP, last_active DATETIME)"),
       absl::StrCat("CREATE TABLE messages (message_id INTEGER PRIMARY KEY, session_id TEXT, chunk_index INTEGER, "
                    "role TEXT, content TEXT, tokens INTEGER, timestamp DATETIME DEFAULT CURRENT_TIMESTAMP, "
                    "metadata TEXT",

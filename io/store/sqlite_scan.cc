@@ -108,7 +108,7 @@ absl::StatusOr<bool> SqliteScan::StepBehindBound() {
 
 absl::StatusOr<bool> SqliteScan::Next() {
   if (rows_in_transaction_ >= kRowsPerTransaction) Pause();
-  const absl::StatusOr<bool> row = StepBehindBound();
+  absl::StatusOr<bool> row = StepBehindBound();
   if (!row.ok() || !*row) {
     current_ = nullptr;
     return row;

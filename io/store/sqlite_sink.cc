@@ -192,7 +192,7 @@ class SqliteSink final : public VectorSink {
     if (!target_.table.has_value()) {
       *added = true;
       // The key has no type, so integers stay integers and texts stay texts.
-      const absl::Status status = target_.db->Exec(
+      absl::Status status = target_.db->Exec(
           absl::StrCat("CREATE TABLE ", QuoteName(asked.table), " (", QuoteName(asked.key), " PRIMARY KEY NOT NULL, ",
                        QuoteName(asked.vector), " BLOB, ", QuoteName(asked.model_column), " TEXT)"));
       if (!status.ok()) return status;
@@ -201,7 +201,7 @@ class SqliteSink final : public VectorSink {
     for (const std::string& column : target_.missing_columns) {
       const bool is_vector = column == asked.vector;
       *added = *added || is_vector;
-      const absl::Status status =
+      absl::Status status =
           target_.db->Exec(absl::StrCat("ALTER TABLE ", QuoteName(target_.table->name), " ADD COLUMN ",
                                         QuoteName(column), is_vector ? " BLOB" : " TEXT"));
       if (!status.ok()) return status;

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 
 namespace reembed {
 namespace {
@@ -22,9 +23,8 @@ std::string Suggestion(absl::string_view word, const std::vector<std::string>& n
     return absl::StrCat("; did you mean `", near, "`?");
   }
   if (names.empty()) return "; there is none";
-  const size_t shown = std::min(names.size(), kMaxNamesShown);
-  return absl::StrCat("; there are: ", absl::StrJoin(names.begin(), names.begin() + shown, ", "),
-                      shown < names.size() ? ", ..." : "");
+  const absl::Span<const std::string> shown = absl::MakeConstSpan(names).subspan(0, kMaxNamesShown);
+  return absl::StrCat("; there are: ", absl::StrJoin(shown, ", "), shown.size() < names.size() ? ", ..." : "");
 }
 
 // What the schema says beyond SqliteTable, needed only to choose the key.
