@@ -22,7 +22,7 @@ namespace reembed {
 namespace {
 
 // FAISS prepares tables for all rows at every add(), so rows are added many at a time.
-int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (4 * dim), 1, 4096); }
+int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (int64_t{4} * dim), 1, 4096); }
 
 class FaissSink final : public VectorSink {
  public:
@@ -101,7 +101,7 @@ absl::StatusOr<int64_t> FaissSink::Open(const SinkContext& context, const SinkPo
 
 // Rows to hold back for training. When they are there the index is made.
 int64_t FaissSink::TrainingTarget() const {
-  const int64_t memory_rows = options_.max_training_bytes / (4 * dim());
+  const int64_t memory_rows = options_.max_training_bytes / (int64_t{4} * dim());
   const int64_t expected = expected_rows_ > 0 ? expected_rows_ : std::numeric_limits<int64_t>::max();
   int64_t wanted = spec_.train_rows;
   if (wanted == 0) {
@@ -217,9 +217,7 @@ absl::Status FaissSink::AddStaged() {
 
 absl::Status FaissSink::MakeIndex() {
   const auto rows = static_cast<int64_t>(staged_ids_.size());
-  // Fewer rows than wanted: the stream has ended, and the hint of how many there would be was wrong.
-  const int64_t all_rows = rows < wanted_rows_ ? rows : std::max(expected_rows_, rows);
-  description_.factory = ResolveFactory(spec_.factory, all_rows, rows);
+  description_.factory = ResolveFactory(spec_.factory, std::max(expected_rows_, rows), rows);
   absl::StatusOr<FaissIndex> index = MakeFaissIndex(spec_, description_.factory, dim());
   if (!index.ok()) return index.status();
   index_ = *std::move(index);

@@ -110,7 +110,7 @@ void Checksum::AddBlock(const unsigned char* block) {
   constexpr uint64_t kOdd = 0x9E3779B97F4A7C15;  // 2^64 / golden ratio, Knuth's multiplier
   for (int i = 0; i < kLanes; ++i) {
     uint64_t word;
-    std::memcpy(&word, block + i * 8, 8);
+    std::memcpy(&word, block + static_cast<size_t>(i) * 8, 8);
     lanes_[i] = std::rotl((lanes_[i] ^ word) * kOdd, 29);
   }
 }

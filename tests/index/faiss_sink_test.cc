@@ -316,6 +316,7 @@ TEST_F(FaissSinkTest, NoRowsMakeAnEmptyIndexThatCanGrow) {
 }
 
 TEST_F(FaissSinkTest, EveryKindOfIndexComesBack) {
+  sink_options_.threads = 1;  // many short loops: the threads would spend their time waiting for each other
   const std::vector<float> rows = ClusteredRows(1000, 16, 4);
   for (const char* const factory : {"SQ8", "PQ4", "HNSW16_SQ8", "IVF,SQ8", "IVF,PQ4", "IVF16_HNSW8,Flat", "PCA8,Flat",
                                     "PCAR8,IVF8,PQ4", "IVF8,PQ4x4fs", "PCAR8,IVF8,Flat,RFlat"}) {

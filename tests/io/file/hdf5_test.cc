@@ -565,6 +565,20 @@ TEST_F(Hdf5ReaderTest, SurvivesFilesThatAreCutShort) {
   }
 }
 
+TEST_F(Hdf5ReaderTest, TellsOfStringsWithAWrongLength) {
+  WriteFile(path_, {Key("a key of some length")}, 8);
+  const std::string bytes = BytesOf(path_);
+  // In front of the string: the number of the object, 6 other bytes, the length in 8 bytes.
+  const size_t length = bytes.find("a key of some length") - 8;
+  for (const char* wrong : {"\x13\0\0\0\0\0\0", "\xff\xff\0\0\0\0\0", "\xff\xff\xff\xff\xff\xff\xff\xff"}) {
+    std::string damaged = bytes;
+    damaged.replace(length, 7, wrong, 7);
+    WriteBytes(path_, damaged);
+    EXPECT_THAT(OpenHdf5Reader(At(path_)).value()->Next(),
+                HasError(absl::StatusCode::kDataLoss, HasSubstr("expected a string of 20 bytes")));
+  }
+}
+
 TEST_F(Hdf5ReaderTest, SurvivesFilesWithWrongBytes) {
   std::vector<Key> keys;
   for (int i = 0; i < 40; ++i) keys.push_back(Key(absl::StrCat("key ", i, std::string(i * 20, 'k'))));
