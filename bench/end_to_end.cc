@@ -41,6 +41,7 @@ struct Settings {
   int dim = 1536;
   int batch_size = 256;
   int concurrency = 8;
+  int extra_batches = 4;  // that are decoded and kept while others are at the server
   int repetitions = 3;
   double seconds = 60;
 };
@@ -113,7 +114,7 @@ double IngestRate(const Settings& settings, const Server& server, KeepVectors ke
   PipelineOptions options;
   options.batch.max_texts = settings.batch_size;
   options.batch.max_rows = settings.batch_size;
-  options.batches_in_flight = 2 * settings.concurrency + 8;
+  options.batches_in_flight = settings.concurrency + settings.extra_batches;
   const Moment start = MonotonicNow();
   Check(RunPipeline(options,
                     {.source = &source,
@@ -222,7 +223,7 @@ void PrintQuota(const Settings& settings, const Server& server, double rpm, doub
   PipelineOptions options;
   options.batch.max_texts = kQuotaBatch;
   options.batch.max_rows = kQuotaBatch;
-  options.batches_in_flight = 2 * settings.concurrency + 8;
+  options.batches_in_flight = settings.concurrency + settings.extra_batches;
   // Measured from the first answer on, so that starting up and draining do not count.
   std::stop_source stop;
   ClientStats first, last;
@@ -264,14 +265,17 @@ int Main(int argc, char** argv) {
   Settings settings;
   settings.program = (std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "reembed").string();
   bool quota = false;
+  bool store = true;
   CLI::App app{"end-to-end figures with their limits"};
   app.add_option("--program", settings.program, "the reembed command");
   app.add_option("--rows", settings.rows, "rows for each measurement");
   app.add_option("--dim", settings.dim, "width of the vectors");
   app.add_option("--batch-size", settings.batch_size, "texts per request");
   app.add_option("--concurrency", settings.concurrency, "requests under way at a time");
+  app.add_option("--extra-batches", settings.extra_batches, "batches beyond those at the server");
   app.add_option("--repetitions", settings.repetitions, "pairs of measurements");
   app.add_option("--seconds", settings.seconds, "length of each quota measurement");
+  app.add_flag("!--no-store", store, "leave out the run with the vector store on disk");
   app.add_flag("--quota", quota, "measure quota use as well");
   CLI11_PARSE(app, argc, argv);
   curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -283,7 +287,7 @@ int Main(int argc, char** argv) {
   for (int i = 0; i < settings.repetitions; ++i) {
     const double limit = BareCurlRate(settings, server);
     const double ours = IngestRate(settings, server, KeepVectors::kNever);
-    const double stored = IngestRate(settings, server, KeepVectors::kAlways);
+    const double stored = store ? IngestRate(settings, server, KeepVectors::kAlways) : 0;
     std::printf(
         "ingest  bare curl loop %7.0f rows/s  pipeline %7.0f rows/s  ratio %.2f  with the vector store %7.0f rows/s\n",
         limit, ours, ours / limit, stored);
