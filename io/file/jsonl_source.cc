@@ -104,8 +104,9 @@ class JsonlSource final : public Source {
         lines_(&file_),
         parser_(std::move(key_name), std::move(text_name)) {}
 
-  // Looks at the first line. `named`: the user gave the name of the key, so it must be there.
   enum class KeyName { kGiven, kDefault };
+
+  // Looks at the first line; a key whose name was given must be there.
   absl::Status Open(KeyName key_name) {
     absl::StatusOr<std::optional<Line>> line = NextLine();
     if (!line.ok()) return line.status();

@@ -19,7 +19,7 @@ constexpr size_t kFirstCapacity = size_t{256} << 10;
 // Counts newlines until `lines` are found or the file ends; *end is the offset behind the last one.
 absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end) {
   constexpr size_t kBlockBytes = size_t{1} << 20;
-  const auto block = std::make_unique<char[]>(kBlockBytes);
+  const auto block = std::unique_ptr<char[]>(new char[kBlockBytes]);
   int64_t found = 0;
   *end = 0;
   for (int64_t offset = 0; found < lines;) {

@@ -2,6 +2,7 @@
 #define REEMBED_TESTS_IO_FILE_FORMAT_CASE_H_
 
 #include <memory>
+#include <ostream>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -17,6 +18,8 @@ struct FormatCase {
   std::string scheme;
   absl::StatusOr<std::unique_ptr<VectorSink>> (*make_sink)(const Location&, const Model&);
   absl::StatusOr<std::unique_ptr<VectorReader>> (*open_reader)(const Location&);
+
+  friend void PrintTo(const FormatCase& format, std::ostream* out) { *out << format.scheme; }
 
   Location At(const std::string& path) const { return {.scheme = scheme, .path = path}; }
 };
