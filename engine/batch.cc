@@ -23,6 +23,7 @@ void Batch::Clear() {
   texts_.clear();
   arena_used_ = 0;
   tokens_ = 0;
+  loaded_rows_ = 0;
   replies_.clear();
   status_ = absl::OkStatus();
   attempts_ = 0;
@@ -60,9 +61,11 @@ BatchRow* Batch::AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl
 absl::Span<float> Batch::vectors() { return {vectors_.get(), texts_.size() * dim_}; }
 absl::Span<const float> Batch::vectors() const { return {vectors_.get(), texts_.size() * dim_}; }
 
-float* Batch::LoadSpace(int row) {
+absl::Span<float> Batch::TakeLoadSpace(int rows) {
   if (loaded_ == nullptr) loaded_.reset(new float[static_cast<size_t>(limits_.max_rows) * dim_]);
-  return loaded_.get() + static_cast<size_t>(row) * dim_;
+  float* const room = loaded_.get() + static_cast<size_t>(loaded_rows_) * dim_;
+  loaded_rows_ += rows;
+  return {room, static_cast<size_t>(rows) * dim_};
 }
 
 void Batch::Fail(absl::Status status) {

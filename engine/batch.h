@@ -95,8 +95,9 @@ class Batch {
   absl::Span<float> vectors();
   absl::Span<const float> vectors() const;
 
-  // [dim] floats of room for the vector of row `row` when it does not come from this batch's texts; for the ledger.
-  float* LoadSpace(int row);
+  // Room for the vectors of `rows` more rows, which do not come from this batch's texts: shape [rows, dim]; for the
+  // ledger. At most max_rows rows in all until Clear().
+  absl::Span<float> TakeLoadSpace(int rows);
 
   // Between Send and Decode: the client's own.
   std::vector<Reply>& replies() { return replies_; }
@@ -124,7 +125,8 @@ class Batch {
   size_t arena_used_ = 0;
   int64_t tokens_ = 0;
   std::unique_ptr<float[]> vectors_;  // [max_texts, dim]
-  std::unique_ptr<float[]> loaded_;   // [max_rows, dim], made when a row needs it
+  std::unique_ptr<float[]> loaded_;   // [max_rows, dim], made when a row needs it; used from its beginning
+  int loaded_rows_ = 0;
   std::vector<Reply> replies_;
   absl::Status status_;
   int attempts_ = 0;

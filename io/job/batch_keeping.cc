@@ -49,10 +49,9 @@ absl::Status LoadVectors(absl::Span<const int> rows, const VectorFile& file, Bat
            batch_rows[rows[end]].slot == batch_rows[rows[end - 1]].slot + 1) {
       ++end;
     }
-    float* const room = batch->LoadSpace(rows[begin]);
-    const absl::Span<float> vectors(room, (end - begin) * batch->dim());
+    const absl::Span<float> vectors = batch->TakeLoadSpace(static_cast<int>(end - begin));
     if (absl::Status status = file.Read(batch_rows[rows[begin]].slot, vectors); !status.ok()) return status;
-    for (size_t i = begin; i < end; ++i) batch_rows[rows[i]].vector = room + (i - begin) * batch->dim();
+    for (size_t i = begin; i < end; ++i) batch_rows[rows[i]].vector = vectors.data() + (i - begin) * batch->dim();
     begin = end;
   }
   return absl::OkStatus();

@@ -208,17 +208,18 @@ int64_t MemoryLedger::Reject(KeyView key, std::optional<int64_t> ordinal, const 
 }
 
 bool MemoryLedger::TryResolve(Batch* batch) {
-  for (size_t i = 0; i < batch->rows().size(); ++i) {
-    BatchRow& row = batch->rows()[i];
+  for (const BatchRow& row : batch->rows()) {
+    if (row.reject.ok() && texts_[row.slot].state == SlotState::kClaimed) return false;
+  }
+  for (BatchRow& row : batch->rows()) {
     if (!row.reject.ok()) continue;
     const Text& text = texts_[row.slot];
-    if (text.state == SlotState::kClaimed) return false;
     if (text.state == SlotState::kFree) {
       batch->Fail(absl::UnavailableError("its text was in a batch that failed"));
     } else if (text.state == SlotState::kRejected) {
       row.reject = rows_[row.ordinal].reject = text.reject;
     } else {
-      float* const to = batch->LoadSpace(static_cast<int>(i));
+      float* const to = batch->TakeLoadSpace(1).data();
       std::copy(text.vector.begin(), text.vector.end(), to);
       row.vector = to;
     }
