@@ -121,7 +121,11 @@ absl::Status Run::OpenSinks() {
       return absl::InternalError(absl::StrCat("target ", sink.name, ": wants to go on at row ", *start,
                                               ", but has rows up to ", last->position));
     }
-    if (*start < last->position) parts_.ledger->SavePosition(sink.name, *start);
+    if (*start < last->position) {
+      parts_.ledger->SavePosition(sink.name, *start);
+      // At once: the sink has dropped those rows, and a later position must not be believed after a crash.
+      if (absl::Status saved = parts_.ledger->Sync(); !saved.ok()) return saved;
+    }
     starts.push_back(*start);
     read_from_.from = std::min(read_from_.from, *start);
     read_from_.cuts.push_back(*start);

@@ -183,6 +183,12 @@ absl::Status RenameDurably(const std::string& from, const std::string& to) {
   return SyncFolderOf(to);
 }
 
+absl::Status KeepAsPrevious(const std::string& path) {
+  const absl::StatusOr<bool> exists = PathExists(path);
+  if (!exists.ok() || !*exists) return exists.status();
+  return RenameDurably(path, path + ".previous");
+}
+
 absl::Status CopyDurably(const std::string& from, const std::string& to, int64_t bytes) {
   const absl::StatusOr<File> source = File::OpenToRead(from);
   if (!source.ok()) return source.status();

@@ -65,6 +65,9 @@ absl::Status SyncFolderOf(const std::string& path);
 // Gives `from` the name `to`, replacing what has it, durably. The content must be synced before.
 absl::Status RenameDurably(const std::string& from, const std::string& to);
 
+// Gives what has the name `path`, if anything, the name PATH.previous; what had that name is gone.
+absl::Status KeepAsPrevious(const std::string& path);
+
 // Copies the first `bytes` bytes of `from` to `to`, which is replaced in one step and durably.
 absl::Status CopyDurably(const std::string& from, const std::string& to, int64_t bytes);
 

@@ -85,6 +85,7 @@ absl::StatusOr<bool> GrowingFiles::Continue(Growing* growing, int64_t rows) {
 }
 
 absl::Status GrowingFiles::StartOver() {
+  started_over_ = true;
   for (Growing& growing : files_) {
     absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing.file.path));
     if (!partial.ok()) return partial.status();
@@ -180,6 +181,8 @@ absl::Status GrowingFiles::Finish() {
   for (auto growing = files_.rbegin(); growing != files_.rend(); ++growing) {
     if (growing->partial.fd() < 0) continue;
     const std::string& path = growing->file.path;
+    // Whatever stands there now does not live on in the new file.
+    if (absl::Status kept = started_over_ ? KeepAsPrevious(path) : absl::OkStatus(); !kept.ok()) return Keep(kept);
     if (absl::Status status = RenameDurably(PartialPath(path), path); !status.ok()) return Keep(status);
     growing->partial = File();
   }

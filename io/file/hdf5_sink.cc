@@ -110,6 +110,7 @@ class Hdf5Sink final : public VectorSink {
   }
 
   absl::Status StartOver() {
+    started_over_ = true;
     Close();
     const int64_t chunk_rows = std::max<int64_t>(kChunkBytes / (model_.dim * static_cast<int64_t>(sizeof(float))), 1);
     absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Create(partial_path_);
@@ -225,12 +226,15 @@ class Hdf5Sink final : public VectorSink {
     const absl::StatusOr<File> partial = File::OpenToWrite(partial_path_);
     if (!partial.ok()) return partial.status();
     if (absl::Status status = partial->Sync(); !status.ok()) return status;
+    // Whatever stands there now does not live on in the new file.
+    if (absl::Status kept = started_over_ ? KeepAsPrevious(path_) : absl::OkStatus(); !kept.ok()) return kept;
     return RenameDurably(partial_path_, path_);
   }
 
   const std::string path_;
   const std::string partial_path_;
   const Model model_;
+  bool started_over_ = false;
   absl::Status failure_;
   std::unique_ptr<Hdf5File> file_;  // PATH.partial; null while a finished file is all there is
   std::unique_ptr<Hdf5Dataset> train_;

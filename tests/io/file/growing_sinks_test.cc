@@ -265,6 +265,19 @@ TEST_P(GrowingSinksTest, RefusesAFileThatIsNotOurs) {
   EXPECT_EQ(folder_.Names().size(), 1U);
 }
 
+TEST_P(GrowingSinksTest, WhatTookTheNameMeanwhileIsKept) {
+  ASSERT_THAT(WriteAll({}, 40, 10, Make(path_).get()), IsOk());
+  WriteFileBytes(path_, "precious");
+  const auto sink = Make(path_);
+  const auto position = Open(sink.get(), 4, {40, 40});
+  ASSERT_THAT(position, IsOk());
+  ASSERT_EQ(*position, 0);
+  ASSERT_THAT(WriteRows({}, {0, 40}, sink.get()), IsOk());
+  ASSERT_THAT(sink->Finish(), IsOk());
+  EXPECT_EQ(FileBytes(path_ + ".previous"), "precious");
+  EXPECT_THAT(Check({}, 40, path_), IsOk());
+}
+
 TEST_P(GrowingSinksTest, RefusesKeysThatAreNotOurs) {
   if (GetParam().scheme == "jsonl") return;  // keys are in the lines
   WriteFileBytes(path_ + ".keys.jsonl", "precious");
