@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "tools/commands.h"
 #include "tools/embedder.h"
@@ -128,6 +129,15 @@ double Cost(const ResolvedJob& job, int64_t tokens) {
   return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
 }
 
+// What the job holds now. A store that failed to write says nothing any more, and is read as anybody else would.
+JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before) {
+  if (absl::StatusOr<JobStats> after = store->Stats(); after.ok()) return *std::move(after);
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  if (!reader.ok()) return before;
+  absl::StatusOr<JobStats> after = (*reader)->Stats();
+  return after.ok() ? *std::move(after) : before;
+}
+
 // The pipeline with everything that watches over it.
 Outcome Execute(const ResolvedJob& job, const JobStats& before, Preflight* preflight, JobStore* store) {
   Outcome outcome{.before = before, .after = before};
@@ -173,11 +183,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, Preflight* prefl
                                  signals.token());
   }
   outcome.elapsed = MonotonicNow() - start;
-  if (absl::StatusOr<JobStats> after = store->Stats(); after.ok()) {
-    outcome.after = *std::move(after);
-  } else if (outcome.status.ok()) {
-    outcome.status = after.status();
-  }
+  outcome.after = StatsAfter(job, store, before);
   outcome.client = client->stats();
   outcome.texts_embedded = counters.texts_embedded;
   outcome.cost_usd = Cost(job, outcome.client.tokens);
