@@ -11,7 +11,8 @@ namespace reembed {
 
 // Decodes RFC 4648 base64 (standard alphabet, `=` padding required) into exactly out.size() bytes.
 // SIMD, chosen at run time. `out` need not be aligned. Returns false, with `out` in any state, when the text has a
-// character outside the alphabet, wrong padding, or another decoded length than out.size().
+// character outside the alphabet, wrong padding, bits behind the last byte that are not zero, or another decoded length
+// than out.size().
 [[nodiscard]] bool DecodeBase64(absl::string_view text, absl::Span<unsigned char> out);
 
 // Number of bytes that a well-formed base64 text of this form decodes to; looks at length and padding only.

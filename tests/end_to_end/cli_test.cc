@@ -360,6 +360,26 @@ TEST_F(CliTest, TwoRunsOfOneJobDoNotMeet) {
   EXPECT_THAT(second.err, HasSubstr("in use by process"));
 }
 
+TEST_F(CliTest, TheSpendCapStopsTheRunBeforeItIsReached) {
+  const std::string db = MakeSample(1000);
+  const size_t expected = EmbeddableMessages(db).size();
+  ScriptedServer server([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 512}); });
+  const auto run = [&](const char* dollars) {
+    return Cli({"run", "--system", "agentloop", "--db", db, "--api-base", server.url() + "/v1", "--batch-size", "20",
+                "--concurrency", "1", "--job", folder_ / "job", "--json", "--max-spend", dollars});
+  };
+  // About 55,000 tokens at 0.02 dollars a million.
+  const ProcessResult capped = run("0.0004");
+  EXPECT_EQ(capped.exit_code, 7) << capped.err;
+  const size_t stored = StoredEmbeddings(db).size();
+  EXPECT_GT(stored, 0u);
+  EXPECT_LT(stored, expected);
+  EXPECT_LE(std::stod(Summary(capped, "cost_usd")), 0.0004 * 1.1);  // the count before sending is an estimate
+  const ProcessResult rest = run("10");
+  EXPECT_THAT(rest.exit_code, ::testing::AnyOf(0, 3)) << rest.err;
+  EXPECT_EQ(StoredEmbeddings(db).size(), expected);
+}
+
 TEST_F(CliTest, CtrlCFinishesWhatIsUnderWayAndTheSameCommandGoesOn) {
   const std::string db = MakeSample(2000);
   const auto expected = EmbeddableMessages(db);
