@@ -193,7 +193,7 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   const auto variable = [](const std::string& own, const char* otherwise) { return own.empty() ? otherwise : own; };
   const std::string base_variable = variable(preset.has_value() ? preset->api_base_env : "", kOpenAiBaseVariable);
   const std::string key_variable = variable(preset.has_value() ? preset->api_key_env : "", kOpenAiKeyVariable);
-  OpenAiOptions& client = job->client;
+  ApiOptions& client = job->client;
   client.api_base = !options.api_base.empty() ? options.api_base : environment.Get(base_variable);
   if (client.api_base.empty()) client.api_base = kOpenAiBase;
   while (absl::EndsWith(client.api_base, "/")) client.api_base.pop_back();
@@ -231,7 +231,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   pipeline.max_rows = options.limit;
   const std::string normalize = options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize;
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
-  OpenAiOptions& client = job->client;
+  ApiOptions& client = job->client;
   client.concurrency = concurrency;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
   if (options.timeout_seconds > 0) client.timeout = absl::Seconds(options.timeout_seconds);

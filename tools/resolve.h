@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/pipeline.h"
-#include "io/embed/openai_client.h"
+#include "io/embed/api_client.h"
 #include "io/job/job_store.h"
 #include "tools/environment.h"
 #include "tools/options.h"
@@ -27,7 +27,7 @@ struct ResolvedJob {
   bool in_place = false;          // it is
   Selection selection;
   Embedder embedder = Embedder::kOpenAi;
-  OpenAiOptions client;  // api_base is empty for kBuiltin until its server runs
+  ApiOptions client;  // api_base is empty for kBuiltin until its server runs
   std::optional<KnownModel> known_model;
   PipelineOptions pipeline;
   JobIdentity identity;

@@ -1,5 +1,5 @@
-#ifndef REEMBED_IO_EMBED_OPENAI_CLIENT_H_
-#define REEMBED_IO_EMBED_OPENAI_CLIENT_H_
+#ifndef REEMBED_IO_EMBED_API_CLIENT_H_
+#define REEMBED_IO_EMBED_API_CLIENT_H_
 
 #include <cstdint>
 #include <memory>
@@ -18,7 +18,7 @@ enum class ReplyFormat { kBase64, kFloat };
 
 // An API that speaks OpenAI's POST /embeddings: OpenAI itself, Ollama, TEI, llama.cpp, vLLM, Voyage, Mistral and
 // others.
-struct OpenAiOptions {
+struct ApiOptions {
   std::string api_base = "https://api.openai.com/v1";  // `/embeddings` is added
   std::string api_key;                                 // empty: no Authorization header. Never in any message
   std::string ca_file;                                 // see HttpLoopOptions
@@ -35,13 +35,13 @@ struct OpenAiOptions {
 };
 
 // Errors: kInvalidArgument (an option).
-absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeOpenAiClient(OpenAiOptions options);
+absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options);
 
 // Asks for the vector of one short text, whatever options.model.dim is, and returns its width. So it also checks the
 // key, the model and its dimensions before a run costs anything. Blocks.
 // Errors: as EmbeddingClient::Send; kFailedPrecondition when the API refuses the request; kDataLoss.
-absl::StatusOr<int> ProbeWidth(const OpenAiOptions& options);
+absl::StatusOr<int> ProbeWidth(const ApiOptions& options);
 
 }  // namespace reembed
 
-#endif  // REEMBED_IO_EMBED_OPENAI_CLIENT_H_
+#endif  // REEMBED_IO_EMBED_API_CLIENT_H_

@@ -1,4 +1,4 @@
-#include "io/embed/openai_client.h"
+#include "io/embed/api_client.h"
 
 #include <algorithm>
 #include <future>
@@ -18,7 +18,7 @@
 namespace reembed {
 namespace {
 
-absl::Status CheckOptions(const OpenAiOptions& options) {
+absl::Status CheckOptions(const ApiOptions& options) {
   if (!absl::StartsWith(options.api_base, "https://") && !absl::StartsWith(options.api_base, "http://")) {
     return absl::InvalidArgumentError("the API base should begin with https:// or http://");
   }
@@ -42,7 +42,7 @@ absl::Status CheckOptions(const OpenAiOptions& options) {
 }
 
 // {"model":M,"input":[texts],"encoding_format":E,"dimensions":D}
-BodyWriter WriterFor(const OpenAiOptions& options) {
+BodyWriter WriterFor(const ApiOptions& options) {
   std::string head = "{\"model\":";
   AppendJsonString(options.model.name, &head);
   absl::StrAppend(&head, ",\"input\":[");
@@ -60,7 +60,7 @@ BodyWriter WriterFor(const OpenAiOptions& options) {
   };
 }
 
-absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const OpenAiOptions& options) {
+absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options) {
   FlowOptions flow{.url = absl::StrCat(absl::StripSuffix(options.api_base, "/"), "/embeddings"),
                    .headers = {"Content-Type: application/json"},
                    .secret = options.api_key,
@@ -76,9 +76,9 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const OpenAiOptions& optio
   return RequestFlow::Make(std::move(flow), WriterFor(options));
 }
 
-class OpenAiClient final : public EmbeddingClient {
+class ApiClient final : public EmbeddingClient {
  public:
-  OpenAiClient(Model model, std::unique_ptr<RequestFlow> flow) : model_(std::move(model)), flow_(std::move(flow)) {}
+  ApiClient(Model model, std::unique_ptr<RequestFlow> flow) : model_(std::move(model)), flow_(std::move(flow)) {}
 
   const Model& model() const override { return model_; }
   void Send(Batch* batch, Done done) override { flow_->Send(batch, std::move(done)); }
@@ -93,7 +93,7 @@ class OpenAiClient final : public EmbeddingClient {
   const std::unique_ptr<RequestFlow> flow_;
 };
 
-absl::Status OpenAiClient::Decode(Batch* batch) const {
+absl::Status ApiClient::Decode(Batch* batch) const {
   const absl::Span<BatchText> texts = batch->texts();
   std::vector<VectorFault> faults(texts.size(), VectorFault::kNone);
   int64_t answered = 0;
@@ -118,7 +118,7 @@ absl::Status OpenAiClient::Decode(Batch* batch) const {
   return absl::OkStatus();
 }
 
-absl::Status OpenAiClient::DecodeReply(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
+absl::Status ApiClient::DecodeReply(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
   const absl::StatusOr<int64_t> charged =
       DecodeOpenAiReply(&reply->body, model_.dim,
                         batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
@@ -133,15 +133,15 @@ absl::Status OpenAiClient::DecodeReply(Reply* reply, Batch* batch, absl::Span<Ve
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeOpenAiClient(OpenAiOptions options) {
+absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   auto flow = MakeFlow(options);
   if (!flow.ok()) return flow.status();
-  return std::make_unique<OpenAiClient>(std::move(options.model), *std::move(flow));
+  return std::make_unique<ApiClient>(std::move(options.model), *std::move(flow));
 }
 
-absl::StatusOr<int> ProbeWidth(const OpenAiOptions& options) {
-  OpenAiOptions checked = options;
+absl::StatusOr<int> ProbeWidth(const ApiOptions& options) {
+  ApiOptions checked = options;
   checked.model.dim = options.dimensions.value_or(1);
   if (absl::Status status = CheckOptions(checked); !status.ok()) return status;
   const auto flow = MakeFlow(checked);
