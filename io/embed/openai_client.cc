@@ -12,7 +12,7 @@
 #include "absl/types/span.h"
 #include "engine/json_text.h"
 #include "engine/normalize.h"
-#include "io/embed/openai_reply.h"
+#include "io/embed/reply_reader.h"
 #include "io/embed/request_flow.h"
 
 namespace reembed {
@@ -120,7 +120,7 @@ absl::Status OpenAiClient::Decode(Batch* batch) const {
 
 absl::Status OpenAiClient::DecodeReply(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
   const absl::StatusOr<int64_t> charged =
-      DecodeOpenAiReply(&reply->body, model_.dim,
+      reembed::DecodeReply({}, &reply->body, model_.dim,
                         batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
                                                  static_cast<size_t>(reply->texts) * model_.dim),
                         faults.subspan(reply->first_text, reply->texts));
@@ -155,7 +155,7 @@ absl::StatusOr<int> ProbeWidth(const OpenAiOptions& options) {
     return absl::FailedPreconditionError(
         absl::StrCat(reject.message(), "; check the model's name, its dimensions and the address of the API"));
   }
-  absl::StatusOr<int> width = OpenAiReplyWidth(&batch.replies()[0].body);
+  absl::StatusOr<int> width = ReplyWidth({}, &batch.replies()[0].body);
   if (width.ok()) return width;
   return absl::Status(width.status().code(), absl::StrCat((*flow)->where(), ": ", width.status().message()));
 }
