@@ -7,8 +7,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/embedding_client.h"
-#include "io/embed/embedding_server.h"
 #include "io/embed/api_client.h"
+#include "io/embed/embedding_server.h"
 
 namespace reembed {
 

@@ -32,7 +32,7 @@ struct SystemPreset {
 struct KnownModel {
   std::string name;
   int dim = 0;
-  bool resizable = false;  // a smaller width can be asked for
+  bool resizable = false;          // a smaller width can be asked for
   int64_t max_tokens = 0;          // of one input
   int64_t max_request_tokens = 0;  // of one request, where that is the model's own; 0: as the API's
   enum class UnitLength { kUnknown, kAlways, kFullWidth, kNever };

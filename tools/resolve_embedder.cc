@@ -80,8 +80,7 @@ absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
 }
 
 absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
-                        const std::vector<std::string>& variables, const Environment& environment,
-                        ApiOptions* client) {
+                        const std::vector<std::string>& variables, const Environment& environment, ApiOptions* client) {
   absl::StatusOr<std::string> key = FindApiKey(options, variables, environment);
   if (!key.ok()) return key.status();
   client->api_key = *std::move(key);
@@ -110,8 +109,9 @@ absl::Status ResolveHeaders(const CommandOptions& options, const Environment& en
   for (const std::string& header : options.headers) {
     const auto [name, value] = split(header);
     if (LooksSecret(name)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--header ", name, ": put a secret into an environment variable and say --header-env '", name, ": VARIABLE'"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--header ", name, ": put a secret into an environment variable and say --header-env '", name,
+                       ": VARIABLE'"));
     }
     if (name.empty() || value.empty()) return absl::InvalidArgumentError("--header: expected `name: value`");
     client->headers.push_back(absl::StrCat(name, ": ", value));
@@ -275,10 +275,9 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   if (dialect == nullptr) {
     const std::vector<std::string> names = EmbedderNames();
     const std::string near = NearestName(name, names);
-    return absl::InvalidArgumentError(
-        absl::StrCat("--embedder ", name, ": ", near.empty() ? "" : absl::StrCat("did you mean `", near, "`? "),
-                     "known are ", absl::StrJoin(names, ", "),
-                     "; a server that speaks OpenAI's API works with --embedder openai --api-base URL"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--embedder ", name, ": ", near.empty() ? "" : absl::StrCat("did you mean `", near, "`? "), "known are ",
+        absl::StrJoin(names, ", "), "; a server that speaks OpenAI's API works with --embedder openai --api-base URL"));
   }
   job->embedder = Embedder::kApi;
   job->client.dialect = dialect->name;

@@ -144,9 +144,9 @@ void ApiClient::Send(Batch* batch, Done done) {
   if (refused_tokens_ > 0) {
     for (BatchText& text : batch->texts()) {
       if (!text.reject.ok() || text.tokens <= refused_tokens_) continue;
-      text.reject = absl::InvalidArgumentError(absl::StrCat(
-          "expected at most ", refused_tokens_, " tokens, as ", model_.name,
-          " cuts longer texts without a word, got about ", text.tokens, "; --truncate lets it cut them"));
+      text.reject = absl::InvalidArgumentError(
+          absl::StrCat("expected at most ", refused_tokens_, " tokens, as ", model_.name,
+                       " cuts longer texts without a word, got about ", text.tokens, "; --truncate lets it cut them"));
     }
   }
   flow_->Send(batch, std::move(done));
@@ -180,9 +180,9 @@ absl::Status ApiClient::Decode(Batch* batch) const {
 absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
   const absl::StatusOr<int64_t> charged =
       DecodeReply(shape_, &reply->body, model_.dim,
-                        batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
-                                                 static_cast<size_t>(reply->texts) * model_.dim),
-                        faults.subspan(reply->first_text, reply->texts));
+                  batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
+                                           static_cast<size_t>(reply->texts) * model_.dim),
+                  faults.subspan(reply->first_text, reply->texts));
   int64_t estimated = 0;
   for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) estimated += text.tokens;
   flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated);
@@ -190,31 +190,19 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
-  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+// *refusal: set if the API would not take the text, as it may for a field that it does not know.
+absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refusal) {
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
-  auto flow = MakeFlow(options, wire);
-  if (!flow.ok()) return flow.status();
-  return std::make_unique<ApiClient>(options, wire.reply, *std::move(flow));
-}
-
-absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
-  ApiOptions checked = options;
-  checked.model.dim = options.dimensions.value_or(1);
-  if (absl::Status status = CheckOptions(checked); !status.ok()) return status;
-  const WireForm wire = WireOf(options, *FindDialect(options.dialect));
-  const auto flow = MakeFlow(checked, wire);
+  const auto flow = MakeFlow(options, wire);
   if (!flow.ok()) return flow.status();
   Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, 1);
   batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
   std::promise<absl::Status> promise;
   (*flow)->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
   if (absl::Status status = promise.get_future().get(); !status.ok()) return status;
-  if (const absl::Status& reject = batch.texts()[0].reject; !reject.ok()) {
+  if (*refusal = batch.texts()[0].reject; !refusal->ok()) {
     return absl::FailedPreconditionError(
-        absl::StrCat(reject.message(), "; check the model's name, its dimensions and the address of the API"));
+        absl::StrCat(refusal->message(), "; check the model's name, its dimensions and the address of the API"));
   }
   const auto at_api = [&](const absl::Status& status) {
     return absl::Status(status.code(), absl::StrCat((*flow)->where(), ": ", status.message()));
@@ -236,6 +224,34 @@ absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
                   .norm = std::sqrt(squares),
                   .base64 = absl::StrContains(absl::StrReplaceAll(body, {{"\\/", "/"}}), base64),
                   .stats = (*flow)->stats()};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  const WireForm wire = WireOf(options, *FindDialect(options.dialect));
+  auto flow = MakeFlow(options, wire);
+  if (!flow.ok()) return flow.status();
+  return std::make_unique<ApiClient>(options, wire.reply, *std::move(flow));
+}
+
+absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
+  ApiOptions asked = options;
+  asked.model.dim = options.dimensions.value_or(1);
+  if (absl::Status status = CheckOptions(asked); !status.ok()) return status;
+  const Moment start = MonotonicNow();
+  absl::Status refusal;
+  absl::StatusOr<ApiProbe> probe = ProbeOnce(asked, &refusal);
+  if (!refusal.ok() && asked.encoding == ReplyFormat::kBase64 && FindDialect(asked.dialect)->base64) {
+    asked.encoding = ReplyFormat::kFloat;
+    absl::StatusOr<ApiProbe> second = ProbeOnce(asked, &refusal);
+    if (second.ok()) probe = std::move(second);
+  }
+  if (!probe.ok()) return probe;
+  probe->encoding = asked.encoding;
+  probe->elapsed = MonotonicNow() - start;
+  return probe;
 }
 
 }  // namespace reembed

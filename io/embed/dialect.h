@@ -47,11 +47,11 @@ struct WireForm {
 
 // What an API takes. 0: it names no limit.
 struct DialectLimits {
-  int inputs = 0;                                 // texts in one request
-  int64_t request_tokens = 0;                     // model tokens in one request
-  size_t body_bytes = 0;                          // of one request
-  int default_inputs = 256;                       // texts in one request, if nobody says how many
-  int default_concurrency = 16;                   // requests at a time, likewise
+  int inputs = 0;                                      // texts in one request
+  int64_t request_tokens = 0;                          // model tokens in one request
+  size_t body_bytes = 0;                               // of one request
+  int default_inputs = 256;                            // texts in one request, if nobody says how many
+  int default_concurrency = 16;                        // requests at a time, likewise
   absl::Duration default_timeout = absl::Seconds(60);  // of one request, likewise
 };
 
@@ -73,9 +73,9 @@ struct Dialect {
 
   DialectLimits limits;
   LongInput long_input = LongInput::kRefused;
-  bool base64 = true;         // knows vectors as base64
-  bool resizes = true;        // can be asked for a smaller width, where the model can
-  bool knows_use = false;     // has words for InputUse
+  bool base64 = true;      // knows vectors as base64
+  bool resizes = true;     // can be asked for a smaller width, where the model can
+  bool knows_use = false;  // has words for InputUse
 };
 
 // All, in the order in which people read them. Lives as long as the program.

@@ -13,8 +13,7 @@ constexpr char kApiVersion[] = "api-version=2024-10-21";
 std::string AzureUrl(const std::string& api_base, const std::string& model) {
   const size_t question = api_base.find('?');
   const absl::string_view base = absl::StripSuffix(absl::string_view(api_base).substr(0, question), "/");
-  const absl::string_view query =
-      question == std::string::npos ? "" : absl::string_view(api_base).substr(question + 1);
+  const absl::string_view query = question == std::string::npos ? "" : absl::string_view(api_base).substr(question + 1);
   if (absl::EndsWith(base, "/openai/v1")) return absl::StrCat(base, "/embeddings", query.empty() ? "" : "?", query);
   const std::string deployment =
       absl::StrContains(base, "/openai/deployments/") ? "" : absl::StrCat("/openai/deployments/", model);

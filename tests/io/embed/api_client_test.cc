@@ -605,19 +605,19 @@ TEST(ApiOptionsTest, BadOptionsAreRefused) {
 
 TEST_F(ApiClientTest, ProbeTellsTheWidth) {
   Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 1536}); });
-  EXPECT_EQ(ProbeWidth(options_).value(), 1536);
+  EXPECT_EQ(ProbeApi(options_).value().width, 1536);
   EXPECT_EQ(server_->request_count(), 1);
   EXPECT_EQ(TextsOf(server_->requests()[0].body).size(), 1u);
 }
 
 TEST_F(ApiClientTest, ProbeFailsInWordsThatHelp) {
   Serve([](const ServerRequest&) { return OpenAiError(401, "invalid_api_key", "", "Incorrect API key"); });
-  EXPECT_THAT(ProbeWidth(options_), HasError(absl::StatusCode::kUnauthenticated, HasSubstr("check the API key")));
+  EXPECT_THAT(ProbeApi(options_), HasError(absl::StatusCode::kUnauthenticated, HasSubstr("check the API key")));
   Serve([](const ServerRequest&) { return OpenAiError(400, "", "", "no idea what you want"); });
-  EXPECT_THAT(ProbeWidth(options_), HasError(absl::StatusCode::kFailedPrecondition,
-                                             AllOf(HasSubstr("no idea what you want"), HasSubstr("check the model"))));
+  EXPECT_THAT(ProbeApi(options_), HasError(absl::StatusCode::kFailedPrecondition,
+                                           AllOf(HasSubstr("no idea what you want"), HasSubstr("check the model"))));
   Serve([](const ServerRequest&) { return ServerReply{.body = "{\"data\":[]}"}; });
-  EXPECT_THAT(ProbeWidth(options_), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: expected 1 vec")));
+  EXPECT_THAT(ProbeApi(options_), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: expected 1 vec")));
 }
 
 }  // namespace
