@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/reply_class.h"
 #include "io/embed/api_error.h"
 #include "io/net/http_loop.h"
 

@@ -24,6 +24,7 @@
 namespace reembed {
 
 class HttpLoop;
+struct ApiError;
 struct HttpReply;
 
 struct FlowOptions {
