@@ -57,8 +57,9 @@ absl::Duration Backoff(const RetryPolicy& policy, int attempts, std::mt19937_64*
 }
 
 std::optional<absl::Duration> NamedWait(const WaitHints& hints, absl::Time wall_clock) {
-  for (const auto& wait : {ParseNumber(hints.retry_after_ms, absl::Milliseconds(1)),
-                           ParseRetryAfter(hints.retry_after, wall_clock), WaitInMessage(hints.message)}) {
+  for (const auto& wait :
+       {ParseNumber(hints.retry_after_ms, absl::Milliseconds(1)), ParseRetryAfter(hints.retry_after, wall_clock),
+        ParseRetryAfter(hints.in_body, wall_clock), WaitInMessage(hints.message)}) {
     if (wait.has_value() && *wait > absl::ZeroDuration()) return wait;
   }
   return std::nullopt;

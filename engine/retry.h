@@ -24,6 +24,7 @@ struct WaitHints {
   absl::string_view retry_after_ms;  // header
   absl::string_view retry_after;     // header: seconds, a moment in Unix seconds, a duration, or an HTTP date
   absl::string_view message;         // of the error: "try again in 1.2s", "retry after 3 seconds"
+  absl::string_view in_body;         // a field for it in the body of the error: "34s"
 };
 
 // The wait that the first telling hint names. nullopt: none is readable and above zero.

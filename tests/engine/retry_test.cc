@@ -51,6 +51,8 @@ TEST(NamedWaitTest, ReadsEveryForm) {
       {{.retry_after_ms = "soon", .retry_after = " 2 "}, absl::Seconds(2)},
       {{.retry_after = "1.5"}, absl::Seconds(1.5)},
       {{.retry_after = "1m30s"}, absl::Seconds(90)},
+      {{.in_body = "34.5s"}, absl::Seconds(34.5)},
+      {{.retry_after = "2", .in_body = "34s"}, absl::Seconds(2)},
       {{.retry_after = "Wed, 21 Oct 2026 07:28:30 GMT"}, absl::Seconds(30)},
       {{.retry_after = "Wed, 21 Oct 2026 07:27:30 GMT"}, std::nullopt},
       {{.retry_after = moment}, absl::Seconds(9)},
