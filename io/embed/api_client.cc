@@ -110,6 +110,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .connect_timeout = options.connect_timeout,
                    .timeout = options.timeout,
                    .retry = options.retry,
+                   .errors = {dialect.error_rules},
                    .seed = options.seed};
   if (!options.api_key.empty()) {
     flow.headers.push_back(absl::StrCat(dialect.key_header, options.api_key));

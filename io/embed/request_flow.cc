@@ -80,6 +80,7 @@ void RequestFlow::Send(Batch* batch, Done done) {
     for (end = first; end < count && end - first < most && texts[end].reject.ok(); ++end) {
     }
     if (end == first) continue;
+    end = first + caps_.Fitting(texts.subspan(first, end - first));
     parts.push_back(MakePart(call.get(), first, end - first));
     parts.back()->is_again = batch->attempts() > 0;
   }
@@ -206,11 +207,11 @@ void RequestFlow::OnReply(PartPtr part, HttpReply reply) {
   ApiError error;
   if (reply.status != 200 || reply.body.size() <= kMaxErrorIn200) error = ParseApiError(reply.body);
   if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) error.message = "the reply is not JSON";
-  switch (ClassifyReply(reply.status, error, part->count)) {
+  switch (ClassifyReply(reply.status, error, part->count, options_.errors)) {
     case ReplyClass::kOk:
       return Keep(std::move(part), std::move(reply));
     case ReplyClass::kSplit:
-      return Split(std::move(part));
+      return Split(std::move(part), ExcessOf(reply.status, error, options_.errors));
     case ReplyClass::kRejectText:
       return Reject(std::move(part), error, reply.status);
     case ReplyClass::kStop: {
@@ -230,7 +231,8 @@ void RequestFlow::OnReply(PartPtr part, HttpReply reply) {
 void RequestFlow::PauseAndRetry(PartPtr part, const HttpReply& reply, const ApiError& error) {
   const RetryWait wait = WaitFor(*part, {.retry_after_ms = reply.Header("retry-after-ms"),
                                          .retry_after = reply.Header("retry-after"),
-                                         .message = error.message});
+                                         .message = error.message,
+                                         .in_body = error.wait});
   const bool named = wait.named > absl::ZeroDuration();
   limiter_.Pause(named ? std::min(wait.named, options_.retry.max_wait) : wait.wait, MonotonicNow());
   const std::string failure = absl::StrCat(where_, ": HTTP ", reply.status, ": ", WhatItSaid(error, *part));
@@ -257,18 +259,26 @@ void RequestFlow::Reject(PartPtr part, const ApiError& error, int http_status) {
   End(std::move(part), absl::OkStatus());
 }
 
-// The first half goes on in the slot of the whole.
-void RequestFlow::Split(PartPtr part) {
-  const int half = part->count / 2;
-  PartPtr front = MakePart(part->call, part->first, half);
-  PartPtr back = MakePart(part->call, part->first + half, part->count - half);
-  front->is_again = back->is_again = true;
+// In as many parts as fit what the refusal said, or else in halves. The first part goes on in the slot of the whole.
+void RequestFlow::Split(PartPtr part, const Excess& excess) {
+  const absl::Span<const BatchText> texts = part->call->batch->texts().subspan(part->first, part->count);
+  caps_.Refused(texts, excess);
+  const bool too_much = excess.measure != Measure::kNone;
+  const int fitting = too_much ? caps_.Fitting(texts) : part->count;
+  int next = fitting < part->count ? fitting : part->count / 2;
+  std::vector<PartPtr> parts;
+  for (int begin = 0; begin < part->count;) {
+    parts.push_back(MakePart(part->call, part->first + begin, next));
+    parts.back()->is_again = true;
+    begin += next;
+    next = too_much ? caps_.Fitting(texts.subspan(begin)) : part->count - begin;
+  }
   {
     const std::lock_guard lock(mutex_);
-    ++part->call->open_parts;
+    part->call->open_parts += static_cast<int>(parts.size()) - 1;
   }
-  Launch(std::move(front), MonotonicNow());
-  Submit(std::move(back));
+  Launch(std::move(parts.front()), MonotonicNow());
+  for (size_t i = 1; i < parts.size(); ++i) Submit(std::move(parts[i]));
 }
 
 // Keeps its slot meanwhile: when many fail, fewer are sent.

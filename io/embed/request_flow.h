@@ -18,7 +18,9 @@
 #include "engine/batch.h"
 #include "engine/done.h"
 #include "engine/embedding_client.h"
+#include "engine/learned_caps.h"
 #include "engine/rate_limiter.h"
+#include "engine/reply_class.h"
 #include "engine/retry.h"
 
 namespace reembed {
@@ -40,7 +42,8 @@ struct FlowOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  uint64_t seed = 0;  // of the jitter
+  ErrorTraits errors;  // what is special about the API's errors
+  uint64_t seed = 0;   // of the jitter
 };
 
 // Writes the request body for these texts over *body.
@@ -83,7 +86,7 @@ class RequestFlow {
   void OnReply(PartPtr part, HttpReply reply);
   void Keep(PartPtr part, HttpReply reply);
   void Reject(PartPtr part, const ApiError& error, int http_status);
-  void Split(PartPtr part);
+  void Split(PartPtr part, const Excess& excess);
   void PauseAndRetry(PartPtr part, const HttpReply& reply, const ApiError& error);
   void Retry(PartPtr part, const RetryWait& wait, absl::StatusCode code, absl::string_view failure);
   void End(PartPtr part, absl::Status status);
@@ -95,6 +98,7 @@ class RequestFlow {
   const BodyWriter write_body_;
   const std::string where_;
   RateLimiter limiter_;
+  LearnedCaps caps_;
 
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> retried_{0};

@@ -19,8 +19,6 @@
 namespace reembed {
 namespace {
 
-using ::testing::AnyOf;
-using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -176,12 +174,11 @@ TEST_P(DialectTest, AWrongKeyEndsTheRunAndIsNotShown) {
 }
 
 using ModelDialectTest = DialectTest;
-TEST_P(ModelDialectTest, AMissingModelIsToldInTheApisWords) {
+TEST_P(ModelDialectTest, AMissingModelEndsTheRunWithTheFirstRequest) {
   options_.model.name = "no-such-model";
-  const Sent sent = SendAll(options_, Texts(1));
-  const absl::Status& said = sent.status.ok() ? sent.reject(0) : sent.status;
-  EXPECT_FALSE(said.ok());
-  EXPECT_THAT(server_.tokens(), 0);
+  const Sent sent = SendAll(options_, Texts(4));
+  EXPECT_THAT(sent.status, HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("check the model's name")));
+  EXPECT_EQ(sent.stats.requests, 1);
 }
 
 TEST_P(DialectTest, TheProbeSeesWidthAndEncoding) {
@@ -279,6 +276,18 @@ TEST(DialectTrapTest, ThreeAPermanent500OfLlamaCppIsNotRetried) {
   const Sent sent = SendAll(OptionsFor("llamacpp", server.api_base()), {LongText()});
   ASSERT_THAT(sent.status, IsOk());
   EXPECT_THAT(sent.reject(0), Not(IsOk()));
+  EXPECT_EQ(sent.stats.requests, 1);
+}
+
+// A trial key that has had its calls of this month.
+TEST(DialectTrapTest, FiveA429OfCohereMayMeanTheEndOfTheMonth) {
+  ScriptedServer server([](const ServerRequest&) {
+    return ServerReply{
+        .status = 429,
+        .body = R"({"message":"You are using a Trial key, which is limited to 1000 API calls / month."})"};
+  });
+  const Sent sent = SendAll(OptionsFor("cohere", server.url()), Texts(2));
+  EXPECT_THAT(sent.status, HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("Trial key")));
   EXPECT_EQ(sent.stats.requests, 1);
 }
 
