@@ -11,7 +11,8 @@ namespace reembed {
 
 // Reads the body of an error in any of the forms that embedding APIs use: {"error":{"message",...}} (OpenAI, Azure,
 // Gemini also inside an array), {"error":"text"} (Ollama, TEI), flat {"message","type","code"} (Mistral, Cohere),
-// {"detail":...} (FastAPI, Jina; text, a list or an object). Empty when it is none of these, as with HTML and with a reply that is no error.
+// {"detail":...} (FastAPI, Jina; text, a list or an object). Empty when it is none of these, as with HTML and with a
+// reply that is no error.
 ApiError ParseApiError(absl::string_view body);
 
 // `message` with every run of bytes that it shares with `secret` replaced by [...]. Runs of at least `shortest` bytes
