@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base64.h"
-#include "io/embed/number_array.h"
+#include "engine/number_array.h"
 #include "io/net/http_loop.h"
 
 namespace reembed {

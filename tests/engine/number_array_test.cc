@@ -1,4 +1,4 @@
-#include "io/embed/number_array.h"
+#include "engine/number_array.h"
 
 #include <cmath>
 #include <cstring>
@@ -61,33 +61,6 @@ TEST(NumberArrayTest, ManyDigitsAreRight) {
   EXPECT_EQ(Parse("[184467440737095516160000000000000]").at(0), 1.8446744073709551616e32f);
   EXPECT_EQ(Parse(absl::StrCat("[0.", std::string(30, '0'), "123]")).at(0), 1.23e-31f);
   EXPECT_EQ(Parse(absl::StrCat("[1", std::string(500, '0'), "e-500]")).at(0), 1);
-}
-
-TEST(NumberArrayTest, RoundsAsDoubleThenFloat) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(absl::StrCat("seed ", seed));
-  std::mt19937_64 random(seed);
-  for (int i = 0; i < 200'000; ++i) {
-    const double magnitude = std::ldexp(1.0, static_cast<int>(random() % 80) - 60);
-    const double value = (static_cast<double>(random() >> 11) * 0x1p-52 - 1) * magnitude;
-    // As servers write them: shortest float, shortest double, and everything between.
-    const std::string text = absl::StrFormat("%.*g", static_cast<int>(1 + random() % 20), value);
-    double expected = 0;
-    ASSERT_TRUE(absl::SimpleAtod(text, &expected));
-    ASSERT_EQ(Parse(absl::StrCat("[", text, "]")).at(0), static_cast<float>(expected)) << text;
-  }
-}
-
-// Halfway between two floats, to the last of 19 digits.
-TEST(NumberArrayTest, RoundsTiesAsDoubleThenFloat) {
-  std::mt19937_64 random(11);
-  for (int i = 0; i < 50'000; ++i) {
-    const double tie = (static_cast<double>((1u << 23) + random() % (1u << 23)) + 0.5) * 0x1p-25;
-    const std::string text = absl::StrFormat("%.*f", static_cast<int>(15 + random() % 12), tie);
-    double expected = 0;
-    ASSERT_TRUE(absl::SimpleAtod(text, &expected));
-    ASSERT_EQ(Parse(absl::StrCat("[", text, "]")).at(0), static_cast<float>(expected)) << text;
-  }
 }
 
 }  // namespace
