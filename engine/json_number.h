@@ -16,13 +16,15 @@ namespace reembed {
 std::optional<float> ParseJsonNumber(absl::string_view text);
 
 // A double that is off by at most 8 units in its last place from some number tells the float nearest to that number,
-// unless it lies as close as that to the middle between two floats. False: it does. Only for zero and for magnitudes
-// from 2^-125 to 2^126, where floats and doubles are normal.
+// unless it lies as close as that to the middle between two floats: then the bits that a float has not lie in
+// [kDoubtBegin, kDoubtBegin + kDoubtLength). Holds for zero and for magnitudes from 2^-125 to 2^126, where floats and
+// doubles are normal.
+inline constexpr uint64_t kBelowFloat = (uint64_t{1} << 29) - 1;
+inline constexpr uint64_t kDoubtBegin = (uint64_t{1} << 28) - 8;
+inline constexpr int64_t kDoubtLength = 17;
+
 inline bool TellsNearestFloat(double value) {
-  constexpr uint64_t kBelowFloat = (uint64_t{1} << 29) - 1;  // the bits of a double that a float has not
-  constexpr uint64_t kMiddle = uint64_t{1} << 28;
-  constexpr uint64_t kError = 8;
-  return ((std::bit_cast<uint64_t>(value) - (kMiddle - kError)) & kBelowFloat) > 2 * kError;
+  return ((std::bit_cast<uint64_t>(value) - kDoubtBegin) & kBelowFloat) >= static_cast<uint64_t>(kDoubtLength);
 }
 
 }  // namespace reembed

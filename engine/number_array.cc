@@ -22,27 +22,23 @@ static_assert(std::endian::native == std::endian::little, "eight digits are load
 
 constexpr size_t kBlock = 64;           // characters whose commas make one word of bits
 constexpr size_t kChunk = 64 * kBlock;  // characters whose commas are found before their numbers are read
-constexpr size_t kFastFraction = 24;    // digits behind the point that the fast way takes
+constexpr size_t kGroup = 64;           // numbers that are taken apart before they are worked out
+constexpr size_t kDigits = 24;          // behind the point; more take the slow way
+constexpr uint64_t kZeros = 0x3030303030303030u;
 
-// Powers of ten, and for every number of digits behind the point what keeps just these of the 24 characters before the
-// end of a number.
 struct Tables {
-  double inverse[kFastFraction + 1];  // 10^-i, rounded
-  uint64_t power[17];                 // 10^i
-  uint64_t keep[kFastFraction + 1][3];
+  double inverse[kDigits + 1];    // 10^-i, rounded
+  uint64_t keep[kDigits + 1][3];  // what keeps the last i of 24 characters
 };
 
 constexpr Tables MakeTables() {
   Tables tables = {{1e0,   1e-1,  1e-2,  1e-3,  1e-4,  1e-5,  1e-6,  1e-7,  1e-8,  1e-9,  1e-10, 1e-11, 1e-12,
                     1e-13, 1e-14, 1e-15, 1e-16, 1e-17, 1e-18, 1e-19, 1e-20, 1e-21, 1e-22, 1e-23, 1e-24},
-                   {},
                    {}};
-  tables.power[0] = 1;
-  for (size_t i = 1; i < 17; ++i) tables.power[i] = tables.power[i - 1] * 10;
-  for (size_t digits = 0; digits <= kFastFraction; ++digits) {
+  for (size_t digits = 0; digits <= kDigits; ++digits) {
     for (size_t word = 0; word < 3; ++word) {
-      const size_t above = 8 * (2 - word);  // characters between this word and the end
-      const size_t kept = digits <= above ? 0 : digits - above >= 8 ? 8 : digits - above;
+      const size_t behind = 8 * (2 - word);  // characters between this word and the end
+      const size_t kept = digits <= behind ? 0 : digits - behind >= 8 ? 8 : digits - behind;
       tables.keep[digits][word] = kept == 0 ? 0 : ~uint64_t{0} << (8 * (8 - kept));
     }
   }
@@ -58,100 +54,70 @@ inline uint64_t Load8(const char* at) {
   return word;
 }
 
-// Whether a byte is above 9; `digits` is what is left of eight characters after '0' was taken from each by exclusive
-// or.
-inline uint64_t NoDigits(uint64_t digits) {
-  return (digits | ((digits & 0x7F7F7F7F7F7F7F7Fu) + 0x7676767676767676u)) & 0x8080808080808080u;
-}
+// Numbers taken apart, one per lane: sign, one digit, a point and up to 24 digits, which is what most numbers of a
+// vector look like. '0' is taken from each digit by exclusive or; a byte above 9 marks a number of another form.
+struct Group {
+  uint64_t integer[kGroup] = {};
+  uint64_t high[kGroup] = {};  // 24 digits, the first of each eight in the lowest byte
+  uint64_t middle[kGroup] = {};
+  uint64_t low[kGroup] = {};
+  double inverse[kGroup] = {};  // 10^-(digits behind the point)
+  uint32_t sign[kGroup] = {};   // the sign bit of a float
+};
 
-// Eight digits, the most significant in the lowest byte.
-inline uint64_t ValueOfEight(uint64_t digits) {
-  digits = digits * 10 + (digits >> 8);  // pairs, in the even bytes
-  const uint64_t mask = 0x000000FF000000FFu;
-  return (((digits & mask) * (100 + (1000000ull << 32)) + ((digits >> 16) & mask) * (1 + (10000ull << 32))) >> 32) &
-         0xFFFFFFFFu;
-}
-
-// What most numbers of a vector look like: a minus perhaps, one digit, a point, 1 to 24 digits. False: it is not one of
-// these, or its last bit is in doubt. The 24 characters before `stop` must be readable.
-inline bool ReadShortFraction(const char* begin, const char* stop, float* out) {
-  const bool negative = *begin == '-';
-  const char* const integer = begin + (negative ? 1 : 0);
-  const size_t fraction = static_cast<size_t>(stop - integer) - 2;  // wraps: then it is too long
-  if (fraction - 1 >= kFastFraction || integer[1] != '.') return false;
-  constexpr uint64_t kZeros = 0x3030303030303030u;
-  const uint64_t* const keep = kTables.keep[fraction];
-  const uint64_t low = (Load8(stop - 8) ^ kZeros) & keep[2];
-  const uint64_t middle = (Load8(stop - 16) ^ kZeros) & keep[1];
-  const uint64_t first = static_cast<unsigned char>(*integer) ^ uint64_t { '0' };
-  uint64_t bad = NoDigits(low) | NoDigits(middle) | (first > 9 ? 1 : 0);
-  uint64_t value = ValueOfEight(middle) * 100'000'000 + ValueOfEight(low);
-  double scaled;
-  if (fraction <= 16) {
-    value += first * kTables.power[fraction];
-    scaled = static_cast<double>(value) * kTables.inverse[fraction];
-  } else {
-    // Each step rounds by half a unit in the last place; all together stay below what TellsNearestFloat allows.
-    const uint64_t high = (Load8(stop - 24) ^ kZeros) & keep[0];
-    bad |= NoDigits(high);
-    const uint64_t above = ValueOfEight(high) + first * kTables.power[fraction - 16];
-    scaled = (static_cast<double>(above) * 1e16 + static_cast<double>(value)) * kTables.inverse[fraction];
-  }
-  // One digit before the point and 24 behind it: zero or from 1e-24 to 10.
-  if (bad != 0 || !TellsNearestFloat(scaled)) return false;
-  const auto magnitude = std::bit_cast<uint32_t>(static_cast<float>(scaled));
-  *out = std::bit_cast<float>(magnitude | (negative ? 0x80000000u : 0u));
-  return true;
-}
-
-// The numbers of one array, one by one.
-class NumberReader {
+// Walks over the spaces before numbers.
+class SpaceSkipper {
  public:
-  NumberReader(absl::string_view json, absl::Span<float> out) : readable_(json.data()), out_(out) {}
-
-  // Reads what lies between two commas. False: that is no number.
-  bool Read(const char* begin, const char* stop) {
-    if (begin < stop && IsSpace(*begin)) begin = SkipSpaces(begin, stop);
-    float unwanted;
-    float* const to = count_ < out_.size() ? &out_[count_] : &unwanted;
-    ++count_;
-    if (stop - readable_ >= static_cast<ptrdiff_t>(kFastFraction) && begin < stop &&
-        ReadShortFraction(begin, stop, to)) {
-      return true;
+  HWY_INLINE const char* Skip(const char* at, const char* stop) {
+    if (*at > ' ') return at;
+    if (stop - at > 16) {
+      if (IsSpace(at[0]) && at[1] > ' ') return at + 1;
+      // An array that is indented has the same spaces before all numbers.
+      const size_t same = last_.size();
+      if (same >= 8 && same <= 16 && at[same] > ' ' && Load8(at) == Load8(last_.data()) &&
+          Load8(at + same - 8) == Load8(last_.data() + same - 8)) {
+        return at + same;
+      }
     }
-    return ReadAny(begin, stop, to);
+    return SkipAny(at, stop);
   }
-
-  size_t count() const { return count_; }
 
  private:
-  // An array that is indented has the same spaces before all numbers.
-  const char* SkipSpaces(const char* at, const char* stop) {
-    const size_t same = spaces_.size();
-    if (same >= 8 && same <= 16 && stop - at > 16 && Load8(at) == Load8(spaces_.data()) &&
-        Load8(at + same - 8) == Load8(spaces_.data() + same - 8) && !IsSpace(at[same])) {
-      return at + same;
-    }
+  HWY_NOINLINE const char* SkipAny(const char* at, const char* stop) {
     const char* const begin = at;
     while (at < stop && IsSpace(*at)) ++at;
-    spaces_ = {begin, static_cast<size_t>(at - begin)};
+    last_ = {begin, static_cast<size_t>(at - begin)};
     return at;
   }
 
-  static bool ReadAny(const char* begin, const char* stop, float* out);
-
-  const char* const readable_;  // what lies before it is not ours
-  absl::string_view spaces_;    // before an earlier number
-  const absl::Span<float> out_;
-  size_t count_ = 0;
+  absl::string_view last_;  // spaces before an earlier number
 };
 
-bool NumberReader::ReadAny(const char* begin, const char* stop, float* out) {
-  while (stop > begin && IsSpace(stop[-1])) --stop;
+// Takes the number between two commas apart. The 24 characters before `stop` must be readable.
+HWY_INLINE void TakeApart(const char* begin, const char* stop, size_t lane, Group* group) {
+  const bool negative = *begin == '-';
+  const char* const integer = begin + (negative ? 1 : 0);
+  const size_t digits = static_cast<size_t>(stop - integer) - 2;  // wraps: then they are too many
+  if (digits - 1 >= kDigits || integer[1] != '.') {
+    group->integer[lane] = 0xFF;
+    return;
+  }
+  const uint64_t* const keep = kTables.keep[digits];
+  group->integer[lane] = static_cast<unsigned char>(*integer) ^ uint64_t { '0' };
+  group->high[lane] = (Load8(stop - 24) ^ kZeros) & keep[0];
+  group->middle[lane] = (Load8(stop - 16) ^ kZeros) & keep[1];
+  group->low[lane] = (Load8(stop - 8) ^ kZeros) & keep[2];
+  group->inverse[lane] = kTables.inverse[digits];
+  group->sign[lane] = static_cast<uint32_t>(negative) << 31;
+}
+
+// Any number, with spaces around it. False: it is none.
+HWY_NOINLINE bool ReadAny(const char* begin, const char* stop, float* out) {
+  while (begin < stop && IsSpace(*begin)) ++begin;
+  while (begin < stop && IsSpace(stop[-1])) --stop;
   const std::optional<float> value = ParseJsonNumber({begin, static_cast<size_t>(stop - begin)});
-  if (!value.has_value()) return false;
-  *out = *value;
-  return true;
+  if (value.has_value()) *out = *value;
+  return value.has_value();
 }
 
 }  // namespace
@@ -169,9 +135,11 @@ uint64_t CommaBits(const char* text) {
   for (size_t i = 0; i < kBlock; ++i) bits |= uint64_t{text[i] == ','} << i;
   return bits;
 }
+
+uint64_t WorkOut(const Group&, size_t, float*) { return ~uint64_t{0}; }
 #else
 // Bit i: text[i] is a comma, for kBlock characters.
-uint64_t CommaBits(const char* text) {
+HWY_INLINE uint64_t CommaBits(const char* text) {
   constexpr hn::CappedTag<uint8_t, kBlock> kBytes;
   const size_t lanes = hn::Lanes(kBytes);
   const auto comma = hn::Set(kBytes, static_cast<uint8_t>(','));
@@ -183,6 +151,68 @@ uint64_t CommaBits(const char* text) {
   uint64_t word;
   std::memcpy(&word, bits, sizeof(word));
   return word;
+}
+
+constexpr hn::CappedTag<double, 8> kDoubles;
+constexpr hn::Rebind<float, decltype(kDoubles)> kFloats;
+constexpr hn::Rebind<uint32_t, decltype(kDoubles)> kFloatBits;
+constexpr hn::RebindToUnsigned<decltype(kDoubles)> kWords;
+constexpr hn::RebindToSigned<decltype(kDoubles)> kSignedWords;
+constexpr hn::Repartition<uint32_t, decltype(kDoubles)> kQuads;
+constexpr hn::Repartition<uint16_t, decltype(kDoubles)> kPairs;
+constexpr hn::Repartition<uint8_t, decltype(kDoubles)> kBytes8;
+using Words = hn::Vec<decltype(kWords)>;
+
+// Eight digits per lane as one number: 8 x 1 digit -> 4 x 2 -> 2 x 4 -> 1 x 8.
+HWY_INLINE hn::Vec<decltype(kDoubles)> ValueOfEight(Words digits) {
+  const auto tens = hn::Add(hn::ShiftLeft<3>(digits), hn::ShiftLeft<1>(digits));
+  const auto two = hn::And(hn::Add(tens, hn::ShiftRight<8>(digits)), hn::Set(kWords, 0x00FF00FF00FF00FFu));
+  const auto hundreds = hn::Mul(hn::BitCast(kPairs, two), hn::Set(kPairs, 100));
+  const auto four = hn::Add(hn::And(hn::BitCast(kQuads, hundreds), hn::Set(kQuads, 0xFFFF)),
+                            hn::ShiftRight<16>(hn::BitCast(kQuads, two)));
+  const auto eight = hn::Add(hn::BitCast(kWords, hn::MulEven(four, hn::Set(kQuads, 10'000))),
+                             hn::ShiftRight<32>(hn::BitCast(kWords, four)));
+  // Below 2^52, so these are the low bits of 2^52 + eight.
+  const auto magic = hn::Set(kDoubles, 0x1p52);
+  return hn::Sub(hn::BitCast(kDoubles, hn::Or(eight, hn::BitCast(kWords, magic))), magic);
+}
+
+// Works out the first `count` numbers of a group; `out` has room for kGroup. Bit i of the answer: number i is of
+// another form, or its last bit is in doubt.
+HWY_INLINE uint64_t WorkOut(const Group& group, size_t count, float* out) {
+  const size_t lanes = hn::Lanes(kDoubles);
+  uint64_t doubtful = 0;
+  for (size_t i = 0; i < count; i += lanes) {
+    const auto integer = hn::LoadU(kWords, group.integer + i);
+    const auto high = hn::LoadU(kWords, group.high + i);
+    const auto middle = hn::LoadU(kWords, group.middle + i);
+    const auto low = hn::LoadU(kWords, group.low + i);
+    const auto greatest = hn::Max(hn::Max(hn::BitCast(kBytes8, integer), hn::BitCast(kBytes8, high)),
+                                  hn::Max(hn::BitCast(kBytes8, middle), hn::BitCast(kBytes8, low)));
+    const auto above9 = hn::And(hn::Or(greatest, hn::Add(greatest, hn::Set(kBytes8, 0x76))), hn::Set(kBytes8, 0x80));
+
+    // Each step rounds by half a unit in the last place; together they stay below what TellsNearestFloat() allows. The
+    // results are zero, or from 1e-24 to 10.
+    auto digits = hn::MulAdd(ValueOfEight(middle), hn::Set(kDoubles, 1e8), ValueOfEight(low));
+    digits = hn::MulAdd(ValueOfEight(high), hn::Set(kDoubles, 1e16), digits);
+    const auto magic = hn::Set(kDoubles, 0x1p52);
+    const auto whole = hn::Sub(hn::BitCast(kDoubles, hn::Or(integer, hn::BitCast(kWords, magic))), magic);
+    const auto value = hn::MulAdd(digits, hn::LoadU(kDoubles, group.inverse + i), whole);
+
+    const auto beyond =
+        hn::And(hn::Sub(hn::BitCast(kWords, value), hn::Set(kWords, kDoubtBegin)), hn::Set(kWords, kBelowFloat));
+    const auto in_doubt = hn::Lt(hn::BitCast(kSignedWords, beyond), hn::Set(kSignedWords, kDoubtLength));
+    const auto other_form = hn::Ne(hn::BitCast(kSignedWords, above9), hn::Zero(kSignedWords));
+    const auto bad = hn::Or(in_doubt, other_form);
+    if (HWY_UNLIKELY(!hn::AllFalse(kSignedWords, bad))) {
+      uint8_t bits[8] = {};
+      hn::StoreMaskBits(kSignedWords, bad, bits);
+      doubtful |= (uint64_t{bits[0]} & ((uint64_t{1} << lanes) - 1)) << i;
+    }
+    const auto magnitude = hn::BitCast(kFloatBits, hn::DemoteTo(kFloats, value));
+    hn::StoreU(hn::BitCast(kFloats, hn::Or(magnitude, hn::LoadU(kFloatBits, group.sign + i))), kFloats, out + i);
+  }
+  return doubtful;
 }
 #endif
 
@@ -216,21 +246,70 @@ size_t FindCommas(const char* text, size_t size, uint16_t* at) {
   return count;
 }
 
-// Reads the numbers of `inner`, which is what lies between the brackets, not blank, except for the last.
-// Returns where the last begins; null: one was none.
-const char* ReadAllButLast(absl::string_view inner, NumberReader* reader) {
-  uint16_t commas[kChunk + 8];
-  const char* begin = inner.data();
-  for (size_t chunk = 0; chunk < inner.size(); chunk += kChunk) {
-    const char* const text = inner.data() + chunk;
-    const size_t count = FindCommas(text, inner.size() - chunk < kChunk ? inner.size() - chunk : kChunk, commas);
-    for (size_t i = 0; i < count; ++i) {
-      const char* const comma = text + commas[i];
-      if (!reader->Read(begin, comma)) return nullptr;
-      begin = comma + 1;
+// The numbers between two brackets.
+class ArrayReader {
+ public:
+  // What lies before `readable` is not ours.
+  ArrayReader(const char* readable, absl::Span<float> out) : readable_(readable), out_(out) {}
+
+  // `inner` is not blank. Returns the number of numbers; -1: something else is among them.
+  int64_t Read(absl::string_view inner) {
+    uint16_t commas[kChunk + 8];
+    const char* begin = inner.data();
+    for (size_t chunk = 0; chunk < inner.size(); chunk += kChunk) {
+      const char* const text = inner.data() + chunk;
+      const size_t count = FindCommas(text, inner.size() - chunk < kChunk ? inner.size() - chunk : kChunk, commas);
+      for (size_t i = 0; i < count; i += kGroup) {
+        begin = ReadGroup(begin, text, commas + i, count - i < kGroup ? count - i : kGroup);
+        if (begin == nullptr) return -1;
+      }
     }
+    float last = 0;
+    if (!ReadAny(begin, inner.data() + inner.size(), &last)) return -1;
+    Keep(&last, 1);
+    return static_cast<int64_t>(count_);
   }
-  return begin;
+
+ private:
+  // Reads the numbers that begin at `begin` and end at text[stops[i]]. Returns where the next begins; null: one is
+  // none.
+  const char* ReadGroup(const char* begin, const char* text, const uint16_t* stops, size_t count) {
+    const char* const first = begin;
+    for (size_t i = 0; i < count; ++i) {
+      const char* const stop = text + stops[i];
+      if (HWY_LIKELY(stop > begin && stop - readable_ >= static_cast<ptrdiff_t>(kDigits))) {
+        begin = spaces_.Skip(begin, stop);
+        TakeApart(begin, stop, i, &group_);
+      } else {
+        group_.integer[i] = 0xFF;
+      }
+      begin = stop + 1;
+    }
+    float values[kGroup];
+    for (uint64_t doubtful = WorkOut(group_, count, values); doubtful != 0; doubtful &= doubtful - 1) {
+      const size_t i = static_cast<size_t>(std::countr_zero(doubtful));
+      if (i >= count) break;
+      if (!ReadAny(i == 0 ? first : text + stops[i - 1] + 1, text + stops[i], &values[i])) return nullptr;
+    }
+    Keep(values, count);
+    return begin;
+  }
+
+  void Keep(const float* values, size_t count) {
+    const size_t room = count_ < out_.size() ? out_.size() - count_ : 0;
+    std::memcpy(out_.data() + (room > 0 ? count_ : 0), values, (count < room ? count : room) * sizeof(float));
+    count_ += count;
+  }
+
+  const char* const readable_;
+  const absl::Span<float> out_;
+  size_t count_ = 0;
+  SpaceSkipper spaces_;
+  Group group_;
+};
+
+int64_t ReadNumbers(const char* readable, absl::string_view inner, absl::Span<float> out) {
+  return ArrayReader(readable, out).Read(inner);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -241,7 +320,7 @@ HWY_AFTER_NAMESPACE();
 namespace reembed {
 namespace {
 
-HWY_EXPORT(ReadAllButLast);
+HWY_EXPORT(ReadNumbers);
 
 absl::string_view WithoutSpaces(absl::string_view text) {
   while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
@@ -256,10 +335,9 @@ std::optional<int> ParseNumberArray(absl::string_view json, absl::Span<float> ou
   if (array.size() < 2 || array.front() != '[' || array.back() != ']') return std::nullopt;
   const absl::string_view inner = WithoutSpaces(array.substr(1, array.size() - 2));
   if (inner.empty()) return 0;
-  NumberReader reader(json, out);
-  const char* const last = HWY_DYNAMIC_DISPATCH(ReadAllButLast)(inner, &reader);
-  if (last == nullptr || !reader.Read(last, inner.data() + inner.size())) return std::nullopt;
-  return static_cast<int>(reader.count());
+  const int64_t count = HWY_DYNAMIC_DISPATCH(ReadNumbers)(json.data(), inner, out);
+  if (count < 0) return std::nullopt;
+  return static_cast<int>(count);
 }
 
 }  // namespace reembed
