@@ -24,7 +24,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "engine/base64.h"
 #include "engine/number_array.h"
 #include "engine/pipeline.h"
@@ -46,7 +45,7 @@ struct Settings {
   int dim = 1536;
   int batch_size = 256;
   int concurrency = 8;
-  int extra_batches = 4;  // that are decoded and kept while others are at the server
+  int extra_batches = 0;  // that are decoded and kept while others are at the server; 0: as `reembed run`
   int repetitions = 3;
   double seconds = 60;
   bool floats = false;  // replies with arrays of numbers instead of base64
@@ -87,6 +86,11 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+int BatchesInFlight(const Settings& settings) {
+  return settings.concurrency +
+         (settings.extra_batches > 0 ? settings.extra_batches : std::max(4, settings.concurrency / 2));
+}
+
 [[noreturn]] void Die(const std::string& why) {
   std::fprintf(stderr, "end_to_end: %s\n", why.c_str());
   std::exit(1);
@@ -112,14 +116,16 @@ class Server {
   std::string url_;
 };
 
-// Texts of 60 bytes, so of 15 tokens as we estimate them, all different.
+// Texts of 60 bytes, so of 15 tokens as we estimate them, all different. It costs next to nothing: sources are measured
+// elsewhere.
 class NumberedSource final : public Source {
  public:
-  explicit NumberedSource(int64_t rows) : rows_(rows) {}
+  explicit NumberedSource(int64_t rows) : rows_(rows) { text_.resize(kTextBytes, '.'); }
   absl::StatusOr<std::optional<RowView>> Next() override {
     if (next_ == rows_) return std::nullopt;
-    text_ = absl::StrFormat("row %010d of a store with texts that are all different   ", next_);
-    text_.resize(kTextBytes, '.');
+    for (int64_t i = kDigitsEnd, rest = next_; i >= kDigitsBegin; --i, rest /= 10) {
+      text_[i] = static_cast<char>('0' + rest % 10);
+    }
     return RowView{.key = next_++, .text = text_};
   }
   absl::Status SeekAfter(KeyView) override { return absl::OkStatus(); }
@@ -127,9 +133,11 @@ class NumberedSource final : public Source {
   absl::StatusOr<int64_t> CountRows() override { return rows_; }
 
  private:
+  static constexpr int64_t kDigitsBegin = 4, kDigitsEnd = 16;
+
   const int64_t rows_;
   int64_t next_ = 0;
-  std::string text_;
+  std::string text_ = "row 0000000000000 of a store with texts that are all different";
 };
 
 OpenAiOptions ClientOptions(const Settings& settings, const Server& server) {
@@ -156,7 +164,7 @@ Rate IngestRate(const Settings& settings, const Server& server, KeepVectors keep
   PipelineOptions options;
   options.batch.max_texts = settings.batch_size;
   options.batch.max_rows = settings.batch_size;
-  options.batches_in_flight = settings.concurrency + settings.extra_batches;
+  options.batches_in_flight = BatchesInFlight(settings);
   const Clock clock;
   Check(RunPipeline(options,
                     {.source = &source,
@@ -278,7 +286,7 @@ void PrintQuota(const Settings& settings, const Server& server, double rpm, doub
   PipelineOptions options;
   options.batch.max_texts = kQuotaBatch;
   options.batch.max_rows = kQuotaBatch;
-  options.batches_in_flight = settings.concurrency + settings.extra_batches;
+  options.batches_in_flight = BatchesInFlight(settings);
   // Measured from the first answer on, so that starting up and draining do not count.
   std::stop_source stop;
   ClientStats first, last;
