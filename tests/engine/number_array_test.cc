@@ -20,6 +20,7 @@
 #include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "hwy/targets.h"
 
 namespace reembed {
 namespace {
@@ -165,13 +166,32 @@ class NumberTexts {
   std::mt19937_64 random_;
 };
 
+// Every instruction set that this processor has, one by one; all of them again at the end.
+class TargetChoice {
+ public:
+  ~TargetChoice() { Choose(0); }
+  static void Choose(int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  static std::vector<int64_t> All() {
+    std::vector<int64_t> all;
+    for (int64_t rest = hwy::SupportedTargets() & HWY_TARGETS; rest != 0; rest &= rest - 1) all.push_back(rest & -rest);
+    return all;
+  }
+};
+
 // REEMBED_NUMBERS=100000000 makes it long.
 TEST(NumberArrayTest, ReadsEveryNumberAsStrtof) {
   const char* const wanted = std::getenv("REEMBED_NUMBERS");
   const int64_t numbers = wanted != nullptr ? std::atoll(wanted) : 1'000'000;
   const uint64_t seed = std::random_device()();
-  std::printf("%lld numbers, seed %llu\n", static_cast<long long>(numbers), static_cast<unsigned long long>(seed));
   NumberTexts texts(seed);
+  const std::vector<int64_t> targets = TargetChoice::All();
+  ASSERT_FALSE(targets.empty());
+  std::printf("%lld numbers, seed %llu, %zu instruction sets\n", static_cast<long long>(numbers),
+              static_cast<unsigned long long>(seed), targets.size());
+  const TargetChoice restore;
   constexpr int kWidth = 1000;
   const char* const separators[] = {",", ", ", ",\n        ", " ,\t", ",\r\n  "};
   for (int64_t done = 0; done < numbers; done += kWidth) {
@@ -185,9 +205,13 @@ TEST(NumberArrayTest, ReadsEveryNumberAsStrtof) {
       expected.push_back(std::strtof(written.back().c_str(), nullptr));
     }
     array += "]";
-    ASSERT_EQ(ParseNumberArray(array, absl::MakeSpan(out)), kWidth);
-    for (int i = 0; i < kWidth; ++i) {
-      ASSERT_EQ(std::bit_cast<uint32_t>(out[i]), std::bit_cast<uint32_t>(expected[i])) << written[i];
+    for (const int64_t target : targets) {
+      TargetChoice::Choose(target);
+      ASSERT_EQ(ParseNumberArray(array, absl::MakeSpan(out)), kWidth);
+      for (int i = 0; i < kWidth; ++i) {
+        ASSERT_EQ(std::bit_cast<uint32_t>(out[i]), std::bit_cast<uint32_t>(expected[i]))
+            << written[i] << " with " << hwy::TargetName(target);
+      }
     }
   }
 }
