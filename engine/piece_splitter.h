@@ -9,6 +9,9 @@
 
 namespace reembed {
 
+// The tokenizer of OpenAI's embedding models.
+inline constexpr char kCl100k[] = "cl100k_base";
+
 // The regular expression of cl100k_base that PieceSplitter is a program for, as vocabulary files spell it.
 inline constexpr char kCl100kPattern[] =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "

@@ -19,7 +19,6 @@
 namespace reembed {
 namespace {
 
-constexpr char kName[] = "cl100k_base";
 constexpr size_t kTokens = 100256;                  // ranks 0 to 100255; special tokens come on top
 constexpr size_t kMaxFileBytes = size_t{64} << 20;  // the file has 1.1 to 1.7 MB
 constexpr char kWanted[] = "expected cl100k_base, as encoders/cl100k_base.json of the npm package tiktoken";
@@ -121,7 +120,7 @@ absl::StatusOr<std::unique_ptr<BpeTokenizer>> Load(const std::string& path) {
   const bool json = absl::StartsWith(absl::StripLeadingAsciiWhitespace(*content), "{");
   const absl::StatusOr<std::vector<std::string>> tokens = json ? TokensOfJson(*content) : TokensOfLines(*content);
   if (!tokens.ok()) return tokens.status();
-  absl::StatusOr<std::unique_ptr<BpeTokenizer>> made = BpeTokenizer::Make(kName, *tokens);
+  absl::StatusOr<std::unique_ptr<BpeTokenizer>> made = BpeTokenizer::Make(kCl100k, *tokens);
   return made.ok() ? std::move(made) : Wrong(made.status().message());
 }
 
