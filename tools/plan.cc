@@ -162,8 +162,8 @@ void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
 std::string TokensText(const TokenCounting& counting, const PlanNumbers& plan) {
   if (counting.estimator() == nullptr) return absl::StrCat(WithCommas(plan.tokens), ", counted");
   if (!counting.bounded()) return absl::StrCat("about ", WithCommas(plan.tokens));
-  return absl::StrCat("about ", WithCommas(plan.tokens), ", certainly between ", WithCommas(plan.tokens_at_least), " and ",
-                      WithCommas(plan.tokens_at_most), "; --tokenizer counts them");
+  return absl::StrCat("about ", WithCommas(plan.tokens), ", certainly between ", WithCommas(plan.tokens_at_least),
+                      " and ", WithCommas(plan.tokens_at_most), "; --tokenizer counts them");
 }
 
 void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Preflight& preflight,
@@ -183,11 +183,12 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
   if (job.pipeline.text_limit.policy != LongText::kReject || plan.rows_too_long > 0) {
     const LongText policy = job.pipeline.text_limit.policy;
-    line("too long", absl::StrCat(WithCommas(plan.rows_too_long), " rows have more than ",
-                                  WithCommas(job.pipeline.text_limit.max_tokens), " tokens: ",
-                                  policy == LongText::kSplit      ? "their parts are embedded, the mean is stored"
-                                  : policy == LongText::kTruncate ? "only their beginning is embedded"
-                                                                  : "rejected; --long-text truncate or split embeds them"));
+    line("too long",
+         absl::StrCat(WithCommas(plan.rows_too_long), " rows have more than ",
+                      WithCommas(job.pipeline.text_limit.max_tokens), " tokens: ",
+                      policy == LongText::kSplit      ? "their parts are embedded, the mean is stored"
+                      : policy == LongText::kTruncate ? "only their beginning is embedded"
+                                                      : "rejected; --long-text truncate or split embeds them"));
   }
   line("tokens", TokensText(counting, plan));
   line("requests",

@@ -177,8 +177,8 @@ void ResolveIdentity(ResolvedJob* job) {
       absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
-  identity.recipe = absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client),
-                                 TextLimitRecipe(*job));
+  identity.recipe =
+      absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client), TextLimitRecipe(*job));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";

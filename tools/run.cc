@@ -95,8 +95,8 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
-    std::cout << WithCommas(rows) << " rows are longer than the model's " << WithCommas(job.pipeline.text_limit.max_tokens)
-              << " tokens: " << what << "\n";
+    std::cout << WithCommas(rows) << " rows are longer than the model's "
+              << WithCommas(job.pipeline.text_limit.max_tokens) << " tokens: " << what << "\n";
   }
   if (rejected > 0) {
     std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";

@@ -26,19 +26,21 @@ absl::Status ResolveTextLimit(const CommandOptions& options, ResolvedJob* job) {
   limit.policy = options.long_text == "split" ? LongText::kSplit : LongText::kTruncate;
   const std::string flag = absl::StrCat("--long-text ", options.long_text);
   if (job->client.truncate) {
-    return absl::InvalidArgumentError(absl::StrCat(flag, " and --truncate do not go together: one says what we do "
-                                                         "with long texts, the other leaves them to the API"));
+    return absl::InvalidArgumentError(absl::StrCat(flag,
+                                                   " and --truncate do not go together: one says what we do "
+                                                   "with long texts, the other leaves them to the API"));
   }
   if (limit.max_tokens == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(flag, ": the token limit of ", model, " is not known; add the model to a models.toml of your own"));
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": the token limit of ", model,
+                                                   " is not known; add the model to a models.toml of your own"));
   }
   if (options.tokenizer.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         flag, ": where to cut must be known exactly, ",
         known && job->known_model->tokenizer == kCl100k
             ? "so say --tokenizer PATH (cl100k_base.json of the npm package tiktoken, or cl100k_base.tiktoken)"
-            : absl::StrCat("and the tokenizer of ", model, " is not one that is understood; --truncate lets the API cut")));
+            : absl::StrCat("and the tokenizer of ", model,
+                           " is not one that is understood; --truncate lets the API cut")));
   }
   return absl::OkStatus();
 }

@@ -123,7 +123,11 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
 class ApiClient final : public EmbeddingClient {
  public:
   ApiClient(const ApiOptions& options, const ReplyShape& shape, std::unique_ptr<RequestFlow> flow)
-      : model_(options.model), refused_tokens_(options.refused_tokens), estimator_(options.estimator), shape_(shape), flow_(std::move(flow)) {}
+      : model_(options.model),
+        refused_tokens_(options.refused_tokens),
+        estimator_(options.estimator),
+        shape_(shape),
+        flow_(std::move(flow)) {}
 
   const Model& model() const override { return model_; }
   void Send(Batch* batch, Done done) override;
