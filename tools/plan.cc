@@ -220,7 +220,7 @@ void PrintJson(const ResolvedJob& job, const TokenCounting& counting, const Plan
       .Add("text_bytes", plan.text_bytes)
       .Add("rows_too_long", plan.rows_too_long)
       .Add("tokens", plan.tokens)
-      .Add("tokens_exact", counting.estimator() == nullptr)
+      .AddRaw("tokens_exact", counting.estimator() == nullptr ? "true" : "false")
       .Add("tokens_at_least", plan.tokens_at_least)
       .Add("tokens_at_most", plan.tokens_at_most)
       .Add("requests", plan.requests)
