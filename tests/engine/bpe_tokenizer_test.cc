@@ -72,7 +72,7 @@ std::vector<int32_t> Slowly(const std::vector<std::string>& tokens, const std::s
 TEST(PieceSplitterTest, CutsAsTheExpressionSays) {
   EXPECT_THAT(Pieces("Hello world, it's 12345!\n\n  x"),
               ElementsAre("Hello", " world", ",", " it", "'s", " ", "123", "45", "!\n\n", " ", " x"));
-  EXPECT_THAT(Pieces("WE'LL don'\u017F 'x"), ElementsAre("WE", "'LL", " don", "'\u017F", " '", "x"));
+  EXPECT_THAT(Pieces("WE'LLx don'\u017Fx 'x"), ElementsAre("WE", "'LL", "x", " don", "'\u017F", "x", " '", "x"));
   EXPECT_THAT(Pieces("a \r\n \n b\t\tc  "), ElementsAre("a", " \r\n \n", " b", "\t", "\tc", "  "));
   EXPECT_THAT(Pieces("\u4E00\u4E8C\uFF0C\u0663\u0664 \U0001F600\n"),
               ElementsAre("\u4E00\u4E8C", "\uFF0C", "\u0663\u0664", " \U0001F600\n"));

@@ -235,7 +235,7 @@ TEST_P(LongTextRun, ARunThatFailedGoesOnWithTheSameTexts) {
 
 TEST_P(LongTextRun, ABadReplyIsAskedForAgainPartByPart) {
   FakeClient client(kDim, 1);
-  for (int64_t number = 0; number < 20; number += 3) client.FailRequest(number, FakeClient::Fault::kBadReply);
+  for (const int64_t number : {0, 7}) client.FailRequest(number, FakeClient::Fault::kBadReply);
   ASSERT_THAT(Run(&client), IsOk());
   ExpectEveryRowAccountedFor();
 }
