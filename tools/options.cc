@@ -69,6 +69,10 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::proxy, false},
       {"ca-file", "PEM file with the certificate authorities to trust in place of the system's", "Embedder",
        &CommandOptions::ca_file},
+      {"long-text", "texts above the model's limit: reject, truncate, or split (the mean of their parts)", "Embedder",
+       &CommandOptions::long_text},
+      {"tokenizer", "counts tokens exactly: cl100k_base.json or cl100k_base.tiktoken, for OpenAI's models", "Embedder",
+       &CommandOptions::tokenizer},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
       {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
@@ -120,6 +124,7 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
     app->get_option(flag)->check(CLI::IsMember(std::move(words)));
   };
   one_of("--progress", {"auto", "on", "off", "json"});
+  one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
   one_of("--input-type", {"document", "query", "none"});

@@ -25,6 +25,8 @@ struct CommandOptions {
   std::string api_key_env, api_key_file;
   std::string input_type;  // document | query | none
   bool truncate = false;
+  std::string long_text;                 // reject | truncate | split
+  std::string tokenizer;                 // path of a vocabulary
   std::vector<std::string> headers;      // "name: value"
   std::vector<std::string> header_envs;  // "name: VARIABLE"
   std::string proxy, ca_file;

@@ -38,8 +38,6 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const SqliteSurvey& su
 
 }  // namespace
 
-int64_t EstimateTokens(absl::string_view text) { return std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4); }
-
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
   if (job->embedder == Embedder::kBuiltin) return LiveProbe();
   const absl::StatusOr<ApiProbe> probe = ProbeApi(job->client);

@@ -38,10 +38,6 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job);
 // What the source's table holds now, for an in-place job.
 absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job);
 
-// Estimated model tokens of a text: 0.25 a byte, the middle of what English text, code and JSON cost (measured on
-// cl100k_base: 3.8 to 5.4 bytes a token).
-int64_t EstimateTokens(absl::string_view text);
-
 }  // namespace reembed
 
 #endif  // REEMBED_TOOLS_PREFLIGHT_H_

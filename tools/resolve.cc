@@ -10,14 +10,13 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "tools/resolve_embedder.h"
+#include "tools/token_counting.h"
 
 namespace reembed {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Requests are packed by counts that may be estimates: this much of what an API takes leaves room for error.
-constexpr double kPackedShare = 0.8;
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
 // Paths are part of what a job is, so that the same file is the same job from every folder.
@@ -141,7 +140,8 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   pipeline.batch.max_rows = 2 * batch_size;
   const bool model_knows = job->known_model.has_value() && job->known_model->max_request_tokens > 0;
   const int64_t request_tokens = model_knows ? job->known_model->max_request_tokens : limits.request_tokens;
-  pipeline.batch.max_tokens = static_cast<int64_t>(static_cast<double>(request_tokens) * kPackedShare);
+  pipeline.batch.max_tokens = request_tokens;
+  pipeline.sort_texts = FindDialect(job->client.dialect)->self_hosted;
   if (limits.body_bytes > 0) {
     pipeline.batch.max_text_bytes = std::min(pipeline.batch.max_text_bytes, limits.body_bytes / 2);  // JSON escapes
   }
@@ -177,7 +177,8 @@ void ResolveIdentity(ResolvedJob* job) {
       absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
-  identity.recipe = absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client));
+  identity.recipe =
+      absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client), TextLimitRecipe(*job));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
@@ -238,6 +239,10 @@ absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environ
     return embedder;
   }
   if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
+  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
+  if (!options.tokenizer.empty()) {
+    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
+  }
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
   job.directory = options.job.empty() ? DefaultDirectory(job, environment) : AbsolutePath(options.job);

@@ -75,9 +75,13 @@ void RequestFlow::Send(Batch* batch, Done done) {
   std::vector<PartPtr> parts;
   const absl::Span<const BatchText> texts = batch->texts();
   const int count = static_cast<int>(texts.size());
+  const int64_t max_tokens = batch->limits().max_tokens;  // passed by the parts of one very long text only
   const int most = options_.max_texts > 0 ? options_.max_texts : count;
   for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {
+    int64_t tokens = 0;
     for (end = first; end < count && end - first < most && texts[end].reject.ok(); ++end) {
+      tokens += texts[end].tokens;
+      if (max_tokens > 0 && tokens > max_tokens && end > first) break;
     }
     if (end == first) continue;
     end = first + caps_.Fitting(texts.subspan(first, end - first));

@@ -651,5 +651,38 @@ TEST_F(ApiClientTest, ProbeFailsInWordsThatHelp) {
   EXPECT_THAT(ProbeApi(options_), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: expected 1 vec")));
 }
 
+// ---- Tokens ----
+
+TEST_F(ApiClientTest, WhatTheApiChargesIsLearnt) {
+  TokenEstimator estimator(1.0);
+  options_.estimator = &estimator;
+  // Two bytes a token.
+  Serve([](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request);
+    int64_t bytes = 0;
+    for (const std::string& text : TextsOf(request.body)) bytes += static_cast<int64_t>(text.size());
+    const size_t usage = reply.body.find("\"usage\"");
+    reply.body = absl::StrCat(reply.body.substr(0, usage), "\"usage\":{\"prompt_tokens\":", bytes / 2,
+                              ",\"total_tokens\":", bytes / 2, "}}");
+    return reply;
+  });
+  for (int i = 0; i < 3; ++i) ExpectEmbeds(Texts(50));
+  EXPECT_NEAR(estimator.tokens_per_byte(), 0.5, 0.01);
+}
+
+// The parts of one long text are in one batch, which may then be more than a request may have.
+TEST_F(ApiClientTest, NoRequestHasMoreTokensThanTheLimit) {
+  ServeFirst({});
+  Batch batch({.max_tokens = 12}, kDim);
+  const std::vector<std::string> texts = Texts(7);
+  for (size_t i = 0; i < texts.size(); ++i) batch.AddRowWithText(i, int64_t(i), i, texts[i], i == 3 ? 20 : 5);
+  ASSERT_THAT(Send(&batch), IsOk());
+  ASSERT_THAT(client_->Decode(&batch), IsOk());
+  ExpectVectorsInPlace(batch);
+  std::vector<size_t> sizes;
+  for (const ServerRequest& request : server_->requests()) sizes.push_back(TextsOf(request.body).size());
+  EXPECT_THAT(sizes, ::testing::UnorderedElementsAre(2, 1, 1, 2, 1));
+}
+
 }  // namespace
 }  // namespace reembed
