@@ -22,7 +22,9 @@ constexpr double kImproved = 1.25;    // the server has become faster: look agai
 constexpr double kFloorDrift = 0.02;  // the lowest latency is forgotten slowly, as texts may become longer
 
 constexpr absl::Duration kShortestHold = absl::Seconds(1);
-constexpr absl::Duration kLongestHold = absl::Minutes(1);
+// A probe upwards costs some latency for a moment, one downwards some throughput.
+constexpr absl::Duration kLongestHoldUp = absl::Seconds(15);
+constexpr absl::Duration kLongestHoldDown = absl::Minutes(1);
 constexpr int kHoldRoundTrips = 20;
 
 constexpr uint32_t kFailureWindow = 0xffff;  // the last 16 answers
@@ -74,8 +76,8 @@ void ConcurrencyLimit::Settle(double limit, Moment now) {
   probe_ = Probe::kNone;
   base_limit_ = limit;
   base_throughput_ = base_latency_ = 0;
-  hold_ = std::max(kShortestHold, absl::Seconds(latency_ * kHoldRoundTrips));
-  hold_until_ = now + hold_;
+  const absl::Duration hold = std::max(kShortestHold, absl::Seconds(latency_ * kHoldRoundTrips));
+  up_ = down_ = {.time = hold, .until = now + hold};
   SetLimit(limit, now);
 }
 
@@ -114,38 +116,40 @@ void ConcurrencyLimit::Judge(double throughput, double latency, Moment now) {
       base_throughput_ > 0 && (throughput > kImproved * base_throughput_ || latency * kImproved < base_latency_);
   base_throughput_ = throughput;
   base_latency_ = latency;
-  if (improved) {
-    hold_ = kShortestHold;
-    down_next_ = false;
-    return StartProbe(now);
-  }
-  if (now >= hold_until_) StartProbe(now);
+  if (improved) up_ = {.time = kShortestHold, .until = now};
+  StartProbe(now);
+}
+
+// Below the maximum there is always a reason why it is not higher; and where there has always been a queue, the lowest
+// latency does not show it.
+bool ConcurrencyLimit::MayHaveQueue() const {
+  return base_latency_ > kHarmlessLatency && (base_limit_ < options_.max || base_latency_ > kQueue * floor_);
 }
 
 void ConcurrencyLimit::StartProbe(Moment now) {
-  const bool can_up = base_limit_ < options_.max;
-  const bool can_down = base_limit_ > 1 && base_latency_ > kHarmlessLatency && base_latency_ > kQueue * floor_;
-  if (!can_up && !can_down) {
-    hold_until_ = now + hold_;
-    return;
+  if (base_limit_ > 1 && now >= down_.until && MayHaveQueue()) {
+    probe_ = Probe::kDown;
+    SetLimit(std::max(1.0, std::floor(base_limit_ / kProbeStep)), now);
+  } else if (base_limit_ < options_.max && now >= up_.until) {
+    probe_ = Probe::kUp;
+    SetLimit(std::min<double>(options_.max, std::ceil(base_limit_ * kProbeStep)), now);
   }
-  probe_ = can_down && (down_next_ || !can_up) ? Probe::kDown : Probe::kUp;
-  down_next_ = probe_ == Probe::kUp;
-  SetLimit(probe_ == Probe::kUp ? std::min<double>(options_.max, std::ceil(base_limit_ * kProbeStep))
-                                : std::max(1.0, std::floor(base_limit_ / kProbeStep)),
-           now);
+}
+
+// Back to the base.
+void ConcurrencyLimit::ProbeFailed(Moment now) {
+  Hold& hold = probe_ == Probe::kUp ? up_ : down_;
+  hold.time = std::min(hold.time * 2, probe_ == Probe::kUp ? kLongestHoldUp : kLongestHoldDown);
+  hold.until = now + hold.time;
+  probe_ = Probe::kNone;
+  SetLimit(base_limit_, now);
 }
 
 void ConcurrencyLimit::EndProbe(double throughput, double latency, Moment now) {
   const double step = limit_ / base_limit_;
   const bool better = probe_ == Probe::kUp ? throughput >= base_throughput_ * (1 + kUpGain * (step - 1))
                                            : throughput >= base_throughput_ * (1 - kDownLoss);
-  if (!better) {
-    probe_ = Probe::kNone;
-    hold_ = std::min(hold_ * 2, kLongestHold);
-    hold_until_ = now + hold_;
-    return SetLimit(base_limit_, now);
-  }
+  if (!better) return ProbeFailed(now);
   const Probe direction = probe_;
   Settle(limit_, now);
   base_throughput_ = throughput;
@@ -156,8 +160,8 @@ void ConcurrencyLimit::EndProbe(double throughput, double latency, Moment now) {
     ramp_to_ = options_.max;
     return;
   }
-  down_next_ = true;
-  if (base_latency_ > kHarmlessLatency && base_latency_ > kQueue * floor_) StartProbe(now);
+  down_.until = now;
+  StartProbe(now);
 }
 
 void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
@@ -165,12 +169,7 @@ void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
   if (std::popcount(failures_ & kFailureWindow) < kFailuresToYield || left_at < decreased_at_) return;
   failures_ = 0;
   decreased_at_ = now;
-  if (phase_ == Phase::kSteady && probe_ == Probe::kUp) {
-    probe_ = Probe::kNone;
-    hold_ = std::min(hold_ * 2, kLongestHold);
-    hold_until_ = now + hold_;
-    return SetLimit(base_limit_, now);
-  }
+  if (phase_ == Phase::kSteady && probe_ == Probe::kUp) return ProbeFailed(now);
   // A ramp overshoots by up to a factor of two.
   regain_to_ = phase_ == Phase::kRamp ? std::max(1.0, limit_ * kYield)
                                       : std::max(limit_, probe_ == Probe::kDown ? base_limit_ : 0);

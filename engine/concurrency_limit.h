@@ -62,6 +62,8 @@ class ConcurrencyLimit {
   void Regain(Moment now);
   void Measure(Moment left_at, double latency, int64_t weight, bool full, Moment now);
   void Judge(double throughput, double latency, Moment now);
+  bool MayHaveQueue() const;
+  void ProbeFailed(Moment now);
   void StartProbe(Moment now);
   void EndProbe(double throughput, double latency, Moment now);
   void Settle(double limit, Moment now);
@@ -82,12 +84,15 @@ class ConcurrencyLimit {
 
   Epoch epoch_;
   Probe probe_ = Probe::kNone;
-  bool down_next_ = true;
   double base_limit_ = 0;
   double base_throughput_ = 0;  // weight per second; 0: not measured
   double base_latency_ = 0;
-  absl::Duration hold_;
-  Moment hold_until_;
+  struct Hold {  // grows while probes in this direction gain nothing
+    absl::Duration time;
+    Moment until;
+  };
+  Hold up_;
+  Hold down_;
 };
 
 }  // namespace reembed
