@@ -186,7 +186,7 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
                   faults.subspan(reply->first_text, reply->texts));
   int64_t estimated = 0;
   for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) estimated += text.tokens;
-  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated);
+  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated, estimated);
   if (charged.ok()) return absl::OkStatus();
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
 }
