@@ -37,16 +37,6 @@ std::map<int, std::string> Vectors(const std::string& db) {
   return vectors;
 }
 
-std::string HexOf(const std::vector<float>& vector) {
-  std::string out;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(vector.data());
-  for (size_t i = 0; i < vector.size() * sizeof(float); ++i) {
-    absl::StrAppend(&out, absl::Hex(bytes[i], absl::kZeroPad2));
-  }
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::toupper(c); });
-  return out;
-}
-
 }  // namespace
 
 std::string Summary(const ProcessResult& result, const std::string& name) {
@@ -55,6 +45,16 @@ std::string Summary(const ProcessResult& result, const std::string& name) {
   if (at == std::string::npos) return "(no summary)";
   const size_t begin = at + key.size();
   return result.out.substr(begin, result.out.find_first_of(",}", begin) - begin);
+}
+
+std::string HexOf(const std::vector<float>& vector) {
+  std::string out;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(vector.data());
+  for (size_t i = 0; i < vector.size() * sizeof(float); ++i) {
+    absl::StrAppend(&out, absl::Hex(bytes[i], absl::kZeroPad2));
+  }
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return std::toupper(c); });
+  return out;
 }
 
 void FaultTest::MakeNotes(int count) {

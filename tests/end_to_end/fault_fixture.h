@@ -87,6 +87,9 @@ class FaultTest : public ::testing::Test {
 // The value of a member of the summary, as JSON text.
 std::string Summary(const ProcessResult& result, const std::string& name);
 
+// A vector as SQLite's hex() shows the bytes of [dim] float32, little-endian.
+std::string HexOf(const std::vector<float>& vector);
+
 }  // namespace reembed
 
 #endif  // REEMBED_TESTS_END_TO_END_FAULT_FIXTURE_H_

@@ -68,22 +68,6 @@ TEST_F(RefusalTest, WaitsAsLongAsItIsToldAndSendsTheSameAgain) {
   }
 }
 
-TEST_F(RefusalTest, AWaitThatIsNotGrantedIsNamedWithItsCap) {
-  MakeNotes(4);
-  Serve([](int, const ServerRequest&) {
-    ServerReply refusal = OpenAiError(429, "rate_limit_exceeded", "requests", "Rate limit reached for fake");
-    refusal.headers.emplace_back("Retry-After", "86400");
-    return refusal;
-  });
-  const ProcessResult run = Run();
-  EXPECT_EQ(run.exit_code, 5);
-  EXPECT_THAT(run.err, AllOf(HasSubstr("HTTP 429: Rate limit reached"), HasSubstr("24h"), HasSubstr("50ms")));
-  EXPECT_EQ(ExpectNothingForeign(), 0);
-  ServeFirst({});
-  EXPECT_EQ(Run().exit_code, 0);
-  ExpectComplete();
-}
-
 // Two commands share one account: neither knows of the other, and the quota is one.
 TEST_F(RefusalTest, TwoCommandsShareOneQuota) {
   const auto server =
@@ -116,6 +100,35 @@ TEST_F(RefusalTest, TwoCommandsShareOneQuota) {
     for (const auto& [id, bytes] : stored) ASSERT_EQ(bytes, ExpectedEmbedding(expected.at(id), 96)) << id;
   }
   EXPECT_GT((*server)->counts().refused, 0) << "this test needs a quota that is too small for two";
+}
+
+// ---- A server in trouble ----
+
+TEST_F(RefusalTest, AnOutageCostsNoMoreThanATenthOnTop) {
+  MakeNotes(800);
+  max_wait_ = "5";
+  constexpr int kStatus[] = {500, 502, 503, 504};
+  Serve([&](int number, const ServerRequest& request) {
+    if (number < 20 || number >= 32) return Sell(request);
+    return ServerReply{.status = kStatus[number % 4], .body = "<html>Service Unavailable</html>"};
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  ExpectComplete();
+  ExpectSoldAtMost(1);
+  EXPECT_LE(requests(), 200 + 20 + 10) << "a tenth of 200, and ten to begin with";
+}
+
+TEST_F(RefusalTest, AServerThatFailsOftenGetsNoMoreThanATenthOnTop) {
+  MakeNotes(800);
+  Serve([&](int number, const ServerRequest& request) {
+    return number % 8 == 7 ? ServerReply{.status = 500} : Sell(request);
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  ExpectComplete();
+  ExpectSoldAtMost(1);
+  EXPECT_LE(requests(), 200 + 20 + 10);
 }
 
 // ---- Stop ----

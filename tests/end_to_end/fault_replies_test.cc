@@ -53,7 +53,7 @@ TEST_P(FaultyReplyTest, ThatComesOnceIsAskedForAgain) {
 
 TEST_P(FaultyReplyTest, ThatStaysEndsTheRunWithoutStoringAnything) {
   timeout_ = GetParam().timeout;
-  MakeNotes(20);
+  MakeNotes(8);
   Serve([](int, const ServerRequest& request) { return Spoiled(request); });
   const ProcessResult run = Run();
   EXPECT_EQ(run.exit_code, 5) << run.err;
@@ -91,14 +91,14 @@ INSTANTIATE_TEST_SUITE_P(Line, FaultyReplyTest,
                                            Fault{"ResetInTheBody", kBreak(ServerFault::kReset, 150), "again later"},
                                            Fault{"EndsInTheBody", kBreak(ServerFault::kTruncate, 50), "again later"},
                                            Fault{"HalfClosed", kBreak(ServerFault::kHalfClose, 150), "again later"},
-                                           Fault{"Stalls", kBreak(ServerFault::kStall, 100), "again later", "0.3"},
-                                           Fault{"NeverAnswers", kBreak(ServerFault::kStall, 0), "again later", "0.3"},
+                                           Fault{"Stalls", kBreak(ServerFault::kStall, 100), "again later", "0.2"},
+                                           Fault{"NeverAnswers", kBreak(ServerFault::kStall, 0), "again later", "0.2"},
                                            Fault{"AByteAtATime",
                                                  [](ServerReply* reply) {
                                                    reply->slice_bytes = 1;
                                                    reply->slice_pause = absl::Milliseconds(20);
                                                  },
-                                                 "again later", "0.3"}),
+                                                 "again later", "0.2"}),
                          [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
@@ -202,8 +202,9 @@ TEST_F(ConnectionTest, ThoseThatAreResetOrNeverServedAreReplaced) {
 
 TEST_F(ConnectionTest, AServerThatIsNotThereIsATemporaryFailure) {
   MakeNotes(4);
+  // The first connection is that of the probe.
   Serve([this](int, const ServerRequest& request) { return Sell(request); },
-        [](int) { return ConnectionFault::kReset; });
+        [](int number) { return number > 0 ? ConnectionFault::kReset : ConnectionFault::kNone; });
   const ProcessResult run = Run();
   EXPECT_EQ(run.exit_code, 5) << run.err;
   EXPECT_EQ(Summary(run, "rows_embedded"), "0");
@@ -300,6 +301,43 @@ TEST_F(VectorTest, OneOfDenormalNumbersIsAVector) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const std::vector<std::string> first = Query(db(), "SELECT hex(substr(embedding, 1, 4)) FROM notes WHERE id = 2");
   EXPECT_THAT(first, ::testing::ElementsAre(::testing::Not(HasSubstr("00000000"))));
+}
+
+// ---- Texts ----
+
+using TextTest = FaultTest;
+
+// What cannot be sent is not, what can be is sent as it is, and no row stands in the way of another.
+TEST_F(TextTest, RowsWithOddTextsAreRejectedOrEmbeddedEachAlone) {
+  MakeNotes(10);
+  Change(
+      db(),
+      "INSERT INTO notes(id, body) VALUES (101, NULL), (102, ''), (103, CAST(x'6e6f746520ff41' AS TEXT)), "
+      "(104, 'note ' || CAST(zeroblob(100000000) AS TEXT)), (105, 'note  '), (106, CAST(x'6e6f7465200041' AS TEXT)), "
+      "(107, 'note \"quoted\"\\ and ' || char(10, 9, 127, 128512)), (108, 'note number 1 of somebody')");
+  Serve([this](int, const ServerRequest& request) {
+    if (absl::StrContains(request.body, "\"note  \"")) return OpenAiError(400, "", "", "'$.input' is invalid.");
+    return Sell(request);
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 3) << run.err;
+  for (const auto& [id, reason] : std::vector<std::pair<int, const char*>>{{101, "NULL"},
+                                                                           {102, "empty"},
+                                                                           {103, "not valid UTF-8"},
+                                                                           {104, "the text has"},
+                                                                           {105, "HTTP 400: '$.input' is invalid"}}) {
+    EXPECT_THAT(RejectReason(id), HasSubstr(reason)) << id;
+  }
+  EXPECT_THAT(Query(db(), "SELECT id FROM notes WHERE embedding IS NULL ORDER BY id"),
+              ::testing::ElementsAre("101", "102", "103", "104", "105"));
+  const auto vector_of = [this](int id) {
+    return Query(db(), absl::StrCat("SELECT hex(embedding) FROM notes WHERE id = ", id));
+  };
+  EXPECT_EQ(vector_of(108), vector_of(1)) << "the same text";
+  EXPECT_EQ(vector_of(106), std::vector<std::string>({HexOf(TextVector(std::string("note \0A", 7), kDim))}));
+  EXPECT_EQ(vector_of(107),
+            std::vector<std::string>({HexOf(TextVector("note \"quoted\"\\ and \n\t\x7f\xf0\x9f\x98\x80", kDim))}));
+  ExpectSoldAtMost(1);
 }
 
 }  // namespace
