@@ -59,14 +59,13 @@ std::string HexOf(const std::vector<float>& vector) {
 
 void FaultTest::MakeNotes(int count) {
   notes_ = count;
+  std::string sql = "BEGIN; CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB);";
+  for (int id = 1; id <= count; ++id) {
+    absl::StrAppend(&sql, "INSERT INTO notes VALUES (", id, ", '", NoteText(id), "', NULL);");
+  }
   sqlite3* handle = nullptr;
   ASSERT_EQ(sqlite3_open(db().c_str(), &handle), SQLITE_OK);
-  sqlite3_exec(handle, "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, embedding BLOB)", nullptr, nullptr,
-               nullptr);
-  for (int id = 1; id <= count; ++id) {
-    const std::string sql = absl::StrCat("INSERT INTO notes VALUES (", id, ", '", NoteText(id), "', NULL)");
-    ASSERT_EQ(sqlite3_exec(handle, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
-  }
+  EXPECT_EQ(sqlite3_exec(handle, absl::StrCat(sql, "COMMIT").c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(handle);
 }
 
