@@ -279,7 +279,8 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
         std::get<1>(out).try_put(slot);
         return;
       }
-      batch->Fail(absl::UnavailableError(absl::StrCat(decoded.message(), " (asked ", batch->attempts(), " times)")));
+      batch->Fail(absl::UnavailableError(
+          absl::StrCat(decoded.message(), " (asked ", batch->attempts(), " times); run the same command again later")));
     } else if (!decoded.ok()) {
       batch->Fail(decoded);
     }

@@ -12,6 +12,8 @@
 namespace reembed {
 namespace {
 
+constexpr int kMaxDoublings = 4;  // of the first backoff
+
 // A positive number of `unit`s. absl::Seconds(double) of a huge number is infinite, which the cap takes care of.
 std::optional<absl::Duration> ParseNumber(absl::string_view text, absl::Duration unit) {
   double number = 0;
@@ -51,7 +53,7 @@ std::optional<absl::Duration> WaitInMessage(absl::string_view message) {
 }  // namespace
 
 absl::Duration Backoff(const RetryPolicy& policy, int attempts, std::mt19937_64* random) {
-  const int doublings = std::clamp(attempts - 1, 0, 30);
+  const int doublings = std::clamp(attempts - 1, 0, kMaxDoublings);
   const absl::Duration longest = std::min(policy.max_wait, policy.first_backoff * std::ldexp(1.0, doublings));
   return longest * std::uniform_real_distribution<double>(0, 1)(*random);
 }
@@ -72,14 +74,6 @@ RetryWait WaitBeforeRetry(const RetryPolicy& policy, int attempts, const WaitHin
   const absl::Duration wait = std::min(*named, policy.max_wait);
   const absl::Duration spread = std::min(wait / 4, absl::Seconds(1));
   return {.wait = wait + spread * std::uniform_real_distribution<double>(0, 1)(*random), .named = *named};
-}
-
-absl::Duration DryQuotaWait(absl::string_view limit_per_minute, absl::string_view remaining, double needed) {
-  double limit = 0, left = 0;
-  if (!absl::SimpleAtod(limit_per_minute, &limit) || !absl::SimpleAtod(remaining, &left)) return absl::ZeroDuration();
-  if (!(limit > 0) || !(left >= 0) || left >= needed) return absl::ZeroDuration();
-  // A request above the whole limit waits for a full bucket; the provider will say what it thinks of it.
-  return absl::Minutes(1) * ((std::min(needed, limit) - left) / limit);
 }
 
 std::optional<absl::Duration> ParseGoDuration(absl::string_view text) {

@@ -10,13 +10,19 @@
 namespace reembed {
 
 struct RetryPolicy {
-  int max_attempts = 8;                               // sendings of one request, the first included
-  absl::Duration first_backoff = absl::Seconds(0.5);  // doubled after each failure
+  // Sendings of one request, the first included, while nothing has ever been answered. A server that has worked is
+  // given outage_limit() beyond that.
+  int max_attempts = 8;
+  absl::Duration first_backoff = absl::Seconds(0.5);  // doubled after each failure; also between probes in an outage
   absl::Duration max_wait = absl::Seconds(60);        // nothing waits longer, whatever the provider asks for
+
+  // How long one request may go on failing, and how long an outage may last, before the run gives up.
+  absl::Duration outage_limit() const { return 10 * max_wait; }
 };
 
-// "Full jitter": uniform between 0 and first_backoff * 2^(attempts - 1), at most max_wait. `attempts` is how often the
-// request was sent already, from 1.
+// "Full jitter": uniform between 0 and first_backoff * 2^(attempts - 1), at most 16 times first_backoff and at most
+// max_wait, so that nobody sleeps long while the server is well again. `attempts` is how often the request was sent
+// already, from 1.
 absl::Duration Backoff(const RetryPolicy& policy, int attempts, std::mt19937_64* random);
 
 // Where an answer may say how long to wait; empty where it does not.
@@ -39,11 +45,6 @@ struct RetryWait {
 // The named wait, capped and a little spread so that waiting requests do not leave together; without one, a backoff.
 RetryWait WaitBeforeRetry(const RetryPolicy& policy, int attempts, const WaitHints& hints, absl::Time wall_clock,
                           std::mt19937_64* random);
-
-// How long new requests should hold back when `remaining` of `limit_per_minute` is less than `needed`: the time in
-// which that much flows back. Zero when the headers are absent, negative or not numbers.
-// Source: x-ratelimit-limit-*, x-ratelimit-remaining-* of OpenAI's rate limit guide, June 2026; Azure has sent -1.
-absl::Duration DryQuotaWait(absl::string_view limit_per_minute, absl::string_view remaining, double needed);
 
 // Durations as Go prints them: "6m0s", "1h2m3.5s", "12ms", "8.64s", "3µs". nullopt: not of that form.
 std::optional<absl::Duration> ParseGoDuration(absl::string_view text);

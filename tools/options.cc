@@ -79,6 +79,8 @@ const std::vector<OptionEntry>& Entries() {
       {"tpm", "model tokens per minute of your quota", "Limits", &CommandOptions::tpm},
       {"max-spend", "stop before spending more US dollars than this in one run", "Limits", &CommandOptions::max_spend},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
+      {"max-wait", "seconds of the longest wait before a request is sent again, whatever the API asks for", "Limits",
+       &CommandOptions::max_wait_seconds},
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},

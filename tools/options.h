@@ -36,6 +36,7 @@ struct CommandOptions {
   double tpm = 0;
   double max_spend = 0;  // US dollars
   double timeout_seconds = 0;
+  double max_wait_seconds = 0;
   bool all = false;
   std::string where, user, resume_from;
   int64_t limit = 0;

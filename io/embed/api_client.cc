@@ -194,7 +194,7 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
     estimated += text.tokens;
     bytes += static_cast<int64_t>(text.text.size());
   }
-  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated);
+  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated, estimated);
   if (charged.ok() && estimator_ != nullptr) estimator_->Learn(reply->texts, bytes, *charged);
   if (charged.ok()) return absl::OkStatus();
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));

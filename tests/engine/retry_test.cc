@@ -108,21 +108,6 @@ TEST(WaitBeforeRetryTest, BacksOffWhenNothingIsNamed) {
   EXPECT_EQ(wait.named, absl::ZeroDuration());
 }
 
-TEST(DryQuotaWaitTest, WaitsForWhatIsMissing) {
-  EXPECT_EQ(DryQuotaWait("60", "0", 2), absl::Seconds(2));
-  EXPECT_EQ(DryQuotaWait("600", "5", 15), absl::Seconds(1));
-  EXPECT_EQ(DryQuotaWait("100", "0", 1'000'000), absl::Minutes(1));
-}
-
-TEST(DryQuotaWaitTest, IgnoresWhatMakesNoSense) {
-  EXPECT_EQ(DryQuotaWait("60", "30", 2), absl::ZeroDuration());
-  EXPECT_EQ(DryQuotaWait("", "0", 2), absl::ZeroDuration());
-  EXPECT_EQ(DryQuotaWait("-1", "-1", 2), absl::ZeroDuration());
-  EXPECT_EQ(DryQuotaWait("60", "-1", 2), absl::ZeroDuration());
-  EXPECT_EQ(DryQuotaWait("0", "0", 2), absl::ZeroDuration());
-  EXPECT_EQ(DryQuotaWait("many", "nan", 2), absl::ZeroDuration());
-}
-
 TEST(ParseGoDurationTest, ReadsEveryUnit) {
   EXPECT_EQ(ParseGoDuration("12ms"), absl::Milliseconds(12));
   EXPECT_EQ(ParseGoDuration("8.64s"), absl::Milliseconds(8640));

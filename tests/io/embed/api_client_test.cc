@@ -177,7 +177,7 @@ TEST_F(ApiClientTest, TakesTheSameBatchAgain) {
 // ---- Limits ----
 
 TEST_F(ApiClientTest, KeepsNoMoreInTheAirThanAllowed) {
-  options_.concurrency = 3;
+  options_.concurrency = 2;
   Serve([](const ServerRequest& request) {
     ServerReply reply = OpenAiAnswer(request);
     reply.fault = ServerFault::kStall;
@@ -189,8 +189,8 @@ TEST_F(ApiClientTest, KeepsNoMoreInTheAirThanAllowed) {
     batches.push_back(MakeBatch(Texts(2)));
     answers.push_back(Start(batches.back().get()));
   }
-  server_->WaitForStalled(3);
-  EXPECT_EQ(server_->request_count(), 3);
+  server_->WaitForStalled(2);
+  EXPECT_EQ(server_->request_count(), 2);
   server_->ReleaseStalled();
   for (auto& answer : answers) EXPECT_THAT(answer.get(), IsOk());
   EXPECT_EQ(server_->request_count(), 10);
