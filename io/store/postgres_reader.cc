@@ -31,7 +31,7 @@ class PostgresReader final : public VectorReader {
   absl::StatusOr<std::optional<StoredVector>> Next() override { return Take(scan_.Next()); }
   absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override { return Take(scan_.Find(key)); }
 
-  void Round(absl::Span<float> vector) const override { RoundLikePostgres(column_.form, vector); }
+  void Round(absl::Span<float> vector) const override { RoundLikePostgres(column_, vector); }
 
  private:
   absl::StatusOr<std::optional<StoredVector>> Take(const absl::StatusOr<bool>& row) {

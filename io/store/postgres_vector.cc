@@ -297,10 +297,11 @@ int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Sp
   return -1;
 }
 
-void RoundLikePostgres(PostgresForm form, absl::Span<float> vector) {
+void RoundLikePostgres(const PostgresVectorColumn& column, absl::Span<float> vector) {
   for (float& number : vector) {
-    if (form == PostgresForm::kHalfvec) number = FloatFromHalf(HalfFromFloat(number));
-    if (form == PostgresForm::kBit) number = number > 0 ? 1.0f : 0.0f;
+    if (column.form == PostgresForm::kHalfvec) number = FloatFromHalf(HalfFromFloat(number));
+    if (column.form == PostgresForm::kBit) number = number > 0 ? 1.0f : 0.0f;
+    if (column.base_type == "jsonb" && number == 0) number = 0;
   }
 }
 

@@ -57,8 +57,9 @@ std::string PostgresResultSql(const PostgresVectorColumn& column);
 // The reverse, of one cell. Stores the first out.size() numbers and returns how many there are; -1: it is no vector.
 int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Span<float> out);
 
-// What `vector` is after it was stored and read again: the identity but for halfvec and bit.
-void RoundLikePostgres(PostgresForm form, absl::Span<float> vector);
+// What `vector` is after it was stored and read again: the identity but for halfvec, bit, and jsonb, whose numbers know
+// no negative zero.
+void RoundLikePostgres(const PostgresVectorColumn& column, absl::Span<float> vector);
 
 // Big-endian numbers of the wire.
 void AppendInt32(int32_t number, std::string* out);

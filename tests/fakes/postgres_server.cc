@@ -18,7 +18,7 @@ namespace {
 
 constexpr char kBin[] = "/usr/lib/postgresql/15/bin/";
 
-// PostgreSQL refuses to run as root. It ends with this process, however that ends.
+// PostgreSQL refuses to run as root. The signal of setpriv comes when the thread that starts it ends.
 std::vector<std::string> AsPostgres(std::vector<std::string> command) {
   std::vector<std::string> args = {"/usr/bin/setpriv", "--pdeathsig", "SIGQUIT"};
   if (geteuid() == 0) {
@@ -58,13 +58,11 @@ PostgresServer::PostgresServer() {
   Run("CREATE EXTENSION vector");
 }
 
-PostgresServer::~PostgresServer() {
-  PQfinish(connection_);
-  connection_ = nullptr;
-  Stop();
-}
+PostgresServer::~PostgresServer() { Stop(); }
 
 void PostgresServer::Stop() {
+  PQfinish(connection_);
+  connection_ = nullptr;
   if (process_ == nullptr) return;
   process_->Signal(SIGQUIT);
   process_->Wait();
@@ -99,12 +97,7 @@ pg_conn* PostgresServer::Connection() {
 void PostgresServer::Run(const std::string& sql) { Ask(sql); }
 
 std::string PostgresServer::Ask(const std::string& sql) {
-  PGresult* result = PQexec(Connection(), sql.c_str());
-  if (PQstatus(connection_) != CONNECTION_OK) {
-    // The server was restarted since the last call.
-    PQclear(result);
-    result = PQexec(Connection(), sql.c_str());
-  }
+  PGresult* const result = PQexec(Connection(), sql.c_str());
   const ExecStatusType status = PQresultStatus(result);
   EXPECT_TRUE(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) << sql << ": " << PQerrorMessage(connection_);
   std::string text;

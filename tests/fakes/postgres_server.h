@@ -13,8 +13,9 @@ struct pg_conn;
 namespace reembed {
 
 // A real PostgreSQL 15 server with pgvector, in a folder of its own, reached by a socket in that folder; it ends with
-// the object, and with this process. fsync is off: a crash of the machine is not what these tests are about.
-// The user `tester` owns everything and needs no password; the user `locked` needs the password `pass word`.
+// the object, and with the thread that started it, however that ends. fsync is off: a crash of the machine is not what
+// these tests are about. The user `tester` owns everything and needs no password; the user `locked` needs the password
+// `pass word`.
 class PostgresServer {
  public:
   // Fails the test when the server cannot be had (tools/install-packages test, tools/build-pgvector).
