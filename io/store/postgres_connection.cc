@@ -17,8 +17,6 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kCopyPieceBytes = size_t{1} << 18;
-
 // The first line without its severity: what follows (DETAIL, CONTEXT) may show the values of a row.
 std::string FirstLine(const char* message) {
   absl::string_view line = message == nullptr ? "" : message;
@@ -239,7 +237,7 @@ absl::Status PostgresConnection::Stream(const std::string& sql, absl::Span<const
   return status;
 }
 
-absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::string_view data) {
+absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::FunctionRef<bool(std::string* piece)> next) {
   last_code_.clear();
   {
     PGresult* const result = PQexec(connection_, sql.c_str());
@@ -247,12 +245,13 @@ absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::string_vie
     const PostgresRows rows(result);
     if (PQresultStatus(result) != PGRES_COPY_IN) return ResultError(result);
   }
-  while (!data.empty()) {
-    const absl::string_view piece = data.substr(0, kCopyPieceBytes);
-    if (PQputCopyData(connection_, piece.data(), static_cast<int>(piece.size())) != 1) break;
-    data.remove_prefix(piece.size());
+  std::string piece;
+  bool sent = true;
+  while (sent && next(&piece)) {
+    sent = PQputCopyData(connection_, piece.data(), static_cast<int>(piece.size())) == 1;
+    piece.clear();
   }
-  if (PQputCopyEnd(connection_, data.empty() ? nullptr : "given up") != 1) return ConnectionError();
+  if (PQputCopyEnd(connection_, sent ? nullptr : "given up") != 1) return ConnectionError();
   PGresult* const result = PQgetResult(connection_);
   if (result == nullptr) return ConnectionError();
   const PostgresRows rows(result);

@@ -99,8 +99,9 @@ class PostgresConnection {
   absl::Status Stream(const std::string& sql, absl::Span<const PostgresValue> values,
                       absl::FunctionRef<bool(const PostgresRows&)> take);
 
-  // COPY ... FROM STDIN, all of `data` as one statement.
-  absl::Status CopyIn(const std::string& sql, absl::string_view data);
+  // COPY ... FROM STDIN. `next` appends the next bytes to *piece, which is empty, and returns false when there are
+  // none.
+  absl::Status CopyIn(const std::string& sql, absl::FunctionRef<bool(std::string* piece)> next);
 
   // Runs `work`; while it answers kUnavailable, and for at most `patience`, waits, connects anew if the connection is
   // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.

@@ -16,7 +16,8 @@
 namespace reembed {
 namespace {
 
-constexpr int64_t kStatementBytes = int64_t{8} << 20;
+constexpr int64_t kStatementBytes = int64_t{2} << 20;  // measured: 1 to 8 MiB are about as fast
+constexpr size_t kCopyPieceBytes = size_t{1} << 18;
 constexpr int64_t kMaxStatementRows = 4096;
 // OIDs of pg_catalog that never change: https://github.com/postgres/postgres, src/include/catalog/pg_type.dat.
 constexpr int32_t kInt8Oid = 20;
@@ -84,12 +85,11 @@ class PostgresSink final : public VectorSink {
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
     if (absl::Status taken = TakeRows(batches); !taken.ok()) return taken;
-    const size_t rows_per_statement = static_cast<size_t>(std::clamp<int64_t>(
-        kStatementBytes / (int64_t{target_.model.dim} * int64_t{sizeof(float)} + 64), 1, kMaxStatementRows));
-    for (size_t begin = 0; begin < items_.size(); begin += rows_per_statement) {
-      const absl::Span<Item> part = absl::MakeSpan(items_).subspan(begin, rows_per_statement);
-      if (absl::Status status = StorePart(part); !status.ok()) return status;
+    std::vector<Item*> rows;
+    for (Item& item : items_) {
+      if (!item.done) rows.push_back(&item);
     }
+    if (absl::Status status = StoreAll(absl::MakeSpan(rows)); !status.ok()) return status;
     for (Item& item : items_) {
       if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
     }
@@ -187,28 +187,33 @@ class PostgresSink final : public VectorSink {
     });
   }
 
-  // Stores all rows of the part but those that the table refuses, which get their refusal.
+  // Stores all rows but those that the table refuses, which get their refusal.
   // Errors: what has nothing to do with single rows.
-  absl::Status StorePart(absl::Span<Item> part) {
-    std::vector<Item*> rows;
-    for (Item& item : part) {
-      if (!item.done) rows.push_back(&item);
-    }
-    return StoreRows(absl::MakeSpan(rows));
-  }
-
-  absl::Status StoreRows(absl::Span<Item*> rows) {
-    if (rows.empty()) return absl::OkStatus();
-    if (copy_) {
+  absl::Status StoreAll(absl::Span<Item*> rows) {
+    if (copy_ && !rows.empty()) {
       const absl::Status copied = CopyRows(rows);
       if (copied.ok()) return copied;
       const std::string& code = target_.connection->last_code();
       if (!IsRefusal(code)) return copied;
       // After a crash the first rows are there already; a table that is full of them is no case for COPY.
       if (code == kUniqueViolation && ++copy_conflicts_ >= kMaxCopyConflicts) copy_ = false;
+      // Some of them may have got a refusal before the server refused the rest.
+      rows = rows.subspan(
+          0, static_cast<size_t>(std::remove_if(rows.begin(), rows.end(), [](const Item* item) { return item->done; }) -
+                                 rows.begin()));
     }
+    const size_t rows_per_statement = static_cast<size_t>(std::clamp<int64_t>(
+        kStatementBytes / (int64_t{target_.model.dim} * int64_t{sizeof(float)} + 64), 1, kMaxStatementRows));
+    for (size_t begin = 0; begin < rows.size(); begin += rows_per_statement) {
+      if (absl::Status status = StoreRows(rows.subspan(begin, rows_per_statement)); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status StoreRows(absl::Span<Item*> rows) {
+    if (rows.empty()) return absl::OkStatus();
     EncodeArrays(rows);
-    absl::Status status = Upserts() ? Insert(rows) : Update(rows);
+    absl::Status status = Upserts() ? Insert() : Update();
     if (status.ok() || !IsRefusal(target_.connection->last_code())) return status;
     if (rows.size() == 1) {
       if (rows[0]->refusal.ok())
@@ -251,11 +256,11 @@ class PostgresSink final : public VectorSink {
     return values;
   }
 
-  absl::Status Insert(absl::Span<Item* const>) {
+  absl::Status Insert() {
     return target_.connection->Persist([&] { return target_.connection->Query(store_, Values()).status(); });
   }
 
-  absl::Status Update(absl::Span<Item* const>) {
+  absl::Status Update() {
     std::vector<bool> stored(sent_.size());
     const absl::Status status = target_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> rows = target_.connection->Query(store_, Values());
@@ -292,23 +297,32 @@ class PostgresSink final : public VectorSink {
 
   absl::Status CopyRows(absl::Span<Item* const> rows) {
     static constexpr absl::string_view kHead("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
-    const std::string& model = target_.asked.model_column.empty() ? "" : target_.model.name;
+    const std::string& model = target_.model.name;
     const char columns = target_.asked.model_column.empty() ? 2 : 3;
-    vectors_.assign(kHead.data(), kHead.size());
-    for (Item* item : rows) {
-      const size_t begin = vectors_.size();
-      vectors_.append({'\0', columns});
-      AppendKey(*target_.table, item->key, &vectors_);
-      if (!AppendVector(item, &vectors_)) {
-        vectors_.resize(begin);
-        continue;
-      }
-      if (columns == 2) continue;
-      AppendInt32(static_cast<int32_t>(model.size()), &vectors_);
-      vectors_.append(model);
-    }
-    vectors_.append("\377\377");
-    return target_.connection->Persist([&] { return target_.connection->CopyIn(copy_sql_, vectors_); });
+    return target_.connection->Persist([&] {
+      size_t next = 0;
+      bool begun = false, ended = false;
+      return target_.connection->CopyIn(copy_sql_, [&](std::string* piece) {
+        if (ended) return false;
+        if (!begun) piece->append(kHead.data(), kHead.size());
+        begun = true;
+        for (; next < rows.size() && piece->size() < kCopyPieceBytes; ++next) {
+          const size_t begin = piece->size();
+          piece->append({'\0', columns});
+          AppendKey(*target_.table, rows[next]->key, piece);
+          if (!AppendVector(rows[next], piece)) {
+            piece->resize(begin);
+            continue;
+          }
+          if (columns == 2) continue;
+          AppendInt32(static_cast<int32_t>(model.size()), piece);
+          piece->append(model);
+        }
+        ended = next == rows.size();
+        if (ended) piece->append("\377\377");
+        return true;
+      });
+    });
   }
 
   std::string RowMessage(const Item& item, absl::string_view what) const {

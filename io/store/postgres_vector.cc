@@ -266,13 +266,22 @@ int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Sp
   switch (form) {
     case PostgresForm::kVector:
     case PostgresForm::kHalfvec: {
-      const int bytes = form == PostgresForm::kVector ? 4 : 2;
+      const size_t bytes = form == PostgresForm::kVector ? sizeof(uint32_t) : sizeof(uint16_t);
       if (cell.size() < 4) return -1;
       const size_t dim = ReadBigEndian(cell.data(), 2);
       if (cell.size() != 4 + dim * bytes) return -1;
-      for (size_t i = 0; i < std::min(dim, out.size()); ++i) {
-        const uint32_t bits = ReadBigEndian(cell.data() + 4 + i * bytes, bytes);
-        out[i] = bytes == 4 ? std::bit_cast<float>(bits) : FloatFromHalf(static_cast<uint16_t>(bits));
+      const char* const numbers = cell.data() + 4;
+      const size_t stored = std::min(dim, out.size());
+      if (form == PostgresForm::kVector) {
+        for (size_t i = 0; i < stored; ++i) {
+          uint32_t bits;
+          std::memcpy(&bits, numbers + i * sizeof(bits), sizeof(bits));
+          out[i] = std::bit_cast<float>(__builtin_bswap32(bits));
+        }
+      } else {
+        for (size_t i = 0; i < stored; ++i) {
+          out[i] = FloatFromHalf(static_cast<uint16_t>(ReadBigEndian(numbers + i * bytes, 2)));
+        }
       }
       return static_cast<int64_t>(dim);
     }
