@@ -35,14 +35,16 @@ const std::vector<OptionEntry>& Entries() {
   static const auto* const entries = new std::vector<OptionEntry>{
       {"system", "a memory system that is known, see `reembed systems`", "What", &CommandOptions::system},
       {"db", "its database, if not where the system itself keeps it", "What", &CommandOptions::db},
-      {"source", "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, jsonl:PATH, hdf5:PATH, - (JSON lines)",
+      {"source",
+       "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, postgres://USER@HOST/DB?table=T&..., "
+       "jsonl:PATH, hdf5:PATH, - (JSON lines)",
        "What", &CommandOptions::source},
       {"target",
-       "where vectors go, also several: sqlite:..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
+       "where vectors go, also several: sqlite:..., postgres://..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
        "faiss:PATH?factory=HNSW32",
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
-      {"where", "SQL condition on the rows of an SQLite source", "Selection", &CommandOptions::where},
+      {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
       {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},

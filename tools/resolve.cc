@@ -90,7 +90,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  if (job->source.scheme == "sqlite" && !job->source.Get("vector").empty()) {
+  const Scheme* const scheme = FindScheme(job->source.scheme);
+  if (scheme != nullptr && scheme->is_table() && !job->source.Get("vector").empty()) {
     job->in_place = true;
     job->targets.push_back(InPlaceTarget(job->source));
   }
@@ -119,8 +120,9 @@ absl::Status ResolveSelection(const CommandOptions& options, ResolvedJob* job) {
   job->selection = {.rows = job->in_place && !options.all ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
                     .where = options.where,
                     .resume_from = options.resume_from};
-  if ((!options.where.empty() || !options.resume_from.empty()) && job->source.scheme != "sqlite") {
-    return absl::InvalidArgumentError("--where and --resume-from need an SQLite source");
+  const Scheme* const scheme = FindScheme(job->source.scheme);
+  if ((!options.where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
+    return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, postgres:)");
   }
   return absl::OkStatus();
 }
@@ -167,7 +169,9 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
-  for (const char* name : {"where", "text", "vector", "model_column", "encoding"}) rows.parameters.erase(name);
+  for (const char* name : {"where", "text", "vector", "model_column", "encoding", "type", "mode", "new_column",
+                           "triggers", "index", "metric"})
+    rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
     where = where.empty() ? job->selection.where : absl::StrCat("(", where, ") AND (", job->selection.where, ")");

@@ -217,7 +217,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
 absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
   if (!job.in_place || !outcome->status.ok() || job.options.limit > 0) return absl::OkStatus();
-  const absl::StatusOr<SqliteSurvey> survey = Survey(job);
+  const absl::StatusOr<Survey> survey = SurveyTable(job);
   if (!survey.ok()) return survey.status();
   const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
   const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
