@@ -24,7 +24,7 @@
 #include "engine/base64.h"
 #include "engine/pipeline.h"
 #include "engine/rate_limiter.h"
-#include "io/embed/openai_client.h"
+#include "io/embed/api_client.h"
 #include "io/job/job_store.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/temp_folder.h"
@@ -91,8 +91,8 @@ class NumberedSource final : public Source {
   std::string text_;
 };
 
-OpenAiOptions ClientOptions(const Settings& settings, const Server& server) {
-  OpenAiOptions options;
+ApiOptions ClientOptions(const Settings& settings, const Server& server) {
+  ApiOptions options;
   options.api_base = server.url();
   options.model = {.name = "reembed-lexical-1", .dim = settings.dim};
   options.concurrency = settings.concurrency;
@@ -106,7 +106,7 @@ double IngestRate(const Settings& settings, const Server& server, KeepVectors ke
   const JobIdentity identity{.source = "numbers", .model = "reembed-lexical-1", .dim = settings.dim};
   auto store = JobStore::Open(folder / "job", identity, {.keep_vectors = keep});
   Check(store.status());
-  auto client = MakeOpenAiClient(ClientOptions(settings, server));
+  auto client = MakeApiClient(ClientOptions(settings, server));
   Check(client.status());
   NumberedSource source(settings.rows);
   const TokenCounter count_tokens = [](absl::string_view text) { return static_cast<int64_t>(text.size()) / 4; };
@@ -213,9 +213,9 @@ void PrintQuota(const Settings& settings, const Server& server, double rpm, doub
   const JobIdentity identity{.source = "numbers", .model = "reembed-lexical-1", .dim = settings.dim};
   auto store = JobStore::Open(folder / "job", identity, {.keep_vectors = KeepVectors::kNever});
   Check(store.status());
-  OpenAiOptions client_options = ClientOptions(settings, server);
+  ApiOptions client_options = ClientOptions(settings, server);
   client_options.limit = {.requests_per_minute = rpm, .tokens_per_minute = tpm};
-  auto client = MakeOpenAiClient(client_options);
+  auto client = MakeApiClient(client_options);
   Check(client.status());
   NumberedSource source(int64_t{1} << 40);
   const TokenCounter count_tokens = [](absl::string_view text) { return static_cast<int64_t>(text.size()) / 4; };

@@ -46,8 +46,10 @@ const std::vector<OptionEntry>& Entries() {
       {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
-      {"embedder", "openai (and everything that speaks it, with --api-base) or builtin", "Embedder",
-       &CommandOptions::embedder},
+      {"embedder",
+       "an API: openai (and everything that speaks it, with --api-base), azure, ollama, llamacpp, tei, vllm, infinity, "
+       "lmstudio, cohere, voyage, gemini, mistral, jina, together, openrouter; or builtin",
+       "Embedder", &CommandOptions::embedder},
       {"api-base", "base URL of the API, for example http://127.0.0.1:8080/v1", "Embedder", &CommandOptions::api_base},
       {"model", "model name as the API spells it", "Embedder", &CommandOptions::model},
       {"dimensions", "width of the vectors", "Embedder", &CommandOptions::dimensions},
@@ -55,6 +57,18 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::normalize},
       {"api-key-env", "environment variable that holds the API key", "Embedder", &CommandOptions::api_key_env},
       {"api-key-file", "file that holds the API key", "Embedder", &CommandOptions::api_key_file},
+      {"input-type", "what the API is told that texts are: document (the default), query, or none: nothing is told",
+       "Embedder", &CommandOptions::input_type},
+      {"truncate", "let the API cut texts above its limit; without it they are rejected", "Embedder",
+       &CommandOptions::truncate},
+      {"header", "one more HTTP header, `name: value`; also several. For secrets take --header-env", "Embedder",
+       &CommandOptions::headers},
+      {"header-env", "likewise, `name: VARIABLE`: the value is in this environment variable", "Embedder",
+       &CommandOptions::header_envs},
+      {"proxy", "HTTP proxy, http://HOST:PORT; default: as https_proxy and no_proxy say", "Embedder",
+       &CommandOptions::proxy, false},
+      {"ca-file", "PEM file with the certificate authorities to trust in place of the system's", "Embedder",
+       &CommandOptions::ca_file},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
       {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
@@ -108,6 +122,7 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
+  one_of("--input-type", {"document", "query", "none"});
 }
 
 absl::Status ReadJobFile(CommandOptions* options) {

@@ -23,6 +23,11 @@ struct CommandOptions {
   std::string embedder, api_base, model;
   int dimensions = 0;
   std::string api_key_env, api_key_file;
+  std::string input_type;  // document | query | none
+  bool truncate = false;
+  std::vector<std::string> headers;      // "name: value"
+  std::vector<std::string> header_envs;  // "name: VARIABLE"
+  std::string proxy, ca_file;
   int batch_size = 0;
   int concurrency = 0;
   double rpm = 0;

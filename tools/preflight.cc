@@ -1,14 +1,18 @@
 #include "tools/preflight.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "io/store/sqlite_sink.h"
 #include "tools/format.h"
 
 namespace reembed {
 namespace {
+
+constexpr double kUnitNormTolerance = 1e-3;  // float32 and bfloat16 models stay well within it
 
 // Rows of one column that are compared with each other must be of one width and one model: refuse to mix, unless all
 // are replaced.
@@ -35,6 +39,27 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const SqliteSurvey& su
 }  // namespace
 
 int64_t EstimateTokens(absl::string_view text) { return std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4); }
+
+absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
+  if (job->embedder == Embedder::kBuiltin) return LiveProbe();
+  const absl::StatusOr<ApiProbe> probe = ProbeApi(job->client);
+  if (!probe.ok()) return probe.status();
+  const Model& model = job->client.model;
+  if (probe->width != model.dim) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(job->client.api_base, ": expected vectors of ", model.dim,
+                     " dimensions, as the targets get them, ", model.name, " answered ", probe->width,
+                     "; nothing was written to them: use --dimensions ", probe->width, " or another model"));
+  }
+  job->client.encoding = probe->encoding;
+  const bool unit = std::abs(probe->norm - 1) < kUnitNormTolerance;
+  const bool scale = !unit && job->pipeline.normalization == Normalization::kAsReceived;
+  return LiveProbe{
+      .note = absl::StrFormat("%s answers: %s, %d dimensions, length %.3f%s, %s, %d ms", job->client.api_base,
+                              model.name, probe->width, probe->norm, scale ? " (--normalize unit makes that 1)" : "",
+                              probe->base64 ? "base64" : "numbers", absl::ToInt64Milliseconds(probe->elapsed)),
+      .stats = probe->stats};
+}
 
 absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job) {
   return SurveySqlite(job.source, SqliteSelectionOf(job.selection));

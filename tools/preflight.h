@@ -26,6 +26,15 @@ struct Preflight {
 // are of another model, and would be mixed with the new ones).
 absl::StatusOr<Preflight> Check(const ResolvedJob& job);
 
+// One text sent to the API of a job that has bought nothing yet: its key, its model and the width of its vectors are
+// checked before any target is written. Turns to numbers where the API refuses base64.
+struct LiveProbe {
+  std::string note;   // what it showed, for people; empty: nothing was sent, as for the built-in embedder
+  ClientStats stats;  // what it cost
+};
+// Errors: as ProbeApi(); kFailedPrecondition (the width is another than the targets are to get).
+absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job);
+
 // What the source's table holds now, for an in-place job.
 absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job);
 

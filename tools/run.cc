@@ -139,7 +139,8 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 }
 
 // The pipeline with everything that watches over it.
-Outcome Execute(const ResolvedJob& job, const JobStats& before, Preflight* preflight, JobStore* store) {
+Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, Preflight* preflight,
+                JobStore* store) {
   Outcome outcome{.before = before, .after = before};
   absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job.client);
   if (!embedder.ok()) {
@@ -185,6 +186,10 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, Preflight* prefl
   outcome.elapsed = MonotonicNow() - start;
   outcome.after = StatsAfter(job, store, before);
   outcome.client = client->stats();
+  outcome.client.requests += probed.requests;
+  outcome.client.requests_retried += probed.requests_retried;
+  outcome.client.http_429 += probed.http_429;
+  outcome.client.tokens += probed.tokens;
   outcome.texts_embedded = counters.texts_embedded;
   outcome.cost_usd = Cost(job, outcome.client.tokens);
   outcome.signal = signals.signal();
@@ -232,6 +237,13 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   const absl::StatusOr<JobStats> before = (*store)->Stats();
   if (!before.ok()) return fail(before.status());
   if (absl::Status consent = AskConsent(*job, *preflight, *before); !consent.ok()) return fail(consent);
+  LiveProbe probe;
+  if (before->rows == 0 && preflight->rows_selected != 0) {
+    absl::StatusOr<LiveProbe> probed = ProbeEmbedder(&*job);
+    if (!probed.ok()) return fail(probed.status());
+    probe = *std::move(probed);
+    if (!probe.note.empty()) job->notes.push_back(probe.note);
+  }
   if (absl::Status written = WriteJobDescription(*job); !written.ok()) return fail(written);
   if (!options.quiet && !options.json) std::cerr << "job " << job->directory << std::endl;
 
@@ -239,7 +251,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     if (!options.quiet && !options.json) std::cerr << "note: " << note << std::endl;
   }
   const absl::Time started = absl::Now();
-  Outcome outcome = Execute(*job, *before, &*preflight, store->get());
+  Outcome outcome = Execute(*job, *before, probe.stats, &*preflight, store->get());
   if (absl::Status counted = CountAgain(*job, &outcome); !counted.ok()) outcome.status = counted;
   const absl::Status recorded = (*store)->RecordReceipt(ReceiptOf(**store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;

@@ -48,7 +48,10 @@ struct RequestFlow::Part {
 };
 
 absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions options, BodyWriter write_body) {
-  auto loop = HttpLoop::Make({.threads = options.loop_threads, .ca_file = options.ca_file});
+  auto loop = HttpLoop::Make({.threads = options.loop_threads,
+                              .ca_file = options.ca_file,
+                              .proxy = options.proxy,
+                              .accept_gzip = options.accept_gzip});
   if (!loop.ok()) return loop.status();
   return std::unique_ptr<RequestFlow>(new RequestFlow(std::move(options), std::move(write_body), *std::move(loop)));
 }
@@ -68,11 +71,13 @@ void RequestFlow::Send(Batch* batch, Done done) {
   Recycle(&batch->replies());
   auto call = std::make_unique<Call>();
   call->batch = batch;
-  std::vector<PartPtr> parts;  // one, unless texts in the middle are refused already
+  // One, unless there are more texts than a request takes, or texts in the middle are refused already.
+  std::vector<PartPtr> parts;
   const absl::Span<const BatchText> texts = batch->texts();
   const int count = static_cast<int>(texts.size());
-  for (int first = 0, end = 0; first < count; first = end + 1) {
-    for (end = first; end < count && texts[end].reject.ok(); ++end) {
+  const int most = options_.max_texts > 0 ? options_.max_texts : count;
+  for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {
+    for (end = first; end < count && end - first < most && texts[end].reject.ok(); ++end) {
     }
     if (end == first) continue;
     parts.push_back(MakePart(call.get(), first, end - first));

@@ -29,8 +29,11 @@ struct HttpReply;
 struct FlowOptions {
   std::string url;
   std::vector<std::string> headers;  // "name: value"
-  std::string secret;                // the key inside the headers: masked in whatever the API says
+  std::string secret;                // what is secret in the headers: masked in whatever the API says
   std::string ca_file;               // see HttpLoopOptions
+  std::string proxy;                 // likewise
+  bool accept_gzip = false;          // likewise
+  int max_texts = 0;                 // in one request; 0: as many as the batch has
   RateLimit limit;                   // without one, the API's x-ratelimit headers slow the flow down
   int concurrency = 32;              // requests in the air, or waiting for their start or for a retry
   int loop_threads = 1;

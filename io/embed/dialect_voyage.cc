@@ -1,0 +1,35 @@
+#include "io/embed/dialect_table.h"
+
+namespace reembed {
+namespace {
+
+WireForm VoyageWire(const Ask& ask) {
+  WireForm wire{.head = BodyHead(ask.model), .tail = "]"};
+  if (ask.use != InputUse::kNone) {
+    AppendField("input_type", ask.use == InputUse::kQuery ? "query" : "document", &wire.tail);
+  }
+  AppendSwitch("truncation", ask.truncate, &wire.tail);
+  if (ask.format == ReplyFormat::kBase64) AppendField("encoding_format", "base64", &wire.tail);
+  AppendField("output_dimension", ask.dimensions, &wire.tail);
+  wire.tail.push_back('}');
+  return wire;
+}
+
+}  // namespace
+
+// POST /v1/embeddings: 1,000 inputs and 120,000 to 1,000,000 tokens a request, by model (data/models.toml); cuts by
+// default; `usage` has only total_tokens (Voyage API reference). MongoDB Atlas has it too: --api-base
+// https://ai.mongodb.com/v1, with a key of its own.
+Dialect VoyageDialect() {
+  return {.name = "voyage",
+          .title = "Voyage AI",
+          .api_base = "https://api.voyageai.com/v1",
+          .url = EmbeddingsUrl,
+          .wire = VoyageWire,
+          .key_variables = {"VOYAGE_API_KEY"},
+          .limits = {.inputs = 1000, .request_tokens = 120000},
+          .long_input = LongInput::kSwitched,
+          .knows_use = true};
+}
+
+}  // namespace reembed
