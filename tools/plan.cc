@@ -9,6 +9,7 @@
 #include "tools/output.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -90,10 +91,25 @@ void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
   }
 }
 
+void Add(const PlanNumbers& from, PlanNumbers* to) {
+  to->rows += from.rows;
+  to->rows_rejected += from.rows_rejected;
+  to->texts += from.texts;
+  to->text_bytes += from.text_bytes;
+  to->tokens += from.tokens;
+  to->requests += from.requests;
+  to->cost_usd += from.cost_usd;
+  to->price_known = from.price_known;
+  to->time = to->time == absl::InfiniteDuration() ? from.time : to->time + from.time;
+  to->memory_bytes = std::max(to->memory_bytes, from.memory_bytes);
+  to->disk_bytes += from.disk_bytes;
+}
+
 void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNumbers& plan) {
   const auto line = [](absl::string_view name, absl::string_view value) {
     std::cout << name << std::string(name.size() < 12 ? 12 - name.size() : 1, ' ') << value << "\n";
   };
+  if (!job.stream.empty()) line("stream", job.stream);
   line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
   for (const Location& target : job.targets) line("target", target.ToString());
   for (const std::string& change : preflight.changes) line("changes", change);
@@ -123,11 +139,11 @@ void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNum
                                               ? ": exists; what it has is not bought again"
                                               : ": new"));
   for (const std::string& note : job.notes) line("note", note);
-  std::cout << "nothing was written or sent" << std::endl;
 }
 
-void PrintJson(const ResolvedJob& job, const PlanNumbers& plan) {
-  JsonLine line("plan");
+void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string& directory, const PlanNumbers& plan) {
+  JsonLine line(type);
+  if (type == "stream") line.Add("stream", job.stream);
   line.Add("rows_selected", plan.rows)
       .Add("rows_rejected", plan.rows_rejected)
       .Add("texts_unique", plan.texts)
@@ -140,7 +156,7 @@ void PrintJson(const ResolvedJob& job, const PlanNumbers& plan) {
       .Add("disk_bytes", plan.disk_bytes)
       .Add("model", job.client.model.name)
       .Add("dimensions", job.client.model.dim)
-      .Add("job", job.directory);
+      .Add("job", directory);
   std::cout << line.ToString() << std::endl;
 }
 
@@ -149,18 +165,37 @@ void PrintJson(const ResolvedJob& job, const PlanNumbers& plan) {
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("plan", status, options.json); };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
-  const absl::StatusOr<ResolvedJob> job = Resolve(options, environment, KeyNeed::kNone);
-  if (!job.ok()) return fail(job.status());
-  absl::StatusOr<Preflight> preflight = Check(*job);
-  if (!preflight.ok()) return fail(preflight.status());
-  PlanNumbers plan;
-  if (absl::Status read = ReadAll(*job, preflight->source.get(), &plan); !read.ok()) return fail(read);
-  Reckon(*job, &plan);
-  if (options.json) {
-    PrintJson(*job, plan);
-  } else {
-    PrintText(*job, *preflight, plan);
+  absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);
+  if (!jobs.ok()) return fail(jobs.status());
+  if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
+  const bool several = !jobs->front().stream.empty();
+  PlanNumbers total;
+  for (const ResolvedJob& job : *jobs) {
+    absl::StatusOr<Preflight> preflight = Check(job);
+    if (!preflight.ok()) return fail(preflight.status());
+    PlanNumbers plan;
+    if (absl::Status read = ReadAll(job, preflight->source.get(), &plan); !read.ok()) return fail(read);
+    Reckon(job, &plan);
+    Add(plan, &total);
+    if (!options.json) {
+      PrintText(job, *preflight, plan);
+      if (several) std::cout << "\n";
+    } else if (several) {
+      PrintJson("stream", job, job.directory, plan);
+    }
   }
+  const ResolvedJob& first = jobs->front();
+  if (options.json) {
+    const std::string directory =
+        several ? std::filesystem::path(first.directory).parent_path().string() : first.directory;
+    PrintJson("plan", first, directory, total);
+    return kExitDone;
+  }
+  if (jobs->size() > 1) {
+    std::cout << "together    " << WithCommas(total.rows) << " rows, about " << WithCommas(total.tokens) << " tokens"
+              << (total.price_known ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
+  }
+  std::cout << "nothing was written or sent" << std::endl;
   return kExitDone;
 }
 

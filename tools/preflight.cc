@@ -6,8 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "io/store/sqlite_lookup.h"
 #include "io/store/sqlite_sink.h"
 #include "tools/format.h"
+#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -67,6 +69,11 @@ absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job) {
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   Preflight preflight;
+  if (const std::string file = SqliteFileOf(job.source); job.users.has_value() && !file.empty()) {
+    absl::Status user =
+        CheckSqliteValueExists(file, job.users->table, {job.users->name, job.users->id}, job.options.user);
+    if (!user.ok()) return user;
+  }
   absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
   if (!source.ok()) return source.status();
   preflight.source = *std::move(source);
