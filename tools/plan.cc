@@ -168,6 +168,7 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);
   if (!jobs.ok()) return fail(jobs.status());
   if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
+  if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const bool several = !jobs->front().stream.empty();
   PlanNumbers total;
   for (const ResolvedJob& job : *jobs) {

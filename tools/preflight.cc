@@ -6,10 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "io/store/sqlite_lookup.h"
+#include "io/store/memu_rows.h"
 #include "io/store/sqlite_sink.h"
 #include "tools/format.h"
-#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -64,16 +63,14 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
 }
 
 absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job) {
-  return SurveySqlite(job.source, SqliteSelectionOf(job.selection));
+  if (job.source.scheme != "memu") return SurveySqlite(job.source, SqliteSelectionOf(job.selection));
+  const absl::StatusOr<MemuSurvey> survey = SurveyMemu(job.source, SqliteSelectionOf(job.selection));
+  if (!survey.ok()) return survey.status();
+  return survey->rows;
 }
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   Preflight preflight;
-  if (const std::string file = SqliteFileOf(job.source); job.users.has_value() && !file.empty()) {
-    absl::Status user =
-        CheckSqliteValueExists(file, job.users->table, {job.users->name, job.users->id}, job.options.user);
-    if (!user.ok()) return user;
-  }
   absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
   if (!source.ok()) return source.status();
   preflight.source = *std::move(source);
@@ -86,6 +83,13 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     if (!missing.ok()) return missing.status();
     for (const std::string& column : *missing) {
       preflight.changes.push_back(absl::StrCat("adds the column ", column, " to ", target.Get("table")));
+    }
+  }
+  if (job.source.scheme == "memu") {
+    const absl::StatusOr<MemuSurvey> memu = SurveyMemu(job.source, SqliteSelectionOf(job.selection));
+    if (memu.ok() && memu->orphans > 0) {
+      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(memu->orphans), " entries in ",
+                                               job.source.path, " whose rows are gone; they stay"));
     }
   }
   if (job.in_place) {

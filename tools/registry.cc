@@ -19,6 +19,8 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/memu_rows.h"
+#include "io/store/memu_sink.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
 #include "io/store/sqlite_source.h"
@@ -53,6 +55,10 @@ constexpr Scheme kSchemes[] = {
        return MakeFaissSink(l, m, {.source = source.ToString()});
      },
      [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }},
+    {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary",
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenMemuSource(l, SqliteSelectionOf(s)); },
+     [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },

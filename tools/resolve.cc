@@ -97,7 +97,10 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
     const absl::StatusOr<std::string> owner = OwnerCondition(*preset, *stream, options);
     if (!owner.ok()) return owner.status();
     where = where.empty() ? *owner : absl::StrCat("(", where, ") AND ", *owner);
-    if (!options.user.empty() && !preset->users.table.empty()) job->users = preset->users;
+    if (!options.user.empty()) {
+      const UserTable own{.table = stream->table, .id = stream->user, .name = stream->user};
+      job->users = preset->users.table.empty() ? own : preset->users;
+    }
   }
   job->selection = {.rows = job->in_place && !options.all ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
                     .where = where,

@@ -28,7 +28,7 @@ struct ResolvedJob {
   std::vector<Location> targets;  // the source's own table, if it is a target, comes first
   bool in_place = false;          // it is
   Selection selection;
-  std::optional<UserTable> users;  // where --user must be found, before its rows are looked for
+  std::optional<UserTable> users;  // where --user must be found, see CheckUser
   Embedder embedder = Embedder::kApi;
   ApiOptions client;  // api_base is empty for kBuiltin until its server runs
   std::optional<KnownModel> known_model;

@@ -359,6 +359,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
   if (!jobs.ok()) return fail(jobs.status());
   if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
+  if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   std::vector<Prepared> all;
   for (ResolvedJob& job : *jobs) {
     absl::StatusOr<Prepared> prepared = Prepare(std::move(job));

@@ -12,8 +12,26 @@ namespace reembed {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// The SQLite file in which the rows of `source` are; empty: they are elsewhere.
 std::string SqliteFileOf(const Location& source) {
   return source.scheme == "sqlite" ? source.path : source.scheme == "memu" ? source.Get("db") : "";
+}
+
+}  // namespace
+
+absl::Status CheckUser(const std::vector<ResolvedJob>& jobs) {
+  absl::Status last;
+  for (const ResolvedJob& job : jobs) {
+    const std::string file = SqliteFileOf(job.source);
+    if (!job.users.has_value() || file.empty()) return absl::OkStatus();
+    std::vector<std::string> columns = {job.users->name};
+    if (job.users->id != job.users->name) columns.push_back(job.users->id);
+    last = CheckSqliteValueExists(file, job.users->table, columns, job.options.user);
+    if (last.ok()) return last;
+  }
+  return last;
 }
 
 absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {

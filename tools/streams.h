@@ -16,14 +16,15 @@ namespace reembed {
 // Errors: kNotFound (none is left); of the database.
 absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs);
 
+// Whether --user is somebody: in the table of users, or else in the rows of one of the streams.
+// Errors: kNotFound (names the nearest).
+absl::Status CheckUser(const std::vector<ResolvedJob>& jobs);
+
 // The folders of a job: its own, or those of its streams, by name. Errors: kNotFound (there is no ledger in any).
 absl::StatusOr<std::vector<std::string>> JobFolders(const std::string& directory);
 
 // What the shell is told when two streams end so: whatever keeps rows from their vectors wins over rejected rows.
 ExitCode WorseOf(ExitCode a, ExitCode b);
-
-// The SQLite file in which the rows of `source` are; empty: they are elsewhere.
-std::string SqliteFileOf(const Location& source);
 
 }  // namespace reembed
 
