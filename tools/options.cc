@@ -45,7 +45,15 @@ const std::vector<OptionEntry>& Entries() {
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
       {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
-      {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
+      {"user", "only the rows of this user, by id or e-mail, where the system has users", "Selection",
+       &CommandOptions::user},
+      {"agent", "only the rows of this agent, where the system has agents", "Selection", &CommandOptions::agent},
+      {"stream", "only this kind of rows of the system, also several; all: also those it leaves out", "Selection",
+       &CommandOptions::streams},
+      {"recipe", "which of the system's ways to make a text, see `reembed systems NAME`", "Selection",
+       &CommandOptions::recipe},
+      {"updated-at", "keep (the default) or now-iso: what becomes of a row's own time of change", "Selection",
+       &CommandOptions::updated_at},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
       {"embedder",
@@ -129,6 +137,7 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
   };
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
+  one_of("--updated-at", {"keep", "now-iso"});
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
   one_of("--input-type", {"document", "query", "none"});
@@ -153,9 +162,18 @@ absl::Status ReadJobFile(CommandOptions* options) {
     return absl::FailedPreconditionError(absl::StrCat(file, ": has format ", format, ", and this program knows ",
                                                       kJobFileFormat, "; a newer version of reembed reads it"));
   }
+  const bool has_streams = table["stream"].is_array_of_tables() || table["source"].is_table();
+  if (has_streams) {
+    if (options->source.empty() && options->system.empty()) options->system = file;
+    if (options->system != file) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(file, ": has streams of its own, so it goes with neither --system nor --source"));
+    }
+  }
   for (const auto& [key, node] : table) {
     const std::string name(key.str());
     if (name == "format") continue;
+    if (has_streams && (node.is_table() || node.is_array_of_tables())) continue;
     const auto line = [&, &node = node] { return absl::StrCat(file, ": line ", node.source().begin.line, ": "); };
     const auto is_name = [&](const OptionEntry& entry) { return entry.in_job_file && name == entry.name; };
     const auto entry = std::find_if(Entries().begin(), Entries().end(), is_name);
