@@ -64,9 +64,7 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
 
 absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job) {
   if (job.source.scheme != "memu") return SurveySqlite(job.source, SqliteSelectionOf(job.selection));
-  const absl::StatusOr<MemuSurvey> survey = SurveyMemu(job.source, SqliteSelectionOf(job.selection));
-  if (!survey.ok()) return survey.status();
-  return survey->rows;
+  return SurveyMemu(job.source, SqliteSelectionOf(job.selection));
 }
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
@@ -85,16 +83,13 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
       preflight.changes.push_back(absl::StrCat("adds the column ", column, " to ", target.Get("table")));
     }
   }
-  if (job.source.scheme == "memu") {
-    const absl::StatusOr<MemuSurvey> memu = SurveyMemu(job.source, SqliteSelectionOf(job.selection));
-    if (memu.ok() && memu->orphans > 0) {
-      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(memu->orphans), " entries in ",
-                                               job.source.path, " whose rows are gone; they stay"));
-    }
-  }
   if (job.in_place) {
     absl::StatusOr<SqliteSurvey> survey = Survey(job);
     if (!survey.ok()) return survey.status();
+    if (survey->orphans > 0) {
+      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(survey->orphans), " vectors in ",
+                                               job.source.path, " whose rows are gone; they stay"));
+    }
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(
