@@ -80,6 +80,10 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   if (job.in_place) {
     absl::StatusOr<Survey> survey = SurveyTable(job);
     if (!survey.ok()) return survey.status();
+    if (survey->orphans > 0) {
+      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(survey->orphans), " vectors in ",
+                                               job.source.path, " whose rows are gone; they stay"));
+    }
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(
