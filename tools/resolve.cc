@@ -233,6 +233,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
   OpenAiOptions& client = job->client;
   client.concurrency = concurrency;
+  client.hedge = options.hedge;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
   if (options.timeout_seconds > 0) client.timeout = absl::Seconds(options.timeout_seconds);
   if (options.keep_vectors == "never") {

@@ -67,6 +67,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const OpenAiOptions& optio
                    .ca_file = options.ca_file,
                    .limit = options.limit,
                    .concurrency = options.concurrency,
+                   .hedge = options.hedge,
                    .loop_threads = options.loop_threads,
                    .connect_timeout = options.connect_timeout,
                    .timeout = options.timeout,

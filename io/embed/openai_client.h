@@ -27,6 +27,7 @@ struct OpenAiOptions {
   ReplyFormat encoding = ReplyFormat::kBase64;
   RateLimit limit;       // without a limit, the x-ratelimit headers of the API slow us down
   int concurrency = 32;  // requests in the air, waiting for their start or for a retry; more wait inside the client
+  bool hedge = false;    // see FlowOptions
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
