@@ -182,6 +182,22 @@ double BareCurlRate(const Settings& settings, const Server& server) {
   return static_cast<double>(requests * settings.batch_size) / seconds;
 }
 
+void PrintIngest(const Settings& settings, bool store) {
+  const Server server(settings);
+  std::printf("%lld rows, %d-d base64, %d texts a request, %d requests at a time, %u cores\n",
+              static_cast<long long>(settings.rows), settings.dim, settings.batch_size, settings.concurrency,
+              std::thread::hardware_concurrency());
+  for (int i = 0; i < settings.repetitions; ++i) {
+    const double limit = BareCurlRate(settings, server);
+    const double ours = IngestRate(settings, server, KeepVectors::kNever);
+    const double stored = store ? IngestRate(settings, server, KeepVectors::kAlways) : 0;
+    std::printf(
+        "ingest  bare curl loop %7.0f rows/s  pipeline %7.0f rows/s  ratio %.2f  with the vector store %7.0f rows/s\n",
+        limit, ours, ours / limit, stored);
+    std::fflush(stdout);
+  }
+}
+
 int Main(int argc, char** argv) {
   Settings settings;
   settings.program = (std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "reembed").string();
@@ -207,19 +223,7 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   curl_global_init(CURL_GLOBAL_DEFAULT);
 
-  const Server server(settings);
-  std::printf("%lld rows, %d-d base64, %d texts a request, %d requests at a time, %u cores\n",
-              static_cast<long long>(settings.rows), settings.dim, settings.batch_size, settings.concurrency,
-              std::thread::hardware_concurrency());
-  for (int i = 0; ingest && i < settings.repetitions; ++i) {
-    const double limit = BareCurlRate(settings, server);
-    const double ours = IngestRate(settings, server, KeepVectors::kNever);
-    const double stored = store ? IngestRate(settings, server, KeepVectors::kAlways) : 0;
-    std::printf(
-        "ingest  bare curl loop %7.0f rows/s  pipeline %7.0f rows/s  ratio %.2f  with the vector store %7.0f rows/s\n",
-        limit, ours, ours / limit, stored);
-    std::fflush(stdout);
-  }
+  if (ingest) PrintIngest(settings, store);
   if (quota) PrintQuotaUse(settings.seconds);
   if (learned) PrintLearnedQuotaUse(settings.seconds);
   if (latency) PrintLatencyHiding(settings.seconds);
