@@ -34,6 +34,8 @@ constexpr int kHoldRoundTrips = 20;
 constexpr uint32_t kFailureWindow = 0xffff;  // the last 16 answers
 constexpr int kFailuresToYield = 3;          // of them: a stray failure is no overload
 constexpr double kYield = 0.7;
+constexpr double kYieldAgain = 0.9;  // of where it was going back to
+constexpr absl::Duration kTroubleLasts = absl::Seconds(2);
 constexpr int kRegainRoundTrips = 20;
 constexpr double kOutageRestart = 1.0 / 8;
 
@@ -105,7 +107,8 @@ void ConcurrencyLimit::Measure(Moment left_at, double latency, int64_t weight, b
   // where it begins and ends, as servers that work in batches answer in bunches.
   const double throughput = limit() * epoch_.weight / epoch_.seconds;
   // Fewer turn out to be too few soon: that has to cost as little as possible.
-  if (probe_ == Probe::kDown && epoch_.answers >= kEnoughToSeeLoss && throughput < base_throughput_ * kClearLoss) {
+  if (probe_ == Probe::kDown && epoch_.answers >= std::max(kEnoughToSeeLoss, limit()) &&
+      throughput < base_throughput_ * kClearLoss) {
     return ProbeFailed(now);
   }
   // Whole rounds, as those in the air take turns.
@@ -176,14 +179,22 @@ void ConcurrencyLimit::EndProbe(double throughput, double latency, Moment now) {
 
 void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
   failures_ = failures_ << 1 | 1;
-  if (std::popcount(failures_ & kFailureWindow) < kFailuresToYield || left_at < decreased_at_) return;
+  if (std::popcount(failures_ & kFailureWindow) < kFailuresToYield) return;
+  // Once for each round trip: what fails meanwhile left under the old limit, or fails as fast as we send.
+  if (left_at < decreased_at_ || now < decreased_at_ + absl::Seconds(latency_)) return;
   failures_ = 0;
   decreased_at_ = now;
   if (phase_ == Phase::kSteady && probe_ == Probe::kUp) return ProbeFailed(now);
-  // A ramp overshoots by up to a factor of two.
-  regain_to_ = phase_ == Phase::kRamp ? std::max(1.0, limit_ * kYield)
-                                      : std::max(limit_, probe_ == Probe::kDown ? base_limit_ : 0);
-  regain_from_ = std::max(1.0, regain_to_ * kYield);
+  double from = limit_;
+  if (phase_ == Phase::kSteady) from = base_limit_;
+  if (phase_ == Phase::kRegain) from = std::max(limit_, regain_to_ * kYieldAgain);
+  if (phase_ == Phase::kRamp) from = std::max(1.0, limit_ * kYield);  // a ramp overshoots
+  if (phase_ != Phase::kRegain || now - trouble_began_ > kTroubleLasts) {
+    trouble_began_ = now;
+    before_trouble_ = phase_ == Phase::kRegain ? regain_to_ : from;
+  }
+  regain_to_ = from;
+  regain_from_ = std::max(1.0, std::min(from, limit_) * kYield);
   phase_ = Phase::kRegain;
   probe_ = Probe::kNone;
   SetLimit(regain_from_, now);
@@ -192,7 +203,8 @@ void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
 void ConcurrencyLimit::OutageEnded(Moment now) {
   double before = limit_;
   if (phase_ == Phase::kSteady) before = base_limit_;
-  if (phase_ == Phase::kRegain) before = regain_to_;
+  // The failures that an outage begins with were no overload.
+  if (phase_ == Phase::kRegain) before = decreased_at_ - trouble_began_ <= kTroubleLasts ? before_trouble_ : regain_to_;
   if (phase_ == Phase::kRamp && after_outage_) before = ramp_to_;
   failures_ = 0;
   decreased_at_ = now;

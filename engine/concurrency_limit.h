@@ -78,6 +78,8 @@ class ConcurrencyLimit {
   Moment decreased_at_ = -absl::InfiniteDuration();
   double regain_from_ = 0;
   double regain_to_ = 0;
+  Moment trouble_began_ = -absl::InfiniteDuration();
+  double before_trouble_ = 0;
   bool after_outage_ = false;  // the ramp leads to where it was before
 
   Epoch epoch_;
