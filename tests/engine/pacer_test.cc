@@ -158,7 +158,9 @@ TEST(PacerTest, FailuresNeverAddMoreThanATenthToTheLoad) {
     simulation.RunUntil(kStart + absl::Minutes(5));
     // Beyond the budget only one at a time goes: what it costs is bounded by the time, not by the number of requests.
     EXPECT_LE(simulation.again, 0.1 * simulation.first + 10 + 5 * 60 / 0.05);
-    if (share <= 0.02) EXPECT_LE(simulation.again, 0.03 * simulation.first + 10);
+    if (share <= 0.02) {
+      EXPECT_LE(simulation.again, 0.03 * simulation.first + 10);
+    }
     EXPECT_GT(simulation.ok, 25);
   }
 }
