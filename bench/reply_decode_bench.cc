@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "io/embed/openai_reply.h"
+#include "io/embed/reply_reader.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/text_vector.h"
 
@@ -45,7 +45,7 @@ void BM_ReplyDecode(benchmark::State& state, VectorFormat format) {
   std::vector<float> vectors(static_cast<size_t>(rows) * dim);
   std::vector<VectorFault> faults(rows);
   for (auto _ : state) {
-    if (!DecodeOpenAiReply(&body, dim, absl::MakeSpan(vectors), absl::MakeSpan(faults)).ok()) std::abort();
+    if (!DecodeReply({}, &body, dim, absl::MakeSpan(vectors), absl::MakeSpan(faults)).ok()) std::abort();
     benchmark::ClobberMemory();
   }
   CheckOnce(vectors, rows, dim);

@@ -36,7 +36,7 @@ class EmbeddingClient {
   // Starts embedding batch->texts(); the batch is the client's until `done`. Texts that the provider refused one by
   // one have their BatchText::reject set, and the rest succeeds.
   // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
-  // kUnauthenticated, kPermissionDenied, kFailedPrecondition (key, quota or model: stop the run);
+  // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run);
   // kCancelled (after Cancel).
   virtual void Send(Batch* batch, Done done) = 0;
 

@@ -3,36 +3,11 @@
 
 #include <optional>
 #include <random>
-#include <string>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace reembed {
-
-// What a provider's answer means for the request that got it. Pure logic; io/ reads the bodies.
-enum class ReplyClass {
-  kOk,
-  kRetry,       // something broke on the way: send it again after a backoff
-  kRetryWait,   // the provider is over its limit, or we are: everybody waits, then send it again
-  kSplit,       // too much at once, or one of several texts is bad: send it in halves
-  kRejectText,  // this one text will never be taken
-  kStop,        // key, quota, model or address: no request of this run will succeed
-};
-
-// What the body of an error says, each empty where it says nothing.
-struct ApiError {
-  std::string code;     // "insufficient_quota", or a number as text
-  std::string type;     // "invalid_request_error"
-  std::string param;    // the field of the request that is wrong
-  std::string message;  // for people
-
-  bool empty() const { return code.empty() && type.empty() && param.empty() && message.empty(); }
-};
-
-// Classifies the answer to a request of `texts` texts. An error inside a 200 counts as an error, as some gateways do
-// that. A refused request (400, 422) of several texts is split, so that halving finds the bad one.
-ReplyClass ClassifyReply(int http_status, const ApiError& error, int texts);
 
 struct RetryPolicy {
   // Sendings of one request, the first included, while nothing has ever been answered. A server that has worked is
@@ -55,6 +30,7 @@ struct WaitHints {
   absl::string_view retry_after_ms;  // header
   absl::string_view retry_after;     // header: seconds, a moment in Unix seconds, a duration, or an HTTP date
   absl::string_view message;         // of the error: "try again in 1.2s", "retry after 3 seconds"
+  absl::string_view in_body;         // a field for it in the body of the error: "34s"
 };
 
 // The wait that the first telling hint names. nullopt: none is readable and above zero.

@@ -5,7 +5,7 @@
 
 namespace reembed {
 
-absl::StatusOr<RunningEmbedder> StartEmbedder(OpenAiOptions options) {
+absl::StatusOr<RunningEmbedder> StartEmbedder(ApiOptions options) {
   RunningEmbedder running;
   if (options.api_base.empty()) {
     absl::StatusOr<std::unique_ptr<EmbeddingServer>> server = EmbeddingServer::Start({.dim = options.model.dim});
@@ -13,7 +13,7 @@ absl::StatusOr<RunningEmbedder> StartEmbedder(OpenAiOptions options) {
     running.server = *std::move(server);
     options.api_base = running.server->base_url();
   }
-  absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeOpenAiClient(std::move(options));
+  absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeApiClient(std::move(options));
   if (!client.ok()) return client.status();
   running.client = *std::move(client);
   return running;

@@ -7,8 +7,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/embedding_client.h"
+#include "io/embed/api_client.h"
 #include "io/embed/embedding_server.h"
-#include "io/embed/openai_client.h"
 
 namespace reembed {
 
@@ -20,7 +20,7 @@ struct RunningEmbedder {
 
 // `options.api_base` empty: starts the built-in embedder on a free port of the loopback interface and talks to it over
 // HTTP like to any other.
-absl::StatusOr<RunningEmbedder> StartEmbedder(OpenAiOptions options);
+absl::StatusOr<RunningEmbedder> StartEmbedder(ApiOptions options);
 
 // One text, one vector [dim], by the way that a run takes. Blocks.
 absl::StatusOr<std::vector<float>> EmbedOne(EmbeddingClient* client, absl::string_view text);

@@ -35,19 +35,23 @@ const std::vector<OptionEntry>& Entries() {
   static const auto* const entries = new std::vector<OptionEntry>{
       {"system", "a memory system that is known, see `reembed systems`", "What", &CommandOptions::system},
       {"db", "its database, if not where the system itself keeps it", "What", &CommandOptions::db},
-      {"source", "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, jsonl:PATH, hdf5:PATH, - (JSON lines)",
+      {"source",
+       "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, postgres://USER@HOST/DB?table=T&..., "
+       "jsonl:PATH, hdf5:PATH, - (JSON lines)",
        "What", &CommandOptions::source},
       {"target",
-       "where vectors go, also several: sqlite:..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
+       "where vectors go, also several: sqlite:..., postgres://..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
        "faiss:PATH?factory=HNSW32",
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
-      {"where", "SQL condition on the rows of an SQLite source", "Selection", &CommandOptions::where},
+      {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
       {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
-      {"embedder", "openai (and everything that speaks it, with --api-base) or builtin", "Embedder",
-       &CommandOptions::embedder},
+      {"embedder",
+       "an API: openai (and everything that speaks it, with --api-base), azure, ollama, llamacpp, tei, vllm, infinity, "
+       "lmstudio, cohere, voyage, gemini, mistral, jina, together, openrouter; or builtin",
+       "Embedder", &CommandOptions::embedder},
       {"api-base", "base URL of the API, for example http://127.0.0.1:8080/v1", "Embedder", &CommandOptions::api_base},
       {"model", "model name as the API spells it", "Embedder", &CommandOptions::model},
       {"dimensions", "width of the vectors", "Embedder", &CommandOptions::dimensions},
@@ -55,6 +59,22 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::normalize},
       {"api-key-env", "environment variable that holds the API key", "Embedder", &CommandOptions::api_key_env},
       {"api-key-file", "file that holds the API key", "Embedder", &CommandOptions::api_key_file},
+      {"input-type", "what the API is told that texts are: document (the default), query, or none: nothing is told",
+       "Embedder", &CommandOptions::input_type},
+      {"truncate", "let the API cut texts above its limit; without it they are rejected", "Embedder",
+       &CommandOptions::truncate},
+      {"header", "one more HTTP header, `name: value`; also several. For secrets take --header-env", "Embedder",
+       &CommandOptions::headers},
+      {"header-env", "likewise, `name: VARIABLE`: the value is in this environment variable", "Embedder",
+       &CommandOptions::header_envs},
+      {"proxy", "HTTP proxy, http://HOST:PORT; default: as https_proxy and no_proxy say", "Embedder",
+       &CommandOptions::proxy, false},
+      {"ca-file", "PEM file with the certificate authorities to trust in place of the system's", "Embedder",
+       &CommandOptions::ca_file},
+      {"long-text", "texts above the model's limit: reject, truncate, or split (the mean of their parts)", "Embedder",
+       &CommandOptions::long_text},
+      {"tokenizer", "counts tokens exactly: cl100k_base.json or cl100k_base.tiktoken, for OpenAI's models", "Embedder",
+       &CommandOptions::tokenizer},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
       {"concurrency", "requests under way at a time at most; fewer where fewer are as fast", "Limits",
        &CommandOptions::concurrency},
@@ -64,6 +84,8 @@ const std::vector<OptionEntry>& Entries() {
       {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
        &CommandOptions::hedge},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
+      {"max-wait", "seconds of the longest wait before a request is sent again, whatever the API asks for", "Limits",
+       &CommandOptions::max_wait_seconds},
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},
@@ -109,8 +131,10 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
     app->get_option(flag)->check(CLI::IsMember(std::move(words)));
   };
   one_of("--progress", {"auto", "on", "off", "json"});
+  one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
+  one_of("--input-type", {"document", "query", "none"});
 }
 
 absl::Status ReadJobFile(CommandOptions* options) {

@@ -32,8 +32,14 @@ struct SystemPreset {
 struct KnownModel {
   std::string name;
   int dim = 0;
-  bool resizable = false;  // a smaller width can be asked for
-  int64_t max_tokens = 0;  // of one input
+  bool resizable = false;          // a smaller width can be asked for
+  int64_t max_tokens = 0;          // of one input
+  std::string tokenizer;           // kCl100k, or empty: another, or not known
+  int64_t max_request_tokens = 0;  // of one request, where that is the model's own; 0: as the API's
+  enum class UnitLength { kUnknown, kAlways, kFullWidth, kNever };
+  UnitLength unit_length = UnitLength::kUnknown;  // of its vectors; kFullWidth: unless it is asked for a smaller width
+  std::string document_prefix, query_prefix;      // what it wants before each text
+  std::vector<std::string> aliases;               // other names of the same
   std::optional<double> usd_per_million_tokens;
 };
 

@@ -82,12 +82,16 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(CLI::NonNegativeNumber);
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--embedder", options->embedder, "openai or builtin; default: what made the index");
+  command->add_option("--embedder", options->embedder,
+                      "an API, as for run, or builtin; default: openai, or builtin for its indexes");
   command->add_option("--api-base", options->api_base, "base URL of the API");
   command->add_option("--model", options->model, "model, where the target does not remember it");
   command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  command->add_option("--input-type", options->input_type, "what the API is told that the text is")
+      ->check(CLI::IsMember({"document", "query", "none"}))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed search --index messages.faiss \"trip to Lisbon\"\n  reembed search --index messages.faiss "

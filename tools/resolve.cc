@@ -2,30 +2,22 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "engine/lexical_embedder.h"
+#include "tools/resolve_embedder.h"
+#include "tools/token_counting.h"
 
 namespace reembed {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kOpenAiBase[] = "https://api.openai.com/v1";
-constexpr char kOpenAiKeyVariable[] = "OPENAI_API_KEY";
-constexpr char kOpenAiBaseVariable[] = "OPENAI_BASE_URL";  // as OpenAI's own clients
-constexpr char kDefaultModel[] = "text-embedding-3-small";
-constexpr int kDefaultLexicalDim = 512;
-// OpenAI refuses requests above 300,000 tokens; our count is an estimate, so 80 % of that.
-constexpr int64_t kMaxRequestTokens = 240000;
-constexpr int kMaxBatchSize = 2048;  // inputs per request, OpenAI's limit
+constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
 // Paths are part of what a job is, so that the same file is the same job from every folder.
 std::string AbsolutePath(const std::string& path) {
@@ -98,7 +90,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  if (job->source.scheme == "sqlite" && !job->source.Get("vector").empty()) {
+  const Scheme* const scheme = FindScheme(job->source.scheme);
+  if (scheme != nullptr && scheme->is_table() && !job->source.Get("vector").empty()) {
     job->in_place = true;
     job->targets.push_back(InPlaceTarget(job->source));
   }
@@ -127,115 +120,44 @@ absl::Status ResolveSelection(const CommandOptions& options, ResolvedJob* job) {
   job->selection = {.rows = job->in_place && !options.all ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
                     .where = options.where,
                     .resume_from = options.resume_from};
-  if ((!options.where.empty() || !options.resume_from.empty()) && job->source.scheme != "sqlite") {
-    return absl::InvalidArgumentError("--where and --resume-from need an SQLite source");
-  }
-  return absl::OkStatus();
-}
-
-// Model and width: what was said, else what the preset says, else what is known of the model.
-absl::Status ResolveModel(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                          const Environment& environment, ResolvedJob* job) {
-  if (options.dimensions < 0 || options.dimensions > 65536) {
-    return absl::InvalidArgumentError(absl::StrCat("--dimensions ", options.dimensions, ": expected 1 to 65536"));
-  }
-  Model& model = job->client.model;
-  model.dim = options.dimensions > 0 ? options.dimensions : preset.has_value() ? preset->dim : 0;
-  if (job->embedder == Embedder::kBuiltin) {
-    if (!options.model.empty() && options.model != kLexicalModelName) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--model ", options.model, ": the built-in embedder has one model, ", kLexicalModelName));
-    }
-    model.name = kLexicalModelName;
-    if (model.dim == 0) model.dim = kDefaultLexicalDim;
-    if (model.dim < kMinLexicalDim || model.dim > kMaxLexicalDim) {
-      return absl::InvalidArgumentError(absl::StrCat("--dimensions ", model.dim, ": the built-in embedder makes ",
-                                                     kMinLexicalDim, " to ", kMaxLexicalDim));
-    }
-    job->client.dimensions = model.dim;
-    job->client.api_base.clear();
-    return absl::OkStatus();
-  }
-  model.name = !options.model.empty() ? options.model : preset.has_value() ? preset->model : kDefaultModel;
-  const absl::StatusOr<std::vector<KnownModel>> models = LoadModels(environment);
-  if (!models.ok()) return models.status();
-  for (const KnownModel& known : *models) {
-    if (known.name == model.name) job->known_model = known;
-  }
-  if (model.dim == 0 && job->known_model.has_value()) model.dim = job->known_model->dim;
-  if (model.dim == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the width of ", model.name, " is not in models.toml: say it with --dimensions N"));
-  }
-  const bool native = job->known_model.has_value() && job->known_model->dim == model.dim;
-  if (job->known_model.has_value() && !native && !job->known_model->resizable) {
-    return absl::InvalidArgumentError(absl::StrCat("--dimensions ", model.dim, ": ", model.name, " gives ",
-                                                   job->known_model->dim, " and cannot be asked for another width"));
-  }
-  // A server whose model we do not know may refuse the field; the width of its reply is checked anyway.
-  if (job->known_model.has_value() && !native) job->client.dimensions = model.dim;
-  return absl::OkStatus();
-}
-
-absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                             const Environment& environment, KeyNeed key_need, ResolvedJob* job) {
-  std::string name = absl::AsciiStrToLower(options.embedder);
-  if (name.empty() && preset.has_value()) name = preset->embedder;
-  if (name.empty()) name = "openai";
-  if (name != "openai" && name != "builtin") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--embedder ", name,
-                     ": this version has openai and builtin; a server that speaks OpenAI's API "
-                     "works with --embedder openai --api-base URL"));
-  }
-  job->embedder = name == "builtin" ? Embedder::kBuiltin : Embedder::kOpenAi;
-  if (job->embedder == Embedder::kBuiltin) return absl::OkStatus();
-  const auto variable = [](const std::string& own, const char* otherwise) { return own.empty() ? otherwise : own; };
-  const std::string base_variable = variable(preset.has_value() ? preset->api_base_env : "", kOpenAiBaseVariable);
-  const std::string key_variable = variable(preset.has_value() ? preset->api_key_env : "", kOpenAiKeyVariable);
-  OpenAiOptions& client = job->client;
-  client.api_base = !options.api_base.empty() ? options.api_base : environment.Get(base_variable);
-  if (client.api_base.empty()) client.api_base = kOpenAiBase;
-  while (absl::EndsWith(client.api_base, "/")) client.api_base.pop_back();
-  if (!absl::StartsWith(client.api_base, "http://") && !absl::StartsWith(client.api_base, "https://")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--api-base ", client.api_base, ": expected http://HOST/v1 or https://HOST/v1"));
-  }
-  if (key_need == KeyNeed::kNone) return absl::OkStatus();
-  absl::StatusOr<std::string> key = FindApiKey(options, key_variable, environment);
-  if (!key.ok()) return key.status();
-  client.api_key = *std::move(key);
-  if (client.api_key.empty() && !IsLoopback(client.api_base)) {
-    return absl::UnauthenticatedError(
-        absl::StrCat("no API key for ", client.api_base, ": set ", key_variable,
-                     ", or name a file with --api-key-file; without a key, --embedder builtin tries everything out"));
+  const Scheme* const scheme = FindScheme(job->source.scheme);
+  if ((!options.where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
+    return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, postgres:)");
   }
   return absl::OkStatus();
 }
 
 absl::Status ResolveLimits(const CommandOptions& options, const std::optional<SystemPreset>& preset, ResolvedJob* job) {
   const bool builtin = job->embedder == Embedder::kBuiltin;
-  const int batch_size = options.batch_size > 0 ? options.batch_size : 256;
-  if (batch_size > kMaxBatchSize) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--batch-size ", batch_size, ": a request takes at most ", kMaxBatchSize, " texts"));
+  const DialectLimits& limits = FindDialect(job->client.dialect)->limits;
+  const int batch_size = options.batch_size > 0 ? options.batch_size : limits.default_inputs;
+  if (batch_size > (limits.inputs > 0 ? limits.inputs : kMaxBatchSize)) {
+    return absl::InvalidArgumentError(absl::StrCat("--batch-size ", batch_size, ": a request takes at most ",
+                                                   limits.inputs > 0 ? limits.inputs : kMaxBatchSize, " texts"));
   }
-  const int concurrency = options.concurrency > 0 ? options.concurrency : builtin ? 8 : 16;
+  const int concurrency = options.concurrency > 0 ? options.concurrency : builtin ? 8 : limits.default_concurrency;
   if (concurrency > 1024) return absl::InvalidArgumentError("--concurrency: at most 1024 requests at a time");
   PipelineOptions& pipeline = job->pipeline;
   pipeline.batch.max_texts = batch_size;
   pipeline.batch.max_rows = 2 * batch_size;
-  pipeline.batch.max_tokens = kMaxRequestTokens;
+  const bool model_knows = job->known_model.has_value() && job->known_model->max_request_tokens > 0;
+  const int64_t request_tokens = model_knows ? job->known_model->max_request_tokens : limits.request_tokens;
+  pipeline.batch.max_tokens = request_tokens;
+  pipeline.sort_texts = FindDialect(job->client.dialect)->self_hosted;
+  if (limits.body_bytes > 0) {
+    pipeline.batch.max_text_bytes = std::min(pipeline.batch.max_text_bytes, limits.body_bytes / 2);  // JSON escapes
+  }
   // Some batches are being decoded, kept and written while others are at the API.
   pipeline.batches_in_flight = concurrency + std::max(4, concurrency / 2);
   pipeline.max_rows = options.limit;
   const std::string normalize = options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize;
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
-  OpenAiOptions& client = job->client;
+  ApiOptions& client = job->client;
   client.concurrency = concurrency;
   client.hedge = options.hedge;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
-  if (options.timeout_seconds > 0) client.timeout = absl::Seconds(options.timeout_seconds);
+  client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
+  if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
   if (options.keep_vectors == "never") {
     if (!builtin && !IsLoopback(client.api_base)) {
       return absl::InvalidArgumentError(
@@ -248,7 +170,9 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
-  for (const char* name : {"where", "text", "vector", "model_column", "encoding"}) rows.parameters.erase(name);
+  for (const char* name : {"where", "text", "vector", "model_column", "encoding", "type", "mode", "new_column",
+                           "triggers", "index", "metric"})
+    rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
     where = where.empty() ? job->selection.where : absl::StrCat("(", where, ") AND (", job->selection.where, ")");
@@ -259,7 +183,8 @@ void ResolveIdentity(ResolvedJob* job) {
       absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
-  identity.recipe = absl::StrCat("text of ", job->source.Get("text", "text"));
+  identity.recipe =
+      absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client), TextLimitRecipe(*job));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
@@ -281,7 +206,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   described.source = job.source.ToString();
   described.targets.clear();
   for (const Location& target : job.targets) described.targets.push_back(target.ToString());
-  described.embedder = job.embedder == Embedder::kBuiltin ? "builtin" : "openai";
+  described.embedder = job.embedder == Embedder::kBuiltin ? kBuiltinEmbedder : job.client.dialect;
   described.api_base = job.client.api_base;
   described.model = job.client.model.name;
   described.dimensions = job.client.model.dim;
@@ -304,25 +229,6 @@ std::string JobsFolder(const Environment& environment) {
   return absl::StrCat(state.empty() ? ExpandHome("~/.local/state", environment) : state, "/reembed/jobs");
 }
 
-absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::string& default_variable,
-                                       const Environment& environment) {
-  if (!options.api_key_file.empty()) {
-    std::ifstream file(ExpandHome(options.api_key_file, environment));
-    std::string key;
-    if (!std::getline(file, key)) {
-      return absl::NotFoundError(
-          absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read, or is empty"));
-    }
-    return std::string(absl::StripAsciiWhitespace(key));
-  }
-  if (options.api_key_env.empty()) return environment.Get(default_variable);
-  std::string key = environment.Get(options.api_key_env);
-  if (key.empty()) {
-    return absl::UnauthenticatedError(absl::StrCat("--api-key-env ", options.api_key_env, ": is not set"));
-  }
-  return key;
-}
-
 absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment, KeyNeed key_need) {
   ResolvedJob job{.options = options};
   std::optional<SystemPreset> preset;
@@ -335,10 +241,14 @@ absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environ
   }
   if (absl::Status places = ResolvePlaces(options, preset, environment, &job); !places.ok()) return places;
   if (absl::Status selection = ResolveSelection(options, &job); !selection.ok()) return selection;
-  if (absl::Status embedder = ResolveEmbedder(options, preset, environment, key_need, &job); !embedder.ok())
+  if (absl::Status embedder = ResolveEmbedder(options, preset, environment, key_need, &job); !embedder.ok()) {
     return embedder;
-  if (absl::Status model = ResolveModel(options, preset, environment, &job); !model.ok()) return model;
+  }
   if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
+  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
+  if (!options.tokenizer.empty()) {
+    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
+  }
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
   job.directory = options.job.empty() ? DefaultDirectory(job, environment) : AbsolutePath(options.job);

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/pipeline.h"
-#include "io/embed/openai_client.h"
+#include "io/embed/api_client.h"
 #include "io/job/job_store.h"
 #include "tools/environment.h"
 #include "tools/options.h"
@@ -16,7 +16,7 @@
 
 namespace reembed {
 
-enum class Embedder { kOpenAi, kBuiltin };
+enum class Embedder { kApi, kBuiltin };
 
 // What a job is, with every default filled in and every word checked. Nothing has been opened, written or sent.
 struct ResolvedJob {
@@ -26,8 +26,8 @@ struct ResolvedJob {
   std::vector<Location> targets;  // the source's own table, if it is a target, comes first
   bool in_place = false;          // it is
   Selection selection;
-  Embedder embedder = Embedder::kOpenAi;
-  OpenAiOptions client;  // api_base is empty for kBuiltin until its server runs
+  Embedder embedder = Embedder::kApi;
+  ApiOptions client;  // api_base is empty for kBuiltin until its server runs
   std::optional<KnownModel> known_model;
   PipelineOptions pipeline;
   JobIdentity identity;
@@ -45,10 +45,6 @@ absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environ
 // The options under which job.toml remembers the job: as given, with absolute places and the defaults of today that
 // decide what the job is. Never a secret.
 CommandOptions DescribedOptions(const ResolvedJob& job);
-
-// The key from --api-key-file or from the environment; empty if there is none.
-absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::string& default_variable,
-                                       const Environment& environment);
 
 // $XDG_STATE_HOME/reembed/jobs, where jobs without --job go.
 std::string JobsFolder(const Environment& environment);

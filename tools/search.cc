@@ -28,7 +28,6 @@ absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& option
     EmbedLexically(options.query, absl::MakeSpan(vector));
     return vector;
   }
-  if (embedder != "openai") return absl::InvalidArgumentError("--embedder: expected openai or builtin");
   // The same defaults and checks as a run has; its places do not matter here.
   const absl::StatusOr<ResolvedJob> job = Resolve({.source = "-",
                                                    .targets = {"-"},
@@ -37,7 +36,8 @@ absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& option
                                                    .model = model.name,
                                                    .dimensions = model.dim,
                                                    .api_key_env = options.api_key_env,
-                                                   .api_key_file = options.api_key_file},
+                                                   .api_key_file = options.api_key_file,
+                                                   .input_type = options.input_type},
                                                   environment);
   if (!job.ok()) return job.status();
   const absl::StatusOr<RunningEmbedder> running = StartEmbedder(job->client);

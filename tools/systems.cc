@@ -1,11 +1,14 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "io/embed/dialect.h"
 #include "io/store/agentloop_sample.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/presets.h"
+#include "tools/resolve_embedder.h"
 
 namespace reembed {
 namespace {
@@ -41,9 +44,14 @@ ExitCode SystemsCommand(const SystemsOptions& options, const Environment& enviro
     std::cout << system.name << std::string(system.name.size() < 14 ? 14 - system.name.size() : 1, ' ')
               << system.summary << "\n";
   }
-  std::cout << "\nembedders: openai (and every server with its API: --api-base URL), builtin\n"
-               "one of them as a start for your own: reembed systems NAME > ~/.config/reembed/systems/MINE.toml"
-            << std::endl;
+  std::cout << "one of them as a start for your own: reembed systems NAME > ~/.config/reembed/systems/MINE.toml\n\n"
+               "embedders (--embedder), and the variables that hold their keys:\n";
+  for (const Dialect& dialect : Dialects()) {
+    const char* const key = dialect.key_variables[0];
+    std::cout << absl::StrFormat("%-12s  %s%s%s\n", dialect.name, dialect.title, key == nullptr ? "" : ", ",
+                                 key == nullptr ? "" : key);
+  }
+  std::cout << absl::StrFormat("%-12s  %s", kBuiltinEmbedder, "in the program itself: no key, no network") << std::endl;
   return kExitDone;
 }
 

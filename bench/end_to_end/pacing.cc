@@ -14,8 +14,8 @@
 
 #include "bench/end_to_end/numbered_source.h"
 #include "engine/pipeline.h"
+#include "io/embed/api_client.h"
 #include "io/embed/embedding_server.h"
-#include "io/embed/openai_client.h"
 #include "io/job/job_store.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -61,11 +61,11 @@ class Load {
     auto store = JobStore::Open(folder_ / "job", identity, {.keep_vectors = KeepVectors::kNever});
     Check(store.status());
     store_ = *std::move(store);
-    auto client = MakeOpenAiClient({.api_base = server_->base_url(),
-                                    .model = {.name = "reembed-lexical-1", .dim = kDim},
-                                    .limit = options.client_limit,
-                                    .concurrency = options.concurrency,
-                                    .hedge = options.hedge});
+    auto client = MakeApiClient({.api_base = server_->base_url(),
+                                 .model = {.name = "reembed-lexical-1", .dim = kDim},
+                                 .limit = options.client_limit,
+                                 .concurrency = options.concurrency,
+                                 .hedge = options.hedge});
     Check(client.status());
     client_ = *std::move(client);
     started_ = MonotonicNow();

@@ -92,10 +92,14 @@ struct RequestFlow::Verdict {
   absl::Status status;                       // what the part ends with, when it does
   std::optional<absl::Duration> named_wait;  // that the server asked for
   bool give_up = false;                      // it is not to be asked again
+  Excess excess;                             // for kSplit
 };
 
 absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions options, BodyWriter write_body) {
-  const HttpLoopOptions loop_options{.threads = options.loop_threads, .ca_file = options.ca_file};
+  const HttpLoopOptions loop_options{.threads = options.loop_threads,
+                                     .ca_file = options.ca_file,
+                                     .proxy = options.proxy,
+                                     .accept_gzip = options.accept_gzip};
   std::unique_ptr<RequestFlow> flow(new RequestFlow(std::move(options), std::move(write_body)));
   auto loop = HttpLoop::Make(loop_options, [flow = flow.get()] { flow->Dispatch(); });
   if (!loop.ok()) return loop.status();
@@ -117,13 +121,20 @@ void RequestFlow::Send(Batch* batch, Done done) {
   Recycle(&batch->replies());
   auto call = std::make_unique<Call>();
   call->batch = batch;
-  std::vector<PartPtr> parts;  // one, unless texts in the middle are refused already
+  // One, unless there are more texts than a request takes, or texts in the middle are refused already.
+  std::vector<PartPtr> parts;
   const absl::Span<const BatchText> texts = batch->texts();
   const int count = static_cast<int>(texts.size());
-  for (int first = 0, end = 0; first < count; first = end + 1) {
-    for (end = first; end < count && texts[end].reject.ok(); ++end) {
+  const int64_t max_tokens = batch->limits().max_tokens;  // passed by the parts of one very long text only
+  const int most = options_.max_texts > 0 ? options_.max_texts : count;
+  for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {
+    int64_t tokens = 0;
+    for (end = first; end < count && end - first < most && texts[end].reject.ok(); ++end) {
+      tokens += texts[end].tokens;
+      if (max_tokens > 0 && tokens > max_tokens && end > first) break;
     }
     if (end == first) continue;
+    end = first + caps_.Fitting(texts.subspan(first, end - first));
     parts.push_back(MakePart(call.get(), first, end - first));
     parts.back()->is_again = batch->attempts() > 0;
   }
@@ -195,11 +206,13 @@ RequestFlow::PartPtr RequestFlow::MakePart(Call* call, int first, int count) {
 
 // Somebody has to call Dispatch() afterwards.
 void RequestFlow::Submit(PartPtr part) {
+  absl::Status refused;
   {
     const std::lock_guard lock(mutex_);
-    if (!cancelled_) return queue_.push_back(std::move(part));
+    refused = cancelled_ ? absl::CancelledError("cancelled") : stopped_;
+    if (refused.ok()) return queue_.push_back(std::move(part));
   }
-  End(std::move(part), absl::CancelledError("cancelled"));
+  End(std::move(part), std::move(refused));
 }
 
 // Sends what may leave now, and has itself called again when more may. Whoever changes what it depends on calls it.
@@ -210,7 +223,7 @@ void RequestFlow::Dispatch() {
     PartPtr part;
     {
       const std::lock_guard lock(mutex_);
-      if (cancelled_) return;
+      if (cancelled_ || !stopped_.ok()) return;
       const Moment now = MonotonicNow();
       part = TakeNext(now, &departure, &ask_again);
       if (part == nullptr && options_.hedge) part = TakeStraggler(now, &departure, &ask_again);
@@ -337,7 +350,7 @@ RequestFlow::Verdict RequestFlow::Judge(const Part& part, absl::StatusOr<HttpRep
   if (reply.status != 200 || reply.body.size() <= kMaxErrorIn200) error = ParseApiError(reply.body);
   if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) error.message = "the reply is not JSON";
   Verdict verdict;
-  verdict.reply_class = ClassifyReply(reply.status, error, part.count);
+  verdict.reply_class = ClassifyReply(reply.status, error, part.count, options_.errors);
   if (verdict.reply_class == ReplyClass::kOk) return verdict;
   verdict.reply_class = Overruled(verdict.reply_class, reply, &verdict.give_up);
   const std::string said = WhatItSaid(error, part);
@@ -345,6 +358,7 @@ RequestFlow::Verdict RequestFlow::Judge(const Part& part, absl::StatusOr<HttpRep
   switch (verdict.reply_class) {
     case ReplyClass::kOk:
     case ReplyClass::kSplit:
+      verdict.excess = ExcessOf(reply.status, error, options_.errors);
       verdict.outcome = SendOutcome::kAnswered;
       break;
     case ReplyClass::kRejectText:
@@ -362,7 +376,8 @@ RequestFlow::Verdict RequestFlow::Judge(const Part& part, absl::StatusOr<HttpRep
       verdict.status = broken ? absl::UnavailableError(message) : absl::ResourceExhaustedError(message);
       verdict.named_wait = NamedWait({.retry_after_ms = reply.Header("retry-after-ms"),
                                       .retry_after = reply.Header("retry-after"),
-                                      .message = error.message},
+                                      .message = error.message,
+                                      .in_body = error.wait},
                                      absl::Now());
       break;
     }
@@ -375,6 +390,7 @@ void RequestFlow::Settle(PartPtr part, const Departure& departure, Verdict verdi
   const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
   bool twin_decides = false;
   std::vector<HttpLoop::Ticket> twins;
+  std::vector<PartPtr> hopeless;
   {
     const std::lock_guard lock(mutex_);
     if (reply.status != 0) pacer_.Learn(QuotaOf(reply), departure, now);
@@ -399,6 +415,11 @@ void RequestFlow::Settle(PartPtr part, const Departure& departure, Verdict verdi
       }
       retries_ = std::move(released);
     }
+    if (verdict.reply_class == ReplyClass::kStop && !cancelled_) {
+      // What is true of this request is true of all.
+      if (stopped_.ok()) stopped_ = verdict.status;
+      hopeless = TakeAllWaiting();
+    }
     twin_decides = again && part->in_air > 0;
     if (twin_decides) part->answered = false;
     if (!twin_decides && part->in_air > 0) twins = part->tickets;
@@ -410,10 +431,11 @@ void RequestFlow::Settle(PartPtr part, const Departure& departure, Verdict verdi
     case ReplyClass::kOk:
       return Keep(std::move(part), std::move(reply));
     case ReplyClass::kSplit:
-      return Split(std::move(part));
+      return Split(std::move(part), verdict.excess);
     case ReplyClass::kRejectText:
       return Reject(std::move(part), std::move(verdict.status));
     case ReplyClass::kStop:
+      EndAll(std::move(hopeless), verdict.status);
       return End(std::move(part), std::move(verdict.status));
     case ReplyClass::kRetry:
     case ReplyClass::kRetryWait:
@@ -438,34 +460,43 @@ void RequestFlow::Reject(PartPtr part, absl::Status reject) {
   End(std::move(part), absl::OkStatus());
 }
 
-void RequestFlow::Split(PartPtr part) {
-  const int half = part->count / 2;
-  PartPtr front = MakePart(part->call, part->first, half);
-  PartPtr back = MakePart(part->call, part->first + half, part->count - half);
-  front->is_again = back->is_again = true;
-  bool cancelled = false;
+// In as many parts as fit what the refusal said, or else in halves.
+void RequestFlow::Split(PartPtr part, const Excess& excess) {
+  const absl::Span<const BatchText> texts = part->call->batch->texts().subspan(part->first, part->count);
+  caps_.Refused(texts, excess);
+  const bool too_much = excess.measure != Measure::kNone;
+  const int fitting = too_much ? caps_.Fitting(texts) : part->count;
+  int next = fitting < part->count ? fitting : part->count / 2;
+  std::vector<PartPtr> parts;
+  for (int begin = 0; begin < part->count;) {
+    parts.push_back(MakePart(part->call, part->first + begin, next));
+    parts.back()->is_again = true;
+    begin += next;
+    next = too_much ? caps_.Fitting(texts.subspan(begin)) : part->count - begin;
+  }
+  absl::Status refused;
   {
     const std::lock_guard lock(mutex_);
-    cancelled = cancelled_;
-    if (!cancelled) {
-      ++part->call->open_parts;
-      queue_.push_front(std::move(back));
-      queue_.push_front(std::move(front));
+    refused = cancelled_ ? absl::CancelledError("cancelled") : stopped_;
+    if (refused.ok()) {
+      part->call->open_parts += static_cast<int>(parts.size()) - 1;
+      queue_.insert(queue_.begin(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
     }
   }
-  if (cancelled) return End(std::move(part), absl::CancelledError("cancelled"));
+  if (!refused.ok()) return End(std::move(part), std::move(refused));
   Dispatch();
 }
 
 void RequestFlow::Retry(PartPtr part, const Verdict& verdict, Moment now) {
-  enum class Next { kAgain, kGiveUp, kCancelled } next = Next::kAgain;
+  enum class Next { kAgain, kGiveUp, kEnd } next = Next::kAgain;
+  absl::Status end;
   {
     const std::lock_guard lock(mutex_);
     part->failing_since = std::min(part->failing_since, now);
     const bool exhausted = part->attempts >= options_.retry.max_attempts &&
                            (!pacer_.ever_well() || now - part->failing_since >= options_.retry.outage_limit());
-    if (cancelled_) {
-      next = Next::kCancelled;
+    if (end = cancelled_ ? absl::CancelledError("cancelled") : stopped_; !end.ok()) {
+      next = Next::kEnd;
     } else if (verdict.give_up || exhausted || pacer_.GivenUp(now)) {
       next = Next::kGiveUp;
     } else {
@@ -477,7 +508,7 @@ void RequestFlow::Retry(PartPtr part, const Verdict& verdict, Moment now) {
     }
   }
   if (next == Next::kAgain) return Dispatch();
-  if (next == Next::kCancelled) return End(std::move(part), absl::CancelledError("cancelled"));
+  if (next == Next::kEnd) return End(std::move(part), std::move(end));
   GiveUp(std::move(part), verdict, now);
 }
 

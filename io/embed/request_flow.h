@@ -20,9 +20,11 @@
 #include "engine/batch.h"
 #include "engine/done.h"
 #include "engine/embedding_client.h"
+#include "engine/learned_caps.h"
 #include "engine/pacer.h"
 #include "engine/rate_limiter.h"
 #include "engine/recent_latencies.h"
+#include "engine/reply_class.h"
 #include "engine/retry.h"
 
 namespace reembed {
@@ -33,8 +35,11 @@ struct HttpReply;
 struct FlowOptions {
   std::string url;
   std::vector<std::string> headers;  // "name: value"
-  std::string secret;                // the key inside the headers: masked in whatever the API says
+  std::string secret;                // what is secret in the headers: masked in whatever the API says
   std::string ca_file;               // see HttpLoopOptions
+  std::string proxy;                 // likewise
+  bool accept_gzip = false;          // likewise
+  int max_texts = 0;                 // in one request; 0: as many as the batch has
   RateLimit limit;                   // without one, the API's x-ratelimit headers slow the flow down
   int concurrency = 32;              // requests in the air at most; fewer while the server is well served by fewer
   bool hedge = false;                // send stragglers a second time, see Pacer: up to 5 % of requests, paid twice
@@ -42,7 +47,8 @@ struct FlowOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  uint64_t seed = 0;  // of the jitter
+  ErrorTraits errors;  // what is special about the API's errors
+  uint64_t seed = 0;   // of the jitter
 };
 
 // Writes the request body for these texts over *body.
@@ -55,7 +61,8 @@ class RequestFlow {
   static absl::StatusOr<std::unique_ptr<RequestFlow>> Make(FlowOptions options, BodyWriter write_body);
   ~RequestFlow();  // as Cancel(), and waits until all is answered
 
-  // As EmbeddingClient::Send. Texts that have a reject already are left out.
+  // As EmbeddingClient::Send. Texts that have a reject already are left out. Once the API has said that no request can
+  // succeed, nothing is sent any more.
   void Send(Batch* batch, Done done);
 
   // As EmbeddingClient::Cancel.
@@ -91,7 +98,7 @@ class RequestFlow {
   void Settle(PartPtr part, const Departure& departure, Verdict verdict, HttpReply reply);
   void Keep(PartPtr part, HttpReply reply);
   void Reject(PartPtr part, absl::Status reject);
-  void Split(PartPtr part);
+  void Split(PartPtr part, const Excess& excess);
   void Retry(PartPtr part, const Verdict& verdict, Moment now);
   void GiveUp(PartPtr part, const Verdict& verdict, Moment now);
   void End(PartPtr part, absl::Status status);
@@ -103,6 +110,8 @@ class RequestFlow {
   const BodyWriter write_body_;
   const std::string where_;
 
+  LearnedCaps caps_;
+
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> retried_{0};
   std::atomic<int64_t> hedged_{0};
@@ -111,6 +120,7 @@ class RequestFlow {
 
   mutable std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
   bool cancelled_ = false;
+  absl::Status stopped_;  // why no request of this run can succeed any more
   Pacer pacer_;
   std::deque<PartPtr> queue_;                                  // of parts that have not been sent yet
   std::multimap<Moment, PartPtr> retries_;                     // by the moment from which they may be sent again

@@ -92,7 +92,7 @@ long CurlMilliseconds(absl::Duration duration) {
   return std::max<long>(1, absl::ToInt64Milliseconds(absl::Ceil(duration, absl::Milliseconds(1))));
 }
 
-void SetOptions(Transfer* transfer, const std::string& ca_file) {
+void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
   CURL* const easy = transfer->easy;
   const HttpRequest& request = transfer->request;
   for (const std::string& header : request.headers) {
@@ -110,7 +110,9 @@ void SetOptions(Transfer* transfer, const std::string& ca_file) {
   }
   if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   if (request.method != "POST") curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  if (!ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file.c_str());
+  if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
+  if (!options.proxy.empty()) curl_easy_setopt(easy, CURLOPT_PROXY, options.proxy.c_str());
+  if (options.accept_gzip) curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
 
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
@@ -166,8 +168,8 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
 // One CURLM and its thread. Members below `thread_` belong to that thread.
 class HttpLoop::Loop {
  public:
-  Loop(CURLM* multi, const std::string& ca_file, absl::AnyInvocable<void()> on_timer)
-      : multi_(multi), ca_file_(ca_file), on_timer_(std::move(on_timer)), thread_([this] { Run(); }) {}
+  Loop(CURLM* multi, const HttpLoopOptions& options, absl::AnyInvocable<void()> on_timer)
+      : multi_(multi), options_(options), on_timer_(std::move(on_timer)), thread_([this] { Run(); }) {}
 
   ~Loop() {
     for (CURL* const easy : idle_) curl_easy_cleanup(easy);
@@ -303,7 +305,7 @@ class HttpLoop::Loop {
     if (transfer->easy == nullptr) return Answer(std::move(transfer), absl::InternalError("libcurl has no memory"));
     transfer->reply.body = std::move(transfer->request.reply_buffer);
     transfer->reply.body.clear();
-    SetOptions(transfer.get(), ca_file_);
+    SetOptions(transfer.get(), options_);
     transfer->place = active_.size();
     transfer->silent_since = MonotonicNow();
     active_.push_back(std::move(transfer));
@@ -389,7 +391,7 @@ class HttpLoop::Loop {
   }
 
   CURLM* const multi_;
-  const std::string ca_file_;
+  const HttpLoopOptions options_;
   absl::AnyInvocable<void()> on_timer_;
   std::mutex mutex_;  // guards what follows, until quit_
   std::vector<TransferPtr> inbox_;
@@ -415,7 +417,7 @@ absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& 
     CURLM* const multi = curl_multi_init();
     if (multi == nullptr) return absl::InternalError("libcurl could not be started");
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kIdleConnections);
-    loops.push_back(std::make_unique<Loop>(multi, options.ca_file, std::exchange(on_timer, nullptr)));
+    loops.push_back(std::make_unique<Loop>(multi, options, std::exchange(on_timer, nullptr)));
   }
   return std::unique_ptr<HttpLoop>(new HttpLoop(std::move(loops)));
 }

@@ -48,10 +48,15 @@ inline constexpr size_t kReplySlackBytes = 64;
 struct HttpLoopOptions {
   int threads = 1;      // each with connections of its own
   std::string ca_file;  // PEM bundle; empty: libcurl's own
+  std::string proxy;    // scheme://[user:password@]host:port; empty: as the environment says
+  // Take replies in gzip: that makes numbers less than half as long, and base64 hardly shorter. Their announced length
+  // is then that of the compressed body.
+  bool accept_gzip = false;
 };
 
 // HTTP requests, many at a time, on threads of its own that nobody waits for. Connections are kept alive; HTTP/2 where
-// a TLS server offers it; proxies from the environment as libcurl reads it; redirects are not followed. Thread-safe.
+// a TLS server offers it; proxies as the options or else the environment say, as
+// libcurl reads it; redirects are not followed. Thread-safe.
 class HttpLoop {
  public:
   // Runs exactly once, on a loop thread or in the destructor, and only hands work on. Any HTTP status is an answer.

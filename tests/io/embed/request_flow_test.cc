@@ -9,13 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/embed/api_client.h"
 #include "io/embed/embedding_server.h"
-#include "io/embed/openai_client.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/status_matchers.h"
 
-// How the flow paces itself over a real wire; what a client promises besides is in openai_client_test.cc.
+// How the flow paces itself over a real wire; what a client promises besides is in api_client_test.cc.
 
 namespace reembed {
 namespace {
@@ -41,7 +41,7 @@ class RequestFlowTest : public ::testing::Test {
 
   void Connect(const std::string& url) {
     options_.api_base = url;
-    auto client = MakeOpenAiClient(options_);
+    auto client = MakeApiClient(options_);
     ASSERT_THAT(client, IsOk());
     client_ = *std::move(client);
   }
@@ -83,7 +83,7 @@ class RequestFlowTest : public ::testing::Test {
     return statuses;
   }
 
-  OpenAiOptions options_;
+  ApiOptions options_;
   std::unique_ptr<ScriptedServer> scripted_;
   std::unique_ptr<EmbeddingServer> server_;
   std::unique_ptr<EmbeddingClient> client_;

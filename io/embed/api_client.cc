@@ -1,0 +1,271 @@
+#include "io/embed/api_client.h"
+
+#include <algorithm>
+#include <cmath>
+#include <future>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "absl/types/span.h"
+#include "engine/base64.h"
+#include "engine/json_text.h"
+#include "engine/normalize.h"
+#include "io/embed/reply_reader.h"
+#include "io/embed/request_flow.h"
+
+namespace reembed {
+namespace {
+
+constexpr char kProbeText[] = "How wide are you?";
+constexpr int64_t kProbeTokens = 5;
+
+absl::Status CheckHeaders(const std::vector<std::string>& headers) {
+  for (const std::string& header : headers) {
+    const size_t colon = header.find(':');
+    const bool line_break = header.find_first_of("\r\n") != std::string::npos;
+    if (colon == 0 || colon == std::string::npos || line_break) {
+      return absl::InvalidArgumentError("a header should be one line `name: value`");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const ApiOptions& options) {
+  const Dialect* const dialect = FindDialect(options.dialect);
+  if (dialect == nullptr) return absl::InvalidArgumentError(absl::StrCat("no API is called `", options.dialect, "`"));
+  const std::string& base = options.api_base;
+  if (base.empty() && *dialect->api_base == '\0') {
+    return absl::InvalidArgumentError(absl::StrCat(dialect->name, " has no address of its own: give the API base"));
+  }
+  if (!base.empty() && !absl::StartsWith(base, "https://") && !absl::StartsWith(base, "http://")) {
+    return absl::InvalidArgumentError("the API base should begin with https:// or http://");
+  }
+  if (std::any_of(options.api_key.begin(), options.api_key.end(), [](char c) { return !absl::ascii_isgraph(c); })) {
+    return absl::InvalidArgumentError(
+        "the API key has a space, a line break or another character that keys do not have; check where it comes from");
+  }
+  if (absl::Status headers = CheckHeaders(options.headers); !headers.ok()) return headers;
+  if (options.model.name.empty()) return absl::InvalidArgumentError("the model has no name");
+  if (options.model.dim < 1) return absl::InvalidArgumentError("the model's dimensions should be at least 1");
+  if (options.dimensions.has_value() && *options.dimensions != options.model.dim) {
+    return absl::InvalidArgumentError(absl::StrCat("the model's vectors should have ", options.model.dim,
+                                                   " dimensions, but ", *options.dimensions, " are to be asked for"));
+  }
+  if (options.dimensions.has_value() && !dialect->resizes) {
+    return absl::InvalidArgumentError(absl::StrCat(dialect->name, " cannot be asked for another width"));
+  }
+  if (options.concurrency < 1 || options.loop_threads < 1 || options.retry.max_attempts < 1) {
+    return absl::InvalidArgumentError("concurrency, loop threads and attempts should be at least 1");
+  }
+  if (options.timeout <= absl::ZeroDuration() || options.connect_timeout <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("timeouts should be above zero");
+  }
+  return absl::OkStatus();
+}
+
+WireForm WireOf(const ApiOptions& options, const Dialect& dialect) {
+  return dialect.wire({.model = options.model.name,
+                       .dimensions = options.dimensions,
+                       .format = dialect.base64 ? options.encoding : ReplyFormat::kFloat,
+                       .use = options.use,
+                       .truncate = options.truncate});
+}
+
+BodyWriter WriterFor(const WireForm& wire, const std::string& prefix) {
+  return [wire, prefix](absl::Span<const BatchText> texts, std::string* body) {
+    *body = wire.head;
+    for (const BatchText& text : texts) {
+      if (&text != &texts.front()) body->push_back(',');
+      body->append(wire.before_text);
+      if (prefix.empty()) {
+        AppendJsonString(text.text, body);
+      } else {
+        AppendJsonString(absl::StrCat(prefix, text.text), body);
+      }
+      body->append(wire.after_text);
+    }
+    body->append(wire.tail);
+  };
+}
+
+absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options, const WireForm& wire) {
+  const Dialect& dialect = *FindDialect(options.dialect);
+  const std::string base(absl::StripSuffix(options.api_base.empty() ? dialect.api_base : options.api_base, "/"));
+  FlowOptions flow{.url = dialect.url(base, options.model.name),
+                   .headers = {"Content-Type: application/json"},
+                   .secret = absl::StrJoin(options.header_secrets, "\n"),
+                   .ca_file = options.ca_file,
+                   .proxy = options.proxy,
+                   .accept_gzip = !dialect.base64 && !dialect.self_hosted,
+                   .max_texts = dialect.limits.inputs,
+                   .limit = options.limit,
+                   .concurrency = options.concurrency,
+                   .hedge = options.hedge,
+                   .loop_threads = options.loop_threads,
+                   .connect_timeout = options.connect_timeout,
+                   .timeout = options.timeout,
+                   .retry = options.retry,
+                   .errors = {dialect.error_rules},
+                   .seed = options.seed};
+  if (!options.api_key.empty()) {
+    flow.headers.push_back(absl::StrCat(dialect.key_header, options.api_key));
+    // A line break is in no header, so no run of bytes goes over it.
+    flow.secret = flow.secret.empty() ? options.api_key : absl::StrCat(options.api_key, "\n", flow.secret);
+  }
+  flow.headers.insert(flow.headers.end(), options.headers.begin(), options.headers.end());
+  return RequestFlow::Make(std::move(flow), WriterFor(wire, options.text_prefix));
+}
+
+class ApiClient final : public EmbeddingClient {
+ public:
+  ApiClient(const ApiOptions& options, const ReplyShape& shape, std::unique_ptr<RequestFlow> flow)
+      : model_(options.model),
+        refused_tokens_(options.refused_tokens),
+        estimator_(options.estimator),
+        shape_(shape),
+        flow_(std::move(flow)) {}
+
+  const Model& model() const override { return model_; }
+  void Send(Batch* batch, Done done) override;
+  absl::Status Decode(Batch* batch) const override;
+  void Cancel() override { flow_->Cancel(); }
+  ClientStats stats() const override { return flow_->stats(); }
+
+ private:
+  absl::Status DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const;
+
+  const Model model_;
+  const int64_t refused_tokens_;
+  TokenEstimator* const estimator_;
+  const ReplyShape shape_;
+  const std::unique_ptr<RequestFlow> flow_;
+};
+
+void ApiClient::Send(Batch* batch, Done done) {
+  if (refused_tokens_ > 0) {
+    for (BatchText& text : batch->texts()) {
+      if (!text.reject.ok() || text.tokens <= refused_tokens_) continue;
+      text.reject = absl::InvalidArgumentError(
+          absl::StrCat("expected at most ", refused_tokens_, " tokens, as ", model_.name,
+                       " cuts longer texts without a word, got about ", text.tokens, "; --truncate lets it cut them"));
+    }
+  }
+  flow_->Send(batch, std::move(done));
+}
+
+absl::Status ApiClient::Decode(Batch* batch) const {
+  const absl::Span<BatchText> texts = batch->texts();
+  std::vector<VectorFault> faults(texts.size(), VectorFault::kNone);
+  int64_t answered = 0;
+  for (Reply& reply : batch->replies()) {
+    if (absl::Status status = DecodeOne(&reply, batch, absl::MakeSpan(faults)); !status.ok()) return status;
+    answered += reply.texts;
+  }
+  const auto asked = std::count_if(texts.begin(), texts.end(), [](const BatchText& t) { return t.reject.ok(); });
+  if (answered != asked) {
+    return absl::InternalError(absl::StrCat(answered, " of ", asked, " texts were answered: please report this"));
+  }
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (faults[i] != VectorFault::kNone) {
+      texts[i].reject = absl::DataLossError(
+          absl::StrCat(flow_->where(), ": expected a vector of finite numbers, not all zero, got ",
+                       faults[i] == VectorFault::kNotFinite ? "one with NaN or infinity" : "zeros only"));
+    }
+    // The buffer has gone round: nobody shall find another text's vector there.
+    if (!texts[i].reject.ok()) std::fill_n(batch->vectors().begin() + i * model_.dim, model_.dim, 0.0f);
+  }
+  flow_->Recycle(&batch->replies());
+  return absl::OkStatus();
+}
+
+absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
+  const absl::StatusOr<int64_t> charged =
+      DecodeReply(shape_, &reply->body, model_.dim,
+                  batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
+                                           static_cast<size_t>(reply->texts) * model_.dim),
+                  faults.subspan(reply->first_text, reply->texts));
+  int64_t estimated = 0, bytes = 0;
+  for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) {
+    estimated += text.tokens;
+    bytes += static_cast<int64_t>(text.text.size());
+  }
+  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated, estimated);
+  if (charged.ok() && estimator_ != nullptr) estimator_->Learn(reply->texts, bytes, *charged);
+  if (charged.ok()) return absl::OkStatus();
+  return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
+}
+
+// *refusal: set if the API would not take the request, which may be for a field that it does not know.
+absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refusal) {
+  const WireForm wire = WireOf(options, *FindDialect(options.dialect));
+  const auto flow = MakeFlow(options, wire);
+  if (!flow.ok()) return flow.status();
+  Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, 1);
+  batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
+  std::promise<absl::Status> promise;
+  (*flow)->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
+  if (absl::Status status = promise.get_future().get(); !status.ok()) {
+    if (absl::StrContains(status.message(), "encoding_format")) *refusal = status;
+    return status;
+  }
+  if (*refusal = batch.texts()[0].reject; !refusal->ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(refusal->message(), "; check the model's name, its dimensions and the address of the API"));
+  }
+  const auto at_api = [&](const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat((*flow)->where(), ": ", status.message()));
+  };
+  std::string& body = batch.replies()[0].body;
+  const absl::StatusOr<int> width = ReplyWidth(wire.reply, &body);
+  if (!width.ok()) return at_api(width.status());
+  std::vector<float> vector(*width);
+  VectorFault fault = VectorFault::kNone;
+  const absl::StatusOr<int64_t> tokens =
+      DecodeReply(wire.reply, &body, *width, absl::MakeSpan(vector), absl::MakeSpan(&fault, 1));
+  if (!tokens.ok()) return at_api(tokens.status());
+  (*flow)->CountTokens(*tokens >= 0 ? *tokens : kProbeTokens);
+  double squares = 0;
+  for (const float value : vector) squares += double{value} * value;
+  std::string base64;
+  EncodeBase64({reinterpret_cast<const unsigned char*>(vector.data()), vector.size() * sizeof(float)}, &base64);
+  return ApiProbe{.width = *width,
+                  .norm = std::sqrt(squares),
+                  .base64 = absl::StrContains(absl::StrReplaceAll(body, {{"\\/", "/"}}), base64),
+                  .stats = (*flow)->stats()};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  const WireForm wire = WireOf(options, *FindDialect(options.dialect));
+  auto flow = MakeFlow(options, wire);
+  if (!flow.ok()) return flow.status();
+  return std::make_unique<ApiClient>(options, wire.reply, *std::move(flow));
+}
+
+absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
+  ApiOptions asked = options;
+  asked.model.dim = options.dimensions.value_or(1);
+  if (absl::Status status = CheckOptions(asked); !status.ok()) return status;
+  const Moment start = MonotonicNow();
+  absl::Status refusal;
+  absl::StatusOr<ApiProbe> probe = ProbeOnce(asked, &refusal);
+  if (!refusal.ok() && asked.encoding == ReplyFormat::kBase64 && FindDialect(asked.dialect)->base64) {
+    asked.encoding = ReplyFormat::kFloat;
+    absl::StatusOr<ApiProbe> second = ProbeOnce(asked, &refusal);
+    if (second.ok()) probe = std::move(second);
+  }
+  if (!probe.ok()) return probe;
+  probe->encoding = asked.encoding;
+  probe->elapsed = MonotonicNow() - start;
+  return probe;
+}
+
+}  // namespace reembed

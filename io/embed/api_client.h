@@ -1,0 +1,67 @@
+#ifndef REEMBED_IO_EMBED_API_CLIENT_H_
+#define REEMBED_IO_EMBED_API_CLIENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/embedding_client.h"
+#include "engine/rate_limiter.h"
+#include "engine/retry.h"
+#include "engine/token_estimator.h"
+#include "io/embed/dialect.h"
+
+namespace reembed {
+
+// An embedding API over HTTP: a dialect, a place, a key, a model and limits.
+struct ApiOptions {
+  std::string dialect = "openai";           // see Dialects()
+  std::string api_base;                     // empty: the dialect's own. No slash at its end
+  std::string api_key;                      // empty: no key is sent. Never in any message
+  std::vector<std::string> headers;         // further ones, "name: value"
+  std::vector<std::string> header_secrets;  // what is secret in them: like the key never in any message
+  std::string ca_file;                      // see HttpLoopOptions
+  std::string proxy;                        // likewise
+  Model model;
+  std::optional<int> dimensions;                // asked for when set: only for models that can be cut
+  ReplyFormat encoding = ReplyFormat::kBase64;  // where the dialect knows both
+  InputUse use = InputUse::kDocument;           // where the dialect has words for it
+  std::string text_prefix;  // stands before each text in the request: what the model wants in place of such words
+  bool truncate = false;    // the API may cut a text above its limit
+  TokenEstimator* estimator = nullptr;  // borrowed: learns from what the API charges; nullptr: nobody does
+  int64_t refused_tokens = 0;           // texts with more BatchText::tokens are refused here, unsent; 0: none is
+  RateLimit limit;                      // without a limit, the x-ratelimit headers of the API slow us down
+  int concurrency = 32;                 // requests in the air at most; more wait inside the client
+  bool hedge = false;                   // see FlowOptions
+  int loop_threads = 1;
+  absl::Duration connect_timeout = absl::Seconds(10);
+  absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
+  RetryPolicy retry;
+  uint64_t seed = 0;  // of the jitter
+};
+
+// Errors: kInvalidArgument (an option).
+absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options);
+
+// What one text has shown of an API.
+struct ApiProbe {
+  int width = 0;                                // of its vectors
+  double norm = 0;                              // of the one that came: L2
+  bool base64 = false;                          // it came as base64
+  ReplyFormat encoding = ReplyFormat::kBase64;  // what to ask for: an API that refuses base64 was asked for numbers
+  absl::Duration elapsed;                       // from asking to the answer, retries included
+  ClientStats stats;                            // what it cost
+};
+
+// Asks for the vector of one short text, whatever options.model.dim is. So it also checks the key, the model and its
+// dimensions before a run costs anything. Blocks.
+// Errors: as EmbeddingClient::Send; kFailedPrecondition when the API refuses the request; kDataLoss.
+absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_EMBED_API_CLIENT_H_

@@ -1,0 +1,289 @@
+#include "io/embed/reply_reader.h"
+
+#include <simdjson.h>
+
+#include <bit>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/base64.h"
+#include "engine/number_array.h"
+#include "io/embed/reply_skeleton.h"
+#include "io/net/http_loop.h"
+
+namespace reembed {
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+
+static_assert(std::endian::native == std::endian::little, "vectors travel as little-endian floats");
+static_assert(kReplySlackBytes >= simdjson::SIMDJSON_PADDING);
+
+// What is left of a path on the way down; nullopt: the way down is not the path's.
+using Rest = std::optional<std::string_view>;
+
+Rest Below(Rest path, std::string_view name) {
+  if (!path.has_value() || path->empty() || path->substr(0, name.size()) != name) return std::nullopt;
+  path->remove_prefix(name.size());
+  if (path->empty()) return path;
+  if (path->front() != '.') return std::nullopt;
+  return path->substr(1);
+}
+
+// One element of the list, not yet decoded; the views live as long as the body and the parser.
+struct Item {
+  int64_t index = -1;
+  absl::string_view base64;  // the one that is not empty is the vector
+  absl::string_view numbers;
+
+  bool has_vector() const { return !base64.empty() || !numbers.empty(); }
+};
+
+class Reader {
+ public:
+  Reader(const ReplyShape& shape, int dim, absl::Span<float> vectors, absl::Span<VectorFault> faults)
+      : shape_(shape), dim_(dim), vectors_(vectors), faults_(faults), seen_(faults.size(), 0) {}
+
+  // `skeleton`: whose json() `body` is; null: `body` is the whole reply.
+  absl::Status Read(ondemand::parser* parser, std::string* body, ReplySkeleton* skeleton) {
+    skeleton_ = skeleton;
+    const size_t size = body->size();
+    body->resize(size + simdjson::SIMDJSON_PADDING);
+    absl::Status status;
+    try {
+      status = ReadDocument(parser, simdjson::padded_string_view(body->data(), size, body->size()));
+    } catch (const simdjson::simdjson_error& error) {
+      status = absl::DataLossError(absl::StrCat("expected an embedding reply in JSON, got ", error.what()));
+    }
+    body->resize(size);
+    return status;
+  }
+
+  int64_t tokens() const { return tokens_[0] >= 0 ? tokens_[0] : tokens_[1]; }
+  int width() const { return width_; }
+
+ private:
+  struct Paths {
+    Rest list;
+    Rest tokens[2];
+    bool lead_nowhere() const { return !list.has_value() && !tokens[0].has_value() && !tokens[1].has_value(); }
+  };
+
+  // The accessors of simdjson throw in here; Read catches.
+  absl::Status ReadDocument(ondemand::parser* parser, simdjson::padded_string_view json) {
+    ondemand::document document = parser->iterate(json);
+    Paths paths{.list = shape_.list};
+    for (int i = 0; i < 2; ++i) {
+      if (shape_.tokens[i] != nullptr) paths.tokens[i] = shape_.tokens[i];
+    }
+    const absl::Status status =
+        paths.list->empty() ? ReadItems(document.get_array()) : ReadFields(document.get_object(), paths);
+    if (!status.ok()) return status;
+    const bool at_end = document.current_location().error() == simdjson::OUT_OF_BOUNDS;
+    if (!at_end) return absl::DataLossError("got something behind the end of the reply");
+    if (!has_list_) return absl::DataLossError(absl::StrCat("expected an embedding reply, got one without ", List()));
+    return CheckWhole();
+  }
+
+  std::string List() const { return *shape_.list == '\0' ? "an array" : absl::StrCat("`", shape_.list, "`"); }
+
+  absl::Status ReadFields(ondemand::object object, const Paths& paths) {
+    for (ondemand::field field : object) {
+      const std::string_view name = field.unescaped_key();
+      Paths below{.list = Below(paths.list, name)};
+      for (int i = 0; i < 2; ++i) below.tokens[i] = Below(paths.tokens[i], name);
+      if (below.lead_nowhere()) continue;
+      ondemand::value value = field.value();
+      if (below.list == "") {
+        if (absl::Status status = ReadItems(value.get_array()); !status.ok()) return status;
+      } else if (value.type() == ondemand::json_type::object) {
+        if (absl::Status status = ReadFields(value.get_object(), below); !status.ok()) return status;
+      } else {
+        for (int i = 0; i < 2; ++i) {
+          if (below.tokens[i] == "") ReadTokens(value, &tokens_[i]);
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  static void ReadTokens(ondemand::value value, int64_t* tokens) {
+    int64_t number = 0;
+    if (value.type() != ondemand::json_type::number) return;
+    if (value.get_int64().get(number) == simdjson::SUCCESS && number >= 0) *tokens = number;
+  }
+
+  absl::Status ReadItems(ondemand::array list) {
+    if (has_list_) return absl::DataLossError(absl::StrCat("expected one ", List(), ", got two"));
+    has_list_ = true;
+    for (ondemand::value element : list) {
+      Item item;
+      const absl::Status status = *shape_.vector == '\0' && shape_.index == nullptr
+                                      ? ReadVector(element, &item)
+                                      : ReadItem(element.get_object(), shape_.vector, shape_.index, &item);
+      if (!status.ok()) return status;
+      if (shape_.index == nullptr) item.index = static_cast<int64_t>(items_);
+      if (absl::Status placed = Place(item); !placed.ok()) return placed;
+      ++items_;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadItem(ondemand::object object, Rest vector, const char* index, Item* item) {
+    for (ondemand::field field : object) {
+      const std::string_view name = field.unescaped_key();
+      if (index != nullptr && name == index) {
+        if (item->index != -1)
+          return absl::DataLossError(absl::StrCat("expected one `", index, "` per vector, got two"));
+        item->index = field.value().get_int64();
+      } else if (const Rest below = Below(vector, name); below.has_value()) {
+        ondemand::value value = field.value();
+        const absl::Status status =
+            below->empty() ? ReadVector(value, item) : ReadItem(value.get_object(), below, nullptr, item);
+        if (!status.ok()) return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadVector(ondemand::value value, Item* item) {
+    if (item->has_vector()) {
+      return absl::DataLossError(absl::StrCat("expected one `", shape_.vector, "` per index, got two"));
+    }
+    if (value.type() == ondemand::json_type::array) {
+      return shape_.nested ? ReadOnlyRow(value, item) : ReadNumbers(value, item);
+    }
+    std::string_view token = value.raw_json_token();
+    if (ReplySkeleton::LeftOut* const left_out = FindLeftOut(token)) {
+      left_out->used = true;
+      item->base64 = left_out->text;
+      return absl::OkStatus();
+    }
+    // base64 needs no unescaping, unless a server writes \/ for /; so it is decoded from where it lies.
+    token = token.substr(0, token.find_last_not_of(" \t\r\n") + 1);
+    const bool plain = token.size() >= 2 && token.front() == '"' && token.back() == '"' &&
+                       std::memchr(token.data(), '\\', token.size()) == nullptr;
+    const std::string_view text = plain ? token.substr(1, token.size() - 2) : value.get_string().value();
+    item->base64 = {text.data(), text.size()};
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadNumbers(ondemand::value value, Item* item) {
+    if (ReplySkeleton::LeftOut* const left_out = FindLeftOut(value.raw_json_token())) {
+      left_out->used = true;
+      item->numbers = left_out->text;
+      return absl::OkStatus();
+    }
+    const std::string_view json = value.get_array().value().raw_json();
+    item->numbers = {json.data(), json.size()};
+    return absl::OkStatus();
+  }
+
+  // More rows would be those of the tokens of one text, which a server without pooling sends.
+  absl::Status ReadOnlyRow(ondemand::value value, Item* item) {
+    for (ondemand::value row : value.get_array()) {
+      if (item->has_vector()) return absl::DataLossError("expected one row per vector, got two; check the pooling");
+      if (absl::Status status = ReadNumbers(row, item); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  ReplySkeleton::LeftOut* FindLeftOut(std::string_view token) const {
+    return skeleton_ == nullptr ? nullptr : skeleton_->Find(token.data());
+  }
+
+  absl::Status Place(const Item& item) {
+    if (item.index < 0 || static_cast<size_t>(item.index) >= seen_.size()) {
+      return absl::DataLossError(absl::StrCat("expected an index from 0 to ", static_cast<int64_t>(seen_.size()) - 1,
+                                              ", got ", item.index == -1 ? "none" : absl::StrCat(item.index)));
+    }
+    if (seen_[item.index] != 0) return absl::DataLossError(absl::StrCat("got index ", item.index, " twice"));
+    seen_[item.index] = 1;
+    const absl::Span<float> row = vectors_.subspan(item.index * dim_, dim_);
+    const std::optional<int> width =
+        item.base64.empty() ? ParseNumberArray(item.numbers, row) : Base64(item.base64, row);
+    if (!width.has_value() || *width == 0) {
+      return absl::DataLossError(absl::StrCat("the vector at index ", item.index, " cannot be read"));
+    }
+    if (width_ != 0 && width_ != *width) {
+      return absl::DataLossError(absl::StrCat("got vectors of ", width_, " and of ", *width, " numbers in one reply"));
+    }
+    width_ = *width;
+    if (width_ == dim_) faults_[item.index] = CheckVector(row);
+    return absl::OkStatus();
+  }
+
+  // Returns the width that the text has, and fills `row` if that is its width.
+  static std::optional<int> Base64(absl::string_view text, absl::Span<float> row) {
+    const size_t bytes = DecodedBase64Size(text);
+    if (bytes % sizeof(float) != 0) return std::nullopt;
+    const size_t width = bytes / sizeof(float);
+    if (width == row.size() &&
+        !DecodeBase64(text, {reinterpret_cast<unsigned char*>(row.data()), row.size() * sizeof(float)})) {
+      return std::nullopt;
+    }
+    return static_cast<int>(width);
+  }
+
+  absl::Status CheckWhole() const {
+    if (items_ != seen_.size()) {
+      return absl::DataLossError(absl::StrCat("expected ", seen_.size(), " vectors, got ", items_));
+    }
+    if (width_ != dim_) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("expected vectors of ", dim_, " numbers, got ", width_, "; check the model and its dimensions"));
+    }
+    return absl::OkStatus();
+  }
+
+  const ReplyShape& shape_;
+  ReplySkeleton* skeleton_ = nullptr;
+  const int dim_;
+  const absl::Span<float> vectors_;
+  const absl::Span<VectorFault> faults_;
+  std::vector<char> seen_;
+  bool has_list_ = false;
+  size_t items_ = 0;
+  int width_ = 0;
+  int64_t tokens_[2] = {-1, -1};
+};
+
+// Their buffers grow to the size of the replies and stay; one per decoding thread.
+struct Tools {
+  ondemand::parser parser;
+  ReplySkeleton skeleton;
+};
+
+Tools* ThreadTools() {
+  thread_local Tools tools;
+  return &tools;
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> DecodeReply(const ReplyShape& shape, std::string* body, int dim, absl::Span<float> vectors,
+                                    absl::Span<VectorFault> faults) {
+  auto& [parser, skeleton] = *ThreadTools();
+  skeleton.Build(*body, (dim * sizeof(float) + 2) / 3 * 4);
+  Reader reader(shape, dim, vectors, faults);
+  if (reader.Read(&parser, skeleton.json(), &skeleton).ok() && skeleton.UnusedAreSound()) return reader.tokens();
+  // The parser has the last word, and the words for what is wrong, on the whole reply.
+  Reader strict(shape, dim, vectors, faults);
+  if (absl::Status status = strict.Read(&parser, body, nullptr); !status.ok()) return status;
+  return strict.tokens();
+}
+
+absl::StatusOr<int> ReplyWidth(const ReplyShape& shape, std::string* body) {
+  float none = 0;
+  VectorFault fault = VectorFault::kNone;
+  Reader reader(shape, 1, absl::MakeSpan(&none, 1), absl::MakeSpan(&fault, 1));
+  const absl::Status status = reader.Read(&ThreadTools()->parser, body, nullptr);
+  if (!status.ok() && status.code() != absl::StatusCode::kFailedPrecondition) return status;
+  return reader.width();
+}
+
+}  // namespace reembed

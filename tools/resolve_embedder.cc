@@ -1,0 +1,304 @@
+#include "tools/resolve_embedder.h"
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "engine/lexical_embedder.h"
+#include "tools/format.h"
+
+namespace reembed {
+namespace {
+
+constexpr char kOpenAi[] = "openai";
+constexpr char kDefaultModel[] = "text-embedding-3-small";
+constexpr int kDefaultLexicalDim = 512;
+
+absl::Status ResolveBuiltin(const CommandOptions& options, ResolvedJob* job) {
+  Model& model = job->client.model;
+  if (!options.model.empty() && options.model != kLexicalModelName) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model ", options.model, ": the built-in embedder has one model, ", kLexicalModelName));
+  }
+  model.name = kLexicalModelName;
+  if (model.dim == 0) model.dim = kDefaultLexicalDim;
+  if (model.dim < kMinLexicalDim || model.dim > kMaxLexicalDim) {
+    return absl::InvalidArgumentError(absl::StrCat("--dimensions ", model.dim, ": the built-in embedder makes ",
+                                                   kMinLexicalDim, " to ", kMaxLexicalDim));
+  }
+  job->client.dimensions = model.dim;
+  job->client.api_base.clear();
+  return absl::OkStatus();
+}
+
+// The variables that may name something: the preset's, if it means this very API, else the vendor's.
+std::vector<std::string> Variables(const std::string& of_preset, const std::array<const char*, 2>& of_vendor) {
+  if (!of_preset.empty()) return {of_preset};
+  std::vector<std::string> names;
+  for (const char* const name : of_vendor) {
+    if (name != nullptr) names.push_back(name);
+  }
+  return names;
+}
+
+std::string FirstSet(const std::vector<std::string>& variables, const Environment& environment) {
+  for (const std::string& name : variables) {
+    if (std::string value = environment.Get(name); !value.empty()) return value;
+  }
+  return "";
+}
+
+absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
+                         const std::vector<std::string>& variables, const Environment& environment,
+                         ApiOptions* client) {
+  std::string& base = client->api_base;
+  base = options.api_base;
+  if (base.empty()) {
+    base = FirstSet(variables, environment);
+    if (!base.empty() && dialect.self_hosted && !absl::StrContains(base, "://")) {
+      // OLLAMA_HOST is a host, and perhaps a port.
+      const std::string own = dialect.api_base;
+      base = absl::StrCat("http://", base, absl::StrContains(base, ":") ? "" : own.substr(own.rfind(':')));
+    }
+  }
+  if (base.empty()) base = dialect.api_base;
+  if (base.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--embedder ", dialect.name, ": say where it is with --api-base URL",
+                                                   variables.empty() ? "" : " or ", absl::StrJoin(variables, " or ")));
+  }
+  while (absl::EndsWith(base, "/")) base.pop_back();
+  if (!absl::StartsWith(base, "http://") && !absl::StartsWith(base, "https://")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--api-base ", base, ": expected http://HOST/v1 or https://HOST/v1"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
+                        const std::vector<std::string>& variables, const Environment& environment, ApiOptions* client) {
+  absl::StatusOr<std::string> key = FindApiKey(options, variables, environment);
+  if (!key.ok()) return key.status();
+  client->api_key = *std::move(key);
+  if (!client->api_key.empty() || dialect.self_hosted || IsLoopback(client->api_base)) return absl::OkStatus();
+  return absl::UnauthenticatedError(
+      absl::StrCat("no API key for ", client->api_base, ": set ", absl::StrJoin(variables, " or "),
+                   ", or name a file with --api-key-file; without a key, --embedder builtin tries everything out"));
+}
+
+// A secret in a flag is in the shell's history, in the list of processes, and in job.toml.
+bool LooksSecret(absl::string_view header_name) {
+  const std::string name = absl::AsciiStrToLower(header_name);
+  for (const char* const word : {"authorization", "key", "token", "secret", "cookie", "password"}) {
+    if (absl::StrContains(name, word)) return true;
+  }
+  return false;
+}
+
+absl::Status ResolveHeaders(const CommandOptions& options, const Environment& environment, KeyNeed key_need,
+                            ApiOptions* client) {
+  const auto split = [](const std::string& header) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(header, absl::MaxSplits(':', 1));
+    return std::pair(std::string(absl::StripAsciiWhitespace(parts.first)),
+                     std::string(absl::StripAsciiWhitespace(parts.second)));
+  };
+  for (const std::string& header : options.headers) {
+    const auto [name, value] = split(header);
+    if (LooksSecret(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--header ", name, ": put a secret into an environment variable and say --header-env '", name,
+                       ": VARIABLE'"));
+    }
+    if (name.empty() || value.empty()) return absl::InvalidArgumentError("--header: expected `name: value`");
+    client->headers.push_back(absl::StrCat(name, ": ", value));
+  }
+  for (const std::string& header : options.header_envs) {
+    const auto [name, variable] = split(header);
+    if (name.empty() || variable.empty()) return absl::InvalidArgumentError("--header-env: expected `name: VARIABLE`");
+    if (key_need == KeyNeed::kNone) continue;
+    const std::string value = environment.Get(variable);
+    if (value.empty()) {
+      return absl::UnauthenticatedError(absl::StrCat("--header-env ", name, ": ", variable, " is not set"));
+    }
+    client->headers.push_back(absl::StrCat(name, ": ", value));
+    client->header_secrets.push_back(value);
+  }
+  return absl::OkStatus();
+}
+
+// Ollama takes `name` for `name:latest`.
+absl::string_view WithoutTag(absl::string_view model) {
+  return model.substr(0, absl::EndsWith(model, ":latest") ? model.rfind(':') : model.size());
+}
+
+absl::StatusOr<std::optional<KnownModel>> FindModel(const std::string& name, const Environment& environment) {
+  absl::StatusOr<std::vector<KnownModel>> models = LoadModels(environment);
+  if (!models.ok()) return models.status();
+  const absl::string_view wanted = WithoutTag(name);
+  for (KnownModel& known : *models) {
+    const bool other_name = std::find(known.aliases.begin(), known.aliases.end(), wanted) != known.aliases.end();
+    if (known.name == wanted || other_name) return std::move(known);
+  }
+  return std::nullopt;
+}
+
+// Model and width: what was said, else what the preset says, else what is known of the model.
+absl::Status ResolveModel(const CommandOptions& options, const std::string& of_preset, const Dialect& dialect,
+                          const Environment& environment, ResolvedJob* job) {
+  Model& model = job->client.model;
+  model.name = !options.model.empty() ? options.model : of_preset;
+  if (model.name.empty() && dialect.name == absl::string_view(kOpenAi)) model.name = kDefaultModel;
+  if (model.name.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--embedder ", dialect.name, ": say which of its models with --model NAME"));
+  }
+  absl::StatusOr<std::optional<KnownModel>> known = FindModel(model.name, environment);
+  if (!known.ok()) return known.status();
+  job->known_model = *std::move(known);
+  if (model.dim == 0 && job->known_model.has_value()) model.dim = job->known_model->dim;
+  if (model.dim == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the width of ", model.name, " is not in models.toml: say it with --dimensions N"));
+  }
+  if (!job->known_model.has_value()) return absl::OkStatus();
+  if (job->known_model->dim == model.dim) return absl::OkStatus();
+  if (!job->known_model->resizable || !dialect.resizes) {
+    return absl::InvalidArgumentError(absl::StrCat("--dimensions ", model.dim, ": ", model.name, " gives ",
+                                                   job->known_model->dim, " and cannot be asked for another width",
+                                                   job->known_model->resizable ? " of " : "",
+                                                   job->known_model->resizable ? dialect.name : ""));
+  }
+  // A server whose model we do not know may refuse the field; the width of its reply is checked anyway.
+  job->client.dimensions = model.dim;
+  return absl::OkStatus();
+}
+
+InputUse UseOf(const std::string& input_type) {
+  return input_type == "query" ? InputUse::kQuery : input_type == "none" ? InputUse::kNone : InputUse::kDocument;
+}
+
+// What the API is told of each text, and what becomes of those that are too long for it.
+void ResolveTexts(const CommandOptions& options, const Dialect& dialect, ResolvedJob* job) {
+  ApiOptions& client = job->client;
+  client.use = UseOf(options.input_type);
+  client.truncate = options.truncate;
+  if (job->known_model.has_value() && client.use != InputUse::kNone) {
+    client.text_prefix =
+        client.use == InputUse::kQuery ? job->known_model->query_prefix : job->known_model->document_prefix;
+  }
+  if (!client.text_prefix.empty()) {
+    job->notes.push_back(absl::StrCat("as ", client.model.name, " wants it, `", client.text_prefix,
+                                      "` is put before each text in requests; --input-type none leaves it out"));
+  } else if (dialect.knows_use && client.use != InputUse::kNone) {
+    job->notes.push_back(absl::StrCat(dialect.name, " is told that texts are ",
+                                      client.use == InputUse::kQuery ? "queries" : "documents to be searched",
+                                      "; --input-type none says nothing"));
+  }
+  if (dialect.long_input != LongInput::kCutSilently || client.truncate) return;
+  client.refused_tokens = job->known_model.has_value() ? job->known_model->max_tokens : 0;
+  job->notes.push_back(
+      client.refused_tokens > 0
+          ? absl::StrCat(dialect.name, " cuts, or may cut, texts above ", WithCommas(client.refused_tokens),
+                         " tokens without a word: those that seem longer are rejected; --truncate lets it cut them")
+          : absl::StrCat(dialect.name, " may cut texts above its model's limit without a word, and the limit of ",
+                         client.model.name, " is not in models.toml"));
+}
+
+void NoteLength(const std::string& normalize, ResolvedJob* job) {
+  if (!job->known_model.has_value() || normalize == "unit") return;
+  const auto unit = job->known_model->unit_length;
+  const bool cut = job->client.model.dim != job->known_model->dim;
+  if (unit == KnownModel::UnitLength::kNever || (unit == KnownModel::UnitLength::kFullWidth && cut)) {
+    job->notes.push_back(absl::StrCat("vectors of ", job->client.model.name, " with ", job->client.model.dim,
+                                      " dimensions do not have length 1; --normalize unit scales them"));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> EmbedderNames() {
+  std::vector<std::string> names;
+  for (const Dialect& dialect : Dialects()) names.push_back(dialect.name);
+  names.push_back(kBuiltinEmbedder);
+  return names;
+}
+
+absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::vector<std::string>& variables,
+                                       const Environment& environment) {
+  if (!options.api_key_file.empty()) {
+    std::ifstream file(ExpandHome(options.api_key_file, environment));
+    std::string key;
+    if (!std::getline(file, key)) {
+      return absl::NotFoundError(
+          absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read, or is empty"));
+    }
+    return std::string(absl::StripAsciiWhitespace(key));
+  }
+  if (options.api_key_env.empty()) return FirstSet(variables, environment);
+  std::string key = environment.Get(options.api_key_env);
+  if (key.empty()) {
+    return absl::UnauthenticatedError(absl::StrCat("--api-key-env ", options.api_key_env, ": is not set"));
+  }
+  return key;
+}
+
+std::string EmbeddingRecipe(const ApiOptions& client) {
+  const bool told = FindDialect(client.dialect)->knows_use || !client.text_prefix.empty();
+  const char* const use = !told || client.use == InputUse::kNone ? ""
+                          : client.use == InputUse::kQuery       ? " as query"
+                                                                 : " as document";
+  return absl::StrCat(use, client.truncate ? ", cut if too long" : "");
+}
+
+absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<SystemPreset>& preset,
+                             const Environment& environment, KeyNeed key_need, ResolvedJob* job) {
+  const std::string of_preset = preset.has_value() && !preset->embedder.empty() ? preset->embedder : kOpenAi;
+  const std::string name = options.embedder.empty() ? of_preset : absl::AsciiStrToLower(options.embedder);
+  if (options.dimensions < 0 || options.dimensions > 65536) {
+    return absl::InvalidArgumentError(absl::StrCat("--dimensions ", options.dimensions, ": expected 1 to 65536"));
+  }
+  // Another API has other models.
+  const bool preset_means_it = preset.has_value() && name == of_preset;
+  job->client.model.dim = options.dimensions;
+  if (job->client.model.dim == 0 && preset.has_value() && (preset_means_it || name == kBuiltinEmbedder)) {
+    job->client.model.dim = preset->dim;
+  }
+  if (name == kBuiltinEmbedder) {
+    job->embedder = Embedder::kBuiltin;
+    return ResolveBuiltin(options, job);
+  }
+  const Dialect* const dialect = FindDialect(name);
+  if (dialect == nullptr) {
+    const std::vector<std::string> names = EmbedderNames();
+    const std::string near = NearestName(name, names);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--embedder ", name, ": ", near.empty() ? "" : absl::StrCat("did you mean `", near, "`? "), "known are ",
+        absl::StrJoin(names, ", "), "; a server that speaks OpenAI's API works with --embedder openai --api-base URL"));
+  }
+  job->embedder = Embedder::kApi;
+  job->client.dialect = dialect->name;
+  const auto bases = Variables(preset_means_it ? preset->api_base_env : "", dialect->base_variables);
+  const auto keys = Variables(preset_means_it ? preset->api_key_env : "", dialect->key_variables);
+  if (absl::Status base = ResolveBase(options, *dialect, bases, environment, &job->client); !base.ok()) return base;
+  if (key_need == KeyNeed::kWanted) {
+    if (absl::Status key = ResolveKey(options, *dialect, keys, environment, &job->client); !key.ok()) return key;
+  }
+  if (absl::Status headers = ResolveHeaders(options, environment, key_need, &job->client); !headers.ok()) {
+    return headers;
+  }
+  job->client.proxy = options.proxy;
+  job->client.ca_file = options.ca_file.empty() ? "" : ExpandHome(options.ca_file, environment);
+  const std::string model_of_preset = preset_means_it ? preset->model : "";
+  if (absl::Status model = ResolveModel(options, model_of_preset, *dialect, environment, job); !model.ok()) {
+    return model;
+  }
+  ResolveTexts(options, *dialect, job);
+  NoteLength(options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize, job);
+  return absl::OkStatus();
+}
+
+}  // namespace reembed
