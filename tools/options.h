@@ -32,6 +32,7 @@ struct CommandOptions {
   std::string proxy, ca_file;
   int batch_size = 0;
   int concurrency = 0;
+  bool hedge = false;
   double rpm = 0;
   double tpm = 0;
   double max_spend = 0;  // US dollars

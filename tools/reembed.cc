@@ -127,7 +127,7 @@ void AddServe(CLI::App* app, Command* chosen) {
     *chosen = [=](const Environment& environment) -> ExitCode {
       ServeOptions options = words->serve;
       if (words->prepared) options.server.mode = EmbeddingServerMode::kPrepared;
-      options.server.latency = absl::Milliseconds(words->latency_ms);
+      options.server.speed.latency = absl::Milliseconds(words->latency_ms);
       if (!words->api_key_env.empty()) {
         options.server.api_key = environment.Get(words->api_key_env);
         if (options.server.api_key.empty()) {

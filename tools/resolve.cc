@@ -138,6 +138,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
   ApiOptions& client = job->client;
   client.concurrency = concurrency;
+  client.hedge = options.hedge;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
   if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
