@@ -109,7 +109,6 @@ void EndpointChooser::Passed(int endpoint) {
 bool EndpointChooser::Failed(int endpoint, Moment sent, Moment now) {
   Endpoint& failed = endpoints_[endpoint];
   if (failed.state == EndpointState::kRemoved) return false;
-  const bool was_working = failed.state == EndpointState::kWorking;
   const bool was_resting = failed.state == EndpointState::kResting;
   // What had left before the rest began tells nothing new.
   if (was_resting && sent < failed.rest_began) return false;
@@ -118,7 +117,7 @@ bool EndpointChooser::Failed(int endpoint, Moment sent, Moment now) {
   failed.state = EndpointState::kResting;
   failed.rest_began = now;
   failed.rest_ends = now + failed.rest;
-  return was_working;
+  return !was_resting;
 }
 
 bool EndpointChooser::Remove(int endpoint) {

