@@ -190,7 +190,7 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
 }
 
-// *refusal: set if the API would not take the text, as it may for a field that it does not know.
+// *refusal: set if the API would not take the request, which may be for a field that it does not know.
 absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refusal) {
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
   const auto flow = MakeFlow(options, wire);
@@ -199,7 +199,10 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refu
   batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
   std::promise<absl::Status> promise;
   (*flow)->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
-  if (absl::Status status = promise.get_future().get(); !status.ok()) return status;
+  if (absl::Status status = promise.get_future().get(); !status.ok()) {
+    if (absl::StrContains(status.message(), "encoding_format")) *refusal = status;
+    return status;
+  }
   if (*refusal = batch.texts()[0].reject; !refusal->ok()) {
     return absl::FailedPreconditionError(
         absl::StrCat(refusal->message(), "; check the model's name, its dimensions and the address of the API"));

@@ -57,7 +57,10 @@ absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& dir,
 }
 
 JobStore::JobStore(const std::string& dir, const JobIdentity& identity, JobOptions options)
-    : dir_(dir), head_{.identity = identity, .keep_vectors = options.keep_vectors}, options_(std::move(options)) {}
+    : dir_(dir),
+      head_{.identity = identity, .keep_vectors = options.keep_vectors},
+      options_(std::move(options)),
+      texts_(dir) {}
 
 JobStore::~JobStore() { Close().IgnoreError(); }
 
@@ -165,20 +168,27 @@ void JobStore::WaitForRoom(std::unique_lock<std::mutex>* lock) {
   changed_.wait(*lock, [this] { return pending_.size() < kMaxWaitingRows || !broken_.ok(); });
 }
 
+void JobStore::Break(absl::Status failure) {
+  if (!broken_.ok()) return;
+  broken_ = std::move(failure);
+  changed_.notify_all();
+}
+
 void JobStore::Buy(const TextHash& hash, Enrolment* enrolment) {
   if (head_.keep_vectors == KeepVectors::kNever) {
     enrolment->slot = enrolment->ordinal;
     enrolment->buy = true;
     return;
   }
-  enrolment->slot = texts_.Find(hash);
+  const absl::StatusOr<int64_t> slot = texts_.Find(hash);
+  if (!slot.ok()) return Break(slot.status());
+  enrolment->slot = *slot;
   if (enrolment->slot < 0) {
     if (texts_.size() == TextIndex::kMaxSlots) {
-      broken_ = absl::ResourceExhaustedError(absl::StrCat(dir_, ": a job holds at most ", texts_.size(), " texts"));
-      changed_.notify_all();
-      return;
+      return Break(absl::ResourceExhaustedError(absl::StrCat(dir_, ": a job holds at most ", texts_.size(), " texts")));
     }
-    enrolment->slot = texts_.Add(hash, SlotState::kClaimed);
+    if (absl::Status added = texts_.Add(hash, SlotState::kClaimed); !added.ok()) return Break(std::move(added));
+    enrolment->slot = texts_.size() - 1;
     enrolment->buy = true;
     pending_.AddText(enrolment->slot, hash);
   } else if (texts_.state(enrolment->slot) == SlotState::kFree) {
@@ -198,6 +208,7 @@ Enrolment JobStore::Enrol(KeyView key, const TextHash& hash) {
     // Nothing may be bought that could not be kept; the row's batch learns the reason from Keep().
     if (!broken_.ok()) return enrolment;
     Buy(hash, &enrolment);
+    if (!broken_.ok()) return enrolment;
     pending_.AddRow(enrolment.ordinal, key, enrolment.slot);
     WakeIfFull();
   }
@@ -212,6 +223,7 @@ Enrolment JobStore::Resume(const LedgerRow& row, const TextHash& hash) {
     WaitForRoom(&lock);
     if (!broken_.ok()) return enrolment;
     Buy(hash, &enrolment);
+    if (!broken_.ok()) return enrolment;
     if (enrolment.slot != row.slot) pending_.MoveRow(row.ordinal, enrolment.slot);
     if (row.state == SlotState::kRejected) pending_.TakeBackReject(row.ordinal);
     WakeIfFull();
@@ -226,9 +238,8 @@ void JobStore::RecordTextReject(Enrolment* enrolment) {
   if (reason.ok()) {
     enrolment->reject = *reason;
     pending_.AddReject(enrolment->ordinal, "", *reason);
-  } else if (broken_.ok()) {
-    broken_ = reason.status();
-    changed_.notify_all();
+  } else {
+    Break(reason.status());
   }
 }
 

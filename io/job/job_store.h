@@ -118,6 +118,7 @@ class JobStore final : public Ledger {
   absl::Status OpenVectors(absl::Span<const KeptRun> runs);
 
   // Called with mutex_ held.
+  void Break(absl::Status failure);
   void Buy(const TextHash& hash, Enrolment* enrolment);
   SlotState StateOf(const LedgerRow& row) const;
   bool IsDecided(Waiting* waiting) const;

@@ -130,7 +130,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
     // 10,000 pages: bulk appends touch a page many times before it goes to the main file once.
     const absl::Status status = ledger->Execute(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;"
-        "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096");
+        "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024");
     if (!status.ok()) return status;
   }
   return ledger;

@@ -193,7 +193,6 @@ absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger) {
 absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
   const absl::StatusOr<int64_t> count = ReadTextCount(ledger);
   if (!count.ok()) return count.status();
-  texts->Reserve(*count);
   absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT slot, hash FROM texts ORDER BY slot");
   if (!query.ok()) return query.status();
   absl::StatusOr<bool> row = query->Step();
@@ -203,7 +202,7 @@ absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
     if (slot != texts->size() || !DecodeHash(query->Blob(1), &hash)) {
       return absl::DataLossError(absl::StrCat(ledger->path(), ": texts: slot ", slot, " is missing or damaged"));
     }
-    texts->Add(hash, SlotState::kFree);
+    if (absl::Status status = texts->Add(hash, SlotState::kFree); !status.ok()) return status;
   }
   return row.status();
 }

@@ -1,63 +1,136 @@
 #include "io/job/text_index.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
 namespace reembed {
 namespace {
 
-constexpr uint32_t kEmpty = 0xFFFFFFFF;
-constexpr size_t kFirstPlaces = 1024;
+// An entry: 12 bits of the hash above the distance to the slot before it in the bucket, so that four bytes name a text.
+constexpr int kGapBits = 20;
+constexpr uint32_t kMaxGap = (uint32_t{1} << kGapBits) - 1;
+// Stands for no text, only for a distance of kMaxGap.
+constexpr uint32_t kFiller = 0;
 
-// Linear probing needs about six looks for a new text at 0.7, and far more beyond it.
-bool Fits(int64_t slots, size_t places) { return static_cast<size_t>(slots) * 10 <= places * 7; }
+// The low 16 bits have chosen the bucket.
+uint32_t FingerprintOf(const TextHash& hash) { return std::max(static_cast<uint32_t>(hash.lo >> 52), uint32_t{1}); }
+
+absl::StatusOr<int> OpenUnnamedFile(const std::string& folder) {
+  int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (fd >= 0) return fd;
+  // Not every file system has files without a name.
+  std::string path = absl::StrCat(folder, "/texts-XXXXXX");
+  fd = mkostemp(path.data(), O_CLOEXEC);
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(folder, ": cannot make a temporary file"));
+  unlink(path.c_str());
+  return fd;
+}
 
 }  // namespace
 
-TextIndex::TextIndex() : table_(kFirstPlaces, kEmpty) {}
+TextIndex::TextIndex(std::string folder) : folder_(std::move(folder)), buckets_(kBuckets) {
+  recent_.reserve(kRecentHashes);
+}
 
-int64_t TextIndex::Find(const TextHash& wanted) const {
-  const size_t mask = table_.size() - 1;
-  for (size_t place = wanted.lo & mask;; place = (place + 1) & mask) {
-    const uint32_t slot = table_[place];
-    if (slot == kEmpty) return -1;
-    if (hash(slot) == wanted) return slot;
+TextIndex::~TextIndex() {
+  if (file_ >= 0) close(file_);
+}
+
+absl::StatusOr<int64_t> TextIndex::Find(const TextHash& wanted) const {
+  const Bucket& bucket = BucketOf(wanted);
+  const uint32_t fingerprint = FingerprintOf(wanted);
+  int64_t slot = 0;
+  for (size_t i = 0; i < bucket.size; ++i) {
+    const uint32_t entry = bucket.entries[i];
+    slot += entry & kMaxGap;
+    if (entry >> kGapBits != fingerprint) continue;
+    const absl::StatusOr<TextHash> found = hash(slot);
+    if (!found.ok()) return found.status();
+    if (*found == wanted) return slot;
   }
+  return -1;
 }
 
-int64_t TextIndex::Add(const TextHash& hash, SlotState state) {
-  const int64_t slot = size_++;
-  if (slot % kSegmentSlots == 0) segments_.push_back(std::make_unique<Segment>());
-  segments_.back()->hashes[slot % kSegmentSlots] = hash;
-  segments_.back()->states[slot % kSegmentSlots] = state;
-  if (Fits(size_, table_.size())) {
-    Place(slot);
-  } else {
-    Rebuild(table_.size() * 2);
+absl::Status TextIndex::Add(const TextHash& hash, SlotState state) {
+  const auto slot = static_cast<uint32_t>(size_);
+  Bucket& bucket = BucketOf(hash);
+  uint32_t gap = slot - bucket.last_slot;
+  for (; gap > kMaxGap; gap -= kMaxGap) {
+    if (absl::Status status = Append(&bucket, kFiller | kMaxGap); !status.ok()) return status;
   }
-  return slot;
+  if (absl::Status status = Append(&bucket, FingerprintOf(hash) << kGapBits | gap); !status.ok()) return status;
+  bucket.last_slot = slot;
+  if (size_ % 4 == 0) states_.push_back(0);
+  ++size_;
+  set_state(slot, state);
+  recent_.push_back(hash);
+  return recent_.size() == kRecentHashes ? WriteRecent() : absl::OkStatus();
 }
 
-void TextIndex::Reserve(int64_t slots) {
-  size_t places = table_.size();
-  while (!Fits(slots, places)) places *= 2;
-  if (places > table_.size()) Rebuild(places);
+// Grows by a quarter: doubling would waste as much as the entries need.
+absl::Status TextIndex::Append(Bucket* bucket, uint32_t entry) {
+  if (bucket->size == bucket->capacity) {
+    const size_t wanted = bucket->capacity + std::max<size_t>(4, bucket->capacity / 4);
+    const size_t capacity = std::min<size_t>(wanted, std::numeric_limits<uint16_t>::max());
+    if (capacity == bucket->size) {
+      return absl::ResourceExhaustedError(absl::StrCat(folder_, ": no room for more than ", size_, " texts"));
+    }
+    auto entries = std::make_unique_for_overwrite<uint32_t[]>(capacity);
+    std::copy_n(bucket->entries.get(), bucket->size, entries.get());
+    entry_bytes_ += (capacity - bucket->capacity) * sizeof(uint32_t);
+    bucket->entries = std::move(entries);
+    bucket->capacity = static_cast<uint16_t>(capacity);
+  }
+  bucket->entries[bucket->size++] = entry;
+  return absl::OkStatus();
 }
 
-void TextIndex::Rebuild(size_t places) {
-  // The old table goes first: it is not needed to make the new one, and the two together would be the peak.
-  table_ = {};
-  table_ = std::vector<uint32_t>(places, kEmpty);
-  for (int64_t slot = 0; slot < size_; ++slot) Place(slot);
+absl::Status TextIndex::WriteRecent() {
+  if (file_ < 0) {
+    const absl::StatusOr<int> file = OpenUnnamedFile(folder_);
+    if (!file.ok()) return file.status();
+    file_ = *file;
+  }
+  const char* bytes = reinterpret_cast<const char*>(recent_.data());
+  size_t left = recent_.size() * sizeof(TextHash);
+  auto place = static_cast<off_t>(in_file_ * sizeof(TextHash));
+  while (left > 0) {
+    const ssize_t written = pwrite(file_, bytes, left, place);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) {
+      const int error = written < 0 ? errno : ENOSPC;
+      return absl::ErrnoToStatus(error, absl::StrCat(folder_, ": cannot write ", left, " bytes of a temporary file"));
+    }
+    bytes += written;
+    place += written;
+    left -= static_cast<size_t>(written);
+  }
+  in_file_ += static_cast<int64_t>(recent_.size());
+  recent_.clear();
+  return absl::OkStatus();
 }
 
-void TextIndex::Place(int64_t slot) {
-  const size_t mask = table_.size() - 1;
-  size_t place = hash(slot).lo & mask;
-  while (table_[place] != kEmpty) place = (place + 1) & mask;
-  table_[place] = static_cast<uint32_t>(slot);
+absl::StatusOr<TextHash> TextIndex::hash(int64_t slot) const {
+  if (slot >= in_file_) return recent_[slot - in_file_];
+  TextHash found;
+  ssize_t got = 0;
+  do {
+    got = pread(file_, &found, sizeof(found), static_cast<off_t>(slot * sizeof(found)));
+  } while (got < 0 && errno == EINTR);
+  if (got == sizeof(found)) return found;
+  return absl::InternalError(absl::StrCat(folder_, ": cannot read the temporary file with the hashes of the texts"));
 }
 
 size_t TextIndex::memory_bytes() const {
-  return segments_.size() * sizeof(Segment) + segments_.capacity() * sizeof(segments_[0]) +
-         table_.capacity() * sizeof(table_[0]);
+  return kBuckets * sizeof(Bucket) + entry_bytes_ + states_.capacity() + recent_.capacity() * sizeof(TextHash);
 }
 
 }  // namespace reembed

@@ -4,58 +4,79 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/ledger.h"
 
 namespace reembed {
 
-// Which slot a text has, and how that slot stands: the ledger's map in memory. Slots are dense from 0 and are never
-// given back. Costs 17 bytes a text, and 4 bytes for each place of a hash table that is at most 0.7 full: about 25 MB
-// for a million texts, 240 MB for ten million. Growing copies no text.
+// Which slot a text has, and how that slot stands: the ledger's map from text to vector. Slots are dense from 0 and are
+// never given back.
+//
+// Memory hardly grows with a run, so that ten million texts fit where a million do: it holds 12 bits of each hash and
+// the distance to the slot before it, in 65,536 buckets that the hash chooses, about 5 bytes a text. The hashes
+// themselves lie in an unnamed file in `folder`, 16 bytes each in slot order. When the 12 bits agree, the file decides,
+// so the answer rests on all 128. The file is not for the next run: it is made anew from the ledger.
 // Not thread-safe.
 class TextIndex {
  public:
-  // One less than the largest uint32_t, which marks an empty place.
   static constexpr int64_t kMaxSlots = 0xFFFFFFFF;
 
-  TextIndex();
+  // `folder` is where the file is made, when there are too many hashes to hold.
+  explicit TextIndex(std::string folder);
+  ~TextIndex();
+  TextIndex(const TextIndex&) = delete;
+  TextIndex& operator=(const TextIndex&) = delete;
 
   int64_t size() const { return size_; }
 
-  // The slot of a text; -1 if it has none.
-  int64_t Find(const TextHash& hash) const;
+  // The slot of a text; -1 if it has none. Errors: kInternal (the file cannot be read).
+  absl::StatusOr<int64_t> Find(const TextHash& hash) const;
 
   // Gives a text that has no slot the next one, in `state`. Requires Find(hash) == -1 and size() < kMaxSlots.
-  int64_t Add(const TextHash& hash, SlotState state);
-
-  // Makes room for `slots` in all, so that adding them never rebuilds the table.
-  void Reserve(int64_t slots);
+  // Errors: kResourceExhausted (the disk is full), kInternal; then the index is of no use any more.
+  absl::Status Add(const TextHash& hash, SlotState state);
 
   // Require 0 <= slot < size().
-  const TextHash& hash(int64_t slot) const { return SegmentOf(slot).hashes[slot % kSegmentSlots]; }
-  SlotState state(int64_t slot) const { return SegmentOf(slot).states[slot % kSegmentSlots]; }
+  absl::StatusOr<TextHash> hash(int64_t slot) const;
+  SlotState state(int64_t slot) const { return static_cast<SlotState>(states_[slot / 4] >> ShiftOf(slot) & 3); }
   void set_state(int64_t slot, SlotState state) {
-    segments_[slot / kSegmentSlots]->states[slot % kSegmentSlots] = state;
+    uint8_t& four = states_[slot / 4];
+    four = static_cast<uint8_t>((four & ~(3 << ShiftOf(slot))) | static_cast<int>(state) << ShiftOf(slot));
   }
 
   // Bytes allocated.
   size_t memory_bytes() const;
 
  private:
-  static constexpr int64_t kSegmentSlots = int64_t{1} << 16;
-  struct Segment {
-    TextHash hashes[kSegmentSlots];
-    SlotState states[kSegmentSlots];
+  // The texts whose hashes share some bits, in the order of their slots.
+  struct Bucket {
+    std::unique_ptr<uint32_t[]> entries;
+    uint32_t last_slot = 0;
+    uint16_t size = 0;
+    uint16_t capacity = 0;
   };
 
-  const Segment& SegmentOf(int64_t slot) const { return *segments_[slot / kSegmentSlots]; }
-  void Rebuild(size_t places);
-  void Place(int64_t slot);
+  static int ShiftOf(int64_t slot) { return static_cast<int>(slot % 4) * 2; }
+  Bucket& BucketOf(const TextHash& hash) { return buckets_[hash.lo % kBuckets]; }
+  const Bucket& BucketOf(const TextHash& hash) const { return buckets_[hash.lo % kBuckets]; }
+  absl::Status Append(Bucket* bucket, uint32_t entry);
+  absl::Status WriteRecent();
 
-  std::vector<std::unique_ptr<Segment>> segments_;
-  std::vector<uint32_t> table_;  // a power of two of slots, by the low bits of the hash, linear probing
+  static constexpr size_t kBuckets = size_t{1} << 16;
+  static constexpr size_t kRecentHashes = size_t{1} << 13;
+
+  const std::string folder_;
+  std::vector<Bucket> buckets_;
+  std::vector<uint8_t> states_;   // four slots each
+  std::vector<TextHash> recent_;  // of the newest slots, not in the file yet
   int64_t size_ = 0;
+  int64_t in_file_ = 0;  // hashes
+  size_t entry_bytes_ = 0;
+  int file_ = -1;
 };
 
 }  // namespace reembed
