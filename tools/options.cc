@@ -69,6 +69,13 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::proxy, false},
       {"ca-file", "PEM file with the certificate authorities to trust in place of the system's", "Embedder",
        &CommandOptions::ca_file},
+      {"endpoint",
+       "instead of --api-base, and also several: URL[,key-env=NAME|key-file=PATH][,rpm=N][,tpm=N][,concurrency=N]"
+       "[,weight=W]; all serve the same model, and share the work by their speed",
+       "Embedder", &CommandOptions::endpoints},
+      {"canary-interval",
+       "minutes (or 30s, 1h) between checks that the model still gives the vectors it gave at the start: 10; off",
+       "Embedder", &CommandOptions::canary_interval},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
       {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},

@@ -23,7 +23,9 @@ struct CommandOptions {
   std::string embedder, api_base, model;
   int dimensions = 0;
   std::string api_key_env, api_key_file;
-  std::string input_type;  // document | query | none
+  std::vector<std::string> endpoints;  // see ParseEndpoint() in tools/endpoints.h
+  std::string canary_interval;         // see ParseCanaryInterval() there
+  std::string input_type;              // document | query | none
   bool truncate = false;
   std::vector<std::string> headers;      // "name: value"
   std::vector<std::string> header_envs;  // "name: VARIABLE"

@@ -11,7 +11,7 @@
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "tools/commands.h"
-#include "tools/embedder.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/preflight.h"
@@ -26,6 +26,7 @@ namespace {
 struct Outcome {
   JobStats before, after;
   ClientStats client;
+  std::vector<EndpointReport> endpoints;
   int64_t texts_embedded = 0;
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
   absl::Duration elapsed;
@@ -63,6 +64,7 @@ void PrintSummaryJson(const ResolvedJob& job, const Outcome& outcome) {
       .Add("cost_usd", outcome.cost_usd)
       .Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
+      .AddRaw("endpoints", EndpointsJson(outcome.endpoints))
       .Add("job", job.directory)
       .Add("exit_code", static_cast<int>(CodeOf(outcome)));
   std::cout << line.ToString() << std::endl;
@@ -89,6 +91,9 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
   if (rejected > 0) {
     std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
+  }
+  if (outcome.endpoints.size() > 1) {
+    for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
   for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
   std::cout << "job    " << job.directory << std::endl;
@@ -124,6 +129,13 @@ absl::Status WriteJobDescription(const ResolvedJob& job) {
   return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
 }
 
+// From any thread, so in one call.
+void PrintNote(const ResolvedJob& job, const std::string& note) {
+  if (job.options.quiet) return;
+  const std::string line = job.options.json ? JsonLine("note").Add("message", note).ToString() : "note: " + note;
+  std::fputs((line + "\n").c_str(), stderr);
+}
+
 double Cost(const ResolvedJob& job, int64_t tokens) {
   if (!job.known_model.has_value()) return 0;
   return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
@@ -142,12 +154,12 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, Preflight* preflight,
                 JobStore* store) {
   Outcome outcome{.before = before, .after = before};
-  absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job.client);
+  absl::StatusOr<RunningPool> embedder = StartPool(job, [&job](const std::string& note) { PrintNote(job, note); });
   if (!embedder.ok()) {
     outcome.status = embedder.status();
     return outcome;
   }
-  EmbeddingClient* const client = embedder->client.get();
+  EndpointPool* const client = embedder->pool.get();
   StopSignals signals(
       [](int) {
         std::fputs("\nstopping: finishing the requests under way (again to abort them; both can be resumed)\n", stderr);
@@ -186,6 +198,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   outcome.elapsed = MonotonicNow() - start;
   outcome.after = StatsAfter(job, store, before);
   outcome.client = client->stats();
+  outcome.endpoints = client->endpoints();
   outcome.client.requests += probed.requests;
   outcome.client.requests_retried += probed.requests_retried;
   outcome.client.http_429 += probed.http_429;

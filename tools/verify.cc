@@ -194,6 +194,7 @@ absl::StatusOr<ResolvedJob> ResolveAgain(const VerifyOptions& options, const Env
   asked.job_file = options.job + "/job.toml";
   asked.job = options.job;
   asked.api_base = options.api_base;
+  if (!options.api_base.empty()) asked.endpoints.clear();
   asked.api_key_env = options.api_key_env;
   asked.api_key_file = options.api_key_file;
   if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
