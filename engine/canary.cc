@@ -19,6 +19,8 @@ constexpr std::array<absl::string_view, 5> kTexts = {
     "for (int i = 0; i < n; ++i) total += price[i] * count[i];",
 };
 
+constexpr absl::Duration kLongWithoutCheck = absl::Minutes(1);
+
 bool IsZero(absl::Span<const float> vector) {
   return std::all_of(vector.begin(), vector.end(), [](float value) { return value == 0; });
 }
@@ -65,6 +67,14 @@ void CanaryWatch::SetReference(std::vector<float> vectors, int endpoint) {
 bool CanaryWatch::TakeDue(int endpoint, Moment now) {
   const Watched& watched = watched_[endpoint];
   if (watched.under_way || !watched.ever_good || now - watched.begun < interval_) return false;
+  Begin(endpoint, now);
+  return true;
+}
+
+bool CanaryWatch::TakeLast(int endpoint, Moment now) {
+  const Watched& watched = watched_[endpoint];
+  if (interval_ == absl::InfiniteDuration() || watched.under_way || watched.since_good.texts == 0) return false;
+  if (!watched.ever_good || now - watched.begun < std::min(interval_, kLongWithoutCheck)) return false;
   Begin(endpoint, now);
   return true;
 }

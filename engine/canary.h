@@ -49,6 +49,9 @@ class CanaryWatch {
 
   // Whether another check of `endpoint` should be made, by the clock; then counts as begun.
   bool TakeDue(int endpoint, Moment now);
+  // Whether a last check of `endpoint` is worth its while: it has given vectors, and was not checked in the last minute
+  // or interval, whichever is shorter. Then counts as begun.
+  bool TakeLast(int endpoint, Moment now);
   // The texts of a check: one, and each time another.
   int NextText() { return next_text_++ % static_cast<int>(CanaryTexts().size()); }
 

@@ -194,6 +194,8 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
                                  signals.token());
+    // Also what came last shall be of the right model before anybody is told that all is done.
+    if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
   outcome.elapsed = MonotonicNow() - start;
   outcome.after = StatsAfter(job, store, before);

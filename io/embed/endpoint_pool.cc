@@ -138,6 +138,7 @@ void EndpointPool::Route(WorkPtr work, Moment now, Actions* actions) {
     absl::Status failure = std::move(work->failure);
     if (failure.ok() && !chooser_.AllRemoved()) failure = last_failure_;
     if (failure.ok()) failure = first_fatal_;
+    down_ = true;
     actions->answer.emplace_back(std::move(work), std::move(failure));
     return;
   }
@@ -151,6 +152,7 @@ void EndpointPool::AddCheck(int endpoint, int first_text, int texts, Moment now,
   canary_.Begin(endpoint, now);
   auto check = std::make_unique<Check>(endpoint, first_text, texts, model_.dim);
   check->sent = now;
+  ++checks_out_;
   actions->check.push_back(std::move(check));
 }
 
@@ -205,6 +207,7 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
   if (!tripped_.ok()) status = tripped_;
   if (status.ok()) {
     chooser_.Passed(e);
+    down_ = false;
     answered_by_[work->batch] = e;
   }
   const bool elsewhere = tripped_.ok() && !cancelled_ && (IsForGood(status) || IsTemporary(status));
@@ -215,9 +218,13 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     work->tries.resize(chooser_.size());
     ++work->tries[e];
     if (!IsForGood(status)) work->failure = std::move(status);
-    const size_t sends = actions.send.size();
-    Route(std::move(work), now, &actions);
-    if (actions.send.size() > sends) ++rerouted_;
+    // Where work has failed everywhere the run ends; what is still under way need not try everything again.
+    if (down_ && !work->failure.ok()) {
+      actions.answer.emplace_back(std::move(work), last_failure_);
+    } else {
+      Route(std::move(work), now, &actions);
+      if (!actions.send.empty()) ++rerouted_;
+    }
   }
   AddDueChecks(now, &actions);
   Act(std::move(lock), std::move(actions));
@@ -271,6 +278,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
       NoteFailure(e, status, check->sent, now, &actions);
     }
     if (start_ == Start::kChecking && --first_checks_out_ == 0) FinishStart(now, &actions);
+    if (--checks_out_ == 0) acted_.notify_all();
   }
   Act(std::move(lock), std::move(actions));
 }
@@ -344,6 +352,20 @@ void EndpointPool::Cancel() {
     actions.answer.emplace_back(std::move(work), absl::CancelledError("cancelled"));
   }
   Act(std::move(lock), std::move(actions));
+}
+
+absl::Status EndpointPool::FinishChecks() {
+  Actions actions;
+  std::unique_lock lock(mutex_);
+  const Moment now = options_.clock();
+  for (int e = 0; e < chooser_.size() && !cancelled_ && tripped_.ok(); ++e) {
+    const bool working = chooser_.state(e) == EndpointState::kWorking;
+    if (working && canary_.TakeLast(e, now)) AddCheck(e, canary_.NextText(), 1, now, &actions);
+  }
+  Act(std::move(lock), std::move(actions));
+  std::unique_lock waiting(mutex_);
+  acted_.wait(waiting, [this] { return checks_out_ == 0; });
+  return tripped_;
 }
 
 ClientStats EndpointPool::stats() const {

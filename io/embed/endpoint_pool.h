@@ -76,6 +76,11 @@ class EndpointPool final : public EmbeddingClient {
   void Cancel() override;
   ClientStats stats() const override;  // of all endpoints, canary texts included
 
+  // To be called when all work is done: waits for the checks that are under way, and makes a last one of each endpoint
+  // that has given vectors since a check that is longer ago than a minute, or than the interval. Blocks.
+  // Errors: kFailedPrecondition (another model, as of Send).
+  absl::Status FinishChecks();
+
   std::vector<EndpointReport> endpoints() const;
   // Checks that showed the right model.
   int64_t checks_passed() const;
@@ -122,9 +127,11 @@ class EndpointPool final : public EmbeddingClient {
   bool cancelled_ = false;
   absl::Status tripped_;  // not OK: another model was seen, nothing goes on
   absl::Status first_fatal_;
-  absl::Status last_failure_;  // of another kind
-  int acting_ = 0;             // threads in Act(): they may call clients
-  std::condition_variable acted_;
+  absl::Status last_failure_;      // of another kind
+  bool down_ = false;              // some work has failed everywhere, and nothing was answered since
+  int acting_ = 0;                 // threads in Act(): they may call clients
+  std::condition_variable acted_;  // acting_ or checks_out_ has come to 0
+  int checks_out_ = 0;
   mutable absl::flat_hash_map<const Batch*, int> answered_by_;
   mutable std::vector<EndpointReport> reports_;  // name, trouble, texts
   int64_t rerouted_ = 0;

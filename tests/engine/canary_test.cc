@@ -95,6 +95,23 @@ TEST(CanaryTest, ComesDueByTheClockOnceAtATime) {
   EXPECT_TRUE(watch.TakeDue(0, At(1200)));
 }
 
+TEST(CanaryTest, ALastCheckIsForWhatCameLongAfterTheOneBefore) {
+  CanaryWatch watch(1, kDim, absl::Minutes(10), Vectors("m"));
+  EXPECT_FALSE(watch.TakeLast(0, At(0))) << "nothing has been sent";
+  watch.Begin(0, At(0));
+  ASSERT_THAT(watch.Judge(0, 0, Vectors("m"), kNames), IsOk());
+  EXPECT_FALSE(watch.TakeLast(0, At(100))) << "nothing has been received";
+  watch.Received(0, {0, 1}, 1);
+  EXPECT_FALSE(watch.TakeLast(0, At(59)));
+  EXPECT_TRUE(watch.TakeLast(0, At(60)));
+  EXPECT_FALSE(watch.TakeLast(0, At(60))) << "it is under way";
+  CanaryWatch off(1, kDim, absl::InfiniteDuration(), Vectors("m"));
+  off.Begin(0, At(0));
+  ASSERT_THAT(off.Judge(0, 0, Vectors("m"), kNames), IsOk());
+  off.Received(0, {0, 1}, 1);
+  EXPECT_FALSE(off.TakeLast(0, At(1e6)));
+}
+
 // Doubtful is what came after the last good check was sent: the model may have been changed right behind it.
 TEST(CanaryTest, ASwapNamesWhatCameSinceTheLastGoodCheckWasSent) {
   CanaryWatch watch(2, kDim, absl::Minutes(10), Vectors("m"));

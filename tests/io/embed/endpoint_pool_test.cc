@@ -1,15 +1,24 @@
 #include "io/embed/endpoint_pool.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
+#include <future>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/embed/api_client.h"
+#include "io/embed/embedding_server.h"
+#include "tests/fakes/openai_replies.h"
+#include "tests/fakes/scripted_server.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/text_vector.h"
 
@@ -332,6 +341,27 @@ TEST_F(EndpointPoolTest, AnUnusableReplyIsAskedForElsewhere) {
   ExpectDone(one, 1);
 }
 
+TEST_F(EndpointPoolTest, WhenWorkHasFailedEverywhereTheRestEndsSoon) {
+  MakeReady(2);
+  Sent* const one = Send("one");
+  Sent* const two = Send("two");
+  clients_[1]->waiting.clear();  // "two" ends at last
+  two->answer.reset();
+  Sent* const three = Send("three");
+  while (!one->answer.has_value()) {
+    for (HandClient* const client : clients_) {
+      if (!client->waiting.empty()) client->Answer(absl::UnavailableError("dead"));
+    }
+  }
+  const size_t sent = clients_[0]->texts_sent.size() + clients_[1]->texts_sent.size();
+  while (!three->answer.has_value()) {
+    for (HandClient* const client : clients_) {
+      if (!client->waiting.empty()) client->Answer(absl::UnavailableError("dead"));
+    }
+  }
+  EXPECT_LE(clients_[0]->texts_sent.size() + clients_[1]->texts_sent.size(), sent);
+}
+
 // ---- A model that is swapped while the run goes on ----
 
 TEST_F(EndpointPoolTest, ASwapStopsEverything) {
@@ -379,6 +409,165 @@ TEST_F(EndpointPoolTest, AGoodCheckGoesUnnoticed) {
   ExpectDone(one, 0);
   EXPECT_EQ(pool_->checks_passed(), 4);
   EXPECT_THAT(notes_, IsEmpty());
+}
+
+// ---- Over the wire ----
+
+class EndpointPoolWireTest : public ::testing::Test {
+ protected:
+  // One text through the pool.
+  absl::Status Embed(EndpointPool* pool, const std::string& text) {
+    Batch batch(BatchLimits{}, kDim);
+    batch.AddRowWithText(0, int64_t{0}, 0, text, 5);
+    std::promise<absl::Status> promise;
+    pool->Send(&batch, Done([&](absl::Status status) { promise.set_value(std::move(status)); }));
+    if (absl::Status sent = promise.get_future().get(); !sent.ok()) return sent;
+    if (absl::Status decoded = pool->Decode(&batch); !decoded.ok()) return decoded;
+    const std::vector<float> vector(batch.vectors().begin(), batch.vectors().end());
+    return vector == TextVector(text, kDim) ? absl::OkStatus() : absl::InternalError("a foreign vector");
+  }
+
+  static PoolEndpoint EndpointAt(const ScriptedServer& server) {
+    const std::string base = server.url() + "/v1";
+    auto client = MakeApiClient({.api_base = base,
+                                 .model = {.name = "fake", .dim = kDim},
+                                 .retry = {.max_attempts = 1, .first_backoff = absl::Milliseconds(1)}});
+    EXPECT_THAT(client, IsOk());
+    return {.name = base, .traits = {.concurrency = 2}, .client = *std::move(client)};
+  }
+};
+
+TEST_F(EndpointPoolWireTest, OneThatIsBackTakesPartAgain) {
+  std::atomic<bool> away{false};
+  std::atomic<int> rows{0};
+  ScriptedServer blinking([&](const ServerRequest& request) {
+    if (away) return ServerReply{.status = 503};
+    if (absl::StrContains(request.body, "a row")) ++rows;
+    return OpenAiAnswer(request, {.dim = kDim});
+  });
+  ScriptedServer steady([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
+  std::vector<PoolEndpoint> endpoints;
+  endpoints.push_back(EndpointAt(blinking));
+  endpoints.push_back(EndpointAt(steady));
+  endpoints.back().traits.concurrency = 1;
+  auto pool = EndpointPool::Make(std::move(endpoints), {.chooser = {.first_rest = absl::ZeroDuration()}});
+  ASSERT_THAT(pool, IsOk());
+  // Two at a time, so that both have something to do.
+  const auto embed_until = [&](auto is_true) {
+    for (int i = 0; i < 10000 && !is_true(); ++i) {
+      auto other = std::async(std::launch::async, [&] { return Embed(pool->get(), absl::StrCat("a row, too, ", i)); });
+      ASSERT_THAT(Embed(pool->get(), absl::StrCat("a row ", i)), IsOk());
+      ASSERT_THAT(other.get(), IsOk());
+    }
+    EXPECT_TRUE(is_true());
+  };
+  embed_until([&] { return rows > 0; });
+  away = true;
+  embed_until([&] { return pool->get()->endpoints()[0].state == EndpointState::kResting; });
+  const int before = rows;
+  away = false;
+  embed_until([&] { return rows > before; });
+  EXPECT_EQ(pool->get()->endpoints()[0].state, EndpointState::kWorking);
+}
+
+// With equal slots, the share of each is its speed. The servers answer with prepared vectors, so that their time is the
+// latency alone.
+TEST_F(EndpointPoolWireTest, SlowAndFastShareByTheirSpeed) {
+  std::vector<std::unique_ptr<EmbeddingServer>> servers;
+  std::vector<PoolEndpoint> endpoints;
+  for (const int milliseconds : {100, 300}) {
+    auto server = EmbeddingServer::Start(
+        {.dim = 32, .mode = EmbeddingServerMode::kPrepared, .latency = absl::Milliseconds(milliseconds)});
+    ASSERT_THAT(server, IsOk());
+    auto client =
+        MakeApiClient({.api_base = (*server)->base_url(), .model = {.name = "fake", .dim = 32}, .concurrency = 4});
+    ASSERT_THAT(client, IsOk());
+    endpoints.push_back({.name = (*server)->base_url(), .traits = {.concurrency = 4}, .client = *std::move(client)});
+    servers.push_back(*std::move(server));
+  }
+  auto pool = EndpointPool::Make(std::move(endpoints), {});
+  ASSERT_THAT(pool, IsOk());
+  // A dozen under way at a time, as a pipeline has them.
+  std::atomic<int> left{160};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 12; ++t) {
+      threads.emplace_back([&] {
+        Batch batch(BatchLimits{}, 32);
+        batch.AddRowWithText(0, int64_t{0}, 0, "a text", 5);
+        while (left-- > 0) {
+          std::promise<absl::Status> promise;
+          pool->get()->Send(&batch, Done([&](absl::Status status) { promise.set_value(std::move(status)); }));
+          EXPECT_THAT(promise.get_future().get(), IsOk());
+          EXPECT_THAT(pool->get()->Decode(&batch), IsOk());
+        }
+      });
+    }
+  }
+  const std::vector<EndpointReport> reports = pool->get()->endpoints();
+  const double ratio = static_cast<double>(reports[0].texts) / static_cast<double>(reports[1].texts);
+  EXPECT_NEAR(ratio, 3, 3 * 0.15) << reports[0].texts << " and " << reports[1].texts;
+  EXPECT_NEAR(reports[0].tokens_per_second / reports[1].tokens_per_second, 3, 3 * 0.15);
+}
+
+// Clients on threads of their own, some of which fail at random moments: every piece of work is answered once.
+TEST_F(EndpointPoolWireTest, EveryPieceOfWorkIsAnsweredOnce) {
+  const auto seed = static_cast<uint64_t>(std::random_device()());
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  const auto flaky = [seed](const ServerRequest& request) {
+    std::mt19937_64 random(seed + request.number);
+    if (random() % 4 == 0) return ServerReply{.status = 503};
+    return OpenAiAnswer(request, {.dim = kDim});
+  };
+  ScriptedServer one(flaky), two(flaky), three(flaky);
+  std::vector<PoolEndpoint> endpoints;
+  for (ScriptedServer* const server : {&one, &two, &three}) endpoints.push_back(EndpointAt(*server));
+  auto pool = EndpointPool::Make(
+      std::move(endpoints),
+      {.chooser = {.first_rest = absl::ZeroDuration(), .longest_rest = absl::ZeroDuration(), .max_tries = 1000},
+       .check_interval = absl::Nanoseconds(1)});
+  ASSERT_THAT(pool, IsOk());
+  constexpr int kThreads = 4, kTexts = 100;
+  std::atomic<int> good{0}, bad{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < kTexts; ++i) {
+          const absl::Status status = Embed(pool->get(), absl::StrCat("row ", t, " ", i));
+          ++(status.ok() ? good : bad);
+          EXPECT_THAT(status, IsOk());
+        }
+      });
+    }
+  }
+  EXPECT_EQ(good, kThreads * kTexts);
+  EXPECT_THAT(pool->get()->FinishChecks(), IsOk());
+  int64_t texts = 0;
+  for (const EndpointReport& report : pool->get()->endpoints()) texts += report.texts;
+  EXPECT_EQ(texts, kThreads * kTexts);
+}
+
+// The pool ends while its clients answer.
+TEST_F(EndpointPoolWireTest, EndsWithWorkUnderWay) {
+  ScriptedServer server([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
+  ScriptedServer broken([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kClose}; });
+  for (int round = 0; round < 20; ++round) {
+    std::vector<PoolEndpoint> endpoints;
+    endpoints.push_back(EndpointAt(broken));
+    endpoints.push_back(EndpointAt(server));
+    auto pool = EndpointPool::Make(std::move(endpoints), {.chooser = {.first_rest = absl::ZeroDuration()}});
+    ASSERT_THAT(pool, IsOk());
+    std::vector<std::unique_ptr<Batch>> batches;
+    std::atomic<int> answered{0};
+    for (int i = 0; i < 20; ++i) {
+      batches.push_back(std::make_unique<Batch>(BatchLimits{}, kDim));
+      batches.back()->AddRowWithText(i, int64_t{i}, i, absl::StrCat("row ", i), 5);
+      pool->get()->Send(batches.back().get(), Done([&](const absl::Status&) { ++answered; }));
+    }
+    pool->reset();
+    EXPECT_EQ(answered, 20);
+  }
 }
 
 // ---- The end ----
