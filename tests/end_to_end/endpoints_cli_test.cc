@@ -179,7 +179,7 @@ TEST_F(EndpointsCliTest, DyingTogetherMidRunIsResumable) {
   MakeRows(400);
   std::atomic<bool> dead{false};
   const auto script = [&](const ServerRequest& request, ServerReply good) {
-    if (request.number >= 10 && dead) return ServerReply{.status = 503};
+    if (request.number >= 10 && dead) good.fault = ServerFault::kClose;
     return good;
   };
   dead = true;
