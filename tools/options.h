@@ -52,6 +52,9 @@ struct CommandOptions {
 // Declares the flags on a subcommand, each also as REEMBED_<NAME> in the environment. `options` must outlive the app.
 void AddJobOptions(CLI::App* app, CommandOptions* options);
 
+// Declares only the flags that say who embeds, within which limits, and how to report.
+void AddEmbedderOptions(CLI::App* app, CommandOptions* options);
+
 // Reads the job file named in options->job_file, if any, under what was said by flags: a flag wins.
 // Errors: kNotFound, kInvalidArgument (names the line, and the nearest known name).
 absl::Status ReadJobFile(CommandOptions* options);
