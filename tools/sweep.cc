@@ -210,7 +210,7 @@ SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, cons
 
   const Moment begin = MonotonicNow();
   const Moment end = begin + options_.time_per_cell;
-  Moment last = begin;
+  Moment last = begin, last_in_time = begin;
   bool going = true;
   for (auto& request : requests) going = going && !stop.stop_requested() && send(request.get());
   int64_t in_time = 0;
@@ -227,7 +227,10 @@ SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, cons
       ++cell.requests;
       cell.latencies.push_back(request->answered - request->sent);
       last = std::max(last, request->answered);
-      if (request->answered <= end) in_time += batch_size;
+      if (request->answered <= end) {
+        in_time += batch_size;
+        last_in_time = std::max(last_in_time, request->answered);
+      }
     } else {
       ++cell.errors;
       if (cell.failure.ok()) cell.failure = status;
@@ -241,10 +244,9 @@ SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, cons
     FillBatch(request, batch_size);
     going = send(request);
   }
-  // Where the tokens or the patience ended before the time, or nothing came in time, all of it is the measure.
-  const bool whole_time = last >= end && in_time > 0;
-  cell.texts = whole_time ? in_time : cell.requests * batch_size;
-  cell.elapsed = whole_time ? end - begin : last - begin;
+  // What came while the loop was still closed; of very long requests, what there is.
+  cell.texts = in_time > 0 ? in_time : cell.requests * batch_size;
+  cell.elapsed = (in_time > 0 ? last_in_time : last) - begin;
   cell.tokens = client_->stats().tokens - tokens_before;
   cell.http_429 = client_->stats().http_429 - refused_before;
   std::sort(cell.latencies.begin(), cell.latencies.end());

@@ -24,7 +24,7 @@ struct SweepCell {
   int64_t tokens = 0;    // of all requests, as the API counts them
   int64_t errors = 0;    // requests that were not answered well, 429 included
   int64_t http_429 = 0;
-  absl::Duration elapsed;                 // in which `texts` were answered
+  absl::Duration elapsed;                 // up to the last of them, in which `texts` were answered
   std::vector<absl::Duration> latencies;  // of the well answered requests, sorted
   absl::Status failure;                   // the first error
   std::string skipped;                    // why it was not measured; empty: it was
