@@ -1,14 +1,18 @@
 // The end-to-end runner: each figure with its limit, measured in the same run on the same machine.
 //
 //   ingest  rows through the whole pipeline from a server that answers at once with prepared bytes, against a bare
-//           curl_multi loop that receives and decodes the same replies on one thread
+//           curl_multi loop that receives and decodes the same replies on one thread, with the same decoders of base64
+//           and of numbers; in pairs, one after the other, since others may use the machine meanwhile. Processor time
+//           is that of this process, not of the server
 //   quota   share of a requests-per-minute and tokens-per-minute quota that a run uses
 //
 // The server is a process of its own: build/.../reembed serve --prepared.
 
 #include <curl/curl.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
@@ -20,8 +24,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "engine/base64.h"
+#include "engine/number_array.h"
 #include "engine/pipeline.h"
 #include "engine/rate_limiter.h"
 #include "io/embed/api_client.h"
@@ -41,10 +45,51 @@ struct Settings {
   int dim = 1536;
   int batch_size = 256;
   int concurrency = 8;
-  int extra_batches = 4;  // that are decoded and kept while others are at the server
+  int extra_batches = 0;  // that are decoded and kept while others are at the server; 0: as `reembed run`
   int repetitions = 3;
   double seconds = 60;
+  bool floats = false;  // replies with arrays of numbers instead of base64
+  bool limit = true;    // measure the bare loop too
 };
+
+struct Rate {
+  double rows_per_second = 0;
+  double cpu_microseconds = 0;  // of all threads, per row
+};
+
+double CpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// Measures from its construction on.
+class Clock {
+ public:
+  Rate Stop(int64_t rows) const {
+    const double count = static_cast<double>(rows);
+    return {.rows_per_second = count / absl::ToDoubleSeconds(MonotonicNow() - start_),
+            .cpu_microseconds = (CpuSeconds() - cpu_) * 1e6 / count};
+  }
+
+ private:
+  const Moment start_ = MonotonicNow();
+  const double cpu_ = CpuSeconds();
+};
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+int BatchesInFlight(const Settings& settings) {
+  return settings.concurrency +
+         (settings.extra_batches > 0 ? settings.extra_batches : std::max(4, settings.concurrency / 2));
+}
 
 [[noreturn]] void Die(const std::string& why) {
   std::fprintf(stderr, "end_to_end: %s\n", why.c_str());
@@ -71,14 +116,16 @@ class Server {
   std::string url_;
 };
 
-// Texts of 60 bytes, so of 15 tokens as we estimate them, all different.
+// Texts of 60 bytes, so of 15 tokens as we estimate them, all different. It costs next to nothing: sources are measured
+// elsewhere.
 class NumberedSource final : public Source {
  public:
-  explicit NumberedSource(int64_t rows) : rows_(rows) {}
+  explicit NumberedSource(int64_t rows) : rows_(rows) { text_.resize(kTextBytes, '.'); }
   absl::StatusOr<std::optional<RowView>> Next() override {
     if (next_ == rows_) return std::nullopt;
-    text_ = absl::StrFormat("row %010d of a store with texts that are all different   ", next_);
-    text_.resize(kTextBytes, '.');
+    for (int64_t i = kDigitsEnd, rest = next_; i >= kDigitsBegin; --i, rest /= 10) {
+      text_[i] = static_cast<char>('0' + rest % 10);
+    }
     return RowView{.key = next_++, .text = text_};
   }
   absl::Status SeekAfter(KeyView) override { return absl::OkStatus(); }
@@ -86,9 +133,11 @@ class NumberedSource final : public Source {
   absl::StatusOr<int64_t> CountRows() override { return rows_; }
 
  private:
+  static constexpr int64_t kDigitsBegin = 4, kDigitsEnd = 16;
+
   const int64_t rows_;
   int64_t next_ = 0;
-  std::string text_;
+  std::string text_ = "row 0000000000000 of a store with texts that are all different";
 };
 
 ApiOptions ClientOptions(const Settings& settings, const Server& server) {
@@ -96,12 +145,13 @@ ApiOptions ClientOptions(const Settings& settings, const Server& server) {
   options.api_base = server.url();
   options.model = {.name = "reembed-lexical-1", .dim = settings.dim};
   options.concurrency = settings.concurrency;
+  options.encoding = settings.floats ? ReplyFormat::kFloat : ReplyFormat::kBase64;
   return options;
 }
 
 // Rows per second of the whole pipeline without sinks. `keep`: with the vector store on this machine's disk, or
 // without.
-double IngestRate(const Settings& settings, const Server& server, KeepVectors keep) {
+Rate IngestRate(const Settings& settings, const Server& server, KeepVectors keep) {
   TempFolder folder;
   const JobIdentity identity{.source = "numbers", .model = "reembed-lexical-1", .dim = settings.dim};
   auto store = JobStore::Open(folder / "job", identity, {.keep_vectors = keep});
@@ -114,8 +164,8 @@ double IngestRate(const Settings& settings, const Server& server, KeepVectors ke
   PipelineOptions options;
   options.batch.max_texts = settings.batch_size;
   options.batch.max_rows = settings.batch_size;
-  options.batches_in_flight = settings.concurrency + settings.extra_batches;
-  const Moment start = MonotonicNow();
+  options.batches_in_flight = BatchesInFlight(settings);
+  const Clock clock;
   Check(RunPipeline(options,
                     {.source = &source,
                      .client = client->get(),
@@ -123,15 +173,43 @@ double IngestRate(const Settings& settings, const Server& server, KeepVectors ke
                      .count_tokens = &count_tokens,
                      .counters = &counters},
                     {}));
-  const double seconds = absl::ToDoubleSeconds(MonotonicNow() - start);
+  const Rate rate = clock.Stop(settings.rows);
   if (counters.rows_embedded != settings.rows) Die("the run did not embed every row");
-  return static_cast<double>(settings.rows) / seconds;
+  return rate;
 }
 
-// The limit: one thread, curl_multi, keep-alive, replies into one buffer for each connection, found by a plain search
-// and decoded by our base64. It sends the same bodies, made beforehand, and checks nothing.
-double BareCurlRate(const Settings& settings, const Server& server) {
-  std::string body = R"({"model":"reembed-lexical-1","encoding_format":"base64","input":[)";
+// Finds the vectors of a reply by a plain search and decodes them with the decoders of the pipeline; checks nothing
+// else.
+void DecodeBarely(const Settings& settings, absl::string_view reply, std::vector<float>* vectors) {
+  const absl::string_view name = settings.floats ? "\"embedding\":" : "\"embedding\":\"";
+  const size_t text_size = (settings.dim * sizeof(float) + 2) / 3 * 4;
+  size_t at = 0;
+  for (int i = 0; i < settings.batch_size; ++i) {
+    at = reply.find(name, at);
+    if (at == absl::string_view::npos) Die("the reply has too few vectors");
+    at += name.size();
+    float* const to = vectors->data() + static_cast<size_t>(i) * settings.dim;
+    if (settings.floats) {
+      const size_t size = reply.substr(at).find(']') + 1;
+      if (ParseNumberArray(reply.substr(at, size), absl::MakeSpan(to, settings.dim)) != settings.dim) {
+        Die("the reply has no such array");
+      }
+      at += size;
+    } else {
+      if (!DecodeBase64(reply.substr(at, text_size),
+                        {reinterpret_cast<unsigned char*>(to), settings.dim * sizeof(float)})) {
+        Die("the reply is not base64");
+      }
+      at += text_size;
+    }
+  }
+}
+
+// The limit: one thread, curl_multi, keep-alive, replies into one buffer for each connection, DecodeBarely(). It sends
+// the same bodies, made beforehand.
+Rate BareCurlRate(const Settings& settings, const Server& server) {
+  std::string body = absl::StrCat(R"({"model":"reembed-lexical-1","encoding_format":")",
+                                  settings.floats ? "float" : "base64", R"(","input":[)");
   for (int i = 0; i < settings.batch_size; ++i) {
     absl::StrAppend(&body, i > 0 ? "," : "", "\"row ", i, " of a store with texts that are all different\"");
   }
@@ -163,28 +241,13 @@ double BareCurlRate(const Settings& settings, const Server& server) {
   const int64_t requests = settings.rows / settings.batch_size;
   int64_t started = 0, done = 0;
   std::vector<float> vectors(static_cast<size_t>(settings.batch_size) * settings.dim);
-  const size_t text_size = (settings.dim * sizeof(float) + 2) / 3 * 4;
-  const auto decode = [&](const std::string& reply) {
-    constexpr absl::string_view kName = "\"embedding\":\"";
-    size_t at = 0;
-    for (int i = 0; i < settings.batch_size; ++i) {
-      at = reply.find(kName.data(), at, kName.size());
-      if (at == std::string::npos) Die("the reply has too few vectors");
-      at += kName.size();
-      auto* const to = reinterpret_cast<unsigned char*>(vectors.data() + static_cast<size_t>(i) * settings.dim);
-      if (!DecodeBase64(absl::string_view(reply).substr(at, text_size), {to, settings.dim * sizeof(float)})) {
-        Die("the reply is not base64");
-      }
-      at += text_size;
-    }
-  };
   const auto start_next = [&](Transfer* transfer) {
     if (started == requests) return;
     ++started;
     transfer->reply.clear();
     curl_multi_add_handle(multi, transfer->easy);
   };
-  const Moment start = MonotonicNow();
+  const Clock clock;
   for (Transfer& transfer : transfers) start_next(&transfer);
   while (done < requests) {
     int running = 0, left = 0;
@@ -194,17 +257,17 @@ double BareCurlRate(const Settings& settings, const Server& server) {
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
       if (message->data.result != CURLE_OK) Die(curl_easy_strerror(message->data.result));
       curl_multi_remove_handle(multi, transfer->easy);
-      decode(transfer->reply);
+      DecodeBarely(settings, transfer->reply, &vectors);
       ++done;
       start_next(transfer);
     }
     if (done < requests) curl_multi_poll(multi, nullptr, 0, 1000, nullptr);
   }
-  const double seconds = absl::ToDoubleSeconds(MonotonicNow() - start);
+  const Rate rate = clock.Stop(requests * settings.batch_size);
   for (Transfer& transfer : transfers) curl_easy_cleanup(transfer.easy);
   curl_slist_free_all(headers);
   curl_multi_cleanup(multi);
-  return static_cast<double>(requests * settings.batch_size) / seconds;
+  return rate;
 }
 
 // Quota used in the given time: requests and tokens that were sent, over what was allowed.
@@ -223,7 +286,7 @@ void PrintQuota(const Settings& settings, const Server& server, double rpm, doub
   PipelineOptions options;
   options.batch.max_texts = kQuotaBatch;
   options.batch.max_rows = kQuotaBatch;
-  options.batches_in_flight = settings.concurrency + settings.extra_batches;
+  options.batches_in_flight = BatchesInFlight(settings);
   // Measured from the first answer on, so that starting up and draining do not count.
   std::stop_source stop;
   ClientStats first, last;
@@ -261,6 +324,30 @@ void PrintQuota(const Settings& settings, const Server& server, double rpm, doub
       tpm > 0 ? tokens / (tpm * minutes) : 0, rows, static_cast<long long>(last.http_429));
 }
 
+void PrintIngest(const Settings& settings, const Server& server, bool store) {
+  std::printf("%lld rows, %d-d %s, %d texts a request, %d requests at a time, %u cores\n",
+              static_cast<long long>(settings.rows), settings.dim, settings.floats ? "floats" : "base64",
+              settings.batch_size, settings.concurrency, std::thread::hardware_concurrency());
+  std::vector<double> ratios;
+  for (int i = 0; i < settings.repetitions; ++i) {
+    const Rate limit = settings.limit ? BareCurlRate(settings, server) : Rate{};
+    const Rate ours = IngestRate(settings, server, KeepVectors::kNever);
+    std::printf("ingest  bare curl loop %7.0f rows/s, %5.2f us of processor  pipeline %7.0f rows/s, %5.2f us",
+                limit.rows_per_second, limit.cpu_microseconds, ours.rows_per_second, ours.cpu_microseconds);
+    if (settings.limit) {
+      ratios.push_back(ours.rows_per_second / limit.rows_per_second);
+      std::printf("  ratio %.2f", ratios.back());
+    }
+    if (store) {
+      const Rate stored = IngestRate(settings, server, KeepVectors::kAlways);
+      std::printf("  with the vector store %7.0f rows/s, %5.2f us", stored.rows_per_second, stored.cpu_microseconds);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+  if (settings.limit) std::printf("ingest  median ratio %.2f\n", Median(ratios));
+}
+
 int Main(int argc, char** argv) {
   Settings settings;
   settings.program = (std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "reembed").string();
@@ -276,23 +363,14 @@ int Main(int argc, char** argv) {
   app.add_option("--repetitions", settings.repetitions, "pairs of measurements");
   app.add_option("--seconds", settings.seconds, "length of each quota measurement");
   app.add_flag("!--no-store", store, "leave out the run with the vector store on disk");
+  app.add_flag("--float", settings.floats, "replies with arrays of numbers instead of base64");
+  app.add_flag("!--no-limit", settings.limit, "leave out the bare loop");
   app.add_flag("--quota", quota, "measure quota use as well");
   CLI11_PARSE(app, argc, argv);
   curl_global_init(CURL_GLOBAL_DEFAULT);
 
   const Server server(settings);
-  std::printf("%lld rows, %d-d base64, %d texts a request, %d requests at a time, %u cores\n",
-              static_cast<long long>(settings.rows), settings.dim, settings.batch_size, settings.concurrency,
-              std::thread::hardware_concurrency());
-  for (int i = 0; i < settings.repetitions; ++i) {
-    const double limit = BareCurlRate(settings, server);
-    const double ours = IngestRate(settings, server, KeepVectors::kNever);
-    const double stored = store ? IngestRate(settings, server, KeepVectors::kAlways) : 0;
-    std::printf(
-        "ingest  bare curl loop %7.0f rows/s  pipeline %7.0f rows/s  ratio %.2f  with the vector store %7.0f rows/s\n",
-        limit, ours, ours / limit, stored);
-    std::fflush(stdout);
-  }
+  PrintIngest(settings, server, store);
   if (!quota) return 0;
   for (const auto& [rpm, tpm] : {std::pair(600.0, 0.0), std::pair(3000.0, 1e6), std::pair(5000.0, 5e6)}) {
     PrintQuota(settings, server, rpm, tpm);

@@ -1,6 +1,9 @@
 #include "engine/batch.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +24,7 @@ void Batch::Clear() {
   range_ = {};
   rows_.clear();
   texts_.clear();
+  sorted_from_.clear();
   arena_used_ = 0;
   tokens_ = 0;
   loaded_rows_ = 0;
@@ -29,11 +33,9 @@ void Batch::Clear() {
   attempts_ = 0;
 }
 
-bool Batch::Fits(size_t key_and_text_bytes, int64_t tokens) const {
+bool Batch::Fits(size_t key_and_text_bytes, int texts) const {
   if (static_cast<int>(rows_.size()) >= limits_.max_rows) return false;
-  if (static_cast<int>(texts_.size()) >= limits_.max_texts) return false;
-  // One text above the limit goes alone: the provider, not our estimate, decides whether it is too long.
-  if (limits_.max_tokens > 0 && !texts_.empty() && tokens_ + tokens > limits_.max_tokens) return false;
+  if (static_cast<int>(texts_.size()) + texts > limits_.max_texts) return false;
   return arena_used_ + key_and_text_bytes <= limits_.max_text_bytes;
 }
 
@@ -56,6 +58,112 @@ BatchRow* Batch::AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl
   texts_.push_back({.text = Copy(text), .slot = slot, .tokens = tokens});
   tokens_ += tokens;
   return row;
+}
+
+BatchRow* Batch::AddRowWithParts(int64_t ordinal, KeyView key, int64_t slot, absl::Span<const TextPart> parts) {
+  BatchRow* const row = AddRow(ordinal, key, slot);
+  row->text = static_cast<int>(texts_.size());
+  for (const TextPart& part : parts) {
+    texts_.push_back({.text = Copy(part.text), .slot = slot, .tokens = part.tokens});
+    if (parts.size() > 1) texts_.back().part_of = row->text;
+    tokens_ += part.tokens;
+  }
+  return row;
+}
+
+void Batch::SortTexts() {
+  const auto group = [this](int i) { return texts_[i].part_of < 0 ? i : texts_[i].part_of; };
+  std::vector<int> order(texts_.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    const int64_t a_tokens = texts_[group(a)].tokens, b_tokens = texts_[group(b)].tokens;
+    return a_tokens != b_tokens ? a_tokens > b_tokens : group(a) < group(b);
+  });
+  PutTexts(order);
+  sorted_from_ = std::move(order);
+}
+
+void Batch::RestoreTexts() {
+  if (!sorted_from_.empty()) {
+    std::vector<int> order(sorted_from_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[sorted_from_[i]] = static_cast<int>(i);
+    sorted_from_.clear();
+    PutTexts(order);
+    std::vector<float> old(vectors_.get(), vectors_.get() + texts_.size() * dim_);
+    for (size_t i = 0; i < order.size(); ++i) {
+      std::copy_n(&old[static_cast<size_t>(order[i]) * dim_], dim_, vectors_.get() + i * dim_);
+    }
+  }
+  MergeParts();
+}
+
+// Text order[i] goes to place i.
+void Batch::PutTexts(absl::Span<const int> order) {
+  std::vector<int> place(texts_.size());
+  std::vector<BatchText> put;
+  put.reserve(limits_.max_texts);
+  for (const int i : order) {
+    place[i] = static_cast<int>(put.size());
+    put.push_back(std::move(texts_[i]));
+  }
+  texts_ = std::move(put);
+  for (BatchText& text : texts_) {
+    if (text.part_of >= 0) text.part_of = place[text.part_of];
+  }
+  for (BatchRow& row : rows_) {
+    if (row.text >= 0) row.text = place[row.text];
+  }
+}
+
+void Batch::MergeParts() {
+  const auto is_part = [](const BatchText& text) { return text.part_of >= 0; };
+  if (std::none_of(texts_.begin(), texts_.end(), is_part)) return;
+  std::vector<int> place(texts_.size());
+  size_t to = 0;
+  for (size_t from = 0, end; from < texts_.size(); from = end) {
+    end = from + 1;
+    while (is_part(texts_[from]) && end < texts_.size() && texts_[end].part_of == texts_[from].part_of) ++end;
+    if (is_part(texts_[from])) MergeInto(from, end);
+    place[from] = static_cast<int>(to);
+    if (to != from) {
+      texts_[to] = std::move(texts_[from]);
+      std::copy_n(vectors_.get() + from * dim_, dim_, vectors_.get() + to * dim_);
+    }
+    ++to;
+  }
+  texts_.resize(to);
+  for (BatchRow& row : rows_) {
+    if (row.text >= 0) row.text = place[row.text];
+  }
+}
+
+// Makes one text of the parts [first, end), in the place of the first.
+void Batch::MergeInto(size_t first, size_t end) {
+  BatchText& whole = texts_[first];
+  float* const vector = vectors_.get() + first * dim_;
+  std::vector<double> sum(dim_);
+  int64_t tokens = 0;
+  absl::Status reject;
+  for (size_t part = first; part < end; ++part) {
+    const BatchText& text = texts_[part];
+    if (!text.reject.ok() && reject.ok()) {
+      reject = absl::Status(text.reject.code(),
+                            absl::StrCat("part ", part - first + 1, " of ", end - first, ": ", text.reject.message()));
+    }
+    const auto weight = static_cast<double>(std::max<int64_t>(1, text.tokens));
+    for (int i = 0; i < dim_; ++i) sum[i] += weight * vectors_[part * dim_ + i];
+    tokens += text.tokens;
+  }
+  const double length = std::sqrt(std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0));
+  if (reject.ok() && !(std::isfinite(length) && length > 0)) {
+    reject = absl::DataLossError(absl::StrCat("the vectors of its ", end - first, " parts have no direction together"));
+  }
+  for (int i = 0; i < dim_; ++i) vector[i] = reject.ok() ? static_cast<float>(sum[i] / length) : 0.0f;
+  whole.text = {whole.text.data(),
+                static_cast<size_t>(texts_[end - 1].text.data() + texts_[end - 1].text.size() - whole.text.data())};
+  whole.tokens = tokens;
+  whole.reject = std::move(reject);
+  whole.part_of = -1;
 }
 
 absl::Span<float> Batch::vectors() { return {vectors_.get(), texts_.size() * dim_}; }

@@ -25,11 +25,18 @@ struct RowRange {
 
 // Fixed upper bounds of one batch. Times the number of batches in flight they bound the memory of the whole run.
 struct BatchLimits {
-  int max_texts = 256;                        // texts to embed: inputs of one request
+  int max_texts = 256;                        // texts to embed, parts of texts included: inputs of one request
   int max_rows = 512;                         // rows; more than texts because rows may share a text
-  int64_t max_tokens = 0;                     // model tokens, as counted when the text was added; 0: not limited
+  int64_t max_tokens = 0;                     // model tokens that the API takes in one request; 0: not limited
   size_t max_text_bytes = size_t{1} << 20;    // keys and texts of one batch together, so also the longest text
   size_t max_reply_bytes = size_t{64} << 20;  // a longer reply is an error
+};
+
+// What the vector of a row is made of.
+enum class Embedded : uint8_t {
+  kWhole,      // the whole text
+  kTruncated,  // its beginning: it was longer than the model takes
+  kSplit,      // its parts, likewise
 };
 
 // One row on its way. A row has a vector, or a reason why it gets none, by the time the sinks see it.
@@ -41,6 +48,13 @@ struct BatchRow {
   const float* vector = nullptr;  // [dim], set by `keep`; valid until Batch::Clear(). Null: the sinks skip this row
   absl::Status reject;            // not OK: this row gets no vector in any run, and this is why
   bool replayed = false;          // its vector was bought by an earlier run and is served to a sink again
+  Embedded embedded = Embedded::kWhole;  // not known of replayed rows
+};
+
+// A text to embed, or a part of one, for Batch::AddRowWithText().
+struct TextPart {
+  absl::string_view text;
+  int64_t tokens = 0;
 };
 
 // One text to embed and what became of it.
@@ -49,6 +63,7 @@ struct BatchText {
   int64_t slot = 0;        // where its vector belongs
   int64_t tokens = 0;      // model tokens, counted or estimated
   absl::Status reject;     // not OK: the provider refused this very text, in these words
+  int part_of = -1;        // this and all texts with the same number are parts of one text, until RestoreTexts()
 };
 
 // The answer to one request: `texts` texts from `first_text` on. A client that splits a batch makes several.
@@ -70,14 +85,27 @@ class Batch {
   // Drops the content, keeps every allocation.
   void Clear();
 
-  // Whether a row with a key and a text of these sizes still fits. `tokens` as BatchText::tokens.
-  [[nodiscard]] bool Fits(size_t key_and_text_bytes, int64_t tokens) const;
+  // Whether a row with a key and `texts` texts, 0 or more, of so many bytes together still fits. Tokens are
+  // RequestPacker's business.
+  [[nodiscard]] bool Fits(size_t key_and_text_bytes, int texts) const;
 
   // Adds a row without text (bought elsewhere, or rejected); copies the key. Requires Fits().
   BatchRow* AddRow(int64_t ordinal, KeyView key, int64_t slot);
 
   // Adds a row whose text this batch buys; copies key and text. Requires Fits().
   BatchRow* AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl::string_view text, int64_t tokens);
+
+  // Likewise with a text that is embedded in parts. All parts are in this batch, so what is kept of the text is whole.
+  BatchRow* AddRowWithParts(int64_t ordinal, KeyView key, int64_t slot, absl::Span<const TextPart> parts);
+
+  // Sorts the texts by tokens, the longest first, parts of a text staying together: servers that take a request in
+  // slices and pad each to its longest text then work less for nothing. After the last row, before Send.
+  void SortTexts();
+
+  // After Decode: puts the texts back into the order of their rows, in which slots follow each other, and makes one
+  // text of all parts of a text. Its vector is the mean of theirs, weighted by tokens and scaled to length 1; a part
+  // that was refused refuses the text.
+  void RestoreTexts();
 
   // The ordinals this batch stands for, including those it skips because they need nothing any more.
   const RowRange& range() const { return range_; }
@@ -115,12 +143,16 @@ class Batch {
 
  private:
   absl::string_view Copy(absl::string_view bytes);
+  void PutTexts(absl::Span<const int> order);
+  void MergeParts();
+  void MergeInto(size_t first, size_t end);
 
   const BatchLimits limits_;
   const int dim_;
   RowRange range_;
   std::vector<BatchRow> rows_;
   std::vector<BatchText> texts_;
+  std::vector<int> sorted_from_;   // where each text was before SortTexts(); empty: it is there
   std::unique_ptr<char[]> arena_;  // max_text_bytes
   size_t arena_used_ = 0;
   int64_t tokens_ = 0;

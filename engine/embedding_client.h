@@ -20,7 +20,9 @@ struct ClientStats {
   int64_t requests = 0;          // sent, retries included
   int64_t requests_retried = 0;  // sent again after a refusal, an error or a reply that was not usable
   int64_t http_429 = 0;
-  int64_t tokens = 0;  // as the provider's `usage` says; estimated where it says nothing
+  int64_t requests_hedged = 0;  // sent a second time because the first took long
+  int concurrency = 0;          // requests that may be in the air just now
+  int64_t tokens = 0;           // as the provider's `usage` says; estimated where it says nothing
 };
 
 // Turns the texts of a batch into vectors, through a model somewhere else.
@@ -34,7 +36,7 @@ class EmbeddingClient {
   // Starts embedding batch->texts(); the batch is the client's until `done`. Texts that the provider refused one by
   // one have their BatchText::reject set, and the rest succeeds.
   // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
-  // kUnauthenticated, kPermissionDenied, kFailedPrecondition (key, quota or model: stop the run);
+  // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run);
   // kCancelled (after Cancel).
   virtual void Send(Batch* batch, Done done) = 0;
 

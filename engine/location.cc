@@ -5,10 +5,12 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace reembed {
 namespace {
@@ -39,6 +41,17 @@ std::string PercentEncode(absl::string_view text) {
     }
   }
   return out;
+}
+
+// Whether `rest` (behind the scheme) is //user:password@host... or has a parameter `password`.
+bool HoldsPassword(absl::string_view rest) {
+  for (const absl::string_view parameter : {"?password=", "&password=", "?sslpassword=", "&sslpassword="}) {
+    if (absl::StrContains(rest, parameter)) return true;
+  }
+  if (!absl::ConsumePrefix(&rest, "//")) return false;
+  const absl::string_view authority = rest.substr(0, rest.find_first_of("/?"));
+  const size_t at = authority.rfind('@');
+  return at != absl::string_view::npos && authority.substr(0, at).find(':') != absl::string_view::npos;
 }
 
 }  // namespace
@@ -85,6 +98,14 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
   }
   Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon))};
   const absl::string_view rest = uri.substr(colon + 1);
+  // Not shown again, not even here.
+  if (HoldsPassword(rest)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(location.scheme,
+                     ": the address holds a password, and addresses are written down in jobs and "
+                     "messages; leave it out and give it by the environment (PGPASSWORD for "
+                     "PostgreSQL)"));
+  }
   const size_t question = rest.find('?');
   location.path = std::string(rest.substr(0, question));
   if (location.path.empty())

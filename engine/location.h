@@ -29,7 +29,8 @@ struct Location {
   std::string ToString() const;
 };
 
-// Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`).
+// Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password: locations are written
+// down in ledgers and messages).
 absl::StatusOr<Location> ParseLocation(absl::string_view uri);
 
 // The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near.

@@ -108,6 +108,9 @@ absl::Status Run::OpenSinks() {
   read_from_.from = parts_.sinks.empty() ? 0 : parts_.ledger->rows();
   read_from_.replay = !parts_.sinks.empty();
   read_from_.max_new_rows = options_.max_rows;
+  read_from_.text_limit = options_.text_limit;
+  read_from_.sort_texts = options_.sort_texts;
+  read_from_.estimator = parts_.estimator;
   const SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
   std::vector<int64_t> starts;
   for (const NamedSink& sink : parts_.sinks) {
@@ -138,7 +141,7 @@ absl::Status Run::OpenSinks() {
 }
 
 absl::Status Run::Execute() {
-  reader_ = std::make_unique<RowReader>(parts_.source, parts_.ledger, parts_.count_tokens, read_from_);
+  reader_ = std::make_unique<RowReader>(parts_.source, parts_.ledger, parts_.count_tokens, options_.batch, read_from_);
   for (int i = 0; i < options_.batches_in_flight; ++i) {
     slots_.push_back(std::make_shared<Slot>(options_.batch, dim_));
   }
@@ -265,6 +268,7 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
   if (!batch->texts().empty() && batch->status().ok()) {
     const absl::Status decoded = Contained("decode", [&] {
       absl::Status parsed = parts_.client->Decode(batch);
+      if (parsed.ok()) batch->RestoreTexts();
       if (!parsed.ok() || options_.normalization == Normalization::kAsReceived) return parsed;
       return NormalizeTexts(batch);
     });
@@ -275,7 +279,8 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
         std::get<1>(out).try_put(slot);
         return;
       }
-      batch->Fail(absl::UnavailableError(absl::StrCat(decoded.message(), " (asked ", batch->attempts(), " times)")));
+      batch->Fail(absl::UnavailableError(
+          absl::StrCat(decoded.message(), " (asked ", batch->attempts(), " times); run the same command again later")));
     } else if (!decoded.ok()) {
       batch->Fail(decoded);
     }
@@ -319,6 +324,8 @@ void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
       }
       ++counters.rows_done;
       ++(row.replayed ? counters.rows_replayed : counters.rows_embedded);
+      counters.rows_truncated += row.embedded == Embedded::kTruncated ? 1 : 0;
+      counters.rows_split += row.embedded == Embedded::kSplit ? 1 : 0;
     }
     counters.texts_embedded += std::count_if(batch.texts().begin(), batch.texts().end(),
                                              [](const BatchText& text) { return text.reject.ok(); });

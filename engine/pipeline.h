@@ -14,7 +14,9 @@
 #include "engine/batch.h"
 #include "engine/embedding_client.h"
 #include "engine/ledger.h"
+#include "engine/long_text.h"
 #include "engine/source.h"
+#include "engine/token_estimator.h"
 #include "engine/vector_sink.h"
 
 // The pipeline. Read this file first; it is the map of the house.
@@ -54,6 +56,8 @@ struct PipelineOptions {
   BatchLimits batch;
   int batches_in_flight = 64;  // bounds memory and concurrency together
   Normalization normalization = Normalization::kAsReceived;
+  TextLimit text_limit;
+  bool sort_texts = false;  // see Batch::SortTexts
   int max_bad_replies = 3;  // replies to one batch that could not be used, before the batch fails
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
   absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
@@ -74,6 +78,8 @@ struct RunCounters {
   std::atomic<int64_t> rows_rejected{0};   // newly rejected in this run
   std::atomic<int64_t> rows_replayed{0};   // bought in an earlier run and served to a sink in this one
   std::atomic<int64_t> texts_embedded{0};  // vectors bought in this run
+  std::atomic<int64_t> rows_truncated{0};  // of rows_embedded: whose vector is that of the beginning of their text
+  std::atomic<int64_t> rows_split{0};      // of rows_embedded: whose vector is the mean of their text's parts
 };
 
 // The parts of a run. All are borrowed and must outlive RunPipeline().
@@ -82,7 +88,8 @@ struct PipelineParts {
   EmbeddingClient* client = nullptr;
   Ledger* ledger = nullptr;
   const TokenCounter* count_tokens = nullptr;
-  absl::Span<const NamedSink> sinks;  // may be empty: then `keep` is the end
+  const TokenEstimator* estimator = nullptr;  // behind count_tokens; nullptr if that is exact
+  absl::Span<const NamedSink> sinks;          // may be empty: then `keep` is the end
   RunCounters* counters = nullptr;
   int64_t expected_rows = 0;  // told to the sinks, see SinkContext
 };

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 #include <string>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
@@ -14,28 +12,7 @@
 namespace reembed {
 namespace {
 
-bool IsAnyOf(absl::string_view word, std::initializer_list<absl::string_view> words) {
-  return !word.empty() && std::find(words.begin(), words.end(), word) != words.end();
-}
-
-// Errors that no other request of this run will escape, whatever their HTTP status is.
-bool StopsTheRun(const ApiError& error) {
-  return IsAnyOf(error.code, {"insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "API_KEY_INVALID",
-                              "model_not_found", "INPUT_MODEL_NOT_FOUND", "AUTHZ_INSUFFICIENT_BALANCE",
-                              "DeploymentNotFound", "unsupported_country_region_territory"}) ||
-         IsAnyOf(error.type, {"insufficient_quota", "authentication_error"}) ||
-         IsAnyOf(error.param, {"model", "dimensions", "encoding_format"}) ||
-         absl::StrContains(error.message, "API key not valid") ||
-         absl::StrContains(error.message, "does not support specifying dimensions");
-}
-
-ReplyClass SplitOrReject(int texts) { return texts > 1 ? ReplyClass::kSplit : ReplyClass::kRejectText; }
-
-// The HTTP status that a gateway packed into a 200: in `code`, if it is one; otherwise as good as a 500.
-int StatusInside(const ApiError& error) {
-  int status = 0;
-  return absl::SimpleAtoi(error.code, &status) && status >= 400 && status <= 599 ? status : 500;
-}
+constexpr int kMaxDoublings = 4;  // of the first backoff
 
 // A positive number of `unit`s. absl::Seconds(double) of a huge number is infinite, which the cap takes care of.
 std::optional<absl::Duration> ParseNumber(absl::string_view text, absl::Duration unit) {
@@ -75,42 +52,16 @@ std::optional<absl::Duration> WaitInMessage(absl::string_view message) {
 
 }  // namespace
 
-ReplyClass ClassifyReply(int http_status, const ApiError& error, int texts) {
-  if (http_status == 200) return error.empty() ? ReplyClass::kOk : ClassifyReply(StatusInside(error), error, texts);
-  if (StopsTheRun(error)) return ReplyClass::kStop;
-  switch (http_status) {
-    case 413:
-    case 400:
-    case 422:
-      return SplitOrReject(texts);
-    case 429:
-      // Such a request is above the limit of a whole minute: it would wait for ever.
-      return absl::StartsWith(error.message, "Request too large") ? SplitOrReject(texts) : ReplyClass::kRetryWait;
-    case 503:
-    case 529:
-      return ReplyClass::kRetryWait;
-    case 408:
-    case 409:
-    case 425:
-      return ReplyClass::kRetry;
-    default:
-      break;
-  }
-  // llama.cpp answers a text that is too long with 500.
-  if (absl::StrContains(error.message, "too large to process")) return SplitOrReject(texts);
-  const bool may_pass = http_status >= 500 || http_status < 300;
-  return may_pass ? ReplyClass::kRetry : ReplyClass::kStop;
-}
-
 absl::Duration Backoff(const RetryPolicy& policy, int attempts, std::mt19937_64* random) {
-  const int doublings = std::clamp(attempts - 1, 0, 30);
+  const int doublings = std::clamp(attempts - 1, 0, kMaxDoublings);
   const absl::Duration longest = std::min(policy.max_wait, policy.first_backoff * std::ldexp(1.0, doublings));
   return longest * std::uniform_real_distribution<double>(0, 1)(*random);
 }
 
 std::optional<absl::Duration> NamedWait(const WaitHints& hints, absl::Time wall_clock) {
-  for (const auto& wait : {ParseNumber(hints.retry_after_ms, absl::Milliseconds(1)),
-                           ParseRetryAfter(hints.retry_after, wall_clock), WaitInMessage(hints.message)}) {
+  for (const auto& wait :
+       {ParseNumber(hints.retry_after_ms, absl::Milliseconds(1)), ParseRetryAfter(hints.retry_after, wall_clock),
+        ParseRetryAfter(hints.in_body, wall_clock), WaitInMessage(hints.message)}) {
     if (wait.has_value() && *wait > absl::ZeroDuration()) return wait;
   }
   return std::nullopt;
@@ -123,14 +74,6 @@ RetryWait WaitBeforeRetry(const RetryPolicy& policy, int attempts, const WaitHin
   const absl::Duration wait = std::min(*named, policy.max_wait);
   const absl::Duration spread = std::min(wait / 4, absl::Seconds(1));
   return {.wait = wait + spread * std::uniform_real_distribution<double>(0, 1)(*random), .named = *named};
-}
-
-absl::Duration DryQuotaWait(absl::string_view limit_per_minute, absl::string_view remaining, double needed) {
-  double limit = 0, left = 0;
-  if (!absl::SimpleAtod(limit_per_minute, &limit) || !absl::SimpleAtod(remaining, &left)) return absl::ZeroDuration();
-  if (!(limit > 0) || !(left >= 0) || left >= needed) return absl::ZeroDuration();
-  // A request above the whole limit waits for a full bucket; the provider will say what it thinks of it.
-  return absl::Minutes(1) * ((std::min(needed, limit) - left) / limit);
 }
 
 std::optional<absl::Duration> ParseGoDuration(absl::string_view text) {

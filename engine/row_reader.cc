@@ -1,6 +1,7 @@
 #include "engine/row_reader.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,16 +28,25 @@ absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes) 
   return absl::OkStatus();
 }
 
-RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, Options options)
+RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
+                     Options options)
     : source_(source),
       ledger_(ledger),
       count_tokens_(count_tokens),
       options_(std::move(options)),
+      packer_(limits, options_.estimator),
       old_rows_(ledger->rows()) {
   std::sort(options_.cuts.begin(), options_.cuts.end());
 }
 
 absl::StatusOr<FillResult> RowReader::Fill(Batch* batch) {
+  absl::StatusOr<FillResult> filled = FillRows(batch);
+  if (options_.sort_texts) batch->SortTexts();
+  packer_.Close(static_cast<int>(batch->texts().size()), batch->tokens());
+  return filled;
+}
+
+absl::StatusOr<FillResult> RowReader::FillRows(Batch* batch) {
   if (!old_done_) {
     const absl::StatusOr<FillResult> filled = FillOld(batch);
     if (!filled.ok() || *filled == FillResult::kFilled) return filled;
@@ -49,32 +59,62 @@ void RowReader::Extend(Batch* batch, int64_t ordinal) {
   batch->set_range(range.size() == 0 ? RowRange{ordinal, ordinal + 1} : RowRange{range.begin, ordinal + 1});
 }
 
+RowReader::Prepared RowReader::Prepare(std::optional<absl::string_view> text, size_t max_bytes, int max_parts) const {
+  Prepared prepared;
+  // A text that is cut need not fit before that.
+  const bool may_cut = options_.text_limit.policy == LongText::kTruncate && options_.text_limit.meter != nullptr;
+  prepared.problem = CheckText(text, may_cut ? std::numeric_limits<size_t>::max() : max_bytes);
+  if (!prepared.problem.ok()) return prepared;
+  std::vector<absl::string_view> parts = {*text};
+  if (IsTooLong(options_.text_limit, *text)) {
+    absl::StatusOr<std::vector<absl::string_view>> fitted = FitText(options_.text_limit, *text, max_parts);
+    if (!fitted.ok()) {
+      prepared.problem = fitted.status();
+      return prepared;
+    }
+    parts = *std::move(fitted);
+    const bool split = options_.text_limit.policy == LongText::kSplit;
+    prepared.embedded = split ? Embedded::kSplit : Embedded::kTruncated;
+  }
+  for (const absl::string_view part : parts) {
+    prepared.parts.push_back({.text = part, .tokens = (*count_tokens_)(part)});
+    prepared.tokens += prepared.parts.back().tokens;
+    prepared.bytes += part.size();
+  }
+  if (prepared.bytes > max_bytes) prepared.problem = CheckText(text, max_bytes);
+  return prepared;
+}
+
 bool RowReader::Place(Batch* batch) {
-  const Waiting& row = *waiting_;
+  Waiting& row = *waiting_;
   const size_t key_bytes = KeyBytes(row.key);
   const bool kept = row.old.has_value() && row.old->state == SlotState::kKept;
-  absl::Status problem;
-  if (!kept) {
-    const size_t room = batch->limits().max_text_bytes;
-    problem = CheckText(row.text, room - std::min(room, key_bytes));
+  if (!kept && !row.prepared.has_value()) {
+    const BatchLimits& limits = batch->limits();
+    row.prepared =
+        Prepare(row.text, limits.max_text_bytes - std::min(limits.max_text_bytes, key_bytes), limits.max_texts);
   }
-  const bool has_text = !kept && problem.ok();
-  const int64_t tokens = has_text ? (*count_tokens_)(*row.text) : 0;
-  if (!batch->Fits(key_bytes + (has_text ? row.text->size() : 0), tokens)) return false;
+  const bool has_text = !kept && row.prepared->problem.ok();
+  const int texts = has_text ? static_cast<int>(row.prepared->parts.size()) : 0;
+  if (!batch->Fits(key_bytes + (has_text ? row.prepared->bytes : 0), texts)) return false;
+  if (has_text && !packer_.Takes(static_cast<int>(batch->texts().size()), batch->tokens(), row.prepared->tokens)) {
+    return false;
+  }
 
   BatchRow* added;
   if (kept) {
     added = batch->AddRow(row.old->ordinal, row.key, row.old->slot);
     added->replayed = true;
-  } else if (!problem.ok()) {
+  } else if (!has_text) {
     const std::optional<int64_t> known = row.old.has_value() ? std::optional<int64_t>(row.old->ordinal) : std::nullopt;
-    added = batch->AddRow(ledger_->Reject(row.key, known, problem), row.key, -1);
-    added->reject = std::move(problem);
+    added = batch->AddRow(ledger_->Reject(row.key, known, row.prepared->problem), row.key, -1);
+    added->reject = std::move(row.prepared->problem);
   } else {
     const TextHash hash = HashText(*row.text);
     Enrolment enrolment = row.old.has_value() ? ledger_->Resume(*row.old, hash) : ledger_->Enrol(row.key, hash);
-    added = enrolment.buy ? batch->AddRowWithText(enrolment.ordinal, row.key, enrolment.slot, *row.text, tokens)
+    added = enrolment.buy ? batch->AddRowWithParts(enrolment.ordinal, row.key, enrolment.slot, row.prepared->parts)
                           : batch->AddRow(enrolment.ordinal, row.key, enrolment.slot);
+    added->embedded = row.prepared->embedded;
     added->reject = std::move(enrolment.reject);
   }
   Extend(batch, added->ordinal);

@@ -9,7 +9,9 @@
 #include "absl/status/statusor.h"
 #include "engine/batch.h"
 #include "engine/ledger.h"
+#include "engine/long_text.h"
 #include "engine/pipeline.h"
+#include "engine/request_packer.h"
 #include "engine/source.h"
 
 namespace reembed {
@@ -18,7 +20,8 @@ enum class FillResult { kFilled, kEnd };
 
 // Decides which row enters which batch: first the rows of earlier runs that a sink still needs or that were never
 // bought, in ordinal order, then the new rows of the source. Batches get ascending, disjoint ranges of ordinals.
-// Rows without a usable text are rejected here, with the reason. Not thread-safe.
+// Rows without a usable text are rejected here, with the reason; so are, cut or split those with a text that is
+// certainly too long for the model. Not thread-safe.
 class RowReader {
  public:
   struct Options {
@@ -26,26 +29,42 @@ class RowReader {
     bool replay = true;         // whether there is a sink that wants rows which are bought already
     std::vector<int64_t> cuts;  // ordinals at which a batch must begin, because a sink does; any order
     int64_t max_new_rows = 0;   // 0: all
+    TextLimit text_limit;
+    bool sort_texts = false;                    // see Batch::SortTexts
+    const TokenEstimator* estimator = nullptr;  // see RequestPacker
   };
 
-  // All are borrowed.
-  RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, Options options);
+  // All are borrowed. `limits`: of the batches that Fill() will get.
+  RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
+            Options options);
 
   // Fills a cleared batch. kEnd: there was no row left, the batch is empty.
   // Errors: of the source or the ledger.
   absl::StatusOr<FillResult> Fill(Batch* batch);
 
  private:
+  // What will be embedded of a row.
+  struct Prepared {
+    absl::Status problem;  // not OK: nothing
+    std::vector<TextPart> parts;
+    int64_t tokens = 0;
+    size_t bytes = 0;
+    Embedded embedded = Embedded::kWhole;
+  };
+
   // A row that is known but has not found room yet. The views are the source's, which is not called meanwhile.
   struct Waiting {
     std::optional<LedgerRow> old;  // nullopt: a new row
     KeyView key;
     std::optional<absl::string_view> text;
+    std::optional<Prepared> prepared;
   };
 
+  absl::StatusOr<FillResult> FillRows(Batch* batch);
   absl::StatusOr<FillResult> FillOld(Batch* batch);
   absl::StatusOr<FillResult> FillNew(Batch* batch);
   absl::Status StartNew();
+  Prepared Prepare(std::optional<absl::string_view> text, size_t max_bytes, int max_parts) const;
   // Adds the row, or leaves it in waiting_ when it does not fit.
   [[nodiscard]] bool Place(Batch* batch);
   void Extend(Batch* batch, int64_t ordinal);
@@ -54,6 +73,7 @@ class RowReader {
   Ledger* const ledger_;
   const TokenCounter* const count_tokens_;
   Options options_;
+  RequestPacker packer_;
   const int64_t old_rows_;                // numbered before this run
   std::unique_ptr<LedgerCursor> cursor_;  // null once the old rows are through
   bool old_done_ = false;
@@ -63,7 +83,7 @@ class RowReader {
   std::optional<Waiting> waiting_;
 };
 
-// Why a text cannot be embedded; OK if it can. `max_bytes` bounds key and text together.
+// Why a text cannot be embedded; OK if it can. `max_bytes` bounds what is sent of it.
 absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes);
 
 }  // namespace reembed

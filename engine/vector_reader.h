@@ -33,6 +33,9 @@ class VectorReader {
   // One vector by key; nullopt: no such row, or it has no vector. Cheap when asked in the target's own order.
   // Afterwards Next() goes on behind it.
   virtual absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) = 0;
+
+  // Makes of `vector` ([dim]) what it is after it was stored and read back, for targets that keep fewer bits.
+  virtual void Round(absl::Span<float>) const {}
 };
 
 }  // namespace reembed

@@ -212,7 +212,8 @@ RateLimit TotalLimit(const ResolvedJob& job) {
   return total;
 }
 
-absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, std::function<void(const std::string&)> note) {
+absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
+                                      std::function<void(const std::string&)> note) {
   RunningPool running;
   std::vector<ResolvedEndpoint> resolved = job.endpoints;
   if (resolved.empty()) resolved.push_back({.name = job.client.api_base, .client = job.client});
@@ -236,6 +237,7 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, std::function<void
   for (ResolvedEndpoint& endpoint : resolved) {
     // What a probe of the first endpoint taught holds for all.
     endpoint.client.encoding = job.client.encoding;
+    endpoint.client.estimator = estimator;
     const int concurrency = endpoint.client.concurrency;
     absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeApiClient(std::move(endpoint.client));
     if (!client.ok()) {

@@ -54,8 +54,10 @@ struct RunningPool {
   std::unique_ptr<EndpointPool> pool;
 };
 
-// `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in the job's directory.
-absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, std::function<void(const std::string&)> note);
+// `estimator`: see ApiOptions. `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in the
+// job's directory.
+absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
+                                      std::function<void(const std::string&)> note);
 
 // For the summary: a line each for people, an array for programs.
 std::string EndpointLine(const EndpointReport& report);

@@ -35,14 +35,16 @@ const std::vector<OptionEntry>& Entries() {
   static const auto* const entries = new std::vector<OptionEntry>{
       {"system", "a memory system that is known, see `reembed systems`", "What", &CommandOptions::system},
       {"db", "its database, if not where the system itself keeps it", "What", &CommandOptions::db},
-      {"source", "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, jsonl:PATH, hdf5:PATH, - (JSON lines)",
+      {"source",
+       "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, postgres://USER@HOST/DB?table=T&..., "
+       "jsonl:PATH, hdf5:PATH, - (JSON lines)",
        "What", &CommandOptions::source},
       {"target",
-       "where vectors go, also several: sqlite:..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
+       "where vectors go, also several: sqlite:..., postgres://..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
        "faiss:PATH?factory=HNSW32",
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
-      {"where", "SQL condition on the rows of an SQLite source", "Selection", &CommandOptions::where},
+      {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
       {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
@@ -76,12 +78,18 @@ const std::vector<OptionEntry>& Entries() {
       {"canary-interval",
        "minutes (or 30s, 1h) between checks that the model still gives the vectors it gave at the start: 10; off",
        "Embedder", &CommandOptions::canary_interval},
+      {"long-text", "texts above the model's limit: reject, truncate, or split (the mean of their parts)", "Embedder",
+       &CommandOptions::long_text},
+      {"tokenizer", "counts tokens exactly: cl100k_base.json or cl100k_base.tiktoken, for OpenAI's models", "Embedder",
+       &CommandOptions::tokenizer},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
       {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
       {"tpm", "model tokens per minute of your quota", "Limits", &CommandOptions::tpm},
       {"max-spend", "stop before spending more US dollars than this in one run", "Limits", &CommandOptions::max_spend},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
+      {"max-wait", "seconds of the longest wait before a request is sent again, whatever the API asks for", "Limits",
+       &CommandOptions::max_wait_seconds},
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},
@@ -130,6 +138,7 @@ void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const Opt
     if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
   one_of("--progress", {"auto", "on", "off", "json"});
+  one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
   one_of("--input-type", {"document", "query", "none"});

@@ -27,6 +27,8 @@ struct CommandOptions {
   std::string canary_interval;         // see ParseCanaryInterval() there
   std::string input_type;              // document | query | none
   bool truncate = false;
+  std::string long_text;                 // reject | truncate | split
+  std::string tokenizer;                 // path of a vocabulary
   std::vector<std::string> headers;      // "name: value"
   std::vector<std::string> header_envs;  // "name: VARIABLE"
   std::string proxy, ca_file;
@@ -36,6 +38,7 @@ struct CommandOptions {
   double tpm = 0;
   double max_spend = 0;  // US dollars
   double timeout_seconds = 0;
+  double max_wait_seconds = 0;
   bool all = false;
   std::string where, user, resume_from;
   int64_t limit = 0;

@@ -1,8 +1,13 @@
 #include <filesystem>
 #include <iostream>
+#include <limits>
+#include <memory>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "engine/long_text.h"
+#include "engine/request_packer.h"
 #include "engine/row_reader.h"
 #include "tools/commands.h"
 #include "tools/endpoints.h"
@@ -10,6 +15,7 @@
 #include "tools/output.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/token_counting.h"
 
 namespace reembed {
 namespace {
@@ -21,7 +27,10 @@ struct PlanNumbers {
   int64_t texts = 0;          // different ones
   int64_t text_bytes = 0;     // of them
   int64_t key_bytes = 0;
+  int64_t rows_too_long = 0;  // certainly above the model's limit; rejected ones of them are in rows_rejected too
   int64_t tokens = 0;
+  int64_t tokens_at_least = 0;  // proven; 0: nothing is known of the model's tokenizer
+  int64_t tokens_at_most = 0;   // likewise
   int64_t requests = 0;
   double cost_usd = 0;
   bool price_known = false;
@@ -30,10 +39,67 @@ struct PlanNumbers {
   int64_t disk_bytes = 0;
 };
 
-absl::Status ReadAll(const ResolvedJob& job, Source* source, PlanNumbers* plan) {
-  absl::flat_hash_set<uint64_t> seen;  // 64 bits are enough to count
-  const size_t max_bytes = job.pipeline.batch.max_text_bytes;
-  int64_t texts_in_request = 0, tokens_in_request = 0;
+// Counts one text, and the parts that are made of it, into the plan; tells the packer, which request it goes into.
+class TextReckoner {
+ public:
+  TextReckoner(const ResolvedJob& job, const TokenCounting* counting, PlanNumbers* plan)
+      : limits_(job.pipeline.batch), counting_(counting), packer_(limits_, counting->estimator()), plan_(plan) {}
+
+  // Whether the text gets a vector.
+  bool Add(absl::string_view text) {
+    const TextLimit limit = counting_->limit();
+    if (!IsTooLong(limit, text)) {
+      Pack({text});
+      return true;
+    }
+    ++plan_->rows_too_long;
+    const absl::StatusOr<std::vector<absl::string_view>> parts = FitText(limit, text, limits_.max_texts);
+    if (!parts.ok()) return false;
+    Pack(*parts);
+    return true;
+  }
+
+ private:
+  void Pack(const std::vector<absl::string_view>& parts) {
+    int64_t tokens = 0;
+    size_t bytes = 0;
+    for (const absl::string_view part : parts) {
+      tokens += counting_->Count(part);
+      bytes += part.size();
+      if (counting_->bounded()) plan_->tokens_at_least += counting_->AtLeast(part);
+      plan_->tokens_at_most += counting_->AtMost(part);
+    }
+    const int count = static_cast<int>(parts.size());
+    const bool fits = texts_ + count <= limits_.max_texts && bytes_ + bytes <= limits_.max_text_bytes;
+    if (texts_ > 0 && (!fits || !packer_.Takes(texts_, tokens_, tokens))) {
+      packer_.Close(texts_, tokens_);
+      texts_ = 0;
+      tokens_ = 0;
+      bytes_ = 0;
+    }
+    if (texts_ == 0) ++plan_->requests;
+    texts_ += count;
+    tokens_ += tokens;
+    bytes_ += bytes;
+    ++plan_->texts;
+    plan_->text_bytes += static_cast<int64_t>(bytes);
+    plan_->tokens += tokens;
+  }
+
+  const BatchLimits limits_;
+  const TokenCounting* const counting_;
+  RequestPacker packer_;
+  PlanNumbers* const plan_;
+  int texts_ = 0;  // of the request that is being filled
+  int64_t tokens_ = 0;
+  size_t bytes_ = 0;
+};
+
+absl::Status ReadAll(const ResolvedJob& job, const TokenCounting& counting, Source* source, PlanNumbers* plan) {
+  absl::flat_hash_set<uint64_t> seen, refused;  // 64 bits are enough to count
+  TextReckoner reckoner(job, &counting, plan);
+  const bool cuts = job.pipeline.text_limit.policy == LongText::kTruncate;
+  const size_t max_bytes = cuts ? std::numeric_limits<size_t>::max() : job.pipeline.batch.max_text_bytes;
   while (true) {
     const absl::StatusOr<std::optional<RowView>> row = source->Next();
     if (!row.ok()) return row.status();
@@ -47,17 +113,20 @@ absl::Status ReadAll(const ResolvedJob& job, Source* source, PlanNumbers* plan) 
       continue;
     }
     const absl::string_view text = *(*row)->text;
-    if (job.keep_vectors == KeepVectors::kAlways && !seen.insert(HashText(text).lo).second) continue;
-    const int64_t tokens = EstimateTokens(text);
-    const bool full =
-        texts_in_request == job.pipeline.batch.max_texts || tokens_in_request + tokens > job.pipeline.batch.max_tokens;
-    if (texts_in_request > 0 && full) texts_in_request = tokens_in_request = 0;
-    if (texts_in_request == 0) ++plan->requests;
-    ++texts_in_request;
-    tokens_in_request += tokens;
-    ++plan->texts;
-    plan->text_bytes += static_cast<int64_t>(text.size());
-    plan->tokens += tokens;
+    const uint64_t hash = HashText(text).lo;
+    if (refused.contains(hash)) {
+      ++plan->rows_rejected;
+      ++plan->rows_too_long;
+      continue;
+    }
+    if (job.keep_vectors == KeepVectors::kAlways && !seen.insert(hash).second) {
+      if (IsTooLong(counting.limit(), text)) ++plan->rows_too_long;
+      continue;
+    }
+    if (!reckoner.Add(text)) {
+      ++plan->rows_rejected;
+      refused.insert(hash);
+    }
   }
   return absl::OkStatus();
 }
@@ -93,7 +162,15 @@ void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
   }
 }
 
-void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNumbers& plan) {
+std::string TokensText(const TokenCounting& counting, const PlanNumbers& plan) {
+  if (counting.estimator() == nullptr) return absl::StrCat(WithCommas(plan.tokens), ", counted");
+  if (!counting.bounded()) return absl::StrCat("about ", WithCommas(plan.tokens));
+  return absl::StrCat("about ", WithCommas(plan.tokens), ", certainly between ", WithCommas(plan.tokens_at_least),
+                      " and ", WithCommas(plan.tokens_at_most), "; --tokenizer counts them");
+}
+
+void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Preflight& preflight,
+               const PlanNumbers& plan) {
   const auto line = [](absl::string_view name, absl::string_view value) {
     std::cout << name << std::string(name.size() < 12 ? 12 - name.size() : 1, ' ') << value << "\n";
   };
@@ -107,7 +184,16 @@ void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNum
          absl::StrCat(WithCommas(plan.rows_rejected), " of them (text is NULL, empty, not UTF-8 or too long)"));
   }
   line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
-  line("tokens", absl::StrCat("about ", WithCommas(plan.tokens)));
+  if (job.pipeline.text_limit.policy != LongText::kReject || plan.rows_too_long > 0) {
+    const LongText policy = job.pipeline.text_limit.policy;
+    line("too long",
+         absl::StrCat(WithCommas(plan.rows_too_long), " rows have more than ",
+                      WithCommas(job.pipeline.text_limit.max_tokens), " tokens: ",
+                      policy == LongText::kSplit      ? "their parts are embedded, the mean is stored"
+                      : policy == LongText::kTruncate ? "only their beginning is embedded"
+                                                      : "rejected; --long-text truncate or split embeds them"));
+  }
+  line("tokens", TokensText(counting, plan));
   line("requests",
        absl::StrCat("about ", WithCommas(plan.requests), ", at most ", job.client.concurrency, " at a time"));
   if (job.embedder == Embedder::kBuiltin || IsLoopback(job.client.api_base)) {
@@ -129,13 +215,17 @@ void PrintText(const ResolvedJob& job, const Preflight& preflight, const PlanNum
   std::cout << "nothing was written or sent" << std::endl;
 }
 
-void PrintJson(const ResolvedJob& job, const PlanNumbers& plan) {
+void PrintJson(const ResolvedJob& job, const TokenCounting& counting, const PlanNumbers& plan) {
   JsonLine line("plan");
   line.Add("rows_selected", plan.rows)
       .Add("rows_rejected", plan.rows_rejected)
       .Add("texts_unique", plan.texts)
       .Add("text_bytes", plan.text_bytes)
+      .Add("rows_too_long", plan.rows_too_long)
       .Add("tokens", plan.tokens)
+      .AddRaw("tokens_exact", counting.estimator() == nullptr ? "true" : "false")
+      .Add("tokens_at_least", plan.tokens_at_least)
+      .Add("tokens_at_most", plan.tokens_at_most)
       .Add("requests", plan.requests)
       .Add("cost_usd", plan.price_known ? plan.cost_usd : absl::ToDoubleSeconds(absl::InfiniteDuration()))
       .Add("seconds_at_limits", absl::ToDoubleSeconds(plan.time))
@@ -154,15 +244,17 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   const absl::StatusOr<ResolvedJob> job = Resolve(options, environment, KeyNeed::kNone);
   if (!job.ok()) return fail(job.status());
+  const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(*job);
+  if (!counting.ok()) return fail(counting.status());
   absl::StatusOr<Preflight> preflight = Check(*job);
   if (!preflight.ok()) return fail(preflight.status());
   PlanNumbers plan;
-  if (absl::Status read = ReadAll(*job, preflight->source.get(), &plan); !read.ok()) return fail(read);
+  if (absl::Status read = ReadAll(*job, **counting, preflight->source.get(), &plan); !read.ok()) return fail(read);
   Reckon(*job, &plan);
   if (options.json) {
-    PrintJson(*job, plan);
+    PrintJson(*job, **counting, plan);
   } else {
-    PrintText(*job, *preflight, plan);
+    PrintText(*job, **counting, *preflight, plan);
   }
   return kExitDone;
 }

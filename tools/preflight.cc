@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "io/store/sqlite_sink.h"
 #include "tools/format.h"
 
 namespace reembed {
@@ -16,18 +15,17 @@ constexpr double kUnitNormTolerance = 1e-3;  // float32 and bfloat16 models stay
 
 // Rows of one column that are compared with each other must be of one width and one model: refuse to mix, unless all
 // are replaced.
-absl::Status CheckExistingVectors(const ResolvedJob& job, const SqliteSurvey& survey) {
+absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) {
   if (job.selection.rows == Selection::Rows::kAll) return absl::OkStatus();
   const Model& model = job.client.model;
   const std::string column = absl::StrCat(job.source.path, ": column ", job.source.Get("vector"));
-  for (const SqliteSurvey::WidthCount& width : survey.widths) {
-    const int64_t dim = width.bytes / static_cast<int64_t>(sizeof(float));
-    if (dim == model.dim || width.bytes == 0 || width.bytes % sizeof(float) != 0) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat(column, " holds ", WithCommas(width.rows), " vectors of ", dim, " dimensions, and this job makes ",
-                     model.dim, "; use --all to replace them, or --dimensions ", dim, " to go with them"));
+  for (const Survey::WidthCount& width : survey.widths) {
+    if (width.dim == model.dim || width.dim <= 0) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        column, " holds ", WithCommas(width.rows), " vectors of ", width.dim, " dimensions, and this job makes ",
+        model.dim, "; use --all to replace them, or --dimensions ", width.dim, " to go with them"));
   }
-  for (const SqliteSurvey::ModelCount& other : survey.models) {
+  for (const Survey::ModelCount& other : survey.models) {
     if (other.model == model.name || other.model.empty()) continue;
     return absl::FailedPreconditionError(absl::StrCat(
         column, " holds ", WithCommas(other.rows), " vectors of the model ", other.model, ", and this job uses ",
@@ -37,8 +35,6 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const SqliteSurvey& su
 }
 
 }  // namespace
-
-int64_t EstimateTokens(absl::string_view text) { return std::max<int64_t>(1, static_cast<int64_t>(text.size()) / 4); }
 
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
   if (job->embedder == Embedder::kBuiltin) return LiveProbe();
@@ -68,8 +64,8 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
       .stats = probe->stats};
 }
 
-absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job) {
-  return SurveySqlite(job.source, SqliteSelectionOf(job.selection));
+absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
+  return FindScheme(job.source.scheme)->survey(job.source, job.selection);
 }
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
@@ -81,15 +77,14 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSink(target, job.client.model, job.source);
     if (!sink.ok()) return sink.status();
     preflight.sinks.push_back(*std::move(sink));
-    if (target.scheme != "sqlite") continue;
-    const absl::StatusOr<std::vector<std::string>> missing = SqliteMissingColumns(target);
-    if (!missing.ok()) return missing.status();
-    for (const std::string& column : *missing) {
-      preflight.changes.push_back(absl::StrCat("adds the column ", column, " to ", target.Get("table")));
-    }
+    const Scheme* const scheme = FindScheme(target.scheme);
+    if (!scheme->is_table()) continue;
+    const absl::StatusOr<std::vector<std::string>> changes = scheme->changes(target, job.client.model);
+    if (!changes.ok()) return changes.status();
+    preflight.changes.insert(preflight.changes.end(), changes->begin(), changes->end());
   }
   if (job.in_place) {
-    absl::StatusOr<SqliteSurvey> survey = Survey(job);
+    absl::StatusOr<Survey> survey = SurveyTable(job);
     if (!survey.ok()) return survey.status();
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {

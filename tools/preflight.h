@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/pipeline.h"
-#include "io/store/sqlite_source.h"
+#include "engine/survey.h"
 #include "tools/resolve.h"
 
 namespace reembed {
@@ -17,7 +17,7 @@ namespace reembed {
 struct Preflight {
   std::unique_ptr<Source> source;
   std::vector<std::unique_ptr<VectorSink>> sinks;  // in the order of ResolvedJob::targets
-  std::optional<SqliteSurvey> survey;              // of an in-place job: what its table holds now
+  std::optional<Survey> survey;                    // of an in-place job: what its table holds now
   std::vector<std::string> changes;                // what a run will change besides adding vectors, for people
   int64_t rows_selected = -1;                      // -1: not known without reading (standard input)
 };
@@ -36,11 +36,7 @@ struct LiveProbe {
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job);
 
 // What the source's table holds now, for an in-place job.
-absl::StatusOr<SqliteSurvey> Survey(const ResolvedJob& job);
-
-// Estimated model tokens of a text: 0.25 a byte, the middle of what English text, code and JSON cost (measured on
-// cl100k_base: 3.8 to 5.4 bytes a token).
-int64_t EstimateTokens(absl::string_view text);
+absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job);
 
 }  // namespace reembed
 

@@ -188,14 +188,15 @@ absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environmen
       if (model == nullptr) continue;
       const absl::Status names =
           CheckNames(*model,
-                     {"name", "also", "dim", "resizable", "max_tokens", "max_request_tokens", "unit_length",
-                      "document_prefix", "query_prefix", "usd_per_million_tokens"},
+                     {"name", "also", "dim", "resizable", "max_tokens", "tokenizer", "max_request_tokens",
+                      "unit_length", "document_prefix", "query_prefix", "usd_per_million_tokens"},
                      file.string());
       if (!names.ok()) return names;
       KnownModel known{.name = Text(*model, "name"),
                        .dim = static_cast<int>((*model)["dim"].value<int64_t>().value_or(0)),
                        .resizable = (*model)["resizable"].value<bool>().value_or(false),
                        .max_tokens = (*model)["max_tokens"].value<int64_t>().value_or(0),
+                       .tokenizer = Text(*model, "tokenizer"),
                        .max_request_tokens = (*model)["max_request_tokens"].value<int64_t>().value_or(0),
                        .document_prefix = Text(*model, "document_prefix"),
                        .query_prefix = Text(*model, "query_prefix"),

@@ -34,6 +34,7 @@ struct KnownModel {
   int dim = 0;
   bool resizable = false;          // a smaller width can be asked for
   int64_t max_tokens = 0;          // of one input
+  std::string tokenizer;           // kCl100k, or empty: another, or not known
   int64_t max_request_tokens = 0;  // of one request, where that is the model's own; 0: as the API's
   enum class UnitLength { kUnknown, kAlways, kFullWidth, kNever };
   UnitLength unit_length = UnitLength::kUnknown;  // of its vectors; kFullWidth: unless it is asked for a smaller width

@@ -19,6 +19,9 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/postgres_reader.h"
+#include "io/store/postgres_sink.h"
+#include "io/store/postgres_source.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
 #include "io/store/sqlite_source.h"
@@ -30,11 +33,67 @@ using SourceOr = absl::StatusOr<std::unique_ptr<Source>>;
 using SinkOr = absl::StatusOr<std::unique_ptr<VectorSink>>;
 using ReaderOr = absl::StatusOr<std::unique_ptr<VectorReader>>;
 
+// An integer resume key is an integer.
+SqliteSelection SqliteSelectionOf(const Selection& selection) {
+  SqliteSelection result;
+  result.rows =
+      selection.rows == Selection::Rows::kAll ? SqliteSelection::Rows::kAll : SqliteSelection::Rows::kWithoutVector;
+  result.dim = selection.dim;
+  result.where = selection.where;
+  if (selection.resume_from.empty()) return result;
+  int64_t number;
+  result.resume_from = absl::SimpleAtoi(selection.resume_from, &number) ? Key(number) : Key(selection.resume_from);
+  return result;
+}
+
+absl::StatusOr<Survey> SurveySqliteTable(const Location& location, const Selection& selection) {
+  const absl::StatusOr<SqliteSurvey> found = SurveySqlite(location, SqliteSelectionOf(selection));
+  if (!found.ok()) return found.status();
+  Survey survey{.rows_selected = found->rows_selected,
+                .rows_with_vector = found->rows_with_vector,
+                .rows_null = found->rows_null};
+  constexpr int64_t kFloatBytes = sizeof(float);
+  for (const SqliteSurvey::WidthCount& width : found->widths) {
+    survey.AddWidth(width.bytes > 0 && width.bytes % kFloatBytes == 0 ? width.bytes / kFloatBytes : -1, width.rows);
+  }
+  for (const SqliteSurvey::ModelCount& model : found->models) survey.AddModel(model.model, model.rows);
+  return survey;
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, const Model&) {
+  absl::StatusOr<std::vector<std::string>> changes = SqliteMissingColumns(location);
+  if (!changes.ok()) return changes;
+  for (std::string& column : *changes) column = absl::StrCat("adds the column ", column, " to ", location.Get("table"));
+  return changes;
+}
+
+PostgresSelection PostgresSelectionOf(const Selection& selection) {
+  return {.rows = selection.rows == Selection::Rows::kAll ? PostgresSelection::Rows::kAll
+                                                          : PostgresSelection::Rows::kWithoutVector,
+          .dim = selection.dim,
+          .where = selection.where,
+          .resume_from = selection.resume_from};
+}
+
+constexpr Scheme PostgresScheme(const char* name) {
+  return {
+      name,
+      "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
+      [](const Location& l, const Selection& s) -> SourceOr { return OpenPostgresSource(l, PostgresSelectionOf(s)); },
+      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakePostgresSink(l, m); },
+      [](const Location& l, int dim) -> ReaderOr { return OpenPostgresReader(l, {.dim = dim}); },
+      [](const Location& l, const Selection& s) { return SurveyPostgres(l, PostgresSelectionOf(s)); },
+      [](const Location& l, const Model& m) { return PostgresChanges(l, m); }};
+}
+
 constexpr Scheme kSchemes[] = {
     {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }},
+     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
+     SqliteChanges},
+    PostgresScheme("postgres"),
+    PostgresScheme("postgresql"),
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
@@ -68,7 +127,7 @@ absl::StatusOr<Role> Find(const Location& location, Role Scheme::*role, absl::st
     names.push_back(scheme.name);
     if (scheme.*role == nullptr) continue;
     if (location.scheme == scheme.name) return scheme.*role;
-    able.push_back(scheme.example);
+    if (able.empty() || able.back() != scheme.example) able.push_back(scheme.example);
   }
   const std::string near = NearestName(location.scheme, names);
   return absl::InvalidArgumentError(
@@ -79,19 +138,14 @@ absl::StatusOr<Role> Find(const Location& location, Role Scheme::*role, absl::st
 
 }  // namespace
 
-SqliteSelection SqliteSelectionOf(const Selection& selection) {
-  SqliteSelection result;
-  result.rows =
-      selection.rows == Selection::Rows::kAll ? SqliteSelection::Rows::kAll : SqliteSelection::Rows::kWithoutVector;
-  result.dim = selection.dim;
-  result.where = selection.where;
-  if (selection.resume_from.empty()) return result;
-  int64_t number;
-  result.resume_from = absl::SimpleAtoi(selection.resume_from, &number) ? Key(number) : Key(selection.resume_from);
-  return result;
-}
-
 absl::Span<const Scheme> Schemes() { return kSchemes; }
+
+const Scheme* FindScheme(absl::string_view name) {
+  for (const Scheme& scheme : kSchemes) {
+    if (scheme.name == name) return &scheme;
+  }
+  return nullptr;
+}
 
 SourceOr OpenSource(const Location& location, const Selection& selection) {
   const auto open = Find(location, &Scheme::open_source, "source");

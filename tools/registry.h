@@ -4,15 +4,16 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/embedding_client.h"
 #include "engine/location.h"
 #include "engine/source.h"
+#include "engine/survey.h"
 #include "engine/vector_reader.h"
 #include "engine/vector_sink.h"
-#include "io/store/sqlite_source.h"
 
 namespace reembed {
 
@@ -21,12 +22,9 @@ struct Selection {
   enum class Rows { kAll, kWithoutVector };
   Rows rows = Rows::kAll;
   int dim = 0;              // of a valid vector, for kWithoutVector
-  std::string where;        // SQL condition; only some sources can
-  std::string resume_from;  // key, inclusive; empty: from the start
+  std::string where;        // SQL condition; only tables have it
+  std::string resume_from;  // key, inclusive; empty: from the start; only tables have it
 };
-
-// The same for an SQLite source. An integer resume key is an integer.
-SqliteSelection SqliteSelectionOf(const Selection& selection);
 
 // One kind of place, by URI scheme. To add one, write its file in io/ and a line in the table of registry.cc.
 struct Scheme {
@@ -36,9 +34,19 @@ struct Scheme {
   absl::StatusOr<std::unique_ptr<Source>> (*open_source)(const Location&, const Selection&);
   absl::StatusOr<std::unique_ptr<VectorSink>> (*make_sink)(const Location&, const Model&, const Location& source);
   absl::StatusOr<std::unique_ptr<VectorReader>> (*open_reader)(const Location&, int dim);
+  // Of tables, where a source with a `vector` is filled in place; null of all other places.
+  // What the source's table holds now.
+  absl::StatusOr<Survey> (*survey)(const Location&, const Selection&) = nullptr;
+  // What a target will change besides adding vectors, one line each, for people.
+  absl::StatusOr<std::vector<std::string>> (*changes)(const Location&, const Model&) = nullptr;
+
+  bool is_table() const { return survey != nullptr; }
 };
 
 absl::Span<const Scheme> Schemes();
+
+// Null: this version has no such scheme.
+const Scheme* FindScheme(absl::string_view name);
 
 // Errors: kInvalidArgument (unknown scheme, or it cannot be used as source, target or for reading; says which can).
 absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Location& location, const Selection& selection);

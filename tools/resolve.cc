@@ -11,14 +11,13 @@
 #include "absl/strings/strip.h"
 #include "tools/endpoints.h"
 #include "tools/resolve_embedder.h"
+#include "tools/token_counting.h"
 
 namespace reembed {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Requests are packed by counts that may be estimates: this much of what an API takes leaves room for error.
-constexpr double kPackedShare = 0.8;
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
 // Paths are part of what a job is, so that the same file is the same job from every folder.
@@ -92,7 +91,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  if (job->source.scheme == "sqlite" && !job->source.Get("vector").empty()) {
+  const Scheme* const scheme = FindScheme(job->source.scheme);
+  if (scheme != nullptr && scheme->is_table() && !job->source.Get("vector").empty()) {
     job->in_place = true;
     job->targets.push_back(InPlaceTarget(job->source));
   }
@@ -121,8 +121,9 @@ absl::Status ResolveSelection(const CommandOptions& options, ResolvedJob* job) {
   job->selection = {.rows = job->in_place && !options.all ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
                     .where = options.where,
                     .resume_from = options.resume_from};
-  if ((!options.where.empty() || !options.resume_from.empty()) && job->source.scheme != "sqlite") {
-    return absl::InvalidArgumentError("--where and --resume-from need an SQLite source");
+  const Scheme* const scheme = FindScheme(job->source.scheme);
+  if ((!options.where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
+    return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, postgres:)");
   }
   return absl::OkStatus();
 }
@@ -142,7 +143,8 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   pipeline.batch.max_rows = 2 * batch_size;
   const bool model_knows = job->known_model.has_value() && job->known_model->max_request_tokens > 0;
   const int64_t request_tokens = model_knows ? job->known_model->max_request_tokens : limits.request_tokens;
-  pipeline.batch.max_tokens = static_cast<int64_t>(static_cast<double>(request_tokens) * kPackedShare);
+  pipeline.batch.max_tokens = request_tokens;
+  pipeline.sort_texts = FindDialect(job->client.dialect)->self_hosted;
   if (limits.body_bytes > 0) {
     pipeline.batch.max_text_bytes = std::min(pipeline.batch.max_text_bytes, limits.body_bytes / 2);  // JSON escapes
   }
@@ -155,6 +157,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   client.concurrency = concurrency;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
+  if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
   if (options.keep_vectors == "never") {
     if (!builtin && !IsLoopback(client.api_base)) {
       return absl::InvalidArgumentError(
@@ -167,7 +170,9 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
-  for (const char* name : {"where", "text", "vector", "model_column", "encoding"}) rows.parameters.erase(name);
+  for (const char* name : {"where", "text", "vector", "model_column", "encoding", "type", "mode", "new_column",
+                           "triggers", "index", "metric"})
+    rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
     where = where.empty() ? job->selection.where : absl::StrCat("(", where, ") AND (", job->selection.where, ")");
@@ -178,7 +183,8 @@ void ResolveIdentity(ResolvedJob* job) {
       absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
-  identity.recipe = absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client));
+  identity.recipe =
+      absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client), TextLimitRecipe(*job));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
@@ -241,8 +247,12 @@ absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environ
     return embedder;
   }
   if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
+  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
   if (absl::Status endpoints = ResolveEndpoints(preset, environment, key_need, &job); !endpoints.ok()) {
     return endpoints;
+  }
+  if (!options.tokenizer.empty()) {
+    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
   }
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);

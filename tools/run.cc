@@ -18,6 +18,7 @@
 #include "tools/progress.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
+#include "tools/token_counting.h"
 
 namespace reembed {
 namespace {
@@ -28,6 +29,8 @@ struct Outcome {
   ClientStats client;
   std::vector<EndpointReport> endpoints;
   int64_t texts_embedded = 0;
+  int64_t rows_truncated = 0;
+  int64_t rows_split = 0;
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
   absl::Duration elapsed;
   double cost_usd = 0;
@@ -57,6 +60,8 @@ void PrintSummaryJson(const ResolvedJob& job, const Outcome& outcome) {
       .Add("rows_pending", outcome.after.rows_pending)
       .Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
+      .Add("rows_truncated", outcome.rows_truncated)
+      .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
       .Add("requests_retried", outcome.client.requests_retried)
       .Add("http_429", outcome.client.http_429)
@@ -89,6 +94,12 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
     std::cout << "\n";
   }
   if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
+  for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
+                                   std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
+    if (rows == 0) continue;
+    std::cout << WithCommas(rows) << " rows are longer than the model's "
+              << WithCommas(job.pipeline.text_limit.max_tokens) << " tokens: " << what << "\n";
+  }
   if (rejected > 0) {
     std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
   }
@@ -151,10 +162,11 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 }
 
 // The pipeline with everything that watches over it.
-Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, Preflight* preflight,
-                JobStore* store) {
+Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
+                Preflight* preflight, JobStore* store) {
   Outcome outcome{.before = before, .after = before};
-  absl::StatusOr<RunningPool> embedder = StartPool(job, [&job](const std::string& note) { PrintNote(job, note); });
+  absl::StatusOr<RunningPool> embedder =
+      StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
   if (!embedder.ok()) {
     outcome.status = embedder.status();
     return outcome;
@@ -173,7 +185,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   std::atomic<int64_t> tokens_read{0};
   const double max_spend = job.options.max_spend;
   const TokenCounter count_tokens = [&](absl::string_view text) {
-    const int64_t tokens = EstimateTokens(text);
+    const int64_t tokens = counting->Count(text);
     if (max_spend > 0 && Cost(job, tokens_read += tokens) >= max_spend) {
       outcome.spend_cap = true;
       signals.RequestStop();
@@ -185,11 +197,14 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, preflight->rows_selected);
-    outcome.status = RunPipeline(job.pipeline,
+    PipelineOptions pipeline = job.pipeline;
+    pipeline.text_limit = counting->limit();
+    outcome.status = RunPipeline(pipeline,
                                  {.source = preflight->source.get(),
                                   .client = client,
                                   .ledger = store,
                                   .count_tokens = &count_tokens,
+                                  .estimator = counting->estimator(),
                                   .sinks = sinks,
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
@@ -206,6 +221,8 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   outcome.client.http_429 += probed.http_429;
   outcome.client.tokens += probed.tokens;
   outcome.texts_embedded = counters.texts_embedded;
+  outcome.rows_truncated = counters.rows_truncated;
+  outcome.rows_split = counters.rows_split;
   outcome.cost_usd = Cost(job, outcome.client.tokens);
   outcome.signal = signals.signal();
   return outcome;
@@ -214,7 +231,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
 absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
   if (!job.in_place || !outcome->status.ok() || job.options.limit > 0) return absl::OkStatus();
-  const absl::StatusOr<SqliteSurvey> survey = Survey(job);
+  const absl::StatusOr<Survey> survey = SurveyTable(job);
   if (!survey.ok()) return survey.status();
   const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
   const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
@@ -244,6 +261,8 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<ResolvedJob> job = Resolve(options, environment);
   if (!job.ok()) return fail(job.status());
+  absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(*job);
+  if (!counting.ok()) return fail(counting.status());
   absl::StatusOr<Preflight> preflight = Check(*job);
   if (!preflight.ok()) return fail(preflight.status());
   absl::StatusOr<std::unique_ptr<JobStore>> store =
@@ -266,7 +285,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     if (!options.quiet && !options.json) std::cerr << "note: " << note << std::endl;
   }
   const absl::Time started = absl::Now();
-  Outcome outcome = Execute(*job, *before, probe.stats, &*preflight, store->get());
+  Outcome outcome = Execute(*job, *before, probe.stats, counting->get(), &*preflight, store->get());
   if (absl::Status counted = CountAgain(*job, &outcome); !counted.ok()) outcome.status = counted;
   const absl::Status recorded = (*store)->RecordReceipt(ReceiptOf(**store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;

@@ -12,7 +12,6 @@
 #include "engine/rate_limiter.h"
 #include "io/store/agentloop_phrases.h"
 #include "tools/format.h"
-#include "tools/preflight.h"
 
 namespace reembed {
 namespace {
@@ -157,7 +156,8 @@ void Sweeper::FillBatch(Request* request, int batch_size) {
   request->bound = BoundOf(request->bytes);
   request->batch.Clear();
   for (int i = 0; i < batch_size; ++i) {
-    request->batch.AddRowWithText(i, int64_t{i}, i, request->texts[i], EstimateTokens(request->texts[i]));
+    request->batch.AddRowWithText(i, int64_t{i}, i, request->texts[i],
+                                  estimator_.Estimate(static_cast<int64_t>(request->texts[i].size())));
   }
 }
 

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "engine/embedding_client.h"
+#include "engine/token_estimator.h"
 
 namespace reembed {
 
@@ -84,6 +85,7 @@ class Sweeper {
 
   EmbeddingClient* const client_;
   const SweepOptions options_;
+  const TokenEstimator estimator_;  // for the client's pacing; the bound does not rely on it
   int64_t next_text_ = 0;
   int64_t tokens_lost_ = 0;     // at most, of requests without an answer
   double tokens_per_byte_ = 0;  // the highest seen

@@ -108,10 +108,11 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
       problems_.Add(absl::StrCat(name, ": has no vector"));
     } else if (job_->keep_vectors() == KeepVectors::kAlways) {
       if (absl::Status read = Read(**row, &bought); !read.ok()) return read;
+      (*reader)->Round(absl::MakeSpan(bought));
       if (!Same(target, bought, (*stored)->vector)) problems_.Add(absl::StrCat(name, ": holds another vector"));
     }
   }
-  const bool whole_file = target.scheme != "sqlite";
+  const bool whole_file = !FindScheme(target.scheme)->is_table();
   if (whole_file && (*reader)->rows() != compared) {
     problems_.Add(absl::StrCat(target.ToString(), ": has ", (*reader)->rows(), " rows, and the job ", compared));
   }
@@ -145,7 +146,7 @@ absl::Status Verification::CheckSource() {
   }
   notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(compared), " texts compared"));
   if (!resolved_->in_place) return absl::OkStatus();
-  const absl::StatusOr<SqliteSurvey> survey = Survey(*resolved_);
+  const absl::StatusOr<Survey> survey = SurveyTable(*resolved_);
   if (!survey.ok()) return survey.status();
   notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_with_vector), " of ",
                                 WithCommas(survey->rows_selected), " selected rows have a vector"));

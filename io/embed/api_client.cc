@@ -110,6 +110,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .connect_timeout = options.connect_timeout,
                    .timeout = options.timeout,
                    .retry = options.retry,
+                   .errors = {dialect.error_rules},
                    .seed = options.seed};
   if (!options.api_key.empty()) {
     flow.headers.push_back(absl::StrCat(dialect.key_header, options.api_key));
@@ -123,7 +124,11 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
 class ApiClient final : public EmbeddingClient {
  public:
   ApiClient(const ApiOptions& options, const ReplyShape& shape, std::unique_ptr<RequestFlow> flow)
-      : model_(options.model), refused_tokens_(options.refused_tokens), shape_(shape), flow_(std::move(flow)) {}
+      : model_(options.model),
+        refused_tokens_(options.refused_tokens),
+        estimator_(options.estimator),
+        shape_(shape),
+        flow_(std::move(flow)) {}
 
   const Model& model() const override { return model_; }
   void Send(Batch* batch, Done done) override;
@@ -136,6 +141,7 @@ class ApiClient final : public EmbeddingClient {
 
   const Model model_;
   const int64_t refused_tokens_;
+  TokenEstimator* const estimator_;
   const ReplyShape shape_;
   const std::unique_ptr<RequestFlow> flow_;
 };
@@ -183,9 +189,13 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
                   batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
                                            static_cast<size_t>(reply->texts) * model_.dim),
                   faults.subspan(reply->first_text, reply->texts));
-  int64_t estimated = 0;
-  for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) estimated += text.tokens;
-  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated);
+  int64_t estimated = 0, bytes = 0;
+  for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) {
+    estimated += text.tokens;
+    bytes += static_cast<int64_t>(text.text.size());
+  }
+  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated, estimated);
+  if (charged.ok() && estimator_ != nullptr) estimator_->Learn(reply->texts, bytes, *charged);
   if (charged.ok()) return absl::OkStatus();
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
 }

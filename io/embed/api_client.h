@@ -12,6 +12,7 @@
 #include "engine/embedding_client.h"
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
+#include "engine/token_estimator.h"
 #include "io/embed/dialect.h"
 
 namespace reembed {
@@ -29,10 +30,11 @@ struct ApiOptions {
   std::optional<int> dimensions;                // asked for when set: only for models that can be cut
   ReplyFormat encoding = ReplyFormat::kBase64;  // where the dialect knows both
   InputUse use = InputUse::kDocument;           // where the dialect has words for it
-  std::string text_prefix;     // stands before each text in the request: what the model wants in place of such words
-  bool truncate = false;       // the API may cut a text above its limit
-  int64_t refused_tokens = 0;  // texts with more BatchText::tokens are refused here, unsent; 0: none is
-  RateLimit limit;             // without a limit, the x-ratelimit headers of the API slow us down
+  std::string text_prefix;  // stands before each text in the request: what the model wants in place of such words
+  bool truncate = false;    // the API may cut a text above its limit
+  TokenEstimator* estimator = nullptr;  // borrowed: learns from what the API charges; nullptr: nobody does
+  int64_t refused_tokens = 0;           // texts with more BatchText::tokens are refused here, unsent; 0: none is
+  RateLimit limit;                      // without a limit, the x-ratelimit headers of the API slow us down
   int concurrency = 32;  // requests in the air, waiting for their start or for a retry; more wait inside the client
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);

@@ -24,6 +24,17 @@ std::string TextOf(const simdjson::simdjson_result<element>& value) {
   return "";
 }
 
+// "details" is a list of objects of several kinds; ErrorInfo has a `reason`, RetryInfo a `retryDelay`.
+// Source: google.rpc.Status, as Gemini answers it.
+void ReadGoogleDetails(const element& error, ApiError* read) {
+  simdjson::dom::array details;
+  if (error["details"].get_array().get(details) != simdjson::SUCCESS) return;
+  for (const element detail : details) {
+    if (read->type.empty()) read->type = TextOf(detail["reason"]);
+    if (read->wait.empty()) read->wait = TextOf(detail["retryDelay"]);
+  }
+}
+
 std::string FirstOf(const std::string& first, const std::string& second) { return first.empty() ? second : first; }
 
 }  // namespace
@@ -36,11 +47,16 @@ ApiError ParseApiError(absl::string_view body) {
   if (parser.parse(body.data(), body.size()).get(top) != simdjson::SUCCESS) return {};
   if (element first; top.at(0).get(first) == simdjson::SUCCESS) top = first;
   element error;
-  if (top["error"].get(error) == simdjson::SUCCESS && error.is_object()) {
-    return {.code = FirstOf(TextOf(error["code"]), TextOf(error["status"])),
-            .type = FirstOf(TextOf(error["type"]), TextOf(error["details"].at(0)["reason"])),
-            .param = TextOf(error["param"]),
-            .message = FirstOf(TextOf(error["message"]), "the API named no reason")};
+  const bool wrapped = (top["error"].get(error) == simdjson::SUCCESS && error.is_object()) ||
+                       (top["detail"].get(error) == simdjson::SUCCESS && error.is_object());
+  if (wrapped) {
+    ApiError read{.code = FirstOf(TextOf(error["code"]), TextOf(error["status"])),
+                  .type = TextOf(error["type"]),
+                  .param = TextOf(error["param"]),
+                  .message = FirstOf(TextOf(error["message"]), "the API named no reason"),
+                  .status = TextOf(error["status"])};
+    ReadGoogleDetails(error, &read);
+    return read;
   }
   const std::string message = FirstOf(TextOf(top["error"]), FirstOf(TextOf(top["message"]), TextOf(top["detail"])));
   if (message.empty()) return {};
@@ -86,15 +102,14 @@ absl::Status StopStatus(int http_status, const ApiError& error, absl::string_vie
   const auto message = [&](absl::string_view next_step) {
     return absl::StrCat(where, ": HTTP ", http_status, ": ", what, "; ", next_step);
   };
-  const bool quota = error.code == "insufficient_quota" || error.type == "insufficient_quota" ||
-                     error.code == "billing_hard_limit_reached" || error.code == "AUTHZ_INSUFFICIENT_BALANCE";
-  if (quota || http_status == 402) {
+  if (IsOutOfQuota(http_status, error)) {
     return absl::FailedPreconditionError(message("check the plan and the balance of the account"));
   }
-  const bool key = error.code == "invalid_api_key" || error.code == "API_KEY_INVALID" ||
-                   error.type == "API_KEY_INVALID" || error.type == "authentication_error";
-  if (key || http_status == 401) return absl::UnauthenticatedError(message("check the API key"));
-  if (http_status == 403) return absl::PermissionDeniedError(message("check what the API key may use"));
+  if (IsBadKey(http_status, error)) return absl::UnauthenticatedError(message("check the API key"));
+  // Not kPermissionDenied, which is for files of the user: nothing that he typed is wrong.
+  if (http_status == 403) {
+    return absl::FailedPreconditionError(message("check what the API key may use, and the quota of the account"));
+  }
   if (http_status >= 300 && http_status < 400)
     return absl::FailedPreconditionError(message("check the address of the API"));
   return absl::FailedPreconditionError(message("check the model's name, its dimensions and the address of the API"));

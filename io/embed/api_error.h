@@ -5,13 +5,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "engine/retry.h"
+#include "engine/reply_class.h"
 
 namespace reembed {
 
 // Reads the body of an error in any of the forms that embedding APIs use: {"error":{"message",...}} (OpenAI, Azure,
 // Gemini also inside an array), {"error":"text"} (Ollama, TEI), flat {"message","type","code"} (Mistral, Cohere),
-// {"detail":...} (FastAPI, Jina). Empty when it is none of these, as with HTML and with a reply that is no error.
+// {"detail":...} (FastAPI, Jina; text, a list or an object). Empty when it is none of these, as with HTML and with a
+// reply that is no error.
 ApiError ParseApiError(absl::string_view body);
 
 // `message` with every run of bytes that it shares with `secret` replaced by [...]. Runs of at least `shortest` bytes
@@ -22,6 +23,7 @@ std::string MaskShared(absl::string_view message, absl::string_view secret, size
 std::string Shorten(absl::string_view message, size_t max_bytes);
 
 // The status of a run that ends because of this answer: `where` is the address, `what` what the API said.
+// kUnauthenticated (the key) or kFailedPrecondition (all else).
 absl::Status StopStatus(int http_status, const ApiError& error, absl::string_view where, absl::string_view what);
 
 }  // namespace reembed

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "engine/reply_class.h"
 #include "io/embed/reply_reader.h"
 
 namespace reembed {
@@ -69,13 +70,14 @@ struct Dialect {
   const char* key_header = "Authorization: Bearer ";  // what stands before the key
   std::array<const char*, 2> key_variables = {};      // the vendor's own, the first that is set wins; null: none
   std::array<const char*, 2> base_variables = {};     // likewise for the base URL
-  bool self_hosted = false;                           // people run it themselves: works without a key, costs nothing
+  bool self_hosted = false;                           // people run it themselves: works without a key
 
   DialectLimits limits;
   LongInput long_input = LongInput::kRefused;
-  bool base64 = true;      // knows vectors as base64
-  bool resizes = true;     // can be asked for a smaller width, where the model can
-  bool knows_use = false;  // has words for InputUse
+  absl::Span<const ErrorRule> error_rules;  // see ErrorTraits
+  bool base64 = true;                       // knows vectors as base64
+  bool resizes = true;                      // can be asked for a smaller width, where the model can
+  bool knows_use = false;                   // has words for InputUse
 };
 
 // All, in the order in which people read them. Lives as long as the program.

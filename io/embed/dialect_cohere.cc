@@ -24,6 +24,12 @@ WireForm CohereWire(const Ask& ask) {
   return wire;
 }
 
+constexpr ErrorRule kErrors[] = {
+    {.http_status = 498, .meaning = ErrorMeaning::kBadText},  // a text that it blocks
+    // Trial keys end for the month, and no minute's wait helps.
+    {.http_status = 429, .message = "calls / month", .meaning = ErrorMeaning::kStop},
+};
+
 }  // namespace
 
 // POST /v2/embed: 96 texts; `input_type` must be said from the models of version 3 on; cuts at the end by default. The
@@ -38,6 +44,7 @@ Dialect CohereDialect() {
           .base_variables = {"CO_API_URL"},
           .limits = {.inputs = 96, .default_inputs = 96},
           .long_input = LongInput::kSwitched,
+          .error_rules = kErrors,
           .knows_use = true};
 }
 

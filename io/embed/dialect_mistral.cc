@@ -11,6 +11,10 @@ WireForm MistralWire(const Ask& ask) {
   return wire;
 }
 
+constexpr ErrorRule kErrors[] = {
+    {.http_status = 400, .message = "invalid model", .meaning = ErrorMeaning::kStop},
+};
+
 }  // namespace
 
 // POST /v1/embeddings: 8,192 tokens an input, 16,384 a request ("Too many tokens in batch") (Mistral API reference).
@@ -21,7 +25,8 @@ Dialect MistralDialect() {
           .url = EmbeddingsUrl,
           .wire = MistralWire,
           .key_variables = {"MISTRAL_API_KEY"},
-          .limits = {.request_tokens = 16384}};
+          .limits = {.request_tokens = 16384},
+          .error_rules = kErrors};
 }
 
 }  // namespace reembed

@@ -15,6 +15,12 @@ WireForm VoyageWire(const Ask& ask) {
   return wire;
 }
 
+// All with a 400.
+constexpr ErrorRule kErrors[] = {
+    {.message = "is not supported", .meaning = ErrorMeaning::kStop},  // the model, or a field for it
+    {.message = "max allowed tokens per submitted batch", .meaning = ErrorMeaning::kTooManyTokens},
+};
+
 }  // namespace
 
 // POST /v1/embeddings: 1,000 inputs and 120,000 to 1,000,000 tokens a request, by model (data/models.toml); cuts by
@@ -29,6 +35,7 @@ Dialect VoyageDialect() {
           .key_variables = {"VOYAGE_API_KEY"},
           .limits = {.inputs = 1000, .request_tokens = 120000},
           .long_input = LongInput::kSwitched,
+          .error_rules = kErrors,
           .knows_use = true};
 }
 

@@ -11,7 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base64.h"
-#include "io/embed/number_array.h"
+#include "engine/number_array.h"
+#include "io/embed/reply_skeleton.h"
 #include "io/net/http_loop.h"
 
 namespace reembed {
@@ -47,7 +48,9 @@ class Reader {
   Reader(const ReplyShape& shape, int dim, absl::Span<float> vectors, absl::Span<VectorFault> faults)
       : shape_(shape), dim_(dim), vectors_(vectors), faults_(faults), seen_(faults.size(), 0) {}
 
-  absl::Status Read(ondemand::parser* parser, std::string* body) {
+  // `skeleton`: whose json() `body` is; null: `body` is the whole reply.
+  absl::Status Read(ondemand::parser* parser, std::string* body, ReplySkeleton* skeleton) {
+    skeleton_ = skeleton;
     const size_t size = body->size();
     body->resize(size + simdjson::SIMDJSON_PADDING);
     absl::Status status;
@@ -152,13 +155,15 @@ class Reader {
       return absl::DataLossError(absl::StrCat("expected one `", shape_.vector, "` per index, got two"));
     }
     if (value.type() == ondemand::json_type::array) {
-      if (shape_.nested) return ReadOnlyRow(value.get_array(), item);
-      const std::string_view json = value.get_array().value().raw_json();
-      item->numbers = {json.data(), json.size()};
+      return shape_.nested ? ReadOnlyRow(value, item) : ReadNumbers(value, item);
+    }
+    std::string_view token = value.raw_json_token();
+    if (ReplySkeleton::LeftOut* const left_out = FindLeftOut(token)) {
+      left_out->used = true;
+      item->base64 = left_out->text;
       return absl::OkStatus();
     }
     // base64 needs no unescaping, unless a server writes \/ for /; so it is decoded from where it lies.
-    std::string_view token = value.raw_json_token();
     token = token.substr(0, token.find_last_not_of(" \t\r\n") + 1);
     const bool plain = token.size() >= 2 && token.front() == '"' && token.back() == '"' &&
                        std::memchr(token.data(), '\\', token.size()) == nullptr;
@@ -167,14 +172,28 @@ class Reader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadNumbers(ondemand::value value, Item* item) {
+    if (ReplySkeleton::LeftOut* const left_out = FindLeftOut(value.raw_json_token())) {
+      left_out->used = true;
+      item->numbers = left_out->text;
+      return absl::OkStatus();
+    }
+    const std::string_view json = value.get_array().value().raw_json();
+    item->numbers = {json.data(), json.size()};
+    return absl::OkStatus();
+  }
+
   // More rows would be those of the tokens of one text, which a server without pooling sends.
-  static absl::Status ReadOnlyRow(ondemand::array rows, Item* item) {
-    for (ondemand::value row : rows) {
+  absl::Status ReadOnlyRow(ondemand::value value, Item* item) {
+    for (ondemand::value row : value.get_array()) {
       if (item->has_vector()) return absl::DataLossError("expected one row per vector, got two; check the pooling");
-      const std::string_view json = row.get_array().value().raw_json();
-      item->numbers = {json.data(), json.size()};
+      if (absl::Status status = ReadNumbers(row, item); !status.ok()) return status;
     }
     return absl::OkStatus();
+  }
+
+  ReplySkeleton::LeftOut* FindLeftOut(std::string_view token) const {
+    return skeleton_ == nullptr ? nullptr : skeleton_->Find(token.data());
   }
 
   absl::Status Place(const Item& item) {
@@ -222,6 +241,7 @@ class Reader {
   }
 
   const ReplyShape& shape_;
+  ReplySkeleton* skeleton_ = nullptr;
   const int dim_;
   const absl::Span<float> vectors_;
   const absl::Span<VectorFault> faults_;
@@ -232,26 +252,36 @@ class Reader {
   int64_t tokens_[2] = {-1, -1};
 };
 
-// Its buffers grow to the size of the replies and stay; one per decoding thread.
-ondemand::parser* ThreadParser() {
-  thread_local ondemand::parser parser;
-  return &parser;
+// Their buffers grow to the size of the replies and stay; one per decoding thread.
+struct Tools {
+  ondemand::parser parser;
+  ReplySkeleton skeleton;
+};
+
+Tools* ThreadTools() {
+  thread_local Tools tools;
+  return &tools;
 }
 
 }  // namespace
 
 absl::StatusOr<int64_t> DecodeReply(const ReplyShape& shape, std::string* body, int dim, absl::Span<float> vectors,
                                     absl::Span<VectorFault> faults) {
+  auto& [parser, skeleton] = *ThreadTools();
+  skeleton.Build(*body, (dim * sizeof(float) + 2) / 3 * 4);
   Reader reader(shape, dim, vectors, faults);
-  if (absl::Status status = reader.Read(ThreadParser(), body); !status.ok()) return status;
-  return reader.tokens();
+  if (reader.Read(&parser, skeleton.json(), &skeleton).ok() && skeleton.UnusedAreSound()) return reader.tokens();
+  // The parser has the last word, and the words for what is wrong, on the whole reply.
+  Reader strict(shape, dim, vectors, faults);
+  if (absl::Status status = strict.Read(&parser, body, nullptr); !status.ok()) return status;
+  return strict.tokens();
 }
 
 absl::StatusOr<int> ReplyWidth(const ReplyShape& shape, std::string* body) {
   float none = 0;
   VectorFault fault = VectorFault::kNone;
   Reader reader(shape, 1, absl::MakeSpan(&none, 1), absl::MakeSpan(&fault, 1));
-  const absl::Status status = reader.Read(ThreadParser(), body);
+  const absl::Status status = reader.Read(&ThreadTools()->parser, body, nullptr);
   if (!status.ok() && status.code() != absl::StatusCode::kFailedPrecondition) return status;
   return reader.width();
 }

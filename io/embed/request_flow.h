@@ -4,10 +4,12 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -18,7 +20,11 @@
 #include "engine/batch.h"
 #include "engine/done.h"
 #include "engine/embedding_client.h"
+#include "engine/learned_caps.h"
+#include "engine/pacer.h"
 #include "engine/rate_limiter.h"
+#include "engine/recent_latencies.h"
+#include "engine/reply_class.h"
 #include "engine/retry.h"
 
 namespace reembed {
@@ -35,12 +41,14 @@ struct FlowOptions {
   bool accept_gzip = false;          // likewise
   int max_texts = 0;                 // in one request; 0: as many as the batch has
   RateLimit limit;                   // without one, the API's x-ratelimit headers slow the flow down
-  int concurrency = 32;              // requests in the air, or waiting for their start or for a retry
+  int concurrency = 32;              // requests in the air at most; fewer while the server is well served by fewer
+  bool hedge = false;                // send stragglers a second time, see Pacer: up to 5 % of requests, paid twice
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  uint64_t seed = 0;  // of the jitter
+  ErrorTraits errors;  // what is special about the API's errors
+  uint64_t seed = 0;   // of the jitter
 };
 
 // Writes the request body for these texts over *body.
@@ -53,7 +61,8 @@ class RequestFlow {
   static absl::StatusOr<std::unique_ptr<RequestFlow>> Make(FlowOptions options, BodyWriter write_body);
   ~RequestFlow();  // as Cancel(), and waits until all is answered
 
-  // As EmbeddingClient::Send. Texts that have a reject already are left out.
+  // As EmbeddingClient::Send. Texts that have a reject already are left out. Once the API has said that no request can
+  // succeed, nothing is sent any more.
   void Send(Batch* batch, Done done);
 
   // As EmbeddingClient::Cancel.
@@ -61,8 +70,10 @@ class RequestFlow {
 
   ClientStats stats() const;
 
-  // For Decode: what a reply cost, and its buffer back for the next one.
+  // For Decode: what a reply cost, and its buffer back for the next one. With the tokens that its texts had been
+  // estimated at, the quota is kept by what the provider counts.
   void CountTokens(int64_t tokens) { tokens_ += tokens; }
+  void CountTokens(int64_t tokens, int64_t estimated);
   void Recycle(std::vector<Reply>* replies);
 
   // The address as messages may show it.
@@ -71,48 +82,56 @@ class RequestFlow {
  private:
   struct Call;
   struct Part;
-  using PartPtr = std::unique_ptr<Part>;
+  struct Verdict;
+  using PartPtr = std::shared_ptr<Part>;  // shared by its two sendings when it is hedged
 
-  RequestFlow(FlowOptions options, BodyWriter write_body, std::unique_ptr<HttpLoop> loop);
+  RequestFlow(FlowOptions options, BodyWriter write_body);
 
   PartPtr MakePart(Call* call, int first, int count);
   void Submit(PartPtr part);
-  void Launch(PartPtr part, Moment start);
-  Moment Admit(Part* part, Moment now);
-  void OnAnswer(PartPtr part, absl::StatusOr<HttpReply> answer);
-  void OnReply(PartPtr part, HttpReply reply);
+  void Dispatch();
+  PartPtr TakeNext(Moment now, Departure* departure, Moment* ask_again);
+  PartPtr TakeStraggler(Moment now, Departure* departure, Moment* ask_again);
+  void Launch(PartPtr part, const Departure& departure);
+  void OnAnswer(PartPtr part, const Departure& departure, absl::StatusOr<HttpReply> answer);
+  Verdict Judge(const Part& part, absl::StatusOr<HttpReply>* answer) const;
+  void Settle(PartPtr part, const Departure& departure, Verdict verdict, HttpReply reply);
   void Keep(PartPtr part, HttpReply reply);
-  void Reject(PartPtr part, const ApiError& error, int http_status);
-  void Split(PartPtr part);
-  void PauseAndRetry(PartPtr part, const HttpReply& reply, const ApiError& error);
-  void Retry(PartPtr part, const RetryWait& wait, absl::StatusCode code, absl::string_view failure);
+  void Reject(PartPtr part, absl::Status reject);
+  void Split(PartPtr part, const Excess& excess);
+  void Retry(PartPtr part, const Verdict& verdict, Moment now);
+  void GiveUp(PartPtr part, const Verdict& verdict, Moment now);
   void End(PartPtr part, absl::Status status);
-  RetryWait WaitFor(const Part& part, const WaitHints& hints);
-  void SlowDownByHeaders(const HttpReply& reply, int64_t tokens);
+  void EndAll(std::vector<PartPtr> parts, const absl::Status& status);
+  std::vector<PartPtr> TakeAllWaiting();
   std::string WhatItSaid(const ApiError& error, const Part& part) const;
 
   const FlowOptions options_;
   const BodyWriter write_body_;
   const std::string where_;
-  RateLimiter limiter_;
+
+  LearnedCaps caps_;
 
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> retried_{0};
+  std::atomic<int64_t> hedged_{0};
   std::atomic<int64_t> http_429_{0};
   std::atomic<int64_t> tokens_{0};
-  std::atomic<int64_t> requests_in_air_{0};
-  std::atomic<int64_t> tokens_in_air_{0};
 
-  std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
+  mutable std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
   bool cancelled_ = false;
-  int slots_used_ = 0;
-  std::deque<PartPtr> queue_;  // of those that wait for a slot
+  absl::Status stopped_;  // why no request of this run can succeed any more
+  Pacer pacer_;
+  std::deque<PartPtr> queue_;                                  // of parts that have not been sent yet
+  std::multimap<Moment, PartPtr> retries_;                     // by the moment from which they may be sent again
+  std::deque<std::pair<Moment, std::weak_ptr<Part>>> by_age_;  // sent then; only when hedging
+  RecentLatencies latencies_;
   std::mt19937_64 random_;
-  std::vector<PartPtr> spare_parts_;        // for the memory of their bodies
+  std::vector<std::string> spare_bodies_;   // for their memory
   std::vector<std::string> spare_replies_;  // likewise
 
   std::unique_ptr<HttpLoop> loop_;  // last: while it ends, its callbacks use all of the above
-  HttpLoop* const http_;            // the same
+  HttpLoop* http_ = nullptr;        // the same
 };
 
 }  // namespace reembed

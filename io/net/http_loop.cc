@@ -16,9 +16,10 @@
 namespace reembed {
 namespace {
 
-constexpr long kReceiveBufferBytes = 512L * 1024;       // fewer and larger reads: replies are megabytes
-constexpr long kSendBufferBytes = 256L * 1024;          // likewise for request bodies
-constexpr long kIdleConnections = 512;                  // kept alive per loop
+constexpr long kReceiveBufferBytes = 512L * 1024;  // fewer and larger reads: replies are megabytes
+constexpr long kSendBufferBytes = 256L * 1024;     // likewise for request bodies
+constexpr long kIdleConnections = 512;             // kept alive per loop
+constexpr long kKeepAliveSeconds = 15;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;    // of one reply
 constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
 
@@ -27,8 +28,8 @@ struct Transfer {
   HttpRequest request;
   HttpLoop::Callback callback;
   HttpReply reply;
-  uint64_t sequence = 0;  // keeps requests with the same start in order
-  size_t place = 0;       // among the active ones
+  HttpLoop::Ticket ticket = 0;
+  size_t place = 0;  // among the active ones
   CURL* easy = nullptr;
   curl_slist* headers = nullptr;
   size_t header_bytes = 0;
@@ -40,12 +41,6 @@ struct Transfer {
   ~Transfer() { curl_slist_free_all(headers); }
 };
 using TransferPtr = std::unique_ptr<Transfer>;
-
-struct StartsLater {
-  bool operator()(const TransferPtr& a, const TransferPtr& b) const {
-    return std::pair(a->request.start, a->sequence) > std::pair(b->request.start, b->sequence);
-  }
-};
 
 size_t OnHeader(char* line, size_t size, size_t count, void* user) {
   auto* const transfer = static_cast<Transfer*>(user);
@@ -121,6 +116,10 @@ void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
 
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+  // A peer that vanished is noticed within about a minute, however long a reply may take.
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, kKeepAliveSeconds);
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBufferBytes);
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kSendBufferBytes);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CurlMilliseconds(request.connect_timeout));
@@ -169,7 +168,8 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
 // One CURLM and its thread. Members below `thread_` belong to that thread.
 class HttpLoop::Loop {
  public:
-  Loop(CURLM* multi, const HttpLoopOptions& options) : multi_(multi), options_(options), thread_([this] { Run(); }) {}
+  Loop(CURLM* multi, const HttpLoopOptions& options, absl::AnyInvocable<void()> on_timer)
+      : multi_(multi), options_(options), on_timer_(std::move(on_timer)), thread_([this] { Run(); }) {}
 
   ~Loop() {
     for (CURL* const easy : idle_) curl_easy_cleanup(easy);
@@ -184,6 +184,23 @@ class HttpLoop::Loop {
       inbox_.push_back(std::move(transfer));
     }
     if (wake) curl_multi_wakeup(multi_);
+  }
+
+  void Abandon(Ticket ticket) {
+    {
+      const std::lock_guard lock(mutex_);
+      abandoned_.push_back(ticket);
+    }
+    curl_multi_wakeup(multi_);
+  }
+
+  void SetTimer(Moment when) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (when >= timer_) return;
+      timer_ = when;
+    }
+    if (std::this_thread::get_id() != thread_.get_id()) curl_multi_wakeup(multi_);
   }
 
   void Cancel() {
@@ -207,7 +224,7 @@ class HttpLoop::Loop {
   // After Quit(): cancels what was started since. Returns whether there was any.
   bool CancelLate() {
     TakeInbox();
-    const bool any = !waiting_.empty();
+    const bool any = !arrived_.empty();
     EndAll();
     return any;
   }
@@ -224,52 +241,58 @@ class HttpLoop::Loop {
       const Next next = TakeInbox();
       if (next != Next::kGoOn) EndAll();
       if (next == Next::kQuit) return;
-      absl::Duration pause = StartDue();
+      EndAbandoned();
+      for (TransferPtr& transfer : std::exchange(arrived_, {})) Leave(std::move(transfer));
+      const absl::Duration pause = RunTimer();
       int running = 0;
       curl_multi_perform(multi_, &running);
-      pause = std::min(pause, EndStalled());
+      const absl::Duration stall = EndStalled();
       if (!FinishDone()) {
-        curl_multi_poll(multi_, nullptr, 0, static_cast<int>(CurlMilliseconds(pause)), nullptr);
+        curl_multi_poll(multi_, nullptr, 0, static_cast<int>(CurlMilliseconds(std::min(pause, stall))), nullptr);
       }
     }
   }
 
   Next TakeInbox() {
     const std::lock_guard lock(mutex_);
-    for (TransferPtr& transfer : inbox_) {
-      transfer->sequence = next_sequence_++;
-      Wait(std::move(transfer));
-    }
+    for (TransferPtr& transfer : inbox_) arrived_.push_back(std::move(transfer));
     inbox_.clear();
+    abandoned_now_.swap(abandoned_);
+    abandoned_.clear();
     return quit_ ? Next::kQuit : cancelled_ ? Next::kCancelAll : Next::kGoOn;
   }
 
-  void Wait(TransferPtr transfer) {
-    waiting_.push_back(std::move(transfer));
-    std::push_heap(waiting_.begin(), waiting_.end(), StartsLater());
-  }
-
-  TransferPtr TakeFirstWaiting() {
-    std::pop_heap(waiting_.begin(), waiting_.end(), StartsLater());
-    TransferPtr transfer = std::move(waiting_.back());
-    waiting_.pop_back();
-    return transfer;
-  }
-
-  // Returns how long until the next start.
-  absl::Duration StartDue() {
-    const Moment now = MonotonicNow();
-    while (!waiting_.empty() && waiting_.front()->request.start <= now) {
-      TransferPtr transfer = TakeFirstWaiting();
-      HttpRequest& request = transfer->request;
-      request.start = request.admit == nullptr ? now : request.admit(now);
-      if (request.start > now) {
-        Wait(std::move(transfer));
-      } else {
-        Leave(std::move(transfer));
+  void EndAbandoned() {
+    for (const Ticket ticket : std::exchange(abandoned_now_, {})) {
+      for (auto* const list : {&arrived_, &active_}) {
+        const auto it =
+            std::find_if(list->begin(), list->end(), [ticket](const auto& t) { return t->ticket == ticket; });
+        if (it == list->end()) continue;
+        TransferPtr taken;
+        if (list == &active_) {
+          taken = TakeActive(it->get());
+        } else {
+          taken = std::move(*it);
+          list->erase(it);
+        }
+        Answer(std::move(taken), absl::CancelledError("abandoned"));
+        break;
       }
     }
-    return waiting_.empty() ? kIdlePoll : std::min(kIdlePoll, waiting_.front()->request.start - now);
+  }
+
+  // Returns how long until the next call.
+  absl::Duration RunTimer() {
+    const Moment now = MonotonicNow();
+    {
+      const std::lock_guard lock(mutex_);
+      if (timer_ > now) return std::min(kIdlePoll, timer_ - now);
+      timer_ = absl::InfiniteDuration();
+    }
+    if (on_timer_ != nullptr) on_timer_();
+    const std::lock_guard lock(mutex_);
+    // What the callback started is in the inbox.
+    return inbox_.empty() ? std::clamp(timer_ - now, absl::ZeroDuration(), kIdlePoll) : absl::ZeroDuration();
   }
 
   void Leave(TransferPtr transfer) {
@@ -362,25 +385,31 @@ class HttpLoop::Loop {
 
   void EndAll() {
     while (!active_.empty()) Answer(TakeActive(active_.back().get()), absl::CancelledError("cancelled"));
-    while (!waiting_.empty()) Answer(TakeFirstWaiting(), absl::CancelledError("cancelled"));
+    for (TransferPtr& transfer : std::exchange(arrived_, {})) {
+      Answer(std::move(transfer), absl::CancelledError("cancelled"));
+    }
   }
 
   CURLM* const multi_;
   const HttpLoopOptions options_;
-  std::mutex mutex_;
+  absl::AnyInvocable<void()> on_timer_;
+  std::mutex mutex_;  // guards what follows, until quit_
   std::vector<TransferPtr> inbox_;
+  std::vector<Ticket> abandoned_;
+  Moment timer_ = absl::InfiniteDuration();
   bool cancelled_ = false;
   bool quit_ = false;
 
-  std::vector<TransferPtr> waiting_;  // a heap, the earliest start in front
+  std::vector<TransferPtr> arrived_;
+  std::vector<Ticket> abandoned_now_;
   std::vector<TransferPtr> active_;
   std::vector<CURL*> idle_;
-  uint64_t next_sequence_ = 0;
 
   std::thread thread_;  // last: it uses all of the above
 };
 
-absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& options) {
+absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& options,
+                                                         absl::AnyInvocable<void()> on_timer) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   std::vector<std::unique_ptr<Loop>> loops;
@@ -388,7 +417,7 @@ absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& 
     CURLM* const multi = curl_multi_init();
     if (multi == nullptr) return absl::InternalError("libcurl could not be started");
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kIdleConnections);
-    loops.push_back(std::make_unique<Loop>(multi, options));
+    loops.push_back(std::make_unique<Loop>(multi, options, std::exchange(on_timer, nullptr)));
   }
   return std::unique_ptr<HttpLoop>(new HttpLoop(std::move(loops)));
 }
@@ -404,12 +433,18 @@ HttpLoop::~HttpLoop() {
   }
 }
 
-void HttpLoop::Start(HttpRequest request, Callback callback) {
+HttpLoop::Ticket HttpLoop::Start(HttpRequest request, Callback callback) {
   auto transfer = std::make_unique<Transfer>();
   transfer->request = std::move(request);
   transfer->callback = std::move(callback);
-  loops_[next_.fetch_add(1, std::memory_order_relaxed) % loops_.size()]->Start(std::move(transfer));
+  const Ticket ticket = transfer->ticket = next_.fetch_add(1, std::memory_order_relaxed);
+  loops_[ticket % loops_.size()]->Start(std::move(transfer));
+  return ticket;
 }
+
+void HttpLoop::Abandon(Ticket ticket) { loops_[ticket % loops_.size()]->Abandon(ticket); }
+
+void HttpLoop::SetTimer(Moment when) { loops_[0]->SetTimer(when); }
 
 absl::StatusOr<HttpReply> HttpLoop::Call(HttpRequest request) {
   std::promise<absl::StatusOr<HttpReply>> promise;

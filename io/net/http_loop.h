@@ -23,11 +23,6 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "name: value"
   absl::string_view body;            // sent from where it lies: must stay untouched until the answer
 
-  Moment start = -absl::InfiniteDuration();  // it leaves no earlier than this
-  // Asked on the loop's thread when `start` has come, with the present: a later moment puts the request off until
-  // then, when it is asked again. Null: it may leave.
-  absl::AnyInvocable<Moment(Moment now)> admit;
-
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration total_timeout = absl::Seconds(60);  // from leaving to the last byte; infinite: none
   // No byte in either direction for so long, waiting for the first byte of the reply included; noticed within twice
@@ -69,12 +64,23 @@ class HttpLoop {
   // bad encoding), kFailedPrecondition (the server's certificate), kInvalidArgument (URL), kCancelled.
   using Callback = absl::AnyInvocable<void(absl::StatusOr<HttpReply>) &&>;
 
-  static absl::StatusOr<std::unique_ptr<HttpLoop>> Make(const HttpLoopOptions& options);
+  // `on_timer` runs on a loop thread when the moment of SetTimer() has come; it may start requests.
+  static absl::StatusOr<std::unique_ptr<HttpLoop>> Make(const HttpLoopOptions& options,
+                                                        absl::AnyInvocable<void()> on_timer = nullptr);
 
   // As Cancel(), then waits for the threads. Not on a loop thread.
   ~HttpLoop();
 
-  void Start(HttpRequest request, Callback callback);
+  // Names one request of one loop, for Abandon().
+  using Ticket = uint64_t;
+
+  Ticket Start(HttpRequest request, Callback callback);
+
+  // Answers this request with kCancelled soon, unless it is answered already.
+  void Abandon(Ticket ticket);
+
+  // Calls on_timer once at `when`, or a millisecond later. An earlier moment replaces a later one.
+  void SetTimer(Moment when);
 
   // Start() and wait for the answer. Not on a loop thread.
   absl::StatusOr<HttpReply> Call(HttpRequest request);

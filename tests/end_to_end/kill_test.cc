@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -51,16 +52,19 @@ class KillTest : public ::testing::TestWithParam<std::string> {
         RunProcess({REEMBED_BINARY, "systems", "agentloop", "--make-sample", db_, "--rows", absl::StrCat(kRows)});
     ASSERT_EQ(made.exit_code, 0) << made.err;
     expected_ = EmbeddableMessages(db_);
+    if (InPostgres()) MakePostgresTable();
     auto server = EmbeddingServer::Start({.dim = kDim});
     ASSERT_THAT(server, IsOk());
     server_ = *std::move(server);
   }
 
   std::vector<std::string> Command(const std::string& job) const {
+    const std::string rows =
+        absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
+                     InPlace() ? "&vector=embedding&model_column=embedding_model" : "");
     std::vector<std::string> args = {
         REEMBED_BINARY, "run", "--source",
-        absl::StrCat("sqlite:", db_, "?table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
-                     InPlace() ? "&vector=embedding&model_column=embedding_model" : "")};
+        GetParam() == "postgres" ? TestPostgres().Uri(rows) : absl::StrCat("sqlite:", db_, "?", rows)};
     if (!InPlace()) args.insert(args.end(), {"--target", Target()});
     args.insert(args.end(), {"--api-base", server_->base_url(), "--model", "reembed-lexical-1", "--dimensions",
                              absl::StrCat(kDim), "--batch-size", absl::StrCat(kBatchSize), "--concurrency",
@@ -68,15 +72,48 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     return args;
   }
 
-  bool InPlace() const { return GetParam() == "sqlite"; }
+  bool InPlace() const { return GetParam() == "sqlite" || GetParam() == "postgres"; }
+  bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
   std::string Target() const {
+    if (GetParam() == "postgres_upsert") return TestPostgres().Uri("table=out&mode=upsert");
+    if (GetParam() == "postgres") return TestPostgres().Uri("table=messages&vector=embedding");
     const std::string factory = GetParam() == "faiss" ? "?factory=Flat" : "";
     return absl::StrCat(GetParam(), ":", folder_ / "out", factory);
   }
 
+  // The same rows in PostgreSQL, among others that are not asked for.
+  void MakePostgresTable() {
+    std::string sql =
+        "DROP TABLE IF EXISTS messages, out; CREATE TABLE messages (message_id bigint PRIMARY KEY, role text, content "
+        "text, embedding_model text, stamp timestamptz DEFAULT now()); INSERT INTO messages VALUES (-1, 'tool', 'x')";
+    for (const auto& [key, text] : expected_) {
+      absl::StrAppend(&sql, ", (", key, ", 'user', $text$", text, "$text$)");
+    }
+    TestPostgres().Run(sql);
+    others_ = OtherColumns();
+  }
+
+  static std::string OtherColumns() {
+    return TestPostgres().Ask(
+        "SELECT md5(string_agg(concat_ws('|', message_id, role, content, stamp), ';' ORDER BY "
+        "message_id)) FROM messages");
+  }
+
+  // As before the first run. `copy`: of the source, in SQLite.
+  void StartAgain(const std::string& copy) {
+    std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
+    }
+    if (InPostgres()) MakePostgresTable();
+  }
+
   void ExpectTargetComplete() {
-    if (InPlace()) {
+    if (InPostgres()) {
+      EXPECT_EQ(OtherColumns(), others_);
+    }
+    if (GetParam() == "sqlite") {
       const std::map<int64_t, std::string> stored = StoredEmbeddings(db_);
       EXPECT_EQ(stored.size(), expected_.size());
       for (const auto& [key, bytes] : stored) {
@@ -111,6 +148,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   TempFolder folder_;
   std::string db_;
   std::map<int64_t, std::string> expected_;
+  std::string others_;  // of PostgreSQL's table: the columns that are none of our business
   std::unique_ptr<EmbeddingServer> server_;
 };
 
@@ -121,17 +159,13 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 
   // How long an undisturbed run takes, so that kills fall into it.
   const auto start = std::chrono::steady_clock::now();
-  const std::string db_before = db_;
   const std::string copy = folder_ / "copy.db";
   std::filesystem::copy_file(db_, copy);
   {
     const ProcessResult whole = RunProcess(Command(folder_ / "undisturbed"));
     ASSERT_THAT(whole.exit_code, AnyOf(0, 3)) << whole.err;
     ExpectTargetComplete();
-    std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
-    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
-      if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
-    }
+    StartAgain(copy);
   }
   const auto whole_run = std::chrono::steady_clock::now() - start;
 
@@ -171,14 +205,13 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
     ASSERT_THAT(again.exit_code, AnyOf(0, 3)) << again.err;
     EXPECT_EQ(server_->counts().texts - texts_before, bought) << "a finished job bought again";
 
-    std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
-    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
-      if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
-    }
+    StartAgain(copy);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, KillTest, ::testing::Values("sqlite", "jsonl", "hdf5", "npy", "fbin", "faiss"),
+INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
+                         ::testing::Values("sqlite", "postgres", "postgres_upsert", "jsonl", "hdf5", "npy", "fbin",
+                                           "faiss"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "engine/rate_limiter.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -13,10 +14,22 @@ namespace {
 
 constexpr Moment kStart = absl::Hours(1000);  // the clock's zero means nothing
 
-// The starts, in seconds after kStart, of requests that are all asked for at once.
+// When a request leaves that is ready at `now` and asks again whenever it is told to.
+Departure Start(RateLimiter* limiter, int64_t tokens, Moment now) {
+  Departure departure;
+  for (Moment next; (next = limiter->TryStart(tokens, now, &departure)) > now; now = next) {
+  }
+  return departure;
+}
+
+// The starts, in seconds after kStart, of requests that leave one behind the other.
 std::vector<double> StartsOf(RateLimiter* limiter, const std::vector<int64_t>& tokens) {
   std::vector<double> starts;
-  for (const int64_t t : tokens) starts.push_back(absl::ToDoubleSeconds(limiter->Reserve(t, kStart) - kStart));
+  Moment now = kStart;
+  for (const int64_t t : tokens) {
+    now = Start(limiter, t, now).at;
+    starts.push_back(absl::ToDoubleSeconds(now - kStart));
+  }
   return starts;
 }
 
@@ -59,9 +72,9 @@ TEST(RateLimiterTest, KeepsNoMoreThanABurstOfUnusedQuota) {
   RateLimiter limiter({.requests_per_minute = 60, .burst = absl::Seconds(2)});
   ExpectStarts(StartsOf(&limiter, {1}), {0});
   const Moment later = kStart + absl::Hours(1);
-  EXPECT_EQ(limiter.Reserve(1, later), later);
-  EXPECT_EQ(limiter.Reserve(1, later), later);
-  EXPECT_EQ(limiter.Reserve(1, later), later + absl::Seconds(1));
+  EXPECT_EQ(Start(&limiter, 1, later).at, later);
+  EXPECT_EQ(Start(&limiter, 1, later).at, later);
+  EXPECT_EQ(Start(&limiter, 1, later).at, later + absl::Seconds(1));
 }
 
 TEST(RateLimiterTest, StartsNothingDuringAPause) {
@@ -118,8 +131,8 @@ TEST(RateLimiterTest, NeverStartsMoreThanQuotaAndBurstInAnyMinute) {
       if (between(0, 1) < 0.3) now += absl::Seconds(between(0, 3));
       if (between(0, 1) < 0.02) limiter.Pause(absl::Seconds(between(0, 20)), now);
       const int64_t tokens = static_cast<int64_t>(between(1, between(0, 1) < 0.05 ? 30'000 : 400));
-      requests.push_back({limiter.Reserve(tokens, now), tokens});
-      ASSERT_GE(requests.back().start, now);
+      requests.push_back({Start(&limiter, tokens, now).at, tokens});
+      now = std::max(now, requests.back().start);
       if (i > 0) {
         ASSERT_GE(requests[i].start, requests[i - 1].start);
       }
@@ -131,8 +144,145 @@ TEST(RateLimiterTest, NeverStartsMoreThanQuotaAndBurstInAnyMinute) {
 TEST(RateLimiterTest, UsesTheWholeQuota) {
   RateLimiter limiter({.requests_per_minute = 3000, .burst = absl::Seconds(1)});
   Moment last;
-  for (int i = 0; i < 3050; ++i) last = limiter.Reserve(10, kStart);
+  Moment now = kStart;
+  for (int i = 0; i < 3050; ++i) now = last = Start(&limiter, 10, now).at;
   EXPECT_NEAR(absl::ToDoubleSeconds(last - kStart), 60, 0.001);
+}
+
+TEST(RateLimiterTest, ThreeRequestsAMinuteLeaveTwentySecondsApart) {
+  RateLimiter limiter({.requests_per_minute = 3, .tokens_per_minute = 40'000});
+  ExpectStarts(StartsOf(&limiter, {960, 960, 960, 960}), {0, 20, 40, 60});
+}
+
+TEST(RateLimiterTest, PutOffRequestsTakeNothing) {
+  RateLimiter limiter({.requests_per_minute = 60, .burst = absl::Seconds(1)});
+  Departure departure;
+  ASSERT_EQ(limiter.TryStart(1, kStart, &departure), kStart);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(limiter.TryStart(1, kStart, &departure), kStart + absl::Seconds(1));
+  EXPECT_EQ(limiter.TryStart(1, kStart + absl::Seconds(1), &departure), kStart + absl::Seconds(1));
+}
+
+// ---- What the provider counts ----
+
+TEST(RateLimiterTest, CorrectsTokensByWhatWasCharged) {
+  const RateLimit limit{.tokens_per_minute = 60'000, .burst = absl::Seconds(1)};
+  RateLimiter wasteful(limit), greedy(limit);
+  Start(&wasteful, 1000, kStart);
+  wasteful.Correct(1000, 400);
+  ExpectStarts(StartsOf(&wasteful, {1000}), {0.4});
+  Start(&greedy, 1000, kStart);
+  greedy.Correct(1000, 3000);
+  ExpectStarts(StartsOf(&greedy, {1000}), {3});
+}
+
+// ---- Learning from headers ----
+
+TEST(RateLimiterTest, LearnsLimitsAndFollowsTheirChanges) {
+  RateLimiter limiter({.burst = absl::Seconds(1)});
+  const Departure first = Start(&limiter, 10, kStart);
+  limiter.Learn({.limit_requests = 60}, first, kStart);
+  EXPECT_TRUE(limiter.knows_limits());
+  ExpectStarts(StartsOf(&limiter, {10, 10, 10}), {0, 1, 2});
+  limiter.Learn({.limit_requests = 120}, first, kStart + absl::Seconds(2));
+  EXPECT_EQ(Start(&limiter, 10, kStart + absl::Seconds(2)).at, kStart + absl::Seconds(2.5));
+}
+
+TEST(RateLimiterTest, TheStricterOfFlagAndHeaderWins) {
+  RateLimiter flag({.requests_per_minute = 60, .burst = absl::Seconds(1)});
+  flag.Learn({.limit_requests = 6000, .remaining_requests = 6000}, Start(&flag, 1, kStart), kStart);
+  ExpectStarts(StartsOf(&flag, {1, 1}), {1, 2});
+  RateLimiter header({.requests_per_minute = 6000, .burst = absl::Seconds(1)});
+  header.Learn({.limit_requests = 60, .remaining_requests = 60}, Start(&header, 1, kStart), kStart);
+  const Moment first = Start(&header, 1, kStart).at;
+  EXPECT_EQ(Start(&header, 1, first).at, first + absl::Seconds(1));
+}
+
+TEST(RateLimiterTest, LevelFollowsRemainingDownButNeverUp) {
+  const RateLimit limit{.requests_per_minute = 600, .burst = absl::Seconds(1)};
+  RateLimiter low(limit);
+  const Departure departure = Start(&low, 1, kStart);
+  low.Learn({.limit_requests = 600, .remaining_requests = 0}, departure, kStart);
+  ExpectStarts(StartsOf(&low, {1, 1}), {0.1, 0.2});
+  RateLimiter high(limit);
+  Departure last;
+  for (int i = 0; i < 10; ++i) last = Start(&high, 1, kStart);
+  high.Learn({.limit_requests = 600, .remaining_requests = 599}, last, kStart);
+  ExpectStarts(StartsOf(&high, {1}), {0.1});
+}
+
+TEST(RateLimiterTest, RemainingCountsWhatWasSentAndWhatFlowedBackSince) {
+  RateLimiter limiter({.requests_per_minute = 600, .burst = absl::Seconds(1)});
+  const Departure first = Start(&limiter, 1, kStart);
+  for (int i = 0; i < 4; ++i) Start(&limiter, 1, kStart);
+  // 8 left when the first was taken, 4 sent since, one flowed back: 5 may go at once.
+  limiter.Learn({.limit_requests = 600, .remaining_requests = 8}, first, kStart + absl::Milliseconds(150));
+  int at_once = 0;
+  Departure departure;
+  const Moment now = kStart + absl::Milliseconds(150);
+  while (limiter.TryStart(1, now, &departure) == now) ++at_once;
+  EXPECT_EQ(at_once, 5);
+}
+
+TEST(RateLimiterTest, IgnoresHeadersWithoutSense) {
+  RateLimiter limiter({});
+  const Departure departure = Start(&limiter, 1, kStart);
+  for (const double nonsense : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
+    limiter.Learn({.limit_requests = nonsense, .remaining_requests = 0, .limit_tokens = nonsense}, departure, kStart);
+  }
+  limiter.Learn({.limit_requests = -1, .remaining_requests = -1, .remaining_tokens = 0}, departure, kStart);
+  EXPECT_FALSE(limiter.knows_limits());
+  ExpectStarts(StartsOf(&limiter, {1, 1, 1, 1}), {0, 0, 0, 0});
+}
+
+// ---- Refusals ----
+
+TEST(RateLimiterTest, OneBurstOfRefusalsIsOnePause) {
+  RateLimiter limiter({.requests_per_minute = 6000});
+  std::vector<Departure> sent;
+  for (int i = 0; i < 20; ++i) sent.push_back(Start(&limiter, 1, kStart));
+  Moment now = kStart + absl::Seconds(1);
+  for (const Departure& departure : sent)
+    limiter.Refused(departure, absl::Seconds(2), false, now += absl::Milliseconds(100));
+  EXPECT_EQ(limiter.refusal_bursts(), 1);
+  EXPECT_EQ(limiter.PausedUntil(), kStart + absl::Seconds(3.1));
+  limiter.Refused(sent[3], absl::Seconds(5), true, now);  // it names a later moment
+  EXPECT_EQ(limiter.PausedUntil(), now + absl::Seconds(5));
+  EXPECT_EQ(limiter.refusal_bursts(), 1);
+  limiter.Refused(Start(&limiter, 1, now), absl::Seconds(1), false, now + absl::Seconds(6));
+  EXPECT_EQ(limiter.refusal_bursts(), 2);
+}
+
+TEST(RateLimiterTest, NoBurstFollowsAPause) {
+  RateLimiter limiter({.requests_per_minute = 600, .burst = absl::Seconds(1)});
+  limiter.Refused(Start(&limiter, 1, kStart), absl::Seconds(30), true, kStart + absl::Seconds(1));
+  const std::vector<double> starts = StartsOf(&limiter, {1, 1, 1, 1});
+  EXPECT_GE(starts[0], 31);
+  EXPECT_GE(starts[3] - starts[0], 0.3);
+}
+
+// A server without headers that takes 20 a second: refusals teach about that rate.
+TEST(RateLimiterTest, FindsAnUnknownRateByHalvingAndRising) {
+  RateLimiter limiter({});
+  double level = 20;  // of the server's bucket
+  Moment level_at = kStart, now = kStart;
+  int taken = 0, refused = 0, taken_late = 0;
+  while (now < kStart + absl::Minutes(3)) {
+    const Departure departure = Start(&limiter, 1, now);
+    now = std::max(departure.at, now + absl::Milliseconds(10));  // at most 100 a second
+    level = std::min(20.0, level + 20 * absl::ToDoubleSeconds(now - level_at));
+    level_at = now;
+    if (level >= 1) {
+      level -= 1;
+      ++taken;
+      taken_late += now > kStart + absl::Minutes(1);
+      limiter.Accepted(now);
+    } else {
+      ++refused;
+      limiter.Refused(departure, absl::Seconds(0.5), false, now);
+    }
+  }
+  EXPECT_GT(taken_late, 0.7 * 20 * 120);
+  EXPECT_LT(refused, 0.03 * taken);
 }
 
 TEST(RateLimiterTest, MonotonicClockDoesNotGoBack) {

@@ -75,6 +75,26 @@ bool ReadRequest(int socket, std::string* buffer, ServerRequest* request) {
   return true;
 }
 
+std::string HeadOf(const ServerReply& reply, size_t body_bytes) {
+  std::string head = absl::StrCat("HTTP/1.1 ", reply.status, " scripted\r\n");
+  if (reply.framing == Framing::kLength) absl::StrAppend(&head, "Content-Length: ", body_bytes, "\r\n");
+  if (reply.framing == Framing::kChunked) absl::StrAppend(&head, "Transfer-Encoding: chunked\r\n");
+  for (const auto& [name, value] : reply.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
+  absl::StrAppend(&head, "\r\n");
+  return head;
+}
+
+std::string Chunked(absl::string_view body) {
+  constexpr size_t kChunkBytes = 1000;
+  std::string out;
+  for (; !body.empty(); body.remove_prefix(std::min(kChunkBytes, body.size()))) {
+    const absl::string_view chunk = body.substr(0, kChunkBytes);
+    absl::StrAppend(&out, absl::Hex(chunk.size()), "\r\n", chunk, "\r\n");
+  }
+  absl::StrAppend(&out, "0\r\n\r\n");
+  return out;
+}
+
 // Sends an RST and keeps the socket's number: to disconnect is to reset, for a connected TCP socket on Linux.
 void Reset(int socket) {
   sockaddr nobody{};
@@ -94,6 +114,15 @@ struct ScriptedServer::Connection {
 
 ScriptedServer::ScriptedServer(Handler handler, Recording recording)
     : handler_(std::move(handler)), recording_(recording) {
+  Listen();
+}
+
+ScriptedServer::ScriptedServer(Handler handler, ConnectionScript connections)
+    : handler_(std::move(handler)), connection_script_(std::move(connections)), recording_(Recording::kOn) {
+  Listen();
+}
+
+void ScriptedServer::Listen() {
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   Require(listener_ >= 0, "socket");
   sockaddr_in address{};
@@ -118,7 +147,9 @@ ScriptedServer::~ScriptedServer() {
   acceptor_.join();
   close(listener_);
   for (const auto& connection : connections_) shutdown(connection->socket, SHUT_RDWR);
-  for (const auto& connection : connections_) connection->thread.join();
+  for (const auto& connection : connections_) {
+    if (connection->thread.joinable()) connection->thread.join();
+  }
 }
 
 std::string ScriptedServer::url() const { return absl::StrCat("http://127.0.0.1:", port_); }
@@ -134,11 +165,13 @@ void ScriptedServer::Accept() {
     if (socket < 0) return;
     const int on = 1;
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    ++connections_accepted_;
+    const int number = connections_accepted_++;
     const std::lock_guard lock(mutex_);
     connections_.push_back(std::make_unique<Connection>(socket));
     Connection* const connection = connections_.back().get();
-    connection->thread = std::thread([this, connection] { Serve(connection); });
+    const ConnectionFault fault = connection_script_ ? connection_script_(number) : ConnectionFault::kNone;
+    if (fault == ConnectionFault::kReset) Reset(socket);
+    if (fault == ConnectionFault::kNone) connection->thread = std::thread([this, connection] { Serve(connection); });
   }
 }
 
@@ -158,13 +191,20 @@ void ScriptedServer::Serve(Connection* connection) {
 }
 
 bool ScriptedServer::Answer(int socket, const ServerReply& reply) {
-  const absl::string_view body = reply.shared_body.empty() ? absl::string_view(reply.body) : reply.shared_body;
-  std::string head = absl::StrCat("HTTP/1.1 ", reply.status, " scripted\r\nContent-Length: ", body.size(), "\r\n");
-  for (const auto& [name, value] : reply.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
-  absl::StrAppend(&head, "\r\n");
+  absl::string_view body = reply.shared_body.empty() ? absl::string_view(reply.body) : reply.shared_body;
+  std::string head = absl::StrCat(reply.before, HeadOf(reply, body.size()));
+  std::string other_body;
+  if (!reply.raw.empty()) {
+    head = absl::StrCat(reply.before, reply.raw);
+    body = "";
+  } else if (reply.framing == Framing::kChunked) {
+    body = other_body = Chunked(body);
+  }
+  const auto beginning = [&] { return absl::StrCat(head, body).substr(0, reply.fault_bytes); };
   switch (reply.fault) {
     case ServerFault::kNone:
-      return SendAll(socket, head) && SendAll(socket, body);
+      return SendSliced(socket, head, reply) && SendSliced(socket, body, reply) &&
+             reply.framing != Framing::kUntilClose;
     case ServerFault::kClose:
       return false;
     case ServerFault::kTruncate:
@@ -172,7 +212,7 @@ bool ScriptedServer::Answer(int socket, const ServerReply& reply) {
       SendAll(socket, body.substr(0, reply.fault_bytes));
       return false;
     case ServerFault::kReset:
-      SendAll(socket, absl::StrCat(head, body).substr(0, reply.fault_bytes));
+      SendAll(socket, beginning());
       Reset(socket);
       return false;
     case ServerFault::kStall: {
@@ -182,8 +222,30 @@ bool ScriptedServer::Answer(int socket, const ServerReply& reply) {
       Stall();
       return SendAll(socket, absl::string_view(all).substr(cut));
     }
+    case ServerFault::kHalfClose: {
+      SendAll(socket, beginning());
+      shutdown(socket, SHUT_WR);
+      std::string more;
+      while (Receive(socket, &more)) more.clear();
+      return false;
+    }
+    case ServerFault::kCloseAfter:
+      SendAll(socket, absl::StrCat(head, body));
+      return false;
   }
   return false;
+}
+
+bool ScriptedServer::SendSliced(int socket, absl::string_view bytes, const ServerReply& reply) {
+  if (reply.slice_bytes == 0) return SendAll(socket, bytes);
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(reply.slice_bytes, bytes.size()))) {
+    if (!SendAll(socket, bytes.substr(0, reply.slice_bytes))) return false;
+    if (reply.slice_pause <= absl::ZeroDuration()) continue;
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, absl::ToChronoNanoseconds(reply.slice_pause), [this] { return stopping_; });
+    if (stopping_) return false;
+  }
+  return true;
 }
 
 void ScriptedServer::Stall() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace reembed {
 
@@ -29,20 +30,42 @@ struct ServerRequest {
 // How the server misbehaves.
 enum class ServerFault {
   kNone,
-  kClose,     // ends the connection in place of a reply
-  kReset,     // sends `fault_bytes` bytes of the reply, head included, then resets the connection
-  kTruncate,  // sends the head with the full Content-Length and `fault_bytes` bytes of the body, then closes
-  kStall,     // sends `fault_bytes` bytes of the reply, head included, and the rest after ReleaseStalled()
+  kClose,       // ends the connection in place of a reply
+  kReset,       // sends `fault_bytes` bytes of the reply, head included, then resets the connection
+  kTruncate,    // sends the head with the full Content-Length and `fault_bytes` bytes of the body, then closes
+  kStall,       // sends `fault_bytes` bytes of the reply, head included, and the rest after ReleaseStalled()
+  kHalfClose,   // sends `fault_bytes` bytes of the reply, head included, then no more, and goes on listening
+  kCloseAfter,  // sends the whole reply as one that keeps the connection alive, then closes it
+};
+
+// How a reply says where it ends.
+enum class Framing {
+  kLength,
+  kChunked,     // of 1,000 bytes
+  kUntilClose,  // it does not: the connection ends
 };
 
 // What the server answers.
 struct ServerReply {
   int status = 200;
-  std::vector<std::pair<std::string, std::string>> headers;  // besides Content-Length
+  std::vector<std::pair<std::string, std::string>> headers;  // besides those of the framing
   std::string body;
   absl::string_view shared_body;  // sent in place of `body` when not empty, without a copy; outlives the server
   ServerFault fault = ServerFault::kNone;
   size_t fault_bytes = 0;
+
+  Framing framing = Framing::kLength;
+  std::string before;          // sent before the reply as it is: "HTTP/1.1 100 Continue\r\n\r\n"
+  std::string raw;             // sent in place of head and body, if not empty
+  size_t slice_bytes = 0;      // so many bytes at a time; 0: all at once
+  absl::Duration slice_pause;  // between them
+};
+
+// What happens to a connection before it has asked for anything.
+enum class ConnectionFault {
+  kNone,
+  kReset,
+  kDeaf,  // takes it, and neither reads nor answers
 };
 
 // An HTTP/1.1 server on 127.0.0.1, on a port that the system chose, which does what the test says: keep-alive, one
@@ -54,7 +77,11 @@ class ScriptedServer {
 
   enum class Recording { kOn, kOff };  // off for benchmarks: requests() stays empty
 
+  // Called for each connection with its number, from 0.
+  using ConnectionScript = std::function<ConnectionFault(int number)>;
+
   explicit ScriptedServer(Handler handler, Recording recording = Recording::kOn);
+  ScriptedServer(Handler handler, ConnectionScript connections);
   ~ScriptedServer();
 
   std::string url() const;  // "http://127.0.0.1:PORT"
@@ -72,13 +99,16 @@ class ScriptedServer {
  private:
   struct Connection;
 
+  void Listen();
   void Accept();
   void Serve(Connection* connection);
   // False: the connection is over.
   bool Answer(int socket, const ServerReply& reply);
+  bool SendSliced(int socket, absl::string_view bytes, const ServerReply& reply);
   void Stall();
 
   const Handler handler_;
+  const ConnectionScript connection_script_;
   const Recording recording_;
   int listener_ = -1;
   int port_ = 0;

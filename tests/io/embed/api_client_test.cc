@@ -177,7 +177,7 @@ TEST_F(ApiClientTest, TakesTheSameBatchAgain) {
 // ---- Limits ----
 
 TEST_F(ApiClientTest, KeepsNoMoreInTheAirThanAllowed) {
-  options_.concurrency = 3;
+  options_.concurrency = 2;
   Serve([](const ServerRequest& request) {
     ServerReply reply = OpenAiAnswer(request);
     reply.fault = ServerFault::kStall;
@@ -189,8 +189,8 @@ TEST_F(ApiClientTest, KeepsNoMoreInTheAirThanAllowed) {
     batches.push_back(MakeBatch(Texts(2)));
     answers.push_back(Start(batches.back().get()));
   }
-  server_->WaitForStalled(3);
-  EXPECT_EQ(server_->request_count(), 3);
+  server_->WaitForStalled(2);
+  EXPECT_EQ(server_->request_count(), 2);
   server_->ReleaseStalled();
   for (auto& answer : answers) EXPECT_THAT(answer.get(), IsOk());
   EXPECT_EQ(server_->request_count(), 10);
@@ -335,7 +335,7 @@ TEST_F(ApiClientTest, StopsAtOnceWithTheNextStep) {
   } const cases[] = {
       {OpenAiError(401, "invalid_api_key", "invalid_request_error", "Incorrect API key provided"),
        absl::StatusCode::kUnauthenticated, "HTTP 401: Incorrect API key provided; check the API key"},
-      {OpenAiError(403, "", "", "no access to model"), absl::StatusCode::kPermissionDenied, "no access to model"},
+      {OpenAiError(403, "", "", "no access to model"), absl::StatusCode::kFailedPrecondition, "no access to model"},
       {OpenAiError(404, "model_not_found", "", "The model does not exist"), absl::StatusCode::kFailedPrecondition,
        "check the model's name"},
       {OpenAiError(429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota"),
@@ -384,7 +384,7 @@ TEST_F(ApiClientTest, FindsTheOneBadTextAndKeepsTheOthers) {
     EXPECT_THAT(batch->texts()[bad].reject,
                 HasError(absl::StatusCode::kInvalidArgument, HasSubstr("HTTP 400: Invalid 'input': maximum context")));
     ExpectVectorsInPlace(*batch);
-    EXPECT_LE(server_->request_count() - 1, 2 * std::ceil(std::log2(count)) + 2) << count;
+    EXPECT_LE(server_->request_count() - 1, 2 * std::ceil(std::log2(count))) << count;
   }
 }
 
@@ -426,6 +426,37 @@ TEST_F(ApiClientTest, SplitsWhatIsTooLarge) {
     ExpectEmbeds(Texts(10));
     EXPECT_EQ(server_->request_count(), 7);  // 10, 5 + 5, 2 + 3 + 2 + 3
   }
+}
+
+// What one refusal has taught costs no second one.
+TEST_F(ApiClientTest, LaterBatchesAreCutBeforeTheyAreSent) {
+  std::atomic<int> refused{0};
+  Serve([&refused](const ServerRequest& request) {
+    const size_t texts = TextsOf(request.body).size();
+    if (texts <= 32) return OpenAiAnswer(request);
+    ++refused;
+    const std::string message = absl::StrCat("batch size ", texts, " > maximum allowed batch size 32");
+    return ServerReply{.status = 422,
+                       .body = absl::StrCat("{\"error\":\"", message, "\",\"error_type\":\"Validation\"}")};
+  });
+  for (int round = 0; round < 3; ++round) {
+    ExpectEmbeds(Texts(256));
+    EXPECT_EQ(refused, 1);
+    EXPECT_EQ(server_->request_count(), 1 + 8 * (round + 1));
+  }
+  ExpectEmbeds(Texts(100));
+  EXPECT_EQ(server_->request_count(), 1 + 8 * 3 + 4);
+}
+
+TEST_F(ApiClientTest, TextsRefusedBeforeDoNotMixUpTheParts) {
+  ServeFirst({OpenAiError(400, "", "", "at most 3 requests can be in one batch")});
+  ExpectEmbeds(Texts(5));
+  const auto batch = MakeBatch(Texts(20));
+  for (const int refused : {0, 4, 5, 19}) batch->texts()[refused].reject = absl::InvalidArgumentError("before");
+  ASSERT_THAT(Send(batch.get()), IsOk());
+  ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+  ExpectVectorsInPlace(*batch);
+  EXPECT_EQ(server_->request_count(), 1 + 2 + 1 + 5);  // 5; 3 + 2; then 3 and 13
 }
 
 TEST_F(ApiClientTest, RejectsATextThatIsTooLargeAlone) {
@@ -618,6 +649,39 @@ TEST_F(ApiClientTest, ProbeFailsInWordsThatHelp) {
                                            AllOf(HasSubstr("no idea what you want"), HasSubstr("check the model"))));
   Serve([](const ServerRequest&) { return ServerReply{.body = "{\"data\":[]}"}; });
   EXPECT_THAT(ProbeApi(options_), HasError(absl::StatusCode::kDataLoss, HasSubstr("/v1/embeddings: expected 1 vec")));
+}
+
+// ---- Tokens ----
+
+TEST_F(ApiClientTest, WhatTheApiChargesIsLearnt) {
+  TokenEstimator estimator(1.0);
+  options_.estimator = &estimator;
+  // Two bytes a token.
+  Serve([](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request);
+    int64_t bytes = 0;
+    for (const std::string& text : TextsOf(request.body)) bytes += static_cast<int64_t>(text.size());
+    const size_t usage = reply.body.find("\"usage\"");
+    reply.body = absl::StrCat(reply.body.substr(0, usage), "\"usage\":{\"prompt_tokens\":", bytes / 2,
+                              ",\"total_tokens\":", bytes / 2, "}}");
+    return reply;
+  });
+  for (int i = 0; i < 3; ++i) ExpectEmbeds(Texts(50));
+  EXPECT_NEAR(estimator.tokens_per_byte(), 0.5, 0.01);
+}
+
+// The parts of one long text are in one batch, which may then be more than a request may have.
+TEST_F(ApiClientTest, NoRequestHasMoreTokensThanTheLimit) {
+  ServeFirst({});
+  Batch batch({.max_tokens = 12}, kDim);
+  const std::vector<std::string> texts = Texts(7);
+  for (size_t i = 0; i < texts.size(); ++i) batch.AddRowWithText(i, int64_t(i), i, texts[i], i == 3 ? 20 : 5);
+  ASSERT_THAT(Send(&batch), IsOk());
+  ASSERT_THAT(client_->Decode(&batch), IsOk());
+  ExpectVectorsInPlace(batch);
+  std::vector<size_t> sizes;
+  for (const ServerRequest& request : server_->requests()) sizes.push_back(TextsOf(request.body).size());
+  EXPECT_THAT(sizes, ::testing::UnorderedElementsAre(2, 1, 1, 2, 1));
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ TEST(ParseApiErrorTest, ReadsEveryProvidersForm) {
       {R"({"object":"error","message":"m","type":"t","param":null,"code":null})", {"", "t", "", "m"}},
       {R"({"detail":"m"})", {"", "", "", "m"}},
       {R"({"detail":[{"loc":["body"],"msg":"m","type":"t"}]})", {"", "", "", "m"}},
+      {R"({"detail":{"code":"c","message":"m"}})", {"c", "", "", "m"}},
       {R"({"object":"list","data":[]})", {}},
       {"<html>", {}},
       {"", {}},
@@ -37,6 +38,25 @@ TEST(ParseApiErrorTest, ReadsEveryProvidersForm) {
     EXPECT_EQ(error.param, c.expected.param) << c.body;
     EXPECT_EQ(error.message, c.expected.message) << c.body;
   }
+}
+
+TEST(ParseApiErrorTest, ReadsWhatGoogleAdds) {
+  const ApiError error = ParseApiError(
+      R"({"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"@type":"x/google.rpc.Help"},)"
+      R"({"@type":"x/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED"},)"
+      R"({"@type":"x/google.rpc.RetryInfo","retryDelay":"34.5s"}]}})");
+  EXPECT_EQ(error.code, "429");
+  EXPECT_EQ(error.status, "RESOURCE_EXHAUSTED");
+  EXPECT_EQ(error.type, "RATE_LIMIT_EXCEEDED");
+  EXPECT_EQ(error.wait, "34.5s");
+  EXPECT_EQ(ParseApiError(R"({"error":{"message":"m","details":"none"}})").wait, "");
+}
+
+TEST(ParseApiErrorTest, TakesNothingFromBodiesThatAreNotText) {
+  EXPECT_TRUE(ParseApiError("\xff\xfe{\"error\":\"m\"}").empty());
+  EXPECT_TRUE(ParseApiError("{\"error\":\"\xff\"}").empty());
+  EXPECT_TRUE(ParseApiError(std::string("{\"error\":\"m\"}\0", 14)).empty());
+  EXPECT_TRUE(ParseApiError(std::string(100000, '[')).empty());
 }
 
 TEST(MaskSharedTest, HidesLongSharedRuns) {

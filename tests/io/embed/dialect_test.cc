@@ -8,6 +8,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/api_client.h"
@@ -19,10 +21,10 @@
 namespace reembed {
 namespace {
 
-using ::testing::AnyOf;
-using ::testing::Each;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Key;
 using ::testing::Not;
 
 constexpr int kDim = DialectServer::kDim;
@@ -176,12 +178,11 @@ TEST_P(DialectTest, AWrongKeyEndsTheRunAndIsNotShown) {
 }
 
 using ModelDialectTest = DialectTest;
-TEST_P(ModelDialectTest, AMissingModelIsToldInTheApisWords) {
+TEST_P(ModelDialectTest, AMissingModelEndsTheRunWithTheFirstRequest) {
   options_.model.name = "no-such-model";
-  const Sent sent = SendAll(options_, Texts(1));
-  const absl::Status& said = sent.status.ok() ? sent.reject(0) : sent.status;
-  EXPECT_FALSE(said.ok());
-  EXPECT_THAT(server_.tokens(), 0);
+  const Sent sent = SendAll(options_, Texts(4));
+  EXPECT_THAT(sent.status, HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("check the model's name")));
+  EXPECT_EQ(sent.stats.requests, 1);
 }
 
 TEST_P(DialectTest, TheProbeSeesWidthAndEncoding) {
@@ -282,6 +283,18 @@ TEST(DialectTrapTest, ThreeAPermanent500OfLlamaCppIsNotRetried) {
   EXPECT_EQ(sent.stats.requests, 1);
 }
 
+// A trial key that has had its calls of this month.
+TEST(DialectTrapTest, FiveA429OfCohereMayMeanTheEndOfTheMonth) {
+  ScriptedServer server([](const ServerRequest&) {
+    return ServerReply{
+        .status = 429,
+        .body = R"({"message":"You are using a Trial key, which is limited to 1000 API calls / month."})"};
+  });
+  const Sent sent = SendAll(OptionsFor("cohere", server.url()), Texts(2));
+  EXPECT_THAT(sent.status, HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("Trial key")));
+  EXPECT_EQ(sent.stats.requests, 1);
+}
+
 // What TEI calls concurrent requests are inputs: its defaults and ours must fit into each other.
 TEST(DialectTrapTest, FourTheDefaultsStayBelowTheInputsThatTeiTakesAtATime) {
   const DialectLimits& limits = FindDialect("tei")->limits;
@@ -343,6 +356,46 @@ TEST(DialectTrapTest, TenJinaIsAskedForNoLateChunking) {
 
 TEST(DialectTrapTest, VllmIsToldTheByteOrder) {
   EXPECT_THAT(BodyOf("vllm", {"one"}), HasSubstr(R"("endianness":"little")"));
+}
+
+// RFC 1952 with one stored block (RFC 1951, 3.2.4); for texts below 64 KB.
+std::string Gzip(const std::string& text) {
+  uint32_t crc = 0xffffffffu;
+  for (const char c : text) {
+    crc ^= static_cast<unsigned char>(c);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xedb88320u : 0u);
+  }
+  const auto little = [](uint32_t value, int bytes) {
+    std::string out;
+    for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+    return out;
+  };
+  const auto size = static_cast<uint32_t>(text.size());
+  return absl::StrCat(absl::string_view("\x1f\x8b\x08\0\0\0\0\0\0\xff\x01", 11), little(size, 2), little(~size, 2),
+                      text, little(~crc, 4), little(size, 4));
+}
+
+// Numbers are less than half as long in gzip; base64 is hardly shorter, and unpacking it costs time.
+TEST(DialectTrapTest, FourteenNumbersFromFarAwayMayComeCompressedAndBase64DoesNot) {
+  ScriptedServer gemini([](const ServerRequest& request) {
+    std::string values =
+        absl::StrCat("[",
+                     absl::StrJoin(TextVector("one", kDim), ",",
+                                   [](std::string* out, float v) { absl::StrAppendFormat(out, "%.9g", v); }),
+                     "]");
+    const std::string body = absl::StrCat("{\"embeddings\":[{\"values\":", values, "}]}");
+    const auto accepted = request.headers.find("accept-encoding");
+    if (accepted == request.headers.end() || !absl::StrContains(accepted->second, "gzip"))
+      return ServerReply{.body = body};
+    return ServerReply{.headers = {{"Content-Encoding", "gzip"}}, .body = Gzip(body)};
+  });
+  ExpectVectorsOf(SendAll(OptionsFor("gemini", gemini.url()), {"one"}), {"one"});
+  EXPECT_THAT(gemini.requests().at(0).headers, Contains(Key("accept-encoding")));
+  for (const char* const dialect : {"openai", "ollama"}) {
+    DialectServer server(dialect);
+    ExpectVectorsOf(SendAll(OptionsFor(dialect, server.api_base()), {"one"}), {"one"});
+    EXPECT_THAT(server.requests().at(0).headers, Not(Contains(Key("accept-encoding")))) << dialect;
+  }
 }
 
 // ---- Headers and prefixes ----

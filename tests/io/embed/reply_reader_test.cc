@@ -409,5 +409,103 @@ TEST(ReplyShapeTest, RefusesTwoListsAndTwoVectors) {
               HasError(absl::StatusCode::kDataLoss, HasSubstr("two")));
 }
 
+// Long values are decoded where they lie and the parser does not see them; what it would have refused is refused.
+class LongValuesTest : public ::testing::TestWithParam<VectorFormat> {
+ protected:
+  static constexpr int kWidth = 64;
+
+  absl::StatusOr<int64_t> Decode(std::string body) {
+    vectors_.assign(kTexts.size() * kWidth, -7);
+    std::vector<VectorFault> faults(kTexts.size());
+    return DecodeReply({}, &body, kWidth, absl::MakeSpan(vectors_), absl::MakeSpan(faults));
+  }
+  // A reply with another field before or behind its data.
+  std::string With(absl::string_view field, bool first) const {
+    const std::string good = OpenAiReply(kTexts, GetParam(), {.dim = kWidth});
+    return first ? absl::StrCat("{", field, ",", good.substr(1))
+                 : absl::StrCat(good.substr(0, good.size() - 1), ",", field, "}");
+  }
+
+  std::vector<float> vectors_;
+};
+
+TEST_P(LongValuesTest, MayBeAnythingThatIsJson) {
+  const std::string fields[] = {
+      absl::StrCat("\"texts\":[\"", std::string(100, 'x'), "\",\"", std::string(99, ']'), "\"]"),
+      absl::StrCat("\"quotes\":\"", std::string(50, 'x'), "\\\"", std::string(400, 'y'), "\\\\\""),
+      absl::StrCat("\"umlauts\":\"", std::string(50, 'x'), "\xC3\xA4\xC3\xB6\""),
+      absl::StrCat("\"", std::string(500, 'k'), "\":1"),
+      "\"int8\":[[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18],[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]]",
+      "\"mixed\":[1,2,3,4,5,6,7,8,9,10,\"a]b\",{\"x\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18]}]",
+      absl::StrCat("\"as_long_as_a_vector\":\"", std::string((kWidth * 4 + 2) / 3 * 4, 'A'), "\"")};
+  for (const std::string& field : fields) {
+    for (const bool first : {false, true}) {
+      ASSERT_THAT(Decode(With(field, first)), IsOk()) << field;
+      for (size_t i = 0; i < kTexts.size(); ++i) {
+        const std::vector<float> expected = TextVector(kTexts[i], kWidth);
+        ASSERT_EQ(std::memcmp(&vectors_[i * kWidth], expected.data(), kWidth * sizeof(float)), 0) << field;
+      }
+    }
+  }
+}
+
+TEST_P(LongValuesTest, AreRefusedWhenTheyAreNoJson) {
+  const std::string long_array = "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]";
+  const std::string fields[] = {absl::StrCat("\"bytes\":\"", std::string(100, 'x'), "\xFF\xFE\""),
+                                absl::StrCat("\"control\":\"", std::string(100, 'x'), "\n\""),
+                                absl::StrCat("\"open\":\"", std::string(100, 'x')),
+                                absl::StrCat(long_array, ":1"),
+                                absl::StrCat("\"array\":", long_array, "]"),
+                                absl::StrCat("\"array\" ", long_array),
+                                absl::StrCat("\"array\":", long_array, long_array)};
+  for (const std::string& field : fields) {
+    for (const bool first : {false, true}) {
+      EXPECT_THAT(Decode(With(field, first)), HasError(absl::StatusCode::kDataLoss, HasSubstr(""))) << field;
+    }
+  }
+}
+
+// The bytes lie in memory of exactly their size, so that a sanitizer sees a read past either end, and vectors are long
+// enough to be decoded where they lie.
+TEST_P(LongValuesTest, DamageNeverMovesAVector) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  std::mt19937 random(seed);
+  for (const auto fields : {ReplyScript::Fields::kAsOpenAi, ReplyScript::Fields::kIndexLast}) {
+    const std::string good =
+        OpenAiReply(kTexts, GetParam(), {.dim = kWidth, .order = ReplyScript::Order::kShuffled, .fields = fields});
+    for (int round = 0; round < 10'000; ++round) {
+      std::string bad = good;
+      for (int damages = 1 + random() % 3; damages > 0; --damages) {
+        const size_t at = random() % bad.size();
+        if (random() % 4 == 0) {
+          bad.erase(at, 1 + random() % 9);
+        } else {
+          bad[at] = random() % 2 != 0 ? "\"\\[]{},:0123456789/ =-eE.nN"[random() % 27] : static_cast<char>(random());
+        }
+        if (bad.empty()) break;
+      }
+      bad.shrink_to_fit();
+      const absl::StatusOr<int64_t> tokens = Decode(bad);
+      if (!tokens.ok()) continue;
+      // Whatever was hit lies in one vector, at most three; each of the others is its text's own.
+      int own = 0;
+      for (size_t i = 0; i < kTexts.size(); ++i) {
+        const std::vector<float> expected = TextVector(kTexts[i], kWidth);
+        const float* const row = &vectors_[i * kWidth];
+        own += std::memcmp(row, expected.data(), kWidth * sizeof(float)) == 0 ? 1 : 0;
+        for (size_t other = 0; other < kTexts.size(); ++other) {
+          const std::vector<float> foreign = TextVector(kTexts[other], kWidth);
+          ASSERT_TRUE(other == i || std::memcmp(row + 1, &foreign[1], (kWidth - 1) * sizeof(float)) != 0) << bad;
+        }
+      }
+      ASSERT_GE(own, static_cast<int>(kTexts.size()) - 3) << bad;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LongValuesTest, ::testing::Values(VectorFormat::kBase64, VectorFormat::kFloat),
+                         [](const auto& info) { return info.param == VectorFormat::kFloat ? "Float" : "Base64"; });
+
 }  // namespace
 }  // namespace reembed

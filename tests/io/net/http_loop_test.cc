@@ -131,35 +131,37 @@ TEST_F(HttpLoopTest, CallbackMayStartTheNextRequest) {
   EXPECT_THAT(second.get_future().get(), IsOk());
 }
 
-TEST_F(HttpLoopTest, LeavesInTheOrderOfStartsAndNotBefore) {
-  Serve([](const ServerRequest&) { return ServerReply{}; });
+TEST(HttpLoopTimerTest, CallsOnceAtTheEarliestMomentAsked) {
+  std::promise<Moment> first, second;
+  std::atomic<int> calls = 0;
+  auto loop = HttpLoop::Make({}, [&] { (calls++ == 0 ? first : second).set_value(MonotonicNow()); });
+  ASSERT_THAT(loop, IsOk());
   const Moment now = MonotonicNow();
-  std::vector<Moment> left(3);
-  std::vector<std::future<absl::StatusOr<HttpReply>>> answers;
-  for (const int i : {2, 0, 1}) {
-    HttpRequest request = Request();
-    request.start = now + absl::Milliseconds(15) * i;
-    request.admit = [&left, i](Moment at) { return left[i] = at; };
-    answers.push_back(Start(std::move(request)));
-  }
-  for (auto& answer : answers) EXPECT_THAT(answer.get(), IsOk());
-  for (int i = 0; i < 3; ++i) EXPECT_GE(left[i], now + absl::Milliseconds(15) * i) << i;
-  EXPECT_LE(left[0], left[1]);
-  EXPECT_LE(left[1], left[2]);
+  (*loop)->SetTimer(now + absl::Hours(1));
+  (*loop)->SetTimer(now + absl::Milliseconds(20));
+  (*loop)->SetTimer(now + absl::Hours(2));
+  EXPECT_GE(first.get_future().get(), now + absl::Milliseconds(20));
+  EXPECT_EQ(calls, 1);
+  (*loop)->SetTimer(now);
+  second.get_future().get();
+  EXPECT_EQ(calls, 2);
 }
 
-TEST_F(HttpLoopTest, AdmissionPutsARequestOff) {
-  Serve([](const ServerRequest&) { return ServerReply{}; });
-  std::vector<Moment> asked;
-  HttpRequest request = Request();
-  request.admit = [&asked](Moment now) {
-    asked.push_back(now);
-    return asked.size() < 3 ? now + absl::Milliseconds(5) : now;
-  };
-  EXPECT_THAT(loop_->Call(std::move(request)), IsOk());
-  ASSERT_EQ(asked.size(), 3u);
-  EXPECT_GE(asked[2] - asked[0], absl::Milliseconds(10));
-  EXPECT_EQ(server_->request_count(), 1);
+TEST_F(HttpLoopTest, AbandonsOneRequestAndNoOther) {
+  MakeLoop({.threads = 2});
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
+  std::vector<HttpLoop::Ticket> tickets;
+  std::vector<std::promise<absl::StatusOr<HttpReply>>> answers(4);
+  for (auto& answer : answers) {
+    tickets.push_back(
+        loop_->Start(Request(), [&answer](absl::StatusOr<HttpReply> reply) { answer.set_value(std::move(reply)); }));
+  }
+  server_->WaitForStalled(4);
+  loop_->Abandon(tickets[1]);
+  EXPECT_THAT(answers[1].get_future().get(), HasError(absl::StatusCode::kCancelled, HasSubstr("abandoned")));
+  loop_->Abandon(tickets[1]);  // answered already
+  server_->ReleaseStalled();
+  for (const int i : {0, 2, 3}) EXPECT_THAT(answers[i].get_future().get(), IsOk()) << i;
 }
 
 TEST_F(HttpLoopTest, NobodyThereIsUnavailable) {
@@ -229,15 +231,11 @@ TEST_F(HttpLoopTest, MessagesShowNeitherPasswordNorQuery) {
               HasError(absl::StatusCode::kUnavailable, AllOf(HasSubstr("127.0.0.1:1/a"), Not(HasSubstr("secret")))));
 }
 
-TEST_F(HttpLoopTest, CancelEndsWhatWaitsAndWhatIsUnderWay) {
+TEST_F(HttpLoopTest, CancelEndsWhatIsUnderWay) {
   Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
-  HttpRequest later = Request();
-  later.start = MonotonicNow() + absl::Hours(1);
-  auto waiting = Start(std::move(later));
   auto stalled = Start(Request());
   server_->WaitForStalled(1);
   loop_->Cancel();
-  EXPECT_THAT(waiting.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
   EXPECT_THAT(stalled.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
   EXPECT_THAT(loop_->Call(Request()), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
 }

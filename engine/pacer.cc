@@ -1,0 +1,82 @@
+#include "engine/pacer.h"
+
+#include <algorithm>
+
+namespace reembed {
+namespace {
+
+// Of the requests sent for the first time, so many may be sent again after a failure (and ten in any run), and so many
+// a second time because they take long.
+constexpr double kRetryShare = 0.1;
+constexpr double kRetriesToBeginWith = 10;
+constexpr double kHedgeShare = 0.05;
+
+// Before the first answer nobody knows how small the quota is, unless somebody said so.
+constexpr int kFirstRequests = 2;
+constexpr int kFirstRequestsKnown = 8;
+
+bool IsGiven(const RateLimit& limit) { return limit.requests_per_minute > 0 || limit.tokens_per_minute > 0; }
+
+}  // namespace
+
+Pacer::Pacer(const PacerOptions& options)
+    : limiter_(options.limit),
+      concurrency_(
+          {.max = options.concurrency, .initial = IsGiven(options.limit) ? kFirstRequestsKnown : kFirstRequests}),
+      circuit_({.first_probe = options.retry.first_backoff,
+                .longest_between_probes = 2 * options.retry.first_backoff,
+                .give_up_after = options.retry.outage_limit()}),
+      retries_(kRetryShare, kRetriesToBeginWith),
+      hedges_(kHedgeShare, 0) {}
+
+Moment Pacer::TryStart(SendReason reason, int64_t tokens, Moment now, Departure* departure) {
+  const bool hedge = reason == SendReason::kHedge;
+  if (hedge && (circuit_.open() || !hedges_.Allows())) return absl::InfiniteDuration();
+  if (!hedge && in_air_ >= concurrency_.limit() && !circuit_.open()) return absl::InfiniteDuration();
+  const bool probe = circuit_.open();
+  if (const Moment next = circuit_.NextStart(now); next > now) return next;
+  const bool paid = reason == SendReason::kFailed && !probe;
+  // Alone in the air it harms nobody, and without it nothing would ever go on.
+  if (paid && !retries_.Allows() && in_air_ > 0) return absl::InfiniteDuration();
+  if (const Moment start = limiter_.TryStart(tokens, now, departure); start > now) return start;
+  if (paid) retries_.AgainSent();
+  if (hedge) hedges_.AgainSent();
+  if (reason == SendReason::kFirst) {
+    retries_.FirstSent();
+    hedges_.FirstSent();
+  }
+  circuit_.Sent(now);
+  ++in_air_;
+  return now;
+}
+
+Pacer::Change Pacer::Ended(const Departure& departure, SendOutcome outcome, Moment now) {
+  const bool full = in_air_ >= concurrency_.limit();
+  --in_air_;
+  Change change;
+  ever_well_ |= outcome == SendOutcome::kOk || outcome == SendOutcome::kAnswered;
+  switch (outcome) {
+    case SendOutcome::kOk:
+    case SendOutcome::kAnswered:
+    case SendOutcome::kRefused:
+      change.outage_ended = circuit_.Answered();
+      if (change.outage_ended) concurrency_.OutageEnded(now);
+      break;
+    case SendOutcome::kFailed:
+      if (circuit_.Failed(departure.at, now)) concurrency_.OutageBegan();
+      if (!circuit_.open()) concurrency_.Overloaded(departure.at, now);
+      break;
+    case SendOutcome::kDropped:
+      circuit_.ProbeLost(departure.at, now);
+      break;
+  }
+  if (outcome == SendOutcome::kOk) {
+    limiter_.Accepted(now);
+    concurrency_.Answered(departure.at, std::max<int64_t>(1, departure.tokens), full, now);
+  }
+  // Servers without a quota refuse when they have too much at a time.
+  if (outcome == SendOutcome::kRefused && !limiter_.knows_limits()) concurrency_.Overloaded(departure.at, now);
+  return change;
+}
+
+}  // namespace reembed

@@ -1,0 +1,168 @@
+#include "engine/reply_class.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+
+namespace reembed {
+namespace {
+
+constexpr const char* kOutOfQuotaWords[] = {"insufficient_quota", "billing_hard_limit_reached",
+                                            "AUTHZ_INSUFFICIENT_BALANCE"};
+constexpr const char* kBadKeyWords[] = {"invalid_api_key",      "API_KEY_INVALID",      "authentication_error",
+                                        "AUTH_MISSING_API_KEY", "AUTH_INVALID_API_KEY", "AUTH_INVALID_FORMAT"};
+
+// What holds for every API, first match first. All wordings are those of the vendors' own servers and documents, as of
+// 2026; none of them can be taken for something else. Otherwise they belong into the ErrorTraits of the API.
+constexpr ErrorRule kRules[] = {
+    // The model, and what it can do.
+    {.word = "model_not_found", .meaning = ErrorMeaning::kStop},        // OpenAI
+    {.word = "INPUT_MODEL_NOT_FOUND", .meaning = ErrorMeaning::kStop},  // Jina, with a 400
+    {.word = "DeploymentNotFound", .meaning = ErrorMeaning::kStop},     // Azure
+    {.word = "unsupported_country_region_territory", .meaning = ErrorMeaning::kStop},
+    {.word = "model", .meaning = ErrorMeaning::kStop},  // as the field that is wrong; likewise the next two
+    {.word = "dimensions", .meaning = ErrorMeaning::kStop},
+    {.word = "encoding_format", .meaning = ErrorMeaning::kStop},
+    {.message = "api key not valid", .meaning = ErrorMeaning::kStop},                           // Gemini, with a 400
+    {.message = "does not support specifying dimensions", .meaning = ErrorMeaning::kStop},      // OpenAI
+    {.message = "does not support matryoshka representation", .meaning = ErrorMeaning::kStop},  // vLLM
+    {.message = "does not support embeddings", .meaning = ErrorMeaning::kStop},                 // llama.cpp, Ollama
+    // Too much in one request.
+    {.word = "max_tokens_per_request", .meaning = ErrorMeaning::kTooManyTokens},       // OpenAI
+    {.message = "too many tokens in batch", .meaning = ErrorMeaning::kTooManyTokens},  // Mistral
+    // More than the limit of a whole minute: it would wait for ever.
+    {.http_status = 429, .message = "request too large", .meaning = ErrorMeaning::kTooManyTokens},
+    // TEI says so with 422 where its own documents say 413.
+    {.message = "maximum allowed batch size", .meaning = ErrorMeaning::kTooManyTexts},
+    {.message = "requests can be in one batch", .meaning = ErrorMeaning::kTooManyTexts},  // Gemini
+    // A text that is too long, whatever the status: llama.cpp says 500, and so would be asked again for ever.
+    {.message = "is too large to process", .meaning = ErrorMeaning::kBadText},                  // llama.cpp
+    {.message = "input length exceeds the context length", .meaning = ErrorMeaning::kBadText},  // Ollama
+    {.http_status = 413, .meaning = ErrorMeaning::kTooManyBytes},
+};
+
+bool IsOneOf(const ApiError& error, absl::Span<const char* const> words) {
+  return std::any_of(words.begin(), words.end(), [&error](absl::string_view word) {
+    return error.code == word || error.type == word || error.status == word || error.message == word;
+  });
+}
+
+bool Matches(const ErrorRule& rule, int http_status, const ApiError& error, absl::string_view lower_message) {
+  const absl::string_view word = rule.word;
+  return (rule.http_status == 0 || rule.http_status == http_status) &&
+         (word.empty() || error.code == word || error.type == word || error.param == word || error.status == word) &&
+         absl::StrContains(lower_message, rule.message);
+}
+
+std::optional<ErrorMeaning> MeaningByRules(int http_status, const ApiError& error, const ErrorTraits& traits) {
+  const std::string message = absl::AsciiStrToLower(error.message);
+  const auto find = [&](absl::Span<const ErrorRule> rules) -> std::optional<ErrorMeaning> {
+    for (const ErrorRule& rule : rules) {
+      if (Matches(rule, http_status, error, message)) return rule.meaning;
+    }
+    return std::nullopt;
+  };
+  if (const auto own = find(traits.rules); own.has_value()) return own;
+  if (IsOneOf(error, kOutOfQuotaWords) || IsOneOf(error, kBadKeyWords)) return ErrorMeaning::kStop;
+  return find(kRules);
+}
+
+ErrorMeaning MeaningByStatus(int http_status) {
+  switch (http_status) {
+    case 400:
+    case 422:
+      return ErrorMeaning::kBadText;
+    case 408:
+    case 409:
+    case 424:  // TEI: the model failed, not the request
+    case 425:
+    case 499:  // Ollama, Cohere: cancelled on their side
+      return ErrorMeaning::kRetry;
+    case 429:
+    case 503:
+    case 529:
+      return ErrorMeaning::kRetryWait;
+    case 501:  // llama.cpp: started without embeddings
+    case 505:
+      return ErrorMeaning::kStop;
+    default:
+      return http_status >= 500 || http_status < 300 ? ErrorMeaning::kRetry : ErrorMeaning::kStop;
+  }
+}
+
+// The HTTP status that a gateway packed into a 200: in `code`, if it is one; otherwise as good as a 500.
+int StatusInside(const ApiError& error) {
+  int status = 0;
+  return absl::SimpleAtoi(error.code, &status) && status >= 400 && status <= 599 ? status : 500;
+}
+
+ErrorMeaning MeaningOf(int http_status, const ApiError& error, const ErrorTraits& traits) {
+  if (http_status == 200) http_status = StatusInside(error);
+  return MeaningByRules(http_status, error, traits).value_or(MeaningByStatus(http_status));
+}
+
+// The number that follows one of these words; the first word that has one wins.
+int64_t NumberAfter(absl::string_view message, absl::Span<const absl::string_view> words) {
+  for (const absl::string_view word : words) {
+    for (size_t at = message.find(word); at != absl::string_view::npos; at = message.find(word, at + 1)) {
+      const absl::string_view rest = message.substr(at + word.size());
+      const size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+      int64_t number = 0;
+      if (absl::SimpleAtoi(rest.substr(0, digits), &number) && number > 0) return number;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+ReplyClass ClassifyReply(int http_status, const ApiError& error, int texts, const ErrorTraits& traits) {
+  if (http_status == 200 && error.empty()) return ReplyClass::kOk;
+  switch (MeaningOf(http_status, error, traits)) {
+    case ErrorMeaning::kRetry:
+      return ReplyClass::kRetry;
+    case ErrorMeaning::kRetryWait:
+      return ReplyClass::kRetryWait;
+    case ErrorMeaning::kBadText:
+    case ErrorMeaning::kTooManyTexts:
+    case ErrorMeaning::kTooManyTokens:
+    case ErrorMeaning::kTooManyBytes:
+      return texts > 1 ? ReplyClass::kSplit : ReplyClass::kRejectText;
+    case ErrorMeaning::kStop:
+      break;
+  }
+  return ReplyClass::kStop;
+}
+
+Excess ExcessOf(int http_status, const ApiError& error, const ErrorTraits& traits) {
+  Excess excess;
+  switch (MeaningOf(http_status, error, traits)) {
+    case ErrorMeaning::kTooManyTexts:
+      excess.measure = Measure::kTexts;
+      break;
+    case ErrorMeaning::kTooManyTokens:
+      excess.measure = Measure::kTokens;
+      break;
+    case ErrorMeaning::kTooManyBytes:
+      return {.measure = Measure::kBytes};  // no server names bytes in a form that is known
+    default:
+      return {};
+  }
+  const std::string message = absl::AsciiStrToLower(error.message);
+  excess.limit = NumberAfter(message, {"maximum allowed batch size ", "limit ", "max is ", "max ", "at most "});
+  excess.requested = NumberAfter(message, {"requested ", "got ", "batch size "});
+  return excess;
+}
+
+bool IsOutOfQuota(int http_status, const ApiError& error) {
+  return http_status == 402 || IsOneOf(error, kOutOfQuotaWords);
+}
+
+bool IsBadKey(int http_status, const ApiError& error) { return http_status == 401 || IsOneOf(error, kBadKeyWords); }
+
+}  // namespace reembed

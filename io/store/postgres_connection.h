@@ -1,0 +1,134 @@
+#ifndef REEMBED_IO_STORE_POSTGRES_CONNECTION_H_
+#define REEMBED_IO_STORE_POSTGRES_CONNECTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+
+struct pg_conn;
+struct pg_result;
+
+// PostgreSQL with owners and Status. Every error names the database, says the server's own first line, and has a code
+// that tells the caller what to do:
+//   kUnavailable         no connection, restarting, a deadlock or a lock that took too long: try again
+//   kUnauthenticated     wrong or missing password, no such user
+//   kPermissionDenied    the user may not; the message names the GRANT where it is known
+//   kNotFound            no such database, table, column or function
+//   kResourceExhausted   disk, memory or connections of the server are used up
+//   kFailedPrecondition  a value, constraint or trigger refused a change, or the server is read-only
+//   kInvalidArgument     wrong SQL
+//   kDataLoss            the server says its data are damaged
+// Source: https://www.postgresql.org/docs/15/errcodes-appendix.html
+namespace reembed {
+
+// Where a database is and how to get in, as libpq's keywords; the password is none of them: libpq takes it from
+// PGPASSWORD or ~/.pgpass.
+struct PostgresAddress {
+  std::string name;  // for messages: postgres://user@host:port/database
+  std::vector<std::pair<std::string, std::string>> keywords;
+};
+
+struct PostgresOptions {
+  bool read_only = false;          // the server refuses every change
+  std::vector<std::string> setup;  // statements for every new connection
+  // How long Persist() tries again while the server is away. Opening never waits for it.
+  absl::Duration patience = absl::Minutes(2);
+};
+
+// One parameter of a statement. Text is NUL-terminated and has the type that the server infers; binary has the server's
+// binary form of that type. The bytes are the caller's, until the call ends.
+struct PostgresValue {
+  const char* bytes = nullptr;  // null: NULL
+  int size = 0;                 // of binary
+  bool binary = false;
+
+  static PostgresValue Text(const std::string& text) { return {.bytes = text.c_str()}; }
+  static PostgresValue Binary(absl::string_view bytes) {
+    return {.bytes = bytes.data(), .size = static_cast<int>(bytes.size()), .binary = true};
+  }
+};
+
+// One or several result rows. Columns and rows count from 0; views live as long as the object.
+class PostgresRows {
+ public:
+  explicit PostgresRows(pg_result* result) : result_(result) {}
+  PostgresRows(PostgresRows&& other) noexcept : result_(std::exchange(other.result_, nullptr)) {}
+  PostgresRows& operator=(PostgresRows&& other) noexcept;
+  ~PostgresRows();
+
+  int size() const;
+  bool IsNull(int row, int column) const;
+  // As the statement was asked for: text, or the type's binary form.
+  absl::string_view Bytes(int row, int column) const;
+  std::string Text(int row, int column) const { return std::string(Bytes(row, column)); }
+  // Of a text result: a number, 0 for NULL; t or f.
+  int64_t Int(int row, int column) const;
+  bool Bool(int row, int column) const { return Bytes(row, column) == "t"; }
+  // Rows changed by INSERT, UPDATE or DELETE.
+  int64_t ChangedRows() const;
+
+ private:
+  pg_result* result_;
+};
+
+// One connection. Used by one thread at a time.
+class PostgresConnection {
+ public:
+  static absl::StatusOr<std::unique_ptr<PostgresConnection>> Open(PostgresAddress address, PostgresOptions options);
+  PostgresConnection(const PostgresConnection&) = delete;
+  PostgresConnection& operator=(const PostgresConnection&) = delete;
+  ~PostgresConnection();
+
+  // One statement; its result in text form.
+  absl::StatusOr<PostgresRows> Query(const std::string& sql, absl::Span<const PostgresValue> values = {});
+
+  // Statements whose results do not matter, joined by `;`, as one transaction unless they say otherwise.
+  absl::Status Run(const std::string& sql);
+
+  // One statement whose rows come one by one, in binary form; the object holds row 0 and dies with the call. `take`
+  // returns false when it wants no more; the rest is read and dropped. Memory: one row.
+  absl::Status Stream(const std::string& sql, absl::Span<const PostgresValue> values,
+                      absl::FunctionRef<bool(const PostgresRows&)> take);
+
+  // COPY ... FROM STDIN. `next` appends the next bytes to *piece, which is empty, and returns false when there are
+  // none.
+  absl::Status CopyIn(const std::string& sql, absl::FunctionRef<bool(std::string* piece)> next);
+
+  // Runs `work`; while it answers kUnavailable, and for at most `patience`, waits, connects anew if the connection is
+  // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.
+  absl::Status Persist(absl::FunctionRef<absl::Status()> work);
+
+  // SQLSTATE of the last failed statement; empty when the connection itself failed.
+  const std::string& last_code() const { return last_code_; }
+  const std::string& name() const { return address_.name; }
+
+ private:
+  PostgresConnection(PostgresAddress address, PostgresOptions options);
+  absl::Status Connect();
+  absl::Status SendQuery(const std::string& sql, absl::Span<const PostgresValue> values, bool binary_result);
+  absl::Status ConnectionError() const;
+  absl::Status ResultError(pg_result* result);
+  void DropResults();
+
+  const PostgresAddress address_;
+  const PostgresOptions options_;
+  pg_conn* connection_ = nullptr;
+  std::string last_code_;
+};
+
+// "name" with quotes doubled, for use inside SQL; 'text' likewise.
+std::string QuotePostgresName(absl::string_view name);
+std::string QuotePostgresText(absl::string_view text);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_STORE_POSTGRES_CONNECTION_H_

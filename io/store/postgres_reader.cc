@@ -1,0 +1,98 @@
+#include "io/store/postgres_reader.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "io/store/postgres_connection.h"
+#include "io/store/postgres_new_column.h"
+#include "io/store/postgres_scan.h"
+#include "io/store/postgres_table.h"
+#include "io/store/postgres_vector.h"
+
+namespace reembed {
+namespace {
+
+class PostgresReader final : public VectorReader {
+ public:
+  PostgresReader(std::unique_ptr<PostgresConnection> connection, PostgresTable table, PostgresVectorColumn column,
+                 const std::string& where, int64_t rows, int dim)
+      : connection_(std::move(connection)),
+        table_(std::move(table)),
+        column_(std::move(column)),
+        scan_(connection_.get(), table_, PostgresResultSql(column_), where),
+        rows_(rows),
+        vector_(static_cast<size_t>(dim)) {}
+
+  int dim() const override { return static_cast<int>(vector_.size()); }
+  int64_t rows() const override { return rows_; }
+
+  absl::StatusOr<std::optional<StoredVector>> Next() override { return Take(scan_.Next()); }
+  absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override { return Take(scan_.Find(key)); }
+
+  void Round(absl::Span<float> vector) const override { RoundLikePostgres(column_, vector); }
+
+ private:
+  absl::StatusOr<std::optional<StoredVector>> Take(const absl::StatusOr<bool>& row) {
+    if (!row.ok()) return row.status();
+    if (!*row) return std::nullopt;
+    const int64_t dim = DecodePostgresVector(column_.form, *scan_.cell(), absl::MakeSpan(vector_));
+    if (dim == static_cast<int64_t>(vector_.size())) return StoredVector{scan_.key(), vector_};
+    return absl::DataLossError(table_.Message(
+        absl::StrCat("row ", KeyText(scan_.key()), ": expected a vector of ", vector_.size(), " numbers, got ",
+                     dim < 0 ? "something that is none" : absl::StrCat("one of ", dim))));
+  }
+
+  const std::unique_ptr<PostgresConnection> connection_;
+  const PostgresTable table_;
+  const PostgresVectorColumn column_;
+  PostgresScan scan_;
+  const int64_t rows_;
+  std::vector<float> vector_;  // [dim], of the current row
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenPostgresReader(const Location& location,
+                                                                 const PostgresReaderOptions& options) {
+  absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
+  if (!asked.ok()) return asked.status();
+  if (asked->vector.empty() && asked->mode == PostgresLocation::Mode::kUpsert) asked->vector = "embedding";
+  if (asked->vector.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(asked->address.name, ": no column of vectors; add &vector=COLUMN"));
+  }
+  auto connection = PostgresConnection::Open(asked->address, {.read_only = true, .patience = options.patience});
+  if (!connection.ok()) return connection.status();
+  absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection->get(), *asked);
+  if (!table.ok()) return table.status();
+  absl::StatusOr<std::string> name = PostgresColumnToFill(*table, *asked);
+  if (!name.ok()) return name.status();
+  name = ResolvePostgresColumn(*table, "vector", *name);
+  if (!name.ok()) return name.status();
+  absl::StatusOr<PostgresVectorColumn> column = ResolvePostgresVector(*table, *asked, *name, 0);
+  if (!column.ok()) return column.status();
+  if (absl::Status where = CheckPostgresWhere(connection->get(), *table, asked->where); !where.ok()) return where;
+  const std::string where =
+      absl::StrCat(PostgresWhereSql(asked->where), " AND ", QuotePostgresName(*name), " IS NOT NULL");
+  if (absl::Status keys = CheckPostgresKeys(connection->get(), *table, where); !keys.ok()) return keys;
+  int dim = options.dim > 0 ? options.dim : column->dim;
+  if (dim == 0) {
+    const absl::StatusOr<PostgresRows> first =
+        (*connection)
+            ->Query(absl::StrCat("SELECT ", PostgresWidthSql(*table, *column), " FROM ", table->Sql(), " WHERE ", where,
+                                 " ORDER BY ", table->KeySql(), " LIMIT 1"));
+    if (!first.ok()) return first.status();
+    if (first->size() > 0) dim = static_cast<int>(first->Int(0, 0));
+  }
+  if (dim <= 0) {
+    return absl::NotFoundError(table->Message(absl::StrCat("no vector in `", *name, "`; run the job first")));
+  }
+  const absl::StatusOr<PostgresRows> rows =
+      (*connection)->Query(absl::StrCat("SELECT count(*) FROM ", table->Sql(), " WHERE ", where));
+  if (!rows.ok()) return rows.status();
+  return std::make_unique<PostgresReader>(*std::move(connection), *std::move(table), *std::move(column), where,
+                                          rows->Int(0, 0), dim);
+}
+
+}  // namespace reembed

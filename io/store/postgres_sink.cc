@@ -1,0 +1,391 @@
+#include "io/store/postgres_sink.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "io/store/postgres_new_column.h"
+#include "io/store/postgres_target.h"
+
+namespace reembed {
+namespace {
+
+constexpr int64_t kStatementBytes = int64_t{2} << 20;  // measured: 1 to 8 MiB are about as fast
+constexpr size_t kCopyPieceBytes = size_t{1} << 18;
+constexpr int64_t kMaxStatementRows = 4096;
+// OIDs of pg_catalog that never change: https://github.com/postgres/postgres, src/include/catalog/pg_type.dat.
+constexpr int32_t kInt8Oid = 20;
+constexpr int32_t kTextOid = 25;
+constexpr int kMaxCopyConflicts = 8;
+constexpr char kUniqueViolation[] = "23505";
+
+// One row of a Write().
+struct Item {
+  const BatchRow* row = nullptr;
+  std::string key;  // in text form
+  absl::Status refusal;
+  bool done = false;  // refused before it was sent, or a later row has its key
+};
+
+// The head of a one-dimensional array in binary form. Source: array_recv in PostgreSQL's arrayfuncs.c.
+constexpr size_t kArrayHeadBytes = 20;
+std::string ArrayHead(int32_t element_oid, size_t elements) {
+  std::string head;
+  for (const int32_t word : {1, 0, element_oid, static_cast<int32_t>(elements), 1}) AppendInt32(word, &head);
+  return head;
+}
+
+void AppendKey(const PostgresTable& table, const std::string& key, std::string* out) {
+  int64_t number;
+  if (table.key_kind == PostgresTable::KeyKind::kInteger && absl::SimpleAtoi(key, &number)) {
+    AppendInt32(sizeof(number), out);
+    AppendInt64(number, out);
+    return;
+  }
+  AppendInt32(static_cast<int32_t>(key.size()), out);
+  out->append(key);
+}
+
+// Of a value that the server refuses, as against a statement or a server that does not work.
+bool IsRefusal(absl::string_view code) {
+  const absl::string_view kind = code.substr(0, 2);
+  return kind == "22" || kind == "23" || kind == "44" || kind == "54" || kind == "P0";
+}
+
+class PostgresSink final : public VectorSink {
+ public:
+  explicit PostgresSink(PostgresTarget target) : target_(std::move(target)) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != target_.model.dim) {
+      return absl::FailedPreconditionError(absl::StrCat(target_.asked.address.name, ": expected vectors of ",
+                                                        target_.model.dim, " numbers, got ", context.model.dim));
+    }
+    bool added = false;
+    const absl::Status status = target_.connection->Persist([&]() -> absl::Status {
+      // Looked at again: the application may have changed its tables since the sink was made.
+      if (absl::Status resolved = ResolvePostgresTarget(&target_); !resolved.ok()) return resolved;
+      if (!target_.table.has_value()) {
+        added = true;
+        return absl::OkStatus();
+      }
+      if (absl::Status columns = AddPostgresColumns(&target_, &added); !columns.ok()) return columns;
+      return PrepareStatements();
+    });
+    if (!status.ok()) return status;
+    // What was not there a moment ago holds nothing of an earlier run.
+    return added ? 0 : last.position;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    if (absl::Status taken = TakeRows(batches); !taken.ok()) return taken;
+    std::vector<Item*> rows;
+    for (Item& item : items_) {
+      if (!item.done) rows.push_back(&item);
+    }
+    if (absl::Status status = StoreAll(absl::MakeSpan(rows)); !status.ok()) return status;
+    for (Item& item : items_) {
+      if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() override { return absl::OkStatus(); }
+
+  absl::Status Finish() override {
+    return target_.connection->Persist([&]() -> absl::Status {
+      if (absl::Status status = ResolvePostgresTarget(&target_); !status.ok()) return status;
+      if (absl::Status status = BuildPostgresIndex(target_); !status.ok()) return status;
+      const bool swap = !target_.asked.new_column.empty() && !IsPostgresSwapped(*target_.table, target_.asked);
+      if (!swap) return absl::OkStatus();
+      return target_.connection->Run(PostgresSwapSql(*target_.table, target_.asked));
+    });
+  }
+
+ private:
+  bool Upserts() const { return target_.asked.mode == PostgresLocation::Mode::kUpsert; }
+
+  absl::Status PrepareStatements() {
+    const PostgresTable& table = *target_.table;
+    const PostgresVectorColumn& vector = *target_.vector;
+    const absl::StatusOr<PostgresRows> oid =
+        target_.connection->Query("SELECT $1::regtype::oid", {PostgresValue::Text(vector.wire_type)});
+    if (!oid.ok()) return oid.status();
+    vector_oid_ = static_cast<int32_t>(oid->Int(0, 0));
+    const PostgresTable::Column& key = *table.Find(table.key);
+    const bool integer = table.key_kind == PostgresTable::KeyKind::kInteger;
+    // Compared in the key's own type, so that its index serves.
+    const bool as_is = integer || key.base_type == "text" || key.base_type == "varchar";
+    const std::string key_sql = absl::StrCat("s.k", as_is ? "" : absl::StrCat("::", key.type));
+    const std::string keys = absl::StrCat("$1::pg_catalog.", integer ? "int8" : "text", "[]");
+    const std::string rows =
+        absl::StrCat(" FROM unnest(", keys, ", $2::", vector.wire_type, "[]) WITH ORDINALITY AS s(k, v, n)");
+    const std::string column = QuotePostgresName(vector.name);
+    const std::string model = target_.asked.model_column.empty() ? "" : QuotePostgresName(target_.asked.model_column);
+    if (Upserts()) {
+      store_ = absl::StrCat("INSERT INTO ", table.Sql(), " (", table.KeySql(), ", ", column,
+                            model.empty() ? "" : ", " + model, ") SELECT ", key_sql, ", s.v", vector.cast,
+                            model.empty() ? "" : ", $3", rows, " ON CONFLICT (", table.KeySql(), ") DO UPDATE SET ",
+                            column, " = excluded.", column, model.empty() ? "" : absl::StrCat(", ", model, " = $3"));
+    } else {
+      store_ = absl::StrCat("UPDATE ", table.Sql(), " AS t SET ", column, " = s.v", vector.cast,
+                            model.empty() ? "" : absl::StrCat(", ", model, " = $3"), rows, " WHERE t.", table.KeySql(),
+                            " = ", key_sql, " RETURNING s.n");
+    }
+    find_ = absl::StrCat("SELECT s.n FROM unnest(", keys, ") WITH ORDINALITY AS s(k, n) WHERE EXISTS (SELECT 1 FROM ",
+                         table.Sql(), " AS t WHERE t.", table.KeySql(), " = ", key_sql, ")");
+    // COPY takes the binary form of exactly the column's type.
+    copy_ = Upserts() && (key.base_type == "int8" || key.base_type == "text" || key.base_type == "varchar") &&
+            vector.base_type != "jsonb";
+    copy_sql_ = absl::StrCat("COPY ", table.Sql(), " (", table.KeySql(), ", ", column,
+                             model.empty() ? "" : ", " + model, ") FROM STDIN (FORMAT BINARY)");
+    return absl::OkStatus();
+  }
+
+  // The rows with a vector, in ordinal order: that of the source, and so of the table when both are the same. Of rows
+  // with the same key the last one counts, as if they were written one by one.
+  absl::Status TakeRows(absl::Span<const Batch* const> batches) {
+    items_.clear();
+    for (const Batch* batch : batches) {
+      if (batch->dim() != target_.model.dim) return absl::InternalError("a batch of another width");
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector != nullptr) items_.push_back({.row = &row});
+      }
+    }
+    if (items_.empty()) return absl::OkStatus();
+    std::sort(items_.begin(), items_.end(),
+              [](const Item& a, const Item& b) { return a.row->ordinal < b.row->ordinal; });
+    if (!target_.table.has_value()) {
+      if (absl::Status made = MakeTable(); !made.ok()) return made;
+    }
+    absl::flat_hash_set<absl::string_view> later;
+    for (auto item = items_.rbegin(); item != items_.rend(); ++item) {
+      std::optional<std::string> key = PostgresKeyText(*target_.table, item->row->key);
+      if (!key.has_value()) {
+        item->refusal = absl::NotFoundError(
+            RowMessage(*item, absl::StrCat("its key cannot be in the column `", target_.table->key, "`")));
+        item->done = true;
+        continue;
+      }
+      item->key = *std::move(key);
+      item->done = !later.insert(item->key).second;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeTable() {
+    const bool integer = std::holds_alternative<int64_t>(items_.front().row->key);
+    return target_.connection->Persist([&]() -> absl::Status {
+      if (absl::Status status = MakePostgresTable(&target_, integer); !status.ok()) return status;
+      return PrepareStatements();
+    });
+  }
+
+  // Stores all rows but those that the table refuses, which get their refusal.
+  // Errors: what has nothing to do with single rows.
+  absl::Status StoreAll(absl::Span<Item*> rows) {
+    if (copy_ && !rows.empty()) {
+      const absl::Status copied = CopyRows(rows);
+      if (copied.ok()) return copied;
+      const std::string& code = target_.connection->last_code();
+      if (!IsRefusal(code)) return copied;
+      // After a crash the first rows are there already; a table that is full of them is no case for COPY.
+      if (code == kUniqueViolation && ++copy_conflicts_ >= kMaxCopyConflicts) copy_ = false;
+      // Some of them may have got a refusal before the server refused the rest.
+      rows = rows.subspan(
+          0, static_cast<size_t>(std::remove_if(rows.begin(), rows.end(), [](const Item* item) { return item->done; }) -
+                                 rows.begin()));
+    }
+    const size_t rows_per_statement = static_cast<size_t>(std::clamp<int64_t>(
+        kStatementBytes / (int64_t{target_.model.dim} * int64_t{sizeof(float)} + 64), 1, kMaxStatementRows));
+    for (size_t begin = 0; begin < rows.size(); begin += rows_per_statement) {
+      if (absl::Status status = StoreRows(rows.subspan(begin, rows_per_statement)); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status StoreRows(absl::Span<Item*> rows) {
+    if (rows.empty()) return absl::OkStatus();
+    EncodeArrays(rows);
+    absl::Status status = Upserts() ? Insert() : Update();
+    if (status.ok() || !IsRefusal(target_.connection->last_code())) return status;
+    if (rows.size() == 1) {
+      if (rows[0]->refusal.ok())
+        rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
+      return absl::OkStatus();
+    }
+    // Each statement is a transaction, so nothing of this one is stored. Halving finds the rows that are to blame.
+    const size_t half = rows.size() / 2;
+    if (absl::Status first = StoreRows(rows.subspan(0, half)); !first.ok()) return first;
+    return StoreRows(rows.subspan(half));
+  }
+
+  // keys_, vectors_ and sent_ of the rows whose vector the column can hold; the others get their refusal.
+  void EncodeArrays(absl::Span<Item* const> rows) {
+    sent_.clear();
+    keys_.assign(kArrayHeadBytes, '\0');
+    vectors_.assign(kArrayHeadBytes, '\0');
+    for (Item* item : rows) {
+      if (!AppendVector(item, &vectors_)) continue;
+      AppendKey(*target_.table, item->key, &keys_);
+      sent_.push_back(item);
+    }
+    const bool integer = target_.table->key_kind == PostgresTable::KeyKind::kInteger;
+    keys_.replace(0, kArrayHeadBytes, ArrayHead(integer ? kInt8Oid : kTextOid, sent_.size()));
+    vectors_.replace(0, kArrayHeadBytes, ArrayHead(vector_oid_, sent_.size()));
+  }
+
+  bool AppendVector(Item* item, std::string* out) const {
+    const absl::Span<const float> vector(item->row->vector, static_cast<size_t>(target_.model.dim));
+    if (AppendPostgresVector(target_.vector->form, vector, out)) return true;
+    item->refusal = absl::FailedPreconditionError(
+        RowMessage(*item, "its vector has a number beyond 65504, the limit of halfvec; use a column of type vector"));
+    item->done = true;
+    return false;
+  }
+
+  std::vector<PostgresValue> Values() const {
+    std::vector<PostgresValue> values = {PostgresValue::Binary(keys_), PostgresValue::Binary(vectors_)};
+    if (!target_.asked.model_column.empty()) values.push_back(PostgresValue::Text(target_.model.name));
+    return values;
+  }
+
+  absl::Status Insert() {
+    return target_.connection->Persist([&] { return target_.connection->Query(store_, Values()).status(); });
+  }
+
+  absl::Status Update() {
+    std::vector<bool> stored(sent_.size());
+    const absl::Status status = target_.connection->Persist([&] {
+      const absl::StatusOr<PostgresRows> rows = target_.connection->Query(store_, Values());
+      for (int row = 0; rows.ok() && row < rows->size(); ++row)
+        stored[static_cast<size_t>(rows->Int(row, 0) - 1)] = true;
+      return rows.status();
+    });
+    if (!status.ok()) return status;
+    std::vector<Item*> missing;
+    for (size_t i = 0; i < stored.size(); ++i) {
+      if (!stored[i]) missing.push_back(sent_[i]);
+    }
+    return missing.empty() ? absl::OkStatus() : ExplainMissing(missing);
+  }
+
+  // Why rows were not updated, although nothing failed.
+  absl::Status ExplainMissing(absl::Span<Item* const> rows) {
+    std::string keys =
+        ArrayHead(target_.table->key_kind == PostgresTable::KeyKind::kInteger ? kInt8Oid : kTextOid, rows.size());
+    for (Item* item : rows) {
+      AppendKey(*target_.table, item->key, &keys);
+      item->refusal = absl::NotFoundError(RowMessage(*item, "is gone from the target"));
+    }
+    return target_.connection->Persist([&] {
+      const absl::StatusOr<PostgresRows> there = target_.connection->Query(find_, {PostgresValue::Binary(keys)});
+      for (int row = 0; there.ok() && row < there->size(); ++row) {
+        Item* item = rows[static_cast<size_t>(there->Int(row, 0) - 1)];
+        item->refusal =
+            absl::FailedPreconditionError(RowMessage(*item, "a trigger or policy of the table ignored the change"));
+      }
+      return there.status();
+    });
+  }
+
+  absl::Status CopyRows(absl::Span<Item* const> rows) {
+    static constexpr absl::string_view kHead("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
+    const std::string& model = target_.model.name;
+    const char columns = target_.asked.model_column.empty() ? 2 : 3;
+    return target_.connection->Persist([&] {
+      size_t next = 0;
+      bool begun = false, ended = false;
+      return target_.connection->CopyIn(copy_sql_, [&](std::string* piece) {
+        if (ended) return false;
+        if (!begun) piece->append(kHead.data(), kHead.size());
+        begun = true;
+        for (; next < rows.size() && piece->size() < kCopyPieceBytes; ++next) {
+          const size_t begin = piece->size();
+          piece->append({'\0', columns});
+          AppendKey(*target_.table, rows[next]->key, piece);
+          if (!AppendVector(rows[next], piece)) {
+            piece->resize(begin);
+            continue;
+          }
+          if (columns == 2) continue;
+          AppendInt32(static_cast<int32_t>(model.size()), piece);
+          piece->append(model);
+        }
+        ended = next == rows.size();
+        if (ended) piece->append("\377\377");
+        return true;
+      });
+    });
+  }
+
+  std::string RowMessage(const Item& item, absl::string_view what) const {
+    return target_.table->Message(absl::StrCat("row ", KeyText(item.row->key), ": ", what));
+  }
+
+  PostgresTarget target_;
+  int32_t vector_oid_ = 0;
+  std::string store_, find_, copy_sql_;
+  bool copy_ = false;  // rows are new, as far as is known
+  int copy_conflicts_ = 0;
+  std::vector<Item> items_;  // of one Write()
+  // Of one statement: arrays in binary form, and the rows in them.
+  std::string keys_, vectors_;
+  std::vector<Item*> sent_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresSink(const Location& location, const Model& model,
+                                                             const PostgresSinkOptions& options) {
+  if (model.dim <= 0) return absl::InternalError("a model without a width");
+  absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, options.patience);
+  if (!target.ok()) return target.status();
+  return std::make_unique<PostgresSink>(*std::move(target));
+}
+
+absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& location, const Model& model) {
+  const absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, absl::ZeroDuration());
+  if (!target.ok()) return target.status();
+  const PostgresLocation& asked = target->asked;
+  if (!target->table.has_value()) return std::vector<std::string>{absl::StrCat("makes the table ", asked.table)};
+  std::vector<std::string> changes;
+  const std::string& table = target->table->name;
+  if (!target->vector->exists) {
+    changes.push_back(absl::StrCat("adds the column ", target->vector->name, " ", target->vector->type, " to ", table));
+  }
+  if (target->model_column_missing) {
+    changes.push_back(absl::StrCat("adds the column ", asked.model_column, " text to ", table));
+  }
+  if (asked.index != "none") changes.push_back(absl::StrCat("builds an index (", asked.index, ") of ", table));
+  if (!asked.new_column.empty() && !IsPostgresSwapped(*target->table, asked)) {
+    changes.push_back(absl::StrCat("renames ", asked.vector, " to ", asked.vector, "_old and ", asked.new_column,
+                                   " to ", asked.vector, " at the end; indexes and views follow the old column"));
+  }
+  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(*target);
+  if (!indexes.ok()) return indexes.status();
+  for (const std::string& index : *indexes) {
+    changes.push_back(absl::StrCat("keeps the index ", index,
+                                   " up to date with every row, which is slow; to drop it "
+                                   "first and build it again afterwards is faster"));
+  }
+  if (asked.skip_triggers) return changes;
+  const absl::StatusOr<PostgresRows> triggers = target->connection->Query(
+      "SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled <> 'D' "
+      "AND tgtype & 16 <> 0 ORDER BY 1",
+      {PostgresValue::Text(target->table->Sql())});
+  if (!triggers.ok()) return triggers.status();
+  for (int row = 0; row < triggers->size(); ++row) {
+    changes.push_back(absl::StrCat("fires the trigger ", triggers->Text(row, 0), " of ", table,
+                                   " for every row (&triggers=skip keeps it out)"));
+  }
+  return changes;
+}
+
+}  // namespace reembed

@@ -1,0 +1,180 @@
+#include "io/store/postgres_source.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/store/postgres_connection.h"
+#include "io/store/postgres_new_column.h"
+#include "io/store/postgres_scan.h"
+#include "io/store/postgres_table.h"
+#include "io/store/postgres_vector.h"
+
+namespace reembed {
+namespace {
+
+// A location opened for reading, with everything about it checked.
+struct OpenedTable {
+  PostgresLocation asked;
+  std::unique_ptr<PostgresConnection> connection;
+  PostgresTable table;
+  std::optional<PostgresVectorColumn> vector;  // nullopt: not named, or not there yet
+  std::string where;                           // both conditions; never NULL
+  std::string from;                            // `where`, and not before resume_from
+  std::optional<std::string> resume_from;      // the key in text form
+};
+
+absl::StatusOr<OpenedTable> OpenTable(const Location& location, const PostgresSelection& selection) {
+  absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
+  if (!asked.ok()) return asked.status();
+  auto connection = PostgresConnection::Open(asked->address, {.read_only = true, .patience = selection.patience});
+  if (!connection.ok()) return connection.status();
+  absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection->get(), *asked);
+  if (!table.ok()) return table.status();
+  if (absl::Status right = CheckPostgresRight(connection->get(), *table, "SELECT", table->key); !right.ok())
+    return right;
+  for (const std::string& where : {asked->where, selection.where}) {
+    if (absl::Status status = CheckPostgresWhere(connection->get(), *table, where); !status.ok()) return status;
+  }
+  OpenedTable opened{.asked = *std::move(asked), .connection = *std::move(connection), .table = *std::move(table)};
+  opened.where = absl::StrCat("coalesce(", PostgresWhereSql(opened.asked.where), " AND ",
+                              PostgresWhereSql(selection.where), ", false)");
+  if (opened.asked.where.empty() && selection.where.empty()) opened.where = "true";
+  opened.from = opened.where;
+  if (!selection.resume_from.empty()) {
+    opened.resume_from = PostgresKeyText(opened.table, absl::string_view(selection.resume_from));
+    if (!opened.resume_from.has_value()) {
+      return absl::InvalidArgumentError(opened.table.Message(absl::StrCat(
+          "`", selection.resume_from, "` cannot be in the key column `", opened.table.key, "` to resume from")));
+    }
+    absl::StrAppend(&opened.from, " AND ", opened.table.KeySql(), " >= $1");
+  }
+  if (!opened.asked.vector.empty()) {
+    const absl::StatusOr<std::string> column = PostgresColumnToFill(opened.table, opened.asked);
+    if (!column.ok()) return column.status();
+    if (opened.table.Find(*column) != nullptr) {
+      absl::StatusOr<PostgresVectorColumn> vector = ResolvePostgresVector(opened.table, opened.asked, *column, 0);
+      if (!vector.ok()) return vector.status();
+      opened.vector = *std::move(vector);
+    }
+  }
+  if (absl::Status status = CheckPostgresKeys(opened.connection.get(), opened.table, opened.where); !status.ok()) {
+    return status;
+  }
+  return opened;
+}
+
+absl::StatusOr<PostgresRows> QueryFrom(const OpenedTable& opened, const std::string& sql) {
+  if (!opened.resume_from.has_value()) return opened.connection->Query(sql);
+  return opened.connection->Query(sql, {PostgresValue::Text(*opened.resume_from)});
+}
+
+class PostgresSource final : public Source {
+ public:
+  PostgresSource(OpenedTable opened, const std::string& text, std::string wanted)
+      : opened_(std::move(opened)),
+        wanted_(wanted),
+        scan_(opened_.connection.get(), opened_.table, text, std::move(wanted)),
+        find_(opened_.connection.get(), opened_.table, text, opened_.where) {}
+
+  absl::Status SeekToFirst() {
+    if (opened_.resume_from.has_value()) return scan_.SeekTo(absl::string_view(*opened_.resume_from));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<RowView>> Next() override {
+    const absl::StatusOr<bool> more = scan_.Next();
+    if (!more.ok()) return more.status();
+    if (!*more) return std::nullopt;
+    return RowView{.key = scan_.key(), .text = scan_.cell()};
+  }
+
+  absl::Status SeekAfter(KeyView key) override { return scan_.SeekAfter(key); }
+
+  absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
+    const absl::StatusOr<bool> found = find_.Find(key);
+    if (!found.ok()) return found.status();
+    if (!*found) return std::nullopt;
+    return RowView{.key = find_.key(), .text = find_.cell()};
+  }
+
+  absl::StatusOr<int64_t> CountRows() override {
+    int64_t rows = 0;
+    const absl::Status status = opened_.connection->Persist([&] {
+      const absl::StatusOr<PostgresRows> counted = QueryFrom(
+          opened_,
+          absl::StrCat("SELECT count(*) FROM ", opened_.table.Sql(), " WHERE ", opened_.from, " AND ", wanted_));
+      if (counted.ok()) rows = counted->Int(0, 0);
+      return counted.status();
+    });
+    if (!status.ok()) return status;
+    return rows;
+  }
+
+ private:
+  const OpenedTable opened_;
+  const std::string wanted_;  // SQL: this row is selected
+  PostgresScan scan_, find_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& location,
+                                                           const PostgresSelection& selection) {
+  absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
+  if (!opened.ok()) return opened.status();
+  if (opened->asked.text.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(opened->asked.address.name, ": no column of texts; add &text=COLUMN"));
+  }
+  const absl::StatusOr<std::string> text = ResolvePostgresColumn(opened->table, "text", opened->asked.text);
+  if (!text.ok()) return text.status();
+  if (absl::Status right = CheckPostgresRight(opened->connection.get(), opened->table, "SELECT", *text); !right.ok()) {
+    return right;
+  }
+  if (const PostgresTable::Column* column = opened->table.Find(*text); column->base_type == "bytea") {
+    return absl::InvalidArgumentError(
+        opened->table.Message(absl::StrCat("column `", *text, "` for text= is of type bytea; expected text")));
+  }
+  std::string wanted = opened->where;
+  if (selection.rows == PostgresSelection::Rows::kWithoutVector && opened->vector.has_value()) {
+    absl::StrAppend(&wanted, " AND NOT ", PostgresHasVectorSql(opened->table, *opened->vector, selection.dim));
+  }
+  auto source = std::make_unique<PostgresSource>(*std::move(opened), absl::StrCat(QuotePostgresName(*text), "::text"),
+                                                 std::move(wanted));
+  if (absl::Status status = source->SeekToFirst(); !status.ok()) return status;
+  return source;
+}
+
+absl::StatusOr<Survey> SurveyPostgres(const Location& location, const PostgresSelection& selection) {
+  const absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
+  if (!opened.ok()) return opened.status();
+  const std::string from = absl::StrCat(" FROM ", opened->table.Sql(), " WHERE ", opened->from);
+  Survey survey;
+  if (!opened->vector.has_value()) {
+    const absl::StatusOr<PostgresRows> rows = QueryFrom(*opened, absl::StrCat("SELECT count(*)", from));
+    if (!rows.ok()) return rows.status();
+    survey.rows_selected = survey.rows_null = rows->Int(0, 0);
+    return survey;
+  }
+  const PostgresTable::Column* model = opened->table.Find(opened->asked.model_column);
+  const absl::StatusOr<PostgresRows> groups =
+      QueryFrom(*opened, absl::StrCat("SELECT ", PostgresWidthSql(opened->table, *opened->vector), ", ",
+                                      model == nullptr ? "''" : absl::StrCat(QuotePostgresName(model->name), "::text"),
+                                      ", count(*)", from, " GROUP BY 1, 2 ORDER BY 3 DESC"));
+  if (!groups.ok()) return groups.status();
+  for (int row = 0; row < groups->size(); ++row) {
+    const int64_t dim = groups->Int(row, 0), rows = groups->Int(row, 2);
+    survey.rows_selected += rows;
+    if (groups->IsNull(row, 0)) {
+      survey.rows_null += rows;
+      continue;
+    }
+    if (dim == selection.dim) survey.rows_with_vector += rows;
+    survey.AddWidth(dim, rows);
+    if (model != nullptr) survey.AddModel(groups->Text(row, 1), rows);
+  }
+  return survey;
+}
+
+}  // namespace reembed

@@ -1,0 +1,361 @@
+#include "io/store/postgres_table.h"
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/types/span.h"
+
+namespace reembed {
+namespace {
+
+constexpr std::array<absl::string_view, 13> kParameters = {"table",        "schema", "key",   "text", "vector",
+                                                           "model_column", "type",   "where", "mode", "new_column",
+                                                           "triggers",     "index",  "metric"};
+constexpr size_t kMaxNamesShown = 20;
+
+std::string Suggestion(absl::string_view word, const std::vector<std::string>& names) {
+  if (const std::string near = NearestName(word, names); !near.empty()) {
+    return absl::StrCat("; did you mean `", near, "`?");
+  }
+  if (names.empty()) return "; there is none";
+  const absl::Span<const std::string> shown = absl::MakeConstSpan(names).subspan(0, kMaxNamesShown);
+  return absl::StrCat("; there are: ", absl::StrJoin(shown, ", "), shown.size() < names.size() ? ", ..." : "");
+}
+
+std::string PercentEncode(absl::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.' || c == '/') {
+      out.push_back(c);
+    } else {
+      absl::StrAppendFormat(&out, "%%%02X", static_cast<unsigned char>(c));
+    }
+  }
+  return out;
+}
+
+// The location's path and libpq's own parameters, taken apart by libpq.
+absl::StatusOr<PostgresAddress> ParseAddress(const Location& location) {
+  PostgresAddress address{.name = absl::StrCat(location.scheme, ":", location.path)};
+  std::string uri = absl::StrCat("postgresql:", location.path);
+  char separator = '?';
+  for (const auto& [name, value] : location.parameters) {
+    if (std::find(kParameters.begin(), kParameters.end(), name) != kParameters.end()) continue;
+    absl::StrAppend(&uri, std::string(1, separator), PercentEncode(name), "=", PercentEncode(value));
+    separator = '&';
+  }
+  char* words = nullptr;
+  PQconninfoOption* const options = PQconninfoParse(uri.c_str(), &words);
+  if (options == nullptr) {
+    const std::string message = words == nullptr ? "" : std::string(absl::StripAsciiWhitespace(words));
+    PQfreemem(words);
+    return absl::InvalidArgumentError(
+        absl::StrCat(address.name, ": ", message, "; expected postgres://user@host:port/database?table=NAME"));
+  }
+  bool secret = false;
+  for (const PQconninfoOption* option = options; option->keyword != nullptr; ++option) {
+    if (option->val == nullptr) continue;
+    secret = secret || absl::StrContains(option->keyword, "password");
+    address.keywords.emplace_back(option->keyword, option->val);
+  }
+  PQconninfoFree(options);
+  if (secret) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(location.scheme,
+                     ": the address holds a password, and addresses are written down; leave it out and set "
+                     "PGPASSWORD, or write a line into ~/.pgpass"));
+  }
+  return address;
+}
+
+absl::Status CheckKnownParameters(const Location& location) {
+  std::vector<std::string> known(kParameters.begin(), kParameters.end());
+  PQconninfoOption* const options = PQconndefaults();
+  for (const PQconninfoOption* option = options; option != nullptr && option->keyword != nullptr; ++option) {
+    known.emplace_back(option->keyword);
+  }
+  PQconninfoFree(options);
+  return location.CheckParameters(std::vector<absl::string_view>(known.begin(), known.end()));
+}
+
+absl::Status CheckWord(const Location& location, absl::string_view parameter, std::vector<std::string> words) {
+  const std::string word = location.Get(parameter);
+  if (word.empty() || std::find(words.begin(), words.end(), word) != words.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(location.scheme, ":", location.path, ": ", parameter, "=", word,
+                                                 ": expected ", absl::StrJoin(words, ", ")));
+}
+
+absl::Status FindTable(PostgresConnection* connection, const PostgresLocation& asked, PostgresTable* table,
+                       std::string* oid) {
+  const absl::StatusOr<PostgresRows> found = connection->Query(
+      "SELECT c.oid, n.nspname, c.relname, c.relkind IN ('r', 'p'), c.relkind IN ('r', 'p', 'f'), "
+      "CASE WHEN $2 = '' THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END AS here "
+      "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+      "WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm') ORDER BY here DESC",
+      {PostgresValue::Text(asked.table), PostgresValue::Text(asked.schema)});
+  if (!found.ok()) return found.status();
+  if (found->size() > 0 && found->Bool(0, 5)) {
+    *oid = found->Text(0, 0);
+    table->schema = found->Text(0, 1);
+    table->name = found->Text(0, 2);
+    table->is_table = found->Bool(0, 4);
+    table->key_may_repeat = !found->Bool(0, 3);
+    return absl::OkStatus();
+  }
+  const std::string what = absl::StrCat(table->database, ": no table `",
+                                        asked.schema.empty() ? "" : absl::StrCat(asked.schema, "."), asked.table, "`");
+  if (found->size() > 0) {
+    return absl::NotFoundError(
+        absl::StrCat(what, "; there is one in the schema ", found->Text(0, 1), ": add &schema=", found->Text(0, 1)));
+  }
+  const absl::StatusOr<PostgresRows> others = connection->Query(
+      "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+      "WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
+      "ORDER BY 1 LIMIT 1000");
+  if (!others.ok()) return others.status();
+  std::vector<std::string> names;
+  for (int row = 0; row < others->size(); ++row) names.push_back(others->Text(row, 0));
+  return absl::NotFoundError(absl::StrCat(what, Suggestion(asked.table, names)));
+}
+
+absl::Status ReadColumns(PostgresConnection* connection, const std::string& oid, PostgresTable* table) {
+  const absl::StatusOr<PostgresRows> list = connection->Query(
+      "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), t.typname, a.atttypmod, a.attnotnull, "
+      "a.attgenerated <> '' OR a.attidentity = 'a', pg_catalog.col_description(a.attrelid, a.attnum) "
+      "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+      "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+      {PostgresValue::Text(oid)});
+  if (!list.ok()) return list.status();
+  for (int row = 0; row < list->size(); ++row) {
+    table->columns.push_back({.name = list->Text(row, 0),
+                              .type = list->Text(row, 1),
+                              .base_type = list->Text(row, 2),
+                              .modifier = static_cast<int>(list->Int(row, 3)),
+                              .not_null = list->Bool(row, 4),
+                              .generated = list->Bool(row, 5),
+                              .comment = list->Text(row, 6)});
+  }
+  const absl::StatusOr<PostgresRows> extension = connection->Query(
+      "SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace "
+      "WHERE e.extname = 'vector'");
+  if (!extension.ok()) return extension.status();
+  if (extension->size() > 0) table->extension_schema = extension->Text(0, 0);
+  return absl::OkStatus();
+}
+
+absl::Status ChooseKey(PostgresConnection* connection, const PostgresLocation& asked, const std::string& oid,
+                       PostgresTable* table) {
+  std::string name = asked.key;
+  if (name.empty()) {
+    const absl::StatusOr<PostgresRows> primary = connection->Query(
+        "SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND "
+        "a.attnum = ANY (i.indkey) WHERE i.indrelid = $1::oid AND i.indisprimary",
+        {PostgresValue::Text(oid)});
+    if (!primary.ok()) return primary.status();
+    if (primary->size() != 1) {
+      return absl::InvalidArgumentError(
+          table->Message("has no primary key of one column; name a unique column with key="));
+    }
+    name = primary->Text(0, 0);
+  }
+  const absl::StatusOr<std::string> column_name = ResolvePostgresColumn(*table, "key", name);
+  if (!column_name.ok()) return column_name.status();
+  const PostgresTable::Column& column = *table->Find(*column_name);
+  table->key = column.name;
+  table->key_may_be_null = !column.not_null;
+  if (column.base_type == "int8" || column.base_type == "int4" || column.base_type == "int2") {
+    table->key_bytes = column.base_type[3] - '0';
+  } else if (column.base_type == "uuid") {
+    table->key_kind = PostgresTable::KeyKind::kUuid;
+  } else if (column.base_type == "text" || column.base_type == "varchar" || column.base_type == "bpchar" ||
+             column.base_type == "citext") {
+    table->key_kind = PostgresTable::KeyKind::kText;
+  } else {
+    return absl::InvalidArgumentError(table->Message(absl::StrCat("key `", column.name, "` is of type ", column.type,
+                                                                  "; expected an integer, text or uuid column")));
+  }
+  if (table->key_may_repeat) return absl::OkStatus();
+  const absl::StatusOr<PostgresRows> unique = connection->Query(
+      "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = "
+      "i.indkey[0] WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indnkeyatts "
+      "= 1 AND i.indpred IS NULL AND i.indexprs IS NULL AND a.attname = $2",
+      {PostgresValue::Text(oid), PostgresValue::Text(table->key)});
+  if (!unique.ok()) return unique.status();
+  if (unique->size() > 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      table->Message(absl::StrCat("key `", table->key,
+                                  "` has no unique index, so it may name several rows; name a column that has one, or "
+                                  "CREATE UNIQUE INDEX ON ",
+                                  table->Sql(), " (", table->KeySql(), ")")));
+}
+
+bool IsUuid(absl::string_view text) {
+  if (text.size() != 36) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+    if (hyphen ? text[i] != '-' : !absl::ascii_isxdigit(text[i])) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location) {
+  if (location.scheme != "postgres" && location.scheme != "postgresql") {
+    return absl::InvalidArgumentError("expected postgres://user@host:port/database?table=NAME");
+  }
+  absl::StatusOr<PostgresAddress> address = ParseAddress(location);
+  if (absl::Status known = CheckKnownParameters(location); !known.ok()) return known;
+  if (!address.ok()) return address.status();
+  for (const auto& [parameter, words] :
+       {std::pair<absl::string_view, std::vector<std::string>>{"mode", {"update", "upsert"}},
+        {"triggers", {"fire", "skip"}},
+        {"index", {"none", "hnsw", "ivfflat"}},
+        {"metric", {"cosine", "l2", "ip"}},
+        {"type", {"vector", "halfvec", "bit", "json", "bytea"}}}) {
+    if (absl::Status status = CheckWord(location, parameter, words); !status.ok()) return status;
+  }
+  PostgresLocation asked{.address = *std::move(address),
+                         .table = location.Get("table"),
+                         .schema = location.Get("schema"),
+                         .key = location.Get("key"),
+                         .text = location.Get("text"),
+                         .vector = location.Get("vector"),
+                         .model_column = location.Get("model_column"),
+                         .type = location.Get("type"),
+                         .where = location.Get("where"),
+                         .new_column = location.Get("new_column"),
+                         .index = location.Get("index", "none"),
+                         .metric = location.Get("metric", "cosine")};
+  asked.mode = location.Get("mode") == "upsert" ? PostgresLocation::Mode::kUpsert : PostgresLocation::Mode::kUpdate;
+  asked.skip_triggers = location.Get("triggers") == "skip";
+  if (asked.table.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(asked.address.name, ": no table; add ?table=NAME"));
+  }
+  return asked;
+}
+
+const PostgresTable::Column* PostgresTable::Find(absl::string_view column) const {
+  const auto found = std::find_if(columns.begin(), columns.end(), [&](const Column& c) { return c.name == column; });
+  return found == columns.end() ? nullptr : &*found;
+}
+
+std::string PostgresTable::Sql() const { return absl::StrCat(QuotePostgresName(schema), ".", QuotePostgresName(name)); }
+
+std::string PostgresTable::KeySql() const { return QuotePostgresName(key); }
+
+std::string PostgresTable::KeyResultSql() const {
+  return absl::StrCat(KeySql(), key_kind == KeyKind::kInteger ? "::int8" : "::text");
+}
+
+std::string PostgresTable::Message(absl::string_view what) const {
+  return absl::StrCat(database, ": table `", name, "`: ", what);
+}
+
+absl::StatusOr<PostgresTable> ResolvePostgresTable(PostgresConnection* connection, const PostgresLocation& asked) {
+  PostgresTable table{.database = connection->name()};
+  std::string oid;
+  if (absl::Status status = FindTable(connection, asked, &table, &oid); !status.ok()) return status;
+  if (absl::Status status = ReadColumns(connection, oid, &table); !status.ok()) return status;
+  if (absl::Status status = ChooseKey(connection, asked, oid, &table); !status.ok()) return status;
+  return table;
+}
+
+absl::StatusOr<std::string> ResolvePostgresColumn(const PostgresTable& table, absl::string_view parameter,
+                                                  absl::string_view column) {
+  if (const PostgresTable::Column* found = table.Find(column)) return found->name;
+  std::vector<std::string> names;
+  for (const PostgresTable::Column& c : table.columns) names.push_back(c.name);
+  return absl::NotFoundError(
+      table.Message(absl::StrCat("no column `", column, "` for ", parameter, "=", Suggestion(column, names))));
+}
+
+absl::Status CheckPostgresRight(PostgresConnection* connection, const PostgresTable& table, absl::string_view right,
+                                absl::string_view column) {
+  const absl::StatusOr<PostgresRows> may =
+      connection->Query("SELECT pg_catalog.has_column_privilege($1, $2, $3), current_user",
+                        {PostgresValue::Text(table.Sql()), PostgresValue::Text(std::string(column)),
+                         PostgresValue::Text(std::string(right))});
+  if (!may.ok()) return may.status();
+  if (may->Bool(0, 0)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      table.Message(absl::StrCat("the user ", may->Text(0, 1), " may not ", right, " column `", column, "`; GRANT ",
+                                 right, " ON ", table.Sql(), " TO ", QuotePostgresName(may->Text(0, 1)))));
+}
+
+absl::Status CheckPostgresWhere(PostgresConnection* connection, const PostgresTable& table, absl::string_view where) {
+  if (where.empty()) return absl::OkStatus();
+  const absl::StatusOr<PostgresRows> tried =
+      connection->Query(absl::StrCat("SELECT 1 FROM ", table.Sql(), " WHERE ", PostgresWhereSql(where), " LIMIT 0"));
+  if (tried.ok() || absl::IsUnavailable(tried.status())) return tried.status();
+  return absl::InvalidArgumentError(absl::StrCat(tried.status().message(), " in where=", where));
+}
+
+// A comment at the end of `where` must not swallow the parenthesis.
+std::string PostgresWhereSql(absl::string_view where) {
+  return where.empty() ? "true" : absl::StrCat("(", where, "\n)");
+}
+
+absl::Status CheckPostgresKeys(PostgresConnection* connection, const PostgresTable& table, absl::string_view where) {
+  if (table.key_may_be_null) {
+    const absl::StatusOr<PostgresRows> found =
+        connection->Query(absl::StrCat("SELECT 1 FROM ", table.Sql(), " WHERE ", table.KeySql(), " IS NULL AND ",
+                                       PostgresWhereSql(where), " LIMIT 1"));
+    if (!found.ok()) return found.status();
+    if (found->size() > 0) {
+      return absl::FailedPreconditionError(table.Message(absl::StrCat(
+          "some rows have no key (`", table.key, "` is NULL); leave them out with where=, or use another column")));
+    }
+  }
+  if (table.key_may_repeat) {
+    const absl::StatusOr<PostgresRows> found =
+        connection->Query(absl::StrCat("SELECT 1 FROM ", table.Sql(), " WHERE ", PostgresWhereSql(where), " GROUP BY ",
+                                       table.KeySql(), " HAVING count(*) > 1 LIMIT 1"));
+    if (!found.ok()) return found.status();
+    if (found->size() > 0) {
+      return absl::FailedPreconditionError(
+          table.Message(absl::StrCat("several rows have the same key `", table.key, "`; name a unique column")));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::optional<std::string> PostgresKeyText(const PostgresTable& table, KeyView key) {
+  const std::string text = KeyText(key);
+  if (absl::StrContains(text, '\0')) return std::nullopt;
+  switch (table.key_kind) {
+    case PostgresTable::KeyKind::kText:
+      return text;
+    case PostgresTable::KeyKind::kUuid:
+      return IsUuid(text) ? std::optional(absl::AsciiStrToLower(text)) : std::nullopt;
+    case PostgresTable::KeyKind::kInteger:
+      break;
+  }
+  int64_t number;
+  if (!absl::SimpleAtoi(text, &number) || absl::StrCat(number) != text) return std::nullopt;
+  const int64_t max = table.key_bytes == 8   ? std::numeric_limits<int64_t>::max()
+                      : table.key_bytes == 4 ? std::numeric_limits<int32_t>::max()
+                                             : std::numeric_limits<int16_t>::max();
+  return number > max || number < -max - 1 ? std::nullopt : std::optional(text);
+}
+
+KeyView PostgresKeyOf(const PostgresTable& table, const PostgresRows& row) {
+  const absl::string_view bytes = row.Bytes(0, 0);
+  if (table.key_kind != PostgresTable::KeyKind::kInteger) return bytes;
+  uint64_t number = 0;
+  for (const char c : bytes) number = (number << 8) | static_cast<unsigned char>(c);
+  return static_cast<int64_t>(number);
+}
+
+}  // namespace reembed

@@ -1,0 +1,300 @@
+#include "io/store/postgres_target.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/store/postgres_new_column.h"
+
+namespace reembed {
+namespace {
+
+// pgvector's limits: https://github.com/pgvector/pgvector, README, "HNSW".
+constexpr int kMaxVectorIndexDim = 2000;
+constexpr int kMaxHalfvecIndexDim = 4000;
+constexpr int kMaxBitIndexDim = 64000;
+constexpr size_t kMaxNameBytes = 63;  // NAMEDATALEN - 1: the server cuts longer names
+
+absl::StatusOr<PostgresLocation> ParseTarget(const Location& location) {
+  absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
+  if (!asked.ok()) return asked;
+  if (asked->mode == PostgresLocation::Mode::kUpsert) {
+    if (asked->vector.empty()) asked->vector = "embedding";
+    if (!asked->new_column.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(asked->address.name, ": new_column= goes with mode=update, not with mode=upsert"));
+    }
+  }
+  if (asked->vector.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(asked->address.name, ": no column to fill; add &vector=COLUMN"));
+  }
+  return asked;
+}
+
+PostgresOptions OptionsOf(const PostgresLocation& asked, absl::Duration patience) {
+  PostgresOptions options{.patience = patience};
+  // Every statement of ours takes arrays: a plan made for this one would be made anew for each.
+  options.setup.push_back("SET plan_cache_mode = force_generic_plan");
+  // A commit that does not wait for the disk would make Flush() a lie. Stronger settings stay.
+  options.setup.push_back(
+      "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE "
+      "pg_catalog.current_setting('synchronous_commit') = 'off'");
+  if (asked.skip_triggers) options.setup.push_back("SET session_replication_role = replica");
+  return options;
+}
+
+// A column is added by the table's owner only.
+absl::Status CheckOwner(const PostgresTarget& target, const PostgresTable& table, absl::string_view what) {
+  const absl::StatusOr<PostgresRows> owner = target.connection->Query(
+      "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.pg_get_userbyid(c.relowner), current_user FROM "
+      "pg_catalog.pg_class c WHERE c.oid = $1::regclass",
+      {PostgresValue::Text(table.Sql())});
+  if (!owner.ok()) return owner.status();
+  if (owner->size() == 0 || owner->Bool(0, 0)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      table.Message(absl::StrCat(what, " takes the table's owner: GRANT ", QuotePostgresName(owner->Text(0, 1)), " TO ",
+                                 QuotePostgresName(owner->Text(0, 2)), ", or let ", owner->Text(0, 1), " do it")));
+}
+
+absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& table, const PostgresVectorColumn& vector) {
+  PostgresConnection* const connection = target.connection.get();
+  if (absl::Status right = CheckPostgresRight(connection, table, "SELECT", table.key); !right.ok()) return right;
+  std::vector<std::string> filled;
+  if (vector.exists) filled.push_back(vector.name);
+  if (!target.asked.model_column.empty() && !target.model_column_missing) filled.push_back(target.asked.model_column);
+  for (const std::string& column : filled) {
+    if (absl::Status right = CheckPostgresRight(connection, table, "UPDATE", column); !right.ok()) return right;
+    if (target.asked.mode != PostgresLocation::Mode::kUpsert) continue;
+    if (absl::Status right = CheckPostgresRight(connection, table, "INSERT", column); !right.ok()) return right;
+  }
+  if (!vector.exists || target.model_column_missing) return CheckOwner(target, table, "adding a column");
+  if (target.asked.index != "none") return CheckOwner(target, table, "building an index");
+  if (!target.asked.new_column.empty()) return CheckOwner(target, table, "renaming a column");
+  return absl::OkStatus();
+}
+
+struct IndexPlan {
+  std::string name;
+  std::string expression;  // what is indexed, with its operator class
+};
+
+absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const PostgresTable& table,
+                                    const PostgresVectorColumn& vector) {
+  const PostgresLocation& asked = target.asked;
+  const int dim = target.model.dim;
+  const std::string extension = QuotePostgresName(table.extension_schema);
+  const std::string column = QuotePostgresName(vector.name);
+  IndexPlan plan;
+  plan.name =
+      absl::StrCat(table.name, "_", asked.new_column.empty() ? asked.vector : asked.new_column, "_", asked.index);
+  plan.name.resize(std::min(plan.name.size(), kMaxNameBytes));
+  const auto with_class = [&](absl::string_view what, absl::string_view type) {
+    return absl::StrCat(what, " ", extension, ".", type, "_", asked.metric, "_ops");
+  };
+  const auto refuse = [&](absl::string_view why) {
+    return absl::FailedPreconditionError(table.Message(absl::StrCat("index=", asked.index, ": ", why)));
+  };
+  switch (vector.form) {
+    case PostgresForm::kVector:
+      // An untyped column can only be indexed with the width said in an expression.
+      if (dim <= kMaxVectorIndexDim) {
+        plan.expression =
+            vector.dim > 0 ? with_class(column, "vector")
+                           : with_class(absl::StrCat("((", column, "::", extension, ".vector(", dim, ")))"), "vector");
+        return plan;
+      }
+      [[fallthrough]];
+    case PostgresForm::kHalfvec:
+      if (dim > kMaxHalfvecIndexDim) {
+        return refuse(absl::StrCat("pgvector indexes at most ", kMaxVectorIndexDim, " numbers of type vector and ",
+                                   kMaxHalfvecIndexDim, " of type halfvec, and this model makes ", dim,
+                                   "; ask the model for fewer with --dimensions, or store type=bit"));
+      }
+      plan.expression =
+          vector.form == PostgresForm::kHalfvec && vector.dim > 0
+              ? with_class(column, "halfvec")
+              : with_class(absl::StrCat("((", column, "::", extension, ".halfvec(", dim, ")))"), "halfvec");
+      return plan;
+    case PostgresForm::kBit:
+      if (dim > kMaxBitIndexDim) return refuse(absl::StrCat("at most ", kMaxBitIndexDim, " bits can be indexed"));
+      plan.expression = absl::StrCat(column, " ", extension, ".bit_hamming_ops");
+      return plan;
+    case PostgresForm::kJson:
+    case PostgresForm::kBytes:
+      break;
+  }
+  return refuse(absl::StrCat("column `", vector.name, "` is of type ", vector.type,
+                             "; pgvector indexes vector, halfvec and bit"));
+}
+
+}  // namespace
+
+absl::StatusOr<PostgresTarget> OpenPostgresTarget(const Location& location, const Model& model,
+                                                  absl::Duration patience) {
+  absl::StatusOr<PostgresLocation> asked = ParseTarget(location);
+  if (!asked.ok()) return asked.status();
+  auto connection = PostgresConnection::Open(asked->address, OptionsOf(*asked, patience));
+  if (!connection.ok() && absl::IsPermissionDenied(connection.status()) && asked->skip_triggers) {
+    return absl::PermissionDeniedError(absl::StrCat(connection.status().message(),
+                                                    "; triggers=skip takes a superuser, or GRANT SET ON PARAMETER "
+                                                    "session_replication_role TO this user (PostgreSQL 15)"));
+  }
+  if (!connection.ok()) return connection.status();
+  PostgresTarget target{.asked = *std::move(asked), .model = model, .connection = *std::move(connection)};
+  if (absl::Status status = ResolvePostgresTarget(&target); !status.ok()) return status;
+  return target;
+}
+
+absl::Status ResolvePostgresTarget(PostgresTarget* target) {
+  const PostgresLocation& asked = target->asked;
+  target->table.reset();
+  target->vector.reset();
+  target->model_column_missing = false;
+  absl::StatusOr<PostgresTable> table = ResolvePostgresTable(target->connection.get(), asked);
+  if (!table.ok()) {
+    const bool no_table = absl::IsNotFound(table.status()) && asked.mode == PostgresLocation::Mode::kUpsert;
+    if (!no_table) return table.status();
+    const absl::StatusOr<PostgresRows> there = target->connection->Query(
+        "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM "
+        "pg_catalog.pg_extension WHERE extname = 'vector')",
+        {PostgresValue::Text(
+            absl::StrCat(asked.schema.empty() ? "" : absl::StrCat(QuotePostgresName(asked.schema), "."),
+                         QuotePostgresName(asked.table)))});
+    if (!there.ok()) return there.status();
+    if (there->Bool(0, 0)) return table.status();
+    if (there->Bool(0, 1) || asked.type == "json" || asked.type == "bytea" || asked.type == "bit") {
+      return absl::OkStatus();
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        asked.address.name, ": the extension pgvector is not installed in this database; run CREATE EXTENSION vector"));
+  }
+  if (!table->is_table) {
+    return absl::InvalidArgumentError(table->Message("is a view; name a table to fill"));
+  }
+  const absl::StatusOr<std::string> name = PostgresColumnToFill(*table, asked);
+  if (!name.ok()) return name.status();
+  absl::StatusOr<PostgresVectorColumn> vector = ResolvePostgresVector(*table, asked, *name, target->model.dim);
+  if (!vector.ok()) return vector.status();
+  target->model_column_missing = !asked.model_column.empty() && table->Find(asked.model_column) == nullptr;
+  for (const std::string& filled : {vector->name, asked.model_column}) {
+    const PostgresTable::Column* column = table->Find(filled);
+    if (column == nullptr || !column->generated) continue;
+    return absl::FailedPreconditionError(
+        table->Message(absl::StrCat("column `", filled, "` is computed by the table and cannot be filled")));
+  }
+  if (absl::Status status = CheckRights(*target, *table, *vector); !status.ok()) return status;
+  if (absl::Status status = CheckPostgresIndex(*target, *table, *vector); !status.ok()) return status;
+  target->vector = *std::move(vector);
+  target->table = *std::move(table);
+  return absl::OkStatus();
+}
+
+absl::Status AddPostgresColumns(PostgresTarget* target, bool* added) {
+  const PostgresTable& table = *target->table;
+  std::string sql;
+  if (!target->vector->exists) {
+    *added = true;
+    const std::string column = QuotePostgresName(target->vector->name);
+    absl::StrAppend(&sql, "ALTER TABLE ", table.Sql(), " ADD COLUMN ", column, " ", target->vector->type, ";");
+    if (!target->asked.new_column.empty()) {
+      absl::StrAppend(&sql, "COMMENT ON COLUMN ", table.Sql(), ".", column, " IS ",
+                      QuotePostgresText(PostgresNewColumnMark(target->asked)), ";");
+    }
+  }
+  if (target->model_column_missing) {
+    absl::StrAppend(&sql, "ALTER TABLE ", table.Sql(), " ADD COLUMN ", QuotePostgresName(target->asked.model_column),
+                    " text;");
+  }
+  if (sql.empty()) return absl::OkStatus();
+  // Others must not queue behind a lock that we only wait for.
+  absl::Status status = target->connection->Run(absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; ", sql, " COMMIT"));
+  if (!status.ok()) {
+    target->connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+    return status;
+  }
+  return ResolvePostgresTarget(target);
+}
+
+absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key) {
+  const PostgresLocation& asked = target->asked;
+  PostgresTable plan{.database = asked.address.name, .schema = asked.schema, .name = asked.table};
+  const absl::StatusOr<PostgresRows> places = target->connection->Query(
+      "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
+      "n.oid "
+      "= e.extnamespace WHERE e.extname = 'vector')");
+  if (!places.ok()) return places.status();
+  if (plan.schema.empty()) plan.schema = places->Text(0, 0);
+  plan.extension_schema = places->Text(0, 1);
+  const absl::StatusOr<PostgresVectorColumn> vector =
+      ResolvePostgresVector(plan, asked, asked.vector, target->model.dim);
+  if (!vector.ok()) return vector.status();
+  const std::string model =
+      asked.model_column.empty() ? "" : absl::StrCat(", ", QuotePostgresName(asked.model_column), " text");
+  absl::Status made = target->connection->Run(
+      absl::StrCat("CREATE TABLE IF NOT EXISTS ", plan.Sql(), " (",
+                   QuotePostgresName(asked.key.empty() ? "key" : asked.key), " ", integer_key ? "bigint" : "text",
+                   " PRIMARY KEY, ", QuotePostgresName(asked.vector), " ", vector->type, model, ")"));
+  if (!made.ok()) return made;
+  if (absl::Status status = ResolvePostgresTarget(target); !status.ok()) return status;
+  if (target->table.has_value()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      plan.Message("was made, but the search path does not find it; name its schema with &schema="));
+}
+
+absl::Status CheckPostgresIndex(const PostgresTarget& target, const PostgresTable& table,
+                                const PostgresVectorColumn& vector) {
+  if (target.asked.index == "none") return absl::OkStatus();
+  return PlanIndex(target, table, vector).status();
+}
+
+absl::Status BuildPostgresIndex(const PostgresTarget& target) {
+  if (target.asked.index == "none" || !target.table.has_value()) return absl::OkStatus();
+  const PostgresTable& table = *target.table;
+  const absl::StatusOr<IndexPlan> plan = PlanIndex(target, table, *target.vector);
+  if (!plan.ok()) return plan.status();
+  const std::string index = absl::StrCat(QuotePostgresName(table.schema), ".", QuotePostgresName(plan->name));
+  const absl::StatusOr<PostgresRows> there = target.connection->Query(
+      "SELECT i.indisvalid, i.indrelid = $2::regclass FROM pg_catalog.pg_index i WHERE i.indexrelid = "
+      "pg_catalog.to_regclass($1)",
+      {PostgresValue::Text(index), PostgresValue::Text(table.Sql())});
+  if (!there.ok()) return there.status();
+  if (there->size() > 0 && !there->Bool(0, 1)) {
+    return absl::FailedPreconditionError(table.Message(
+        absl::StrCat("the name of the new index, `", plan->name, "`, is taken by an index of another table")));
+  }
+  if (there->size() > 0 && there->Bool(0, 0)) return absl::OkStatus();
+  if (there->size() > 0) {
+    if (absl::Status dropped = target.connection->Run("DROP INDEX CONCURRENTLY " + index); !dropped.ok())
+      return dropped;
+  }
+  std::string lists;
+  if (target.asked.index == "ivfflat") {
+    const absl::StatusOr<PostgresRows> rows = target.connection->Query(absl::StrCat(
+        "SELECT count(*) FROM ", table.Sql(), " WHERE ", QuotePostgresName(target.vector->name), " IS NOT NULL"));
+    if (!rows.ok()) return rows.status();
+    // pgvector's own advice: https://github.com/pgvector/pgvector, README, "IVFFlat".
+    const int64_t count = rows->Int(0, 0);
+    const int64_t number =
+        count <= 1000000 ? count / 1000 : static_cast<int64_t>(std::sqrt(static_cast<double>(count)));
+    lists = absl::StrCat(" WITH (lists = ", std::clamp<int64_t>(number, 10, 32768), ")");
+  }
+  return target.connection->Run(absl::StrCat("CREATE INDEX CONCURRENTLY ", QuotePostgresName(plan->name), " ON ",
+                                             table.Sql(), " USING ", target.asked.index, " (", plan->expression, ")",
+                                             lists));
+}
+
+absl::StatusOr<std::vector<std::string>> PostgresVectorIndexes(const PostgresTarget& target) {
+  std::vector<std::string> names;
+  if (!target.table.has_value()) return names;
+  const absl::StatusOr<PostgresRows> indexes = target.connection->Query(
+      "SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN "
+      "pg_catalog.pg_am a ON a.oid = c.relam WHERE i.indrelid = $1::regclass AND a.amname IN ('hnsw', 'ivfflat') AND "
+      "pg_catalog.strpos(pg_catalog.pg_get_indexdef(i.indexrelid), $2) > 0 ORDER BY 1",
+      {PostgresValue::Text(target.table->Sql()), PostgresValue::Text(target.vector->name)});
+  if (!indexes.ok()) return indexes.status();
+  for (int row = 0; row < indexes->size(); ++row) names.push_back(indexes->Text(row, 0));
+  return names;
+}
+
+}  // namespace reembed

@@ -1,0 +1,85 @@
+#include "engine/circuit.h"
+
+#include "engine/retry_budget.h"
+#include "gtest/gtest.h"
+
+namespace reembed {
+namespace {
+
+constexpr Moment kStart = absl::Hours(1000);
+
+class CircuitTest : public ::testing::Test {
+ protected:
+  void FailAtOnce(int times) {
+    for (int i = 0; i < times; ++i) circuit_.Failed(kStart, kStart);
+  }
+  Circuit circuit_{{.failures_to_open = 5,
+                    .first_probe = absl::Seconds(0.5),
+                    .longest_between_probes = absl::Seconds(1),
+                    .give_up_after = absl::Minutes(10)}};
+};
+
+TEST_F(CircuitTest, StaysClosedUntilSomethingHasBeenAnswered) {
+  FailAtOnce(100);
+  EXPECT_FALSE(circuit_.open());
+  EXPECT_FALSE(circuit_.GivenUp(kStart + absl::Hours(1)));
+}
+
+TEST_F(CircuitTest, OpensOnlyAfterFailuresInARow) {
+  circuit_.Answered();
+  for (int i = 0; i < 20; ++i) {
+    FailAtOnce(4);
+    circuit_.Answered();
+  }
+  EXPECT_FALSE(circuit_.open());
+  FailAtOnce(5);
+  EXPECT_TRUE(circuit_.open());
+}
+
+TEST_F(CircuitTest, LetsOneProbeAtATimeOutEachSecond) {
+  circuit_.Answered();
+  FailAtOnce(5);
+  Moment now = kStart;
+  int probes = 0;
+  while (now < kStart + absl::Minutes(1)) {
+    now = circuit_.NextStart(now);
+    circuit_.Sent(now);
+    EXPECT_EQ(circuit_.NextStart(now), absl::InfiniteDuration());
+    circuit_.Failed(kStart, now);  // one that had left long before
+    EXPECT_EQ(circuit_.NextStart(now), absl::InfiniteDuration());
+    const Moment left = now;
+    now += absl::Milliseconds(1);
+    circuit_.Failed(left, now);
+    ++probes;
+  }
+  EXPECT_GE(probes, 58);
+  EXPECT_LE(probes, 63);
+}
+
+TEST_F(CircuitTest, AnyAnswerEndsTheOutageAndALongOneIsGivenUp) {
+  circuit_.Answered();
+  FailAtOnce(5);
+  EXPECT_FALSE(circuit_.GivenUp(kStart + absl::Minutes(9)));
+  EXPECT_TRUE(circuit_.GivenUp(kStart + absl::Minutes(10)));
+  EXPECT_TRUE(circuit_.Answered());
+  EXPECT_EQ(circuit_.NextStart(kStart), kStart);
+  EXPECT_FALSE(circuit_.GivenUp(kStart + absl::Minutes(11)));
+  EXPECT_FALSE(circuit_.Answered());
+}
+
+TEST(RetryBudgetTest, IsAShareOfWhatWasSentAndSomeToBeginWith) {
+  RetryBudget budget(0.1, 3);
+  int again = 0;
+  for (int first = 0; first < 1000; ++first) {
+    budget.FirstSent();
+    while (budget.Allows()) {
+      budget.AgainSent();
+      ++again;
+    }
+  }
+  EXPECT_GE(again, 102);
+  EXPECT_LE(again, 103);
+}
+
+}  // namespace
+}  // namespace reembed
