@@ -32,13 +32,17 @@ struct CommandOptions {
   std::string proxy, ca_file;
   int batch_size = 0;
   int concurrency = 0;
+  bool hedge = false;
   double rpm = 0;
   double tpm = 0;
   double max_spend = 0;  // US dollars
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   bool all = false;
-  std::string where, user, resume_from;
+  std::string where, user, agent, resume_from;
+  std::vector<std::string> streams;  // of the preset; empty: those it does by default
+  std::string recipe;                // of the preset
+  std::string updated_at;            // keep | now-iso
   int64_t limit = 0;
   std::string job;
   std::string normalize;     // as-received | unit
@@ -53,7 +57,8 @@ struct CommandOptions {
 // Declares the flags on a subcommand, each also as REEMBED_<NAME> in the environment. `options` must outlive the app.
 void AddJobOptions(CLI::App* app, CommandOptions* options);
 
-// Reads the job file named in options->job_file, if any, under what was said by flags: a flag wins.
+// Reads the job file named in options->job_file, if any, under what was said by flags: a flag wins. A job file may
+// have the sections of a preset ([[stream]], [db], [model], ...: data/systems/README.md); then it is its own --system.
 // Errors: kNotFound, kInvalidArgument (names the line, and the nearest known name).
 absl::Status ReadJobFile(CommandOptions* options);
 

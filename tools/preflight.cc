@@ -20,7 +20,8 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) 
   const Model& model = job.client.model;
   const std::string column = absl::StrCat(job.source.path, ": column ", job.source.Get("vector"));
   for (const Survey::WidthCount& width : survey.widths) {
-    if (width.dim == model.dim || width.dim <= 0) continue;
+    // Some of another width among more of ours are broken rows: they are repaired like missing ones.
+    if (width.dim == model.dim || width.dim <= 0 || width.rows < survey.rows_with_vector) continue;
     return absl::FailedPreconditionError(absl::StrCat(
         column, " holds ", WithCommas(width.rows), " vectors of ", width.dim, " dimensions, and this job makes ",
         model.dim, "; use --all to replace them, or --dimensions ", width.dim, " to go with them"));
@@ -79,10 +80,19 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   if (job.in_place) {
     absl::StatusOr<Survey> survey = SurveyTable(job);
     if (!survey.ok()) return survey.status();
+    if (survey->orphans > 0) {
+      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(survey->orphans), " vectors in ",
+                                               job.source.path, " whose rows are gone; they stay"));
+    }
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(
           absl::StrCat("replaces ", WithCommas(survey->rows_selected - survey->rows_null), " vectors"));
+    }
+    const int64_t broken = survey->rows_selected - survey->rows_null - survey->rows_with_vector;
+    if (job.selection.rows != Selection::Rows::kAll && broken > 0) {
+      preflight.changes.push_back(
+          absl::StrCat("replaces ", WithCommas(broken), " values that are no vector of ", job.client.model.dim));
     }
     preflight.rows_selected = job.selection.rows == Selection::Rows::kAll
                                   ? survey->rows_selected

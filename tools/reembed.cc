@@ -1,7 +1,6 @@
 // The `reembed` command: flags are declared here, one subcommand per file does the work.
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "tools/environment.h"
 #include "tools/options.h"
 #include "tools/output.h"
+#include "tools/resolve_preset.h"
 #include "tools/serve.h"
 #include "tools/signals.h"
 
@@ -35,10 +35,7 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
   command->callback([=] {
     *chosen = [=](const Environment& environment) -> ExitCode {
       Environment with_file = environment;
-      const std::string file = options->env_file.empty() ? ".env" : options->env_file;
-      if (!options->env_file.empty() || std::filesystem::exists(file)) {
-        if (absl::Status read = with_file.AddFile(file); !read.ok()) return Fail(name, read, options->json);
-      }
+      if (absl::Status read = AddEnvFile(*options, &with_file); !read.ok()) return Fail(name, read, options->json);
       return run(*options, with_file);
     };
   });
@@ -130,7 +127,7 @@ void AddServe(CLI::App* app, Command* chosen) {
     *chosen = [=](const Environment& environment) -> ExitCode {
       ServeOptions options = words->serve;
       if (words->prepared) options.server.mode = EmbeddingServerMode::kPrepared;
-      options.server.latency = absl::Milliseconds(words->latency_ms);
+      options.server.speed.latency = absl::Milliseconds(words->latency_ms);
       if (!words->api_key_env.empty()) {
         options.server.api_key = environment.Get(words->api_key_env);
         if (options.server.api_key.empty()) {
