@@ -59,6 +59,8 @@ void Add(const Outcome& from, Outcome* to) {
   to->client.http_429 += from.client.http_429;
   to->client.tokens += from.client.tokens;
   to->texts_embedded += from.texts_embedded;
+  to->rows_truncated += from.rows_truncated;
+  to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
   to->elapsed += from.elapsed;
   to->cost_usd += from.cost_usd;
