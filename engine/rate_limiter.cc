@@ -86,7 +86,10 @@ void RateLimiter::Correct(int64_t estimated, int64_t charged) {
   tokens_.level = std::min(tokens_.capacity, tokens_.level + static_cast<double>(estimated - charged));
 }
 
-void RateLimiter::Learn(const QuotaReport& report, const Departure& departure, Moment now) {
+void RateLimiter::Learn(const QuotaReport& said, const Departure& departure, Moment now) {
+  QuotaReport report = said;
+  // A refusal, and the wait it named, is newer than what an earlier request was told.
+  if (departure.at <= pause_began_) report.remaining_requests = report.remaining_tokens = -1;
   LearnOne(report.limit_requests, report.remaining_requests,
            static_cast<double>(sent_requests_ - departure.sent_requests), 1, departure.at, now, &requests_);
   LearnOne(report.limit_tokens, report.remaining_tokens, static_cast<double>(sent_tokens_ - departure.sent_tokens),

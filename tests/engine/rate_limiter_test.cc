@@ -267,9 +267,9 @@ TEST(RateLimiterTest, LearnsThreeRequestsAMinuteFromOneRefusal) {
   RateLimiter limiter({});
   const Departure first = Start(&limiter, 1, kStart), second = Start(&limiter, 1, kStart);
   const Moment now = kStart + absl::Milliseconds(100);
-  limiter.Learn({.limit_requests = 3, .remaining_requests = 0}, first, now);
   limiter.Learn({.limit_requests = 3, .remaining_requests = 0}, second, now);
-  limiter.Refused(second, absl::Seconds(20), true, now);
+  limiter.Refused(second, absl::Seconds(20), true, now);  // refusals come sooner than vectors
+  limiter.Learn({.limit_requests = 3, .remaining_requests = 0}, first, now + absl::Milliseconds(100));
   ExpectStarts(StartsOf(&limiter, {1, 1, 1}), {20.1, 40.1, 60.1});
 }
 
