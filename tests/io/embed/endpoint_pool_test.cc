@@ -477,7 +477,7 @@ TEST_F(EndpointPoolWireTest, SlowAndFastShareByTheirSpeed) {
   std::vector<PoolEndpoint> endpoints;
   for (const int milliseconds : {100, 300}) {
     auto server = EmbeddingServer::Start(
-        {.dim = 32, .mode = EmbeddingServerMode::kPrepared, .latency = absl::Milliseconds(milliseconds)});
+        {.dim = 32, .mode = EmbeddingServerMode::kPrepared, .speed = {.latency = absl::Milliseconds(milliseconds)}});
     ASSERT_THAT(server, IsOk());
     auto client =
         MakeApiClient({.api_base = (*server)->base_url(), .model = {.name = "fake", .dim = 32}, .concurrency = 4});
