@@ -47,7 +47,9 @@ Location InPlaceTarget(const Location& source) {
 
 // Whether the source is also where its vectors go.
 bool IsInPlace(const Location& source) {
-  return source.scheme == "memu" || (source.scheme == "sqlite" && !source.Get("vector").empty());
+  const Scheme* const scheme = FindScheme(source.scheme);
+  if (scheme == nullptr || !scheme->is_table()) return false;
+  return source.scheme == "memu" || !source.Get("vector").empty();
 }
 
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
