@@ -9,7 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "io/embed/number_array.h"
+#include "engine/number_array.h"
 
 namespace reembed {
 namespace {
