@@ -114,9 +114,9 @@ class QdrantSink final : public VectorSink {
     }
     if (absl::Status looked = Look(&target_); !looked.ok()) return looked;
     if (target_.side.has_value()) {
-      if (target_.side->side_is_there) return last.position;
+      // Also when it is there: a run may have died before its indexes were made.
       if (absl::Status made = MakeQdrantSide(client(), *target_.side); !made.ok()) return made;
-      return 0;
+      return target_.side->side_is_there ? last.position : 0;
     }
     if (!target_.collection.has_value()) {
       empty_ = true;

@@ -127,7 +127,7 @@ TEST(QdrantSinkTest, AddsPointsThatAreMissingUnlessToldNotTo) {
   ASSERT_THAT(WriteAll(sink->get(), rows, &refused), IsOk());
   EXPECT_TRUE(refused.empty());
   EXPECT_EQ(server.Points("memories").size(), 4u);
-  EXPECT_EQ(server.Points("memories")["1"].payload.size(), 5u);
+  EXPECT_EQ(server.Points("memories")["1"].payload.size(), 6u);
   server.Do("POST", "/collections/memories/points/delete?wait=true", R"({"points":[4]})");
   sink = Make(At(server, "memories?mode=update"));
   ASSERT_THAT(sink, IsOk());
@@ -229,7 +229,7 @@ TEST(QdrantSinkTest, NamedVectors) {
   for (const auto& [id, point] : server.Points("memories")) {
     EXPECT_EQ(point.vectors.at("old"), (std::vector<float>{1, 0}));
     EXPECT_EQ(point.vectors.at("third"), point.vectors.at("new"));
-    EXPECT_EQ(point.payload.size(), 5u);
+    EXPECT_EQ(point.payload.size(), 6u);
   }
   QdrantServer old({.minor_version = 17});
   Fill(&old, "memories", 10, kDim, false,
@@ -413,7 +413,7 @@ TEST(QdrantSideTest, KeepsOtherVectorsAndRefusesToOverwriteAnOldCopy) {
   EXPECT_EQ(server.Dim("memories", "new"), 8);
   for (const auto& [id, point] : server.Points("memories")) {
     EXPECT_EQ(point.vectors.at("old"), (std::vector<float>{1, 0}));
-    EXPECT_EQ(point.payload.size(), 5u);
+    EXPECT_EQ(point.payload.size(), 6u);
   }
   server.Do("PUT", "/collections/memories__before_8", R"({"vectors":{"size":8,"distance":"Dot"}})");
   EXPECT_THAT(Make(location, 4), HasError(absl::StatusCode::kAlreadyExists, HasSubstr("memories__before_8")));
