@@ -34,6 +34,38 @@ void AppendEscaped(char c, std::string* out) {
 
 }  // namespace
 
+void AppendAsciiJsonString(absl::string_view text, std::string* out) {
+  out->push_back('"');
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = [&](size_t at) { return static_cast<uint32_t>(static_cast<unsigned char>(text[i + at])); };
+    const uint32_t lead = byte(0);
+    const size_t bytes = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (bytes > text.size() - i) break;  // not UTF-8: not ours to print
+    if (bytes == 1) {
+      const char* const names = "\b\f";
+      const char* const found = lead == 0 ? nullptr : std::strchr(names, static_cast<int>(lead));
+      if (found != nullptr) {
+        out->append(found == names ? "\\b" : "\\f");
+      } else if (lead == 0x7F || NeedsEscape(static_cast<unsigned char>(lead))) {
+        AppendEscaped(text[i], out);
+      } else {
+        out->push_back(text[i]);
+      }
+    } else {
+      uint32_t code = lead & (bytes == 2 ? 0x1F : bytes == 3 ? 0x0F : 0x07);
+      for (size_t at = 1; at < bytes; ++at) code = code << 6 | (byte(at) & 0x3F);
+      if (code >= 0x10000) {
+        code -= 0x10000;
+        absl::StrAppendFormat(out, "\\u%04x", 0xD800 + (code >> 10));
+        code = 0xDC00 + (code & 0x3FF);
+      }
+      absl::StrAppendFormat(out, "\\u%04x", code);
+    }
+    i += bytes;
+  }
+  out->push_back('"');
+}
+
 void AppendJsonString(absl::string_view text, std::string* out) {
   out->push_back('"');
   size_t plain = 0;  // start of the run that needs no escape, copied at once

@@ -45,7 +45,15 @@ const std::vector<OptionEntry>& Entries() {
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
       {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
-      {"user", "only the rows of this user, where the system has users", "Selection", &CommandOptions::user},
+      {"user", "only the rows of this user, by id or e-mail, where the system has users", "Selection",
+       &CommandOptions::user},
+      {"agent", "only the rows of this agent, where the system has agents", "Selection", &CommandOptions::agent},
+      {"stream", "only this kind of rows of the system, also several; all: also those it leaves out", "Selection",
+       &CommandOptions::streams},
+      {"recipe", "which of the system's ways to make a text, see `reembed systems NAME`", "Selection",
+       &CommandOptions::recipe},
+      {"updated-at", "keep (the default) or now-iso: what becomes of a row's own time of change", "Selection",
+       &CommandOptions::updated_at},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
       {"embedder",
@@ -71,15 +79,25 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::proxy, false},
       {"ca-file", "PEM file with the certificate authorities to trust in place of the system's", "Embedder",
        &CommandOptions::ca_file},
+      {"endpoint",
+       "instead of --api-base, and also several: URL[,key-env=NAME|key-file=PATH][,rpm=N][,tpm=N][,concurrency=N]"
+       "[,weight=W]; all serve the same model, and share the work by their speed",
+       "Embedder", &CommandOptions::endpoints},
+      {"canary-interval",
+       "minutes (or 30s, 1h) between checks that the model still gives the vectors it gave at the start: 10; off",
+       "Embedder", &CommandOptions::canary_interval},
       {"long-text", "texts above the model's limit: reject, truncate, or split (the mean of their parts)", "Embedder",
        &CommandOptions::long_text},
       {"tokenizer", "counts tokens exactly: cl100k_base.json or cl100k_base.tiktoken, for OpenAI's models", "Embedder",
        &CommandOptions::tokenizer},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
-      {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
+      {"concurrency", "requests under way at a time at most; fewer where fewer are as fast", "Limits",
+       &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
       {"tpm", "model tokens per minute of your quota", "Limits", &CommandOptions::tpm},
       {"max-spend", "stop before spending more US dollars than this in one run", "Limits", &CommandOptions::max_spend},
+      {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
+       &CommandOptions::hedge},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
       {"max-wait", "seconds of the longest wait before a request is sent again, whatever the API asks for", "Limits",
        &CommandOptions::max_wait_seconds},
@@ -102,9 +120,11 @@ bool IsUnset(const T& value) {
 
 }  // namespace
 
-void AddJobOptions(CLI::App* app, CommandOptions* options) {
-  app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
+namespace {
+
+void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const OptionEntry&)) {
   for (const OptionEntry& entry : Entries()) {
+    if (!wanted(entry)) continue;
     const std::string flag = absl::StrCat("--", entry.name);
     const std::string variable =
         absl::StrCat("REEMBED_", absl::AsciiStrToUpper(absl::StrReplaceAll(entry.name, {{"-", "_"}})));
@@ -125,13 +145,35 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
         entry.member);
   }
   const auto one_of = [app](const char* flag, std::vector<std::string> words) {
-    app->get_option(flag)->check(CLI::IsMember(std::move(words)));
+    CLI::Option* const option = app->get_option_no_throw(flag);
+    if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
+  one_of("--updated-at", {"keep", "now-iso"});
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
   one_of("--input-type", {"document", "query", "none"});
+}
+
+}  // namespace
+
+void AddJobOptions(CLI::App* app, CommandOptions* options) {
+  app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
+  AddEntries(app, options, [](const OptionEntry&) { return true; });
+}
+
+void AddEmbedderOptions(CLI::App* app, CommandOptions* options) {
+  AddEntries(app, options, [](const OptionEntry& entry) {
+    for (const absl::string_view other : {"normalize", "endpoint", "canary-interval", "max-spend"}) {
+      if (entry.name == other) return false;
+    }
+    for (const absl::string_view also : {"json", "env-file"}) {
+      if (entry.name == also) return true;
+    }
+    const absl::string_view group = entry.group;
+    return group == "Embedder" || group == "Limits";
+  });
 }
 
 absl::Status ReadJobFile(CommandOptions* options) {
@@ -153,9 +195,18 @@ absl::Status ReadJobFile(CommandOptions* options) {
     return absl::FailedPreconditionError(absl::StrCat(file, ": has format ", format, ", and this program knows ",
                                                       kJobFileFormat, "; a newer version of reembed reads it"));
   }
+  const bool has_streams = table["stream"].is_array_of_tables() || table["source"].is_table();
+  if (has_streams) {
+    if (options->source.empty() && options->system.empty()) options->system = file;
+    if (options->system != file) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(file, ": has streams of its own, so it goes with neither --system nor --source"));
+    }
+  }
   for (const auto& [key, node] : table) {
     const std::string name(key.str());
     if (name == "format") continue;
+    if (has_streams && (node.is_table() || node.is_array_of_tables())) continue;
     const auto line = [&, &node = node] { return absl::StrCat(file, ": line ", node.source().begin.line, ": "); };
     const auto is_name = [&](const OptionEntry& entry) { return entry.in_job_file && name == entry.name; };
     const auto entry = std::find_if(Entries().begin(), Entries().end(), is_name);

@@ -10,10 +10,12 @@
 #include "engine/request_packer.h"
 #include "engine/row_reader.h"
 #include "tools/commands.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/streams.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -143,9 +145,11 @@ void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
     plan->cost_usd = static_cast<double>(plan->tokens) * *job.known_model->usd_per_million_tokens / 1e6;
   }
   double minutes = 0;
-  if (job.options.rpm > 0) minutes = static_cast<double>(plan->requests) / job.options.rpm;
-  if (job.options.tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / job.options.tpm);
-  if (job.options.rpm > 0 || job.options.tpm > 0) plan->time = absl::Minutes(minutes);
+  const RateLimit limit = TotalLimit(job);
+  const double rpm = limit.requests_per_minute, tpm = limit.tokens_per_minute;
+  if (rpm > 0) minutes = static_cast<double>(plan->requests) / rpm;
+  if (tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / tpm);
+  if (rpm > 0 || tpm > 0) plan->time = absl::Minutes(minutes);
   plan->memory_bytes =
       kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) + plan->texts * kMemoryBytesPerText;
   const int64_t stored_rows = plan->rows - plan->rows_rejected;
@@ -166,11 +170,30 @@ std::string TokensText(const TokenCounting& counting, const PlanNumbers& plan) {
                       " and ", WithCommas(plan.tokens_at_most), "; --tokenizer counts them");
 }
 
+void Add(const PlanNumbers& from, PlanNumbers* to) {
+  to->rows += from.rows;
+  to->rows_rejected += from.rows_rejected;
+  to->texts += from.texts;
+  to->text_bytes += from.text_bytes;
+  to->key_bytes += from.key_bytes;
+  to->rows_too_long += from.rows_too_long;
+  to->tokens += from.tokens;
+  to->tokens_at_least += from.tokens_at_least;
+  to->tokens_at_most += from.tokens_at_most;
+  to->requests += from.requests;
+  to->cost_usd += from.cost_usd;
+  to->price_known = from.price_known;
+  to->time = to->time == absl::InfiniteDuration() ? from.time : to->time + from.time;
+  to->memory_bytes = std::max(to->memory_bytes, from.memory_bytes);
+  to->disk_bytes += from.disk_bytes;
+}
+
 void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Preflight& preflight,
                const PlanNumbers& plan) {
   const auto line = [](absl::string_view name, absl::string_view value) {
     std::cout << name << std::string(name.size() < 12 ? 12 - name.size() : 1, ' ') << value << "\n";
   };
+  if (!job.stream.empty()) line("stream", job.stream);
   line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
   for (const Location& target : job.targets) line("target", target.ToString());
   for (const std::string& change : preflight.changes) line("changes", change);
@@ -209,11 +232,12 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
                                               ? ": exists; what it has is not bought again"
                                               : ": new"));
   for (const std::string& note : job.notes) line("note", note);
-  std::cout << "nothing was written or sent" << std::endl;
 }
 
-void PrintJson(const ResolvedJob& job, const TokenCounting& counting, const PlanNumbers& plan) {
-  JsonLine line("plan");
+void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string& directory,
+               const TokenCounting& counting, const PlanNumbers& plan) {
+  JsonLine line(type);
+  if (type == "stream") line.Add("stream", job.stream);
   line.Add("rows_selected", plan.rows)
       .Add("rows_rejected", plan.rows_rejected)
       .Add("texts_unique", plan.texts)
@@ -230,7 +254,7 @@ void PrintJson(const ResolvedJob& job, const TokenCounting& counting, const Plan
       .Add("disk_bytes", plan.disk_bytes)
       .Add("model", job.client.model.name)
       .Add("dimensions", job.client.model.dim)
-      .Add("job", job.directory);
+      .Add("job", directory);
   std::cout << line.ToString() << std::endl;
 }
 
@@ -239,20 +263,40 @@ void PrintJson(const ResolvedJob& job, const TokenCounting& counting, const Plan
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("plan", status, options.json); };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
-  const absl::StatusOr<ResolvedJob> job = Resolve(options, environment, KeyNeed::kNone);
-  if (!job.ok()) return fail(job.status());
-  const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(*job);
+  absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);
+  if (!jobs.ok()) return fail(jobs.status());
+  if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
+  if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
+  const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
-  absl::StatusOr<Preflight> preflight = Check(*job);
-  if (!preflight.ok()) return fail(preflight.status());
-  PlanNumbers plan;
-  if (absl::Status read = ReadAll(*job, **counting, preflight->source.get(), &plan); !read.ok()) return fail(read);
-  Reckon(*job, &plan);
-  if (options.json) {
-    PrintJson(*job, **counting, plan);
-  } else {
-    PrintText(*job, **counting, *preflight, plan);
+  const bool several = !jobs->front().stream.empty();
+  PlanNumbers total;
+  for (const ResolvedJob& job : *jobs) {
+    absl::StatusOr<Preflight> preflight = Check(job);
+    if (!preflight.ok()) return fail(preflight.status());
+    PlanNumbers plan;
+    if (absl::Status read = ReadAll(job, **counting, preflight->source.get(), &plan); !read.ok()) return fail(read);
+    Reckon(job, &plan);
+    Add(plan, &total);
+    if (!options.json) {
+      PrintText(job, **counting, *preflight, plan);
+      if (several) std::cout << "\n";
+    } else if (several) {
+      PrintJson("stream", job, job.directory, **counting, plan);
+    }
   }
+  const ResolvedJob& first = jobs->front();
+  if (options.json) {
+    const std::string directory =
+        several ? std::filesystem::path(first.directory).parent_path().string() : first.directory;
+    PrintJson("plan", first, directory, **counting, total);
+    return kExitDone;
+  }
+  if (jobs->size() > 1) {
+    std::cout << "together    " << WithCommas(total.rows) << " rows, about " << WithCommas(total.tokens) << " tokens"
+              << (total.price_known ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
+  }
+  std::cout << "nothing was written or sent" << std::endl;
   return kExitDone;
 }
 

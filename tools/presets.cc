@@ -54,12 +54,22 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
   return absl::OkStatus();
 }
 
-// The sections of a preset and the names that each may have; data/systems/README.md explains them.
+const std::vector<std::string>& StreamNames() {
+  static const auto* const names = new std::vector<std::string>{
+      "name",   "kind",         "default",    "optional",       "table",    "key",  "text",  "template",   "where",
+      "vector", "model_column", "dim_column", "updated_column", "encoding", "user", "agent", "collection", "recipes"};
+  return *names;
+}
+
+// The sections of a preset and the names that each may have; data/systems/README.md explains them. Instead of [source]
+// and [target] there may be several [[stream]] with the names of both.
 const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSections() {
   static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
-      {"db", {"paths", "env"}},
-      {"source", {"kind", "table", "key", "text", "where"}},
-      {"target", {"vector", "model_column", "encoding"}},
+      {"db", {"paths", "env", "vectors"}},
+      {"env", {"files"}},
+      {"source", {"kind", "table", "key", "text", "template", "recipes", "where", "user", "agent"}},
+      {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding"}},
+      {"users", {"table", "id", "name"}},
       {"model", {"embedder", "name", "dimensions", "normalize", "base_url_env", "key_env"}},
   };
   return *sections;
@@ -89,36 +99,110 @@ std::vector<std::string> DataFolders(const Environment& environment) {
   return folders;
 }
 
+namespace {
+
+absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::string& where) {
+  PresetStream stream{.name = Text(table, "name"),
+                      .kind = Text(table, "kind"),
+                      .by_default = table["default"].value<bool>().value_or(true),
+                      .optional = table["optional"].value<bool>().value_or(false),
+                      .table = Text(table, "table"),
+                      .key = Text(table, "key"),
+                      .text = Text(table, "text"),
+                      .text_template = Text(table, "template"),
+                      .where = Text(table, "where"),
+                      .vector = Text(table, "vector"),
+                      .model_column = Text(table, "model_column"),
+                      .dim_column = Text(table, "dim_column"),
+                      .updated_column = Text(table, "updated_column"),
+                      .encoding = Text(table, "encoding"),
+                      .user = Text(table, "user"),
+                      .agent = Text(table, "agent"),
+                      .collection = Text(table, "collection")};
+  if (const toml::table* const recipes = table["recipes"].as_table()) {
+    for (const auto& [name, value] : *recipes) {
+      stream.recipes[std::string(name.str())] = value.value<std::string>().value_or("");
+    }
+  }
+  if (stream.kind.empty()) stream.kind = "sqlite";
+  if (stream.kind != "sqlite" && stream.kind != "memu") {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": kind: expected sqlite or memu, got `", stream.kind, "`"));
+  }
+  if (stream.table.empty()) return absl::InvalidArgumentError(absl::StrCat(where, ": `table` is missing"));
+  if (stream.text.empty() == stream.text_template.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": expected either `text` or `template`"));
+  }
+  if (stream.kind == "memu" && stream.collection.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(where, ": `collection` is missing"));
+  }
+  return stream;
+}
+
+// [source] and [target] as one nameless stream.
+absl::StatusOr<std::vector<PresetStream>> ParseOnlyStream(const toml::table& preset, const std::string& file) {
+  toml::table merged;
+  for (const char* const section : {"source", "target"}) {
+    const toml::table* const part = preset[section].as_table();
+    if (part == nullptr) continue;
+    for (const auto& [name, value] : *part) merged.insert_or_assign(name, value);
+  }
+  absl::StatusOr<PresetStream> stream = ParseStream(merged, absl::StrCat(file, ": [source]"));
+  if (!stream.ok()) return stream.status();
+  return std::vector<PresetStream>{*std::move(stream)};
+}
+
+absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset, const std::string& file) {
+  const toml::array* const tables = preset["stream"].as_array();
+  if (tables == nullptr) return ParseOnlyStream(preset, file);
+  std::vector<PresetStream> streams;
+  for (const toml::node& node : *tables) {
+    const toml::table* const table = node.as_table();
+    const std::string where = absl::StrCat(file, ": line ", node.source().begin.line, ": [[stream]]");
+    if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(where, ": expected a table"));
+    if (absl::Status names = CheckNames(*table, StreamNames(), file); !names.ok()) return names;
+    absl::StatusOr<PresetStream> stream = ParseStream(*table, where);
+    if (!stream.ok()) return stream.status();
+    const auto same = [&](const PresetStream& other) { return other.name == stream->name; };
+    const bool fit_for_folder = !stream->name.empty() && stream->name.find_first_of("/.") == std::string::npos;
+    if (!fit_for_folder || std::any_of(streams.begin(), streams.end(), same)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, ": name: expected one of its own, without / and ., got `", stream->name, "`"));
+    }
+    streams.push_back(*std::move(stream));
+  }
+  if (streams.empty()) return absl::InvalidArgumentError(absl::StrCat(file, ": has no [[stream]]"));
+  return streams;
+}
+
+}  // namespace
+
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  std::vector<std::string> known = {"name", "title", "summary"};
+  std::vector<std::string> known = {"name", "title", "summary", "stream"};
   for (const auto& [section, names] : PresetSections()) known.push_back(section);
-  if (absl::Status names = CheckNames(*table, known, file); !names.ok()) return names;
+  // In a job file with streams the options of the job stand beside the sections; ReadJobFile checks their names.
+  const bool job_file = !table->contains("name");
+  if (absl::Status names = job_file ? absl::OkStatus() : CheckNames(*table, known, file); !names.ok()) return names;
   std::map<std::string, toml::table> sections;
   for (const auto& [section, names] : PresetSections()) {
     const toml::table* const found = (*table)[section].as_table();
     sections[section] = found == nullptr ? toml::table() : *found;
     if (absl::Status checked = CheckNames(sections[section], names, file); !checked.ok()) return checked;
   }
-  const toml::table& source = sections["source"];
-  const toml::table& target = sections["target"];
+  absl::StatusOr<std::vector<PresetStream>> streams = ParseStreams(*table, file);
+  if (!streams.ok()) return streams.status();
   const toml::table& model = sections["model"];
-  if (const std::string kind = Text(source, "kind"); kind != "sqlite") {
-    return absl::InvalidArgumentError(absl::StrCat(file, ": [source] kind: expected sqlite, got `", kind, "`"));
-  }
-  SystemPreset preset{.name = Text(*table, "name"),
+  const toml::table& users = sections["users"];
+  return SystemPreset{.name = job_file ? fs::path(file).stem().string() : Text(*table, "name"),
                       .title = Text(*table, "title"),
                       .summary = Text(*table, "summary"),
                       .databases = Texts(sections["db"], "paths"),
                       .database_env = Texts(sections["db"], "env"),
-                      .table = Text(source, "table"),
-                      .key = Text(source, "key"),
-                      .text = Text(source, "text"),
-                      .vector = Text(target, "vector"),
-                      .model_column = Text(target, "model_column"),
-                      .encoding = Text(target, "encoding"),
-                      .where = Text(source, "where"),
+                      .vectors = Text(sections["db"], "vectors"),
+                      .env_files = Texts(sections["env"], "files"),
+                      .streams = *std::move(streams),
+                      .users = {.table = Text(users, "table"), .id = Text(users, "id"), .name = Text(users, "name")},
                       .embedder = Text(model, "embedder"),
                       .model = Text(model, "name"),
                       .dim = static_cast<int>(model["dimensions"].value<int64_t>().value_or(0)),
@@ -127,12 +211,6 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                       .api_key_env = Text(model, "key_env"),
                       .file = file,
                       .toml = std::string(toml)};
-  for (const auto& [name, value] :
-       {std::pair("name", preset.name), std::pair("[source] table", preset.table),
-        std::pair("[source] text", preset.text), std::pair("[target] vector", preset.vector)}) {
-    if (value.empty()) return absl::InvalidArgumentError(absl::StrCat(file, ": `", name, "` is missing"));
-  }
-  return preset;
 }
 
 absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environment) {

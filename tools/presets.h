@@ -1,6 +1,7 @@
 #ifndef REEMBED_TOOLS_PRESETS_H_
 #define REEMBED_TOOLS_PRESETS_H_
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,26 @@
 
 namespace reembed {
 
+// Rows of one kind with the place of their vectors: one table, in most systems. A preset has one without a name, or
+// several with names, which are done one after the other.
+struct PresetStream {
+  std::string name;
+  std::string kind;        // sqlite, or memu: rows in SQLite, vectors in a vectors.json
+  bool by_default = true;  // done when no --stream is given
+  bool optional = false;   // passed over where its table is not there
+  std::string table, key, text, text_template, where;
+  std::map<std::string, std::string> recipes;  // other templates by name, for --recipe
+  std::string vector, model_column, dim_column, updated_column, encoding;
+  std::string user, agent;  // columns that say whose row it is, for --user and --agent
+  std::string collection;   // kind memu
+};
+
+// Where the names of users are turned into the ids that rows have.
+struct UserTable {
+  std::string table;  // empty: rows have what --user says
+  std::string id, name;
+};
+
 // A memory system that is served out of the box; the text of one is in data/systems/.
 struct SystemPreset {
   std::string name;
@@ -18,7 +39,10 @@ struct SystemPreset {
   std::string summary;                    // one line, for `reembed systems`
   std::vector<std::string> databases;     // where its own programs keep them, the first that exists is meant
   std::vector<std::string> database_env;  // variables that name it; the first that is set wins over `databases`
-  std::string table, key, text, vector, model_column, encoding, where;
+  std::string vectors;                    // kind memu: the file of vectors, beside the database
+  std::vector<std::string> env_files;     // the first that is there is read, never two; default: .env
+  std::vector<PresetStream> streams;      // at least one
+  UserTable users;
   std::string embedder;  // empty: openai
   std::string model;
   int dim = 0;
@@ -47,6 +71,7 @@ struct KnownModel {
 // $XDG_CONFIG_HOME/reembed, ../share/reembed beside the program, the source tree it was built from.
 std::vector<std::string> DataFolders(const Environment& environment);
 
+// `file` may be a job file with the sections of a preset: its other names are options of a job, see options.h.
 // Errors: kInvalidArgument (names file, line and what is wrong or unknown).
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file);
 

@@ -20,6 +20,8 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/memu_rows.h"
+#include "io/store/memu_sink.h"
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_source.h"
@@ -50,18 +52,21 @@ SqliteSelection SqliteSelectionOf(const Selection& selection) {
   return result;
 }
 
+Survey SurveyOf(const SqliteSurvey& found) {
+  Survey survey{.rows_selected = found.rows_selected,
+                .rows_with_vector = found.rows_with_vector,
+                .rows_null = found.rows_null,
+                .orphans = found.orphans};
+  for (const SqliteSurvey::WidthCount& width : found.widths) survey.AddWidth(width.dim, width.rows);
+  if (found.rows_unreadable > 0) survey.AddWidth(-1, found.rows_unreadable);
+  for (const SqliteSurvey::ModelCount& model : found.models) survey.AddModel(model.model, model.rows);
+  return survey;
+}
+
 absl::StatusOr<Survey> SurveySqliteTable(const Location& location, const Selection& selection) {
   const absl::StatusOr<SqliteSurvey> found = SurveySqlite(location, SqliteSelectionOf(selection));
   if (!found.ok()) return found.status();
-  Survey survey{.rows_selected = found->rows_selected,
-                .rows_with_vector = found->rows_with_vector,
-                .rows_null = found->rows_null};
-  constexpr int64_t kFloatBytes = sizeof(float);
-  for (const SqliteSurvey::WidthCount& width : found->widths) {
-    survey.AddWidth(width.bytes > 0 && width.bytes % kFloatBytes == 0 ? width.bytes / kFloatBytes : -1, width.rows);
-  }
-  for (const SqliteSurvey::ModelCount& model : found->models) survey.AddModel(model.model, model.rows);
-  return survey;
+  return SurveyOf(*found);
 }
 
 absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, const Model&) {
@@ -70,6 +75,14 @@ absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location,
   for (std::string& column : *changes) column = absl::StrCat("adds the column ", column, " to ", location.Get("table"));
   return changes;
 }
+
+absl::StatusOr<Survey> SurveyMemuFile(const Location& location, const Selection& selection) {
+  const absl::StatusOr<SqliteSurvey> found = SurveyMemu(location, SqliteSelectionOf(selection));
+  if (!found.ok()) return found.status();
+  return SurveyOf(*found);
+}
+
+absl::StatusOr<std::vector<std::string>> NoChanges(const Location&, const Model&) { return std::vector<std::string>(); }
 
 PostgresSelection PostgresSelectionOf(const Selection& selection) {
   return {.rows = selection.rows == Selection::Rows::kAll ? PostgresSelection::Rows::kAll
@@ -152,6 +165,10 @@ constexpr Scheme kSchemes[] = {
        return MakeFaissSink(l, m, {.source = source.ToString()});
      },
      [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }},
+    {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary",
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenMemuSource(l, SqliteSelectionOf(s)); },
+     [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemuFile, NoChanges},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },

@@ -8,8 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "tools/endpoints.h"
 #include "tools/resolve_embedder.h"
+#include "tools/resolve_preset.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -19,16 +22,9 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
-// Paths are part of what a job is, so that the same file is the same job from every folder.
-std::string AbsolutePath(const std::string& path) {
-  std::error_code failed;
-  const fs::path canonical = fs::weakly_canonical(path, failed);
-  return failed ? path : canonical.string();
-}
-
 bool IsFileScheme(const std::string& scheme) {
   return scheme == "sqlite" || scheme == "jsonl" || scheme == "hdf5" || scheme == "npy" || scheme == "fbin" ||
-         scheme == "faiss";
+         scheme == "faiss" || scheme == "memu";
 }
 
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const Environment& environment) {
@@ -40,63 +36,41 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const Environment& e
   return location;
 }
 
-absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const CommandOptions& options,
-                                      const Environment& environment, std::vector<std::string>* notes) {
-  std::string path = options.db;
-  for (const std::string& variable : preset.database_env) {
-    if (path.empty()) path = environment.Get(variable);
-  }
-  if (path.empty()) {
-    const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
-    const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
-    if (found == preset.databases.end()) {
-      return absl::NotFoundError(absl::StrCat("no database of ", preset.name, " is where it keeps it (",
-                                              absl::StrJoin(preset.databases, ", "), "); say where with --db PATH"));
-    }
-    path = *found;
-    for (auto other = found + 1; other != preset.databases.end(); ++other) {
-      if (!exists(*other)) continue;
-      notes->push_back(absl::StrCat(preset.name, " has another database: --db ", *other));
-    }
-  }
-  Location location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(path, environment))};
-  for (const auto& [name, value] :
-       {std::pair("table", preset.table), std::pair("key", preset.key), std::pair("text", preset.text),
-        std::pair("vector", preset.vector), std::pair("model_column", preset.model_column),
-        std::pair("encoding", preset.encoding), std::pair("where", preset.where)}) {
-    if (!value.empty()) location.parameters[name] = value;
-  }
-  return location;
-}
-
 // The table of the source as a target: what names the rows and the place of the vectors, not how rows are chosen.
 Location InPlaceTarget(const Location& source) {
   Location target = source;
   target.parameters.erase("text");
+  target.parameters.erase("template");
   target.parameters.erase("where");
   return target;
 }
 
+// Whether the source is also where its vectors go.
+bool IsInPlace(const Location& source) {
+  return source.scheme == "memu" || (source.scheme == "sqlite" && !source.Get("vector").empty());
+}
+
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                           const Environment& environment, ResolvedJob* job) {
+                           const PresetStream* stream, const Environment& environment, ResolvedJob* job) {
   if (preset.has_value() == !options.source.empty()) {
     return absl::InvalidArgumentError(
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
-  absl::StatusOr<Location> source = preset.has_value() ? PresetSource(*preset, options, environment, &job->notes)
-                                                       : ParsePlace(options.source, environment);
+  absl::StatusOr<Location> source = preset.has_value()
+                                        ? PresetSource(*preset, *stream, options, environment, &job->notes)
+                                        : ParsePlace(options.source, environment);
   if (!source.ok()) return source.status();
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  const Scheme* const scheme = FindScheme(job->source.scheme);
-  if (scheme != nullptr && scheme->is_table() && !job->source.Get("vector").empty()) {
+  if (IsInPlace(job->source)) {
     job->in_place = true;
     job->targets.push_back(InPlaceTarget(job->source));
   }
   for (const std::string& uri : options.targets) {
-    absl::StatusOr<Location> target = ParsePlace(uri, environment);
+    absl::StatusOr<Location> target =
+        ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}), environment);
     if (!target.ok()) return target.status();
     const auto same = [&](const Location& other) { return other.ToString() == target->ToString(); };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
@@ -113,15 +87,26 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   return absl::OkStatus();
 }
 
-absl::Status ResolveSelection(const CommandOptions& options, ResolvedJob* job) {
-  if (!options.user.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("--user: ", job->name, " has no users; use --where"));
+absl::Status ResolveSelection(const CommandOptions& options, const std::optional<SystemPreset>& preset,
+                              const PresetStream* stream, ResolvedJob* job) {
+  std::string where = options.where;
+  if (!options.user.empty() || !options.agent.empty()) {
+    if (!preset.has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat("--user, --agent: ", job->name, " has neither; use --where"));
+    }
+    const absl::StatusOr<std::string> owner = OwnerCondition(*preset, *stream, options);
+    if (!owner.ok()) return owner.status();
+    where = where.empty() ? *owner : absl::StrCat("(", where, ") AND ", *owner);
+    if (!options.user.empty()) {
+      const UserTable own{.table = stream->table, .id = stream->user, .name = stream->user};
+      job->users = preset->users.table.empty() ? own : preset->users;
+    }
   }
   job->selection = {.rows = job->in_place && !options.all ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
-                    .where = options.where,
+                    .where = where,
                     .resume_from = options.resume_from};
   const Scheme* const scheme = FindScheme(job->source.scheme);
-  if ((!options.where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
+  if ((!where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
     return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, postgres:)");
   }
   return absl::OkStatus();
@@ -154,6 +139,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
   ApiOptions& client = job->client;
   client.concurrency = concurrency;
+  client.hedge = options.hedge;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
   if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
@@ -169,8 +155,8 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
-  for (const char* name : {"where", "text", "vector", "model_column", "encoding", "type", "mode", "new_column",
-                           "triggers", "index", "metric"})
+  for (const char* name : {"where", "text", "template", "vector", "model_column", "dim_column", "updated_column",
+                           "encoding", "type", "mode", "new_column", "triggers", "index", "metric"})
     rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
@@ -182,18 +168,70 @@ void ResolveIdentity(ResolvedJob* job) {
       absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
+  const std::string made = job->source.Get("template");
   identity.recipe =
-      absl::StrCat("text of ", job->source.Get("text", "text"), EmbeddingRecipe(job->client), TextLimitRecipe(*job));
+      absl::StrCat(made.empty() ? absl::StrCat("text of ", job->source.Get("text", "text")) : "template " + made,
+                   EmbeddingRecipe(job->client), TextLimitRecipe(*job));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
 }
 
-std::string DefaultDirectory(const ResolvedJob& job, const Environment& environment) {
-  const JobIdentity& id = job.identity;
-  const TextHash hash = HashText(absl::StrCat(id.source, "\n", id.selection, "\n", id.recipe, "\n", id.model, "\n",
-                                              id.dim, "\n", id.normalization));
-  return absl::StrFormat("%s/%s-%08x", JobsFolder(environment), job.name, static_cast<uint32_t>(hash.lo));
+std::string DefaultDirectory(const std::string& name, absl::string_view identity, const Environment& environment) {
+  return absl::StrFormat("%s/%s-%08x", JobsFolder(environment), name, static_cast<uint32_t>(HashText(identity).lo));
+}
+
+// The directory of the whole job. With streams it depends on what they share, so that another choice of them goes on
+// in the same one.
+std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first, const Environment& environment) {
+  if (!options.job.empty()) return AbsolutePath(options.job);
+  const JobIdentity& id = first.identity;
+  const std::string rows = first.stream.empty()
+                               ? absl::StrCat(id.source, "\n", id.selection, "\n", id.recipe)
+                               : absl::StrCat(first.source.path, "\n", options.user, "\n", options.agent, "\n",
+                                              options.where, "\n", options.recipe, "\n", options.all);
+  return DefaultDirectory(first.name, absl::StrCat(rows, "\n", id.model, "\n", id.dim, "\n", id.normalization),
+                          environment);
+}
+
+// One stream of the preset, or the one source that was given.
+absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std::optional<SystemPreset>& preset,
+                                       const PresetStream* stream, const Environment& environment, KeyNeed key_need) {
+  ResolvedJob job{.options = options};
+  if (stream != nullptr) {
+    job.stream = stream->name;
+    job.optional = stream->optional;
+  }
+  if (absl::Status places = ResolvePlaces(options, preset, stream, environment, &job); !places.ok()) return places;
+  if (absl::Status selection = ResolveSelection(options, preset, stream, &job); !selection.ok()) return selection;
+  const absl::StatusOr<CommandOptions> first = OptionsOfFirst(options);
+  if (!first.ok()) return first.status();
+  if (absl::Status embedder = ResolveEmbedder(*first, preset, environment, key_need, &job); !embedder.ok()) {
+    return embedder;
+  }
+  if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
+  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
+  if (absl::Status endpoints = ResolveEndpoints(preset, environment, key_need, &job); !endpoints.ok()) {
+    return endpoints;
+  }
+  if (!options.tokenizer.empty()) {
+    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
+  }
+  job.selection.dim = job.client.model.dim;
+  ResolveIdentity(&job);
+  return job;
+}
+
+// Each stream has a file of its own, or they would overwrite each other.
+absl::Status CheckTargetsApart(const std::vector<ResolvedJob>& jobs) {
+  for (const std::string& uri : jobs.front().options.targets) {
+    if (jobs.size() == 1 || uri == "-" || absl::StrContains(uri, "{stream}")) continue;
+    std::vector<std::string> names;
+    for (const ResolvedJob& job : jobs) names.push_back(job.stream);
+    return absl::InvalidArgumentError(absl::StrCat("--target ", uri, ": ", absl::StrJoin(names, " and "),
+                                                   " would all write to it; put {stream} into its name"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -203,10 +241,16 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   described.system.clear();
   described.db.clear();
   described.source = job.source.ToString();
+  described.streams.clear();
+  described.user.clear();
+  described.agent.clear();
+  described.recipe.clear();
+  described.updated_at.clear();
+  described.where = job.selection.where;
   described.targets.clear();
   for (const Location& target : job.targets) described.targets.push_back(target.ToString());
   described.embedder = job.embedder == Embedder::kBuiltin ? kBuiltinEmbedder : job.client.dialect;
-  described.api_base = job.client.api_base;
+  if (job.endpoints.empty()) described.api_base = job.client.api_base;
   described.model = job.client.model.name;
   described.dimensions = job.client.model.dim;
   described.normalize = job.pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
@@ -228,30 +272,40 @@ std::string JobsFolder(const Environment& environment) {
   return absl::StrCat(state.empty() ? ExpandHome("~/.local/state", environment) : state, "/reembed/jobs");
 }
 
-absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment, KeyNeed key_need) {
-  ResolvedJob job{.options = options};
+absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& options, const Environment& environment,
+                                                        KeyNeed key_need) {
   std::optional<SystemPreset> preset;
+  std::vector<const PresetStream*> streams = {nullptr};
   if (!options.system.empty()) {
     absl::StatusOr<SystemPreset> found = FindSystem(options.system, environment);
     if (!found.ok()) return found.status();
     preset = *std::move(found);
-  } else if (!options.db.empty()) {
-    return absl::InvalidArgumentError("--db goes with --system");
+    absl::StatusOr<std::vector<const PresetStream*>> chosen = ChooseStreams(*preset, options);
+    if (!chosen.ok()) return chosen.status();
+    streams = *std::move(chosen);
+  } else if (!options.db.empty() || !options.streams.empty() || !options.recipe.empty() ||
+             !options.updated_at.empty()) {
+    return absl::InvalidArgumentError("--db, --stream, --recipe and --updated-at go with --system");
   }
-  if (absl::Status places = ResolvePlaces(options, preset, environment, &job); !places.ok()) return places;
-  if (absl::Status selection = ResolveSelection(options, &job); !selection.ok()) return selection;
-  if (absl::Status embedder = ResolveEmbedder(options, preset, environment, key_need, &job); !embedder.ok()) {
-    return embedder;
+  std::vector<ResolvedJob> jobs;
+  for (const PresetStream* const stream : streams) {
+    absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, environment, key_need);
+    if (!job.ok()) return job.status();
+    jobs.push_back(*std::move(job));
   }
-  if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
-  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
-  if (!options.tokenizer.empty()) {
-    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
+  if (absl::Status apart = CheckTargetsApart(jobs); !apart.ok()) return apart;
+  const std::string directory = DirectoryOf(options, jobs.front(), environment);
+  for (ResolvedJob& job : jobs) {
+    job.directory = job.stream.empty() ? directory : absl::StrCat(directory, "/", job.stream);
   }
-  job.selection.dim = job.client.model.dim;
-  ResolveIdentity(&job);
-  job.directory = options.job.empty() ? DefaultDirectory(job, environment) : AbsolutePath(options.job);
-  return job;
+  return jobs;
+}
+
+absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment, KeyNeed key_need) {
+  absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, key_need);
+  if (!jobs.ok()) return jobs.status();
+  if (jobs->size() == 1) return std::move(jobs->front());
+  return absl::InvalidArgumentError("expected one stream; choose it with --stream");
 }
 
 }  // namespace reembed

@@ -18,16 +18,28 @@ namespace reembed {
 
 enum class Embedder { kApi, kBuiltin };
 
+// One of several places that serve the model.
+struct ResolvedEndpoint {
+  std::string name;  // for messages
+  double weight = 1;
+  ApiOptions client;
+};
+
 // What a job is, with every default filled in and every word checked. Nothing has been opened, written or sent.
 struct ResolvedJob {
   CommandOptions options;  // as given, job file included
   std::string name;        // for people: the system's name, or the source's file name
+  std::string stream;      // which of its streams; empty: it has one
+  bool optional = false;   // not done where its table is not there
   Location source;
   std::vector<Location> targets;  // the source's own table, if it is a target, comes first
   bool in_place = false;          // it is
   Selection selection;
+  std::optional<UserTable> users;  // where --user must be found, see CheckUser
   Embedder embedder = Embedder::kApi;
-  ApiOptions client;  // api_base is empty for kBuiltin until its server runs
+  ApiOptions client;  // api_base is empty for kBuiltin until its server runs. With endpoints: the first one's
+  std::vector<ResolvedEndpoint> endpoints;  // as --endpoint names them; empty: there is only `client`
+  absl::Duration canary_interval;           // infinite: only at the start, and that only with several endpoints
   std::optional<KnownModel> known_model;
   PipelineOptions pipeline;
   JobIdentity identity;
@@ -41,6 +53,12 @@ struct ResolvedJob {
 enum class KeyNeed { kWanted, kNone };  // kNone: nothing will be sent
 absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment,
                                     KeyNeed key_need = KeyNeed::kWanted);
+
+// The same for what may have several streams: one job for each that was asked for, in the order in which they are
+// done, each in a folder of the whole job's directory that has its name.
+// Errors: as Resolve; kInvalidArgument (a target that several streams would write to).
+absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& options, const Environment& environment,
+                                                        KeyNeed key_need = KeyNeed::kWanted);
 
 // The options under which job.toml remembers the job: as given, with absolute places and the defaults of today that
 // decide what the job is. Never a secret.

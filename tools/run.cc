@@ -11,13 +11,14 @@
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "tools/commands.h"
-#include "tools/embedder.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
+#include "tools/streams.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -27,6 +28,7 @@ namespace {
 struct Outcome {
   JobStats before, after;
   ClientStats client;
+  std::vector<EndpointReport> endpoints;
   int64_t texts_embedded = 0;
   int64_t rows_truncated = 0;
   int64_t rows_split = 0;
@@ -40,6 +42,49 @@ struct Outcome {
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
 
+// What several streams did, together.
+void Add(const JobStats& from, JobStats* to) {
+  to->rows += from.rows;
+  to->rows_pending += from.rows_pending;
+  to->rejected_rows += from.rejected_rows;
+  to->refused_rows += from.refused_rows;
+  to->texts += from.texts;
+  to->kept_texts += from.kept_texts;
+}
+
+void Add(const ClientStats& from, ClientStats* to) {
+  to->requests += from.requests;
+  to->requests_retried += from.requests_retried;
+  to->requests_hedged += from.requests_hedged;
+  to->http_429 += from.http_429;
+  to->tokens += from.tokens;
+}
+
+// Endpoints are the same in all streams; the latest state is the true one.
+void Add(const EndpointReport& from, std::vector<EndpointReport>* to) {
+  for (EndpointReport& report : *to) {
+    if (report.name != from.name) continue;
+    const EndpointReport before = std::exchange(report, from);
+    Add(before.stats, &report.stats);
+    report.texts += before.texts;
+    return;
+  }
+  to->push_back(from);
+}
+
+void Add(const Outcome& from, Outcome* to) {
+  Add(from.before, &to->before);
+  Add(from.after, &to->after);
+  Add(from.client, &to->client);
+  for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
+  to->texts_embedded += from.texts_embedded;
+  to->rows_truncated += from.rows_truncated;
+  to->rows_split += from.rows_split;
+  to->rows_unaccounted += from.rows_unaccounted;
+  to->elapsed += from.elapsed;
+  to->cost_usd += from.cost_usd;
+}
+
 ExitCode CodeOf(const Outcome& outcome) {
   if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
   if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
@@ -48,10 +93,12 @@ ExitCode CodeOf(const Outcome& outcome) {
   return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
 }
 
-void PrintSummaryJson(const ResolvedJob& job, const Outcome& outcome) {
+void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
+                      const Outcome& outcome, ExitCode code) {
   const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
-  JsonLine line("summary");
+  JsonLine line(type);
+  if (!stream.empty()) line.Add("stream", stream);
   line.Add("rows_selected", outcome.after.rows)
       .Add("rows_embedded", embedded)
       .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
@@ -63,13 +110,15 @@ void PrintSummaryJson(const ResolvedJob& job, const Outcome& outcome) {
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
       .Add("requests_retried", outcome.client.requests_retried)
+      .Add("requests_hedged", outcome.client.requests_hedged)
       .Add("http_429", outcome.client.http_429)
       .Add("tokens", outcome.client.tokens)
       .Add("cost_usd", outcome.cost_usd)
       .Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
-      .Add("job", job.directory)
-      .Add("exit_code", static_cast<int>(CodeOf(outcome)));
+      .AddRaw("endpoints", EndpointsJson(outcome.endpoints))
+      .Add("job", directory)
+      .Add("exit_code", static_cast<int>(code));
   std::cout << line.ToString() << std::endl;
 }
 
@@ -77,6 +126,7 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
+  if (!job.stream.empty()) std::cout << job.stream << ": ";
   if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
     std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
   } else {
@@ -100,6 +150,9 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   }
   if (rejected > 0) {
     std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
+  }
+  if (outcome.endpoints.size() > 1) {
+    for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
   for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
   std::cout << "job    " << job.directory << std::endl;
@@ -135,6 +188,13 @@ absl::Status WriteJobDescription(const ResolvedJob& job) {
   return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
 }
 
+// From any thread, so in one call.
+void PrintNote(const ResolvedJob& job, const std::string& note) {
+  if (job.options.quiet) return;
+  const std::string line = job.options.json ? JsonLine("note").Add("message", note).ToString() : "note: " + note;
+  std::fputs((line + "\n").c_str(), stderr);
+}
+
 double Cost(const ResolvedJob& job, int64_t tokens) {
   if (!job.known_model.has_value()) return 0;
   return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
@@ -153,14 +213,13 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
                 Preflight* preflight, JobStore* store) {
   Outcome outcome{.before = before, .after = before};
-  ApiOptions api = job.client;
-  api.estimator = counting->estimator();
-  absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(std::move(api));
+  absl::StatusOr<RunningPool> embedder =
+      StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
   if (!embedder.ok()) {
     outcome.status = embedder.status();
     return outcome;
   }
-  EmbeddingClient* const client = embedder->client.get();
+  EndpointPool* const client = embedder->pool.get();
   StopSignals signals(
       [](int) {
         std::fputs("\nstopping: finishing the requests under way (again to abort them; both can be resumed)\n", stderr);
@@ -198,14 +257,14 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
                                  signals.token());
+    // Also what came last shall be of the right model before anybody is told that all is done.
+    if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
   outcome.elapsed = MonotonicNow() - start;
   outcome.after = StatsAfter(job, store, before);
   outcome.client = client->stats();
-  outcome.client.requests += probed.requests;
-  outcome.client.requests_retried += probed.requests_retried;
-  outcome.client.http_429 += probed.http_429;
-  outcome.client.tokens += probed.tokens;
+  outcome.endpoints = client->endpoints();
+  Add(probed, &outcome.client);
   outcome.texts_embedded = counters.texts_embedded;
   outcome.rows_truncated = counters.rows_truncated;
   outcome.rows_split = counters.rows_split;
@@ -240,52 +299,131 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
           .rows_possibly_rebought = outcome.before.rows_pending};
 }
 
-}  // namespace
+// One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
+struct Prepared {
+  ResolvedJob job;
+  Preflight preflight;
+  std::unique_ptr<JobStore> store;
+  JobStats before;
+  ClientStats probed;
+};
 
-ExitCode RunCommand(CommandOptions options, const Environment& environment) {
-  const auto fail = [&](const absl::Status& status) { return Fail("run", status, options.json); };
-  if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
-  absl::StatusOr<ResolvedJob> job = Resolve(options, environment);
-  if (!job.ok()) return fail(job.status());
-  absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(*job);
-  if (!counting.ok()) return fail(counting.status());
-  absl::StatusOr<Preflight> preflight = Check(*job);
-  if (!preflight.ok()) return fail(preflight.status());
+absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
+  Prepared prepared{.job = std::move(resolved)};
+  const ResolvedJob& job = prepared.job;
+  absl::StatusOr<Preflight> preflight = Check(job);
+  if (!preflight.ok()) return preflight.status();
+  prepared.preflight = *std::move(preflight);
   absl::StatusOr<std::unique_ptr<JobStore>> store =
-      JobStore::Open(job->directory, job->identity, {.keep_vectors = job->keep_vectors});
-  if (!store.ok()) return fail(store.status());
-  const absl::StatusOr<JobStats> before = (*store)->Stats();
-  if (!before.ok()) return fail(before.status());
-  if (absl::Status consent = AskConsent(*job, *preflight, *before); !consent.ok()) return fail(consent);
-  LiveProbe probe;
-  if (before->rows == 0 && preflight->rows_selected != 0) {
-    absl::StatusOr<LiveProbe> probed = ProbeEmbedder(&*job);
-    if (!probed.ok()) return fail(probed.status());
-    probe = *std::move(probed);
-    if (!probe.note.empty()) job->notes.push_back(probe.note);
-  }
-  if (absl::Status written = WriteJobDescription(*job); !written.ok()) return fail(written);
-  if (!options.quiet && !options.json) std::cerr << "job " << job->directory << std::endl;
+      JobStore::Open(job.directory, job.identity, {.keep_vectors = job.keep_vectors});
+  if (!store.ok()) return store.status();
+  prepared.store = *std::move(store);
+  absl::StatusOr<JobStats> before = prepared.store->Stats();
+  if (!before.ok()) return before.status();
+  prepared.before = *std::move(before);
+  if (absl::Status consent = AskConsent(job, prepared.preflight, prepared.before); !consent.ok()) return consent;
+  return prepared;
+}
 
-  for (const std::string& note : job->notes) {
-    if (!options.quiet && !options.json) std::cerr << "note: " << note << std::endl;
+// One text is sent before the first purchase; streams share the answer.
+absl::Status Probe(std::vector<Prepared>* all) {
+  const ResolvedJob* probed = nullptr;
+  for (Prepared& prepared : *all) {
+    if (prepared.before.rows > 0 || prepared.preflight.rows_selected == 0) continue;
+    if (probed != nullptr) {
+      prepared.job.client.encoding = probed->client.encoding;
+      continue;
+    }
+    absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&prepared.job);
+    if (!probe.ok()) return probe.status();
+    prepared.probed = probe->stats;
+    if (!probe->note.empty()) prepared.job.notes.push_back(probe->note);
+    probed = &prepared.job;
+  }
+  return absl::OkStatus();
+}
+
+// What an earlier stream of the command has used of its limits is not there for this one; false: nothing is left.
+bool TakeFromLimits(const Outcome& used, ResolvedJob* job) {
+  CommandOptions& options = job->options;
+  // Nothing left must not turn into 0, which means no limit.
+  if (options.max_spend > 0 && (options.max_spend -= used.cost_usd) <= 0) return false;
+  if (options.limit > 0 && (options.limit -= used.after.rows - used.before.rows) <= 0) return false;
+  job->pipeline.max_rows = options.limit;
+  return true;
+}
+
+Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
+  const ResolvedJob& job = prepared->job;
+  const bool quiet = job.options.quiet || job.options.json;
+  if (!quiet) std::cerr << "job " << job.directory << std::endl;
+  for (const std::string& note : job.notes) {
+    if (!quiet) std::cerr << "note: " << note << std::endl;
   }
   const absl::Time started = absl::Now();
-  Outcome outcome = Execute(*job, *before, probe.stats, counting->get(), &*preflight, store->get());
-  if (absl::Status counted = CountAgain(*job, &outcome); !counted.ok()) outcome.status = counted;
-  const absl::Status recorded = (*store)->RecordReceipt(ReceiptOf(**store, started, outcome));
+  Outcome outcome =
+      Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight, prepared->store.get());
+  if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
+  const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;
-
-  const ExitCode code = CodeOf(outcome);
   if (outcome.rows_unaccounted > 0) {
     std::cerr
         << "reembed run: " << WithCommas(outcome.rows_unaccounted)
         << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
   }
-  if (!outcome.status.ok()) Fail("run", outcome.status, options.json);
-  if (options.json) PrintSummaryJson(*job, outcome);
-  if (!options.json && !options.quiet) PrintSummaryText(*job, outcome);
+  if (!outcome.status.ok()) Fail("run", outcome.status, job.options.json);
+  return outcome;
+}
+
+// All streams, one after the other. The first that fails ends the run; rejected rows do not.
+ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, TokenCounting* counting) {
+  const bool several = !all->front().job.stream.empty();
+  const std::string directory =
+      several ? std::filesystem::path(all->front().job.directory).parent_path().string() : all->front().job.directory;
+  Outcome total;
+  ExitCode code = kExitDone;
+  for (Prepared& prepared : *all) {
+    if (!TakeFromLimits(total, &prepared.job)) {
+      if (options.max_spend > 0 && total.cost_usd >= options.max_spend) code = WorseOf(code, kExitSpendCap);
+      break;
+    }
+    const Outcome outcome = RunStream(&prepared, counting);
+    const ExitCode stream_code = CodeOf(outcome);
+    if (options.json) {
+      if (several) PrintSummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, stream_code);
+    } else if (!options.quiet) {
+      PrintSummaryText(prepared.job, outcome);
+    }
+    Add(outcome, &total);
+    code = WorseOf(code, stream_code);
+    if (!outcome.status.ok()) break;
+  }
+  if (options.json) PrintSummaryJson("summary", "", directory, total, code);
   return code;
+}
+
+}  // namespace
+
+ExitCode RunCommand(CommandOptions options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("run", status, options.json); };
+  if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
+  absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
+  if (!jobs.ok()) return fail(jobs.status());
+  if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
+  if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
+  const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
+  if (!counting.ok()) return fail(counting.status());
+  std::vector<Prepared> all;
+  for (ResolvedJob& job : *jobs) {
+    absl::StatusOr<Prepared> prepared = Prepare(std::move(job));
+    if (!prepared.ok()) return fail(prepared.status());
+    all.push_back(*std::move(prepared));
+  }
+  if (absl::Status probed = Probe(&all); !probed.ok()) return fail(probed);
+  for (const Prepared& prepared : all) {
+    if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
+  }
+  return RunStreams(options, &all, counting->get());
 }
 
 }  // namespace reembed

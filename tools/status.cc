@@ -9,6 +9,7 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
+#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -117,17 +118,25 @@ absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
 
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment) {
   if (!options.job.empty()) {
-    const absl::Status shown = ShowJob(options.job, options);
-    return shown.ok() ? kExitDone : Fail("status", shown, options.json);
+    const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
+    if (!folders.ok()) return Fail("status", folders.status(), options.json);
+    for (const std::string& folder : *folders) {
+      if (folder != folders->front() && !options.json) std::cout << "\n";
+      if (absl::Status shown = ShowJob(folder, options); !shown.ok()) return Fail("status", shown, options.json);
+    }
+    return kExitDone;
   }
   const std::string folder = JobsFolder(environment);
   std::error_code ignored;
   int64_t jobs = 0;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (!fs::exists(entry.path() / "ledger.db")) continue;
-    if (jobs++ > 0 && !options.json) std::cout << "\n";
-    if (absl::Status shown = ShowJob(entry.path().string(), {.rejects = 0, .json = options.json}); !shown.ok()) {
-      Fail("status", shown, options.json);
+    const absl::StatusOr<std::vector<std::string>> folders = JobFolders(entry.path().string());
+    if (!folders.ok()) continue;
+    for (const std::string& job : *folders) {
+      if (jobs++ > 0 && !options.json) std::cout << "\n";
+      if (absl::Status shown = ShowJob(job, {.rejects = 0, .json = options.json}); !shown.ok()) {
+        Fail("status", shown, options.json);
+      }
     }
   }
   if (jobs == 0 && !options.json) std::cout << "no jobs in " << folder << std::endl;

@@ -12,6 +12,7 @@
 #include "tools/output.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -194,44 +195,62 @@ absl::Status Verification::CheckSample(int64_t sample) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ResolvedJob> ResolveAgain(const VerifyOptions& options, const Environment& environment) {
+absl::StatusOr<ResolvedJob> ResolveAgain(const std::string& folder, const VerifyOptions& options,
+                                         const Environment& environment) {
   CommandOptions asked;
-  asked.job_file = options.job + "/job.toml";
-  asked.job = options.job;
+  asked.job_file = folder + "/job.toml";
+  asked.job = folder;
   asked.api_base = options.api_base;
+  if (!options.api_base.empty()) asked.endpoints.clear();
   asked.api_key_env = options.api_key_env;
   asked.api_key_file = options.api_key_file;
   if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
   return Resolve(asked, environment, options.sample > 0 ? KeyNeed::kWanted : KeyNeed::kNone);
 }
 
-}  // namespace
-
-ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment) {
-  const auto fail = [&](const absl::Status& status) { return Fail("verify", status, options.json); };
-  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(options.job);
-  if (!job.ok()) return fail(job.status());
-  const absl::StatusOr<ResolvedJob> resolved = ResolveAgain(options, environment);
-  if (!resolved.ok()) return fail(resolved.status());
+// One folder of the job, or the job itself.
+absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& options, const Environment& environment,
+                          Problems* problems, std::vector<std::string>* notes) {
+  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
+  if (!job.ok()) return job.status();
+  const absl::StatusOr<ResolvedJob> resolved = ResolveAgain(folder, options, environment);
+  if (!resolved.ok()) return resolved.status();
   const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects((*job)->rows() + 1);
-  if (!rejects.ok()) return fail(rejects.status());
+  if (!rejects.ok()) return rejects.status();
 
   Verification verification(job->get(), &*resolved);
-  if (absl::Status store = verification.CheckStore(); !store.ok()) return fail(store);
+  if (absl::Status store = verification.CheckStore(); !store.ok()) return store;
   for (const Location& target : resolved->targets) {
     if (target.scheme == "-") continue;
     std::map<int64_t, std::string> refused;
     for (const RejectedRow& row : *rejects) {
       if (row.sink == target.ToString()) refused[row.ordinal] = row.sink;
     }
-    if (absl::Status checked = verification.CheckTarget(target, refused); !checked.ok()) return fail(checked);
+    if (absl::Status checked = verification.CheckTarget(target, refused); !checked.ok()) return checked;
   }
-  if (absl::Status source = verification.CheckSource(); !source.ok()) return fail(source);
+  if (absl::Status source = verification.CheckSource(); !source.ok()) return source;
   if (options.sample > 0) {
-    if (absl::Status sample = verification.CheckSample(options.sample); !sample.ok()) return fail(sample);
+    if (absl::Status sample = verification.CheckSample(options.sample); !sample.ok()) return sample;
   }
 
-  const Problems& problems = verification.problems();
+  for (const std::string& problem : verification.problems().shown) problems->shown.push_back(problem);
+  problems->count += verification.problems().count;
+  notes->insert(notes->end(), verification.notes().begin(), verification.notes().end());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("verify", status, options.json); };
+  const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
+  if (!folders.ok()) return fail(folders.status());
+  Problems problems;
+  std::vector<std::string> notes;
+  for (const std::string& folder : *folders) {
+    const absl::Status verified = VerifyFolder(folder, options, environment, &problems, &notes);
+    if (!verified.ok()) return fail(verified);
+  }
   const ExitCode code = problems.count > 0 ? kExitMismatch : kExitDone;
   if (options.json) {
     for (const std::string& problem : problems.shown) {
@@ -242,7 +261,7 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
     std::cout << line.ToString() << std::endl;
     return code;
   }
-  for (const std::string& note : verification.notes()) std::cout << note << "\n";
+  for (const std::string& note : notes) std::cout << note << "\n";
   for (const std::string& problem : problems.shown) std::cout << "problem: " << problem << "\n";
   if (problems.count > static_cast<int64_t>(problems.shown.size())) {
     std::cout << "... and " << WithCommas(problems.count - static_cast<int64_t>(problems.shown.size())) << " more\n";

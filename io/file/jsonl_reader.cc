@@ -9,7 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "io/file/json_value.h"
+#include "engine/json_value.h"
 #include "io/file/matrix_format.h"
 
 namespace reembed {

@@ -7,7 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "io/file/json_value.h"
+#include "engine/json_value.h"
 #include "io/file/line_reader.h"
 
 namespace reembed {

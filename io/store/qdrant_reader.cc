@@ -9,7 +9,7 @@
 #include "engine/json_text.h"
 #include "engine/normalize.h"
 #include "engine/number_array.h"
-#include "io/file/json_value.h"
+#include "engine/json_value.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_id.h"
 #include "io/store/qdrant_points.h"

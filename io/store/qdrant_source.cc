@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/json_text.h"
-#include "io/file/json_value.h"
+#include "engine/json_value.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_id.h"
 #include "io/store/qdrant_points.h"

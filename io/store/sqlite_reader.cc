@@ -32,17 +32,13 @@ std::string RowMessage(const OpenedVectors& opened, KeyView key, absl::string_vi
 // Counts the vectors, and finds their width if it is not known.
 absl::Status CountVectors(OpenedVectors* opened) {
   SqliteScan scan(opened->db.get(), opened->table,
-                  absl::StrCat("typeof(", opened->cell, "), length(", opened->cell, ")"));
+                  EncodedDimSql(opened->asked.encoding, absl::StrCat("(", opened->cell, ")")));
   while (true) {
     const absl::StatusOr<bool> more = scan.Next();
     if (!more.ok() || !*more) return more.status();
-    if (scan.row().Text(1) == "null") continue;
+    if (scan.row().Type(1) == SqliteType::kNull) continue;
     ++opened->rows;
-    if (opened->dim != 0 || scan.row().Text(1) != "blob") continue;
-    const int64_t bytes = scan.row().Int(2);
-    if (bytes > 0 && bytes % static_cast<int64_t>(sizeof(float)) == 0) {
-      opened->dim = static_cast<int>(bytes / static_cast<int64_t>(sizeof(float)));
-    }
+    if (opened->dim == 0) opened->dim = static_cast<int>(std::max<int64_t>(0, scan.row().Int(1)));
   }
 }
 
@@ -75,7 +71,7 @@ class SqliteReader final : public VectorReader {
     find_.BindKey(1, ViewOf(own));
     const absl::StatusOr<bool> row = find_.Step();
     if (!row.ok()) return row.status();
-    if (!*row || find_.Type(0) == SqliteType::kNull) {
+    if (!*row || IsEmpty(find_, 0)) {
       find_.Reset();
       return std::nullopt;
     }
@@ -92,16 +88,26 @@ class SqliteReader final : public VectorReader {
     return absl::MakeSpan(vectors_).subspan(row * dim, dim);
   }
 
+  // Whether the cell says that the row has no vector.
+  bool IsEmpty(const SqliteStatement& row, int column) const {
+    const SqliteType type = row.Type(column);
+    if (type != SqliteType::kText || !IsText(opened_.asked.encoding)) return type == SqliteType::kNull;
+    const absl::string_view cell = row.Text(column);
+    // A vector is longer than any way to say that there is none.
+    return cell.size() < 16 && EncodedDim(opened_.asked.encoding, cell) == 0;
+  }
+
   absl::Status TakeCell(const SqliteStatement& row, int column, KeyView key, size_t place) {
     const SqliteType type = row.Type(column);
-    const absl::string_view cell = row.Blob(column);
-    if (type == SqliteType::kBlob && DecodeVector(opened_.asked.encoding, cell, VectorAt(place))) {
+    const bool is_text = IsText(opened_.asked.encoding);
+    const bool right_type = type == (is_text ? SqliteType::kText : SqliteType::kBlob);
+    const absl::string_view cell = is_text ? row.Text(column) : row.Blob(column);
+    if (right_type && DecodeVector(opened_.asked.encoding, cell, VectorAt(place))) {
       return absl::OkStatus();
     }
     const std::string got =
-        type != SqliteType::kBlob
-            ? "a value that is no blob"
-            : absl::StrCat(cell.size(), " bytes (", EncodedDim(opened_.asked.encoding, cell), " numbers)");
+        !right_type ? absl::StrCat("a value that is no ", is_text ? "text" : "blob")
+                    : absl::StrCat(cell.size(), " bytes (", EncodedDim(opened_.asked.encoding, cell), " numbers)");
     return absl::DataLossError(
         RowMessage(opened_, key, absl::StrCat("expected a vector of ", opened_.dim, " numbers, got ", got)));
   }
@@ -116,7 +122,7 @@ class SqliteReader final : public VectorReader {
       const absl::StatusOr<bool> more = scan_.Next();
       status = more.status();
       if (!more.ok() || !*more) break;
-      if (scan_.row().Type(1) == SqliteType::kNull) continue;
+      if (IsEmpty(scan_.row(), 1)) continue;
       status = TakeCell(scan_.row(), 1, scan_.key(), keys_.size());
       // The scan is behind this row already, so its failure must be kept for the next call.
       if (!status.ok() && !keys_.empty()) failed_row_ = status;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_table.h"
 
@@ -23,6 +24,24 @@ struct Target {
   std::optional<SqliteTable> table;  // nullopt: the table is to be made
   std::vector<std::string> missing_columns;
 };
+
+// A column that the sink fills.
+struct Companion {
+  std::string name;
+  absl::string_view type;
+  absl::string_view value;  // SQL
+};
+
+// The vector's column comes first.
+std::vector<Companion> Columns(const SqliteLocation& asked) {
+  std::vector<Companion> columns = {{asked.vector, IsText(asked.encoding) ? "TEXT" : "BLOB", "?2"}};
+  if (!asked.model_column.empty()) columns.push_back({asked.model_column, "TEXT", "?3"});
+  if (!asked.dim_column.empty()) columns.push_back({asked.dim_column, "INTEGER", "?4"});
+  if (!asked.updated_column.empty()) {
+    columns.push_back({asked.updated_column, "TEXT", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"});
+  }
+  return columns;
+}
 
 absl::StatusOr<SqliteLocation> ParseTarget(const Location& location) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
@@ -80,9 +99,9 @@ absl::Status ResolveTarget(Target* target) {
                                                    table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
                                                    "; name a plain table to fill"));
   }
-  for (const auto& [name, type] : {std::pair<const std::string&, absl::string_view>{target->asked.vector, "BLOB"},
-                                   {target->asked.model_column, "TEXT"}}) {
-    if (absl::Status status = CheckColumn(*table, name, type, &target->missing_columns); !status.ok()) return status;
+  for (const Companion& column : Columns(target->asked)) {
+    if (absl::Status status = CheckColumn(*table, column.name, column.type, &target->missing_columns); !status.ok())
+      return status;
   }
   target->table = *std::move(table);
   return absl::OkStatus();
@@ -194,16 +213,20 @@ class SqliteSink final : public VectorSink {
       // The key has no type, so integers stay integers and texts stay texts.
       absl::Status status = target_.db->Exec(
           absl::StrCat("CREATE TABLE ", QuoteName(asked.table), " (", QuoteName(asked.key), " PRIMARY KEY NOT NULL, ",
-                       QuoteName(asked.vector), " BLOB, ", QuoteName(asked.model_column), " TEXT)"));
+                       absl::StrJoin(Columns(asked), ", ",
+                                     [](std::string* out, const Companion& column) {
+                                       absl::StrAppend(out, QuoteName(column.name), " ", column.type);
+                                     }),
+                       ")"));
       if (!status.ok()) return status;
       return ResolveTarget(&target_);
     }
-    for (const std::string& column : target_.missing_columns) {
-      const bool is_vector = column == asked.vector;
-      *added = *added || is_vector;
-      absl::Status status =
-          target_.db->Exec(absl::StrCat("ALTER TABLE ", QuoteName(target_.table->name), " ADD COLUMN ",
-                                        QuoteName(column), is_vector ? " BLOB" : " TEXT"));
+    const std::vector<std::string> missing = target_.missing_columns;
+    for (const Companion& column : Columns(asked)) {
+      if (std::find(missing.begin(), missing.end(), column.name) == missing.end()) continue;
+      *added = *added || column.name == asked.vector;
+      absl::Status status = target_.db->Exec(absl::StrCat("ALTER TABLE ", QuoteName(target_.table->name),
+                                                          " ADD COLUMN ", QuoteName(column.name), " ", column.type));
       if (!status.ok()) return status;
     }
     return ResolveTarget(&target_);
@@ -211,22 +234,23 @@ class SqliteSink final : public VectorSink {
 
   absl::Status PrepareStatements() {
     const std::string table = QuoteName(target_.table->name);
-    const std::string key = QuoteName(target_.table->key);
-    const std::string vector = QuoteName(target_.asked.vector);
-    const std::string model = target_.asked.model_column.empty() ? "" : QuoteName(target_.asked.model_column);
-    const bool has_model = !model.empty();
+    const std::vector<Companion> columns = Columns(target_.asked);
+    std::string names, values, assignments;
+    for (const Companion& column : columns) {
+      absl::StrAppend(&names, ", ", QuoteName(column.name));
+      absl::StrAppend(&values, ", ", column.value);
+      absl::StrAppend(&assignments, assignments.empty() ? "" : ", ", QuoteName(column.name), " = ", column.value);
+    }
     const std::string store =
         target_.asked.mode == SqliteLocation::Mode::kUpdate
-            ? absl::StrCat("UPDATE ", table, " SET ", vector, " = ?2",
-                           has_model ? absl::StrCat(", ", model, " = ?3") : "", " WHERE ", target_.table->KeySql(),
-                           " = ?1")
-            : absl::StrCat("INSERT INTO ", table, " (", key, ", ", vector, has_model ? absl::StrCat(", ", model) : "",
-                           ") VALUES (?1, ?2", has_model ? ", ?3" : "", ") ON CONFLICT (", target_.table->KeySql(),
-                           ") DO UPDATE SET ", vector, " = ?2", has_model ? absl::StrCat(", ", model, " = ?3") : "");
+            ? absl::StrCat("UPDATE ", table, " SET ", assignments, " WHERE ", target_.table->KeySql(), " = ?1")
+            : absl::StrCat("INSERT INTO ", table, " (", QuoteName(target_.table->key), names, ") VALUES (?1", values,
+                           ") ON CONFLICT (", target_.table->KeySql(), ") DO UPDATE SET ", assignments);
     absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(store);
     if (!statement.ok()) return statement.status();
     store_ = *std::move(statement);
-    if (has_model) store_.BindText(3, model_.name);
+    if (!target_.asked.model_column.empty()) store_.BindText(3, model_.name);
+    if (!target_.asked.dim_column.empty()) store_.Bind(4, model_.dim);
     statement = target_.db->Prepare(absl::StrCat("SELECT 1 FROM ", table, " WHERE ", target_.table->KeySql(), " = ?1"));
     if (!statement.ok()) return statement.status();
     find_ = *std::move(statement);
@@ -251,7 +275,12 @@ class SqliteSink final : public VectorSink {
   absl::Status StoreRow(Row* row) {
     const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(model_.dim));
     store_.BindKey(1, row->row->key);
-    store_.BindBlob(2, EncodeVector(target_.asked.encoding, vector, &cell_));
+    const absl::string_view cell = EncodeVector(target_.asked.encoding, vector, &cell_);
+    if (IsText(target_.asked.encoding)) {
+      store_.BindText(2, cell);
+    } else {
+      store_.BindBlob(2, cell);
+    }
     if (absl::Status status = store_.Run(); !status.ok()) {
       if (!IsRefusal(target_.db->LastCode())) return status;
       row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));

@@ -17,8 +17,8 @@ struct SqliteSinkOptions {
   absl::Duration busy_timeout = absl::Seconds(30);  // how long to wait for a lock before kUnavailable
 };
 
-// Writes vectors into one column of an SQLite table, found by the row's key, and the model's name into another if the
-// location names one. Nothing else of a row changes, except what the table's own triggers do.
+// Writes vectors into one column of an SQLite table, found by the row's key, and model, width and time into others if
+// the location names them. Nothing else of a row changes, except what the table's own triggers do.
 //
 // mode=update: the rows must be there. A row that is gone is refused with kNotFound; a row that a constraint or a
 //   trigger refuses, with SQLite's words. Missing columns are added by Open(); see SqliteMissingColumns.

@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "engine/text_template.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_scan.h"
 #include "io/store/sqlite_table.h"
@@ -105,25 +106,76 @@ class Page {
   size_t next_ = 0;
 };
 
+// The text of a row: one column as it is, or several by a template.
+class RowText {
+ public:
+  static absl::StatusOr<RowText> Make(const OpenedTable& opened) {
+    RowText text;
+    std::vector<std::string> fields = {opened.asked.text};
+    if (!opened.asked.text_template.empty()) {
+      absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(opened.asked.text_template);
+      if (!parsed.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat("sqlite:", opened.asked.path, ": ", parsed.status().message()));
+      }
+      text.template_ = *std::move(parsed);
+      fields = text.template_->fields();
+    }
+    const absl::string_view parameter = text.template_.has_value() ? "template" : "text";
+    for (const std::string& field : fields) {
+      const absl::StatusOr<std::string> column = ResolveSqliteColumn(opened.table, parameter, field);
+      if (!column.ok()) return column.status();
+      text.columns_.push_back(absl::StrCat("CAST(", QuoteName(*column), " AS TEXT)"));
+    }
+    text.values_.resize(fields.size());
+    return text;
+  }
+
+  // SQL; together they are what Read() reads.
+  const std::string& first_column() const { return columns_.front(); }
+  std::string other_columns() const {
+    std::string others;
+    for (size_t i = 1; i < columns_.size(); ++i) absl::StrAppend(&others, ", ", columns_[i]);
+    return others;
+  }
+
+  // The text of the row under `row`, whose columns begin at `from`; nullopt: NULL. Valid until the next call, and until
+  // the row changes.
+  std::optional<absl::string_view> Read(const SqliteStatement& row, int from) {
+    for (size_t i = 0; i < values_.size(); ++i) {
+      const int column = from + static_cast<int>(i);
+      values_[i] = row.Type(column) == SqliteType::kNull ? std::nullopt : std::optional(row.Text(column));
+    }
+    if (!template_.has_value()) return values_[0];
+    template_->Render(values_, &text_);
+    return text_;
+  }
+
+ private:
+  std::optional<TextTemplate> template_;
+  std::vector<std::string> columns_;
+  std::vector<std::optional<absl::string_view>> values_;
+  std::string text_;
+};
+
 class SqliteSource final : public Source {
  public:
   static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const SqliteSelection& selection) {
-    const absl::StatusOr<std::string> text_column = ResolveSqliteColumn(opened.table, "text", opened.asked.text);
-    if (!text_column.ok()) return text_column.status();
-    const std::string text = QuoteName(*text_column);
+    absl::StatusOr<RowText> text = RowText::Make(opened);
+    if (!text.ok()) return text.status();
     const bool all = selection.rows == SqliteSelection::Rows::kAll || opened.vector.empty();
     const std::string wanted =
         all ? opened.where
             : absl::StrCat("(", opened.where, " AND NOT ",
                            HasVectorSql(opened.asked.encoding, opened.vector, selection.dim), ")");
     // One column says both: text or NULL for a selected row, a real number for one that is not.
-    std::string columns = absl::StrCat("CASE WHEN ", wanted, " THEN CAST(", text, " AS TEXT) ELSE 0.0 END");
-    absl::StatusOr<SqliteStatement> find =
-        opened.db->Prepare(absl::StrCat("SELECT CAST(", text, " AS TEXT) FROM ", QuoteName(opened.table.name),
-                                        " WHERE ", opened.table.KeySql(), " = ?1 AND ", opened.where));
+    std::string columns =
+        absl::StrCat("CASE WHEN ", wanted, " THEN ", text->first_column(), " ELSE 0.0 END", text->other_columns());
+    absl::StatusOr<SqliteStatement> find = opened.db->Prepare(
+        absl::StrCat("SELECT ", text->first_column(), text->other_columns(), " FROM ", QuoteName(opened.table.name),
+                     " WHERE ", opened.table.KeySql(), " = ?1 AND ", opened.where));
     if (!find.ok()) return find.status();
     auto source = std::unique_ptr<SqliteSource>(
-        new SqliteSource(std::move(opened), selection, wanted, std::move(columns), *std::move(find)));
+        new SqliteSource(std::move(opened), selection, wanted, std::move(columns), *std::move(text), *std::move(find)));
     SeekToFirst(selection, &source->scan_);
     return source;
   }
@@ -151,8 +203,8 @@ class SqliteSource final : public Source {
     if (!row.ok()) return row.status();
     if (!*row) return std::nullopt;
     RowView view{.key = ViewOf(found_key_)};
-    if (find_.Type(0) != SqliteType::kNull) {
-      found_text_ = std::string(find_.Text(0));
+    if (const std::optional<absl::string_view> text = text_.Read(find_, 0)) {
+      found_text_.assign(text->data(), text->size());
       view.text = found_text_;
     }
     find_.Reset();
@@ -173,10 +225,11 @@ class SqliteSource final : public Source {
 
  private:
   SqliteSource(OpenedTable opened, const SqliteSelection& selection, std::string wanted, std::string columns,
-               SqliteStatement find)
+               RowText text, SqliteStatement find)
       : opened_(std::move(opened)),
         selection_(selection),
         wanted_(std::move(wanted)),
+        text_(std::move(text)),
         scan_(opened_.db.get(), opened_.table, std::move(columns)),
         find_(std::move(find)) {}
 
@@ -187,9 +240,7 @@ class SqliteSource final : public Source {
       const absl::StatusOr<bool> more = scan_.Next();
       status = more.status();
       if (!more.ok() || !*more) break;
-      const SqliteType type = scan_.row().Type(1);
-      if (type == SqliteType::kNull) page_.Add(scan_.key(), std::nullopt);
-      if (type == SqliteType::kText) page_.Add(scan_.key(), scan_.row().Text(1));
+      if (scan_.row().Type(1) != SqliteType::kReal) page_.Add(scan_.key(), text_.Read(scan_.row(), 1));
     }
     scan_.Pause();
     // An error behind rows that were read comes up again when they are used up.
@@ -199,6 +250,7 @@ class SqliteSource final : public Source {
   OpenedTable opened_;
   const SqliteSelection selection_;
   const std::string wanted_;  // SQL: this row is selected
+  RowText text_;
   SqliteScan scan_;
   SqliteStatement find_;
   Page page_;
@@ -234,9 +286,9 @@ class Groups {
 absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& location, const SqliteSelection& selection) {
   absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
   if (!opened.ok()) return opened.status();
-  if (opened->asked.text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sqlite:", opened->asked.path, ": no column of texts; add &text=COLUMN"));
+  if (opened->asked.text.empty() && opened->asked.text_template.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "sqlite:", opened->asked.path, ": no column of texts; add &text=COLUMN, or &template= for several columns"));
   }
   return SqliteSource::Open(*std::move(opened), selection);
 }
@@ -247,8 +299,7 @@ absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const Sqlite
   const SqliteTable::Column* model = opened->table.Find(opened->asked.model_column);
   const std::string vector = opened->vector.empty() ? "NULL" : opened->vector;
   SqliteScan scan(opened->db.get(), opened->table,
-                  absl::StrCat(opened->where, ", typeof(", vector, "), length(", vector, "), ",
-                               HasVectorSql(opened->asked.encoding, vector, selection.dim), ", ",
+                  absl::StrCat(opened->where, ", ", EncodedDimSql(opened->asked.encoding, vector), ", ",
                                model == nullptr ? "NULL" : QuoteName(model->name)));
   SeekToFirst(selection, &scan);
   SqliteSurvey survey{.vacuum_changes_keys = opened->table.vacuum_changes_keys};
@@ -262,14 +313,14 @@ absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const Sqlite
     ++survey.rows;
     if (row.Int(1) == 0) continue;
     ++survey.rows_selected;
-    if (row.Int(4) != 0) ++survey.rows_with_vector;
-    if (row.Text(2) == "null") {
+    if (row.Type(2) == SqliteType::kNull) {
       ++survey.rows_null;
-    } else if (row.Text(2) != "blob") {
-      ++survey.rows_other_type;
+    } else if (row.Int(2) < 0) {
+      ++survey.rows_unreadable;
     } else {
-      const bool known_width = widths.Add(row.Int(3));
-      const bool known_model = model == nullptr || models.Add(std::string(row.Text(5)));
+      if (row.Int(2) == selection.dim) ++survey.rows_with_vector;
+      const bool known_width = widths.Add(row.Int(2));
+      const bool known_model = model == nullptr || models.Add(std::string(row.Text(3)));
       if (!known_width || !known_model) ++survey.rows_in_no_group;
     }
   }

@@ -32,7 +32,8 @@ struct SqliteSelection {
 
 // The rows of one SQLite table, view or virtual table in the order of their keys, read through a connection of its own
 // that cannot write and holds no lock between two calls, so that a live application and the sink may write meanwhile.
-// A text that is a number is shown as SQLite prints it; a blob as its bytes.
+// A text that is a number is shown as SQLite prints it; a blob as its bytes. With a template the text is made from
+// several columns, and is never absent, but may be empty.
 // A view may have to be sorted anew for every page: for a large one name the table under it, with a `where`.
 // Memory: one page, about 1 MiB, or the longest text when that is longer.
 // Errors: kInvalidArgument, kNotFound, kFailedPrecondition (see sqlite_db.h, sqlite_table.h: what cannot be the source
@@ -42,7 +43,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& locatio
 // What a table holds now, found by one walk over it.
 struct SqliteSurvey {
   struct WidthCount {
-    int64_t bytes = 0;
+    int64_t dim = 0;
     int64_t rows = 0;
   };
   struct ModelCount {
@@ -52,11 +53,12 @@ struct SqliteSurvey {
   int64_t rows = 0;                  // of the table, from resume_from on
   int64_t rows_selected = 0;         // of those, that both `where` select; all that follows is about them
   int64_t rows_with_vector = 0;      // a vector of selection.dim numbers
-  int64_t rows_null = 0;             // no vector: NULL, or the column is not there yet
-  int64_t rows_other_type = 0;       // neither NULL nor a blob
-  std::vector<WidthCount> widths;    // of the blobs; commonest first, at most kMaxGroups
-  std::vector<ModelCount> models;    // of the rows with a blob, if model_column is named; as widths
+  int64_t rows_null = 0;             // no vector: NULL, what else the encoding has for that, or no such column yet
+  int64_t rows_unreadable = 0;       // something that is no vector of any width
+  std::vector<WidthCount> widths;    // of the vectors; commonest first, at most kMaxGroups
+  std::vector<ModelCount> models;    // of the rows with a vector, if model_column is named; as widths
   int64_t rows_in_no_group = 0;      // beyond kMaxGroups
+  int64_t orphans = 0;               // vectors kept elsewhere whose row is gone
   bool vacuum_changes_keys = false;  // see SqliteTable
   static constexpr size_t kMaxGroups = 32;
 };

@@ -13,8 +13,9 @@
 namespace reembed {
 namespace {
 
-constexpr std::array<absl::string_view, 8> kParameters = {"table",        "key",      "text",  "vector",
-                                                          "model_column", "encoding", "where", "mode"};
+constexpr std::array<absl::string_view, 11> kParameters = {"table",    "key",          "text",       "template",
+                                                           "vector",   "model_column", "dim_column", "updated_column",
+                                                           "encoding", "where",        "mode"};
 constexpr std::array<absl::string_view, 3> kRowidNames = {"rowid", "_rowid_", "oid"};
 constexpr size_t kMaxNamesShown = 20;
 
@@ -176,9 +177,16 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
                        .table = location.Get("table"),
                        .key = location.Get("key"),
                        .text = location.Get("text"),
+                       .text_template = location.Get("template"),
                        .vector = location.Get("vector"),
                        .model_column = location.Get("model_column"),
+                       .dim_column = location.Get("dim_column"),
+                       .updated_column = location.Get("updated_column"),
                        .where = location.Get("where")};
+  if (!asked.text.empty() && !asked.text_template.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sqlite:", location.path, ": text= and template= say the same thing; keep one of them"));
+  }
   const absl::StatusOr<VectorEncoding> encoding = ParseVectorEncoding(location.Get("encoding"));
   if (!encoding.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("sqlite:", location.path, ": ", encoding.status().message()));

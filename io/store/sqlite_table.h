@@ -16,15 +16,19 @@ namespace reembed {
 // What a location `sqlite:PATH?name=value&...` asks for.
 //   table         table or view (required)
 //   key           column that names a row, or `rowid`; default: the primary key if it is one column, else rowid
-//   text          column of the texts (a source needs it)
+//   text          column of the texts; or
+//   template      how a text is made from several columns, see text_template.h (a source needs one of them)
 //   vector        column of the vectors (a target needs it)
 //   model_column  column that says which model made the vector; none by default
+//   dim_column    column that says how many numbers the vector has; none by default
+//   updated_column  column that gets the time of the change as JavaScript's toISOString has it,
+//                 2026-01-31T12:00:00.000Z, in UTC; none by default, and then no time of the row is touched
 //   encoding      form of the vectors, see vector_encoding.h; default f32
 //   where         SQL condition that selects rows of the source
 //   mode          of a target: `update` (default) fills a column of rows that are there; `upsert` adds rows that are
 //                 not, and makes file and table when they are missing
 struct SqliteLocation {
-  std::string path, table, key, text, vector, model_column, where;
+  std::string path, table, key, text, text_template, vector, model_column, dim_column, updated_column, where;
   VectorEncoding encoding = VectorEncoding::kF32;
   enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
 };

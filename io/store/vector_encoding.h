@@ -13,24 +13,34 @@
 namespace reembed {
 
 enum class VectorEncoding {
-  kF32,  // blob of IEEE-754 binary32, little-endian, no header: what numpy's `float32.tobytes()` gives
+  kF32,         // "f32": blob of IEEE-754 binary32, little-endian, no header, as numpy's `float32.tobytes()`; also what
+                // sqlite-vec and libSQL take for a vector
+  kJsonJs,      // "json": text as JavaScript's JSON.stringify of the numbers: [0.25,1e-7]
+  kJsonPython,  // "json-python": text as Python's json.dumps: [0.25, 1e-07]
 };
 
-// "f32"; empty means the default. Errors: kInvalidArgument.
+// By its name; empty means the default, f32. Errors: kInvalidArgument.
 absl::StatusOr<VectorEncoding> ParseVectorEncoding(absl::string_view name);
+
+// Whether cells are texts, not blobs.
+bool IsText(VectorEncoding encoding);
 
 // The bytes of `vector` in the cell. The view lives as long as `vector` and *scratch stay as they are.
 absl::string_view EncodeVector(VectorEncoding encoding, absl::Span<const float> vector, std::string* scratch);
 
-// The reverse, into vector.size() floats. `cell` need not be aligned. Returns false when it holds another number of
-// numbers.
+// The reverse, into vector.size() floats. `cell` need not be aligned. Both forms of JSON are read, with any whitespace.
+// Returns false when it holds another number of numbers, or anything that is no finite float.
 [[nodiscard]] bool DecodeVector(VectorEncoding encoding, absl::string_view cell, absl::Span<float> vector);
 
-// How many numbers `cell` holds; -1 when it is no vector of this encoding.
+// How many numbers `cell` holds; -1 when it is no vector of this encoding. 0: it says that there is none.
 int64_t EncodedDim(VectorEncoding encoding, absl::string_view cell);
 
-// An SQL condition, never NULL: `column` (quoted) holds a vector of `dim` numbers. It reads the size of a cell, not
-// its bytes.
+// An SQL expression on the column (quoted): how many numbers its cell holds; NULL when the cell says that there is no
+// vector (NULL; of JSON also '', [] and null); -1 when it holds anything else. Never an error, also where the text is
+// no JSON. Of blobs it reads the size, not the bytes.
+std::string EncodedDimSql(VectorEncoding encoding, absl::string_view column);
+
+// An SQL condition, never NULL: `column` (quoted) holds a vector of `dim` numbers.
 std::string HasVectorSql(VectorEncoding encoding, absl::string_view column, int dim);
 
 }  // namespace reembed

@@ -8,13 +8,17 @@
 
 #include <chrono>
 #include <random>
+#include <set>
 
 #include "absl/strings/str_cat.h"
+#include "engine/canary.h"
 #include "engine/location.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/mcp_memory.h"
+#include "tests/fakes/memu.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/qdrant_server.h"
@@ -47,25 +51,49 @@ bool EndsWithin(pid_t, Process* process, std::chrono::microseconds time) {
 class KillTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
+    auto server = EmbeddingServer::Start({.dim = kDim});
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+    if (GetParam() == "mcp_memory") {
+      db_ = folder_ / "memory.db";
+      mcp_memory_ = MakeMcpMemory(db_, {.rows = kRows, .dim = kDim});
+      for (const auto& [rowid, text] : mcp_memory_.texts) texts_.insert(text);
+      return;
+    }
+    if (GetParam() == "memu") {
+      db_ = folder_ / "vectors.json";
+      memu_ = MakeMemu(folder_.path(), {.items = kRows, .dim = kDim});
+      for (const auto& [collection, entries] : memu_) {
+        for (const auto& [id, entry] : entries) {
+          if (!entry.embedded.empty()) texts_.insert(entry.embedded);
+        }
+      }
+      return;
+    }
     db_ = folder_ / "memory.db";
     const ProcessResult made =
         RunProcess({REEMBED_BINARY, "systems", "agentloop", "--make-sample", db_, "--rows", absl::StrCat(kRows)});
     ASSERT_EQ(made.exit_code, 0) << made.err;
     expected_ = EmbeddableMessages(db_);
+    for (const auto& [key, text] : expected_) texts_.insert(text);
     if (InPostgres()) MakePostgresTable();
     if (InQdrant()) MakeQdrantCollection();
-    auto server = EmbeddingServer::Start({.dim = kDim});
-    ASSERT_THAT(server, IsOk());
-    server_ = *std::move(server);
   }
 
   std::vector<std::string> Command(const std::string& job) const {
-    const std::string rows =
-        absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
-                     InPlace() ? "&vector=embedding&model_column=embedding_model" : "");
-    std::vector<std::string> args = {
-        REEMBED_BINARY, "run", "--source",
-        GetParam() == "postgres" ? TestPostgres().Uri(rows) : absl::StrCat("sqlite:", db_, "?", rows)};
+    std::vector<std::string> args = {REEMBED_BINARY, "run"};
+    if (GetParam() == "mcp_memory") {
+      args.insert(args.end(), {"--system", "mcp-memory", "--db", db_});
+    } else if (GetParam() == "memu") {
+      args.insert(args.end(), {"--system", "memu", "--db", folder_ / "memu.db"});
+    } else {
+      const std::string rows =
+          absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
+                       InPlace() ? "&vector=embedding&model_column=embedding_model" : "");
+      const std::string source =
+          GetParam() == "postgres" ? TestPostgres().Uri(rows) : absl::StrCat("sqlite:", db_, "?", rows);
+      args.insert(args.end(), {"--source", source});
+    }
     if (!InPlace()) args.insert(args.end(), {"--target", Target()});
     args.insert(args.end(), {"--api-base", server_->base_url(), "--model", "reembed-lexical-1", "--dimensions",
                              absl::StrCat(kDim), "--batch-size", absl::StrCat(kBatchSize), "--concurrency",
@@ -73,7 +101,9 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     return args;
   }
 
-  bool InPlace() const { return GetParam() == "sqlite" || GetParam() == "postgres"; }
+  bool InPlace() const {
+    return GetParam() == "sqlite" || GetParam() == "postgres" || GetParam() == "mcp_memory" || GetParam() == "memu";
+  }
   bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
   std::string Target() const {
@@ -133,10 +163,43 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     if (InQdrant()) MakeQdrantCollection();
   }
 
+  void ExpectMcpMemoryComplete() {
+    std::map<int64_t, std::string> now;
+    for (const std::string& row : Query(db_, "SELECT rowid, coalesce(embedding, '') FROM memories")) {
+      now[std::stoll(row)] = row.substr(row.find('|') + 1);
+    }
+    for (const auto& [rowid, text] : mcp_memory_.texts) {
+      ASSERT_EQ(FloatBytesOfJson(now.at(rowid)), ExpectedEmbedding(text, kDim)) << "row " << rowid;
+    }
+    for (const auto& [rowid, embedding] : mcp_memory_.has) ASSERT_EQ(now.at(rowid), embedding) << "row " << rowid;
+    Change(db_, "INSERT INTO memories_fts(memories_fts) VALUES ('integrity-check')");
+  }
+
+  void ExpectMemuComplete() {
+    const MemuAsPythonReadsIt now = ReadMemuWithPython(db_);
+    ASSERT_EQ(now.error, "");
+    EXPECT_TRUE(now.canonical);
+    for (const auto& [collection, entries] : memu_) {
+      ASSERT_EQ(now.entries.at(collection).size(), entries.size());
+      for (const auto& [id, entry] : entries) {
+        const MemuEntry& stored = now.entries.at(collection).at(id);
+        const std::string bytes(reinterpret_cast<const char*>(stored.vector.data()), stored.vector.size() * 4);
+        ASSERT_EQ(stored.user, entry.user) << id;
+        if (entry.embedded.empty()) {
+          ASSERT_EQ(stored.vector, entry.vector) << id;
+        } else {
+          ASSERT_EQ(bytes, ExpectedEmbedding(entry.embedded, kDim)) << id;
+        }
+      }
+    }
+  }
+
   void ExpectTargetComplete() {
     if (InPostgres()) {
       EXPECT_EQ(OtherColumns(), others_);
     }
+    if (GetParam() == "mcp_memory") return ExpectMcpMemoryComplete();
+    if (GetParam() == "memu") return ExpectMemuComplete();
     if (GetParam() == "sqlite") {
       const std::map<int64_t, std::string> stored = StoredEmbeddings(db_);
       EXPECT_EQ(stored.size(), expected_.size());
@@ -182,6 +245,9 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   std::string db_;
   std::map<int64_t, std::string> expected_;
   std::string others_;  // of PostgreSQL's table: the columns that are none of our business
+  McpMemoryRows mcp_memory_;
+  MemuEntries memu_;
+  std::set<std::string> texts_;
   std::unique_ptr<EmbeddingServer> server_;
   QdrantServer qdrant_;
 };
@@ -192,17 +258,17 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
   std::mt19937_64 random(seed);
 
   // How long an undisturbed run takes, so that kills fall into it.
-  const auto start = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::duration whole_run{};
   const std::string copy = folder_ / "copy.db";
   std::filesystem::copy_file(db_, copy);
   {
+    const auto start = std::chrono::steady_clock::now();
     const ProcessResult whole = RunProcess(Command(folder_ / "undisturbed"));
+    whole_run = std::chrono::steady_clock::now() - start;
     ASSERT_THAT(whole.exit_code, AnyOf(0, 3)) << whole.err;
     ExpectTargetComplete();
     StartAgain(copy);
   }
-  const auto whole_run = std::chrono::steady_clock::now() - start;
-
   int kills = 0;
   int jobs = 0;
   while (kills < kKills) {
@@ -227,14 +293,12 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
       break;
     }
     ExpectTargetComplete();
-    // Pay once: beyond one purchase of each text, a kill costs at most what was in flight; and every run asks for one
-    // short text first, to see that the API is what the job expects.
-    std::set<std::string> texts;
-    for (const auto& [key, text] : expected_) texts.insert(text);
+    // Pay once: beyond one purchase of each text, a kill costs at most what was in flight; and every run asks for
+    // some short texts, to see that the API is what the job expects.
     const int64_t bought = server_->counts().texts - texts_before;
     const int64_t in_flight = kBatchSize * (kConcurrency + std::max(4, kConcurrency / 2));
-    const int64_t probes = kills_of_job + 1;
-    EXPECT_LE(bought, static_cast<int64_t>(texts.size()) + kills_of_job * in_flight + probes);
+    const int64_t probes = (kills_of_job + 1) * (1 + static_cast<int64_t>(CanaryTexts().size()));
+    EXPECT_LE(bought, static_cast<int64_t>(texts_.size()) + kills_of_job * in_flight + probes);
     const ProcessResult again = RunProcess(Command(job));
     ASSERT_THAT(again.exit_code, AnyOf(0, 3)) << again.err;
     EXPECT_EQ(server_->counts().texts - texts_before, bought) << "a finished job bought again";
@@ -245,7 +309,7 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
                          ::testing::Values("sqlite", "postgres", "postgres_upsert", "qdrant", "qdrant_side", "jsonl",
-                                           "hdf5", "npy", "fbin", "faiss"),
+                                           "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -328,11 +328,11 @@ TEST(SqliteSurveyTest, CountsWidthsAndModels) {
   EXPECT_EQ(survey->rows_selected, 5);
   EXPECT_EQ(survey->rows_with_vector, 2);
   EXPECT_EQ(survey->rows_null, 1);
-  EXPECT_EQ(survey->rows_other_type, 1);
+  EXPECT_EQ(survey->rows_unreadable, 1);
   ASSERT_EQ(survey->widths.size(), 2u);
-  EXPECT_EQ(survey->widths[0].bytes, 8);
+  EXPECT_EQ(survey->widths[0].dim, 2);
   EXPECT_EQ(survey->widths[0].rows, 2);
-  EXPECT_EQ(survey->widths[1].bytes, 12);
+  EXPECT_EQ(survey->widths[1].dim, 3);
   ASSERT_EQ(survey->models.size(), 2u);
   EXPECT_EQ(survey->models[0].model, "old");
   EXPECT_EQ(survey->models[1].model, "");
@@ -341,7 +341,7 @@ TEST(SqliteSurveyTest, CountsWidthsAndModels) {
 TEST(SqliteSurveyTest, GroupsAreBounded) {
   SqliteFile file;
   FillNumbered(&file, 100);
-  file.Run("UPDATE m SET v = zeroblob(id)");
+  file.Run("UPDATE m SET v = zeroblob(4 * id)");
   const auto survey = SurveySqlite(file.At("table=m&vector=v"), {.dim = 2});
   ASSERT_THAT(survey, IsOk());
   EXPECT_EQ(survey->widths.size(), SqliteSurvey::kMaxGroups);

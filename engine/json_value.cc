@@ -1,4 +1,4 @@
-#include "io/file/json_value.h"
+#include "engine/json_value.h"
 
 #include <charconv>
 #include <cstring>

@@ -1,5 +1,5 @@
-#ifndef REEMBED_IO_FILE_JSON_VALUE_H_
-#define REEMBED_IO_FILE_JSON_VALUE_H_
+#ifndef REEMBED_ENGINE_JSON_VALUE_H_
+#define REEMBED_ENGINE_JSON_VALUE_H_
 
 #include <cstdint>
 #include <optional>
@@ -29,4 +29,4 @@ std::optional<KeyView> JsonKey(absl::string_view token, std::string* space);
 
 }  // namespace reembed
 
-#endif  // REEMBED_IO_FILE_JSON_VALUE_H_
+#endif  // REEMBED_ENGINE_JSON_VALUE_H_

@@ -1,0 +1,46 @@
+#include "io/store/sqlite_lookup.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/location.h"
+#include "io/store/sqlite_db.h"
+#include "io/store/sqlite_table.h"
+
+namespace reembed {
+
+absl::StatusOr<bool> SqliteFileHasTable(const std::string& path, const std::string& table) {
+  const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
+  if (!db.ok()) return db.status();
+  return HasSqliteTable(**db, table);
+}
+
+absl::Status CheckSqliteValueExists(const std::string& path, const std::string& table,
+                                    const std::vector<std::string>& columns, const std::string& value) {
+  const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
+  if (!db.ok()) return db.status();
+  const std::string names =
+      absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) { out->append(QuoteName(name)); });
+  absl::StatusOr<SqliteStatement> find =
+      (*db)->Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table), " WHERE ?1 IN (", names, ") LIMIT 1"));
+  if (!find.ok()) return find.status();
+  find->BindText(1, value);
+  const absl::StatusOr<bool> found = find->Step();
+  if (!found.ok()) return found.status();
+  if (*found) return absl::OkStatus();
+  absl::StatusOr<SqliteStatement> list =
+      (*db)->Prepare(absl::StrCat("SELECT DISTINCT ", names, " FROM ", QuoteName(table), " LIMIT 1000"));
+  if (!list.ok()) return list.status();
+  std::vector<std::string> values;
+  while (true) {
+    const absl::StatusOr<bool> row = list->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) break;
+    for (int i = 0; i < static_cast<int>(columns.size()); ++i) values.emplace_back(list->Text(i));
+  }
+  const std::string near = NearestName(value, values);
+  return absl::NotFoundError(absl::StrCat(path, ": table `", table, "`: nobody has `", value, "` as ",
+                                          absl::StrJoin(columns, " or "),
+                                          near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?")));
+}
+
+}  // namespace reembed

@@ -1,0 +1,252 @@
+// mcp-memory-ts as a whole: a database as the system and its users leave it, the command, and what is in the database
+// then, read with SQLite alone.
+
+#include "tests/fakes/mcp_memory.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "io/embed/embedding_server.h"
+#include "tests/fakes/agentloop.h"
+#include "tests/fakes/clean_command.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr int kDim = 64;
+
+// REEMBED_TEST_ROWS asks for more.
+int64_t Rows() {
+  const char* const asked = std::getenv("REEMBED_TEST_ROWS");
+  return asked == nullptr ? 3000 : std::strtoll(asked, nullptr, 10);
+}
+
+class McpMemoryTest : public ::testing::TestWithParam<McpMemoryOptions::Ids> {
+ protected:
+  void SetUp() override {
+    auto server = EmbeddingServer::Start({.dim = kDim});
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+    db_ = folder_ / "memory.db";
+  }
+
+  McpMemoryRows Make(McpMemoryOptions::Ids ids = McpMemoryOptions::Ids::kInteger) {
+    return MakeMcpMemory(db_, {.rows = Rows(), .ids = ids, .dim = kDim});
+  }
+
+  ProcessResult Run(const std::vector<std::string>& more, const std::string& command = "run",
+                    const std::map<std::string, std::string>& environment = {}) {
+    std::vector<std::string> args = {
+        command,   "--system",          "mcp-memory",   "--api-base",      server_->base_url(),
+        "--model", "reembed-lexical-1", "--dimensions", absl::StrCat(kDim)};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunClean(REEMBED_BINARY, folder_.path(), args, environment);
+  }
+
+  // rowid -> embedding
+  std::map<int64_t, std::string> Embeddings(const std::string& table = "memories") {
+    std::map<int64_t, std::string> embeddings;
+    for (const std::string& row : Query(db_, "SELECT rowid, coalesce(embedding, '') FROM " + table)) {
+      const size_t bar = row.find('|');
+      embeddings[std::stoll(row)] = row.substr(bar + 1);
+    }
+    return embeddings;
+  }
+
+  std::string EverythingElse() {
+    std::string dump;
+    for (const char* const sql :
+         {"SELECT rowid, quote(id), user_id, quote(title), quote(content), memory_type, importance, quote(tags), "
+          "is_archived, created_at, updated_at FROM memories ORDER BY rowid",
+          "SELECT * FROM users",
+          "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '%fts%' ORDER BY 1, 2"}) {
+      for (const std::string& row : Query(db_, sql)) dump += row + "\n";
+    }
+    return dump;
+  }
+
+  // Every row that needed a vector has the right one, and no other was touched.
+  void ExpectComplete(const McpMemoryRows& rows) {
+    const std::map<int64_t, std::string> now = Embeddings();
+    int64_t right = 0;
+    for (const auto& [rowid, text] : rows.texts) {
+      right += FloatBytesOfJson(now.at(rowid)) == ExpectedEmbedding(text, kDim) ? 1 : 0;
+    }
+    EXPECT_EQ(right, static_cast<int64_t>(rows.texts.size()));
+    for (const auto& [rowid, embedding] : rows.has) ASSERT_EQ(now.at(rowid), embedding) << rowid;
+    for (const auto& [rowid, embedding] : rows.textless) ASSERT_EQ(now.at(rowid), embedding) << rowid;
+    EXPECT_EQ(now.size(), rows.texts.size() + rows.has.size() + rows.textless.size());
+  }
+
+  TempFolder folder_;
+  std::string db_;
+  std::unique_ptr<EmbeddingServer> server_;
+};
+
+TEST_P(McpMemoryTest, EveryRowThatLacksAVectorGetsItAndNothingElseChanges) {
+  const McpMemoryRows rows = Make(GetParam());
+  const bool has_fts = GetParam() == McpMemoryOptions::Ids::kInteger;
+  if (!has_fts) Change(db_, "UPDATE memories SET active = NOT is_archived, description = content");
+  const std::string before = EverythingElse();
+  const std::string search = "SELECT rowid FROM memories_fts WHERE memories_fts MATCH 'Lisbon OR t3' ORDER BY rowid";
+  const auto found_before = has_fts ? Query(db_, search) : std::vector<std::string>();
+  if (has_fts) {
+    EXPECT_GT(found_before.size(), 10u);
+  }
+
+  const ProcessResult run = Run({"--db", db_, "--json"});
+  EXPECT_EQ(run.exit_code, rows.textless.empty() ? 0 : 3) << run.err;
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), static_cast<int64_t>(rows.texts.size()));
+  EXPECT_EQ(LastNumber(run, "rows_rejected"), static_cast<int64_t>(rows.textless.size()));
+  ExpectComplete(rows);
+  EXPECT_EQ(EverythingElse(), before);
+  if (has_fts) {
+    EXPECT_EQ(Query(db_, search), found_before);
+    Change(db_, "INSERT INTO memories_fts(memories_fts) VALUES ('integrity-check')");  // ends the test if it fails
+  }
+
+  const int64_t requests = server_->counts().requests;
+  const ProcessResult again = Run({"--db", db_, "--json"});
+  EXPECT_EQ(again.exit_code, run.exit_code) << again.err;
+  EXPECT_EQ(server_->counts().requests, requests) << "a second run bought again";
+  const std::string job = folder_ / "state/reembed/jobs/";
+  const std::string folder = std::filesystem::directory_iterator(job)->path().string();
+  const ProcessResult verify = RunClean(REEMBED_BINARY, folder_.path(), {"verify", folder});
+  EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemas, McpMemoryTest,
+                         ::testing::Values(McpMemoryOptions::Ids::kInteger, McpMemoryOptions::Ids::kText),
+                         [](const auto& info) {
+                           return info.param == McpMemoryOptions::Ids::kInteger ? "OfTheCode" : "OfTheField";
+                         });
+
+using McpMemoryCommandTest = McpMemoryTest;
+
+TEST_F(McpMemoryCommandTest, UserReallyFilters) {
+  const McpMemoryRows rows = Make();
+  const ProcessResult run = Run({"--db", db_, "--user", "bob@example.com", "--json"});
+  EXPECT_THAT(run.exit_code, ::testing::AnyOf(0, 3)) << run.err;
+  const std::map<int64_t, std::string> now = Embeddings();
+  int64_t bobs = 0;
+  for (const auto& [rowid, text] : rows.texts) {
+    const bool is_bobs = rows.user.at(rowid) == "u2";
+    bobs += is_bobs ? 1 : 0;
+    ASSERT_EQ(FloatBytesOfJson(now.at(rowid)) == ExpectedEmbedding(text, kDim), is_bobs) << rowid;
+  }
+  EXPECT_GT(bobs, 0);
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), bobs);
+  const ProcessResult by_id = Run({"--db", db_, "--user", "u2", "--json"}, "plan");
+  EXPECT_EQ(by_id.exit_code, 0) << by_id.err;
+  EXPECT_EQ(LastNumber(by_id, "tokens"), 0) << by_id.out;
+}
+
+TEST_F(McpMemoryCommandTest, UnknownNamesAreRefusedWithTheNearest) {
+  Make();
+  const ProcessResult user = Run({"--db", db_, "--user", "bob@exmple.com"});
+  EXPECT_EQ(user.exit_code, 2);
+  EXPECT_THAT(user.err, AllOf(HasSubstr("bob@exmple.com"), HasSubstr("did you mean `bob@example.com`?")));
+  EXPECT_THAT(Run({"--db", db_, "--stream", "memoires"}).err, HasSubstr("did you mean `memories`?"));
+  EXPECT_THAT(Run({"--db", db_, "--recipe", "made"}).err, HasSubstr("these: backfill, create, regenerate"));
+  EXPECT_THAT(Run({"--db", db_, "--agent", "x"}).err, HasSubstr("--agent"));
+  EXPECT_THAT(Run({}).err, AllOf(HasSubstr("--db"), HasSubstr("TURSO_URL")));
+  EXPECT_EQ(server_->counts().requests, 0);
+}
+
+TEST_F(McpMemoryCommandTest, EntitiesAreAStreamOfTheirOwnAndAllDoesBoth) {
+  const McpMemoryRows rows = Make();
+  Change(
+      db_,
+      "INSERT INTO entities (user_id, name, entity_type, company, tags, created_at, updated_at) VALUES ('u1', 'Ann', "
+      "'PERSON', 'Acme', '[\"x\"]', 't', 't')");
+  const ProcessResult plan = Run({"--db", db_, "--stream", "all", "--json"}, "plan");
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_EQ(LastNumber(plan, "rows_selected"), static_cast<int64_t>(rows.texts.size() + rows.textless.size()) + 1);
+  const ProcessResult clash =
+      Run({"--db", db_, "--stream", "all", "--target", absl::StrCat("npy:", folder_ / "x.npy")});
+  EXPECT_EQ(clash.exit_code, 2);
+  EXPECT_THAT(clash.err, HasSubstr("put {stream} into its name"));
+
+  const ProcessResult run = Run({"--db", db_, "--stream", "all", "--target",
+                                 absl::StrCat("faiss:", folder_ / "{stream}.faiss", "?factory=Flat"), "--json"});
+  EXPECT_EQ(run.exit_code, rows.textless.empty() ? 0 : 3) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("\"stream\":\"memories\""), HasSubstr("\"stream\":\"entities\"")));
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), static_cast<int64_t>(rows.texts.size()) + 1);
+  ExpectComplete(rows);
+  EXPECT_EQ(FloatBytesOfJson(Embeddings("entities").at(1)), ExpectedEmbedding("Ann Company: Acme Tags: x", kDim));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "memories.faiss"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "entities.faiss"));
+}
+
+TEST_F(McpMemoryCommandTest, TimeOfChangeIsKeptOrWrittenAsTheAppDoes) {
+  Make();
+  ASSERT_THAT(Run({"--db", db_, "--limit", "10"}).exit_code, ::testing::AnyOf(0, 3));
+  EXPECT_EQ(Query(db_, "SELECT count(*) FROM memories WHERE updated_at <> created_at"), std::vector<std::string>{"0"});
+  const ProcessResult run = Run({"--db", db_, "--updated-at", "now-iso"});
+  ASSERT_THAT(run.exit_code, ::testing::AnyOf(0, 3)) << run.err;
+  EXPECT_EQ(Query(db_,
+                  "SELECT count(*) > 100, count(*) - sum(updated_at GLOB "
+                  "'20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9]Z') FROM "
+                  "memories WHERE updated_at <> created_at"),
+            std::vector<std::string>{"1|0"});
+}
+
+TEST_F(McpMemoryCommandTest, ReadsEnvLocalAndNotEnvBesideIt) {
+  Make();
+  const std::string folder = std::filesystem::current_path().string();
+  const std::string other = folder_ / "elsewhere";
+  std::filesystem::create_directory(other);
+  std::ofstream(other + "/.env.local") << "TURSO_URL=file:" << db_ << "?authToken=x\n";
+  std::ofstream(other + "/.env") << "TURSO_URL=file:/nowhere.db\nREEMBED_NOTHING=1\n";
+  std::filesystem::current_path(other);
+  const ProcessResult plan = Run({"--json"}, "plan");
+  std::filesystem::remove(other + "/.env.local");
+  const ProcessResult without = Run({"--json"}, "plan");
+  std::filesystem::current_path(folder);
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_GT(LastNumber(plan, "rows_selected"), 0);
+  EXPECT_THAT(without.err, HasSubstr("/nowhere.db"));
+}
+
+TEST_F(McpMemoryCommandTest, AJobFileMayDescribeAnySchema) {
+  Change((std::ofstream(db_), db_),
+         "CREATE TABLE docs (k TEXT PRIMARY KEY NOT NULL, owner TEXT, a TEXT, b TEXT, v TEXT, w INT, m TEXT);"
+         "INSERT INTO docs VALUES ('x', 'me', 'one', 'two', NULL, NULL, NULL), ('y', 'you', 'three', '', NULL, NULL, "
+         "NULL);"
+         "CREATE TABLE tags (id INTEGER PRIMARY KEY, t TEXT, v BLOB); INSERT INTO tags (t) VALUES ('red'), ('blue')");
+  const std::string job_file = folder_ / "mine.toml";
+  std::ofstream(job_file)
+      << "target = [\"npy:" << folder_.path() << "/{stream}.npy\"]\n"
+      << "[db]\npaths = [\"" << db_ << "\"]\n"
+      << "[[stream]]\nname = \"docs\"\ntable = \"docs\"\ntemplate = '{(a, b)|join:\" + \"}'\n"
+      << "vector = \"v\"\nencoding = \"json-python\"\ndim_column = \"w\"\nmodel_column = \"m\"\nuser = \"owner\"\n"
+      << "[[stream]]\nname = \"tags\"\ntable = \"tags\"\ntext = \"t\"\nvector = \"v\"\n"
+      << "[model]\nembedder = \"builtin\"\ndimensions = 32\n";
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"run", job_file, "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunClean(REEMBED_BINARY, folder_.path(), args);
+  };
+  const ProcessResult mine = run({"--stream", "docs", "--user", "me", "--job", folder_ / "one"});
+  ASSERT_EQ(mine.exit_code, 0) << mine.err << mine.out;
+  EXPECT_EQ(Query(db_, "SELECT k, w, m, substr(v, 1, 1) FROM docs ORDER BY k"),
+            (std::vector<std::string>{"x|32|reembed-lexical-1|[", "y|NULL|NULL|NULL"}));
+  std::filesystem::remove(folder_ / "docs.npy");
+  std::filesystem::remove(folder_ / "docs.npy.keys.jsonl");
+  const ProcessResult all = run({"--job", folder_ / "two"});
+  ASSERT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_EQ(LastNumber(all, "rows_embedded"), 3);
+  EXPECT_EQ(Query(db_, "SELECT count(*) FROM tags WHERE length(v) = 128"), std::vector<std::string>{"2"});
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "tags.npy"));
+}
+
+}  // namespace
+}  // namespace reembed

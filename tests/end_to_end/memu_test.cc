@@ -1,0 +1,211 @@
+// MemU as a whole: its database and its vectors.json as its faults leave them, the command, and what Python reads then.
+
+#include "tests/fakes/memu.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "io/embed/embedding_server.h"
+#include "tests/fakes/agentloop.h"
+#include "tests/fakes/clean_command.h"
+#include "tests/fakes/mcp_memory.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr int kDim = 64;
+
+// REEMBED_TEST_ROWS asks for more.
+int64_t Rows() {
+  const char* const asked = std::getenv("REEMBED_TEST_ROWS");
+  return asked == nullptr ? 2000 : std::strtoll(asked, nullptr, 10);
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class MemuTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto server = EmbeddingServer::Start({.dim = kDim});
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+    std::filesystem::create_directory(folder_ / "data");
+    vectors_ = folder_ / "data/vectors.json";
+  }
+
+  ProcessResult Run(const std::vector<std::string>& more, const std::string& command = "run") {
+    std::vector<std::string> args = {command,
+                                     "--system",
+                                     "memu",
+                                     "--db",
+                                     folder_ / "data/memu.db",
+                                     "--api-base",
+                                     server_->base_url(),
+                                     "--model",
+                                     "reembed-lexical-1",
+                                     "--dimensions",
+                                     absl::StrCat(kDim),
+                                     "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunClean(REEMBED_BINARY, folder_.path(), args);
+  }
+
+  // Nothing of ours is left beside the file.
+  void ExpectOnlyTheTwoFiles() {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "data")) {
+      names.push_back(entry.path().filename().string());
+    }
+    EXPECT_THAT(names, ::testing::UnorderedElementsAre("memu.db", "vectors.json"));
+  }
+
+  TempFolder folder_;
+  std::string vectors_;
+  std::unique_ptr<EmbeddingServer> server_;
+};
+
+TEST_F(MemuTest, EveryHoleIsFilledAndTheFileIsWhatPythonWouldWrite) {
+  const MemuEntries wanted = MakeMemu(folder_ / "data", {.items = Rows(), .dim = kDim});
+  const MemuAsPythonReadsIt before = ReadMemuWithPython(vectors_);
+  if (!before.error.empty()) GTEST_SKIP() << before.error;
+  ASSERT_TRUE(before.canonical) << "the maker of the test data is wrong";
+  const std::string db_before = ReadFile(folder_ / "data/memu.db");
+  int64_t needed = 0;
+  for (const auto& [collection, entries] : wanted) {
+    for (const auto& [id, entry] : entries) needed += entry.embedded.empty() ? 0 : 1;
+  }
+
+  const ProcessResult plan = Run({}, "plan");
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_EQ(LastNumber(plan, "rows_selected"), needed) << plan.out;
+  const ProcessResult run = Run({});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), needed);
+
+  const MemuAsPythonReadsIt after = ReadMemuWithPython(vectors_);
+  ASSERT_EQ(after.error, "");
+  EXPECT_TRUE(after.canonical);
+  int64_t right = 0;
+  for (const auto& [collection, entries] : wanted) {
+    ASSERT_EQ(after.entries.count(collection), 1u) << collection;
+    EXPECT_EQ(after.entries.at(collection).size(), entries.size()) << collection;
+    for (const auto& [id, entry] : entries) {
+      const auto found = after.entries.at(collection).find(id);
+      ASSERT_NE(found, after.entries.at(collection).end()) << id;
+      ASSERT_EQ(found->second.user, entry.user) << id;
+      ASSERT_EQ(found->second.agent, entry.agent) << id;
+      ASSERT_EQ(found->second.text, entry.text) << id;
+      std::string bytes(reinterpret_cast<const char*>(found->second.vector.data()), found->second.vector.size() * 4);
+      if (entry.embedded.empty()) {
+        ASSERT_EQ(found->second.vector, entry.vector) << id;
+      } else {
+        right += bytes == ExpectedEmbedding(entry.embedded, kDim) ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_EQ(right, needed);
+  // What was there keeps its place, new entries come behind, the new collection last.
+  std::vector<std::string> kept;
+  for (const std::string& id : after.order) {
+    if (std::find(before.order.begin(), before.order.end(), id) != before.order.end()) kept.push_back(id);
+  }
+  EXPECT_EQ(kept, before.order);
+  EXPECT_THAT(after.order.front(), HasSubstr("resources/"));
+  EXPECT_THAT(after.order.back(), HasSubstr("categories/"));
+  EXPECT_EQ(ReadFile(folder_ / "data/memu.db"), db_before) << "the database is only read";
+  ExpectOnlyTheTwoFiles();
+
+  const int64_t requests = server_->counts().requests;
+  const std::string whole = ReadFile(vectors_);
+  const auto time = std::filesystem::last_write_time(vectors_);
+  EXPECT_EQ(Run({}).exit_code, 0);
+  EXPECT_EQ(server_->counts().requests, requests) << "a second run bought again";
+  EXPECT_EQ(ReadFile(vectors_), whole);
+  EXPECT_EQ(std::filesystem::last_write_time(vectors_), time) << "nothing was new, and yet the file was written";
+  const std::string jobs = folder_ / "state/reembed/jobs";
+  const std::string job = std::filesystem::directory_iterator(jobs)->path().string();
+  const ProcessResult verify = RunClean(REEMBED_BINARY, folder_.path(), {"verify", job});
+  EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
+}
+
+TEST_F(MemuTest, UserAndAgentFilter) {
+  const MemuEntries wanted = MakeMemu(folder_ / "data", {.items = 300, .dim = kDim});
+  const ProcessResult run = Run({"--user", "user1", "--agent", "agent0", "--stream", "items"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  int64_t needed = 0;
+  for (const auto& [id, entry] : wanted.at("items")) {
+    needed += !entry.embedded.empty() && entry.user == "user1" && entry.agent == "agent0" ? 1 : 0;
+  }
+  EXPECT_GT(needed, 0);
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), needed);
+  const ProcessResult nobody = Run({"--user", "usr1"});
+  EXPECT_EQ(nobody.exit_code, 2);
+  EXPECT_THAT(nobody.err, HasSubstr("did you mean `user1`?"));
+}
+
+TEST_F(MemuTest, AFileThatMemuCouldNotReadIsNotTouched) {
+  MakeMemu(folder_ / "data", {.items = 50, .dim = kDim});
+  const std::string good = ReadFile(vectors_);
+  const size_t agent = good.find("\"agent_id\"", good.size() / 2);
+  for (const std::string& bad :
+       {good.substr(0, good.size() - 1), good.substr(0, good.size() / 2), std::string("[]"), good + "x",
+        good.substr(0, agent) + "\"agent\"" + good.substr(agent + 10), std::string()}) {
+    std::ofstream(vectors_, std::ios::binary) << bad;
+    const ProcessResult run = Run({});
+    EXPECT_NE(run.exit_code, 0);
+    EXPECT_THAT(run.err, HasSubstr("vectors.json"));
+    EXPECT_EQ(ReadFile(vectors_), bad);
+    ExpectOnlyTheTwoFiles();
+  }
+  EXPECT_EQ(server_->counts().requests, 0) << "bought something that cannot be written";
+}
+
+TEST_F(MemuTest, AFileThatIsNotThereIsMadeAndAllReplacesOnlyWithConsent) {
+  const MemuEntries wanted = MakeMemu(folder_ / "data", {.items = 40, .dim = kDim});
+  std::filesystem::remove(vectors_);
+  const ProcessResult run = Run({});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), 40 + 30);  // captions are gone with the file
+  const ProcessResult all = Run({"--all"});
+  EXPECT_EQ(all.exit_code, 2);
+  EXPECT_THAT(all.err, HasSubstr("--yes"));
+  EXPECT_EQ(Run({"--all", "--yes"}).exit_code, 0);
+}
+
+TEST_F(MemuTest, TheLaterLayoutHasItsVectorsInTheRows) {
+  const std::string db = folder_ / "data/memu.db";
+  std::ofstream(db).close();
+  Change(
+      db,
+      "CREATE TABLE memu_recall_files (id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, name TEXT, description TEXT, "
+      "embedding JSON); INSERT INTO memu_recall_files VALUES ('a', NULL, NULL, 'n', 'd', 'null'), ('b', NULL, NULL, "
+      "'n2', '', '[]'), ('c', NULL, NULL, 'n3', NULL, NULL);"
+      "CREATE TABLE memu_recall_file_segments (id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, text TEXT, embedding "
+      "JSON); INSERT INTO memu_recall_file_segments VALUES ('s', NULL, NULL, 'a segment', '[0.1, 1e-07]')");
+  const ProcessResult run = Run({"--all", "--yes"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), 4);
+  for (const auto& [id, text] : {std::pair<const char*, const char*>{"a", "n: d"}, {"b", "n2"}, {"c", "n3"}}) {
+    const std::string stored =
+        Query(db, absl::StrCat("SELECT embedding FROM memu_recall_files WHERE id = '", id, "'")).at(0);
+    EXPECT_THAT(stored, HasSubstr(", "));
+    EXPECT_EQ(FloatBytesOfJson(stored), ExpectedEmbedding(text, kDim)) << id;
+  }
+}
+
+}  // namespace
+}  // namespace reembed

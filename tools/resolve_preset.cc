@@ -1,0 +1,175 @@
+#include "tools/resolve_preset.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string SqlText(absl::string_view text) { return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "''"}}), "'"); }
+
+std::string SqlName(absl::string_view name) {
+  return absl::StrCat("\"", absl::StrReplaceAll(name, {{"\"", "\"\""}}), "\"");
+}
+
+// The database of the system: a path, or a URL as its own programs take it.
+absl::StatusOr<std::string> FindDatabase(const SystemPreset& preset, const CommandOptions& options,
+                                         const Environment& environment, std::vector<std::string>* notes) {
+  if (!options.db.empty()) return options.db;
+  for (const std::string& variable : preset.database_env) {
+    if (std::string path = environment.Get(variable); !path.empty()) return path;
+  }
+  const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
+  const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
+  if (found == preset.databases.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("no database of ", preset.name, " is where it keeps it (", absl::StrJoin(preset.databases, ", "),
+                     "); say where with --db PATH",
+                     preset.database_env.empty() ? "" : absl::StrCat(", or set ", preset.database_env.front())));
+  }
+  for (auto other = found + 1; other != preset.databases.end(); ++other) {
+    if (exists(*other)) notes->push_back(absl::StrCat(preset.name, " has another database: --db ", *other));
+  }
+  return *found;
+}
+
+// file:PATH is a file for libSQL; other URLs name servers, and are a scheme of their own.
+absl::StatusOr<Location> DatabaseLocation(absl::string_view database, const Environment& environment) {
+  if (absl::ConsumePrefix(&database, "file:")) {
+    if (absl::StartsWith(database, "///")) database.remove_prefix(2);
+    database = database.substr(0, database.find('?'));
+  } else if (absl::StrContains(database, "://")) {
+    return ParseLocation(database);
+  }
+  return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(std::string(database), environment))};
+}
+
+// What the chosen streams can be asked for besides.
+absl::Status CheckAsked(const SystemPreset& preset, const std::vector<const PresetStream*>& streams,
+                        const CommandOptions& options) {
+  std::vector<std::string> recipes;
+  bool has_time = false;
+  for (const PresetStream* const stream : streams) {
+    has_time = has_time || !stream->updated_column.empty();
+    for (const auto& [name, text] : stream->recipes) recipes.push_back(name);
+  }
+  if (!options.recipe.empty() && std::find(recipes.begin(), recipes.end(), options.recipe) == recipes.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--recipe ", options.recipe, ": ", preset.name, " has ",
+        recipes.empty() ? "one way to make a text" : absl::StrCat("these: ", absl::StrJoin(recipes, ", "))));
+  }
+  if (options.updated_at == "now-iso" && !has_time) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--updated-at: ", preset.name, " names no column for it (updated_column)"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string AbsolutePath(const std::string& path) {
+  std::error_code failed;
+  const fs::path canonical = fs::weakly_canonical(path, failed);
+  return failed ? path : canonical.string();
+}
+
+absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
+                                                               const CommandOptions& options) {
+  std::vector<std::string> names;
+  for (const PresetStream& stream : preset.streams) names.push_back(stream.name);
+  for (const std::string& asked : options.streams) {
+    if (asked == "all" || std::find(names.begin(), names.end(), asked) != names.end()) continue;
+    const std::string near = NearestName(asked, names);
+    return absl::InvalidArgumentError(
+        absl::StrCat("--stream ", asked, ": ", preset.name,
+                     near.empty() ? absl::StrCat(" has: ", absl::StrJoin(names, ", "))
+                                  : absl::StrCat(" has no such stream; did you mean `", near, "`?")));
+  }
+  std::vector<const PresetStream*> chosen;
+  for (const PresetStream& stream : preset.streams) {
+    const bool named = std::any_of(options.streams.begin(), options.streams.end(),
+                                   [&](const std::string& asked) { return asked == "all" || asked == stream.name; });
+    if (options.streams.empty() ? stream.by_default : named) chosen.push_back(&stream);
+  }
+  if (absl::Status asked = CheckAsked(preset, chosen, options); !asked.ok()) return asked;
+  return chosen;
+}
+
+absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetStream& stream,
+                                      const CommandOptions& options, const Environment& environment,
+                                      std::vector<std::string>* notes) {
+  const absl::StatusOr<std::string> database = FindDatabase(preset, options, environment, notes);
+  if (!database.ok()) return database.status();
+  absl::StatusOr<Location> found = DatabaseLocation(*database, environment);
+  if (!found.ok()) return found;
+  Location location = *std::move(found);
+  if (stream.kind == "memu") {
+    location.parameters["db"] = location.path;
+    location.path = AbsolutePath((fs::path(location.path).parent_path() / preset.vectors).string());
+    location.scheme = "memu";
+  }
+  const auto recipe = stream.recipes.find(options.recipe);
+  const std::string& made = recipe == stream.recipes.end() ? stream.text_template : recipe->second;
+  for (const auto& [name, value] :
+       {std::pair("table", stream.table), std::pair("key", stream.key), std::pair("template", made),
+        std::pair("text", made.empty() ? stream.text : ""), std::pair("vector", stream.vector),
+        std::pair("model_column", stream.model_column), std::pair("dim_column", stream.dim_column),
+        std::pair("updated_column", options.updated_at == "now-iso" ? stream.updated_column : ""),
+        std::pair("encoding", stream.encoding), std::pair("where", stream.where),
+        std::pair("collection", stream.collection)}) {
+    if (!value.empty()) location.parameters[name] = value;
+  }
+  return location;
+}
+
+absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const PresetStream& stream,
+                                           const CommandOptions& options) {
+  const auto refuse = [&](absl::string_view flag) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", preset.name, stream.name.empty() ? "" : ", stream ",
+                                                   stream.name, ": rows have no such owner; use --where"));
+  };
+  std::vector<std::string> conditions;
+  if (!options.user.empty()) {
+    if (stream.user.empty()) return refuse("--user");
+    const UserTable& users = preset.users;
+    conditions.push_back(users.table.empty()
+                             ? absl::StrCat(SqlName(stream.user), " = ", SqlText(options.user))
+                             : absl::StrCat(SqlName(stream.user), " IN (SELECT ", SqlName(users.id), " FROM ",
+                                            SqlName(users.table), " WHERE ", SqlText(options.user), " IN (",
+                                            SqlName(users.id), ", ", SqlName(users.name), "))"));
+  }
+  if (!options.agent.empty()) {
+    if (stream.agent.empty()) return refuse("--agent");
+    conditions.push_back(absl::StrCat(SqlName(stream.agent), " = ", SqlText(options.agent)));
+  }
+  return absl::StrCat("(", absl::StrJoin(conditions, " AND "), ")");
+}
+
+absl::Status AddEnvFile(const CommandOptions& options, Environment* environment) {
+  if (!options.env_file.empty()) return environment->AddFile(options.env_file);
+  std::vector<std::string> files = {".env"};
+  CommandOptions asked = options;
+  if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
+  if (!asked.system.empty()) {
+    // A system that is not there is reported where it is used.
+    const absl::StatusOr<SystemPreset> preset = FindSystem(asked.system, *environment);
+    if (preset.ok() && !preset->env_files.empty()) files = preset->env_files;
+  }
+  for (const std::string& file : files) {
+    const std::string path = ExpandHome(file, *environment);
+    if (fs::exists(path)) return environment->AddFile(path);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace reembed

@@ -1,0 +1,78 @@
+#include "tools/streams.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "io/store/sqlite_lookup.h"
+
+namespace reembed {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The SQLite file in which the rows of `source` are; empty: they are elsewhere.
+std::string SqliteFileOf(const Location& source) {
+  return source.scheme == "sqlite" ? source.path : source.scheme == "memu" ? source.Get("db") : "";
+}
+
+}  // namespace
+
+absl::Status CheckUser(const std::vector<ResolvedJob>& jobs) {
+  absl::Status last;
+  for (const ResolvedJob& job : jobs) {
+    const std::string file = SqliteFileOf(job.source);
+    if (!job.users.has_value() || file.empty()) return absl::OkStatus();
+    std::vector<std::string> columns = {job.users->name};
+    if (job.users->id != job.users->name) columns.push_back(job.users->id);
+    last = CheckSqliteValueExists(file, job.users->table, columns, job.options.user);
+    if (last.ok()) return last;
+  }
+  return last;
+}
+
+absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
+  std::vector<ResolvedJob> kept;
+  std::vector<std::string> absent;
+  std::string path;
+  for (ResolvedJob& job : *jobs) {
+    path = SqliteFileOf(job.source);
+    if (job.optional && !path.empty()) {
+      const absl::StatusOr<bool> there = SqliteFileHasTable(path, job.source.Get("table"));
+      if (!there.ok()) return there.status();
+      if (!*there) {
+        absent.push_back(job.source.Get("table"));
+        continue;
+      }
+    }
+    kept.push_back(std::move(job));
+  }
+  if (kept.empty()) {
+    return absl::NotFoundError(absl::StrCat(path, ": has none of the tables ", absl::StrJoin(absent, ", ")));
+  }
+  *jobs = std::move(kept);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> JobFolders(const std::string& directory) {
+  if (fs::exists(fs::path(directory) / "ledger.db")) return std::vector<std::string>{directory};
+  std::vector<std::string> folders;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    if (fs::exists(entry.path() / "ledger.db")) folders.push_back(entry.path().string());
+  }
+  if (folders.empty())
+    return absl::NotFoundError(absl::StrCat(directory, ": holds no job; `reembed status` lists them"));
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+ExitCode WorseOf(ExitCode a, ExitCode b) {
+  const auto rank = [](ExitCode code) { return code == kExitDone ? 0 : code == kExitRejectedRows ? 1 : 2; };
+  return rank(b) > rank(a) ? b : a;
+}
+
+}  // namespace reembed
