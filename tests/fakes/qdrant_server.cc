@@ -20,6 +20,7 @@
 #include "absl/strings/str_split.h"
 #include "engine/json_text.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/qdrant_openapi.h"
 
 namespace reembed {
 
@@ -579,6 +580,11 @@ HttpServerResponse QdrantServer::Handle(const HttpServerRequest& request) {
   state_->largest_body = std::max(state_->largest_body, request.body.size());
   std::vector<std::string> parts = absl::StrSplit(request.path, '/', absl::SkipEmpty());
   for (std::string& part : parts) part = Decoded(part);
+  const std::string query = question == std::string::npos ? "" : target.substr(question);
+  if (!options_.swallow) {
+    const std::string wrong = CheckAgainstQdrantOpenApi(method, parts, query, request.body);
+    EXPECT_EQ(wrong, "") << method << " " << target << " is not as Qdrant's OpenAPI text has it";
+  }
   std::vector<std::string> kind = parts;
   if (kind.size() > 1 && kind[0] == "collections" && kind[1] != "aliases") kind[1] = "{}";
   ++state_->requests[absl::StrCat(method, " /", absl::StrJoin(kind, "/"))];
@@ -592,7 +598,7 @@ HttpServerResponse QdrantServer::Handle(const HttpServerRequest& request) {
                     .state = *state_,
                     .method = method,
                     .parts = std::move(parts),
-                    .query = question == std::string::npos ? "" : target.substr(question),
+                    .query = query,
                     .text = request.body};
   try {
     return handling.Answer();
