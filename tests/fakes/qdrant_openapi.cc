@@ -138,7 +138,7 @@ class OpenApi {
       }
     }
     const bool has_properties = Get(schema, "properties", &properties);
-    const bool has_rest = Get(schema, "additionalProperties", &rest);
+    const bool has_rest = Get(schema, "additionalProperties", &rest) && !(rest.is_bool() && !bool(rest));
     for (const auto& member : simdjson::dom::object(json)) {
       const std::string name(member.key);
       std::string wrong;
