@@ -35,6 +35,18 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) 
   return absl::OkStatus();
 }
 
+// Looks at the first row, as keys are of one kind mostly: better before the first text is bought than row by row.
+absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
+  const Scheme* const source_scheme = FindScheme(job.source.scheme);
+  const Scheme* const scheme = FindScheme(target.scheme);
+  if (scheme->check_key == nullptr || !source_scheme->is_table()) return absl::OkStatus();
+  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
+  if (!source.ok()) return source.status();
+  const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
+  if (!row.ok()) return row.status();
+  return row->has_value() ? scheme->check_key(target, (*row)->key) : absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
@@ -78,6 +90,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSink(target, job.client.model, job.source);
     if (!sink.ok()) return sink.status();
     preflight.sinks.push_back(*std::move(sink));
+    if (absl::Status key = CheckFirstKey(job, target); !key.ok()) return key;
     const Scheme* const scheme = FindScheme(target.scheme);
     if (!scheme->is_table()) continue;
     const absl::StatusOr<std::vector<std::string>> changes = scheme->changes(target, job.client.model);

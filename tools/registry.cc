@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,9 @@
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_source.h"
+#include "io/store/qdrant_reader.h"
+#include "io/store/qdrant_sink.h"
+#include "io/store/qdrant_source.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
 #include "io/store/sqlite_source.h"
@@ -99,6 +103,35 @@ constexpr Scheme PostgresScheme(const char* name) {
       [](const Location& l, const Model& m) { return PostgresChanges(l, m); }};
 }
 
+QdrantOptions QdrantFromEnvironment() {
+  const char* const key = std::getenv("QDRANT_API_KEY");
+  return {.api_key = key == nullptr ? "" : key};
+}
+
+absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
+  if (!selection.resume_from.empty()) {
+    return absl::InvalidArgumentError(
+        "--resume-from: not with Qdrant, whose ids have no order of your own; a job "
+        "goes on by itself, and &filter chooses points");
+  }
+  return QdrantSelection{.rows = selection.rows == Selection::Rows::kAll ? QdrantSelection::Rows::kAll
+                                                                         : QdrantSelection::Rows::kWithoutVector,
+                         .dim = selection.dim,
+                         .where = selection.where};
+}
+
+SourceOr OpenQdrant(const Location& location, const Selection& selection) {
+  const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
+  if (!points.ok()) return points.status();
+  return OpenQdrantSource(location, *points, QdrantFromEnvironment());
+}
+
+absl::StatusOr<Survey> SurveyQdrantPoints(const Location& location, const Selection& selection) {
+  const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
+  if (!points.ok()) return points.status();
+  return SurveyQdrant(location, *points, QdrantFromEnvironment());
+}
+
 constexpr Scheme kSchemes[] = {
     {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
@@ -107,6 +140,13 @@ constexpr Scheme kSchemes[] = {
      SqliteChanges},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
+    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant,
+     [](const Location& l, const Model& m, const Location& source) -> SinkOr {
+       return MakeQdrantSink(l, m, IsSameQdrantCollection(source, l), QdrantFromEnvironment());
+     },
+     [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantFromEnvironment()); },
+     SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantFromEnvironment()); },
+     CheckQdrantKey},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },

@@ -40,6 +40,9 @@ struct Scheme {
   // What a target will change besides adding vectors, one line each, for people.
   absl::StatusOr<std::vector<std::string>> (*changes)(const Location&, const Model&) = nullptr;
 
+  // Of targets that not every key fits: kInvalidArgument says why and what to do.
+  absl::Status (*check_key)(const Location& target, KeyView key) = nullptr;
+
   bool is_table() const { return survey != nullptr; }
 };
 

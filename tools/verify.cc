@@ -21,6 +21,9 @@ constexpr int64_t kShownProblems = 10;
 // Two answers of one model to one text differ in the last bits; another model is far away (embedding-apis, trap 11).
 constexpr double kSameModelCosine = 0.999;
 
+// A database may scale vectors, or keep fewer bits, but another text's vector is not so near.
+constexpr double kSameVectorCosine = 0.99999;
+
 // What was found wrong: a count, and the first rows by name.
 struct Problems {
   int64_t count = 0;
@@ -44,6 +47,7 @@ double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
 bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
   if (bought.size() != stored.size()) return false;
   if (target.scheme == "faiss") return Cosine(bought, stored) >= kSameModelCosine;
+  if (target.scheme == "qdrant") return Cosine(bought, stored) >= kSameVectorCosine;
   return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
 }
 

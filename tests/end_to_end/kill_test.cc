@@ -21,6 +21,7 @@
 #include "tests/fakes/memu.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tools/registry.h"
@@ -76,6 +77,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     expected_ = EmbeddableMessages(db_);
     for (const auto& [key, text] : expected_) texts_.insert(text);
     if (InPostgres()) MakePostgresTable();
+    if (InQdrant()) MakeQdrantCollection();
   }
 
   std::vector<std::string> Command(const std::string& job) const {
@@ -107,8 +109,30 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   std::string Target() const {
     if (GetParam() == "postgres_upsert") return TestPostgres().Uri("table=out&mode=upsert");
     if (GetParam() == "postgres") return TestPostgres().Uri("table=messages&vector=embedding");
+    if (InQdrant()) {
+      return absl::StrCat("qdrant:", qdrant_.url(), "/messages?mode=update",
+                          GetParam() == "qdrant_side" ? "&on_width=side" : "");
+    }
     const std::string factory = GetParam() == "faiss" ? "?factory=Flat" : "";
     return absl::StrCat(GetParam(), ":", folder_ / "out", factory);
+  }
+
+  bool InQdrant() const { return GetParam() == "qdrant" || GetParam() == "qdrant_side"; }
+
+  // The same rows as points, with old vectors and a payload each.
+  void MakeQdrantCollection() {
+    for (const std::string& name : qdrant_.Collections()) qdrant_.Do("DELETE", "/collections/" + name);
+    const int dim = GetParam() == "qdrant_side" ? 2 : kDim;
+    std::string vector = "[1";
+    for (int i = 1; i < dim; ++i) vector += ",0";
+    std::string points;
+    for (const auto& [key, text] : expected_) {
+      absl::StrAppend(&points, points.empty() ? "" : ",", R"({"id":)", key, R"(,"vector":)", vector,
+                      R"(],"payload":{"archived":true,"n":)", key, "}}");
+    }
+    qdrant_.Do("PUT", "/collections/messages",
+               absl::StrCat(R"({"vectors":{"size":)", dim, R"(,"distance":"Cosine"}})"));
+    qdrant_.Do("PUT", "/collections/messages/points?wait=true", absl::StrCat(R"({"points":[)", points, "]}"));
   }
 
   // The same rows in PostgreSQL, among others that are not asked for.
@@ -136,6 +160,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
     }
     if (InPostgres()) MakePostgresTable();
+    if (InQdrant()) MakeQdrantCollection();
   }
 
   void ExpectMcpMemoryComplete() {
@@ -201,10 +226,19 @@ class KillTest : public ::testing::TestWithParam<std::string> {
         float x;
         std::memcpy(&x, wanted.data() + i * sizeof(float), sizeof(float));
         // An index scales its rows once more, which may change the last bit.
-        ASSERT_NEAR((*row)->vector[i], x, GetParam() == "faiss" ? 1e-6 : 0) << "row " << key << " has a foreign vector";
+        ASSERT_NEAR((*row)->vector[i], x, GetParam() == "faiss" || InQdrant() ? 1e-6 : 0)
+            << "row " << key << " has a foreign vector";
       }
     }
     EXPECT_EQ(rows, expected_.size());
+    if (!InQdrant()) return;
+    for (const auto& [id, point] : qdrant_.Points("messages")) {
+      ASSERT_EQ(point.payload.size(), 2u) << "point " << id << " lost its payload";
+      ASSERT_EQ(point.payload.at("n"), id);
+    }
+    if (GetParam() == "qdrant_side") {
+      EXPECT_EQ(qdrant_.Collections(), (std::vector<std::string>{"messages", "messages__before_2"}));
+    }
   }
 
   TempFolder folder_;
@@ -215,6 +249,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   MemuEntries memu_;
   std::set<std::string> texts_;
   std::unique_ptr<EmbeddingServer> server_;
+  QdrantServer qdrant_;
 };
 
 TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
@@ -273,8 +308,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
-                         ::testing::Values("sqlite", "postgres", "postgres_upsert", "jsonl", "hdf5", "npy", "fbin",
-                                           "faiss", "mcp_memory", "memu"),
+                         ::testing::Values("sqlite", "postgres", "postgres_upsert", "qdrant", "qdrant_side", "jsonl",
+                                           "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

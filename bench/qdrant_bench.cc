@@ -1,0 +1,122 @@
+// The Qdrant sink against a bare loop that PUTs the same requests, prepared beforehand, as many at a time; and what it
+// costs to print the numbers. `reads:1`: the server reads and keeps the points, as every server must, on one core;
+// `reads:0`: it takes them without a look, so that only memory and loopback limit the bare loop.
+
+#include <benchmark/benchmark.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/batch.h"
+#include "io/net/http_loop.h"
+#include "io/store/qdrant_points.h"
+#include "io/store/qdrant_sink.h"
+#include "tests/fakes/qdrant_server.h"
+
+namespace reembed {
+namespace {
+
+constexpr int kDim = 1536;
+constexpr int kBatchRows = 256;
+constexpr int kBatches = 16;
+constexpr int kStreams = 4;
+constexpr size_t kRequestBytes = size_t{4} << 20;  // as the sink cuts them
+
+std::vector<std::unique_ptr<Batch>> MakeBatches() {
+  std::vector<std::unique_ptr<Batch>> batches;
+  for (int b = 0; b < kBatches; ++b) {
+    batches.push_back(std::make_unique<Batch>(BatchLimits{.max_texts = kBatchRows, .max_rows = kBatchRows}, kDim));
+    const absl::Span<float> vectors = batches.back()->TakeLoadSpace(kBatchRows);
+    for (int i = 0; i < kBatchRows; ++i) {
+      float* const vector = vectors.data() + static_cast<size_t>(i) * kDim;
+      for (int n = 0; n < kDim; ++n)
+        vector[n] = static_cast<float>((b * kBatchRows + i) * 31 + n * 17 % 1009) / 65537.0f;
+      batches.back()->AddRow(b * kBatchRows + i, int64_t{b} * kBatchRows + i, 0)->vector = vector;
+    }
+  }
+  return batches;
+}
+
+void BM_Sink(benchmark::State& state) {
+  QdrantServer server({.swallow = state.range(0) == 0});
+  const auto batches = MakeBatches();
+  const auto location = ParseLocation(absl::StrCat("qdrant:", server.url(), "/c"));
+  auto sink = MakeQdrantSink(*location, {.name = "m", .dim = kDim}, false, {});
+  if (!sink.ok() || !(*sink)->Open({.model = {.name = "m", .dim = kDim}}, {}).ok()) return state.SkipWithError("sink");
+  std::vector<const Batch*> all;
+  for (const auto& batch : batches) all.push_back(batch.get());
+  std::vector<RefusedRow> refused;
+  for (auto _ : state) {
+    if (!(*sink)->Write(all, &refused).ok()) return state.SkipWithError("write");
+  }
+  state.SetItemsProcessed(state.iterations() * kBatches * kBatchRows);
+}
+
+void BM_BarePut(benchmark::State& state) {
+  QdrantServer server({.swallow = state.range(0) == 0});
+  server.Do("PUT", "/collections/c", absl::StrCat(R"({"vectors":{"size":)", kDim, R"(,"distance":"Cosine"}})"));
+  std::vector<std::string> bodies(1, R"({"points":[)");
+  for (const auto& batch : MakeBatches()) {
+    for (const BatchRow& row : batch->rows()) {
+      if (bodies.back().size() > kRequestBytes) {
+        bodies.back().back() = ']';
+        bodies.back() += "}";
+        bodies.emplace_back(R"({"points":[)");
+      }
+      absl::StrAppend(&bodies.back(), R"({"id":)", row.ordinal, R"(,"vector":)");
+      AppendQdrantVector(absl::Span<const float>(row.vector, kDim), &bodies.back());
+      bodies.back() += "},";
+    }
+  }
+  bodies.back().back() = ']';
+  bodies.back() += "}";
+  auto loop = HttpLoop::Make({});
+  std::mutex mutex;
+  std::condition_variable changed;
+  for (auto _ : state) {
+    int under_way = 0;
+    for (const std::string& body : bodies) {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return under_way < kStreams; });
+      ++under_way;
+      lock.unlock();
+      (*loop)->Start({.method = "PUT",
+                      .url = absl::StrCat(server.url(), "/collections/c/points?wait=true"),
+                      .headers = {"content-type: application/json"},
+                      .body = body},
+                     [&](absl::StatusOr<HttpReply>) {
+                       const std::lock_guard guard(mutex);
+                       --under_way;
+                       changed.notify_one();
+                     });
+    }
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return under_way == 0; });
+  }
+  state.SetItemsProcessed(state.iterations() * kBatches * kBatchRows);
+}
+
+// What the numbers cost in text, on one thread: with a server that costs nothing this is the sink's own limit.
+void BM_EncodeOnly(benchmark::State& state) {
+  const auto batches = MakeBatches();
+  std::string out;
+  for (auto _ : state) {
+    for (const auto& batch : batches) {
+      out.clear();
+      for (const BatchRow& row : batch->rows()) AppendQdrantVector(absl::Span<const float>(row.vector, kDim), &out);
+      benchmark::DoNotOptimize(out);
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * kBatches * kBatchRows);
+}
+
+BENCHMARK(BM_Sink)->ArgName("reads")->Arg(1)->Arg(0)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_BarePut)->ArgName("reads")->Arg(1)->Arg(0)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(BM_EncodeOnly)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace reembed

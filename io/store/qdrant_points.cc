@@ -1,0 +1,208 @@
+#include "io/store/qdrant_points.h"
+
+#include <simdjson.h>
+
+#include <charconv>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/json_text.h"
+
+namespace reembed {
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+
+constexpr size_t kMaxNumberBytes = 16;  // "-1.17549435e-38,"
+
+absl::string_view View(std::string_view text) { return absl::string_view(text.data(), text.size()); }
+
+absl::string_view Trimmed(std::string_view text) {
+  const size_t end = text.find_last_not_of(" \t\r\n");
+  return View(text.substr(0, end == std::string_view::npos ? 0 : end + 1));
+}
+
+// The value as it stands in the text; scalars too. Empty: null.
+std::optional<absl::string_view> Raw(ondemand::value value) {
+  ondemand::json_type type;
+  if (value.type().get(type) != simdjson::SUCCESS) return std::nullopt;
+  std::string_view raw;
+  switch (type) {
+    case ondemand::json_type::object: {
+      ondemand::object object;
+      if (value.get_object().get(object) != simdjson::SUCCESS) return std::nullopt;
+      if (object.raw_json().get(raw) != simdjson::SUCCESS) return std::nullopt;
+      return View(raw);
+    }
+    case ondemand::json_type::array: {
+      ondemand::array array;
+      if (value.get_array().get(array) != simdjson::SUCCESS) return std::nullopt;
+      if (array.raw_json().get(raw) != simdjson::SUCCESS) return std::nullopt;
+      return View(raw);
+    }
+    case ondemand::json_type::null:
+      return absl::string_view();
+    default:
+      return Trimmed(value.raw_json_token());
+  }
+}
+
+bool ReadId(ondemand::value value, QdrantId* id) {
+  uint64_t number = 0;
+  if (value.get_uint64().get(number) == simdjson::SUCCESS) {
+    *id = {.number = number};
+    return true;
+  }
+  std::string_view text;
+  if (value.get_string().get(text) != simdjson::SUCCESS) return false;
+  const std::optional<QdrantId> read = ParseQdrantId(View(text));
+  if (read.has_value()) *id = *read;
+  return read.has_value();
+}
+
+bool ReadPoint(ondemand::object object, QdrantPoint* point) {
+  bool has_id = false;
+  for (auto field : object) {
+    std::string_view key;
+    ondemand::value value;
+    if (field.unescaped_key().get(key) != simdjson::SUCCESS || field.value().get(value) != simdjson::SUCCESS) {
+      return false;
+    }
+    if (key == "id") {
+      has_id = ReadId(value, &point->id);
+      if (!has_id) return false;
+    } else if (key == "payload" || key == "vector") {
+      const std::optional<absl::string_view> raw = Raw(value);
+      if (!raw.has_value()) return false;
+      (key == "payload" ? point->payload : point->vector) = *raw;
+    }
+  }
+  return has_id;
+}
+
+bool ReadPoints(ondemand::array points, QdrantPage* page) {
+  for (auto item : points) {
+    ondemand::object object;
+    QdrantPoint point;
+    if (item.get_object().get(object) != simdjson::SUCCESS || !ReadPoint(object, &point)) return false;
+    page->points.push_back(point);
+  }
+  return true;
+}
+
+bool ReadScroll(ondemand::object result, QdrantPage* page) {
+  for (auto field : result) {
+    std::string_view key;
+    ondemand::value value;
+    if (field.unescaped_key().get(key) != simdjson::SUCCESS || field.value().get(value) != simdjson::SUCCESS) {
+      return false;
+    }
+    if (key == "points") {
+      ondemand::array points;
+      if (value.get_array().get(points) != simdjson::SUCCESS || !ReadPoints(points, page)) return false;
+    } else if (key == "next_page_offset" && !value.is_null()) {
+      QdrantId next;
+      if (!ReadId(value, &next)) return false;
+      page->next = next;
+    }
+  }
+  return true;
+}
+
+// The member `name` of the object `json` as raw JSON; empty: none.
+absl::string_view MemberOf(absl::string_view json, absl::string_view name) {
+  if (json.empty() || json[0] != '{') return "";
+  const simdjson::padded_string padded(json.data(), json.size());
+  ondemand::parser parser;
+  ondemand::document document;
+  ondemand::object object;
+  if (parser.iterate(padded).get(document) != simdjson::SUCCESS) return "";
+  if (document.get_object().get(object) != simdjson::SUCCESS) return "";
+  for (auto field : object) {
+    std::string_view key;
+    ondemand::value value;
+    if (field.unescaped_key().get(key) != simdjson::SUCCESS || field.value().get(value) != simdjson::SUCCESS) return "";
+    if (View(key) != name) continue;
+    const std::optional<absl::string_view> raw = Raw(value);
+    if (!raw.has_value() || raw->empty()) return "";
+    return json.substr(static_cast<size_t>(raw->data() - padded.data()), raw->size());
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<QdrantPage> ReadQdrantPage(std::string* answer) {
+  const size_t size = answer->size();
+  answer->reserve(size + simdjson::SIMDJSON_PADDING);
+  ondemand::parser parser;
+  ondemand::document document;
+  ondemand::value result;
+  QdrantPage page;
+  const simdjson::padded_string_view padded(answer->data(), size, answer->capacity());
+  bool good =
+      parser.iterate(padded).get(document) == simdjson::SUCCESS && document["result"].get(result) == simdjson::SUCCESS;
+  if (good) {
+    ondemand::json_type type;
+    good = result.type().get(type) == simdjson::SUCCESS;
+    ondemand::array points;
+    ondemand::object scroll;
+    if (good && type == ondemand::json_type::array) {
+      good = result.get_array().get(points) == simdjson::SUCCESS && ReadPoints(points, &page);
+    } else if (good) {
+      good = result.get_object().get(scroll) == simdjson::SUCCESS && ReadScroll(scroll, &page);
+    }
+  }
+  if (!good) return absl::DataLossError("expected points as Qdrant answers them, got something else");
+  return page;
+}
+
+absl::string_view QdrantVectorIn(absl::string_view vector, absl::string_view name) {
+  if (vector.empty() || vector[0] == '[') return name.empty() ? vector : "";
+  return MemberOf(vector, name);
+}
+
+absl::string_view QdrantFieldIn(absl::string_view payload, absl::string_view name) {
+  const absl::string_view whole = MemberOf(payload, name);
+  const size_t dot = name.find('.');
+  if (!whole.empty() || dot == absl::string_view::npos) return whole;
+  return QdrantFieldIn(MemberOf(payload, name.substr(0, dot)), name.substr(dot + 1));
+}
+
+std::vector<std::string> QdrantFieldNames(absl::string_view payload) {
+  std::vector<std::string> names;
+  simdjson::dom::parser parser;
+  simdjson::dom::object object;
+  if (parser.parse(payload.data(), payload.size()).get_object().get(object) != simdjson::SUCCESS) return names;
+  for (const auto& field : object) names.emplace_back(field.key);
+  return names;
+}
+
+void AppendQdrantVector(absl::Span<const float> vector, std::string* out) {
+  out->push_back('[');
+  const size_t begin = out->size();
+  out->resize(begin + vector.size() * kMaxNumberBytes);
+  char* to = out->data() + begin;
+  for (const float number : vector) {
+    to = std::to_chars(to, to + kMaxNumberBytes, number).ptr;
+    *to++ = ',';
+  }
+  out->resize(static_cast<size_t>(to - out->data()));
+  if (vector.empty()) {
+    out->push_back(']');
+  } else {
+    out->back() = ']';
+  }
+}
+
+void AppendQdrantVector(absl::string_view name, absl::Span<const float> vector, std::string* out) {
+  if (name.empty()) return AppendQdrantVector(vector, out);
+  out->push_back('{');
+  AppendJsonString(name, out);
+  out->push_back(':');
+  AppendQdrantVector(vector, out);
+  out->push_back('}');
+}
+
+}  // namespace reembed

@@ -1,0 +1,416 @@
+#include "io/store/qdrant_sink.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "engine/json_text.h"
+#include "io/store/qdrant_collection.h"
+#include "io/store/qdrant_id.h"
+#include "io/store/qdrant_points.h"
+#include "io/store/qdrant_side.h"
+#include "io/store/qdrant_writer.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kAskedIds = 1000;  // in one request that asks which points there are
+constexpr size_t kAskedRows = 128;  // likewise with everything they have
+constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
+constexpr int kVanishedRounds = 5;
+
+std::string Quoted(absl::string_view text) {
+  std::string json;
+  AppendJsonString(text, &json);
+  return json;
+}
+
+// A collection as a target, looked at.
+struct Target {
+  QdrantLocation asked;
+  std::unique_ptr<QdrantClient> client;
+  Model model;
+  std::optional<QdrantCollection> collection;  // nullopt: it will be made
+  bool add_vector = false;                     // the named vector will be added
+  std::optional<QdrantSide> side;              // rows go there
+  std::string rows;                            // the collection that rows go to
+};
+
+// Sets what is there now.
+absl::Status Look(Target* target) {
+  QdrantClient* const client = target->client.get();
+  const QdrantLocation& asked = target->asked;
+  const int dim = target->model.dim;
+  absl::StatusOr<std::optional<QdrantCollection>> found = GetQdrantCollection(client, asked.collection);
+  if (!found.ok()) return found.status();
+  target->collection = *std::move(found);
+  target->add_vector = false;
+  target->side.reset();
+  target->rows = asked.collection;
+  const QdrantCollection::Vector* vector = nullptr;
+  if (target->collection.has_value()) {
+    vector = target->collection->Find(asked.vector);
+    if (vector == nullptr) {
+      const absl::Status missing = FindQdrantVector(*target->collection, asked).status();
+      const bool named = !target->collection->vectors.empty() && !target->collection->vectors[0].name.empty();
+      if (asked.vector.empty() || !named) return missing;
+      target->add_vector = true;
+      return absl::OkStatus();
+    }
+  }
+  if (asked.side) {
+    absl::StatusOr<std::optional<QdrantSide>> side = FindQdrantSide(client, asked, target->collection, dim);
+    if (!side.ok()) return side.status();
+    target->side = *std::move(side);
+    if (target->side.has_value()) target->rows = target->side->side;
+  } else if (vector != nullptr && vector->dim != dim) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        asked.Name(), ": holds vectors of ", vector->dim, " numbers, and this job makes ", dim, "; use --dimensions ",
+        vector->dim, " to go with them, or build a collection beside it and switch: ", "&on_width=side"));
+  }
+  if (target->collection.has_value() || target->side.has_value()) return absl::OkStatus();
+  const absl::Status missing = NoQdrantCollection(client, asked);
+  if (!absl::IsNotFound(missing)) return missing;
+  if (asked.create == QdrantLocation::Create::kYes) return absl::OkStatus();
+  const bool near = missing.message().find("did you mean") != absl::string_view::npos;
+  if (asked.create == QdrantLocation::Create::kDefault && !near) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(missing.message(), " To make a new one say &create=yes"));
+}
+
+absl::StatusOr<Target> OpenTarget(const Location& location, const Model& model, const QdrantOptions& options) {
+  absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(location);
+  if (!asked.ok()) return asked.status();
+  absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(asked->url, options);
+  if (!client.ok()) return client.status();
+  Target target{.asked = *std::move(asked), .client = *std::move(client), .model = model};
+  if (absl::Status looked = Look(&target); !looked.ok()) return looked;
+  return target;
+}
+
+std::optional<QdrantId> IdOf(const QdrantLocation& asked, KeyView key) {
+  return asked.hashed_ids ? std::optional<QdrantId>(HashedQdrantId(key)) : ParseQdrantId(key);
+}
+
+// One row of a Write().
+struct Item {
+  const BatchRow* row = nullptr;
+  std::string id;  // as JSON
+  absl::Status refusal;
+  bool there = false;   // the point is, in the collection that is asked
+  std::string payload;  // of the point, as JSON; only where points are merged
+  std::string vectors;  // likewise: `"name":[...],` of the others
+};
+
+class QdrantSink final : public VectorSink {
+ public:
+  QdrantSink(Target target, bool upserts) : target_(std::move(target)), upserts_(upserts) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != target_.model.dim) {
+      return absl::FailedPreconditionError(absl::StrCat(target_.asked.Name(), ": expected vectors of ",
+                                                        target_.model.dim, " numbers, got ", context.model.dim));
+    }
+    if (absl::Status looked = Look(&target_); !looked.ok()) return looked;
+    if (target_.side.has_value()) {
+      // Also when it is there: a run may have died before its indexes were made.
+      if (absl::Status made = MakeQdrantSide(client(), *target_.side); !made.ok()) return made;
+      return target_.side->side_is_there ? last.position : 0;
+    }
+    if (!target_.collection.has_value()) {
+      empty_ = true;
+      if (absl::Status made = MakeCollection(); !made.ok()) return made;
+      return 0;
+    }
+    if (target_.add_vector) {
+      if (absl::Status added = AddVector(); !added.ok()) return added;
+      return 0;
+    }
+    if (last.stored_rows == 0) return last.position;
+    // Somebody may have removed it and made it again since.
+    const absl::StatusOr<int64_t> points = CountQdrantPoints(client(), target_.rows, "");
+    if (!points.ok()) return points.status();
+    return *points == 0 ? 0 : last.position;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    TakeRows(batches);
+    status_ = absl::OkStatus();
+    std::vector<size_t> rest;
+    for (size_t i = 0; i < items_.size(); ++i) {
+      if (items_[i].refusal.ok()) rest.push_back(i);
+    }
+    for (int round = 0; status_.ok() && !rest.empty(); ++round) {
+      if (!empty_) status_ = AskWhatIsThere(rest);
+      if (!status_.ok()) break;
+      vanished_.clear();
+      Store(rest);
+      rest = vanished_;
+      if (round == kVanishedRounds && !rest.empty()) {
+        return absl::UnavailableError(absl::StrCat(target_.asked.Name(), ": points come and go; run this again"));
+      }
+    }
+    if (!status_.ok()) return status_;
+    for (Item& item : items_) {
+      if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() override { return absl::OkStatus(); }
+
+  absl::Status Finish() override {
+    if (target_.side.has_value()) return SwitchQdrantSide(client(), *target_.side, target_.asked.keep_old);
+    const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client(), target_.rows);
+    if (!now.ok()) return now.status();
+    if (!now->has_value()) return NoQdrantCollection(client(), target_.asked);
+    if ((*now)->restore_m == 0 || (*now)->hnsw_m != 0) return absl::OkStatus();
+    return BuildQdrantGraph(client(), target_.rows, (*now)->restore_m);
+  }
+
+ private:
+  QdrantClient* client() { return target_.client.get(); }
+  std::string Path(absl::string_view collection, absl::string_view rest = "") const {
+    return absl::StrCat("/collections/", QdrantPathPart(collection), rest);
+  }
+
+  std::string VectorConfig() const {
+    return absl::StrCat(R"({"size":)", target_.model.dim, R"(,"distance":)", Quoted(target_.asked.distance), "}");
+  }
+
+  // The graph comes last, as one build of it costs less than many insertions. That it has to be built is noted where a
+  // later run finds it; servers that keep no notes (before 1.16) build it at once.
+  absl::Status MakeCollection() {
+    const std::string& name = target_.asked.vector;
+    const std::string vectors =
+        name.empty() ? VectorConfig() : absl::StrCat("{", Quoted(name), ":", VectorConfig(), "}");
+    absl::Status made = client()
+                            ->Call({"PUT", Path(target_.rows),
+                                    absl::StrCat(R"({"vectors":)", vectors, R"(,"hnsw_config":{"m":0},"metadata":{)",
+                                                 R"("reembed_hnsw_m":)", kDefaultM, R"(,"reembed_model":)",
+                                                 Quoted(target_.model.name), "}}")})
+                            .status();
+    if (!made.ok()) return made;
+    const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client(), target_.rows);
+    if (!now.ok()) return now.status();
+    if (now->has_value() && (*now)->restore_m == 0) return BuildQdrantGraph(client(), target_.rows, kDefaultM);
+    return absl::OkStatus();
+  }
+
+  // Source: PUT /collections/{name}/vectors/{vector_name}, Qdrant 1.18.
+  absl::Status AddVector() {
+    const absl::Status added =
+        client()
+            ->Call({"PUT", Path(target_.rows, absl::StrCat("/vectors/", QdrantPathPart(target_.asked.vector))),
+                    absl::StrCat(R"({"dense":)", VectorConfig(), "}")})
+            .status();
+    if (!absl::IsNotFound(added) && !absl::IsUnimplemented(added)) return added;
+    return absl::UnimplementedError(absl::StrCat(target_.asked.Name(), ": has no vector `", target_.asked.vector,
+                                                 "`, and this server is too old to add one (Qdrant 1.18 can); name a "
+                                                 "new collection as the target"));
+  }
+
+  void TakeRows(absl::Span<const Batch* const> batches) {
+    items_.clear();
+    for (const Batch* const batch : batches) {
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        Item item{.row = &row};
+        const std::optional<QdrantId> id = IdOf(target_.asked, row.key);
+        if (id.has_value()) {
+          item.id = id->Json();
+        } else {
+          item.refusal =
+              absl::InvalidArgumentError(RowMessage(row, "its key is neither an unsigned integer nor a UUID"));
+        }
+        items_.push_back(std::move(item));
+      }
+    }
+  }
+
+  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
+    return absl::StrCat(target_.asked.Name(), ": row ", KeyText(row.key), ": ", what);
+  }
+
+  absl::Span<const float> VectorOf(const Item& item) const {
+    return {item.row->vector, static_cast<size_t>(target_.model.dim)};
+  }
+
+  // Sets Item::there, and where points are merged what they have.
+  absl::Status AskWhatIsThere(absl::Span<const size_t> rows) {
+    const bool merge = target_.side.has_value();
+    const std::string path = Path(merge ? target_.side->base : target_.rows, "/points");
+    const size_t asked = merge ? kAskedRows : kAskedIds;
+    absl::Status failure;
+    for (size_t begin = 0; begin < rows.size(); begin += asked) {
+      const absl::Span<const size_t> part = rows.subspan(begin, asked);
+      std::string body = R"({"ids":[)";
+      for (const size_t i : part) absl::StrAppend(&body, items_[i].id, ",");
+      body.back() = ']';
+      absl::StrAppend(&body, R"(,"with_payload":)", merge ? "true" : "false", R"(,"with_vector":)", OtherVectors(),
+                      "}");
+      client()->Start({"POST", path, std::move(body)}, [this, part, &failure](QdrantClient::Answer answer) {
+        failure.Update(answer.ok() ? TakePoints(part, &*answer) : answer.status());
+      });
+    }
+    client()->Drain();
+    return failure;
+  }
+
+  // Names of the vectors that a merged point keeps, as JSON.
+  std::string OtherVectors() const {
+    if (!target_.side.has_value()) return "false";
+    std::string names;
+    for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
+      if (vector.name == target_.side->vector) continue;
+      absl::StrAppend(&names, names.empty() ? "" : ",", Quoted(vector.name));
+    }
+    return names.empty() ? "false" : absl::StrCat("[", names, "]");
+  }
+
+  absl::Status TakePoints(absl::Span<const size_t> rows, std::string* answer) {
+    const absl::StatusOr<QdrantPage> page = ReadQdrantPage(answer);
+    if (!page.ok()) {
+      return absl::Status(page.status().code(), absl::StrCat(target_.asked.Name(), ": ", page.status().message()));
+    }
+    absl::flat_hash_map<std::string, const QdrantPoint*> by_id;
+    for (const QdrantPoint& point : page->points) by_id[point.id.Json()] = &point;
+    for (const size_t i : rows) {
+      Item& item = items_[i];
+      const auto found = by_id.find(item.id);
+      item.there = found != by_id.end();
+      if (!item.there || !target_.side.has_value()) continue;
+      item.payload = std::string(found->second->payload);
+      item.vectors.clear();
+      for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
+        if (vector.name == target_.side->vector) continue;
+        const absl::string_view json = QdrantVectorIn(found->second->vector, vector.name);
+        if (!json.empty()) absl::StrAppend(&item.vectors, Quoted(vector.name), ":", json, ",");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Updates the points that are there, and adds the others. Where points are merged they are all put whole.
+  void Store(absl::Span<const size_t> rows) {
+    const bool merge = target_.side.has_value();
+    const auto failed = [this](absl::Span<const size_t> tags, const absl::Status& status, bool update) {
+      if (update && absl::IsNotFound(status)) {
+        vanished_.insert(vanished_.end(), tags.begin(), tags.end());
+      } else if (absl::IsOutOfRange(status)) {
+        for (const size_t i : tags) {
+          items_[i].refusal = absl::OutOfRangeError(RowMessage(*items_[i].row, status.message()));
+        }
+      } else {
+        status_.Update(status);
+      }
+    };
+    QdrantWriter update(client(), Path(target_.rows, "/points/vectors"),
+                        [&](absl::Span<const size_t> tags, const absl::Status& s) { failed(tags, s, true); });
+    QdrantWriter put(client(), Path(target_.rows, "/points"),
+                     [&](absl::Span<const size_t> tags, const absl::Status& s) { failed(tags, s, false); });
+    for (const size_t i : rows) {
+      Item& item = items_[i];
+      if (item.there && !merge) {
+        update.Add(i, UpdateJson(item));
+      } else if (item.there || upserts_) {
+        put.Add(i, PointJson(item));
+      } else {
+        item.refusal = absl::NotFoundError(RowMessage(*item.row, "is gone from the collection"));
+      }
+    }
+    update.Finish();
+    put.Finish();
+  }
+
+  std::string UpdateJson(const Item& item) const {
+    std::string json = absl::StrCat(R"({"id":)", item.id, R"(,"vector":)");
+    AppendQdrantVector(target_.asked.vector, VectorOf(item), &json);
+    json.push_back('}');
+    return json;
+  }
+
+  std::string PointJson(const Item& item) const {
+    std::string json = absl::StrCat(R"({"id":)", item.id, R"(,"vector":)");
+    if (item.vectors.empty()) {
+      AppendQdrantVector(target_.asked.vector, VectorOf(item), &json);
+    } else {
+      absl::StrAppend(&json, "{", item.vectors, Quoted(target_.asked.vector), ":");
+      AppendQdrantVector(VectorOf(item), &json);
+      json.push_back('}');
+    }
+    if (!item.payload.empty()) {
+      absl::StrAppend(&json, R"(,"payload":)", item.payload);
+    } else if (target_.asked.hashed_ids) {
+      absl::StrAppend(&json, R"(,"payload":{)", Quoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
+    }
+    json.push_back('}');
+    return json;
+  }
+
+  Target target_;
+  const bool upserts_;
+  bool empty_ = false;            // nothing was in the collection when it was opened: no need to ask
+  std::vector<Item> items_;       // of one Write()
+  std::vector<size_t> vanished_;  // of items_: gone between question and update
+  absl::Status status_;           // of one Write()
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
+                                                           bool same_as_source, const QdrantOptions& options) {
+  absl::StatusOr<Target> target = OpenTarget(location, model, options);
+  if (!target.ok()) return target.status();
+  const QdrantLocation::Mode mode = target->asked.mode;
+  const bool upserts = mode == QdrantLocation::Mode::kDefault ? !same_as_source : mode == QdrantLocation::Mode::kUpsert;
+  if (!upserts && !target->collection.has_value() && !target->side.has_value()) {
+    return NoQdrantCollection(target->client.get(), target->asked);
+  }
+  return std::make_unique<QdrantSink>(*std::move(target), upserts);
+}
+
+absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,
+                                                       const QdrantOptions& options) {
+  const absl::StatusOr<Target> target = OpenTarget(location, model, options);
+  if (!target.ok()) return target.status();
+  std::vector<std::string> changes;
+  const QdrantLocation& asked = target->asked;
+  if (target->side.has_value()) {
+    const QdrantSide& side = *target->side;
+    changes.push_back(absl::StrCat("builds the collection ", side.side, " beside ", side.real));
+    if (!side.alias.empty()) {
+      changes.push_back(absl::StrCat("moves the alias ", side.alias, " to it when it is complete"));
+    } else {
+      changes.push_back(absl::StrCat("copies ", side.real, " to ", side.before, ", makes it again with ", model.dim,
+                                     " numbers, and fills it, when that is complete"));
+    }
+    if (!asked.keep_old) changes.push_back("removes what was there before, at the end");
+  } else if (!target->collection.has_value()) {
+    changes.push_back(
+        absl::StrCat("makes the collection ", asked.Name(), " (", model.dim, " numbers, ", asked.distance, ")"));
+  } else if (target->add_vector) {
+    changes.push_back(absl::StrCat("adds the vector ", asked.vector, " to ", asked.Name()));
+  }
+  return changes;
+}
+
+bool IsSameQdrantCollection(const Location& a, const Location& b) {
+  const absl::StatusOr<QdrantLocation> one = ParseQdrantLocation(a);
+  const absl::StatusOr<QdrantLocation> other = ParseQdrantLocation(b);
+  return a.scheme == b.scheme && one.ok() && other.ok() && one->url == other->url &&
+         one->collection == other->collection;
+}
+
+absl::Status CheckQdrantKey(const Location& target, KeyView key) {
+  const absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(target);
+  if (!asked.ok()) return asked.status();
+  if (IdOf(*asked, key).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(asked->Name(), ": the key ", KeyText(key),
+                   " cannot be a point's id, which is an unsigned integer or a UUID; say &ids=uuid5 to make UUIDs of "
+                   "the keys and keep them in the payload"));
+}
+
+}  // namespace reembed

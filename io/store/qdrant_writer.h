@@ -1,0 +1,50 @@
+#ifndef REEMBED_IO_STORE_QDRANT_WRITER_H_
+#define REEMBED_IO_STORE_QDRANT_WRITER_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "io/store/qdrant_client.h"
+
+namespace reembed {
+
+// Sends points in requests of a good size, several at a time: {"points":[...]}, each answered when it is done and
+// durable (wait=true). A request that the server finds too long is sent in halves. Used by one thread.
+class QdrantWriter {
+ public:
+  // Called, from Add() or Finish(), for points that the server did not take, with their tags.
+  using Failed = std::function<void(absl::Span<const size_t> tags, const absl::Status& status)>;
+
+  // `path`: what to PUT to, without query. The client is borrowed.
+  QdrantWriter(QdrantClient* client, std::string path, Failed failed);
+
+  // `json`: one point.
+  void Add(size_t tag, std::string json);
+
+  // Sends the rest and waits for all answers.
+  void Finish();
+
+ private:
+  struct Points {
+    std::vector<size_t> tags;
+    std::vector<std::string> json;
+    size_t bytes = 0;
+  };
+
+  void Send(std::shared_ptr<Points> points);
+  void Take(std::shared_ptr<Points> points, const absl::Status& status);
+
+  QdrantClient* const client_;
+  const std::string path_;
+  const Failed failed_;
+  std::shared_ptr<Points> next_;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_STORE_QDRANT_WRITER_H_
