@@ -4,26 +4,25 @@
 //           curl_multi loop that receives and decodes the same replies on one thread, with the same decoders of base64
 //           and of numbers; in pairs, one after the other, since others may use the machine meanwhile. Processor time
 //           is that of this process, not of the server
-//   quota   share of a requests-per-minute and tokens-per-minute quota that a run uses
+//   others  how a run paces itself, see bench/end_to_end/pacing.h
 //
-// The server is a process of its own: build/.../reembed serve --prepared.
+// The server of `ingest` is a process of its own: build/.../reembed serve --prepared.
 
 #include <curl/curl.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <condition_variable>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <mutex>
-#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/end_to_end/numbered_source.h"
+#include "bench/end_to_end/pacing.h"
 #include "engine/base64.h"
 #include "engine/number_array.h"
 #include "engine/pipeline.h"
@@ -35,9 +34,6 @@
 
 namespace reembed {
 namespace {
-
-constexpr int kTextBytes = 60;
-constexpr int kQuotaBatch = 64;
 
 struct Settings {
   std::string program;  // the reembed command
@@ -114,30 +110,6 @@ class Server {
  private:
   Process process_;
   std::string url_;
-};
-
-// Texts of 60 bytes, so of 15 tokens as we estimate them, all different. It costs next to nothing: sources are measured
-// elsewhere.
-class NumberedSource final : public Source {
- public:
-  explicit NumberedSource(int64_t rows) : rows_(rows) { text_.resize(kTextBytes, '.'); }
-  absl::StatusOr<std::optional<RowView>> Next() override {
-    if (next_ == rows_) return std::nullopt;
-    for (int64_t i = kDigitsEnd, rest = next_; i >= kDigitsBegin; --i, rest /= 10) {
-      text_[i] = static_cast<char>('0' + rest % 10);
-    }
-    return RowView{.key = next_++, .text = text_};
-  }
-  absl::Status SeekAfter(KeyView) override { return absl::OkStatus(); }
-  absl::StatusOr<std::optional<RowView>> Find(KeyView) override { return std::nullopt; }
-  absl::StatusOr<int64_t> CountRows() override { return rows_; }
-
- private:
-  static constexpr int64_t kDigitsBegin = 4, kDigitsEnd = 16;
-
-  const int64_t rows_;
-  int64_t next_ = 0;
-  std::string text_ = "row 0000000000000 of a store with texts that are all different";
 };
 
 ApiOptions ClientOptions(const Settings& settings, const Server& server) {
@@ -270,60 +242,6 @@ Rate BareCurlRate(const Settings& settings, const Server& server) {
   return rate;
 }
 
-// Quota used in the given time: requests and tokens that were sent, over what was allowed.
-void PrintQuota(const Settings& settings, const Server& server, double rpm, double tpm) {
-  TempFolder folder;
-  const JobIdentity identity{.source = "numbers", .model = "reembed-lexical-1", .dim = settings.dim};
-  auto store = JobStore::Open(folder / "job", identity, {.keep_vectors = KeepVectors::kNever});
-  Check(store.status());
-  ApiOptions client_options = ClientOptions(settings, server);
-  client_options.limit = {.requests_per_minute = rpm, .tokens_per_minute = tpm};
-  auto client = MakeApiClient(client_options);
-  Check(client.status());
-  NumberedSource source(int64_t{1} << 40);
-  const TokenCounter count_tokens = [](absl::string_view text) { return static_cast<int64_t>(text.size()) / 4; };
-  RunCounters counters;
-  PipelineOptions options;
-  options.batch.max_texts = kQuotaBatch;
-  options.batch.max_rows = kQuotaBatch;
-  options.batches_in_flight = BatchesInFlight(settings);
-  // Measured from the first answer on, so that starting up and draining do not count.
-  std::stop_source stop;
-  ClientStats first, last;
-  Moment from, to;
-  std::jthread clock([&] {
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable never;
-    while ((*client)->stats().requests == 0) never.wait_for(lock, std::chrono::milliseconds(1));
-    from = MonotonicNow();
-    first = (*client)->stats();
-    never.wait_for(lock, absl::ToChronoNanoseconds(absl::Seconds(settings.seconds)));
-    last = (*client)->stats();
-    to = MonotonicNow();
-    stop.request_stop();
-    (*client)->Cancel();
-  });
-  RunPipeline(options,
-              {.source = &source,
-               .client = client->get(),
-               .ledger = store->get(),
-               .count_tokens = &count_tokens,
-               .counters = &counters},
-              stop.get_token())
-      .IgnoreError();  // it was cancelled
-  clock.join();
-  const double minutes = absl::ToDoubleMinutes(to - from);
-  const double requests = static_cast<double>(last.requests - first.requests);
-  const double rows = static_cast<double>(counters.rows_embedded);
-  const double tokens = requests * kQuotaBatch * (kTextBytes / 4);
-  std::printf(
-      "quota   %6.0f rpm %9.0f tpm  %8.0f requests in %.1f s  of the quota: %.4f rpm, %.4f tpm  (%.0f rows, 429: "
-      "%lld)\n",
-      rpm, tpm, requests, minutes * 60, rpm > 0 ? requests / (rpm * minutes) : 0,
-      tpm > 0 ? tokens / (tpm * minutes) : 0, rows, static_cast<long long>(last.http_429));
-}
-
 void PrintIngest(const Settings& settings, const Server& server, bool store) {
   std::printf("%lld rows, %d-d %s, %d texts a request, %d requests at a time, %u cores\n",
               static_cast<long long>(settings.rows), settings.dim, settings.floats ? "floats" : "base64",
@@ -351,7 +269,7 @@ void PrintIngest(const Settings& settings, const Server& server, bool store) {
 int Main(int argc, char** argv) {
   Settings settings;
   settings.program = (std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "reembed").string();
-  bool quota = false;
+  bool ingest = true, quota = false, learned = false, latency = false, knee = false, outage = false, hedge = false;
   bool store = true;
   CLI::App app{"end-to-end figures with their limits"};
   app.add_option("--program", settings.program, "the reembed command");
@@ -361,20 +279,27 @@ int Main(int argc, char** argv) {
   app.add_option("--concurrency", settings.concurrency, "requests under way at a time");
   app.add_option("--extra-batches", settings.extra_batches, "batches beyond those at the server");
   app.add_option("--repetitions", settings.repetitions, "pairs of measurements");
-  app.add_option("--seconds", settings.seconds, "length of each quota measurement");
+  app.add_option("--seconds", settings.seconds, "length of each measurement of pacing");
   app.add_flag("!--no-store", store, "leave out the run with the vector store on disk");
   app.add_flag("--float", settings.floats, "replies with arrays of numbers instead of base64");
   app.add_flag("!--no-limit", settings.limit, "leave out the bare loop");
-  app.add_flag("--quota", quota, "measure quota use as well");
+  app.add_flag("!--no-ingest", ingest, "leave out the ingest");
+  app.add_flag("--quota", quota, "use of a quota given by flags");
+  app.add_flag("--learned", learned, "use of a quota learned from headers");
+  app.add_flag("--latency", latency, "hiding of latency");
+  app.add_flag("--knee", knee, "concurrency found at a server with few places");
+  app.add_flag("--outage", outage, "recovery from an outage");
+  app.add_flag("--hedge", hedge, "a small job with and without hedging");
   CLI11_PARSE(app, argc, argv);
   curl_global_init(CURL_GLOBAL_DEFAULT);
 
-  const Server server(settings);
-  PrintIngest(settings, server, store);
-  if (!quota) return 0;
-  for (const auto& [rpm, tpm] : {std::pair(600.0, 0.0), std::pair(3000.0, 1e6), std::pair(5000.0, 5e6)}) {
-    PrintQuota(settings, server, rpm, tpm);
-  }
+  if (ingest) PrintIngest(settings, Server(settings), store);
+  if (quota) PrintQuotaUse(settings.seconds);
+  if (learned) PrintLearnedQuotaUse(settings.seconds);
+  if (latency) PrintLatencyHiding(settings.seconds);
+  if (knee) PrintKnee(settings.seconds);
+  if (outage) PrintOutage(settings.seconds);
+  if (hedge) PrintHedging();
   return 0;
 }
 

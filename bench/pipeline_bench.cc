@@ -118,7 +118,7 @@ void BM_RowReaderFill(benchmark::State& state) {
   int64_t rows = 0;
   NoLedger ledger;
   EndlessSource source(int64_t{1} << 60, std::string(text_bytes, 'x'));
-  RowReader reader(&source, &ledger, &one, {});
+  RowReader reader(&source, &ledger, &one, batch.limits(), {});
   for (auto _ : state) {
     batch.Clear();
     if (!reader.Fill(&batch).ok()) state.SkipWithError("no rows");

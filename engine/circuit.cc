@@ -4,7 +4,8 @@
 
 namespace reembed {
 
-bool Circuit::Answered() {
+bool Circuit::Answered(Moment left_at) {
+  if (open_ && left_at < opened_at_) return false;
   const bool ended = open_;
   ever_answered_ = true;
   open_ = probe_out_ = false;
@@ -12,17 +13,14 @@ bool Circuit::Answered() {
   return ended;
 }
 
-bool Circuit::Failed(Moment left_at, Moment now) {
+void Circuit::Failed(Moment left_at, Moment now) {
   if (failures_++ == 0) failing_since_ = now;
-  if (open_) {
-    ProbeLost(left_at, now);
-    return false;
-  }
-  if (!ever_answered_ || failures_ < options_.failures_to_open) return false;
+  if (open_) return ProbeLost(left_at, now);
+  if (!ever_answered_ || failures_ < options_.failures_to_open) return;
   open_ = true;
+  opened_at_ = now;
   between_ = options_.first_probe;
   next_probe_ = now + between_;
-  return true;
 }
 
 void Circuit::ProbeLost(Moment left_at, Moment now) {

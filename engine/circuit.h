@@ -20,11 +20,12 @@ class Circuit {
  public:
   explicit Circuit(const CircuitOptions& options) : options_(options) {}
 
-  // An answer came, be it a refusal: the server is there. Returns whether that ended an outage.
-  bool Answered();
+  // An answer came, be it a refusal: the server is there. Returns whether that ended an outage. Late answers to what
+  // left before the outage do not end it.
+  bool Answered(Moment left_at);
 
-  // A request that left at `left_at` got no answer, or one of a broken server. Returns whether an outage begins.
-  bool Failed(Moment left_at, Moment now);
+  // A request that left at `left_at` got no answer, or one of a broken server.
+  void Failed(Moment left_at, Moment now);
 
   // `now`: requests may leave. Else an outage goes on: when the next probe may leave; infinite while one is under way.
   Moment NextStart(Moment now) const;
@@ -47,6 +48,7 @@ class Circuit {
   bool open_ = false;
   int failures_ = 0;  // in a row
   Moment failing_since_;
+  Moment opened_at_;
   Moment probe_left_ = -absl::InfiniteDuration();
   bool probe_out_ = false;
   Moment next_probe_;

@@ -3,20 +3,24 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
 
 namespace reembed {
 namespace {
 
 constexpr double kHarmlessLatency = 0.025;  // seconds
 constexpr int kLatencyAnswers = 8;          // the latency fades over about so many
+constexpr int kFloorAnswers = 4;            // the first, while few are in the air
 constexpr double kQueueAtRamp = 2;          // times the lowest latency: the ramp has gone too far
 constexpr double kAboveKnee = 1.5;          // a limit so much above the knee has the whole throughput for certain
 
 constexpr int kEpochAnswers = 24;
 constexpr double kFullShare = 0.8;  // of an epoch's answers: otherwise it says nothing about the limit
 constexpr double kProbeStep = 1.5;
-constexpr double kUpGain = 0.3;       // of the additional requests have to show in the throughput
-constexpr double kDownLoss = 0.03;    // of the throughput may be lost to noise
+constexpr double kUpGain = 0.3;     // of the additional requests have to show in the throughput
+constexpr double kDownLoss = 0.03;  // of the throughput may be lost to noise
+constexpr int kEnoughToSeeLoss = 8;
+constexpr double kClearLoss = 0.85;
 constexpr double kQueue = 1.25;       // times the lowest latency: there may be a queue
 constexpr double kImproved = 1.25;    // the server has become faster: look again
 constexpr double kFloorDrift = 0.02;  // the lowest latency is forgotten slowly, as texts may become longer
@@ -30,6 +34,8 @@ constexpr int kHoldRoundTrips = 20;
 constexpr uint32_t kFailureWindow = 0xffff;  // the last 16 answers
 constexpr int kFailuresToYield = 3;          // of them: a stray failure is no overload
 constexpr double kYield = 0.7;
+constexpr double kYieldAgain = 0.9;  // of where it was going back to
+constexpr absl::Duration kTroubleLasts = absl::Seconds(2);
 constexpr int kRegainRoundTrips = 20;
 constexpr double kOutageRestart = 1.0 / 8;
 
@@ -45,7 +51,7 @@ void ConcurrencyLimit::Answered(Moment left_at, int64_t weight, bool full, Momen
   ++answers_;
   latency_ += (latency - latency_) / static_cast<double>(std::min<int64_t>(answers_, kLatencyAnswers));
   failures_ <<= 1;
-  if (answers_ == kLatencyAnswers && floor_ <= 0) floor_ = latency_;
+  if (answers_ == kFloorAnswers) floor_ = latency_;
   switch (phase_) {
     case Phase::kRamp:
       return Ramp(full, now);
@@ -74,6 +80,7 @@ void ConcurrencyLimit::Regain(Moment now) {
 void ConcurrencyLimit::Settle(double limit, Moment now) {
   phase_ = Phase::kSteady;
   probe_ = Probe::kNone;
+  after_outage_ = false;
   base_limit_ = limit;
   base_throughput_ = base_latency_ = 0;
   const absl::Duration hold = std::max(kShortestHold, absl::Seconds(latency_ * kHoldRoundTrips));
@@ -88,25 +95,31 @@ void ConcurrencyLimit::SetLimit(double limit, Moment now) {
 
 void ConcurrencyLimit::Measure(Moment left_at, double latency, int64_t weight, bool full, Moment now) {
   if (!epoch_.begun) {
-    if (left_at < epoch_.limit_since) return;
+    if (left_at <= epoch_.limit_since) return;
     epoch_.begun = true;
-    epoch_.from = now;
     return;
   }
   ++epoch_.answers;
   epoch_.full += full ? 1 : 0;
   epoch_.weight += static_cast<double>(weight);
   epoch_.seconds += latency;
-  if (epoch_.answers < std::max(kEpochAnswers, 2 * limit())) return;
-  const double passed = absl::ToDoubleSeconds(now - epoch_.from);
-  const Epoch done = epoch_;
-  epoch_ = {.limit_since = epoch_.limit_since, .begun = true, .from = now};
-  if (passed <= 0) return;
+  // Little's law: what is in the air is throughput times latency. Counting answers in a stretch of time would depend on
+  // where it begins and ends, as servers that work in batches answer in bunches.
+  const double throughput = limit() * epoch_.weight / epoch_.seconds;
+  // Fewer turn out to be too few soon: that has to cost as little as possible.
+  if (probe_ == Probe::kDown && epoch_.answers >= std::max(kEnoughToSeeLoss, limit()) &&
+      throughput < base_throughput_ * kClearLoss) {
+    return ProbeFailed(now);
+  }
+  // Whole rounds, as those in the air take turns.
+  const int rounds = std::max(2, (kEpochAnswers + limit() - 1) / limit());
+  if (epoch_.answers < rounds * limit()) return;
+  const Epoch done = std::exchange(epoch_, {.limit_since = epoch_.limit_since, .begun = true});
   if (done.full < kFullShare * done.answers) {
     if (probe_ != Probe::kNone) Settle(base_limit_, now);
     return;
   }
-  Judge(done.weight / passed, done.seconds / done.answers, now);
+  Judge(throughput, done.seconds / done.answers, now);
 }
 
 void ConcurrencyLimit::Judge(double throughput, double latency, Moment now) {
@@ -166,31 +179,41 @@ void ConcurrencyLimit::EndProbe(double throughput, double latency, Moment now) {
 
 void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
   failures_ = failures_ << 1 | 1;
-  if (std::popcount(failures_ & kFailureWindow) < kFailuresToYield || left_at < decreased_at_) return;
+  if (std::popcount(failures_ & kFailureWindow) < kFailuresToYield) return;
+  // Once for each round trip: what fails meanwhile left under the old limit, or fails as fast as we send.
+  if (left_at < decreased_at_ || now < decreased_at_ + absl::Seconds(latency_)) return;
   failures_ = 0;
   decreased_at_ = now;
   if (phase_ == Phase::kSteady && probe_ == Probe::kUp) return ProbeFailed(now);
-  // A ramp overshoots by up to a factor of two.
-  regain_to_ = phase_ == Phase::kRamp ? std::max(1.0, limit_ * kYield)
-                                      : std::max(limit_, probe_ == Probe::kDown ? base_limit_ : 0);
-  regain_from_ = std::max(1.0, regain_to_ * kYield);
+  double from = limit_;
+  if (phase_ == Phase::kSteady) from = base_limit_;
+  if (phase_ == Phase::kRegain) from = std::max(limit_, regain_to_ * kYieldAgain);
+  if (phase_ == Phase::kRamp) from = std::max(1.0, limit_ * kYield);  // a ramp overshoots
+  if (phase_ != Phase::kRegain || now - trouble_began_ > kTroubleLasts) {
+    trouble_began_ = now;
+    before_trouble_ = phase_ == Phase::kRegain ? regain_to_ : from;
+  }
+  regain_to_ = from;
+  regain_from_ = std::max(1.0, std::min(from, limit_) * kYield);
   phase_ = Phase::kRegain;
   probe_ = Probe::kNone;
   SetLimit(regain_from_, now);
 }
 
-void ConcurrencyLimit::OutageBegan() {
-  before_outage_ = phase_ == Phase::kRegain ? regain_to_ : phase_ == Phase::kSteady ? base_limit_ : limit_;
-}
-
 void ConcurrencyLimit::OutageEnded(Moment now) {
+  double before = limit_;
+  if (phase_ == Phase::kSteady) before = base_limit_;
+  // The failures that an outage begins with were no overload.
+  if (phase_ == Phase::kRegain) before = decreased_at_ - trouble_began_ <= kTroubleLasts ? before_trouble_ : regain_to_;
+  if (phase_ == Phase::kRamp && after_outage_) before = ramp_to_;
   failures_ = 0;
   decreased_at_ = now;
   phase_ = Phase::kRamp;
   probe_ = Probe::kNone;
-  ramp_to_ = std::max(before_outage_, 1.0);
+  after_outage_ = true;
+  ramp_to_ = std::max(before, 1.0);
   latency_ = floor_;  // what was measured before and meanwhile says nothing now
-  SetLimit(std::min(ramp_to_, std::max<double>(options_.initial, std::floor(before_outage_ * kOutageRestart))), now);
+  SetLimit(std::min(ramp_to_, std::max<double>(options_.initial, std::floor(before * kOutageRestart))), now);
   if (limit_ >= ramp_to_) Settle(limit_, now);
 }
 

@@ -37,7 +37,6 @@ class ConcurrencyLimit {
   void Overloaded(Moment left_at, Moment now);
 
   // While nobody is answered nothing can be learned; then the way back is a ramp to where it was.
-  void OutageBegan();
   void OutageEnded(Moment now);
 
   // Of the last answers, on average; zero before the first.
@@ -51,7 +50,6 @@ class ConcurrencyLimit {
   struct Epoch {
     Moment limit_since;
     bool begun = false;
-    Moment from;
     int answers = 0;
     int full = 0;
     double weight = 0;
@@ -80,7 +78,9 @@ class ConcurrencyLimit {
   Moment decreased_at_ = -absl::InfiniteDuration();
   double regain_from_ = 0;
   double regain_to_ = 0;
-  double before_outage_ = 0;
+  Moment trouble_began_ = -absl::InfiniteDuration();
+  double before_trouble_ = 0;
+  bool after_outage_ = false;  // the ramp leads to where it was before
 
   Epoch epoch_;
   Probe probe_ = Probe::kNone;

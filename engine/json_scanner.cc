@@ -82,11 +82,36 @@ bool JsonScanner::SkipString() {
   return false;
 }
 
+// Plain numbers with a comma behind each, as many as come: nearly all of a text with vectors. Stops before anything
+// else, which SkipArray then looks at.
+void JsonScanner::SkipPlainNumbers(size_t* elements) {
+  const char* const end = text_.data() + text_.size();
+  const char* at = text_.data() + position_;
+  while (true) {
+    const char* next = at;
+    while (next < end && (*next == ' ' || *next == '\n')) ++next;
+    if (next < end && *next == '-') ++next;
+    const char* const whole = next;
+    while (next < end && IsDigit(*next)) ++next;
+    if (next == whole || (*whole == '0' && next - whole > 1)) break;
+    if (next < end && *next == '.') {
+      const char* const fraction = ++next;
+      while (next < end && IsDigit(*next)) ++next;
+      if (next == fraction) break;
+    }
+    if (next == end || *next != ',') break;
+    at = next + 1;
+    ++*elements;
+  }
+  position_ = static_cast<size_t>(at - text_.data());
+}
+
 bool JsonScanner::SkipArray(int depth, size_t* elements, bool* all_numbers) {
   *elements = 0;
   *all_numbers = true;
   if (Take(']')) return true;
   while (true) {
+    if (*all_numbers) SkipPlainNumbers(elements);
     const char first = Peek();
     *all_numbers = *all_numbers && (IsDigit(first) || first == '-');
     const size_t begin = position_;

@@ -41,6 +41,7 @@ class JsonScanner {
   bool SkipObject(int depth);
   bool SkipArray(int depth, size_t* elements, bool* all_numbers);
   bool SkipValue(int depth);
+  void SkipPlainNumbers(size_t* elements);
 
   const absl::string_view text_;
   const Numbers numbers_;

@@ -59,11 +59,11 @@ Pacer::Change Pacer::Ended(const Departure& departure, SendOutcome outcome, Mome
     case SendOutcome::kOk:
     case SendOutcome::kAnswered:
     case SendOutcome::kRefused:
-      change.outage_ended = circuit_.Answered();
+      change.outage_ended = circuit_.Answered(departure.at);
       if (change.outage_ended) concurrency_.OutageEnded(now);
       break;
     case SendOutcome::kFailed:
-      if (circuit_.Failed(departure.at, now)) concurrency_.OutageBegan();
+      circuit_.Failed(departure.at, now);
       if (!circuit_.open()) concurrency_.Overloaded(departure.at, now);
       break;
     case SendOutcome::kDropped:

@@ -86,7 +86,10 @@ void RateLimiter::Correct(int64_t estimated, int64_t charged) {
   tokens_.level = std::min(tokens_.capacity, tokens_.level + static_cast<double>(estimated - charged));
 }
 
-void RateLimiter::Learn(const QuotaReport& report, const Departure& departure, Moment now) {
+void RateLimiter::Learn(const QuotaReport& said, const Departure& departure, Moment now) {
+  QuotaReport report = said;
+  // A refusal, and the wait it named, is newer than what an earlier request was told.
+  if (departure.at <= pause_began_) report.remaining_requests = report.remaining_tokens = -1;
   LearnOne(report.limit_requests, report.remaining_requests,
            static_cast<double>(sent_requests_ - departure.sent_requests), 1, departure.at, now, &requests_);
   LearnOne(report.limit_tokens, report.remaining_tokens, static_cast<double>(sent_tokens_ - departure.sent_tokens),
@@ -106,7 +109,8 @@ void RateLimiter::LearnOne(double limit, double remaining, double sent_since, do
     if (first) bucket->level = bucket->capacity;
   }
   if (!(remaining >= 0)) return;
-  const absl::Duration flowed = std::max(absl::ZeroDuration(), now - left_at - kOnTheWay);
+  // `at` is ahead of us during a pause: the bucket's level is that at its end.
+  const absl::Duration flowed = std::max(absl::ZeroDuration(), std::max(now, bucket->at) - left_at - kOnTheWay);
   const double at_provider = std::min(limit, remaining + said * absl::ToDoubleSeconds(flowed)) - sent_since;
   // Ours lets a request go at min(amount, capacity), theirs at `amount`: the two are the same moment.
   bucket->level = std::min(bucket->level, at_provider - amount + std::min(amount, bucket->capacity));
@@ -134,12 +138,13 @@ void RateLimiter::Refused(const Departure& departure, absl::Duration wait, bool 
     if (found_.per_second > 0) ceiling_ = std::min(ceiling_, found_.per_second);
     found_.SetRate(std::max(kSlowestFoundRate, ceiling_ * (known ? kLowerKnown : kLowerUnknown)), burst_);
   }
-  // When the pause ends one request may leave, and nothing has been saved up for a burst behind it.
+  // When the pause ends one request may leave if the provider has said so, or our own count allows it; nothing is saved
+  // up for a burst behind it.
   const auto amount = static_cast<double>(departure.tokens);
   for (const auto& [bucket, one] : {std::pair(&requests_, 1.0), {&tokens_, amount}, {&found_, 1.0}}) {
-    bucket->Flow(now);
-    bucket->level = std::min({bucket->level, bucket->capacity, one});
-    bucket->at = std::max(bucket->at, paused_until_);
+    bucket->Flow(paused_until_);
+    const double enough = std::min(bucket->capacity, one);
+    bucket->level = wait_is_named || bucket == &found_ ? enough : std::min(bucket->level, enough);
   }
   rose_at_ = paused_until_;
 }

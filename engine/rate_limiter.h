@@ -57,7 +57,7 @@ class RateLimiter {
   void Correct(int64_t estimated, int64_t charged);
 
   // A reply's headers. Limits that are not said stay as they were; they may change while running.
-  void Learn(const QuotaReport& report, const Departure& departure, Moment now);
+  void Learn(const QuotaReport& said, const Departure& departure, Moment now);
 
   // The provider refused for its rate limit. Nothing leaves before now + wait. Refusals of requests that had left
   // before a pause began belong to the same burst: they prolong it only if they name a wait themselves.

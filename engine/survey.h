@@ -23,6 +23,7 @@ struct Survey {
   int64_t rows_null = 0;           // no vector: NULL, or the column is not there yet
   std::vector<WidthCount> widths;  // of the rows that have something there; at most kMaxGroups
   std::vector<ModelCount> models;  // of the same rows, if a model column is named; as widths
+  int64_t orphans = 0;             // vectors of rows that are gone; they stay
   static constexpr size_t kMaxGroups = 32;
 
   // Adds to the group, or makes a new one; beyond kMaxGroups it is left out.

@@ -44,6 +44,14 @@ struct SearchCommandOptions {
 };
 ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& environment);
 
+struct BenchEndpointOptions {
+  CommandOptions embedder;  // the flags that say who embeds; --concurrency and --batch-size are the highest to measure
+  double seconds = 3;       // for each cell
+  int64_t max_tokens = -1;  // -1: 200,000, and any number where the embedder costs nothing; 0: any number
+  std::string texts;        // file with a text a line; empty: sentences are made up
+};
+ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environment& environment);
+
 struct SystemsOptions {
   std::string name;         // empty: list all
   std::string make_sample;  // path of a sample database to make

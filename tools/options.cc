@@ -79,15 +79,25 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::proxy, false},
       {"ca-file", "PEM file with the certificate authorities to trust in place of the system's", "Embedder",
        &CommandOptions::ca_file},
+      {"endpoint",
+       "instead of --api-base, and also several: URL[,key-env=NAME|key-file=PATH][,rpm=N][,tpm=N][,concurrency=N]"
+       "[,weight=W]; all serve the same model, and share the work by their speed",
+       "Embedder", &CommandOptions::endpoints},
+      {"canary-interval",
+       "minutes (or 30s, 1h) between checks that the model still gives the vectors it gave at the start: 10; off",
+       "Embedder", &CommandOptions::canary_interval},
       {"long-text", "texts above the model's limit: reject, truncate, or split (the mean of their parts)", "Embedder",
        &CommandOptions::long_text},
       {"tokenizer", "counts tokens exactly: cl100k_base.json or cl100k_base.tiktoken, for OpenAI's models", "Embedder",
        &CommandOptions::tokenizer},
       {"batch-size", "texts per request", "Limits", &CommandOptions::batch_size},
-      {"concurrency", "requests under way at a time", "Limits", &CommandOptions::concurrency},
+      {"concurrency", "requests under way at a time at most; fewer where fewer are as fast", "Limits",
+       &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
       {"tpm", "model tokens per minute of your quota", "Limits", &CommandOptions::tpm},
       {"max-spend", "stop before spending more US dollars than this in one run", "Limits", &CommandOptions::max_spend},
+      {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
+       &CommandOptions::hedge},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
       {"max-wait", "seconds of the longest wait before a request is sent again, whatever the API asks for", "Limits",
        &CommandOptions::max_wait_seconds},
@@ -110,9 +120,11 @@ bool IsUnset(const T& value) {
 
 }  // namespace
 
-void AddJobOptions(CLI::App* app, CommandOptions* options) {
-  app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
+namespace {
+
+void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const OptionEntry&)) {
   for (const OptionEntry& entry : Entries()) {
+    if (!wanted(entry)) continue;
     const std::string flag = absl::StrCat("--", entry.name);
     const std::string variable =
         absl::StrCat("REEMBED_", absl::AsciiStrToUpper(absl::StrReplaceAll(entry.name, {{"-", "_"}})));
@@ -133,7 +145,8 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
         entry.member);
   }
   const auto one_of = [app](const char* flag, std::vector<std::string> words) {
-    app->get_option(flag)->check(CLI::IsMember(std::move(words)));
+    CLI::Option* const option = app->get_option_no_throw(flag);
+    if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
@@ -141,6 +154,26 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
   one_of("--input-type", {"document", "query", "none"});
+}
+
+}  // namespace
+
+void AddJobOptions(CLI::App* app, CommandOptions* options) {
+  app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
+  AddEntries(app, options, [](const OptionEntry&) { return true; });
+}
+
+void AddEmbedderOptions(CLI::App* app, CommandOptions* options) {
+  AddEntries(app, options, [](const OptionEntry& entry) {
+    for (const absl::string_view other : {"normalize", "endpoint", "canary-interval", "max-spend"}) {
+      if (entry.name == other) return false;
+    }
+    for (const absl::string_view also : {"json", "env-file"}) {
+      if (entry.name == also) return true;
+    }
+    const absl::string_view group = entry.group;
+    return group == "Embedder" || group == "Limits";
+  });
 }
 
 absl::Status ReadJobFile(CommandOptions* options) {

@@ -23,7 +23,9 @@ struct CommandOptions {
   std::string embedder, api_base, model;
   int dimensions = 0;
   std::string api_key_env, api_key_file;
-  std::string input_type;  // document | query | none
+  std::vector<std::string> endpoints;  // see ParseEndpoint() in tools/endpoints.h
+  std::string canary_interval;         // see ParseCanaryInterval() there
+  std::string input_type;              // document | query | none
   bool truncate = false;
   std::string long_text;                 // reject | truncate | split
   std::string tokenizer;                 // path of a vocabulary
@@ -32,6 +34,7 @@ struct CommandOptions {
   std::string proxy, ca_file;
   int batch_size = 0;
   int concurrency = 0;
+  bool hedge = false;
   double rpm = 0;
   double tpm = 0;
   double max_spend = 0;  // US dollars
@@ -55,6 +58,9 @@ struct CommandOptions {
 
 // Declares the flags on a subcommand, each also as REEMBED_<NAME> in the environment. `options` must outlive the app.
 void AddJobOptions(CLI::App* app, CommandOptions* options);
+
+// Declares only the flags that say who embeds, within which limits, and how to report.
+void AddEmbedderOptions(CLI::App* app, CommandOptions* options);
 
 // Reads the job file named in options->job_file, if any, under what was said by flags: a flag wins. A job file may
 // have the sections of a preset ([[stream]], [db], [model], ...: data/systems/README.md); then it is its own --system.

@@ -10,6 +10,7 @@
 #include "engine/request_packer.h"
 #include "engine/row_reader.h"
 #include "tools/commands.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/preflight.h"
@@ -144,9 +145,11 @@ void Reckon(const ResolvedJob& job, PlanNumbers* plan) {
     plan->cost_usd = static_cast<double>(plan->tokens) * *job.known_model->usd_per_million_tokens / 1e6;
   }
   double minutes = 0;
-  if (job.options.rpm > 0) minutes = static_cast<double>(plan->requests) / job.options.rpm;
-  if (job.options.tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / job.options.tpm);
-  if (job.options.rpm > 0 || job.options.tpm > 0) plan->time = absl::Minutes(minutes);
+  const RateLimit limit = TotalLimit(job);
+  const double rpm = limit.requests_per_minute, tpm = limit.tokens_per_minute;
+  if (rpm > 0) minutes = static_cast<double>(plan->requests) / rpm;
+  if (tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / tpm);
+  if (rpm > 0 || tpm > 0) plan->time = absl::Minutes(minutes);
   plan->memory_bytes =
       kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) + plan->texts * kMemoryBytesPerText;
   const int64_t stored_rows = plan->rows - plan->rows_rejected;

@@ -39,21 +39,28 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) 
 
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
   if (job->embedder == Embedder::kBuiltin) return LiveProbe();
-  const absl::StatusOr<ApiProbe> probe = ProbeApi(job->client);
+  // Of several endpoints the first that answers; the canary looks at all of them.
+  absl::StatusOr<ApiProbe> probe = ProbeApi(job->client);
+  std::string where = job->client.api_base;
+  for (size_t i = 1; i < job->endpoints.size() && !probe.ok(); ++i) {
+    absl::StatusOr<ApiProbe> other = ProbeApi(job->endpoints[i].client);
+    if (!other.ok()) continue;
+    probe = std::move(other);
+    where = job->endpoints[i].client.api_base;
+  }
   if (!probe.ok()) return probe.status();
   const Model& model = job->client.model;
   if (probe->width != model.dim) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(job->client.api_base, ": expected vectors of ", model.dim,
-                     " dimensions, as the targets get them, ", model.name, " answered ", probe->width,
-                     "; nothing was written to them: use --dimensions ", probe->width, " or another model"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        where, ": expected vectors of ", model.dim, " dimensions, as the targets get them, ", model.name, " answered ",
+        probe->width, "; nothing was written to them: use --dimensions ", probe->width, " or another model"));
   }
   job->client.encoding = probe->encoding;
   const bool unit = std::abs(probe->norm - 1) < kUnitNormTolerance;
   const bool scale = !unit && job->pipeline.normalization == Normalization::kAsReceived;
   return LiveProbe{
-      .note = absl::StrFormat("%s answers: %s, %d dimensions, length %.3f%s, %s, %d ms", job->client.api_base,
-                              model.name, probe->width, probe->norm, scale ? " (--normalize unit makes that 1)" : "",
+      .note = absl::StrFormat("%s answers: %s, %d dimensions, length %.3f%s, %s, %d ms", where, model.name,
+                              probe->width, probe->norm, scale ? " (--normalize unit makes that 1)" : "",
                               probe->base64 ? "base64" : "numbers", absl::ToInt64Milliseconds(probe->elapsed)),
       .stats = probe->stats};
 }
@@ -80,6 +87,10 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   if (job.in_place) {
     absl::StatusOr<Survey> survey = SurveyTable(job);
     if (!survey.ok()) return survey.status();
+    if (survey->orphans > 0) {
+      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(survey->orphans), " vectors in ",
+                                               job.source.path, " whose rows are gone; they stay"));
+    }
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(

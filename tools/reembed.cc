@@ -26,6 +26,14 @@ constexpr char kExitCodes[] =
 
 using Command = std::function<ExitCode(const Environment&)>;
 
+// Runs a command with the variables of --env-file, or of .env where it is, added to the environment.
+ExitCode WithEnvFile(const char* name, const CommandOptions& options, const Environment& environment,
+                     const Command& run) {
+  Environment with_file = environment;
+  if (absl::Status read = AddEnvFile(options, &with_file); !read.ok()) return Fail(name, read, options.json);
+  return run(with_file);
+}
+
 CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples,
                         ExitCode (*run)(CommandOptions, const Environment&), Command* chosen) {
   CLI::App* const command = app->add_subcommand(name, what);
@@ -33,10 +41,9 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
   AddJobOptions(command, options.get());
   command->footer(examples);
   command->callback([=] {
-    *chosen = [=](const Environment& environment) -> ExitCode {
-      Environment with_file = environment;
-      if (absl::Status read = AddEnvFile(*options, &with_file); !read.ok()) return Fail(name, read, options->json);
-      return run(*options, with_file);
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile(name, *options, environment,
+                         [&](const Environment& with_file) { return run(*options, with_file); });
     };
   });
   return command;
@@ -127,7 +134,7 @@ void AddServe(CLI::App* app, Command* chosen) {
     *chosen = [=](const Environment& environment) -> ExitCode {
       ServeOptions options = words->serve;
       if (words->prepared) options.server.mode = EmbeddingServerMode::kPrepared;
-      options.server.latency = absl::Milliseconds(words->latency_ms);
+      options.server.speed.latency = absl::Milliseconds(words->latency_ms);
       if (!words->api_key_env.empty()) {
         options.server.api_key = environment.Get(words->api_key_env);
         if (options.server.api_key.empty()) {
@@ -137,6 +144,38 @@ void AddServe(CLI::App* app, Command* chosen) {
       const StopSignals signals([](int) {}, [] {});
       const absl::Status served = Serve(options, signals.token(), std::cout);
       return served.ok() ? kExitDone : Fail("serve", served, false);
+    };
+  });
+}
+
+void AddBench(CLI::App* app, Command* chosen) {
+  CLI::App* const bench = app->add_subcommand("bench", "what an API can do");
+  bench->require_subcommand(1);
+  CLI::App* const command = bench->add_subcommand(
+      "endpoint", "measure an API with more and more requests at a time, and larger and larger ones; finds the knee");
+  auto options = std::make_shared<BenchEndpointOptions>();
+  AddEmbedderOptions(command, &options->embedder);
+  command->get_option("--concurrency")->description("the most requests at a time to measure; default 32");
+  command->get_option("--batch-size")->description("the most texts a request to measure; default: the API's limit");
+  command->add_option("--seconds", options->seconds, "for each measure")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->group("Limits")
+      ->capture_default_str();
+  command
+      ->add_option("--max-tokens", options->max_tokens,
+                   "never use more in all; default 200000, and 0 (any number) where the embedder costs nothing")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Limits");
+  command->add_option("--texts", options->texts, "file with one text a line to send; default: made-up sentences")
+      ->group("What");
+  command->footer(
+      "Examples:\n  reembed bench endpoint --embedder openai --model text-embedding-3-small --max-tokens 500000\n  "
+      "reembed bench endpoint --embedder ollama --model nomic-embed-text --concurrency 16 --seconds 5\n  reembed bench "
+      "endpoint --api-base http://127.0.0.1:8080/v1 --model my-model --dimensions 768 --texts texts.txt --json");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("bench endpoint", options->embedder, environment,
+                         [&](const Environment& with_file) { return BenchEndpointCommand(*options, with_file); });
     };
   });
 }
@@ -178,6 +217,7 @@ int Main(int argc, char** argv) {
   AddStatus(&app, &chosen);
   AddSearch(&app, &chosen);
   AddServe(&app, &chosen);
+  AddBench(&app, &chosen);
   AddSystems(&app, &chosen);
   try {
     app.parse(argc, argv);

@@ -50,8 +50,10 @@ SqliteSelection SqliteSelectionOf(const Selection& selection) {
 }
 
 Survey SurveyOf(const SqliteSurvey& found) {
-  Survey survey{
-      .rows_selected = found.rows_selected, .rows_with_vector = found.rows_with_vector, .rows_null = found.rows_null};
+  Survey survey{.rows_selected = found.rows_selected,
+                .rows_with_vector = found.rows_with_vector,
+                .rows_null = found.rows_null,
+                .orphans = found.orphans};
   for (const SqliteSurvey::WidthCount& width : found.widths) survey.AddWidth(width.dim, width.rows);
   if (found.rows_unreadable > 0) survey.AddWidth(-1, found.rows_unreadable);
   for (const SqliteSurvey::ModelCount& model : found.models) survey.AddModel(model.model, model.rows);
@@ -72,18 +74,12 @@ absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location,
 }
 
 absl::StatusOr<Survey> SurveyMemuFile(const Location& location, const Selection& selection) {
-  const absl::StatusOr<MemuSurvey> found = SurveyMemu(location, SqliteSelectionOf(selection));
+  const absl::StatusOr<SqliteSurvey> found = SurveyMemu(location, SqliteSelectionOf(selection));
   if (!found.ok()) return found.status();
-  return SurveyOf(found->rows);
+  return SurveyOf(*found);
 }
 
-absl::StatusOr<std::vector<std::string>> MemuChanges(const Location& location, const Model&) {
-  const absl::StatusOr<MemuSurvey> found = SurveyMemu(location, {});
-  if (!found.ok()) return found.status();
-  if (found->orphans == 0) return std::vector<std::string>();
-  return std::vector<std::string>{
-      absl::StrCat("nothing of ", found->orphans, " entries in ", location.path, " whose rows are gone; they stay")};
-}
+absl::StatusOr<std::vector<std::string>> NoChanges(const Location&, const Model&) { return std::vector<std::string>(); }
 
 PostgresSelection PostgresSelectionOf(const Selection& selection) {
   return {.rows = selection.rows == Selection::Rows::kAll ? PostgresSelection::Rows::kAll
@@ -138,7 +134,7 @@ constexpr Scheme kSchemes[] = {
     {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenMemuSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemuFile, MemuChanges},
+     [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemuFile, NoChanges},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "tools/endpoints.h"
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/token_counting.h"
@@ -138,6 +139,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
   ApiOptions& client = job->client;
   client.concurrency = concurrency;
+  client.hedge = options.hedge;
   client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
   if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
@@ -202,10 +204,19 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   }
   if (absl::Status places = ResolvePlaces(options, preset, stream, environment, &job); !places.ok()) return places;
   if (absl::Status selection = ResolveSelection(options, preset, stream, &job); !selection.ok()) return selection;
-  if (absl::Status embedder = ResolveEmbedder(options, preset, environment, key_need, &job); !embedder.ok()) {
+  const absl::StatusOr<CommandOptions> first = OptionsOfFirst(options);
+  if (!first.ok()) return first.status();
+  if (absl::Status embedder = ResolveEmbedder(*first, preset, environment, key_need, &job); !embedder.ok()) {
     return embedder;
   }
   if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
+  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
+  if (absl::Status endpoints = ResolveEndpoints(preset, environment, key_need, &job); !endpoints.ok()) {
+    return endpoints;
+  }
+  if (!options.tokenizer.empty()) {
+    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
+  }
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
   return job;
@@ -239,7 +250,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   described.targets.clear();
   for (const Location& target : job.targets) described.targets.push_back(target.ToString());
   described.embedder = job.embedder == Embedder::kBuiltin ? kBuiltinEmbedder : job.client.dialect;
-  described.api_base = job.client.api_base;
+  if (job.endpoints.empty()) described.api_base = job.client.api_base;
   described.model = job.client.model.name;
   described.dimensions = job.client.model.dim;
   described.normalize = job.pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";

@@ -18,6 +18,13 @@ namespace reembed {
 
 enum class Embedder { kApi, kBuiltin };
 
+// One of several places that serve the model.
+struct ResolvedEndpoint {
+  std::string name;  // for messages
+  double weight = 1;
+  ApiOptions client;
+};
+
 // What a job is, with every default filled in and every word checked. Nothing has been opened, written or sent.
 struct ResolvedJob {
   CommandOptions options;  // as given, job file included
@@ -30,7 +37,9 @@ struct ResolvedJob {
   Selection selection;
   std::optional<UserTable> users;  // where --user must be found, see CheckUser
   Embedder embedder = Embedder::kApi;
-  ApiOptions client;  // api_base is empty for kBuiltin until its server runs
+  ApiOptions client;  // api_base is empty for kBuiltin until its server runs. With endpoints: the first one's
+  std::vector<ResolvedEndpoint> endpoints;  // as --endpoint names them; empty: there is only `client`
+  absl::Duration canary_interval;           // infinite: only at the start, and that only with several endpoints
   std::optional<KnownModel> known_model;
   PipelineOptions pipeline;
   JobIdentity identity;

@@ -11,7 +11,7 @@
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "tools/commands.h"
-#include "tools/embedder.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/preflight.h"
@@ -28,6 +28,7 @@ namespace {
 struct Outcome {
   JobStats before, after;
   ClientStats client;
+  std::vector<EndpointReport> endpoints;
   int64_t texts_embedded = 0;
   int64_t rows_truncated = 0;
   int64_t rows_split = 0;
@@ -51,14 +52,34 @@ void Add(const JobStats& from, JobStats* to) {
   to->kept_texts += from.kept_texts;
 }
 
+void Add(const ClientStats& from, ClientStats* to) {
+  to->requests += from.requests;
+  to->requests_retried += from.requests_retried;
+  to->requests_hedged += from.requests_hedged;
+  to->http_429 += from.http_429;
+  to->tokens += from.tokens;
+}
+
+// Endpoints are the same in all streams; the latest state is the true one.
+void Add(const EndpointReport& from, std::vector<EndpointReport>* to) {
+  for (EndpointReport& report : *to) {
+    if (report.name != from.name) continue;
+    const EndpointReport before = std::exchange(report, from);
+    Add(before.stats, &report.stats);
+    report.texts += before.texts;
+    return;
+  }
+  to->push_back(from);
+}
+
 void Add(const Outcome& from, Outcome* to) {
   Add(from.before, &to->before);
   Add(from.after, &to->after);
-  to->client.requests += from.client.requests;
-  to->client.requests_retried += from.client.requests_retried;
-  to->client.http_429 += from.client.http_429;
-  to->client.tokens += from.client.tokens;
+  Add(from.client, &to->client);
+  for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
   to->texts_embedded += from.texts_embedded;
+  to->rows_truncated += from.rows_truncated;
+  to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
   to->elapsed += from.elapsed;
   to->cost_usd += from.cost_usd;
@@ -89,11 +110,13 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
       .Add("requests_retried", outcome.client.requests_retried)
+      .Add("requests_hedged", outcome.client.requests_hedged)
       .Add("http_429", outcome.client.http_429)
       .Add("tokens", outcome.client.tokens)
       .Add("cost_usd", outcome.cost_usd)
       .Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
+      .AddRaw("endpoints", EndpointsJson(outcome.endpoints))
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
   std::cout << line.ToString() << std::endl;
@@ -127,6 +150,9 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   }
   if (rejected > 0) {
     std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
+  }
+  if (outcome.endpoints.size() > 1) {
+    for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
   for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
   std::cout << "job    " << job.directory << std::endl;
@@ -162,6 +188,13 @@ absl::Status WriteJobDescription(const ResolvedJob& job) {
   return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
 }
 
+// From any thread, so in one call.
+void PrintNote(const ResolvedJob& job, const std::string& note) {
+  if (job.options.quiet) return;
+  const std::string line = job.options.json ? JsonLine("note").Add("message", note).ToString() : "note: " + note;
+  std::fputs((line + "\n").c_str(), stderr);
+}
+
 double Cost(const ResolvedJob& job, int64_t tokens) {
   if (!job.known_model.has_value()) return 0;
   return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
@@ -180,14 +213,13 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
                 Preflight* preflight, JobStore* store) {
   Outcome outcome{.before = before, .after = before};
-  ApiOptions api = job.client;
-  api.estimator = counting->estimator();
-  absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(std::move(api));
+  absl::StatusOr<RunningPool> embedder =
+      StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
   if (!embedder.ok()) {
     outcome.status = embedder.status();
     return outcome;
   }
-  EmbeddingClient* const client = embedder->client.get();
+  EndpointPool* const client = embedder->pool.get();
   StopSignals signals(
       [](int) {
         std::fputs("\nstopping: finishing the requests under way (again to abort them; both can be resumed)\n", stderr);
@@ -225,14 +257,14 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
                                  signals.token());
+    // Also what came last shall be of the right model before anybody is told that all is done.
+    if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
   outcome.elapsed = MonotonicNow() - start;
   outcome.after = StatsAfter(job, store, before);
   outcome.client = client->stats();
-  outcome.client.requests += probed.requests;
-  outcome.client.requests_retried += probed.requests_retried;
-  outcome.client.http_429 += probed.http_429;
-  outcome.client.tokens += probed.tokens;
+  outcome.endpoints = client->endpoints();
+  Add(probed, &outcome.client);
   outcome.texts_embedded = counters.texts_embedded;
   outcome.rows_truncated = counters.rows_truncated;
   outcome.rows_split = counters.rows_split;

@@ -197,6 +197,7 @@ absl::StatusOr<ResolvedJob> ResolveAgain(const std::string& folder, const Verify
   asked.job_file = folder + "/job.toml";
   asked.job = folder;
   asked.api_base = options.api_base;
+  if (!options.api_base.empty()) asked.endpoints.clear();
   asked.api_key_env = options.api_key_env;
   asked.api_key_file = options.api_key_file;
   if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;

@@ -35,7 +35,8 @@ struct ApiOptions {
   TokenEstimator* estimator = nullptr;  // borrowed: learns from what the API charges; nullptr: nobody does
   int64_t refused_tokens = 0;           // texts with more BatchText::tokens are refused here, unsent; 0: none is
   RateLimit limit;                      // without a limit, the x-ratelimit headers of the API slow us down
-  int concurrency = 32;  // requests in the air, waiting for their start or for a retry; more wait inside the client
+  int concurrency = 32;                 // requests in the air at most; more wait inside the client
+  bool hedge = false;                   // see FlowOptions
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte

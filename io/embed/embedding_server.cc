@@ -85,7 +85,7 @@ class PreparedReplies {
 class EmbeddingServer::Service {
  public:
   explicit Service(const EmbeddingServerOptions& options)
-      : options_(options), quota_(options.limits), scratch_(options.threads) {}
+      : options_(options), quota_(options.limits), load_(options.speed), scratch_(options.threads) {}
 
   HttpServerResponse Handle(const HttpServerRequest& request) {
     if (request.path == "/health") return OnlyGet(request, "{\"status\":\"ok\"}");
@@ -109,8 +109,11 @@ class EmbeddingServer::Service {
   }
 
   EmbeddingServerCounts counts() const {
-    return {.requests = requests_.load(), .refused = refused_.load(), .texts = texts_.load()};
+    return {
+        .requests = requests_.load(), .refused = refused_.load(), .limited = limited_.load(), .texts = texts_.load()};
   }
+
+  void SetOutage(EmbeddingServerOutage outage) { outage_ = outage; }
 
  private:
   // What a thread keeps between requests.
@@ -137,9 +140,18 @@ class EmbeddingServer::Service {
 
   HttpServerResponse OnlyPost(const HttpServerRequest& request) {
     if (request.method != "POST") return WrongMethod(request, "POST");
-    HttpServerResponse response = Embed(request.body, &scratch_[request.worker]);
+    HttpServerResponse response =
+        outage_ == EmbeddingServerOutage::kNone ? Embed(request.body, &scratch_[request.worker]) : Outage();
     ++requests_;
-    if (response.status != 200) ++refused_;
+    if (response.status != 200 || response.reset) ++refused_;
+    if (response.status == 429) ++limited_;
+    return response;
+  }
+
+  HttpServerResponse Outage() const {
+    HttpServerResponse response = ErrorResponse(
+        {.status = 503, .message = "The server is overloaded or not ready yet.", .type = "server_error", .param = ""});
+    response.reset = outage_ == EmbeddingServerOutage::kReset;
     return response;
   }
 
@@ -158,7 +170,7 @@ class EmbeddingServer::Service {
       response = ErrorResponse(error);
     } else {
       const int dim = request.dim != 0 ? request.dim : options_.dim;
-      response.delay = options_.latency;
+      response.delay = load_.DelayOf(now);
       response.body = EmbeddingReplyTail(request.model, request.tokens);
       if (prepared) {
         response.shared_body = prepared_.Get(request.inputs, dim, request.encoding);
@@ -183,10 +195,13 @@ class EmbeddingServer::Service {
 
   const EmbeddingServerOptions options_;
   EmbeddingServerQuota quota_;
+  EmbeddingServerLoad load_;
+  std::atomic<EmbeddingServerOutage> outage_{EmbeddingServerOutage::kNone};
   std::vector<Scratch> scratch_;  // one per thread
   PreparedReplies prepared_;
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> refused_{0};
+  std::atomic<int64_t> limited_{0};
   std::atomic<int64_t> texts_{0};
 };
 
@@ -216,6 +231,7 @@ EmbeddingServer::EmbeddingServer(std::string address, std::unique_ptr<Service> s
 EmbeddingServer::~EmbeddingServer() = default;
 int EmbeddingServer::port() const { return http_->port(); }
 EmbeddingServerCounts EmbeddingServer::counts() const { return service_->counts(); }
+void EmbeddingServer::SetOutage(EmbeddingServerOutage outage) { service_->SetOutage(outage); }
 void EmbeddingServer::Stop() { http_->Stop(); }
 
 std::string EmbeddingServer::base_url() const {

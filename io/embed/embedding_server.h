@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "io/embed/embedding_server_load.h"
 #include "io/embed/embedding_server_quota.h"
 
 namespace reembed {
@@ -26,14 +27,18 @@ struct EmbeddingServerOptions {
   int threads = 1;
   std::string api_key;  // requests must bear it; empty: none is asked for
   EmbeddingServerMode mode = EmbeddingServerMode::kLexical;
-  absl::Duration latency = absl::ZeroDuration();  // from the whole request to the reply, at least; for tests
-  EmbeddingServerLimits limits;                   // beyond them: 429; for tests
+  EmbeddingServerSpeed speed;    // for tests
+  EmbeddingServerLimits limits;  // beyond them: 429; for tests
 };
+
+// What a server does in place of answering; for tests. kReset: it resets the connection.
+enum class EmbeddingServerOutage { kNone, kUnavailable503, kReset };
 
 // What has been asked of a server so far.
 struct EmbeddingServerCounts {
   int64_t requests = 0;  // for embeddings, refused ones included
-  int64_t refused = 0;   // of them, answered with an error
+  int64_t refused = 0;   // of them, answered with an error, or not at all
+  int64_t limited = 0;   // of those, with 429
   int64_t texts = 0;     // that were given a vector
 };
 
@@ -59,6 +64,9 @@ class EmbeddingServer {
   std::string base_url() const;
   // Thread-safe.
   EmbeddingServerCounts counts() const;
+
+  // From now on. Thread-safe.
+  void SetOutage(EmbeddingServerOutage outage);
 
   // Finishes the requests under way, for at most some seconds.
   void Stop();

@@ -31,6 +31,7 @@ struct HttpServerResponse {
   std::vector<std::pair<std::string, std::string>> headers;  // further ones; neither length nor connection
   std::shared_ptr<const std::string> shared_body;
   std::string body;
+  bool reset = false;                           // nothing is sent: the connection is reset
   absl::Duration delay = absl::ZeroDuration();  // sent this long after the request was complete; no thread waits
 };
 

@@ -150,6 +150,12 @@ void HttpServerConnection::Answer() {
   HttpServerRequest request = parser_.request();
   request.worker = worker_;
   HttpServerResponse response = handler_(request);
+  if (response.reset) {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    state_ = State::kClosed;
+    return;
+  }
   const absl::Duration delay = response.delay;
   SetReply(std::move(response), parser_.keep_alive() && !ending_ ? AfterWrite::kReadOn : AfterWrite::kClose);
   if (request.method == "HEAD") {

@@ -51,10 +51,10 @@ class MemuSource final : public Source {
   }
 
   absl::StatusOr<int64_t> CountRows() override {
-    const absl::StatusOr<MemuSurvey> survey = SurveyMemu(location_, selection_);
+    const absl::StatusOr<SqliteSurvey> survey = SurveyMemu(location_, selection_);
     if (!survey.ok()) return survey.status();
     const bool all = selection_.rows == SqliteSelection::Rows::kAll;
-    const int64_t rows = survey->rows.rows_selected - (all ? 0 : survey->rows.rows_with_vector);
+    const int64_t rows = survey->rows_selected - (all ? 0 : survey->rows_with_vector);
     return selection_.limit > 0 ? std::min(rows, selection_.limit) : rows;
   }
 
@@ -168,33 +168,32 @@ absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location,
   return std::make_unique<MemuSource>(*std::move(rows), location, selection);
 }
 
-absl::StatusOr<MemuSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection) {
   const absl::StatusOr<std::unique_ptr<MemuRows>> rows = MemuRows::Open(location, selection);
   if (!rows.ok()) return rows.status();
-  MemuSurvey survey;
+  SqliteSurvey survey;
   std::map<int64_t, int64_t> widths;
   while (true) {
     const absl::StatusOr<std::optional<MemuRow>> next = (*rows)->Next();
     if (!next.ok()) return next.status();
     if (!next->has_value()) break;
     const MemuRow& row = **next;
-    ++survey.rows.rows;
+    ++survey.rows;
     if (!row.text.has_value()) continue;
-    ++survey.rows.rows_selected;
+    ++survey.rows_selected;
     if (!row.owned || row.entry->dim == 0) {
-      ++survey.rows.rows_null;
+      ++survey.rows_null;
     } else if (row.entry->dim < 0) {
-      ++survey.rows.rows_unreadable;
+      ++survey.rows_unreadable;
     } else {
       ++widths[row.entry->dim];
     }
   }
   for (const auto& [dim, count] : widths) {
-    if (dim == selection.dim) survey.rows.rows_with_vector = count;
-    survey.rows.widths.push_back({dim, count});
+    if (dim == selection.dim) survey.rows_with_vector = count;
+    survey.widths.push_back({dim, count});
   }
-  std::sort(survey.rows.widths.begin(), survey.rows.widths.end(),
-            [](const auto& a, const auto& b) { return a.rows > b.rows; });
+  std::sort(survey.widths.begin(), survey.widths.end(), [](const auto& a, const auto& b) { return a.rows > b.rows; });
   const VectorsJson::Collection* const collection = (*rows)->vectors().Find((*rows)->location().collection);
   if (collection == nullptr) return survey;
   const absl::StatusOr<std::unique_ptr<SqliteDb>> db =

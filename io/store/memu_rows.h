@@ -72,12 +72,8 @@ class MemuRows {
 // vector of selection.dim numbers. Rows without a text are none of MemU's and are passed over.
 absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location, const SqliteSelection& selection);
 
-// What the file of vectors holds for the selected rows. `orphans`: entries whose row is gone; they stay.
-struct MemuSurvey {
-  SqliteSurvey rows;
-  int64_t orphans = 0;
-};
-absl::StatusOr<MemuSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection);
+// What the file of vectors holds for the selected rows. Errors: as OpenMemuSource.
+absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection);
 
 }  // namespace reembed
 

@@ -15,10 +15,13 @@ namespace reembed {
 // is replaced in one step at the end, and only if something is new: byte for byte what MemU itself would write, every
 // other entry as it stands, entries and collections in the order they have, new ones behind them. Until then they are
 // beside it in PATH.COLLECTION.partial, and PATH.lock keeps other runs away. A new file is read back before it takes
-// the name. Asks for every row again after a crash. `source`: the memu: location of the rows, which has owners and
-// texts. Errors: as MemuRows::Open (above all: a file that MemU could not read is not touched); Open: kAborted (another
-// run); Write: kResourceExhausted; Finish: kAborted (the file was changed meanwhile: MemU must not run, and then
-// nothing is replaced).
+// the name. Asks for every row again in each run, and writes nothing that is there already.
+//
+// `source`: the memu: location of the rows, which has owners and texts.
+//
+// Errors: Open: as MemuRows::Open (a file that MemU could not read is not touched; opening the source has found that
+// already), kAborted (another run). Write: kResourceExhausted. Finish: kAborted (the file was changed meanwhile: MemU
+// must not run, and then nothing is replaced).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& location, const Model& model,
                                                          const Location& source);
 

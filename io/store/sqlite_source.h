@@ -58,6 +58,7 @@ struct SqliteSurvey {
   std::vector<WidthCount> widths;    // of the vectors; commonest first, at most kMaxGroups
   std::vector<ModelCount> models;    // of the rows with a vector, if model_column is named; as widths
   int64_t rows_in_no_group = 0;      // beyond kMaxGroups
+  int64_t orphans = 0;               // vectors kept elsewhere whose row is gone
   bool vacuum_changes_keys = false;  // see SqliteTable
   static constexpr size_t kMaxGroups = 32;
 };

@@ -26,10 +26,10 @@ TEST_F(CircuitTest, StaysClosedUntilSomethingHasBeenAnswered) {
 }
 
 TEST_F(CircuitTest, OpensOnlyAfterFailuresInARow) {
-  circuit_.Answered();
+  circuit_.Answered(kStart);
   for (int i = 0; i < 20; ++i) {
     FailAtOnce(4);
-    circuit_.Answered();
+    circuit_.Answered(kStart);
   }
   EXPECT_FALSE(circuit_.open());
   FailAtOnce(5);
@@ -37,7 +37,7 @@ TEST_F(CircuitTest, OpensOnlyAfterFailuresInARow) {
 }
 
 TEST_F(CircuitTest, LetsOneProbeAtATimeOutEachSecond) {
-  circuit_.Answered();
+  circuit_.Answered(kStart);
   FailAtOnce(5);
   Moment now = kStart;
   int probes = 0;
@@ -57,14 +57,16 @@ TEST_F(CircuitTest, LetsOneProbeAtATimeOutEachSecond) {
 }
 
 TEST_F(CircuitTest, AnyAnswerEndsTheOutageAndALongOneIsGivenUp) {
-  circuit_.Answered();
+  circuit_.Answered(kStart);
   FailAtOnce(5);
   EXPECT_FALSE(circuit_.GivenUp(kStart + absl::Minutes(9)));
   EXPECT_TRUE(circuit_.GivenUp(kStart + absl::Minutes(10)));
-  EXPECT_TRUE(circuit_.Answered());
+  EXPECT_FALSE(circuit_.Answered(kStart - absl::Seconds(1)));  // it had left before
+  EXPECT_TRUE(circuit_.open());
+  EXPECT_TRUE(circuit_.Answered(kStart));
   EXPECT_EQ(circuit_.NextStart(kStart), kStart);
   EXPECT_FALSE(circuit_.GivenUp(kStart + absl::Minutes(11)));
-  EXPECT_FALSE(circuit_.Answered());
+  EXPECT_FALSE(circuit_.Answered(kStart));
 }
 
 TEST(RetryBudgetTest, IsAShareOfWhatWasSentAndSomeToBeginWith) {

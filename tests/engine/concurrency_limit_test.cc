@@ -154,10 +154,11 @@ TEST(ConcurrencyLimitTest, AStrayFailureIsNoOverload) {
 TEST(ConcurrencyLimitTest, AfterAnOutageRampsToWhereItWas) {
   Simulation simulation(64, 1000, [] { return 0.2; });
   simulation.Run(absl::Seconds(5));
-  simulation.limit().OutageBegan();
   simulation.limit().OutageEnded(kStart + absl::Seconds(5));
   EXPECT_EQ(simulation.limit().limit(), 8);
-  simulation.Run(absl::Seconds(1));
+  simulation.limit().OutageEnded(kStart + absl::Seconds(5.1));  // it was away once more
+  EXPECT_EQ(simulation.limit().limit(), 8);
+  simulation.Run(absl::Seconds(1.2));
   EXPECT_EQ(simulation.limit().limit(), 64);
 }
 

@@ -253,11 +253,24 @@ TEST(RateLimiterTest, OneBurstOfRefusalsIsOnePause) {
 }
 
 TEST(RateLimiterTest, NoBurstFollowsAPause) {
-  RateLimiter limiter({.requests_per_minute = 600, .burst = absl::Seconds(1)});
-  limiter.Refused(Start(&limiter, 1, kStart), absl::Seconds(30), true, kStart + absl::Seconds(1));
-  const std::vector<double> starts = StartsOf(&limiter, {1, 1, 1, 1});
-  EXPECT_GE(starts[0], 31);
-  EXPECT_GE(starts[3] - starts[0], 0.3);
+  for (const bool named : {false, true}) {
+    RateLimiter limiter({.requests_per_minute = 600, .burst = absl::Seconds(1)});
+    limiter.Refused(Start(&limiter, 1, kStart), absl::Seconds(30), named, kStart + absl::Seconds(1));
+    const std::vector<double> starts = StartsOf(&limiter, {1, 1, 1, 1});
+    EXPECT_NEAR(starts[0], 31, 1e-6);
+    EXPECT_GE(starts[3] - starts[0], 0.3);
+  }
+}
+
+// Two leave before anything is known; one is refused and told to come again in 20 s.
+TEST(RateLimiterTest, LearnsThreeRequestsAMinuteFromOneRefusal) {
+  RateLimiter limiter({});
+  const Departure first = Start(&limiter, 1, kStart), second = Start(&limiter, 1, kStart);
+  const Moment now = kStart + absl::Milliseconds(100);
+  limiter.Learn({.limit_requests = 3, .remaining_requests = 0}, second, now);
+  limiter.Refused(second, absl::Seconds(20), true, now);  // refusals come sooner than vectors
+  limiter.Learn({.limit_requests = 3, .remaining_requests = 0}, first, now + absl::Milliseconds(100));
+  ExpectStarts(StartsOf(&limiter, {1, 1, 1}), {20.1, 40.1, 60.1});
 }
 
 // A server without headers that takes 20 a second: refusals teach about that rate.

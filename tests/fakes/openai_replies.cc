@@ -61,10 +61,14 @@ std::string OpenAiReply(const std::vector<std::string>& texts, VectorFormat form
   }
   if (script.order == ReplyScript::Order::kShuffled) std::shuffle(items.begin(), items.end(), std::mt19937(5));
   const std::string data = absl::StrCat("\"data\":[", absl::StrJoin(items, ","), "]");
-  const std::string usage = script.usage.empty()
-                                ? "\"x\":{\"y\":[1,\"}\"]}"
-                                : absl::StrCat("\"", script.usage, "\":{\"prompt_tokens\":", texts.size() * 3,
-                                               ",\"total_tokens\":", texts.size() * 3, "}");
+  size_t tokens = texts.size() * 3;
+  if (script.bytes_per_token > 0) {
+    tokens = 0;
+    for (const std::string& text : texts) tokens += text.size() / script.bytes_per_token + 1;
+  }
+  const std::string usage = script.usage.empty() ? "\"x\":{\"y\":[1,\"}\"]}"
+                                                 : absl::StrCat("\"", script.usage, "\":{\"prompt_tokens\":", tokens,
+                                                                ",\"total_tokens\":", tokens, "}");
   if (script.fields == ReplyScript::Fields::kUsageFirst) return absl::StrCat("{", usage, ",", data, "}\n");
   return absl::StrCat("{\"object\":\"list\",", data, ",\"model\":\"fake\",", usage, "}");
 }

@@ -30,6 +30,7 @@ struct ReplyScript {
   int odd_width_row = -1;       // one number more than the others
   int odd_bytes_row = -1;       // base64 of one byte more
   std::string usage = "usage";  // its name; empty: none
+  int bytes_per_token = 0;      // in the usage; 0: each text has three tokens
 };
 
 // The reply of a model whose vectors are TextVector().

@@ -210,7 +210,7 @@ TEST(EmbeddingServerTest, PreparedRepliesHaveAsManyUnitVectorsAsInputs) {
 
 TEST(EmbeddingServerTest, LatencyDelaysRepliesAndLetsThemOverlap) {
   EmbeddingServerOptions options;
-  options.latency = absl::Milliseconds(60);
+  options.speed.latency = absl::Milliseconds(60);
   const auto server = StartServer(options);  // one thread
   std::vector<std::unique_ptr<RawHttpClient>> clients;
   for (int i = 0; i < 50; ++i) clients.push_back(std::make_unique<RawHttpClient>(server->port()));

@@ -1,0 +1,64 @@
+#include "io/job/canary_file.h"
+
+#include <bit>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/canary.h"
+#include "engine/ledger.h"
+#include "io/file/file.h"
+
+namespace reembed {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "vectors are written as they are in memory");
+
+std::string PathIn(const std::string& job_directory) { return job_directory + "/canary.f32"; }
+
+TextHash HashOfTexts() { return HashText(absl::StrJoin(CanaryTexts(), "\n")); }
+
+}  // namespace
+
+absl::StatusOr<std::vector<float>> ReadCanary(const std::string& job_directory, int dim) {
+  const std::string path = PathIn(job_directory);
+  const absl::StatusOr<bool> exists = PathExists(path);
+  if (!exists.ok()) return exists.status();
+  if (!*exists) return std::vector<float>();
+  const absl::StatusOr<File> file = File::OpenToRead(path);
+  if (!file.ok()) return file.status();
+  std::vector<float> vectors(CanaryTexts().size() * dim);
+  const size_t vector_bytes = vectors.size() * sizeof(float);
+  std::vector<char> bytes(vector_bytes + sizeof(TextHash) + 1);
+  const absl::StatusOr<size_t> read = file->ReadAt(0, absl::MakeSpan(bytes));
+  if (!read.ok()) return read.status();
+  TextHash hash;
+  if (*read >= sizeof(TextHash)) std::memcpy(&hash, bytes.data() + *read - sizeof(TextHash), sizeof(TextHash));
+  if (*read != vector_bytes + sizeof(TextHash)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": expected ", vector_bytes + sizeof(TextHash), " bytes for ", CanaryTexts().size(),
+                     " vectors of ", dim, " dimensions, got ", *read > bytes.size() - 1 ? "more" : absl::StrCat(*read),
+                     "; remove the file if the job's model is still the same"));
+  }
+  if (hash != HashOfTexts()) return std::vector<float>();
+  std::memcpy(vectors.data(), bytes.data(), vector_bytes);
+  return vectors;
+}
+
+absl::Status WriteCanary(const std::string& job_directory, absl::Span<const float> vectors) {
+  const std::string path = PathIn(job_directory);
+  const std::string partial = path + ".partial";
+  {
+    const absl::StatusOr<File> file = File::OpenToWrite(partial);
+    if (!file.ok()) return file.status();
+    const TextHash hash = HashOfTexts();
+    const absl::string_view pieces[] = {{reinterpret_cast<const char*>(vectors.data()), vectors.size() * sizeof(float)},
+                                        {reinterpret_cast<const char*>(&hash), sizeof(hash)}};
+    if (absl::Status status = file->Truncate(0); !status.ok()) return status;
+    if (absl::Status status = file->WritePiecesAt(0, pieces); !status.ok()) return status;
+    if (absl::Status status = file->Sync(); !status.ok()) return status;
+  }
+  return RenameDurably(partial, path);
+}
+
+}  // namespace reembed

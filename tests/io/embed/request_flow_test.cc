@@ -1,0 +1,211 @@
+#include <atomic>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "io/embed/api_client.h"
+#include "io/embed/embedding_server.h"
+#include "tests/fakes/openai_replies.h"
+#include "tests/fakes/scripted_server.h"
+#include "tests/fakes/status_matchers.h"
+
+// How the flow paces itself over a real wire; what a client promises besides is in api_client_test.cc.
+
+namespace reembed {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kDim = 32;
+
+std::unique_ptr<Batch> MakeBatch(int texts) {
+  auto batch = std::make_unique<Batch>(BatchLimits{}, kDim);
+  for (int i = 0; i < texts; ++i) {
+    batch->AddRowWithText(i, KeyView(int64_t(i)), i, absl::StrCat("text number ", i), 3);
+  }
+  return batch;
+}
+
+class RequestFlowTest : public ::testing::Test {
+ protected:
+  RequestFlowTest() {
+    options_.model = {.name = "fake", .dim = kDim};
+    options_.retry = {.first_backoff = absl::Milliseconds(5), .max_wait = absl::Milliseconds(200)};
+  }
+
+  void Connect(const std::string& url) {
+    options_.api_base = url;
+    auto client = MakeApiClient(options_);
+    ASSERT_THAT(client, IsOk());
+    client_ = *std::move(client);
+  }
+
+  void Serve(ScriptedServer::Handler handler) {
+    client_.reset();
+    scripted_ = std::make_unique<ScriptedServer>(std::move(handler));
+    Connect(absl::StrCat(scripted_->url(), "/v1"));
+  }
+
+  void Serve(EmbeddingServerOptions options) {
+    client_.reset();
+    options.dim = kDim;
+    auto server = EmbeddingServer::Start(options);
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+    Connect(server_->base_url());
+  }
+
+  std::future<absl::Status> Start(Batch* batch) {
+    auto promise = std::make_shared<std::promise<absl::Status>>();
+    client_->Send(batch, Done([promise](absl::Status status) { promise->set_value(std::move(status)); }));
+    return promise->get_future();
+  }
+
+  // So many batches, sent at once, each answered once.
+  std::vector<absl::Status> SendAll(int count) {
+    std::vector<std::unique_ptr<Batch>> batches;
+    std::vector<std::future<absl::Status>> answers;
+    for (int i = 0; i < count; ++i) {
+      batches.push_back(MakeBatch(2));
+      answers.push_back(Start(batches.back().get()));
+    }
+    std::vector<absl::Status> statuses;
+    for (int i = 0; i < count; ++i) {
+      statuses.push_back(answers[i].get());
+      if (statuses.back().ok()) statuses.back() = client_->Decode(batches[i].get());
+    }
+    return statuses;
+  }
+
+  ApiOptions options_;
+  std::unique_ptr<ScriptedServer> scripted_;
+  std::unique_ptr<EmbeddingServer> server_;
+  std::unique_ptr<EmbeddingClient> client_;
+};
+
+TEST_F(RequestFlowTest, LearnsTheQuotaFromHeadersAndIsNotRefused) {
+  options_.concurrency = 16;
+  Serve({.limits = {.requests_per_minute = 3000, .window = absl::Seconds(1)}});
+  const Moment start = MonotonicNow();
+  for (const absl::Status& status : SendAll(60)) EXPECT_THAT(status, IsOk());
+  // 50 a second, and at most the burst at once.
+  EXPECT_GE(MonotonicNow() - start, absl::Seconds((60 - 12.5 - 2) / 50));
+  EXPECT_EQ(server_->counts().limited, 0);
+}
+
+TEST_F(RequestFlowTest, FirstAnswersTellAboutASmallQuotaBeforeMoreIsSent) {
+  options_.concurrency = 16;
+  options_.retry.max_wait = absl::Hours(1);
+  Serve({.limits = {.requests_per_minute = 3, .window = absl::Seconds(1)}});
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 10; ++i) {
+    batches.push_back(MakeBatch(1));
+    answers.push_back(Start(batches.back().get()));
+  }
+  EXPECT_THAT(answers[0].get(), IsOk());
+  while (server_->counts().limited == 0) std::this_thread::yield();
+  EXPECT_EQ(client_->stats().requests, 2);
+  client_.reset();
+  for (int i = 1; i < 10; ++i) {
+    EXPECT_THAT(answers[i].get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+  }
+}
+
+TEST_F(RequestFlowTest, ServerThatComesBackIsUsedAgainByAll) {
+  options_.concurrency = 8;
+  options_.retry.max_wait = absl::Seconds(60);
+  for (const EmbeddingServerOutage outage : {EmbeddingServerOutage::kUnavailable503, EmbeddingServerOutage::kReset}) {
+    Serve(EmbeddingServerOptions{});
+    for (const absl::Status& status : SendAll(20)) EXPECT_THAT(status, IsOk());
+    server_->SetOutage(outage);
+    auto during = std::async(std::launch::async, [this] { return SendAll(20); });
+    // More failures than any request may have attempts, in a short time.
+    while (client_->stats().requests_retried < 3 * options_.retry.max_attempts) std::this_thread::yield();
+    server_->SetOutage(EmbeddingServerOutage::kNone);
+    for (const absl::Status& status : during.get()) EXPECT_THAT(status, IsOk());
+  }
+}
+
+TEST_F(RequestFlowTest, OutageWithoutAnEndFailsAllThatWaits) {
+  options_.concurrency = 4;
+  options_.retry.max_wait = absl::Milliseconds(20);  // so an outage may last 200 ms
+  Serve(EmbeddingServerOptions{});
+  for (const absl::Status& status : SendAll(4)) EXPECT_THAT(status, IsOk());
+  server_->SetOutage(EmbeddingServerOutage::kReset);
+  for (const absl::Status& status : SendAll(12)) {
+    EXPECT_THAT(status, HasError(absl::StatusCode::kUnavailable, HasSubstr("no answer to any request for")));
+  }
+}
+
+TEST_F(RequestFlowTest, ServerMayForbidAnotherAttempt) {
+  Serve([](const ServerRequest&) { return ServerReply{.status = 500, .headers = {{"x-should-retry", "false"}}}; });
+  const auto batch = MakeBatch(2);
+  EXPECT_THAT(Start(batch.get()).get(),
+              HasError(absl::StatusCode::kUnavailable, HasSubstr("trying again will not help")));
+  EXPECT_EQ(scripted_->request_count(), 1);
+}
+
+TEST_F(RequestFlowTest, StragglersAreSentTwiceAndTheFirstAnswerWins) {
+  options_.hedge = true;
+  options_.concurrency = 4;
+  std::atomic<int> stalled = 0;
+  Serve([&stalled](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request, {.dim = kDim});
+    // Its first sending never ends.
+    if (absl::StrContains(request.body, "straggler") && stalled++ == 0) reply.fault = ServerFault::kStall;
+    return reply;
+  });
+  for (const absl::Status& status : SendAll(100)) EXPECT_THAT(status, IsOk());
+  auto batch = std::make_unique<Batch>(BatchLimits{}, kDim);
+  batch->AddRowWithText(0, KeyView(int64_t{0}), 0, "straggler", 3);
+  EXPECT_THAT(Start(batch.get()).get(), IsOk());
+  EXPECT_THAT(client_->Decode(batch.get()), IsOk());
+  const ClientStats stats = client_->stats();
+  EXPECT_GE(stats.requests_hedged, 1);
+  EXPECT_LE(stats.requests_hedged, 5);
+  EXPECT_EQ(stats.requests, 101 + stats.requests_hedged);
+  EXPECT_EQ(stats.requests_retried, 0);
+}
+
+// Each batch is answered once, whenever all is cancelled.
+TEST_F(RequestFlowTest, CancellingAtAnyTimeAnswersEverybodyOnce) {
+  options_.hedge = true;
+  options_.concurrency = 8;
+  options_.loop_threads = 2;
+  for (int round = 0; round < 25; ++round) {
+    SCOPED_TRACE(absl::StrCat("round ", round));
+    Serve([](const ServerRequest& request) {
+      switch ((request.number * 7919) % 7) {
+        case 0:
+          return ServerReply{.status = 500};
+        case 1:
+          return ServerReply{.status = request.number < 7 ? 429 : 503, .headers = {{"retry-after-ms", "1"}}};
+        case 2:
+          return ServerReply{.status = 413};
+        case 3:
+          return ServerReply{.body = "{}", .fault = ServerFault::kReset, .fault_bytes = 10};
+        default:
+          return OpenAiAnswer(request, {.dim = kDim});
+      }
+    });
+    std::vector<std::unique_ptr<Batch>> batches;
+    std::vector<std::future<absl::Status>> answers;
+    for (int i = 0; i < 30; ++i) {
+      batches.push_back(MakeBatch(1 + i % 5));
+      answers.push_back(Start(batches.back().get()));
+    }
+    while (client_->stats().requests < round) std::this_thread::yield();
+    client_->Cancel();
+    for (auto& answer : answers) EXPECT_NE(answer.get().code(), absl::StatusCode::kInternal);  // that is: dropped
+  }
+}
+
+}  // namespace
+}  // namespace reembed

@@ -1,0 +1,220 @@
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tools/commands.h"
+#include "tools/embedder.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/resolve.h"
+#include "tools/signals.h"
+#include "tools/sweep.h"
+
+namespace reembed {
+namespace {
+
+constexpr int kDefaultMaxConcurrency = 32;
+constexpr int kMaxBatchSize = 2048;
+constexpr int64_t kDefaultMaxTokens = 200000;
+constexpr int64_t kProbeTokens = 64;   // what the first, single text may take at most
+constexpr size_t kLongestLine = 2000;  // of --texts: the rest of a line is left out
+
+// A job without rows: only its embedder matters here.
+absl::StatusOr<ResolvedJob> ResolveEmbedderOnly(CommandOptions options, const Environment& environment) {
+  options.source = "-";
+  options.targets = {"-"};
+  options.batch_size = 0;
+  options.concurrency = 0;
+  return Resolve(options, environment);
+}
+
+absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrCat("--texts ", path, ": cannot be read"));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    size_t end = std::min(line.size(), kLongestLine);
+    while (end > 0 && end < line.size() && (static_cast<unsigned char>(line[end]) & 0xC0) == 0x80) --end;
+    line.resize(end);  // not inside a character
+    if (!absl::StripAsciiWhitespace(line).empty()) lines.push_back(std::move(line));
+  }
+  if (lines.empty()) return absl::InvalidArgumentError(absl::StrCat("--texts ", path, ": has no text, one a line"));
+  return lines;
+}
+
+double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
+
+void PrintCell(const SweepCell& cell, bool json) {
+  if (json) {
+    JsonLine line("cell");
+    line.Add("concurrency", cell.concurrency).Add("batch_size", cell.batch_size);
+    if (!cell.skipped.empty()) {
+      std::cout << line.Add("skipped", cell.skipped).ToString() << std::endl;
+      return;
+    }
+    line.Add("rows_per_second", cell.TextsPerSecond())
+        .Add("tokens_per_second", cell.TokensPerSecond())
+        .Add("p50_ms", Milliseconds(Percentile(cell.latencies, 0.50)))
+        .Add("p95_ms", Milliseconds(Percentile(cell.latencies, 0.95)))
+        .Add("p99_ms", Milliseconds(Percentile(cell.latencies, 0.99)))
+        .Add("requests", cell.requests)
+        .Add("tokens", cell.tokens)
+        .Add("errors", cell.errors)
+        .Add("http_429", cell.http_429);
+    if (!cell.failure.ok()) line.Add("failure", cell.failure.message());
+    std::cout << line.ToString() << std::endl;
+    return;
+  }
+  std::cout << absl::StrFormat("%11d %6d", cell.concurrency, cell.batch_size);
+  if (!cell.skipped.empty()) {
+    std::cout << "  skipped: " << cell.skipped << std::endl;
+    return;
+  }
+  std::cout << absl::StrFormat(
+                   " %10s %10s %9.1f %9.1f %9.1f %8d %7d %5d", WithCommas(std::llround(cell.TextsPerSecond())),
+                   WithCommas(std::llround(cell.TokensPerSecond())), Milliseconds(Percentile(cell.latencies, 0.50)),
+                   Milliseconds(Percentile(cell.latencies, 0.95)), Milliseconds(Percentile(cell.latencies, 0.99)),
+                   cell.requests, cell.errors, cell.http_429)
+            << std::endl;
+  if (cell.requests == 0 && !cell.failure.ok()) std::cout << "            " << cell.failure.message() << std::endl;
+}
+
+void PrintHead(const ResolvedJob& job, size_t cells, absl::Duration time, int64_t max_tokens) {
+  std::cerr << "measuring " << (job.client.api_base.empty() ? "the built-in embedder" : job.client.api_base) << ", "
+            << job.client.model.name << ", " << cells << " cells of " << DurationText(time) << ", "
+            << (max_tokens > 0 ? absl::StrCat("at most ", WithCommas(max_tokens), " tokens") : "any number of tokens")
+            << "; Ctrl-C shows what is measured so far\n";
+  std::cout << absl::StrFormat("%11s %6s %10s %10s %9s %9s %9s %8s %7s %5s\n", "concurrency", "batch", "rows/s",
+                               "tokens/s", "p50 ms", "p95 ms", "p99 ms", "requests", "errors", "429s")
+            << std::flush;
+}
+
+void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, ExitCode code, bool json) {
+  const SweepCell* const knee = FindKnee(cells);
+  const std::string flags =
+      knee == nullptr ? "" : absl::StrCat("--concurrency ", knee->concurrency, " --batch-size ", knee->batch_size);
+  if (json) {
+    JsonLine line("summary");
+    line.Add("cells", static_cast<int64_t>(cells.size())).Add("tokens", tokens);
+    if (knee != nullptr) {
+      line.Add("knee_concurrency", knee->concurrency)
+          .Add("knee_batch_size", knee->batch_size)
+          .Add("knee_rows_per_second", knee->TextsPerSecond())
+          .Add("flags", flags);
+    }
+    std::cout << line.Add("exit_code", static_cast<int>(code)).ToString() << std::endl;
+    return;
+  }
+  if (knee == nullptr) {
+    std::cout << "nothing could be measured\n";
+  } else {
+    std::cout << "the knee (smallest concurrency within 5 % of the best throughput): "
+              << WithCommas(std::llround(knee->TextsPerSecond())) << " rows/s with\n  reembed run " << flags
+              << " ...\n";
+  }
+  std::cout << WithCommas(tokens) << " tokens were used" << std::endl;
+}
+
+struct Sweep {
+  std::vector<SweepCell> cells;
+  absl::Status failure;  // why it ended early
+};
+
+Sweep MeasureAll(Sweeper* sweeper, const std::vector<int>& batch_sizes, const std::vector<int>& concurrencies,
+                 bool json, const std::stop_token& stop) {
+  Sweep sweep;
+  size_t left = batch_sizes.size() * concurrencies.size();
+  for (const int batch_size : batch_sizes) {
+    size_t row_left = concurrencies.size();
+    for (const int concurrency : concurrencies) {
+      if (stop.stop_requested()) return sweep;
+      SweepCell cell = sweeper->Measure(concurrency, batch_size, static_cast<int>(left), stop);
+      --left;
+      --row_left;
+      if (cell.requests == 0 && cell.errors == 0 && cell.skipped.empty()) return sweep;  // stopped
+      PrintCell(cell, json);
+      const bool all_failed = cell.requests == 0 && cell.skipped.empty();
+      const absl::Status failure = cell.failure;
+      sweep.cells.push_back(std::move(cell));
+      if (!all_failed) continue;
+      if (absl::IsUnauthenticated(failure) || absl::IsPermissionDenied(failure)) {
+        sweep.failure = failure;
+        return sweep;
+      }
+      left -= row_left;
+      break;  // more at a time will not help
+    }
+  }
+  return sweep;
+}
+
+}  // namespace
+
+ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environment& environment) {
+  const bool json = options.embedder.json;
+  const auto fail = [&](const absl::Status& status) { return Fail("bench endpoint", status, json); };
+  absl::StatusOr<ResolvedJob> job = ResolveEmbedderOnly(options.embedder, environment);
+  if (!job.ok()) return fail(job.status());
+  const bool builtin = job->embedder == Embedder::kBuiltin;
+  const bool free = builtin || IsLoopback(job->client.api_base);
+  const DialectLimits& limits = FindDialect(job->client.dialect)->limits;
+
+  SweepOptions sweep{.time_per_cell = absl::Seconds(options.seconds),
+                     .max_tokens = options.max_tokens >= 0 ? options.max_tokens
+                                   : free                  ? 0
+                                                           : kDefaultMaxTokens,
+                     .extra_bytes_per_text = job->client.text_prefix.size()};
+  std::vector<std::string> lines;
+  if (!options.texts.empty()) {
+    absl::StatusOr<std::vector<std::string>> read = ReadLines(options.texts);
+    if (!read.ok()) return fail(read.status());
+    lines = *std::move(read);
+    sweep.even_texts = false;
+    sweep.text = [&lines](int64_t number) { return lines[static_cast<size_t>(number) % lines.size()]; };
+  }
+  const int max_concurrency = options.embedder.concurrency > 0 ? options.embedder.concurrency : kDefaultMaxConcurrency;
+  const int api_limit = limits.inputs > 0 ? limits.inputs : kMaxBatchSize;
+  if (options.embedder.batch_size > api_limit) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--batch-size ", options.embedder.batch_size, ": a request takes at most ", api_limit, " texts")));
+  }
+  const std::vector<int> concurrencies = ConcurrencySteps(max_concurrency);
+  const std::vector<int> batch_sizes =
+      BatchSizeSteps(options.embedder.batch_size > 0 ? options.embedder.batch_size : api_limit);
+
+  if (!builtin && sweep.max_tokens != 0 && sweep.max_tokens < kProbeTokens) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--max-tokens: expected at least ", kProbeTokens, ", or 0 for no limit")));
+  }
+  if (!builtin) {
+    const absl::StatusOr<ApiProbe> probe = ProbeApi(job->client);
+    if (!probe.ok()) return fail(probe.status());
+    job->client.model.dim = probe->width;
+    job->client.encoding = probe->encoding;
+    sweep.tokens_used = probe->stats.tokens;
+  }
+  // What the API answers is the measure, so nothing is tried again, and nobody waits long for a refusal's pause.
+  job->client.retry = {.max_attempts = 1, .max_wait = absl::Seconds(1)};
+  job->client.concurrency = max_concurrency;
+  absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job->client);
+  if (!embedder.ok()) return fail(embedder.status());
+  EmbeddingClient* const client = embedder->client.get();
+  const StopSignals signals([](int) {}, [client] { client->Cancel(); });
+
+  if (!json) PrintHead(*job, concurrencies.size() * batch_sizes.size(), sweep.time_per_cell, sweep.max_tokens);
+  Sweeper sweeper(client, sweep);
+  const Sweep measured = MeasureAll(&sweeper, batch_sizes, concurrencies, json, signals.token());
+  ExitCode code = kExitDone;
+  if (FindKnee(measured.cells) == nullptr) code = kExitTemporary;
+  if (!measured.failure.ok()) code = fail(measured.failure);
+  if (signals.signal() != 0) code = signals.signal() == 15 ? kExitTerminated : kExitInterrupted;
+  PrintSummary(measured.cells, sweeper.tokens_used(), code, json);
+  return code;
+}
+
+}  // namespace reembed

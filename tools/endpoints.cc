@@ -1,0 +1,281 @@
+#include "tools/endpoints.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "engine/location.h"
+#include "io/job/canary_file.h"
+#include "tools/format.h"
+#include "tools/resolve_embedder.h"
+
+namespace reembed {
+namespace {
+
+constexpr absl::Duration kDefaultCanaryInterval = absl::Minutes(10);
+
+// An endpoint among others gives up soon: the others do its work, and it is probed until it is well again.
+constexpr int kAttemptsAmongOthers = 3;
+constexpr absl::Duration kMaxWaitAmongOthers = absl::Seconds(6);
+
+// Being decoded, kept and written while others are at the endpoints: a fast endpoint takes from them first.
+constexpr int kSpareBatches = 8;
+
+absl::Status SetNumber(absl::string_view text, double* number) {
+  if (absl::SimpleAtod(text, number) && *number > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("expected a number above 0, got ", text));
+}
+
+absl::Status SetWord(absl::string_view name, absl::string_view value, EndpointSpec* spec) {
+  if (name == "key-env") {
+    spec->key_env = std::string(value);
+  } else if (name == "key-file") {
+    spec->key_file = std::string(value);
+  } else if (name == "rpm") {
+    return SetNumber(value, &spec->rpm);
+  } else if (name == "tpm") {
+    return SetNumber(value, &spec->tpm);
+  } else if (name == "weight") {
+    return SetNumber(value, &spec->weight);
+  } else if (name == "concurrency") {
+    if (!absl::SimpleAtoi(value, &spec->concurrency) || spec->concurrency < 1 || spec->concurrency > 1024) {
+      return absl::InvalidArgumentError(absl::StrCat("expected 1 to 1024, got ", value));
+    }
+  } else {
+    static constexpr const char* kNames[] = {"key-env", "key-file", "rpm", "tpm", "weight", "concurrency"};
+    const std::vector<std::string> names(std::begin(kNames), std::end(kNames));
+    const std::string near = NearestName(name, names);
+    return absl::InvalidArgumentError(near.empty() ? absl::StrCat("known are ", absl::StrJoin(names, ", "))
+                                                   : absl::StrCat("did you mean ", near, "?"));
+  }
+  return absl::OkStatus();
+}
+
+// Where two endpoints have one URL, the name of what holds the key tells them apart.
+std::string NameOf(const EndpointSpec& spec, const std::vector<EndpointSpec>& all) {
+  const auto same_url = [&](const EndpointSpec& other) { return other.url == spec.url; };
+  if (std::count_if(all.begin(), all.end(), same_url) < 2) return spec.url;
+  return absl::StrCat(spec.url, " (key from ", spec.key_env.empty() ? spec.key_file : spec.key_env, ")");
+}
+
+const char* StateWord(EndpointState state) {
+  switch (state) {
+    case EndpointState::kUnchecked:
+      return "unused";
+    case EndpointState::kWorking:
+      return "working";
+    case EndpointState::kResting:
+      return "failing";
+    case EndpointState::kRemoved:
+      return "left out";
+  }
+  return "";
+}
+
+absl::StatusOr<std::vector<EndpointSpec>> ParseAll(const CommandOptions& options) {
+  std::vector<EndpointSpec> specs;
+  for (const std::string& text : options.endpoints) {
+    absl::StatusOr<EndpointSpec> spec = ParseEndpoint(text);
+    if (!spec.ok()) return spec.status();
+    for (const EndpointSpec& other : specs) {
+      if (other.url == spec->url && other.key_env == spec->key_env && other.key_file == spec->key_file) {
+        return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec->url, " is given twice with the same key"));
+      }
+    }
+    specs.push_back(*std::move(spec));
+  }
+  return specs;
+}
+
+}  // namespace
+
+absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text) {
+  EndpointSpec spec;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    if (spec.url.empty()) {
+      spec.url = std::string(part);
+      while (absl::EndsWith(spec.url, "/")) spec.url.pop_back();
+      if (!absl::StartsWith(part, "http://") && !absl::StartsWith(part, "https://")) {
+        return absl::InvalidArgumentError(absl::StrCat("--endpoint ", text,
+                                                       ": expected http://HOST/v1 or "
+                                                       "https://HOST/v1 first, then ,key-env=NAME and others"));
+      }
+      continue;
+    }
+    const std::pair<absl::string_view, absl::string_view> word = absl::StrSplit(part, absl::MaxSplits('=', 1));
+    // What follows an unknown word is not repeated: it may be a key.
+    if (absl::Status set = SetWord(word.first, word.second, &spec); !set.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec.url, ", ", word.first, ": ", set.message()));
+    }
+  }
+  if (!spec.key_env.empty() && !spec.key_file.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec.url, ": key-env or key-file, not both"));
+  }
+  return spec;
+}
+
+CommandOptions OptionsOf(const CommandOptions& options, const EndpointSpec& endpoint) {
+  CommandOptions own = options;
+  own.endpoints.clear();
+  own.api_base = endpoint.url;
+  if (!endpoint.key_env.empty() || !endpoint.key_file.empty()) {
+    own.api_key_env = endpoint.key_env;
+    own.api_key_file = endpoint.key_file;
+  }
+  return own;
+}
+
+absl::StatusOr<CommandOptions> OptionsOfFirst(const CommandOptions& options) {
+  if (options.endpoints.empty()) return options;
+  if (!options.api_base.empty()) {
+    return absl::InvalidArgumentError("--api-base and --endpoint: name all places with --endpoint");
+  }
+  if (options.embedder == kBuiltinEmbedder) {
+    return absl::InvalidArgumentError("--endpoint: the built-in embedder has none");
+  }
+  const absl::StatusOr<std::vector<EndpointSpec>> specs = ParseAll(options);
+  if (!specs.ok()) return specs.status();
+  return OptionsOf(options, specs->front());
+}
+
+absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const Environment& environment,
+                              KeyNeed key_need, ResolvedJob* job) {
+  const absl::StatusOr<absl::Duration> interval = ParseCanaryInterval(job->options.canary_interval);
+  if (!interval.ok()) return interval.status();
+  job->canary_interval = *interval;
+  const absl::StatusOr<std::vector<EndpointSpec>> specs = ParseAll(job->options);
+  if (!specs.ok()) return specs.status();
+  int concurrency = 0;
+  for (const EndpointSpec& spec : *specs) {
+    ResolvedJob alone{.options = OptionsOf(job->options, spec)};
+    if (absl::Status status = ResolveEmbedder(alone.options, preset, environment, key_need, &alone); !status.ok()) {
+      return status;
+    }
+    ApiOptions client = job->client;
+    client.api_base = alone.client.api_base;
+    client.api_key = alone.client.api_key;
+    if (spec.rpm > 0) client.limit.requests_per_minute = spec.rpm;
+    if (spec.tpm > 0) client.limit.tokens_per_minute = spec.tpm;
+    if (spec.concurrency > 0) client.concurrency = spec.concurrency;
+    if (specs->size() > 1) {
+      client.retry.max_attempts = kAttemptsAmongOthers;
+      client.retry.max_wait = kMaxWaitAmongOthers;
+    }
+    if (job->keep_vectors == KeepVectors::kNever && !IsLoopback(client.api_base)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--keep-vectors never: ", client.api_base, " is not on this machine, so its vectors cost"));
+    }
+    concurrency += client.concurrency;
+    job->endpoints.push_back({.name = NameOf(spec, *specs), .weight = spec.weight, .client = std::move(client)});
+  }
+  if (job->endpoints.empty()) return absl::OkStatus();
+  job->pipeline.batches_in_flight = concurrency + std::max(kSpareBatches, concurrency / 2);
+  job->client = job->endpoints.front().client;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<absl::Duration> ParseCanaryInterval(const std::string& text) {
+  if (text.empty()) return kDefaultCanaryInterval;
+  if (text == "off") return absl::InfiniteDuration();
+  double minutes = 0;
+  absl::Duration interval;
+  if (absl::SimpleAtod(text, &minutes)) {
+    interval = absl::Minutes(minutes);
+  } else if (!absl::ParseDuration(text, &interval)) {
+    interval = -absl::Seconds(1);
+  }
+  if (interval < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--canary-interval ", text, ": expected minutes, a duration as 30s or 1h, or off"));
+  }
+  return interval == absl::ZeroDuration() ? absl::InfiniteDuration() : interval;
+}
+
+RateLimit TotalLimit(const ResolvedJob& job) {
+  if (job.endpoints.empty()) return job.client.limit;
+  RateLimit total;
+  const auto add = [&](double RateLimit::*limit) {
+    for (const ResolvedEndpoint& endpoint : job.endpoints) {
+      if (endpoint.client.limit.*limit <= 0) {
+        total.*limit = 0;
+        return;
+      }
+      total.*limit += endpoint.client.limit.*limit;
+    }
+  };
+  add(&RateLimit::requests_per_minute);
+  add(&RateLimit::tokens_per_minute);
+  return total;
+}
+
+absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
+                                      std::function<void(const std::string&)> note) {
+  RunningPool running;
+  std::vector<ResolvedEndpoint> resolved = job.endpoints;
+  if (resolved.empty()) resolved.push_back({.name = job.client.api_base, .client = job.client});
+  if (job.embedder == Embedder::kBuiltin) {
+    absl::StatusOr<std::unique_ptr<EmbeddingServer>> server = EmbeddingServer::Start({.dim = job.client.model.dim});
+    if (!server.ok()) return server.status();
+    running.server = *std::move(server);
+    resolved.front().name = "the built-in embedder";
+    resolved.front().client.api_base = running.server->base_url();
+  }
+  EndpointPoolOptions options{.check_first = job.canary_interval < absl::InfiniteDuration(),
+                              .check_interval = job.canary_interval,
+                              .note = std::move(note)};
+  absl::StatusOr<std::vector<float>> reference = ReadCanary(job.directory, job.client.model.dim);
+  if (!reference.ok()) return reference.status();
+  options.reference = *std::move(reference);
+  options.keep_reference = [directory = job.directory](absl::Span<const float> vectors) {
+    return WriteCanary(directory, vectors);
+  };
+  std::vector<PoolEndpoint> endpoints;
+  for (ResolvedEndpoint& endpoint : resolved) {
+    // What a probe of the first endpoint taught holds for all.
+    endpoint.client.encoding = job.client.encoding;
+    endpoint.client.estimator = estimator;
+    const int concurrency = endpoint.client.concurrency;
+    absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeApiClient(std::move(endpoint.client));
+    if (!client.ok()) {
+      return absl::Status(client.status().code(), absl::StrCat(endpoint.name, ": ", client.status().message()));
+    }
+    endpoints.push_back({.name = std::move(endpoint.name),
+                         .traits = {.concurrency = concurrency, .weight = endpoint.weight},
+                         .client = *std::move(client)});
+  }
+  absl::StatusOr<std::unique_ptr<EndpointPool>> pool = EndpointPool::Make(std::move(endpoints), std::move(options));
+  if (!pool.ok()) return pool.status();
+  running.pool = *std::move(pool);
+  return running;
+}
+
+std::string EndpointLine(const EndpointReport& report) {
+  std::string line =
+      absl::StrCat("endpoint ", report.name, ": ", WithCommas(report.texts), " texts, ",
+                   WithCommas(report.stats.requests), " requests, ", WithCommas(report.stats.tokens), " tokens");
+  if (report.state == EndpointState::kWorking) return line;
+  return absl::StrCat(line, ", ", StateWord(report.state), ": ", report.trouble);
+}
+
+std::string EndpointsJson(const std::vector<EndpointReport>& reports) {
+  std::vector<std::string> items;
+  for (const EndpointReport& report : reports) {
+    JsonLine line("endpoint");
+    line.Add("name", report.name)
+        .Add("state", StateWord(report.state))
+        .Add("texts", report.texts)
+        .Add("requests", report.stats.requests)
+        .Add("requests_retried", report.stats.requests_retried)
+        .Add("http_429", report.stats.http_429)
+        .Add("tokens", report.stats.tokens)
+        .Add("trouble", report.trouble);
+    items.push_back(line.ToString());
+  }
+  return absl::StrCat("[", absl::StrJoin(items, ","), "]");
+}
+
+}  // namespace reembed

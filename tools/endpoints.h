@@ -1,0 +1,68 @@
+#ifndef REEMBED_TOOLS_ENDPOINTS_H_
+#define REEMBED_TOOLS_ENDPOINTS_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "io/embed/embedding_server.h"
+#include "io/embed/endpoint_pool.h"
+#include "tools/environment.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+
+// One --endpoint: URL[,key-env=NAME|key-file=PATH][,rpm=N][,tpm=N][,weight=W][,concurrency=N]
+struct EndpointSpec {
+  std::string url;
+  std::string key_env, key_file;
+  double rpm = 0;  // 0: as --rpm says, for each endpoint; likewise below
+  double tpm = 0;
+  int concurrency = 0;
+  double weight = 1;
+};
+
+// Errors: kInvalidArgument (names the word, and the nearest that is known).
+absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text);
+
+// The options with which the embedder of this endpoint is resolved as if it were the only one.
+CommandOptions OptionsOf(const CommandOptions& options, const EndpointSpec& endpoint);
+
+// The options for the embedder of a job: those of the first --endpoint, or as they are without any.
+// Errors: kInvalidArgument (an endpoint, or a flag that does not go with several).
+absl::StatusOr<CommandOptions> OptionsOfFirst(const CommandOptions& options);
+
+// Makes `*job` one of several endpoints, where its options name some: job->endpoints, and what depends on how many
+// there are. To be called when job->client has its limits. Errors: as Resolve().
+absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const Environment& environment,
+                              KeyNeed key_need, ResolvedJob* job);
+
+// Minutes as a number, or a duration: "10", "30s", "1h"; "0" and "off" are infinite. Empty: the default.
+absl::StatusOr<absl::Duration> ParseCanaryInterval(const std::string& text);
+
+// The requests and tokens per minute of all endpoints together; 0: at least one has no limit.
+RateLimit TotalLimit(const ResolvedJob& job);
+
+// The embedder of a job.
+struct RunningPool {
+  std::unique_ptr<EmbeddingServer> server;  // of the built-in embedder; before the pool: it must outlive it
+  std::unique_ptr<EndpointPool> pool;
+};
+
+// `estimator`: see ApiOptions. `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in the
+// job's directory.
+absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
+                                      std::function<void(const std::string&)> note);
+
+// For the summary: a line each for people, an array for programs.
+std::string EndpointLine(const EndpointReport& report);
+std::string EndpointsJson(const std::vector<EndpointReport>& reports);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_ENDPOINTS_H_
