@@ -109,9 +109,9 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
                           std::all_of(uri.begin(), uri.begin() + colon,
                                       [](char c) { return absl::ascii_isalnum(c) || c == '+' || c == '-'; });
   if (!has_scheme) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "`", WithoutToken(uri),
-        "` names no kind of store: write it as scheme:path, for example sqlite:", uri.empty() ? "PATH" : WithoutToken(uri)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("`", WithoutToken(uri), "` names no kind of store: write it as scheme:path, for example sqlite:",
+                     uri.empty() ? "PATH" : WithoutToken(uri)));
   }
   Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon))};
   const absl::string_view rest = uri.substr(colon + 1);
@@ -125,8 +125,10 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
   }
   const size_t question = rest.find('?');
   location.path = std::string(rest.substr(0, question));
+  const bool takes_token = location.scheme == "libsql";
   if (location.path.empty())
-    return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` has no path after ", location.scheme, ":"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("`", WithoutToken(uri), "` has no path after ", location.scheme, ":"));
   if (question == absl::string_view::npos) return location;
   for (const absl::string_view pair : absl::StrSplit(rest.substr(question + 1), '&', absl::SkipEmpty())) {
     const size_t equals = pair.find('=');
@@ -140,7 +142,7 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
       if (*name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
       return value.status();
     }
-    if (*name == "authToken" && location.secret.empty()) {
+    if (*name == "authToken" && takes_token && location.secret.empty()) {
       location.secret = *value;
       continue;
     }

@@ -130,7 +130,8 @@ absl::Status StatementStatus(const HranaServer& server, const element& error) {
   const std::string message =
       absl::StrCat(server.name, ": ", absl::string_view(TextOf(error, "message")).substr(0, kMaxWordsShown));
   const auto is = [&](std::initializer_list<absl::string_view> prefixes) {
-    return std::any_of(prefixes.begin(), prefixes.end(), [&](absl::string_view p) { return absl::StartsWith(code, p); });
+    return std::any_of(prefixes.begin(), prefixes.end(),
+                       [&](absl::string_view p) { return absl::StartsWith(code, p); });
   };
   if (is({"TRANSACTION_TIMEOUT"})) return absl::DeadlineExceededError(message);
   if (is({"SQLITE_BUSY", "SQLITE_LOCKED", "TRANSACTION_BUSY", "SQLITE_IOERR", "PROXY_ERROR", "STREAM_EXPIRED"})) {

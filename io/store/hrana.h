@@ -52,8 +52,8 @@ struct HranaRows {
 
 // What became of one statement of a batch.
 struct HranaStep {
-  absl::Status status;  // kAborted: it was not run, because the transaction had not begun
-  bool refused = false;  // by the row itself: a constraint, a trigger, a value that does not fit
+  absl::Status status;       // kAborted: it was not run, because the transaction had not begun
+  bool refused = false;      // by the row itself: a constraint, a trigger, a value that does not fit
   int64_t changed_rows = 0;  // triggers not counted
 };
 

@@ -34,9 +34,8 @@ absl::Status CheckVectorColumn(const SqliteTarget& target, int dim) {
                                                       "`: column `", column->name, "` is ", column->type, "; ", what));
   };
   absl::string_view type = column->type;
-  for (const absl::string_view other :
-       {"F64_BLOB", "FLOAT64", "F16_BLOB", "FLOAT16", "FB16_BLOB", "FLOATB16", "F8_BLOB", "FLOAT8", "F1BIT_BLOB",
-        "FLOAT1BIT"}) {
+  for (const absl::string_view other : {"F64_BLOB", "FLOAT64", "F16_BLOB", "FLOAT16", "FB16_BLOB", "FLOATB16",
+                                        "F8_BLOB", "FLOAT8", "F1BIT_BLOB", "FLOAT1BIT"}) {
     if (absl::StartsWith(type, absl::StrCat(other, "("))) {
       return refuse("this version writes F32_BLOB; name another column, which will be added");
     }
@@ -87,8 +86,8 @@ class LibsqlSink final : public VectorSink {
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     if (context.model.dim != model_.dim) {
-      return absl::FailedPreconditionError(absl::StrCat(target_.db->path(), ": expected vectors of ", model_.dim,
-                                                        " numbers, got ", context.model.dim));
+      return absl::FailedPreconditionError(
+          absl::StrCat(target_.db->path(), ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
     }
     // Looked at again: the application may have changed its tables since MakeLibsqlSink.
     if (absl::Status status = target_.Resolve(); !status.ok()) return status;
@@ -138,9 +137,9 @@ class LibsqlSink final : public VectorSink {
     std::array<SqliteValue, 4> values;
     values[0] = KeyValue(row.key);
     const bool text = IsText(target_.table.asked.encoding);
-    values[1] = {.type = text ? SqliteType::kText : SqliteType::kBlob,
-                 .bytes = EncodeVector(target_.table.asked.encoding, {row.vector, static_cast<size_t>(model_.dim)},
-                                       &cell_)};
+    values[1] = {
+        .type = text ? SqliteType::kText : SqliteType::kBlob,
+        .bytes = EncodeVector(target_.table.asked.encoding, {row.vector, static_cast<size_t>(model_.dim)}, &cell_)};
     size_t used = 2;
     if (!target_.table.asked.model_column.empty()) {
       values[2] = {.type = SqliteType::kText, .bytes = model_.name};
@@ -205,9 +204,9 @@ class LibsqlSink final : public VectorSink {
     const absl::StatusOr<bool> found = find_.Step();
     if (!found.ok()) return found.status();
     find_.Reset();
-    refused->push_back(
-        {row.ordinal, *found ? absl::FailedPreconditionError(RowMessage(row, "a trigger of the table ignored the change"))
-                             : absl::NotFoundError(RowMessage(row, "is gone from the target"))});
+    refused->push_back({row.ordinal, *found ? absl::FailedPreconditionError(
+                                                  RowMessage(row, "a trigger of the table ignored the change"))
+                                            : absl::NotFoundError(RowMessage(row, "is gone from the target"))});
     return absl::OkStatus();
   }
 

@@ -14,8 +14,8 @@
 
 struct sqlite3;
 
-// SQLite files with owners and Status. Every error names the file, says SQLite's own words, and has a code that tells the
-// caller what to do:
+// SQLite files with owners and Status. Every error names the file, says SQLite's own words, and has a code that tells
+// the caller what to do:
 //   kNotFound            no such file
 //   kInvalidArgument     not a database, a directory, empty; wrong SQL (a table or column that is not there)
 //   kUnavailable         locked by another program, input/output error: try again

@@ -152,7 +152,7 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenSqliteReader(const Location& l
     return absl::InvalidArgumentError(
         absl::StrCat(asked->place.scheme, ":", asked->path, ": no column of vectors; add &vector=COLUMN"));
   }
-  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(*asked, SqliteAccess::kReadOnly, options.busy_timeout);
+  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(asked->place, SqliteAccess::kReadOnly, options.busy_timeout);
   if (!db.ok()) return db.status();
   absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
   if (!table.ok()) return table.status();

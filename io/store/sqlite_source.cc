@@ -28,7 +28,7 @@ struct OpenedTable {
 absl::StatusOr<OpenedTable> OpenTable(const Location& location, const SqliteSelection& selection) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
   if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(*asked, SqliteAccess::kReadOnly, selection.busy_timeout);
+  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(asked->place, SqliteAccess::kReadOnly, selection.busy_timeout);
   if (!db.ok()) return db.status();
   absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
   if (!table.ok()) return table.status();
@@ -114,7 +114,8 @@ class RowText {
     if (!opened.asked.text_template.empty()) {
       absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(opened.asked.text_template);
       if (!parsed.ok()) {
-        return absl::InvalidArgumentError(absl::StrCat(opened.asked.place.scheme, ":", opened.asked.path, ": ", parsed.status().message()));
+        return absl::InvalidArgumentError(
+            absl::StrCat(opened.asked.place.scheme, ":", opened.asked.path, ": ", parsed.status().message()));
       }
       text.template_ = *std::move(parsed);
       fields = text.template_->fields();
@@ -286,8 +287,9 @@ absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& locatio
   absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
   if (!opened.ok()) return opened.status();
   if (opened->asked.text.empty() && opened->asked.text_template.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        opened->asked.place.scheme, ":", opened->asked.path, ": no column of texts; add &text=COLUMN, or &template= for several columns"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(opened->asked.place.scheme, ":", opened->asked.path,
+                     ": no column of texts; add &text=COLUMN, or &template= for several columns"));
   }
   return SqliteSource::Open(*std::move(opened), selection);
 }

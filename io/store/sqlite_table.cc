@@ -118,8 +118,7 @@ absl::Status ChooseRowid(absl::string_view asked, const Shape& shape, SqliteTabl
   return absl::OkStatus();
 }
 
-absl::Status ChooseColumn(const SqlDb& db, const SqliteTable::Column& column, const Shape& shape,
-                          SqliteTable* table) {
+absl::Status ChooseColumn(const SqlDb& db, const SqliteTable::Column& column, const Shape& shape, SqliteTable* table) {
   table->key = column.name;
   const bool is_primary_key = shape.primary_key.size() == 1 && shape.primary_key[0] == column.name;
   if (is_primary_key && shape.rowid_alias) return absl::OkStatus();
@@ -171,10 +170,10 @@ absl::Status ChooseKey(const SqlDb& db, const std::string& asked, Shape shape, S
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const SqliteLocation& asked, SqliteAccess access,
+absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
                                                  absl::Duration busy_timeout) {
-  if (asked.place.scheme == "libsql") return OpenLibsqlDb(asked.place, kServerPatience);
-  return SqliteDb::Open(asked.path, access, busy_timeout);
+  if (place.scheme == "libsql") return OpenLibsqlDb(place, kServerPatience);
+  return SqliteDb::Open(place.path, access, busy_timeout);
 }
 
 absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
@@ -200,8 +199,7 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
                        .updated_column = location.Get("updated_column"),
                        .where = location.Get("where")};
   if (!asked.text.empty() && !asked.text_template.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": text= and template= say the same thing; keep one of them"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": text= and template= say the same thing; keep one of them"));
   }
   const absl::StatusOr<VectorEncoding> encoding = ParseVectorEncoding(location.Get("encoding"));
   if (!encoding.ok()) {
@@ -210,8 +208,7 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
   asked.encoding = *encoding;
   const std::string mode = location.Get("mode", "update");
   if (mode != "update" && mode != "upsert") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": expected mode=update or mode=upsert, got `", mode, "`"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": expected mode=update or mode=upsert, got `", mode, "`"));
   }
   asked.mode = mode == "upsert" ? SqliteLocation::Mode::kUpsert : SqliteLocation::Mode::kUpdate;
   if (asked.table.empty()) {

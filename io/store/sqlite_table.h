@@ -38,9 +38,9 @@ struct SqliteLocation {
   enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
 };
 
-// The database of `asked`, in a file or behind a server. Errors: as SqliteDb::Open, OpenLibsqlDb.
-absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const SqliteLocation& asked, SqliteAccess access,
-                                                 absl::Duration busy_timeout);
+// The database that sqlite:PATH or libsql:... names. Errors: as SqliteDb::Open, OpenLibsqlDb.
+absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
+                                                 absl::Duration busy_timeout = absl::Seconds(5));
 
 // Errors: kInvalidArgument (another scheme, an unknown parameter or value, no table).
 absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location);

@@ -107,8 +107,8 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
     if (!status.ok()) return status;
     if (target->missing_columns.size() == missing) continue;
     target->lacks_vector = target->lacks_vector || column.name == asked.vector;
-    target->changes.push_back(absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ",
-                                           QuoteName(column.name), " ", column.type));
+    target->changes.push_back(
+        absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
   }
   target->table = *std::move(table);
   return absl::OkStatus();
