@@ -186,7 +186,7 @@ absl::Status TakeSteps(const HranaServer& server, const element& result, size_t 
       errors.size() != statements + 3) {
     return Malformed(server, absl::StrCat("the results of ", statements + 3, " steps"));
   }
-  absl::Status begin, commit;
+  absl::Status begin, commit, busy;
   bool ended_early = false;
   size_t i = 0;
   auto done = results.begin();
@@ -208,11 +208,13 @@ absl::Status TakeSteps(const HranaServer& server, const element& result, size_t 
       return Malformed(server, "affected_row_count");
     }
     ended_early = ended_early || taken.refused;
+    if (absl::IsUnavailable(status)) busy = status;
     // A transaction that is over takes no more statements; nothing of it is stored.
     if (absl::IsDeadlineExceeded(status)) commit = status;
     steps->push_back(std::move(taken));
   }
   if (!begin.ok()) return begin;
+  if (!busy.ok()) return busy;
   if (commit.ok()) return absl::OkStatus();
   if (ended_early) return absl::AbortedError(commit.message());
   return commit;

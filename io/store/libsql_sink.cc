@@ -102,6 +102,8 @@ class LibsqlSink final : public VectorSink {
           std::find(target_.table.changes.begin(), target_.table.changes.end(), change) == target_.table.changes.end();
       if (!there) return made;
     }
+    // Also makes the connection one that has been answered, and so waits for a server that goes away.
+    if (absl::Status known = connection_->CountParameters(StoreSql(target_.table)).status(); !known.ok()) return known;
     batch_.emplace(StoreSql(target_.table));
     absl::StatusOr<SqliteStatement> find = target_.db->Prepare(FindSql(target_.table));
     if (!find.ok()) return find.status();

@@ -181,6 +181,7 @@ TEST_F(LibsqlCommandTest, ATokenIsWantedAndShownNowhere) {
   EXPECT_EQ(embedder_->counts().requests, 0);
 
   // A server that asks for none gets one all the same.
+  std::filesystem::remove(folder_ / "memory.db");
   Make(McpMemoryOptions::Ids::kInteger);
   const ProcessResult run =
       Run({"--db", absl::StrCat(server_->url(), "?authToken=my.s3cret.token"), "--progress", "json"});
@@ -203,8 +204,8 @@ TEST_F(LibsqlCommandTest, BadInputIsRefusedBeforeTheFirstRequest) {
               HasSubstr("did you mean `memories`?"));
   EXPECT_THAT(refusal(absl::StrCat("libsql:", url, "?table=memories&text=contents&vector=v")),
               HasSubstr("did you mean `content`?"));
-  EXPECT_THAT(refusal(absl::StrCat("libsql:", url, "?table=memories&text=content&vektor=v")),
-              HasSubstr("did you mean `vector`?"));
+  EXPECT_THAT(refusal(absl::StrCat("libsql:", url, "?table=memories&text=content&vector=v&encodin=json")),
+              HasSubstr("did you mean `encoding`?"));
   EXPECT_THAT(refusal("libsql:memory.db?table=memories&text=content&vector=v"), HasSubstr("sqlite:PATH"));
   server_->Stop();
   EXPECT_THAT(refusal(absl::StrCat("libsql:", url, "?table=memories&text=content&vector=v")), HasSubstr(url));
