@@ -155,8 +155,8 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
-  for (const char* name : {"where", "text", "template", "vector", "model_column", "dim_column", "updated_column",
-                           "encoding", "type", "mode", "new_column", "triggers", "index", "metric"})
+  for (const char* name : {"where", "text", "template", "vector", "model_column", "model_property", "dim_column",
+                           "updated_column", "encoding", "type", "mode", "new_column", "triggers", "index", "metric"})
     rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
