@@ -13,7 +13,8 @@ namespace reembed {
 namespace {
 
 constexpr size_t kStatementBytes = size_t{1} << 20;
-constexpr int64_t kMaxIndexDim = 4096;  // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
+constexpr char kSyncMilliseconds[] = "10000";  // appendfsync=everysec takes one or two seconds
+constexpr int64_t kMaxIndexDim = 4096;         // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
 
 // The indexes that matter here.
 struct Indexes {
@@ -152,9 +153,11 @@ class FalkorSink final : public VectorSink {
   absl::Status Flush() override {
     if (!waits_) return absl::OkStatus();
     return nodes_.graph->client()->Persist([&]() -> absl::Status {
-      const absl::StatusOr<RespReply> synced = nodes_.graph->client()->Call({"WAITAOF", "1", "0", "60000"});
-      // Older servers do not know it; then their own setting of appendfsync has to do.
-      return absl::IsUnavailable(synced.status()) ? synced.status() : absl::OkStatus();
+      const absl::StatusOr<RespReply> synced = nodes_.graph->client()->Call({"WAITAOF", "1", "0", kSyncMilliseconds});
+      if (absl::IsUnavailable(synced.status())) return synced.status();
+      // An older server, or appendfsync=no: when it is on the disk is for the machine to say, and nobody can wait.
+      if (!synced.ok() || synced->value().size() != 2 || synced->value()[0].Integer() < 1) waits_ = false;
+      return absl::OkStatus();
     });
   }
 

@@ -48,7 +48,7 @@ void FalkorServer::Stop() {
 void FalkorServer::Start() {
   std::vector<std::string> command = {
       "/usr/bin/setpriv", "--pdeathsig", "SIGKILL", REEMBED_VALKEY_SERVER, "--port", absl::StrCat(port_), "--dir",
-      folder_.path(),     "--save",      "",        "--appendonly",        "yes",    "--appendfsync",     "no"};
+      folder_.path(),     "--save",      "",        "--appendonly",        "yes",    "--appendfsync",     "always"};
   if (options_.module) command.insert(command.end(), {"--loadmodule", REEMBED_FALKORDB_MODULE});
   if (!options_.password.empty()) command.insert(command.end(), {"--requirepass", options_.password});
   process_ = std::make_unique<Process>(command);
