@@ -20,6 +20,9 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/falkordb_reader.h"
+#include "io/store/falkordb_sink.h"
+#include "io/store/falkordb_source.h"
 #include "io/store/libsql_sink.h"
 #include "io/store/memu_rows.h"
 #include "io/store/memu_sink.h"
@@ -93,6 +96,20 @@ PostgresSelection PostgresSelectionOf(const Selection& selection) {
           .resume_from = selection.resume_from};
 }
 
+FalkorSelection FalkorSelectionOf(const Selection& selection) {
+  return {.rows = selection.rows == Selection::Rows::kAll ? FalkorSelection::Rows::kAll
+                                                          : FalkorSelection::Rows::kWithoutVector,
+          .dim = selection.dim,
+          .where = selection.where,
+          .resume_from = selection.resume_from};
+}
+
+// A password is never part of a location.
+FalkorOptions FalkorLogin() {
+  const char* const password = std::getenv("FALKORDB_PASSWORD");
+  return {.password = password == nullptr ? "" : password};
+}
+
 constexpr Scheme PostgresScheme(const char* name) {
   return {
       name,
@@ -153,6 +170,14 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantFromEnvironment()); },
      SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantFromEnvironment()); },
      CheckQdrantKey},
+    {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
+     [](const Location& l, const Selection& s) -> SourceOr {
+       return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin());
+     },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin()); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin()); },
+     [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin()); },
+     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin()); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },

@@ -144,8 +144,9 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
-  for (const char* name : {"where", "text", "template", "vector", "model_column", "dim_column", "updated_column",
-                           "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls"})
+  for (const char* name :
+       {"where", "text", "template", "vector", "model_column", "model_property", "dim_column", "updated_column",
+        "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls"})
     rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {

@@ -1,0 +1,143 @@
+#include "io/net/resp_client.h"
+
+#include <hiredis/hiredis.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/retry.h"
+
+namespace reembed {
+namespace {
+
+constexpr timeval kConnectTimeout = {.tv_sec = 10, .tv_usec = 0};
+// Long enough for any one command that is sent here; a server that is silent for longer is not there.
+constexpr timeval kReplyTimeout = {.tv_sec = 600, .tv_usec = 0};
+constexpr size_t kMaxWordsShown = 300;
+
+absl::StatusCode CodeOf(absl::string_view words) {
+  const absl::string_view kind = words.substr(0, words.find(' '));
+  for (const absl::string_view known : {"LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN"}) {
+    if (kind == known) return absl::StatusCode::kUnavailable;
+  }
+  if (kind == "NOAUTH" || kind == "WRONGPASS" || absl::StrContains(words, "invalid password") ||
+      absl::StrContains(words, "AUTH <password> called without any password")) {
+    return absl::StatusCode::kUnauthenticated;
+  }
+  if (kind == "NOPERM") return absl::StatusCode::kPermissionDenied;
+  if (kind == "OOM" || absl::StrContains(words, "mem consumption exceeded")) {
+    return absl::StatusCode::kResourceExhausted;
+  }
+  if (kind == "READONLY" || absl::StrContains(words, "unknown command")) return absl::StatusCode::kFailedPrecondition;
+  if (absl::StrContains(words, "timed out")) return absl::StatusCode::kDeadlineExceeded;
+  if (absl::StrContains(words, "Max pending queries exceeded")) return absl::StatusCode::kUnavailable;
+  return absl::StatusCode::kInvalidArgument;
+}
+
+}  // namespace
+
+bool RespValue::IsNull() const { return reply_->type == REDIS_REPLY_NIL; }
+bool RespValue::IsArray() const { return reply_->type == REDIS_REPLY_ARRAY; }
+bool RespValue::IsError() const { return reply_->type == REDIS_REPLY_ERROR; }
+bool RespValue::IsInteger() const { return reply_->type == REDIS_REPLY_INTEGER; }
+int64_t RespValue::Integer() const { return IsInteger() ? reply_->integer : 0; }
+absl::string_view RespValue::Text() const {
+  const bool text = reply_->type == REDIS_REPLY_STRING || reply_->type == REDIS_REPLY_STATUS || IsError();
+  return text ? absl::string_view(reply_->str, reply_->len) : absl::string_view();
+}
+size_t RespValue::size() const { return IsArray() ? reply_->elements : 0; }
+RespValue RespValue::operator[](size_t i) const { return RespValue(reply_->element[i]); }
+
+RespReply::~RespReply() {
+  if (reply_ != nullptr) freeReplyObject(reply_);
+}
+
+RespClient::RespClient(RespAddress address, absl::Duration patience)
+    : address_(std::move(address)), patience_(patience) {}
+
+RespClient::~RespClient() { Disconnect(); }
+
+void RespClient::Disconnect() {
+  if (context_ != nullptr) redisFree(context_);
+  context_ = nullptr;
+}
+
+absl::StatusOr<std::unique_ptr<RespClient>> RespClient::Connect(RespAddress address, absl::Duration patience) {
+  auto client = std::unique_ptr<RespClient>(new RespClient(std::move(address), patience));
+  if (absl::Status status = client->Connect(); !status.ok()) return status;
+  return client;
+}
+
+absl::Status RespClient::Connect() {
+  Disconnect();
+  context_ = redisConnectWithTimeout(address_.host.c_str(), address_.port, kConnectTimeout);
+  if (context_ == nullptr) return absl::ResourceExhaustedError("out of memory");
+  if (context_->err != 0) {
+    absl::Status status = absl::UnavailableError(
+        absl::StrCat(address_.name, ": no connection (", context_->errstr, "); is the server running there?"));
+    Disconnect();
+    return status;
+  }
+  redisSetTimeout(context_, kReplyTimeout);
+  redisEnableKeepAlive(context_);
+  if (address_.password.empty() && address_.user.empty()) return Call({"PING"}).status();
+  std::vector<absl::string_view> login = {"AUTH"};
+  if (!address_.user.empty()) login.push_back(address_.user);
+  login.push_back(address_.password);
+  const absl::Status status = Call(login).status();
+  if (!status.ok()) Disconnect();
+  return status;
+}
+
+absl::Status RespClient::ErrorOf(absl::string_view words) const {
+  const absl::StatusCode code = CodeOf(words);
+  absl::string_view next_step;
+  if (code == absl::StatusCode::kUnauthenticated) next_step = "; check the user, and the password in ";
+  words = words.substr(0, std::min(words.find_first_of("\r\n"), kMaxWordsShown));
+  return absl::Status(
+      code, absl::StrCat(address_.name, ": ", words, next_step, next_step.empty() ? "" : address_.password_variable));
+}
+
+absl::StatusOr<RespReply> RespClient::Call(absl::Span<const absl::string_view> words) {
+  if (context_ == nullptr) return absl::UnavailableError(absl::StrCat(address_.name, ": not connected"));
+  std::vector<const char*> bytes;
+  std::vector<size_t> sizes;
+  for (const absl::string_view word : words) {
+    bytes.push_back(word.data());
+    sizes.push_back(word.size());
+  }
+  void* raw = redisCommandArgv(context_, static_cast<int>(words.size()), bytes.data(), sizes.data());
+  if (raw == nullptr) {
+    absl::Status status = absl::UnavailableError(
+        absl::StrCat(address_.name, ": the connection is lost (", context_->errstr, "); is the server running?"));
+    Disconnect();
+    return status;
+  }
+  RespReply reply(static_cast<redisReply*>(raw));
+  if (reply.value().IsError()) return ErrorOf(reply.value().Text());
+  return reply;
+}
+
+absl::Status RespClient::Persist(absl::FunctionRef<absl::Status()> work) {
+  const RetryPolicy policy{.first_backoff = absl::Milliseconds(100), .max_wait = absl::Seconds(5)};
+  std::mt19937_64 random(std::random_device{}());
+  absl::Duration waited;
+  for (int attempt = 1;; ++attempt) {
+    absl::Status status;
+    if (context_ == nullptr) status = Connect();
+    if (status.ok()) status = work();
+    if (!absl::IsUnavailable(status) || waited >= patience_) return status;
+    const absl::Duration wait =
+        std::min(Backoff(policy, attempt, &random) + absl::Milliseconds(10), patience_ - waited);
+    // Blocks this thread, which is the sink's or the reader's own and has nothing else to do.
+    absl::SleepFor(wait);
+    waited += std::max(wait, absl::Milliseconds(1));
+  }
+}
+
+}  // namespace reembed

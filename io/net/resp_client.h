@@ -1,0 +1,106 @@
+#ifndef REEMBED_IO_NET_RESP_CLIENT_H_
+#define REEMBED_IO_NET_RESP_CLIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+
+struct redisContext;
+struct redisReply;
+
+// Servers that speak RESP2, as Redis, Valkey and FalkorDB do, with owners and Status.
+// Source: https://redis.io/docs/latest/develop/reference/protocol-spec
+namespace reembed {
+
+// Where a server is and how to get in.
+struct RespAddress {
+  std::string name;  // for messages: falkordb://user@host:port; never with a password
+  std::string host;
+  int port = 6379;
+  std::string user;               // empty: the default user
+  std::string password;           // empty: none
+  std::string password_variable;  // where the user can put it; for messages
+};
+
+// One value of a reply. Borrows from its RespReply.
+class RespValue {
+ public:
+  explicit RespValue(const redisReply* reply) : reply_(reply) {}
+
+  bool IsNull() const;
+  bool IsArray() const;
+  bool IsError() const;
+  bool IsInteger() const;
+  int64_t Integer() const;         // 0 if it is none
+  absl::string_view Text() const;  // of a string, status or error; else empty
+  size_t size() const;             // of an array; else 0
+  RespValue operator[](size_t i) const;
+
+ private:
+  const redisReply* reply_;
+};
+
+// A whole reply.
+class RespReply {
+ public:
+  explicit RespReply(redisReply* reply) : reply_(reply) {}
+  RespReply(RespReply&& other) noexcept : reply_(std::exchange(other.reply_, nullptr)) {}
+  RespReply& operator=(RespReply&& other) noexcept {
+    std::swap(reply_, other.reply_);
+    return *this;
+  }
+  ~RespReply();
+
+  RespValue value() const { return RespValue(reply_); }
+
+ private:
+  redisReply* reply_;
+};
+
+// One connection. Used by one thread at a time.
+// Errors: kUnavailable (no connection, or the server is starting or busy), kUnauthenticated, kPermissionDenied,
+// kResourceExhausted (out of memory), kFailedPrecondition (read-only server, unknown command), kDeadlineExceeded (the
+// server gave the command up), kInvalidArgument (any other refusal). Messages have the address and the first line of
+// the server's own words.
+class RespClient {
+ public:
+  // Tries once. `patience`: how long Persist() tries again while the server is away.
+  static absl::StatusOr<std::unique_ptr<RespClient>> Connect(RespAddress address, absl::Duration patience);
+  RespClient(const RespClient&) = delete;
+  RespClient& operator=(const RespClient&) = delete;
+  ~RespClient();
+
+  // One command and its answer; the bytes of `words` may be any. An error inside an array is the caller's to find.
+  absl::StatusOr<RespReply> Call(absl::Span<const absl::string_view> words);
+
+  // What an error of the server, at the top or inside a reply, means.
+  absl::Status ErrorOf(absl::string_view words) const;
+
+  // Runs `work`; while it answers kUnavailable, and for at most `patience`, waits, connects anew if the connection is
+  // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.
+  absl::Status Persist(absl::FunctionRef<absl::Status()> work);
+
+  const std::string& name() const { return address_.name; }
+
+ private:
+  RespClient(RespAddress address, absl::Duration patience);
+  absl::Status Connect();
+  void Disconnect();
+
+  const RespAddress address_;
+  const absl::Duration patience_;
+  redisContext* context_ = nullptr;  // null: not connected
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_NET_RESP_CLIENT_H_

@@ -1,0 +1,119 @@
+#include "io/store/falkordb_nodes.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+absl::StatusOr<std::vector<std::string>> Names(FalkorGraph* graph, absl::string_view procedure,
+                                               absl::string_view column) {
+  // As one list: RESULTSET_SIZE would cut rows off.
+  const absl::StatusOr<FalkorRows> rows =
+      graph->Query(absl::StrCat("CALL ", procedure, "() YIELD ", column, " RETURN collect(", column, ")"));
+  if (!rows.ok()) return rows.status();
+  if (rows->size() == 0) return absl::DataLossError(graph->Message("no answer; set RESULTSET_SIZE to -1 there"));
+  std::vector<std::string> names;
+  const FalkorCell list = (*rows)(0, 0);
+  for (size_t i = 0; i < list.size(); ++i) names.emplace_back(list[i].Text());
+  return names;
+}
+
+std::string Suggestion(absl::string_view word, const std::vector<std::string>& names) {
+  const std::string near = NearestName(word, names);
+  return near.empty() ? absl::StrCat("; the graph has ", names.size()) : absl::StrCat("; did you mean `", near, "`?");
+}
+
+// Looks at every selected node once.
+absl::Status CheckKeys(FalkorNodes* nodes) {
+  const absl::StatusOr<FalkorRows> types =
+      nodes->graph->Query(absl::StrCat(nodes->Match(), " WHERE ", nodes->where, " WITH typeOf(", nodes->Key(),
+                                       ") AS type, count(n) AS nodes RETURN collect([type, nodes])"));
+  if (!types.ok()) {
+    if (nodes->where == "true" || !absl::IsInvalidArgument(types.status())) return types.status();
+    return absl::InvalidArgumentError(absl::StrCat(types.status().message(), " in where=", nodes->where));
+  }
+  if (types->size() != 1) return absl::DataLossError(nodes->Message("no answer; set RESULTSET_SIZE to -1 there"));
+  const FalkorCell list = (*types)(0, 0);
+  int64_t texts = 0, integers = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const absl::string_view type = list[i][0].Text();
+    const int64_t count = list[i][1].Integer();
+    if (type == "String") {
+      texts = count;
+    } else if (type == "Integer") {
+      integers = count;
+    } else {
+      return absl::FailedPreconditionError(nodes->Message(
+          type == "Null" ? absl::StrCat(count, " nodes `", nodes->asked.label, "` have no `", nodes->asked.key,
+                                        "`, which is their key; leave them out with &where=n.`", nodes->asked.key,
+                                        "` IS NOT NULL, or name another property")
+                         : absl::StrCat(count, " nodes `", nodes->asked.label, "` have a key `", nodes->asked.key,
+                                        "` of type ", type, "; expected texts or integers")));
+    }
+  }
+  if (texts > 0 && integers > 0) {
+    return absl::FailedPreconditionError(nodes->Message(
+        absl::StrCat("key `", nodes->asked.key, "` is a text in ", texts, " nodes and an integer in ", integers,
+                     "; select one kind with &where=typeOf(n.`", nodes->asked.key, "`) = 'String'")));
+  }
+  nodes->integer_keys = integers > 0;
+  nodes->rows = texts + integers;
+  const absl::StatusOr<FalkorRows> twice =
+      nodes->graph->Query(absl::StrCat(nodes->Match(), " WHERE ", nodes->where, " WITH ", nodes->Key(),
+                                       " AS k, count(n) AS c WHERE c > 1 RETURN k, c LIMIT 1"));
+  if (!twice.ok()) return twice.status();
+  if (twice->size() == 0) return absl::OkStatus();
+  const FalkorCell key = (*twice)(0, 0);
+  return absl::FailedPreconditionError(nodes->Message(
+      absl::StrCat((*twice)(0, 1).Integer(), " nodes `", nodes->asked.label, "` have the key ",
+                   key.type() == FalkorCell::Type::kInteger ? absl::StrCat(key.Integer()) : std::string(key.Text()),
+                   "; name a property that is unique")));
+}
+
+}  // namespace
+
+std::string FalkorNodes::Match() const { return absl::StrCat("MATCH (n:", FalkorName(asked.label), ")"); }
+
+absl::StatusOr<std::vector<std::string>> FalkorPropertyNames(FalkorGraph* graph) {
+  return Names(graph, "db.propertyKeys", "propertyKey");
+}
+
+absl::Status CheckFalkorProperty(FalkorGraph* graph, absl::string_view parameter, absl::string_view name) {
+  const absl::StatusOr<std::vector<std::string>> names = FalkorPropertyNames(graph);
+  if (!names.ok()) return names.status();
+  if (std::find(names->begin(), names->end(), name) != names->end()) return absl::OkStatus();
+  return absl::NotFoundError(
+      graph->Message(absl::StrCat("no property `", name, "` for ", parameter, "=", Suggestion(name, *names))));
+}
+
+absl::StatusOr<FalkorNodes> OpenFalkorNodes(FalkorLocation asked, absl::string_view where, absl::Duration patience) {
+  auto graph = FalkorGraph::Open(asked, patience);
+  if (!graph.ok()) return graph.status();
+  FalkorNodes nodes{.asked = std::move(asked), .graph = *std::move(graph), .where = "true"};
+  const absl::StatusOr<std::vector<std::string>> labels = Names(nodes.graph.get(), "db.labels", "label");
+  if (!labels.ok()) return labels.status();
+  if (std::find(labels->begin(), labels->end(), nodes.asked.label) == labels->end()) {
+    return absl::NotFoundError(
+        nodes.Message(absl::StrCat("no label `", nodes.asked.label, "`", Suggestion(nodes.asked.label, *labels))));
+  }
+  if (absl::Status key = CheckFalkorProperty(nodes.graph.get(), "key", nodes.asked.key); !key.ok()) return key;
+  if (!nodes.asked.where.empty() && !where.empty()) {
+    nodes.where = absl::StrCat("(", nodes.asked.where, ") AND (", where, ")");
+  } else if (!nodes.asked.where.empty() || !where.empty()) {
+    nodes.where = absl::StrCat("(", nodes.asked.where, where, ")");
+  }
+  if (absl::Status keys = CheckKeys(&nodes); !keys.ok()) return keys;
+  return nodes;
+}
+
+bool CanBeFalkorKey(const FalkorNodes& nodes, KeyView key) {
+  if (std::holds_alternative<int64_t>(key)) return nodes.integer_keys || nodes.rows == 0;
+  return !nodes.integer_keys && !absl::StrContains(std::get<absl::string_view>(key), '\0');
+}
+
+}  // namespace reembed

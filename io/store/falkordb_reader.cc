@@ -1,0 +1,75 @@
+#include "io/store/falkordb_reader.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "io/store/falkordb_nodes.h"
+#include "io/store/falkordb_scan.h"
+
+namespace reembed {
+namespace {
+
+class FalkorReader final : public VectorReader {
+ public:
+  FalkorReader(FalkorNodes nodes, const std::string& where, int64_t rows, int dim)
+      : nodes_(std::move(nodes)),
+        scan_(&nodes_, nodes_.asked.vector, where),
+        rows_(rows),
+        vector_(static_cast<size_t>(dim)) {}
+
+  int dim() const override { return static_cast<int>(vector_.size()); }
+  int64_t rows() const override { return rows_; }
+  absl::StatusOr<std::optional<StoredVector>> Next() override { return Take(scan_.Next()); }
+  absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override { return Take(scan_.Find(key)); }
+
+ private:
+  absl::StatusOr<std::optional<StoredVector>> Take(const absl::StatusOr<bool>& row) {
+    if (!row.ok()) return row.status();
+    if (!*row) return std::nullopt;
+    const int64_t dim = scan_.cell().Vector(absl::MakeSpan(vector_));
+    if (dim == static_cast<int64_t>(vector_.size())) return StoredVector{scan_.key(), vector_};
+    return absl::DataLossError(nodes_.Message(
+        absl::StrCat("row ", KeyText(scan_.key()), ": expected a vector of ", vector_.size(), " numbers, got ",
+                     dim < 0 ? "something that is none" : absl::StrCat("one of ", dim))));
+  }
+
+  const FalkorNodes nodes_;
+  FalkorScan scan_;
+  const int64_t rows_;
+  std::vector<float> vector_;  // [dim], of the current row
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenFalkorReader(const Location& location, int dim,
+                                                               const FalkorOptions& options) {
+  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
+  if (!asked.ok()) return asked.status();
+  if (asked->vector.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked->address.name, "/", asked->graph, ": no property of vectors; add &vector=NAME"));
+  }
+  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
+  if (!nodes.ok()) return nodes.status();
+  if (absl::Status there = CheckFalkorProperty(nodes->graph.get(), "vector", nodes->asked.vector); !there.ok()) {
+    return there;
+  }
+  const std::string where = absl::StrCat(nodes->where, " AND ", nodes->Property(nodes->asked.vector), " IS NOT NULL");
+  const absl::StatusOr<int64_t> rows =
+      nodes->graph->Count(absl::StrCat(nodes->Match(), " WHERE ", where, " RETURN count(n)"));
+  if (!rows.ok()) return rows.status();
+  if (dim == 0 && *rows > 0) {
+    const absl::StatusOr<FalkorRows> first = nodes->graph->Query(
+        absl::StrCat(nodes->Match(), " WHERE ", where, " RETURN ", nodes->Property(nodes->asked.vector), " LIMIT 1"));
+    if (!first.ok()) return first.status();
+    if (first->size() == 1) dim = static_cast<int>((*first)(0, 0).Vector({}));
+  }
+  if (dim <= 0) {
+    return absl::NotFoundError(
+        nodes->Message(absl::StrCat("no vector in `", nodes->asked.vector, "`; run the job first")));
+  }
+  return std::make_unique<FalkorReader>(*std::move(nodes), where, *rows, dim);
+}
+
+}  // namespace reembed

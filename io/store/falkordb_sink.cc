@@ -1,0 +1,272 @@
+#include "io/store/falkordb_sink.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "io/store/falkordb_fetch.h"
+#include "io/store/falkordb_nodes.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kStatementBytes = size_t{1} << 20;
+constexpr char kSyncMilliseconds[] = "10000";  // appendfsync=everysec takes one or two seconds
+constexpr int64_t kMaxIndexDim = 4096;         // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
+
+// The indexes that matter here.
+struct Indexes {
+  bool key = false;
+  bool vector = false;
+  int64_t vector_dim = 0;
+  bool ready = true;  // all of the label's are filled
+};
+
+absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
+  std::string label;
+  AppendFalkorText(nodes.asked.label, &label);
+  const absl::StatusOr<FalkorRows> rows = nodes.graph->Query(
+      absl::StrCat("CYPHER label=", label,
+                   " CALL db.indexes() YIELD label, types, options, entitytype, status WITH * WHERE label = $label AND "
+                   "entitytype = 'NODE' RETURN types, options, status"));
+  if (!rows.ok()) return rows.status();
+  Indexes found;
+  for (size_t row = 0; row < rows->size(); ++row) {
+    const FalkorCell types = (*rows)(row, 0), options = (*rows)(row, 1);
+    if ((*rows)(row, 2).Text() != "OPERATIONAL") found.ready = false;
+    for (size_t i = 0; i < types.size() / 2; ++i) {
+      for (size_t k = 0; k < types.MapValue(i).size(); ++k) {
+        const absl::string_view type = types.MapValue(i)[k].Text();
+        if (types.MapKey(i) == nodes.asked.key && type == "RANGE") found.key = true;
+        if (types.MapKey(i) == nodes.asked.vector && type == "VECTOR") found.vector = true;
+      }
+    }
+    for (size_t i = 0; i < options.size() / 2; ++i) {
+      if (options.MapKey(i) != nodes.asked.vector || options.MapValue(i).type() != FalkorCell::Type::kMap) continue;
+      const FalkorCell of_vector = options.MapValue(i);
+      for (size_t k = 0; k < of_vector.size() / 2; ++k) {
+        if (of_vector.MapKey(k) == "dimension") found.vector_dim = of_vector.MapValue(k).Integer();
+      }
+    }
+  }
+  return found;
+}
+
+// On the nodes of the label, e.g. FOR (n:`Memory`) ON (n.`id`).
+std::string OnProperty(const FalkorNodes& nodes, const std::string& property) {
+  return absl::StrCat("FOR (n:", FalkorName(nodes.asked.label), ") ON (", nodes.Property(property), ")");
+}
+
+absl::Status CheckIndexes(const FalkorNodes& nodes, const Indexes& indexes, int dim) {
+  if (indexes.vector && indexes.vector_dim != 0 && indexes.vector_dim != dim) {
+    return absl::FailedPreconditionError(
+        nodes.Message(absl::StrCat("the vector index on `", nodes.asked.vector, "` is for ", indexes.vector_dim,
+                                   " numbers, not ", dim, ", and would leave the new vectors out; DROP VECTOR INDEX ",
+                                   OnProperty(nodes, nodes.asked.vector), ", or fill another property")));
+  }
+  if (!nodes.asked.index.empty() && dim > kMaxIndexDim) {
+    return absl::FailedPreconditionError(
+        nodes.Message(absl::StrCat("a vector index takes at most ", kMaxIndexDim, " numbers, not ", dim)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FalkorNodes> OpenTarget(const Location& location, int dim, const FalkorOptions& options) {
+  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
+  if (!asked.ok()) return asked.status();
+  if (asked->vector.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked->address.name, "/", asked->graph, ": no property for the vectors; add &vector=NAME"));
+  }
+  if (asked->vector == asked->key || asked->vector == asked->text || asked->vector == asked->model_property) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked->address.name, "/", asked->graph, ": vector=", asked->vector, " is another property too"));
+  }
+  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
+  if (!nodes.ok()) return nodes.status();
+  const absl::StatusOr<Indexes> indexes = ReadIndexes(*nodes);
+  if (!indexes.ok()) return indexes.status();
+  if (absl::Status status = CheckIndexes(*nodes, *indexes, dim); !status.ok()) return status;
+  return nodes;
+}
+
+class FalkorSink final : public VectorSink {
+ public:
+  FalkorSink(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != model_.dim) return absl::InternalError("a model of another width");
+    bool keeps = false;
+    const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
+      // Looked at again: the application may have made or dropped one since the sink was made.
+      const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
+      if (!indexes.ok()) return indexes.status();
+      if (absl::Status fits = CheckIndexes(nodes_, *indexes, model_.dim); !fits.ok()) return fits;
+      if (!indexes->key) {
+        absl::Status made = Change(absl::StrCat("CREATE INDEX ", OnProperty(nodes_, nodes_.asked.key)));
+        if (!made.ok()) return made;
+      }
+      if (absl::Status ready = WaitForIndexes(); !ready.ok()) return ready;
+      const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});
+      keeps = info.ok() && absl::StrContains(info->value().Text(), "aof_enabled:1");
+      return absl::IsUnavailable(info.status()) ? info.status() : absl::OkStatus();
+    });
+    if (!status.ok()) return status;
+    waits_ = keeps;
+    return keeps ? last.position : 0;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    std::vector<const BatchRow*> rows;
+    for (const Batch* batch : batches) {
+      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        if (CanBeFalkorKey(nodes_, row.key)) {
+          rows.push_back(&row);
+        } else {
+          refused->push_back({row.ordinal, Gone(row)});
+        }
+      }
+    }
+    std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
+    std::vector<const BatchRow*> sent;
+    std::string list;
+    for (const BatchRow* row : rows) {
+      list.append(list.empty() ? "[[" : ",[");
+      AppendFalkorKey(row->key, &list);
+      list.push_back(',');
+      AppendFalkorVector({row->vector, static_cast<size_t>(model_.dim)}, &list);
+      list.push_back(']');
+      sent.push_back(row);
+      if (list.size() < kStatementBytes && row != rows.back()) continue;
+      if (absl::Status status = Store(list, sent, refused); !status.ok()) return status;
+      list.clear();
+      sent.clear();
+    }
+    return absl::OkStatus();
+  }
+
+  // Waits until the append-only file of the server is on its disk (Redis 7.2, Valkey).
+  absl::Status Flush() override {
+    if (!waits_) return absl::OkStatus();
+    return nodes_.graph->client()->Persist([&]() -> absl::Status {
+      const absl::StatusOr<RespReply> synced = nodes_.graph->client()->Call({"WAITAOF", "1", "0", kSyncMilliseconds});
+      if (absl::IsUnavailable(synced.status())) return synced.status();
+      // An older server, or appendfsync=no: when it is on the disk is for the machine to say, and nobody can wait.
+      if (!synced.ok() || synced->value().size() != 2 || synced->value()[0].Integer() < 1) waits_ = false;
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status Finish() override {
+    if (nodes_.asked.index.empty()) return Flush();
+    const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
+      const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
+      if (!indexes.ok()) return indexes.status();
+      if (!indexes->vector) {
+        absl::Status made = Change(absl::StrCat("CREATE VECTOR INDEX ", OnProperty(nodes_, nodes_.asked.vector),
+                                                " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
+                                                nodes_.asked.index, "'}"));
+        if (!made.ok()) return made;
+      }
+      return WaitForIndexes();
+    });
+    return status.ok() ? Flush() : status;
+  }
+
+ private:
+  absl::Status Change(absl::string_view cypher) {
+    return nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite).status();
+  }
+
+  // The server fills indexes in the background.
+  absl::Status WaitForIndexes() {
+    while (true) {
+      const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
+      if (!indexes.ok() || indexes->ready) return indexes.status();
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+  }
+
+  absl::Status Gone(const BatchRow& row) const {
+    return absl::NotFoundError(
+        nodes_.Message(absl::StrCat("row ", KeyText(row.key), ": there is no node `", nodes_.asked.label,
+                                    "` with this `", nodes_.asked.key, "` (any more)")));
+  }
+
+  absl::Status Store(const std::string& list, const std::vector<const BatchRow*>& sent,
+                     std::vector<RefusedRow>* refused) {
+    std::string cypher = absl::StrCat("CYPHER rows=", list, "]");
+    if (!nodes_.asked.model_property.empty()) {
+      cypher += " model=";
+      AppendFalkorText(model_.name, &cypher);
+    }
+    absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), " {",
+                    FalkorName(nodes_.asked.key), ": r[0]}) SET ", nodes_.Property(nodes_.asked.vector),
+                    " = vecf32(r[1])",
+                    nodes_.asked.model_property.empty()
+                        ? ""
+                        : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = $model"),
+                    " RETURN count(n)");
+    int64_t stored = 0;
+    absl::Status status = nodes_.graph->client()->Persist([&] {
+      const absl::StatusOr<FalkorRows> rows = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
+      if (rows.ok()) stored = rows->size() == 1 ? (*rows)(0, 0).Integer() : 0;
+      return rows.status();
+    });
+    if (!status.ok() || stored >= static_cast<int64_t>(sent.size())) return status;
+    std::vector<KeyView> keys;
+    for (const BatchRow* row : sent) keys.push_back(row->key);
+    const absl::StatusOr<std::vector<bool>> there = FindFalkorKeys(nodes_, keys);
+    if (!there.ok()) return there.status();
+    for (size_t i = 0; i < sent.size(); ++i) {
+      if ((*there)[i]) continue;
+      refused->push_back({sent[i]->ordinal, Gone(*sent[i])});
+      ++stored;
+    }
+    if (stored >= static_cast<int64_t>(sent.size())) return absl::OkStatus();
+    return absl::UnavailableError(nodes_.Message("nodes were made while their vectors were written; run it again"));
+  }
+
+  const FalkorNodes nodes_;
+  const Model model_;
+  bool waits_ = false;  // for the append-only file
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeFalkorSink(const Location& location, const Model& model,
+                                                           const FalkorOptions& options) {
+  if (model.dim <= 0) return absl::InternalError("a model without a width");
+  absl::StatusOr<FalkorNodes> nodes = OpenTarget(location, model.dim, options);
+  if (!nodes.ok()) return nodes.status();
+  return std::make_unique<FalkorSink>(*std::move(nodes), model);
+}
+
+absl::StatusOr<std::vector<std::string>> FalkorChanges(const Location& location, const Model& model,
+                                                       const FalkorOptions& options) {
+  absl::StatusOr<FalkorNodes> nodes = OpenTarget(location, model.dim, options);
+  if (!nodes.ok()) return nodes.status();
+  const absl::StatusOr<Indexes> indexes = ReadIndexes(*nodes);
+  if (!indexes.ok()) return indexes.status();
+  std::vector<std::string> changes;
+  if (!indexes->key) {
+    changes.push_back(
+        absl::StrCat("makes an index of ", nodes->asked.label, " on ", nodes->asked.key, ", by which nodes are found"));
+  }
+  if (!nodes->asked.index.empty() && !indexes->vector) {
+    changes.push_back(absl::StrCat("makes a vector index (", nodes->asked.index, ") of ", nodes->asked.label, " on ",
+                                   nodes->asked.vector, " at the end"));
+  }
+  if (indexes->vector) {
+    changes.push_back(absl::StrCat("keeps the vector index on ", nodes->asked.vector,
+                                   " up to date with every row, which is slow; to drop it first and make it again "
+                                   "afterwards is faster"));
+  }
+  return changes;
+}
+
+}  // namespace reembed

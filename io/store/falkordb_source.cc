@@ -1,0 +1,166 @@
+#include "io/store/falkordb_source.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "io/store/falkordb_nodes.h"
+#include "io/store/falkordb_scan.h"
+
+namespace reembed {
+namespace {
+
+class FalkorSource final : public Source {
+ public:
+  FalkorSource(FalkorNodes nodes, const std::string& wanted)
+      : nodes_(std::move(nodes)),
+        wanted_(wanted),
+        scan_(&nodes_, nodes_.asked.text, wanted),
+        find_(&nodes_, nodes_.asked.text, nodes_.where) {}
+
+  absl::Status SeekToFirst(const std::string& key) {
+    if (key.empty()) return absl::OkStatus();
+    int64_t number;
+    if (!nodes_.integer_keys) {
+      from_ = key;
+    } else if (absl::SimpleAtoi(key, &number)) {
+      from_ = number;
+    } else {
+      return absl::InvalidArgumentError(
+          nodes_.Message(absl::StrCat("`", key, "` cannot be a key `", nodes_.asked.key, "` to resume from")));
+    }
+    return scan_.SeekTo(ViewOf(*from_));
+  }
+
+  absl::StatusOr<std::optional<RowView>> Next() override { return Take(&scan_, scan_.Next()); }
+  absl::Status SeekAfter(KeyView key) override { return scan_.SeekAfter(key); }
+  absl::StatusOr<std::optional<RowView>> Find(KeyView key) override { return Take(&find_, find_.Find(key)); }
+
+  absl::StatusOr<int64_t> CountRows() override {
+    int64_t rows = 0;
+    const absl::Status status = nodes_.graph->client()->Persist([&] {
+      std::string cypher;
+      if (from_.has_value()) {
+        cypher = "CYPHER from=";
+        AppendFalkorKey(ViewOf(*from_), &cypher);
+      }
+      absl::StrAppend(&cypher, " ", nodes_.Match(), " WHERE ",
+                      from_.has_value() ? absl::StrCat(nodes_.Key(), " >= $from AND ") : "", wanted_,
+                      " RETURN count(n)");
+      const absl::StatusOr<int64_t> counted = nodes_.graph->Count(cypher);
+      if (counted.ok()) rows = *counted;
+      return counted.status();
+    });
+    if (!status.ok()) return status;
+    return rows;
+  }
+
+ private:
+  static absl::StatusOr<std::optional<RowView>> Take(FalkorScan* scan, const absl::StatusOr<bool>& found) {
+    if (!found.ok()) return found.status();
+    if (!*found) return std::nullopt;
+    RowView row{.key = scan->key()};
+    if (const FalkorCell cell = scan->cell(); cell.type() == FalkorCell::Type::kText) row.text = cell.Text();
+    return row;
+  }
+
+  const FalkorNodes nodes_;
+  const std::string wanted_;  // Cypher: this node is selected
+  std::optional<Key> from_;
+  FalkorScan scan_, find_;
+};
+
+absl::StatusOr<bool> HasProperty(const FalkorNodes& nodes, const std::string& name) {
+  const absl::StatusOr<std::vector<std::string>> names = FalkorPropertyNames(nodes.graph.get());
+  if (!names.ok()) return names.status();
+  return std::find(names->begin(), names->end(), name) != names->end();
+}
+
+std::string IsVector(const FalkorNodes& nodes) {
+  return absl::StrCat("typeOf(", nodes.Property(nodes.asked.vector), ") = 'Vectorf32'");
+}
+
+// Whether all vectors are `dim` wide. Cypher has no function for the width, but a distance insists on equal ones.
+absl::StatusOr<bool> AllHaveWidth(const FalkorNodes& nodes, int dim) {
+  std::string zeros;
+  AppendFalkorVector(std::vector<float>(static_cast<size_t>(std::max(dim, 1))), &zeros);
+  const absl::StatusOr<FalkorRows> tried = nodes.graph->Query(
+      absl::StrCat("CYPHER z=", zeros, " ", nodes.Match(), " WHERE ", nodes.where, " AND ", IsVector(nodes),
+                   " RETURN max(vec.euclideanDistance(", nodes.Property(nodes.asked.vector), ", vecf32($z)))"));
+  if (tried.ok()) return true;
+  if (absl::StrContains(tried.status().message(), "dimension mismatch")) return false;
+  return tried.status();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& location, const FalkorSelection& selection,
+                                                         const FalkorOptions& options) {
+  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
+  if (!asked.ok()) return asked.status();
+  if (asked->text.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked->address.name, "/", asked->graph, ": no property of texts; add &text=NAME"));
+  }
+  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), selection.where, options.patience);
+  if (!nodes.ok()) return nodes.status();
+  if (absl::Status text = CheckFalkorProperty(nodes->graph.get(), "text", nodes->asked.text); !text.ok()) return text;
+  std::string wanted = nodes->where;
+  if (selection.rows == FalkorSelection::Rows::kWithoutVector && !nodes->asked.vector.empty()) {
+    const absl::StatusOr<bool> right = AllHaveWidth(*nodes, selection.dim);
+    if (!right.ok()) return right.status();
+    if (!*right) {
+      return absl::FailedPreconditionError(nodes->Message(
+          absl::StrCat("some vectors in `", nodes->asked.vector, "` are not ", selection.dim,
+                       " numbers wide, and a query cannot tell which; select all rows, or fill another property")));
+    }
+    absl::StrAppend(&wanted, " AND NOT coalesce(", IsVector(*nodes), ", false)");
+  }
+  auto source = std::make_unique<FalkorSource>(*std::move(nodes), wanted);
+  if (absl::Status status = source->SeekToFirst(selection.resume_from); !status.ok()) return status;
+  return source;
+}
+
+absl::StatusOr<Survey> SurveyFalkor(const Location& location, const FalkorSelection& selection,
+                                    const FalkorOptions& options) {
+  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
+  if (!asked.ok()) return asked.status();
+  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), selection.where, options.patience);
+  if (!nodes.ok()) return nodes.status();
+  Survey survey{.rows_selected = nodes->rows, .rows_null = nodes->rows};
+  if (nodes->asked.vector.empty()) return survey;
+  const absl::StatusOr<bool> there = HasProperty(*nodes, nodes->asked.vector);
+  if (!there.ok() || !*there) return there.ok() ? absl::StatusOr<Survey>(survey) : there.status();
+  const std::string something =
+      absl::StrCat(nodes->where, " AND ", nodes->Property(nodes->asked.vector), " IS NOT NULL");
+  const std::string count = absl::StrCat(nodes->Match(), " WHERE ", something);
+  const absl::StatusOr<int64_t> filled = nodes->graph->Count(absl::StrCat(count, " RETURN count(n)"));
+  if (!filled.ok()) return filled.status();
+  const absl::StatusOr<int64_t> vectors =
+      nodes->graph->Count(absl::StrCat(count, " AND ", IsVector(*nodes), " RETURN count(n)"));
+  if (!vectors.ok()) return vectors.status();
+  survey.rows_null -= *filled;
+  if (*filled > *vectors) survey.AddWidth(-1, *filled - *vectors);
+  const absl::StatusOr<bool> right = AllHaveWidth(*nodes, selection.dim);
+  if (!right.ok()) return right.status();
+  if (*right) {
+    survey.rows_with_vector = *vectors;
+    if (*vectors > 0) survey.AddWidth(selection.dim, *vectors);
+    return survey;
+  }
+  FalkorScan scan(&*nodes, nodes->asked.vector, absl::StrCat(nodes->where, " AND ", IsVector(*nodes)));
+  while (true) {
+    const absl::StatusOr<bool> more = scan.Next();
+    if (!more.ok()) return more.status();
+    if (!*more) return survey;
+    const int64_t dim = static_cast<int64_t>(scan.cell().size());
+    if (dim == selection.dim) ++survey.rows_with_vector;
+    survey.AddWidth(dim, 1);
+  }
+}
+
+}  // namespace reembed

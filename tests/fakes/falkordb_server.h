@@ -1,0 +1,59 @@
+#ifndef REEMBED_TESTS_FAKES_FALKORDB_SERVER_H_
+#define REEMBED_TESTS_FAKES_FALKORDB_SERVER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/location.h"
+#include "io/net/resp_client.h"
+#include "tests/fakes/process.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace reembed {
+
+// A real FalkorDB: its module in a real Valkey server, at a port of its own; it ends with the object. It keeps an
+// append-only file, so Stop() and Start() lose nothing.
+class FalkorServer {
+ public:
+  struct Options {
+    bool module = true;  // false: a plain Valkey
+    std::string password;
+  };
+  // Fails the test when the server cannot be had (tools/install-valkey, the CTest npm_install).
+  FalkorServer() : FalkorServer(Options()) {}
+  explicit FalkorServer(Options options);
+  ~FalkorServer();
+  FalkorServer(const FalkorServer&) = delete;
+  FalkorServer& operator=(const FalkorServer&) = delete;
+
+  void Stop();  // as a power cut does
+  void Start();
+
+  // One query. Failures fail the test.
+  void Run(const std::string& cypher, const std::string& graph = "g");
+  // All rows: values joined by "|", rows by "\n"; without --compact, so as people see them.
+  std::string Ask(const std::string& cypher, const std::string& graph = "g");
+  void Command(const std::vector<std::string>& words);
+  void DropGraph(const std::string& graph = "g");
+
+  // falkordb://localhost:PORT/g?parameters
+  std::string Uri(const std::string& parameters, const std::string& graph = "g") const;
+  Location At(const std::string& parameters, const std::string& graph = "g") const;
+
+ private:
+  RespClient* Client();
+
+  const Options options_;
+  TempFolder folder_;
+  int port_ = 0;
+  std::unique_ptr<Process> process_;
+  std::unique_ptr<RespClient> client_;
+};
+
+// The one of this test program, made when it is first asked for.
+FalkorServer& TestFalkor();
+
+}  // namespace reembed
+
+#endif  // REEMBED_TESTS_FAKES_FALKORDB_SERVER_H_
