@@ -17,7 +17,8 @@ struct RetryPolicy {
   absl::Duration max_wait = absl::Seconds(60);        // nothing waits longer, whatever the provider asks for
 
   // How long one request may go on failing, and how long an outage may last, before the run gives up.
-  absl::Duration outage_limit() const { return 10 * max_wait; }
+  std::optional<absl::Duration> max_outage;
+  absl::Duration outage_limit() const { return max_outage.value_or(10 * max_wait); }
 };
 
 // "Full jitter": uniform between 0 and first_backoff * 2^(attempts - 1), at most 16 times first_backoff and at most

@@ -20,7 +20,7 @@ constexpr absl::Duration kDefaultCanaryInterval = absl::Minutes(10);
 
 // An endpoint among others gives up soon: the others do its work, and it is probed until it is well again.
 constexpr int kAttemptsAmongOthers = 3;
-constexpr absl::Duration kMaxWaitAmongOthers = absl::Seconds(6);
+constexpr absl::Duration kMaxOutageAmongOthers = absl::Seconds(3);
 
 // Being decoded, kept and written while others are at the endpoints: a fast endpoint takes from them first.
 constexpr int kSpareBatches = 8;
@@ -163,7 +163,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     if (spec.concurrency > 0) client.concurrency = spec.concurrency;
     if (specs->size() > 1) {
       client.retry.max_attempts = kAttemptsAmongOthers;
-      client.retry.max_wait = kMaxWaitAmongOthers;
+      client.retry.max_outage = kMaxOutageAmongOthers;
     }
     if (job->keep_vectors == KeepVectors::kNever && !IsLoopback(client.api_base)) {
       return absl::InvalidArgumentError(
