@@ -17,7 +17,7 @@ namespace {
 
 // Proxies before servers take bodies of 10 MB at most, and a transaction has 5 seconds.
 constexpr size_t kBatchBytes = size_t{2} << 20;
-constexpr size_t kBatchRows = 1024;
+constexpr size_t kBatchRows = 256;
 
 std::string VectorType(const SqliteLocation& asked, int dim) {
   return IsText(asked.encoding) ? "" : absl::StrCat("F32_BLOB(", dim, ")");
