@@ -43,12 +43,29 @@ std::string PercentEncode(absl::string_view text) {
   return out;
 }
 
+// The URI with a token made unreadable, for messages.
+std::string WithoutToken(absl::string_view uri) {
+  std::string shown(uri);
+  for (const absl::string_view name : {"?authToken=", "&authToken="}) {
+    const size_t at = shown.find(std::string(name));
+    if (at == std::string::npos) continue;
+    const size_t begin = at + name.size();
+    shown.replace(begin, std::min(shown.find('&', begin), shown.size()) - begin, "***");
+  }
+  return shown;
+}
+
 // Whether `rest` (behind the scheme) is //user:password@host... or has a parameter `password`.
 bool HoldsPassword(absl::string_view rest) {
   for (const absl::string_view parameter : {"?password=", "&password=", "?sslpassword=", "&sslpassword="}) {
     if (absl::StrContains(rest, parameter)) return true;
   }
-  if (!absl::ConsumePrefix(&rest, "//")) return false;
+  const size_t slashes = rest.find("//");
+  // Also of a URL behind the scheme, as in libsql:http://host.
+  if (slashes == absl::string_view::npos || rest.substr(0, slashes).find_first_of("?/") != absl::string_view::npos) {
+    return false;
+  }
+  rest.remove_prefix(slashes + 2);
   const absl::string_view authority = rest.substr(0, rest.find_first_of("/?"));
   const size_t at = authority.rfind('@');
   return at != absl::string_view::npos && authority.substr(0, at).find(':') != absl::string_view::npos;
@@ -92,9 +109,9 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
                           std::all_of(uri.begin(), uri.begin() + colon,
                                       [](char c) { return absl::ascii_isalnum(c) || c == '+' || c == '-'; });
   if (!has_scheme) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "`", uri,
-        "` names no kind of store: write it as scheme:path, for example sqlite:", uri.empty() ? "PATH" : uri));
+    return absl::InvalidArgumentError(
+        absl::StrCat("`", WithoutToken(uri), "` names no kind of store: write it as scheme:path, for example sqlite:",
+                     uri.empty() ? "PATH" : WithoutToken(uri)));
   }
   Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon))};
   const absl::string_view rest = uri.substr(colon + 1);
@@ -108,20 +125,29 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
   }
   const size_t question = rest.find('?');
   location.path = std::string(rest.substr(0, question));
+  const bool takes_token = location.scheme == "libsql";
   if (location.path.empty())
-    return absl::InvalidArgumentError(absl::StrCat("`", uri, "` has no path after ", location.scheme, ":"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("`", WithoutToken(uri), "` has no path after ", location.scheme, ":"));
   if (question == absl::string_view::npos) return location;
   for (const absl::string_view pair : absl::StrSplit(rest.substr(question + 1), '&', absl::SkipEmpty())) {
     const size_t equals = pair.find('=');
     if (equals == absl::string_view::npos || equals == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("`", uri, "`: `", pair, "` should be name=value"));
+      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "`: `", pair, "` should be name=value"));
     }
     const absl::StatusOr<std::string> name = PercentDecode(pair.substr(0, equals));
     if (!name.ok()) return name.status();
     const absl::StatusOr<std::string> value = PercentDecode(pair.substr(equals + 1));
-    if (!value.ok()) return value.status();
+    if (!value.ok()) {
+      if (*name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
+      return value.status();
+    }
+    if (*name == "authToken" && takes_token && location.secret.empty()) {
+      location.secret = *value;
+      continue;
+    }
     if (!location.parameters.emplace(*name, *value).second) {
-      return absl::InvalidArgumentError(absl::StrCat("`", uri, "` gives `", *name, "` twice"));
+      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` gives `", *name, "` twice"));
     }
   }
   return location;

@@ -18,6 +18,7 @@ struct Location {
   std::string scheme;
   std::string path;
   std::map<std::string, std::string> parameters;
+  std::string secret;  // token for whoever is there, from `authToken=`; in no text that is made of the location
 
   // The value, or `otherwise` if the parameter is absent.
   std::string Get(absl::string_view name, absl::string_view otherwise = "") const;
@@ -30,7 +31,7 @@ struct Location {
 };
 
 // Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password: locations are written
-// down in ledgers and messages).
+// down in ledgers and messages). No error shows a token.
 absl::StatusOr<Location> ParseLocation(absl::string_view uri);
 
 // The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near.

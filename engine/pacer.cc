@@ -23,6 +23,7 @@ Pacer::Pacer(const PacerOptions& options)
     : limiter_(options.limit),
       concurrency_(
           {.max = options.concurrency, .initial = IsGiven(options.limit) ? kFirstRequestsKnown : kFirstRequests}),
+      fixed_concurrency_(options.fixed_concurrency ? options.concurrency : 0),
       circuit_({.first_probe = options.retry.first_backoff,
                 .longest_between_probes = 2 * options.retry.first_backoff,
                 .give_up_after = options.retry.outage_limit()}),
@@ -32,7 +33,7 @@ Pacer::Pacer(const PacerOptions& options)
 Moment Pacer::TryStart(SendReason reason, int64_t tokens, Moment now, Departure* departure) {
   const bool hedge = reason == SendReason::kHedge;
   if (hedge && (circuit_.open() || !hedges_.Allows())) return absl::InfiniteDuration();
-  if (!hedge && in_air_ >= concurrency_.limit() && !circuit_.open()) return absl::InfiniteDuration();
+  if (!hedge && in_air_ >= concurrency() && !circuit_.open()) return absl::InfiniteDuration();
   const bool probe = circuit_.open();
   if (const Moment next = circuit_.NextStart(now); next > now) return next;
   const bool paid = reason == SendReason::kFailed && !probe;
@@ -51,7 +52,7 @@ Moment Pacer::TryStart(SendReason reason, int64_t tokens, Moment now, Departure*
 }
 
 Pacer::Change Pacer::Ended(const Departure& departure, SendOutcome outcome, Moment now) {
-  const bool full = in_air_ >= concurrency_.limit();
+  const bool full = in_air_ >= concurrency();
   --in_air_;
   Change change;
   ever_well_ |= outcome == SendOutcome::kOk || outcome == SendOutcome::kAnswered;

@@ -14,7 +14,8 @@ namespace reembed {
 
 struct PacerOptions {
   RateLimit limit;
-  int concurrency = 32;  // at most so many in the air
+  int concurrency = 32;            // at most so many in the air
+  bool fixed_concurrency = false;  // always as many as may be: to measure a server, not to use it well
   RetryPolicy retry;
 };
 
@@ -72,12 +73,13 @@ class Pacer {
   bool ever_well() const { return ever_well_; }
 
   int in_air() const { return in_air_; }
-  int concurrency() const { return concurrency_.limit(); }
+  int concurrency() const { return fixed_concurrency_ > 0 ? fixed_concurrency_ : concurrency_.limit(); }
   absl::Duration latency() const { return concurrency_.latency(); }
 
  private:
   RateLimiter limiter_;
   ConcurrencyLimit concurrency_;
+  const int fixed_concurrency_;  // 0: concurrency_ decides
   Circuit circuit_;
   RetryBudget retries_;
   RetryBudget hedges_;

@@ -16,8 +16,10 @@ struct RetryPolicy {
   absl::Duration first_backoff = absl::Seconds(0.5);  // doubled after each failure; also between probes in an outage
   absl::Duration max_wait = absl::Seconds(60);        // nothing waits longer, whatever the provider asks for
 
-  // How long one request may go on failing, and how long an outage may last, before the run gives up.
-  absl::Duration outage_limit() const { return 10 * max_wait; }
+  // How long one request may go on failing, and how long an outage may last, before the run gives up: so many times
+  // max_wait. 0, where somebody else can take the work: attempts alone count, and an outage is given up when it shows.
+  int outage_waits = 10;
+  absl::Duration outage_limit() const { return outage_waits * max_wait; }
 };
 
 // "Full jitter": uniform between 0 and first_backoff * 2^(attempts - 1), at most 16 times first_backoff and at most

@@ -198,9 +198,10 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
     job->client.encoding = probe->encoding;
     sweep.tokens_used = probe->stats.tokens;
   }
-  // What the API answers is the measure, so nothing is tried again, and nobody waits long for a refusal's pause.
-  job->client.retry = {.max_attempts = 1, .max_wait = absl::Seconds(1)};
+  // What the API answers is the measure, so nothing is tried again, and nobody waits for a refusal's pause.
+  job->client.retry = {.max_attempts = 1, .max_wait = absl::ZeroDuration()};
   job->client.concurrency = max_concurrency;
+  job->client.fixed_concurrency = true;
   absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job->client);
   if (!embedder.ok()) return fail(embedder.status());
   EmbeddingClient* const client = embedder->client.get();

@@ -164,6 +164,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     if (specs->size() > 1) {
       client.retry.max_attempts = kAttemptsAmongOthers;
       client.retry.max_wait = kMaxWaitAmongOthers;
+      client.retry.outage_waits = 0;  // the others go on meanwhile
     }
     if (job->keep_vectors == KeepVectors::kNever && !IsLoopback(client.api_base)) {
       return absl::InvalidArgumentError(

@@ -35,12 +35,17 @@ const std::vector<OptionEntry>& Entries() {
   static const auto* const entries = new std::vector<OptionEntry>{
       {"system", "a memory system that is known, see `reembed systems`", "What", &CommandOptions::system},
       {"db", "its database, if not where the system itself keeps it", "What", &CommandOptions::db},
+      {"db-token-env",
+       "environment variable that holds the token of a libSQL server (TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN)", "What",
+       &CommandOptions::db_token_env},
       {"source",
-       "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, postgres://USER@HOST/DB?table=T&..., "
+       "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, libsql://HOST?table=T&..., "
+       "postgres://USER@HOST/DB?table=T&..., "
        "jsonl:PATH, hdf5:PATH, - (JSON lines)",
        "What", &CommandOptions::source},
       {"target",
-       "where vectors go, also several: sqlite:..., postgres://..., hdf5:PATH, npy:PATH, fbin:PATH, jsonl:PATH, "
+       "where vectors go, also several: sqlite:..., libsql:..., postgres://..., hdf5:PATH, npy:PATH, fbin:PATH, "
+       "jsonl:PATH, "
        "faiss:PATH?factory=HNSW32",
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},

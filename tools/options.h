@@ -18,6 +18,7 @@ namespace reembed {
 struct CommandOptions {
   std::string job_file;
   std::string system, db;
+  std::string db_token_env;
   std::string source;
   std::vector<std::string> targets;
   std::string embedder, api_base, model;

@@ -82,6 +82,8 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--index", options->index, "FAISS index that reembed has built");
   command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
   command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
   command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(CLI::NonNegativeNumber);
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")

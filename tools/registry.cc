@@ -20,6 +20,7 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/libsql_sink.h"
 #include "io/store/memu_rows.h"
 #include "io/store/memu_sink.h"
 #include "io/store/postgres_reader.h"
@@ -138,6 +139,11 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
      SqliteChanges},
+    {"libsql", "libsql://HOST?table=T&key=K&text=C&vector=V",
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeLibsqlSink(l, m); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
+     [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
     {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant,

@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "tools/endpoints.h"
+#include "tools/place.h"
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/token_counting.h"
@@ -21,20 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
-
-bool IsFileScheme(const std::string& scheme) {
-  return scheme == "sqlite" || scheme == "jsonl" || scheme == "hdf5" || scheme == "npy" || scheme == "fbin" ||
-         scheme == "faiss" || scheme == "memu";
-}
-
-absl::StatusOr<Location> ParsePlace(const std::string& uri, const Environment& environment) {
-  absl::StatusOr<Location> location = ParseLocation(uri);
-  if (!location.ok()) return location;
-  if (IsFileScheme(location->scheme) && location->path != "-") {
-    location->path = AbsolutePath(ExpandHome(location->path, environment));
-  }
-  return location;
-}
 
 // The table of the source as a target: what names the rows and the place of the vectors, not how rows are chosen.
 Location InPlaceTarget(const Location& source) {
@@ -47,7 +34,8 @@ Location InPlaceTarget(const Location& source) {
 
 // Whether the source is also where its vectors go.
 bool IsInPlace(const Location& source) {
-  return source.scheme == "memu" || (source.scheme == "sqlite" && !source.Get("vector").empty());
+  const Scheme* const scheme = FindScheme(source.scheme);
+  return source.scheme == "memu" || (scheme != nullptr && scheme->is_table() && !source.Get("vector").empty());
 }
 
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
@@ -59,7 +47,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   }
   absl::StatusOr<Location> source = preset.has_value()
                                         ? PresetSource(*preset, *stream, options, environment, &job->notes)
-                                        : ParsePlace(options.source, environment);
+                                        : ParsePlace(options.source, options.db_token_env, environment);
   if (!source.ok()) return source.status();
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
@@ -70,7 +58,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   }
   for (const std::string& uri : options.targets) {
     absl::StatusOr<Location> target =
-        ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}), environment);
+        ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}),
+                   options.db_token_env, environment);
     if (!target.ok()) return target.status();
     const auto same = [&](const Location& other) { return other.ToString() == target->ToString(); };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
@@ -107,7 +96,7 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
                     .resume_from = options.resume_from};
   const Scheme* const scheme = FindScheme(job->source.scheme);
   if ((!where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
-    return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, postgres:)");
+    return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, libsql:, postgres:)");
   }
   return absl::OkStatus();
 }
@@ -156,7 +145,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
   for (const char* name : {"where", "text", "template", "vector", "model_column", "dim_column", "updated_column",
-                           "encoding", "type", "mode", "new_column", "triggers", "index", "metric"})
+                           "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls"})
     rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {

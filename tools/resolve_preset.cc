@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "tools/place.h"
 
 namespace reembed {
 namespace {
@@ -43,17 +44,6 @@ absl::StatusOr<std::string> FindDatabase(const SystemPreset& preset, const Comma
   return *found;
 }
 
-// file:PATH is a file for libSQL; other URLs name servers, and are a scheme of their own.
-absl::StatusOr<Location> DatabaseLocation(absl::string_view database, const Environment& environment) {
-  if (absl::ConsumePrefix(&database, "file:")) {
-    if (absl::StartsWith(database, "///")) database.remove_prefix(2);
-    database = database.substr(0, database.find('?'));
-  } else if (absl::StrContains(database, "://")) {
-    return ParseLocation(database);
-  }
-  return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(std::string(database), environment))};
-}
-
 // What the chosen streams can be asked for besides.
 absl::Status CheckAsked(const SystemPreset& preset, const std::vector<const PresetStream*>& streams,
                         const CommandOptions& options) {
@@ -76,12 +66,6 @@ absl::Status CheckAsked(const SystemPreset& preset, const std::vector<const Pres
 }
 
 }  // namespace
-
-std::string AbsolutePath(const std::string& path) {
-  std::error_code failed;
-  const fs::path canonical = fs::weakly_canonical(path, failed);
-  return failed ? path : canonical.string();
-}
 
 absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
                                                                const CommandOptions& options) {
@@ -110,9 +94,10 @@ absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetSt
                                       std::vector<std::string>* notes) {
   const absl::StatusOr<std::string> database = FindDatabase(preset, options, environment, notes);
   if (!database.ok()) return database.status();
-  absl::StatusOr<Location> found = DatabaseLocation(*database, environment);
+  absl::StatusOr<Location> found = ParseDatabase(*database, environment);
   if (!found.ok()) return found;
   Location location = *std::move(found);
+  if (absl::Status token = AddToken(options.db_token_env, environment, &location); !token.ok()) return token;
   if (stream.kind == "memu") {
     location.parameters["db"] = location.path;
     location.path = AbsolutePath((fs::path(location.path).parent_path() / preset.vectors).string());

@@ -13,9 +13,6 @@
 // The part of Resolve() that turns a preset into places and conditions.
 namespace reembed {
 
-// Paths are part of what a job is, so that the same file is the same job from every folder.
-std::string AbsolutePath(const std::string& path);
-
 // The streams that --stream names; none named: those that the preset does by default; `all`: all. In the preset's
 // order. They live as long as `preset`. Errors: kInvalidArgument (no such stream: names the nearest; --recipe or
 // --updated-at where none of them knows it).

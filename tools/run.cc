@@ -99,7 +99,8 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
   JsonLine line(type);
   if (!stream.empty()) line.Add("stream", stream);
-  line.Add("rows_selected", outcome.after.rows)
+  line.AddRaw("endpoints", EndpointsJson(outcome.endpoints))
+      .Add("rows_selected", outcome.after.rows)
       .Add("rows_embedded", embedded)
       .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
       .Add("rows_skipped", DoneRows(outcome.before))
@@ -116,7 +117,6 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("cost_usd", outcome.cost_usd)
       .Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
-      .AddRaw("endpoints", EndpointsJson(outcome.endpoints))
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
   std::cout << line.ToString() << std::endl;

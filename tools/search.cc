@@ -10,6 +10,7 @@
 #include "tools/embedder.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/resolve.h"
 
 namespace reembed {
@@ -80,7 +81,7 @@ absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Env
 }
 
 absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const Environment& environment) {
-  const absl::StatusOr<Location> location = ParseLocation(options.target);
+  const absl::StatusOr<Location> location = ParsePlace(options.target, options.db_token_env, environment);
   if (!location.ok()) return location.status();
   const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(*location, options.dimensions);
   if (!reader.ok()) return reader.status();
@@ -108,7 +109,7 @@ ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& e
   std::unique_ptr<Source> source;
   const std::string uri = options.source.empty() ? found->source : options.source;
   if (!uri.empty()) {
-    const absl::StatusOr<Location> location = ParseLocation(uri);
+    const absl::StatusOr<Location> location = ParsePlace(uri, options.db_token_env, environment);
     absl::StatusOr<std::unique_ptr<Source>> opened =
         location.ok() ? OpenSource(*location, {}) : absl::StatusOr<std::unique_ptr<Source>>(location.status());
     if (opened.ok()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,9 +15,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The SQLite file in which the rows of `source` are; empty: they are elsewhere.
-std::string SqliteFileOf(const Location& source) {
-  return source.scheme == "sqlite" ? source.path : source.scheme == "memu" ? source.Get("db") : "";
+// The database that speaks SQLite's SQL and holds the rows of `source`; nullopt: they are elsewhere.
+std::optional<Location> DatabaseOf(const Location& source) {
+  if (source.scheme == "sqlite" || source.scheme == "libsql") return source;
+  if (source.scheme == "memu") return Location{.scheme = "sqlite", .path = source.Get("db")};
+  return std::nullopt;
 }
 
 }  // namespace
@@ -24,11 +27,11 @@ std::string SqliteFileOf(const Location& source) {
 absl::Status CheckUser(const std::vector<ResolvedJob>& jobs) {
   absl::Status last;
   for (const ResolvedJob& job : jobs) {
-    const std::string file = SqliteFileOf(job.source);
-    if (!job.users.has_value() || file.empty()) return absl::OkStatus();
+    const std::optional<Location> database = DatabaseOf(job.source);
+    if (!job.users.has_value() || !database.has_value()) return absl::OkStatus();
     std::vector<std::string> columns = {job.users->name};
     if (job.users->id != job.users->name) columns.push_back(job.users->id);
-    last = CheckSqliteValueExists(file, job.users->table, columns, job.options.user);
+    last = CheckSqliteValueExists(*database, job.users->table, columns, job.options.user);
     if (last.ok()) return last;
   }
   return last;
@@ -39,9 +42,10 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
   std::vector<std::string> absent;
   std::string path;
   for (ResolvedJob& job : *jobs) {
-    path = SqliteFileOf(job.source);
-    if (job.optional && !path.empty()) {
-      const absl::StatusOr<bool> there = SqliteFileHasTable(path, job.source.Get("table"));
+    const std::optional<Location> database = DatabaseOf(job.source);
+    path = job.source.path;
+    if (job.optional && database.has_value()) {
+      const absl::StatusOr<bool> there = DatabaseHasTable(*database, job.source.Get("table"));
       if (!there.ok()) return there.status();
       if (!*there) {
         absent.push_back(job.source.Get("table"));

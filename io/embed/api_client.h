@@ -36,6 +36,7 @@ struct ApiOptions {
   int64_t refused_tokens = 0;           // texts with more BatchText::tokens are refused here, unsent; 0: none is
   RateLimit limit;                      // without a limit, the x-ratelimit headers of the API slow us down
   int concurrency = 32;                 // requests in the air at most; more wait inside the client
+  bool fixed_concurrency = false;       // see PacerOptions
   bool hedge = false;                   // see FlowOptions
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);

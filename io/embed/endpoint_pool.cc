@@ -375,6 +375,8 @@ ClientStats EndpointPool::stats() const {
     sum.requests += one.requests;
     sum.requests_retried += one.requests_retried;
     sum.http_429 += one.http_429;
+    sum.requests_hedged += one.requests_hedged;
+    sum.concurrency += one.concurrency;
     sum.tokens += one.tokens;
   }
   const std::lock_guard lock(mutex_);

@@ -112,7 +112,10 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
     : options_(std::move(options)),
       write_body_(std::move(write_body)),
       where_(UrlForMessages(options_.url)),
-      pacer_({.limit = options_.limit, .concurrency = options_.concurrency, .retry = options_.retry}),
+      pacer_({.limit = options_.limit,
+              .concurrency = options_.concurrency,
+              .fixed_concurrency = options_.fixed_concurrency,
+              .retry = options_.retry}),
       random_(options_.seed) {}
 
 RequestFlow::~RequestFlow() { Cancel(); }

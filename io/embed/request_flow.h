@@ -42,6 +42,7 @@ struct FlowOptions {
   int max_texts = 0;                 // in one request; 0: as many as the batch has
   RateLimit limit;                   // without one, the API's x-ratelimit headers slow the flow down
   int concurrency = 32;              // requests in the air at most; fewer while the server is well served by fewer
+  bool fixed_concurrency = false;    // see PacerOptions
   bool hedge = false;                // send stragglers a second time, see Pacer: up to 5 % of requests, paid twice
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);

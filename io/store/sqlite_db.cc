@@ -11,7 +11,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 
 namespace reembed {
 namespace {
@@ -88,98 +87,79 @@ absl::Status StatusFrom(int code, int system_error, const std::string& path, abs
 
 }  // namespace
 
-SqliteStatement::SqliteStatement(SqliteStatement&& other) noexcept
-    : db_(other.db_),
-      statement_(std::exchange(other.statement_, nullptr)),
-      bind_error_(std::exchange(other.bind_error_, 0)) {}
+// SQLite's own statement.
+class SqliteDb::Cursor final : public SqlCursor {
+ public:
+  Cursor(const SqliteDb* db, sqlite3_stmt* statement) : db_(db), statement_(statement) {}
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+  ~Cursor() override { sqlite3_finalize(statement_); }
 
-SqliteStatement& SqliteStatement::operator=(SqliteStatement&& other) noexcept {
-  std::swap(db_, other.db_);
-  std::swap(statement_, other.statement_);
-  std::swap(bind_error_, other.bind_error_);
-  return *this;
-}
-
-SqliteStatement::~SqliteStatement() { sqlite3_finalize(statement_); }
-
-void SqliteStatement::Remember(int bind_result) {
-  if (bind_error_ == SQLITE_OK) bind_error_ = bind_result;
-}
-
-void SqliteStatement::Bind(int parameter, int64_t value) { Remember(sqlite3_bind_int64(statement_, parameter, value)); }
-
-void SqliteStatement::BindText(int parameter, absl::string_view value) {
-  // A null pointer would bind NULL.
-  const char* bytes = value.data() == nullptr ? "" : value.data();
-  Remember(sqlite3_bind_text64(statement_, parameter, bytes, value.size(), SQLITE_STATIC, SQLITE_UTF8));
-}
-
-void SqliteStatement::BindBlob(int parameter, absl::string_view value) {
-  const char* bytes = value.data() == nullptr ? "" : value.data();
-  Remember(sqlite3_bind_blob64(statement_, parameter, bytes, value.size(), SQLITE_STATIC));
-}
-
-void SqliteStatement::BindNull(int parameter) { Remember(sqlite3_bind_null(statement_, parameter)); }
-
-void SqliteStatement::BindKey(int parameter, KeyView key) {
-  if (const auto* number = std::get_if<int64_t>(&key)) {
-    Bind(parameter, *number);
-  } else {
-    BindText(parameter, std::get<absl::string_view>(key));
+  void Bind(int parameter, const SqliteValue& value) override {
+    const int result = BindValue(parameter, value);
+    if (bind_error_ == SQLITE_OK) bind_error_ = result;
   }
-}
 
-absl::StatusOr<bool> SqliteStatement::Step() {
-  if (const int bind_error = std::exchange(bind_error_, SQLITE_OK); bind_error != SQLITE_OK) {
-    return StatusFrom(bind_error, 0, db_->path(), sqlite3_errstr(bind_error));
+  absl::StatusOr<bool> Step() override {
+    if (const int bind_error = std::exchange(bind_error_, SQLITE_OK); bind_error != SQLITE_OK) {
+      return StatusFrom(bind_error, 0, db_->path(), sqlite3_errstr(bind_error));
+    }
+    const int result = sqlite3_step(statement_);
+    if (result == SQLITE_ROW) return true;
+    absl::Status status = result == SQLITE_DONE ? absl::OkStatus() : db_->Error(result);
+    Reset();
+    if (!status.ok()) return status;
+    return false;
   }
-  const int result = sqlite3_step(statement_);
-  if (result == SQLITE_ROW) return true;
-  absl::Status status = result == SQLITE_DONE ? absl::OkStatus() : db_->Error(result);
-  Reset();
-  if (!status.ok()) return status;
-  return false;
-}
 
-absl::Status SqliteStatement::Run() {
-  while (true) {
-    const absl::StatusOr<bool> row = Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return absl::OkStatus();
+  void Reset() override { sqlite3_reset(statement_); }
+
+  SqliteValue Get(int column) const override {
+    switch (sqlite3_column_type(statement_, column)) {
+      case SQLITE_INTEGER:
+        return {.type = SqliteType::kInteger, .integer = sqlite3_column_int64(statement_, column)};
+      case SQLITE_FLOAT:
+        return {.type = SqliteType::kReal, .real = sqlite3_column_double(statement_, column)};
+      case SQLITE_TEXT:
+        return {.type = SqliteType::kText, .bytes = Bytes(sqlite3_column_text(statement_, column), column)};
+      case SQLITE_BLOB:
+        return {.type = SqliteType::kBlob, .bytes = Bytes(sqlite3_column_blob(statement_, column), column)};
+      default:
+        return {};
+    }
   }
-}
 
-void SqliteStatement::Reset() { sqlite3_reset(statement_); }
+  int parameters() const override { return sqlite3_bind_parameter_count(statement_); }
 
-SqliteType SqliteStatement::Type(int column) const {
-  switch (sqlite3_column_type(statement_, column)) {
-    case SQLITE_INTEGER:
-      return SqliteType::kInteger;
-    case SQLITE_FLOAT:
-      return SqliteType::kReal;
-    case SQLITE_TEXT:
-      return SqliteType::kText;
-    case SQLITE_BLOB:
-      return SqliteType::kBlob;
-    default:
-      return SqliteType::kNull;
+ private:
+  int BindValue(int parameter, const SqliteValue& value) {
+    // A null pointer would bind NULL.
+    const char* const bytes = value.bytes.data() == nullptr ? "" : value.bytes.data();
+    switch (value.type) {
+      case SqliteType::kNull:
+        return sqlite3_bind_null(statement_, parameter);
+      case SqliteType::kInteger:
+        return sqlite3_bind_int64(statement_, parameter, value.integer);
+      case SqliteType::kReal:
+        return sqlite3_bind_double(statement_, parameter, value.real);
+      case SqliteType::kText:
+        return sqlite3_bind_text64(statement_, parameter, bytes, value.bytes.size(), SQLITE_STATIC, SQLITE_UTF8);
+      case SqliteType::kBlob:
+        return sqlite3_bind_blob64(statement_, parameter, bytes, value.bytes.size(), SQLITE_STATIC);
+    }
+    return SQLITE_MISUSE;
   }
-}
 
-int64_t SqliteStatement::Int(int column) const { return sqlite3_column_int64(statement_, column); }
-
-absl::string_view SqliteStatement::Text(int column) const {
   // The call order matters: asking for the text may convert, and only then is the size that of the UTF-8 form.
-  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-  return text == nullptr ? "" : absl::string_view(text, sqlite3_column_bytes(statement_, column));
-}
+  absl::string_view Bytes(const void* bytes, int column) const {
+    if (bytes == nullptr) return "";
+    return {static_cast<const char*>(bytes), static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+  }
 
-absl::string_view SqliteStatement::Blob(int column) const {
-  const auto* blob = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-  return blob == nullptr ? "" : absl::string_view(blob, sqlite3_column_bytes(statement_, column));
-}
-
-int SqliteStatement::parameters() const { return sqlite3_bind_parameter_count(statement_); }
+  const SqliteDb* const db_;
+  sqlite3_stmt* const statement_;
+  int bind_error_ = SQLITE_OK;  // first failed binding since the last Step()
+};
 
 // Finds out whether the file is a database that can be read.
 constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
@@ -223,18 +203,12 @@ absl::StatusOr<SqliteStatement> SqliteDb::Prepare(absl::string_view sql) const {
   const int result =
       sqlite3_prepare_v3(db_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &handle, &tail);
   if (result != SQLITE_OK) return Error(result);
-  SqliteStatement statement(this, handle);
+  SqliteStatement statement(std::make_unique<Cursor>(this, handle));
   const size_t used = static_cast<size_t>(tail - sql.data());
   if (handle == nullptr || !absl::StripAsciiWhitespace(sql.substr(used)).empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": expected one SQL statement, without a semicolon"));
+    return absl::InvalidArgumentError(absl::StrCat(path(), ": expected one SQL statement, without a semicolon"));
   }
   return statement;
-}
-
-absl::Status SqliteDb::Exec(absl::string_view sql) const {
-  absl::StatusOr<SqliteStatement> statement = Prepare(sql);
-  if (!statement.ok()) return statement.status();
-  return statement->Run();
 }
 
 int64_t SqliteDb::ChangedRows() const { return sqlite3_changes64(db_); }
@@ -244,11 +218,7 @@ std::string SqliteDb::LastMessage() const { return sqlite3_errmsg(db_); }
 
 absl::Status SqliteDb::Error(int code) const {
   return StatusFrom(sqlite3_extended_errcode(db_) == SQLITE_OK ? code : sqlite3_extended_errcode(db_),
-                    sqlite3_system_errno(db_), path_, sqlite3_errmsg(db_));
-}
-
-std::string QuoteName(absl::string_view name) {
-  return absl::StrCat("\"", absl::StrReplaceAll(name, {{"\"", "\"\""}}), "\"");
+                    sqlite3_system_errno(db_), path(), sqlite3_errmsg(db_));
 }
 
 }  // namespace reembed

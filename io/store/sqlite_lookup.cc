@@ -2,21 +2,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/location.h"
-#include "io/store/sqlite_db.h"
 #include "io/store/sqlite_table.h"
 
 namespace reembed {
 
-absl::StatusOr<bool> SqliteFileHasTable(const std::string& path, const std::string& table) {
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
+absl::StatusOr<bool> DatabaseHasTable(const Location& database, const std::string& table) {
+  const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);
   if (!db.ok()) return db.status();
   return HasSqliteTable(**db, table);
 }
 
-absl::Status CheckSqliteValueExists(const std::string& path, const std::string& table,
+absl::Status CheckSqliteValueExists(const Location& database, const std::string& table,
                                     const std::vector<std::string>& columns, const std::string& value) {
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
+  const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);
   if (!db.ok()) return db.status();
   const std::string names =
       absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) { out->append(QuoteName(name)); });
@@ -38,7 +36,7 @@ absl::Status CheckSqliteValueExists(const std::string& path, const std::string& 
     for (int i = 0; i < static_cast<int>(columns.size()); ++i) values.emplace_back(list->Text(i));
   }
   const std::string near = NearestName(value, values);
-  return absl::NotFoundError(absl::StrCat(path, ": table `", table, "`: nobody has `", value, "` as ",
+  return absl::NotFoundError(absl::StrCat((*db)->path(), ": table `", table, "`: nobody has `", value, "` as ",
                                           absl::StrJoin(columns, " or "),
                                           near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?")));
 }

@@ -6,16 +6,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/location.h"
 
 // Small questions to a database before a job begins. Both open it read-only and close it again.
 namespace reembed {
 
-// Errors: as SqliteDb::Open.
-absl::StatusOr<bool> SqliteFileHasTable(const std::string& path, const std::string& table);
+// Errors: as OpenSqlDb.
+absl::StatusOr<bool> DatabaseHasTable(const Location& database, const std::string& table);
 
 // Errors: kNotFound when no row of the table has `value` in one of the columns (names the nearest value that there is,
-// among the first thousand rows); as SqliteDb.
-absl::Status CheckSqliteValueExists(const std::string& path, const std::string& table,
+// among the first thousand rows); as OpenSqlDb.
+absl::Status CheckSqliteValueExists(const Location& database, const std::string& table,
                                     const std::vector<std::string>& columns, const std::string& value);
 
 }  // namespace reembed

@@ -18,7 +18,7 @@ constexpr int64_t kPageBytes = int64_t{1} << 20;
 // A location opened for reading vectors.
 struct OpenedVectors {
   SqliteLocation asked;
-  std::unique_ptr<SqliteDb> db;
+  std::unique_ptr<SqlDb> db;
   SqliteTable table;
   std::string cell;  // SQL: the cell of a selected row, NULL of any other
   int64_t rows = 0;  // where `cell` is not NULL
@@ -26,7 +26,7 @@ struct OpenedVectors {
 };
 
 std::string RowMessage(const OpenedVectors& opened, KeyView key, absl::string_view what) {
-  return absl::StrCat(opened.asked.path, ": table `", opened.table.name, "`: row ", KeyText(key), ": ", what);
+  return absl::StrCat(opened.db->path(), ": table `", opened.table.name, "`: row ", KeyText(key), ": ", what);
 }
 
 // Counts the vectors, and finds their width if it is not known.
@@ -150,10 +150,9 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenSqliteReader(const Location& l
   if (!asked.ok()) return asked.status();
   if (asked->vector.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("sqlite:", asked->path, ": no column of vectors; add &vector=COLUMN"));
+        absl::StrCat(asked->place.scheme, ":", asked->path, ": no column of vectors; add &vector=COLUMN"));
   }
-  absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-      SqliteDb::Open(asked->path, SqliteAccess::kReadOnly, options.busy_timeout);
+  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(asked->place, SqliteAccess::kReadOnly, options.busy_timeout);
   if (!db.ok()) return db.status();
   absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
   if (!table.ok()) return table.status();
@@ -168,7 +167,7 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenSqliteReader(const Location& l
   }
   if (absl::Status status = CountVectors(&opened); !status.ok()) return status;
   if (opened.dim == 0) {
-    return absl::NotFoundError(absl::StrCat(opened.asked.path, ": table `", opened.table.name, "`: no vector in `",
+    return absl::NotFoundError(absl::StrCat(opened.db->path(), ": table `", opened.table.name, "`: no vector in `",
                                             *column, "`; run the job first"));
   }
   absl::StatusOr<SqliteStatement> find = opened.db->Prepare(absl::StrCat(

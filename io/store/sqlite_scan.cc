@@ -13,7 +13,7 @@ constexpr int64_t kRowsPerTransaction = 4096;
 
 }  // namespace
 
-SqliteScan::SqliteScan(const SqliteDb* db, SqliteTable table, std::string columns)
+SqliteScan::SqliteScan(const SqlDb* db, SqliteTable table, std::string columns)
     : db_(db), table_(std::move(table)), columns_(std::move(columns)) {}
 
 void SqliteScan::SeekToStart() {
@@ -50,7 +50,8 @@ absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
     const std::string bound = from_ == From::kStart ? "" : include ? " >= ?1" : " > ?1";
     absl::StatusOr<SqliteStatement> made = db_->Prepare(absl::StrCat(
         "SELECT ", QuoteName(table_.key), columns_.empty() ? "" : ", ", columns_, " FROM ", QuoteName(table_.name),
-        index, bound.empty() ? "" : absl::StrCat(" WHERE ", table_.KeySql(), bound), " ORDER BY ", table_.KeySql()));
+        index, bound.empty() ? "" : absl::StrCat(" WHERE ", table_.KeySql(), bound), " ORDER BY ", table_.KeySql(),
+        db_->rows_per_answer() > 0 ? " LIMIT ?2" : ""));
     if (!made.ok()) return made.status();
     *statement = *std::move(made);
   }
@@ -58,6 +59,8 @@ absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
     bound_ = *at_;
     statement->BindKey(1, ViewOf(bound_));
   }
+  limit_ = db_->rows_per_answer();
+  if (limit_ > 0) statement->Bind(2, limit_);
   rows_in_transaction_ = 0;
   return statement;
 }
@@ -103,12 +106,20 @@ absl::StatusOr<bool> SqliteScan::StepBehindBound() {
   }
   absl::StatusOr<bool> row = current_->Step();
   const bool seen = begins && from_ == From::kBehind && table_.key_may_repeat && row.ok() && *row && IsAtKey();
-  return seen ? current_->Step() : row;
+  if (!seen) return row;
+  ++rows_in_transaction_;
+  return current_->Step();
 }
 
 absl::StatusOr<bool> SqliteScan::Next() {
-  if (rows_in_transaction_ >= kRowsPerTransaction) Pause();
+  if (limit_ == 0 && rows_in_transaction_ >= kRowsPerTransaction) Pause();
   absl::StatusOr<bool> row = StepBehindBound();
+  while (limit_ > 0 && (row.ok() ? !*row && rows_in_transaction_ >= limit_
+                                 : absl::IsOutOfRange(row.status()) && db_->rows_per_answer() < limit_)) {
+    // The page has ended, not the table; or the rows were too long for one answer, and fewer are asked for.
+    current_ = nullptr;
+    row = StepBehindBound();
+  }
   if (!row.ok() || !*row) {
     current_ = nullptr;
     return row;

@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/key.h"
-#include "io/store/sqlite_db.h"
+#include "io/store/sql_db.h"
 #include "io/store/sqlite_table.h"
 
 namespace reembed {
@@ -16,12 +16,13 @@ namespace reembed {
 // transaction after a bounded number of rows, whatever they hold, and takes it up again behind the last key. So a
 // writer commits and a WAL checkpoint ends between two stretches, and rows that change under the walk shift nothing.
 // That is why conditions are shown as columns and not put into WHERE, where one page could cost a scan of the table.
+// From a server it asks for a bounded number of rows at a time, fewer when they turn out to be long.
 //
 // Borrows `db`. Used by one thread.
 class SqliteScan {
  public:
   // `columns`: SQL expressions, each shown from column 1 of row() on; column 0 is the key.
-  SqliteScan(const SqliteDb* db, SqliteTable table, std::string columns);
+  SqliteScan(const SqlDb* db, SqliteTable table, std::string columns);
   SqliteScan(const SqliteScan&) = delete;
   SqliteScan& operator=(const SqliteScan&) = delete;
 
@@ -31,7 +32,7 @@ class SqliteScan {
   void SeekAfter(KeyView key);
 
   // To the next row; false at the end. After an error the same call tries the same row again.
-  // Errors: as SqliteDb; kFailedPrecondition (a key that is NULL, there twice, or neither integer nor text).
+  // Errors: as SqlDb; kFailedPrecondition (a key that is NULL, there twice, or neither integer nor text).
   absl::StatusOr<bool> Next();
 
   // The row Next() came to. Views die at the next call of anything but key() and row().
@@ -48,7 +49,7 @@ class SqliteScan {
   bool IsAtKey() const;
   absl::Status TakeKey();
 
-  const SqliteDb* const db_;
+  const SqlDb* const db_;
   const SqliteTable table_;
   const std::string columns_;
   SqliteStatement from_start_, from_at_, from_behind_;  // prepared when first needed
@@ -57,6 +58,7 @@ class SqliteScan {
   SqliteStatement* current_ = nullptr;  // the one that is under way
   Key bound_;                           // what it is bound to
   int64_t rows_in_transaction_ = 0;
+  int64_t limit_ = 0;  // rows that the statement under way gives at most; 0: all
 };
 
 }  // namespace reembed

@@ -10,107 +10,22 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "io/store/sqlite_db.h"
-#include "io/store/sqlite_table.h"
+#include "io/store/sqlite_target.h"
 
 namespace reembed {
 namespace {
 
-// What the location names, as far as it is there.
-struct Target {
-  SqliteLocation asked;
-  std::unique_ptr<SqliteDb> db;      // null: the file is to be made
-  std::optional<SqliteTable> table;  // nullopt: the table is to be made
-  std::vector<std::string> missing_columns;
+// A target with its file.
+struct Target : SqliteTarget {
+  std::unique_ptr<SqliteDb> db;  // null: the file is to be made
 };
-
-// A column that the sink fills.
-struct Companion {
-  std::string name;
-  absl::string_view type;
-  absl::string_view value;  // SQL
-};
-
-// The vector's column comes first.
-std::vector<Companion> Columns(const SqliteLocation& asked) {
-  std::vector<Companion> columns = {{asked.vector, IsText(asked.encoding) ? "TEXT" : "BLOB", "?2"}};
-  if (!asked.model_column.empty()) columns.push_back({asked.model_column, "TEXT", "?3"});
-  if (!asked.dim_column.empty()) columns.push_back({asked.dim_column, "INTEGER", "?4"});
-  if (!asked.updated_column.empty()) {
-    columns.push_back({asked.updated_column, "TEXT", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"});
-  }
-  return columns;
-}
-
-absl::StatusOr<SqliteLocation> ParseTarget(const Location& location) {
-  absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
-  if (!asked.ok()) return asked;
-  if (asked->mode == SqliteLocation::Mode::kUpsert) {
-    if (asked->key.empty()) asked->key = "key";
-    if (asked->vector.empty()) asked->vector = "embedding";
-    if (asked->model_column.empty()) asked->model_column = "model";
-  }
-  if (asked->vector.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("sqlite:", asked->path, ": no column to fill; add &vector=COLUMN"));
-  }
-  return asked;
-}
-
-absl::Status CheckColumn(const SqliteTable& table, const std::string& name, absl::string_view needed_type,
-                         std::vector<std::string>* missing) {
-  if (name.empty()) return absl::OkStatus();
-  const SqliteTable::Column* column = table.Find(name);
-  if (column == nullptr) {
-    missing->push_back(name);
-    return absl::OkStatus();
-  }
-  const std::string where = absl::StrCat(table.path, ": table `", table.name, "`: column `", column->name, "`");
-  if (column->name == table.key) {
-    return absl::InvalidArgumentError(absl::StrCat(where, " is the key; name another column to fill"));
-  }
-  if (column->generated) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(where, " is computed by the table and cannot be filled; name another one"));
-  }
-  if (table.strict && column->type != needed_type && column->type != "ANY") {
-    return absl::FailedPreconditionError(absl::StrCat(where, ": expected type ", needed_type, ", got ", column->type,
-                                                      " in a STRICT table; name another column"));
-  }
-  return absl::OkStatus();
-}
-
-// Fills the target's table and missing columns from target->db.
-absl::Status ResolveTarget(Target* target) {
-  const bool upsert = target->asked.mode == SqliteLocation::Mode::kUpsert;
-  target->missing_columns.clear();
-  target->table.reset();
-  absl::StatusOr<SqliteTable> table = ResolveSqliteTable(*target->db, target->asked);
-  if (!table.ok()) {
-    if (!absl::IsNotFound(table.status())) return table.status();
-    const absl::StatusOr<bool> exists = HasSqliteTable(*target->db, target->asked.table);
-    if (!exists.ok()) return exists.status();
-    if (*exists) return table.status();
-    if (upsert) return absl::OkStatus();
-    return absl::NotFoundError(absl::StrCat(table.status().message(), " (mode=upsert makes a new table)"));
-  }
-  if (table->kind != SqliteTable::Kind::kTable) {
-    return absl::InvalidArgumentError(absl::StrCat(table->path, ": `", table->name, "` is a ",
-                                                   table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
-                                                   "; name a plain table to fill"));
-  }
-  for (const Companion& column : Columns(target->asked)) {
-    if (absl::Status status = CheckColumn(*table, column.name, column.type, &target->missing_columns); !status.ok())
-      return status;
-  }
-  target->table = *std::move(table);
-  return absl::OkStatus();
-}
 
 absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout) {
-  absl::StatusOr<SqliteLocation> asked = ParseTarget(location);
+  absl::StatusOr<SqliteLocation> asked = ParseSqliteTarget(location);
   if (!asked.ok()) return asked.status();
-  Target target{.asked = *std::move(asked)};
+  Target target;
+  target.asked = *std::move(asked);
   const std::filesystem::path folder = std::filesystem::path(target.asked.path).parent_path();
   const std::string folder_name = folder.empty() ? "." : folder.string();
   std::error_code error;
@@ -128,7 +43,7 @@ absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access,
                      "writable, or work on a copy"));
   }
   target.db = *std::move(db);
-  if (absl::Status status = ResolveTarget(&target); !status.ok()) return status;
+  if (absl::Status status = ResolveSqliteTarget(*target.db, &target); !status.ok()) return status;
   return target;
 }
 
@@ -206,52 +121,21 @@ class SqliteSink final : public VectorSink {
 
   absl::Status AddWhatIsMissing(bool* added) {
     // Looked at again under the lock: the application may have changed its tables since MakeSqliteSink.
-    if (absl::Status status = ResolveTarget(&target_); !status.ok()) return status;
-    const SqliteLocation& asked = target_.asked;
-    if (!target_.table.has_value()) {
-      *added = true;
-      // The key has no type, so integers stay integers and texts stay texts.
-      absl::Status status = target_.db->Exec(
-          absl::StrCat("CREATE TABLE ", QuoteName(asked.table), " (", QuoteName(asked.key), " PRIMARY KEY NOT NULL, ",
-                       absl::StrJoin(Columns(asked), ", ",
-                                     [](std::string* out, const Companion& column) {
-                                       absl::StrAppend(out, QuoteName(column.name), " ", column.type);
-                                     }),
-                       ")"));
-      if (!status.ok()) return status;
-      return ResolveTarget(&target_);
+    if (absl::Status status = ResolveSqliteTarget(*target_.db, &target_); !status.ok()) return status;
+    *added = target_.lacks_vector;
+    for (const std::string& change : target_.changes) {
+      if (absl::Status status = target_.db->Exec(change); !status.ok()) return status;
     }
-    const std::vector<std::string> missing = target_.missing_columns;
-    for (const Companion& column : Columns(asked)) {
-      if (std::find(missing.begin(), missing.end(), column.name) == missing.end()) continue;
-      *added = *added || column.name == asked.vector;
-      absl::Status status = target_.db->Exec(absl::StrCat("ALTER TABLE ", QuoteName(target_.table->name),
-                                                          " ADD COLUMN ", QuoteName(column.name), " ", column.type));
-      if (!status.ok()) return status;
-    }
-    return ResolveTarget(&target_);
+    return target_.changes.empty() ? absl::OkStatus() : ResolveSqliteTarget(*target_.db, &target_);
   }
 
   absl::Status PrepareStatements() {
-    const std::string table = QuoteName(target_.table->name);
-    const std::vector<Companion> columns = Columns(target_.asked);
-    std::string names, values, assignments;
-    for (const Companion& column : columns) {
-      absl::StrAppend(&names, ", ", QuoteName(column.name));
-      absl::StrAppend(&values, ", ", column.value);
-      absl::StrAppend(&assignments, assignments.empty() ? "" : ", ", QuoteName(column.name), " = ", column.value);
-    }
-    const std::string store =
-        target_.asked.mode == SqliteLocation::Mode::kUpdate
-            ? absl::StrCat("UPDATE ", table, " SET ", assignments, " WHERE ", target_.table->KeySql(), " = ?1")
-            : absl::StrCat("INSERT INTO ", table, " (", QuoteName(target_.table->key), names, ") VALUES (?1", values,
-                           ") ON CONFLICT (", target_.table->KeySql(), ") DO UPDATE SET ", assignments);
-    absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(store);
+    absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(StoreSql(target_));
     if (!statement.ok()) return statement.status();
     store_ = *std::move(statement);
     if (!target_.asked.model_column.empty()) store_.BindText(3, model_.name);
     if (!target_.asked.dim_column.empty()) store_.Bind(4, model_.dim);
-    statement = target_.db->Prepare(absl::StrCat("SELECT 1 FROM ", table, " WHERE ", target_.table->KeySql(), " = ?1"));
+    statement = target_.db->Prepare(FindSql(target_));
     if (!statement.ok()) return statement.status();
     find_ = *std::move(statement);
     return absl::OkStatus();

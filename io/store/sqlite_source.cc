@@ -19,7 +19,7 @@ constexpr size_t kPageBytes = size_t{1} << 20;
 // A location opened for reading, with everything about it checked.
 struct OpenedTable {
   SqliteLocation asked;
-  std::unique_ptr<SqliteDb> db;
+  std::unique_ptr<SqlDb> db;
   SqliteTable table;
   std::string vector;  // quoted; empty: not named, or not there yet
   std::string where;   // both conditions, in parentheses
@@ -28,8 +28,7 @@ struct OpenedTable {
 absl::StatusOr<OpenedTable> OpenTable(const Location& location, const SqliteSelection& selection) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
   if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-      SqliteDb::Open(asked->path, SqliteAccess::kReadOnly, selection.busy_timeout);
+  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(asked->place, SqliteAccess::kReadOnly, selection.busy_timeout);
   if (!db.ok()) return db.status();
   absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
   if (!table.ok()) return table.status();
@@ -115,7 +114,8 @@ class RowText {
     if (!opened.asked.text_template.empty()) {
       absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(opened.asked.text_template);
       if (!parsed.ok()) {
-        return absl::InvalidArgumentError(absl::StrCat("sqlite:", opened.asked.path, ": ", parsed.status().message()));
+        return absl::InvalidArgumentError(
+            absl::StrCat(opened.asked.place.scheme, ":", opened.asked.path, ": ", parsed.status().message()));
       }
       text.template_ = *std::move(parsed);
       fields = text.template_->fields();
@@ -287,8 +287,9 @@ absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& locatio
   absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
   if (!opened.ok()) return opened.status();
   if (opened->asked.text.empty() && opened->asked.text_template.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "sqlite:", opened->asked.path, ": no column of texts; add &text=COLUMN, or &template= for several columns"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(opened->asked.place.scheme, ":", opened->asked.path,
+                     ": no column of texts; add &text=COLUMN, or &template= for several columns"));
   }
   return SqliteSource::Open(*std::move(opened), selection);
 }

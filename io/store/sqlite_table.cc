@@ -9,15 +9,18 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
+#include "io/store/libsql_db.h"
 
 namespace reembed {
 namespace {
 
-constexpr std::array<absl::string_view, 11> kParameters = {"table",    "key",          "text",       "template",
+constexpr std::array<absl::string_view, 12> kParameters = {"table",    "key",          "text",       "template",
                                                            "vector",   "model_column", "dim_column", "updated_column",
-                                                           "encoding", "where",        "mode"};
+                                                           "encoding", "where",        "mode",       "tls"};
 constexpr std::array<absl::string_view, 3> kRowidNames = {"rowid", "_rowid_", "oid"};
 constexpr size_t kMaxNamesShown = 20;
+// A server that restarts is away for longer than another program locks a file.
+constexpr absl::Duration kServerPatience = absl::Minutes(2);
 
 std::string Suggestion(absl::string_view word, const std::vector<std::string>& names) {
   if (const std::string near = NearestName(word, names); !near.empty()) {
@@ -40,7 +43,7 @@ struct UniqueIndex {
   bool of_primary_key = false;
 };
 
-absl::Status FindTable(const SqliteDb& db, const std::string& asked, SqliteTable* table) {
+absl::Status FindTable(const SqlDb& db, const std::string& asked, SqliteTable* table) {
   absl::StatusOr<SqliteStatement> list = db.Prepare(
       "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE "
       "'!'");
@@ -66,7 +69,7 @@ absl::Status FindTable(const SqliteDb& db, const std::string& asked, SqliteTable
   return absl::NotFoundError(absl::StrCat(db.path(), ": no table `", asked, "`", Suggestion(asked, names)));
 }
 
-absl::Status ReadColumns(const SqliteDb& db, SqliteTable* table, Shape* shape) {
+absl::Status ReadColumns(const SqlDb& db, SqliteTable* table, Shape* shape) {
   absl::StatusOr<SqliteStatement> list =
       db.Prepare("SELECT name, upper(type), \"notnull\", pk, hidden FROM pragma_table_xinfo(?1)");
   if (!list.ok()) return list.status();
@@ -86,7 +89,7 @@ absl::Status ReadColumns(const SqliteDb& db, SqliteTable* table, Shape* shape) {
 }
 
 // Indexes that make `column` alone unique, over all rows.
-absl::StatusOr<std::vector<UniqueIndex>> UniqueIndexes(const SqliteDb& db, const SqliteTable& table,
+absl::StatusOr<std::vector<UniqueIndex>> UniqueIndexes(const SqlDb& db, const SqliteTable& table,
                                                        const std::string& column) {
   absl::StatusOr<SqliteStatement> list = db.Prepare(
       "SELECT i.name, max(c.coll), i.origin FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
@@ -115,8 +118,7 @@ absl::Status ChooseRowid(absl::string_view asked, const Shape& shape, SqliteTabl
   return absl::OkStatus();
 }
 
-absl::Status ChooseColumn(const SqliteDb& db, const SqliteTable::Column& column, const Shape& shape,
-                          SqliteTable* table) {
+absl::Status ChooseColumn(const SqlDb& db, const SqliteTable::Column& column, const Shape& shape, SqliteTable* table) {
   table->key = column.name;
   const bool is_primary_key = shape.primary_key.size() == 1 && shape.primary_key[0] == column.name;
   if (is_primary_key && shape.rowid_alias) return absl::OkStatus();
@@ -139,7 +141,7 @@ absl::Status ChooseColumn(const SqliteDb& db, const SqliteTable::Column& column,
   return absl::OkStatus();
 }
 
-absl::Status ChooseKey(const SqliteDb& db, const std::string& asked, Shape shape, SqliteTable* table) {
+absl::Status ChooseKey(const SqlDb& db, const std::string& asked, Shape shape, SqliteTable* table) {
   if (shape.primary_key.size() == 1 && table->kind == SqliteTable::Kind::kTable && table->has_rowid) {
     // An INTEGER PRIMARY KEY is the rowid; any other primary key has an index
     // (https://sqlite.org/lang_createtable.html, section 5).
@@ -168,12 +170,25 @@ absl::Status ChooseKey(const SqliteDb& db, const std::string& asked, Shape shape
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
+                                                 absl::Duration busy_timeout) {
+  if (place.scheme == "libsql") return OpenLibsqlDb(place, kServerPatience);
+  return SqliteDb::Open(place.path, access, busy_timeout);
+}
+
 absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
-  if (location.scheme != "sqlite") {
-    return absl::InvalidArgumentError(absl::StrCat("`", location.ToString(), "`: expected sqlite:PATH?table=NAME"));
+  const bool remote = location.scheme == "libsql";
+  if (location.scheme != "sqlite" && !remote) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("`", location.ToString(), "`: expected sqlite:PATH?table=NAME or libsql://HOST?table=NAME"));
   }
-  if (absl::Status status = location.CheckParameters(kParameters); !status.ok()) return status;
-  SqliteLocation asked{.path = location.path,
+  const std::string name = absl::StrCat(location.scheme, ":", location.path);
+  // tls= is last in the list, and means nothing for a file.
+  const absl::Span<const absl::string_view> known =
+      absl::MakeConstSpan(kParameters).subspan(0, kParameters.size() - (remote ? 0 : 1));
+  if (absl::Status status = location.CheckParameters(known); !status.ok()) return status;
+  SqliteLocation asked{.place = location,
+                       .path = location.path,
                        .table = location.Get("table"),
                        .key = location.Get("key"),
                        .text = location.Get("text"),
@@ -184,22 +199,20 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
                        .updated_column = location.Get("updated_column"),
                        .where = location.Get("where")};
   if (!asked.text.empty() && !asked.text_template.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sqlite:", location.path, ": text= and template= say the same thing; keep one of them"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": text= and template= say the same thing; keep one of them"));
   }
   const absl::StatusOr<VectorEncoding> encoding = ParseVectorEncoding(location.Get("encoding"));
   if (!encoding.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("sqlite:", location.path, ": ", encoding.status().message()));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", encoding.status().message()));
   }
   asked.encoding = *encoding;
   const std::string mode = location.Get("mode", "update");
   if (mode != "update" && mode != "upsert") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sqlite:", location.path, ": expected mode=update or mode=upsert, got `", mode, "`"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": expected mode=update or mode=upsert, got `", mode, "`"));
   }
   asked.mode = mode == "upsert" ? SqliteLocation::Mode::kUpsert : SqliteLocation::Mode::kUpdate;
   if (asked.table.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("sqlite:", location.path, ": no table; add ?table=NAME"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": no table; add ?table=NAME"));
   }
   return asked;
 }
@@ -214,7 +227,7 @@ std::string SqliteTable::KeySql() const {
   return absl::StrCat(QuoteName(key), key_collation.empty() ? "" : absl::StrCat(" COLLATE ", QuoteName(key_collation)));
 }
 
-absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqliteDb& db, const SqliteLocation& asked) {
+absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqlDb& db, const SqliteLocation& asked) {
   SqliteTable table{.path = db.path()};
   Shape shape;
   if (absl::Status status = FindTable(db, asked.table, &table); !status.ok()) return status;
@@ -223,7 +236,7 @@ absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqliteDb& db, const SqliteL
   return table;
 }
 
-absl::StatusOr<bool> HasSqliteTable(const SqliteDb& db, absl::string_view name) {
+absl::StatusOr<bool> HasSqliteTable(const SqlDb& db, absl::string_view name) {
   absl::StatusOr<SqliteStatement> find =
       db.Prepare("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE");
   if (!find.ok()) return find.status();
@@ -240,7 +253,7 @@ absl::StatusOr<std::string> ResolveSqliteColumn(const SqliteTable& table, absl::
                                           parameter, "=", Suggestion(column, names)));
 }
 
-absl::Status CheckSqliteWhere(const SqliteDb& db, const SqliteTable& table, absl::string_view where) {
+absl::Status CheckSqliteWhere(const SqlDb& db, const SqliteTable& table, absl::string_view where) {
   if (where.empty()) return absl::OkStatus();
   const absl::StatusOr<SqliteStatement> statement =
       db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", WhereSql(where)));
@@ -255,7 +268,7 @@ absl::Status CheckSqliteWhere(const SqliteDb& db, const SqliteTable& table, absl
 // A comment at the end of `where` must not swallow the parenthesis.
 std::string WhereSql(absl::string_view where) { return where.empty() ? "1" : absl::StrCat("(", where, "\n)"); }
 
-absl::Status CheckSqliteKeysPresent(const SqliteDb& db, const SqliteTable& table, absl::string_view where) {
+absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, absl::string_view where) {
   if (!table.key_may_be_null) return absl::OkStatus();
   absl::StatusOr<SqliteStatement> statement =
       db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", QuoteName(table.key), " IS NULL AND ",

@@ -1,19 +1,22 @@
 #ifndef REEMBED_IO_STORE_SQLITE_TABLE_H_
 #define REEMBED_IO_STORE_SQLITE_TABLE_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "engine/location.h"
+#include "io/store/sql_db.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/vector_encoding.h"
 
 namespace reembed {
 
-// What a location `sqlite:PATH?name=value&...` asks for.
+// What a location `sqlite:PATH?name=value&...`, or `libsql://HOST?...` (see libsql_db.h), asks for.
 //   table         table or view (required)
 //   key           column that names a row, or `rowid`; default: the primary key if it is one column, else rowid
 //   text          column of the texts; or
@@ -24,14 +27,20 @@ namespace reembed {
 //   updated_column  column that gets the time of the change as JavaScript's toISOString has it,
 //                 2026-01-31T12:00:00.000Z, in UTC; none by default, and then no time of the row is touched
 //   encoding      form of the vectors, see vector_encoding.h; default f32
+//   tls           of libsql://HOST:PORT: 0 for http
 //   where         SQL condition that selects rows of the source
 //   mode          of a target: `update` (default) fills a column of rows that are there; `upsert` adds rows that are
 //                 not, and makes file and table when they are missing
 struct SqliteLocation {
+  Location place;  // as given
   std::string path, table, key, text, text_template, vector, model_column, dim_column, updated_column, where;
   VectorEncoding encoding = VectorEncoding::kF32;
   enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
 };
+
+// The database that sqlite:PATH or libsql:... names. Errors: as SqliteDb::Open, OpenLibsqlDb.
+absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
+                                                 absl::Duration busy_timeout = absl::Seconds(5));
 
 // Errors: kInvalidArgument (another scheme, an unknown parameter or value, no table).
 absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location);
@@ -68,23 +77,23 @@ struct SqliteTable {
 // Finds table and key.
 // Errors: kNotFound (no such table or key column; names the nearest one); kFailedPrecondition (the key is not unique,
 // and what to use instead).
-absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqliteDb& db, const SqliteLocation& asked);
+absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqlDb& db, const SqliteLocation& asked);
 
 // Whether there is a table, view or virtual table of that name.
-absl::StatusOr<bool> HasSqliteTable(const SqliteDb& db, absl::string_view name);
+absl::StatusOr<bool> HasSqliteTable(const SqlDb& db, absl::string_view name);
 
 // The column as the table spells it. Errors: kNotFound (names the nearest one).
 absl::StatusOr<std::string> ResolveSqliteColumn(const SqliteTable& table, absl::string_view parameter,
                                                 absl::string_view column);
 
 // Whether `where` is one condition over the table's columns, by compiling it. Errors: kInvalidArgument.
-absl::Status CheckSqliteWhere(const SqliteDb& db, const SqliteTable& table, absl::string_view where);
+absl::Status CheckSqliteWhere(const SqlDb& db, const SqliteTable& table, absl::string_view where);
 
 // `where` in parentheses, fit to be combined with other conditions; "1" when it is empty.
 std::string WhereSql(absl::string_view where);
 
 // Errors: kFailedPrecondition (a row that `where` selects has no key).
-absl::Status CheckSqliteKeysPresent(const SqliteDb& db, const SqliteTable& table, absl::string_view where);
+absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, absl::string_view where);
 
 }  // namespace reembed
 

@@ -55,8 +55,8 @@ int64_t JsonDim(absl::string_view cell) {
 }  // namespace
 
 absl::StatusOr<VectorEncoding> ParseVectorEncoding(absl::string_view name) {
-  if (name.empty() || name == "f32") return VectorEncoding::kF32;
-  if (name == "json") return VectorEncoding::kJsonJs;
+  if (name.empty() || name == "f32" || name == "f32_blob") return VectorEncoding::kF32;
+  if (name == "json" || name == "json-js") return VectorEncoding::kJsonJs;
   if (name == "json-python") return VectorEncoding::kJsonPython;
   return absl::InvalidArgumentError(
       absl::StrCat("unknown vector encoding `", name, "`; it may be one of: f32, json, json-python"));

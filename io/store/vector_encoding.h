@@ -19,7 +19,7 @@ enum class VectorEncoding {
   kJsonPython,  // "json-python": text as Python's json.dumps: [0.25, 1e-07]
 };
 
-// By its name; empty means the default, f32. Errors: kInvalidArgument.
+// By its name; empty means the default, f32. f32_blob, libSQL's name of it, and json-js are other names. Errors: kInvalidArgument.
 absl::StatusOr<VectorEncoding> ParseVectorEncoding(absl::string_view name);
 
 // Whether cells are texts, not blobs.

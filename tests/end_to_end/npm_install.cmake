@@ -4,7 +4,7 @@ cmake_minimum_required(VERSION 3.25)
 set(from ${CMAKE_CURRENT_LIST_DIR})
 file(MAKE_DIRECTORY ${TO})
 file(COPY ${from}/package.json ${from}/package-lock.json ${from}/.npmrc ${from}/openai_client.mjs ${from}/tiktoken_ranks.mjs
-     DESTINATION ${TO})
+     ${from}/libsql_read.mjs DESTINATION ${TO})
 file(SHA256 ${from}/package-lock.json wanted)
 set(stamp ${TO}/installed.sha256)
 if(EXISTS ${stamp})

@@ -16,7 +16,8 @@ inline ProcessResult RunClean(const std::string& binary, const std::string& fold
   environment.emplace("HOME", folder);
   environment.emplace("XDG_STATE_HOME", folder + "/state");
   environment.emplace("XDG_CONFIG_HOME", folder + "/config");
-  for (const char* const name : {"OPENAI_API_KEY", "OPENAI_BASE_URL", "TURSO_URL", "DATABASE_URL"}) {
+  for (const char* const name : {"OPENAI_API_KEY", "OPENAI_BASE_URL", "TURSO_URL", "DATABASE_URL", "TURSO_AUTH_TOKEN",
+                                 "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"}) {
     environment.emplace(name, "");
   }
   return RunProcess(args, environment);

@@ -108,7 +108,8 @@ std::unique_ptr<EmbeddingClient> ClientOf(const std::string& url) {
   auto client = MakeApiClient({.api_base = url,
                                .model = {.name = "fake", .dim = kDim},
                                .concurrency = 64,
-                               .retry = {.max_attempts = 1, .max_wait = absl::Milliseconds(1)}});
+                               .fixed_concurrency = true,
+                               .retry = {.max_attempts = 1, .max_wait = absl::ZeroDuration()}});
   EXPECT_THAT(client, IsOk());
   return *std::move(client);
 }

@@ -429,9 +429,10 @@ class EndpointPoolWireTest : public ::testing::Test {
 
   static PoolEndpoint EndpointAt(const ScriptedServer& server) {
     const std::string base = server.url() + "/v1";
-    auto client = MakeApiClient({.api_base = base,
-                                 .model = {.name = "fake", .dim = kDim},
-                                 .retry = {.max_attempts = 1, .first_backoff = absl::Milliseconds(1)}});
+    auto client =
+        MakeApiClient({.api_base = base,
+                       .model = {.name = "fake", .dim = kDim},
+                       .retry = {.max_attempts = 1, .first_backoff = absl::Milliseconds(1), .outage_waits = 0}});
     EXPECT_THAT(client, IsOk());
     return {.name = base, .traits = {.concurrency = 2}, .client = *std::move(client)};
   }

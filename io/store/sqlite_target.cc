@@ -1,0 +1,136 @@
+#include "io/store/sqlite_target.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace reembed {
+namespace {
+
+// A column that a sink fills.
+struct Companion {
+  std::string name;
+  std::string type;
+  absl::string_view value;  // SQL
+};
+
+// The vector's column comes first.
+std::vector<Companion> Columns(const SqliteLocation& asked) {
+  std::vector<Companion> columns = {{asked.vector, IsText(asked.encoding) ? "TEXT" : "BLOB", "?2"}};
+  if (!asked.model_column.empty()) columns.push_back({asked.model_column, "TEXT", "?3"});
+  if (!asked.dim_column.empty()) columns.push_back({asked.dim_column, "INTEGER", "?4"});
+  if (!asked.updated_column.empty()) {
+    columns.push_back({asked.updated_column, "TEXT", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"});
+  }
+  return columns;
+}
+
+absl::Status CheckColumn(const SqliteTable& table, const std::string& name, absl::string_view needed_type,
+                         std::vector<std::string>* missing) {
+  const SqliteTable::Column* column = table.Find(name);
+  if (column == nullptr) {
+    missing->push_back(name);
+    return absl::OkStatus();
+  }
+  const std::string where = absl::StrCat(table.path, ": table `", table.name, "`: column `", column->name, "`");
+  if (column->name == table.key) {
+    return absl::InvalidArgumentError(absl::StrCat(where, " is the key; name another column to fill"));
+  }
+  if (column->generated) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(where, " is computed by the table and cannot be filled; name another one"));
+  }
+  if (table.strict && column->type != needed_type && column->type != "ANY") {
+    return absl::FailedPreconditionError(absl::StrCat(where, ": expected type ", needed_type, ", got ", column->type,
+                                                      " in a STRICT table; name another column"));
+  }
+  return absl::OkStatus();
+}
+
+std::string MakeTableSql(const SqliteLocation& asked, const std::vector<Companion>& columns) {
+  // The key has no type, so integers stay integers and texts stay texts.
+  return absl::StrCat("CREATE TABLE ", QuoteName(asked.table), " (", QuoteName(asked.key), " PRIMARY KEY NOT NULL, ",
+                      absl::StrJoin(columns, ", ",
+                                    [](std::string* out, const Companion& column) {
+                                      absl::StrAppend(out, QuoteName(column.name), " ", column.type);
+                                    }),
+                      ")");
+}
+
+}  // namespace
+
+absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location) {
+  absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
+  if (!asked.ok()) return asked;
+  if (asked->mode == SqliteLocation::Mode::kUpsert) {
+    if (asked->key.empty()) asked->key = "key";
+    if (asked->vector.empty()) asked->vector = "embedding";
+    if (asked->model_column.empty()) asked->model_column = "model";
+  }
+  if (asked->vector.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(location.scheme, ":", asked->path, ": no column to fill; add &vector=COLUMN"));
+  }
+  return asked;
+}
+
+absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::string_view vector_type) {
+  const SqliteLocation& asked = target->asked;
+  const bool upsert = asked.mode == SqliteLocation::Mode::kUpsert;
+  target->missing_columns.clear();
+  target->changes.clear();
+  target->lacks_vector = false;
+  target->table.reset();
+  std::vector<Companion> columns = Columns(asked);
+  if (!vector_type.empty()) columns[0].type = std::string(vector_type);
+  absl::StatusOr<SqliteTable> table = ResolveSqliteTable(db, asked);
+  if (!table.ok()) {
+    if (!absl::IsNotFound(table.status())) return table.status();
+    const absl::StatusOr<bool> exists = HasSqliteTable(db, asked.table);
+    if (!exists.ok()) return exists.status();
+    if (*exists) return table.status();
+    if (!upsert) return absl::NotFoundError(absl::StrCat(table.status().message(), " (mode=upsert makes a new table)"));
+    target->changes.push_back(MakeTableSql(asked, columns));
+    target->lacks_vector = true;
+    return absl::OkStatus();
+  }
+  if (table->kind != SqliteTable::Kind::kTable) {
+    return absl::InvalidArgumentError(absl::StrCat(table->path, ": `", table->name, "` is a ",
+                                                   table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
+                                                   "; name a plain table to fill"));
+  }
+  for (const Companion& column : columns) {
+    const size_t missing = target->missing_columns.size();
+    absl::Status status = CheckColumn(*table, column.name, column.type, &target->missing_columns);
+    if (!status.ok()) return status;
+    if (target->missing_columns.size() == missing) continue;
+    target->lacks_vector = target->lacks_vector || column.name == asked.vector;
+    target->changes.push_back(
+        absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
+  }
+  target->table = *std::move(table);
+  return absl::OkStatus();
+}
+
+std::string StoreSql(const SqliteTarget& target) {
+  const std::string table = QuoteName(target.table->name);
+  std::string names, values, assignments;
+  for (const Companion& column : Columns(target.asked)) {
+    absl::StrAppend(&names, ", ", QuoteName(column.name));
+    absl::StrAppend(&values, ", ", column.value);
+    absl::StrAppend(&assignments, assignments.empty() ? "" : ", ", QuoteName(column.name), " = ", column.value);
+  }
+  if (target.asked.mode == SqliteLocation::Mode::kUpdate) {
+    return absl::StrCat("UPDATE ", table, " SET ", assignments, " WHERE ", target.table->KeySql(), " = ?1");
+  }
+  return absl::StrCat("INSERT INTO ", table, " (", QuoteName(target.table->key), names, ") VALUES (?1", values,
+                      ") ON CONFLICT (", target.table->KeySql(), ") DO UPDATE SET ", assignments);
+}
+
+std::string FindSql(const SqliteTarget& target) {
+  return absl::StrCat("SELECT 1 FROM ", QuoteName(target.table->name), " WHERE ", target.table->KeySql(), " = ?1");
+}
+
+}  // namespace reembed

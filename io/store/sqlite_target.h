@@ -1,0 +1,41 @@
+#ifndef REEMBED_IO_STORE_SQLITE_TARGET_H_
+#define REEMBED_IO_STORE_SQLITE_TARGET_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/location.h"
+#include "io/store/sql_db.h"
+#include "io/store/sqlite_table.h"
+
+namespace reembed {
+
+// A table to fill, as far as it is there: what the sinks of files and of servers have in common.
+struct SqliteTarget {
+  SqliteLocation asked;              // with the names that mode=upsert has for what is not named
+  std::optional<SqliteTable> table;  // nullopt: the table is to be made
+  std::vector<std::string> missing_columns;
+  std::vector<std::string> changes;  // SQL that makes what is missing, one statement each
+  bool lacks_vector = false;         // nothing of an earlier run is there
+};
+
+// Errors: as ParseSqliteLocation; kInvalidArgument (no column to fill).
+absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location);
+
+// Fills everything but `asked` from `db`. `vector_type`: of a vector column that is to be made; empty: as the encoding.
+// Errors: kNotFound (no such table), kInvalidArgument, kFailedPrecondition (a column that cannot take a vector).
+absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::string_view vector_type = "");
+
+// Stores one row: ?1 the key, ?2 the vector, ?3 the model's name, ?4 the width; the last two only where the location
+// names columns for them. The table must be there.
+std::string StoreSql(const SqliteTarget& target);
+
+// A row if ?1 is a key in the table.
+std::string FindSql(const SqliteTarget& target);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_STORE_SQLITE_TARGET_H_
