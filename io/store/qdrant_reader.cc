@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
+#include "engine/json_value.h"
 #include "engine/normalize.h"
 #include "engine/number_array.h"
-#include "engine/json_value.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_id.h"
 #include "io/store/qdrant_points.h"

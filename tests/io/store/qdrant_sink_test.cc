@@ -256,7 +256,7 @@ TEST(QdrantSinkTest, MistakesAreFoundBeforeAnythingIsBought) {
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("`mode`")));
   EXPECT_THAT(Make(At(server, "memories?mode=replace")),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("upsert")));
-  EXPECT_THAT(Make(*ParseLocation("qdrant:http://me:pass@127.0.0.1/c")),
+  EXPECT_THAT(Make({.scheme = "qdrant", .path = "http://me:pass@127.0.0.1/c"}),
               HasError(absl::StatusCode::kInvalidArgument, Not(HasSubstr("pass@"))));
   EXPECT_THAT(Make(*ParseLocation("qdrant:http://127.0.0.1")),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("6333")));
