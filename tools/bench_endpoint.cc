@@ -199,7 +199,7 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
     sweep.tokens_used = probe->stats.tokens;
   }
   // What the API answers is the measure, so nothing is tried again, and nobody waits for a refusal's pause.
-  job->client.retry = {.max_attempts = 1, .max_wait = absl::ZeroDuration(), .max_outage = absl::ZeroDuration()};
+  job->client.retry = {.max_attempts = 1, .max_wait = absl::ZeroDuration(), .outage_waits = 0};
   job->client.concurrency = max_concurrency;
   job->client.fixed_concurrency = true;
   absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job->client);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/canary.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
@@ -81,6 +82,9 @@ class PostgresTest : public ::testing::Test {
   PostgresServer& db_ = TestPostgres();
   TempFolder folder_;
   std::string others_;
+  int64_t DifferentTexts() { return std::stoll(db_.Ask("SELECT count(DISTINCT body) FROM notes WHERE body <> ''")); }
+
+  const int64_t checks_ = 1 + static_cast<int64_t>(CanaryTexts().size());  // texts: the probe and the canary
   std::unique_ptr<EmbeddingServer> server_;
 };
 
@@ -94,7 +98,7 @@ TEST_F(PostgresTest, FillsATableInPlaceAndPaysOnce) {
   EXPECT_EQ(run.exit_code, 3) << run.out << run.err;  // rows without a text are rejected
   ExpectComplete("v");
   const int64_t bought = server_->counts().texts;
-  EXPECT_EQ(bought, std::stoll(db_.Ask("SELECT count(DISTINCT body) FROM notes WHERE body <> ''")));
+  EXPECT_EQ(bought, DifferentTexts() + checks_);
   EXPECT_EQ(RunProcess(Command("run", "job")).exit_code, 3);
   EXPECT_EQ(server_->counts().texts, bought) << "a finished job bought again";
   const ProcessResult verified = RunProcess({REEMBED_BINARY, "verify", folder_ / "job"});
@@ -146,7 +150,7 @@ TEST_F(PostgresTest, GoesOnThroughARestartOfTheServer) {
   const ProcessResult run = process.Wait();
   EXPECT_EQ(run.exit_code, 3) << run.out << run.err;
   ExpectComplete("v");
-  EXPECT_EQ(server_->counts().texts, std::stoll(db_.Ask("SELECT count(DISTINCT body) FROM notes WHERE body <> ''")));
+  EXPECT_EQ(server_->counts().texts, DifferentTexts() + checks_);
 }
 
 TEST_F(PostgresTest, NothingWrittenHoldsThePassword) {
