@@ -296,8 +296,10 @@ class ArrayReader {
   }
 
   void Keep(const float* values, size_t count) {
-    const size_t room = count_ < out_.size() ? out_.size() - count_ : 0;
-    std::memcpy(out_.data() + (room > 0 ? count_ : 0), values, (count < room ? count : room) * sizeof(float));
+    if (count_ < out_.size()) {
+      const size_t room = out_.size() - count_;
+      std::memcpy(out_.data() + count_, values, (count < room ? count : room) * sizeof(float));
+    }
     count_ += count;
   }
 

@@ -52,6 +52,7 @@ TEST(NumberArrayTest, CountsWhatDoesNotFit) {
   std::vector<float> out(2, -7);
   EXPECT_EQ(ParseNumberArray("[1,2,3,4]", absl::MakeSpan(out)), 4);
   EXPECT_THAT(out, ElementsAre(1, 2));
+  EXPECT_EQ(ParseNumberArray("[0.1,0.2,0.3]", {}), 3);
 }
 
 TEST(NumberArrayTest, RefusesWhatIsNoNumber) {
