@@ -168,13 +168,17 @@ absl::Status PostgresConnection::ResultError(PGresult* result) {
                                    primary != nullptr ? FirstLine(primary) : FirstLine(PQresultErrorMessage(result))));
 }
 
-void PostgresConnection::DropResults() {
-  while (PGresult* rest = PQgetResult(connection_)) {
-    const ExecStatusType status = PQresultStatus(rest);
-    PQclear(rest);
+absl::Status PostgresConnection::FinishResults() {
+  absl::Status status;
+  while (PGresult* const rest = PQgetResult(connection_)) {
+    const PostgresRows owned(rest);
+    const ExecStatusType state = PQresultStatus(rest);
     // Ends a COPY that the server still waits for.
-    if (status == PGRES_COPY_IN) PQputCopyEnd(connection_, "given up");
+    if (state == PGRES_COPY_IN) PQputCopyEnd(connection_, "given up");
+    if (state == PGRES_FATAL_ERROR && status.ok()) status = ResultError(rest);
   }
+  if (status.ok() && PQstatus(connection_) != CONNECTION_OK) status = ConnectionError();
+  return status;
 }
 
 absl::Status PostgresConnection::SendQuery(const std::string& sql, absl::Span<const PostgresValue> values,
@@ -204,8 +208,9 @@ absl::StatusOr<PostgresRows> PostgresConnection::Query(const std::string& sql, a
   if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
     status = ResultError(result);
   }
-  DropResults();
+  const absl::Status finished = FinishResults();
   if (!status.ok()) return status;
+  if (!finished.ok()) return finished;
   return rows;
 }
 
@@ -256,8 +261,8 @@ absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::FunctionRe
   if (result == nullptr) return ConnectionError();
   const PostgresRows rows(result);
   const absl::Status status = PQresultStatus(result) == PGRES_COMMAND_OK ? absl::OkStatus() : ResultError(result);
-  DropResults();
-  return status;
+  const absl::Status finished = FinishResults();
+  return status.ok() ? finished : status;
 }
 
 absl::Status PostgresConnection::Persist(absl::FunctionRef<absl::Status()> work) {

@@ -117,7 +117,9 @@ class PostgresConnection {
   absl::Status SendQuery(const std::string& sql, absl::Span<const PostgresValue> values, bool binary_result);
   absl::Status ConnectionError() const;
   absl::Status ResultError(pg_result* result);
-  void DropResults();
+  // Takes the results behind the first. A statement commits only after its own result was sent: when the commit fails,
+  // or the server goes away in between, it is said here (PostgreSQL documentation, message flow of extended queries).
+  absl::Status FinishResults();
 
   const PostgresAddress address_;
   const PostgresOptions options_;

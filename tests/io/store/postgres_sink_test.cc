@@ -203,6 +203,16 @@ TEST_F(PostgresSinkTest, RefusesRowsThatAreGoneAndStoresTheRest) {
   EXPECT_EQ(server_.Ask("SELECT id, v FROM m WHERE v IS NOT NULL ORDER BY id"), "1|[0,0.5]\n4|[3,3.5]");
 }
 
+// The server sends the result of a statement before it commits: what fails then must not pass for stored.
+TEST_F(PostgresSinkTest, ARowThatIsRefusedAtCommitIsNotTakenForStored) {
+  server_.Run(
+      "CREATE OR REPLACE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE check_violation; END';"
+      "CREATE CONSTRAINT TRIGGER l AFTER UPDATE ON m DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id = 2) "
+      "EXECUTE FUNCTION late()");
+  EXPECT_THAT(Write(MakeOpen("table=m&vector=v").get(), Numbered(3)), ElementsAre(HasSubstr("row 2: ")));
+  EXPECT_EQ(server_.Ask("SELECT id, v FROM m WHERE v IS NOT NULL ORDER BY id"), "1|[0,0.5]\n3|[2,2.5]");
+}
+
 TEST_F(PostgresSinkTest, TheLastOfSeveralRowsWithOneKeyCounts) {
   VectorRows rows(kModel.dim);
   for (int i = 0; i < 3; ++i) rows.Add(i, int64_t{1});
