@@ -111,9 +111,10 @@ absl::Status Run::OpenSinks() {
   read_from_.text_limit = options_.text_limit;
   read_from_.sort_texts = options_.sort_texts;
   read_from_.estimator = parts_.estimator;
-  const SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
+  SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
   std::vector<int64_t> starts;
   for (const NamedSink& sink : parts_.sinks) {
+    context.undo = sink.undo;
     const absl::StatusOr<SinkPosition> last = parts_.ledger->Position(sink.name);
     if (!last.ok()) return last.status();
     const absl::StatusOr<int64_t> start = sink.sink->Open(context, *last);

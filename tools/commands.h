@@ -29,6 +29,13 @@ struct StatusOptions {
 };
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment);
 
+struct RollbackOptions {
+  std::string job;
+  bool yes = false;
+  bool json = false;
+};
+ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);
+
 struct SearchCommandOptions {
   std::string query;
   std::string index;   // a FAISS index of ours ...

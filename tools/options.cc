@@ -109,6 +109,8 @@ const std::vector<OptionEntry>& Entries() {
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},
+      {"no-undo", "do not keep what is overwritten in the job directory; then `reembed rollback` cannot bring it back",
+       "Job", &CommandOptions::no_undo},
       {"env-file", "read variables from this file instead of .env", "Job", &CommandOptions::env_file, false},
       {"json", "JSON lines on standard output", "Output", &CommandOptions::json, false},
       {"progress", "auto, on, off or json", "Output", &CommandOptions::progress, false},

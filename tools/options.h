@@ -50,6 +50,7 @@ struct CommandOptions {
   std::string job;
   std::string normalize;     // as-received | unit
   std::string keep_vectors;  // always | never
+  bool no_undo = false;
   bool json = false;
   bool yes = false;
   bool quiet = false;

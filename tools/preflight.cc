@@ -77,6 +77,10 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
       .stats = probe->stats};
 }
 
+bool KeepsUndo(const ResolvedJob& job, const Location& target) {
+  return !job.options.no_undo && FindScheme(target.scheme)->roll_back != nullptr;
+}
+
 absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
   return FindScheme(job.source.scheme)->survey(job.source, job.selection);
 }

@@ -75,6 +75,20 @@ void AddStatus(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return StatusCommand(*options, env); }; });
 }
 
+void AddRollback(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("rollback", "put back what a job has overwritten; may be repeated, also after a crash");
+  auto options = std::make_shared<RollbackOptions>();
+  command->add_option("job", options->job, "job directory")->required();
+  command->add_flag("--yes", options->yes, "do not ask");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->footer(
+      "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
+      "reembed rollback ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed rollback JOB --yes\n  reembed "
+      "rollback JOB --yes --json");
+  command->callback([=] { *chosen = [=](const Environment& env) { return RollbackCommand(*options, env); }; });
+}
+
 void AddSearch(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
   auto options = std::make_shared<SearchCommandOptions>();
@@ -217,6 +231,7 @@ int Main(int argc, char** argv) {
                 PlanCommand, &chosen);
   AddVerify(&app, &chosen);
   AddStatus(&app, &chosen);
+  AddRollback(&app, &chosen);
   AddSearch(&app, &chosen);
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);

@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -10,7 +8,9 @@
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
+#include "io/job/undo_store.h"
 #include "tools/commands.h"
+#include "tools/consent.h"
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
@@ -158,20 +158,17 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   std::cout << "job    " << job.directory << std::endl;
 }
 
-// Overwriting vectors that are there needs a yes; a job that has begun has it.
-absl::Status AskConsent(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
-  if (job.options.yes || before.rows > 0 || !preflight.survey.has_value()) return absl::OkStatus();
+// Overwriting vectors that are there needs a yes; a job that has begun has it, until it is put back.
+absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
+  if (!preflight.survey.has_value() || (before.rows > 0 && !before.rolled_back.has_value())) return absl::OkStatus();
   const int64_t existing = preflight.survey->rows_selected - preflight.survey->rows_null;
   if (job.selection.rows != Selection::Rows::kAll || existing == 0) return absl::OkStatus();
-  const std::string what = absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path);
-  if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
-    return absl::InvalidArgumentError(absl::StrCat(what, "; make a copy of the file first, then say --yes"));
-  }
-  std::cerr << what << ". Go on? [y/N] " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
-  return absl::InvalidArgumentError("not done: there was no yes");
+  const bool has_way_back = KeepsUndo(job, job.targets.front());
+  return AskConsent(
+      absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path,
+                   has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
+      has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
+      job.options.yes);
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
@@ -226,9 +223,14 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
       },
       [client] { client->Cancel(); });
 
+  UndoStore undo(job.directory);
+  std::vector<std::unique_ptr<UndoLog>> logs;
   std::vector<NamedSink> sinks;
-  for (size_t i = 0; i < job.targets.size(); ++i)
-    sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get()});
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const std::string name = job.targets[i].ToString();
+    logs.push_back(KeepsUndo(job, job.targets[i]) ? undo.LogOf(name) : nullptr);
+    sinks.push_back({name, preflight->sinks[i].get(), logs.back().get()});
+  }
   // Counted when a text enters a batch, so the cap holds before the money is spent.
   std::atomic<int64_t> tokens_read{0};
   const double max_spend = job.options.max_spend;
@@ -321,7 +323,7 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   absl::StatusOr<JobStats> before = prepared.store->Stats();
   if (!before.ok()) return before.status();
   prepared.before = *std::move(before);
-  if (absl::Status consent = AskConsent(job, prepared.preflight, prepared.before); !consent.ok()) return consent;
+  if (absl::Status consent = AskToReplace(job, prepared.preflight, prepared.before); !consent.ok()) return consent;
   return prepared;
 }
 
@@ -359,6 +361,13 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
   if (!quiet) std::cerr << "job " << job.directory << std::endl;
   for (const std::string& note : job.notes) {
     if (!quiet) std::cerr << "note: " << note << std::endl;
+  }
+  if (prepared->before.rolled_back.has_value()) {
+    if (!quiet) std::cerr << "note: this job was rolled back; the vectors it has are written again" << std::endl;
+    if (absl::Status forgotten = prepared->store->ForgetRollback(); !forgotten.ok()) {
+      Fail("run", forgotten, job.options.json);
+      return {.before = prepared->before, .after = prepared->before, .status = forgotten};
+    }
   }
   const absl::Time started = absl::Now();
   Outcome outcome =

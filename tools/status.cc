@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "io/job/job_reader.h"
+#include "io/job/undo_store.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/output.h"
@@ -103,6 +104,33 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
   std::cout << line.ToString() << std::endl;
 }
 
+// What a rollback would put back, or that there was one.
+absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) {
+  if (stats.rolled_back.has_value()) {
+    if (json) {
+      std::cout << JsonLine("rollback").Add("time", absl::FormatTime(*stats.rolled_back)).ToString() << "\n";
+    } else {
+      std::cout << "rollback  " << TimeText(*stats.rolled_back)
+                << ": targets hold what they held before; `reembed run` writes the vectors again, without buying\n";
+    }
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
+  if (absl::IsNotFound(undo.status())) return absl::OkStatus();
+  if (!undo.ok()) return undo.status();
+  const absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(undo->get());
+  if (!targets.ok()) return targets.status();
+  int64_t rows = 0;
+  for (const UndoTarget& target : *targets) rows += target.rows;
+  if (json) {
+    std::cout << JsonLine("undo").Add("rows", rows).Add("bytes", UndoBytes(dir)).ToString() << "\n";
+  } else {
+    std::cout << "undo      " << WithCommas(rows) << " rows as they were, " << BytesText(UndoBytes(dir))
+              << ": `reembed rollback " << dir << "` puts them back\n";
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
   const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
   if (!job.ok()) return job.status();
@@ -110,7 +138,12 @@ absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
   if (!stats.ok()) return stats.status();
   const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects(options.rejects);
   if (!rejects.ok()) return rejects.status();
-  (options.json ? PrintJson : PrintText)(dir, **job, *stats, *rejects);
+  if (!options.json) {
+    PrintText(dir, **job, *stats, *rejects);
+    return ShowUndo(dir, *stats, false);
+  }
+  if (absl::Status undo = ShowUndo(dir, *stats, true); !undo.ok()) return undo;
+  PrintJson(dir, **job, *stats, *rejects);
   return absl::OkStatus();
 }
 

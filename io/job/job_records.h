@@ -2,6 +2,7 @@
 #define REEMBED_IO_JOB_JOB_RECORDS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +64,7 @@ struct JobStats {
   int64_t rows_pending = 0;                            // neither with a vector nor rejected
   std::vector<std::pair<std::string, int64_t>> sinks;  // name and position
   std::vector<Receipt> receipts;                       // by run
+  std::optional<absl::Time> rolled_back;               // when its targets were put back, if no run wrote to them since
 };
 
 // Half-open range of slots.

@@ -293,6 +293,9 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
     if (!found.ok()) return found.status();
     *count = *found;
   }
+  const absl::StatusOr<int64_t> rolled_back = ReadMetaNumber(ledger, kMetaRolledBack);
+  if (!rolled_back.ok()) return rolled_back.status();
+  if (*rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(*rolled_back);
   absl::StatusOr<LedgerStatement> sinks = ledger->Prepare("SELECT name, position FROM sinks ORDER BY name");
   if (!sinks.ok()) return sinks.status();
   absl::StatusOr<bool> row = sinks->Step();

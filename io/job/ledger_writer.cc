@@ -33,7 +33,7 @@ void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
 
 bool LedgerChanges::empty() const {
   return rows_.empty() && moved_rows_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() &&
-         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty();
+         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && !forgets_rollback_;
 }
 
 void LedgerChanges::Clear() {
@@ -47,6 +47,7 @@ void LedgerChanges::Clear() {
   rejects_.clear();
   positions_.clear();
   receipts_.clear();
+  forgets_rollback_ = false;
 }
 
 int64_t LedgerChanges::EstimatedBytes() const {
@@ -188,7 +189,7 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     insert_receipt_.Bind(12, receipt.rows_possibly_rebought);
     if (absl::Status status = insert_receipt_.Run(); !status.ok()) return status;
   }
-  return absl::OkStatus();
+  return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
 }
 
 absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
@@ -222,6 +223,21 @@ absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
   return ledger_->Execute(
       "INSERT OR IGNORE INTO rejects SELECT r.ordinal, '', t.code, t.reason"
       " FROM rows r CROSS JOIN rejected_texts t ON t.slot = r.slot");
+}
+
+absl::Status LedgerWriter::RecordRollback(absl::Span<const std::string> targets, absl::Time when) {
+  absl::StatusOr<LedgerStatement> take_back = ledger_->Prepare("DELETE FROM rejects WHERE sink = ?1");
+  if (!take_back.ok()) return take_back.status();
+  return InTransaction([&] {
+    LedgerChanges changes;
+    for (const std::string& target : targets) {
+      changes.AddPosition(target, 0);
+      take_back->BindText(1, target);
+      if (absl::Status status = take_back->Run(); !status.ok()) return status;
+    }
+    if (absl::Status status = WriteProgress(changes); !status.ok()) return status;
+    return SetMeta(kMetaRolledBack, absl::ToUnixMillis(when));
+  });
 }
 
 absl::Status LedgerWriter::EndRun() {
