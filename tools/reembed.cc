@@ -75,6 +75,60 @@ void AddStatus(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return StatusCommand(*options, env); }; });
 }
 
+void AddBackup(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("backup", "save the stores of a memory system into a folder, while it runs");
+  auto options = std::make_shared<BackupOptions>();
+  command->add_option("--system", options->system, "memory system, see `reembed systems`");
+  command->add_option("--db", options->db, "where its database is: a path or URL; default: where it keeps it");
+  command->add_option("--source,--target", options->sources,
+                      "a further place, or one without a system, as for run: sqlite:PATH, qdrant:URL/COLLECTION");
+  command->add_option("--to", options->to, "folder that is made; it must not be there yet")->required();
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  command->footer(
+      "What has the folder's name is whole: it gets it when all is on the disk.\n\nExamples:\n  reembed backup "
+      "--system "
+      "agentloop --to backup-1\n  reembed backup --system memu --db data/memu.db --to backup-1\n  reembed backup "
+      "--source sqlite:notes.db --to backup-1");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("backup", {.system = options->system, .json = options->json, .env_file = options->env_file},
+                         environment, [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
+    };
+  });
+}
+
+void AddRestore(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("restore", "put a backup back; what is there stays whole until the new is");
+  auto options = std::make_shared<RestoreOptions>();
+  command->add_option("backup", options->backup, "folder that `reembed backup` made")->required();
+  command->add_option("--db", options->db, "put the database there instead of where it came from");
+  command->add_option("--target", options->targets,
+                      "put the place of that scheme there instead: qdrant:URL/COLLECTION");
+  command->add_option("--only", options->only, "restore this file of the backup and no other");
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
+  command->add_flag("--yes", options->yes, "do not ask");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  command->footer(
+      "Stop the system first. Examples:\n  reembed restore backup-1\n  reembed restore backup-1 --yes --json\n  "
+      "reembed "
+      "restore backup-1 --db /tmp/look-at-it.db");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("restore", {.json = options->json, .env_file = options->env_file}, environment,
+                         [&](const Environment& with_file) { return RestoreCommand(*options, with_file); });
+    };
+  });
+}
+
 void AddSearch(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
   auto options = std::make_shared<SearchCommandOptions>();
@@ -217,6 +271,8 @@ int Main(int argc, char** argv) {
                 PlanCommand, &chosen);
   AddVerify(&app, &chosen);
   AddStatus(&app, &chosen);
+  AddBackup(&app, &chosen);
+  AddRestore(&app, &chosen);
   AddSearch(&app, &chosen);
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
