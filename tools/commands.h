@@ -30,6 +30,12 @@ struct StatusOptions {
 };
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment);
 
+struct RetryRejectsOptions {
+  std::string job;
+  CommandOptions run;  // flags for the run; those of the job come from its own file
+};
+ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environment& environment);
+
 struct BackupOptions {
   std::string system, db;            // as for run
   std::vector<std::string> sources;  // further places, or places without a system

@@ -75,6 +75,33 @@ void AddStatus(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return StatusCommand(*options, env); }; });
 }
 
+void AddRetryRejects(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand(
+      "retry-rejects", "try the rejected rows of a job again, after their text or a limit was changed");
+  auto options = std::make_shared<RetryRejectsOptions>();
+  CommandOptions& run = options->run;
+  command->add_option("job", options->job, "job directory")->required();
+  command->add_option("--api-key-env", run.api_key_env, "environment variable that holds the API key");
+  command->add_option("--api-key-file", run.api_key_file, "file that holds the API key");
+  command->add_option("--api-base", run.api_base, "base URL of the API, if it has moved");
+  command->add_option("--max-spend", run.max_spend, "stop before more US dollars than this are spent");
+  command->add_option("--db-token-env", run.db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--env-file", run.env_file, "read variables from this file instead of .env");
+  command->add_flag("--json", run.json, "JSON lines on standard output");
+  command->add_flag("--quiet", run.quiet, "say nothing but errors");
+  command->footer(
+      "Nothing is bought but what these rows lack. Targets are written again from the first of them on, from what the "
+      "job keeps.\n\nExamples:\n  reembed retry-rejects ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed "
+      "retry-rejects JOB --json");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("retry-rejects", options->run, environment,
+                         [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
+    };
+  });
+}
+
 void AddBackup(CLI::App* app, Command* chosen) {
   CLI::App* const command =
       app->add_subcommand("backup", "save the stores of a memory system into a folder, while it runs");
@@ -271,6 +298,7 @@ int Main(int argc, char** argv) {
                 PlanCommand, &chosen);
   AddVerify(&app, &chosen);
   AddStatus(&app, &chosen);
+  AddRetryRejects(&app, &chosen);
   AddBackup(&app, &chosen);
   AddRestore(&app, &chosen);
   AddSearch(&app, &chosen);
