@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -38,6 +39,7 @@ struct Outcome {
   bool spend_cap = false;
   int signal = 0;
   absl::Status status;
+  std::optional<absl::Time> switched;  // when all targets had become complete and visible
 };
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
@@ -259,6 +261,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
                                  signals.token());
+    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
@@ -298,7 +301,9 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
           .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending};
+          .rows_possibly_rebought = outcome.before.rows_pending,
+          .switched = outcome.switched,
+          .endpoints = EndpointsJson(outcome.endpoints)};
 }
 
 // One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
