@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -14,8 +12,10 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
+#include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -154,7 +154,7 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
-  for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
+  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
   std::cout << "job    " << job.directory << std::endl;
 }
 
@@ -163,15 +163,8 @@ absl::Status AskConsent(const ResolvedJob& job, const Preflight& preflight, cons
   if (job.options.yes || before.rows > 0 || !preflight.survey.has_value()) return absl::OkStatus();
   const int64_t existing = preflight.survey->rows_selected - preflight.survey->rows_null;
   if (job.selection.rows != Selection::Rows::kAll || existing == 0) return absl::OkStatus();
-  const std::string what = absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path);
-  if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
-    return absl::InvalidArgumentError(absl::StrCat(what, "; make a copy of the file first, then say --yes"));
-  }
-  std::cerr << what << ". Go on? [y/N] " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
-  return absl::InvalidArgumentError("not done: there was no yes");
+  return AskForYes(absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path),
+                   "make a copy of the file first");
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
@@ -413,6 +406,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
   for (ResolvedJob& job : *jobs) {
     absl::StatusOr<Prepared> prepared = Prepare(std::move(job));
