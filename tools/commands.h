@@ -76,7 +76,8 @@ struct SearchCommandOptions {
   int nprobe = 0;  // 0: the index's own
   int ef_search = 0;
   std::string embedder, api_base, model, api_key_env, api_key_file;
-  std::string db_token_env;  // variable with the token of a libSQL server
+  std::string db_token_env;     // variable with the token of a libSQL server
+  std::string db_password_env;  // variable with the password of a PostgreSQL or FalkorDB server
   std::string input_type = "query";
   int dimensions = 0;
   bool json = false;

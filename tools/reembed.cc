@@ -62,7 +62,12 @@ void AddVerify(CLI::App* app, Command* chosen) {
   command->footer(
       "Examples:\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify JOB --sample 100\n"
       "  reembed verify JOB --json");
-  command->callback([=] { *chosen = [=](const Environment& env) { return VerifyCommand(*options, env); }; });
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("verify", {.json = options->json}, environment,
+                         [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
+    };
+  });
 }
 
 void AddStatus(CLI::App* app, Command* chosen) {
@@ -179,6 +184,8 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
   command->add_option("--db-token-env", options->db_token_env,
                       "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
   command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(CLI::NonNegativeNumber);
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")

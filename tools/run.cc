@@ -15,8 +15,10 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
+#include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -156,7 +158,7 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
-  for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
+  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
   std::cout << "job    " << job.directory << std::endl;
 }
 
@@ -427,6 +429,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
   for (ResolvedJob& job : *jobs) {
     absl::StatusOr<Prepared> prepared = Prepare(std::move(job));
