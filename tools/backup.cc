@@ -45,7 +45,9 @@ absl::Status AddSystem(const BackupOptions& options, const Environment& environm
   for (const std::string& database : *databases) {
     absl::StatusOr<Location> place = ParseDatabase(database, environment);
     if (!place.ok()) return place.status();
-    if (absl::Status token = AddToken(options.db_token_env, environment, &*place); !token.ok()) return token;
+    if (absl::Status token = AddSecret({options.db_token_env, options.db_password_env}, environment, &*place);
+        !token.ok())
+      return token;
     places->push_back(*place);
     if (preset->vectors.empty()) continue;
     // Behind the database: a vector without its row does no harm, a row without its vector does.
@@ -61,7 +63,7 @@ absl::StatusOr<std::vector<Location>> FindPlaces(const BackupOptions& options, c
     if (absl::Status added = AddSystem(options, environment, &places); !added.ok()) return added;
   }
   for (const std::string& uri : options.sources) {
-    absl::StatusOr<Location> place = ParsePlace(uri, options.db_token_env, environment);
+    absl::StatusOr<Location> place = ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
     if (!place.ok()) return place.status();
     places.push_back(*std::move(place));
   }

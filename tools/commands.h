@@ -47,6 +47,7 @@ struct BackupOptions {
   std::string system, db;            // as for run
   std::vector<std::string> sources;  // further places, or places without a system
   std::string db_token_env;          // variable with the token of a libSQL server
+  std::string db_password_env;       // variable with the password of a PostgreSQL or FalkorDB server
   std::string to;                    // folder that is made
   std::string env_file;
   bool json = false;
@@ -60,6 +61,7 @@ struct RestoreOptions {
   std::vector<std::string> targets;  // where other places go, by their scheme
   std::string only;                  // file of the one part that is meant; empty: all
   std::string db_token_env;          // variable with the token of a libSQL server
+  std::string db_password_env;       // variable with the password of a PostgreSQL or FalkorDB server
   std::string env_file;
   bool yes = false;
   bool json = false;

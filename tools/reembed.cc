@@ -106,6 +106,8 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
   command->add_option("--max-spend", run.max_spend, "stop before more US dollars than this are spent");
   command->add_option("--db-token-env", run.db_token_env,
                       "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", run.db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("--env-file", run.env_file, "read variables from this file instead of .env");
   command->add_flag("--json", run.json, "JSON lines on standard output");
   command->add_flag("--quiet", run.quiet, "say nothing but errors");
@@ -132,6 +134,8 @@ void AddBackup(CLI::App* app, Command* chosen) {
   command->add_option("--to", options->to, "folder that is made; it must not be there yet")->required();
   command->add_option("--db-token-env", options->db_token_env,
                       "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");
@@ -159,6 +163,8 @@ void AddRestore(CLI::App* app, Command* chosen) {
   command->add_option("--only", options->only, "restore this file of the backup and no other");
   command->add_option("--db-token-env", options->db_token_env,
                       "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
   command->add_flag("--yes", options->yes, "do not ask");
   command->add_flag("--json", options->json, "JSON lines on standard output");

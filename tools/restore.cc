@@ -66,7 +66,7 @@ absl::Status Redirect(const RestoreOptions& options, const Environment& environm
     }
   }
   for (const std::string& uri : options.targets) {
-    absl::StatusOr<Location> place = ParsePlace(uri, options.db_token_env, environment);
+    absl::StatusOr<Location> place = ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
     if (!place.ok()) return place.status();
     const auto group = std::find_if(groups->begin(), groups->end(),
                                     [&](const BackupGroup& each) { return each.place.scheme == place->scheme; });
@@ -76,7 +76,9 @@ absl::Status Redirect(const RestoreOptions& options, const Environment& environm
     group->place = *std::move(place);
   }
   for (BackupGroup& group : *groups) {
-    if (absl::Status token = AddToken(options.db_token_env, environment, &group.place); !token.ok()) return token;
+    if (absl::Status token = AddSecret({options.db_token_env, options.db_password_env}, environment, &group.place);
+        !token.ok())
+      return token;
   }
   return absl::OkStatus();
 }

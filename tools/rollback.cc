@@ -36,13 +36,13 @@ struct Folder {
   std::vector<Task> tasks;
 };
 
-// What the job's own file says of the variable with a database's token.
-absl::StatusOr<std::string> TokenVariable(const std::string& folder) {
+// What the job's own file says of the variables with the secrets of its databases.
+absl::StatusOr<SecretVariables> VariablesOf(const std::string& folder) {
   CommandOptions asked;
   asked.job_file = folder + "/job.toml";
-  if (!std::filesystem::exists(asked.job_file)) return std::string();
+  if (!std::filesystem::exists(asked.job_file)) return SecretVariables();
   if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
-  return asked.db_token_env;
+  return SecretVariables{asked.db_token_env, asked.db_password_env};
 }
 
 absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& environment) {
@@ -50,10 +50,10 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
   absl::StatusOr<std::unique_ptr<JobRollback>> job = JobRollback::Begin(path);
   if (!job.ok()) return job.status();
   folder.job = *std::move(job);
-  const absl::StatusOr<std::string> token_variable = TokenVariable(path);
-  if (!token_variable.ok()) return token_variable.status();
+  const absl::StatusOr<SecretVariables> variables = VariablesOf(path);
+  if (!variables.ok()) return variables.status();
   for (const UndoTarget& kept : folder.job->targets()) {
-    absl::StatusOr<Location> location = ParsePlace(kept.name, *token_variable, environment);
+    absl::StatusOr<Location> location = ParsePlace(kept.name, *variables, environment);
     if (!location.ok()) return location.status();
     const Scheme* const scheme = FindScheme(location->scheme);
     if (scheme == nullptr || scheme->roll_back == nullptr) {
