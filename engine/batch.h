@@ -58,6 +58,14 @@ struct TextPart {
   int64_t tokens = 0;
 };
 
+// That a text is longer than the model takes, in the provider's own count. 0: it named no figure.
+struct Overlength {
+  bool refused = false;
+  bool estimated = false;  // nobody asked the provider: the figures are ours, and an estimate
+  int64_t limit = 0;       // tokens
+  int64_t tokens = 0;      // of the text as it was sent
+};
+
 // One text to embed and what became of it.
 struct BatchText {
   absl::string_view text;  // UTF-8, not empty; valid until Batch::Clear()
@@ -65,6 +73,8 @@ struct BatchText {
   int64_t tokens = 0;      // model tokens, counted or estimated
   absl::Status reject;     // not OK: the provider refused this very text, in these words
   int part_of = -1;        // this and all texts with the same number are parts of one text, until RestoreTexts()
+  Overlength too_long;     // besides `reject`: it was refused for its length
+  Embedded embedded = Embedded::kWhole;  // what the client has embedded of it
 };
 
 // A vector of a reply that was decoded while the reply arrived: the k-th of them is in row first_text + k of the batch.

@@ -34,7 +34,8 @@ class EmbeddingClient {
   virtual const Model& model() const = 0;
 
   // Starts embedding batch->texts(); the batch is the client's until `done`. Texts that the provider refused one by
-  // one have their BatchText::reject set, and the rest succeeds.
+  // one have their BatchText::reject set, and the rest succeeds. Texts with a reject already are left out, and so are
+  // those that batch->replies() answers: after a failure they go on from there, at another client too.
   // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
   // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run);
   // kCancelled (after Cancel).
@@ -42,6 +43,7 @@ class EmbeddingClient {
 
   // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. A text
   // whose own vector is not usable (not finite, all zero) gets BatchText::reject.
+  // Leaves no replies behind.
   // Errors: kDataLoss (the reply cannot be trusted: nothing of it may be stored; asking again may help);
   // kFailedPrecondition (another width than the model's: stop the run).
   virtual absl::Status Decode(Batch* batch) const = 0;

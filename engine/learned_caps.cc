@@ -53,6 +53,7 @@ void LearnedCaps::Refused(absl::Span<const BatchText> texts, const Excess& exces
   const std::lock_guard lock(mutex_);
   switch (excess.measure) {
     case Measure::kNone:
+    case Measure::kTextTokens:
       break;
     case Measure::kTexts:
       lower(&texts_, excess.limit > 0 && excess.limit < size.texts ? excess.limit : half.texts);

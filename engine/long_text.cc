@@ -1,5 +1,7 @@
 #include "engine/long_text.h"
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -7,35 +9,36 @@
 namespace reembed {
 namespace {
 
-// Where white space begins in the second half of a prefix that is too good to break a word; its end if nowhere.
-size_t BreakBefore(absl::string_view prefix) {
-  for (size_t i = prefix.size() - 1; i > prefix.size() / 2; --i) {
-    if (absl::ascii_isspace(prefix[i]) && !absl::ascii_isspace(prefix[i - 1])) return i;
-  }
-  return prefix.size();
-}
-
 absl::Status TooLong(const TextLimit& limit, absl::string_view text) {
-  return absl::InvalidArgumentError(absl::StrCat("the text has ", limit.meter->exact() ? "" : "at least ",
-                                                 limit.meter->AtLeast(text), " tokens, more than the model's limit of ",
-                                                 limit.max_tokens,
-                                                 "; --long-text truncate or split gives it a vector all the same"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the text has ", limit.meter->exact() ? "" : "at least ", limit.prefix_tokens + limit.meter->AtLeast(text),
+      " tokens", limit.prefix_tokens > 0 ? " with the prefix" : "", ", more than the model's limit of ",
+      limit.max_tokens, "; --long-text truncate or split gives it a vector all the same"));
 }
 
 }  // namespace
 
+absl::string_view WholeWords(absl::string_view text, size_t bytes) {
+  const absl::string_view prefix = text.substr(0, CharacterBoundary(text, bytes));
+  if (prefix.size() == text.size()) return text;
+  for (size_t i = prefix.size(); i > prefix.size() / 2; --i) {
+    if (absl::ascii_isspace(text[i]) && !absl::ascii_isspace(text[i - 1])) return text.substr(0, i);
+  }
+  return prefix;
+}
+
 bool IsTooLong(const TextLimit& limit, absl::string_view text) {
   if (limit.meter == nullptr || limit.max_tokens <= 0) return false;
   // A token has at least a byte.
-  if (static_cast<int64_t>(text.size()) <= limit.max_tokens) return false;
-  return limit.meter->AtLeast(text) > limit.max_tokens;
+  if (limit.prefix_tokens + static_cast<int64_t>(text.size()) <= limit.max_tokens) return false;
+  return limit.prefix_tokens + limit.meter->AtLeast(text) > limit.max_tokens;
 }
 
 absl::StatusOr<std::vector<absl::string_view>> FitText(const TextLimit& limit, absl::string_view text, int max_parts) {
   if (limit.policy == LongText::kReject) return TooLong(limit, text);
   std::vector<absl::string_view> parts;
   for (absl::string_view rest = text; !rest.empty();) {
-    const size_t fits = limit.meter->FittingPrefix(rest, limit.max_tokens);
+    const size_t fits = limit.meter->FittingPrefix(rest, std::max<int64_t>(0, limit.max_tokens - limit.prefix_tokens));
     if (fits == 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("the text cannot be cut: the limit of ", limit.max_tokens, " tokens is below one character"));
@@ -43,7 +46,7 @@ absl::StatusOr<std::vector<absl::string_view>> FitText(const TextLimit& limit, a
     absl::string_view part = rest.substr(0, fits);
     if (limit.policy == LongText::kTruncate) return std::vector<absl::string_view>{part};
     if (fits < rest.size()) {
-      const absl::string_view whole_words = part.substr(0, BreakBefore(part));
+      const absl::string_view whole_words = WholeWords(rest, fits);
       if (!IsTooLong(limit, whole_words)) part = whole_words;
     }
     rest.remove_prefix(part.size());

@@ -20,8 +20,13 @@ enum class LongText {
 struct TextLimit {
   LongText policy = LongText::kReject;
   int64_t max_tokens = 0;             // of one text; 0: not known, so that no text is too long
+  int64_t prefix_tokens = 0;          // of what the client puts before each text: they count against the limit
   const TokenMeter* meter = nullptr;  // borrowed; nullptr: nothing is certain, so the API decides what is too long
 };
+
+// The beginning of `text` (valid UTF-8) of at most `bytes` bytes. It ends before white space if there is some in its
+// second half, else between two characters. Empty if the first character is longer.
+absl::string_view WholeWords(absl::string_view text, size_t bytes);
 
 // Whether `text` (UTF-8) certainly has more tokens than the limit.
 bool IsTooLong(const TextLimit& limit, absl::string_view text);

@@ -22,8 +22,8 @@ struct PacerOptions {
 // Why a request leaves.
 enum class SendReason {
   kFirst,    // its texts have not been asked for yet, or a refusal tells to ask otherwise
-  kRefused,  // the rate limit held it back: sending it again is no additional load
-  kFailed,   // something broke: paid from the retry budget
+  kRefused,  // the rate limit or an outage held it back: sending it again is no additional load
+  kFailed,   // something broke: paid from the retry budget, or else slow
   kHedge,    // its twin takes long
 };
 
@@ -37,7 +37,7 @@ enum class SendOutcome {
 };
 
 // When may a request leave? All reasons for waiting in one place: quota and pauses (RateLimiter), requests in the air
-// (ConcurrencyLimit), outages (Circuit), and the share of requests that are sent again (RetryBudget).
+// (ConcurrencyLimit), outages (Circuit), and the share of requests that are sent again (RetryBudget, RetryPace).
 // Pure logic, with the time as a parameter. Not thread-safe.
 class Pacer {
  public:
@@ -49,6 +49,7 @@ class Pacer {
 
   struct Change {
     bool outage_ended = false;  // requests that wait for a retry may leave at once
+    Moment outage_began;        // if so: what has failed since then failed for the outage, and may leave as kRefused
   };
   // Every request that was started ends once.
   Change Ended(const Departure& departure, SendOutcome outcome, Moment now);
@@ -82,6 +83,7 @@ class Pacer {
   const int fixed_concurrency_;  // 0: concurrency_ decides
   Circuit circuit_;
   RetryBudget retries_;
+  RetryPace slow_retries_;  // beyond retries_
   RetryBudget hedges_;
   int in_air_ = 0;
   bool ever_well_ = false;

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
 #include "engine/row_reader.h"
@@ -76,6 +77,8 @@ class Run {
   template <typename Begin>
   void Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin begin);
   absl::Status NormalizeTexts(Batch* batch) const;
+  void RememberCuts(const Batch& batch);
+  Embedded EmbeddedAs(const Batch& batch, const BatchRow& row);
   void Watch(std::stop_token done);
   void NoteFailure(const absl::Status& status);
   bool Failed();
@@ -96,9 +99,10 @@ class Run {
   std::atomic<int64_t> next_ticket_{1};
 
   std::mutex mutex_;
-  int under_way_ = 0;                 // guarded by mutex_: batches neither home nor given up
-  std::condition_variable all_home_;  // with mutex_
-  absl::Status failure_;              // guarded by mutex_
+  int under_way_ = 0;                            // guarded by mutex_: batches neither home nor given up
+  std::condition_variable all_home_;             // with mutex_
+  absl::Status failure_;                         // guarded by mutex_
+  absl::flat_hash_map<int64_t, Embedded> cuts_;  // guarded by mutex_: by slot, of texts that are not embedded whole
   struct Awaited {
     std::shared_ptr<Slot> slot;
     Async::gateway_type* gate;
@@ -293,6 +297,7 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
     const absl::Status decoded = Contained("decode", [&] {
       absl::Status parsed = parts_.client->Decode(batch);
       if (parsed.ok()) batch->RestoreTexts();
+      if (parsed.ok()) RememberCuts(*batch);
       if (!parsed.ok() || options_.normalization == Normalization::kAsReceived) return parsed;
       return NormalizeTexts(batch);
     });
@@ -312,6 +317,23 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
     batch->replies().clear();
   }
   std::get<0>(out).try_put(slot);
+}
+
+// For the rows of other batches that share these texts.
+void Run::RememberCuts(const Batch& batch) {
+  for (const BatchText& text : batch.texts()) {
+    if (text.embedded == Embedded::kWhole || !text.reject.ok()) continue;
+    const std::lock_guard lock(mutex_);
+    cuts_[text.slot] = text.embedded;
+  }
+}
+
+Embedded Run::EmbeddedAs(const Batch& batch, const BatchRow& row) {
+  if (row.embedded != Embedded::kWhole || row.replayed) return row.embedded;
+  if (row.text >= 0) return batch.texts()[row.text].embedded;
+  const std::lock_guard lock(mutex_);
+  const auto cut = cuts_.find(row.slot);
+  return cut == cuts_.end() ? Embedded::kWhole : cut->second;
 }
 
 void Run::KeepVectors(Slot* slot, Async::gateway_type& gate) {
@@ -348,8 +370,9 @@ void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
       }
       ++counters.rows_done;
       ++(row.replayed ? counters.rows_replayed : counters.rows_embedded);
-      counters.rows_truncated += row.embedded == Embedded::kTruncated ? 1 : 0;
-      counters.rows_split += row.embedded == Embedded::kSplit ? 1 : 0;
+      const Embedded embedded = EmbeddedAs(batch, row);
+      counters.rows_truncated += embedded == Embedded::kTruncated ? 1 : 0;
+      counters.rows_split += embedded == Embedded::kSplit ? 1 : 0;
     }
     counters.texts_embedded += std::count_if(batch.texts().begin(), batch.texts().end(),
                                              [](const BatchText& text) { return text.reject.ok(); });

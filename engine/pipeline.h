@@ -79,8 +79,10 @@ struct RunCounters {
   std::atomic<int64_t> rows_rejected{0};   // newly rejected in this run
   std::atomic<int64_t> rows_replayed{0};   // bought in an earlier run and served to a sink in this one
   std::atomic<int64_t> texts_embedded{0};  // vectors bought in this run
-  std::atomic<int64_t> rows_truncated{0};  // of rows_embedded: whose vector is that of the beginning of their text
-  std::atomic<int64_t> rows_split{0};      // of rows_embedded: whose vector is the mean of their text's parts
+  // Of rows_embedded: whose vector is that of the beginning of their text. Likewise below; not of a row whose text was
+  // bought for another row in an earlier run.
+  std::atomic<int64_t> rows_truncated{0};
+  std::atomic<int64_t> rows_split{0};  // of rows_embedded: whose vector is the mean of their text's parts
 };
 
 // The parts of a run. All are borrowed and must outlive RunPipeline().

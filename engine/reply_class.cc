@@ -41,8 +41,16 @@ constexpr ErrorRule kRules[] = {
     {.message = "maximum allowed batch size", .meaning = ErrorMeaning::kTooManyTexts},
     {.message = "requests can be in one batch", .meaning = ErrorMeaning::kTooManyTexts},  // Gemini
     // A text that is too long, whatever the status: llama.cpp says 500, and so would be asked again for ever.
-    {.message = "is too large to process", .meaning = ErrorMeaning::kBadText},                  // llama.cpp
-    {.message = "input length exceeds the context length", .meaning = ErrorMeaning::kBadText},  // Ollama
+    {.message = "is too large to process", .meaning = ErrorMeaning::kTextTooLong},           // llama.cpp, and
+    {.word = "exceed_context_size_error", .meaning = ErrorMeaning::kTextTooLong},            // in other places
+    {.message = "larger than the max context size", .meaning = ErrorMeaning::kTextTooLong},  //
+    {.message = "exceeds the context length", .meaning = ErrorMeaning::kTextTooLong},        // Ollama
+    {.message = "maximum context length is", .meaning = ErrorMeaning::kTextTooLong},         // OpenAI, vLLM
+    {.message = "maximum input length is", .meaning = ErrorMeaning::kTextTooLong},           // OpenAI, 2026
+    {.message = "inputs` must have less than", .meaning = ErrorMeaning::kTextTooLong},       // TEI, with 413 or 422
+    {.message = "does not fit into the model's context", .meaning = ErrorMeaning::kTextTooLong},  // Voyage
+    {.message = "exceeds the maximum number of tokens", .meaning = ErrorMeaning::kTextTooLong},   // Gemini
+    {.http_status = 400, .message = "too many tokens", .meaning = ErrorMeaning::kTextTooLong},    // Cohere
     {.http_status = 413, .meaning = ErrorMeaning::kTooManyBytes},
 };
 
@@ -129,6 +137,7 @@ ReplyClass ClassifyReply(int http_status, const ApiError& error, int texts, cons
     case ErrorMeaning::kRetryWait:
       return ReplyClass::kRetryWait;
     case ErrorMeaning::kBadText:
+    case ErrorMeaning::kTextTooLong:
     case ErrorMeaning::kTooManyTexts:
     case ErrorMeaning::kTooManyTokens:
     case ErrorMeaning::kTooManyBytes:
@@ -139,24 +148,31 @@ ReplyClass ClassifyReply(int http_status, const ApiError& error, int texts, cons
   return ReplyClass::kStop;
 }
 
+bool IsKnownError(int http_status, const ApiError& error, const ErrorTraits& traits) {
+  return MeaningByRules(http_status == 200 ? StatusInside(error) : http_status, error, traits).has_value();
+}
+
 Excess ExcessOf(int http_status, const ApiError& error, const ErrorTraits& traits) {
-  Excess excess;
+  const std::string message = absl::AsciiStrToLower(error.message);
   switch (MeaningOf(http_status, error, traits)) {
     case ErrorMeaning::kTooManyTexts:
-      excess.measure = Measure::kTexts;
-      break;
+      return {.measure = Measure::kTexts,
+              .limit = NumberAfter(message, {"maximum allowed batch size ", "at most "}),
+              .requested = NumberAfter(message, {"batch size "})};
     case ErrorMeaning::kTooManyTokens:
-      excess.measure = Measure::kTokens;
-      break;
+      return {.measure = Measure::kTokens,
+              .limit = NumberAfter(message, {"limit ", "batch is ", "max is ", "max "}),
+              .requested = NumberAfter(message, {"requested ", "got ", "batch has "})};
     case ErrorMeaning::kTooManyBytes:
       return {.measure = Measure::kBytes};  // no server names bytes in a form that is known
+    case ErrorMeaning::kTextTooLong:
+      return {.measure = Measure::kTextTokens,
+              .limit = NumberAfter(message, {"length is ", "batch size: ", "context size (", "context window of ",
+                                             "less than ", "allowed (", "document is "}),
+              .requested = NumberAfter(message, {"requested ", "input (", "request (", "given: ", "token count ("})};
     default:
       return {};
   }
-  const std::string message = absl::AsciiStrToLower(error.message);
-  excess.limit = NumberAfter(message, {"maximum allowed batch size ", "limit ", "max is ", "max ", "at most "});
-  excess.requested = NumberAfter(message, {"requested ", "got ", "batch size "});
-  return excess;
 }
 
 bool IsOutOfQuota(int http_status, const ApiError& error) {

@@ -35,6 +35,7 @@ enum class ErrorMeaning {
   kRetry,          // as ReplyClass::kRetry
   kRetryWait,      // as ReplyClass::kRetryWait
   kBadText,        // a text is not taken: split to find it, reject it when it is alone
+  kTextTooLong,    // likewise, for its length
   kTooManyTexts,   // for one request: split, and the flow remembers; likewise the next two
   kTooManyTokens,  // of one request; alone it is a text that is too long
   kTooManyBytes,
@@ -59,8 +60,18 @@ struct ErrorTraits {
 // that. A refused request (400, 422) of several texts is split, so that halving finds the bad one.
 ReplyClass ClassifyReply(int http_status, const ApiError& error, int texts, const ErrorTraits& traits = {});
 
+// Whether a rule knows the error, or its status alone says what it may mean. What only the status says of one request
+// may be true of all: a wrong option looks like a bad text.
+bool IsKnownError(int http_status, const ApiError& error, const ErrorTraits& traits = {});
+
 // Of which measure a request that is to be split has too much.
-enum class Measure { kNone, kTexts, kTokens, kBytes };  // kNone: not too much, but a bad text in it
+enum class Measure {
+  kNone,  // not too much, but a bad text in it
+  kTexts,
+  kTokens,
+  kBytes,
+  kTextTokens,  // not the request, but one text in it
+};
 
 struct Excess {
   Measure measure = Measure::kNone;

@@ -13,8 +13,10 @@ struct RetryPolicy {
   // Sendings of one request, the first included, while nothing has ever been answered. A server that has worked is
   // given outage_limit() beyond that.
   int max_attempts = 8;
-  absl::Duration first_backoff = absl::Seconds(0.5);  // doubled after each failure; also between probes in an outage
-  absl::Duration max_wait = absl::Seconds(60);        // nothing waits longer, whatever the provider asks for
+  // Doubled after each failure; also from one probe to the next in an outage, and half the longest time from one retry
+  // to the next beyond the retry budget.
+  absl::Duration first_backoff = absl::Seconds(0.5);
+  absl::Duration max_wait = absl::Seconds(60);  // nothing waits longer, whatever the provider asks for
 
   // How long one request may go on failing, and how long an outage may last, before the run gives up: so many times
   // max_wait. 0, where somebody else can take the work: attempts alone count, and an outage is given up when it shows.

@@ -62,11 +62,15 @@ void RowReader::Extend(Batch* batch, int64_t ordinal) {
 RowReader::Prepared RowReader::Prepare(std::optional<absl::string_view> text, size_t max_bytes, int max_parts) const {
   Prepared prepared;
   // A text that is cut need not fit before that.
-  const bool may_cut = options_.text_limit.policy == LongText::kTruncate && options_.text_limit.meter != nullptr;
+  const bool may_cut = options_.text_limit.policy == LongText::kTruncate;
   prepared.problem = CheckText(text, may_cut ? std::numeric_limits<size_t>::max() : max_bytes);
   if (!prepared.problem.ok()) return prepared;
   std::vector<absl::string_view> parts = {*text};
-  if (IsTooLong(options_.text_limit, *text)) {
+  if (may_cut && options_.text_limit.meter == nullptr && text->size() > max_bytes) {
+    // The client cuts by what the provider says; so much it will never need.
+    parts = {WholeWords(*text, max_bytes)};
+    prepared.embedded = Embedded::kTruncated;
+  } else if (IsTooLong(options_.text_limit, *text)) {
     absl::StatusOr<std::vector<absl::string_view>> fitted = FitText(options_.text_limit, *text, max_parts);
     if (!fitted.ok()) {
       prepared.problem = fitted.status();

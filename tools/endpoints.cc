@@ -251,6 +251,12 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
   absl::StatusOr<std::unique_ptr<EndpointPool>> pool = EndpointPool::Make(std::move(endpoints), std::move(options));
   if (!pool.ok()) return pool.status();
   running.pool = *std::move(pool);
+  const TextLimit& limit = job.pipeline.text_limit;
+  if (limit.policy != LongText::kReject) {
+    const CutOptions cut{
+        .policy = limit.policy, .max_tokens = limit.max_tokens, .prefix_bytes = job.client.text_prefix.size()};
+    running.long_texts = std::make_unique<LongTextClient>(running.pool.get(), cut);
+  }
   return running;
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "engine/long_text_client.h"
 #include "io/embed/embedding_server.h"
 #include "io/embed/endpoint_pool.h"
 #include "tools/environment.h"
@@ -50,7 +51,13 @@ RateLimit TotalLimit(const ResolvedJob& job);
 
 // The embedder of a job.
 struct RunningPool {
-  std::unique_ptr<EmbeddingServer> server;  // of the built-in embedder; before the pool: it must outlive it
+  // What the texts go through: the pool, or what cuts long texts before it.
+  EmbeddingClient* client() const {
+    return long_texts != nullptr ? static_cast<EmbeddingClient*>(long_texts.get()) : pool.get();
+  }
+
+  std::unique_ptr<EmbeddingServer> server;     // of the built-in embedder; these two before the pool: they outlive it
+  std::unique_ptr<LongTextClient> long_texts;  // where --long-text says so; nullptr: nowhere
   std::unique_ptr<EndpointPool> pool;
 };
 

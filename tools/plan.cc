@@ -205,8 +205,11 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
          absl::StrCat(WithCommas(plan.rows_rejected), " of them (text is NULL, empty, not UTF-8 or too long)"));
   }
   line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
-  if (job.pipeline.text_limit.policy != LongText::kReject || plan.rows_too_long > 0) {
-    const LongText policy = job.pipeline.text_limit.policy;
+  const LongText policy = job.pipeline.text_limit.policy;
+  if (policy != LongText::kReject && counting.limit().meter == nullptr) {
+    line("too long", policy == LongText::kSplit ? "of texts that the API refuses as too long the parts are embedded"
+                                                : "of texts that the API refuses as too long the beginning is embedded");
+  } else if (policy != LongText::kReject || plan.rows_too_long > 0) {
     line("too long",
          absl::StrCat(WithCommas(plan.rows_too_long), " rows have more than ",
                       WithCommas(job.pipeline.text_limit.max_tokens), " tokens: ",

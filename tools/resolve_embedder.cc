@@ -203,7 +203,10 @@ void ResolveTexts(const CommandOptions& options, const Dialect& dialect, Resolve
   job->notes.push_back(
       client.refused_tokens > 0
           ? absl::StrCat(dialect.name, " cuts, or may cut, texts above ", WithCommas(client.refused_tokens),
-                         " tokens without a word: those that seem longer are rejected; --truncate lets it cut them")
+                         " tokens without a word: those that seem longer are ",
+                         options.long_text.empty() || options.long_text == "reject"
+                             ? "rejected; --truncate lets it cut them"
+                             : "cut here, well below that")
           : absl::StrCat(dialect.name, " may cut texts above its model's limit without a word, and the limit of ",
                          client.model.name, " is not in models.toml"));
 }

@@ -149,8 +149,9 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
-    std::cout << WithCommas(rows) << " rows are longer than the model's "
-              << WithCommas(job.pipeline.text_limit.max_tokens) << " tokens: " << what << "\n";
+    const int64_t limit = job.pipeline.text_limit.max_tokens;
+    std::cout << WithCommas(rows) << " rows are longer than the model "
+              << (limit > 0 ? absl::StrCat("takes (", WithCommas(limit), " tokens): ") : "takes: ") << what << "\n";
   }
   if (rejected > 0) {
     std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
@@ -220,7 +221,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
     outcome.status = embedder.status();
     return outcome;
   }
-  EndpointPool* const client = embedder->pool.get();
+  EmbeddingClient* const client = embedder->client();
   StopSignals signals(
       [](int) {
         std::fputs("\nstopping: finishing the requests under way (again to abort them; both can be resumed)\n", stderr);
@@ -265,12 +266,12 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                  signals.token());
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
-    if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
+    if (const absl::Status checked = embedder->pool->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
   outcome.elapsed = MonotonicNow() - start;
   outcome.after = StatsAfter(job, store, before);
   outcome.client = client->stats();
-  outcome.endpoints = client->endpoints();
+  outcome.endpoints = embedder->pool->endpoints();
   Add(probed, &outcome.client);
   outcome.texts_embedded = counters.texts_embedded;
   outcome.rows_truncated = counters.rows_truncated;

@@ -30,17 +30,12 @@ absl::Status ResolveTextLimit(const CommandOptions& options, ResolvedJob* job) {
                                                    " and --truncate do not go together: one says what we do "
                                                    "with long texts, the other leaves them to the API"));
   }
-  if (limit.max_tokens == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": the token limit of ", model,
+  // What is cut silently is never refused: there only a known limit helps.
+  const Dialect* const dialect = FindDialect(job->client.dialect);
+  if (limit.max_tokens == 0 && dialect != nullptr && dialect->long_input == LongInput::kCutSilently) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", dialect->name,
+                                                   " may cut long texts without a word, and the token limit of ", model,
                                                    " is not known; add the model to a models.toml of your own"));
-  }
-  if (options.tokenizer.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        flag, ": where to cut must be known exactly, ",
-        known && job->known_model->tokenizer == kCl100k
-            ? "so say --tokenizer PATH (cl100k_base.json of the npm package tiktoken, or cl100k_base.tiktoken)"
-            : absl::StrCat("and the tokenizer of ", model,
-                           " is not one that is understood; --truncate lets the API cut")));
   }
   return absl::OkStatus();
 }
@@ -48,8 +43,9 @@ absl::Status ResolveTextLimit(const CommandOptions& options, ResolvedJob* job) {
 std::string TextLimitRecipe(const ResolvedJob& job) {
   const TextLimit& limit = job.pipeline.text_limit;
   if (limit.policy == LongText::kReject) return "";
-  return absl::StrCat(limit.policy == LongText::kSplit ? ", split" : ", truncated", " above ", limit.max_tokens,
-                      " tokens of ", kCl100k);
+  const char* const policy = limit.policy == LongText::kSplit ? ", split" : ", truncated";
+  if (job.options.tokenizer.empty() || limit.max_tokens == 0) return absl::StrCat(policy, " where the API refuses");
+  return absl::StrCat(policy, " above ", limit.max_tokens, " tokens of ", kCl100k);
 }
 
 absl::StatusOr<std::unique_ptr<TokenCounting>> TokenCounting::Make(const ResolvedJob& job) {
@@ -66,19 +62,27 @@ absl::StatusOr<std::unique_ptr<TokenCounting>> TokenCounting::Make(const Resolve
     made->meter_ = made->bounds_.get();
   }
   made->limit_ = job.pipeline.text_limit;
-  made->limit_.meter = made->meter_;
+  const std::string& prefix = job.client.text_prefix;
+  made->prefix_bytes_ = static_cast<int64_t>(prefix.size());
+  if (made->meter_ != nullptr && !prefix.empty()) made->prefix_tokens_ = made->meter_->AtLeast(prefix);
+  made->limit_.prefix_tokens = made->prefix_tokens_;
+  // Bounds say that a text is too long, not where to cut it.
+  const bool cuts_by_refusal = made->limit_.policy != LongText::kReject && made->tokenizer_ == nullptr;
+  made->limit_.meter = cuts_by_refusal ? nullptr : made->meter_;
   return made;
 }
 
 int64_t TokenCounting::Count(absl::string_view text) const {
-  if (tokenizer_ != nullptr) return tokenizer_->Count(text);
-  return estimator_.Estimate(static_cast<int64_t>(text.size()));
+  if (tokenizer_ != nullptr) return prefix_tokens_ + tokenizer_->Count(text);
+  return estimator_.Estimate(prefix_bytes_ + static_cast<int64_t>(text.size()));
 }
 
-int64_t TokenCounting::AtLeast(absl::string_view text) const { return meter_ == nullptr ? 0 : meter_->AtLeast(text); }
+int64_t TokenCounting::AtLeast(absl::string_view text) const {
+  return meter_ == nullptr ? 0 : prefix_tokens_ + meter_->AtLeast(text);
+}
 
 int64_t TokenCounting::AtMost(absl::string_view text) const {
-  return tokenizer_ != nullptr ? tokenizer_->Count(text) : static_cast<int64_t>(text.size());
+  return tokenizer_ != nullptr ? Count(text) : prefix_bytes_ + static_cast<int64_t>(text.size());
 }
 
 }  // namespace reembed

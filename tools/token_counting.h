@@ -16,6 +16,8 @@ namespace reembed {
 
 // The part of Resolve() that says what becomes of texts above the model's limit: job->pipeline.text_limit, without the
 // meter, which is opened with the job. Errors: kInvalidArgument (says what is missing, or does not go together).
+// With --tokenizer texts are cut by our count before they are sent (RowReader), else by what the API says when it
+// refuses one (LongTextClient).
 absl::Status ResolveTextLimit(const CommandOptions& options, ResolvedJob* job);
 
 // What the limit does to vectors, for JobIdentity::recipe; empty if nothing: rejected texts have none.
@@ -27,8 +29,8 @@ class TokenCounting {
   // Errors: of LoadVocabulary, with the flag.
   static absl::StatusOr<std::unique_ptr<TokenCounting>> Make(const ResolvedJob& job);
 
+  // All with the prefix that the model wants before each text.
   int64_t Count(absl::string_view text) const;
-
   // Of a text whatever it is: Count() is no lower, and no higher.
   int64_t AtLeast(absl::string_view text) const;
   int64_t AtMost(absl::string_view text) const;
@@ -45,6 +47,8 @@ class TokenCounting {
  private:
   TokenCounting() = default;
 
+  int64_t prefix_bytes_ = 0;   // of what is put before each text; it counts like the text
+  int64_t prefix_tokens_ = 0;  // at least
   std::unique_ptr<BpeTokenizer> tokenizer_;
   std::unique_ptr<TokenMeter> bounds_;
   const TokenMeter* meter_ = nullptr;  // one of the two, or none

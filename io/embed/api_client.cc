@@ -130,6 +130,7 @@ class ApiClient final : public EmbeddingClient {
   ApiClient(const ApiOptions& options, const ReplyShape& shape, std::unique_ptr<RequestFlow> flow)
       : model_(options.model),
         refused_tokens_(options.refused_tokens),
+        prefix_bytes_(static_cast<int64_t>(options.text_prefix.size())),
         estimator_(options.estimator),
         shape_(shape),
         flow_(std::move(flow)) {}
@@ -145,6 +146,7 @@ class ApiClient final : public EmbeddingClient {
 
   const Model model_;
   const int64_t refused_tokens_;
+  const int64_t prefix_bytes_;
   TokenEstimator* const estimator_;
   const ReplyShape shape_;
   const std::unique_ptr<RequestFlow> flow_;
@@ -157,6 +159,7 @@ void ApiClient::Send(Batch* batch, Done done) {
       text.reject = absl::InvalidArgumentError(
           absl::StrCat("expected at most ", refused_tokens_, " tokens, as ", model_.name,
                        " cuts longer texts without a word, got about ", text.tokens, "; --truncate lets it cut them"));
+      text.too_long = {.refused = true, .estimated = true, .limit = refused_tokens_, .tokens = text.tokens};
     }
   }
   flow_->Send(batch, std::move(done));
@@ -167,7 +170,10 @@ absl::Status ApiClient::Decode(Batch* batch) const {
   std::vector<VectorFault> faults(texts.size(), VectorFault::kNone);
   int64_t answered = 0;
   for (Reply& reply : batch->replies()) {
-    if (absl::Status status = DecodeOne(&reply, batch, absl::MakeSpan(faults)); !status.ok()) return status;
+    if (absl::Status status = DecodeOne(&reply, batch, absl::MakeSpan(faults)); !status.ok()) {
+      flow_->Recycle(&batch->replies());
+      return status;
+    }
     answered += reply.texts;
   }
   const auto asked = std::count_if(texts.begin(), texts.end(), [](const BatchText& t) { return t.reject.ok(); });
@@ -196,7 +202,7 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
   int64_t estimated = 0, bytes = 0;
   for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) {
     estimated += text.tokens;
-    bytes += static_cast<int64_t>(text.text.size());
+    bytes += prefix_bytes_ + static_cast<int64_t>(text.text.size());
   }
   flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated, estimated);
   if (charged.ok() && estimator_ != nullptr) estimator_->Learn(reply->texts, bytes, *charged);

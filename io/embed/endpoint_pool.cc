@@ -39,6 +39,7 @@ struct EndpointPool::Work {
   int endpoint = -1;
   Moment sent;
   std::vector<int> tries;  // failed ones, for each endpoint; empty: none
+  std::vector<int> givers;  // endpoints that answered a part of it before they failed
   absl::Status failure;    // the last that is not its endpoint's end
 };
 
@@ -208,7 +209,8 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
   if (status.ok()) {
     chooser_.Passed(e);
     down_ = false;
-    answered_by_[work->batch] = e;
+    work->givers.push_back(e);
+    answered_by_[work->batch] = work->givers;
   }
   const bool elsewhere = tripped_.ok() && !cancelled_ && (IsForGood(status) || IsTemporary(status));
   if (!elsewhere) {
@@ -217,6 +219,7 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     NoteFailure(e, status, work->sent, now, &actions);
     work->tries.resize(chooser_.size());
     ++work->tries[e];
+    if (!work->batch->replies().empty()) work->givers.push_back(e);
     if (!IsForGood(status)) work->failure = std::move(status);
     // Where work has failed everywhere the run ends; what is still under way need not try everything again.
     if (down_ && !work->failure.ok()) {
@@ -320,13 +323,16 @@ void EndpointPool::Trip(absl::Status status, Actions* actions) {
 }
 
 absl::Status EndpointPool::Decode(Batch* batch) const {
-  int endpoint = 0;
+  std::vector<int> givers = {0};  // a batch without texts to ask for is answered by any
   {
     const std::lock_guard lock(mutex_);
     if (!tripped_.ok()) return tripped_;
-    // A batch without texts to ask for is answered by any.
-    if (const auto found = answered_by_.find(batch); found != answered_by_.end()) endpoint = found->second;
+    if (const auto found = answered_by_.find(batch); found != answered_by_.end()) {
+      givers = std::move(found->second);
+      answered_by_.erase(found);
+    }
   }
+  const int endpoint = givers.back();
   absl::Status decoded = clients_[endpoint]->Decode(batch);
   const std::lock_guard lock(mutex_);
   if (!tripped_.ok()) return tripped_;
@@ -334,7 +340,7 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
     const int64_t texts = std::count_if(batch->texts().begin(), batch->texts().end(),
                                         [](const BatchText& text) { return text.reject.ok(); });
     reports_[endpoint].texts += texts;
-    canary_.Received(endpoint, batch->range(), texts);
+    for (const int giver : givers) canary_.Received(giver, batch->range(), texts);
   } else {
     reports_[endpoint].trouble = std::string(decoded.message());
     const Moment now = options_.clock();

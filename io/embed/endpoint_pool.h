@@ -132,7 +132,7 @@ class EndpointPool final : public EmbeddingClient {
   int acting_ = 0;                 // threads in Act(): they may call clients
   std::condition_variable acted_;  // acting_ or checks_out_ has come to 0
   int checks_out_ = 0;
-  mutable absl::flat_hash_map<const Batch*, int> answered_by_;
+  mutable absl::flat_hash_map<const Batch*, std::vector<int>> answered_by_;  // until Decode(); the last answered last
   mutable std::vector<EndpointReport> reports_;  // name, trouble, texts
   int64_t rerouted_ = 0;
 

@@ -1,102 +1,20 @@
 #include "io/embed/request_flow.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "io/embed/api_error.h"
-#include "io/embed/vector_stream.h"
-#include "io/net/http_loop.h"
+#include "io/embed/request_part.h"
+
+// How requests come and leave; what becomes of their answers is in request_settling.cc.
 
 namespace reembed {
 namespace {
-
-constexpr size_t kReadMessageBytes = 4096;           // of what an API says, looked at
-constexpr size_t kShownMessageBytes = 200;           // shown
-constexpr size_t kMaxErrorIn200 = size_t{16} << 10;  // larger replies are taken for vectors, and proved so by Decode
-
-// Runs of so many bytes of a key or a text do not get into messages; shorter texts are everyday words.
-constexpr size_t kKeyRun = 6;
-constexpr size_t kTextRun = 16;
-constexpr size_t kShortestMaskedText = 4;
 
 // During an outage a request finds out soon whether the server is back.
 constexpr absl::Duration kShortestProbe = absl::Seconds(5);
 constexpr int kProbeLatencies = 4;
 
-bool LooksLikeJson(absl::string_view body) {
-  const size_t first = body.find_first_not_of(" \t\r\n");
-  return first != absl::string_view::npos && (body[first] == '{' || body[first] == '[');
-}
-
-double NumberOr(absl::string_view text, double otherwise) {
-  double number = 0;
-  return absl::SimpleAtod(text, &number) ? number : otherwise;
-}
-
-QuotaReport QuotaOf(const HttpReply& reply) {
-  return {.limit_requests = NumberOr(reply.Header("x-ratelimit-limit-requests"), 0),
-          .remaining_requests = NumberOr(reply.Header("x-ratelimit-remaining-requests"), -1),
-          .limit_tokens = NumberOr(reply.Header("x-ratelimit-limit-tokens"), 0),
-          .remaining_tokens = NumberOr(reply.Header("x-ratelimit-remaining-tokens"), -1)};
-}
-
-// The header of OpenAI's servers that overrules the status, for what may pass or not; a wrong key stays wrong.
-// Source: `x-should-retry` in the official OpenAI clients.
-ReplyClass Overruled(ReplyClass reply_class, const HttpReply& reply, bool* give_up) {
-  const absl::string_view word = reply.Header("x-should-retry");
-  const bool may_pass = reply.status >= 500 || reply.status == 408 || reply.status == 409;
-  if (word == "true" && reply_class == ReplyClass::kStop && may_pass) return ReplyClass::kRetry;
-  if (word == "false" && reply_class == ReplyClass::kRetry) *give_up = true;
-  return reply_class;
-}
-
 }  // namespace
-
-// One Send() under way.
-struct RequestFlow::Call {
-  Batch* batch = nullptr;
-  Done done;
-  int open_parts = 0;
-  absl::Status failure;  // the first
-};
-
-// One request: the texts [first, first + count) of a call's batch. Guarded by mutex_ while more than one thread may
-// have it: from Submit() to the answer that is taken.
-struct RequestFlow::Part {
-  Call* call = nullptr;  // gone when its answer has been taken
-  int first = 0;
-  int count = 0;
-  int64_t tokens = 0;
-  size_t max_reply_bytes = 0;
-  std::string body;
-  bool is_again = false;  // the API has been asked for these texts before, in another request
-  SendReason reason = SendReason::kFirst;
-  int attempts = 0;                                 // sendings so far, but for hedges
-  Moment failing_since = absl::InfiniteDuration();  // for how long it goes wrong
-  bool is_probe = false;
-  int in_air = 0;  // sendings under way: two when hedged
-  bool hedged = false;
-  bool answered = false;                // an answer has been taken: that of the twin is dropped
-  Moment left_at;                       // the last time, but for hedges
-  std::optional<VectorStream> vectors;  // of the sending under way
-  std::vector<DecodedVector> decoded;   // of the answer
-  std::vector<HttpLoop::Ticket> tickets;
-};
-
-// What becomes of an answer.
-struct RequestFlow::Verdict {
-  ReplyClass reply_class = ReplyClass::kOk;
-  SendOutcome outcome = SendOutcome::kOk;
-  absl::Status status;                       // what the part ends with, when it does
-  std::optional<absl::Duration> named_wait;  // that the server asked for
-  bool give_up = false;                      // it is not to be asked again
-  Excess excess;                             // for kSplit
-};
 
 absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions options, BodyWriter write_body) {
   const HttpLoopOptions loop_options{.threads = options.loop_threads,
@@ -114,7 +32,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions optio
 RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
     : options_(std::move(options)),
       write_body_(std::move(write_body)),
-      where_(UrlForMessages(options_.url)),
+      judge_(UrlForMessages(options_.url), options_.secret, options_.errors),
       pacer_({.limit = options_.limit,
               .concurrency = options_.concurrency,
               .fixed_concurrency = options_.fixed_concurrency,
@@ -124,7 +42,6 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
 RequestFlow::~RequestFlow() { Cancel(); }
 
 void RequestFlow::Send(Batch* batch, Done done) {
-  Recycle(&batch->replies());
   auto call = std::make_unique<Call>();
   call->batch = batch;
   // One, unless there are more texts than a request takes, or texts in the middle are refused already.
@@ -133,9 +50,12 @@ void RequestFlow::Send(Batch* batch, Done done) {
   const int count = static_cast<int>(texts.size());
   const int64_t max_tokens = batch->limits().max_tokens;  // passed by the parts of one very long text only
   const int most = options_.max_texts > 0 ? options_.max_texts : count;
+  std::vector<char> wanted(count);
+  for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok();
+  for (const Reply& reply : batch->replies()) std::fill_n(wanted.begin() + reply.first_text, reply.texts, 0);
   for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {
     int64_t tokens = 0;
-    for (end = first; end < count && end - first < most && texts[end].reject.ok(); ++end) {
+    for (end = first; end < count && end - first < most && wanted[end]; ++end) {
       tokens += texts[end].tokens;
       if (max_tokens > 0 && tokens > max_tokens && end > first) break;
     }
@@ -344,261 +264,8 @@ void RequestFlow::OnAnswer(PartPtr part, const Departure& departure, absl::Statu
   }
   if (dropped) return Dispatch();
   if (part->vectors.has_value() && answer.ok()) part->decoded = part->vectors->Finish(&answer->body);
-  Verdict verdict = Judge(*part, &answer);
+  RequestVerdict verdict = judge_.Judge(answer, part->call->batch->texts().subspan(part->first, part->count));
   Settle(std::move(part), departure, std::move(verdict), answer.ok() ? *std::move(answer) : HttpReply());
-}
-
-RequestFlow::Verdict RequestFlow::Judge(const Part& part, absl::StatusOr<HttpReply>* answer) const {
-  if (!answer->ok()) {
-    const absl::Status& status = answer->status();
-    const bool late = absl::IsDeadlineExceeded(status);
-    const bool too_long = absl::IsDataLoss(status);
-    if (!late && !too_long && !absl::IsUnavailable(status)) {
-      return {.reply_class = ReplyClass::kStop, .outcome = SendOutcome::kDropped, .status = status};
-    }
-    return {.reply_class = ReplyClass::kRetry,
-            .outcome = too_long ? SendOutcome::kAnswered : SendOutcome::kFailed,
-            .status = absl::Status(late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kUnavailable,
-                                   status.message())};
-  }
-  const HttpReply& reply = **answer;
-  ApiError error;
-  const bool has_vectors = !part.decoded.empty();
-  if (reply.status != 200 || (!has_vectors && reply.body.size() <= kMaxErrorIn200)) error = ParseApiError(reply.body);
-  if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) error.message = "the reply is not JSON";
-  Verdict verdict;
-  verdict.reply_class = ClassifyReply(reply.status, error, part.count, options_.errors);
-  if (verdict.reply_class == ReplyClass::kOk) return verdict;
-  verdict.reply_class = Overruled(verdict.reply_class, reply, &verdict.give_up);
-  const std::string said = WhatItSaid(error, part);
-  const std::string message = absl::StrCat(where_, ": HTTP ", reply.status, ": ", said);
-  switch (verdict.reply_class) {
-    case ReplyClass::kOk:
-    case ReplyClass::kSplit:
-      verdict.excess = ExcessOf(reply.status, error, options_.errors);
-      verdict.outcome = SendOutcome::kAnswered;
-      break;
-    case ReplyClass::kRejectText:
-      verdict.outcome = SendOutcome::kAnswered;
-      verdict.status = absl::InvalidArgumentError(message);
-      break;
-    case ReplyClass::kStop:
-      verdict.outcome = SendOutcome::kAnswered;
-      verdict.status = StopStatus(reply.status, error, where_, said);
-      break;
-    case ReplyClass::kRetry:
-    case ReplyClass::kRetryWait: {
-      const bool broken = verdict.reply_class == ReplyClass::kRetry || (reply.status >= 500 && reply.status <= 599);
-      verdict.outcome = broken ? SendOutcome::kFailed : SendOutcome::kRefused;
-      verdict.status = broken ? absl::UnavailableError(message) : absl::ResourceExhaustedError(message);
-      verdict.named_wait = NamedWait({.retry_after_ms = reply.Header("retry-after-ms"),
-                                      .retry_after = reply.Header("retry-after"),
-                                      .message = error.message,
-                                      .in_body = error.wait},
-                                     absl::Now());
-      break;
-    }
-  }
-  return verdict;
-}
-
-void RequestFlow::Settle(PartPtr part, const Departure& departure, Verdict verdict, HttpReply reply) {
-  const Moment now = MonotonicNow();
-  const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
-  bool twin_decides = false;
-  std::vector<HttpLoop::Ticket> twins;
-  std::vector<PartPtr> hopeless;
-  {
-    const std::lock_guard lock(mutex_);
-    if (reply.status != 0) pacer_.Learn(QuotaOf(reply), departure, now);
-    if (reply.status == 429) ++http_429_;
-    if (again && (verdict.outcome == SendOutcome::kRefused || verdict.named_wait.has_value())) {
-      const bool named = verdict.named_wait.has_value();
-      const absl::Duration wait = named ? std::min(*verdict.named_wait, options_.retry.max_wait)
-                                        : Backoff(options_.retry, part->attempts, &random_);
-      if (verdict.outcome == SendOutcome::kRefused) {
-        pacer_.Refused(departure, wait, named, now);
-      } else {
-        pacer_.Pause(wait, now);
-      }
-    }
-    if (options_.hedge && verdict.outcome == SendOutcome::kOk) latencies_.Add(now - departure.at);
-    if (pacer_.Ended(departure, verdict.outcome, now).outage_ended) {
-      // The server is well again: nobody sleeps on.
-      std::multimap<Moment, PartPtr> released;
-      for (auto& [ready, waiting] : retries_) {
-        waiting->failing_since = absl::InfiniteDuration();
-        released.emplace_hint(released.end(), std::min(ready, now), std::move(waiting));
-      }
-      retries_ = std::move(released);
-    }
-    if (verdict.reply_class == ReplyClass::kStop && !cancelled_) {
-      // What is true of this request is true of all.
-      if (stopped_.ok()) stopped_ = verdict.status;
-      hopeless = TakeAllWaiting();
-    }
-    twin_decides = again && part->in_air > 0;
-    if (twin_decides) part->answered = false;
-    if (!twin_decides && part->in_air > 0) twins = part->tickets;
-  }
-  for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
-  if (twin_decides) return Dispatch();
-  Dispatch();  // first of all, the next request leaves
-  switch (verdict.reply_class) {
-    case ReplyClass::kOk:
-      return Keep(std::move(part), std::move(reply));
-    case ReplyClass::kSplit:
-      return Split(std::move(part), verdict.excess);
-    case ReplyClass::kRejectText:
-      return Reject(std::move(part), std::move(verdict.status));
-    case ReplyClass::kStop:
-      EndAll(std::move(hopeless), verdict.status);
-      return End(std::move(part), std::move(verdict.status));
-    case ReplyClass::kRetry:
-    case ReplyClass::kRetryWait:
-      return Retry(std::move(part), verdict, now);
-  }
-}
-
-void RequestFlow::Keep(PartPtr part, HttpReply reply) {
-  {
-    const std::lock_guard lock(mutex_);
-    part->call->batch->replies().push_back({.first_text = part->first,
-                                            .texts = part->count,
-                                            .body = std::move(reply.body),
-                                            .decoded = std::move(part->decoded)});
-  }
-  End(std::move(part), absl::OkStatus());
-}
-
-void RequestFlow::Reject(PartPtr part, absl::Status reject) {
-  {
-    const std::lock_guard lock(mutex_);
-    part->call->batch->texts()[part->first].reject = std::move(reject);
-  }
-  End(std::move(part), absl::OkStatus());
-}
-
-// In as many parts as fit what the refusal said, or else in halves.
-void RequestFlow::Split(PartPtr part, const Excess& excess) {
-  const absl::Span<const BatchText> texts = part->call->batch->texts().subspan(part->first, part->count);
-  caps_.Refused(texts, excess);
-  const bool too_much = excess.measure != Measure::kNone;
-  const int fitting = too_much ? caps_.Fitting(texts) : part->count;
-  int next = fitting < part->count ? fitting : part->count / 2;
-  std::vector<PartPtr> parts;
-  for (int begin = 0; begin < part->count;) {
-    parts.push_back(MakePart(part->call, part->first + begin, next));
-    parts.back()->is_again = true;
-    begin += next;
-    next = too_much ? caps_.Fitting(texts.subspan(begin)) : part->count - begin;
-  }
-  absl::Status refused;
-  {
-    const std::lock_guard lock(mutex_);
-    refused = cancelled_ ? absl::CancelledError("cancelled") : stopped_;
-    if (refused.ok()) {
-      part->call->open_parts += static_cast<int>(parts.size()) - 1;
-      queue_.insert(queue_.begin(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
-    }
-  }
-  if (!refused.ok()) return End(std::move(part), std::move(refused));
-  Dispatch();
-}
-
-void RequestFlow::Retry(PartPtr part, const Verdict& verdict, Moment now) {
-  enum class Next { kAgain, kGiveUp, kEnd } next = Next::kAgain;
-  absl::Status end;
-  {
-    const std::lock_guard lock(mutex_);
-    part->failing_since = std::min(part->failing_since, now);
-    const bool exhausted = part->attempts >= options_.retry.max_attempts &&
-                           (!pacer_.ever_well() || now - part->failing_since >= options_.retry.outage_limit());
-    if (end = cancelled_ ? absl::CancelledError("cancelled") : stopped_; !end.ok()) {
-      next = Next::kEnd;
-    } else if (verdict.give_up || exhausted || pacer_.GivenUp(now)) {
-      next = Next::kGiveUp;
-    } else {
-      // A refusal holds everybody back, not this one alone.
-      const bool refused = verdict.outcome == SendOutcome::kRefused;
-      part->reason = refused ? SendReason::kRefused : SendReason::kFailed;
-      const Moment ready = refused ? now : now + Backoff(options_.retry, part->attempts, &random_);
-      retries_.emplace(ready, std::move(part));
-    }
-  }
-  if (next == Next::kAgain) return Dispatch();
-  if (next == Next::kEnd) return End(std::move(part), std::move(end));
-  GiveUp(std::move(part), verdict, now);
-}
-
-void RequestFlow::GiveUp(PartPtr part, const Verdict& verdict, Moment now) {
-  std::string message = absl::StrCat(verdict.status.message(), "; gave up after ", part->attempts, " attempts");
-  std::vector<PartPtr> others;  // an outage without an end is that of all
-  {
-    const std::lock_guard lock(mutex_);
-    if (pacer_.GivenUp(now)) {
-      others = TakeAllWaiting();
-      absl::StrAppend(&message, ", no answer to any request for ",
-                      absl::FormatDuration(absl::Trunc(pacer_.FailingFor(now), absl::Seconds(1))));
-    }
-  }
-  if (verdict.give_up) absl::StrAppend(&message, ", as the server says that trying again will not help");
-  if (verdict.named_wait.value_or(absl::ZeroDuration()) > options_.retry.max_wait) {
-    absl::StrAppend(&message, ", of the wait of ", absl::FormatDuration(*verdict.named_wait),
-                    " that it asked for only ", absl::FormatDuration(options_.retry.max_wait), " is granted");
-  }
-  const absl::Status status(verdict.status.code(), absl::StrCat(message, "; run the same command again later"));
-  End(std::move(part), status);
-  EndAll(std::move(others), status);
-}
-
-// Answers the call when this was its last part. A call that fails needs its other parts no more.
-void RequestFlow::End(PartPtr part, absl::Status status) {
-  std::unique_ptr<Call> ended;
-  std::vector<PartPtr> needless;
-  {
-    const std::lock_guard lock(mutex_);
-    Call* const call = part->call;
-    if (!status.ok() && call->failure.ok()) {
-      call->failure = std::move(status);
-      const auto take = [&](const PartPtr& waiting) {
-        if (waiting->call != call) return false;
-        needless.push_back(waiting);
-        return true;
-      };
-      std::erase_if(queue_, take);
-      std::erase_if(retries_, [&](const auto& entry) { return take(entry.second); });
-      call->open_parts -= static_cast<int>(needless.size());
-    }
-    if (--call->open_parts == 0) ended.reset(call);
-    // A twin that is still under way sends from this body.
-    if (part.use_count() == 1 && static_cast<int>(spare_bodies_.size()) < options_.concurrency) {
-      spare_bodies_.push_back(std::move(part->body));
-    }
-  }
-  if (ended != nullptr) std::move(ended->done)(std::move(ended->failure));
-}
-
-void RequestFlow::EndAll(std::vector<PartPtr> parts, const absl::Status& status) {
-  for (PartPtr& part : parts) End(std::move(part), status);
-}
-
-// Requires mutex_.
-std::vector<RequestFlow::PartPtr> RequestFlow::TakeAllWaiting() {
-  std::vector<PartPtr> waiting(queue_.begin(), queue_.end());
-  queue_.clear();
-  for (auto& [ready, part] : retries_) waiting.push_back(std::move(part));
-  retries_.clear();
-  return waiting;
-}
-
-std::string RequestFlow::WhatItSaid(const ApiError& error, const Part& part) const {
-  std::string said = Shorten(error.message.empty() ? "no reason named" : error.message, kReadMessageBytes);
-  said = Shorten(MaskShared(said, options_.secret, kKeyRun), kShownMessageBytes);
-  for (const BatchText& text : part.call->batch->texts().subspan(part.first, part.count)) {
-    if (text.text.size() >= kShortestMaskedText) said = MaskShared(said, text.text, kTextRun);
-  }
-  return said;
 }
 
 }  // namespace reembed

@@ -26,11 +26,9 @@
 #include "engine/recent_latencies.h"
 #include "engine/reply_class.h"
 #include "engine/retry.h"
+#include "io/embed/request_verdict.h"
 
 namespace reembed {
-
-class HttpLoop;
-struct HttpReply;
 
 struct FlowOptions {
   std::string url;
@@ -63,8 +61,9 @@ class RequestFlow {
   static absl::StatusOr<std::unique_ptr<RequestFlow>> Make(FlowOptions options, BodyWriter write_body);
   ~RequestFlow();  // as Cancel(), and waits until all is answered
 
-  // As EmbeddingClient::Send. Texts that have a reject already are left out. Once the API has said that no request can
-  // succeed, nothing is sent any more.
+  // As EmbeddingClient::Send. Texts that have a reject already are left out, and so are those that one of the batch's
+  // replies answers: a Send() that failed has left them, and they are paid for. Once the API has said that no request
+  // can succeed, nothing is sent any more.
   void Send(Batch* batch, Done done);
 
   // As EmbeddingClient::Cancel.
@@ -79,12 +78,11 @@ class RequestFlow {
   void Recycle(std::vector<Reply>* replies);
 
   // The address as messages may show it.
-  const std::string& where() const { return where_; }
+  const std::string& where() const { return judge_.where(); }
 
  private:
   struct Call;
   struct Part;
-  struct Verdict;
   using PartPtr = std::shared_ptr<Part>;  // shared by its two sendings when it is hedged
 
   RequestFlow(FlowOptions options, BodyWriter write_body);
@@ -96,21 +94,21 @@ class RequestFlow {
   PartPtr TakeStraggler(Moment now, Departure* departure, Moment* ask_again);
   void Launch(PartPtr part, const Departure& departure);
   void OnAnswer(PartPtr part, const Departure& departure, absl::StatusOr<HttpReply> answer);
-  Verdict Judge(const Part& part, absl::StatusOr<HttpReply>* answer) const;
-  void Settle(PartPtr part, const Departure& departure, Verdict verdict, HttpReply reply);
+  void Settle(PartPtr part, const Departure& departure, RequestVerdict verdict, HttpReply reply);
+  void BlameRequest(RequestVerdict* verdict);
+  void ReleaseRetries(Moment outage_began, Moment now);
   void Keep(PartPtr part, HttpReply reply);
-  void Reject(PartPtr part, absl::Status reject);
+  void Reject(PartPtr part, RequestVerdict verdict);
   void Split(PartPtr part, const Excess& excess);
-  void Retry(PartPtr part, const Verdict& verdict, Moment now);
-  void GiveUp(PartPtr part, const Verdict& verdict, Moment now);
+  void Retry(PartPtr part, const RequestVerdict& verdict, Moment now);
+  void GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now);
   void End(PartPtr part, absl::Status status);
   void EndAll(std::vector<PartPtr> parts, const absl::Status& status);
   std::vector<PartPtr> TakeAllWaiting();
-  std::string WhatItSaid(const ApiError& error, const Part& part) const;
 
   const FlowOptions options_;
   const BodyWriter write_body_;
-  const std::string where_;
+  const RequestJudge judge_;
 
   LearnedCaps caps_;
 
@@ -124,8 +122,9 @@ class RequestFlow {
   bool cancelled_ = false;
   absl::Status stopped_;  // why no request of this run can succeed any more
   Pacer pacer_;
-  std::deque<PartPtr> queue_;                                  // of parts that have not been sent yet
-  std::multimap<Moment, PartPtr> retries_;                     // by the moment from which they may be sent again
+  AlikeRefusals refusals_;
+  std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them
+  std::multimap<Moment, PartPtr> retries_;                     // failed ones, by the moment from which they may
   std::deque<std::pair<Moment, std::weak_ptr<Part>>> by_age_;  // sent then; only when hedging
   RecentLatencies latencies_;
   std::mt19937_64 random_;

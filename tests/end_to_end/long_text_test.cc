@@ -257,13 +257,21 @@ TEST_F(LongTextCliTest, AWrongVocabularyIsSaidBeforeAnything) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "job"));
 }
 
-TEST_F(LongTextCliTest, CuttingNeedsAnExactCount) {
-  EXPECT_THAT(Cli("run", {"--long-text", "split"}).err, HasSubstr("--tokenizer PATH"));
+TEST_F(LongTextCliTest, AVocabularyIsForItsOwnModelsOnly) {
   std::vector<std::string> args = Args("run", WithPolicy("split"));
-  *std::find(args.begin(), args.end(), "text-embedding-3-small") = "my-model";
-  EXPECT_THAT(RunProcess(args, Clean()).err, HasSubstr("limit of my-model is not known"));
-  *std::find(args.begin(), args.end(), "my-model") = "nomic-embed-text-v1.5";
+  *std::find(args.begin(), args.end(), "text-embedding-3-small") = "nomic-embed-text-v1.5";
   EXPECT_THAT(RunProcess(args, Clean()).err, HasSubstr("nomic-embed-text-v1.5 does not count tokens by cl100k_base"));
+}
+
+// Where the API does not count, as this server, the text goes as it is.
+TEST_F(LongTextCliTest, WithoutAVocabularyTheApiDecides) {
+  const ProcessResult run = Cli("run", {"--long-text", "split"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(Member(run, "rows_embedded"), absl::StrCat(kRows));
+  std::vector<std::string> with = WithPolicy("split");
+  const ProcessResult other = Cli("run", with);
+  EXPECT_EQ(other.exit_code, 6);
+  EXPECT_THAT(other.err + other.out, HasSubstr("split where the API refuses"));
 }
 
 TEST_F(LongTextCliTest, ThePlanCountsTokensAndRequests) {

@@ -69,18 +69,39 @@ TEST_F(CircuitTest, AnyAnswerEndsTheOutageAndALongOneIsGivenUp) {
   EXPECT_FALSE(circuit_.Answered(kStart));
 }
 
-TEST(RetryBudgetTest, IsAShareOfWhatWasSentAndSomeToBeginWith) {
-  RetryBudget budget(0.1, 3);
+TEST(RetryBudgetTest, IsAShareOfWhatWentWellAndSomeToBeginWith) {
+  RetryBudget budget(0.1, 3, 100);
   int again = 0;
   for (int first = 0; first < 1000; ++first) {
-    budget.FirstSent();
+    budget.Earn();
     while (budget.Allows()) {
-      budget.AgainSent();
+      budget.Spend();
       ++again;
     }
   }
   EXPECT_GE(again, 102);
   EXPECT_LE(again, 103);
+}
+
+TEST(RetryBudgetTest, ALongGoodTimeDoesNotPayForAStorm) {
+  RetryBudget budget(0.1, 3, 20);
+  for (int first = 0; first < 10'000; ++first) budget.Earn();
+  int again = 0;
+  for (; budget.Allows(); ++again) budget.Spend();
+  EXPECT_EQ(again, 20);
+}
+
+TEST(RetryPaceTest, GapsGrowAboveTheShareOfTheBudgetAndVanishBelow) {
+  for (const auto& [failures_in_hundred, is_slow] : {std::pair(5, false), std::pair(8, false), std::pair(15, true)}) {
+    SCOPED_TRACE(failures_in_hundred);
+    RetryPace pace(0.1, absl::Seconds(8));
+    for (int i = 0; i < 10'000; ++i) {
+      i * 37 % 100 < failures_in_hundred ? pace.Failed() : pace.Answered();
+    }
+    pace.Sent(kStart);
+    EXPECT_LE(pace.Next(), kStart + absl::Seconds(8));
+    EXPECT_EQ(pace.Next() > kStart + absl::Milliseconds(100), is_slow);
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <random>
@@ -52,6 +53,7 @@ class Simulation {
   }
 
   Pacer& pacer() { return pacer_; }
+  int waiting() const { return static_cast<int>(retries_.size() + held_back_.size()); }
   int ok = 0, failed = 0, refused = 0, first = 0, again = 0;
 
  private:
@@ -62,8 +64,8 @@ class Simulation {
     int attempts;
   };
   struct Waiting {
-    SendReason reason;
     int attempts;
+    Moment failed_at;
   };
 
   bool Leave(Moment* ask_again) {
@@ -71,15 +73,24 @@ class Simulation {
     if (!retries_.empty()) {
       const auto it = retries_.begin();
       const Moment ready = pacer_.probing() ? now_ : it->first;
-      const Moment start = ready > now_ ? ready : pacer_.TryStart(it->second.reason, kTokens, now_, &departure);
+      const Moment start = ready > now_ ? ready : pacer_.TryStart(SendReason::kFailed, kTokens, now_, &departure);
       if (start <= now_) {
-        again += it->second.reason == SendReason::kFailed;
+        ++again;
         const int attempts = it->second.attempts;
         retries_.erase(it);
         Send(departure, attempts);
         return true;
       }
       *ask_again = std::min(*ask_again, start);
+    }
+    if (!held_back_.empty()) {
+      const Moment start = pacer_.TryStart(SendReason::kRefused, kTokens, now_, &departure);
+      *ask_again = std::min(*ask_again, start);
+      if (start > now_) return false;
+      const int attempts = held_back_.back();
+      held_back_.pop_back();
+      Send(departure, attempts);
+      return true;
     }
     // As in the pipeline, a fixed number of batches goes round.
     if (static_cast<int>(retries_.size() + in_air_.size()) >= options_.concurrency * 3 / 2) return false;
@@ -110,14 +121,24 @@ class Simulation {
     const absl::Duration backoff = Backoff(options_.retry, sent.attempts, &random_);
     if (is_refused)
       pacer_.Refused(sent.departure, sent.retry_after.value_or(backoff), sent.retry_after.has_value(), now_);
-    if (pacer_.Ended(sent.departure, sent.outcome, now_).outage_ended) {
-      std::multimap<Moment, Waiting> released;
-      for (const auto& [ready, waiting] : retries_) released.emplace(std::min(ready, now_), waiting);
-      retries_ = std::move(released);
+    const Pacer::Change change = pacer_.Ended(sent.departure, sent.outcome, now_);
+    if (change.outage_ended) {
+      std::multimap<Moment, Waiting> others;
+      for (const auto& [ready, waiting] : retries_) {
+        if (waiting.failed_at >= change.outage_began) {
+          held_back_.push_back(waiting.attempts);
+        } else {
+          others.emplace(std::min(ready, now_), waiting);
+        }
+      }
+      retries_ = std::move(others);
     }
     if (sent.outcome == SendOutcome::kOk) return;
-    retries_.emplace(is_refused ? now_ : now_ + backoff,
-                     Waiting{is_refused ? SendReason::kRefused : SendReason::kFailed, sent.attempts});
+    if (is_refused) {
+      held_back_.push_back(sent.attempts);
+    } else {
+      retries_.emplace(now_ + backoff, Waiting{sent.attempts, now_});
+    }
   }
 
   const PacerOptions options_;
@@ -127,6 +148,7 @@ class Simulation {
   Moment now_ = kStart;
   std::multimap<Moment, Sent> in_air_;
   std::multimap<Moment, Waiting> retries_;
+  std::vector<int> held_back_;  // attempts of those that may go again for nothing
   std::vector<Moment> left_;
 };
 
@@ -148,21 +170,42 @@ TEST(PacerTest, OutageCostsAProbeASecondAndEndsForEverybody) {
 }
 
 TEST(PacerTest, FailuresNeverAddMoreThanATenthToTheLoad) {
-  for (const double share : {0.02, 0.3, 0.6, 0.9}) {
+  for (const double share : {0.02, 0.08, 0.25, 0.6, 0.9}) {
     SCOPED_TRACE(absl::StrCat("share of failures ", share));
+    const absl::Duration time = absl::Minutes(30);
     std::mt19937 random(3);
     Simulation simulation({.concurrency = 16}, [&](Moment) -> Simulation::Answer {
       const bool fails = std::uniform_real_distribution<double>(0, 1)(random) < share;
       return {.outcome = fails ? SendOutcome::kFailed : SendOutcome::kOk, .after = absl::Milliseconds(50)};
     });
-    simulation.RunUntil(kStart + absl::Minutes(5));
-    // Beyond the budget only one at a time goes: what it costs is bounded by the time, not by the number of requests.
-    EXPECT_LE(simulation.again, 0.1 * simulation.first + 10 + 5 * 60 / 0.05);
-    if (share <= 0.02) {
-      EXPECT_LE(simulation.again, 0.03 * simulation.first + 10);
+    simulation.RunUntil(kStart + time);
+    // Beyond a tenth of what went well one goes every second, once the gaps have grown; and probes of what looks like
+    // an outage (five failures in a row) one a second.
+    const double outages = share < 0.5 ? 0 : absl::ToDoubleSeconds(time);
+    EXPECT_LE(simulation.again, 0.1 * simulation.ok + 100 + absl::ToDoubleSeconds(time) + outages);
+    if (share <= 0.08) {
+      EXPECT_LE(simulation.waiting(), 24) << "what the budget covers should not pile up";
+      EXPECT_NEAR(simulation.again, simulation.failed, 24);
     }
-    EXPECT_GT(simulation.ok, 25);
+    EXPECT_GT(simulation.ok, 100);
+    std::cout << "of 100 requests " << 100 * share << " fail: " << simulation.ok << " answered, " << simulation.again
+              << " retries in " << absl::FormatDuration(time) << "\n";
   }
+}
+
+TEST(PacerTest, AfterABrownOutEverythingComesThroughAndTheRateIsBack) {
+  const Moment bad = kStart + absl::Seconds(20), well = bad + absl::Minutes(10);
+  std::mt19937 random(5);
+  Simulation simulation({.concurrency = 16}, [&](Moment now) -> Simulation::Answer {
+    const bool fails = now >= bad && now < well && std::uniform_real_distribution<double>(0, 1)(random) < 0.25;
+    return {.outcome = fails ? SendOutcome::kFailed : SendOutcome::kOk, .after = absl::Milliseconds(50)};
+  });
+  simulation.RunUntil(well);
+  EXPECT_GT(simulation.waiting(), 0);
+  const int before = simulation.Left(bad - absl::Seconds(5), absl::Seconds(5));
+  simulation.RunUntil(well + absl::Seconds(20));
+  EXPECT_EQ(simulation.waiting(), 0);
+  EXPECT_GE(simulation.Left(well + absl::Seconds(15), absl::Seconds(5)), 0.95 * before);
 }
 
 // A bucket that flows full evenly, as the provider has it.

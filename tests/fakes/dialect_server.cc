@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "engine/base64.h"
 #include "engine/json_text.h"
 #include "tests/fakes/fake_apis.h"
@@ -27,6 +28,7 @@ struct Asked {
   std::vector<std::string> texts;  // as they are embedded: cut, if they are
   bool base64 = false;
   int dim = DialectServer::kDim;
+  int cut = 0;  // of the texts
 };
 
 std::string Quoted(absl::string_view text) {
@@ -172,6 +174,12 @@ bool AsksForBase64(const FakeApi& api, const simdjson::dom::object& fields) {
   return field.at(0).get_string().get(word) == simdjson::SUCCESS && word == "base64";
 }
 
+Refusal TooLong(const FakeApi& api, absl::string_view text) {
+  const std::string limit = absl::StrCat(DialectServer::kMaxTextBytes / 4);
+  const std::string tokens = absl::StrCat(DialectServer::Tokens(text));
+  return {api.long_status, "", absl::StrReplaceAll(api.long_message, {{"$LIMIT", limit}, {"$TOKENS", tokens}})};
+}
+
 bool Cuts(const FakeApi& api, const simdjson::dom::object& fields) {
   element value;
   if (api.cut_field.empty() || fields[api.cut_field].get(value) != simdjson::SUCCESS) return api.cuts_by_default;
@@ -203,8 +211,9 @@ std::variant<Refusal, Asked> Read(const FakeApi& api, const simdjson::dom::objec
     std::string& words = std::get<std::string>(text);
     if (words.empty()) return Refusal{400, "", "an input is empty"};
     if (words.size() > DialectServer::kMaxTextBytes) {
-      if (!Cuts(api, fields)) return Refusal{api.long_status, "", api.long_message};
+      if (!Cuts(api, fields)) return TooLong(api, words);
       words.resize(DialectServer::kMaxTextBytes);
+      ++asked.cut;
     }
     asked.texts.push_back(std::move(words));
   }
@@ -228,6 +237,11 @@ DialectServer::DialectServer(absl::string_view dialect)
 
 std::string DialectServer::api_base() const { return absl::StrCat(server_->url(), api_.base); }
 
+std::vector<std::string> DialectServer::embedded() const {
+  const std::lock_guard lock(mutex_);
+  return embedded_;
+}
+
 ServerReply DialectServer::Answer(const ServerRequest& request) {
   const auto refuse = [&](const Refusal& refusal) {
     ++refusals_;
@@ -250,6 +264,11 @@ ServerReply DialectServer::Answer(const ServerRequest& request) {
   int64_t tokens = 0;
   for (const std::string& text : asked.texts) tokens += Tokens(text);
   tokens_ += tokens;
+  cut_ += asked.cut;
+  {
+    const std::lock_guard lock(mutex_);
+    embedded_.insert(embedded_.end(), asked.texts.begin(), asked.texts.end());
+  }
   int largest = largest_request_;
   const int count = static_cast<int>(asked.texts.size());
   while (largest < count && !largest_request_.compare_exchange_weak(largest, count)) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,10 @@ struct FakeApi {
   std::string cut_word;               // the value with which it cuts, as JSON
   bool cuts_by_default = false;       // without the switch
   int long_status = 400;              // of the refusal of a long text
-  std::string long_message = "This model's maximum context length is exceeded";
+  // Its words; $LIMIT and $TOKENS stand for the figures, where it names them.
+  std::string long_message =
+      "This model's maximum context length is $LIMIT tokens, however you requested $TOKENS tokens ($TOKENS in your "
+      "prompt; 0 for the completion). Please reduce your prompt; or completion length.";
   std::string base64_field;  // the field that asks for base64; empty: it knows none
   std::string width_field;   // that asks for a width; empty: it has one only
   Reply reply = Reply::kOpenAi;
@@ -71,6 +75,9 @@ class DialectServer {
   int refusals() const { return refusals_; }
   int64_t tokens() const { return tokens_; }  // charged so far
   int largest_request() const { return largest_request_; }
+  // Every text that got a vector, as it was embedded; and how many of them were cut for that.
+  std::vector<std::string> embedded() const;
+  int cut() const { return cut_; }
 
  private:
   ServerReply Answer(const ServerRequest& request);
@@ -79,6 +86,9 @@ class DialectServer {
   std::atomic<int> refusals_{0};
   std::atomic<int64_t> tokens_{0};
   std::atomic<int> largest_request_{0};
+  std::atomic<int> cut_{0};
+  mutable std::mutex mutex_;
+  std::vector<std::string> embedded_;       // guarded by mutex_
   std::unique_ptr<ScriptedServer> server_;  // last: it calls Answer() until it ends
 };
 

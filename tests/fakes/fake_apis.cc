@@ -58,7 +58,7 @@ FakeApi LlamaCpp() {
   api.width_field = "";
   api.long_status = 500;
   api.long_message =
-      "input (992 tokens) is too large to process. increase the physical batch size (current batch size: 512)";
+      "input ($TOKENS tokens) is too large to process. increase the physical batch size (current batch size: $LIMIT)";
   return api;
 }
 
@@ -76,7 +76,7 @@ FakeApi Tei() {
           .cut_word = "true",
           .cuts_by_default = true,
           .long_status = 422,
-          .long_message = "Input validation error: `inputs` must have less than 512 tokens. Given: 992",
+          .long_message = "Input validation error: `inputs` must have less than $LIMIT tokens. Given: $TOKENS",
           .width_field = "dimensions",
           .reply = FakeApi::Reply::kBareArray,
           .errors = FakeApi::Errors::kWithErrorType};
@@ -89,6 +89,9 @@ FakeApi Vllm() {
   api.max_inputs = 0;
   api.cut_field = "truncate_prompt_tokens";
   api.cut_word = "-1";
+  api.long_message =
+      "This model's maximum context length is $LIMIT tokens. However, you requested 0 output tokens and your prompt "
+      "contains at least 101 input tokens, for a total of at least 101 tokens.";
   api.errors = FakeApi::Errors::kFlat;
   return api;
 }
@@ -106,7 +109,7 @@ FakeApi Cohere() {
           .cut_field = "truncate",
           .cut_word = "\"END\"",
           .cuts_by_default = true,
-          .long_message = "too many tokens: max tokens per document is 512",
+          .long_message = "too many tokens",
           .base64_field = "embedding_types",
           .width_field = "output_dimension",
           .reply = FakeApi::Reply::kByType,
@@ -128,6 +131,10 @@ FakeApi Voyage() {
           .cut_field = "truncation",
           .cut_word = "true",
           .cuts_by_default = true,
+          .long_message =
+              "Request to model 'fake-model' failed. The example at index 0 in your batch has too many tokens and does "
+              "not fit into the model's context window of $LIMIT tokens. Please lower the number of tokens in the "
+              "listed example(s) or use truncation.",
           .base64_field = "encoding_format",
           .width_field = "output_dimension",
           .reply = FakeApi::Reply::kTotalTokensOnly,

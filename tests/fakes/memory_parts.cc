@@ -86,12 +86,25 @@ void FakeClient::Send(Batch* batch, Done done) {
       }
     }
     if (call.status.ok()) {
-      for (const BatchText& text : batch->texts()) ++bought_[std::string(text.text)];
+      RefuseLongTexts(batch);
+      for (const BatchText& text : batch->texts()) {
+        if (text.reject.ok()) ++bought_[std::string(text.text)];
+      }
     }
     calls_.push_back(std::move(call));
   }
   if (hook_) hook_(number);
   wake_.notify_one();
+}
+
+void FakeClient::RefuseLongTexts(Batch* batch) const {
+  for (BatchText& text : batch->texts()) {
+    const auto bytes = static_cast<int64_t>(text.text.size());
+    if (max_text_bytes_ == 0 || !text.reject.ok() || text.text.size() <= max_text_bytes_) continue;
+    text.reject = absl::InvalidArgumentError("the input length exceeds the context length");
+    text.too_long = {.refused = true};
+    if (names_figures_) text.too_long.limit = static_cast<int64_t>(max_text_bytes_), text.too_long.tokens = bytes;
+  }
 }
 
 void FakeClient::Loop() {

@@ -73,10 +73,15 @@ class FakeClient final : public EmbeddingClient {
 
   void FailRequest(int64_t number, Fault fault) { faults_[number] = fault; }  // before the run; from 0
   void OnRequest(std::function<void(int64_t)> hook) { hook_ = std::move(hook); }
+  // Texts of more bytes are refused one by one as too long, with or without the figures; a token is a byte.
+  void RefuseAbove(size_t bytes, bool names_figures) {
+    max_text_bytes_ = bytes;
+    names_figures_ = names_figures;
+  }
 
   int64_t max_in_flight() const { return max_in_flight_; }
   int64_t texts_sent() const { return texts_sent_; }
-  // Every text that was ever sent, with how often.
+  // Every text that was ever sent and taken, with how often.
   std::map<std::string, int> bought() const;
 
  private:
@@ -86,8 +91,11 @@ class FakeClient final : public EmbeddingClient {
     absl::Status status;
   };
   void Loop();
+  void RefuseLongTexts(Batch* batch) const;
 
   const Model model_;
+  size_t max_text_bytes_ = 0;  // 0: none is too long
+  bool names_figures_ = false;
   std::mt19937_64 random_;  // the loop's
   std::map<int64_t, Fault> faults_;
   std::function<void(int64_t)> hook_;

@@ -154,39 +154,82 @@ TEST(ErrorBodiesTest, LooksForTheTextThatIsNotTaken) {
   constexpr ReplyClass kSplit = ReplyClass::kSplit, kReject = ReplyClass::kRejectText;
   ExpectClasses({
       {"OpenAI", 400,
-       OpenAiBody("This model's maximum context length is 8192 tokens, however you requested 8610 tokens (8610 in your "
-                  "prompt; 0 for the completion). Please reduce your prompt; or completion length.",
-                  "invalid_request_error", nullptr),
-       kSplit, kReject},
-      {"OpenAI", 400,
-       OpenAiBody("Invalid 'input': maximum context length is 8192 tokens.", "invalid_request_error", nullptr), kSplit,
-       kReject},
-      {"OpenAI", 400,
        OpenAiBody(
            "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.",
            "invalid_request_error", nullptr),
        kSplit, kReject},
-      {"llama.cpp", 500,
-       R"x({"error":{"code":500,"message":"input (992 tokens) is too large to process. increase the physical batch )x"
-       R"x(size (current batch size: 512)","type":"server_error"}})x",
-       kSplit, kReject},
       {"llama.cpp", 400,
        R"({"error":{"code":400,"message":"Input content cannot be empty","type":"invalid_request_error"}})", kSplit,
        kReject},
-      {"Ollama", 400, R"({"error":"the input length exceeds the context length"})", kSplit, kReject},
-      {"Ollama, older", 500, R"({"error":"input length exceeds the context length"})", kSplit, kReject},
-      {"vLLM", 400,
-       R"({"object":"error","message":"This model's maximum context length is 512 tokens. Input contains at least 513 )"
-       R"(tokens.","type":"BadRequestError","param":null,"code":400})",
-       kSplit, kReject},
-      {"TEI", 422, R"({"error":"`inputs` must have less than 512 tokens. Given: 700","error_type":"Validation"})",
-       kSplit, kReject},
       {"TEI", 422, R"({"error":"tokenizer failed","error_type":"Tokenizer"})", kSplit, kReject},
-      {"Cohere", 400, R"({"message":"too many tokens"})", kSplit, kReject},
       {"Voyage", 400, R"({"detail":"a limit was exceeded"})", kSplit, kReject},
       {"FastAPI", 422, R"({"detail":[{"loc":["body","input"],"msg":"ensure this value has at most 2048 items"}]})",
        kSplit, kReject},
   });
+}
+
+TEST(ErrorBodiesTest, LooksForTheTextThatIsTooLongAndReadsTheFigures) {
+  constexpr ReplyClass kSplit = ReplyClass::kSplit, kReject = ReplyClass::kRejectText;
+  const auto figures = [](int64_t limit, int64_t requested) {
+    return Excess{.measure = Measure::kTextTokens, .limit = limit, .requested = requested};
+  };
+  ExpectClasses({
+      {"OpenAI", 400,
+       OpenAiBody("This model's maximum context length is 8192 tokens, however you requested 8610 tokens (8610 in your "
+                  "prompt; 0 for the completion). Please reduce your prompt; or completion length.",
+                  "invalid_request_error", nullptr),
+       kSplit, kReject, figures(8192, 8610)},
+      {"OpenAI", 400,
+       OpenAiBody("Invalid 'input': maximum context length is 8192 tokens.", "invalid_request_error", nullptr), kSplit,
+       kReject, figures(8192, 0)},
+      {"OpenAI, 2026", 400,
+       OpenAiBody("Invalid 'input[0]': maximum input length is 8192 tokens.", "invalid_request_error", nullptr), kSplit,
+       kReject, figures(8192, 0)},
+      {"llama.cpp", 500,
+       R"x({"error":{"code":500,"message":"input (992 tokens) is too large to process. increase the physical batch )x"
+       R"x(size (current batch size: 512)","type":"server_error"}})x",
+       kSplit, kReject, figures(512, 992)},
+      {"llama.cpp, its context", 400,
+       R"({"error":{"code":400,"message":"the request exceeds the available context size. try increasing it","type":)"
+       R"("exceed_context_size_error","n_prompt_tokens":1407,"n_ctx":256}})",
+       kSplit, kReject, figures(0, 0)},
+      {"llama.cpp, older", 500,
+       R"({"error":{"code":500,"message":"input is larger than the max context size. skipping","type":"server_error"}})",
+       kSplit, kReject, figures(0, 0)},
+      {"Ollama", 400, R"({"error":"the input length exceeds the context length"})", kSplit, kReject, figures(0, 0)},
+      {"Ollama, older", 500, R"({"error":"input length exceeds the context length"})", kSplit, kReject, figures(0, 0)},
+      // "At least 513" is where it stopped counting.
+      {"vLLM", 400,
+       R"({"object":"error","message":"This model's maximum context length is 512 tokens. However, you requested 0 )"
+       R"(output tokens and your prompt contains at least 513 input tokens, for a total of at least 513 tokens.",)"
+       R"("type":"BadRequestError","param":null,"code":400})",
+       kSplit, kReject, figures(512, 0)},
+      {"TEI", 422, R"({"error":"`inputs` must have less than 512 tokens. Given: 700","error_type":"Validation"})",
+       kSplit, kReject, figures(512, 700)},
+      {"TEI, its route of OpenAI", 413,
+       R"({"message":"Input validation error: `inputs` must have less than 512 tokens. Given: 1038","code":413,)"
+       R"("type":"Validation"})",
+       kSplit, kReject, figures(512, 1038)},
+      {"Cohere", 400, R"({"message":"too many tokens"})", kSplit, kReject, figures(0, 0)},
+      {"Voyage", 400,
+       R"({"detail":"Request to model 'voyage-4-large' failed. The example at index 0 in your batch has too many tokens )"
+       R"(and does not fit into the model's context window of 32000 tokens. Please lower the number of tokens in the )"
+       R"(listed example(s) or use truncation."})",
+       kSplit, kReject, figures(32000, 0)},
+      {"Gemini", 400,
+       R"({"error":{"code":400,"message":"The input token count (2250) exceeds the maximum number of tokens allowed )"
+       R"((2048).","status":"INVALID_ARGUMENT"}})",
+       kSplit, kReject, figures(2048, 2250)},
+  });
+}
+
+// Which refusals may be about the request itself: those that nobody has heard of.
+TEST(ErrorBodiesTest, KnowsWhatItKnows) {
+  const auto known = [](int status, const std::string& body) { return IsKnownError(status, ParseApiError(body)); };
+  EXPECT_TRUE(known(400, R"({"error":"the input length exceeds the context length"})"));
+  EXPECT_TRUE(known(413, ""));
+  EXPECT_FALSE(known(400, R"({"error":"unknown field `embedding_kind`"})"));
+  EXPECT_FALSE(known(422, ""));
 }
 
 TEST(ErrorBodiesTest, StopsAtKeyMoneyModelAndAddress) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <memory>
@@ -14,12 +15,15 @@
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/fakes/text_vector.h"
 
 // How the flow paces itself over a real wire; what a client promises besides is in api_client_test.cc.
 
 namespace reembed {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr int kDim = 32;
@@ -150,6 +154,61 @@ TEST_F(RequestFlowTest, ServerMayForbidAnotherAttempt) {
   EXPECT_THAT(Start(batch.get()).get(),
               HasError(absl::StatusCode::kUnavailable, HasSubstr("trying again will not help")));
   EXPECT_EQ(scripted_->request_count(), 1);
+}
+
+// A field that the API does not know looks like a bad text: halving finds that every text is bad.
+TEST_F(RequestFlowTest, WhatIsRefusedTextAfterTextInTheSameWordsIsNotForTheTexts) {
+  Serve([](const ServerRequest& request) {
+    return OpenAiError(400, "", "invalid_request_error", absl::StrCat("unknown field (request ", request.number, ")"));
+  });
+  const auto batch = MakeBatch(64);
+  EXPECT_THAT(Start(batch.get()).get(),
+              HasError(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("HTTP 400: unknown field"), HasSubstr("3 different texts were refused"))));
+  EXPECT_LE(scripted_->request_count(), 64 / 2);  // and not 127
+  const int before = scripted_->request_count();
+  EXPECT_FALSE(Start(MakeBatch(1).get()).get().ok());
+  EXPECT_EQ(scripted_->request_count(), before);
+}
+
+TEST_F(RequestFlowTest, TextsAreToBlameWhereOneWasTakenOrTheWordsDiffer) {
+  for (const bool words_differ : {false, true}) {
+    Serve([words_differ](const ServerRequest& request) {
+      const std::vector<std::string> texts = TextsOf(request.body);
+      if (!words_differ && texts.size() == 1 && texts[0] == "text number 0")
+        return OpenAiAnswer(request, {.dim = kDim});
+      const std::string word(1 + texts[0].size() % 7 + 3 * (texts[0].back() - '0'), 'x');
+      return OpenAiError(400, "", "invalid_request_error", words_differ ? "no good " + word : "no good");
+    });
+    const auto batch = MakeBatch(8);
+    EXPECT_THAT(Start(batch.get()).get(), IsOk());
+    const auto texts = batch->texts();
+    EXPECT_EQ(std::count_if(texts.begin(), texts.end(), [](const BatchText& text) { return !text.reject.ok(); }),
+              words_differ ? 8 : 7);
+  }
+}
+
+// The other endpoint is asked for what is missing only.
+TEST_F(RequestFlowTest, WhatAFailedSendHasBroughtIsNotBoughtAgain) {
+  Serve([](const ServerRequest& request) {
+    if (TextsOf(request.body).size() > 4) return ServerReply{.status = 413};
+    if (TextsOf(request.body)[0] == "text number 4") {
+      return ServerReply{.status = 500, .headers = {{"x-should-retry", "false"}}};
+    }
+    return OpenAiAnswer(request, {.dim = kDim});
+  });
+  const auto batch = MakeBatch(8);
+  EXPECT_THAT(Start(batch.get()).get(), HasError(absl::StatusCode::kUnavailable, HasSubstr("HTTP 500")));
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
+  EXPECT_THAT(Start(batch.get()).get(), IsOk());
+  ASSERT_EQ(scripted_->request_count(), 1);
+  EXPECT_THAT(TextsOf(scripted_->requests()[0].body),
+              ElementsAre("text number 4", "text number 5", "text number 6", "text number 7"));
+  ASSERT_THAT(client_->Decode(batch.get()), IsOk());
+  for (int i = 0; i < 8; ++i) {
+    const auto vector = batch->vectors().subspan(i * kDim, kDim);
+    EXPECT_EQ(std::vector<float>(vector.begin(), vector.end()), TextVector(absl::StrCat("text number ", i), kDim));
+  }
 }
 
 TEST_F(RequestFlowTest, StragglersAreSentTwiceAndTheFirstAnswerWins) {

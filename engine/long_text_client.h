@@ -1,0 +1,60 @@
+#ifndef REEMBED_ENGINE_LONG_TEXT_CLIENT_H_
+#define REEMBED_ENGINE_LONG_TEXT_CLIENT_H_
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "engine/embedding_client.h"
+#include "engine/text_cutter.h"
+
+namespace reembed {
+
+// Gives texts that the provider refuses as too long (BatchText::too_long) a vector all the same: that of their
+// beginning (kTruncate), or the mean of those of their parts, weighted by bytes and scaled to length 1 (kSplit). A
+// piece that is refused is cut again, a dozen times at most. What was done is in BatchText::embedded; a text that stays
+// refused has the provider's words in BatchText::reject.
+//
+// A text that seems too long by what was learned so far goes alone, so that its refusal does not take a whole request
+// with it; one that certainly is too long is cut before it is sent.
+//
+// Thread-safe. Pieces are not remembered beyond a batch: a run that dies buys those of its open batches again.
+class LongTextClient final : public EmbeddingClient {
+ public:
+  // `client` is borrowed. Whatever it was sent it answers before this object goes.
+  LongTextClient(EmbeddingClient* client, const CutOptions& options);
+  ~LongTextClient() override;
+
+  const Model& model() const override { return client_->model(); }
+  void Send(Batch* batch, Done done) override;
+  absl::Status Decode(Batch* batch) const override;
+  void Cancel() override { client_->Cancel(); }
+  ClientStats stats() const override { return client_->stats(); }
+
+ private:
+  struct Piece;
+  struct Repair;
+  struct Round;
+  struct Job;
+  using JobPtr = std::shared_ptr<Job>;
+
+  std::vector<Round*> HoldBack(Job* job);
+  void OnBatch(const JobPtr& job, absl::Status status);
+  void OnRound(const JobPtr& job, Round* round, absl::Status status);
+  void CutAgain(const Piece& piece, const BatchText& refused, Job* job, std::vector<Piece>* sure,
+                std::vector<Round*>* rounds);
+  // Lets go of job->mutex.
+  void GoOn(const JobPtr& job, std::unique_lock<std::mutex> lock, const std::vector<Round*>& rounds);
+  void Finish(const JobPtr& job);
+
+  EmbeddingClient* const client_;
+  const LongText policy_;
+  TextCutter cutter_;
+  mutable std::mutex mutex_;
+  mutable absl::flat_hash_map<const Batch*, JobPtr> answered_;  // guarded by mutex_: until Decode()
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_LONG_TEXT_CLIENT_H_

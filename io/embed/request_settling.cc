@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/embed/request_flow.h"
+#include "io/embed/request_part.h"
+
+// What becomes of the answers to requests.
+
+namespace reembed {
+
+void RequestFlow::Settle(PartPtr part, const Departure& departure, RequestVerdict verdict, HttpReply reply) {
+  const Moment now = MonotonicNow();
+  const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
+  bool twin_decides = false;
+  std::vector<HttpLoop::Ticket> twins;
+  std::vector<PartPtr> hopeless;
+  {
+    const std::lock_guard lock(mutex_);
+    if (reply.status != 0) pacer_.Learn(QuotaOf(reply), departure, now);
+    if (reply.status == 429) ++http_429_;
+    if (again && (verdict.outcome == SendOutcome::kRefused || verdict.named_wait.has_value())) {
+      const bool named = verdict.named_wait.has_value();
+      const absl::Duration wait = named ? std::min(*verdict.named_wait, options_.retry.max_wait)
+                                        : Backoff(options_.retry, part->attempts, &random_);
+      if (verdict.outcome == SendOutcome::kRefused) {
+        pacer_.Refused(departure, wait, named, now);
+      } else {
+        pacer_.Pause(wait, now);
+      }
+    }
+    if (options_.hedge && verdict.outcome == SendOutcome::kOk) latencies_.Add(now - departure.at);
+    const Pacer::Change change = pacer_.Ended(departure, verdict.outcome, now);
+    if (change.outage_ended) ReleaseRetries(change.outage_began, now);
+    BlameRequest(&verdict);
+    if (verdict.reply_class == ReplyClass::kStop && !cancelled_) {
+      // What is true of this request is true of all.
+      if (stopped_.ok()) stopped_ = verdict.status;
+      hopeless = TakeAllWaiting();
+    }
+    twin_decides = again && part->in_air > 0;
+    if (twin_decides) part->answered = false;
+    if (!twin_decides && part->in_air > 0) twins = part->tickets;
+  }
+  for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
+  if (twin_decides) return Dispatch();
+  Dispatch();  // first of all, the next request leaves
+  switch (verdict.reply_class) {
+    case ReplyClass::kOk:
+      return Keep(std::move(part), std::move(reply));
+    case ReplyClass::kSplit:
+      return Split(std::move(part), verdict.excess);
+    case ReplyClass::kRejectText:
+      return Reject(std::move(part), std::move(verdict));
+    case ReplyClass::kStop:
+      EndAll(std::move(hopeless), verdict.status);
+      return End(std::move(part), std::move(verdict.status));
+    case ReplyClass::kRetry:
+    case ReplyClass::kRetryWait:
+      return Retry(std::move(part), verdict, now);
+  }
+}
+
+// Requires mutex_. The server is well again: nobody sleeps on, and what failed for the outage is owed nothing.
+void RequestFlow::ReleaseRetries(Moment outage_began, Moment now) {
+  std::multimap<Moment, PartPtr> others;
+  std::vector<PartPtr> released;
+  for (auto& [ready, waiting] : retries_) {
+    waiting->failing_since = absl::InfiniteDuration();
+    if (waiting->failed_at >= outage_began) {
+      waiting->reason = SendReason::kRefused;
+      released.push_back(std::move(waiting));
+    } else {
+      others.emplace_hint(others.end(), std::min(ready, now), std::move(waiting));
+    }
+  }
+  retries_ = std::move(others);
+  queue_.insert(queue_.begin(), std::make_move_iterator(released.begin()), std::make_move_iterator(released.end()));
+}
+
+// Requires mutex_. Turns the refusal of a text into that of the whole run where every text is refused alike.
+void RequestFlow::BlameRequest(RequestVerdict* verdict) {
+  if (verdict->reply_class == ReplyClass::kOk) refusals_.TextTaken();
+  if (verdict->reply_class != ReplyClass::kRejectText || verdict->unknown_words.empty()) return;
+  if (!refusals_.Add(verdict->unknown_words)) return;
+  verdict->reply_class = ReplyClass::kStop;
+  verdict->status = absl::FailedPreconditionError(
+      absl::StrCat(verdict->status.message(), "; ", AlikeRefusals::kEnough,
+                   " different texts were refused in these words and none was taken, so it is not for the texts; check "
+                   "the model's name, its dimensions, the address of the API and --header"));
+}
+
+void RequestFlow::Keep(PartPtr part, HttpReply reply) {
+  {
+    const std::lock_guard lock(mutex_);
+    part->call->batch->replies().push_back({.first_text = part->first,
+                                            .texts = part->count,
+                                            .body = std::move(reply.body),
+                                            .decoded = std::move(part->decoded)});
+  }
+  End(std::move(part), absl::OkStatus());
+}
+
+void RequestFlow::Reject(PartPtr part, RequestVerdict verdict) {
+  {
+    const std::lock_guard lock(mutex_);
+    BatchText& text = part->call->batch->texts()[part->first];
+    text.reject = std::move(verdict.status);
+    const Excess& excess = verdict.excess;
+    const bool for_length = excess.measure != Measure::kNone && excess.measure != Measure::kTexts;
+    text.too_long = {.refused = for_length, .limit = excess.limit, .tokens = excess.requested};
+  }
+  End(std::move(part), absl::OkStatus());
+}
+
+// In as many parts as fit what the refusal said, or else in halves.
+void RequestFlow::Split(PartPtr part, const Excess& excess) {
+  const absl::Span<const BatchText> texts = part->call->batch->texts().subspan(part->first, part->count);
+  caps_.Refused(texts, excess);
+  const bool too_much = excess.measure != Measure::kNone && excess.measure != Measure::kTextTokens;
+  const int fitting = too_much ? caps_.Fitting(texts) : part->count;
+  int next = fitting < part->count ? fitting : part->count / 2;
+  std::vector<PartPtr> parts;
+  for (int begin = 0; begin < part->count;) {
+    parts.push_back(MakePart(part->call, part->first + begin, next));
+    parts.back()->is_again = true;
+    begin += next;
+    next = too_much ? caps_.Fitting(texts.subspan(begin)) : part->count - begin;
+  }
+  absl::Status refused;
+  {
+    const std::lock_guard lock(mutex_);
+    refused = cancelled_ ? absl::CancelledError("cancelled") : stopped_;
+    if (refused.ok()) {
+      part->call->open_parts += static_cast<int>(parts.size()) - 1;
+      queue_.insert(queue_.begin(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
+    }
+  }
+  if (!refused.ok()) return End(std::move(part), std::move(refused));
+  Dispatch();
+}
+
+void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now) {
+  enum class Next { kAgain, kGiveUp, kEnd } next = Next::kAgain;
+  absl::Status end;
+  {
+    const std::lock_guard lock(mutex_);
+    part->failing_since = std::min(part->failing_since, now);
+    part->failed_at = now;
+    const bool exhausted = part->attempts >= options_.retry.max_attempts &&
+                           (!pacer_.ever_well() || now - part->failing_since >= options_.retry.outage_limit());
+    if (end = cancelled_ ? absl::CancelledError("cancelled") : stopped_; !end.ok()) {
+      next = Next::kEnd;
+    } else if (verdict.give_up || exhausted || pacer_.GivenUp(now)) {
+      next = Next::kGiveUp;
+    } else {
+      // A refusal holds everybody back, not this one alone.
+      const bool refused = verdict.outcome == SendOutcome::kRefused;
+      part->reason = refused ? SendReason::kRefused : SendReason::kFailed;
+      if (refused) {
+        queue_.push_front(std::move(part));
+      } else {
+        retries_.emplace(now + Backoff(options_.retry, part->attempts, &random_), std::move(part));
+      }
+    }
+  }
+  if (next == Next::kAgain) return Dispatch();
+  if (next == Next::kEnd) return End(std::move(part), std::move(end));
+  GiveUp(std::move(part), verdict, now);
+}
+
+void RequestFlow::GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now) {
+  std::string message = absl::StrCat(verdict.status.message(), "; gave up after ", part->attempts, " attempts");
+  std::vector<PartPtr> others;  // an outage without an end is that of all
+  {
+    const std::lock_guard lock(mutex_);
+    if (pacer_.GivenUp(now)) {
+      others = TakeAllWaiting();
+      absl::StrAppend(&message, ", no answer to any request for ",
+                      absl::FormatDuration(absl::Trunc(pacer_.FailingFor(now), absl::Seconds(1))));
+    }
+  }
+  if (verdict.give_up) absl::StrAppend(&message, ", as the server says that trying again will not help");
+  if (verdict.named_wait.value_or(absl::ZeroDuration()) > options_.retry.max_wait) {
+    absl::StrAppend(&message, ", of the wait of ", absl::FormatDuration(*verdict.named_wait),
+                    " that it asked for only ", absl::FormatDuration(options_.retry.max_wait), " is granted");
+  }
+  const absl::Status status(verdict.status.code(), absl::StrCat(message, "; run the same command again later"));
+  End(std::move(part), status);
+  EndAll(std::move(others), status);
+}
+
+// Answers the call when this was its last part. A call that fails needs its other parts no more.
+void RequestFlow::End(PartPtr part, absl::Status status) {
+  std::unique_ptr<Call> ended;
+  std::vector<PartPtr> needless;
+  {
+    const std::lock_guard lock(mutex_);
+    Call* const call = part->call;
+    if (!status.ok() && call->failure.ok()) {
+      call->failure = std::move(status);
+      const auto take = [&](const PartPtr& waiting) {
+        if (waiting->call != call) return false;
+        needless.push_back(waiting);
+        return true;
+      };
+      std::erase_if(queue_, take);
+      std::erase_if(retries_, [&](const auto& entry) { return take(entry.second); });
+      call->open_parts -= static_cast<int>(needless.size());
+    }
+    if (--call->open_parts == 0) ended.reset(call);
+    // A twin that is still under way sends from this body.
+    if (part.use_count() == 1 && static_cast<int>(spare_bodies_.size()) < options_.concurrency) {
+      spare_bodies_.push_back(std::move(part->body));
+    }
+  }
+  if (ended != nullptr) std::move(ended->done)(std::move(ended->failure));
+}
+
+void RequestFlow::EndAll(std::vector<PartPtr> parts, const absl::Status& status) {
+  for (PartPtr& part : parts) End(std::move(part), status);
+}
+
+// Requires mutex_.
+std::vector<RequestFlow::PartPtr> RequestFlow::TakeAllWaiting() {
+  std::vector<PartPtr> waiting(queue_.begin(), queue_.end());
+  queue_.clear();
+  for (auto& [ready, part] : retries_) waiting.push_back(std::move(part));
+  retries_.clear();
+  return waiting;
+}
+
+}  // namespace reembed
