@@ -110,7 +110,13 @@ absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocat
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < graphs->value().size(); ++i) names.emplace_back(graphs->value()[i].Text());
-  if (std::find(names.begin(), names.end(), asked.graph) == names.end()) {
+  bool there = std::find(names.begin(), names.end(), asked.graph) != names.end();
+  if (!there) {
+    // The list may lack a graph that was made while another of its name was still being removed.
+    const absl::StatusOr<RespReply> type = (*client)->Call({"TYPE", asked.graph});
+    there = type.ok() && type->value().Text() == "graphdata";
+  }
+  if (!there) {
     const std::string near = NearestName(asked.graph, names);
     return absl::NotFoundError(absl::StrCat(
         asked.address.name, ": no graph `", asked.graph, "`",

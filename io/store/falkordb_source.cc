@@ -49,7 +49,7 @@ class FalkorSource final : public Source {
         AppendFalkorKey(ViewOf(*from_), &cypher);
       }
       absl::StrAppend(&cypher, " ", nodes_.Match(), " WHERE ",
-                      from_.has_value() ? absl::StrCat(nodes_.Key(), " >= $from AND ") : "", wanted_,
+                      from_.has_value() ? absl::StrCat(nodes_.ComparableKey(), " >= $from AND ") : "", wanted_,
                       " RETURN count(n)");
       const absl::StatusOr<int64_t> counted = nodes_.graph->Count(cypher);
       if (counted.ok()) rows = *counted;
