@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/float_list.h"
 #include "io/store/falkordb_fetch.h"
 #include "io/store/falkordb_nodes.h"
 
@@ -202,7 +203,7 @@ class FalkorSink final : public VectorSink {
       list.append(list.empty() ? "[[" : ",[");
       AppendFalkorKey(row->key, &list);
       list.push_back(',');
-      AppendFalkorVector({row->vector, static_cast<size_t>(model_.dim)}, &list);
+      AppendFloatList({row->vector, static_cast<size_t>(model_.dim)}, &list);
       list.push_back(']');
       sent.push_back(row);
       if (list.size() < kStatementBytes && row != rows.back()) continue;

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/float_list.h"
 #include "io/store/falkordb_nodes.h"
 #include "io/store/falkordb_scan.h"
 
@@ -87,7 +88,7 @@ std::string IsVector(const FalkorNodes& nodes) {
 // Whether all vectors are `dim` wide. Cypher has no function for the width, but a distance insists on equal ones.
 absl::StatusOr<bool> AllHaveWidth(const FalkorNodes& nodes, int dim) {
   std::string zeros;
-  AppendFalkorVector(std::vector<float>(static_cast<size_t>(std::max(dim, 1))), &zeros);
+  AppendFloatList(std::vector<float>(static_cast<size_t>(std::max(dim, 1))), &zeros);
   const absl::StatusOr<FalkorRows> tried = nodes.graph->Query(
       absl::StrCat("CYPHER z=", zeros, " ", nodes.Match(), " WHERE ", nodes.where, " AND ", IsVector(nodes),
                    " RETURN max(vec.euclideanDistance(", nodes.Property(nodes.asked.vector), ", vecf32($z)))"));
