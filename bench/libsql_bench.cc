@@ -3,16 +3,14 @@
 // server runs on this machine; it comes from npm (CTest npm_install).
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <iostream>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/pairs.h"
 #include "engine/base64.h"
 #include "engine/batch.h"
 #include "io/net/http_loop.h"
@@ -31,12 +29,6 @@ void Require(const absl::Status& status) {
   if (status.ok()) return;
   std::cerr << status << "\n";
   std::exit(1);
-}
-
-double SecondsOf(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 // One pipeline: a transaction that sets the vector of the rows [begin, end).
@@ -80,27 +72,22 @@ void Sink(benchmark::State& state) {
   Require((*sink)->Open({.model = model}, {}).status());
   auto http = HttpLoop::Make({});
   Require(http.status());
-  double limit = std::numeric_limits<double>::max(), ours = limit;
-  for (auto _ : state) {
-    limit = std::min(limit, SecondsOf([&] {
-                       for (const std::string& body : pipelines) {
-                         const auto reply =
-                             (*http)->Call({.url = absl::StrCat(server.url(), "/v2/pipeline"), .body = body});
-                         Require(reply.status());
-                         if (reply->status != 200) Require(absl::InternalError(reply->body));
-                       }
-                     }));
-    ours = std::min(ours, SecondsOf([&] {
-                      std::vector<RefusedRow> refused;
-                      Require((*sink)->Write(views, &refused));
-                      if (!refused.empty()) Require(refused[0].reason);
-                    }));
-  }
-  state.counters["limit"] = kRows / limit;
-  state.counters["reembed"] = kRows / ours;
-  state.counters["ratio"] = limit / ours;
+  ComparePairs(
+      state, kRows, [] {},
+      [&] {
+        for (const std::string& body : pipelines) {
+          const auto reply = (*http)->Call({.url = absl::StrCat(server.url(), "/v2/pipeline"), .body = body});
+          Require(reply.status());
+          if (reply->status != 200) Require(absl::InternalError(reply->body));
+        }
+      },
+      [&] {
+        std::vector<RefusedRow> refused;
+        Require((*sink)->Write(views, &refused));
+        if (!refused.empty()) Require(refused[0].reason);
+      });
 }
-BENCHMARK(Sink)->Arg(384)->Arg(1536)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(Sink)->Arg(384)->Arg(1536)->Unit(benchmark::kMillisecond)->UseManualTime();
 
 }  // namespace
 }  // namespace reembed

@@ -4,17 +4,15 @@
 #include <benchmark/benchmark.h>
 #include <libpq-fe.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/pairs.h"
 #include "engine/batch.h"
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
@@ -105,27 +103,6 @@ class Session {
   PGconn* connection_;
 };
 
-// Times two ways of doing the same, in turns, and compares the best time of each: others use the machine too.
-template <typename Prepare, typename Limit, typename Ours>
-void Compare(benchmark::State& state, const Prepare& prepare, const Limit& limit, const Ours& ours) {
-  const auto time = [&](const auto& work) {
-    prepare();
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  double limit_seconds = std::numeric_limits<double>::infinity(), our_seconds = limit_seconds;
-  for (auto _ : state) {
-    limit_seconds = std::min(limit_seconds, time(limit));
-    const double seconds = time(ours);
-    our_seconds = std::min(our_seconds, seconds);
-    state.SetIterationTime(seconds);
-  }
-  state.counters["limit"] = kRows / limit_seconds;
-  state.counters["reembed"] = kRows / our_seconds;
-  state.counters["ratio"] = limit_seconds / our_seconds;
-}
-
 std::unique_ptr<VectorSink> OpenSink(const std::string& parameters, int dim) {
   const Model model{.name = "bench", .dim = dim};
   auto sink = MakePostgresSink(TestPostgres().At(parameters), model);
@@ -149,8 +126,8 @@ void BM_PostgresLoad(benchmark::State& state) {
   Session session;
   session.Run(absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id bigint PRIMARY KEY, v vector(", dim, "))"));
   const auto sink = OpenSink("table=m&vector=v&mode=upsert", dim);
-  Compare(
-      state, [&] { session.Run("TRUNCATE m"); }, [&] { session.CopyIn("m", rows, 0, kRows); },
+  ComparePairs(
+      state, kRows, [&] { session.Run("TRUNCATE m"); }, [&] { session.CopyIn("m", rows, 0, kRows); },
       [&] { WriteAll(sink.get(), rows); });
 }
 BENCHMARK(BM_PostgresLoad)->ArgName("dim")->Arg(384)->Arg(1536)->UseManualTime()->Unit(benchmark::kMillisecond);
@@ -168,8 +145,8 @@ void BM_PostgresUpdate(benchmark::State& state) {
   };
   prepare();
   const auto sink = OpenSink("table=m&vector=v", dim);
-  Compare(
-      state, prepare,
+  ComparePairs(
+      state, kRows, prepare,
       [&] {
         for (int row = 0; row < kRows; row += kBatchesPerWrite * kBatchRows) {
           session.Run("BEGIN");
@@ -188,8 +165,8 @@ void BM_PostgresScan(benchmark::State& state) {
       absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id bigint PRIMARY KEY, c text); INSERT INTO m SELECT "
                    "i, repeat('text ', 120) FROM generate_series(1, ",
                    kRows, ") i; ANALYZE m"));
-  Compare(
-      state, [] {}, [&] { benchmark::DoNotOptimize(session.CopyOut("SELECT id, c FROM m ORDER BY id")); },
+  ComparePairs(
+      state, kRows, [] {}, [&] { benchmark::DoNotOptimize(session.CopyOut("SELECT id, c FROM m ORDER BY id")); },
       [&] {
         auto source = OpenPostgresSource(TestPostgres().At("table=m&text=c"), {});
         Require(source.status());
@@ -212,8 +189,8 @@ void BM_PostgresReadVectors(benchmark::State& state) {
   Session session;
   session.Run(absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id bigint PRIMARY KEY, v vector(", dim, "))"));
   session.CopyIn("m", rows, 0, kRows);
-  Compare(
-      state, [] {}, [&] { benchmark::DoNotOptimize(session.CopyOut("SELECT id, v FROM m ORDER BY id")); },
+  ComparePairs(
+      state, kRows, [] {}, [&] { benchmark::DoNotOptimize(session.CopyOut("SELECT id, v FROM m ORDER BY id")); },
       [&] {
         auto reader = OpenPostgresReader(TestPostgres().At("table=m&vector=v"));
         Require(reader.status());

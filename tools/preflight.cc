@@ -20,6 +20,13 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) 
   const Model& model = job.client.model;
   const std::string column = absl::StrCat(job.source.path, ": column ", job.source.Get("vector"));
   for (const Survey::WidthCount& width : survey.widths) {
+    // Some that are no vectors are broken ones; when there is hardly anything else the column is another.
+    if (width.dim < 0 && width.rows > survey.rows_with_vector && width.rows > survey.rows_null) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(column, " holds ", WithCommas(width.rows),
+                       " values that are no vectors, more than anything else: name the one that vectors belong into, "
+                       "or use --all to replace them"));
+    }
     // Some of another width among more of ours are broken rows: they are repaired like missing ones.
     if (width.dim == model.dim || width.dim <= 0 || width.rows < survey.rows_with_vector) continue;
     return absl::FailedPreconditionError(absl::StrCat(

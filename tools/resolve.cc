@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "engine/text_template.h"
 #include "tools/endpoints.h"
 #include "tools/place.h"
 #include "tools/resolve_embedder.h"
@@ -68,6 +69,25 @@ absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& optio
   return targets;
 }
 
+// Vectors must not take the place of the texts that they are made of.
+absl::Status CheckIsNotTheText(const Location& source, const Location& target) {
+  const std::string vector = target.Get("vector");
+  const bool has_columns = !target.Get("table").empty() || !target.Get("label").empty();
+  if (!has_columns || vector.empty() || source.scheme != target.scheme || source.path != target.path ||
+      !absl::EqualsIgnoreCase(source.Get("table"), target.Get("table")) || source.Get("label") != target.Get("label")) {
+    return absl::OkStatus();
+  }
+  std::vector<std::string> texts = {source.Get("text")};
+  const absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(source.Get("template"));
+  if (parsed.ok()) texts.insert(texts.end(), parsed->fields().begin(), parsed->fields().end());
+  for (const std::string& text : texts) {
+    if (!absl::EqualsIgnoreCase(text, vector)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(target.ToString(), ": vector=", vector,
+                                                   " is where the texts are, and would replace them; name another"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
                            const PresetStream* stream, const PresetDatabase& database, const Environment& environment,
                            ResolvedJob* job) {
@@ -88,6 +108,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   }
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
+  if (FindScheme(job->source.scheme) == nullptr) return OpenSource(job->source, {}).status();
   if (IsInPlace(job->source)) {
     job->in_place = true;
     job->targets.push_back(InPlaceTarget(job->source));
@@ -101,6 +122,9 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
       return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
     }
     job->targets.push_back(std::move(target));
+  }
+  for (const Location& target : job->targets) {
+    if (absl::Status other = CheckIsNotTheText(job->source, target); !other.ok()) return other;
   }
   if (job->targets.empty()) {
     return absl::InvalidArgumentError(

@@ -48,12 +48,14 @@ absl::Status ForEachNode(const FalkorNodes& nodes, absl::string_view where, absl
   }
   while (!missing.empty()) {
     std::string cypher = "CYPHER keys=[";
+    bool indexed = true;
     for (const auto& [key, places] : missing) {
+      indexed = indexed && IsInFalkorIndex(ViewOf(key));
       if (cypher.back() != '[') cypher.push_back(',');
       AppendFalkorKey(ViewOf(key), &cypher);
     }
-    absl::StrAppend(&cypher, "] ", nodes.Match(), " WHERE ", nodes.Key(), " IN $keys AND ", where, " RETURN ",
-                    nodes.Key(), result);
+    absl::StrAppend(&cypher, "] ", nodes.Match(), " WHERE ", nodes.Key(), indexed ? "" : " + ''", " IN $keys AND ",
+                    where, " RETURN ", nodes.Key(), result);
     bool any = false;
     const absl::Status status = nodes.graph->client()->Persist([&] {
       const absl::StatusOr<FalkorRows> rows = nodes.graph->Query(cypher);

@@ -1,8 +1,6 @@
 #include "io/store/falkordb_graph.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cstdlib>
 
 #include "absl/strings/match.h"
@@ -110,7 +108,13 @@ absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocat
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < graphs->value().size(); ++i) names.emplace_back(graphs->value()[i].Text());
-  if (std::find(names.begin(), names.end(), asked.graph) == names.end()) {
+  bool there = std::find(names.begin(), names.end(), asked.graph) != names.end();
+  if (!there) {
+    // The list may lack a graph that was made while another of its name was still being removed.
+    const absl::StatusOr<RespReply> type = (*client)->Call({"TYPE", asked.graph});
+    there = type.ok() && type->value().Text() == "graphdata";
+  }
+  if (!there) {
     const std::string near = NearestName(asked.graph, names);
     return absl::NotFoundError(absl::StrCat(
         asked.address.name, ": no graph `", asked.graph, "`",
@@ -171,18 +175,6 @@ void AppendFalkorKey(KeyView key, std::string* out) {
   } else {
     AppendFalkorText(std::get<absl::string_view>(key), out);
   }
-}
-
-void AppendFalkorVector(absl::Span<const float> vector, std::string* out) {
-  out->push_back('[');
-  std::array<char, 32> digits;
-  for (size_t i = 0; i < vector.size(); ++i) {
-    if (i > 0) out->push_back(',');
-    const char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), vector[i]).ptr;
-    const absl::string_view text(digits.data(), static_cast<size_t>(end - digits.data()));
-    absl::StrAppend(out, text, text.find_first_of(".e") == absl::string_view::npos ? ".0" : "");
-  }
-  out->push_back(']');
 }
 
 }  // namespace reembed

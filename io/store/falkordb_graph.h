@@ -118,8 +118,6 @@ std::string FalkorName(absl::string_view name);
 // Literals for the parameters in front of a query. Texts are without NUL: the server reads the query as a C string.
 void AppendFalkorText(absl::string_view text, std::string* out);
 void AppendFalkorKey(KeyView key, std::string* out);
-// Finite numbers, each with a point or an exponent: vecf32() refuses integers. Round-trips to the bit.
-void AppendFalkorVector(absl::Span<const float> vector, std::string* out);
 
 }  // namespace reembed
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -26,6 +27,21 @@ absl::StatusOr<std::vector<std::string>> Names(FalkorGraph* graph, absl::string_
 std::string Suggestion(absl::string_view word, const std::vector<std::string>& names) {
   const std::string near = NearestName(word, names);
   return near.empty() ? absl::StrCat("; the graph has ", names.size()) : absl::StrCat("; did you mean `", near, "`?");
+}
+
+constexpr size_t kMaxIndexedBytes = 1024;  // of a key; some thousand more are too many
+
+// Whether all keys are of ASCII characters without blanks, letters of one case only, and such that their order stays
+// when case is ignored. False also where the server does not know the function.
+bool IndexOrders(const FalkorNodes& nodes) {
+  for (const char* const odd : {"[^!-@\\\\[-~]", "[^!-Z{-~]"}) {
+    const absl::StatusOr<int64_t> others = nodes.graph->Count(absl::StrCat(
+        nodes.Match(), " WHERE ", nodes.where, " AND (", nodes.Key(), " = '' OR size(", nodes.Key(), ") > ",
+        kMaxIndexedBytes, " OR size(string.matchRegEx(", nodes.Key(), ", '", odd, "')) > 0) RETURN count(n)"));
+    if (!others.ok()) return false;
+    if (*others == 0) return true;
+  }
+  return false;
 }
 
 // Looks at every selected node once.
@@ -63,6 +79,7 @@ absl::Status CheckKeys(FalkorNodes* nodes) {
   }
   nodes->integer_keys = integers > 0;
   nodes->rows = texts + integers;
+  nodes->index_orders = texts == 0 || IndexOrders(*nodes);
   const absl::StatusOr<FalkorRows> twice =
       nodes->graph->Query(absl::StrCat(nodes->Match(), " WHERE ", nodes->where, " WITH ", nodes->Key(),
                                        " AS k, count(n) AS c WHERE c > 1 RETURN k, c LIMIT 1"));
@@ -114,6 +131,14 @@ absl::StatusOr<FalkorNodes> OpenFalkorNodes(FalkorLocation asked, absl::string_v
 bool CanBeFalkorKey(const FalkorNodes& nodes, KeyView key) {
   if (std::holds_alternative<int64_t>(key)) return nodes.integer_keys || nodes.rows == 0;
   return !nodes.integer_keys && !absl::StrContains(std::get<absl::string_view>(key), '\0');
+}
+
+bool IsInFalkorIndex(KeyView key) {
+  const absl::string_view* const text = std::get_if<absl::string_view>(&key);
+  if (text == nullptr) return true;
+  return !text->empty() && text->size() <= kMaxIndexedBytes && !absl::StrContains(*text, '\x01') &&
+         !absl::ascii_isspace(static_cast<unsigned char>(text->front())) &&
+         !absl::ascii_isspace(static_cast<unsigned char>(text->back()));
 }
 
 }  // namespace reembed

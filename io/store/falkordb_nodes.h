@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "io/store/falkordb_graph.h"
 
@@ -19,12 +20,19 @@ struct FalkorNodes {
   FalkorLocation asked;
   std::unique_ptr<FalkorGraph> graph;
   bool integer_keys = false;  // of no nodes: false
+  bool index_orders = true;   // an index compares these keys as Cypher does, see ComparableKey()
   int64_t rows = 0;           // selected ones, when it was opened
   std::string where;          // of the location and of the selection; Cypher over `n`; "true": all
 
   std::string Match() const;  // MATCH (n:`label`)
   std::string Property(absl::string_view name) const { return "n." + FalkorName(name); }
   std::string Key() const { return Property(asked.key); }
+
+  // The key for < and >. An index of the server compares texts without regard to case and in bytes with a sign, and
+  // what it gives is not compared again: nodes would be missing. Of an expression it knows nothing, so the server looks
+  // at all nodes. Seen with FalkorDB 4.16.3.
+  std::string ComparableKey() const { return index_orders ? Key() : absl::StrCat(Key(), " + ''"); }
+
   std::string Message(absl::string_view what) const { return graph->Message(what); }
 };
 
@@ -39,6 +47,10 @@ absl::StatusOr<std::vector<std::string>> FalkorPropertyNames(FalkorGraph* graph)
 
 // Whether a node can have this key.
 bool CanBeFalkorKey(const FalkorNodes& nodes, KeyView key);
+
+// Whether an index finds the node with this key. It does not find empty and very long texts, those with blanks at their
+// ends, and with the byte 1; and it finds nodes whose keys differ from the one asked for by such blanks.
+bool IsInFalkorIndex(KeyView key);
 
 }  // namespace reembed
 

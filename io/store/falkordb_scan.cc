@@ -68,7 +68,7 @@ void FalkorScan::LoadBounds() {
 
 std::string FalkorScan::Range() const {
   if (from_ == From::kStart) return "";
-  return absl::StrCat(nodes_->Key(), from_ == From::kAt ? " >= $from AND " : " > $from AND ");
+  return absl::StrCat(nodes_->ComparableKey(), from_ == From::kAt ? " >= $from AND " : " > $from AND ");
 }
 
 absl::StatusOr<FalkorRows> FalkorScan::Ask(size_t max_rows, const std::optional<Key>& bound) {
@@ -83,8 +83,8 @@ absl::StatusOr<FalkorRows> FalkorScan::Ask(size_t max_rows, const std::optional<
   }
   if (from_ == From::kStart && !bound.has_value()) cypher.clear();
   absl::StrAppend(&cypher, " ", nodes_->Match(), " WHERE ", Range(),
-                  bound.has_value() ? absl::StrCat(nodes_->Key(), " <= $to AND ") : "", where_, " RETURN ",
-                  nodes_->Key(), ", ", property_, " ORDER BY ", nodes_->Key(), " LIMIT ", max_rows);
+                  bound.has_value() ? absl::StrCat(nodes_->ComparableKey(), " <= $to AND ") : "", where_, " RETURN ",
+                  nodes_->Key(), " AS k, ", property_, " AS p ORDER BY k LIMIT ", max_rows);
   return nodes_->graph->Query(cypher);
 }
 

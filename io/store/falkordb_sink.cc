@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/float_list.h"
 #include "io/store/falkordb_fetch.h"
 #include "io/store/falkordb_nodes.h"
 
@@ -119,34 +120,21 @@ class FalkorSink final : public VectorSink {
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    std::vector<const BatchRow*> rows;
+    // Those that an index finds, and the others, each in a kind of statement of their own.
+    std::vector<const BatchRow*> indexed, others;
     for (const Batch* batch : batches) {
       if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         if (CanBeFalkorKey(nodes_, row.key)) {
-          rows.push_back(&row);
+          (IsInFalkorIndex(row.key) ? indexed : others).push_back(&row);
         } else {
           refused->push_back({row.ordinal, Gone(row)});
         }
       }
     }
-    std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
-    std::vector<const BatchRow*> sent;
-    std::string list;
-    for (const BatchRow* row : rows) {
-      list.append(list.empty() ? "[[" : ",[");
-      AppendFalkorKey(row->key, &list);
-      list.push_back(',');
-      AppendFalkorVector({row->vector, static_cast<size_t>(model_.dim)}, &list);
-      list.push_back(']');
-      sent.push_back(row);
-      if (list.size() < kStatementBytes && row != rows.back()) continue;
-      if (absl::Status status = Store(list, sent, refused); !status.ok()) return status;
-      list.clear();
-      sent.clear();
-    }
-    return absl::OkStatus();
+    if (absl::Status status = StoreAll(Lookup::kIndex, indexed, refused); !status.ok()) return status;
+    return StoreAll(Lookup::kScan, others, refused);
   }
 
   // Waits until the append-only file of the server is on its disk (Redis 7.2, Valkey).
@@ -191,22 +179,53 @@ class FalkorSink final : public VectorSink {
     }
   }
 
+  // How the server comes to a node: by the index on the key, or by looking at all nodes of the label.
+  enum class Lookup { kIndex, kScan };
+
+  // What the index finds is compared again: it takes keys for equal that differ by blanks at their ends.
+  std::string FoundBy(Lookup lookup) const {
+    if (nodes_.integer_keys) return absl::StrCat(nodes_.Key(), " = r[0]");
+    const std::string same = absl::StrCat(nodes_.Key(), " + '' = r[0]");
+    return lookup == Lookup::kScan ? same : absl::StrCat(nodes_.Key(), " = r[0] AND ", same);
+  }
+
   absl::Status Gone(const BatchRow& row) const {
     return absl::NotFoundError(
         nodes_.Message(absl::StrCat("row ", KeyText(row.key), ": there is no node `", nodes_.asked.label,
                                     "` with this `", nodes_.asked.key, "` (any more)")));
   }
 
-  absl::Status Store(const std::string& list, const std::vector<const BatchRow*>& sent,
+  absl::Status StoreAll(Lookup lookup, std::vector<const BatchRow*> rows, std::vector<RefusedRow>* refused) {
+    std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
+    std::vector<const BatchRow*> sent;
+    std::string list;
+    for (const BatchRow* row : rows) {
+      list.append(list.empty() ? "[[" : ",[");
+      AppendFalkorKey(row->key, &list);
+      list.push_back(',');
+      AppendFloatList({row->vector, static_cast<size_t>(model_.dim)}, &list);
+      list.push_back(']');
+      sent.push_back(row);
+      if (list.size() < kStatementBytes && row != rows.back()) continue;
+      if (absl::Status status = Store(lookup, list, sent, refused); !status.ok()) return status;
+      list.clear();
+      sent.clear();
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Store(Lookup lookup, const std::string& list, const std::vector<const BatchRow*>& sent,
                      std::vector<RefusedRow>* refused) {
     std::string cypher = absl::StrCat("CYPHER rows=", list, "]");
     if (!nodes_.asked.model_property.empty()) {
       cypher += " model=";
       AppendFalkorText(model_.name, &cypher);
     }
-    absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), " {",
-                    FalkorName(nodes_.asked.key), ": r[0]}) SET ", nodes_.Property(nodes_.asked.vector),
-                    " = vecf32(r[1])",
+    const std::string vector = nodes_.Property(nodes_.asked.vector);
+    // The server takes vectors for equal whose numbers differ by less than 1, and then does not set the property (seen
+    // with FalkorDB 4.16.3). So the old one is removed first; all in one statement, so nobody sees a node without.
+    absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
+                    FoundBy(lookup), " SET ", vector, " = NULL WITH n, r SET ", vector, " = vecf32(r[1])",
                     nodes_.asked.model_property.empty()
                         ? ""
                         : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = $model"),

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/float_list.h"
 #include "io/store/falkordb_nodes.h"
 #include "io/store/falkordb_scan.h"
 
@@ -49,7 +50,7 @@ class FalkorSource final : public Source {
         AppendFalkorKey(ViewOf(*from_), &cypher);
       }
       absl::StrAppend(&cypher, " ", nodes_.Match(), " WHERE ",
-                      from_.has_value() ? absl::StrCat(nodes_.Key(), " >= $from AND ") : "", wanted_,
+                      from_.has_value() ? absl::StrCat(nodes_.ComparableKey(), " >= $from AND ") : "", wanted_,
                       " RETURN count(n)");
       const absl::StatusOr<int64_t> counted = nodes_.graph->Count(cypher);
       if (counted.ok()) rows = *counted;
@@ -87,7 +88,7 @@ std::string IsVector(const FalkorNodes& nodes) {
 // Whether all vectors are `dim` wide. Cypher has no function for the width, but a distance insists on equal ones.
 absl::StatusOr<bool> AllHaveWidth(const FalkorNodes& nodes, int dim) {
   std::string zeros;
-  AppendFalkorVector(std::vector<float>(static_cast<size_t>(std::max(dim, 1))), &zeros);
+  AppendFloatList(std::vector<float>(static_cast<size_t>(std::max(dim, 1))), &zeros);
   const absl::StatusOr<FalkorRows> tried = nodes.graph->Query(
       absl::StrCat("CYPHER z=", zeros, " ", nodes.Match(), " WHERE ", nodes.where, " AND ", IsVector(nodes),
                    " RETURN max(vec.euclideanDistance(", nodes.Property(nodes.asked.vector), ", vecf32($z)))"));

@@ -92,11 +92,11 @@ QdrantClient::~QdrantClient() { loop_.reset(); }
 HttpRequest QdrantClient::HttpOf(const QdrantRequest& request) const {
   HttpRequest http{.method = request.method,
                    .url = absl::StrCat(url_, request.path),
-                   .body = request.body,
+                   .body = request.long_body == nullptr ? request.body : *request.long_body,
                    .connect_timeout = kConnectTimeout,
                    .total_timeout = kRequestTimeout,
                    .max_reply_bytes = kMaxReplyBytes};
-  if (!request.body.empty()) http.headers.push_back("content-type: application/json");
+  if (!http.body.empty()) http.headers.push_back("content-type: application/json");
   if (!options_.api_key.empty()) http.headers.push_back(absl::StrCat("api-key: ", options_.api_key));
   return http;
 }

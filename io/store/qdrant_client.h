@@ -27,8 +27,9 @@ struct QdrantOptions {
 
 struct QdrantRequest {
   std::string method;
-  std::string path;  // with the query, from '/' on; what it names must be escaped
-  std::string body;  // JSON, or empty
+  std::string path;                                        // with the query, from '/' on; what it names must be escaped
+  std::string body;                                        // JSON, or empty
+  std::shared_ptr<const std::string> long_body = nullptr;  // instead, where it may be needed again
 };
 
 // Requests to one Qdrant server over its REST API. All that this program asks for may be asked twice, so a request

@@ -2,19 +2,17 @@
 
 #include <simdjson.h>
 
-#include <charconv>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/float_list.h"
 #include "engine/json_text.h"
 
 namespace reembed {
 namespace {
 
 namespace ondemand = simdjson::ondemand;
-
-constexpr size_t kMaxNumberBytes = 16;  // "-1.17549435e-38,"
 
 absl::string_view View(std::string_view text) { return absl::string_view(text.data(), text.size()); }
 
@@ -179,29 +177,12 @@ std::vector<std::string> QdrantFieldNames(absl::string_view payload) {
   return names;
 }
 
-void AppendQdrantVector(absl::Span<const float> vector, std::string* out) {
-  out->push_back('[');
-  const size_t begin = out->size();
-  out->resize(begin + vector.size() * kMaxNumberBytes);
-  char* to = out->data() + begin;
-  for (const float number : vector) {
-    to = std::to_chars(to, to + kMaxNumberBytes, number).ptr;
-    *to++ = ',';
-  }
-  out->resize(static_cast<size_t>(to - out->data()));
-  if (vector.empty()) {
-    out->push_back(']');
-  } else {
-    out->back() = ']';
-  }
-}
-
 void AppendQdrantVector(absl::string_view name, absl::Span<const float> vector, std::string* out) {
-  if (name.empty()) return AppendQdrantVector(vector, out);
+  if (name.empty()) return AppendFloatList(vector, out);
   out->push_back('{');
   AppendJsonString(name, out);
   out->push_back(':');
-  AppendQdrantVector(vector, out);
+  AppendFloatList(vector, out);
   out->push_back('}');
 }
 

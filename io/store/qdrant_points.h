@@ -38,9 +38,6 @@ absl::string_view QdrantFieldIn(absl::string_view payload, absl::string_view nam
 // The names of a payload's fields.
 std::vector<std::string> QdrantFieldNames(absl::string_view payload);
 
-// Appends [0.5,...] such that reading it gives the same floats.
-void AppendQdrantVector(absl::Span<const float> vector, std::string* out);
-
 // Appends {"name":[...]}, or the bare array where the vector has no name.
 void AppendQdrantVector(absl::string_view name, absl::Span<const float> vector, std::string* out);
 

@@ -77,10 +77,10 @@ absl::Status Copy(QdrantClient* client, const std::string& from, const std::stri
     if (!page.ok())
       return absl::Status(page.status().code(), absl::StrCat(client->url(), ": ", page.status().message()));
     for (const QdrantPoint& point : page->points) {
-      std::string json =
-          absl::StrCat(R"({"id":)", point.id.Json(), R"(,"vector":)", point.vector.empty() ? "{}" : point.vector);
-      if (!point.payload.empty()) absl::StrAppend(&json, R"(,"payload":)", point.payload);
-      writer.Add(0, json + "}");
+      std::string* const json = writer.Add(0);
+      absl::StrAppend(json, R"({"id":)", point.id.Json(), R"(,"vector":)", point.vector.empty() ? "{}" : point.vector);
+      if (!point.payload.empty()) absl::StrAppend(json, R"(,"payload":)", point.payload);
+      json->push_back('}');
     }
     if (!page->next.has_value()) break;
     offset = page->next->Json();

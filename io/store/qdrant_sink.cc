@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/float_list.h"
 #include "engine/json_text.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_id.h"
@@ -313,9 +314,9 @@ class QdrantSink final : public VectorSink {
     for (const size_t i : rows) {
       Item& item = items_[i];
       if (item.there && !merge) {
-        update.Add(i, UpdateJson(item));
+        AppendUpdate(item, update.Add(i));
       } else if (item.there || upserts_) {
-        put.Add(i, PointJson(item));
+        AppendPoint(item, put.Add(i));
       } else {
         item.refusal = absl::NotFoundError(RowMessage(*item.row, "is gone from the collection"));
       }
@@ -324,29 +325,27 @@ class QdrantSink final : public VectorSink {
     put.Finish();
   }
 
-  std::string UpdateJson(const Item& item) const {
-    std::string json = absl::StrCat(R"({"id":)", item.id, R"(,"vector":)");
-    AppendQdrantVector(target_.asked.vector, VectorOf(item), &json);
-    json.push_back('}');
-    return json;
+  void AppendUpdate(const Item& item, std::string* json) const {
+    absl::StrAppend(json, R"({"id":)", item.id, R"(,"vector":)");
+    AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
+    json->push_back('}');
   }
 
-  std::string PointJson(const Item& item) const {
-    std::string json = absl::StrCat(R"({"id":)", item.id, R"(,"vector":)");
+  void AppendPoint(const Item& item, std::string* json) const {
+    absl::StrAppend(json, R"({"id":)", item.id, R"(,"vector":)");
     if (item.vectors.empty()) {
-      AppendQdrantVector(target_.asked.vector, VectorOf(item), &json);
+      AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
     } else {
-      absl::StrAppend(&json, "{", item.vectors, Quoted(target_.asked.vector), ":");
-      AppendQdrantVector(VectorOf(item), &json);
-      json.push_back('}');
+      absl::StrAppend(json, "{", item.vectors, Quoted(target_.asked.vector), ":");
+      AppendFloatList(VectorOf(item), json);
+      json->push_back('}');
     }
     if (!item.payload.empty()) {
-      absl::StrAppend(&json, R"(,"payload":)", item.payload);
+      absl::StrAppend(json, R"(,"payload":)", item.payload);
     } else if (target_.asked.hashed_ids) {
-      absl::StrAppend(&json, R"(,"payload":{)", Quoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
+      absl::StrAppend(json, R"(,"payload":{)", Quoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
     }
-    json.push_back('}');
-    return json;
+    json->push_back('}');
   }
 
   Target target_;

@@ -23,19 +23,24 @@ class QdrantWriter {
   // `path`: what to PUT to, without query. The client is borrowed.
   QdrantWriter(QdrantClient* client, std::string path, Failed failed);
 
-  // `json`: one point.
-  void Add(size_t tag, std::string json);
+  // The next point. Its JSON must be appended to the string, which is good until the next call.
+  std::string* Add(size_t tag);
 
   // Sends the rest and waits for all answers.
   void Finish();
 
  private:
+  // The points of one request, one behind the other in its body.
   struct Points {
     std::vector<size_t> tags;
-    std::vector<std::string> json;
-    size_t bytes = 0;
+    std::vector<size_t> begins;  // of their JSON in the body
+    std::shared_ptr<std::string> body;
   };
 
+  static std::shared_ptr<Points> NoPoints();
+  static void CloseLast(Points* points);
+  // The points [begin, end) as a request of their own.
+  static std::shared_ptr<Points> Part(const Points& points, size_t begin, size_t end);
   void Send(std::shared_ptr<Points> points);
   void Take(std::shared_ptr<Points> points, const absl::Status& status);
 

@@ -16,7 +16,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
+#include "io/store/falkordb_graph.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/libsql_server.h"
 #include "tests/fakes/mcp_memory.h"
 #include "tests/fakes/memu.h"
@@ -37,6 +39,7 @@ constexpr int kRows = 4000;
 constexpr int kBatchSize = 32;
 constexpr int kConcurrency = 4;
 constexpr int kKills = 20;
+constexpr char kFalkorNodes[] = "label=Message&key=id&text=content&vector=embedding&model_property=model";
 
 // Waits for the end of the process, at most so long; returns whether it came.
 bool EndsWithin(pid_t, Process* process, std::chrono::microseconds time) {
@@ -79,6 +82,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     for (const auto& [key, text] : expected_) texts_.insert(text);
     if (InPostgres()) MakePostgresTable();
     if (InQdrant()) MakeQdrantCollection();
+    if (InFalkor()) MakeFalkorNodes();
     StartLibsql();
   }
 
@@ -93,6 +97,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
           absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
                        InPlace() ? "&vector=embedding&model_column=embedding_model" : "");
       const std::string source = GetParam() == "postgres" ? TestPostgres().Uri(rows)
+                                 : InFalkor()             ? TestFalkor().Uri(kFalkorNodes)
                                  : libsql_ != nullptr     ? libsql_->Uri(rows)
                                                           : absl::StrCat("sqlite:", db_, "?", rows);
       args.insert(args.end(), {"--source", source});
@@ -106,13 +111,15 @@ class KillTest : public ::testing::TestWithParam<std::string> {
 
   bool InPlace() const {
     return GetParam() == "sqlite" || GetParam() == "libsql" || GetParam() == "postgres" || GetParam() == "mcp_memory" ||
-           GetParam() == "memu";
+           GetParam() == "memu" || InFalkor();
   }
+  bool InFalkor() const { return GetParam() == "falkordb"; }
   bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
   std::string Target() const {
     if (GetParam() == "postgres_upsert") return TestPostgres().Uri("table=out&mode=upsert");
     if (GetParam() == "postgres") return TestPostgres().Uri("table=messages&vector=embedding");
+    if (InFalkor()) return TestFalkor().Uri("label=Message&key=id&vector=embedding");
     if (InQdrant()) {
       return absl::StrCat("qdrant:", qdrant_.url(), "/messages?mode=update",
                           GetParam() == "qdrant_side" ? "&on_width=side" : "");
@@ -151,6 +158,30 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     others_ = OtherColumns();
   }
 
+  // The same rows as nodes, among others that are not asked for.
+  void MakeFalkorNodes() {
+    TestFalkor().DropGraph();
+    std::string rows;
+    size_t left = expected_.size();
+    for (const auto& [key, text] : expected_) {
+      absl::StrAppend(&rows, rows.empty() ? "" : ",", "[", key, ",");
+      AppendFalkorText(text, &rows);
+      rows += "]";
+      if (--left % 1000 != 0) continue;
+      TestFalkor().Run(absl::StrCat("CYPHER rows=[", rows,
+                                    "] UNWIND $rows AS r CREATE (:Message {id: r[0], content: r[1], stamp: "
+                                    "'s' + r[0]})-[:NEXT]->(:Other {id: r[0], content: 'not asked for'})"));
+      rows.clear();
+    }
+    others_ = OtherProperties();
+  }
+
+  static std::string OtherProperties() {
+    return TestFalkor().Ask(
+        "MATCH (n) WITH n ORDER BY labels(n)[0], n.id RETURN labels(n)[0], n.id, n.content, n.stamp, size(keys(n)) - "
+        "CASE WHEN n.embedding IS NULL THEN 0 ELSE 2 END");
+  }
+
   static std::string OtherColumns() {
     return TestPostgres().Ask(
         "SELECT md5(string_agg(concat_ws('|', message_id, role, content, stamp), ';' ORDER BY "
@@ -173,6 +204,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     if (InPostgres()) MakePostgresTable();
     if (InQdrant()) MakeQdrantCollection();
+    if (InFalkor()) MakeFalkorNodes();
     StartLibsql();
   }
 
@@ -210,6 +242,9 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   void ExpectTargetComplete() {
     if (InPostgres()) {
       EXPECT_EQ(OtherColumns(), others_);
+    }
+    if (InFalkor()) {
+      EXPECT_TRUE(OtherProperties() == others_) << "other properties have changed";
     }
     if (GetParam() == "mcp_memory") return ExpectMcpMemoryComplete();
     if (GetParam() == "memu") return ExpectMemuComplete();
@@ -257,7 +292,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   TempFolder folder_;
   std::string db_;
   std::map<int64_t, std::string> expected_;
-  std::string others_;  // of PostgreSQL's table: the columns that are none of our business
+  std::string others_;  // of PostgreSQL's table, of FalkorDB's nodes: what is none of our business
   McpMemoryRows mcp_memory_;
   MemuEntries memu_;
   std::set<std::string> texts_;
@@ -323,8 +358,9 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
-                         ::testing::Values("sqlite", "libsql", "postgres", "postgres_upsert", "qdrant", "qdrant_side",
-                                           "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu"),
+                         ::testing::Values("sqlite", "libsql", "postgres", "postgres_upsert", "falkordb", "qdrant",
+                                           "qdrant_side", "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory",
+                                           "memu"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -1,16 +1,22 @@
 #include "io/store/falkordb_sink.h"
 
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <memory>
+#include <random>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/falkordb_fetch.h"
+#include "io/store/falkordb_graph.h"
 #include "io/store/falkordb_reader.h"
+#include "io/store/falkordb_source.h"
 #include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/vector_rows.h"
@@ -68,6 +74,20 @@ TEST_F(FalkorSinkTest, WritesTheVectorAndTheModelAndNothingElse) {
             "1|a|NULL|NULL|2\n2|b|test \"model\"|true|4\n3|c|NULL|NULL|2");
 }
 
+// The server itself takes vectors for the same whose numbers differ by less than 1, and keeps the old one.
+TEST_F(FalkorSinkTest, ReplacesVectorsThatAreNear) {
+  server_.Run("CREATE VECTOR INDEX FOR (n:M) ON (n.v) OPTIONS {dimension: 2, similarityFunction: 'euclidean'}");
+  server_.Run("MATCH (n:M) SET n.v = NULL WITH n SET n.v = vecf32([0.5, 0.25])");
+  const float near[] = {0.5f, -0.25f};
+  Batch batch({}, kModel.dim);
+  batch.AddRow(0, int64_t{2}, 0)->vector = near;
+  EXPECT_THAT(Write(MakeOpen(kNodes).get(), &batch), IsEmpty());
+  EXPECT_EQ(server_.Ask("MATCH (n:M) RETURN n.id, n.v ORDER BY n.id"),
+            "1|<0.500000, 0.250000>\n2|<0.500000, -0.250000>\n3|<0.500000, 0.250000>");
+  EXPECT_EQ(server_.Ask("CALL db.idx.vector.queryNodes('M', 'v', 1, vecf32([0.5, -0.25])) YIELD node RETURN node.id"),
+            "2");
+}
+
 TEST_F(FalkorSinkTest, KeepsEveryBit) {
   const std::vector<float> hard = {0.0f,
                                    -0.0f,
@@ -95,6 +115,93 @@ TEST_F(FalkorSinkTest, KeepsEveryBit) {
   EXPECT_FALSE((*reader)->Next()->has_value());
   EXPECT_FALSE((*reader)->Find(int64_t{2})->has_value());
   EXPECT_TRUE((*reader)->Find(int64_t{1})->has_value());
+}
+
+void AppendUtf8(uint32_t c, std::string* out) {
+  if (c < 0x80) return out->push_back(static_cast<char>(c));
+  const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  out->push_back(static_cast<char>((0xff00 >> (more + 1)) | (c >> (6 * more))));
+  for (int i = more - 1; i >= 0; --i) out->push_back(static_cast<char>(0x80 | ((c >> (6 * i)) & 0x3f)));
+}
+
+// A text of the kinds of characters that a literal has to mind. Without NUL: no node can have one in its key.
+std::string OddText(std::mt19937_64* random) {
+  static constexpr const char* kOdd[] = {"\"",
+                                         "\\",
+                                         "'",
+                                         "`",
+                                         "$rows",
+                                         "\\u0041",
+                                         "\n",
+                                         "\r\n",
+                                         "\t",
+                                         "{}",
+                                         "[]",
+                                         "//",
+                                         "CYPHER a=1",
+                                         "\x01",
+                                         "\x1f",
+                                         "\x7f",
+                                         "%s",
+                                         "\xc2\x80",
+                                         "\xe2\x80\xa8",
+                                         "\xef\xbb\xbf",
+                                         "\xef\xbf\xbf",
+                                         "\xf4\x8f\xbf\xbf",
+                                         "\xf0\x9f\x98\x80"};
+  std::string text;
+  for (uint64_t left = (*random)() % 12; left > 0; --left) {
+    if ((*random)() % 3 == 0) {
+      text += kOdd[(*random)() % std::size(kOdd)];
+      continue;
+    }
+    uint32_t c = 1 + static_cast<uint32_t>((*random)() % ((*random)() % 2 == 0 ? 0x7f : 0x10ffff));
+    if (c >= 0xd800 && c < 0xe000) c -= 0x1000;  // no surrogates in UTF-8
+    AppendUtf8(c, &text);
+  }
+  return text;
+}
+
+TEST_F(FalkorSinkTest, AnyTextIsAParameter) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  std::mt19937_64 random(seed);
+  std::set<std::string> keys;
+  while (keys.size() < 2000) keys.insert(OddText(&random));
+  server_.DropGraph();
+  std::string rows;
+  for (const std::string& key : keys) {
+    if (!rows.empty()) rows.push_back(',');
+    AppendFalkorText(key, &rows);
+  }
+  server_.Run(absl::StrCat("CYPHER keys=[", rows, "] UNWIND $keys AS k CREATE (:K {id: k})"));
+  auto source = OpenFalkorSource(server_.At("label=K&key=id&text=id"), {});
+  ASSERT_THAT(source, IsOk());
+  std::set<std::string> read;
+  while (true) {
+    const auto row = (*source)->Next();
+    ASSERT_THAT(row, IsOk());
+    if (!row->has_value()) break;
+    ASSERT_EQ(KeyText((*row)->key), *(*row)->text);
+    read.insert(std::string(*(*row)->text));
+  }
+  EXPECT_TRUE(read == keys) << read.size() << " of " << keys.size();
+
+  VectorRows vectors(kModel.dim);
+  int64_t ordinal = 0;
+  for (const std::string& key : keys) vectors.Add(++ordinal, key);
+  vectors.Add(++ordinal, std::string("a\0b", 3));
+  EXPECT_THAT(Write(MakeOpen("label=K&key=id&vector=v&model_property=m").get(), vectors.batch()),
+              ElementsAre(HasSubstr("NOT_FOUND")));
+  auto reader = OpenFalkorReader(server_.At("label=K&key=id&vector=v"), kModel.dim);
+  ASSERT_THAT(reader, IsOk());
+  ordinal = 0;
+  for (const std::string& key : keys) {
+    const auto found = (*reader)->Find(absl::string_view(key));
+    ASSERT_THAT(found, IsOk());
+    ASSERT_TRUE(found->has_value()) << absl::CHexEscape(key);
+    ASSERT_EQ((*found)->vector[0], static_cast<float>(++ordinal)) << absl::CHexEscape(key);
+  }
 }
 
 TEST_F(FalkorSinkTest, MakesTheIndexesAndRefusesOneOfAnotherWidth) {

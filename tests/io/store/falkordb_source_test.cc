@@ -74,6 +74,28 @@ TEST_F(FalkorSourceTest, GivesEveryNodeOnceInKeyOrder) {
   }
 }
 
+// An index of the server compares texts in a way of its own, and tells nobody.
+TEST_F(FalkorSourceTest, AnIndexDoesNotLoseKeysOfMixedCaseOrWithBlanks) {
+  for (const std::string key : {"'aB' + i % 64 + 'Cd' + i", "'Key-' + i", "'key-' + i", "'ABC' + i",
+                                "CASE i % 4 WHEN 0 THEN 'x' + i WHEN 1 THEN 'X' + i WHEN 2 THEN 'x' + (i - 2) + ' ' "
+                                "ELSE '\xc3\xa4' + i END"}) {
+    SCOPED_TRACE(key);
+    server_.DropGraph();
+    server_.Run(absl::StrCat("UNWIND range(0, 4999) AS i CREATE (:Memory {id: ", key, ", content: 'c'})"));
+    const std::vector<std::string> expected = Expected("id");
+    server_.Run("CREATE INDEX FOR (n:Memory) ON (n.id)");
+    const auto source = Open("label=Memory&text=content&key=id");
+    EXPECT_EQ(source->CountRows().value_or(-1), 5000);
+    EXPECT_TRUE(Rest(source.get()) == expected);
+    for (size_t i = 0; i < expected.size(); i += 617) {
+      const std::string id = expected[i].substr(0, expected[i].find('='));
+      EXPECT_TRUE(source->Find(absl::string_view(id))->has_value()) << id;
+    }
+    const std::string middle = expected[2500].substr(0, expected[2500].find('='));
+    EXPECT_EQ(Open("label=Memory&text=content&key=id", {.resume_from = middle})->CountRows().value_or(-1), 2500);
+  }
+}
+
 TEST_F(FalkorSourceTest, IsNotFooledByAServerThatCutsAnswers) {
   MakeNodes(3000);
   const std::vector<std::string> expected = Expected("id");
