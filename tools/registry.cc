@@ -32,6 +32,7 @@
 #include "io/store/qdrant_reader.h"
 #include "io/store/qdrant_sink.h"
 #include "io/store/qdrant_source.h"
+#include "io/store/qdrant_undo.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
 #include "io/store/sqlite_source.h"
@@ -169,7 +170,8 @@ constexpr Scheme kSchemes[] = {
      },
      [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantFromEnvironment()); },
      SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantFromEnvironment()); },
-     CheckQdrantKey},
+     CheckQdrantKey,
+     [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantFromEnvironment()); }},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
      [](const Location& l, const Selection& s) -> SourceOr {
        return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin());
