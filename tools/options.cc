@@ -38,6 +38,10 @@ const std::vector<OptionEntry>& Entries() {
       {"db-token-env",
        "environment variable that holds the token of a libSQL server (TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN)", "What",
        &CommandOptions::db_token_env},
+      {"db-password-env",
+       "environment variable that holds the password of a PostgreSQL (PGPASSWORD) or FalkorDB server "
+       "(FALKORDB_PASSWORD), or a URL with it",
+       "What", &CommandOptions::db_password_env},
       {"source",
        "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, libsql://HOST?table=T&..., "
        "postgres://USER@HOST/DB?table=T&..., "
@@ -59,6 +63,10 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::recipe},
       {"updated-at", "keep (the default) or now-iso: what becomes of a row's own time of change", "Selection",
        &CommandOptions::updated_at},
+      {"force-recreate",
+       "drop the system's tables in the target first, with all that is in them, and make them anew; asks, or needs "
+       "--yes",
+       "Job", &CommandOptions::force_recreate, false},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
       {"embedder",

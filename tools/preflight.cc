@@ -113,6 +113,11 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
       preflight.changes.push_back(
           absl::StrCat("replaces ", WithCommas(survey->rows_selected - survey->rows_null), " vectors"));
     }
+    if (survey->rows_needed > 0) {
+      preflight.changes.push_back(absl::StrCat("gives ", WithCommas(survey->rows_needed), " rows of ",
+                                               job.source.Get("table"),
+                                               " a vector, over whose absence the system's search fails now"));
+    }
     const int64_t broken = survey->rows_selected - survey->rows_null - survey->rows_with_vector;
     if (job.selection.rows != Selection::Rows::kAll && broken > 0) {
       preflight.changes.push_back(

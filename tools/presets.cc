@@ -10,6 +10,7 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/location.h"
@@ -56,8 +57,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",   "kind",         "default",    "optional",       "table",    "key",  "text",  "template",   "where",
-      "vector", "model_column", "dim_column", "updated_column", "encoding", "user", "agent", "collection", "recipes"};
+      "name",       "kind",    "default",      "optional",   "table",          "key",      "text", "template",
+      "where",      "vector",  "model_column", "dim_column", "updated_column", "encoding", "user", "agent",
+      "collection", "recipes", "needed",       "triggers"};
   return *names;
 }
 
@@ -65,12 +67,13 @@ const std::vector<std::string>& StreamNames() {
 // and [target] there may be several [[stream]] with the names of both.
 const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSections() {
   static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
-      {"db", {"paths", "env", "vectors"}},
+      {"db", {"paths", "env", "vectors", "host_env", "port_env", "user_env", "password_env", "name_env"}},
       {"env", {"files"}},
       {"source", {"kind", "table", "key", "text", "template", "recipes", "where", "user", "agent"}},
       {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding"}},
       {"users", {"table", "id", "name"}},
-      {"model", {"embedder", "name", "dimensions", "normalize", "base_url_env", "key_env"}},
+      {"insert", {"table", "vector", "text", "index", "schema_file", "fields", "set", "drop"}},
+      {"model", {"embedder", "name", "dimensions", "by_dimensions", "normalize", "base_url_env", "key_env"}},
   };
   return *sections;
 }
@@ -81,6 +84,44 @@ std::vector<std::string> Texts(const toml::table& table, std::string_view name) 
   if (list == nullptr) return texts;
   for (const auto& item : *list) texts.push_back(item.value<std::string>().value_or(""));
   return texts;
+}
+
+std::map<std::string, std::string> NamedTexts(const toml::table& table, std::string_view name) {
+  std::map<std::string, std::string> texts;
+  const toml::table* const named = table[name].as_table();
+  if (named == nullptr) return texts;
+  for (const auto& [key, value] : *named) texts[std::string(key.str())] = value.value<std::string>().value_or("");
+  return texts;
+}
+
+absl::StatusOr<std::vector<PresetLayout>> ParseLayouts(const toml::table& preset, const std::string& file) {
+  std::vector<PresetLayout> layouts;
+  const toml::array* const tables = preset["layout"].as_array();
+  if (tables == nullptr) return layouts;
+  for (const toml::node& node : *tables) {
+    const toml::table* const table = node.as_table();
+    if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[layout]]: expected a table"));
+    if (absl::Status names = CheckNames(*table, {"name", "table", "columns"}, file); !names.ok()) return names;
+    layouts.push_back(
+        {.name = Text(*table, "name"), .table = Text(*table, "table"), .columns = NamedTexts(*table, "columns")});
+  }
+  return layouts;
+}
+
+PresetInsert ParseInsert(const toml::table& insert, const std::string& file) {
+  PresetInsert result{.table = Text(insert, "table"),
+                      .vector = Text(insert, "vector"),
+                      .text = Text(insert, "text"),
+                      .index = Text(insert, "index"),
+                      .schema_file = Text(insert, "schema_file"),
+                      .fields = Texts(insert, "fields"),
+                      .sets = NamedTexts(insert, "set"),
+                      .drop = Texts(insert, "drop")};
+  // Beside the preset, wherever that is.
+  if (!result.schema_file.empty()) {
+    result.schema_file = fs::absolute(fs::path(file).parent_path() / result.schema_file).lexically_normal().string();
+  }
+  return result;
 }
 
 }  // namespace
@@ -118,15 +159,14 @@ absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::st
                       .encoding = Text(table, "encoding"),
                       .user = Text(table, "user"),
                       .agent = Text(table, "agent"),
-                      .collection = Text(table, "collection")};
-  if (const toml::table* const recipes = table["recipes"].as_table()) {
-    for (const auto& [name, value] : *recipes) {
-      stream.recipes[std::string(name.str())] = value.value<std::string>().value_or("");
-    }
-  }
+                      .collection = Text(table, "collection"),
+                      .needed = Text(table, "needed"),
+                      .triggers = Text(table, "triggers")};
+  stream.recipes = NamedTexts(table, "recipes");
   if (stream.kind.empty()) stream.kind = "sqlite";
-  if (stream.kind != "sqlite" && stream.kind != "memu") {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": kind: expected sqlite or memu, got `", stream.kind, "`"));
+  if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "postgres") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": kind: expected sqlite, memu or postgres, got `", stream.kind, "`"));
   }
   if (stream.table.empty()) return absl::InvalidArgumentError(absl::StrCat(where, ": `table` is missing"));
   if (stream.text.empty() == stream.text_template.empty()) {
@@ -162,7 +202,10 @@ absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset
     if (absl::Status names = CheckNames(*table, StreamNames(), file); !names.ok()) return names;
     absl::StatusOr<PresetStream> stream = ParseStream(*table, where);
     if (!stream.ok()) return stream.status();
-    const auto same = [&](const PresetStream& other) { return other.name == stream->name; };
+    // Streams of two kinds of database are never done together.
+    const auto same = [&](const PresetStream& other) {
+      return other.name == stream->name && (other.kind == "postgres") == (stream->kind == "postgres");
+    };
     const bool fit_for_folder = !stream->name.empty() && stream->name.find_first_of("/.") == std::string::npos;
     if (!fit_for_folder || std::any_of(streams.begin(), streams.end(), same)) {
       return absl::InvalidArgumentError(
@@ -179,7 +222,7 @@ absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  std::vector<std::string> known = {"name", "title", "summary", "stream"};
+  std::vector<std::string> known = {"name", "title", "summary", "stream", "layout"};
   for (const auto& [section, names] : PresetSections()) known.push_back(section);
   // In a job file with streams the options of the job stand beside the sections; ReadJobFile checks their names.
   const bool job_file = !table->contains("name");
@@ -192,20 +235,39 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
   }
   absl::StatusOr<std::vector<PresetStream>> streams = ParseStreams(*table, file);
   if (!streams.ok()) return streams.status();
+  absl::StatusOr<std::vector<PresetLayout>> layouts = ParseLayouts(*table, file);
+  if (!layouts.ok()) return layouts.status();
   const toml::table& model = sections["model"];
   const toml::table& users = sections["users"];
+  const toml::table& db = sections["db"];
+  std::map<int, std::string> model_of_dim;
+  for (const auto& [dim, name] : NamedTexts(model, "by_dimensions")) {
+    int width = 0;
+    if (!absl::SimpleAtoi(dim, &width) || width <= 0) {
+      return absl::InvalidArgumentError(absl::StrCat(file, ": by_dimensions: expected a width, got `", dim, "`"));
+    }
+    model_of_dim[width] = name;
+  }
   return SystemPreset{.name = job_file ? fs::path(file).stem().string() : Text(*table, "name"),
                       .title = Text(*table, "title"),
                       .summary = Text(*table, "summary"),
-                      .databases = Texts(sections["db"], "paths"),
-                      .database_env = Texts(sections["db"], "env"),
-                      .vectors = Text(sections["db"], "vectors"),
+                      .databases = Texts(db, "paths"),
+                      .database_env = Texts(db, "env"),
+                      .server_env = {.host = Text(db, "host_env"),
+                                     .port = Text(db, "port_env"),
+                                     .user = Text(db, "user_env"),
+                                     .password = Text(db, "password_env"),
+                                     .name = Text(db, "name_env")},
+                      .vectors = Text(db, "vectors"),
                       .env_files = Texts(sections["env"], "files"),
                       .streams = *std::move(streams),
                       .users = {.table = Text(users, "table"), .id = Text(users, "id"), .name = Text(users, "name")},
+                      .layouts = *std::move(layouts),
+                      .insert = ParseInsert(sections["insert"], file),
                       .embedder = Text(model, "embedder"),
                       .model = Text(model, "name"),
                       .dim = static_cast<int>(model["dimensions"].value<int64_t>().value_or(0)),
+                      .model_of_dim = std::move(model_of_dim),
                       .normalize = Text(model, "normalize"),
                       .api_base_env = Text(model, "base_url_env"),
                       .api_key_env = Text(model, "key_env"),

@@ -16,20 +16,44 @@ namespace reembed {
 // several with names, which are done one after the other.
 struct PresetStream {
   std::string name;
-  std::string kind;        // sqlite, or memu: rows in SQLite, vectors in a vectors.json
+  // sqlite; memu: rows in SQLite, vectors in a vectors.json; postgres: done when the database is a PostgreSQL server,
+  // and only then, if the preset has such streams
+  std::string kind;
   bool by_default = true;  // done when no --stream is given
   bool optional = false;   // passed over where its table is not there
   std::string table, key, text, text_template, where;
   std::map<std::string, std::string> recipes;  // other templates by name, for --recipe
   std::string vector, model_column, dim_column, updated_column, encoding;
-  std::string user, agent;  // columns that say whose row it is, for --user and --agent
-  std::string collection;   // kind memu
+  std::string user, agent;       // columns that say whose row it is, for --user and --agent
+  std::string collection;        // kind memu
+  std::string needed, triggers;  // kind postgres: see PostgresLocation
 };
 
 // Where the names of users are turned into the ids that rows have.
 struct UserTable {
   std::string table;  // empty: rows have what --user says
   std::string id, name;
+};
+
+// What tells one of several shapes of a table from the others, for a note.
+struct PresetLayout {
+  std::string name, table;
+  std::map<std::string, std::string> columns;  // column -> its type in PostgreSQL, or the type without its (...)
+};
+
+// Where rows of a database in SQLite go when the target is a PostgreSQL server: see postgres_import.h.
+struct PresetInsert {
+  std::string table;  // empty: the preset has no such place
+  std::string vector, text, index;
+  std::string schema_file;          // absolute
+  std::vector<std::string> fields;  // of postgres_import.h
+  std::map<std::string, std::string> sets;
+  std::vector<std::string> drop;  // tables that --force-recreate drops
+};
+
+// Variables that name a server in parts.
+struct ServerVariables {
+  std::string host, port, user, password, name;
 };
 
 // A memory system that is served out of the box; the text of one is in data/systems/.
@@ -39,14 +63,18 @@ struct SystemPreset {
   std::string summary;                    // one line, for `reembed systems`
   std::vector<std::string> databases;     // where its own programs keep them, the first that exists is meant
   std::vector<std::string> database_env;  // variables that name it; the first that is set wins over `databases`
+  ServerVariables server_env;             // likewise, in parts, behind them
   std::string vectors;                    // kind memu: the file of vectors, beside the database
   std::vector<std::string> env_files;     // the first that is there is read, never two; default: .env
   std::vector<PresetStream> streams;      // at least one
   UserTable users;
+  std::vector<PresetLayout> layouts;
+  PresetInsert insert;
   std::string embedder;  // empty: openai
   std::string model;
   int dim = 0;
-  std::string normalize;  // as the flag
+  std::map<int, std::string> model_of_dim;  // where the database asks for another width than `dim`
+  std::string normalize;                    // as the flag
   std::string api_base_env, api_key_env;
   std::string file;  // where it was read
   std::string toml;  // its whole text

@@ -26,6 +26,7 @@
 #include "io/store/libsql_sink.h"
 #include "io/store/memu_rows.h"
 #include "io/store/memu_sink.h"
+#include "io/store/postgres_import.h"
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_source.h"
@@ -105,8 +106,9 @@ FalkorSelection FalkorSelectionOf(const Selection& selection) {
           .resume_from = selection.resume_from};
 }
 
-// A password is never part of a location.
-FalkorOptions FalkorLogin() {
+// A password is in no text that is made of a location.
+FalkorOptions FalkorLogin(const Location& location) {
+  if (!location.secret.empty()) return {.password = location.secret};
   const char* const password = std::getenv("FALKORDB_PASSWORD");
   return {.password = password == nullptr ? "" : password};
 }
@@ -116,10 +118,14 @@ constexpr Scheme PostgresScheme(const char* name) {
       name,
       "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
       [](const Location& l, const Selection& s) -> SourceOr { return OpenPostgresSource(l, PostgresSelectionOf(s)); },
-      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakePostgresSink(l, m); },
+      [](const Location& l, const Model& m, const Location& source) -> SinkOr {
+        return l.Get("mode") == "insert" ? MakePostgresImportSink(l, m, source) : MakePostgresSink(l, m);
+      },
       [](const Location& l, int dim) -> ReaderOr { return OpenPostgresReader(l, {.dim = dim}); },
       [](const Location& l, const Selection& s) { return SurveyPostgres(l, PostgresSelectionOf(s)); },
-      [](const Location& l, const Model& m) { return PostgresChanges(l, m); }};
+      [](const Location& l, const Model& m) {
+        return l.Get("mode") == "insert" ? PostgresImportChanges(l, m) : PostgresChanges(l, m);
+      }};
 }
 
 QdrantOptions QdrantFromEnvironment() {
@@ -174,12 +180,12 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantFromEnvironment()); }},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
      [](const Location& l, const Selection& s) -> SourceOr {
-       return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin());
+       return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin(l));
      },
-     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin()); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin()); },
-     [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin()); },
-     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin()); }},
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin(l)); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin(l)); },
+     [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin(l)); },
+     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },

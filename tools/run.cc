@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,8 +15,10 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
+#include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -38,6 +41,7 @@ struct Outcome {
   bool spend_cap = false;
   int signal = 0;
   absl::Status status;
+  std::optional<absl::Time> switched;  // when all targets had become complete and visible
 };
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
@@ -154,7 +158,7 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
-  for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
+  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
   std::cout << "job    " << job.directory << std::endl;
 }
 
@@ -259,6 +263,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
                                  signals.token());
+    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
@@ -298,7 +303,9 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
           .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending};
+          .rows_possibly_rebought = outcome.before.rows_pending,
+          .switched = outcome.switched,
+          .endpoints = EndpointsJson(outcome.endpoints)};
 }
 
 // One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
@@ -422,6 +429,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
   for (ResolvedJob& job : *jobs) {
     absl::StatusOr<Prepared> prepared = Prepare(std::move(job));

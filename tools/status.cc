@@ -48,6 +48,7 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     if (receipt.rows_possibly_rebought > 0) {
       std::cout << ", at most " << WithCommas(receipt.rows_possibly_rebought) << " rows bought a second time";
     }
+    if (receipt.switched.has_value()) std::cout << ", targets complete at " << TimeText(*receipt.switched);
     std::cout << "\n";
   }
   for (const RejectedRow& row : rejects) std::cout << RejectText(row) << "\n";
@@ -56,6 +57,8 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     std::cout << "... and " << WithCommas(all - static_cast<int64_t>(rejects.size())) << " more: --rejects " << all
               << "\n";
   }
+  if (all > 0)
+    std::cout << "to try them again, after a change of their text or of a limit: reembed retry-rejects " << dir << "\n";
   std::cout << std::flush;
 }
 
@@ -75,13 +78,19 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
         .Add("started", absl::FormatTime(receipt.started))
         .Add("ended", absl::FormatTime(receipt.ended))
         .Add("outcome", receipt.outcome)
+        .Add("model", job.identity().model)
+        .Add("dimensions", job.identity().dim)
         .Add("rows_embedded", receipt.rows_embedded)
+        .Add("rows_rejected", receipt.rows_rejected)
         .Add("rows_possibly_rebought", receipt.rows_possibly_rebought)
         .Add("requests", receipt.requests)
         .Add("requests_retried", receipt.requests_retried)
         .Add("http_429", receipt.http_429)
         .Add("tokens", receipt.tokens)
-        .Add("cost_usd", receipt.cost_usd);
+        .Add("cost_usd", receipt.cost_usd)
+        .AddRaw("switched",
+                receipt.switched.has_value() ? absl::StrCat("\"", absl::FormatTime(*receipt.switched), "\"") : "null")
+        .AddRaw("endpoints", receipt.endpoints.empty() ? "[]" : receipt.endpoints);
     std::cout << line.ToString() << "\n";
   }
   for (const auto& [name, position] : stats.sinks) {

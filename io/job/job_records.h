@@ -45,6 +45,8 @@ struct Receipt {
   int64_t rows_embedded = 0;
   int64_t rows_rejected = 0;
   int64_t rows_possibly_rebought = 0;
+  std::optional<absl::Time> switched;  // when the targets had become complete and visible; none if they did not
+  std::string endpoints;               // what each did, a JSON array as `run --json` prints it; empty: not known
 };
 
 // A row that has no vector, or that one sink refused.

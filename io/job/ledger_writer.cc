@@ -77,6 +77,7 @@ absl::Status LedgerWriter::Prepare() {
       {&delete_reject_, "DELETE FROM rejects WHERE ordinal = ?1 AND sink = ''"},
       {&insert_position_, "INSERT OR REPLACE INTO sinks VALUES(?1, ?2)"},
       {&insert_receipt_, "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+      {&insert_receipt_details_, "INSERT OR REPLACE INTO receipt_details VALUES(?1, nullif(?2, 0), ?3)"},
       {&insert_meta_, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)"}};
   for (const auto& [statement, sql] : statements) {
     absl::StatusOr<LedgerStatement> prepared = ledger_->Prepare(sql);
@@ -188,6 +189,10 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     insert_receipt_.Bind(11, receipt.rows_rejected);
     insert_receipt_.Bind(12, receipt.rows_possibly_rebought);
     if (absl::Status status = insert_receipt_.Run(); !status.ok()) return status;
+    insert_receipt_details_.Bind(1, receipt.run);
+    insert_receipt_details_.Bind(2, receipt.switched.has_value() ? absl::ToUnixMillis(*receipt.switched) : 0);
+    insert_receipt_details_.BindText(3, receipt.endpoints);
+    if (absl::Status status = insert_receipt_details_.Run(); !status.ok()) return status;
   }
   return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
 }

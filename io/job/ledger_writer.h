@@ -118,7 +118,7 @@ class LedgerWriter {
   LedgerConnection* const ledger_;
   LedgerStatement begin_, commit_, rollback_;
   LedgerStatement insert_row_, move_row_, insert_text_, insert_kept_, insert_text_reject_, insert_reject_,
-      delete_reject_, insert_position_, insert_receipt_, insert_meta_;
+      delete_reject_, insert_position_, insert_receipt_, insert_receipt_details_, insert_meta_;
 };
 
 }  // namespace reembed
