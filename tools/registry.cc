@@ -33,6 +33,7 @@
 #include "io/store/qdrant_reader.h"
 #include "io/store/qdrant_sink.h"
 #include "io/store/qdrant_source.h"
+#include "io/store/qdrant_undo.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
 #include "io/store/sqlite_source.h"
@@ -161,12 +162,12 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
-     SqliteChanges},
+     SqliteChanges, nullptr, RollBackSqlite},
     {"libsql", "libsql://HOST?table=T&key=K&text=C&vector=V",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeLibsqlSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
-     [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }},
+     [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }, nullptr, RollBackLibsql},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
     {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant,
@@ -175,7 +176,8 @@ constexpr Scheme kSchemes[] = {
      },
      [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantFromEnvironment()); },
      SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantFromEnvironment()); },
-     CheckQdrantKey},
+     CheckQdrantKey,
+     [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantFromEnvironment()); }},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
      [](const Location& l, const Selection& s) -> SourceOr {
        return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin(l));

@@ -129,6 +129,7 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
   if (!undo.ok()) return undo.status();
   const absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(undo->get());
   if (!targets.ok()) return targets.status();
+  if (targets->empty()) return absl::OkStatus();
   int64_t rows = 0;
   for (const UndoTarget& target : *targets) rows += target.rows;
   if (json) {

@@ -18,9 +18,11 @@ class Reader final : public UndoReader {
   }
 
   absl::StatusOr<std::optional<OldRow>> Next() override {
+    if (at_end_) return std::nullopt;  // the statement would begin again
     const absl::StatusOr<bool> row = rows_.Step();
     if (!row.ok()) return row.status();
-    if (!*row) return std::nullopt;
+    at_end_ = !*row;
+    if (at_end_) return std::nullopt;
     OldRow old{.ordinal = rows_.Integer(0), .key = rows_.KeyAt(1)};
     if (!rows_.IsNull(2)) old.content = rows_.Blob(2);
     return old;
@@ -52,6 +54,7 @@ class Reader final : public UndoReader {
   const int64_t target_;
   const JobReader* const job_;
   LedgerStatement rows_, note_;
+  bool at_end_ = false;
   std::vector<float> vector_;
 };
 
@@ -69,17 +72,17 @@ absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::strin
   job = JobReader::Open(dir);
   if (!job.ok()) return job.status();
   rollback->job_ = *std::move(job);
+  const absl::Status nothing = absl::NotFoundError(
+      absl::StrCat(dir,
+                   ": nothing to put back: this job has overwritten nothing, or ran with --no-undo; new files that "
+                   "it made are yours to remove"));
   absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
-  if (absl::IsNotFound(undo.status())) {
-    return absl::NotFoundError(absl::StrCat(
-        dir,
-        ": nothing to put back: this job has overwritten nothing, or ran with --no-undo; new files it made are "
-        "yours to remove"));
-  }
+  if (absl::IsNotFound(undo.status())) return nothing;
   if (!undo.ok()) return undo.status();
   rollback->undo_ = *std::move(undo);
   absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(rollback->undo_.get());
   if (!targets.ok()) return targets.status();
+  if (targets->empty()) return nothing;
   rollback->targets_ = *std::move(targets);
   return rollback;
 }

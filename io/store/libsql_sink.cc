@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "io/store/hrana.h"
 #include "io/store/libsql_db.h"
 #include "io/store/sqlite_target.h"
+#include "io/store/sqlite_undo.h"
 
 namespace reembed {
 namespace {
@@ -25,6 +27,7 @@ std::string VectorType(const SqliteLocation& asked, int dim) {
 
 // libSQL's vector types promise a form and a width, but the server checks them only where there is an index.
 // Source: libsql-sqlite3/src/vectorIndex.c, the names of column types.
+// `dim` 0: nothing new is written.
 absl::Status CheckVectorColumn(const SqliteTarget& target, int dim) {
   if (!target.table.has_value()) return absl::OkStatus();
   const SqliteTable::Column* const column = target.table->Find(target.asked.vector);
@@ -46,7 +49,7 @@ absl::Status CheckVectorColumn(const SqliteTarget& target, int dim) {
   if (!absl::ConsumePrefix(&type, "(") || !absl::ConsumeSuffix(&type, ")") || !absl::SimpleAtoi(type, &width)) {
     return absl::OkStatus();
   }
-  if (width == dim) return absl::OkStatus();
+  if (width == dim || dim == 0) return absl::OkStatus();
   return refuse(absl::StrCat("this job makes vectors of ", dim, " numbers: use --dimensions ", width,
                              ", or name another column, which will be added"));
 }
@@ -79,10 +82,91 @@ SqliteValue KeyValue(KeyView key) {
   return {.type = SqliteType::kText, .bytes = std::get<absl::string_view>(key)};
 }
 
+// One statement for many rows, in transactions that fit the server. Used by one thread.
+class RowTransactions {
+ public:
+  explicit RowTransactions(HranaConnection* connection) : connection_(connection) {}
+
+  // `add` puts the arguments of a row, from 0 to `rows`, into the batch; `take` gets what became of it, once: it was
+  // refused, or it is stored. Errors: those of the connection, and of `take`.
+  absl::Status Run(HranaBatch* batch, size_t rows, absl::FunctionRef<absl::Status(size_t)> add,
+                   absl::FunctionRef<absl::Status(size_t, const HranaStep&)> take) {
+    size_t done = 0;
+    while (done < rows) {
+      absl::StatusOr<size_t> taken = RunSome(batch, done, rows, add, take);
+      if (!taken.ok()) return taken.status();
+      done += *taken;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // The first rows from `first` on; returns how many.
+  absl::StatusOr<size_t> RunSome(HranaBatch* batch, size_t first, size_t rows,
+                                 absl::FunctionRef<absl::Status(size_t)> add,
+                                 absl::FunctionRef<absl::Status(size_t, const HranaStep&)> take) {
+    std::vector<size_t> sent;
+    std::vector<std::pair<size_t, HranaStep>> final_steps;
+    batch->Clear();
+    while (first + sent.size() < rows && sent.size() < batch_rows_ && batch->size_bytes() < kBatchBytes) {
+      if (absl::Status added = add(first + sent.size()); !added.ok()) return added;
+      sent.push_back(first + sent.size());
+    }
+    const size_t taken = sent.size();
+    while (!sent.empty()) {
+      absl::Status status = connection_->Transact(*batch, &steps_);
+      if (absl::IsDeadlineExceeded(status) && taken > 1) {
+        batch_rows_ = std::max<size_t>(1, taken / 2);
+        return 0;
+      }
+      if (!status.ok() && !absl::IsAborted(status)) return status;
+      const bool stored = status.ok();
+      std::vector<size_t> again;
+      for (size_t i = 0; i < sent.size(); ++i) {
+        if (!steps_[i].refused && !stored) {
+          again.push_back(sent[i]);
+        } else if (!steps_[i].refused && !steps_[i].status.ok()) {
+          return steps_[i].status;
+        } else {
+          final_steps.emplace_back(sent[i], steps_[i]);
+        }
+      }
+      if (again.size() == sent.size()) {
+        return absl::InternalError(absl::StrCat(connection_->server().name, ": a row ended the transaction unseen"));
+      }
+      // RAISE(ROLLBACK) throws away the other rows too; they get their turn again, without the one that did it.
+      sent = std::move(again);
+      batch->Clear();
+      for (const size_t row : sent) {
+        if (absl::Status added = add(row); !added.ok()) return added;
+      }
+    }
+    for (const auto& [row, step] : final_steps) {
+      if (absl::Status status = take(row, step); !status.ok()) return status;
+    }
+    return taken;
+  }
+
+  HranaConnection* const connection_;
+  size_t batch_rows_ = kBatchRows;
+  std::vector<HranaStep> steps_;
+};
+
+// The table's own words, without the server's name, which the message has already.
+absl::string_view RefusalWords(const HranaStep& step, const SqlDb& db) {
+  absl::string_view words = step.status.message();
+  absl::ConsumePrefix(&words, absl::StrCat(db.path(), ": "));
+  return words;
+}
+
 class LibsqlSink final : public VectorSink {
  public:
   LibsqlSink(LibsqlTarget target, const Model& model, std::unique_ptr<HranaConnection> connection)
-      : target_(std::move(target)), model_(model), connection_(std::move(connection)) {}
+      : target_(std::move(target)),
+        model_(model),
+        connection_(std::move(connection)),
+        transactions_(connection_.get()),
+        cells_(target_.db.get(), &target_.table) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     if (context.model.dim != model_.dim) {
@@ -91,8 +175,12 @@ class LibsqlSink final : public VectorSink {
     }
     // Looked at again: the application may have changed its tables since MakeLibsqlSink.
     if (absl::Status status = target_.Resolve(); !status.ok()) return status;
+    undo_ = context.undo;
     const bool lacked_vector = target_.table.lacks_vector;
     const std::vector<std::string> changes = target_.table.changes;
+    if (undo_ != nullptr && !changes.empty()) {
+      if (absl::Status kept = KeepWhatIsMissing(target_.table, undo_); !kept.ok()) return kept;
+    }
     for (const std::string& change : changes) {
       const absl::Status made = target_.db->Exec(change);
       // A change whose answer was lost is refused when it is sent again; what is there then is looked at.
@@ -122,13 +210,16 @@ class LibsqlSink final : public VectorSink {
     }
     // Rows are numbered in the order of the source, which is the order of the table when both are the same.
     std::sort(rows_.begin(), rows_.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
-    absl::Span<const BatchRow* const> left = rows_;
-    while (!left.empty()) {
-      absl::StatusOr<size_t> stored = StoreSome(left, refused);
-      if (!stored.ok()) return stored.status();
-      left.remove_prefix(*stored);
+    if (undo_ != nullptr) {
+      if (absl::Status kept = KeepOldCells(rows_, target_.table, &cells_, undo_); !kept.ok()) return kept;
     }
-    return absl::OkStatus();
+    return transactions_.Run(
+        &*batch_, rows_.size(),
+        [&](size_t row) {
+          Add(*rows_[row]);
+          return absl::OkStatus();
+        },
+        [&](size_t row, const HranaStep& step) { return TakeStep(*rows_[row], step, refused); });
   }
 
   absl::Status Flush() override { return absl::OkStatus(); }
@@ -154,53 +245,13 @@ class LibsqlSink final : public VectorSink {
     batch_->Add(absl::MakeConstSpan(values).subspan(0, used));
   }
 
-  // Stores the first rows of `rows` and returns how many; those that the table refuses count too.
-  absl::StatusOr<size_t> StoreSome(absl::Span<const BatchRow* const> rows, std::vector<RefusedRow>* refused) {
-    std::vector<const BatchRow*> sent;
-    std::vector<RefusedRow> refused_here;
-    size_t taken = 0;
-    batch_->Clear();
-    while (taken < rows.size() && taken < batch_rows_ && batch_->size_bytes() < kBatchBytes) {
-      Add(*rows[taken]);
-      sent.push_back(rows[taken++]);
-    }
-    while (!sent.empty()) {
-      absl::Status status = connection_->Transact(*batch_, &steps_);
-      if (absl::IsDeadlineExceeded(status) && taken > 1) {
-        batch_rows_ = std::max<size_t>(1, taken / 2);
-        return 0;
-      }
-      if (!status.ok() && !absl::IsAborted(status)) return status;
-      const bool stored = status.ok();
-      std::vector<const BatchRow*> again;
-      for (size_t i = 0; i < sent.size(); ++i) {
-        status = TakeStep(*sent[i], steps_[i], stored, &refused_here);
-        if (absl::IsAborted(status)) {
-          again.push_back(sent[i]);
-        } else if (!status.ok()) {
-          return status;
-        }
-      }
-      if (again.size() == sent.size()) return absl::InternalError(RowMessage(*sent[0], "ended the transaction"));
-      // RAISE(ROLLBACK) throws away the other rows too; they get their turn again, without the one that did it.
-      sent = std::move(again);
-      batch_->Clear();
-      for (const BatchRow* const row : sent) Add(*row);
-    }
-    refused->insert(refused->end(), refused_here.begin(), refused_here.end());
-    return taken;
-  }
-
-  // Adds the row to `refused` when the table refuses it. kAborted: it must be sent again. Errors: everything else.
-  absl::Status TakeStep(const BatchRow& row, const HranaStep& step, bool stored, std::vector<RefusedRow>* refused) {
+  // Adds the row to `refused` when the table refuses it.
+  absl::Status TakeStep(const BatchRow& row, const HranaStep& step, std::vector<RefusedRow>* refused) {
     if (step.refused) {
-      absl::string_view words = step.status.message();
-      absl::ConsumePrefix(&words, absl::StrCat(target_.db->path(), ": "));
+      const absl::string_view words = RefusalWords(step, *target_.db);
       refused->push_back({row.ordinal, absl::FailedPreconditionError(RowMessage(row, words))});
       return absl::OkStatus();
     }
-    if (!stored) return absl::AbortedError("");
-    if (!step.status.ok()) return step.status;
     if (step.changed_rows > 0) return absl::OkStatus();
     find_.BindKey(1, row.key);
     const absl::StatusOr<bool> found = find_.Step();
@@ -220,13 +271,62 @@ class LibsqlSink final : public VectorSink {
   LibsqlTarget target_;
   const Model model_;
   const std::unique_ptr<HranaConnection> connection_;
+  RowTransactions transactions_;
   SqliteStatement find_;             // after target_: statements end before their connection
+  CellReader cells_;                 // likewise
   std::optional<HranaBatch> batch_;  // set by Open()
-  size_t batch_rows_ = kBatchRows;
+  UndoLog* undo_ = nullptr;
   std::vector<const BatchRow*> rows_;  // of one Write()
-  std::vector<HranaStep> steps_;
   std::string cell_;
 };
+
+// Changes rows by transactions that are each whole in one request, so that nothing holds between Begin() and Apply().
+class ServerCellWriter final : public CellWriter {
+ public:
+  ServerCellWriter(const LibsqlTarget* target, HranaConnection* connection)
+      : target_(target), transactions_(connection) {}
+
+  absl::Status Begin() override { return absl::OkStatus(); }
+
+  absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) override {
+    std::vector<const CellChange*> restored, removed;
+    for (const CellChange& change : changes) (change.content.has_value() ? restored : removed).push_back(&change);
+    if (absl::Status status = Run(RestoreSql(target_->table), restored, report); !status.ok()) return status;
+    return Run(RemoveSql(target_->table), removed, report);
+  }
+
+ private:
+  absl::Status Run(absl::string_view sql, absl::Span<const CellChange* const> changes, RollbackReport* report) {
+    HranaBatch batch(sql);
+    const auto add = [&](size_t row) -> absl::Status {
+      std::vector<SqliteValue> arguments = {KeyValue(ViewOf(changes[row]->key))};
+      if (changes[row]->content.has_value()) {
+        const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(*changes[row]->content);
+        if (!cells.ok()) return cells.status();
+        arguments.insert(arguments.end(), cells->begin(), cells->end());
+      }
+      batch.Add(arguments);
+      return absl::OkStatus();
+    };
+    return transactions_.Run(&batch, changes.size(), add, [&](size_t row, const HranaStep& step) {
+      if (step.refused) {
+        report->Leave(ViewOf(changes[row]->key), RefusalWords(step, *target_->db));
+      } else {
+        ++report->rows_restored;
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  const LibsqlTarget* const target_;
+  RowTransactions transactions_;
+};
+
+absl::StatusOr<std::unique_ptr<HranaConnection>> Connect(const Location& location, absl::Duration patience) {
+  absl::StatusOr<HranaServer> server = ParseLibsqlServer(location);
+  if (!server.ok()) return server.status();
+  return HranaConnection::Make(*std::move(server), patience);
+}
 
 }  // namespace
 
@@ -235,12 +335,19 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& locat
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   absl::StatusOr<LibsqlTarget> target = OpenTarget(location, model.dim, options.patience);
   if (!target.ok()) return target.status();
-  absl::StatusOr<HranaServer> server = ParseLibsqlServer(location);
-  if (!server.ok()) return server.status();
-  absl::StatusOr<std::unique_ptr<HranaConnection>> connection =
-      HranaConnection::Make(*std::move(server), options.patience);
+  absl::StatusOr<std::unique_ptr<HranaConnection>> connection = Connect(location, options.patience);
   if (!connection.ok()) return connection.status();
   return std::make_unique<LibsqlSink>(*std::move(target), model, *std::move(connection));
+}
+
+absl::StatusOr<RollbackReport> RollBackLibsql(const Location& location, UndoReader* old_rows) {
+  constexpr absl::Duration kPatience = absl::Minutes(2);
+  const absl::StatusOr<LibsqlTarget> target = OpenTarget(location, 0, kPatience);
+  if (!target.ok()) return target.status();
+  const absl::StatusOr<std::unique_ptr<HranaConnection>> connection = Connect(location, kPatience);
+  if (!connection.ok()) return connection.status();
+  ServerCellWriter writer(&*target, connection->get());
+  return RollBackTable(*target->db, target->table, &writer, old_rows);
 }
 
 absl::StatusOr<std::vector<std::string>> LibsqlChanges(const Location& location, const Model& model) {

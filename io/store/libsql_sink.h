@@ -31,6 +31,10 @@ struct LibsqlSinkOptions {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& location, const Model& model,
                                                            const LibsqlSinkOptions& options = {});
 
+// As RollBackSqlite, in transactions of some hundred rows, each whole in one request. A row that somebody changes in
+// the moment between its being looked at and its being put back loses that change.
+absl::StatusOr<RollbackReport> RollBackLibsql(const Location& location, UndoReader* old_rows);
+
 // What Open() will change besides vectors, and what will make it slow, one line each; for people. Reads only.
 // Errors: as MakeLibsqlSink.
 absl::StatusOr<std::vector<std::string>> LibsqlChanges(const Location& location, const Model& model);

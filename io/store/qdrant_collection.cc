@@ -104,6 +104,10 @@ std::string QdrantLocation::Path(absl::string_view rest) const {
   return absl::StrCat("/collections/", QdrantPathPart(collection), rest);
 }
 
+std::optional<QdrantId> QdrantLocation::IdOf(KeyView of) const {
+  return hashed_ids ? std::optional<QdrantId>(HashedQdrantId(of)) : ParseQdrantId(of);
+}
+
 absl::StatusOr<QdrantLocation> ParseQdrantLocation(const Location& location) {
   absl::string_view path = location.path;
   // Before anything shows the address.

@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "engine/location.h"
 #include "io/store/qdrant_client.h"
+#include "io/store/qdrant_id.h"
 
 namespace reembed {
 
@@ -50,6 +51,9 @@ struct QdrantLocation {
 
   // "/collections/NAME" and what follows it.
   std::string Path(absl::string_view rest = "") const;
+
+  // The id of the point with this key; nullopt: no point can have it.
+  std::optional<QdrantId> IdOf(KeyView key) const;
 };
 
 // Errors: kInvalidArgument (says what it expected; a user or password in the address is refused).

@@ -63,7 +63,7 @@ class QdrantReader final : public VectorReader {
   }
 
   absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override {
-    const std::optional<QdrantId> id = asked_.hashed_ids ? HashedQdrantId(key) : ParseQdrantId(key);
+    const std::optional<QdrantId> id = asked_.IdOf(key);
     if (!id.has_value()) return std::nullopt;
     const absl::StatusOr<const QdrantPoint*> point = scroll_.Find(*id);
     if (!point.ok()) return point.status();

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
@@ -58,8 +59,44 @@ absl::Status MakeLike(QdrantClient* client, const std::string& name, const Qdran
   return absl::OkStatus();
 }
 
+// What a copy may find where it goes to.
+enum class CopyOnto {
+  kNothing,  // or a part of the same copy
+  kOlder,    // points that are there are replaced, others stay
+  kNewer     // points that are there stay
+};
+
+// Which points `to` has not.
+absl::StatusOr<std::vector<const QdrantPoint*>> FindMissing(QdrantClient* client, const QdrantPage& page,
+                                                            const std::string& to) {
+  std::vector<const QdrantPoint*> missing;
+  if (page.points.empty()) return missing;
+  std::string body = R"({"ids":[)";
+  for (const QdrantPoint& point : page.points) absl::StrAppend(&body, point.id.Json(), ",");
+  body.back() = ']';
+  QdrantClient::Answer answer =
+      client->Call({"POST", PathOf(to) + "/points", body + R"(,"with_payload":false,"with_vector":false})"});
+  if (!answer.ok()) return answer.status();
+  const absl::StatusOr<QdrantPage> there = ReadQdrantPage(&*answer);
+  if (!there.ok())
+    return absl::Status(there.status().code(), absl::StrCat(client->url(), ": ", there.status().message()));
+  absl::flat_hash_set<std::string> ids;
+  for (const QdrantPoint& point : there->points) ids.insert(point.id.Json());
+  for (const QdrantPoint& point : page.points) {
+    if (!ids.contains(point.id.Json())) missing.push_back(&point);
+  }
+  return missing;
+}
+
+void AppendWholePoint(const QdrantPoint& point, std::string* json) {
+  absl::StrAppend(json, R"({"id":)", point.id.Json(), R"(,"vector":)", point.vector.empty() ? "{}" : point.vector);
+  if (!point.payload.empty()) absl::StrAppend(json, R"(,"payload":)", point.payload);
+  json->push_back('}');
+}
+
 // All points with everything they have.
-absl::Status Copy(QdrantClient* client, const std::string& from, const std::string& to, const QdrantCollection& like) {
+absl::Status Copy(QdrantClient* client, const std::string& from, const std::string& to, const QdrantCollection& like,
+                  CopyOnto onto) {
   int64_t numbers = 1;
   for (const QdrantCollection::Vector& vector : like.vectors) numbers += vector.dim;
   const int64_t limit = std::clamp<int64_t>(kPageBytes / (numbers * kBytesPerNumber), 16, 1024);
@@ -76,11 +113,12 @@ absl::Status Copy(QdrantClient* client, const std::string& from, const std::stri
     const absl::StatusOr<QdrantPage> page = ReadQdrantPage(&*answer);
     if (!page.ok())
       return absl::Status(page.status().code(), absl::StrCat(client->url(), ": ", page.status().message()));
-    for (const QdrantPoint& point : page->points) {
-      std::string* const json = writer.Add(0);
-      absl::StrAppend(json, R"({"id":)", point.id.Json(), R"(,"vector":)", point.vector.empty() ? "{}" : point.vector);
-      if (!point.payload.empty()) absl::StrAppend(json, R"(,"payload":)", point.payload);
-      json->push_back('}');
+    if (onto == CopyOnto::kNewer) {
+      const absl::StatusOr<std::vector<const QdrantPoint*>> missing = FindMissing(client, *page, to);
+      if (!missing.ok()) return missing.status();
+      for (const QdrantPoint* const point : *missing) AppendWholePoint(*point, writer.Add(0));
+    } else {
+      for (const QdrantPoint& point : page->points) AppendWholePoint(point, writer.Add(0));
     }
     if (!page->next.has_value()) break;
     offset = page->next->Json();
@@ -91,9 +129,46 @@ absl::Status Copy(QdrantClient* client, const std::string& from, const std::stri
   const absl::StatusOr<int64_t> copied = CountQdrantPoints(client, to, "");
   if (!wanted.ok()) return wanted.status();
   if (!copied.ok()) return copied.status();
-  if (*copied == *wanted) return absl::OkStatus();
+  if (onto == CopyOnto::kNothing ? *copied == *wanted : *copied >= *wanted) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(client->url(), ": ", from, " has ", *wanted, " points, and its copy ", to, " ",
                                          *copied, "; is something writing to them? stop it, then run this again"));
+}
+
+// In one step.
+absl::Status MoveAlias(QdrantClient* client, const std::string& alias, const std::string& to) {
+  return Put(client, "POST", "/collections/aliases",
+             absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", Quoted(alias),
+                          R"(}},{"create_alias":{"collection_name":)", Quoted(to), R"(,"alias_name":)", Quoted(alias),
+                          "}}]}"));
+}
+
+// Of the vector `name`; 0: there is no such vector, or no collection.
+int DimOf(const std::optional<QdrantCollection>& collection, absl::string_view name) {
+  const QdrantCollection::Vector* const vector = collection.has_value() ? collection->Find(name) : nullptr;
+  return vector == nullptr ? 0 : vector->dim;
+}
+
+absl::StatusOr<bool> MoveAliasBack(QdrantClient* client, const QdrantSide& side, int old_dim) {
+  const absl::StatusOr<std::optional<std::string>> now = ResolveQdrantAlias(client, side.alias);
+  if (!now.ok()) return now.status();
+  if (*now == side.real) return false;
+  const auto refuse = [&](absl::string_view why) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(client->url(), ": the alias `", side.alias, "` cannot be moved back to `", side.real, "`: ", why));
+  };
+  if (*now != side.side) {
+    return refuse(absl::StrCat("somebody has changed it since; it means ",
+                               now->has_value() ? absl::StrCat("`", **now, "`") : "nothing", ", expected `", side.side,
+                               "`"));
+  }
+  const absl::StatusOr<std::optional<QdrantCollection>> old = GetQdrantCollection(client, side.real);
+  if (!old.ok()) return old.status();
+  if (!old->has_value()) return refuse("that collection is gone; restore it from a snapshot of yours");
+  if (DimOf(*old, side.vector) != old_dim) {
+    return refuse(absl::StrCat("its vectors have ", DimOf(*old, side.vector), " numbers, expected ", old_dim));
+  }
+  if (absl::Status moved = MoveAlias(client, side.alias, side.real); !moved.ok()) return moved;
+  return true;
 }
 
 absl::StatusOr<std::string> FirstWith(QdrantClient* client, absl::string_view prefix) {
@@ -173,34 +248,63 @@ absl::Status SwitchQdrantSide(QdrantClient* client, const QdrantSide& side, bool
   const int m = side.like.hnsw_m;
   if (!side.alias.empty()) {
     absl::Status status = BuildQdrantGraph(client, side.side, m);
-    if (status.ok()) {
-      status = Put(client, "POST", "/collections/aliases",
-                   absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", Quoted(side.alias),
-                                R"(}},{"create_alias":{"collection_name":)", Quoted(side.side), R"(,"alias_name":)",
-                                Quoted(side.alias), "}}]}"));
-    }
+    if (status.ok()) status = MoveAlias(client, side.alias, side.side);
     if (status.ok() && !keep_old) status = Put(client, "DELETE", PathOf(side.real), "");
     return status;
   }
   absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client, side.real);
   if (!now.ok()) return now.status();
-  const auto has_new_width = [&] {
-    const QdrantCollection::Vector* const vector = now->has_value() ? (*now)->Find(side.vector) : nullptr;
-    return vector != nullptr && vector->dim == side.dim;
-  };
-  if (now->has_value() && !has_new_width()) {
+  if (now->has_value() && DimOf(*now, side.vector) != side.dim) {
     absl::Status status = MakeLike(client, side.before, side.like, "", 0);
-    if (status.ok()) status = Copy(client, side.real, side.before, side.like);
+    if (status.ok()) status = Copy(client, side.real, side.before, side.like, CopyOnto::kNothing);
     if (status.ok()) status = BuildQdrantGraph(client, side.before, m);
     if (status.ok()) status = Put(client, "DELETE", PathOf(side.real), "");
     if (!status.ok()) return status;
   }
   absl::Status status = MakeLike(client, side.real, side.like, side.vector, side.dim);
-  if (status.ok()) status = Copy(client, side.side, side.real, side.like);
+  if (status.ok()) status = Copy(client, side.side, side.real, side.like, CopyOnto::kNothing);
   if (status.ok()) status = BuildQdrantGraph(client, side.real, m);
   if (status.ok()) status = Put(client, "DELETE", PathOf(side.side), "");
   if (status.ok() && !keep_old) status = Put(client, "DELETE", PathOf(side.before), "");
   return status;
+}
+
+absl::StatusOr<bool> SwitchQdrantSideBack(QdrantClient* client, const QdrantSide& side, int old_dim) {
+  if (!side.alias.empty()) return MoveAliasBack(client, side, old_dim);
+  const absl::StatusOr<std::optional<QdrantCollection>> before = GetQdrantCollection(client, side.before);
+  if (!before.ok()) return before.status();
+  const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client, side.real);
+  if (!now.ok()) return now.status();
+  const int now_dim = DimOf(*now, side.vector);
+  if (!before->has_value() && now_dim == old_dim) return false;
+  const auto refuse = [&](absl::string_view why) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(client->url(), ": the collection `", side.real, "` cannot be put back: ", why));
+  };
+  if (!before->has_value()) {
+    return refuse(absl::StrCat("`", side.before, "`, which held it, is gone; restore it from a snapshot of yours"));
+  }
+  if (DimOf(*before, side.vector) != old_dim) {
+    return refuse(absl::StrCat("`", side.before, "` has vectors of ", DimOf(*before, side.vector),
+                               " numbers, expected ", old_dim));
+  }
+  if (now->has_value() && now_dim != old_dim && now_dim != side.dim) {
+    return refuse(absl::StrCat("it has vectors of ", now_dim, " numbers, expected ", side.dim));
+  }
+  absl::Status status;
+  if (now->has_value() && now_dim == side.dim) {
+    status = MakeLike(client, side.side, **now, "", 0);
+    if (status.ok()) status = Copy(client, side.real, side.side, **now, CopyOnto::kOlder);
+    if (status.ok()) status = Put(client, "DELETE", PathOf(side.real), "");
+  }
+  if (status.ok()) status = MakeLike(client, side.real, **before, "", 0);
+  // A copy that was interrupted on its way to `before` is a part of what is there.
+  if (status.ok()) status = Copy(client, side.before, side.real, **before, CopyOnto::kNewer);
+  const bool has_graph = now_dim == old_dim && (*now)->hnsw_m != 0;
+  if (status.ok() && !has_graph) status = BuildQdrantGraph(client, side.real, (*before)->hnsw_m);
+  if (status.ok()) status = Put(client, "DELETE", PathOf(side.before), "");
+  if (!status.ok()) return status;
+  return true;
 }
 
 absl::StatusOr<std::string> QdrantRowsOf(QdrantClient* client, const QdrantLocation& asked) {
@@ -215,11 +319,7 @@ absl::StatusOr<std::string> QdrantRowsOf(QdrantClient* client, const QdrantLocat
   }
   const absl::StatusOr<std::optional<QdrantCollection>> copy = GetQdrantCollection(client, *before);
   if (!copy.ok()) return copy.status();
-  const auto dim = [&](const std::optional<QdrantCollection>& of) {
-    const QdrantCollection::Vector* const vector = of.has_value() ? of->Find(asked.vector) : nullptr;
-    return vector == nullptr ? 0 : vector->dim;
-  };
-  return dim(*found) == dim(*copy) ? asked.collection : *before;
+  return DimOf(*found, asked.vector) == DimOf(*copy, asked.vector) ? asked.collection : *before;
 }
 
 }  // namespace reembed

@@ -42,6 +42,12 @@ absl::Status MakeQdrantSide(QdrantClient* client, const QdrantSide& side);
 // Puts it in the place of C, as above.
 absl::Status SwitchQdrantSide(QdrantClient* client, const QdrantSide& side, bool keep_old);
 
+// The way back: what SwitchQdrantSide() replaced is in its place again, by the same steps in reverse, and C as it was
+// in between is `C__reembed_N`, where the next switch finds it. Of `side` all that names and `dim` are looked at;
+// `old_dim`: M. A crash on the way is taken up where it was, also one of SwitchQdrantSide(). False: there was nothing
+// to do. Errors: kFailedPrecondition (what was replaced is gone, or somebody changed what the names mean since).
+absl::StatusOr<bool> SwitchQdrantSideBack(QdrantClient* client, const QdrantSide& side, int old_dim);
+
 // The collection with the rows of C: C itself, or its copy while a switch was interrupted that has removed C.
 // Errors: kNotFound (names what is nearest).
 absl::StatusOr<std::string> QdrantRowsOf(QdrantClient* client, const QdrantLocation& asked);

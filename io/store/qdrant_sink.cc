@@ -9,16 +9,16 @@
 #include "engine/float_list.h"
 #include "engine/json_text.h"
 #include "io/store/qdrant_collection.h"
-#include "io/store/qdrant_id.h"
 #include "io/store/qdrant_points.h"
 #include "io/store/qdrant_side.h"
+#include "io/store/qdrant_undo.h"
 #include "io/store/qdrant_writer.h"
 
 namespace reembed {
 namespace {
 
 constexpr size_t kAskedIds = 1000;  // in one request that asks which points there are
-constexpr size_t kAskedRows = 128;  // likewise with everything they have
+constexpr size_t kAskedRows = 128;  // likewise with their vectors
 constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
 constexpr int kVanishedRounds = 5;
 
@@ -90,10 +90,6 @@ absl::StatusOr<Target> OpenTarget(const Location& location, const Model& model, 
   return target;
 }
 
-std::optional<QdrantId> IdOf(const QdrantLocation& asked, KeyView key) {
-  return asked.hashed_ids ? std::optional<QdrantId>(HashedQdrantId(key)) : ParseQdrantId(key);
-}
-
 // One row of a Write().
 struct Item {
   const BatchRow* row = nullptr;
@@ -102,6 +98,7 @@ struct Item {
   bool there = false;   // the point is, in the collection that is asked
   std::string payload;  // of the point, as JSON; only where points are merged
   std::string vectors;  // likewise: `"name":[...],` of the others
+  std::string old;      // for the undo log
 };
 
 class QdrantSink final : public VectorSink {
@@ -114,6 +111,8 @@ class QdrantSink final : public VectorSink {
                                                         target_.model.dim, " numbers, got ", context.model.dim));
     }
     if (absl::Status looked = Look(&target_); !looked.ok()) return looked;
+    undo_ = context.undo;
+    if (absl::Status kept = KeepWhatIsMade(); !kept.ok()) return kept;
     if (target_.side.has_value()) {
       // Also when it is there: a run may have died before its indexes were made.
       if (absl::Status made = MakeQdrantSide(client(), *target_.side); !made.ok()) return made;
@@ -144,6 +143,7 @@ class QdrantSink final : public VectorSink {
     }
     for (int round = 0; status_.ok() && !rest.empty(); ++round) {
       if (!empty_) status_ = AskWhatIsThere(rest);
+      if (status_.ok() && KeepsRows()) status_ = KeepOldVectors(rest);
       if (!status_.ok()) break;
       vanished_.clear();
       Store(rest);
@@ -212,13 +212,35 @@ class QdrantSink final : public VectorSink {
                                                  "new collection as the target"));
   }
 
+  absl::Status KeepWhatIsMade() {
+    if (undo_ == nullptr) return absl::OkStatus();
+    if (target_.side.has_value()) return KeepQdrantSide(*target_.side, undo_);
+    if (!target_.collection.has_value()) return KeepQdrantCollectionMade(undo_);
+    return target_.add_vector ? KeepQdrantVectorMade(undo_) : absl::OkStatus();
+  }
+
+  // Not where the way back is another collection, or where nothing was before.
+  bool KeepsRows() const { return undo_ != nullptr && !target_.side.has_value() && !empty_; }
+
+  absl::Status KeepOldVectors(absl::Span<const size_t> rows) {
+    size_t next = 0;
+    return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+      while (next < rows.size() && !items_[rows[next]].there && !upserts_) ++next;
+      if (next == rows.size()) return std::nullopt;
+      const Item& item = items_[rows[next++]];
+      OldRow old{.ordinal = item.row->ordinal, .key = item.row->key};
+      if (item.there) old.content = item.old;
+      return old;
+    });
+  }
+
   void TakeRows(absl::Span<const Batch* const> batches) {
     items_.clear();
     for (const Batch* const batch : batches) {
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         Item item{.row = &row};
-        const std::optional<QdrantId> id = IdOf(target_.asked, row.key);
+        const std::optional<QdrantId> id = target_.asked.IdOf(row.key);
         if (id.has_value()) {
           item.id = id->Json();
         } else {
@@ -242,14 +264,14 @@ class QdrantSink final : public VectorSink {
   absl::Status AskWhatIsThere(absl::Span<const size_t> rows) {
     const bool merge = target_.side.has_value();
     const std::string path = Path(merge ? target_.side->base : target_.rows, "/points");
-    const size_t asked = merge ? kAskedRows : kAskedIds;
+    const size_t asked = merge || KeepsRows() ? kAskedRows : kAskedIds;
     absl::Status failure;
     for (size_t begin = 0; begin < rows.size(); begin += asked) {
       const absl::Span<const size_t> part = rows.subspan(begin, asked);
       std::string body = R"({"ids":[)";
       for (const size_t i : part) absl::StrAppend(&body, items_[i].id, ",");
       body.back() = ']';
-      absl::StrAppend(&body, R"(,"with_payload":)", merge ? "true" : "false", R"(,"with_vector":)", OtherVectors(),
+      absl::StrAppend(&body, R"(,"with_payload":)", merge ? "true" : "false", R"(,"with_vector":)", AskedVectors(),
                       "}");
       client()->Start({"POST", path, std::move(body)}, [this, part, &failure](QdrantClient::Answer answer) {
         failure.Update(answer.ok() ? TakePoints(part, &*answer) : answer.status());
@@ -259,9 +281,9 @@ class QdrantSink final : public VectorSink {
     return failure;
   }
 
-  // Names of the vectors that a merged point keeps, as JSON.
-  std::string OtherVectors() const {
-    if (!target_.side.has_value()) return "false";
+  // Names of the vectors that a merged point keeps, or of the one that will be overwritten, as JSON.
+  std::string AskedVectors() const {
+    if (!target_.side.has_value()) return KeepsRows() ? AskForQdrantVector(target_.asked.vector) : "false";
     std::string names;
     for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
       if (vector.name == target_.side->vector) continue;
@@ -281,6 +303,9 @@ class QdrantSink final : public VectorSink {
       Item& item = items_[i];
       const auto found = by_id.find(item.id);
       item.there = found != by_id.end();
+      if (item.there && KeepsRows()) {
+        item.old = QdrantOldVector(found->second->vector, target_.asked.vector, target_.model.dim);
+      }
       if (!item.there || !target_.side.has_value()) continue;
       item.payload = std::string(found->second->payload);
       item.vectors.clear();
@@ -350,6 +375,7 @@ class QdrantSink final : public VectorSink {
 
   Target target_;
   const bool upserts_;
+  UndoLog* undo_ = nullptr;
   bool empty_ = false;            // nothing was in the collection when it was opened: no need to ask
   std::vector<Item> items_;       // of one Write()
   std::vector<size_t> vanished_;  // of items_: gone between question and update
@@ -385,7 +411,7 @@ absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location,
       changes.push_back(absl::StrCat("copies ", side.real, " to ", side.before, ", makes it again with ", model.dim,
                                      " numbers, and fills it, when that is complete"));
     }
-    if (!asked.keep_old) changes.push_back("removes what was there before, at the end");
+    if (!asked.keep_old) changes.push_back("removes what was there before, at the end: no rollback brings it back");
   } else if (!target->collection.has_value()) {
     changes.push_back(
         absl::StrCat("makes the collection ", asked.Name(), " (", model.dim, " numbers, ", asked.distance, ")"));
@@ -405,7 +431,7 @@ bool IsSameQdrantCollection(const Location& a, const Location& b) {
 absl::Status CheckQdrantKey(const Location& target, KeyView key) {
   const absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(target);
   if (!asked.ok()) return asked.status();
-  if (IdOf(*asked, key).has_value()) return absl::OkStatus();
+  if (asked->IdOf(key).has_value()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(asked->Name(), ": the key ", KeyText(key),
                    " cannot be a point's id, which is an unsigned integer or a UUID; say &ids=uuid5 to make UUIDs of "

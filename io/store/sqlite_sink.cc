@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_target.h"
+#include "io/store/sqlite_undo.h"
 
 namespace reembed {
 namespace {
@@ -67,6 +68,8 @@ class SqliteSink final : public VectorSink {
       if (!db.ok()) return db.status();
       target_.db = *std::move(db);
     }
+    undo_ = context.undo;
+    cells_.emplace(target_.db.get(), &target_);
     // Neither is kept in the file. FULL: a commit is durable also in WAL mode. 64 MiB: a transaction fits into memory,
     // or else SQLite would lock out readers long before the commit.
     for (const absl::string_view pragma : {"PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536"}) {
@@ -90,7 +93,12 @@ class SqliteSink final : public VectorSink {
     if (rows_.empty()) return absl::OkStatus();
     // Rows are numbered in the order of the source, which is the order of the table when both are the same.
     std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row->ordinal < b.row->ordinal; });
-    if (absl::Status status = InTransaction([&] { return StoreRows(); }); !status.ok()) return status;
+    const absl::Status stored = InTransaction([&] {
+      // Under the lock: nobody changes a row between its being kept and its being overwritten.
+      absl::Status kept = KeepOldRows();
+      return kept.ok() ? StoreRows() : kept;
+    });
+    if (!stored.ok()) return stored;
     for (Row& row : rows_) {
       if (!row.refusal.ok()) refused->push_back({row.row->ordinal, std::move(row.refusal)});
     }
@@ -123,6 +131,9 @@ class SqliteSink final : public VectorSink {
     // Looked at again under the lock: the application may have changed its tables since MakeSqliteSink.
     if (absl::Status status = ResolveSqliteTarget(*target_.db, &target_); !status.ok()) return status;
     *added = target_.lacks_vector;
+    if (undo_ != nullptr && !target_.changes.empty()) {
+      if (absl::Status kept = KeepWhatIsMissing(target_, undo_); !kept.ok()) return kept;
+    }
     for (const std::string& change : target_.changes) {
       if (absl::Status status = target_.db->Exec(change); !status.ok()) return status;
     }
@@ -139,6 +150,13 @@ class SqliteSink final : public VectorSink {
     if (!statement.ok()) return statement.status();
     find_ = *std::move(statement);
     return absl::OkStatus();
+  }
+
+  absl::Status KeepOldRows() {
+    if (undo_ == nullptr) return absl::OkStatus();
+    std::vector<const BatchRow*> rows;
+    for (const Row& row : rows_) rows.push_back(row.row);
+    return KeepOldCells(rows, target_, &*cells_, undo_);
   }
 
   absl::Status StoreRows() {
@@ -188,12 +206,79 @@ class SqliteSink final : public VectorSink {
   Target target_;
   const Model model_;
   const SqliteSinkOptions options_;
-  SqliteStatement store_, find_;  // after target_: statements end before their connection
-  std::vector<Row> rows_;         // of one Write()
+  SqliteStatement store_, find_;     // after target_: statements end before their connection
+  std::optional<CellReader> cells_;  // likewise
+  UndoLog* undo_ = nullptr;
+  std::vector<Row> rows_;  // of one Write()
   std::string cell_;
 };
 
+// Changes the rows of a file, each Begin() to Apply() in one transaction.
+class FileCellWriter final : public CellWriter {
+ public:
+  explicit FileCellWriter(const Target* target) : target_(target) {}
+
+  absl::Status Begin() override { return target_->db->Exec("BEGIN IMMEDIATE"); }
+
+  absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) override {
+    std::vector<std::string> refusals(changes.size());
+    for (size_t i = 0; i < changes.size(); ++i) {
+      if (!refusals[i].empty()) continue;
+      absl::Status changed = Change(changes[i]);
+      if (!changed.ok() && !absl::IsDataLoss(changed) && IsRefusal(target_->db->LastCode())) {
+        refusals[i] = target_->db->LastMessage();
+        changed = absl::OkStatus();
+      }
+      if (!changed.ok()) return changed;
+      if (target_->db->InTransaction()) continue;
+      // RAISE(ROLLBACK) threw away the rows before this one too.
+      if (absl::Status again = Begin(); !again.ok()) return again;
+      i = static_cast<size_t>(-1);
+    }
+    if (absl::Status committed = target_->db->Exec("COMMIT"); !committed.ok()) return committed;
+    for (size_t i = 0; i < changes.size(); ++i) {
+      if (refusals[i].empty()) {
+        ++report->rows_restored;
+      } else {
+        report->Leave(ViewOf(changes[i].key), refusals[i]);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Change(const CellChange& change) {
+    SqliteStatement& statement = change.content.has_value() ? restore_ : remove_;
+    if (!statement.prepared()) {
+      absl::StatusOr<SqliteStatement> prepared =
+          target_->db->Prepare(change.content.has_value() ? RestoreSql(*target_) : RemoveSql(*target_));
+      if (!prepared.ok()) return prepared.status();
+      statement = *std::move(prepared);
+    }
+    statement.BindKey(1, ViewOf(change.key));
+    if (change.content.has_value()) {
+      const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(*change.content);
+      if (!cells.ok()) return cells.status();
+      for (size_t i = 0; i < cells->size(); ++i) statement.BindValue(static_cast<int>(i) + 2, (*cells)[i]);
+    }
+    return statement.Run();
+  }
+
+  const Target* const target_;
+  SqliteStatement restore_, remove_;
+};
+
 }  // namespace
+
+absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows) {
+  absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30));
+  if (!target.ok()) return target.status();
+  if (target->db == nullptr) return absl::NotFoundError(absl::StrCat(target->asked.path, ": no such file"));
+  // A commit is durable also in WAL mode.
+  if (absl::Status status = target->db->Exec("PRAGMA synchronous = FULL"); !status.ok()) return status;
+  FileCellWriter writer(&*target);
+  return RollBackTable(*target->db, *target, &writer, old_rows);
+}
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& location, const Model& model,
                                                            const SqliteSinkOptions& options) {

@@ -33,6 +33,11 @@ struct SqliteSinkOptions {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& location, const Model& model,
                                                            const SqliteSinkOptions& options = {});
 
+// Puts back what the sink has shown to the log, in transactions of some hundred rows; takes away columns, and a table,
+// that it has made, if nothing is in them any more. The table's own triggers run, as they do for the sink.
+// Errors: as MakeSqliteSink and `old_rows`; kNotFound (no such file).
+absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows);
+
 // The columns that Open() will add to a table that is there, for `plan`; reads only. Errors: as MakeSqliteSink.
 absl::StatusOr<std::vector<std::string>> SqliteMissingColumns(const Location& location);
 

@@ -129,6 +129,42 @@ std::string StoreSql(const SqliteTarget& target) {
                       ") ON CONFLICT (", target.table->KeySql(), ") DO UPDATE SET ", assignments);
 }
 
+std::vector<std::string> FilledColumns(const SqliteTarget& target) {
+  std::vector<std::string> names;
+  for (Companion& column : Columns(target.asked)) names.push_back(std::move(column.name));
+  return names;
+}
+
+std::string CellsSql(const SqliteTarget& target, size_t keys) {
+  std::string sql = "WITH reembed_keys(reembed_n, reembed_key) AS (VALUES ";
+  for (size_t i = 0; i < keys; ++i) absl::StrAppend(&sql, i == 0 ? "" : ", ", "(", i, ", ?", i + 1, ")");
+  absl::StrAppend(&sql, ") SELECT reembed_n");
+  for (const std::string& column : FilledColumns(target)) {
+    absl::StrAppend(&sql, ", ",
+                    target.table->Find(column) == nullptr ? "NULL" : absl::StrCat("reembed_t.", QuoteName(column)));
+  }
+  // CROSS JOIN keeps the order: a key, then its row.
+  absl::StrAppend(&sql, " FROM reembed_keys CROSS JOIN ", QuoteName(target.table->name), " AS reembed_t ON reembed_t.",
+                  target.table->KeySql(), " = reembed_key");
+  return sql;
+}
+
+std::string RestoreSql(const SqliteTarget& target) {
+  std::string assignments;
+  int parameter = 1;
+  for (const std::string& column : FilledColumns(target)) {
+    ++parameter;
+    if (target.table->Find(column) == nullptr) continue;
+    absl::StrAppend(&assignments, assignments.empty() ? "" : ", ", QuoteName(column), " = ?", parameter);
+  }
+  return absl::StrCat("UPDATE ", QuoteName(target.table->name), " SET ", assignments, " WHERE ", target.table->KeySql(),
+                      " = ?1");
+}
+
+std::string RemoveSql(const SqliteTarget& target) {
+  return absl::StrCat("DELETE FROM ", QuoteName(target.table->name), " WHERE ", target.table->KeySql(), " = ?1");
+}
+
 std::string FindSql(const SqliteTarget& target) {
   return absl::StrCat("SELECT 1 FROM ", QuoteName(target.table->name), " WHERE ", target.table->KeySql(), " = ?1");
 }

@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_SQLITE_TARGET_H_
 #define REEMBED_IO_STORE_SQLITE_TARGET_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,20 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
 // Stores one row: ?1 the key, ?2 the vector, ?3 the model's name, ?4 the width; the last two only where the location
 // names columns for them. The table must be there.
 std::string StoreSql(const SqliteTarget& target);
+
+// The names of the columns that StoreSql() fills, the vector's first.
+std::vector<std::string> FilledColumns(const SqliteTarget& target);
+
+// The cells in FilledColumns() of the rows with the keys ?1, ?2, ..., in that order: first the parameter's number, less
+// 1, then a column each; NULL for a column that the table lacks.
+std::string CellsSql(const SqliteTarget& target, size_t keys);
+
+// Gives the row with the key ?1 the cells ?2, ?3, ..., in the order of FilledColumns(); those that the table lacks are
+// passed over.
+std::string RestoreSql(const SqliteTarget& target);
+
+// Removes the row with the key ?1.
+std::string RemoveSql(const SqliteTarget& target);
 
 // A row if ?1 is a key in the table.
 std::string FindSql(const SqliteTarget& target);

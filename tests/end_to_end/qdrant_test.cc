@@ -130,6 +130,39 @@ TEST_F(QdrantTest, AnotherWidthIsRefusedOrBuiltBeside) {
   EXPECT_THAT(verified.out, HasSubstr("vectors compared")) << verified.err;
 }
 
+TEST_F(QdrantTest, ARollbackPutsThePointsBackAndTheNextRunBuysNothing) {
+  Fill(kDim, 2000);
+  ASSERT_EQ(RunProcess(Command("run")).exit_code, 3);
+  ASSERT_NE(qdrant_.Points("memories"), before_);
+  const auto written = qdrant_.Points("memories");
+  const ProcessResult without_yes = RunProcess({REEMBED_BINARY, "rollback", folder_ / "job"});
+  EXPECT_EQ(without_yes.exit_code, 2) << without_yes.err;
+  EXPECT_EQ(qdrant_.Points("memories"), written);
+  const ProcessResult rollback = RunProcess({REEMBED_BINARY, "rollback", folder_ / "job", "--yes"});
+  EXPECT_EQ(rollback.exit_code, 0) << rollback.out << rollback.err;
+  EXPECT_THAT(rollback.out, HasSubstr("1,800 rows put back"));
+  EXPECT_EQ(qdrant_.Points("memories"), before_);
+  const int64_t bought = embedder_->counts().texts;
+  EXPECT_EQ(RunProcess(Command("run")).exit_code, 3);
+  EXPECT_EQ(embedder_->counts().texts, bought);
+  EXPECT_EQ(qdrant_.Points("memories"), written);
+}
+
+TEST_F(QdrantTest, ARollbackSwitchesBackToTheOldCollection) {
+  Fill(kOldDim, 500);
+  ASSERT_EQ(RunProcess(Command("run", "?on_width=side")).exit_code, 3);
+  ASSERT_EQ(qdrant_.Dim("memories"), kDim);
+  const ProcessResult rollback = RunProcess({REEMBED_BINARY, "rollback", folder_ / "job", "--yes"});
+  EXPECT_EQ(rollback.exit_code, 0) << rollback.out << rollback.err;
+  EXPECT_THAT(rollback.out, HasSubstr("memories__reembed_32 stays"));
+  EXPECT_EQ(qdrant_.Dim("memories"), kOldDim);
+  EXPECT_EQ(qdrant_.Points("memories"), before_);
+  const int64_t bought = embedder_->counts().texts;
+  EXPECT_EQ(RunProcess(Command("run", "?on_width=side")).exit_code, 3);
+  EXPECT_EQ(embedder_->counts().texts, bought);
+  EXPECT_EQ(qdrant_.Dim("memories"), kDim);
+}
+
 TEST_F(QdrantTest, ARestartOfTheServerInTheMiddleIsWaitedFor) {
   Fill(kDim);
   Process process(Command("run"));

@@ -167,7 +167,8 @@ struct Handling {
       throw Refusal{400, absl::StrCat("Wrong input: Vector dimension error: expected dim: ", config.dim, ", got ",
                                       vector.size())};
     }
-    if (config.distance == "Cosine" && sum > 0) {
+    // What has unit length is kept to the bit: is_length_zero_or_normalized() in lib/segment/src/spaces/tools.rs.
+    if (config.distance == "Cosine" && sum > 0 && std::abs(sum - 1) > 1e-6) {
       const float length = std::sqrt(static_cast<float>(sum));
       for (float& value : vector) value /= length;
     }
@@ -260,6 +261,26 @@ struct Handling {
       throw Refusal{404, absl::StrCat("Not found: No point with id ", missing, " found")};
     }
     return done;
+  }
+
+  HttpServerResponse DeleteVectors(Collection* collection) {
+    std::vector<Id> ids;
+    for (const element json : PointsOfBody()) ids.push_back(IdOf(json));
+    std::vector<std::string> names;
+    for (const element name : body["vector"]) {
+      names.emplace_back(std::string_view(name));
+      if (collection->vectors.count(names.back()) == 0) {
+        throw Refusal{400, absl::StrCat("Wrong input: Not existing vector name error: ", names.back())};
+      }
+    }
+    return Change(collection, [collection, ids, names] {
+      for (const Id& id : ids) {
+        const auto found = collection->points.find(id);
+        for (const std::string& name : names) {
+          if (found != collection->points.end()) found->second.vectors.erase(name);
+        }
+      }
+    });
   }
 
   bool Matches(const element& filter, const Id& id, const Point& point) {
@@ -517,6 +538,12 @@ struct Handling {
       collection.vectors[parts[3]] = ConfigOf(body["dense"]);
       return Ok("true");
     }
+    if (method == "DELETE" && parts.size() == 4 && parts[2] == "vectors" && options.minor_version >= 18) {
+      collection.vectors.erase(parts[3]);
+      for (auto& [id, point] : collection.points) point.vectors.erase(parts[3]);
+      return Ok("true");
+    }
+    if (method == "POST" && rest == "points/vectors/delete") return DeleteVectors(&collection);
     if (method == "PUT" && rest == "points") return Upsert(&collection);
     if (method == "PUT" && rest == "points/vectors") return UpdateVectors(&collection);
     if (method == "POST" && rest == "points") return Retrieve(&collection);
@@ -637,7 +664,9 @@ std::map<std::string, QdrantServer::Point> QdrantServer::Points(const std::strin
 
 int QdrantServer::Dim(const std::string& collection, const std::string& vector) {
   const std::lock_guard lock(state_->mutex);
-  return state_->collections[collection].vectors[vector].dim;
+  const auto& vectors = state_->collections[collection].vectors;
+  const auto found = vectors.find(vector);
+  return found == vectors.end() ? 0 : found->second.dim;
 }
 
 int QdrantServer::HnswM(const std::string& collection) {

@@ -58,6 +58,7 @@ class UndoStoreTest : public JobTest {
       for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next()) {
         rows.push_back(absl::StrCat(KeyJson((*row)->key), " ", (*row)->content.value_or("absent")));
       }
+      EXPECT_FALSE((*reader)->Next()->has_value()) << "after the end it began again";
       EXPECT_EQ(static_cast<int64_t>(rows.size()), kept.rows);
     }
     return rows;
