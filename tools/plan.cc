@@ -207,8 +207,9 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
   const LongText policy = job.pipeline.text_limit.policy;
   if (policy != LongText::kReject && counting.limit().meter == nullptr) {
-    line("too long", policy == LongText::kSplit ? "of texts that the API refuses as too long the parts are embedded"
-                                                : "of texts that the API refuses as too long the beginning is embedded");
+    line("too long", policy == LongText::kSplit
+                         ? "of texts that the API refuses as too long the parts are embedded"
+                         : "of texts that the API refuses as too long the beginning is embedded");
   } else if (policy != LongText::kReject || plan.rows_too_long > 0) {
     line("too long",
          absl::StrCat(WithCommas(plan.rows_too_long), " rows have more than ",

@@ -313,14 +313,29 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
 struct Prepared {
   ResolvedJob job;
   Preflight preflight;
+  bool new_directory = false;         // the job's directory was made by this command
+  bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
   std::unique_ptr<JobStore> store;
   JobStats before;
   ClientStats probed;
 };
 
+// A job that ends before it began leaves nothing behind.
+void Discard(Prepared* prepared) {
+  prepared->store.reset();
+  if (!prepared->new_directory || prepared->before.rows > 0) return;
+  std::error_code ignored;
+  const std::filesystem::path directory = prepared->job.directory;
+  std::filesystem::remove_all(directory, ignored);
+  if (prepared->new_parent_directory) std::filesystem::remove(directory.parent_path(), ignored);  // when it is empty
+}
+
 absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   Prepared prepared{.job = std::move(resolved)};
   const ResolvedJob& job = prepared.job;
+  const std::filesystem::path directory = job.directory;
+  prepared.new_directory = !std::filesystem::exists(directory);
+  prepared.new_parent_directory = !job.stream.empty() && !std::filesystem::exists(directory.parent_path());
   absl::StatusOr<Preflight> preflight = Check(job);
   if (!preflight.ok()) return preflight.status();
   prepared.preflight = *std::move(preflight);
@@ -331,7 +346,10 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   absl::StatusOr<JobStats> before = prepared.store->Stats();
   if (!before.ok()) return before.status();
   prepared.before = *std::move(before);
-  if (absl::Status consent = AskToReplace(job, prepared.preflight, prepared.before); !consent.ok()) return consent;
+  if (absl::Status consent = AskToReplace(job, prepared.preflight, prepared.before); !consent.ok()) {
+    Discard(&prepared);
+    return consent;
+  }
   return prepared;
 }
 
@@ -432,12 +450,17 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (!counting.ok()) return fail(counting.status());
   if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
+  const auto discard = [&](const absl::Status& status) {
+    // The first made the directory that they share.
+    for (auto prepared = all.rbegin(); prepared != all.rend(); ++prepared) Discard(&*prepared);
+    return fail(status);
+  };
   for (ResolvedJob& job : *jobs) {
     absl::StatusOr<Prepared> prepared = Prepare(std::move(job));
-    if (!prepared.ok()) return fail(prepared.status());
+    if (!prepared.ok()) return discard(prepared.status());
     all.push_back(*std::move(prepared));
   }
-  if (absl::Status probed = Probe(&all); !probed.ok()) return fail(probed);
+  if (absl::Status probed = Probe(&all); !probed.ok()) return discard(probed);
   for (const Prepared& prepared : all) {
     if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
   }

@@ -38,9 +38,9 @@ struct EndpointPool::Work {
   int64_t tokens = 0;
   int endpoint = -1;
   Moment sent;
-  std::vector<int> tries;  // failed ones, for each endpoint; empty: none
+  std::vector<int> tries;   // failed ones, for each endpoint; empty: none
   std::vector<int> givers;  // endpoints that answered a part of it before they failed
-  absl::Status failure;    // the last that is not its endpoint's end
+  absl::Status failure;     // the last that is not its endpoint's end
 };
 
 // Canary texts on their way to one endpoint.

@@ -133,7 +133,7 @@ class EndpointPool final : public EmbeddingClient {
   std::condition_variable acted_;  // acting_ or checks_out_ has come to 0
   int checks_out_ = 0;
   mutable absl::flat_hash_map<const Batch*, std::vector<int>> answered_by_;  // until Decode(); the last answered last
-  mutable std::vector<EndpointReport> reports_;  // name, trouble, texts
+  mutable std::vector<EndpointReport> reports_;                              // name, trouble, texts
   int64_t rerouted_ = 0;
 
   std::vector<std::unique_ptr<EmbeddingClient>> clients_;  // last: while they end, their answers use all of the above

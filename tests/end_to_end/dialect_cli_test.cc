@@ -163,6 +163,7 @@ TEST_P(DialectRunTest, AWrongKeyWritesNothing) {
   EXPECT_THAT(run.err + run.out, AllOf(HasSubstr("check the API key"), Not(HasSubstr("sk-no"))));
   EXPECT_THAT(server.requests(), SizeIs(1));
   EXPECT_EQ(ReadFile(db_.path()), before);
+  EXPECT_FALSE(std::filesystem::exists(state_ / "job")) << "a job that never began left something behind";
 }
 
 TEST_P(DialectRunTest, AnotherWidthIsFoundBeforeAnythingIsWritten) {
