@@ -90,7 +90,7 @@ absl::Status CheckIsNotTheText(const Location& source, const Location& target) {
 
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
                            const PresetStream* stream, const PresetDatabase& database, const Environment& environment,
-                           ResolvedJob* job) {
+                           const ResolvedJob* before, ResolvedJob* job) {
   if (preset.has_value() == !options.source.empty()) {
     return absl::InvalidArgumentError(
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
@@ -99,7 +99,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   if (preset.has_value()) {
     job->source = PresetSource(*preset, *stream, options, database.location);
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
-    if (absl::Status fitted = FitPresetToTable(*preset, options, job); !fitted.ok()) return fitted;
+    if (absl::Status fitted = FitPresetToTable(*preset, options, before, job); !fitted.ok()) return fitted;
   } else {
     absl::StatusOr<Location> source =
         ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment);
@@ -242,16 +242,16 @@ std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first,
                           environment);
 }
 
-// One stream of the preset, or the one source that was given.
+// One stream of the preset, behind `before`, or the one source that was given.
 absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std::optional<SystemPreset>& preset,
                                        const PresetStream* stream, const PresetDatabase& database,
-                                       const Environment& environment, KeyNeed key_need) {
+                                       const Environment& environment, const ResolvedJob* before, KeyNeed key_need) {
   ResolvedJob job{.options = options};
   if (stream != nullptr) {
     job.stream = stream->name;
     job.optional = stream->optional;
   }
-  if (absl::Status places = ResolvePlaces(options, preset, stream, database, environment, &job); !places.ok()) {
+  if (absl::Status places = ResolvePlaces(options, preset, stream, database, environment, before, &job); !places.ok()) {
     return places;
   }
   if (absl::Status selection = ResolveSelection(options, preset, stream, &job); !selection.ok()) return selection;
@@ -352,7 +352,8 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
   }
   std::vector<ResolvedJob> jobs;
   for (const PresetStream* const stream : streams) {
-    absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, database, environment, key_need);
+    const ResolvedJob* const before = jobs.empty() ? nullptr : &jobs.back();
+    absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, database, environment, before, key_need);
     if (!job.ok()) return job.status();
     job->notes.insert(job->notes.begin(), notes.begin(), notes.end());
     jobs.push_back(*std::move(job));

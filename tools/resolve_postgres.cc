@@ -48,7 +48,8 @@ std::string LayoutNote(const SystemPreset& preset, const std::string& table, con
 
 }  // namespace
 
-absl::Status FitPresetToTable(const SystemPreset& preset, const CommandOptions& options, ResolvedJob* job) {
+absl::Status FitPresetToTable(const SystemPreset& preset, const CommandOptions& options, const ResolvedJob* before,
+                              ResolvedJob* job) {
   if (!IsPostgres(job->source)) return absl::OkStatus();
   const absl::StatusOr<PostgresTableFacts> facts = LookUpPostgresTable(job->source);
   if (!facts.ok()) return facts.status();
@@ -57,6 +58,7 @@ absl::Status FitPresetToTable(const SystemPreset& preset, const CommandOptions& 
   if (!note.empty()) job->notes.push_back(note);
   CommandOptions& fitted = job->options;
   if (fitted.dimensions == 0) fitted.dimensions = facts->dim;
+  if (fitted.dimensions == 0 && before != nullptr) fitted.dimensions = before->client.model.dim;
   const auto model = preset.model_of_dim.find(fitted.dimensions);
   const bool of_preset = options.model.empty() && options.embedder.empty();
   if (of_preset && model != preset.model_of_dim.end()) fitted.model = model->second;

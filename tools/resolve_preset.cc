@@ -34,11 +34,14 @@ absl::StatusOr<PresetDatabase> WithSecret(absl::StatusOr<Location> location, con
 // As the variables for host, port, user and name have it; they name a PostgreSQL server.
 Location ServerInParts(const ServerVariables& variables, const Environment& environment) {
   const auto get = [&](const std::string& variable) { return variable.empty() ? "" : environment.Get(variable); };
-  const std::string port = get(variables.port), user = get(variables.user);
-  Location location{
-      .scheme = "postgres",
-      .path = absl::StrCat("//", get(variables.host), port.empty() ? "" : ":", port, "/", get(variables.name)),
-      .secret = get(variables.password)};
+  const std::string host = get(variables.host), port = get(variables.port), user = get(variables.user);
+  const bool is_socket = absl::StartsWith(host, "/");
+  Location location{.scheme = "postgres",
+                    .path = absl::StrCat("//", is_socket ? "" : host, is_socket || port.empty() ? "" : ":",
+                                         is_socket ? "" : port, "/", get(variables.name)),
+                    .secret = get(variables.password)};
+  if (is_socket) location.parameters["host"] = host;
+  if (is_socket && !port.empty()) location.parameters["port"] = port;
   if (!user.empty()) location.parameters["user"] = user;
   return location;
 }

@@ -31,6 +31,7 @@ struct ImportTarget {
   PostgresTarget target;
   std::string schema_sql;  // to be run when the table is not there
   std::string ids;         // SQL name of the table of ids; empty: its schema is not known before the table is made
+  bool has_ids = false;    // that table is there
   std::string new_key;     // SQL that makes the key of a new row
 };
 
@@ -135,7 +136,8 @@ absl::Status ResolveImport(ImportTarget* import) {
   const absl::StatusOr<PostgresRows> ids =
       target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(import->ids)});
   if (!ids.ok()) return ids.status();
-  return ids->Bool(0, 0) ? absl::OkStatus() : CheckMayCreate(target.connection.get(), target.table->schema);
+  import->has_ids = ids->Bool(0, 0);
+  return import->has_ids ? absl::OkStatus() : CheckMayCreate(target.connection.get(), target.table->schema);
 }
 
 absl::StatusOr<ImportTarget> OpenImport(const Location& location, const Model& model, absl::Duration patience) {
@@ -234,17 +236,18 @@ class PostgresImportSink final : public VectorSink {
       return absl::FailedPreconditionError(absl::StrCat(target.asked.address.name, ": expected vectors of ",
                                                         target.model.dim, " numbers, got ", context.model.dim));
     }
-    bool made = false;
+    bool empty = false;
     const absl::Status status = target.connection->Persist([&]() -> absl::Status {
       // Looked at again: others may have changed the tables since the sink was made.
       if (absl::Status resolved = ResolveImport(&import_); !resolved.ok()) return resolved;
-      if (absl::Status schema = MakeSchema(&made); !schema.ok()) return schema;
-      if (absl::Status ids = MakeIds(&made); !ids.ok()) return ids;
-      return PrepareStatement();
+      if (absl::Status schema = MakeSchema(); !schema.ok()) return schema;
+      if (absl::Status ids = MakeIds(); !ids.ok()) return ids;
+      if (absl::Status prepared = PrepareStatement(); !prepared.ok()) return prepared;
+      return HasNothing(&empty);
     });
     if (!status.ok()) return status;
-    // What was not there a moment ago holds nothing of an earlier run.
-    return made ? 0 : last.position;
+    // The tables may have been made anew since the last run, by this stream of the job or by another.
+    return empty ? 0 : last.position;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
@@ -276,10 +279,9 @@ class PostgresImportSink final : public VectorSink {
   }
 
  private:
-  absl::Status MakeSchema(bool* made) {
+  absl::Status MakeSchema() {
     PostgresTarget& target = import_.target;
     if (target.table.has_value()) return absl::OkStatus();
-    *made = true;
     std::string path;
     if (!target.asked.schema.empty()) {
       path = absl::StrCat("SET LOCAL search_path = ", QuotePostgresName(target.asked.schema), ", public;\n");
@@ -295,24 +297,29 @@ class PostgresImportSink final : public VectorSink {
                                                         target.asked.table, "` that the search path finds"));
     }
     // Rows of a table that is gone are not in the new one.
-    const absl::StatusOr<PostgresRows> ids =
-        target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(import_.ids)});
-    if (!ids.ok() || !ids->Bool(0, 0)) return ids.status();
+    if (!import_.has_ids) return absl::OkStatus();
     return target.connection->Run(
         absl::StrCat("DELETE FROM ", import_.ids, " WHERE target = ", QuotePostgresText(target.table->name)));
   }
 
-  absl::Status MakeIds(bool* made) {
-    PostgresConnection* const connection = import_.target.connection.get();
-    const absl::StatusOr<PostgresRows> there =
-        connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(import_.ids)});
-    if (!there.ok()) return there.status();
-    if (there->Bool(0, 0)) return absl::OkStatus();
-    *made = true;
+  absl::Status MakeIds() {
+    // IF NOT EXISTS does not ask less of the user.
+    if (import_.has_ids) return absl::OkStatus();
     // In the order of bytes, so that keys asked for in the source's order lie together.
-    return connection->Run(absl::StrCat("CREATE TABLE IF NOT EXISTS ", import_.ids,
-                                        " (source text NOT NULL, old_id text COLLATE \"C\" NOT NULL, target text NOT "
-                                        "NULL, new_id text NOT NULL, PRIMARY KEY (target, source, old_id))"));
+    return import_.target.connection->Run(
+        absl::StrCat("CREATE TABLE IF NOT EXISTS ", import_.ids,
+                     " (source text NOT NULL, old_id text COLLATE \"C\" NOT NULL, target text NOT "
+                     "NULL, new_id text NOT NULL, PRIMARY KEY (target, source, old_id))"));
+  }
+
+  // Whether no row of this source is there.
+  absl::Status HasNothing(bool* empty) {
+    const absl::StatusOr<PostgresRows> any = import_.target.connection->Query(
+        absl::StrCat("SELECT 1 FROM ", import_.ids, " WHERE target = $1 AND source = $2 LIMIT 1"),
+        {PostgresValue::Text(import_.target.table->name), PostgresValue::Text(import_.target.asked.origin)});
+    if (!any.ok()) return any.status();
+    *empty = any->size() == 0;
+    return absl::OkStatus();
   }
 
   absl::Status PrepareStatement() {

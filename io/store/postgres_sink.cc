@@ -59,6 +59,7 @@ class PostgresSink final : public VectorSink {
         return absl::OkStatus();
       }
       if (absl::Status columns = AddPostgresColumns(&target_, &added); !columns.ok()) return columns;
+      if (absl::Status swapped = SwapIfEmpty(); !swapped.ok()) return swapped;
       return PrepareStatements();
     });
     if (!status.ok()) return status;
@@ -84,15 +85,32 @@ class PostgresSink final : public VectorSink {
   absl::Status Finish() override {
     return target_.connection->Persist([&]() -> absl::Status {
       if (absl::Status status = ResolvePostgresTarget(&target_); !status.ok()) return status;
-      if (absl::Status status = BuildPostgresIndex(target_); !status.ok()) return status;
-      const bool swap = !target_.asked.new_column.empty() && !IsPostgresSwapped(*target_.table, target_.asked);
-      if (!swap) return absl::OkStatus();
-      return target_.connection->Run(PostgresSwapSql(*target_.table, target_.asked));
+      return IndexAndSwap();
     });
   }
 
  private:
   bool Upserts() const { return target_.asked.mode == PostgresLocation::Mode::kUpsert; }
+
+  bool MustSwap() const {
+    return !target_.asked.new_column.empty() && !IsPostgresSwapped(*target_.table, target_.asked);
+  }
+
+  absl::Status IndexAndSwap() {
+    if (absl::Status status = BuildPostgresIndex(target_); !status.ok()) return status;
+    if (!MustSwap()) return absl::OkStatus();
+    return target_.connection->Run(PostgresSwapSql(*target_.table, target_.asked));
+  }
+
+  // A job without rows never comes to Finish(), and a table without rows has all its vectors.
+  absl::Status SwapIfEmpty() {
+    if (!MustSwap()) return absl::OkStatus();
+    const absl::StatusOr<PostgresRows> any =
+        target_.connection->Query(absl::StrCat("SELECT 1 FROM ", target_.table->Sql(), " LIMIT 1"));
+    if (!any.ok() || any->size() > 0) return any.status();
+    if (absl::Status swapped = IndexAndSwap(); !swapped.ok()) return swapped;
+    return ResolvePostgresTarget(&target_);
+  }
 
   absl::Status PrepareStatements() {
     const PostgresTable& table = *target_.table;

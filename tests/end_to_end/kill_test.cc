@@ -18,6 +18,7 @@
 #include "io/embed/embedding_server.h"
 #include "io/store/falkordb_graph.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/espressobot.h"
 #include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/libsql_server.h"
 #include "tests/fakes/mcp_memory.h"
@@ -64,6 +65,14 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       for (const auto& [rowid, text] : mcp_memory_.texts) texts_.insert(text);
       return;
     }
+    if (InEspressobot()) {
+      db_ = folder_ / "espressobot_memory.db";
+      file_ = MakeEspressobotFile(db_, {.rows = kRows});
+      MakeEspressobot();
+      for (const auto& [id, row] : file_.rows) texts_.insert(row.text);
+      for (const auto& [id, text] : espressobot_.texts) texts_.insert(text);
+      return;
+    }
     if (GetParam() == "memu") {
       db_ = folder_ / "vectors.json";
       memu_ = MakeMemu(folder_.path(), {.items = kRows, .dim = kDim});
@@ -90,6 +99,10 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     std::vector<std::string> args = {REEMBED_BINARY, "run"};
     if (GetParam() == "mcp_memory") {
       args.insert(args.end(), {"--system", "mcp-memory", "--db", db_});
+    } else if (GetParam() == "espressobot") {
+      args.insert(args.end(), {"--system", "espressobot", "--stream", "memories", "--db", TestPostgres().Uri("")});
+    } else if (GetParam() == "espressobot_import") {
+      args.insert(args.end(), {"--system", "espressobot", "--db", db_});
     } else if (GetParam() == "memu") {
       args.insert(args.end(), {"--system", "memu", "--db", folder_ / "memu.db"});
     } else {
@@ -111,13 +124,15 @@ class KillTest : public ::testing::TestWithParam<std::string> {
 
   bool InPlace() const {
     return GetParam() == "sqlite" || GetParam() == "libsql" || GetParam() == "postgres" || GetParam() == "mcp_memory" ||
-           GetParam() == "memu" || InFalkor();
+           GetParam() == "memu" || GetParam() == "espressobot" || InFalkor();
   }
   bool InFalkor() const { return GetParam() == "falkordb"; }
+  bool InEspressobot() const { return GetParam() == "espressobot" || GetParam() == "espressobot_import"; }
   bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
   std::string Target() const {
     if (GetParam() == "postgres_upsert") return TestPostgres().Uri("table=out&mode=upsert");
+    if (GetParam() == "espressobot_import") return TestPostgres().Uri("index=none");
     if (GetParam() == "postgres") return TestPostgres().Uri("table=messages&vector=embedding");
     if (InFalkor()) return TestFalkor().Uri("label=Message&key=id&vector=embedding");
     if (InQdrant()) {
@@ -144,6 +159,37 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     qdrant_.Do("PUT", "/collections/messages",
                absl::StrCat(R"({"vectors":{"size":)", dim, R"(,"distance":"Cosine"}})"));
     qdrant_.Do("PUT", "/collections/messages/points?wait=true", absl::StrCat(R"({"points":[)", points, "]}"));
+  }
+
+  // In place: the system's tables with rows of all kinds. Else: none, for the run makes them.
+  void MakeEspressobot() {
+    espressobot_ = MakeEspressobotTables(&TestPostgres(), EspressobotLayout::kSchema, {.rows = kRows, .dim = kDim});
+    if (GetParam() == "espressobot") {
+      others_ = EspressobotOtherColumns(&TestPostgres());
+      return;
+    }
+    espressobot_ = {};
+    TestPostgres().Run("DROP TABLE memories, prompt_fragments");
+  }
+
+  void ExpectEspressobotComplete() {
+    PostgresServer* const server = &TestPostgres();
+    if (GetParam() == "espressobot") {
+      const std::map<std::string, std::string> now = EspressobotVectors(server, EspressobotLayout::kSchema);
+      EXPECT_EQ(now.size(), espressobot_.texts.size() + espressobot_.has.size());
+      for (const auto& [id, text] : espressobot_.texts) {
+        ASSERT_EQ(now.at(id), ExpectedEmbedding(text, kDim)) << "row " << id;
+      }
+      EXPECT_EQ(EspressobotOtherColumns(server), others_);
+      return;
+    }
+    const std::map<std::string, EspressobotMemory> now = EspressobotBrought(server, "espressobot_memory.db");
+    const std::map<std::string, std::string> vectors = EspressobotBroughtVectors(server, "espressobot_memory.db");
+    EXPECT_EQ(now.size(), file_.rows.size());
+    for (const auto& [id, row] : file_.rows) {
+      ASSERT_EQ(now.at(id).others, row.others) << id;
+      ASSERT_EQ(vectors.at(id), ExpectedEmbedding(row.text, kDim)) << id;
+    }
   }
 
   // The same rows in PostgreSQL, among others that are not asked for.
@@ -203,6 +249,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       if (entry.path().filename().string().rfind("out", 0) == 0) std::filesystem::remove_all(entry.path());
     }
     if (InPostgres()) MakePostgresTable();
+    if (InEspressobot()) MakeEspressobot();
     if (InQdrant()) MakeQdrantCollection();
     if (InFalkor()) MakeFalkorNodes();
     StartLibsql();
@@ -248,6 +295,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     if (GetParam() == "mcp_memory") return ExpectMcpMemoryComplete();
     if (GetParam() == "memu") return ExpectMemuComplete();
+    if (InEspressobot()) return ExpectEspressobotComplete();
     if (GetParam() == "sqlite" || GetParam() == "libsql") {
       const std::map<int64_t, std::string> stored = StoredEmbeddings(libsql_ == nullptr ? db_ : libsql_->database());
       EXPECT_EQ(stored.size(), expected_.size());
@@ -295,6 +343,8 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   std::string others_;  // of PostgreSQL's table, of FalkorDB's nodes: what is none of our business
   McpMemoryRows mcp_memory_;
   MemuEntries memu_;
+  EspressobotRows espressobot_;
+  EspressobotFile file_;
   std::set<std::string> texts_;
   std::unique_ptr<LibsqlServer> libsql_;
   std::unique_ptr<EmbeddingServer> server_;
@@ -346,7 +396,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
     // some short texts, to see that the API is what the job expects.
     const int64_t bought = server_->counts().texts - texts_before;
     const int64_t in_flight = kBatchSize * (kConcurrency + std::max(4, kConcurrency / 2));
-    const int64_t streams = GetParam() == "memu" ? 3 : 1;  // each of which asks for the canary
+    const int64_t streams =
+        GetParam() == "memu" || GetParam() == "espressobot_import" ? 3 : 1;  // each of which asks for the canary
     const int64_t probes = (kills_of_job + 1) * (1 + streams * static_cast<int64_t>(CanaryTexts().size()));
     EXPECT_LE(bought, static_cast<int64_t>(texts_.size()) + kills_of_job * in_flight + probes);
     const ProcessResult again = RunProcess(Command(job));
@@ -359,8 +410,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
                          ::testing::Values("sqlite", "libsql", "postgres", "postgres_upsert", "falkordb", "qdrant",
-                                           "qdrant_side", "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory",
-                                           "memu"),
+                                           "qdrant_side", "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu",
+                                           "espressobot", "espressobot_import"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
