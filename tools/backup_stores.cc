@@ -15,6 +15,9 @@
 #include "io/file/file.h"
 #include "io/file/vectors_json_backup.h"
 #include "io/store/falkordb_backup.h"
+#include "io/store/libsql_backup.h"
+#include "io/store/libsql_db.h"
+#include "io/store/postgres_backup.h"
 #include "io/store/qdrant_backup.h"
 #include "io/store/sqlite_backup.h"
 #include "io/store/sqlite_db.h"
@@ -50,7 +53,7 @@ absl::Status BackUpSqliteFile(const Location& place, BackupFolder* folder) {
   return folder->Add(std::move(part));
 }
 
-absl::StatusOr<std::string> SqliteOccupant(const BackupGroup& group) {
+absl::StatusOr<std::string> SqliteOccupant(const std::string&, const BackupGroup& group) {
   const std::string& path = group.place.path;
   const absl::StatusOr<bool> there = PathExists(path);
   if (!there.ok()) return there.status();
@@ -85,7 +88,7 @@ absl::Status BackUpMemuFile(const Location& place, BackupFolder* folder) {
   return folder->Add(std::move(part));
 }
 
-absl::StatusOr<std::string> MemuOccupant(const BackupGroup& group) {
+absl::StatusOr<std::string> MemuOccupant(const std::string&, const BackupGroup& group) {
   const absl::StatusOr<bool> there = PathExists(group.place.path);
   if (!there.ok()) return there.status();
   if (*there) return group.place.path;
@@ -126,7 +129,7 @@ absl::Status BackUpFalkordb(const Location& place, BackupFolder* folder) {
   return folder->Add(std::move(part));
 }
 
-absl::StatusOr<std::string> FalkordbOccupant(const BackupGroup& group) {
+absl::StatusOr<std::string> FalkordbOccupant(const std::string&, const BackupGroup& group) {
   const absl::StatusOr<FalkorLocation> graph = FalkorPlace(group.place);
   if (!graph.ok()) return graph.status();
   const absl::StatusOr<int64_t> nodes = CountFalkorNodes(*graph);
@@ -161,7 +164,7 @@ absl::Status BackUpQdrant(const Location& place, BackupFolder* folder) {
   return folder->Add(std::move(part));
 }
 
-absl::StatusOr<std::string> QdrantOccupant(const BackupGroup& group) {
+absl::StatusOr<std::string> QdrantOccupant(const std::string&, const BackupGroup& group) {
   const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
   if (!collection.ok()) return collection.status();
   const absl::StatusOr<int64_t> points =
@@ -178,9 +181,65 @@ absl::StatusOr<std::string> RestoreQdrant(const std::string& dir, const BackupGr
                                  {.api_key = SecretOf(group.place, "QDRANT_API_KEY")});
 }
 
+absl::Status BackUpLibsqlServer(const Location& place, BackupFolder* folder) {
+  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(place);
+  if (!server.ok()) return server.status();
+  BackupPart part{
+      .file = "libsql.db",
+      .kind = "libsql",
+      .origin = Location{.scheme = place.scheme, .path = place.path, .parameters = place.parameters}.ToString()};
+  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
+  if (!path.ok()) return path.status();
+  absl::StatusOr<RowCounts> rows = BackUpLibsql(*server, *path);
+  if (!rows.ok()) return rows.status();
+  part.rows = *std::move(rows);
+  return folder->Add(std::move(part));
+}
+
+absl::StatusOr<std::string> LibsqlOccupant(const std::string&, const BackupGroup& group) {
+  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(group.place);
+  if (!server.ok()) return server.status();
+  return Silent(CheckLibsqlIsEmpty(*server));
+}
+
+absl::StatusOr<std::string> RestoreLibsqlServer(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(group.place);
+  if (!server.ok()) return server.status();
+  const BackupPart& part = group.parts.front();
+  return Silent(RestoreLibsql(absl::StrCat(dir, "/", part.file), *server, part.rows));
+}
+
+absl::Status BackUpPostgresTables(const Location& place, BackupFolder* folder) {
+  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(place);
+  if (!tables.ok()) return tables.status();
+  absl::StatusOr<std::vector<BackupPart>> parts =
+      BackUpPostgres(*tables, [&](const std::string& file) { return folder->PathOf(file); });
+  if (!parts.ok()) return parts.status();
+  for (BackupPart& part : *parts) {
+    part.kind = "postgres";
+    part.origin = place.ToString();
+    if (absl::Status added = folder->Add(std::move(part)); !added.ok()) return added;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> PostgresOccupant(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(group.place);
+  if (!tables.ok()) return tables.status();
+  return DescribePostgres(dir, group.parts, *tables);
+}
+
+absl::StatusOr<std::string> RestorePostgresTables(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(group.place);
+  if (!tables.ok()) return tables.status();
+  return Silent(RestorePostgres(dir, group.parts, *tables));
+}
+
 constexpr BackupStore kStores[] = {
     {"sqlite", BackUpSqliteFile, SqliteOccupant, RestoreSqliteFile},
     {"memu", BackUpMemuFile, MemuOccupant, RestoreMemuFile},
+    {"libsql", BackUpLibsqlServer, LibsqlOccupant, RestoreLibsqlServer},
+    {"postgres", BackUpPostgresTables, PostgresOccupant, RestorePostgresTables},
     {"falkordb", BackUpFalkordb, FalkordbOccupant, RestoreFalkordb},
     {"qdrant", BackUpQdrant, QdrantOccupant, RestoreQdrant},
 };

@@ -28,7 +28,7 @@ struct BackupStore {
   absl::Status (*back_up)(const Location& place, BackupFolder* folder);
   // What is there now and will be replaced, for people; empty: nothing is.
   // Errors: what would keep Restore() from beginning.
-  absl::StatusOr<std::string> (*occupant)(const BackupGroup& group);
+  absl::StatusOr<std::string> (*occupant)(const std::string& dir, const BackupGroup& group);
   // Puts the group's parts, whose files are sound, back. The old is whole until the new is. Returns what a user should
   // know besides, or nothing.
   absl::StatusOr<std::string> (*restore)(const std::string& dir, const BackupGroup& group);

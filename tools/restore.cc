@@ -93,7 +93,7 @@ absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
                  const std::vector<BackupGroup>& groups) {
   std::vector<std::string> old;
   for (const BackupGroup& group : groups) {
-    const absl::StatusOr<std::string> occupant = FindBackupStore(group.place.scheme)->occupant(group);
+    const absl::StatusOr<std::string> occupant = FindBackupStore(group.place.scheme)->occupant(options.backup, group);
     if (!occupant.ok()) return occupant.status();
     if (!occupant->empty()) old.push_back(*occupant);
   }

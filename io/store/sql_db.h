@@ -50,6 +50,7 @@ class SqliteStatement {
   void BindBlob(int parameter, absl::string_view value);
   void BindNull(int parameter);
   void BindKey(int parameter, KeyView key);
+  void BindValue(int parameter, const SqliteValue& value) { cursor_->Bind(parameter, value); }
 
   // Runs up to the next result row; false after the last. After false or an error the statement is reset and holds no
   // lock.
@@ -66,6 +67,7 @@ class SqliteStatement {
   SqliteType Type(int column) const { return cursor_->Get(column).type; }
   int64_t Int(int column) const { return cursor_->Get(column).integer; }  // 0: no integer
   absl::string_view Text(int column) const;
+  SqliteValue Value(int column) const { return cursor_->Get(column); }
   absl::string_view Blob(int column) const { return cursor_->Get(column).bytes; }
 
   int parameters() const { return cursor_->parameters(); }
