@@ -1,14 +1,24 @@
 #include "tools/backup_stores.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <numeric>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "io/file/file.h"
 #include "io/file/vectors_json_backup.h"
+#include "io/store/falkordb_backup.h"
+#include "io/store/libsql_backup.h"
+#include "io/store/libsql_db.h"
+#include "io/store/postgres_backup.h"
+#include "io/store/qdrant_backup.h"
 #include "io/store/sqlite_backup.h"
 #include "io/store/sqlite_db.h"
 #include "tools/format.h"
@@ -43,7 +53,7 @@ absl::Status BackUpSqliteFile(const Location& place, BackupFolder* folder) {
   return folder->Add(std::move(part));
 }
 
-absl::StatusOr<std::string> SqliteOccupant(const BackupGroup& group) {
+absl::StatusOr<std::string> SqliteOccupant(const std::string&, const BackupGroup& group) {
   const std::string& path = group.place.path;
   const absl::StatusOr<bool> there = PathExists(path);
   if (!there.ok()) return there.status();
@@ -57,9 +67,15 @@ absl::StatusOr<std::string> SqliteOccupant(const BackupGroup& group) {
   return absl::StrCat(path, rows.ok() ? absl::StrCat(" (", WithCommas(Sum(*rows)), " rows)") : " (it is damaged)");
 }
 
-absl::Status RestoreSqliteFile(const std::string& dir, const BackupGroup& group) {
+// The answer of a Restore() that has nothing to say.
+absl::StatusOr<std::string> Silent(const absl::Status& status) {
+  if (!status.ok()) return status;
+  return "";
+}
+
+absl::StatusOr<std::string> RestoreSqliteFile(const std::string& dir, const BackupGroup& group) {
   const BackupPart& part = group.parts.front();
-  return RestoreSqlite(absl::StrCat(dir, "/", part.file), group.place.path, part.rows);
+  return Silent(RestoreSqlite(absl::StrCat(dir, "/", part.file), group.place.path, part.rows));
 }
 
 absl::Status BackUpMemuFile(const Location& place, BackupFolder* folder) {
@@ -72,7 +88,7 @@ absl::Status BackUpMemuFile(const Location& place, BackupFolder* folder) {
   return folder->Add(std::move(part));
 }
 
-absl::StatusOr<std::string> MemuOccupant(const BackupGroup& group) {
+absl::StatusOr<std::string> MemuOccupant(const std::string&, const BackupGroup& group) {
   const absl::StatusOr<bool> there = PathExists(group.place.path);
   if (!there.ok()) return there.status();
   if (*there) return group.place.path;
@@ -80,13 +96,152 @@ absl::StatusOr<std::string> MemuOccupant(const BackupGroup& group) {
   return "";
 }
 
-absl::Status RestoreMemuFile(const std::string& dir, const BackupGroup& group) {
-  return RestoreVectorsJson(absl::StrCat(dir, "/", group.parts.front().file), group.place.path);
+absl::StatusOr<std::string> RestoreMemuFile(const std::string& dir, const BackupGroup& group) {
+  return Silent(RestoreVectorsJson(absl::StrCat(dir, "/", group.parts.front().file), group.place.path));
+}
+
+// What lets us in: the location's own, else what the variable holds.
+std::string SecretOf(const Location& place, const char* variable) {
+  if (!place.secret.empty()) return place.secret;
+  const char* const value = std::getenv(variable);
+  return value == nullptr ? "" : value;
+}
+
+// As AutoMem names its files.
+std::string Timestamp() { return absl::FormatTime("%Y%m%d_%H%M%S", absl::Now(), absl::UTCTimeZone()); }
+
+absl::StatusOr<FalkorLocation> FalkorPlace(const Location& place) {
+  return ParseFalkorGraph(place, {.password = SecretOf(place, "FALKORDB_PASSWORD")});
+}
+
+absl::Status BackUpFalkordb(const Location& place, BackupFolder* folder) {
+  const absl::StatusOr<FalkorLocation> graph = FalkorPlace(place);
+  if (!graph.ok()) return graph.status();
+  const std::string timestamp = Timestamp();
+  BackupPart part{.file = absl::StrCat("falkordb/falkordb_", timestamp, ".json.gz"),
+                  .kind = "falkordb",
+                  .origin = Location{.scheme = place.scheme, .path = place.path}.ToString()};
+  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
+  if (!path.ok()) return path.status();
+  absl::StatusOr<RowCounts> rows = BackUpFalkorGraph(*graph, timestamp, *path);
+  if (!rows.ok()) return rows.status();
+  part.rows = *std::move(rows);
+  return folder->Add(std::move(part));
+}
+
+absl::StatusOr<std::string> FalkordbOccupant(const std::string&, const BackupGroup& group) {
+  const absl::StatusOr<FalkorLocation> graph = FalkorPlace(group.place);
+  if (!graph.ok()) return graph.status();
+  const absl::StatusOr<int64_t> nodes = CountFalkorNodes(*graph);
+  if (!nodes.ok()) return nodes.status();
+  if (*nodes < 0) return "";
+  return absl::StrCat(group.place.ToString(), " (", WithCommas(*nodes), " nodes)");
+}
+
+absl::StatusOr<std::string> RestoreFalkordb(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<FalkorLocation> graph = FalkorPlace(group.place);
+  if (!graph.ok()) return graph.status();
+  return RestoreFalkorGraph(absl::StrCat(dir, "/", group.parts.front().file), *graph);
+}
+
+absl::StatusOr<QdrantLocation> QdrantPlace(const Location& place) {
+  return ParseQdrantLocation({.scheme = place.scheme, .path = place.path});
+}
+
+absl::Status BackUpQdrant(const Location& place, BackupFolder* folder) {
+  const absl::StatusOr<QdrantLocation> collection = QdrantPlace(place);
+  if (!collection.ok()) return collection.status();
+  const std::string timestamp = Timestamp();
+  BackupPart part{.file = absl::StrCat("qdrant/qdrant_", timestamp, ".json.gz"),
+                  .kind = "qdrant",
+                  .origin = Location{.scheme = place.scheme, .path = place.path}.ToString()};
+  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
+  if (!path.ok()) return path.status();
+  absl::StatusOr<RowCounts> rows =
+      BackUpQdrantCollection(*collection, {.api_key = SecretOf(place, "QDRANT_API_KEY")}, timestamp, *path);
+  if (!rows.ok()) return rows.status();
+  part.rows = *std::move(rows);
+  return folder->Add(std::move(part));
+}
+
+absl::StatusOr<std::string> QdrantOccupant(const std::string&, const BackupGroup& group) {
+  const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
+  if (!collection.ok()) return collection.status();
+  const absl::StatusOr<int64_t> points =
+      CountQdrantCollection(*collection, {.api_key = SecretOf(group.place, "QDRANT_API_KEY")});
+  if (!points.ok()) return points.status();
+  if (*points < 0) return "";
+  return absl::StrCat(group.place.ToString(), " (", WithCommas(*points), " points)");
+}
+
+absl::StatusOr<std::string> RestoreQdrant(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
+  if (!collection.ok()) return collection.status();
+  return RestoreQdrantCollection(absl::StrCat(dir, "/", group.parts.front().file), *collection,
+                                 {.api_key = SecretOf(group.place, "QDRANT_API_KEY")});
+}
+
+absl::Status BackUpLibsqlServer(const Location& place, BackupFolder* folder) {
+  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(place);
+  if (!server.ok()) return server.status();
+  BackupPart part{
+      .file = "libsql.db",
+      .kind = "libsql",
+      .origin = Location{.scheme = place.scheme, .path = place.path, .parameters = place.parameters}.ToString()};
+  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
+  if (!path.ok()) return path.status();
+  absl::StatusOr<RowCounts> rows = BackUpLibsql(*server, *path);
+  if (!rows.ok()) return rows.status();
+  part.rows = *std::move(rows);
+  return folder->Add(std::move(part));
+}
+
+absl::StatusOr<std::string> LibsqlOccupant(const std::string&, const BackupGroup& group) {
+  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(group.place);
+  if (!server.ok()) return server.status();
+  return Silent(CheckLibsqlIsEmpty(*server));
+}
+
+absl::StatusOr<std::string> RestoreLibsqlServer(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(group.place);
+  if (!server.ok()) return server.status();
+  const BackupPart& part = group.parts.front();
+  return Silent(RestoreLibsql(absl::StrCat(dir, "/", part.file), *server, part.rows));
+}
+
+absl::Status BackUpPostgresTables(const Location& place, BackupFolder* folder) {
+  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(place);
+  if (!tables.ok()) return tables.status();
+  absl::StatusOr<std::vector<BackupPart>> parts =
+      BackUpPostgres(*tables, [&](const std::string& file) { return folder->PathOf(file); });
+  if (!parts.ok()) return parts.status();
+  for (BackupPart& part : *parts) {
+    part.kind = "postgres";
+    part.origin = place.ToString();
+    if (absl::Status added = folder->Add(std::move(part)); !added.ok()) return added;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> PostgresOccupant(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(group.place);
+  if (!tables.ok()) return tables.status();
+  return DescribePostgres(dir, group.parts, *tables);
+}
+
+absl::StatusOr<std::string> RestorePostgresTables(const std::string& dir, const BackupGroup& group) {
+  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(group.place);
+  if (!tables.ok()) return tables.status();
+  return Silent(RestorePostgres(dir, group.parts, *tables));
 }
 
 constexpr BackupStore kStores[] = {
     {"sqlite", BackUpSqliteFile, SqliteOccupant, RestoreSqliteFile},
     {"memu", BackUpMemuFile, MemuOccupant, RestoreMemuFile},
+    {"libsql", BackUpLibsqlServer, LibsqlOccupant, RestoreLibsqlServer},
+    {"postgres", BackUpPostgresTables, PostgresOccupant, RestorePostgresTables},
+    {"falkordb", BackUpFalkordb, FalkordbOccupant, RestoreFalkordb},
+    {"qdrant", BackUpQdrant, QdrantOccupant, RestoreQdrant},
 };
 
 }  // namespace
@@ -96,6 +251,27 @@ const BackupStore* FindBackupStore(absl::string_view scheme) {
   const auto found = std::find_if(std::begin(kStores), std::end(kStores),
                                   [&](const BackupStore& store) { return scheme == store.kind; });
   return found == std::end(kStores) ? nullptr : found;
+}
+
+std::optional<BackupManifest> FindAutomemBackup(const std::string& dir) {
+  BackupManifest manifest{.program = "AutoMem", .system = "automem"};
+  for (const char* const store : {"falkordb", "qdrant"}) {
+    std::string newest;
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(dir) / store, ignored)) {
+      const std::string name = entry.path().filename().string();
+      if (absl::StartsWith(name, absl::StrCat(store, "_")) && absl::EndsWith(name, ".json.gz")) {
+        newest = std::max(newest, name);
+      }
+    }
+    if (newest.empty()) continue;
+    manifest.parts.push_back({.file = absl::StrCat(store, "/", newest), .kind = store});
+    absl::Time made;
+    const std::string time = newest.substr(newest.find('_') + 1, 15);
+    if (absl::ParseTime("%Y%m%d_%H%M%S", time, &made, nullptr)) manifest.made = made;
+  }
+  if (manifest.parts.empty()) return std::nullopt;
+  return manifest;
 }
 
 std::string BackupSchemes() {

@@ -1,6 +1,7 @@
 #ifndef REEMBED_TOOLS_BACKUP_STORES_H_
 #define REEMBED_TOOLS_BACKUP_STORES_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,17 +24,22 @@ struct BackupGroup {
 // table of backup_stores.cc.
 struct BackupStore {
   const char* kind;  // its name in manifests, and the scheme of its locations
-  // Reads the place into files of the folder and adds them. `taken`: names that are used already.
+  // Reads the place into files of the folder and adds them.
   absl::Status (*back_up)(const Location& place, BackupFolder* folder);
   // What is there now and will be replaced, for people; empty: nothing is.
   // Errors: what would keep Restore() from beginning.
-  absl::StatusOr<std::string> (*occupant)(const BackupGroup& group);
-  // Puts the group's parts, whose files are sound, back. The old is whole until the new is.
-  absl::Status (*restore)(const std::string& dir, const BackupGroup& group);
+  absl::StatusOr<std::string> (*occupant)(const std::string& dir, const BackupGroup& group);
+  // Puts the group's parts, whose files are sound, back. The old is whole until the new is. Returns what a user should
+  // know besides, or nothing.
+  absl::StatusOr<std::string> (*restore)(const std::string& dir, const BackupGroup& group);
 };
 
 // Null: places of this scheme cannot be saved.
 const BackupStore* FindBackupStore(absl::string_view scheme);
+
+// A folder without manifest that holds AutoMem's own backups, as one of ours: the newest graph and the newest
+// collection, which go to the places that `targets` name by their schemes. nullopt: it holds none.
+std::optional<BackupManifest> FindAutomemBackup(const std::string& dir);
 
 // The schemes that can, for messages.
 std::string BackupSchemes();

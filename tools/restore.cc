@@ -31,8 +31,9 @@ absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest
       return absl::UnimplementedError(absl::StrCat(part.file, ": is of the kind ", part.kind, ", and this program ",
                                                    "restores ", BackupSchemes(), "; a newer reembed may know it"));
     }
-    if (groups.empty() || part.origin != last_origin) {
-      absl::StatusOr<Location> place = ParseLocation(part.origin);
+    if (groups.empty() || part.origin != last_origin || part.origin.empty()) {
+      // AutoMem's own backups do not say where they were made; --db and --target must.
+      absl::StatusOr<Location> place = part.origin.empty() ? Location{.scheme = part.kind} : ParseLocation(part.origin);
       if (!place.ok()) return place.status();
       groups.push_back({.place = *std::move(place)});
     }
@@ -76,9 +77,15 @@ absl::Status Redirect(const RestoreOptions& options, const Environment& environm
     group->place = *std::move(place);
   }
   for (BackupGroup& group : *groups) {
-    if (absl::Status token = AddSecret({options.db_token_env, options.db_password_env}, environment, &group.place);
-        !token.ok())
-      return token;
+    if (group.place.path.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(group.parts.front().file, " does not say where it came from; say where it goes: ",
+                       group.place.scheme == "qdrant" ? "--target qdrant:http://HOST:6333/memories"
+                                                      : "--db falkordb://HOST:6379/memories",
+                       ", or leave it out with --only FILE"));
+    }
+    const SecretVariables variables{options.db_token_env, options.db_password_env};
+    if (absl::Status secret = AddSecret(variables, environment, &group.place); !secret.ok()) return secret;
   }
   return absl::OkStatus();
 }
@@ -87,7 +94,7 @@ absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
                  const std::vector<BackupGroup>& groups) {
   std::vector<std::string> old;
   for (const BackupGroup& group : groups) {
-    const absl::StatusOr<std::string> occupant = FindBackupStore(group.place.scheme)->occupant(group);
+    const absl::StatusOr<std::string> occupant = FindBackupStore(group.place.scheme)->occupant(options.backup, group);
     if (!occupant.ok()) return occupant.status();
     if (!occupant->empty()) old.push_back(*occupant);
   }
@@ -105,18 +112,20 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   // All files first: nothing is replaced by the half of a backup.
   for (const BackupGroup& group : groups) {
     for (const BackupPart& part : group.parts) {
+      // AutoMem's own have no manifest; the store reads them once before it begins.
+      if (part.hash.empty()) continue;
       if (absl::Status sound = CheckBackupPart(options.backup, part); !sound.ok()) return sound;
     }
   }
   if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
   for (const BackupGroup& group : groups) {
-    absl::Status restored = FindBackupStore(group.place.scheme)->restore(options.backup, group);
-    if (!restored.ok()) return restored;
+    const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);
+    if (!note.ok()) return note.status();
     if (options.json) {
       JsonLine line("restored");
-      std::cout << line.Add("place", group.place.ToString()).ToString() << "\n";
+      std::cout << line.Add("place", group.place.ToString()).Add("note", *note).ToString() << "\n";
     } else if (!options.quiet) {
-      std::cout << "restored " << group.place.ToString() << "\n";
+      std::cout << "restored " << group.place.ToString() << (note->empty() ? "" : "; ") << *note << "\n";
     }
   }
   return absl::OkStatus();
@@ -126,7 +135,10 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
 
 ExitCode RestoreCommand(const RestoreOptions& options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("restore", status, options.json); };
-  const absl::StatusOr<BackupManifest> manifest = ReadBackupManifest(options.backup);
+  absl::StatusOr<BackupManifest> manifest = ReadBackupManifest(options.backup);
+  if (absl::IsNotFound(manifest.status())) {
+    if (std::optional<BackupManifest> automem = FindAutomemBackup(options.backup)) manifest = *std::move(automem);
+  }
   if (!manifest.ok()) return fail(manifest.status());
   absl::StatusOr<std::vector<BackupGroup>> groups = GroupsOf(*manifest, options);
   if (!groups.ok()) return fail(groups.status());

@@ -123,6 +123,13 @@ absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocat
   return std::unique_ptr<FalkorGraph>(new FalkorGraph(*std::move(client), asked.graph));
 }
 
+absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::OpenNew(const FalkorLocation& asked,
+                                                                  absl::Duration patience) {
+  auto client = RespClient::Connect(asked.address, patience);
+  if (!client.ok()) return client.status();
+  return std::unique_ptr<FalkorGraph>(new FalkorGraph(*std::move(client), asked.graph));
+}
+
 std::string FalkorGraph::Message(absl::string_view what) const {
   return absl::StrCat(client_->name(), "/", name_, ": ", what);
 }

@@ -94,6 +94,9 @@ class FalkorGraph {
   // Errors: as RespClient; kFailedPrecondition (no FalkorDB), kNotFound (no such graph; names the nearest one).
   static absl::StatusOr<std::unique_ptr<FalkorGraph>> Open(const FalkorLocation& asked, absl::Duration patience);
 
+  // The same server, and there a graph that need not be there: the first change makes it.
+  static absl::StatusOr<std::unique_ptr<FalkorGraph>> OpenNew(const FalkorLocation& asked, absl::Duration patience);
+
   // One query. kRead: the server refuses every change. Errors: as RespClient.
   enum class Access { kRead, kWrite };
   absl::StatusOr<FalkorRows> Query(absl::string_view cypher, Access access = Access::kRead);

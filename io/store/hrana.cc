@@ -264,8 +264,8 @@ absl::Status HranaConnection::StatusOf(int http_status, absl::string_view body) 
   return absl::InvalidArgumentError(answered);
 }
 
-absl::StatusOr<std::string> HranaConnection::Post(absl::string_view body) {
-  HttpRequest request{.url = absl::StrCat(server_.url, "/v2/pipeline"),
+absl::StatusOr<std::string> HranaConnection::Post(absl::string_view body, absl::string_view base_url) {
+  HttpRequest request{.url = absl::StrCat(base_url.empty() ? server_.url : base_url, "/v2/pipeline"),
                       .headers = {"content-type: application/json"},
                       .body = body,
                       .max_reply_bytes = kMaxReplyBytes};
@@ -334,6 +334,35 @@ absl::Status HranaConnection::Query(absl::string_view sql, absl::Span<const Sqli
     if (!TakeRows(*result, rows)) return Malformed(server_, "rows");
     return absl::OkStatus();
   });
+}
+
+absl::Status HranaConnection::QueryInStream(absl::string_view sql, absl::Span<const SqliteValue> arguments,
+                                            HranaStream* stream, HranaRows* rows) {
+  std::string base64;
+  std::string body = "{\"baton\":";
+  if (stream->baton.empty()) {
+    body += "null";
+  } else {
+    AppendJsonString(stream->baton, &body);
+  }
+  body += ",\"requests\":[{\"type\":\"execute\",\"stmt\":{\"sql\":";
+  AppendJsonString(sql, &body);
+  body += ",\"args\":";
+  AppendArguments(arguments, &base64, &body);
+  body += "}}]}";
+  const absl::StatusOr<std::string> answer = Post(body, stream->base_url);
+  if (!answer.ok()) return answer.status();
+  simdjson::dom::parser parser;
+  element root;
+  if (parser.parse(answer->data(), answer->size()).get(root) != simdjson::SUCCESS) return Malformed(server_, "JSON");
+  stream->baton = TextOf(root, "baton");
+  stream->base_url = TextOf(root, "base_url");
+  if (stream->baton.empty()) return Malformed(server_, "a baton");
+  simdjson::dom::parser again;
+  const absl::StatusOr<element> result = TakeResult(server_, *answer, "execute", &again);
+  if (!result.ok()) return result.status();
+  *rows = HranaRows{.answer_bytes = answer->size()};
+  return TakeRows(*result, rows) ? absl::OkStatus() : Malformed(server_, "rows");
 }
 
 absl::Status HranaConnection::Transact(const HranaBatch& batch, std::vector<HranaStep>* steps) {

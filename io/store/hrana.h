@@ -21,7 +21,7 @@
 // Source: tursodatabase/libsql, docs/HRANA_3_SPEC.md.
 //
 // Every pipeline that is sent ends with `close`, so no stream outlives its answer: there is no baton to keep, no server
-// to stick to, and no transaction that stays open between two calls.
+// to stick to, and no transaction that stays open between two calls. Only QueryInStream() is different.
 //
 // Every error names the server, says its own words, and has a code that tells the caller what to do:
 //   kUnavailable         no connection, overloaded, another writer: try again
@@ -57,6 +57,13 @@ struct HranaStep {
   int64_t changed_rows = 0;  // triggers not counted
 };
 
+// A stream that stays open between two calls, so that a transaction can: the server knows it by the baton, which is new
+// in every answer, and may want to be asked elsewhere. Empty: not begun. A server ends one that rests for ten seconds.
+struct HranaStream {
+  std::string baton;
+  std::string base_url;
+};
+
 // The same statement with different arguments, many times in one transaction.
 class HranaBatch {
  public:
@@ -87,6 +94,11 @@ class HranaConnection {
   // Runs one statement by itself and replaces *rows. It may have run more than once when the connection broke.
   absl::Status Query(absl::string_view sql, absl::Span<const SqliteValue> arguments, HranaRows* rows);
 
+  // Runs one statement in the stream, which it begins or goes on with. Never repeated: an error other than the
+  // statement's own ends the stream.
+  absl::Status QueryInStream(absl::string_view sql, absl::Span<const SqliteValue> arguments, HranaStream* stream,
+                             HranaRows* rows);
+
   // Runs the batch in one transaction and replaces *steps, one for each statement of the batch. A statement that fails
   // keeps no other from running. OK: what has an OK status there is stored. The batch may have run more than once.
   // kAborted: nothing is stored, as a statement ended the transaction (RAISE(ROLLBACK)); *steps say which one.
@@ -99,7 +111,7 @@ class HranaConnection {
   HranaConnection(HranaServer server, absl::Duration patience, std::unique_ptr<HttpLoop> http)
       : server_(std::move(server)), patience_(patience), http_(std::move(http)) {}
 
-  absl::StatusOr<std::string> Post(absl::string_view body);
+  absl::StatusOr<std::string> Post(absl::string_view body, absl::string_view base_url = "");
   absl::Status StatusOf(int http_status, absl::string_view body) const;
   absl::Status Persist(absl::FunctionRef<absl::Status()> work);
 

@@ -265,6 +265,32 @@ absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::FunctionRe
   return status.ok() ? finished : status;
 }
 
+absl::Status PostgresConnection::CopyOut(const std::string& sql,
+                                         absl::FunctionRef<absl::Status(absl::string_view piece)> take) {
+  last_code_.clear();
+  {
+    PGresult* const result = PQexec(connection_, sql.c_str());
+    if (result == nullptr) return ConnectionError();
+    const PostgresRows rows(result);
+    if (PQresultStatus(result) != PGRES_COPY_OUT) return ResultError(result);
+  }
+  absl::Status failure;
+  char* piece = nullptr;
+  int bytes;
+  while ((bytes = PQgetCopyData(connection_, &piece, 0)) > 0) {
+    // What nobody wants any more is read and dropped.
+    if (failure.ok()) failure = take({piece, static_cast<size_t>(bytes)});
+    PQfreemem(piece);
+  }
+  PGresult* const result = PQgetResult(connection_);
+  if (result == nullptr) return ConnectionError();
+  const PostgresRows rows(result);
+  const absl::Status status = PQresultStatus(result) == PGRES_COMMAND_OK ? absl::OkStatus() : ResultError(result);
+  const absl::Status finished = FinishResults();
+  if (!failure.ok()) return failure;
+  return status.ok() ? finished : status;
+}
+
 absl::Status PostgresConnection::Persist(absl::FunctionRef<absl::Status()> work) {
   const RetryPolicy policy{.first_backoff = absl::Milliseconds(100), .max_wait = absl::Seconds(5)};
   std::mt19937_64 random(std::random_device{}());

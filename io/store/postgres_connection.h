@@ -103,6 +103,9 @@ class PostgresConnection {
   // none.
   absl::Status CopyIn(const std::string& sql, absl::FunctionRef<bool(std::string* piece)> next);
 
+  // COPY ... TO STDOUT. `take` gets the pieces in order; its first failure ends the statement and is returned.
+  absl::Status CopyOut(const std::string& sql, absl::FunctionRef<absl::Status(absl::string_view piece)> take);
+
   // Runs `work`; while it answers kUnavailable, and for at most `patience`, waits, connects anew if the connection is
   // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.
   absl::Status Persist(absl::FunctionRef<absl::Status()> work);
