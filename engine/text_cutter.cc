@@ -55,9 +55,11 @@ void TextCutter::Taken(int64_t tokens) {
 double TextCutter::Share(int64_t tokens, const Overlength& said, int cuts) {
   const auto part = [](int64_t of, int64_t whole) { return static_cast<double>(of) / static_cast<double>(whole); };
   const std::lock_guard lock(mutex_);
-  if (said.limit > 0 && !said.estimated) {
-    if (limit_ != said.limit) fitting_ = static_cast<int64_t>(kShareByLimit * static_cast<double>(said.limit));
+  if (said.limit > 0 && !said.estimated && (limit_ == 0 || said.limit < limit_)) {
+    // Only ever lower: what is named may be the limit of a whole request.
     limit_ = said.limit;
+    const auto fitting = static_cast<int64_t>(kShareByLimit * static_cast<double>(limit_));
+    fitting_ = fitting_ == 0 ? fitting : std::min(fitting_, fitting);
   }
   if (said.limit > 0 && said.tokens > said.limit) {
     return part(said.limit, said.tokens) * (said.estimated ? kShareByEstimate : kShareByFigures);

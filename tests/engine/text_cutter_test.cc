@@ -54,6 +54,16 @@ TEST(TextCutterTest, TheProvidersFiguresSayWhereToCut) {
   EXPECT_NEAR(static_cast<double>(cut[0].tokens), 2500 * 0.95 / 2, 2);
 }
 
+TEST(TextCutterTest, ANamedLimitLowersWhatIsKnownAndNeverRaisesIt) {
+  TextCutter cutter({.max_tokens = 1000});
+  const std::string text = Words(2000);
+  cutter.Cut(PartOf(text, 40'000), {.refused = true, .limit = 30'000, .tokens = 40'000}, 0);  // that of a request
+  EXPECT_EQ(cutter.Judge(text, 1001), TextCutter::Length::kTooLong);
+  cutter.Cut(PartOf(text, 1000), {.refused = true, .limit = 500, .tokens = 1000}, 0);
+  EXPECT_EQ(cutter.Judge(Words(400), 460), TextCutter::Length::kDoubtful);
+  EXPECT_EQ(cutter.Judge(Words(400), 450), TextCutter::Length::kFits);
+}
+
 TEST(TextCutterTest, ThePrefixCountsAgainstTheLimit) {
   TextCutter cutter({.prefix_bytes = 1000});
   const std::string text = Words(200);  // 999 bytes, with the prefix 1,999
