@@ -1,7 +1,9 @@
 #include "io/file/vectors_json.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <optional>
@@ -121,6 +123,29 @@ class Parser {
   std::string space_, problem_;
 };
 
+// The first `bytes` bytes of `file` in a file without a name in the same folder, which ends with the object. Where the
+// file system can, blocks are shared. Nothing: there may be no such file, or there is no room for it.
+// Errors: kUnavailable (the file became shorter meanwhile).
+absl::StatusOr<File> NamelessCopy(const File& file, int64_t bytes) {
+  const size_t slash = file.path().rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : file.path().substr(0, slash + 1);
+  File copy(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), file.path());
+  if (copy.fd() < 0) return File();
+  for (int64_t done = 0; done < bytes;) {
+    off_t from = done;
+    off_t to = done;
+    const ssize_t copied = copy_file_range(file.fd(), &from, copy.fd(), &to, static_cast<size_t>(bytes - done), 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied < 0) return File();
+    if (copied == 0) {
+      return absl::UnavailableError(
+          absl::StrCat(file.path(), ": became shorter while it was read; stop MemU, then run this again"));
+    }
+    done += copied;
+  }
+  return copy;
+}
+
 }  // namespace
 
 const VectorsJson::Entry* VectorsJson::Collection::Find(absl::string_view id) const {
@@ -152,7 +177,11 @@ absl::Status VectorsJson::Map() {
   if (info.st_size == 0) {
     return absl::DataLossError(absl::StrCat(path_, ": is empty; restore a copy, or remove it to start anew"));
   }
-  void* const mapped = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, file->fd(), 0);
+  // Whoever cuts a file short that is mapped ends the process that mapped it: nobody can do so to a nameless copy.
+  const absl::StatusOr<File> copy = NamelessCopy(*file, info.st_size);
+  if (!copy.ok()) return copy.status();
+  const int fd = copy->fd() < 0 ? file->fd() : copy->fd();
+  void* const mapped = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
   if (mapped == MAP_FAILED) return FileError(path_, "map it", errno);
   data_ = static_cast<const char*>(mapped);
   size_ = static_cast<size_t>(info.st_size);

@@ -223,9 +223,10 @@ class FalkorSink final : public VectorSink {
     }
     const std::string vector = nodes_.Property(nodes_.asked.vector);
     // The server takes vectors for equal whose numbers differ by less than 1, and then does not set the property (seen
-    // with FalkorDB 4.16.3). So the old one is removed first; all in one statement, so nobody sees a node without.
+    // with FalkorDB 4.16.3). So something else comes between, which is no NULL as there may be a constraint; all in one
+    // statement, so nobody sees a node without a vector.
     absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
-                    FoundBy(lookup), " SET ", vector, " = NULL WITH n, r SET ", vector, " = vecf32(r[1])",
+                    FoundBy(lookup), " SET ", vector, " = '' WITH n, r SET ", vector, " = vecf32(r[1])",
                     nodes_.asked.model_property.empty()
                         ? ""
                         : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = $model"),

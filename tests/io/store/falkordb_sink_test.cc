@@ -78,6 +78,7 @@ TEST_F(FalkorSinkTest, WritesTheVectorAndTheModelAndNothingElse) {
 TEST_F(FalkorSinkTest, ReplacesVectorsThatAreNear) {
   server_.Run("CREATE VECTOR INDEX FOR (n:M) ON (n.v) OPTIONS {dimension: 2, similarityFunction: 'euclidean'}");
   server_.Run("MATCH (n:M) SET n.v = NULL WITH n SET n.v = vecf32([0.5, 0.25])");
+  server_.Command({"GRAPH.CONSTRAINT", "CREATE", "g", "MANDATORY", "NODE", "M", "PROPERTIES", "1", "v"});
   const float near[] = {0.5f, -0.25f};
   Batch batch({}, kModel.dim);
   batch.AddRow(0, int64_t{2}, 0)->vector = near;

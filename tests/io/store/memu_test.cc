@@ -59,6 +59,24 @@ TEST_F(MemuFileTest, RemembersPlacesAndTakesTheLastOfTwo) {
   EXPECT_EQ((*file)->Find("Items"), nullptr);
 }
 
+// A mapped file that is cut short ends the process that reads it.
+TEST_F(MemuFileTest, SurvivesThatTheFileIsCutShort) {
+  std::string entries;
+  for (int i = 0; i < 2000; ++i) absl::StrAppend(&entries, i == 0 ? "" : ",", "\"", i, "\":", kOneEntry);
+  Write(absl::StrCat(R"({"items": {)", entries, "}}"));
+  const auto file = VectorsJson::Open(Path());
+  ASSERT_THAT(file, IsOk());
+  EXPECT_FALSE((*file)->HasChanged());
+  std::filesystem::resize_file(Path(), 1);
+  for (const VectorsJson::Entry& entry : (*file)->Find("items")->entries) ASSERT_EQ(entry.value, kOneEntry);
+  EXPECT_TRUE((*file)->HasChanged());
+  std::vector<std::string> names;
+  for (const auto& in_folder : std::filesystem::directory_iterator(folder_.path())) {
+    names.push_back(in_folder.path().filename());
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"vectors.json"}));
+}
+
 TEST_F(MemuFileTest, RefusesWhatMemuWouldForgetEverythingOver) {
   for (const char* const bad :
        {"", "{", "[]", "{}x", R"({"items": []})", R"({"items": {"a": 1}})", R"({"items": {"a": {}}})",
