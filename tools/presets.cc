@@ -57,9 +57,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",       "kind",    "default",      "optional",   "table",          "key",      "text", "template",
-      "where",      "vector",  "model_column", "dim_column", "updated_column", "encoding", "user", "agent",
-      "collection", "recipes", "needed",       "triggers"};
+      "name",       "kind",    "default",      "optional",      "table",          "key",      "text", "template",
+      "where",      "vector",  "model_column", "dim_column",    "updated_column", "encoding", "user", "agent",
+      "collection", "recipes", "needed",       "needed_column", "triggers"};
   return *names;
 }
 
@@ -161,7 +161,8 @@ absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::st
                       .agent = Text(table, "agent"),
                       .collection = Text(table, "collection"),
                       .needed = Text(table, "needed"),
-                      .triggers = Text(table, "triggers")};
+                      .triggers = Text(table, "triggers"),
+                      .needed_column = Text(table, "needed_column")};
   stream.recipes = NamedTexts(table, "recipes");
   if (stream.kind.empty()) stream.kind = "sqlite";
   if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "postgres") {

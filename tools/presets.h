@@ -27,6 +27,7 @@ struct PresetStream {
   std::string user, agent;       // columns that say whose row it is, for --user and --agent
   std::string collection;        // kind memu
   std::string needed, triggers;  // kind postgres: see PostgresLocation
+  std::string needed_column;     // where the table lacks it, all rows are needed
 };
 
 // Where the names of users are turned into the ids that rows have.

@@ -99,7 +99,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   if (preset.has_value()) {
     job->source = PresetSource(*preset, *stream, options, database.location);
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
-    if (absl::Status fitted = FitPresetToTable(*preset, options, before, job); !fitted.ok()) return fitted;
+    if (absl::Status fitted = FitPresetToTable(*preset, *stream, options, before, job); !fitted.ok()) return fitted;
   } else {
     absl::StatusOr<Location> source =
         ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment);

@@ -48,14 +48,17 @@ std::string LayoutNote(const SystemPreset& preset, const std::string& table, con
 
 }  // namespace
 
-absl::Status FitPresetToTable(const SystemPreset& preset, const CommandOptions& options, const ResolvedJob* before,
-                              ResolvedJob* job) {
+absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
+                              const ResolvedJob* before, ResolvedJob* job) {
   if (!IsPostgres(job->source)) return absl::OkStatus();
   const absl::StatusOr<PostgresTableFacts> facts = LookUpPostgresTable(job->source);
   if (!facts.ok()) return facts.status();
   if (!facts->exists) return absl::OkStatus();
   const std::string note = LayoutNote(preset, job->source.Get("table"), *facts);
   if (!note.empty()) job->notes.push_back(note);
+  if (!stream.needed_column.empty() && facts->types.count(stream.needed_column) == 0) {
+    job->source.parameters["needed"] = "true";
+  }
   CommandOptions& fitted = job->options;
   if (fitted.dimensions == 0) fitted.dimensions = facts->dim;
   if (fitted.dimensions == 0 && before != nullptr) fitted.dimensions = before->client.model.dim;

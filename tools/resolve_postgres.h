@@ -14,8 +14,8 @@ namespace reembed {
 // the width that is there, or else that of the stream `before` it, if there is one, and the preset's model for it;
 // another width goes into a new column beside the old one, with an index of its own. A table that is not there is left
 // to others to find. Errors: as LookUpPostgresTable.
-absl::Status FitPresetToTable(const SystemPreset& preset, const CommandOptions& options, const ResolvedJob* before,
-                              ResolvedJob* job);
+absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
+                              const ResolvedJob* before, ResolvedJob* job);
 
 // Makes a location that names a database into the one of the table that gets the rows of `source`. What it says already
 // stays.

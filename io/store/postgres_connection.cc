@@ -1,6 +1,7 @@
 #include "io/store/postgres_connection.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +17,8 @@
 
 namespace reembed {
 namespace {
+
+constexpr int kConnectSeconds = 10;  // where the location does not say connect_timeout
 
 // The first line without its severity: what follows (DETAIL, CONTEXT) may show the values of a row.
 std::string FirstLine(const char* message) {
@@ -47,18 +50,55 @@ absl::StatusCode CodeOf(absl::string_view sqlstate) {
   return absl::StatusCode::kInternal;
 }
 
-// libpq does not show the SQLSTATE of a connection that was refused, so the server's words must do; a server that
-// speaks another language is taken for one that is away.
-absl::StatusCode ConnectCodeOf(absl::string_view message) {
-  for (const absl::string_view words : {"password authentication failed", "no password supplied", "role \"",
-                                        "authentication failed", "SCRAM", "no pg_hba.conf entry"}) {
-    if (absl::StrContains(message, words)) return absl::StatusCode::kUnauthenticated;
+// Why a connection was refused, from libpq's verbose message, whatever language the server speaks:
+// `...: SEVERITY:  SQLSTATE: words`, and a line LOCATION. Takes both out of *message.
+absl::StatusCode ConnectCodeOf(std::string* message) {
+  constexpr size_t kCodeBytes = 5;
+  std::string code;
+  for (size_t at = message->find(":  "); at != std::string::npos; at = message->find(":  ", at + 1)) {
+    const size_t begin = at + 3;
+    const absl::string_view found = absl::string_view(*message).substr(begin, kCodeBytes + 2);
+    const bool is_code = found.size() == kCodeBytes + 2 && absl::EndsWith(found, ": ") &&
+                         std::all_of(found.begin(), found.begin() + kCodeBytes, [](char c) {
+                           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'A' && c <= 'Z');
+                         });
+    if (!is_code) continue;
+    code = std::string(found.substr(0, kCodeBytes));
+    message->erase(begin, kCodeBytes + 2);
   }
-  if (absl::StrContains(message, "database \"") && absl::StrContains(message, "does not exist")) {
-    return absl::StatusCode::kNotFound;
+  for (size_t at = message->find("\nLOCATION:"); at != std::string::npos; at = message->find("\nLOCATION:")) {
+    message->erase(at, std::min(message->find('\n', at + 1), message->size()) - at);
   }
-  if (absl::StrContains(message, "permission denied for database")) return absl::StatusCode::kPermissionDenied;
+  if (!code.empty()) return CodeOf(code);
+  // libpq's own words, which it never translates for a program that does not ask for it.
+  for (const absl::string_view words : {"no password supplied", "SCRAM", "authentication method"}) {
+    if (absl::StrContains(*message, words)) return absl::StatusCode::kUnauthenticated;
+  }
   return absl::StatusCode::kUnavailable;
+}
+
+// PQconnectdbParams(), but with messages that hold the SQLSTATE. `timeout_seconds` 0: waits for ever. False: no answer
+// came in that time.
+bool Establish(const std::vector<const char*>& keywords, const std::vector<const char*>& values, int timeout_seconds,
+               pg_conn** connection) {
+  *connection = PQconnectStartParams(keywords.data(), values.data(), 0);
+  if (*connection == nullptr) return true;
+  PQsetErrorVerbosity(*connection, PQERRORS_VERBOSE);
+  const absl::Time deadline =
+      timeout_seconds > 0 ? absl::Now() + absl::Seconds(timeout_seconds) : absl::InfiniteFuture();
+  PostgresPollingStatusType state =
+      PQstatus(*connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+  while (state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
+    pollfd ready{.fd = PQsocket(*connection),
+                 .events = static_cast<int16_t>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT)};
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) return false;
+    const int answers =
+        poll(&ready, 1, left < absl::Hours(1) ? static_cast<int>(absl::ToInt64Milliseconds(left)) + 1 : -1);
+    if (answers > 0) state = PQconnectPoll(*connection);
+  }
+  PQsetErrorVerbosity(*connection, PQERRORS_DEFAULT);
+  return true;
 }
 
 absl::string_view NextStepOf(absl::StatusCode connect_code) {
@@ -118,10 +158,8 @@ absl::Status PostgresConnection::Connect() {
   connection_ = nullptr;
   std::vector<const char*> keywords, values;
   // The later of two values for one keyword wins, so what the user says overrules these defaults.
-  for (const auto& [keyword, value] : {std::pair("connect_timeout", "10"), std::pair("application_name", "reembed")}) {
-    keywords.push_back(keyword);
-    values.push_back(value);
-  }
+  keywords.push_back("application_name");
+  values.push_back("reembed");
   for (const auto& [keyword, value] : address_.keywords) {
     keywords.push_back(keyword.c_str());
     values.push_back(value.c_str());
@@ -130,13 +168,21 @@ absl::Status PostgresConnection::Connect() {
   values.push_back("UTF8");
   keywords.push_back(nullptr);
   values.push_back(nullptr);
-  connection_ = PQconnectdbParams(keywords.data(), values.data(), 0);
+  int timeout_seconds = kConnectSeconds;
+  for (const auto& [keyword, value] : address_.keywords) {
+    if (keyword == "connect_timeout" && !absl::SimpleAtoi(value, &timeout_seconds)) timeout_seconds = kConnectSeconds;
+  }
+  if (!Establish(keywords, values, timeout_seconds, &connection_)) {
+    last_code_.clear();
+    return absl::UnavailableError(absl::StrCat(address_.name, ": no answer within ", timeout_seconds, " s",
+                                               NextStepOf(absl::StatusCode::kUnavailable)));
+  }
   if (connection_ == nullptr) return absl::ResourceExhaustedError("out of memory");
   last_code_.clear();
   if (PQstatus(connection_) != CONNECTION_OK) {
     // The last line: libpq tries several addresses and says one line about each.
     std::string message(absl::StripAsciiWhitespace(PQerrorMessage(connection_)));
-    const absl::StatusCode code = ConnectCodeOf(message);
+    const absl::StatusCode code = ConnectCodeOf(&message);
     message = absl::StrReplaceAll(message, {{"\n", " "}, {"\t", ""}});
     return absl::Status(code, absl::StrCat(address_.name, ": ", message, NextStepOf(code)));
   }

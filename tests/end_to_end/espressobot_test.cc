@@ -183,6 +183,21 @@ TEST_F(EspressobotCommandTest, AnotherWidthGoesIntoANewColumnWithAnIndexThatPgve
   EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
 }
 
+TEST_F(EspressobotCommandTest, UserReallyFilters) {
+  const EspressobotRows rows = MakeEspressobotTables(&db_, EspressobotLayout::kPrisma, {.rows = 300, .dim = kDim});
+  const ProcessResult unknown = Run({"--db", uri_, "--user", "user9"});
+  EXPECT_EQ(unknown.exit_code, 2) << unknown.out;
+  EXPECT_THAT(unknown.err, AllOf(HasSubstr("nobody has `user9`"), HasSubstr("did you mean `user")));
+  const std::string lacking =
+      "SELECT count(*) FROM memories WHERE coalesce(octet_length(embedding), 0) < 20 AND user_id ";
+  const std::string others = db_.Ask(lacking + "<> 'user2'");
+  const ProcessResult run = Run({"--db", uri_, "--user", "user2", "--json"});
+  EXPECT_THAT(run.exit_code, ::testing::AnyOf(0, 3)) << run.err;
+  EXPECT_GT(LastNumber(run, "rows_embedded"), 20);
+  EXPECT_EQ(db_.Ask(lacking + "= 'user2'"), absl::StrCat(LastNumber(run, "rows_rejected")));
+  EXPECT_EQ(db_.Ask(lacking + "<> 'user2'"), others);
+}
+
 TEST_F(EspressobotCommandTest, BringsAFileIntoAnEmptyDatabaseOnce) {
   const std::string file = MakeFile();
   const std::vector<std::string> args = {"--db", file, "--target", uri_, "--dimensions", absl::StrCat(kDim), "--json"};

@@ -114,6 +114,19 @@ TEST(TextTemplateTest, RecipesOfMemorySystems) {
             std::string(30000, 'x') + "...");
 }
 
+TEST(TextTemplateTest, TheFirstThatIsThere) {
+  const std::string first = "{(content?, text?, message)|first|collapse}";
+  EXPECT_EQ(Render(first, {{"content", " a  b"}, {"text", "t"}, {"message", "m"}}), "a b");
+  EXPECT_EQ(Render(first, {{"content", ""}, {"text", "t"}, {"message", "m"}}), "t");
+  EXPECT_EQ(Render(first, {{"message", "m"}}), "m");
+  EXPECT_EQ(Render(first, {}), "");
+  EXPECT_EQ(Render(first, {{"content", "  "}, {"text", "t"}}), "") << "what is blank is not empty";
+  const auto made = TextTemplate::Parse("{a?} {b} {(a?, b?)|first}");
+  ASSERT_THAT(made, IsOk());
+  EXPECT_TRUE(made->MayLack(0));
+  EXPECT_FALSE(made->MayLack(1)) << "one use without ? is enough";
+}
+
 TEST(TextTemplateTest, ErrorsNameThePlace) {
   const auto error = [](absl::string_view text) { return std::string(TextTemplate::Parse(text).status().message()); };
   EXPECT_EQ(error("ab } {c}"), "template, character 4: a } without its {; a brace of the text is written }}");
@@ -121,6 +134,7 @@ TEST(TextTemplateTest, ErrorsNameThePlace) {
   EXPECT_THAT(error("{}"), HasSubstr("character 2: expected the name of a field"));
   EXPECT_THAT(error("{a|tirm}"), HasSubstr("character 4: no filter `tirm`; did you mean `trim`?"));
   EXPECT_THAT(error("{a|join:\" \"}"), HasSubstr("`join` comes right behind a list"));
+  EXPECT_THAT(error("{a|first}"), HasSubstr("`first` comes right behind a list"));
   EXPECT_THAT(error("{a|prefix}"), HasSubstr("character 10: expected : and a text in quotes"));
   EXPECT_THAT(error("{a|prefix:\"x}"), HasSubstr("character 11: this quote is not closed"));
   EXPECT_THAT(error("{a|cut:0}"), HasSubstr("expected a number from 1"));

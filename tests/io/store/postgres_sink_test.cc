@@ -254,6 +254,7 @@ TEST_F(PostgresSinkTest, TriggersAreRespectedUnlessTheyAreSkipped) {
   EXPECT_THAT(Write(MakeOpen("table=m&vector=v").get(), Numbered(1)), IsEmpty());
   EXPECT_THAT(*PostgresChanges(server_.At("table=m&vector=v&triggers=skip"), kModel), IsEmpty());
   EXPECT_THAT(Write(MakeOpen("table=m&vector=v&triggers=skip").get(), Numbered(3)), IsEmpty());
+  EXPECT_THAT(*PostgresChanges(server_.At("table=m&vector=v&triggers=auto"), kModel), IsEmpty());
   EXPECT_EQ(server_.Ask("SELECT id, stamp, v FROM m ORDER BY id"), "1|1|[0,0.5]\n2|0|[1,1.5]\n3|0|[2,2.5]");
 }
 

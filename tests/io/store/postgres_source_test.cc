@@ -147,6 +147,57 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
   EXPECT_EQ(Rest(Open("table=m&text=c&vector=not_there", unmade).get()).size(), 6u);
 }
 
+TEST_F(PostgresSourceTest, MakesATextOfSeveralColumns) {
+  server_.Run(
+      "CREATE TABLE m (id int PRIMARY KEY, a text, b varchar(9), n int); INSERT INTO m VALUES (1, ' x  y ', 'B', 7), "
+      "(2, NULL, 'B', NULL), (3, NULL, NULL, NULL), (4, E'\\u00e4\\t|', '', -1)");
+  const std::string made = "table=m&template={(a|collapse, b, n, missing?)|join:\" + \"}";
+  const auto source = Open(made);
+  EXPECT_THAT(Rest(source.get()), ElementsAre("1=x y + B + 7", "2=B", "3=", "4=\xC3\xA4 | + -1"));
+  const auto row = source->Find(int64_t{4});
+  ASSERT_THAT(row, IsOk());
+  EXPECT_EQ((*row)->text, "\xC3\xA4 | + -1");
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=m&template={missing}"), {}),
+              HasError(absl::StatusCode::kNotFound, HasSubstr("no column `missing` for template=")));
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=m&template={a|tirm}"), {}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("did you mean `trim`?")));
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=m&template={a}&text=b"), {}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("add either &text=")));
+}
+
+TEST_F(PostgresSourceTest, NumbersAsTextInBytes) {
+  server_.Run(
+      "CREATE TABLE m (id int PRIMARY KEY, c text, v bytea); INSERT INTO m VALUES (1, 'a', '[1, 2]'), (2, 'b', "
+      "'1.5,-2'), "
+      "(3, 'c', ' 1 , 2 '), (4, 'd', '[]'), (5, 'e', 'x'), (6, 'f', '1,2,3'), (7, 'g', NULL), (8, 'h', ''), (9, 'i', "
+      "'1,,')");
+  const std::string all = "table=m&text=c&vector=v&encoding=json";
+  const auto source = Open(all, {.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2});
+  EXPECT_THAT(Rest(source.get()), ElementsAre("4=d", "5=e", "6=f", "7=g", "8=h", "9=i"));
+  const auto reader = OpenPostgresReader(server_.At(all), {.dim = 2});
+  ASSERT_THAT(reader, IsOk());
+  const auto bare = (*reader)->Find(int64_t{2});
+  ASSERT_THAT(bare, IsOk());
+  EXPECT_THAT((*bare)->vector, ElementsAre(1.5f, -2.0f));
+  const auto spaced = (*reader)->Find(int64_t{3});
+  ASSERT_THAT(spaced, IsOk());
+  EXPECT_THAT((*spaced)->vector, ElementsAre(1, 2));
+}
+
+TEST_F(PostgresSourceTest, CountsTheRowsWhoseReadersFail) {
+  server_.Run(
+      "CREATE TABLE m (id int PRIMARY KEY, c text, v vector(2), state text); INSERT INTO m VALUES (1, 'a', '[1,2]', "
+      "'on'), (2, 'b', NULL, 'on'), (3, 'c', NULL, 'off'), (4, 'd', NULL, NULL)");
+  const auto survey = [&](const std::string& more) {
+    return SurveyPostgres(server_.At("table=m&text=c" + more), {.dim = 2});
+  };
+  EXPECT_EQ(survey("&vector=v")->rows_needed, 0);
+  EXPECT_EQ(survey("&vector=v&needed=state %3D 'on'")->rows_needed, 1);
+  EXPECT_EQ(survey("&vector=new&needed=state %3D 'on'")->rows_needed, 2) << "a column that is still to be made";
+  EXPECT_EQ(survey("&vector=v&needed=coalesce(to_jsonb(m) ->> 'none', 'on') %3D 'on'")->rows_needed, 3);
+  EXPECT_THAT(survey("&vector=v&needed=nonsense"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("nonsense")));
+}
+
 TEST_F(PostgresSourceTest, GoesOnAfterTheServerWasRestarted) {
   server_.Run(
       "CREATE TABLE m (id int PRIMARY KEY, c text); INSERT INTO m SELECT i, repeat('x', 5000) FROM "
