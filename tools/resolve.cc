@@ -268,6 +268,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   if (!options.tokenizer.empty()) {
     job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
   }
+  if (options.no_undo) job.notes.push_back("--no-undo: what this run overwrites cannot be brought back");
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
   return job;

@@ -10,8 +10,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
-#include "io/file/file.h"
 #include "io/file/vectors_json.h"
+#include "io/file/vectors_json_rewrite.h"
 #include "io/job/job_lock.h"
 #include "io/store/memu_rows.h"
 #include "io/store/vector_encoding.h"
@@ -19,40 +19,36 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr absl::string_view kMade = "made";
+constexpr absl::string_view kFileNote = "file";
+constexpr absl::string_view kCollectionNote = "collection";
 
-// A file written from its beginning to its end.
-class Output {
+// The lock beside the file of vectors, which keeps other runs away. Its file goes with it.
+class FileLock {
  public:
-  explicit Output(File file) : file_(std::move(file)) {}
-
-  int64_t size() const { return written_ + static_cast<int64_t>(buffer_.size()); }
-
-  absl::Status Append(absl::string_view bytes) {
-    if (bytes.size() < kBufferBytes) {
-      buffer_.append(bytes.data(), bytes.size());
-      return buffer_.size() < kBufferBytes ? absl::OkStatus() : Drain();
-    }
-    if (absl::Status drained = Drain(); !drained.ok()) return drained;
-    absl::Status status = file_.WriteAt(written_, bytes);
-    written_ += static_cast<int64_t>(bytes.size());
-    return status;
+  static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& vectors) {
+    const std::string path = absl::StrCat(vectors, ".lock");
+    absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(path);
+    if (!lock.ok()) return lock.status();
+    return std::make_unique<FileLock>(path, *std::move(lock));
   }
-
-  absl::Status Drain() {
-    absl::Status status = file_.WriteAt(written_, buffer_);
-    written_ += static_cast<int64_t>(buffer_.size());
-    buffer_.clear();
-    return status;
-  }
-
-  const File& file() const { return file_; }
+  FileLock(std::string path, std::unique_ptr<JobLock> lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  ~FileLock() { unlink(path_.c_str()); }
 
  private:
-  File file_;
-  int64_t written_ = 0;
-  std::string buffer_;
+  const std::string path_;
+  const std::unique_ptr<JobLock> lock_;
 };
+
+// Whether an entry has this vector, to the bit. `scratch` is a buffer.
+bool HasVector(const VectorsJson::Entry& entry, absl::Span<const float> vector, std::vector<float>* scratch) {
+  scratch->resize(vector.size());
+  return entry.dim == static_cast<int64_t>(vector.size()) &&
+         DecodeVector(VectorEncoding::kJsonPython, entry.vector, absl::MakeSpan(*scratch)) &&
+         std::memcmp(scratch->data(), vector.data(), vector.size() * sizeof(float)) == 0;
+}
 
 class MemuSink final : public VectorSink {
  public:
@@ -60,27 +56,25 @@ class MemuSink final : public VectorSink {
       : location_(std::move(location)),
         source_(std::move(source)),
         asked_(std::move(asked)),
-        model_(std::move(model)) {}
-
-  ~MemuSink() override {
-    if (lock_ != nullptr) unlink(LockPath().c_str());
-  }
+        model_(std::move(model)),
+        makes_file_(access(asked_.vectors.c_str(), F_OK) != 0) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition&) override {
     if (context.model.dim != model_.dim) {
       return absl::FailedPreconditionError(
           absl::StrCat(asked_.vectors, ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
     }
-    absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(LockPath());
+    undo_ = context.undo;
+    absl::StatusOr<std::unique_ptr<FileLock>> lock = FileLock::Acquire(asked_.vectors);
     if (!lock.ok()) return lock.status();
     lock_ = *std::move(lock);
     absl::StatusOr<std::unique_ptr<MemuRows>> rows = MemuRows::Open(source_, {.dim = model_.dim});
     if (!rows.ok()) return rows.status();
     rows_ = *std::move(rows);
-    absl::StatusOr<File> file = File::OpenToWrite(PartialPath());
-    if (!file.ok()) return file.status();
-    if (absl::Status emptied = file->Truncate(0); !emptied.ok()) return emptied;
-    partial_ = std::make_unique<Output>(*std::move(file));
+    absl::StatusOr<std::unique_ptr<VectorsJsonRewrite>> rewrite =
+        VectorsJsonRewrite::Begin(asked_.vectors, asked_.collection);
+    if (!rewrite.ok()) return rewrite.status();
+    rewrite_ = *std::move(rewrite);
     return 0;
   }
 
@@ -98,31 +92,38 @@ class MemuSink final : public VectorSink {
   absl::Status Flush() override { return absl::OkStatus(); }
 
   absl::Status Finish() override {
-    absl::Status status = places_.empty() ? absl::OkStatus() : Replace();
-    partial_.reset();
-    unlink(PartialPath().c_str());
+    absl::Status status;
+    if (!rewrite_->empty()) {
+      // All that is overwritten is overwritten now.
+      status = KeepOldEntries();
+      if (status.ok()) status = rewrite_->Commit(rows_->vectors(), {.dim = model_.dim});
+    }
+    rewrite_.reset();
     rows_.reset();
-    unlink(LockPath().c_str());
     lock_.reset();
     return status;
   }
 
  private:
-  // Where a new entry is in the partial file.
-  struct Place {
-    int64_t begin = 0;
-    int64_t size = 0;
-    size_t order = 0;  // among the new ones
-  };
-
-  std::string PartialPath() const { return absl::StrCat(asked_.vectors, ".", asked_.collection, ".partial"); }
-  std::string LockPath() const { return absl::StrCat(asked_.vectors, ".lock"); }
-
   bool IsThere(const MemuRow& row, absl::Span<const float> vector) {
-    if (!row.owned || row.entry->dim != model_.dim) return false;
-    stored_.resize(vector.size());
-    return DecodeVector(VectorEncoding::kJsonPython, row.entry->vector, absl::MakeSpan(stored_)) &&
-           std::memcmp(stored_.data(), vector.data(), vector.size() * sizeof(float)) == 0;
+    return row.owned && HasVector(*row.entry, vector, &stored_);
+  }
+
+  absl::Status KeepOldEntries() {
+    if (undo_ == nullptr) return absl::OkStatus();
+    const VectorsJson::Collection* const old = rows_->vectors().Find(asked_.collection);
+    absl::Status status = makes_file_ ? undo_->KeepNote(kFileNote, kMade) : absl::OkStatus();
+    if (status.ok() && old == nullptr) status = undo_->KeepNote(kCollectionNote, kMade);
+    if (!status.ok()) return status;
+    auto row = written_.begin();
+    return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+      if (row == written_.end()) return std::nullopt;
+      OldRow kept{.ordinal = row->second, .key = absl::string_view(row->first)};
+      const VectorsJson::Entry* const entry = old == nullptr ? nullptr : old->Find(row->first);
+      if (entry != nullptr) kept.content = entry->value;
+      ++row;
+      return kept;
+    });
   }
 
   absl::Status WriteRow(const BatchRow& batch_row, std::vector<RefusedRow>* refused) {
@@ -150,125 +151,20 @@ class MemuSink final : public VectorSink {
     AppendVectorsJsonEntry(row.user_id, row.agent_id, vector, text_, &entry_);
     // Printing is quicker than reading, so bytes are compared first.
     if (row.entry != nullptr && (row.entry->value == entry_ || IsThere(row, vector))) return absl::OkStatus();
-    const Place place{partial_->size(), static_cast<int64_t>(entry_.size()), places_.size()};
-    const auto [known, is_new] = places_.emplace(KeyText(batch_row.key), place);
-    if (!is_new) known->second = {place.begin, place.size, known->second.order};
-    return partial_->Append(entry_);
-  }
-
-  absl::Status AppendNew(const Place& place, Output* out) {
-    entry_.resize(static_cast<size_t>(place.size));
-    const absl::StatusOr<size_t> read = partial_->file().ReadAt(place.begin, absl::MakeSpan(entry_));
-    if (!read.ok()) return read.status();
-    if (*read != entry_.size()) return absl::DataLossError(absl::StrCat(PartialPath(), ": was cut short"));
-    return out->Append(entry_);
-  }
-
-  // The entries of one collection: those of the file in their order, then new ones in order of first use.
-  absl::Status AppendCollection(const VectorsJson::Collection* old, bool is_ours, Output* out) {
-    std::vector<std::pair<size_t, const std::string*>> added;
-    if (is_ours) {
-      for (const auto& [id, place] : places_) {
-        if (old == nullptr || old->Find(id) == nullptr) added.emplace_back(place.order, &id);
-      }
-      std::sort(added.begin(), added.end());
-    }
-    const size_t entries = (old == nullptr ? 0 : old->entries.size()) + added.size();
-    if (entries == 0) return out->Append("{}");
-    std::vector<const std::string*> replaced(old == nullptr ? 0 : old->entries.size());
-    if (is_ours && old != nullptr) {
-      for (const auto& [id, place] : places_) {
-        const auto at = old->by_id.find(id);
-        if (at != old->by_id.end()) replaced[at->second] = &id;
-      }
-    }
-    std::string key;
-    for (size_t i = 0; i < entries; ++i) {
-      const bool is_old = i < replaced.size();
-      const std::string* const id = is_old ? replaced[i] : added[i - replaced.size()].second;
-      key = i == 0 ? "{\n    " : ",\n    ";
-      if (is_old) {
-        absl::StrAppend(&key, old->entries[i].key);
-      } else {
-        AppendAsciiJsonString(*id, &key);
-      }
-      key += ": ";
-      absl::Status status = out->Append(key);
-      if (status.ok()) status = id == nullptr ? out->Append(old->entries[i].value) : AppendNew(places_.at(*id), out);
-      if (!status.ok()) return status;
-    }
-    return out->Append("\n  }");
-  }
-
-  absl::Status AppendAll(const VectorsJson& old, Output* out) {
-    bool seen = false;
-    std::string key;
-    absl::Status status;
-    absl::string_view separator = "{\n  ";
-    for (const VectorsJson::Collection& collection : old.collections()) {
-      const bool is_ours = collection.name == asked_.collection;
-      seen = seen || is_ours;
-      key = absl::StrCat(separator, collection.key, ": ");
-      separator = ",\n  ";
-      if (status = out->Append(key); !status.ok()) return status;
-      if (status = AppendCollection(&collection, is_ours, out); !status.ok()) return status;
-    }
-    if (!seen) {
-      key = absl::StrCat(separator, "\"", asked_.collection, "\": ");
-      if (status = out->Append(key); !status.ok()) return status;
-      if (status = AppendCollection(nullptr, true, out); !status.ok()) return status;
-    }
-    if (status = out->Append("\n}"); !status.ok()) return status;
-    if (status = out->Drain(); !status.ok()) return status;
-    return out->file().Sync();
-  }
-
-  // The new file is whole: MemU can read it, and it has what it must have.
-  absl::Status CheckNew(const std::string& path, const VectorsJson& old) const {
-    const absl::StatusOr<std::unique_ptr<VectorsJson>> made = VectorsJson::Open(path);
-    if (!made.ok()) return made.status();
-    const auto fail = [&](absl::string_view what) {
-      return absl::InternalError(absl::StrCat(path, ": ", what, "; ", asked_.vectors, " was not touched"));
-    };
-    for (const VectorsJson::Collection& collection : old.collections()) {
-      const VectorsJson::Collection* const now = (*made)->Find(collection.name);
-      if (now == nullptr || now->entries.size() < collection.entries.size()) return fail("lost entries");
-    }
-    const VectorsJson::Collection* const ours = (*made)->Find(asked_.collection);
-    for (const auto& [id, place] : places_) {
-      const VectorsJson::Entry* const entry = ours == nullptr ? nullptr : ours->Find(id);
-      if (entry == nullptr || entry->dim != model_.dim) return fail(absl::StrCat("lacks the vector of ", id));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Replace() {
-    if (absl::Status drained = partial_->Drain(); !drained.ok()) return drained;
-    const std::string path = absl::StrCat(asked_.vectors, ".new");
-    absl::StatusOr<File> file = File::OpenToWrite(path);
-    if (!file.ok()) return file.status();
-    absl::Status status = file->Truncate(0);
-    const VectorsJson& old = rows_->vectors();
-    Output out(*std::move(file));
-    if (status.ok()) status = AppendAll(old, &out);
-    if (status.ok()) status = CheckNew(path, old);
-    if (status.ok() && old.HasChanged()) {
-      status = absl::AbortedError(
-          absl::StrCat(asked_.vectors,
-                       ": was changed by another program meanwhile; stop MemU and run again: nothing is bought twice"));
-    }
-    if (status.ok()) status = RenameDurably(path, asked_.vectors);
-    if (!status.ok()) unlink(path.c_str());
-    return status;
+    const std::string id = KeyText(batch_row.key);
+    written_[id] = batch_row.ordinal;
+    return rewrite_->Put(id, entry_);
   }
 
   const Location location_, source_;
   const MemuLocation asked_;
   const Model model_;
-  std::unique_ptr<JobLock> lock_;
+  const bool makes_file_;
+  UndoLog* undo_ = nullptr;
+  std::unique_ptr<FileLock> lock_;
   std::unique_ptr<MemuRows> rows_;
-  std::unique_ptr<Output> partial_;
-  absl::flat_hash_map<std::string, Place> places_;  // by id
+  std::unique_ptr<VectorsJsonRewrite> rewrite_;
+  absl::flat_hash_map<std::string, int64_t> written_;  // id -> ordinal
   std::vector<float> stored_;
   std::string text_, entry_;
 };
@@ -325,7 +221,69 @@ class MemuReader final : public VectorReader {
   size_t next_ = 0;
 };
 
+// Puts every entry that holds what the job wrote back into `rewrite`.
+absl::Status CompareEntries(const VectorsJson::Collection* collection, UndoReader* old_rows,
+                            VectorsJsonRewrite* rewrite, RollbackReport* report) {
+  std::vector<float> scratch;
+  while (true) {
+    const absl::StatusOr<std::optional<OldRow>> row = old_rows->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return absl::OkStatus();
+    const std::optional<absl::string_view>& old = (*row)->content;
+    const std::string id = KeyText((*row)->key);
+    const VectorsJson::Entry* const now = collection == nullptr ? nullptr : collection->Find(id);
+    if (now == nullptr ? !old.has_value() : old == now->value) {
+      ++report->rows_unchanged;
+      continue;
+    }
+    if (now == nullptr) {
+      ++report->rows_gone;
+      continue;
+    }
+    const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows->WrittenVector((*row)->ordinal);
+    if (!written.ok()) return written.status();
+    // What was there can be put back also if nobody knows what was written; what was not there can not be removed.
+    const bool ours = written->has_value() ? HasVector(*now, **written, &scratch) : old.has_value();
+    if (!ours) {
+      report->Leave((*row)->key, "its vector is not the one that the job wrote");
+      continue;
+    }
+    ++report->rows_restored;
+    absl::Status put;
+    if (old.has_value()) {
+      put = rewrite->Put(id, *old);
+    } else {
+      rewrite->Remove(id);
+    }
+    if (!put.ok()) return put;
+  }
+}
+
 }  // namespace
+
+absl::StatusOr<RollbackReport> RollBackMemu(const Location& location, UndoReader* old_rows) {
+  const absl::StatusOr<MemuLocation> asked = ParseMemuLocation(location);
+  if (!asked.ok()) return asked.status();
+  const absl::StatusOr<std::unique_ptr<FileLock>> lock = FileLock::Acquire(asked->vectors);
+  if (!lock.ok()) return lock.status();
+  const absl::StatusOr<std::unique_ptr<VectorsJson>> file = VectorsJson::Open(asked->vectors);
+  if (!file.ok()) return file.status();
+  const absl::StatusOr<std::unique_ptr<VectorsJsonRewrite>> rewrite =
+      VectorsJsonRewrite::Begin(asked->vectors, asked->collection);
+  if (!rewrite.ok()) return rewrite.status();
+  RollbackReport report;
+  absl::Status compared = CompareEntries((*file)->Find(asked->collection), old_rows, rewrite->get(), &report);
+  if (!compared.ok()) return compared;
+  if ((*rewrite)->empty()) return report;
+  const absl::StatusOr<std::optional<std::string>> made_file = old_rows->FindNote(kFileNote);
+  if (!made_file.ok()) return made_file.status();
+  const absl::StatusOr<std::optional<std::string>> made_collection = old_rows->FindNote(kCollectionNote);
+  if (!made_collection.ok()) return made_collection.status();
+  const absl::Status committed = (*rewrite)->Commit(
+      **file, {.drops_empty_collection = made_collection->has_value(), .drops_empty_file = made_file->has_value()});
+  if (!committed.ok()) return committed;
+  return report;
+}
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& location, const Model& model,
                                                          const Location& source) {

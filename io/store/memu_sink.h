@@ -12,10 +12,9 @@
 namespace reembed {
 
 // Writes the vectors of one collection into MemU's file of vectors, with the owner and the text of each row. The file
-// is replaced in one step at the end, and only if something is new: byte for byte what MemU itself would write, every
-// other entry as it stands, entries and collections in the order they have, new ones behind them. Until then they are
-// beside it in PATH.COLLECTION.partial, and PATH.lock keeps other runs away. A new file is read back before it takes
-// the name. Asks for every row again in each run, and writes nothing that is there already.
+// is replaced in one step at the end, and only if something is new: byte for byte what MemU itself would write, see
+// VectorsJsonRewrite; PATH.lock keeps other runs away. Asks for every row again in each run, and writes nothing that is
+// there already.
 //
 // `source`: the memu: location of the rows, which has owners and texts.
 //
@@ -24,6 +23,10 @@ namespace reembed {
 // must not run, and then nothing is replaced).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& location, const Model& model,
                                                          const Location& source);
+
+// Puts the entries back that the sink has shown to the log, in one step as it writes them; MemU must not run. Entries,
+// the collection and the file that the job added go. Errors: as MakeMemuSink's Open and Finish, and `old_rows`.
+absl::StatusOr<RollbackReport> RollBackMemu(const Location& location, UndoReader* old_rows);
 
 // Reads a collection back in the file's order; entries without vector are passed over. `dim` 0: that of the first.
 // Errors: as VectorsJson::Open; kInvalidArgument; kNotFound (no vector). Next, Find: kDataLoss (another width).

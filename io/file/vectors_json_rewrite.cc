@@ -1,0 +1,199 @@
+#include "io/file/vectors_json_rewrite.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/json_text.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kBufferBytes = size_t{1} << 20;
+
+}  // namespace
+
+// A file written from its beginning to its end.
+class VectorsJsonRewrite::Output {
+ public:
+  explicit Output(File file) : file_(std::move(file)) {}
+
+  int64_t size() const { return written_ + static_cast<int64_t>(buffer_.size()); }
+
+  absl::Status Append(absl::string_view bytes) {
+    if (bytes.size() < kBufferBytes) {
+      buffer_.append(bytes.data(), bytes.size());
+      return buffer_.size() < kBufferBytes ? absl::OkStatus() : Drain();
+    }
+    if (absl::Status drained = Drain(); !drained.ok()) return drained;
+    absl::Status status = file_.WriteAt(written_, bytes);
+    written_ += static_cast<int64_t>(bytes.size());
+    return status;
+  }
+
+  absl::Status Drain() {
+    absl::Status status = file_.WriteAt(written_, buffer_);
+    written_ += static_cast<int64_t>(buffer_.size());
+    buffer_.clear();
+    return status;
+  }
+
+  const File& file() const { return file_; }
+
+ private:
+  File file_;
+  int64_t written_ = 0;
+  std::string buffer_;
+};
+
+VectorsJsonRewrite::VectorsJsonRewrite(std::string path, std::string collection)
+    : path_(std::move(path)), collection_(std::move(collection)) {}
+
+VectorsJsonRewrite::~VectorsJsonRewrite() { unlink(PartialPath().c_str()); }
+
+std::string VectorsJsonRewrite::PartialPath() const { return absl::StrCat(path_, ".", collection_, ".partial"); }
+
+absl::StatusOr<std::unique_ptr<VectorsJsonRewrite>> VectorsJsonRewrite::Begin(const std::string& path,
+                                                                              const std::string& collection) {
+  std::unique_ptr<VectorsJsonRewrite> rewrite(new VectorsJsonRewrite(path, collection));
+  absl::StatusOr<File> file = File::OpenToWrite(rewrite->PartialPath());
+  if (!file.ok()) return file.status();
+  if (absl::Status emptied = file->Truncate(0); !emptied.ok()) return emptied;
+  rewrite->partial_ = std::make_unique<Output>(*std::move(file));
+  return rewrite;
+}
+
+absl::Status VectorsJsonRewrite::Put(absl::string_view id, absl::string_view entry) {
+  const Place place{partial_->size(), static_cast<int64_t>(entry.size()), places_.size()};
+  const auto [known, is_new] = places_.emplace(id, place);
+  if (!is_new) known->second = {place.begin, place.size, known->second.order};
+  return partial_->Append(entry);
+}
+
+absl::Status VectorsJsonRewrite::AppendNew(const Place& place, Output* out) {
+  entry_.resize(static_cast<size_t>(place.size));
+  const absl::StatusOr<size_t> read = partial_->file().ReadAt(place.begin, absl::MakeSpan(entry_));
+  if (!read.ok()) return read.status();
+  if (*read != entry_.size()) return absl::DataLossError(absl::StrCat(PartialPath(), ": was cut short"));
+  return out->Append(entry_);
+}
+
+// The entries of one collection: those of the file in their order, then new ones in order of first use.
+absl::Status VectorsJsonRewrite::AppendCollection(absl::string_view key, const VectorsJson::Collection* old,
+                                                  bool is_ours, Output* out) {
+  struct Entry {
+    absl::string_view key;            // with quotes; empty: of `id`
+    absl::string_view value;          // if `place` is null
+    const Place* place = nullptr;     // of the new value
+    const std::string* id = nullptr;  // of a new entry
+  };
+  std::vector<Entry> entries;
+  if (old != nullptr) {
+    for (const VectorsJson::Entry& entry : old->entries) entries.push_back({.key = entry.key, .value = entry.value});
+  }
+  if (is_ours) {
+    std::vector<Entry> added;
+    for (const auto& [id, place] : places_) {
+      const VectorsJson::Entry* const known = old == nullptr ? nullptr : old->Find(id);
+      if (known == nullptr) {
+        added.push_back({.place = &place, .id = &id});
+      } else {
+        entries[old->by_id.at(id)].place = &place;
+      }
+    }
+    std::sort(added.begin(), added.end(),
+              [](const Entry& a, const Entry& b) { return a.place->order < b.place->order; });
+    // Removed ones lose their key, and go.
+    for (const std::string& id : removed_) {
+      if (old != nullptr && old->Find(id) != nullptr) entries[old->by_id.at(id)].key = absl::string_view();
+    }
+    std::erase_if(entries, [](const Entry& entry) { return entry.key.empty(); });
+    entries.insert(entries.end(), added.begin(), added.end());
+  }
+  absl::Status status = out->Append(absl::StrCat(collections_written_++ == 0 ? "{\n  " : ",\n  ", key, ": "));
+  if (status.ok() && entries.empty()) return out->Append("{}");
+  std::string head;
+  for (const Entry& entry : entries) {
+    head = &entry == &entries.front() ? "{\n    " : ",\n    ";
+    if (entry.id == nullptr) {
+      absl::StrAppend(&head, entry.key);
+    } else {
+      AppendAsciiJsonString(*entry.id, &head);
+    }
+    head += ": ";
+    if (status.ok()) status = out->Append(head);
+    if (status.ok()) status = entry.place == nullptr ? out->Append(entry.value) : AppendNew(*entry.place, out);
+    if (!status.ok()) return status;
+  }
+  return out->Append("\n  }");
+}
+
+absl::Status VectorsJsonRewrite::AppendAll(const VectorsJson& old, bool drops_empty_collection, Output* out) {
+  bool seen = false;
+  collections_written_ = 0;
+  for (const VectorsJson::Collection& collection : old.collections()) {
+    const bool is_ours = collection.name == collection_;
+    seen = seen || is_ours;
+    if (is_ours && drops_empty_collection && places_.empty() && collection.by_id.size() == removed_.size()) continue;
+    absl::Status status = AppendCollection(collection.key, &collection, is_ours, out);
+    if (!status.ok()) return status;
+  }
+  if (!seen && !places_.empty()) {
+    absl::Status status = AppendCollection(absl::StrCat("\"", collection_, "\""), nullptr, true, out);
+    if (!status.ok()) return status;
+  }
+  if (absl::Status status = out->Append(collections_written_ == 0 ? "{}" : "\n}"); !status.ok()) return status;
+  if (absl::Status status = out->Drain(); !status.ok()) return status;
+  return out->file().Sync();
+}
+
+// The new file is whole: MemU can read it, and it has what it must have.
+absl::Status VectorsJsonRewrite::CheckNew(const std::string& path, const VectorsJson& old,
+                                          const CommitOptions& options) const {
+  const absl::StatusOr<std::unique_ptr<VectorsJson>> made = VectorsJson::Open(path);
+  if (!made.ok()) return made.status();
+  const auto fail = [&](absl::string_view what) {
+    return absl::InternalError(absl::StrCat(path, ": ", what, "; ", path_, " was not touched"));
+  };
+  for (const VectorsJson::Collection& collection : old.collections()) {
+    const VectorsJson::Collection* const now = (*made)->Find(collection.name);
+    const size_t gone = collection.name == collection_ ? removed_.size() : 0;
+    if ((now == nullptr ? 0 : now->entries.size()) + gone < collection.entries.size()) return fail("lost entries");
+  }
+  const VectorsJson::Collection* const ours = (*made)->Find(collection_);
+  for (const auto& [id, place] : places_) {
+    const VectorsJson::Entry* const entry = ours == nullptr ? nullptr : ours->Find(id);
+    if (entry == nullptr || (options.dim != 0 && entry->dim != options.dim)) {
+      return fail(absl::StrCat("lacks the vector of ", id));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VectorsJsonRewrite::Commit(const VectorsJson& old, const CommitOptions& options) {
+  if (absl::Status drained = partial_->Drain(); !drained.ok()) return drained;
+  const std::string path = absl::StrCat(path_, ".new");
+  absl::StatusOr<File> file = File::OpenToWrite(path);
+  if (!file.ok()) return file.status();
+  absl::Status status = file->Truncate(0);
+  Output out(*std::move(file));
+  if (status.ok()) status = AppendAll(old, options.drops_empty_collection, &out);
+  if (status.ok()) status = CheckNew(path, old, options);
+  if (status.ok() && old.HasChanged()) {
+    status = absl::AbortedError(absl::StrCat(
+        path_, ": was changed by another program meanwhile; stop MemU and run again: nothing is bought twice"));
+  }
+  if (status.ok() && options.drops_empty_file && collections_written_ == 0) {
+    unlink(path_.c_str());
+    status = SyncFolderOf(path_);
+  } else if (status.ok()) {
+    return RenameDurably(path, path_);
+  }
+  unlink(path.c_str());
+  return status;
+}
+
+}  // namespace reembed
