@@ -23,6 +23,7 @@
 #include "io/store/falkordb_reader.h"
 #include "io/store/falkordb_sink.h"
 #include "io/store/falkordb_source.h"
+#include "io/store/falkordb_undo.h"
 #include "io/store/libsql_sink.h"
 #include "io/store/memu_rows.h"
 #include "io/store/memu_sink.h"
@@ -30,6 +31,7 @@
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_source.h"
+#include "io/store/postgres_undo.h"
 #include "io/store/qdrant_reader.h"
 #include "io/store/qdrant_sink.h"
 #include "io/store/qdrant_source.h"
@@ -125,7 +127,9 @@ constexpr Scheme PostgresScheme(const char* name) {
       [](const Location& l, const Selection& s) { return SurveyPostgres(l, PostgresSelectionOf(s)); },
       [](const Location& l, const Model& m) {
         return l.Get("mode") == "insert" ? PostgresImportChanges(l, m) : PostgresChanges(l, m);
-      }};
+      },
+      nullptr,
+      [](const Location& l, UndoReader* old) { return RollBackPostgres(l, old); }};
 }
 
 QdrantOptions QdrantFromEnvironment() {
@@ -185,7 +189,8 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin(l)); },
      [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin(l)); },
      [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin(l)); },
-     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }},
+     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }, nullptr,
+     [](const Location& l, UndoReader* old) { return RollBackFalkor(l, old, FalkorLogin(l)); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },

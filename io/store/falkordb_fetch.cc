@@ -1,7 +1,6 @@
 #include "io/store/falkordb_fetch.h"
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -105,6 +104,14 @@ absl::StatusOr<std::vector<std::optional<FalkorProperties>>> FalkorFetch::Fetch(
       });
   if (!status.ok()) return status;
   return found;
+}
+
+absl::Status ForEachFalkorNode(const FalkorNodes& nodes, absl::Span<const KeyView> keys,
+                               absl::Span<const std::string> properties,
+                               absl::FunctionRef<void(size_t place, const FalkorRows& answer, size_t row)> take) {
+  std::string result;
+  for (const std::string& property : properties) absl::StrAppend(&result, ", ", nodes.Property(property));
+  return ForEachNode(nodes, "true", keys, result, take);
 }
 
 absl::StatusOr<std::vector<bool>> FindFalkorKeys(const FalkorNodes& nodes, absl::Span<const KeyView> keys) {

@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_FALKORDB_FETCH_H_
 #define REEMBED_IO_STORE_FALKORDB_FETCH_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,6 +10,8 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/key.h"
@@ -48,6 +51,12 @@ class FalkorFetch {
 
   FalkorNodes nodes_;
 };
+
+// Shows each of these nodes that is there: its place in `keys`, and an answer with the row there in which the
+// properties are columns, from column 1 on. Looks at nodes whatever the location's `where` says.
+absl::Status ForEachFalkorNode(const FalkorNodes& nodes, absl::Span<const KeyView> keys,
+                               absl::Span<const std::string> properties,
+                               absl::FunctionRef<void(size_t place, const FalkorRows& answer, size_t row)> take);
 
 // Which of the keys are those of nodes that are there. Looks at nodes whatever the location's `where` says.
 absl::StatusOr<std::vector<bool>> FindFalkorKeys(const FalkorNodes& nodes, absl::Span<const KeyView> keys);

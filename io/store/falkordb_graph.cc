@@ -11,6 +11,8 @@
 namespace reembed {
 namespace {
 
+constexpr char kSyncMilliseconds[] = "10000";  // appendfsync=everysec takes one or two seconds
+
 constexpr char kExpected[] = "falkordb://[user@]host[:port]/graph?label=LABEL&key=PROPERTY";
 
 bool IsNumber(absl::string_view text, float* out) {
@@ -153,6 +155,18 @@ absl::StatusOr<FalkorRows> FalkorGraph::Query(absl::string_view cypher, Access a
         Message(absl::StrCat("expected an answer of 1 or 3 parts, got ", value.size(), "; is this FalkorDB?")));
   }
   return FalkorRows(*std::move(reply));
+}
+
+absl::StatusOr<bool> FalkorGraph::Sync() {
+  bool synced = false;
+  const absl::Status status = client_->Persist([&]() -> absl::Status {
+    const absl::StatusOr<RespReply> reply = client_->Call({"WAITAOF", "1", "0", kSyncMilliseconds});
+    if (absl::IsUnavailable(reply.status())) return reply.status();
+    synced = reply.ok() && reply->value().size() == 2 && reply->value()[0].Integer() >= 1;
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return synced;
 }
 
 absl::StatusOr<int64_t> FalkorGraph::Count(absl::string_view cypher) {

@@ -104,6 +104,11 @@ class FalkorGraph {
   // The one integer that the query answers.
   absl::StatusOr<int64_t> Count(absl::string_view cypher);
 
+  // Waits until the append-only file of the server is on its disk (Redis 7.2, Valkey). False: nobody can wait for that
+  // here, as the server is older, keeps no such file, or leaves it to the machine (appendfsync=no).
+  // Errors: kUnavailable.
+  absl::StatusOr<bool> Sync();
+
   RespClient* client() { return client_.get(); }
   std::string Message(absl::string_view what) const;  // address/graph: what
 

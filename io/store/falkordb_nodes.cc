@@ -108,6 +108,16 @@ absl::Status CheckFalkorProperty(FalkorGraph* graph, absl::string_view parameter
       graph->Message(absl::StrCat("no property `", name, "` for ", parameter, "=", Suggestion(name, *names))));
 }
 
+std::string FalkorNodes::KeyIs(absl::string_view value, bool in_index) const {
+  if (integer_keys) return absl::StrCat(Key(), " = ", value);
+  const std::string same = absl::StrCat(Key(), " + '' = ", value);
+  return in_index ? absl::StrCat(Key(), " = ", value, " AND ", same) : same;
+}
+
+std::string FalkorNodes::OnProperty(absl::string_view property) const {
+  return absl::StrCat("FOR (n:", FalkorName(asked.label), ") ON (", Property(property), ")");
+}
+
 absl::StatusOr<FalkorNodes> OpenFalkorNodes(FalkorLocation asked, absl::string_view where, absl::Duration patience) {
   auto graph = FalkorGraph::Open(asked, patience);
   if (!graph.ok()) return graph.status();

@@ -33,6 +33,14 @@ struct FalkorNodes {
   // at all nodes. Seen with FalkorDB 4.16.3.
   std::string ComparableKey() const { return index_orders ? Key() : absl::StrCat(Key(), " + ''"); }
 
+  // Cypher: the node has the key that the expression `value` gives. Keys that IsInFalkorIndex() knows are found by the
+  // index and compared again, as it takes keys for equal that differ by blanks at their ends; for others the server
+  // looks at all nodes of the label.
+  std::string KeyIs(absl::string_view value, bool in_index) const;
+
+  // On the nodes of the label, e.g. FOR (n:`Memory`) ON (n.`id`).
+  std::string OnProperty(absl::string_view property) const;
+
   std::string Message(absl::string_view what) const { return graph->Message(what); }
 };
 

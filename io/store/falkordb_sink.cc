@@ -9,12 +9,12 @@
 #include "engine/float_list.h"
 #include "io/store/falkordb_fetch.h"
 #include "io/store/falkordb_nodes.h"
+#include "io/store/falkordb_undo.h"
 
 namespace reembed {
 namespace {
 
 constexpr size_t kStatementBytes = size_t{1} << 20;
-constexpr char kSyncMilliseconds[] = "10000";  // appendfsync=everysec takes one or two seconds
 constexpr int64_t kMaxIndexDim = 4096;         // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
 
 // The indexes that matter here.
@@ -55,17 +55,12 @@ absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
   return found;
 }
 
-// On the nodes of the label, e.g. FOR (n:`Memory`) ON (n.`id`).
-std::string OnProperty(const FalkorNodes& nodes, const std::string& property) {
-  return absl::StrCat("FOR (n:", FalkorName(nodes.asked.label), ") ON (", nodes.Property(property), ")");
-}
-
 absl::Status CheckIndexes(const FalkorNodes& nodes, const Indexes& indexes, int dim) {
   if (indexes.vector && indexes.vector_dim != 0 && indexes.vector_dim != dim) {
     return absl::FailedPreconditionError(
         nodes.Message(absl::StrCat("the vector index on `", nodes.asked.vector, "` is for ", indexes.vector_dim,
                                    " numbers, not ", dim, ", and would leave the new vectors out; DROP VECTOR INDEX ",
-                                   OnProperty(nodes, nodes.asked.vector), ", or fill another property")));
+                                   nodes.OnProperty(nodes.asked.vector), ", or fill another property")));
   }
   if (!nodes.asked.index.empty() && dim > kMaxIndexDim) {
     return absl::FailedPreconditionError(
@@ -99,6 +94,7 @@ class FalkorSink final : public VectorSink {
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     if (context.model.dim != model_.dim) return absl::InternalError("a model of another width");
+    undo_ = context.undo;
     bool keeps = false;
     const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
       // Looked at again: the application may have made or dropped one since the sink was made.
@@ -106,7 +102,10 @@ class FalkorSink final : public VectorSink {
       if (!indexes.ok()) return indexes.status();
       if (absl::Status fits = CheckIndexes(nodes_, *indexes, model_.dim); !fits.ok()) return fits;
       if (!indexes->key) {
-        absl::Status made = Change(absl::StrCat("CREATE INDEX ", OnProperty(nodes_, nodes_.asked.key)));
+        if (undo_ != nullptr) {
+          if (absl::Status kept = KeepFalkorKeyIndexMade(undo_); !kept.ok()) return kept;
+        }
+        absl::Status made = Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key)));
         if (!made.ok()) return made;
       }
       if (absl::Status ready = WaitForIndexes(); !ready.ok()) return ready;
@@ -137,16 +136,12 @@ class FalkorSink final : public VectorSink {
     return StoreAll(Lookup::kScan, others, refused);
   }
 
-  // Waits until the append-only file of the server is on its disk (Redis 7.2, Valkey).
   absl::Status Flush() override {
     if (!waits_) return absl::OkStatus();
-    return nodes_.graph->client()->Persist([&]() -> absl::Status {
-      const absl::StatusOr<RespReply> synced = nodes_.graph->client()->Call({"WAITAOF", "1", "0", kSyncMilliseconds});
-      if (absl::IsUnavailable(synced.status())) return synced.status();
-      // An older server, or appendfsync=no: when it is on the disk is for the machine to say, and nobody can wait.
-      if (!synced.ok() || synced->value().size() != 2 || synced->value()[0].Integer() < 1) waits_ = false;
-      return absl::OkStatus();
-    });
+    const absl::StatusOr<bool> synced = nodes_.graph->Sync();
+    if (!synced.ok()) return synced.status();
+    waits_ = *synced;
+    return absl::OkStatus();
   }
 
   absl::Status Finish() override {
@@ -155,7 +150,10 @@ class FalkorSink final : public VectorSink {
       const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
       if (!indexes.ok()) return indexes.status();
       if (!indexes->vector) {
-        absl::Status made = Change(absl::StrCat("CREATE VECTOR INDEX ", OnProperty(nodes_, nodes_.asked.vector),
+        if (undo_ != nullptr) {
+          if (absl::Status kept = KeepFalkorVectorIndexMade(undo_); !kept.ok()) return kept;
+        }
+        absl::Status made = Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
                                                 " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
                                                 nodes_.asked.index, "'}"));
         if (!made.ok()) return made;
@@ -182,13 +180,6 @@ class FalkorSink final : public VectorSink {
   // How the server comes to a node: by the index on the key, or by looking at all nodes of the label.
   enum class Lookup { kIndex, kScan };
 
-  // What the index finds is compared again: it takes keys for equal that differ by blanks at their ends.
-  std::string FoundBy(Lookup lookup) const {
-    if (nodes_.integer_keys) return absl::StrCat(nodes_.Key(), " = r[0]");
-    const std::string same = absl::StrCat(nodes_.Key(), " + '' = r[0]");
-    return lookup == Lookup::kScan ? same : absl::StrCat(nodes_.Key(), " = r[0] AND ", same);
-  }
-
   absl::Status Gone(const BatchRow& row) const {
     return absl::NotFoundError(
         nodes_.Message(absl::StrCat("row ", KeyText(row.key), ": there is no node `", nodes_.asked.label,
@@ -197,6 +188,9 @@ class FalkorSink final : public VectorSink {
 
   absl::Status StoreAll(Lookup lookup, std::vector<const BatchRow*> rows, std::vector<RefusedRow>* refused) {
     std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
+    if (undo_ != nullptr) {
+      if (absl::Status kept = KeepFalkorNodes(nodes_, rows, undo_); !kept.ok()) return kept;
+    }
     std::vector<const BatchRow*> sent;
     std::string list;
     for (const BatchRow* row : rows) {
@@ -226,7 +220,8 @@ class FalkorSink final : public VectorSink {
     // with FalkorDB 4.16.3). So something else comes between, which is no NULL as there may be a constraint; all in one
     // statement, so nobody sees a node without a vector.
     absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
-                    FoundBy(lookup), " SET ", vector, " = '' WITH n, r SET ", vector, " = vecf32(r[1])",
+                    nodes_.KeyIs("r[0]", lookup == Lookup::kIndex), " SET ", vector, " = '' WITH n, r SET ", vector,
+                    " = vecf32(r[1])",
                     nodes_.asked.model_property.empty()
                         ? ""
                         : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = $model"),
@@ -253,6 +248,7 @@ class FalkorSink final : public VectorSink {
 
   const FalkorNodes nodes_;
   const Model model_;
+  UndoLog* undo_ = nullptr;
   bool waits_ = false;  // for the append-only file
 };
 

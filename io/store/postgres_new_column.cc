@@ -50,4 +50,17 @@ std::string PostgresSwapSql(const PostgresTable& table, const PostgresLocation& 
                       alter, QuotePostgresName(asked.new_column), " TO ", vector, "; COMMIT");
 }
 
+absl::StatusOr<std::string> PostgresSwapBackSql(const PostgresTable& table, const PostgresLocation& asked,
+                                                bool has_old) {
+  const std::string alter = absl::StrCat("ALTER TABLE ", table.Sql(), " RENAME COLUMN ");
+  const std::string vector = QuotePostgresName(asked.vector);
+  if (has_old && table.Find(OldName(asked)) == nullptr) {
+    return absl::FailedPreconditionError(table.Message(
+        absl::StrCat("the column `", OldName(asked), "`, which had the old vectors, is gone; restore a backup of it")));
+  }
+  return absl::StrCat(
+      "BEGIN; SET LOCAL lock_timeout = '5s'; ", alter, vector, " TO ", QuotePostgresName(asked.new_column), "; ",
+      has_old ? absl::StrCat(alter, QuotePostgresName(OldName(asked)), " TO ", vector, "; ") : "", "COMMIT");
+}
+
 }  // namespace reembed

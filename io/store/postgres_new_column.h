@@ -27,6 +27,10 @@ absl::StatusOr<std::string> PostgresColumnToFill(const PostgresTable& table, con
 // The statements that swap the names, in one transaction that waits at most some seconds for other sessions.
 std::string PostgresSwapSql(const PostgresTable& table, const PostgresLocation& asked);
 
+// The way back, once they are swapped. `has_old`: there was a column before. Errors: kFailedPrecondition (it is gone).
+absl::StatusOr<std::string> PostgresSwapBackSql(const PostgresTable& table, const PostgresLocation& asked,
+                                                bool has_old);
+
 }  // namespace reembed
 
 #endif  // REEMBED_IO_STORE_POSTGRES_NEW_COLUMN_H_

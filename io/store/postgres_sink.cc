@@ -7,11 +7,11 @@
 #include <variant>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_target.h"
+#include "io/store/postgres_undo.h"
 
 namespace reembed {
 namespace {
@@ -30,17 +30,6 @@ struct Item {
   bool done = false;  // refused before it was sent, or a later row has its key
 };
 
-void AppendKey(const PostgresTable& table, const std::string& key, std::string* out) {
-  int64_t number;
-  if (table.key_kind == PostgresTable::KeyKind::kInteger && absl::SimpleAtoi(key, &number)) {
-    AppendInt32(sizeof(number), out);
-    AppendInt64(number, out);
-    return;
-  }
-  AppendInt32(static_cast<int32_t>(key.size()), out);
-  out->append(key);
-}
-
 class PostgresSink final : public VectorSink {
  public:
   explicit PostgresSink(PostgresTarget target) : target_(std::move(target)) {}
@@ -50,6 +39,7 @@ class PostgresSink final : public VectorSink {
       return absl::FailedPreconditionError(absl::StrCat(target_.asked.address.name, ": expected vectors of ",
                                                         target_.model.dim, " numbers, got ", context.model.dim));
     }
+    undo_ = context.undo;
     bool added = false;
     const absl::Status status = target_.connection->Persist([&]() -> absl::Status {
       // Looked at again: the application may have changed its tables since the sink was made.
@@ -57,6 +47,9 @@ class PostgresSink final : public VectorSink {
       if (!target_.table.has_value()) {
         added = true;
         return absl::OkStatus();
+      }
+      if (undo_ != nullptr) {
+        if (absl::Status kept = KeepPostgresChanges(target_, undo_); !kept.ok()) return kept;
       }
       if (absl::Status columns = AddPostgresColumns(&target_, &added); !columns.ok()) return columns;
       if (absl::Status swapped = SwapIfEmpty(); !swapped.ok()) return swapped;
@@ -73,6 +66,7 @@ class PostgresSink final : public VectorSink {
     for (Item& item : items_) {
       if (!item.done) rows.push_back(&item);
     }
+    if (absl::Status status = KeepOldRows(rows); !status.ok()) return status;
     if (absl::Status status = StoreAll(absl::MakeSpan(rows)); !status.ok()) return status;
     for (Item& item : items_) {
       if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
@@ -119,12 +113,12 @@ class PostgresSink final : public VectorSink {
         target_.connection->Query("SELECT $1::regtype::oid", {PostgresValue::Text(vector.wire_type)});
     if (!oid.ok()) return oid.status();
     vector_oid_ = static_cast<int32_t>(oid->Int(0, 0));
+    absl::StatusOr<PostgresFilled> filled = FindPostgresFilled(target_);
+    if (!filled.ok()) return filled.status();
+    filled_ = *std::move(filled);
     const PostgresTable::Column& key = *table.Find(table.key);
-    const bool integer = table.key_kind == PostgresTable::KeyKind::kInteger;
-    // Compared in the key's own type, so that its index serves.
-    const bool as_is = integer || key.base_type == "text" || key.base_type == "varchar";
-    const std::string key_sql = absl::StrCat("s.k", as_is ? "" : absl::StrCat("::", key.type));
-    const std::string keys = absl::StrCat("$1::pg_catalog.", integer ? "int8" : "text", "[]");
+    const std::string key_sql = table.KeyOfSql("s.k");
+    const std::string keys = table.KeysSql();
     const std::string rows =
         absl::StrCat(" FROM unnest(", keys, ", $2::", vector.wire_type, "[]) WITH ORDINALITY AS s(k, v, n)");
     const std::string column = QuotePostgresName(vector.name);
@@ -180,8 +174,19 @@ class PostgresSink final : public VectorSink {
     return absl::OkStatus();
   }
 
+  absl::Status KeepOldRows(absl::Span<Item* const> rows) {
+    if (undo_ == nullptr || made_ || rows.empty()) return absl::OkStatus();
+    std::vector<PostgresRowToKeep> to_keep;
+    for (const Item* const item : rows) to_keep.push_back({item->row->ordinal, item->row->key, &item->key});
+    return KeepPostgresRows(filled_, to_keep, &target_, undo_);
+  }
+
   absl::Status MakeTable() {
     const bool integer = std::holds_alternative<int64_t>(items_.front().row->key);
+    made_ = true;
+    if (undo_ != nullptr) {
+      if (absl::Status kept = KeepPostgresTableMade(undo_); !kept.ok()) return kept;
+    }
     return target_.connection->Persist([&]() -> absl::Status {
       if (absl::Status status = MakePostgresTable(&target_, integer); !status.ok()) return status;
       return PrepareStatements();
@@ -234,12 +239,10 @@ class PostgresSink final : public VectorSink {
     vectors_.assign(kPostgresArrayHeadBytes, '\0');
     for (Item* item : rows) {
       if (!AppendVector(item, &vectors_)) continue;
-      AppendKey(*target_.table, item->key, &keys_);
+      AppendPostgresKey(*target_.table, item->key, &keys_);
       sent_.push_back(item);
     }
-    const bool integer = target_.table->key_kind == PostgresTable::KeyKind::kInteger;
-    keys_.replace(0, kPostgresArrayHeadBytes,
-                  PostgresArrayHead(integer ? kPostgresInt8Oid : kPostgresTextOid, sent_.size()));
+    keys_.replace(0, kPostgresArrayHeadBytes, PostgresKeyArrayHead(*target_.table, sent_.size()));
     vectors_.replace(0, kPostgresArrayHeadBytes, PostgresArrayHead(vector_oid_, sent_.size()));
   }
 
@@ -280,10 +283,9 @@ class PostgresSink final : public VectorSink {
 
   // Why rows were not updated, although nothing failed.
   absl::Status ExplainMissing(absl::Span<Item* const> rows) {
-    std::string keys = PostgresArrayHead(
-        target_.table->key_kind == PostgresTable::KeyKind::kInteger ? kPostgresInt8Oid : kPostgresTextOid, rows.size());
+    std::string keys = PostgresKeyArrayHead(*target_.table, rows.size());
     for (Item* item : rows) {
-      AppendKey(*target_.table, item->key, &keys);
+      AppendPostgresKey(*target_.table, item->key, &keys);
       item->refusal = absl::NotFoundError(RowMessage(*item, "is gone from the target"));
     }
     return target_.connection->Persist([&] {
@@ -311,7 +313,7 @@ class PostgresSink final : public VectorSink {
         for (; next < rows.size() && piece->size() < kCopyPieceBytes; ++next) {
           const size_t begin = piece->size();
           piece->append({'\0', columns});
-          AppendKey(*target_.table, rows[next]->key, piece);
+          AppendPostgresKey(*target_.table, rows[next]->key, piece);
           if (!AppendVector(rows[next], piece)) {
             piece->resize(begin);
             continue;
@@ -332,6 +334,9 @@ class PostgresSink final : public VectorSink {
   }
 
   PostgresTarget target_;
+  UndoLog* undo_ = nullptr;
+  PostgresFilled filled_;
+  bool made_ = false;  // the table, since Open(): it holds nothing that is worth keeping
   int32_t vector_oid_ = 0;
   std::string store_, find_, copy_sql_;
   bool copy_ = false;  // rows are new, as far as is known

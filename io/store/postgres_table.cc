@@ -286,6 +286,16 @@ std::string PostgresTable::KeyResultSql() const {
   return absl::StrCat(KeySql(), key_kind == KeyKind::kInteger ? "::int8" : "::text");
 }
 
+std::string PostgresTable::KeysSql() const {
+  return absl::StrCat("$1::pg_catalog.", key_kind == KeyKind::kInteger ? "int8" : "text", "[]");
+}
+
+std::string PostgresTable::KeyOfSql(absl::string_view element) const {
+  const Column& column = *Find(key);
+  const bool as_is = key_kind == KeyKind::kInteger || column.base_type == "text" || column.base_type == "varchar";
+  return absl::StrCat(element, as_is ? "" : absl::StrCat("::", column.type));
+}
+
 std::string PostgresTable::Message(absl::string_view what) const {
   return absl::StrCat(database, ": table `", name, "`: ", what);
 }

@@ -83,6 +83,10 @@ struct PostgresTable {
   std::string Sql() const;                             // "schema"."table", or rows_sql
   std::string KeySql() const;                          // quoted
   std::string KeyResultSql() const;  // in a result in binary form: eight bytes for an integer, else text
+  // For statements over many keys: the parameter $1 as their array, and an element of it as one of the key's own type,
+  // so that its index serves.
+  std::string KeysSql() const;
+  std::string KeyOfSql(absl::string_view element) const;
   std::string Message(absl::string_view what) const;  // database: table `name`: what
 };
 

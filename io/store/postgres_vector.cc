@@ -9,6 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/number_array.h"
 
@@ -328,6 +329,22 @@ std::string PostgresArrayHead(int32_t element_oid, size_t elements) {
   std::string head;
   for (const int32_t word : {1, 0, element_oid, static_cast<int32_t>(elements), 1}) AppendInt32(word, &head);
   return head;
+}
+
+std::string PostgresKeyArrayHead(const PostgresTable& table, size_t keys) {
+  return PostgresArrayHead(table.key_kind == PostgresTable::KeyKind::kInteger ? kPostgresInt8Oid : kPostgresTextOid,
+                           keys);
+}
+
+void AppendPostgresKey(const PostgresTable& table, const std::string& key, std::string* out) {
+  int64_t number;
+  if (table.key_kind == PostgresTable::KeyKind::kInteger && absl::SimpleAtoi(key, &number)) {
+    AppendInt32(sizeof(number), out);
+    AppendInt64(number, out);
+    return;
+  }
+  AppendInt32(static_cast<int32_t>(key.size()), out);
+  out->append(key);
 }
 
 void AppendInt32(int32_t number, std::string* out) {

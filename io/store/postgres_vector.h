@@ -70,6 +70,10 @@ constexpr size_t kPostgresArrayHeadBytes = 20;
 constexpr int32_t kPostgresInt8Oid = 20;
 constexpr int32_t kPostgresTextOid = 25;
 
+// The same for keys of the table: `key` in text form.
+std::string PostgresKeyArrayHead(const PostgresTable& table, size_t keys);
+void AppendPostgresKey(const PostgresTable& table, const std::string& key, std::string* out);
+
 // Big-endian numbers of the wire.
 void AppendInt32(int32_t number, std::string* out);
 void AppendInt64(int64_t number, std::string* out);

@@ -1,0 +1,360 @@
+#include "io/store/falkordb_undo.h"
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "engine/float_list.h"
+#include "io/store/falkordb_fetch.h"
+
+namespace reembed {
+namespace {
+
+constexpr absl::string_view kKeyIndexNote = "key index";
+constexpr absl::string_view kVectorIndexNote = "vector index";
+constexpr absl::string_view kMade = "made";
+
+constexpr size_t kAskedKeys = 256;  // in one query
+constexpr size_t kKeptRows = 1024;  // in one piece of the log
+constexpr size_t kPageRows = 256;   // of a rollback: one statement
+constexpr size_t kPageBytes = size_t{1} << 19;
+constexpr int kVanishedRounds = 5;
+
+// How a value begins. A vector goes on with binary32, a literal with Cypher.
+constexpr char kAbsent = 'n';
+constexpr char kVector = 'v';
+constexpr char kLiteral = 'x';
+
+std::vector<std::string> Filled(const FalkorNodes& nodes) {
+  std::vector<std::string> properties = {nodes.asked.vector};
+  if (!nodes.asked.model_property.empty()) properties.push_back(nodes.asked.model_property);
+  return properties;
+}
+
+// False: Cypher has no literal for it.
+bool AppendLiteral(const FalkorCell& cell, std::string* out) {
+  switch (cell.type()) {
+    case FalkorCell::Type::kNull:
+      out->append("null");
+      return true;
+    case FalkorCell::Type::kText:
+      AppendFalkorText(cell.Text(), out);
+      return true;
+    case FalkorCell::Type::kInteger:
+      absl::StrAppend(out, cell.Integer());
+      return true;
+    case FalkorCell::Type::kBoolean:
+      out->append(cell.Text().data(), cell.Text().size());
+      return true;
+    case FalkorCell::Type::kDouble: {
+      const std::string text(cell.Text());
+      if (text.find_first_not_of("+-.0123456789eE") != std::string::npos) return false;
+      // Without either it would become an integer.
+      absl::StrAppend(out, text, text.find_first_of(".eE") == std::string::npos ? ".0" : "");
+      return true;
+    }
+    case FalkorCell::Type::kArray:
+      out->push_back('[');
+      for (size_t i = 0; i < cell.size(); ++i) {
+        if (i > 0) out->push_back(',');
+        if (!AppendLiteral(cell[i], out)) return false;
+      }
+      out->push_back(']');
+      return true;
+    default:
+      return false;
+  }
+}
+
+// nullopt: it cannot be put back.
+std::optional<std::string> ValueOf(const FalkorCell& cell) {
+  if (cell.IsNull()) return std::string(1, kAbsent);
+  std::string value;
+  if (cell.type() == FalkorCell::Type::kVector) {
+    std::vector<float> numbers(cell.size());
+    if (cell.Vector(absl::MakeSpan(numbers)) != static_cast<int64_t>(numbers.size())) return std::nullopt;
+    value.push_back(kVector);
+    value.append(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float));
+    return value;
+  }
+  value.push_back(kLiteral);
+  if (!AppendLiteral(cell, &value)) return std::nullopt;
+  return value;
+}
+
+// Of ValueOf(); of a vector its numbers.
+std::string Cypher(absl::string_view value) {
+  if (value[0] == kAbsent) return "null";
+  if (value[0] == kLiteral) return std::string(value.substr(1));
+  std::vector<float> numbers((value.size() - 1) / sizeof(float));
+  std::memcpy(numbers.data(), value.data() + 1, numbers.size() * sizeof(float));
+  std::string list;
+  AppendFloatList(numbers, &list);
+  return list;
+}
+
+// Values with their lengths, as OldRow::content.
+std::string ContentOf(const std::vector<std::string>& values) {
+  std::string content;
+  for (const std::string& value : values) {
+    const auto size = static_cast<uint32_t>(value.size());
+    content.append(reinterpret_cast<const char*>(&size), sizeof(size));
+    content.append(value);
+  }
+  return content;
+}
+
+absl::StatusOr<std::vector<std::string>> ParseContent(absl::string_view content, size_t values) {
+  std::vector<std::string> parsed;
+  uint32_t size = 0;
+  while (content.size() >= sizeof(size)) {
+    std::memcpy(&size, content.data(), sizeof(size));
+    content.remove_prefix(sizeof(size));
+    if (size == 0 || size > content.size()) break;
+    parsed.emplace_back(content.substr(0, size));
+    content.remove_prefix(size);
+  }
+  if (content.empty() && parsed.size() == values) return parsed;
+  return absl::DataLossError("undo.db: a row's old properties are damaged");
+}
+
+// Calls `take` with the place of each key whose node is there, and its values, one per property of Filled(); nullopt
+// for one that cannot be put back.
+template <typename Take>
+absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys, Take take) {
+  const std::vector<std::string> properties = Filled(nodes);
+  for (size_t begin = 0; begin < keys.size(); begin += kAskedKeys) {
+    absl::Status status = ForEachFalkorNode(
+        nodes, keys.subspan(begin, kAskedKeys), properties, [&](size_t place, const FalkorRows& rows, size_t row) {
+          std::vector<std::optional<std::string>> values;
+          for (size_t i = 0; i < properties.size(); ++i) values.push_back(ValueOf(rows(row, i + 1)));
+          take(begin + place, std::move(values));
+        });
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// One piece of KeepFalkorNodes().
+absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
+  std::vector<KeyView> keys;
+  for (const BatchRow* const row : rows) keys.push_back(row->key);
+  std::vector<std::optional<std::string>> contents(rows.size());
+  absl::Status unknown;
+  const absl::Status read =
+      ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+        std::vector<std::string> known;
+        for (std::optional<std::string>& value : values) {
+          if (value.has_value()) known.push_back(*std::move(value));
+        }
+        contents[place] = ContentOf(known);
+        if (known.size() == values.size()) return;
+        unknown = absl::FailedPreconditionError(nodes.Message(
+            absl::StrCat("row ", KeyText(keys[place]),
+                         ": what is in the property to be filled could not be put back, as it is of a type that Cypher "
+                         "cannot write; fill another property, or say --no-undo")));
+      });
+  if (!read.ok()) return read;
+  if (!unknown.ok()) return unknown;
+  size_t next = 0;
+  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+    while (next < rows.size() && !contents[next].has_value()) ++next;
+    if (next == rows.size()) return std::nullopt;
+    const OldRow old{.ordinal = rows[next]->ordinal, .key = rows[next]->key, .content = *contents[next]};
+    ++next;
+    return old;
+  });
+}
+
+struct Row {
+  int64_t ordinal = 0;
+  Key key;
+  std::vector<std::string> old;
+  bool there = false;
+  std::vector<std::optional<std::string>> now;
+  bool sent = false;
+
+  bool IsAsBefore() const {
+    for (size_t i = 0; i < old.size(); ++i) {
+      if (now[i] != old[i]) return false;
+    }
+    return true;
+  }
+};
+
+class NodesRollback {
+ public:
+  NodesRollback(FalkorNodes nodes, UndoReader* old_rows) : nodes_(std::move(nodes)), old_rows_(old_rows) {}
+
+  absl::StatusOr<RollbackReport> Run() {
+    while (true) {
+      if (absl::Status status = LoadPage(); !status.ok()) return status;
+      if (page_.empty()) break;
+      if (absl::Status status = PutPageBack(); !status.ok()) return status;
+    }
+    if (absl::Status synced = nodes_.graph->Sync().status(); !synced.ok()) return synced;
+    if (absl::Status said = SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key); !said.ok()) return said;
+    if (absl::Status said = SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector); !said.ok()) return said;
+    return std::move(report_);
+  }
+
+ private:
+  absl::Status LoadPage();
+  absl::Status PutPageBack();
+  absl::Status Read(const std::vector<Row*>& rows);
+  absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
+  absl::Status Restore(const std::vector<Row*>& rows, bool vectors, bool in_index, std::vector<Row*>* rest);
+  absl::Status SayIndex(absl::string_view note, absl::string_view kind, const std::string& property);
+
+  const FalkorNodes nodes_;
+  UndoReader* const old_rows_;
+  RollbackReport report_;
+  std::vector<Row> page_;
+};
+
+absl::Status NodesRollback::LoadPage() {
+  page_.clear();
+  size_t bytes = 0;
+  while (page_.size() < kPageRows && bytes < kPageBytes) {
+    const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
+    if (!logged.ok()) return logged.status();
+    if (!logged->has_value()) break;
+    absl::StatusOr<std::vector<std::string>> old =
+        ParseContent((*logged)->content.value_or(""), Filled(nodes_).size());
+    if (!old.ok()) return old.status();
+    bytes += (*logged)->content->size();
+    page_.push_back({.ordinal = (*logged)->ordinal, .key = Own((*logged)->key), .old = *std::move(old)});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NodesRollback::Read(const std::vector<Row*>& rows) {
+  std::vector<KeyView> keys;
+  for (Row* const row : rows) {
+    keys.push_back(ViewOf(row->key));
+    row->there = false;
+  }
+  return ReadValues(nodes_, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+    rows[place]->there = true;
+    rows[place]->now = std::move(values);
+  });
+}
+
+absl::StatusOr<bool> NodesRollback::HoldsWhatWasWritten(const Row& row) {
+  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(row.ordinal);
+  if (!written.ok()) return written.status();
+  // Where nobody knows, what was there before counts more.
+  if (!written->has_value()) return true;
+  const std::optional<std::string>& now = row.now[0];
+  return now.has_value() && (*now)[0] == kVector && now->size() == 1 + (*written)->size() * sizeof(float) &&
+         std::memcmp(now->data() + 1, (*written)->data(), (*written)->size() * sizeof(float)) == 0;
+}
+
+absl::Status NodesRollback::PutPageBack() {
+  std::vector<Row*> rest;
+  for (Row& row : page_) rest.push_back(&row);
+  for (int round = 0; !rest.empty(); ++round) {
+    if (round == kVanishedRounds) {
+      return absl::UnavailableError(nodes_.Message("nodes come and go; run this again"));
+    }
+    if (absl::Status read = Read(rest); !read.ok()) return read;
+    std::vector<Row*> groups[2][2];  // by whether it was a vector, and whether an index finds the node
+    for (Row* const row : rest) {
+      if (!row->there) {
+        ++report_.rows_gone;
+      } else if (row->IsAsBefore()) {
+        ++(row->sent ? report_.rows_restored : report_.rows_unchanged);
+      } else {
+        const absl::StatusOr<bool> ours = HoldsWhatWasWritten(*row);
+        if (!ours.ok()) return ours.status();
+        if (*ours) {
+          groups[row->old[0][0] == kVector][IsInFalkorIndex(ViewOf(row->key))].push_back(row);
+        } else {
+          report_.Leave(ViewOf(row->key), "its vector is not the one that the job wrote");
+        }
+      }
+    }
+    rest.clear();
+    for (const bool vectors : {false, true}) {
+      for (const bool in_index : {false, true}) {
+        absl::Status restored = Restore(groups[vectors][in_index], vectors, in_index, &rest);
+        if (!restored.ok()) return restored;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// `rest` gets the rows that must be looked at again, as some nodes went away meanwhile.
+absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, bool vectors, bool in_index,
+                                    std::vector<Row*>* rest) {
+  if (rows.empty()) return absl::OkStatus();
+  std::string cypher = "CYPHER rows=[";
+  for (Row* const row : rows) {
+    row->sent = true;
+    cypher.append(cypher.back() == '[' ? "[" : ",[");
+    AppendFalkorKey(ViewOf(row->key), &cypher);
+    for (const std::string& value : row->old) absl::StrAppend(&cypher, ",", Cypher(value));
+    cypher.push_back(']');
+  }
+  const std::string vector = nodes_.Property(nodes_.asked.vector);
+  // Something else first, as the sink does it and for its reason.
+  absl::StrAppend(&cypher, "] UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
+                  nodes_.KeyIs("r[0]", in_index), " SET ", vector, " = '' WITH n, r SET ", vector,
+                  vectors ? " = vecf32(r[1])" : " = r[1]",
+                  nodes_.asked.model_property.empty()
+                      ? ""
+                      : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = r[2]"),
+                  " RETURN count(n)");
+  int64_t restored = 0;
+  absl::Status status = nodes_.graph->client()->Persist([&] {
+    const absl::StatusOr<FalkorRows> answer = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
+    if (answer.ok()) restored = answer->size() == 1 ? (*answer)(0, 0).Integer() : 0;
+    return answer.status();
+  });
+  if (!status.ok()) return status;
+  if (restored == static_cast<int64_t>(rows.size())) {
+    report_.rows_restored += restored;
+  } else {
+    rest->insert(rest->end(), rows.begin(), rows.end());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NodesRollback::SayIndex(absl::string_view note, absl::string_view kind, const std::string& property) {
+  const absl::StatusOr<std::optional<std::string>> made = old_rows_->FindNote(note);
+  if (!made.ok() || !made->has_value()) return made.status();
+  report_.notes.push_back(absl::StrCat("the index on ", property, " stays, which the job had made: DROP ", kind, " ",
+                                       nodes_.OnProperty(property), " if nobody needs it"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
+  for (size_t begin = 0; begin < rows.size(); begin += kKeptRows) {
+    if (absl::Status kept = KeepPiece(nodes, rows.subspan(begin, kKeptRows), log); !kept.ok()) return kept;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KeepFalkorKeyIndexMade(UndoLog* log) { return log->KeepNote(kKeyIndexNote, kMade); }
+
+absl::Status KeepFalkorVectorIndexMade(UndoLog* log) { return log->KeepNote(kVectorIndexNote, kMade); }
+
+absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoReader* old_rows,
+                                              const FalkorOptions& options) {
+  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
+  if (!asked.ok()) return asked.status();
+  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
+  if (!nodes.ok()) return nodes.status();
+  return NodesRollback(*std::move(nodes), old_rows).Run();
+}
+
+}  // namespace reembed

@@ -1,0 +1,545 @@
+#include "io/store/postgres_undo.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "io/store/postgres_new_column.h"
+#include "io/store/postgres_vector.h"
+
+namespace reembed {
+namespace {
+
+constexpr absl::string_view kTableNote = "table";
+constexpr absl::string_view kMade = "made";
+constexpr absl::string_view kNewColumnNote = "new column";
+constexpr absl::string_view kSwap = "swap";      // the old column will be renamed
+constexpr absl::string_view kRename = "rename";  // there is none
+std::string ColumnNote(absl::string_view column) { return absl::StrCat("column ", column); }
+
+constexpr size_t kKeptRows = 4096;  // at most, in one question and one piece of the log
+constexpr size_t kKeptBytes = size_t{16} << 20;
+constexpr size_t kPageRows = 512;  // of a rollback
+constexpr size_t kPageBytes = size_t{2} << 20;
+
+// Instead of the length of a cell.
+constexpr int32_t kNull = -1;
+constexpr int32_t kNotKept = -2;
+
+using Cell = std::optional<absl::string_view>;  // nullopt: NULL
+
+// The cells in OldRow::content, one for each column; nullopt: not kept.
+using Cells = std::vector<std::optional<Cell>>;
+
+void AppendCell(const Cell& cell, std::string* content) {
+  AppendInt32(cell.has_value() ? static_cast<int32_t>(cell->size()) : kNull, content);
+  if (cell.has_value()) content->append(cell->data(), cell->size());
+}
+
+absl::StatusOr<Cells> ParseCells(absl::string_view content, size_t columns) {
+  Cells cells;
+  while (content.size() >= sizeof(int32_t)) {
+    const auto size = static_cast<int32_t>(ReadInt32(content));
+    content.remove_prefix(sizeof(int32_t));
+    if (size == kNull) {
+      cells.emplace_back(Cell());
+    } else if (size == kNotKept) {
+      cells.emplace_back();
+    } else if (size >= 0 && static_cast<size_t>(size) <= content.size()) {
+      cells.emplace_back(content.substr(0, static_cast<size_t>(size)));
+      content.remove_prefix(static_cast<size_t>(size));
+    } else {
+      break;
+    }
+  }
+  if (content.empty() && cells.size() == columns) return cells;
+  return absl::DataLossError("undo.db: a row's old cells are damaged");
+}
+
+// Rows of keys that the statement knows as $1, joined with the table's.
+std::string JoinSql(const PostgresTable& table) {
+  return absl::StrCat(" FROM unnest(", table.KeysSql(), ") WITH ORDINALITY AS s(k, n) JOIN ", table.Sql(),
+                      " AS t ON t.", table.KeySql(), " = ", table.KeyOfSql("s.k"));
+}
+
+std::string ReadSql(const PostgresTable& table, const PostgresFilled& filled, size_t first_column) {
+  std::string cells;
+  for (size_t i = first_column; i < filled.columns.size(); ++i) {
+    const PostgresFilled::Column& column = filled.columns[i];
+    absl::StrAppend(&cells, ", ", column.exists ? "t." + QuotePostgresName(column.name) : "NULL::text");
+  }
+  return absl::StrCat("SELECT s.n", cells, JoinSql(table));
+}
+
+// The number s.n of the row, less one.
+size_t IndexOf(const PostgresRows& row) {
+  const absl::string_view bytes = row.Bytes(0, 0);
+  return static_cast<size_t>(ReadInt32(bytes.substr(sizeof(uint32_t)))) - 1;
+}
+
+Cell CellOf(const PostgresRows& row, int column) { return row.IsNull(0, column) ? Cell() : Cell(row.Bytes(0, column)); }
+
+template <typename Rows, typename KeyOf>
+std::string KeyArray(const PostgresTable& table, const Rows& rows, KeyOf key_of) {
+  std::string keys = PostgresKeyArrayHead(table, rows.size());
+  for (const auto& row : rows) AppendPostgresKey(table, key_of(row), &keys);
+  return keys;
+}
+
+// One piece of KeepPostgresRows().
+absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<const PostgresRowToKeep> rows, PostgresTarget* target,
+                       UndoLog* log) {
+  const PostgresTable& table = *target->table;
+  const std::string keys =
+      KeyArray(table, rows, [](const PostgresRowToKeep& row) -> const std::string& { return *row.key_text; });
+  const std::string sql = ReadSql(table, filled, filled.kept_from);
+  std::vector<std::optional<std::string>> contents(rows.size());
+  const absl::Status read = target->connection->Persist([&] {
+    std::fill(contents.begin(), contents.end(), std::nullopt);
+    return target->connection->Stream(sql, {PostgresValue::Binary(keys)}, [&](const PostgresRows& row) {
+      std::string& content = contents[IndexOf(row)].emplace();
+      for (size_t i = 0; i < filled.kept_from; ++i) AppendInt32(kNotKept, &content);
+      for (size_t i = filled.kept_from; i < filled.columns.size(); ++i) {
+        AppendCell(CellOf(row, static_cast<int>(i - filled.kept_from) + 1), &content);
+      }
+      return true;
+    });
+  });
+  if (!read.ok()) return read;
+  const bool adds = target->asked.mode == PostgresLocation::Mode::kUpsert;
+  size_t next = 0;
+  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+    while (next < rows.size() && !contents[next].has_value() && !adds) ++next;
+    if (next == rows.size()) return std::nullopt;
+    OldRow old{.ordinal = rows[next].ordinal, .key = rows[next].key};
+    if (contents[next].has_value()) old.content = *contents[next];
+    ++next;
+    return old;
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target) {
+  const PostgresTable& table = *target.table;
+  PostgresFilled filled;
+  filled.columns.push_back({.name = target.vector->name});
+  if (!target.asked.model_column.empty()) filled.columns.push_back({.name = target.asked.model_column});
+  filled.kept_from = !target.asked.new_column.empty() && target.vector->name == target.asked.new_column ? 1 : 0;
+  const absl::StatusOr<PostgresRows> types = target.connection->Query(
+      // Of -1 a type has no length, which would cut values short.
+      "SELECT attname, atttypid, pg_catalog.format_type(atttypid, -1) FROM pg_catalog.pg_attribute WHERE attrelid = "
+      "$1::regclass AND attnum > 0 AND NOT attisdropped",
+      {PostgresValue::Text(table.Sql())});
+  if (!types.ok()) return types.status();
+  for (PostgresFilled::Column& column : filled.columns) {
+    for (int row = 0; row < types->size(); ++row) {
+      if (types->Bytes(row, 0) != column.name) continue;
+      column.exists = true;
+      column.oid = static_cast<int32_t>(types->Int(row, 1));
+      column.type = types->Text(row, 2);
+    }
+  }
+  return filled;
+}
+
+absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<const PostgresRowToKeep> rows,
+                              PostgresTarget* target, UndoLog* log) {
+  if (filled.kept_from == filled.columns.size()) return absl::OkStatus();
+  const size_t piece =
+      std::clamp<size_t>(kKeptBytes / (static_cast<size_t>(target->model.dim) * sizeof(float) + 64), 1, kKeptRows);
+  for (size_t begin = 0; begin < rows.size(); begin += piece) {
+    if (absl::Status kept = KeepPiece(filled, rows.subspan(begin, piece), target, log); !kept.ok()) return kept;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KeepPostgresChanges(const PostgresTarget& target, UndoLog* log) {
+  const PostgresLocation& asked = target.asked;
+  absl::Status kept;
+  if (!asked.new_column.empty()) {
+    if (target.vector->name == asked.new_column) {
+      kept = log->KeepNote(kNewColumnNote, target.table->Find(asked.vector) != nullptr ? kSwap : kRename);
+    }
+  } else if (!target.vector->exists) {
+    kept = log->KeepNote(ColumnNote(target.vector->name), kMade);
+  }
+  if (kept.ok() && target.model_column_missing) kept = log->KeepNote(ColumnNote(asked.model_column), kMade);
+  return kept;
+}
+
+absl::Status KeepPostgresTableMade(UndoLog* log) { return log->KeepNote(kTableNote, kMade); }
+
+namespace {
+
+struct Row {
+  int64_t ordinal = 0;
+  Key key;
+  std::string key_text;
+  std::optional<std::string> old;  // nullopt: there was no such row
+  bool there = false;
+  std::vector<std::optional<std::string>> now;  // cells; nullopt: NULL
+  bool sent = false;                            // in a transaction that may have been committed
+
+  bool HoldsNow(size_t column, const Cell& cell) const {
+    return now[column].has_value() ? cell == Cell(*now[column]) : !cell.has_value();
+  }
+};
+
+class TableRollback {
+ public:
+  TableRollback(PostgresTarget target, UndoReader* old_rows) : target_(std::move(target)), old_rows_(old_rows) {}
+
+  absl::StatusOr<RollbackReport> Run();
+
+ private:
+  absl::StatusOr<bool> HasNote(absl::string_view name) const;
+  absl::Status SwapBack(bool has_old);
+  absl::Status Prepare();
+  absl::StatusOr<std::vector<Row>> LoadPage();
+  absl::Status PutBack(absl::Span<Row> rows);
+  absl::Status PutBackTogether(absl::Span<Row> rows, RollbackReport* done);
+  absl::Status Read(absl::Span<Row> rows);
+  absl::StatusOr<bool> IsAsBefore(const Row& row) const;
+  absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
+  absl::Status Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done);
+  absl::Status Remove(const std::vector<Row*>& rows, RollbackReport* done);
+  absl::Status Change(const std::vector<Row*>& rows, const std::string& sql, std::vector<PostgresValue> values,
+                      absl::string_view why_not, RollbackReport* done);
+  absl::Status TakeColumnAway(const std::string& column);
+  absl::Status SayIndexes();
+
+  PostgresConnection* connection() { return target_.connection.get(); }
+  const PostgresTable& table() const { return *target_.table; }
+
+  PostgresTarget target_;
+  UndoReader* const old_rows_;
+  PostgresFilled filled_;
+  std::string untouched_;  // SQL: the row has nothing but defaults besides what a sink fills
+  std::vector<float> vector_, written_;
+  RollbackReport report_;
+};
+
+absl::StatusOr<bool> TableRollback::HasNote(absl::string_view name) const {
+  const absl::StatusOr<std::optional<std::string>> note = old_rows_->FindNote(name);
+  if (!note.ok()) return note.status();
+  return note->has_value();
+}
+
+absl::Status TableRollback::SwapBack(bool has_old) {
+  const PostgresLocation& asked = target_.asked;
+  const std::string drop = absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ",
+                                        QuotePostgresName(asked.new_column), " if nobody needs it");
+  if (IsPostgresSwapped(table(), asked)) {
+    const absl::StatusOr<std::string> sql = PostgresSwapBackSql(table(), asked, has_old);
+    if (!sql.ok()) return sql.status();
+    absl::Status swapped = connection()->Run(*sql);
+    if (!swapped.ok()) {
+      connection()->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+      return swapped;
+    }
+    if (swapped = ResolvePostgresTarget(&target_); !swapped.ok()) return swapped;
+    report_.notes.push_back(
+        has_old ? absl::StrCat("the column ", asked.vector, " is the old one again, with its indexes and views")
+                : absl::StrCat("there is no column ", asked.vector, " again"));
+  }
+  if (target_.vector->exists && target_.vector->name == asked.new_column) {
+    report_.notes.push_back(
+        absl::StrCat("the column ", asked.new_column, " stays, with the new vectors and its indexes: ", drop));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TableRollback::Prepare() {
+  absl::StatusOr<PostgresFilled> filled = FindPostgresFilled(target_);
+  if (!filled.ok()) return filled.status();
+  filled_ = *std::move(filled);
+  const absl::StatusOr<PostgresRows> others = connection()->Query(
+      "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped "
+      "AND NOT atthasdef AND attidentity = ''",
+      {PostgresValue::Text(table().Sql())});
+  if (!others.ok()) return others.status();
+  untouched_ = "true";
+  for (int i = 0; i < others->size(); ++i) {
+    const std::string name = others->Text(i, 0);
+    const bool is_filled = std::any_of(filled_.columns.begin(), filled_.columns.end(),
+                                       [&](const PostgresFilled::Column& column) { return column.name == name; });
+    if (!is_filled && name != table().key) absl::StrAppend(&untouched_, " AND t.", QuotePostgresName(name), " IS NULL");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Row>> TableRollback::LoadPage() {
+  std::vector<Row> page;
+  size_t bytes = 0;
+  while (page.size() < kPageRows && bytes < kPageBytes) {
+    const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
+    if (!logged.ok()) return logged.status();
+    if (!logged->has_value()) break;
+    Row row{.ordinal = (*logged)->ordinal, .key = Own((*logged)->key)};
+    std::optional<std::string> key = PostgresKeyText(table(), (*logged)->key);
+    if (!key.has_value()) {
+      report_.Leave((*logged)->key, absl::StrCat("its key cannot be in the column `", table().key, "` any more"));
+      continue;
+    }
+    row.key_text = *std::move(key);
+    if ((*logged)->content.has_value()) {
+      row.old = std::string(*(*logged)->content);
+      bytes += row.old->size();
+      if (auto cells = ParseCells(*row.old, filled_.columns.size()); !cells.ok()) return cells.status();
+    }
+    page.push_back(std::move(row));
+  }
+  return page;
+}
+
+absl::Status TableRollback::Read(absl::Span<Row> rows) {
+  for (Row& row : rows) row.there = false;
+  const std::string keys = KeyArray(table(), rows, [](const Row& row) -> const std::string& { return row.key_text; });
+  // Nobody changes a row between its being looked at and its being put back.
+  return connection()->Stream(
+      ReadSql(table(), filled_, 0) + " FOR UPDATE OF t", {PostgresValue::Binary(keys)}, [&](const PostgresRows& found) {
+        Row& row = rows[IndexOf(found)];
+        row.there = true;
+        row.now.clear();
+        for (size_t i = 0; i < filled_.columns.size(); ++i) {
+          const Cell cell = CellOf(found, static_cast<int>(i) + 1);
+          row.now.push_back(cell.has_value() ? std::optional<std::string>(std::string(*cell)) : std::nullopt);
+        }
+        return true;
+      });
+}
+
+absl::StatusOr<bool> TableRollback::IsAsBefore(const Row& row) const {
+  if (row.there != row.old.has_value()) return false;
+  if (!row.there) return true;
+  const absl::StatusOr<Cells> cells = ParseCells(*row.old, filled_.columns.size());
+  if (!cells.ok()) return cells.status();
+  for (size_t i = 0; i < cells->size(); ++i) {
+    if ((*cells)[i].has_value() && !row.HoldsNow(i, *(*cells)[i])) return false;
+  }
+  return true;
+}
+
+absl::StatusOr<bool> TableRollback::HoldsWhatWasWritten(const Row& row) {
+  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(row.ordinal);
+  if (!written.ok()) return written.status();
+  // Where nobody knows, a cell is put back, but no row is removed.
+  if (!written->has_value() || !filled_.columns[0].exists) return row.old.has_value();
+  if (!row.now[0].has_value()) return false;
+  absl::string_view cell = *row.now[0];
+  // Its binary form begins with a version. Source: jsonb_send in PostgreSQL's jsonb.c.
+  if (target_.vector->base_type == "jsonb" && !cell.empty()) cell.remove_prefix(1);
+  written_.assign((*written)->begin(), (*written)->end());
+  RoundLikePostgres(*target_.vector, absl::MakeSpan(written_));
+  vector_.resize(written_.size());
+  return DecodePostgresVector(target_.vector->form, cell, absl::MakeSpan(vector_)) ==
+             static_cast<int64_t>(vector_.size()) &&
+         std::memcmp(vector_.data(), written_.data(), vector_.size() * sizeof(float)) == 0;
+}
+
+// Runs a statement over the keys of `rows` that returns the numbers of those it has changed; the others are left.
+absl::Status TableRollback::Change(const std::vector<Row*>& rows, const std::string& sql,
+                                   std::vector<PostgresValue> values, absl::string_view why_not, RollbackReport* done) {
+  const std::string keys = KeyArray(table(), rows, [](const Row* row) -> const std::string& { return row->key_text; });
+  values.insert(values.begin(), PostgresValue::Binary(keys));
+  const absl::StatusOr<PostgresRows> changed = connection()->Query(sql, values);
+  if (!changed.ok()) return changed.status();
+  std::vector<bool> is_changed(rows.size());
+  for (int i = 0; i < changed->size(); ++i) is_changed[static_cast<size_t>(changed->Int(i, 0) - 1)] = true;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (is_changed[i]) {
+      ++done->rows_restored;
+      rows[i]->sent = true;
+    } else {
+      done->Leave(ViewOf(rows[i]->key), why_not);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done) {
+  if (rows.empty()) return absl::OkStatus();
+  std::vector<std::string> arrays;
+  std::string names, elements, sets;
+  for (size_t i = first_column; i < filled_.columns.size(); ++i) {
+    const PostgresFilled::Column& column = filled_.columns[i];
+    if (!column.exists) continue;
+    std::string& array = arrays.emplace_back(PostgresArrayHead(column.oid, rows.size()));
+    for (const Row* const row : rows) {
+      const absl::StatusOr<Cells> cells = ParseCells(*row->old, filled_.columns.size());
+      if (!cells.ok()) return cells.status();
+      AppendCell((*cells)[i].has_value() ? *(*cells)[i] : Cell(), &array);
+    }
+    absl::StrAppend(&elements, ", $", arrays.size() + 1, "::", column.type, "[]");
+    absl::StrAppend(&names, ", c", i);
+    absl::StrAppend(&sets, sets.empty() ? "" : ", ", QuotePostgresName(column.name), " = s.c", i);
+  }
+  if (arrays.empty()) {
+    for (const Row* const row : rows) done->Leave(ViewOf(row->key), "the column that held it is gone");
+    return absl::OkStatus();
+  }
+  std::vector<PostgresValue> values;
+  for (const std::string& array : arrays) values.push_back(PostgresValue::Binary(array));
+  return Change(rows,
+                absl::StrCat("UPDATE ", table().Sql(), " AS t SET ", sets, " FROM unnest(", table().KeysSql(), elements,
+                             ") WITH ORDINALITY AS s(k", names, ", n) WHERE t.", table().KeySql(), " = ",
+                             table().KeyOfSql("s.k"), " RETURNING s.n"),
+                std::move(values), "a trigger or policy of the table ignored the change", done);
+}
+
+absl::Status TableRollback::Remove(const std::vector<Row*>& rows, RollbackReport* done) {
+  if (rows.empty()) return absl::OkStatus();
+  return Change(rows,
+                absl::StrCat("DELETE FROM ", table().Sql(), " AS t USING unnest(", table().KeysSql(),
+                             ") WITH ORDINALITY AS s(k, n) WHERE t.", table().KeySql(), " = ", table().KeyOfSql("s.k"),
+                             " AND ", untouched_, " RETURNING s.n"),
+                {}, "the job added this row, and somebody has filled other columns since", done);
+}
+
+// One transaction. Errors: the server's; nothing is done then.
+absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport* done) {
+  if (absl::Status begun = connection()->Run("BEGIN"); !begun.ok()) return begun;
+  if (absl::Status read = Read(rows); !read.ok()) return read;
+  std::vector<Row*> whole, without_vector, added;
+  for (Row& row : rows) {
+    const absl::StatusOr<bool> as_before = IsAsBefore(row);
+    if (!as_before.ok()) return as_before.status();
+    if (*as_before) {
+      ++(row.sent ? done->rows_restored : done->rows_unchanged);
+      continue;
+    }
+    if (!row.there) {
+      ++done->rows_gone;
+      continue;
+    }
+    const absl::StatusOr<bool> ours = HoldsWhatWasWritten(row);
+    if (!ours.ok()) return ours.status();
+    if (!*ours) {
+      done->Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
+    } else if (!row.old.has_value()) {
+      added.push_back(&row);
+    } else {
+      const bool has_vector = static_cast<int32_t>(ReadInt32(*row.old)) != kNotKept;
+      (has_vector ? whole : without_vector).push_back(&row);
+    }
+  }
+  if (absl::Status status = Restore(whole, 0, done); !status.ok()) return status;
+  if (absl::Status status = Restore(without_vector, 1, done); !status.ok()) return status;
+  if (absl::Status status = Remove(added, done); !status.ok()) return status;
+  return connection()->Run("COMMIT");
+}
+
+absl::Status TableRollback::PutBack(absl::Span<Row> rows) {
+  RollbackReport done;
+  const absl::Status status = connection()->Persist([&] {
+    done = RollbackReport();
+    return PutBackTogether(rows, &done);
+  });
+  if (!status.ok()) {
+    if (!IsPostgresRefusal(connection()->last_code())) return status;
+    if (absl::Status undone = connection()->Run("ROLLBACK"); !undone.ok()) return undone;
+    // Nothing of it is done, and halving finds the rows that are to blame.
+    for (Row& row : rows) row.sent = false;
+    if (rows.size() == 1) {
+      report_.Leave(ViewOf(rows[0].key), status.message());
+      return absl::OkStatus();
+    }
+    const size_t half = rows.size() / 2;
+    if (absl::Status first = PutBack(rows.subspan(0, half)); !first.ok()) return first;
+    return PutBack(rows.subspan(half));
+  }
+  report_.rows_restored += done.rows_restored;
+  report_.rows_unchanged += done.rows_unchanged;
+  report_.rows_gone += done.rows_gone;
+  for (const RollbackReport::Row& left : done.left) report_.Leave(ViewOf(left.key), left.reason);
+  report_.rows_left += done.rows_left - static_cast<int64_t>(done.left.size());
+  return absl::OkStatus();
+}
+
+// A column that the job added and in which nothing is.
+absl::Status TableRollback::TakeColumnAway(const std::string& column) {
+  const absl::StatusOr<bool> made = HasNote(ColumnNote(column));
+  if (!made.ok()) return made.status();
+  if (!*made || table().Find(column) == nullptr) return absl::OkStatus();
+  const std::string quoted = QuotePostgresName(column);
+  // Others must not queue behind a lock that we only wait for.
+  absl::Status dropped = connection()->Run(
+      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; LOCK TABLE ", table().Sql(), " IN ACCESS EXCLUSIVE MODE"));
+  if (dropped.ok()) {
+    const absl::StatusOr<PostgresRows> used =
+        connection()->Query(absl::StrCat("SELECT 1 FROM ", table().Sql(), " WHERE ", quoted, " IS NOT NULL LIMIT 1"));
+    dropped = used.status();
+    if (used.ok() && used->size() > 0) dropped = absl::FailedPreconditionError("there is something in it");
+  }
+  if (dropped.ok()) {
+    dropped = connection()->Run(absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ", quoted, "; COMMIT"));
+  }
+  if (!dropped.ok()) connection()->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+  report_.notes.push_back(
+      dropped.ok()
+          ? absl::StrCat("took away the column ", column, ", which the job had made")
+          : absl::StrCat("the column ", column, " stays, which the job had made: ", std::string(dropped.message())));
+  return absl::OkStatus();
+}
+
+// Indexes follow the rows; nothing else is to be done about them.
+absl::Status TableRollback::SayIndexes() {
+  if (target_.asked.index == "none" || !target_.asked.new_column.empty()) return absl::OkStatus();
+  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(target_);
+  if (!indexes.ok()) return indexes.status();
+  if (!indexes->empty()) {
+    report_.notes.push_back(
+        absl::StrCat("the index ", absl::StrJoin(*indexes, ", "), " stays, and has what the column holds now"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RollbackReport> TableRollback::Run() {
+  const absl::StatusOr<bool> made = HasNote(kTableNote);
+  if (!made.ok()) return made.status();
+  if (*made) {
+    if (target_.table.has_value()) {
+      report_.notes.push_back(absl::StrCat("the table ", table().name, " stays, which the job had made: DROP TABLE ",
+                                           table().Sql(), " if nobody needs it"));
+    }
+    return report_;
+  }
+  if (!target_.table.has_value()) {
+    return absl::NotFoundError(absl::StrCat(target_.asked.address.name, ": the table `", target_.asked.table,
+                                            "` is gone; nothing can be put back"));
+  }
+  const absl::StatusOr<std::optional<std::string>> names = old_rows_->FindNote(kNewColumnNote);
+  if (!names.ok()) return names.status();
+  if (names->has_value()) {
+    if (absl::Status status = SwapBack(**names == kSwap); !status.ok()) return status;
+  }
+  if (absl::Status status = Prepare(); !status.ok()) return status;
+  while (true) {
+    absl::StatusOr<std::vector<Row>> page = LoadPage();
+    if (!page.ok()) return page.status();
+    if (page->empty()) break;
+    if (absl::Status status = PutBack(absl::MakeSpan(*page)); !status.ok()) return status;
+  }
+  if (absl::Status status = SayIndexes(); !status.ok()) return status;
+  for (const PostgresFilled::Column& column : filled_.columns) {
+    if (absl::Status status = TakeColumnAway(column.name); !status.ok()) return status;
+  }
+  return report_;
+}
+
+}  // namespace
+
+absl::StatusOr<RollbackReport> RollBackPostgres(const Location& location, UndoReader* old_rows,
+                                                const PostgresSinkOptions& options) {
+  absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, {}, options.patience);
+  if (!target.ok()) return target.status();
+  return TableRollback(*std::move(target), old_rows).Run();
+}
+
+}  // namespace reembed
