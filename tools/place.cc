@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "io/store/automem_rows.h"
 
 namespace reembed {
 namespace {
@@ -38,7 +39,13 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const std::string& t
 }
 
 absl::Status AddToken(const std::string& token_env, const Environment& environment, Location* location) {
-  if (location->scheme != "libsql" || !location->secret.empty()) return absl::OkStatus();
+  if (!location->secret.empty()) return absl::OkStatus();
+  const std::string graph_password = environment.Get("FALKORDB_PASSWORD");
+  const std::string qdrant_key = environment.Get("QDRANT_API_KEY");
+  if (location->scheme == "falkordb") location->secret = graph_password;
+  if (location->scheme == "qdrant") location->secret = qdrant_key;
+  if (location->scheme == "automem") location->secret = AutomemSecret(graph_password, qdrant_key);
+  if (location->scheme != "libsql") return absl::OkStatus();
   if (!token_env.empty()) {
     location->secret = environment.Get(token_env);
     if (!location->secret.empty()) return absl::OkStatus();

@@ -18,9 +18,9 @@ std::string AbsolutePath(const std::string& path);
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const std::string& token_env,
                                     const Environment& environment);
 
-// Gives a libSQL server that has no token yet the one in the variable `token_env`, or, if that is empty, in the first
-// of TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN, DATABASE_AUTH_TOKEN that is set. Errors: kUnauthenticated (token_env is not
-// set).
+// Gives a place that has no secret yet its own: FALKORDB_PASSWORD, QDRANT_API_KEY, for AutoMem both; a libSQL server
+// the token in the variable `token_env`, or, if that is empty, in the first of TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN,
+// DATABASE_AUTH_TOKEN that is set. Errors: kUnauthenticated (token_env is not set).
 absl::Status AddToken(const std::string& token_env, const Environment& environment, Location* location);
 
 // The database that a memory system's own programs are told of: PATH or file:PATH is an SQLite file; libsql://,

@@ -56,8 +56,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",   "kind",         "default",    "optional",       "table",    "key",  "text",  "template",   "where",
-      "vector", "model_column", "dim_column", "updated_column", "encoding", "user", "agent", "collection", "recipes"};
+      "name",       "kind",    "default",      "optional",   "table",          "key",      "text", "template",
+      "where",      "vector",  "model_column", "dim_column", "updated_column", "encoding", "user", "agent",
+      "collection", "recipes", "urls"};
   return *names;
 }
 
@@ -65,12 +66,13 @@ const std::vector<std::string>& StreamNames() {
 // and [target] there may be several [[stream]] with the names of both.
 const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSections() {
   static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
-      {"db", {"paths", "env", "vectors"}},
-      {"env", {"files"}},
+      {"db", {"paths", "env", "urls", "vectors"}},
+      {"env", {"files", "search_up", "read_all"}},
       {"source", {"kind", "table", "key", "text", "template", "recipes", "where", "user", "agent"}},
-      {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding"}},
+      {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding", "urls"}},
       {"users", {"table", "id", "name"}},
-      {"model", {"embedder", "name", "dimensions", "normalize", "base_url_env", "key_env"}},
+      {"model",
+       {"embedder", "name", "dimensions", "normalize", "base_url_env", "key_env", "dimensions_env", "provider_env"}},
   };
   return *sections;
 }
@@ -118,15 +120,17 @@ absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::st
                       .encoding = Text(table, "encoding"),
                       .user = Text(table, "user"),
                       .agent = Text(table, "agent"),
-                      .collection = Text(table, "collection")};
+                      .collection = Text(table, "collection"),
+                      .target_urls = Texts(table, "urls")};
   if (const toml::table* const recipes = table["recipes"].as_table()) {
     for (const auto& [name, value] : *recipes) {
       stream.recipes[std::string(name.str())] = value.value<std::string>().value_or("");
     }
   }
   if (stream.kind.empty()) stream.kind = "sqlite";
-  if (stream.kind != "sqlite" && stream.kind != "memu") {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": kind: expected sqlite or memu, got `", stream.kind, "`"));
+  if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "automem") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": kind: expected sqlite, memu or automem, got `", stream.kind, "`"));
   }
   if (stream.table.empty()) return absl::InvalidArgumentError(absl::StrCat(where, ": `table` is missing"));
   if (stream.text.empty() == stream.text_template.empty()) {
@@ -174,12 +178,37 @@ absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset
   return streams;
 }
 
+absl::StatusOr<std::vector<PresetProvider>> ParseProviders(const toml::table& preset, const std::string& file) {
+  std::vector<PresetProvider> providers;
+  const toml::array* const tables = preset["provider"].as_array();
+  if (tables == nullptr) return providers;
+  for (const toml::node& node : *tables) {
+    const toml::table* const table = node.as_table();
+    if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[provider]]: expected a table"));
+    const absl::Status names = CheckNames(*table,
+                                          {"name", "embedder", "model", "model_env", "max_dimensions", "wider_model",
+                                           "base_url_env", "key_env", "refused"},
+                                          file);
+    if (!names.ok()) return names;
+    providers.push_back({.name = Text(*table, "name"),
+                         .embedder = Text(*table, "embedder"),
+                         .model = Text(*table, "model"),
+                         .model_env = Text(*table, "model_env"),
+                         .max_dim = static_cast<int>((*table)["max_dimensions"].value<int64_t>().value_or(0)),
+                         .wider_model = Text(*table, "wider_model"),
+                         .api_base_env = Text(*table, "base_url_env"),
+                         .api_key_env = Text(*table, "key_env"),
+                         .refused = Text(*table, "refused")});
+  }
+  return providers;
+}
+
 }  // namespace
 
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  std::vector<std::string> known = {"name", "title", "summary", "stream"};
+  std::vector<std::string> known = {"name", "title", "summary", "notes", "stream", "provider"};
   for (const auto& [section, names] : PresetSections()) known.push_back(section);
   // In a job file with streams the options of the job stand beside the sections; ReadJobFile checks their names.
   const bool job_file = !table->contains("name");
@@ -192,6 +221,8 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
   }
   absl::StatusOr<std::vector<PresetStream>> streams = ParseStreams(*table, file);
   if (!streams.ok()) return streams.status();
+  absl::StatusOr<std::vector<PresetProvider>> providers = ParseProviders(*table, file);
+  if (!providers.ok()) return providers.status();
   const toml::table& model = sections["model"];
   const toml::table& users = sections["users"];
   return SystemPreset{.name = job_file ? fs::path(file).stem().string() : Text(*table, "name"),
@@ -199,13 +230,20 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                       .summary = Text(*table, "summary"),
                       .databases = Texts(sections["db"], "paths"),
                       .database_env = Texts(sections["db"], "env"),
+                      .database_urls = Texts(sections["db"], "urls"),
                       .vectors = Text(sections["db"], "vectors"),
                       .env_files = Texts(sections["env"], "files"),
+                      .env_search_up = sections["env"]["search_up"].value<bool>().value_or(false),
+                      .env_read_all = sections["env"]["read_all"].value<bool>().value_or(false),
+                      .notes = Texts(*table, "notes"),
                       .streams = *std::move(streams),
                       .users = {.table = Text(users, "table"), .id = Text(users, "id"), .name = Text(users, "name")},
                       .embedder = Text(model, "embedder"),
                       .model = Text(model, "name"),
                       .dim = static_cast<int>(model["dimensions"].value<int64_t>().value_or(0)),
+                      .dim_env = Texts(model, "dimensions_env"),
+                      .provider_env = Text(model, "provider_env"),
+                      .providers = *std::move(providers),
                       .normalize = Text(model, "normalize"),
                       .api_base_env = Text(model, "base_url_env"),
                       .api_key_env = Text(model, "key_env"),

@@ -1,6 +1,7 @@
 // The `reembed` command: flags are declared here, one subcommand per file does the work.
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "tools/resolve_preset.h"
 #include "tools/serve.h"
 #include "tools/signals.h"
+#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -49,6 +51,16 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
   return command;
 }
 
+// What says which files of variables a finished job reads. One that is not there is reported where it is used.
+CommandOptions OptionsOfJob(const std::string& directory) {
+  CommandOptions options;
+  const absl::StatusOr<std::vector<std::string>> folders = JobFolders(directory);
+  if (!folders.ok()) return options;
+  const std::string description = folders->front() + "/job.toml";
+  if (std::filesystem::exists(description)) options.job_file = description;
+  return options;
+}
+
 void AddVerify(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("verify", "compare every target of a job with the job and its source");
   auto options = std::make_shared<VerifyOptions>();
@@ -62,7 +74,12 @@ void AddVerify(CLI::App* app, Command* chosen) {
   command->footer(
       "Examples:\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify JOB --sample 100\n"
       "  reembed verify JOB --json");
-  command->callback([=] { *chosen = [=](const Environment& env) { return VerifyCommand(*options, env); }; });
+  command->callback([=] {
+    *chosen = [=](const Environment& env) {
+      return WithEnvFile("verify", OptionsOfJob(options->job), env,
+                         [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
+    };
+  });
 }
 
 void AddStatus(CLI::App* app, Command* chosen) {

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -20,6 +19,8 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/automem_payload.h"
+#include "io/store/automem_rows.h"
 #include "io/store/falkordb_reader.h"
 #include "io/store/falkordb_sink.h"
 #include "io/store/falkordb_source.h"
@@ -104,11 +105,9 @@ FalkorSelection FalkorSelectionOf(const Selection& selection) {
           .resume_from = selection.resume_from};
 }
 
-// A password is never part of a location.
-FalkorOptions FalkorLogin() {
-  const char* const password = std::getenv("FALKORDB_PASSWORD");
-  return {.password = password == nullptr ? "" : password};
-}
+// ParsePlace() has put passwords and keys beside the location.
+FalkorOptions FalkorLogin(const Location& location) { return {.password = location.secret}; }
+QdrantOptions QdrantLogin(const Location& location) { return {.api_key = location.secret}; }
 
 constexpr Scheme PostgresScheme(const char* name) {
   return {
@@ -119,11 +118,6 @@ constexpr Scheme PostgresScheme(const char* name) {
       [](const Location& l, int dim) -> ReaderOr { return OpenPostgresReader(l, {.dim = dim}); },
       [](const Location& l, const Selection& s) { return SurveyPostgres(l, PostgresSelectionOf(s)); },
       [](const Location& l, const Model& m) { return PostgresChanges(l, m); }};
-}
-
-QdrantOptions QdrantFromEnvironment() {
-  const char* const key = std::getenv("QDRANT_API_KEY");
-  return {.api_key = key == nullptr ? "" : key};
 }
 
 absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
@@ -141,13 +135,23 @@ absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
 SourceOr OpenQdrant(const Location& location, const Selection& selection) {
   const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
   if (!points.ok()) return points.status();
-  return OpenQdrantSource(location, *points, QdrantFromEnvironment());
+  return OpenQdrantSource(location, *points, QdrantLogin(location));
 }
 
 absl::StatusOr<Survey> SurveyQdrantPoints(const Location& location, const Selection& selection) {
   const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
   if (!points.ok()) return points.status();
-  return SurveyQdrant(location, *points, QdrantFromEnvironment());
+  return SurveyQdrant(location, *points, QdrantLogin(location));
+}
+
+// Points of a system's own rows get what the system keeps beside the vector.
+SinkOr MakeQdrantTarget(const Location& location, const Model& model, const Location& source) {
+  if (!HoldsAutomemPoints(source, location)) {
+    return MakeQdrantSink(location, model, IsSameQdrantCollection(source, location), QdrantLogin(location));
+  }
+  absl::StatusOr<std::unique_ptr<QdrantPayloads>> payloads = OpenAutomemPayloads(source, AutomemLoginOf(source));
+  if (!payloads.ok()) return payloads.status();
+  return MakeQdrantSink(location, model, false, QdrantLogin(location), *std::move(payloads));
 }
 
 constexpr Scheme kSchemes[] = {
@@ -163,21 +167,18 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
-    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant,
-     [](const Location& l, const Model& m, const Location& source) -> SinkOr {
-       return MakeQdrantSink(l, m, IsSameQdrantCollection(source, l), QdrantFromEnvironment());
-     },
-     [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantFromEnvironment()); },
-     SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantFromEnvironment()); },
+    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant, MakeQdrantTarget,
+     [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
+     SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantLogin(l)); },
      CheckQdrantKey},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
      [](const Location& l, const Selection& s) -> SourceOr {
-       return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin());
+       return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin(l));
      },
-     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin()); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin()); },
-     [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin()); },
-     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin()); }},
+     [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin(l)); },
+     [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin(l)); },
+     [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin(l)); },
+     [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
@@ -200,6 +201,12 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Selection& s) -> SourceOr { return OpenMemuSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
      [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemuFile, NoChanges},
+    {"automem", "automem://HOST/GRAPH?points=qdrant:http://HOST:6333/COLLECTION",
+     [](const Location& l, const Selection& s) -> SourceOr {
+       return OpenAutomemSource(l, FalkorSelectionOf(s), AutomemLoginOf(l));
+     },
+     nullptr, nullptr,
+     [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); }},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },

@@ -10,8 +10,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "io/store/automem_rows.h"
 #include "tools/endpoints.h"
 #include "tools/place.h"
+#include "tools/preset_variables.h"
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/token_counting.h"
@@ -23,19 +25,23 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
-// The table of the source as a target: what names the rows and the place of the vectors, not how rows are chosen.
-Location InPlaceTarget(const Location& source) {
+// Where the vectors of the source's own rows are; nullopt: nowhere. A table as a target is what names the rows and the
+// place of the vectors, not how rows are chosen.
+absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const Environment& environment) {
+  if (source.scheme == "automem") {
+    absl::StatusOr<Location> points = ParsePlace(source.Get("points"), "", environment);
+    if (!points.ok()) return points.status();
+    return *std::move(points);
+  }
+  const Scheme* const scheme = FindScheme(source.scheme);
+  const bool in_place =
+      source.scheme == "memu" || (scheme != nullptr && scheme->is_table() && !source.Get("vector").empty());
+  if (!in_place) return std::nullopt;
   Location target = source;
   target.parameters.erase("text");
   target.parameters.erase("template");
   target.parameters.erase("where");
   return target;
-}
-
-// Whether the source is also where its vectors go.
-bool IsInPlace(const Location& source) {
-  const Scheme* const scheme = FindScheme(source.scheme);
-  return source.scheme == "memu" || (scheme != nullptr && scheme->is_table() && !source.Get("vector").empty());
 }
 
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
@@ -52,16 +58,18 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->source = *std::move(source);
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  if (IsInPlace(job->source)) {
-    job->in_place = true;
-    job->targets.push_back(InPlaceTarget(job->source));
-  }
+  absl::StatusOr<std::optional<Location>> own = InPlaceTarget(job->source, environment);
+  if (!own.ok()) return own.status();
+  job->in_place = own->has_value();
+  if (job->in_place) job->targets.push_back(**std::move(own));
   for (const std::string& uri : options.targets) {
     absl::StatusOr<Location> target =
         ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}),
                    options.db_token_env, environment);
     if (!target.ok()) return target.status();
-    const auto same = [&](const Location& other) { return other.ToString() == target->ToString(); };
+    const auto same = [&](const Location& other) {
+      return other.ToString() == target->ToString() || HoldsAutomemPoints(job->source, *target);
+    };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
       if (job->in_place && same(job->targets[0])) continue;
       return absl::InvalidArgumentError(absl::StrCat("--target ", uri, " is given twice"));
@@ -270,6 +278,7 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
     absl::StatusOr<SystemPreset> found = FindSystem(options.system, environment);
     if (!found.ok()) return found.status();
     preset = *std::move(found);
+    if (absl::Status chosen = ChooseProvider(options, environment, key_need, &*preset); !chosen.ok()) return chosen;
     absl::StatusOr<std::vector<const PresetStream*>> chosen = ChooseStreams(*preset, options);
     if (!chosen.ok()) return chosen.status();
     streams = *std::move(chosen);

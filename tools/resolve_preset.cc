@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "tools/place.h"
+#include "tools/preset_variables.h"
 
 namespace reembed {
 namespace {
@@ -30,6 +31,7 @@ absl::StatusOr<std::string> FindDatabase(const SystemPreset& preset, const Comma
   for (const std::string& variable : preset.database_env) {
     if (std::string path = environment.Get(variable); !path.empty()) return path;
   }
+  if (std::optional<std::string> url = FirstUrl(preset.database_urls, environment); url.has_value()) return *url;
   const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
   const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
   if (found == preset.databases.end()) {
@@ -42,6 +44,48 @@ absl::StatusOr<std::string> FindDatabase(const SystemPreset& preset, const Comma
     if (exists(*other)) notes->push_back(absl::StrCat(preset.name, " has another database: --db ", *other));
   }
   return *found;
+}
+
+// As the system's own client, which takes Qdrant's port where a URL names none. [qdrant_client, QdrantRemote]
+std::string WithQdrantPort(const std::string& url) {
+  const size_t host = url.find("://") == std::string::npos ? 0 : url.find("://") + 3;
+  const size_t end = std::min(url.find('/', host), url.size());
+  const bool has_port = url.find(':', host) < end;
+  return has_port ? url : absl::StrCat(url.substr(0, end), ":6333", url.substr(end));
+}
+
+// The graph that `database` names, with the points that --target or else the system's own variables name.
+absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetStream& stream,
+                                       const CommandOptions& options, const Environment& environment,
+                                       const Location& database) {
+  if (database.scheme != "falkordb") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--db ", database.ToString(), ": expected a graph, for example falkordb://localhost:6379/memories"));
+  }
+  const auto named = std::find_if(options.targets.begin(), options.targets.end(),
+                                  [](const std::string& target) { return absl::StartsWith(target, "qdrant:"); });
+  std::string uri = named == options.targets.end() ? "" : *named;
+  if (uri.empty()) {
+    const std::optional<std::string> url = FirstUrl(stream.target_urls, environment);
+    if (!url.has_value()) {
+      return absl::NotFoundError(absl::StrCat("where ", preset.name,
+                                              " keeps its vectors is not known: set QDRANT_URL or QDRANT_HOST, or say "
+                                              "--target qdrant:http://HOST:6333/memories"));
+    }
+    uri = absl::StrCat("qdrant:", WithQdrantPort(*url));
+  }
+  absl::StatusOr<Location> points = ParseLocation(uri);
+  if (!points.ok()) return points.status();
+  // An alias in place of the collection would not do: the system looks for the name in the list of collections.
+  points->parameters.emplace("on_width", "side");
+  Location location{.scheme = "automem", .path = database.path, .parameters = database.parameters};
+  for (const auto& [name, value] :
+       {std::pair("label", stream.table), std::pair("key", stream.key), std::pair("text", stream.text),
+        std::pair("where", stream.where), std::pair("points", points->ToString())}) {
+    if (!value.empty()) location.parameters[name] = value;
+  }
+  if (absl::Status secret = AddToken("", environment, &location); !secret.ok()) return secret;
+  return location;
 }
 
 // What the chosen streams can be asked for besides.
@@ -96,6 +140,8 @@ absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetSt
   if (!database.ok()) return database.status();
   absl::StatusOr<Location> found = ParseDatabase(*database, environment);
   if (!found.ok()) return found;
+  notes->insert(notes->end(), preset.notes.begin(), preset.notes.end());
+  if (stream.kind == "automem") return AutomemSource(preset, stream, options, environment, *found);
   Location location = *std::move(found);
   if (absl::Status token = AddToken(options.db_token_env, environment, &location); !token.ok()) return token;
   if (stream.kind == "memu") {
@@ -142,17 +188,18 @@ absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const Pre
 
 absl::Status AddEnvFile(const CommandOptions& options, Environment* environment) {
   if (!options.env_file.empty()) return environment->AddFile(options.env_file);
-  std::vector<std::string> files = {".env"};
   CommandOptions asked = options;
   if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
-  if (!asked.system.empty()) {
+  SystemPreset files{.env_files = {".env"}};
+  // A finished job has its source in the place of the system, and some sources are of one system only.
+  const std::string name = asked.system.empty() ? asked.source.substr(0, asked.source.find(':')) : asked.system;
+  if (!name.empty()) {
     // A system that is not there is reported where it is used.
-    const absl::StatusOr<SystemPreset> preset = FindSystem(asked.system, *environment);
-    if (preset.ok() && !preset->env_files.empty()) files = preset->env_files;
+    absl::StatusOr<SystemPreset> preset = FindSystem(name, *environment);
+    if (preset.ok() && !preset->env_files.empty()) files = *std::move(preset);
   }
-  for (const std::string& file : files) {
-    const std::string path = ExpandHome(file, *environment);
-    if (fs::exists(path)) return environment->AddFile(path);
+  for (const std::string& file : EnvFilesOf(files, *environment)) {
+    if (absl::Status added = environment->AddFile(file); !added.ok()) return added;
   }
   return absl::OkStatus();
 }

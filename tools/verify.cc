@@ -155,6 +155,12 @@ absl::Status Verification::CheckSource() {
   if (!survey.ok()) return survey.status();
   notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_with_vector), " of ",
                                 WithCommas(survey->rows_selected), " selected rows have a vector"));
+  if (survey->orphans > 0) {
+    notes_.push_back(
+        absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->orphans), " vectors whose rows are gone"));
+  }
+  for (const std::string& remark : survey->remarks)
+    notes_.push_back(absl::StrCat(resolved_->source.path, ": ", remark));
   return absl::OkStatus();
 }
 

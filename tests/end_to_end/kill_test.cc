@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -17,6 +18,7 @@
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/automem.h"
 #include "tests/fakes/libsql_server.h"
 #include "tests/fakes/mcp_memory.h"
 #include "tests/fakes/memu.h"
@@ -71,6 +73,15 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       }
       return;
     }
+    if (InAutomem()) {
+      db_ = folder_ / "nothing";
+      std::ofstream(db_).close();
+      MakeAutomemStore();
+      for (const auto& [id, memory] : automem_.memories) {
+        if (!memory.text.empty() && (AutomemSide() || !memory.has_vector)) texts_.insert(memory.text);
+      }
+      return;
+    }
     db_ = folder_ / "memory.db";
     const ProcessResult made =
         RunProcess({REEMBED_BINARY, "systems", "agentloop", "--make-sample", db_, "--rows", absl::StrCat(kRows)});
@@ -88,6 +99,11 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       args.insert(args.end(), {"--system", "mcp-memory", "--db", db_});
     } else if (GetParam() == "memu") {
       args.insert(args.end(), {"--system", "memu", "--db", folder_ / "memu.db"});
+    } else if (InAutomem()) {
+      const std::string uri = TestFalkor().Uri("", "memories");
+      args.insert(args.end(), {"--system", "automem", "--db", uri.substr(0, uri.find('?')), "--target",
+                               absl::StrCat("qdrant:", qdrant_.url(), "/memories")});
+      if (AutomemSide()) args.insert(args.end(), {"--all", "--yes"});
     } else {
       const std::string rows =
           absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
@@ -106,8 +122,10 @@ class KillTest : public ::testing::TestWithParam<std::string> {
 
   bool InPlace() const {
     return GetParam() == "sqlite" || GetParam() == "libsql" || GetParam() == "postgres" || GetParam() == "mcp_memory" ||
-           GetParam() == "memu";
+           GetParam() == "memu" || InAutomem();
   }
+  bool InAutomem() const { return GetParam() == "automem" || AutomemSide(); }
+  bool AutomemSide() const { return GetParam() == "automem_side"; }
   bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
   std::string Target() const {
@@ -122,6 +140,20 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   }
 
   bool InQdrant() const { return GetParam() == "qdrant" || GetParam() == "qdrant_side"; }
+
+  void MakeAutomemStore() {
+    automem_ = MakeAutomem(&TestFalkor(), &qdrant_, {.rows = kRows, .dim = AutomemSide() ? 32 : kDim});
+  }
+
+  void ExpectAutomemComplete() {
+    const AutomemCheck check = CheckAutomem(automem_, qdrant_.Points("memories"), kDim,
+                                            AutomemSide() ? AutomemRun::kBeside : AutomemRun::kInPlace);
+    EXPECT_EQ(check.right, check.needed);
+    EXPECT_EQ(check.changed, 0) << check.first_problem;
+    if (!AutomemSide()) return;
+    EXPECT_EQ(qdrant_.Collections(), (std::vector<std::string>{"memories", "memories__before_32"}));
+    EXPECT_TRUE(IsCopyOfAutomem(automem_, qdrant_.Points("memories__before_32")));
+  }
 
   // The same rows as points, with old vectors and a payload each.
   void MakeQdrantCollection() {
@@ -173,6 +205,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     if (InPostgres()) MakePostgresTable();
     if (InQdrant()) MakeQdrantCollection();
+    if (InAutomem()) MakeAutomemStore();
     StartLibsql();
   }
 
@@ -213,6 +246,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     if (GetParam() == "mcp_memory") return ExpectMcpMemoryComplete();
     if (GetParam() == "memu") return ExpectMemuComplete();
+    if (InAutomem()) return ExpectAutomemComplete();
     if (GetParam() == "sqlite" || GetParam() == "libsql") {
       const std::map<int64_t, std::string> stored = StoredEmbeddings(libsql_ == nullptr ? db_ : libsql_->database());
       EXPECT_EQ(stored.size(), expected_.size());
@@ -260,6 +294,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   std::string others_;  // of PostgreSQL's table: the columns that are none of our business
   McpMemoryRows mcp_memory_;
   MemuEntries memu_;
+  AutomemStore automem_;
   std::set<std::string> texts_;
   std::unique_ptr<LibsqlServer> libsql_;
   std::unique_ptr<EmbeddingServer> server_;
@@ -324,7 +359,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
                          ::testing::Values("sqlite", "libsql", "postgres", "postgres_upsert", "qdrant", "qdrant_side",
-                                           "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu"),
+                                           "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu", "automem",
+                                           "automem_side"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace
