@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/key.h"
+#include "engine/normalize.h"
 
 namespace reembed {
 
@@ -66,11 +67,18 @@ struct BatchText {
   int part_of = -1;        // this and all texts with the same number are parts of one text, until RestoreTexts()
 };
 
+// A vector of a reply that was decoded while the reply arrived: the k-th of them is in row first_text + k of the batch.
+struct DecodedVector {
+  size_t at = 0;  // where in the body its place-holder is, ""
+  VectorFault fault = VectorFault::kNone;
+};
+
 // The answer to one request: `texts` texts from `first_text` on. A client that splits a batch makes several.
 struct Reply {
   int first_text = 0;
   int texts = 0;
-  std::string body;
+  std::string body;                    // all of it, but for:
+  std::vector<DecodedVector> decoded;  // in the order of the body
 };
 
 // Texts in, one matrix out: the only thing that moves through the pipeline.
@@ -119,7 +127,8 @@ class Batch {
   int dim() const { return dim_; }
   const BatchLimits& limits() const { return limits_; }
 
-  // The vectors of texts(), shape [texts().size(), dim], row-major; written by EmbeddingClient::Decode.
+  // The vectors of texts(), shape [texts().size(), dim], row-major; written by the client between Send and the end of
+  // Decode.
   absl::Span<float> vectors();
   absl::Span<const float> vectors() const;
 

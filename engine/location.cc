@@ -15,22 +15,6 @@
 namespace reembed {
 namespace {
 
-absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out.push_back(text[i]);
-      continue;
-    }
-    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) || !absl::ascii_isxdigit(text[i + 2])) {
-      return absl::InvalidArgumentError(absl::StrCat("`", text, "` has a % that no two hex digits follow; write %25"));
-    }
-    out.append(absl::HexStringToBytes(text.substr(i + 1, 2)));
-    i += 2;
-  }
-  return out;
-}
-
 std::string PercentEncode(absl::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -72,6 +56,22 @@ bool HoldsPassword(absl::string_view rest) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out.push_back(text[i]);
+      continue;
+    }
+    if (i + 2 >= text.size() || !absl::ascii_isxdigit(text[i + 1]) || !absl::ascii_isxdigit(text[i + 2])) {
+      return absl::InvalidArgumentError(absl::StrCat("`", text, "` has a % that no two hex digits follow; write %25"));
+    }
+    out.append(absl::HexStringToBytes(text.substr(i + 1, 2)));
+    i += 2;
+  }
+  return out;
+}
 
 std::string Location::Get(absl::string_view name, absl::string_view otherwise) const {
   const auto found = parameters.find(std::string(name));

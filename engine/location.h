@@ -34,6 +34,9 @@ struct Location {
 // down in ledgers and messages). No error shows a token.
 absl::StatusOr<Location> ParseLocation(absl::string_view uri);
 
+// Every %41 as the byte that it stands for. Errors: kInvalidArgument (a % without two hex digits).
+absl::StatusOr<std::string> PercentDecode(absl::string_view text);
+
 // The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near.
 std::string NearestName(absl::string_view word, absl::Span<const std::string> candidates);
 

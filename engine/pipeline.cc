@@ -1,10 +1,12 @@
 #include "engine/pipeline.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -62,6 +64,7 @@ class Run {
   enum class Outcome { kGoing, kSourceEnded, kStopped };
 
   void BuildAndWait();
+  void StayHome();
   void ReadInto(Slot* slot, Read::output_ports_type& out);
   void Send(Slot* slot, Async::gateway_type& gate);
   void DecodeReply(Slot* slot, Decode::output_ports_type& out);
@@ -89,11 +92,13 @@ class Run {
   std::vector<std::shared_ptr<Slot>> slots_;
   int64_t next_sequence_ = 0;          // the reading stage only
   Outcome outcome_ = Outcome::kGoing;  // the reading stage only, until the graph has ended
-  int64_t home_ = 0;                   // the reading stage only: batches that stay
+  int home_ = 0;                       // guarded by mutex_ until the graph has ended: batches that came home to stay
   std::atomic<int64_t> next_ticket_{1};
 
   std::mutex mutex_;
-  absl::Status failure_;  // guarded by mutex_
+  int under_way_ = 0;                 // guarded by mutex_: batches neither home nor given up
+  std::condition_variable all_home_;  // with mutex_
+  absl::Status failure_;              // guarded by mutex_
   struct Awaited {
     std::shared_ptr<Slot> slot;
     Async::gateway_type* gate;
@@ -111,9 +116,10 @@ absl::Status Run::OpenSinks() {
   read_from_.text_limit = options_.text_limit;
   read_from_.sort_texts = options_.sort_texts;
   read_from_.estimator = parts_.estimator;
-  const SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
+  SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
   std::vector<int64_t> starts;
   for (const NamedSink& sink : parts_.sinks) {
+    context.undo = sink.undo;
     const absl::StatusOr<SinkPosition> last = parts_.ledger->Position(sink.name);
     if (!last.ok()) return last.status();
     const absl::StatusOr<int64_t> start = sink.sink->Open(context, *last);
@@ -147,11 +153,7 @@ absl::Status Run::Execute() {
   }
   {
     std::jthread watchdog([this](std::stop_token done) { Watch(std::move(done)); });
-    // The graph lives in the arena of the thread that makes it. One core is left to the threads outside: a worker that
-    // looks for work where none is takes time from the network loop (measured on two cores: a fifth of all).
-    const int cores = static_cast<int>(std::thread::hardware_concurrency());
-    oneapi::tbb::task_arena arena(std::max(1, cores - 1));
-    arena.execute([this] { BuildAndWait(); });
+    BuildAndWait();
   }
   if (home_ != options_.batches_in_flight) {
     NoteFailure(absl::InternalError(absl::StrCat("lost batches: ", options_.batches_in_flight, " went out and ", home_,
@@ -169,7 +171,15 @@ absl::Status Run::Execute() {
 }
 
 void Run::BuildAndWait() {
-  flow::graph graph;  // before its nodes: it must outlive them
+  // One core is left to the threads outside: a worker that looks for work where none is takes time from the network
+  // loop (measured on two cores: a fifth of all). This thread takes no part, since oneTBB would have it look for work,
+  // too.
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  oneapi::tbb::task_arena arena(std::max(1, cores - 1), /*reserved_for_masters=*/0);
+  oneapi::tbb::task_group_context context;
+  std::optional<flow::graph> made;                // before its nodes: it must outlive them
+  arena.execute([&] { made.emplace(context); });  // it lives in the arena of the thread that makes it
+  flow::graph& graph = *made;
   Read read(graph, flow::serial, [this](Slot* slot, Read::output_ports_type& out) { ReadInto(slot, out); });
   Async embed(graph, flow::unlimited, [this](Slot* slot, Async::gateway_type& gate) { Send(slot, gate); });
   Decode decode(graph, flow::unlimited, [this](Slot* slot, Decode::output_ports_type& out) { DecodeReply(slot, out); });
@@ -185,15 +195,29 @@ void Run::BuildAndWait() {
   flow::make_edge(write, commit);
   flow::make_edge(flow::output_port<0>(commit), read);  // the batch goes round
 
-  for (const auto& slot : slots_) read.try_put(slot.get());
-  graph.wait_for_all();
+  under_way_ = static_cast<int>(slots_.size());
+  std::vector<Slot*> all;  // the watchdog may take one out of slots_
+  for (const auto& slot : slots_) all.push_back(slot.get());
+  for (Slot* const slot : all) read.try_put(slot);
+  {
+    std::unique_lock lock(mutex_);
+    const auto over = [this, &context] { return under_way_ == 0 || context.is_group_execution_cancelled(); };
+    while (!all_home_.wait_for(lock, std::chrono::seconds(1), over)) continue;
+  }
+  arena.execute([&graph] { graph.wait_for_all(); });
+}
+
+void Run::StayHome() {
+  const std::lock_guard lock(mutex_);
+  ++home_;
+  if (--under_way_ == 0) all_home_.notify_all();
 }
 
 void Run::ReadInto(Slot* slot, Read::output_ports_type& out) {
   slot->batch.Clear();
   if (outcome_ == Outcome::kGoing && stop_.stop_requested()) outcome_ = Outcome::kStopped;
   if (outcome_ != Outcome::kGoing || Failed()) {
-    ++home_;
+    StayHome();
     return;
   }
   const absl::Status filled = Contained("read", [&] {
@@ -204,7 +228,7 @@ void Run::ReadInto(Slot* slot, Read::output_ports_type& out) {
   // Rows that were numbered before the source failed are in the batch: they go their way.
   if (!filled.ok()) NoteFailure(filled);
   if (slot->batch.range().size() == 0) {
-    ++home_;
+    StayHome();
     return;
   }
   parts_.counters->rows_read += static_cast<int64_t>(slot->batch.rows().size());
@@ -357,6 +381,7 @@ void Run::Watch(std::stop_token done) {
         const auto place = std::find_if(slots_.begin(), slots_.end(), is_slot);
         if (place != slots_.end()) slots_.erase(place);
         awaited.gate->release_wait();
+        if (--under_way_ == 0) all_home_.notify_all();
       }
     }
     seen = answers_.load();

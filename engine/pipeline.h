@@ -68,6 +68,7 @@ struct PipelineOptions {
 struct NamedSink {
   std::string name;
   VectorSink* sink = nullptr;
+  UndoLog* undo = nullptr;  // told to the sink, see SinkContext
 };
 
 // Counters that a progress display may read while the run goes on.

@@ -193,7 +193,7 @@ class TextTemplateParser {
     Op op;
     Argument argument;
   };
-  static constexpr std::array<FilterName, 12> kFilters = {{
+  static constexpr std::array<FilterName, 13> kFilters = {{
       {"trim", Op::kTrim, Argument::kWhitespace},
       {"collapse", Op::kCollapse, Argument::kWhitespace},
       {"lower", Op::kLower, Argument::kNone},
@@ -206,6 +206,7 @@ class TextTemplateParser {
       {"suffix", Op::kSuffix, Argument::kText},
       {"default", Op::kDefault, Argument::kText},
       {"join", Op::kJoin, Argument::kText},
+      {"first", Op::kFirst, Argument::kNone},
   }};
 
   absl::Status Error(absl::string_view what) const {
@@ -284,7 +285,11 @@ class TextTemplateParser {
       part->kind = TextTemplate::Part::Kind::kField;
       const auto found = std::find(result_.fields_.begin(), result_.fields_.end(), name);
       part->field = static_cast<size_t>(found - result_.fields_.begin());
-      if (found == result_.fields_.end()) result_.fields_.push_back(name);
+      if (found == result_.fields_.end()) {
+        result_.fields_.push_back(name);
+        result_.optional_.push_back(true);
+      }
+      if (!Take('?')) result_.optional_[part->field] = false;
     }
     while (Take('|')) {
       if (absl::Status status = ParseFilter(part); !status.ok()) return status;
@@ -307,9 +312,10 @@ class TextTemplateParser {
                                              : absl::StrCat("; did you mean `", near, "`?")));
     }
     TextTemplate::Filter filter{.op = known->op};
-    if (known->op == Op::kJoin && (part->kind != TextTemplate::Part::Kind::kList || !part->filters.empty())) {
+    const bool of_list = known->op == Op::kJoin || known->op == Op::kFirst;
+    if (of_list && (part->kind != TextTemplate::Part::Kind::kList || !part->filters.empty())) {
       at_ = begin;
-      return Error("`join` comes right behind a list in parentheses");
+      return Error(absl::StrCat("`", name, "` comes right behind a list in parentheses"));
     }
     if (absl::Status status = ParseArguments(known->argument, &filter); !status.ok()) return status;
     part->filters.push_back(std::move(filter));
@@ -431,6 +437,7 @@ void TextTemplate::Apply(const Filter& filter, size_t begin, std::string* out) {
       if (empty) out->append(filter.text);
       return;
     case Op::kJoin:  // AppendList has done it
+    case Op::kFirst:
       return;
   }
 }
@@ -438,6 +445,7 @@ void TextTemplate::Apply(const Filter& filter, size_t begin, std::string* out) {
 void TextTemplate::AppendList(const Part& part, absl::Span<const std::optional<absl::string_view>> values,
                               std::string* out) {
   const bool joins = !part.filters.empty() && part.filters.front().op == Op::kJoin;
+  const bool first = !part.filters.empty() && part.filters.front().op == Op::kFirst;
   const absl::string_view separator = joins ? absl::string_view(part.filters.front().text) : "";
   const size_t begin = out->size();
   for (const Part& inner : part.parts) {
@@ -446,6 +454,7 @@ void TextTemplate::AppendList(const Part& part, absl::Span<const std::optional<a
     const size_t inner_begin = out->size();
     Append(inner, values, out);
     if (out->size() == inner_begin) out->resize(before);
+    if (first && out->size() > begin) return;
   }
 }
 

@@ -24,8 +24,8 @@ namespace reembed {
 //
 // Text stands for itself; {{ and }} are single braces. Between braces stands a field (quote it with ` when its name is
 // no plain word), a text in quotes, or a list of such parts in parentheses, and behind it filters, each applied to what
-// the one before it gave. A field that is NULL is empty. Arguments are texts in "..." or '...' (with \n \t \\ \" \'),
-// numbers or words. Filters:
+// the one before it gave. A field that is NULL is empty; so is one that its table does not have, where `?` stands
+// behind the name. Arguments are texts in "..." or '...' (with \n \t \\ \" \'), numbers or words. Filters:
 //
 //   trim            no whitespace at either end
 //   collapse        whitespace runs become one space, none at either end
@@ -40,6 +40,7 @@ namespace reembed {
 //   prefix:"x"      x before it, suffix:"x" behind it; an empty text stays empty
 //   default:"x"     x when it is empty
 //   join:" "        of a list: its non-empty parts with that between them. A list without join is written end to end
+//   first           of a list: the first of its parts that is not empty
 //
 // Not thread-safe.
 class TextTemplate {
@@ -49,6 +50,9 @@ class TextTemplate {
 
   // The fields that it needs, each once, in order of first use.
   const std::vector<std::string>& fields() const { return fields_; }
+
+  // Whether a table may lack fields()[field].
+  bool MayLack(size_t field) const { return optional_[field]; }
 
   // Replaces *out by the text of one row; `values` are those of fields(), nullopt: NULL. Bytes that are not UTF-8 pass
   // through, each taken for a character.
@@ -71,6 +75,7 @@ class TextTemplate {
     kSuffix,
     kDefault,
     kJoin,
+    kFirst,
   };
   struct Filter {
     Op op = Op::kTrim;
@@ -93,6 +98,7 @@ class TextTemplate {
   bool AppendJsonList(absl::string_view json, absl::string_view separator, std::string* out);
 
   std::vector<std::string> fields_;
+  std::vector<bool> optional_;  // of fields_: every use has a `?`
   std::vector<Part> parts_;
   std::string list_, word_;  // room for json_list
 };

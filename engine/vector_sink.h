@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "engine/batch.h"
 #include "engine/embedding_client.h"
+#include "engine/undo_log.h"
 
 namespace reembed {
 
@@ -22,6 +23,7 @@ struct SinkPosition {
 struct SinkContext {
   Model model;
   int64_t expected_rows = 0;  // rows that will be in it at the end, as counted at the start; a hint
+  UndoLog* undo = nullptr;    // keeps what the sink overwrites; outlives the sink's last call. Null: nothing is kept
 };
 
 // One row that the target itself refused, although the row has a vector.

@@ -2,6 +2,7 @@
 #define REEMBED_TOOLS_COMMANDS_H_
 
 #include <string>
+#include <vector>
 
 #include "tools/environment.h"
 #include "tools/exit_code.h"
@@ -29,6 +30,43 @@ struct StatusOptions {
 };
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment);
 
+struct RollbackOptions {
+  std::string job;
+  bool yes = false;
+  bool json = false;
+};
+ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);
+
+struct RetryRejectsOptions {
+  std::string job;
+  CommandOptions run;  // flags for the run; those of the job come from its own file
+};
+ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environment& environment);
+
+struct BackupOptions {
+  std::string system, db;            // as for run
+  std::vector<std::string> sources;  // further places, or places without a system
+  std::string db_token_env;          // variable with the token of a libSQL server
+  std::string to;                    // folder that is made
+  std::string env_file;
+  bool json = false;
+  bool quiet = false;
+};
+ExitCode BackupCommand(const BackupOptions& options, const Environment& environment);
+
+struct RestoreOptions {
+  std::string backup;                // folder that BackupCommand made
+  std::string db;                    // where the database goes; empty: where it came from
+  std::vector<std::string> targets;  // where other places go, by their scheme
+  std::string only;                  // file of the one part that is meant; empty: all
+  std::string db_token_env;          // variable with the token of a libSQL server
+  std::string env_file;
+  bool yes = false;
+  bool json = false;
+  bool quiet = false;
+};
+ExitCode RestoreCommand(const RestoreOptions& options, const Environment& environment);
+
 struct SearchCommandOptions {
   std::string query;
   std::string index;   // a FAISS index of ours ...
@@ -38,7 +76,8 @@ struct SearchCommandOptions {
   int nprobe = 0;  // 0: the index's own
   int ef_search = 0;
   std::string embedder, api_base, model, api_key_env, api_key_file;
-  std::string db_token_env;  // variable with the token of a libSQL server
+  std::string db_token_env;     // variable with the token of a libSQL server
+  std::string db_password_env;  // variable with the password of a PostgreSQL or FalkorDB server
   std::string input_type = "query";
   int dimensions = 0;
   bool json = false;

@@ -38,6 +38,10 @@ const std::vector<OptionEntry>& Entries() {
       {"db-token-env",
        "environment variable that holds the token of a libSQL server (TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN)", "What",
        &CommandOptions::db_token_env},
+      {"db-password-env",
+       "environment variable that holds the password of a PostgreSQL (PGPASSWORD) or FalkorDB server "
+       "(FALKORDB_PASSWORD), or a URL with it",
+       "What", &CommandOptions::db_password_env},
       {"source",
        "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, libsql://HOST?table=T&..., "
        "postgres://USER@HOST/DB?table=T&..., "
@@ -59,6 +63,10 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::recipe},
       {"updated-at", "keep (the default) or now-iso: what becomes of a row's own time of change", "Selection",
        &CommandOptions::updated_at},
+      {"force-recreate",
+       "drop the system's tables in the target first, with all that is in them, and make them anew; asks, or needs "
+       "--yes",
+       "Job", &CommandOptions::force_recreate, false},
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
       {"embedder",
@@ -109,6 +117,8 @@ const std::vector<OptionEntry>& Entries() {
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},
+      {"no-undo", "do not keep what is overwritten in the job directory; then `reembed rollback` cannot bring it back",
+       "Job", &CommandOptions::no_undo},
       {"env-file", "read variables from this file instead of .env", "Job", &CommandOptions::env_file, false},
       {"json", "JSON lines on standard output", "Output", &CommandOptions::json, false},
       {"progress", "auto, on, off or json", "Output", &CommandOptions::progress, false},

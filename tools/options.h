@@ -18,7 +18,7 @@ namespace reembed {
 struct CommandOptions {
   std::string job_file;
   std::string system, db;
-  std::string db_token_env;
+  std::string db_token_env, db_password_env;
   std::string source;
   std::vector<std::string> targets;
   std::string embedder, api_base, model;
@@ -42,6 +42,7 @@ struct CommandOptions {
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   bool all = false;
+  bool force_recreate = false;
   std::string where, user, agent, resume_from;
   std::vector<std::string> streams;  // of the preset; empty: those it does by default
   std::string recipe;                // of the preset
@@ -50,6 +51,7 @@ struct CommandOptions {
   std::string job;
   std::string normalize;     // as-received | unit
   std::string keep_vectors;  // always | never
+  bool no_undo = false;
   bool json = false;
   bool yes = false;
   bool quiet = false;

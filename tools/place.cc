@@ -1,8 +1,10 @@
 #include "tools/place.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -27,31 +29,49 @@ std::string AbsolutePath(const std::string& path) {
   return failed ? path : canonical.string();
 }
 
-absl::StatusOr<Location> ParsePlace(const std::string& uri, const std::string& token_env,
+absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment) {
   absl::StatusOr<Location> location = ParseLocation(uri);
   if (!location.ok()) return location;
   if (IsFileScheme(location->scheme) && location->path != "-") {
     location->path = AbsolutePath(ExpandHome(location->path, environment));
   }
-  if (absl::Status token = AddToken(token_env, environment, &*location); !token.ok()) return token;
+  if (absl::Status secret = AddSecret(variables, environment, &*location); !secret.ok()) return secret;
   return location;
 }
 
-absl::Status AddToken(const std::string& token_env, const Environment& environment, Location* location) {
+absl::Status AddSecret(const SecretVariables& variables, const Environment& environment, Location* location) {
   if (!location->secret.empty()) return absl::OkStatus();
-  const std::string graph_password = environment.Get("FALKORDB_PASSWORD");
-  const std::string qdrant_key = environment.Get("QDRANT_API_KEY");
-  if (location->scheme == "falkordb") location->secret = graph_password;
-  if (location->scheme == "qdrant") location->secret = qdrant_key;
-  if (location->scheme == "automem") location->secret = AutomemSecret(graph_password, qdrant_key);
-  if (location->scheme != "libsql") return absl::OkStatus();
-  if (!token_env.empty()) {
-    location->secret = environment.Get(token_env);
-    if (!location->secret.empty()) return absl::OkStatus();
-    return absl::UnauthenticatedError(absl::StrCat("--db-token-env ", token_env, ": is not set"));
+  if (location->scheme == "qdrant") location->secret = environment.Get("QDRANT_API_KEY");
+  if (location->scheme == "automem") {
+    Location graph{.scheme = "falkordb"}, points{.scheme = "qdrant"};
+    absl::Status status = AddSecret(variables, environment, &graph);
+    if (status.ok()) status = AddSecret(variables, environment, &points);
+    location->secret = AutomemSecret(graph.secret, points.secret);
+    return status;
   }
-  for (const char* const variable : {"TURSO_AUTH_TOKEN", "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"}) {
+  const bool libsql = location->scheme == "libsql";
+  if (!libsql && !IsPostgres(*location) && location->scheme != "falkordb") return absl::OkStatus();
+  const std::string& named = libsql ? variables.token : variables.password;
+  if (!named.empty()) {
+    const std::string value = environment.Get(named);
+    if (value.empty()) {
+      return absl::UnauthenticatedError(
+          absl::StrCat(libsql ? "--db-token-env " : "--db-password-env ", named, ": is not set"));
+    }
+    if (!absl::StrContains(value, "://")) {
+      location->secret = value;
+      return absl::OkStatus();
+    }
+    const absl::StatusOr<Location> url = ParseDatabaseVariable(value, environment);
+    if (!url.ok()) return url.status();
+    location->secret = url->secret;
+    return absl::OkStatus();
+  }
+  const std::vector<const char*> usual =
+      libsql ? std::vector<const char*>{"TURSO_AUTH_TOKEN", "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"}
+             : std::vector<const char*>{IsPostgres(*location) ? "PGPASSWORD" : "FALKORDB_PASSWORD"};
+  for (const char* const variable : usual) {
     location->secret = environment.Get(variable);
     if (!location->secret.empty()) break;
   }
@@ -70,5 +90,48 @@ absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environ
   }
   return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(std::string(database), environment))};
 }
+
+absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const Environment& environment) {
+  if (!absl::StartsWith(database, "postgres")) return ParseDatabase(database, environment);
+  std::string url(database);
+  const size_t colon = url.find("://");
+  if (colon == std::string::npos) return ParseDatabase(database, environment);
+  const size_t driver = url.find('+');
+  const size_t begin = colon + 3;
+  const size_t end = std::min(url.find_first_of("/?", begin), url.size());
+  const size_t at = url.rfind('@', end);
+  std::string password;
+  if (at != std::string::npos && at > begin && at < end) {
+    const size_t separator = url.find(':', begin);
+    if (separator < at) {
+      absl::StatusOr<std::string> decoded =
+          PercentDecode(absl::string_view(url).substr(separator + 1, at - separator - 1));
+      // Never shown, so neither is the text that would say where.
+      if (!decoded.ok())
+        return absl::InvalidArgumentError("the password in the database's URL has a % of its own; write %25");
+      password = *std::move(decoded);
+      url.erase(separator, at - separator);
+    }
+  }
+  if (driver < colon) url.erase(driver, colon - driver);
+  absl::StatusOr<Location> location = ParseLocation(url);
+  if (!location.ok()) return location;
+  for (const char* const other :
+       {"connection_limit", "pool_timeout", "pgbouncer", "statement_cache_size", "socket_timeout", "ssl"}) {
+    location->parameters.erase(other);
+  }
+  location->secret = std::move(password);
+  return location;
+}
+
+std::string PlaceText(const Location& location) {
+  Location shown = location;
+  for (const auto& [name, value] : location.parameters) {
+    if (absl::StartsWith(name, "set.") || name == "fields" || name == "schema_file") shown.parameters.erase(name);
+  }
+  return shown.ToString();
+}
+
+bool IsPostgres(const Location& location) { return location.scheme == "postgres" || location.scheme == "postgresql"; }
 
 }  // namespace reembed

@@ -13,19 +13,33 @@ namespace reembed {
 // The path as the job remembers it.
 std::string AbsolutePath(const std::string& path);
 
-// What a user wrote as --source or --target: files with absolute paths, servers with their token.
-// Errors: as ParseLocation, AddToken.
-absl::StatusOr<Location> ParsePlace(const std::string& uri, const std::string& token_env,
+// Names of variables, as --db-token-env and --db-password-env have them; empty: the usual ones.
+struct SecretVariables {
+  std::string token;     // of a libSQL server: TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN, DATABASE_AUTH_TOKEN
+  std::string password;  // of PostgreSQL, or a URL that holds it: PGPASSWORD; of FalkorDB: FALKORDB_PASSWORD
+};                       // Qdrant's is always QDRANT_API_KEY
+
+// What a user wrote as --source or --target: files with absolute paths, servers with their secret.
+// Errors: as ParseLocation, AddSecret.
+absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment);
 
-// Gives a place that has no secret yet its own: FALKORDB_PASSWORD, QDRANT_API_KEY, for AutoMem both; a libSQL server
-// the token in the variable `token_env`, or, if that is empty, in the first of TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN,
-// DATABASE_AUTH_TOKEN that is set. Errors: kUnauthenticated (token_env is not set).
-absl::Status AddToken(const std::string& token_env, const Environment& environment, Location* location);
+// Gives a server that has no secret yet the one in its variable. Errors: kUnauthenticated (a variable that was named is
+// not set).
+absl::Status AddSecret(const SecretVariables& variables, const Environment& environment, Location* location);
 
 // The database that a memory system's own programs are told of: PATH or file:PATH is an SQLite file; libsql://,
 // http(s):// and ws(s):// name a libSQL server, which still lacks its token; other URLs are as ParseLocation has them.
 absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environment& environment);
+
+// The same for the value of a variable, where programs expect the password in the URL: it becomes the location's
+// secret. What the URL says to SQLAlchemy (postgresql+asyncpg://) or Prisma (?pgbouncer=true) alone is left out.
+absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const Environment& environment);
+
+bool IsPostgres(const Location& location);
+
+// As Location::ToString(), for people: without the SQL that says how rows are brought into a table.
+std::string PlaceText(const Location& location);
 
 }  // namespace reembed
 

@@ -13,6 +13,7 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
 #include "tools/streams.h"
@@ -195,7 +196,7 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   };
   if (!job.stream.empty()) line("stream", job.stream);
   line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
-  for (const Location& target : job.targets) line("target", target.ToString());
+  for (const Location& target : job.targets) line("target", PlaceText(target));
   for (const std::string& change : preflight.changes) line("changes", change);
   for (const std::string& remark : preflight.remarks) line("found", remark);
   line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));

@@ -79,6 +79,10 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
       .stats = probe->stats};
 }
 
+bool KeepsUndo(const ResolvedJob& job, const Location& target) {
+  return !job.options.no_undo && FindScheme(target.scheme)->roll_back != nullptr;
+}
+
 absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
   return FindScheme(job.source.scheme)->survey(job.source, job.selection);
 }
@@ -112,6 +116,11 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(
           absl::StrCat("replaces ", WithCommas(survey->rows_selected - survey->rows_null), " vectors"));
+    }
+    if (survey->rows_needed > 0) {
+      preflight.changes.push_back(absl::StrCat("gives ", WithCommas(survey->rows_needed), " rows of ",
+                                               job.source.Get("table"),
+                                               " a vector, over whose absence the system's search fails now"));
     }
     const int64_t broken = survey->rows_selected - survey->rows_null - survey->rows_with_vector;
     if (job.selection.rows != Selection::Rows::kAll && broken > 0) {

@@ -36,6 +36,9 @@ struct LiveProbe {
 // Errors: as ProbeApi(); kFailedPrecondition (the width is another than the targets are to get).
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job);
 
+// Whether a run keeps what it overwrites in `target`, so that `reembed rollback` can put it back.
+bool KeepsUndo(const ResolvedJob& job, const Location& target);
+
 // What the source's table holds now, for an in-place job.
 absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job);
 

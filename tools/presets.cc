@@ -10,6 +10,7 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/location.h"
@@ -56,9 +57,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",       "kind",    "default",      "optional",   "table",          "key",      "text", "template",
-      "where",      "vector",  "model_column", "dim_column", "updated_column", "encoding", "user", "agent",
-      "collection", "recipes", "urls"};
+      "name",   "kind",         "default",    "optional",       "table",    "key",  "text",  "template",   "where",
+      "vector", "model_column", "dim_column", "updated_column", "encoding", "user", "agent", "collection", "recipes",
+      "needed", "triggers",     "urls"};
   return *names;
 }
 
@@ -66,13 +67,15 @@ const std::vector<std::string>& StreamNames() {
 // and [target] there may be several [[stream]] with the names of both.
 const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSections() {
   static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
-      {"db", {"paths", "env", "urls", "vectors"}},
+      {"db", {"paths", "env", "vectors", "host_env", "port_env", "user_env", "password_env", "name_env", "urls"}},
       {"env", {"files", "search_up", "read_all"}},
       {"source", {"kind", "table", "key", "text", "template", "recipes", "where", "user", "agent"}},
       {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding", "urls"}},
       {"users", {"table", "id", "name"}},
+      {"insert", {"table", "vector", "text", "index", "schema_file", "fields", "set", "drop"}},
       {"model",
-       {"embedder", "name", "dimensions", "normalize", "base_url_env", "key_env", "dimensions_env", "provider_env"}},
+       {"embedder", "name", "dimensions", "by_dimensions", "normalize", "base_url_env", "key_env", "dimensions_env",
+        "provider_env"}},
   };
   return *sections;
 }
@@ -83,6 +86,44 @@ std::vector<std::string> Texts(const toml::table& table, std::string_view name) 
   if (list == nullptr) return texts;
   for (const auto& item : *list) texts.push_back(item.value<std::string>().value_or(""));
   return texts;
+}
+
+std::map<std::string, std::string> NamedTexts(const toml::table& table, std::string_view name) {
+  std::map<std::string, std::string> texts;
+  const toml::table* const named = table[name].as_table();
+  if (named == nullptr) return texts;
+  for (const auto& [key, value] : *named) texts[std::string(key.str())] = value.value<std::string>().value_or("");
+  return texts;
+}
+
+absl::StatusOr<std::vector<PresetLayout>> ParseLayouts(const toml::table& preset, const std::string& file) {
+  std::vector<PresetLayout> layouts;
+  const toml::array* const tables = preset["layout"].as_array();
+  if (tables == nullptr) return layouts;
+  for (const toml::node& node : *tables) {
+    const toml::table* const table = node.as_table();
+    if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[layout]]: expected a table"));
+    if (absl::Status names = CheckNames(*table, {"name", "table", "columns"}, file); !names.ok()) return names;
+    layouts.push_back(
+        {.name = Text(*table, "name"), .table = Text(*table, "table"), .columns = NamedTexts(*table, "columns")});
+  }
+  return layouts;
+}
+
+PresetInsert ParseInsert(const toml::table& insert, const std::string& file) {
+  PresetInsert result{.table = Text(insert, "table"),
+                      .vector = Text(insert, "vector"),
+                      .text = Text(insert, "text"),
+                      .index = Text(insert, "index"),
+                      .schema_file = Text(insert, "schema_file"),
+                      .fields = Texts(insert, "fields"),
+                      .sets = NamedTexts(insert, "set"),
+                      .drop = Texts(insert, "drop")};
+  // Beside the preset, wherever that is.
+  if (!result.schema_file.empty()) {
+    result.schema_file = fs::absolute(fs::path(file).parent_path() / result.schema_file).lexically_normal().string();
+  }
+  return result;
 }
 
 }  // namespace
@@ -121,16 +162,14 @@ absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::st
                       .user = Text(table, "user"),
                       .agent = Text(table, "agent"),
                       .collection = Text(table, "collection"),
+                      .needed = Text(table, "needed"),
+                      .triggers = Text(table, "triggers"),
                       .target_urls = Texts(table, "urls")};
-  if (const toml::table* const recipes = table["recipes"].as_table()) {
-    for (const auto& [name, value] : *recipes) {
-      stream.recipes[std::string(name.str())] = value.value<std::string>().value_or("");
-    }
-  }
+  stream.recipes = NamedTexts(table, "recipes");
   if (stream.kind.empty()) stream.kind = "sqlite";
-  if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "automem") {
+  if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "postgres" && stream.kind != "automem") {
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ": kind: expected sqlite, memu or automem, got `", stream.kind, "`"));
+        absl::StrCat(where, ": kind: expected sqlite, memu, postgres or automem, got `", stream.kind, "`"));
   }
   if (stream.table.empty()) return absl::InvalidArgumentError(absl::StrCat(where, ": `table` is missing"));
   if (stream.text.empty() == stream.text_template.empty()) {
@@ -166,7 +205,10 @@ absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset
     if (absl::Status names = CheckNames(*table, StreamNames(), file); !names.ok()) return names;
     absl::StatusOr<PresetStream> stream = ParseStream(*table, where);
     if (!stream.ok()) return stream.status();
-    const auto same = [&](const PresetStream& other) { return other.name == stream->name; };
+    // Streams of two kinds of database are never done together.
+    const auto same = [&](const PresetStream& other) {
+      return other.name == stream->name && (other.kind == "postgres") == (stream->kind == "postgres");
+    };
     const bool fit_for_folder = !stream->name.empty() && stream->name.find_first_of("/.") == std::string::npos;
     if (!fit_for_folder || std::any_of(streams.begin(), streams.end(), same)) {
       return absl::InvalidArgumentError(
@@ -208,7 +250,7 @@ absl::StatusOr<std::vector<PresetProvider>> ParseProviders(const toml::table& pr
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  std::vector<std::string> known = {"name", "title", "summary", "notes", "stream", "provider"};
+  std::vector<std::string> known = {"name", "title", "summary", "notes", "stream", "layout", "provider"};
   for (const auto& [section, names] : PresetSections()) known.push_back(section);
   // In a job file with streams the options of the job stand beside the sections; ReadJobFile checks their names.
   const bool job_file = !table->contains("name");
@@ -221,26 +263,45 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
   }
   absl::StatusOr<std::vector<PresetStream>> streams = ParseStreams(*table, file);
   if (!streams.ok()) return streams.status();
+  absl::StatusOr<std::vector<PresetLayout>> layouts = ParseLayouts(*table, file);
+  if (!layouts.ok()) return layouts.status();
   absl::StatusOr<std::vector<PresetProvider>> providers = ParseProviders(*table, file);
   if (!providers.ok()) return providers.status();
   const toml::table& model = sections["model"];
   const toml::table& users = sections["users"];
+  const toml::table& db = sections["db"];
+  std::map<int, std::string> model_of_dim;
+  for (const auto& [dim, name] : NamedTexts(model, "by_dimensions")) {
+    int width = 0;
+    if (!absl::SimpleAtoi(dim, &width) || width <= 0) {
+      return absl::InvalidArgumentError(absl::StrCat(file, ": by_dimensions: expected a width, got `", dim, "`"));
+    }
+    model_of_dim[width] = name;
+  }
   return SystemPreset{.name = job_file ? fs::path(file).stem().string() : Text(*table, "name"),
                       .title = Text(*table, "title"),
                       .summary = Text(*table, "summary"),
-                      .databases = Texts(sections["db"], "paths"),
-                      .database_env = Texts(sections["db"], "env"),
-                      .database_urls = Texts(sections["db"], "urls"),
-                      .vectors = Text(sections["db"], "vectors"),
+                      .databases = Texts(db, "paths"),
+                      .database_env = Texts(db, "env"),
+                      .server_env = {.host = Text(db, "host_env"),
+                                     .port = Text(db, "port_env"),
+                                     .user = Text(db, "user_env"),
+                                     .password = Text(db, "password_env"),
+                                     .name = Text(db, "name_env")},
+                      .database_urls = Texts(db, "urls"),
+                      .vectors = Text(db, "vectors"),
                       .env_files = Texts(sections["env"], "files"),
                       .env_search_up = sections["env"]["search_up"].value<bool>().value_or(false),
                       .env_read_all = sections["env"]["read_all"].value<bool>().value_or(false),
                       .notes = Texts(*table, "notes"),
                       .streams = *std::move(streams),
                       .users = {.table = Text(users, "table"), .id = Text(users, "id"), .name = Text(users, "name")},
+                      .layouts = *std::move(layouts),
+                      .insert = ParseInsert(sections["insert"], file),
                       .embedder = Text(model, "embedder"),
                       .model = Text(model, "name"),
                       .dim = static_cast<int>(model["dimensions"].value<int64_t>().value_or(0)),
+                      .model_of_dim = std::move(model_of_dim),
                       .dim_env = Texts(model, "dimensions_env"),
                       .provider_env = Text(model, "provider_env"),
                       .providers = *std::move(providers),

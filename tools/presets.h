@@ -16,7 +16,9 @@ namespace reembed {
 // several with names, which are done one after the other.
 struct PresetStream {
   std::string name;
-  std::string kind;        // sqlite; memu: rows in SQLite, vectors in a vectors.json; automem: FalkorDB and Qdrant
+  // sqlite; memu: rows in SQLite, vectors in a vectors.json; postgres: done when the database is a PostgreSQL server,
+  // and only then, if the preset has such streams; automem: rows in FalkorDB, vectors in Qdrant
+  std::string kind;
   bool by_default = true;  // done when no --stream is given
   bool optional = false;   // passed over where its table is not there
   std::string table, key, text, text_template, where;
@@ -24,6 +26,7 @@ struct PresetStream {
   std::string vector, model_column, dim_column, updated_column, encoding;
   std::string user, agent;               // columns that say whose row it is, for --user and --agent
   std::string collection;                // kind memu
+  std::string needed, triggers;          // kind postgres: see PostgresLocation
   std::vector<std::string> target_urls;  // kind automem: where the vectors are, see FirstUrl()
 };
 
@@ -44,6 +47,27 @@ struct UserTable {
   std::string id, name;
 };
 
+// What tells one of several shapes of a table from the others, for a note.
+struct PresetLayout {
+  std::string name, table;
+  std::map<std::string, std::string> columns;  // column -> its type in PostgreSQL, or the type without its (...)
+};
+
+// Where rows of a database in SQLite go when the target is a PostgreSQL server: see postgres_import.h.
+struct PresetInsert {
+  std::string table;  // empty: the preset has no such place
+  std::string vector, text, index;
+  std::string schema_file;          // absolute
+  std::vector<std::string> fields;  // of postgres_import.h
+  std::map<std::string, std::string> sets;
+  std::vector<std::string> drop;  // tables that --force-recreate drops
+};
+
+// Variables that name a server in parts.
+struct ServerVariables {
+  std::string host, port, user, password, name;
+};
+
 // A memory system that is served out of the box; the text of one is in data/systems/.
 struct SystemPreset {
   std::string name;
@@ -51,7 +75,8 @@ struct SystemPreset {
   std::string summary;                     // one line, for `reembed systems`
   std::vector<std::string> databases;      // where its own programs keep them, the first that exists is meant
   std::vector<std::string> database_env;   // variables that name it; the first that is set wins over `databases`
-  std::vector<std::string> database_urls;  // made of variables, see FirstUrl(); after `database_env`
+  ServerVariables server_env;              // likewise, in parts, behind them
+  std::vector<std::string> database_urls;  // made of variables, see FirstUrl(); behind those
   std::string vectors;                     // kind memu: the file of vectors, beside the database
   std::vector<std::string> env_files;      // the first that is there is read, never two; default: .env
   bool env_search_up = false;              // relative ones are looked for in the folders above, too
@@ -59,13 +84,16 @@ struct SystemPreset {
   std::vector<std::string> notes;          // what its users should know before a run
   std::vector<PresetStream> streams;       // at least one
   UserTable users;
+  std::vector<PresetLayout> layouts;
+  PresetInsert insert;
   std::string embedder;  // empty: openai
   std::string model;
   int dim = 0;
-  std::vector<std::string> dim_env;       // variables with the width; the first that is set wins over `dim`
-  std::string provider_env;               // variable that names a provider; empty or `auto`: the first that is set up
-  std::vector<PresetProvider> providers;  // in the order of `auto`; see ChooseProvider()
-  std::string normalize;                  // as the flag
+  std::map<int, std::string> model_of_dim;  // where the database asks for another width than `dim`
+  std::vector<std::string> dim_env;         // variables with the width; the first that is set wins over `dim`
+  std::string provider_env;                 // variable that names a provider; empty or `auto`: the first that is set up
+  std::vector<PresetProvider> providers;    // in the order of `auto`; see ChooseProvider()
+  std::string normalize;                    // as the flag
   std::string api_base_env, api_key_env;
   std::string file;  // where it was read
   std::string toml;  // its whole text

@@ -52,8 +52,8 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
 }
 
 // What says which files of variables a finished job reads. One that is not there is reported where it is used.
-CommandOptions OptionsOfJob(const std::string& directory) {
-  CommandOptions options;
+CommandOptions OptionsOfJob(const std::string& directory, bool json) {
+  CommandOptions options{.json = json};
   const absl::StatusOr<std::vector<std::string>> folders = JobFolders(directory);
   if (!folders.ok()) return options;
   const std::string description = folders->front() + "/job.toml";
@@ -75,8 +75,8 @@ void AddVerify(CLI::App* app, Command* chosen) {
       "Examples:\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify JOB --sample 100\n"
       "  reembed verify JOB --json");
   command->callback([=] {
-    *chosen = [=](const Environment& env) {
-      return WithEnvFile("verify", OptionsOfJob(options->job), env,
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("verify", OptionsOfJob(options->job, options->json), environment,
                          [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
     };
   });
@@ -92,6 +92,106 @@ void AddStatus(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return StatusCommand(*options, env); }; });
 }
 
+void AddRollback(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("rollback", "put back what a job has overwritten; may be repeated, also after a crash");
+  auto options = std::make_shared<RollbackOptions>();
+  command->add_option("job", options->job, "job directory")->required();
+  command->add_flag("--yes", options->yes, "do not ask");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->footer(
+      "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
+      "reembed rollback ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed rollback JOB --yes\n  reembed "
+      "rollback JOB --yes --json");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("rollback", OptionsOfJob(options->job, options->json), environment,
+                         [&](const Environment& with_file) { return RollbackCommand(*options, with_file); });
+    };
+  });
+}
+
+void AddRetryRejects(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand(
+      "retry-rejects", "try the rejected rows of a job again, after their text or a limit was changed");
+  auto options = std::make_shared<RetryRejectsOptions>();
+  CommandOptions& run = options->run;
+  command->add_option("job", options->job, "job directory")->required();
+  command->add_option("--api-key-env", run.api_key_env, "environment variable that holds the API key");
+  command->add_option("--api-key-file", run.api_key_file, "file that holds the API key");
+  command->add_option("--api-base", run.api_base, "base URL of the API, if it has moved");
+  command->add_option("--max-spend", run.max_spend, "stop before more US dollars than this are spent");
+  command->add_option("--db-token-env", run.db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--env-file", run.env_file, "read variables from this file instead of .env");
+  command->add_flag("--json", run.json, "JSON lines on standard output");
+  command->add_flag("--quiet", run.quiet, "say nothing but errors");
+  command->footer(
+      "Nothing is bought but what these rows lack. Targets are written again from the first of them on, from what the "
+      "job keeps.\n\nExamples:\n  reembed retry-rejects ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed "
+      "retry-rejects JOB --json");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("retry-rejects", options->run, environment,
+                         [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
+    };
+  });
+}
+
+void AddBackup(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("backup", "save the stores of a memory system into a folder, while it runs");
+  auto options = std::make_shared<BackupOptions>();
+  command->add_option("--system", options->system, "memory system, see `reembed systems`");
+  command->add_option("--db", options->db, "where its database is: a path or URL; default: where it keeps it");
+  command->add_option("--source,--target", options->sources,
+                      "a further place, or one without a system, as for run: sqlite:PATH, qdrant:URL/COLLECTION");
+  command->add_option("--to", options->to, "folder that is made; it must not be there yet")->required();
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  command->footer(
+      "What has the folder's name is whole: it gets it when all is on the disk.\n\nExamples:\n  reembed backup "
+      "--system "
+      "agentloop --to backup-1\n  reembed backup --system memu --db data/memu.db --to backup-1\n  reembed backup "
+      "--source sqlite:notes.db --to backup-1");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("backup", {.system = options->system, .json = options->json, .env_file = options->env_file},
+                         environment, [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
+    };
+  });
+}
+
+void AddRestore(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("restore", "put a backup back; what is there stays whole until the new is");
+  auto options = std::make_shared<RestoreOptions>();
+  command->add_option("backup", options->backup, "folder that `reembed backup` made")->required();
+  command->add_option("--db", options->db, "put the database there instead of where it came from");
+  command->add_option("--target", options->targets,
+                      "put the place of that scheme there instead: qdrant:URL/COLLECTION");
+  command->add_option("--only", options->only, "restore this file of the backup and no other");
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
+  command->add_flag("--yes", options->yes, "do not ask");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  command->footer(
+      "Stop the system first. Examples:\n  reembed restore backup-1\n  reembed restore backup-1 --yes --json\n  "
+      "reembed "
+      "restore backup-1 --db /tmp/look-at-it.db");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("restore", {.json = options->json, .env_file = options->env_file}, environment,
+                         [&](const Environment& with_file) { return RestoreCommand(*options, with_file); });
+    };
+  });
+}
+
 void AddSearch(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
   auto options = std::make_shared<SearchCommandOptions>();
@@ -101,6 +201,8 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
   command->add_option("--db-token-env", options->db_token_env,
                       "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
   command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(CLI::NonNegativeNumber);
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
@@ -234,6 +336,10 @@ int Main(int argc, char** argv) {
                 PlanCommand, &chosen);
   AddVerify(&app, &chosen);
   AddStatus(&app, &chosen);
+  AddRollback(&app, &chosen);
+  AddRetryRejects(&app, &chosen);
+  AddBackup(&app, &chosen);
+  AddRestore(&app, &chosen);
   AddSearch(&app, &chosen);
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);

@@ -27,6 +27,7 @@
 #include "io/store/libsql_sink.h"
 #include "io/store/memu_rows.h"
 #include "io/store/memu_sink.h"
+#include "io/store/postgres_import.h"
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_source.h"
@@ -114,10 +115,14 @@ constexpr Scheme PostgresScheme(const char* name) {
       name,
       "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
       [](const Location& l, const Selection& s) -> SourceOr { return OpenPostgresSource(l, PostgresSelectionOf(s)); },
-      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakePostgresSink(l, m); },
+      [](const Location& l, const Model& m, const Location& source) -> SinkOr {
+        return l.Get("mode") == "insert" ? MakePostgresImportSink(l, m, source) : MakePostgresSink(l, m);
+      },
       [](const Location& l, int dim) -> ReaderOr { return OpenPostgresReader(l, {.dim = dim}); },
       [](const Location& l, const Selection& s) { return SurveyPostgres(l, PostgresSelectionOf(s)); },
-      [](const Location& l, const Model& m) { return PostgresChanges(l, m); }};
+      [](const Location& l, const Model& m) {
+        return l.Get("mode") == "insert" ? PostgresImportChanges(l, m) : PostgresChanges(l, m);
+      }};
 }
 
 absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {

@@ -12,6 +12,7 @@
 #include "engine/location.h"
 #include "engine/source.h"
 #include "engine/survey.h"
+#include "engine/undo_log.h"
 #include "engine/vector_reader.h"
 #include "engine/vector_sink.h"
 
@@ -42,6 +43,10 @@ struct Scheme {
 
   // Of targets that not every key fits: kInvalidArgument says why and what to do.
   absl::Status (*check_key)(const Location& target, KeyView key) = nullptr;
+
+  // Of targets whose sink shows the undo log what it overwrites: puts that back. It may have been called before, and
+  // may have been killed then. A row that does not hold the written vector any more stays as it is, and is reported.
+  absl::StatusOr<RollbackReport> (*roll_back)(const Location& target, UndoReader* old_rows) = nullptr;
 
   bool is_table() const { return survey != nullptr; }
 };

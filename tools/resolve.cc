@@ -14,7 +14,9 @@
 #include "tools/endpoints.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
+#include "tools/resolve_automem.h"
 #include "tools/resolve_embedder.h"
+#include "tools/resolve_postgres.h"
 #include "tools/resolve_preset.h"
 #include "tools/token_counting.h"
 
@@ -27,9 +29,11 @@ constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
 // Where the vectors of the source's own rows are; nullopt: nowhere. A table as a target is what names the rows and the
 // place of the vectors, not how rows are chosen.
-absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const Environment& environment) {
+absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const CommandOptions& options,
+                                                      const Environment& environment) {
   if (source.scheme == "automem") {
-    absl::StatusOr<Location> points = ParsePlace(source.Get("points"), "", environment);
+    absl::StatusOr<Location> points =
+        ParsePlace(source.Get("points"), {options.db_token_env, options.db_password_env}, environment);
     if (!points.ok()) return points.status();
     return *std::move(points);
   }
@@ -44,37 +48,74 @@ absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, co
   return target;
 }
 
+// The places that --target names. A preset may say what becomes of rows that it brings into a PostgreSQL server.
+absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& options,
+                                                     const std::optional<SystemPreset>& preset,
+                                                     const Environment& environment, ResolvedJob* job) {
+  std::vector<Location> targets;
+  for (const std::string& uri : options.targets) {
+    absl::StatusOr<Location> target =
+        ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}),
+                   {options.db_token_env, job->options.db_password_env}, environment);
+    if (!target.ok()) return target.status();
+    targets.push_back(*std::move(target));
+  }
+  if (!preset.has_value() || preset->insert.table.empty() || IsPostgres(job->source)) return targets;
+  if (targets.empty()) {
+    absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(*preset, options, environment);
+    if (!server.ok()) return server.status();
+    if (server->has_value() && IsPostgres((*server)->location)) {
+      if (!(*server)->password_variable.empty()) job->options.db_password_env = (*server)->password_variable;
+      targets.push_back((*server)->location);
+    }
+  }
+  for (Location& target : targets) {
+    if (!IsPostgres(target)) continue;
+    AddInsertParameters(preset->insert, job->source, &target);
+    job->recreated_tables = preset->insert.drop;
+  }
+  return targets;
+}
+
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                           const PresetStream* stream, const Environment& environment, ResolvedJob* job) {
+                           const PresetStream* stream, const PresetDatabase& database, const Environment& environment,
+                           ResolvedJob* job) {
   if (preset.has_value() == !options.source.empty()) {
     return absl::InvalidArgumentError(
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
-  absl::StatusOr<Location> source = preset.has_value()
-                                        ? PresetSource(*preset, *stream, options, environment, &job->notes)
-                                        : ParsePlace(options.source, options.db_token_env, environment);
-  if (!source.ok()) return source.status();
-  job->source = *std::move(source);
+  if (preset.has_value() && stream->kind == "automem") {
+    absl::StatusOr<Location> source = AutomemSource(*preset, *stream, options, environment, database.location);
+    if (!source.ok()) return source.status();
+    job->source = *std::move(source);
+  } else if (preset.has_value()) {
+    job->source = PresetSource(*preset, *stream, options, database.location);
+    if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
+    if (absl::Status fitted = FitPresetToTable(*preset, options, job); !fitted.ok()) return fitted;
+  } else {
+    absl::StatusOr<Location> source =
+        ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment);
+    if (!source.ok()) return source.status();
+    job->source = *std::move(source);
+  }
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  absl::StatusOr<std::optional<Location>> own = InPlaceTarget(job->source, environment);
+  absl::StatusOr<std::optional<Location>> own = InPlaceTarget(job->source, job->options, environment);
   if (!own.ok()) return own.status();
   job->in_place = own->has_value();
   if (job->in_place) job->targets.push_back(**std::move(own));
-  for (const std::string& uri : options.targets) {
-    absl::StatusOr<Location> target =
-        ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}),
-                   options.db_token_env, environment);
-    if (!target.ok()) return target.status();
+  absl::StatusOr<std::vector<Location>> targets = ResolveTargets(options, preset, environment, job);
+  if (!targets.ok()) return targets.status();
+  for (Location& target : *targets) {
     const auto same = [&](const Location& other) {
-      return other.ToString() == target->ToString() || HoldsAutomemPoints(job->source, *target);
+      return other.ToString() == target.ToString() || HoldsAutomemPoints(job->source, target);
     };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
       if (job->in_place && same(job->targets[0])) continue;
-      return absl::InvalidArgumentError(absl::StrCat("--target ", uri, " is given twice"));
+      return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
     }
-    job->targets.push_back(*std::move(target));
+    job->targets.push_back(std::move(target));
   }
   if (job->targets.empty()) {
     return absl::InvalidArgumentError(
@@ -154,7 +195,7 @@ void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
   for (const char* name :
        {"where", "text", "template", "vector", "model_column", "model_property", "dim_column", "updated_column",
-        "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls"})
+        "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls", "needed"})
     rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
@@ -194,15 +235,18 @@ std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first,
 
 // One stream of the preset, or the one source that was given.
 absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                                       const PresetStream* stream, const Environment& environment, KeyNeed key_need) {
+                                       const PresetStream* stream, const PresetDatabase& database,
+                                       const Environment& environment, KeyNeed key_need) {
   ResolvedJob job{.options = options};
   if (stream != nullptr) {
     job.stream = stream->name;
     job.optional = stream->optional;
   }
-  if (absl::Status places = ResolvePlaces(options, preset, stream, environment, &job); !places.ok()) return places;
+  if (absl::Status places = ResolvePlaces(options, preset, stream, database, environment, &job); !places.ok()) {
+    return places;
+  }
   if (absl::Status selection = ResolveSelection(options, preset, stream, &job); !selection.ok()) return selection;
-  const absl::StatusOr<CommandOptions> first = OptionsOfFirst(options);
+  const absl::StatusOr<CommandOptions> first = OptionsOfFirst(job.options);
   if (!first.ok()) return first.status();
   if (absl::Status embedder = ResolveEmbedder(*first, preset, environment, key_need, &job); !embedder.ok()) {
     return embedder;
@@ -220,10 +264,17 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   return job;
 }
 
+// Whether rows of several streams may go to one place, as each becomes a row of its own there.
+bool BringsRows(const ResolvedJob& job) {
+  return std::all_of(job.targets.begin(), job.targets.end(),
+                     [](const Location& target) { return target.Get("mode") == "insert"; });
+}
+
 // Each stream has a file of its own, or they would overwrite each other.
 absl::Status CheckTargetsApart(const std::vector<ResolvedJob>& jobs) {
   for (const std::string& uri : jobs.front().options.targets) {
     if (jobs.size() == 1 || uri == "-" || absl::StrContains(uri, "{stream}")) continue;
+    if (BringsRows(jobs.front())) continue;
     std::vector<std::string> names;
     for (const ResolvedJob& job : jobs) names.push_back(job.stream);
     return absl::InvalidArgumentError(absl::StrCat("--target ", uri, ": ", absl::StrJoin(names, " and "),
@@ -274,12 +325,18 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
                                                         KeyNeed key_need) {
   std::optional<SystemPreset> preset;
   std::vector<const PresetStream*> streams = {nullptr};
+  PresetDatabase database;
+  std::vector<std::string> notes;
   if (!options.system.empty()) {
     absl::StatusOr<SystemPreset> found = FindSystem(options.system, environment);
     if (!found.ok()) return found.status();
     preset = *std::move(found);
-    if (absl::Status chosen = ChooseProvider(options, environment, key_need, &*preset); !chosen.ok()) return chosen;
-    absl::StatusOr<std::vector<const PresetStream*>> chosen = ChooseStreams(*preset, options);
+    if (absl::Status model = ChooseProvider(options, environment, key_need, &*preset); !model.ok()) return model;
+    notes = preset->notes;
+    absl::StatusOr<PresetDatabase> database_found = FindDatabase(*preset, options, environment, &notes);
+    if (!database_found.ok()) return database_found.status();
+    database = *std::move(database_found);
+    absl::StatusOr<std::vector<const PresetStream*>> chosen = ChooseStreams(*preset, options, database.location);
     if (!chosen.ok()) return chosen.status();
     streams = *std::move(chosen);
   } else if (!options.db.empty() || !options.streams.empty() || !options.recipe.empty() ||
@@ -288,8 +345,9 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
   }
   std::vector<ResolvedJob> jobs;
   for (const PresetStream* const stream : streams) {
-    absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, environment, key_need);
+    absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, database, environment, key_need);
     if (!job.ok()) return job.status();
+    job->notes.insert(job->notes.begin(), notes.begin(), notes.end());
     jobs.push_back(*std::move(job));
   }
   if (absl::Status apart = CheckTargetsApart(jobs); !apart.ok()) return apart;

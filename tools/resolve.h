@@ -25,9 +25,10 @@ struct ResolvedEndpoint {
   ApiOptions client;
 };
 
-// What a job is, with every default filled in and every word checked. Nothing has been opened, written or sent.
+// What a job is, with every default filled in and every word checked. Nothing has been written or sent; only a preset
+// for PostgreSQL looks at the catalog of its database.
 struct ResolvedJob {
-  CommandOptions options;  // as given, job file included
+  CommandOptions options;  // as given, job file included, and what a preset found out
   std::string name;        // for people: the system's name, or the source's file name
   std::string stream;      // which of its streams; empty: it has one
   bool optional = false;   // not done where its table is not there
@@ -45,7 +46,8 @@ struct ResolvedJob {
   JobIdentity identity;
   KeepVectors keep_vectors = KeepVectors::kAlways;
   std::string directory;
-  std::vector<std::string> notes;  // what else a user may want to know, one line each
+  std::vector<std::string> recreated_tables;  // see --force-recreate; empty: it does not go with this job
+  std::vector<std::string> notes;             // what else a user may want to know, one line each
 };
 
 // Errors: kInvalidArgument, kNotFound (an argument is wrong or missing); kUnauthenticated (no API key, and where to put

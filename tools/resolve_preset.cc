@@ -24,14 +24,63 @@ std::string SqlName(absl::string_view name) {
   return absl::StrCat("\"", absl::StrReplaceAll(name, {{"\"", "\"\""}}), "\"");
 }
 
-// The database of the system: a path, or a URL as its own programs take it.
-absl::StatusOr<std::string> FindDatabase(const SystemPreset& preset, const CommandOptions& options,
-                                         const Environment& environment, std::vector<std::string>* notes) {
-  if (!options.db.empty()) return options.db;
+absl::StatusOr<PresetDatabase> WithSecret(absl::StatusOr<Location> location, const CommandOptions& options,
+                                          const Environment& environment) {
+  if (!location.ok()) return location.status();
+  absl::Status secret = AddSecret({options.db_token_env, options.db_password_env}, environment, &*location);
+  if (!secret.ok()) return secret;
+  return PresetDatabase{.location = *std::move(location)};
+}
+
+// As the variables for host, port, user and name have it; they name a PostgreSQL server.
+Location ServerInParts(const ServerVariables& variables, const Environment& environment) {
+  const auto get = [&](const std::string& variable) { return variable.empty() ? "" : environment.Get(variable); };
+  const std::string port = get(variables.port), user = get(variables.user);
+  Location location{
+      .scheme = "postgres",
+      .path = absl::StrCat("//", get(variables.host), port.empty() ? "" : ":", port, "/", get(variables.name)),
+      .secret = get(variables.password)};
+  if (!user.empty()) location.parameters["user"] = user;
+  return location;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<PresetDatabase>> PresetServer(const SystemPreset& preset, const CommandOptions& options,
+                                                           const Environment& environment) {
   for (const std::string& variable : preset.database_env) {
-    if (std::string path = environment.Get(variable); !path.empty()) return path;
+    const std::string url = environment.Get(variable);
+    if (url.empty()) continue;
+    absl::StatusOr<Location> location = ParseDatabaseVariable(url, environment);
+    const bool has_secret = location.ok() && IsPostgres(*location) && !location->secret.empty();
+    absl::StatusOr<PresetDatabase> found = WithSecret(std::move(location), options, environment);
+    if (!found.ok()) {
+      return absl::Status(found.status().code(), absl::StrCat(variable, ": ", found.status().message()));
+    }
+    if (has_secret) found->password_variable = variable;
+    return std::optional(*std::move(found));
   }
-  if (std::optional<std::string> url = FirstUrl(preset.database_urls, environment); url.has_value()) return *url;
+  const ServerVariables& parts = preset.server_env;
+  if (parts.host.empty() || (environment.Get(parts.host).empty() && environment.Get(parts.name).empty())) {
+    return std::nullopt;
+  }
+  Location location = ServerInParts(parts, environment);
+  const bool has_secret = !location.secret.empty();
+  absl::StatusOr<PresetDatabase> found = WithSecret(std::move(location), options, environment);
+  if (!found.ok()) return found.status();
+  if (has_secret) found->password_variable = parts.password;
+  return std::optional(*std::move(found));
+}
+
+absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const CommandOptions& options,
+                                            const Environment& environment, std::vector<std::string>* notes) {
+  if (!options.db.empty()) return WithSecret(ParseDatabase(options.db, environment), options, environment);
+  absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(preset, options, environment);
+  if (!server.ok()) return server.status();
+  if (server->has_value()) return **std::move(server);
+  if (const std::optional<std::string> url = FirstUrl(preset.database_urls, environment); url.has_value()) {
+    return WithSecret(ParseDatabase(*url, environment), options, environment);
+  }
   const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
   const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
   if (found == preset.databases.end()) {
@@ -43,50 +92,10 @@ absl::StatusOr<std::string> FindDatabase(const SystemPreset& preset, const Comma
   for (auto other = found + 1; other != preset.databases.end(); ++other) {
     if (exists(*other)) notes->push_back(absl::StrCat(preset.name, " has another database: --db ", *other));
   }
-  return *found;
+  return WithSecret(ParseDatabase(*found, environment), options, environment);
 }
 
-// As the system's own client, which takes Qdrant's port where a URL names none. [qdrant_client, QdrantRemote]
-std::string WithQdrantPort(const std::string& url) {
-  const size_t host = url.find("://") == std::string::npos ? 0 : url.find("://") + 3;
-  const size_t end = std::min(url.find('/', host), url.size());
-  const bool has_port = url.find(':', host) < end;
-  return has_port ? url : absl::StrCat(url.substr(0, end), ":6333", url.substr(end));
-}
-
-// The graph that `database` names, with the points that --target or else the system's own variables name.
-absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetStream& stream,
-                                       const CommandOptions& options, const Environment& environment,
-                                       const Location& database) {
-  if (database.scheme != "falkordb") {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--db ", database.ToString(), ": expected a graph, for example falkordb://localhost:6379/memories"));
-  }
-  const auto named = std::find_if(options.targets.begin(), options.targets.end(),
-                                  [](const std::string& target) { return absl::StartsWith(target, "qdrant:"); });
-  std::string uri = named == options.targets.end() ? "" : *named;
-  if (uri.empty()) {
-    const std::optional<std::string> url = FirstUrl(stream.target_urls, environment);
-    if (!url.has_value()) {
-      return absl::NotFoundError(absl::StrCat("where ", preset.name,
-                                              " keeps its vectors is not known: set QDRANT_URL or QDRANT_HOST, or say "
-                                              "--target qdrant:http://HOST:6333/memories"));
-    }
-    uri = absl::StrCat("qdrant:", WithQdrantPort(*url));
-  }
-  absl::StatusOr<Location> points = ParseLocation(uri);
-  if (!points.ok()) return points.status();
-  // An alias in place of the collection would not do: the system looks for the name in the list of collections.
-  points->parameters.emplace("on_width", "side");
-  Location location{.scheme = "automem", .path = database.path, .parameters = database.parameters};
-  for (const auto& [name, value] :
-       {std::pair("label", stream.table), std::pair("key", stream.key), std::pair("text", stream.text),
-        std::pair("where", stream.where), std::pair("points", points->ToString())}) {
-    if (!value.empty()) location.parameters[name] = value;
-  }
-  if (absl::Status secret = AddToken("", environment, &location); !secret.ok()) return secret;
-  return location;
-}
+namespace {
 
 // What the chosen streams can be asked for besides.
 absl::Status CheckAsked(const SystemPreset& preset, const std::vector<const PresetStream*>& streams,
@@ -112,9 +121,15 @@ absl::Status CheckAsked(const SystemPreset& preset, const std::vector<const Pres
 }  // namespace
 
 absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
-                                                               const CommandOptions& options) {
+                                                               const CommandOptions& options,
+                                                               const Location& database) {
+  const auto in_postgres = [](const PresetStream& stream) { return stream.kind == "postgres"; };
+  const bool both = std::any_of(preset.streams.begin(), preset.streams.end(), in_postgres);
+  const auto fits = [&](const PresetStream& stream) { return !both || in_postgres(stream) == IsPostgres(database); };
   std::vector<std::string> names;
-  for (const PresetStream& stream : preset.streams) names.push_back(stream.name);
+  for (const PresetStream& stream : preset.streams) {
+    if (fits(stream)) names.push_back(stream.name);
+  }
   for (const std::string& asked : options.streams) {
     if (asked == "all" || std::find(names.begin(), names.end(), asked) != names.end()) continue;
     const std::string near = NearestName(asked, names);
@@ -127,23 +142,14 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
   for (const PresetStream& stream : preset.streams) {
     const bool named = std::any_of(options.streams.begin(), options.streams.end(),
                                    [&](const std::string& asked) { return asked == "all" || asked == stream.name; });
-    if (options.streams.empty() ? stream.by_default : named) chosen.push_back(&stream);
+    if (fits(stream) && (options.streams.empty() ? stream.by_default : named)) chosen.push_back(&stream);
   }
   if (absl::Status asked = CheckAsked(preset, chosen, options); !asked.ok()) return asked;
   return chosen;
 }
 
-absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetStream& stream,
-                                      const CommandOptions& options, const Environment& environment,
-                                      std::vector<std::string>* notes) {
-  const absl::StatusOr<std::string> database = FindDatabase(preset, options, environment, notes);
-  if (!database.ok()) return database.status();
-  absl::StatusOr<Location> found = ParseDatabase(*database, environment);
-  if (!found.ok()) return found;
-  notes->insert(notes->end(), preset.notes.begin(), preset.notes.end());
-  if (stream.kind == "automem") return AutomemSource(preset, stream, options, environment, *found);
-  Location location = *std::move(found);
-  if (absl::Status token = AddToken(options.db_token_env, environment, &location); !token.ok()) return token;
+Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
+                      Location location) {
   if (stream.kind == "memu") {
     location.parameters["db"] = location.path;
     location.path = AbsolutePath((fs::path(location.path).parent_path() / preset.vectors).string());
@@ -157,7 +163,8 @@ absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetSt
         std::pair("model_column", stream.model_column), std::pair("dim_column", stream.dim_column),
         std::pair("updated_column", options.updated_at == "now-iso" ? stream.updated_column : ""),
         std::pair("encoding", stream.encoding), std::pair("where", stream.where),
-        std::pair("collection", stream.collection)}) {
+        std::pair("collection", stream.collection), std::pair("needed", stream.needed),
+        std::pair("triggers", stream.triggers)}) {
     if (!value.empty()) location.parameters[name] = value;
   }
   return location;

@@ -1,6 +1,7 @@
 #ifndef REEMBED_TOOLS_RESOLVE_PRESET_H_
 #define REEMBED_TOOLS_RESOLVE_PRESET_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,17 +14,30 @@
 // The part of Resolve() that turns a preset into places and conditions.
 namespace reembed {
 
-// The streams that --stream names; none named: those that the preset does by default; `all`: all. In the preset's
-// order. They live as long as `preset`. Errors: kInvalidArgument (no such stream: names the nearest; --recipe or
-// --updated-at where none of them knows it).
-absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
-                                                               const CommandOptions& options);
+// A database of the system, with its secret.
+struct PresetDatabase {
+  Location location;
+  std::string password_variable;  // where the secret was, if it was in one of the preset's variables
+};
 
-// Where the rows of the stream are: --db, else the preset's variables and paths. Adds notes for people.
+// The database that the system's own variables name; nullopt: they name none.
+absl::StatusOr<std::optional<PresetDatabase>> PresetServer(const SystemPreset& preset, const CommandOptions& options,
+                                                           const Environment& environment);
+
+// --db, else the preset's variables and paths. Adds notes for people.
 // Errors: kNotFound (no database where the system keeps it).
-absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetStream& stream,
-                                      const CommandOptions& options, const Environment& environment,
-                                      std::vector<std::string>* notes);
+absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const CommandOptions& options,
+                                            const Environment& environment, std::vector<std::string>* notes);
+
+// The streams that --stream names; none named: those that the preset does by default; `all`: all. In the preset's
+// order, and only those for that kind of database. They live as long as `preset`. Errors: kInvalidArgument (no such
+// stream: names the nearest; --recipe or --updated-at where none of them knows it).
+absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
+                                                               const CommandOptions& options, const Location& database);
+
+// Where the rows of the stream are in the database.
+Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
+                      Location database);
 
 // The SQL condition for --user and --agent. Errors: kInvalidArgument (the stream has no such column).
 absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const PresetStream& stream,

@@ -1,21 +1,24 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
+#include "io/job/undo_store.h"
 #include "tools/commands.h"
+#include "tools/consent.h"
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
+#include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -38,6 +41,7 @@ struct Outcome {
   bool spend_cap = false;
   int signal = 0;
   absl::Status status;
+  std::optional<absl::Time> switched;  // when all targets had become complete and visible
 };
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
@@ -154,24 +158,21 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
-  for (const Location& target : job.targets) std::cout << "target " << target.ToString() << "\n";
+  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
   std::cout << "job    " << job.directory << std::endl;
 }
 
-// Overwriting vectors that are there needs a yes; a job that has begun has it.
-absl::Status AskConsent(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
-  if (job.options.yes || before.rows > 0 || !preflight.survey.has_value()) return absl::OkStatus();
+// Overwriting vectors that are there needs a yes; a job that has begun has it, until it is put back.
+absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
+  if (!preflight.survey.has_value() || (before.rows > 0 && !before.rolled_back.has_value())) return absl::OkStatus();
   const int64_t existing = preflight.survey->rows_selected - preflight.survey->rows_null;
   if (job.selection.rows != Selection::Rows::kAll || existing == 0) return absl::OkStatus();
-  const std::string what = absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path);
-  if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
-    return absl::InvalidArgumentError(absl::StrCat(what, "; make a copy of the file first, then say --yes"));
-  }
-  std::cerr << what << ". Go on? [y/N] " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer == "y" || answer == "Y" || answer == "yes") return absl::OkStatus();
-  return absl::InvalidArgumentError("not done: there was no yes");
+  const bool has_way_back = KeepsUndo(job, job.targets.front());
+  return AskConsent(
+      absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path,
+                   has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
+      has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
+      job.options.yes);
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
@@ -226,9 +227,14 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
       },
       [client] { client->Cancel(); });
 
+  UndoStore undo(job.directory);
+  std::vector<std::unique_ptr<UndoLog>> logs;
   std::vector<NamedSink> sinks;
-  for (size_t i = 0; i < job.targets.size(); ++i)
-    sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get()});
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const std::string name = job.targets[i].ToString();
+    logs.push_back(KeepsUndo(job, job.targets[i]) ? undo.LogOf(name) : nullptr);
+    sinks.push_back({name, preflight->sinks[i].get(), logs.back().get()});
+  }
   // Counted when a text enters a batch, so the cap holds before the money is spent.
   std::atomic<int64_t> tokens_read{0};
   const double max_spend = job.options.max_spend;
@@ -257,6 +263,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
                                   .counters = &counters,
                                   .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
                                  signals.token());
+    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = client->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
@@ -296,7 +303,9 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
           .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending};
+          .rows_possibly_rebought = outcome.before.rows_pending,
+          .switched = outcome.switched,
+          .endpoints = EndpointsJson(outcome.endpoints)};
 }
 
 // One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
@@ -321,7 +330,7 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   absl::StatusOr<JobStats> before = prepared.store->Stats();
   if (!before.ok()) return before.status();
   prepared.before = *std::move(before);
-  if (absl::Status consent = AskConsent(job, prepared.preflight, prepared.before); !consent.ok()) return consent;
+  if (absl::Status consent = AskToReplace(job, prepared.preflight, prepared.before); !consent.ok()) return consent;
   return prepared;
 }
 
@@ -361,6 +370,13 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
   notes.insert(notes.end(), job.notes.begin(), job.notes.end());
   for (const std::string& note : notes) {
     if (!quiet) std::cerr << "note: " << note << std::endl;
+  }
+  if (prepared->before.rolled_back.has_value()) {
+    if (!quiet) std::cerr << "note: this job was rolled back; the vectors it has are written again" << std::endl;
+    if (absl::Status forgotten = prepared->store->ForgetRollback(); !forgotten.ok()) {
+      Fail("run", forgotten, job.options.json);
+      return {.before = prepared->before, .after = prepared->before, .status = forgotten};
+    }
   }
   const absl::Time started = absl::Now();
   Outcome outcome =
@@ -415,6 +431,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
   for (ResolvedJob& job : *jobs) {
     absl::StatusOr<Prepared> prepared = Prepare(std::move(job));

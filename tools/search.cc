@@ -81,7 +81,8 @@ absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Env
 }
 
 absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const Environment& environment) {
-  const absl::StatusOr<Location> location = ParsePlace(options.target, options.db_token_env, environment);
+  const absl::StatusOr<Location> location =
+      ParsePlace(options.target, {options.db_token_env, options.db_password_env}, environment);
   if (!location.ok()) return location.status();
   const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(*location, options.dimensions);
   if (!reader.ok()) return reader.status();
@@ -109,7 +110,8 @@ ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& e
   std::unique_ptr<Source> source;
   const std::string uri = options.source.empty() ? found->source : options.source;
   if (!uri.empty()) {
-    const absl::StatusOr<Location> location = ParsePlace(uri, options.db_token_env, environment);
+    const absl::StatusOr<Location> location =
+        ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
     absl::StatusOr<std::unique_ptr<Source>> opened =
         location.ok() ? OpenSource(*location, {}) : absl::StatusOr<std::unique_ptr<Source>>(location.status());
     if (opened.ok()) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "io/job/job_reader.h"
+#include "io/job/undo_store.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/output.h"
@@ -47,6 +48,7 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     if (receipt.rows_possibly_rebought > 0) {
       std::cout << ", at most " << WithCommas(receipt.rows_possibly_rebought) << " rows bought a second time";
     }
+    if (receipt.switched.has_value()) std::cout << ", targets complete at " << TimeText(*receipt.switched);
     std::cout << "\n";
   }
   for (const RejectedRow& row : rejects) std::cout << RejectText(row) << "\n";
@@ -55,6 +57,8 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     std::cout << "... and " << WithCommas(all - static_cast<int64_t>(rejects.size())) << " more: --rejects " << all
               << "\n";
   }
+  if (all > 0)
+    std::cout << "to try them again, after a change of their text or of a limit: reembed retry-rejects " << dir << "\n";
   std::cout << std::flush;
 }
 
@@ -74,13 +78,19 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
         .Add("started", absl::FormatTime(receipt.started))
         .Add("ended", absl::FormatTime(receipt.ended))
         .Add("outcome", receipt.outcome)
+        .Add("model", job.identity().model)
+        .Add("dimensions", job.identity().dim)
         .Add("rows_embedded", receipt.rows_embedded)
+        .Add("rows_rejected", receipt.rows_rejected)
         .Add("rows_possibly_rebought", receipt.rows_possibly_rebought)
         .Add("requests", receipt.requests)
         .Add("requests_retried", receipt.requests_retried)
         .Add("http_429", receipt.http_429)
         .Add("tokens", receipt.tokens)
-        .Add("cost_usd", receipt.cost_usd);
+        .Add("cost_usd", receipt.cost_usd)
+        .AddRaw("switched",
+                receipt.switched.has_value() ? absl::StrCat("\"", absl::FormatTime(*receipt.switched), "\"") : "null")
+        .AddRaw("endpoints", receipt.endpoints.empty() ? "[]" : receipt.endpoints);
     std::cout << line.ToString() << "\n";
   }
   for (const auto& [name, position] : stats.sinks) {
@@ -103,6 +113,33 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
   std::cout << line.ToString() << std::endl;
 }
 
+// What a rollback would put back, or that there was one.
+absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) {
+  if (stats.rolled_back.has_value()) {
+    if (json) {
+      std::cout << JsonLine("rollback").Add("time", absl::FormatTime(*stats.rolled_back)).ToString() << "\n";
+    } else {
+      std::cout << "rollback  " << TimeText(*stats.rolled_back)
+                << ": targets hold what they held before; `reembed run` writes the vectors again, without buying\n";
+    }
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
+  if (absl::IsNotFound(undo.status())) return absl::OkStatus();
+  if (!undo.ok()) return undo.status();
+  const absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(undo->get());
+  if (!targets.ok()) return targets.status();
+  int64_t rows = 0;
+  for (const UndoTarget& target : *targets) rows += target.rows;
+  if (json) {
+    std::cout << JsonLine("undo").Add("rows", rows).Add("bytes", UndoBytes(dir)).ToString() << "\n";
+  } else {
+    std::cout << "undo      " << WithCommas(rows) << " rows as they were, " << BytesText(UndoBytes(dir))
+              << ": `reembed rollback " << dir << "` puts them back\n";
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
   const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
   if (!job.ok()) return job.status();
@@ -110,7 +147,12 @@ absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
   if (!stats.ok()) return stats.status();
   const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects(options.rejects);
   if (!rejects.ok()) return rejects.status();
-  (options.json ? PrintJson : PrintText)(dir, **job, *stats, *rejects);
+  if (!options.json) {
+    PrintText(dir, **job, *stats, *rejects);
+    return ShowUndo(dir, *stats, false);
+  }
+  if (absl::Status undo = ShowUndo(dir, *stats, true); !undo.ok()) return undo;
+  PrintJson(dir, **job, *stats, *rejects);
   return absl::OkStatus();
 }
 

@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "io/store/postgres_lookup.h"
 #include "io/store/sqlite_lookup.h"
+#include "tools/place.h"
 
 namespace reembed {
 
@@ -22,16 +24,30 @@ std::optional<Location> DatabaseOf(const Location& source) {
   return std::nullopt;
 }
 
+absl::StatusOr<bool> HasTable(const Location& source, const std::optional<Location>& database) {
+  if (database.has_value()) return DatabaseHasTable(*database, source.Get("table"));
+  const absl::StatusOr<PostgresTableFacts> facts = LookUpPostgresTable(source);
+  if (!facts.ok()) return facts.status();
+  return facts->exists;
+}
+
 }  // namespace
 
 absl::Status CheckUser(const std::vector<ResolvedJob>& jobs) {
   absl::Status last;
   for (const ResolvedJob& job : jobs) {
     const std::optional<Location> database = DatabaseOf(job.source);
-    if (!job.users.has_value() || !database.has_value()) return absl::OkStatus();
+    const bool postgres = IsPostgres(job.source);
+    if (!job.users.has_value() || !(database.has_value() || postgres)) return absl::OkStatus();
     std::vector<std::string> columns = {job.users->name};
     if (job.users->id != job.users->name) columns.push_back(job.users->id);
-    last = CheckSqliteValueExists(*database, job.users->table, columns, job.options.user);
+    if (postgres) {
+      Location users = job.source;
+      users.parameters["table"] = job.users->table;
+      last = CheckPostgresValueExists(users, columns, job.options.user);
+    } else {
+      last = CheckSqliteValueExists(*database, job.users->table, columns, job.options.user);
+    }
     if (last.ok()) return last;
   }
   return last;
@@ -44,8 +60,8 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
   for (ResolvedJob& job : *jobs) {
     const std::optional<Location> database = DatabaseOf(job.source);
     path = job.source.path;
-    if (job.optional && database.has_value()) {
-      const absl::StatusOr<bool> there = DatabaseHasTable(*database, job.source.Get("table"));
+    if (job.optional && (database.has_value() || IsPostgres(job.source))) {
+      const absl::StatusOr<bool> there = HasTable(job.source, database);
       if (!there.ok()) return there.status();
       if (!*there) {
         absent.push_back(job.source.Get("table"));

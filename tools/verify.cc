@@ -10,6 +10,7 @@
 #include "tools/embedder.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
 #include "tools/streams.h"
@@ -106,7 +107,7 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
     if ((*row)->state != SlotState::kKept || refused.count((*row)->ordinal) > 0) continue;
     ++compared;
     const absl::StatusOr<std::optional<StoredVector>> stored = (*reader)->Find((*row)->key);
-    const std::string name = absl::StrCat(target.ToString(), ": row ", KeyText((*row)->key));
+    const std::string name = absl::StrCat(PlaceText(target), ": row ", KeyText((*row)->key));
     if (!stored.ok()) {
       problems_.Add(absl::StrCat(name, ": ", stored.status().message()));
     } else if (!stored->has_value()) {
@@ -121,7 +122,7 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
   if (whole_file && (*reader)->rows() != compared) {
     problems_.Add(absl::StrCat(target.ToString(), ": has ", (*reader)->rows(), " rows, and the job ", compared));
   }
-  notes_.push_back(absl::StrCat(target.ToString(), ": ", WithCommas(compared), " vectors compared"));
+  notes_.push_back(absl::StrCat(PlaceText(target), ": ", WithCommas(compared), " vectors compared"));
   return absl::OkStatus();
 }
 
@@ -155,6 +156,10 @@ absl::Status Verification::CheckSource() {
   if (!survey.ok()) return survey.status();
   notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_with_vector), " of ",
                                 WithCommas(survey->rows_selected), " selected rows have a vector"));
+  if (survey->rows_needed > 0) {
+    notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_needed),
+                                  " rows have no vector and should: the system's search fails over them"));
+  }
   if (survey->orphans > 0) {
     notes_.push_back(
         absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->orphans), " vectors whose rows are gone"));

@@ -94,7 +94,8 @@ BodyWriter WriterFor(const WireForm& wire, const std::string& prefix) {
   };
 }
 
-absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options, const WireForm& wire) {
+// `base64_dim`: see FlowOptions.
+absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options, const WireForm& wire, int base64_dim) {
   const Dialect& dialect = *FindDialect(options.dialect);
   const std::string base(absl::StripSuffix(options.api_base.empty() ? dialect.api_base : options.api_base, "/"));
   FlowOptions flow{.url = dialect.url(base, options.model.name),
@@ -109,6 +110,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .fixed_concurrency = options.fixed_concurrency,
                    .hedge = options.hedge,
                    .loop_threads = options.loop_threads,
+                   .base64_dim = base64_dim,
                    .connect_timeout = options.connect_timeout,
                    .timeout = options.timeout,
                    .retry = options.retry,
@@ -190,7 +192,7 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
       DecodeReply(shape_, &reply->body, model_.dim,
                   batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
                                            static_cast<size_t>(reply->texts) * model_.dim),
-                  faults.subspan(reply->first_text, reply->texts));
+                  faults.subspan(reply->first_text, reply->texts), reply->decoded);
   int64_t estimated = 0, bytes = 0;
   for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) {
     estimated += text.tokens;
@@ -205,7 +207,7 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
 // *refusal: set if the API would not take the request, which may be for a field that it does not know.
 absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refusal) {
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
-  const auto flow = MakeFlow(options, wire);
+  const auto flow = MakeFlow(options, wire, /*base64_dim=*/0);
   if (!flow.ok()) return flow.status();
   Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, 1);
   batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
@@ -246,7 +248,8 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refu
 absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
-  auto flow = MakeFlow(options, wire);
+  const bool base64 = FindDialect(options.dialect)->base64 && options.encoding == ReplyFormat::kBase64;
+  auto flow = MakeFlow(options, wire, base64 ? options.model.dim : 0);
   if (!flow.ok()) return flow.status();
   return std::make_unique<ApiClient>(options, wire.reply, *std::move(flow));
 }

@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <optional>
@@ -39,18 +40,21 @@ struct Item {
   int64_t index = -1;
   absl::string_view base64;  // the one that is not empty is the vector
   absl::string_view numbers;
+  int64_t decoded = -1;  // it is in this row already
 
-  bool has_vector() const { return !base64.empty() || !numbers.empty(); }
+  bool has_vector() const { return !base64.empty() || !numbers.empty() || decoded >= 0; }
 };
 
 class Reader {
  public:
-  Reader(const ReplyShape& shape, int dim, absl::Span<float> vectors, absl::Span<VectorFault> faults)
-      : shape_(shape), dim_(dim), vectors_(vectors), faults_(faults), seen_(faults.size(), 0) {}
+  Reader(const ReplyShape& shape, int dim, absl::Span<float> vectors, absl::Span<VectorFault> faults,
+         absl::Span<const DecodedVector> decoded = {})
+      : shape_(shape), dim_(dim), vectors_(vectors), faults_(faults), decoded_(decoded), seen_(faults.size(), 0) {}
 
   // `skeleton`: whose json() `body` is; null: `body` is the whole reply.
   absl::Status Read(ondemand::parser* parser, std::string* body, ReplySkeleton* skeleton) {
     skeleton_ = skeleton;
+    body_ = body;
     const size_t size = body->size();
     body->resize(size + simdjson::SIMDJSON_PADDING);
     absl::Status status;
@@ -158,6 +162,7 @@ class Reader {
       return shape_.nested ? ReadOnlyRow(value, item) : ReadNumbers(value, item);
     }
     std::string_view token = value.raw_json_token();
+    if (item->decoded = FindDecoded(token.data()); item->decoded >= 0) return absl::OkStatus();
     if (ReplySkeleton::LeftOut* const left_out = FindLeftOut(token)) {
       left_out->used = true;
       item->base64 = left_out->text;
@@ -192,6 +197,15 @@ class Reader {
     return absl::OkStatus();
   }
 
+  // The row in which the vector is whose place-holder is at `token`; -1: it is not decoded yet. Asked in ascending
+  // order.
+  int64_t FindDecoded(const char* token) {
+    const auto at = static_cast<size_t>(token - body_->data());
+    while (next_decoded_ < decoded_.size() && decoded_[next_decoded_].at < at) ++next_decoded_;
+    const bool found = next_decoded_ < decoded_.size() && decoded_[next_decoded_].at == at;
+    return found ? static_cast<int64_t>(next_decoded_) : -1;
+  }
+
   ReplySkeleton::LeftOut* FindLeftOut(std::string_view token) const {
     return skeleton_ == nullptr ? nullptr : skeleton_->Find(token.data());
   }
@@ -204,8 +218,15 @@ class Reader {
     if (seen_[item.index] != 0) return absl::DataLossError(absl::StrCat("got index ", item.index, " twice"));
     seen_[item.index] = 1;
     const absl::Span<float> row = vectors_.subspan(item.index * dim_, dim_);
-    const std::optional<int> width =
-        item.base64.empty() ? ParseNumberArray(item.numbers, row) : Base64(item.base64, row);
+    const bool in_place = item.decoded == item.index;
+    // Nothing was moved before the first that is not, and one that is decoded may lie where this one belongs.
+    if (!in_place && !decoded_.empty() && as_arrived_.empty()) as_arrived_.assign(vectors_.begin(), vectors_.end());
+    std::optional<int> width = dim_;
+    if (item.decoded < 0) {
+      width = item.base64.empty() ? ParseNumberArray(item.numbers, row) : Base64(item.base64, row);
+    } else if (!in_place) {
+      std::copy_n(as_arrived_.begin() + item.decoded * dim_, dim_, row.begin());
+    }
     if (!width.has_value() || *width == 0) {
       return absl::DataLossError(absl::StrCat("the vector at index ", item.index, " cannot be read"));
     }
@@ -213,7 +234,7 @@ class Reader {
       return absl::DataLossError(absl::StrCat("got vectors of ", width_, " and of ", *width, " numbers in one reply"));
     }
     width_ = *width;
-    if (width_ == dim_) faults_[item.index] = CheckVector(row);
+    if (width_ == dim_) faults_[item.index] = item.decoded < 0 ? CheckVector(row) : decoded_[item.decoded].fault;
     return absl::OkStatus();
   }
 
@@ -245,6 +266,10 @@ class Reader {
   const int dim_;
   const absl::Span<float> vectors_;
   const absl::Span<VectorFault> faults_;
+  const absl::Span<const DecodedVector> decoded_;
+  const std::string* body_ = nullptr;
+  size_t next_decoded_ = 0;
+  std::vector<float> as_arrived_;  // a copy of vectors_, once decoded ones have to change places
   std::vector<char> seen_;
   bool has_list_ = false;
   size_t items_ = 0;
@@ -266,13 +291,15 @@ Tools* ThreadTools() {
 }  // namespace
 
 absl::StatusOr<int64_t> DecodeReply(const ReplyShape& shape, std::string* body, int dim, absl::Span<float> vectors,
-                                    absl::Span<VectorFault> faults) {
+                                    absl::Span<VectorFault> faults, absl::Span<const DecodedVector> decoded) {
   auto& [parser, skeleton] = *ThreadTools();
-  skeleton.Build(*body, (dim * sizeof(float) + 2) / 3 * 4);
-  Reader reader(shape, dim, vectors, faults);
-  if (reader.Read(&parser, skeleton.json(), &skeleton).ok() && skeleton.UnusedAreSound()) return reader.tokens();
+  if (decoded.empty()) {
+    skeleton.Build(*body, (dim * sizeof(float) + 2) / 3 * 4);
+    Reader reader(shape, dim, vectors, faults);
+    if (reader.Read(&parser, skeleton.json(), &skeleton).ok() && skeleton.UnusedAreSound()) return reader.tokens();
+  }
   // The parser has the last word, and the words for what is wrong, on the whole reply.
-  Reader strict(shape, dim, vectors, faults);
+  Reader strict(shape, dim, vectors, faults, decoded);
   if (absl::Status status = strict.Read(&parser, body, nullptr); !status.ok()) return status;
   return strict.tokens();
 }

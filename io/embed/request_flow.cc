@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "io/embed/api_error.h"
+#include "io/embed/vector_stream.h"
 #include "io/net/http_loop.h"
 
 namespace reembed {
@@ -80,8 +81,10 @@ struct RequestFlow::Part {
   bool is_probe = false;
   int in_air = 0;  // sendings under way: two when hedged
   bool hedged = false;
-  bool answered = false;  // an answer has been taken: that of the twin is dropped
-  Moment left_at;         // the last time, but for hedges
+  bool answered = false;                // an answer has been taken: that of the twin is dropped
+  Moment left_at;                       // the last time, but for hedges
+  std::optional<VectorStream> vectors;  // of the sending under way
+  std::vector<DecodedVector> decoded;   // of the answer
   std::vector<HttpLoop::Ticket> tickets;
 };
 
@@ -313,6 +316,15 @@ void RequestFlow::Launch(PartPtr part, const Departure& departure) {
       spare_replies_.pop_back();
     }
   }
+  // Two sendings at a time would write to the same rows.
+  if (options_.base64_dim > 0 && !options_.hedge) {
+    const auto dim = static_cast<size_t>(options_.base64_dim);
+    part->vectors.emplace(options_.base64_dim,
+                          part->call->batch->vectors().subspan(part->first * dim, part->count * dim));
+    request.read_body = [stream = &*part->vectors](absl::string_view piece, std::string* body) {
+      stream->Add(piece, body);
+    };
+  }
   const HttpLoop::Ticket ticket =
       http_->Start(std::move(request), [this, part, departure](absl::StatusOr<HttpReply> answer) mutable {
         OnAnswer(std::move(part), departure, std::move(answer));
@@ -331,6 +343,7 @@ void RequestFlow::OnAnswer(PartPtr part, const Departure& departure, absl::Statu
     if (dropped) pacer_.Ended(departure, SendOutcome::kDropped, MonotonicNow());
   }
   if (dropped) return Dispatch();
+  if (part->vectors.has_value() && answer.ok()) part->decoded = part->vectors->Finish(&answer->body);
   Verdict verdict = Judge(*part, &answer);
   Settle(std::move(part), departure, std::move(verdict), answer.ok() ? *std::move(answer) : HttpReply());
 }
@@ -350,7 +363,8 @@ RequestFlow::Verdict RequestFlow::Judge(const Part& part, absl::StatusOr<HttpRep
   }
   const HttpReply& reply = **answer;
   ApiError error;
-  if (reply.status != 200 || reply.body.size() <= kMaxErrorIn200) error = ParseApiError(reply.body);
+  const bool has_vectors = !part.decoded.empty();
+  if (reply.status != 200 || (!has_vectors && reply.body.size() <= kMaxErrorIn200)) error = ParseApiError(reply.body);
   if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) error.message = "the reply is not JSON";
   Verdict verdict;
   verdict.reply_class = ClassifyReply(reply.status, error, part.count, options_.errors);
@@ -449,8 +463,10 @@ void RequestFlow::Settle(PartPtr part, const Departure& departure, Verdict verdi
 void RequestFlow::Keep(PartPtr part, HttpReply reply) {
   {
     const std::lock_guard lock(mutex_);
-    part->call->batch->replies().push_back(
-        {.first_text = part->first, .texts = part->count, .body = std::move(reply.body)});
+    part->call->batch->replies().push_back({.first_text = part->first,
+                                            .texts = part->count,
+                                            .body = std::move(reply.body),
+                                            .decoded = std::move(part->decoded)});
   }
   End(std::move(part), absl::OkStatus());
 }

@@ -45,6 +45,7 @@ struct FlowOptions {
   bool fixed_concurrency = false;    // see PacerOptions
   bool hedge = false;                // send stragglers a second time, see Pacer: up to 5 % of requests, paid twice
   int loop_threads = 1;
+  int base64_dim = 0;  // width of vectors that come as base64 and are decoded as they arrive; 0: Decode does all
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;

@@ -15,6 +15,9 @@ absl::StatusOr<std::unique_ptr<JobReader>> JobReader::Open(const std::string& di
   if (absl::IsNotFound(ledger.status())) return absl::NotFoundError(absl::StrCat(dir, ": no job directory"));
   if (!ledger.ok()) return ledger.status();
   reader->ledger_ = *std::move(ledger);
+  absl::StatusOr<LedgerStatement> find_slot = reader->ledger_->Prepare("SELECT slot FROM rows WHERE ordinal = ?1");
+  if (!find_slot.ok()) return find_slot.status();
+  reader->find_slot_ = *std::move(find_slot);
   // One view of all tables, whatever a run commits meanwhile.
   if (absl::Status status = reader->ledger_->Execute("BEGIN"); !status.ok()) return status;
   if (absl::Status status = reader->Load(); !status.ok()) return status;
@@ -88,6 +91,16 @@ absl::StatusOr<JobStats> JobReader::Stats() {
 
 absl::StatusOr<std::vector<RejectedRow>> JobReader::ListRejects(int64_t limit) {
   return ReadRejects(ledger_.get(), limit);
+}
+
+absl::StatusOr<int64_t> JobReader::FindSlot(int64_t ordinal) const {
+  find_slot_.Bind(1, ordinal);
+  const absl::StatusOr<bool> row = find_slot_.Step();
+  if (!row.ok()) return row.status();
+  if (!*row) return absl::NotFoundError(absl::StrCat(dir_, ": no row ", ordinal));
+  const int64_t slot = find_slot_.Integer(0);
+  find_slot_.Reset();
+  return slot;
 }
 
 absl::Status JobReader::ReadVector(int64_t slot, absl::Span<float> vector) const {

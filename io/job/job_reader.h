@@ -43,6 +43,9 @@ class JobReader {
   // By ordinal, at most `limit`.
   absl::StatusOr<std::vector<RejectedRow>> ListRejects(int64_t limit);
 
+  // The slot of a row's text; -1: it has none. Errors: kNotFound (no such row).
+  absl::StatusOr<int64_t> FindSlot(int64_t ordinal) const;
+
   // The vector of a slot that is kKept, [dim]. Errors: kNotFound (not kept), kDataLoss (the file ends before it).
   absl::Status ReadVector(int64_t slot, absl::Span<float> vector) const;
 
@@ -56,6 +59,7 @@ class JobReader {
 
   const std::string dir_;
   std::unique_ptr<LedgerConnection> ledger_;
+  mutable LedgerStatement find_slot_;
   LedgerHead head_;
   std::unique_ptr<VectorFile> vectors_;  // null if there are none
   std::vector<KeptRun> runs_;

@@ -2,6 +2,7 @@
 #define REEMBED_IO_JOB_JOB_RECORDS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +45,8 @@ struct Receipt {
   int64_t rows_embedded = 0;
   int64_t rows_rejected = 0;
   int64_t rows_possibly_rebought = 0;
+  std::optional<absl::Time> switched;  // when the targets had become complete and visible; none if they did not
+  std::string endpoints;               // what each did, a JSON array as `run --json` prints it; empty: not known
 };
 
 // A row that has no vector, or that one sink refused.
@@ -63,6 +66,7 @@ struct JobStats {
   int64_t rows_pending = 0;                            // neither with a vector nor rejected
   std::vector<std::pair<std::string, int64_t>> sinks;  // name and position
   std::vector<Receipt> receipts;                       // by run
+  std::optional<absl::Time> rolled_back;               // when its targets were put back, if no run wrote to them since
 };
 
 // Half-open range of slots.

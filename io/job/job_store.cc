@@ -14,6 +14,7 @@
 #include "io/job/batch_keeping.h"
 #include "io/job/job_reader.h"
 #include "io/job/row_scan.h"
+#include "io/job/undo_store.h"
 
 namespace reembed {
 namespace {
@@ -321,6 +322,17 @@ absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
     const std::lock_guard lock(mutex_);
     if (!broken_.ok()) return broken_;
     pending_.AddReceipt(receipt);
+  }
+  return Sync();
+}
+
+absl::Status JobStore::ForgetRollback() {
+  // What was kept goes first: the note that it is worth nothing must outlive it.
+  if (absl::Status removed = RemoveUndo(dir_); !removed.ok()) return removed;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    pending_.ForgetRollback();
   }
   return Sync();
 }

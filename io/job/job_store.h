@@ -86,6 +86,9 @@ class JobStore final : public Ledger {
   // Durable when it returns.
   absl::Status RecordReceipt(const Receipt& receipt);
 
+  // The targets are about to be written to again after a rollback: forgets it, and what was put back then.
+  absl::Status ForgetRollback();
+
   // As they are on disk, after a Sync(). Reads all rows.
   absl::StatusOr<JobStats> Stats();
   // By ordinal, at most `limit`; after a Sync().

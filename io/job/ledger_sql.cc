@@ -66,6 +66,8 @@ void LedgerStatement::BindBlob(int parameter, absl::string_view value) {
   NoteBind(sqlite3_bind_blob64(statement_.get(), parameter, value.data(), value.size(), SQLITE_STATIC));
 }
 
+void LedgerStatement::BindNull(int parameter) { NoteBind(sqlite3_bind_null(statement_.get(), parameter)); }
+
 void LedgerStatement::BindKey(int parameter, KeyView key) {
   if (const auto* number = std::get_if<int64_t>(&key)) {
     Bind(parameter, *number);
@@ -114,7 +116,10 @@ KeyView LedgerStatement::KeyAt(int column) const {
   return Text(column);
 }
 
-absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const std::string& path, LedgerAccess access) {
+bool LedgerStatement::IsNull(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
+
+absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const std::string& path, LedgerAccess access,
+                                                                         int page_bytes) {
   std::unique_ptr<LedgerConnection> ledger(new LedgerConnection);
   ledger->path_ = path;
   sqlite3* connection = nullptr;
@@ -129,8 +134,9 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
   if (access == LedgerAccess::kReadWrite) {
     // 10,000 pages: bulk appends touch a page many times before it goes to the main file once.
     const absl::Status status = ledger->Execute(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=10000;"
-        "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024");
+        absl::StrCat("PRAGMA page_size=", page_bytes, "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+                     "PRAGMA wal_autocheckpoint=10000; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;",
+                     "PRAGMA cache_size=-1024"));
     if (!status.ok()) return status;
   }
   return ledger;

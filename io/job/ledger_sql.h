@@ -28,6 +28,7 @@ class LedgerStatement {
   void BindReal(int parameter, double value);
   void BindText(int parameter, absl::string_view value);
   void BindBlob(int parameter, absl::string_view value);
+  void BindNull(int parameter);
   void BindKey(int parameter, KeyView key);
 
   // The next row, if any. After false the statement can be bound and stepped again.
@@ -45,6 +46,7 @@ class LedgerStatement {
   absl::string_view Text(int column) const;
   absl::string_view Blob(int column) const;
   KeyView KeyAt(int column) const;
+  bool IsNull(int column) const;
 
  private:
   friend class LedgerConnection;
@@ -60,14 +62,16 @@ class LedgerStatement {
 
 enum class LedgerAccess { kReadWrite, kReadOnly };
 
-// One connection to JOB/ledger.db, in WAL mode with synchronous=FULL. Used by one thread at a time.
+// One connection to JOB/ledger.db or JOB/undo.db, in WAL mode with synchronous=FULL. Used by one thread at a time.
 //
 // Errors of everything here: kResourceExhausted (disk full), kUnavailable (locked by another program), kDataLoss (not
 // a database, or damaged), kNotFound (no such file), kPermissionDenied, kInternal (input/output errors and our bugs).
 // The message begins with the path.
 class LedgerConnection {
  public:
-  static absl::StatusOr<std::unique_ptr<LedgerConnection>> Open(const std::string& path, LedgerAccess access);
+  // `page_bytes` is that of a file that is made.
+  static absl::StatusOr<std::unique_ptr<LedgerConnection>> Open(const std::string& path, LedgerAccess access,
+                                                                int page_bytes = 4096);
 
   const std::string& path() const { return path_; }
 

@@ -29,6 +29,10 @@ CREATE TABLE receipts(run INTEGER PRIMARY KEY, started INTEGER NOT NULL, ended I
                       rows_rejected INTEGER NOT NULL, rows_possibly_rebought INTEGER NOT NULL);
 )sql";
 
+// Beside `receipts` and not in it: ledgers that were made before it, and programs that know nothing of it, stay good.
+constexpr absl::string_view kReceiptDetails =
+    "CREATE TABLE IF NOT EXISTS receipt_details(run INTEGER PRIMARY KEY, switched INTEGER, endpoints TEXT NOT NULL)";
+
 constexpr absl::string_view kKeepAlways = "always";
 constexpr absl::string_view kKeepNever = "never";
 
@@ -130,10 +134,10 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& 
   if (!empty.ok()) return empty.status();
   if (*empty) {
     if (absl::Status status = CreateTables(ledger->get(), head); !status.ok()) return status;
-    return ledger;
   }
   if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
   if (absl::Status status = CheckIdentity(ledger->get(), head); !status.ok()) return status;
+  if (absl::Status status = (*ledger)->Execute(std::string(kReceiptDetails)); !status.ok()) return status;
   return ledger;
 }
 
@@ -293,6 +297,9 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
     if (!found.ok()) return found.status();
     *count = *found;
   }
+  const absl::StatusOr<int64_t> rolled_back = ReadMetaNumber(ledger, kMetaRolledBack);
+  if (!rolled_back.ok()) return rolled_back.status();
+  if (*rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(*rolled_back);
   absl::StatusOr<LedgerStatement> sinks = ledger->Prepare("SELECT name, position FROM sinks ORDER BY name");
   if (!sinks.ok()) return sinks.status();
   absl::StatusOr<bool> row = sinks->Step();
@@ -300,7 +307,13 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
     stats.sinks.emplace_back(std::string(sinks->Text(0)), sinks->Integer(1));
   }
   if (!row.ok()) return row.status();
-  absl::StatusOr<LedgerStatement> receipts = ledger->Prepare("SELECT * FROM receipts ORDER BY run");
+  const absl::StatusOr<int64_t> detailed =
+      ledger->QueryInteger("SELECT count(*) FROM sqlite_master WHERE name = 'receipt_details'");
+  if (!detailed.ok()) return detailed.status();
+  absl::StatusOr<LedgerStatement> receipts =
+      ledger->Prepare(*detailed > 0 ? "SELECT r.*, coalesce(switched, 0), coalesce(endpoints, '') FROM receipts r "
+                                      "LEFT JOIN receipt_details USING (run) ORDER BY run"
+                                    : "SELECT *, 0, '' FROM receipts ORDER BY run");
   if (!receipts.ok()) return receipts.status();
   for (row = receipts->Step(); row.ok() && *row; row = receipts->Step()) {
     stats.receipts.push_back({.run = receipts->Integer(0),
@@ -314,7 +327,11 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
                               .cost_usd = receipts->Real(8),
                               .rows_embedded = receipts->Integer(9),
                               .rows_rejected = receipts->Integer(10),
-                              .rows_possibly_rebought = receipts->Integer(11)});
+                              .rows_possibly_rebought = receipts->Integer(11),
+                              .endpoints = std::string(receipts->Text(13))});
+    if (const int64_t switched = receipts->Integer(12); switched != 0) {
+      stats.receipts.back().switched = absl::FromUnixMillis(switched);
+    }
   }
   if (!row.ok()) return row.status();
   return stats;

@@ -33,7 +33,7 @@ void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
 
 bool LedgerChanges::empty() const {
   return rows_.empty() && moved_rows_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() &&
-         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty();
+         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && !forgets_rollback_;
 }
 
 void LedgerChanges::Clear() {
@@ -47,6 +47,7 @@ void LedgerChanges::Clear() {
   rejects_.clear();
   positions_.clear();
   receipts_.clear();
+  forgets_rollback_ = false;
 }
 
 int64_t LedgerChanges::EstimatedBytes() const {
@@ -76,6 +77,7 @@ absl::Status LedgerWriter::Prepare() {
       {&delete_reject_, "DELETE FROM rejects WHERE ordinal = ?1 AND sink = ''"},
       {&insert_position_, "INSERT OR REPLACE INTO sinks VALUES(?1, ?2)"},
       {&insert_receipt_, "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
+      {&insert_receipt_details_, "INSERT OR REPLACE INTO receipt_details VALUES(?1, nullif(?2, 0), ?3)"},
       {&insert_meta_, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)"}};
   for (const auto& [statement, sql] : statements) {
     absl::StatusOr<LedgerStatement> prepared = ledger_->Prepare(sql);
@@ -187,8 +189,12 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     insert_receipt_.Bind(11, receipt.rows_rejected);
     insert_receipt_.Bind(12, receipt.rows_possibly_rebought);
     if (absl::Status status = insert_receipt_.Run(); !status.ok()) return status;
+    insert_receipt_details_.Bind(1, receipt.run);
+    insert_receipt_details_.Bind(2, receipt.switched.has_value() ? absl::ToUnixMillis(*receipt.switched) : 0);
+    insert_receipt_details_.BindText(3, receipt.endpoints);
+    if (absl::Status status = insert_receipt_details_.Run(); !status.ok()) return status;
   }
-  return absl::OkStatus();
+  return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
 }
 
 absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
@@ -222,6 +228,21 @@ absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
   return ledger_->Execute(
       "INSERT OR IGNORE INTO rejects SELECT r.ordinal, '', t.code, t.reason"
       " FROM rows r CROSS JOIN rejected_texts t ON t.slot = r.slot");
+}
+
+absl::Status LedgerWriter::RecordRollback(absl::Span<const std::string> targets, absl::Time when) {
+  absl::StatusOr<LedgerStatement> take_back = ledger_->Prepare("DELETE FROM rejects WHERE sink = ?1");
+  if (!take_back.ok()) return take_back.status();
+  return InTransaction([&] {
+    LedgerChanges changes;
+    for (const std::string& target : targets) {
+      changes.AddPosition(target, 0);
+      take_back->BindText(1, target);
+      if (absl::Status status = take_back->Run(); !status.ok()) return status;
+    }
+    if (absl::Status status = WriteProgress(changes); !status.ok()) return status;
+    return SetMeta(kMetaRolledBack, absl::ToUnixMillis(when));
+  });
 }
 
 absl::Status LedgerWriter::EndRun() {

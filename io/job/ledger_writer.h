@@ -42,6 +42,9 @@ class LedgerChanges {
   void AddPosition(absl::string_view sink, int64_t position) { positions_.emplace_back(std::string(sink), position); }
   void AddReceipt(const Receipt& receipt) { receipts_.push_back(receipt); }
 
+  // The targets are written to again after a rollback.
+  void ForgetRollback() { forgets_rollback_ = true; }
+
   // How many rows it speaks of: what there may be much of.
   size_t size() const { return rows_.size() + moved_rows_.size() + rejects_.size(); }
   bool empty() const;
@@ -74,6 +77,7 @@ class LedgerChanges {
   std::vector<Rejection> rejects_;
   std::vector<std::pair<std::string, int64_t>> positions_;
   std::vector<Receipt> receipts_;
+  bool forgets_rollback_ = false;
 };
 
 // Writes changes to the tables of an open ledger. Used by one thread at a time.
@@ -89,6 +93,9 @@ class LedgerWriter {
   // A run begins: counts it, marks the ledger as not cleanly ended, forgets the runs of damaged vectors, and completes
   // the rejects of rows whose text was rejected just before a crash. Returns the number of the run, from 1.
   absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged);
+
+  // The targets were put back: each begins again at row 0, and what they refused is forgotten. Durable.
+  absl::Status RecordRollback(absl::Span<const std::string> targets, absl::Time when);
 
   // The run ended by itself: marks that and moves the log into the main file.
   absl::Status EndRun();
@@ -111,7 +118,7 @@ class LedgerWriter {
   LedgerConnection* const ledger_;
   LedgerStatement begin_, commit_, rollback_;
   LedgerStatement insert_row_, move_row_, insert_text_, insert_kept_, insert_text_reject_, insert_reject_,
-      delete_reject_, insert_position_, insert_receipt_, insert_meta_;
+      delete_reject_, insert_position_, insert_receipt_, insert_receipt_details_, insert_meta_;
 };
 
 }  // namespace reembed

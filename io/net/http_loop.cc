@@ -16,8 +16,8 @@
 namespace reembed {
 namespace {
 
-constexpr long kReceiveBufferBytes = 512L * 1024;  // fewer and larger reads: replies are megabytes
-constexpr long kSendBufferBytes = 256L * 1024;     // likewise for request bodies
+constexpr long kReceiveBufferBytes = 128L * 1024;  // fewer and larger reads that stay in the processor's cache
+constexpr long kSendBufferBytes = 64L * 1024;
 constexpr long kIdleConnections = 512;             // kept alive per loop
 constexpr long kKeepAliveSeconds = 15;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;    // of one reply
@@ -33,6 +33,7 @@ struct Transfer {
   CURL* easy = nullptr;
   curl_slist* headers = nullptr;
   size_t header_bytes = 0;
+  size_t body_bytes = 0;
   bool too_long = false;
   Moment silent_since;     // as far as known at the last look
   int64_t bytes_then = 0;  // see BytesMoved
@@ -60,20 +61,32 @@ size_t OnHeader(char* line, size_t size, size_t count, void* user) {
   reply.headers.emplace_back(absl::AsciiStrToLower(text.substr(0, colon)),
                              absl::StripAsciiWhitespace(text.substr(colon + 1)));
   uint64_t length = 0;
-  if (reply.headers.back().first == "content-length" && absl::SimpleAtoi(reply.headers.back().second, &length)) {
+  if (transfer->request.read_body == nullptr && reply.headers.back().first == "content-length" &&
+      absl::SimpleAtoi(reply.headers.back().second, &length)) {
     reply.body.reserve(std::min<uint64_t>(length, transfer->request.max_reply_bytes) + kReplySlackBytes);
   }
   return text.size();
 }
 
+int StatusCode(CURL* easy) {
+  long status = 0;
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  return static_cast<int>(status);
+}
+
 size_t OnBody(char* bytes, size_t size, size_t count, void* user) {
   auto* const transfer = static_cast<Transfer*>(user);
   const size_t length = size * count;
-  if (transfer->reply.body.size() + length > transfer->request.max_reply_bytes) {
+  transfer->body_bytes += length;
+  if (transfer->body_bytes > transfer->request.max_reply_bytes) {
     transfer->too_long = true;
     return CURL_WRITEFUNC_ERROR;
   }
-  transfer->reply.body.append(bytes, length);
+  if (transfer->request.read_body != nullptr && StatusCode(transfer->easy) == 200) {
+    transfer->request.read_body({bytes, length}, &transfer->reply.body);
+  } else {
+    transfer->reply.body.append(bytes, length);
+  }
   return length;
 }
 
@@ -325,9 +338,7 @@ class HttpLoop::Loop {
       const CURLcode code = message->data.result;  // the message dies with the next call
       Transfer* transfer = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-      long status = 0;
-      curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status);
-      transfer->reply.status = static_cast<int>(status);
+      transfer->reply.status = StatusCode(message->easy_handle);
       Answer(TakeActive(transfer), code == CURLE_OK ? absl::OkStatus() : StatusOf(code, *transfer));
     }
     return any;

@@ -31,12 +31,15 @@ struct HttpRequest {
 
   size_t max_reply_bytes = size_t{64} << 20;
   std::string reply_buffer;  // its allocation, if any, becomes that of HttpReply::body
+  // Reads the body of an answer with status 200 while it arrives, piece by piece, and appends to `body` what is to stay
+  // of it. Runs on a loop thread, before the callback; not again once that has run. Null: all stays.
+  absl::AnyInvocable<void(absl::string_view piece, std::string* body)> read_body;
 };
 
 struct HttpReply {
   int status = 0;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
-  std::string body;  // if its length was announced, with room for kReplySlackBytes more
+  std::string body;  // if its length was announced and nobody reads it, with room for kReplySlackBytes more
 
   // The first header of this (lower-case) name; empty if there is none.
   absl::string_view Header(absl::string_view name) const;

@@ -286,6 +286,11 @@ absl::Status PostgresConnection::Persist(absl::FunctionRef<absl::Status()> work)
   }
 }
 
+bool IsPostgresRefusal(absl::string_view code) {
+  const absl::string_view kind = code.substr(0, 2);
+  return kind == "22" || kind == "23" || kind == "44" || kind == "54" || kind == "P0";
+}
+
 std::string QuotePostgresName(absl::string_view name) {
   return absl::StrCat("\"", absl::StrReplaceAll(name, {{"\"", "\"\""}}), "\"");
 }

@@ -30,7 +30,7 @@ struct pg_result;
 // Source: https://www.postgresql.org/docs/15/errcodes-appendix.html
 namespace reembed {
 
-// Where a database is and how to get in, as libpq's keywords; the password is none of them: libpq takes it from
+// Where a database is and how to get in, as libpq's keywords. Without a password among them libpq takes it from
 // PGPASSWORD or ~/.pgpass.
 struct PostgresAddress {
   std::string name;  // for messages: postgres://user@host:port/database
@@ -126,6 +126,9 @@ class PostgresConnection {
   pg_conn* connection_ = nullptr;
   std::string last_code_;
 };
+
+// Whether a value was refused, as against a statement or a server that does not work. `code`: SQLSTATE.
+bool IsPostgresRefusal(absl::string_view code);
 
 // "name" with quotes doubled, for use inside SQL; 'text' likewise.
 std::string QuotePostgresName(absl::string_view name);

@@ -1,16 +1,21 @@
 #include "io/store/postgres_new_column.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace reembed {
 namespace {
+
+constexpr absl::string_view kMark = "made by reembed as ";
 
 std::string OldName(const PostgresLocation& asked) { return asked.vector + "_old"; }
 
 }  // namespace
 
-std::string PostgresNewColumnMark(const PostgresLocation& asked) {
-  return absl::StrCat("made by reembed as ", asked.new_column);
+std::string PostgresNewColumnMark(const PostgresLocation& asked) { return absl::StrCat(kMark, asked.new_column); }
+
+std::string PostgresNewColumnOfMark(absl::string_view comment) {
+  return absl::ConsumePrefix(&comment, kMark) ? std::string(comment) : "";
 }
 
 bool IsPostgresSwapped(const PostgresTable& table, const PostgresLocation& asked) {

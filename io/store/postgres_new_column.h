@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "io/store/postgres_table.h"
 
 // With new_column=N vectors are built beside the old ones, and at the end the two columns change names. A comment on
@@ -12,6 +13,9 @@ namespace reembed {
 
 // The comment that marks the column made for `asked`.
 std::string PostgresNewColumnMark(const PostgresLocation& asked);
+
+// The new_column= for which this comment was made; empty: it is another comment.
+std::string PostgresNewColumnOfMark(absl::string_view comment);
 
 // Whether the names have been swapped already: `vector` is the new column.
 bool IsPostgresSwapped(const PostgresTable& table, const PostgresLocation& asked);

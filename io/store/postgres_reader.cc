@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "io/store/postgres_connection.h"
+#include "io/store/postgres_import.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_scan.h"
 #include "io/store/postgres_table.h"
@@ -58,13 +59,15 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenPostgresReader(const Location&
                                                                  const PostgresReaderOptions& options) {
   absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
   if (!asked.ok()) return asked.status();
-  if (asked->vector.empty() && asked->mode == PostgresLocation::Mode::kUpsert) asked->vector = "embedding";
+  if (asked->vector.empty() && asked->mode != PostgresLocation::Mode::kUpdate) asked->vector = "embedding";
   if (asked->vector.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(asked->address.name, ": no column of vectors; add &vector=COLUMN"));
   }
   auto connection = PostgresConnection::Open(asked->address, {.read_only = true, .patience = options.patience});
   if (!connection.ok()) return connection.status();
-  absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection->get(), *asked);
+  absl::StatusOr<PostgresTable> table = asked->mode == PostgresLocation::Mode::kInsert
+                                            ? PostgresImportedRows(connection->get(), *asked)
+                                            : ResolvePostgresTable(connection->get(), *asked);
   if (!table.ok()) return table.status();
   absl::StatusOr<std::string> name = PostgresColumnToFill(*table, *asked);
   if (!name.ok()) return name.status();

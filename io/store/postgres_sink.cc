@@ -19,9 +19,6 @@ namespace {
 constexpr int64_t kStatementBytes = int64_t{2} << 20;  // measured: 1 to 8 MiB are about as fast
 constexpr size_t kCopyPieceBytes = size_t{1} << 18;
 constexpr int64_t kMaxStatementRows = 4096;
-// OIDs of pg_catalog that never change: https://github.com/postgres/postgres, src/include/catalog/pg_type.dat.
-constexpr int32_t kInt8Oid = 20;
-constexpr int32_t kTextOid = 25;
 constexpr int kMaxCopyConflicts = 8;
 constexpr char kUniqueViolation[] = "23505";
 
@@ -33,14 +30,6 @@ struct Item {
   bool done = false;  // refused before it was sent, or a later row has its key
 };
 
-// The head of a one-dimensional array in binary form. Source: array_recv in PostgreSQL's arrayfuncs.c.
-constexpr size_t kArrayHeadBytes = 20;
-std::string ArrayHead(int32_t element_oid, size_t elements) {
-  std::string head;
-  for (const int32_t word : {1, 0, element_oid, static_cast<int32_t>(elements), 1}) AppendInt32(word, &head);
-  return head;
-}
-
 void AppendKey(const PostgresTable& table, const std::string& key, std::string* out) {
   int64_t number;
   if (table.key_kind == PostgresTable::KeyKind::kInteger && absl::SimpleAtoi(key, &number)) {
@@ -50,12 +39,6 @@ void AppendKey(const PostgresTable& table, const std::string& key, std::string* 
   }
   AppendInt32(static_cast<int32_t>(key.size()), out);
   out->append(key);
-}
-
-// Of a value that the server refuses, as against a statement or a server that does not work.
-bool IsRefusal(absl::string_view code) {
-  const absl::string_view kind = code.substr(0, 2);
-  return kind == "22" || kind == "23" || kind == "44" || kind == "54" || kind == "P0";
 }
 
 class PostgresSink final : public VectorSink {
@@ -194,7 +177,7 @@ class PostgresSink final : public VectorSink {
       const absl::Status copied = CopyRows(rows);
       if (copied.ok()) return copied;
       const std::string& code = target_.connection->last_code();
-      if (!IsRefusal(code)) return copied;
+      if (!IsPostgresRefusal(code)) return copied;
       // After a crash the first rows are there already; a table that is full of them is no case for COPY.
       if (code == kUniqueViolation && ++copy_conflicts_ >= kMaxCopyConflicts) copy_ = false;
       // Some of them may have got a refusal before the server refused the rest.
@@ -214,7 +197,7 @@ class PostgresSink final : public VectorSink {
     if (rows.empty()) return absl::OkStatus();
     EncodeArrays(rows);
     absl::Status status = Upserts() ? Insert() : Update();
-    if (status.ok() || !IsRefusal(target_.connection->last_code())) return status;
+    if (status.ok() || !IsPostgresRefusal(target_.connection->last_code())) return status;
     if (rows.size() == 1) {
       if (rows[0]->refusal.ok())
         rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
@@ -229,16 +212,17 @@ class PostgresSink final : public VectorSink {
   // keys_, vectors_ and sent_ of the rows whose vector the column can hold; the others get their refusal.
   void EncodeArrays(absl::Span<Item* const> rows) {
     sent_.clear();
-    keys_.assign(kArrayHeadBytes, '\0');
-    vectors_.assign(kArrayHeadBytes, '\0');
+    keys_.assign(kPostgresArrayHeadBytes, '\0');
+    vectors_.assign(kPostgresArrayHeadBytes, '\0');
     for (Item* item : rows) {
       if (!AppendVector(item, &vectors_)) continue;
       AppendKey(*target_.table, item->key, &keys_);
       sent_.push_back(item);
     }
     const bool integer = target_.table->key_kind == PostgresTable::KeyKind::kInteger;
-    keys_.replace(0, kArrayHeadBytes, ArrayHead(integer ? kInt8Oid : kTextOid, sent_.size()));
-    vectors_.replace(0, kArrayHeadBytes, ArrayHead(vector_oid_, sent_.size()));
+    keys_.replace(0, kPostgresArrayHeadBytes,
+                  PostgresArrayHead(integer ? kPostgresInt8Oid : kPostgresTextOid, sent_.size()));
+    vectors_.replace(0, kPostgresArrayHeadBytes, PostgresArrayHead(vector_oid_, sent_.size()));
   }
 
   bool AppendVector(Item* item, std::string* out) const {
@@ -278,8 +262,8 @@ class PostgresSink final : public VectorSink {
 
   // Why rows were not updated, although nothing failed.
   absl::Status ExplainMissing(absl::Span<Item* const> rows) {
-    std::string keys =
-        ArrayHead(target_.table->key_kind == PostgresTable::KeyKind::kInteger ? kInt8Oid : kTextOid, rows.size());
+    std::string keys = PostgresArrayHead(
+        target_.table->key_kind == PostgresTable::KeyKind::kInteger ? kPostgresInt8Oid : kPostgresTextOid, rows.size());
     for (Item* item : rows) {
       AppendKey(*target_.table, item->key, &keys);
       item->refusal = absl::NotFoundError(RowMessage(*item, "is gone from the target"));
@@ -375,15 +359,17 @@ absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& locatio
                                    " up to date with every row, which is slow; to drop it "
                                    "first and build it again afterwards is faster"));
   }
-  if (asked.skip_triggers) return changes;
+  // What is enabled for replicas fires whatever triggers= says.
   const absl::StatusOr<PostgresRows> triggers = target->connection->Query(
-      "SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgenabled <> 'D' "
-      "AND tgtype & 16 <> 0 ORDER BY 1",
+      "SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgtype & 16 <> 0 "
+      "AND tgenabled IN ('A', CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE "
+      "'O' END) ORDER BY 1",
       {PostgresValue::Text(target->table->Sql())});
   if (!triggers.ok()) return triggers.status();
   for (int row = 0; row < triggers->size(); ++row) {
     changes.push_back(absl::StrCat("fires the trigger ", triggers->Text(row, 0), " of ", table,
-                                   " for every row (&triggers=skip keeps it out)"));
+                                   " for every row (triggers=skip keeps it out, for a superuser or who may SET "
+                                   "session_replication_role)"));
   }
   return changes;
 }

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/text_template.h"
 #include "io/store/postgres_connection.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_scan.h"
@@ -69,13 +71,80 @@ absl::StatusOr<PostgresRows> QueryFrom(const OpenedTable& opened, const std::str
   return opened.connection->Query(sql, {PostgresValue::Text(*opened.resume_from)});
 }
 
+// The text of a row: one column as it is, or several by a template. In SQL it is one cell.
+class RowText {
+ public:
+  static absl::StatusOr<RowText> Make(const OpenedTable& opened) {
+    RowText text;
+    if (opened.asked.text_template.empty()) {
+      const absl::StatusOr<std::string> sql = ColumnSql(opened, "text", opened.asked.text);
+      if (!sql.ok()) return sql.status();
+      text.sql_ = *sql;
+      return text;
+    }
+    absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(opened.asked.text_template);
+    if (!parsed.ok()) return absl::InvalidArgumentError(opened.table.Message(parsed.status().message()));
+    std::vector<std::string> cells;
+    for (size_t i = 0; i < parsed->fields().size(); ++i) {
+      const absl::StatusOr<std::string> sql = ColumnSql(opened, "template", parsed->fields()[i]);
+      if (!sql.ok() && !(absl::IsNotFound(sql.status()) && parsed->MayLack(i))) return sql.status();
+      cells.push_back(sql.ok() ? *sql : "NULL::text");
+    }
+    text.sql_ = absl::StrCat("ARRAY[", absl::StrJoin(cells, ", "), "]");
+    text.values_.resize(cells.size());
+    text.template_ = *std::move(parsed);
+    return text;
+  }
+
+  const std::string& sql() const { return sql_; }
+
+  // The text of the row whose cell this is; nullopt: NULL. Valid until the next call, and until the cell changes.
+  std::optional<absl::string_view> Of(std::optional<absl::string_view> cell) {
+    if (!template_.has_value()) return cell;
+    // An array in binary form: five words, then each element behind its length, -1 for NULL. Source: array_send in
+    // PostgreSQL's arrayfuncs.c.
+    size_t at = 5 * sizeof(int32_t);
+    for (std::optional<absl::string_view>& value : values_) {
+      value.reset();
+      if (!cell.has_value() || cell->size() < at + sizeof(int32_t)) continue;
+      const auto size = static_cast<int32_t>(ReadInt32(cell->substr(at)));
+      at += sizeof(int32_t);
+      if (size < 0) continue;
+      value = cell->substr(at, static_cast<size_t>(size));
+      at += static_cast<size_t>(size);
+    }
+    template_->Render(values_, &text_);
+    return text_;
+  }
+
+ private:
+  static absl::StatusOr<std::string> ColumnSql(const OpenedTable& opened, absl::string_view parameter,
+                                               const std::string& name) {
+    const absl::StatusOr<std::string> column = ResolvePostgresColumn(opened.table, parameter, name);
+    if (!column.ok()) return column.status();
+    absl::Status right = CheckPostgresRight(opened.connection.get(), opened.table, "SELECT", *column);
+    if (!right.ok()) return right;
+    if (opened.table.Find(*column)->base_type == "bytea") {
+      return absl::InvalidArgumentError(opened.table.Message(
+          absl::StrCat("column `", *column, "` for ", parameter, "= is of type bytea; expected text")));
+    }
+    return absl::StrCat(QuotePostgresName(*column), "::text");
+  }
+
+  std::string sql_;
+  std::optional<TextTemplate> template_;
+  std::vector<std::optional<absl::string_view>> values_;
+  std::string text_;
+};
+
 class PostgresSource final : public Source {
  public:
-  PostgresSource(OpenedTable opened, const std::string& text, std::string wanted)
+  PostgresSource(OpenedTable opened, RowText text, std::string wanted)
       : opened_(std::move(opened)),
         wanted_(wanted),
-        scan_(opened_.connection.get(), opened_.table, text, std::move(wanted)),
-        find_(opened_.connection.get(), opened_.table, text, opened_.where) {}
+        text_(std::move(text)),
+        scan_(opened_.connection.get(), opened_.table, text_.sql(), std::move(wanted)),
+        find_(opened_.connection.get(), opened_.table, text_.sql(), opened_.where) {}
 
   absl::Status SeekToFirst() {
     if (opened_.resume_from.has_value()) return scan_.SeekTo(absl::string_view(*opened_.resume_from));
@@ -86,7 +155,7 @@ class PostgresSource final : public Source {
     const absl::StatusOr<bool> more = scan_.Next();
     if (!more.ok()) return more.status();
     if (!*more) return std::nullopt;
-    return RowView{.key = scan_.key(), .text = scan_.cell()};
+    return RowView{.key = scan_.key(), .text = text_.Of(scan_.cell())};
   }
 
   absl::Status SeekAfter(KeyView key) override { return scan_.SeekAfter(key); }
@@ -95,7 +164,7 @@ class PostgresSource final : public Source {
     const absl::StatusOr<bool> found = find_.Find(key);
     if (!found.ok()) return found.status();
     if (!*found) return std::nullopt;
-    return RowView{.key = find_.key(), .text = find_.cell()};
+    return RowView{.key = find_.key(), .text = text_.Of(find_.cell())};
   }
 
   absl::StatusOr<int64_t> CountRows() override {
@@ -114,6 +183,7 @@ class PostgresSource final : public Source {
  private:
   const OpenedTable opened_;
   const std::string wanted_;  // SQL: this row is selected
+  RowText text_;
   PostgresScan scan_, find_;
 };
 
@@ -123,25 +193,17 @@ absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& locat
                                                            const PostgresSelection& selection) {
   absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
   if (!opened.ok()) return opened.status();
-  if (opened->asked.text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(opened->asked.address.name, ": no column of texts; add &text=COLUMN"));
+  if (opened->asked.text.empty() == opened->asked.text_template.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        opened->asked.address.name, ": where are the texts? add either &text=COLUMN or &template='{COLUMN} {COLUMN}'"));
   }
-  const absl::StatusOr<std::string> text = ResolvePostgresColumn(opened->table, "text", opened->asked.text);
+  absl::StatusOr<RowText> text = RowText::Make(*opened);
   if (!text.ok()) return text.status();
-  if (absl::Status right = CheckPostgresRight(opened->connection.get(), opened->table, "SELECT", *text); !right.ok()) {
-    return right;
-  }
-  if (const PostgresTable::Column* column = opened->table.Find(*text); column->base_type == "bytea") {
-    return absl::InvalidArgumentError(
-        opened->table.Message(absl::StrCat("column `", *text, "` for text= is of type bytea; expected text")));
-  }
   std::string wanted = opened->where;
   if (selection.rows == PostgresSelection::Rows::kWithoutVector && opened->vector.has_value()) {
     absl::StrAppend(&wanted, " AND NOT ", PostgresHasVectorSql(opened->table, *opened->vector, selection.dim));
   }
-  auto source = std::make_unique<PostgresSource>(*std::move(opened), absl::StrCat(QuotePostgresName(*text), "::text"),
-                                                 std::move(wanted));
+  auto source = std::make_unique<PostgresSource>(*std::move(opened), *std::move(text), std::move(wanted));
   if (absl::Status status = source->SeekToFirst(); !status.ok()) return status;
   return source;
 }
@@ -150,22 +212,31 @@ absl::StatusOr<Survey> SurveyPostgres(const Location& location, const PostgresSe
   const absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
   if (!opened.ok()) return opened.status();
   const std::string from = absl::StrCat(" FROM ", opened->table.Sql(), " WHERE ", opened->from);
+  if (absl::Status status = CheckPostgresWhere(opened->connection.get(), opened->table, opened->asked.needed);
+      !status.ok()) {
+    return status;
+  }
+  const std::string needed = opened->asked.needed.empty()
+                                 ? "0"
+                                 : absl::StrCat("count(*) FILTER (WHERE ", PostgresWhereSql(opened->asked.needed), ")");
   Survey survey;
   if (!opened->vector.has_value()) {
-    const absl::StatusOr<PostgresRows> rows = QueryFrom(*opened, absl::StrCat("SELECT count(*)", from));
+    const absl::StatusOr<PostgresRows> rows = QueryFrom(*opened, absl::StrCat("SELECT count(*), ", needed, from));
     if (!rows.ok()) return rows.status();
     survey.rows_selected = survey.rows_null = rows->Int(0, 0);
+    survey.rows_needed = rows->Int(0, 1);
     return survey;
   }
   const PostgresTable::Column* model = opened->table.Find(opened->asked.model_column);
   const absl::StatusOr<PostgresRows> groups =
       QueryFrom(*opened, absl::StrCat("SELECT ", PostgresWidthSql(opened->table, *opened->vector), ", ",
                                       model == nullptr ? "''" : absl::StrCat(QuotePostgresName(model->name), "::text"),
-                                      ", count(*)", from, " GROUP BY 1, 2 ORDER BY 3 DESC"));
+                                      ", count(*), ", needed, from, " GROUP BY 1, 2 ORDER BY 3 DESC"));
   if (!groups.ok()) return groups.status();
   for (int row = 0; row < groups->size(); ++row) {
     const int64_t dim = groups->Int(row, 0), rows = groups->Int(row, 2);
     survey.rows_selected += rows;
+    if (dim != selection.dim) survey.rows_needed += groups->Int(row, 3);
     if (groups->IsNull(row, 0)) {
       survey.rows_null += rows;
       continue;

@@ -14,14 +14,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/types/span.h"
 
 namespace reembed {
 namespace {
 
-constexpr std::array<absl::string_view, 13> kParameters = {"table",        "schema", "key",   "text", "vector",
-                                                           "model_column", "type",   "where", "mode", "new_column",
-                                                           "triggers",     "index",  "metric"};
+constexpr std::array<absl::string_view, 19> kParameters = {
+    "table", "schema", "key",    "text",     "template",   "vector",     "model_column",
+    "type",  "where",  "needed", "encoding", "mode",       "new_column", "triggers",
+    "index", "metric", "origin", "fields",   "schema_file"};
+constexpr absl::string_view kSet = "set.";  // and the name of a column
 constexpr size_t kMaxNamesShown = 20;
 
 std::string Suggestion(absl::string_view word, const std::vector<std::string>& names) {
@@ -52,6 +55,7 @@ absl::StatusOr<PostgresAddress> ParseAddress(const Location& location) {
   char separator = '?';
   for (const auto& [name, value] : location.parameters) {
     if (std::find(kParameters.begin(), kParameters.end(), name) != kParameters.end()) continue;
+    if (absl::StartsWith(name, kSet)) continue;
     absl::StrAppend(&uri, std::string(1, separator), PercentEncode(name), "=", PercentEncode(value));
     separator = '&';
   }
@@ -70,11 +74,12 @@ absl::StatusOr<PostgresAddress> ParseAddress(const Location& location) {
     address.keywords.emplace_back(option->keyword, option->val);
   }
   PQconninfoFree(options);
+  if (!location.secret.empty()) address.keywords.emplace_back("password", location.secret);
   if (secret) {
     return absl::InvalidArgumentError(
         absl::StrCat(location.scheme,
                      ": the address holds a password, and addresses are written down; leave it out and set "
-                     "PGPASSWORD, or write a line into ~/.pgpass"));
+                     "PGPASSWORD, name its variable with --db-password-env, or write a line into ~/.pgpass"));
   }
   return address;
 }
@@ -86,6 +91,9 @@ absl::Status CheckKnownParameters(const Location& location) {
     known.emplace_back(option->keyword);
   }
   PQconninfoFree(options);
+  for (const auto& [name, value] : location.parameters) {
+    if (absl::StartsWith(name, kSet)) known.push_back(name);
+  }
   return location.CheckParameters(std::vector<absl::string_view>(known.begin(), known.end()));
 }
 
@@ -219,8 +227,9 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
   if (absl::Status known = CheckKnownParameters(location); !known.ok()) return known;
   if (!address.ok()) return address.status();
   for (const auto& [parameter, words] :
-       {std::pair<absl::string_view, std::vector<std::string>>{"mode", {"update", "upsert"}},
-        {"triggers", {"fire", "skip"}},
+       {std::pair<absl::string_view, std::vector<std::string>>{"mode", {"update", "upsert", "insert"}},
+        {"triggers", {"fire", "skip", "auto"}},
+        {"encoding", {"f32", "json"}},
         {"index", {"none", "hnsw", "ivfflat"}},
         {"metric", {"cosine", "l2", "ip"}},
         {"type", {"vector", "halfvec", "bit", "json", "bytea"}}}) {
@@ -231,15 +240,30 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
                          .schema = location.Get("schema"),
                          .key = location.Get("key"),
                          .text = location.Get("text"),
+                         .text_template = location.Get("template"),
                          .vector = location.Get("vector"),
                          .model_column = location.Get("model_column"),
                          .type = location.Get("type"),
+                         .encoding = location.Get("encoding"),
                          .where = location.Get("where"),
+                         .needed = location.Get("needed"),
                          .new_column = location.Get("new_column"),
                          .index = location.Get("index", "none"),
                          .metric = location.Get("metric", "cosine")};
-  asked.mode = location.Get("mode") == "upsert" ? PostgresLocation::Mode::kUpsert : PostgresLocation::Mode::kUpdate;
-  asked.skip_triggers = location.Get("triggers") == "skip";
+  asked.origin = location.Get("origin");
+  asked.schema_file = location.Get("schema_file");
+  asked.fields = absl::StrSplit(location.Get("fields"), ',', absl::SkipEmpty());
+  for (const auto& [name, value] : location.parameters) {
+    if (absl::StartsWith(name, kSet)) asked.sets[name.substr(kSet.size())] = value;
+  }
+  const std::string mode = location.Get("mode");
+  asked.mode = mode == "upsert"   ? PostgresLocation::Mode::kUpsert
+               : mode == "insert" ? PostgresLocation::Mode::kInsert
+                                  : PostgresLocation::Mode::kUpdate;
+  const std::string triggers = location.Get("triggers");
+  asked.triggers = triggers == "skip"   ? PostgresLocation::Triggers::kSkip
+                   : triggers == "auto" ? PostgresLocation::Triggers::kAuto
+                                        : PostgresLocation::Triggers::kFire;
   if (asked.table.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(asked.address.name, ": no table; add ?table=NAME"));
   }
@@ -251,7 +275,10 @@ const PostgresTable::Column* PostgresTable::Find(absl::string_view column) const
   return found == columns.end() ? nullptr : &*found;
 }
 
-std::string PostgresTable::Sql() const { return absl::StrCat(QuotePostgresName(schema), ".", QuotePostgresName(name)); }
+std::string PostgresTable::Sql() const {
+  if (!rows_sql.empty()) return rows_sql;
+  return absl::StrCat(QuotePostgresName(schema), ".", QuotePostgresName(name));
+}
 
 std::string PostgresTable::KeySql() const { return QuotePostgresName(key); }
 

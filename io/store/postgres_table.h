@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_POSTGRES_TABLE_H_
 #define REEMBED_IO_STORE_POSTGRES_TABLE_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,22 +22,33 @@ namespace reembed {
 //   table         table, view or materialized view (required)
 //   schema        of it; default: where the search path finds it
 //   key           column that names a row: integer, text or uuid; default: the primary key if it is one column
-//   text          column of the texts (a source needs it)
+//   text          column of the texts; or
+//   template      how a text is made from several columns, see text_template.h (a source needs one of them)
 //   vector        column of the vectors (a target needs it)
 //   model_column  column that says which model made the vector; none by default
 //   type          form of the vectors, see postgres_vector.h; default: what the column's type suggests, else vector
+//   encoding      what a column of type bytea holds: f32 (default), as type=bytea, or json, as type=json; columns of
+//                 other types say it themselves, so this may stand where the type is not known beforehand
 //   where         SQL condition that selects rows of the source
+//   needed        SQL condition of rows whose readers fail when one of them lacks a vector; the survey counts those
 //   mode          of a target: `update` (default) fills a column of rows that are there; `upsert` adds rows that are
-//                 not, and makes the table when it is missing
+//                 not, and makes the table when it is missing; `insert` adds whole rows, see postgres_import.h for it
+//                 and its parameters origin, fields, set.COLUMN and schema_file
 //   new_column    of a target: fill this column instead and swap the names at the end; the old one becomes VECTOR_old
-//   triggers      of a target: `fire` (default), or `skip`: none of the table's triggers sees the change
+//   triggers      of a target: `fire` (default); `skip`: none of the table's triggers sees the change; `auto`: `skip`
+//                 where the user may, else `fire`
 //   index         of a target: index to build at the end: hnsw, ivfflat; default none. What is there stays
 //   metric        of that index: cosine (default), l2, ip
 struct PostgresLocation {
   PostgresAddress address;
-  std::string table, schema, key, text, vector, model_column, type, where, new_column, index, metric;
-  enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
-  bool skip_triggers = false;
+  std::string table, schema, key, text, text_template, vector, model_column, type, encoding, where, needed, new_column,
+      index, metric;
+  enum class Mode { kUpdate, kUpsert, kInsert } mode = Mode::kUpdate;
+  enum class Triggers { kFire, kSkip, kAuto } triggers = Triggers::kFire;
+  // Of mode=insert.
+  std::string origin, schema_file;
+  std::vector<std::string> fields;
+  std::map<std::string, std::string> sets;  // column -> SQL
 };
 
 // Errors: kInvalidArgument (another scheme, an unknown parameter or value, a password, no table).
@@ -65,9 +77,10 @@ struct PostgresTable {
   bool key_may_be_null = false;
   bool key_may_repeat = false;   // only where nothing can promise it: a view or a foreign table
   std::string extension_schema;  // where pgvector's types are; empty: the extension is not installed
+  std::string rows_sql;          // a subquery that stands for the table; empty: it stands for itself
 
   const Column* Find(absl::string_view column) const;  // null: it has none of that name
-  std::string Sql() const;                             // "schema"."table"
+  std::string Sql() const;                             // "schema"."table", or rows_sql
   std::string KeySql() const;                          // quoted
   std::string KeyResultSql() const;  // in a result in binary form: eight bytes for an integer, else text
   std::string Message(absl::string_view what) const;  // database: table `name`: what

@@ -19,11 +19,10 @@ constexpr size_t kMaxNameBytes = 63;  // NAMEDATALEN - 1: the server cuts longer
 absl::StatusOr<PostgresLocation> ParseTarget(const Location& location) {
   absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
   if (!asked.ok()) return asked;
-  if (asked->mode == PostgresLocation::Mode::kUpsert) {
+  if (asked->mode != PostgresLocation::Mode::kUpdate) {
     if (asked->vector.empty()) asked->vector = "embedding";
     if (!asked->new_column.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(asked->address.name, ": new_column= goes with mode=update, not with mode=upsert"));
+      return absl::InvalidArgumentError(absl::StrCat(asked->address.name, ": new_column= goes with mode=update only"));
     }
   }
   if (asked->vector.empty()) {
@@ -36,11 +35,18 @@ PostgresOptions OptionsOf(const PostgresLocation& asked, absl::Duration patience
   PostgresOptions options{.patience = patience};
   // Every statement of ours takes arrays: a plan made for this one would be made anew for each.
   options.setup.push_back("SET plan_cache_mode = force_generic_plan");
+  // What a time of a source without a zone means must not depend on the server's settings.
+  if (asked.mode == PostgresLocation::Mode::kInsert) options.setup.push_back("SET TimeZone = 'UTC'");
   // A commit that does not wait for the disk would make Flush() a lie. Stronger settings stay.
   options.setup.push_back(
       "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE "
       "pg_catalog.current_setting('synchronous_commit') = 'off'");
-  if (asked.skip_triggers) options.setup.push_back("SET session_replication_role = replica");
+  const std::string skip = "SET session_replication_role = replica";
+  if (asked.triggers == PostgresLocation::Triggers::kSkip) options.setup.push_back(skip);
+  if (asked.triggers == PostgresLocation::Triggers::kAuto) {
+    options.setup.push_back(
+        absl::StrCat("DO $$ BEGIN ", skip, "; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"));
+  }
   return options;
 }
 
@@ -65,7 +71,7 @@ absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& tabl
   if (!target.asked.model_column.empty() && !target.model_column_missing) filled.push_back(target.asked.model_column);
   for (const std::string& column : filled) {
     if (absl::Status right = CheckPostgresRight(connection, table, "UPDATE", column); !right.ok()) return right;
-    if (target.asked.mode != PostgresLocation::Mode::kUpsert) continue;
+    if (target.asked.mode == PostgresLocation::Mode::kUpdate) continue;
     if (absl::Status right = CheckPostgresRight(connection, table, "INSERT", column); !right.ok()) return right;
   }
   if (!vector.exists || target.model_column_missing) return CheckOwner(target, table, "adding a column");
@@ -135,7 +141,8 @@ absl::StatusOr<PostgresTarget> OpenPostgresTarget(const Location& location, cons
   absl::StatusOr<PostgresLocation> asked = ParseTarget(location);
   if (!asked.ok()) return asked.status();
   auto connection = PostgresConnection::Open(asked->address, OptionsOf(*asked, patience));
-  if (!connection.ok() && absl::IsPermissionDenied(connection.status()) && asked->skip_triggers) {
+  if (!connection.ok() && absl::IsPermissionDenied(connection.status()) &&
+      asked->triggers == PostgresLocation::Triggers::kSkip) {
     return absl::PermissionDeniedError(absl::StrCat(connection.status().message(),
                                                     "; triggers=skip takes a superuser, or GRANT SET ON PARAMETER "
                                                     "session_replication_role TO this user (PostgreSQL 15)"));
@@ -153,7 +160,7 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
   target->model_column_missing = false;
   absl::StatusOr<PostgresTable> table = ResolvePostgresTable(target->connection.get(), asked);
   if (!table.ok()) {
-    const bool no_table = absl::IsNotFound(table.status()) && asked.mode == PostgresLocation::Mode::kUpsert;
+    const bool no_table = absl::IsNotFound(table.status()) && asked.mode != PostgresLocation::Mode::kUpdate;
     if (!no_table) return table.status();
     const absl::StatusOr<PostgresRows> there = target->connection->Query(
         "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM "

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/number_array.h"
@@ -140,6 +141,7 @@ absl::StatusOr<PostgresVectorColumn> ResolvePostgresVector(const PostgresTable& 
           where, " is of type ", there->type, "; expected vector, halfvec, bit, text, json, jsonb or bytea")));
     }
     if (asked.type.empty()) column.form = suggested;
+    if (asked.encoding == "json" && column.form == PostgresForm::kBytes) column.form = PostgresForm::kJson;
     const bool fits = column.form == suggested || (column.form == PostgresForm::kJson && there->base_type == "bytea");
     if (!fits) {
       return absl::InvalidArgumentError(table.Message(
@@ -191,10 +193,15 @@ std::string PostgresWidthSql(const PostgresTable& table, const PostgresVectorCol
     case PostgresForm::kJson:
       break;
   }
-  const std::string text = column.base_type == "bytea" ? absl::StrCat("encode(", name, ", 'escape')") : name + "::text";
+  const bool bytes = column.base_type == "bytea";
+  const std::string text = bytes ? absl::StrCat("encode(", name, ", 'escape')") : name + "::text";
   const std::string trimmed = absl::StrCat("btrim(", text, ", E' \\n\\r\\t')");
+  // Bare numbers between commas are read too, by their ends: a pattern over all of a cell is slow.
+  const std::string is_list = bytes ? absl::StrCat(" NOT LIKE '[%]' AND (left(", trimmed, ", 1) !~ '[-0-9]' OR right(",
+                                                   trimmed, ", 1) !~ '[0-9.]')")
+                                    : " NOT LIKE '[%]'";
   // Counts commas: nothing in PostgreSQL 15 looks at a text as JSON without an error when it is none.
-  return absl::StrCat("CASE WHEN ", name, " IS NULL THEN NULL WHEN ", trimmed, " NOT LIKE '[%]' THEN -1 WHEN ", trimmed,
+  return absl::StrCat("CASE WHEN ", name, " IS NULL THEN NULL WHEN ", trimmed, is_list, " THEN -1 WHEN ", trimmed,
                       " = '[]' THEN 0 ELSE length(", text, ") - length(replace(", text, ", ',', '')) + 1 END");
 }
 
@@ -295,7 +302,10 @@ int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Sp
       return static_cast<int64_t>(dim);
     }
     case PostgresForm::kJson: {
-      const std::optional<int> dim = ParseNumberArray(cell, out);
+      const absl::string_view text = absl::StripAsciiWhitespace(cell);
+      const bool bare = !text.empty() && (text[0] == '-' || absl::ascii_isdigit(static_cast<unsigned char>(text[0])));
+      const std::optional<int> dim =
+          bare ? ParseNumberArray(absl::StrCat("[", text, "]"), out) : ParseNumberArray(cell, out);
       return dim.has_value() ? *dim : -1;
     }
     case PostgresForm::kBytes:
@@ -314,10 +324,18 @@ void RoundLikePostgres(const PostgresVectorColumn& column, absl::Span<float> vec
   }
 }
 
+std::string PostgresArrayHead(int32_t element_oid, size_t elements) {
+  std::string head;
+  for (const int32_t word : {1, 0, element_oid, static_cast<int32_t>(elements), 1}) AppendInt32(word, &head);
+  return head;
+}
+
 void AppendInt32(int32_t number, std::string* out) {
   const uint32_t swapped = __builtin_bswap32(static_cast<uint32_t>(number));
   out->append(reinterpret_cast<const char*>(&swapped), sizeof(swapped));
 }
+
+uint32_t ReadInt32(absl::string_view bytes) { return ReadBigEndian(bytes.data(), 4); }
 
 void AppendInt64(int64_t number, std::string* out) {
   const uint64_t swapped = __builtin_bswap64(static_cast<uint64_t>(number));

@@ -19,7 +19,8 @@ enum class PostgresForm {
   kVector,   // pgvector's `vector`: binary32
   kHalfvec,  // pgvector's `halfvec`: binary16, rounded to nearest, ties to even
   kBit,      // `bit(dim)`: one for a number above zero, as pgvector's binary_quantize()
-  kJson,     // a JSON array of numbers in a column of type text, varchar, json, jsonb, or as bytes in bytea
+  kJson,     // a JSON array of numbers in a column of type text, varchar, json, jsonb, or as bytes in bytea, where it
+             // is also read without its brackets
   kBytes,    // bytea: binary32, little-endian, no header
 };
 
@@ -61,9 +62,18 @@ int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Sp
 // no negative zero.
 void RoundLikePostgres(const PostgresVectorColumn& column, absl::Span<float> vector);
 
+// The head of an array of `elements` values in binary form; each follows behind its length. Source: array_recv in
+// PostgreSQL's arrayfuncs.c.
+std::string PostgresArrayHead(int32_t element_oid, size_t elements);
+constexpr size_t kPostgresArrayHeadBytes = 20;
+// OIDs of pg_catalog that never change: https://github.com/postgres/postgres, src/include/catalog/pg_type.dat.
+constexpr int32_t kPostgresInt8Oid = 20;
+constexpr int32_t kPostgresTextOid = 25;
+
 // Big-endian numbers of the wire.
 void AppendInt32(int32_t number, std::string* out);
 void AppendInt64(int64_t number, std::string* out);
+uint32_t ReadInt32(absl::string_view bytes);  // of the first four
 
 // binary32 -> binary16, to nearest, ties to even; beyond 65519.99 infinite. Source: IEEE 754-2008, section 4.3.1.
 uint16_t HalfFromFloat(float number);

@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace reembed {
 namespace {
@@ -167,10 +168,16 @@ constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
 absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path, SqliteAccess access,
                                                          absl::Duration busy_timeout) {
   if (absl::Status status = CheckFile(path, access); !status.ok()) return status;
-  int flags = access == SqliteAccess::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+  const bool writes = access == SqliteAccess::kReadWrite || access == SqliteAccess::kCreate;
+  int flags = writes ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
   if (access == SqliteAccess::kCreate) flags |= SQLITE_OPEN_CREATE;
+  std::string name = path;
+  if (access == SqliteAccess::kUnchanging) {
+    name = absl::StrCat("file:", absl::StrReplaceAll(path, {{"%", "%25"}, {"?", "%3f"}, {"#", "%23"}}), "?immutable=1");
+    flags |= SQLITE_OPEN_URI;
+  }
   sqlite3* handle = nullptr;
-  const int result = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int result = sqlite3_open_v2(name.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   if (handle == nullptr) return absl::ResourceExhaustedError(absl::StrCat(path, ": out of memory"));
   auto db = std::unique_ptr<SqliteDb>(new SqliteDb(path, handle));
   if (result != SQLITE_OK) return db->Error(result);
@@ -188,7 +195,7 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path
   }
   if (!read.ok()) return read;
   // A write-protected file is opened for reading, without a word.
-  if (access != SqliteAccess::kReadOnly && sqlite3_db_readonly(handle, "main") == 1) {
+  if (writes && sqlite3_db_readonly(handle, "main") == 1) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": the file is write-protected; make it and its folder writable, or work on a copy"));
   }
@@ -209,6 +216,33 @@ absl::StatusOr<SqliteStatement> SqliteDb::Prepare(absl::string_view sql) const {
     return absl::InvalidArgumentError(absl::StrCat(path(), ": expected one SQL statement, without a semicolon"));
   }
   return statement;
+}
+
+absl::Status SqliteDb::CopyTo(SqliteDb* to) const {
+  // A few pages at a time let writers of a rollback journal in, and each of them makes the copy begin anew; so after
+  // some of them it is made in one go, for which they wait. With a write-ahead log nobody waits in any case.
+  constexpr int kPages = 4096;
+  constexpr int kMaxRestarts = 5;
+  absl::StatusOr<SqliteStatement> mode = Prepare("PRAGMA journal_mode");
+  if (!mode.ok()) return mode.status();
+  const absl::StatusOr<bool> row = mode->Step();
+  if (!row.ok()) return row.status();
+  int restarts = *row && mode->Text(0) == "wal" ? kMaxRestarts : 0;
+  mode->Reset();
+  sqlite3_backup* const copy = sqlite3_backup_init(to->db_, "main", db_, "main");
+  if (copy == nullptr) return to->Error(sqlite3_errcode(to->db_));
+  int left = std::numeric_limits<int>::max();
+  int result;
+  while ((result = sqlite3_backup_step(copy, restarts < kMaxRestarts ? kPages : -1)) == SQLITE_OK) {
+    const int now = sqlite3_backup_remaining(copy);
+    if (now >= left) ++restarts;
+    left = now;
+  }
+  const int finished = sqlite3_backup_finish(copy);
+  if (result == SQLITE_DONE) result = finished;
+  if (result == SQLITE_OK) return absl::OkStatus();
+  return StatusFrom(result, sqlite3_system_errno(to->db_), absl::StrCat(path(), ", copied to ", to->path()),
+                    sqlite3_errstr(result));
 }
 
 int64_t SqliteDb::ChangedRows() const { return sqlite3_changes64(db_); }

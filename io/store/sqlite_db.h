@@ -29,7 +29,8 @@ namespace reembed {
 enum class SqliteAccess {
   kReadOnly,
   kReadWrite,
-  kCreate,  // kReadWrite, and the file is made when it does not exist
+  kCreate,      // kReadWrite, and the file is made when it does not exist
+  kUnchanging,  // kReadOnly of a file that nobody writes to: no lock is taken, and nothing made beside it
 };
 
 // One connection. Used by one thread at a time.
@@ -47,6 +48,11 @@ class SqliteDb final : public SqlDb {
   ~SqliteDb() override;
 
   absl::StatusOr<SqliteStatement> Prepare(absl::string_view sql) const override;
+
+  // Replaces everything in `to` by what is in this database at one moment, in one transaction of `to`. Both may be in
+  // use by others, who wait for no longer than it takes to copy some pages, unless they write all the time. Errors name
+  // both files.
+  absl::Status CopyTo(SqliteDb* to) const;
 
   int64_t ChangedRows() const;      // by the last INSERT, UPDATE or DELETE, triggers not counted
   bool InTransaction() const;       // false again when SQLite had to roll back by itself

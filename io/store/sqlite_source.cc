@@ -121,8 +121,12 @@ class RowText {
       fields = text.template_->fields();
     }
     const absl::string_view parameter = text.template_.has_value() ? "template" : "text";
-    for (const std::string& field : fields) {
-      const absl::StatusOr<std::string> column = ResolveSqliteColumn(opened.table, parameter, field);
+    for (size_t i = 0; i < fields.size(); ++i) {
+      const absl::StatusOr<std::string> column = ResolveSqliteColumn(opened.table, parameter, fields[i]);
+      if (!column.ok() && text.template_.has_value() && text.template_->MayLack(i)) {
+        text.columns_.emplace_back("NULL");
+        continue;
+      }
       if (!column.ok()) return column.status();
       text.columns_.push_back(absl::StrCat("CAST(", QuoteName(*column), " AS TEXT)"));
     }

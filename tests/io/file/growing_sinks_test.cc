@@ -1,9 +1,7 @@
 // What every growing file promises, for each format.
 
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <filesystem>
 #include <random>
 #include <string>
@@ -17,6 +15,7 @@
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
 #include "tests/fakes/file_batches.h"
+#include "tests/fakes/file_size_limit.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/io/file/format_case.h"
 
@@ -311,25 +310,6 @@ TEST_P(GrowingSinksTest, RowsThatComeTooLateAreRefused) {
   EXPECT_THAT(WriteRows({}, {19, 21}, sink.get()),
               HasError(absl::StatusCode::kInternal, HasSubstr("ordinal above 19")));
 }
-
-// Writes fail behind `bytes` bytes of any file, as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    handler_ = std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit = {bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_;
-  void (*handler_)(int);
-};
 
 TEST_P(GrowingSinksTest, FullDiskIsNamedAndTheNextRunGoesOn) {
   const FileRowSet rows = {.dim = 64};

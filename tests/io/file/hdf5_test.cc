@@ -1,7 +1,5 @@
 #include <hdf5.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -21,6 +19,7 @@
 #include "io/file/hdf5_sink.h"
 #include "io/file/hdf5_source.h"
 #include "tests/fakes/batches.h"
+#include "tests/fakes/file_size_limit.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
@@ -380,24 +379,6 @@ TEST_F(Hdf5SinkTest, RefusesWhatCannotBeATarget) {
   EXPECT_THAT(MakeHdf5Sink(At(path_, {{"table", "t"}}), model), HasError(absl::StatusCode::kInvalidArgument, _));
   EXPECT_THAT(MakeHdf5Sink(At(path_), {.name = "m", .dim = 0}), HasError(absl::StatusCode::kInvalidArgument, _));
 }
-
-// While it lives, a file that grows beyond `bytes` is an error as a full disk is.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit = {bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    signal(SIGXFSZ, handler_);
-  }
-
- private:
-  sighandler_t handler_;
-  rlimit before_;
-};
 
 TEST_F(Hdf5SinkTest, TellsOfAFullDiskAndStaysUsable) {
   for (const rlim_t bytes : {500, 2000, 100'000, 3'000'000, 3'500'000, 6'000'000}) {

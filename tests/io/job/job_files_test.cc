@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "gmock/gmock.h"
+#include "tests/fakes/file_size_limit.h"
 #include "tests/io/job/job_fixture.h"
 
 // What is in the files of a job directory, and what happens when they are wrong.
@@ -258,22 +258,6 @@ TEST_F(JobFilesTest, RejectsThatACrashCutOffAreCompleted) {
   EXPECT_THAT((*rejects)[1].reason, HasError(absl::StatusCode::kInvalidArgument, "too long"));
 }
 
-// The size limit of a process stands for a full disk: writing fails in the middle.
-class LimitedFileSize {
- public:
-  explicit LimitedFileSize(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit limit = before_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~LimitedFileSize() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_;
-};
-
 TEST_F(JobFilesTest, AFullDiskStopsTheRunAndLosesNothing) {
   ASSERT_THAT(Open(), IsOk());
   KeepRows({{int64_t{0}, "a"}, {int64_t{1}, "b"}});
@@ -281,7 +265,7 @@ TEST_F(JobFilesTest, AFullDiskStopsTheRunAndLosesNothing) {
   for (int64_t i = 2; i < 40'000; ++i) store_->Enrol(i, HashText(absl::StrCat(i)));
   ASSERT_THAT(store_->Sync(), IsOk());
   {
-    const LimitedFileSize limit(40'000 * kSlotBytes);
+    const FileSizeLimit limit(40'000 * kSlotBytes);
     const auto flight = Enrol({{"x", "c"}, {"y", "d"}});
     Send(flight.get());
     EXPECT_THAT(flight->Answer(), HasError(absl::StatusCode::kResourceExhausted,
@@ -305,7 +289,7 @@ TEST_F(JobFilesTest, AFullDiskUnderTheLedgerAcknowledgesNothing) {
   ASSERT_THAT(Open(), IsOk());
   KeepRows({{int64_t{0}, "a"}});
   {
-    const LimitedFileSize limit(200'000);
+    const FileSizeLimit limit(200'000);
     const auto flight = Enrol({{std::string(300'000, 'k'), "b"}});
     Send(flight.get());
     EXPECT_THAT(flight->Answer(), HasError(absl::StatusCode::kResourceExhausted,

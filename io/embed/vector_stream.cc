@@ -1,0 +1,85 @@
+#include "io/embed/vector_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base64.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kShort = 64;  // names and the like; a vector's text is longer
+
+}  // namespace
+
+VectorStream::VectorStream(int dim, absl::Span<float> vectors)
+    : dim_(dim),
+      length_((static_cast<size_t>(dim) * sizeof(float) + 2) / 3 * 4),
+      vectors_(vectors),
+      off_(length_ <= kShort) {}
+
+void VectorStream::Add(absl::string_view bytes, std::string* text) {
+  while (!held_back_.empty() && !bytes.empty()) {
+    const size_t before = held_back_.size();
+    const size_t more = std::min(bytes.size(), length_ + 2 - before);
+    held_back_.append(bytes.data(), more);
+    std::string held = std::exchange(held_back_, {});
+    // Nothing before the new bytes could be taken, so what is taken ends among them.
+    const size_t taken = Take(held, text);
+    if (taken == 0) {
+      held_back_ = std::move(held);
+      bytes.remove_prefix(more);
+    } else {
+      bytes.remove_prefix(taken - before);
+    }
+  }
+  while (!bytes.empty()) {
+    const size_t taken = off_ ? 0 : Take(bytes, text);
+    if (taken == 0) {
+      (off_ ? text : &held_back_)->append(bytes.data(), bytes.size());
+      return;
+    }
+    bytes.remove_prefix(taken);
+  }
+}
+
+std::vector<DecodedVector> VectorStream::Finish(std::string* text) {
+  text->append(held_back_);
+  held_back_.clear();
+  return std::move(decoded_);
+}
+
+// Takes the bytes up to the next string, or the string that they begin with. Returns how many; 0: a string begins here,
+// and what it is cannot be told yet.
+size_t VectorStream::Take(absl::string_view bytes, std::string* text) {
+  if (off_ || bytes.front() != '"') {
+    const size_t quote = off_ ? bytes.size() : std::min(bytes.find('"'), bytes.size());
+    text->append(bytes.data(), quote);
+    return quote;
+  }
+  const absl::string_view whole = bytes.substr(0, length_ + 2);
+  // Only then may it be a vector; that there is no quote inside shows when it is decoded.
+  if (whole.size() == length_ + 2 && whole.substr(1, kShort).find('"') == absl::string_view::npos &&
+      TakeVector(whole, text)) {
+    return whole.size();
+  }
+  const size_t close = whole.find('"', 1);
+  if (close == absl::string_view::npos && whole.size() < length_ + 2) return 0;
+  const size_t end = close == absl::string_view::npos ? 0 : close + 1;
+  off_ = end == 0 || whole.substr(0, end).find('\\') != absl::string_view::npos;
+  text->append(bytes.data(), off_ ? bytes.size() : end);
+  return off_ ? bytes.size() : end;
+}
+
+bool VectorStream::TakeVector(absl::string_view string, std::string* text) {
+  const size_t dim = static_cast<size_t>(dim_);
+  const absl::string_view base64 = string.substr(1, length_);
+  if (string.back() != '"' || (decoded_.size() + 1) * dim > vectors_.size()) return false;
+  const absl::Span<float> row = vectors_.subspan(decoded_.size() * dim, dim);
+  if (!DecodeBase64(base64, {reinterpret_cast<unsigned char*>(row.data()), dim * sizeof(float)})) return false;
+  decoded_.push_back({.at = text->size(), .fault = CheckVector(row)});
+  *text += "\"\"";
+  return true;
+}
+
+}  // namespace reembed

@@ -1,0 +1,238 @@
+#include "io/file/backup_folder.h"
+
+#include <simdjson.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/json_text.h"
+#include "engine/ledger.h"
+#include "io/file/file.h"
+#include "io/file/mapped_file.h"
+#include "io/job/ledger_hash.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+using simdjson::dom::element;
+
+constexpr char kManifest[] = "/manifest.json";
+constexpr char kLock[] = "/lock";
+
+// The owner's alone: it holds all the texts.
+absl::Status MakeFolder(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
+  return FileError(path, "make the folder", errno);
+}
+
+bool IsEmptyFolder(const std::string& path) {
+  std::error_code failed;
+  return fs::is_directory(path, failed) && fs::is_empty(path, failed) && !failed;
+}
+
+absl::Status WriteDurably(const std::string& path, absl::string_view text) {
+  const absl::StatusOr<File> file = File::OpenToWrite(path);
+  if (!file.ok()) return file.status();
+  if (absl::Status status = file->Truncate(0); !status.ok()) return status;
+  if (absl::Status status = file->WriteAt(0, text); !status.ok()) return status;
+  return file->Sync();
+}
+
+std::string Quoted(absl::string_view text) {
+  std::string json;
+  AppendJsonString(text, &json);
+  return json;
+}
+
+// One part a line, for people who look into it.
+std::string ManifestJson(const BackupManifest& manifest) {
+  std::string json =
+      absl::StrCat("{\"format\":", kBackupFormat, ",\n \"program\":", Quoted(manifest.program),
+                   ",\n \"system\":", Quoted(manifest.system),
+                   ",\n \"made\":", Quoted(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", manifest.made, absl::UTCTimeZone())),
+                   ",\n \"parts\":[");
+  for (size_t i = 0; i < manifest.parts.size(); ++i) {
+    const BackupPart& part = manifest.parts[i];
+    absl::StrAppend(&json, i == 0 ? "\n  " : ",\n  ", "{\"file\":", Quoted(part.file), ",\"kind\":", Quoted(part.kind),
+                    ",\"origin\":", Quoted(part.origin), ",\"bytes\":", part.bytes, ",\"xxh3_128\":", Quoted(part.hash),
+                    ",\"rows\":{");
+    for (size_t row = 0; row < part.rows.size(); ++row) {
+      absl::StrAppend(&json, row == 0 ? "" : ",", Quoted(part.rows[row].first), ":", part.rows[row].second);
+    }
+    json += "}}";
+  }
+  return json + "]}\n";
+}
+
+bool TakeText(const element& object, const char* name, std::string* text) {
+  std::string_view found;
+  if (object[name].get_string().get(found) != simdjson::SUCCESS) return false;
+  text->assign(found);
+  return true;
+}
+
+bool TakePart(const element& json, BackupPart* part) {
+  simdjson::dom::object rows;
+  if (!TakeText(json, "file", &part->file) || !TakeText(json, "kind", &part->kind) ||
+      !TakeText(json, "origin", &part->origin) || !TakeText(json, "xxh3_128", &part->hash) ||
+      json["bytes"].get_int64().get(part->bytes) != simdjson::SUCCESS ||
+      json["rows"].get_object().get(rows) != simdjson::SUCCESS) {
+    return false;
+  }
+  for (const auto& [name, count] : rows) {
+    int64_t number;
+    if (count.get_int64().get(number) != simdjson::SUCCESS) return false;
+    part->rows.emplace_back(std::string(name), number);
+  }
+  // Nothing outside the folder is ever meant.
+  return !fs::path(part->file).is_absolute() && part->file.find("..") == std::string::npos;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> HashFile(const std::string& path) {
+  const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+  if (!file.ok()) return file.status();
+  const std::array<char, 16> hash = EncodeHash(HashText(file->bytes()));
+  return absl::BytesToHexString(absl::string_view(hash.data(), hash.size()));
+}
+
+absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::Make(const std::string& dir) {
+  std::string name = dir;
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  const absl::StatusOr<bool> exists = PathExists(name);
+  if (!exists.ok()) return exists.status();
+  if (*exists && !IsEmptyFolder(name)) {
+    return absl::AlreadyExistsError(absl::StrCat(name,
+                                                 ": is there already, and a backup is never written over "
+                                                 "another; name a folder that is not there yet"));
+  }
+  std::unique_ptr<BackupFolder> folder(new BackupFolder(name, name + ".partial"));
+  const std::string& partial = folder->partial_;
+  folder->finished_ = true;  // what is there may be another process's, until the lock is ours
+  std::error_code failed;
+  fs::create_directories(fs::absolute(name).parent_path(), failed);
+  if (absl::Status made = MakeFolder(partial); !made.ok()) return made;
+  absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(partial + kLock);
+  if (!lock.ok()) return lock.status();
+  folder->lock_ = *std::move(lock);
+  folder->finished_ = false;
+  // What a process left here that died.
+  for (const fs::directory_entry& entry : fs::directory_iterator(partial, failed)) {
+    if (entry.path().filename() != "lock") fs::remove_all(entry.path(), failed);
+    if (failed) return FileError(entry.path().string(), "remove", failed.value());
+  }
+  return folder;
+}
+
+BackupFolder::~BackupFolder() {
+  if (finished_) return;
+  std::error_code ignored;
+  fs::remove_all(partial_, ignored);
+}
+
+absl::StatusOr<std::string> BackupFolder::PathOf(const std::string& file) const {
+  std::string path = partial_;
+  for (const fs::path& piece : fs::path(file).parent_path()) {
+    absl::StrAppend(&path, "/", piece.string());
+    if (absl::Status made = MakeFolder(path); !made.ok()) return made;
+  }
+  return absl::StrCat(partial_, "/", file);
+}
+
+absl::Status BackupFolder::Add(BackupPart part) {
+  const std::string path = absl::StrCat(partial_, "/", part.file);
+  {
+    const absl::StatusOr<File> file = File::OpenToWrite(path);
+    if (!file.ok()) return file.status();
+    const absl::StatusOr<int64_t> bytes = file->Size();
+    if (!bytes.ok()) return bytes.status();
+    part.bytes = *bytes;
+    if (absl::Status synced = file->Sync(); !synced.ok()) return synced;
+  }
+  absl::StatusOr<std::string> hash = HashFile(path);
+  if (!hash.ok()) return hash.status();
+  part.hash = *std::move(hash);
+  if (absl::Status synced = SyncFolderOf(path); !synced.ok()) return synced;
+  parts_.push_back(std::move(part));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BackupManifest> BackupFolder::Finish(const std::string& program, const std::string& system) {
+  BackupManifest manifest{.program = program, .system = system, .made = absl::Now(), .parts = parts_};
+  const std::string path = partial_ + kManifest;
+  if (absl::Status written = WriteDurably(path, ManifestJson(manifest)); !written.ok()) return written;
+  // The lock is held by the open file, which needs no name any more.
+  if (unlink((partial_ + kLock).c_str()) != 0) return FileError(partial_ + kLock, "remove", errno);
+  if (absl::Status synced = SyncFolderOf(path); !synced.ok()) return synced;
+  if (absl::Status renamed = RenameDurably(partial_, dir_); !renamed.ok()) return renamed;
+  finished_ = true;
+  return manifest;
+}
+
+absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
+  const std::string path = dir + kManifest;
+  const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+  if (absl::IsNotFound(file.status())) {
+    const absl::StatusOr<bool> partial = PathExists(dir + ".partial");
+    return absl::NotFoundError(absl::StrCat(dir, ": holds no backup (no manifest.json)",
+                                            partial.ok() && *partial ? "; the one that was begun was never finished"
+                                                                     : "; name the folder of `reembed backup --to`"));
+  }
+  if (!file.ok()) return file.status();
+  const auto damaged = [&](absl::string_view what) {
+    return absl::DataLossError(absl::StrCat(path, ": ", what, "; this backup cannot be trusted"));
+  };
+  simdjson::dom::parser parser;
+  element root;
+  if (parser.parse(file->bytes().data(), file->bytes().size()).get(root) != simdjson::SUCCESS) {
+    return damaged("is not JSON");
+  }
+  int64_t format = 0;
+  if (root["format"].get_int64().get(format) != simdjson::SUCCESS) return damaged("names no format");
+  if (format > kBackupFormat) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": has format ", format, ", and this program knows ",
+                                                      kBackupFormat, "; a newer version of reembed reads it"));
+  }
+  BackupManifest manifest;
+  std::string made;
+  simdjson::dom::array parts;
+  if (!TakeText(root, "program", &manifest.program) || !TakeText(root, "system", &manifest.system) ||
+      !TakeText(root, "made", &made) || root["parts"].get_array().get(parts) != simdjson::SUCCESS ||
+      !absl::ParseTime(absl::RFC3339_full, made, &manifest.made, nullptr)) {
+    return damaged("lacks a name that it must have");
+  }
+  for (const element json : parts) {
+    BackupPart part;
+    if (!TakePart(json, &part)) return damaged("has a part that is not whole");
+    manifest.parts.push_back(std::move(part));
+  }
+  return manifest;
+}
+
+absl::Status CheckBackupPart(const std::string& dir, const BackupPart& part) {
+  const std::string path = absl::StrCat(dir, "/", part.file);
+  const absl::StatusOr<File> file = File::OpenToRead(path);
+  if (!file.ok()) return file.status();
+  const absl::StatusOr<int64_t> bytes = file->Size();
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes != part.bytes) {
+    return absl::DataLossError(absl::StrCat(path, ": expected ", part.bytes, " bytes as the manifest says, got ",
+                                            *bytes, "; this backup cannot be trusted"));
+  }
+  const absl::StatusOr<std::string> hash = HashFile(path);
+  if (!hash.ok()) return hash.status();
+  if (*hash == part.hash) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": its bytes are not those that were written (XXH3-128 ", *hash,
+                                          ", expected ", part.hash, "); this backup cannot be trusted"));
+}
+
+}  // namespace reembed

@@ -1,0 +1,32 @@
+#include "io/file/mapped_file.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+
+#include "io/file/file.h"
+
+namespace reembed {
+
+absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
+  const absl::StatusOr<File> file = File::OpenToRead(path);
+  if (!file.ok()) return file.status();
+  const absl::StatusOr<int64_t> size = file->Size();
+  if (!size.ok()) return size.status();
+  if (*size == 0) return MappedFile(nullptr, 0);
+  void* const mapped = mmap(nullptr, static_cast<size_t>(*size), PROT_READ, MAP_PRIVATE, file->fd(), 0);
+  if (mapped == MAP_FAILED) return FileError(path, "read", errno);
+  return MappedFile(static_cast<const char*>(mapped), static_cast<size_t>(*size));
+}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<char*>(data_), size_);
+}
+
+}  // namespace reembed

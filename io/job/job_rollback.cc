@@ -1,0 +1,107 @@
+#include "io/job/job_rollback.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/ledger_tables.h"
+#include "io/job/ledger_writer.h"
+
+namespace reembed {
+namespace {
+
+class Reader final : public UndoReader {
+ public:
+  Reader(const UndoTarget& target, const JobReader* job, LedgerStatement rows, LedgerStatement note)
+      : target_(target.id), job_(job), rows_(std::move(rows)), note_(std::move(note)) {
+    rows_.Bind(1, target_);
+  }
+
+  absl::StatusOr<std::optional<OldRow>> Next() override {
+    const absl::StatusOr<bool> row = rows_.Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return std::nullopt;
+    OldRow old{.ordinal = rows_.Integer(0), .key = rows_.KeyAt(1)};
+    if (!rows_.IsNull(2)) old.content = rows_.Blob(2);
+    return old;
+  }
+
+  absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) override {
+    note_.Bind(1, target_);
+    note_.BindText(2, name);
+    const absl::StatusOr<bool> found = note_.Step();
+    if (!found.ok()) return found.status();
+    if (!*found) return std::nullopt;
+    std::string value(note_.Text(0));
+    note_.Reset();
+    return value;
+  }
+
+  absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
+    if (job_->keep_vectors() == KeepVectors::kNever) return std::nullopt;
+    const absl::StatusOr<int64_t> slot = job_->FindSlot(ordinal);
+    if (!slot.ok()) return slot.status();
+    vector_.resize(static_cast<size_t>(job_->identity().dim));
+    const absl::Status read = job_->ReadVector(*slot, absl::MakeSpan(vector_));
+    if (absl::IsNotFound(read)) return std::nullopt;
+    if (!read.ok()) return read;
+    return absl::MakeConstSpan(vector_);
+  }
+
+ private:
+  const int64_t target_;
+  const JobReader* const job_;
+  LedgerStatement rows_, note_;
+  std::vector<float> vector_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::string& dir) {
+  std::unique_ptr<JobRollback> rollback(new JobRollback(dir));
+  // First: a directory that is none must not get a lock file.
+  absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
+  if (!job.ok()) return job.status();
+  absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(absl::StrCat(dir, "/lock"));
+  if (!lock.ok()) return lock.status();
+  rollback->lock_ = *std::move(lock);
+  // Again: what a run wrote before it gave the lock away is to be seen.
+  job = JobReader::Open(dir);
+  if (!job.ok()) return job.status();
+  rollback->job_ = *std::move(job);
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
+  if (absl::IsNotFound(undo.status())) {
+    return absl::NotFoundError(absl::StrCat(
+        dir,
+        ": nothing to put back: this job has overwritten nothing, or ran with --no-undo; new files it made are "
+        "yours to remove"));
+  }
+  if (!undo.ok()) return undo.status();
+  rollback->undo_ = *std::move(undo);
+  absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(rollback->undo_.get());
+  if (!targets.ok()) return targets.status();
+  rollback->targets_ = *std::move(targets);
+  return rollback;
+}
+
+absl::StatusOr<std::unique_ptr<UndoReader>> JobRollback::Read(const UndoTarget& target) const {
+  absl::StatusOr<LedgerStatement> rows =
+      undo_->Prepare("SELECT ordinal, key, content FROM old_rows WHERE target = ?1 ORDER BY id");
+  if (!rows.ok()) return rows.status();
+  absl::StatusOr<LedgerStatement> note = undo_->Prepare("SELECT value FROM notes WHERE target = ?1 AND name = ?2");
+  if (!note.ok()) return note.status();
+  return std::make_unique<Reader>(target, job_.get(), *std::move(rows), *std::move(note));
+}
+
+absl::Status JobRollback::Finish(absl::Time when) {
+  const LedgerHead head{.identity = job_->identity(), .keep_vectors = job_->keep_vectors()};
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(absl::StrCat(dir_, "/ledger.db"), head);
+  if (!ledger.ok()) return ledger.status();
+  absl::StatusOr<std::unique_ptr<LedgerWriter>> writer = LedgerWriter::Create(ledger->get());
+  if (!writer.ok()) return writer.status();
+  std::vector<std::string> names;
+  for (const UndoTarget& target : targets_) names.push_back(target.name);
+  return (*writer)->RecordRollback(names, when);
+}
+
+}  // namespace reembed

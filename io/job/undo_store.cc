@@ -1,0 +1,202 @@
+#include "io/job/undo_store.h"
+
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+// "RMBU"
+constexpr int64_t kApplicationId = 0x524D4255;
+constexpr int kUndoFormat = 1;
+
+// Rows are of some 6 KB mostly; in pages of this size a fifth less is written than in small ones, in half the time.
+constexpr int kPageBytes = 32768;
+
+// The key's index is apart, since rows are long.
+constexpr absl::string_view kSchema = R"sql(
+CREATE TABLE targets(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE old_rows(id INTEGER PRIMARY KEY, target INTEGER NOT NULL, ordinal INTEGER NOT NULL, key NOT NULL,
+                      content BLOB);
+CREATE UNIQUE INDEX old_rows_by_key ON old_rows(target, key);
+CREATE TABLE notes(target INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+                   PRIMARY KEY(target, name)) WITHOUT ROWID;
+)sql";
+
+std::string PathOf(const std::string& dir) { return absl::StrCat(dir, "/undo.db"); }
+
+absl::Status CheckFormat(LedgerConnection* undo) {
+  const absl::StatusOr<int64_t> application = undo->QueryInteger("PRAGMA application_id");
+  if (!application.ok()) return application.status();
+  const absl::StatusOr<int64_t> format = undo->QueryInteger("PRAGMA user_version");
+  if (!format.ok()) return format.status();
+  if (*application == kApplicationId && *format >= 1 && *format <= kUndoFormat) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      undo->path(), ": expected what a run has overwritten, in format ", kUndoFormat, ", got ",
+      *application == kApplicationId ? absl::StrCat("format ", *format, "; use a newer reembed") : "another file"));
+}
+
+absl::StatusOr<bool> IsEmpty(LedgerConnection* undo) {
+  const absl::StatusOr<int64_t> tables = undo->QueryInteger("SELECT count(*) FROM sqlite_master");
+  if (!tables.ok()) return tables.status();
+  return *tables == 0;
+}
+
+absl::Status CreateTables(LedgerConnection* undo) {
+  // One transaction: a crash leaves either nothing or all of them.
+  return undo->Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema, "PRAGMA application_id = ", kApplicationId,
+                                    "; PRAGMA user_version = ", kUndoFormat, "; COMMIT"));
+}
+
+}  // namespace
+
+class UndoStore::Log final : public UndoLog {
+ public:
+  Log(UndoStore* store, absl::string_view target) : store_(store), target_(target) {}
+
+  absl::Status Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override {
+    return store_->InTransaction(target_, [&](int64_t target) {
+      while (true) {
+        const absl::StatusOr<std::optional<OldRow>> row = next();
+        if (!row.ok()) return row.status();
+        if (!row->has_value()) return absl::OkStatus();
+        LedgerStatement& insert = store_->insert_row_;
+        insert.Bind(1, target);
+        insert.Bind(2, (*row)->ordinal);
+        insert.BindKey(3, (*row)->key);
+        if ((*row)->content.has_value()) {
+          insert.BindBlob(4, *(*row)->content);
+        } else {
+          insert.BindNull(4);
+        }
+        if (absl::Status status = insert.Run(); !status.ok()) return status;
+      }
+    });
+  }
+
+  absl::Status KeepNote(absl::string_view name, absl::string_view value) override {
+    return store_->InTransaction(target_, [&](int64_t target) {
+      store_->insert_note_.Bind(1, target);
+      store_->insert_note_.BindText(2, name);
+      store_->insert_note_.BindText(3, value);
+      return store_->insert_note_.Run();
+    });
+  }
+
+ private:
+  UndoStore* const store_;
+  const std::string target_;
+};
+
+UndoStore::UndoStore(const std::string& dir) : path_(PathOf(dir)) {}
+
+std::unique_ptr<UndoLog> UndoStore::LogOf(absl::string_view target) { return std::make_unique<Log>(this, target); }
+
+absl::Status UndoStore::OpenOnce() {
+  if (file_ != nullptr) return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> file =
+      LedgerConnection::Open(path_, LedgerAccess::kReadWrite, kPageBytes);
+  if (!file.ok()) return file.status();
+  const absl::StatusOr<bool> empty = IsEmpty(file->get());
+  if (!empty.ok()) return empty.status();
+  if (*empty) {
+    if (absl::Status made = CreateTables(file->get()); !made.ok()) return made;
+  }
+  if (absl::Status format = CheckFormat(file->get()); !format.ok()) return format;
+  // As many bytes as the ledger gives its log, in larger pages.
+  absl::Status status = (*file)->Execute("PRAGMA wal_autocheckpoint=1250; PRAGMA cache_size=-8192");
+  if (!status.ok()) return status;
+  const std::pair<LedgerStatement*, absl::string_view> statements[] = {
+      {&insert_row_, "INSERT OR IGNORE INTO old_rows(target, ordinal, key, content) VALUES(?1, ?2, ?3, ?4)"},
+      {&insert_note_, "INSERT OR IGNORE INTO notes VALUES(?1, ?2, ?3)"}};
+  for (const auto& [statement, sql] : statements) {
+    absl::StatusOr<LedgerStatement> prepared = (*file)->Prepare(sql);
+    if (!prepared.ok()) return prepared.status();
+    *statement = *std::move(prepared);
+  }
+  file_ = *std::move(file);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> UndoStore::TargetId(const std::string& name) {
+  absl::StatusOr<LedgerStatement> insert = file_->Prepare("INSERT OR IGNORE INTO targets(name) VALUES(?1)");
+  if (!insert.ok()) return insert.status();
+  insert->BindText(1, name);
+  if (absl::Status status = insert->Run(); !status.ok()) return status;
+  absl::StatusOr<LedgerStatement> find = file_->Prepare("SELECT id FROM targets WHERE name = ?1");
+  if (!find.ok()) return find.status();
+  find->BindText(1, name);
+  const absl::StatusOr<bool> row = find->Step();
+  if (!row.ok()) return row.status();
+  return *row ? find->Integer(0) : 0;
+}
+
+template <typename Body>
+absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
+  const std::lock_guard lock(mutex_);
+  if (absl::Status opened = OpenOnce(); !opened.ok()) return opened;
+  absl::Status status = file_->Execute("BEGIN IMMEDIATE");
+  if (!status.ok()) return status;
+  const absl::StatusOr<int64_t> id = TargetId(target);
+  status = id.ok() ? body(*id) : id.status();
+  if (status.ok()) status = file_->Execute("COMMIT");
+  // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
+  if (!status.ok()) file_->Execute("ROLLBACK").IgnoreError();
+  if (absl::IsResourceExhausted(status)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(status.message(),
+                     "; nothing that is not kept is overwritten: free some space and run again, or "
+                     "say --no-undo"));
+  }
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenUndo(const std::string& dir) {
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = LedgerConnection::Open(PathOf(dir), LedgerAccess::kReadOnly);
+  if (!undo.ok()) return undo.status();
+  const absl::StatusOr<bool> empty = IsEmpty(undo->get());
+  if (!empty.ok()) return empty.status();
+  if (*empty) return absl::NotFoundError(absl::StrCat((*undo)->path(), ": is empty"));
+  if (absl::Status format = CheckFormat(undo->get()); !format.ok()) return format;
+  return undo;
+}
+
+absl::StatusOr<std::vector<UndoTarget>> ReadUndoTargets(LedgerConnection* undo) {
+  absl::StatusOr<LedgerStatement> query = undo->Prepare(
+      "SELECT id, name, (SELECT count(*) FROM old_rows WHERE target = targets.id) FROM targets ORDER BY id DESC");
+  if (!query.ok()) return query.status();
+  std::vector<UndoTarget> targets;
+  absl::StatusOr<bool> row = query->Step();
+  for (; row.ok() && *row; row = query->Step()) {
+    targets.push_back({query->Integer(0), std::string(query->Text(1)), query->Integer(2)});
+  }
+  if (!row.ok()) return row.status();
+  return targets;
+}
+
+int64_t UndoBytes(const std::string& dir) {
+  int64_t bytes = 0;
+  for (const char* const suffix : {"", "-wal"}) {
+    std::error_code none;
+    const auto size = std::filesystem::file_size(PathOf(dir) + suffix, none);
+    if (!none) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
+absl::Status RemoveUndo(const std::string& dir) {
+  // In this order: SQLite drops a log that has no file.
+  for (const char* const suffix : {"", "-wal", "-shm"}) {
+    const std::string path = PathOf(dir) + suffix;
+    std::error_code failed;
+    std::filesystem::remove(path, failed);
+    if (failed) return absl::ErrnoToStatus(failed.value(), absl::StrCat(path, ": cannot be removed"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace reembed

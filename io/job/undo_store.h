@@ -1,0 +1,66 @@
+#ifndef REEMBED_IO_JOB_UNDO_STORE_H_
+#define REEMBED_IO_JOB_UNDO_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/undo_log.h"
+#include "io/job/ledger_sql.h"
+
+namespace reembed {
+
+// JOB/undo.db, see ledger_format.md: what the targets of a job held before. One file for all targets; each has a log of
+// its own. The caller holds the job's lock. Errors are those of LedgerConnection and, of a file that is there,
+// kFailedPrecondition (of a newer format, or something else).
+class UndoStore {
+ public:
+  // Nothing is opened or made before something is kept.
+  explicit UndoStore(const std::string& dir);
+  UndoStore(const UndoStore&) = delete;
+  UndoStore& operator=(const UndoStore&) = delete;
+
+  // `target` is the name under which the ledger knows the sink. The log must not outlive this; logs of several targets
+  // may be used by several threads.
+  std::unique_ptr<UndoLog> LogOf(absl::string_view target);
+
+ private:
+  class Log;
+  absl::Status OpenOnce();
+  absl::StatusOr<int64_t> TargetId(const std::string& name);
+  template <typename Body>
+  absl::Status InTransaction(const std::string& target, Body body);
+
+  const std::string path_;
+  std::mutex mutex_;                        // guards all below
+  std::unique_ptr<LedgerConnection> file_;  // null until something is kept
+  LedgerStatement insert_row_, insert_note_;
+};
+
+// A target of which something was kept.
+struct UndoTarget {
+  int64_t id = 0;
+  std::string name;
+  int64_t rows = 0;
+};
+
+// Opens JOB/undo.db for reading. Errors: kNotFound (nothing was ever kept); as UndoStore.
+absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenUndo(const std::string& dir);
+
+// The newest first: a job that came to one table under two names is put back in reverse.
+absl::StatusOr<std::vector<UndoTarget>> ReadUndoTargets(LedgerConnection* undo);
+
+// What JOB/undo.db takes on disk; 0: there is none.
+int64_t UndoBytes(const std::string& dir);
+
+// Removes JOB/undo.db. The caller holds the job's lock.
+absl::Status RemoveUndo(const std::string& dir);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_JOB_UNDO_STORE_H_

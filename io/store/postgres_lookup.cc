@@ -1,0 +1,119 @@
+#include "io/store/postgres_lookup.h"
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "io/store/postgres_connection.h"
+#include "io/store/postgres_new_column.h"
+#include "io/store/postgres_table.h"
+#include "io/store/postgres_vector.h"
+
+namespace reembed {
+namespace {
+
+struct Opened {
+  PostgresLocation asked;
+  std::unique_ptr<PostgresConnection> connection;
+};
+
+absl::StatusOr<Opened> Open(const Location& location, bool read_only = true) {
+  absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
+  if (!asked.ok()) return asked.status();
+  auto connection =
+      PostgresConnection::Open(asked->address, {.read_only = read_only, .patience = absl::ZeroDuration()});
+  if (!connection.ok()) return connection.status();
+  return Opened{*std::move(asked), *std::move(connection)};
+}
+
+// As SQL names it.
+std::string NameOf(const PostgresLocation& asked, const std::string& table) {
+  return absl::StrCat(asked.schema.empty() ? "" : absl::StrCat(QuotePostgresName(asked.schema), "."),
+                      QuotePostgresName(table));
+}
+
+// How many numbers most of the stored vectors have; 0: there is none.
+absl::StatusOr<int> CommonestWidth(PostgresConnection* connection, const PostgresTable& table,
+                                   const PostgresVectorColumn& column) {
+  const absl::StatusOr<PostgresRows> widths =
+      connection->Query(absl::StrCat("SELECT ", PostgresWidthSql(table, column), " AS width, count(*) FROM ",
+                                     table.Sql(), " GROUP BY 1 ORDER BY 2 DESC"));
+  if (!widths.ok()) return widths.status();
+  for (int row = 0; row < widths->size(); ++row) {
+    if (widths->Int(row, 0) > 0) return static_cast<int>(widths->Int(row, 0));
+  }
+  return 0;
+}
+
+}  // namespace
+
+absl::StatusOr<PostgresTableFacts> LookUpPostgresTable(const Location& location) {
+  const absl::StatusOr<Opened> opened = Open(location);
+  if (!opened.ok()) return opened.status();
+  PostgresConnection* const connection = opened->connection.get();
+  const absl::StatusOr<PostgresRows> there =
+      connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL",
+                        {PostgresValue::Text(NameOf(opened->asked, opened->asked.table))});
+  if (!there.ok()) return there.status();
+  PostgresTableFacts facts;
+  if (!there->Bool(0, 0)) return facts;
+  facts.exists = true;
+  const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection, opened->asked);
+  if (!table.ok()) return table.status();
+  for (const PostgresTable::Column& column : table->columns) facts.types[column.name] = column.type;
+  const PostgresTable::Column* const vector = table->Find(opened->asked.vector);
+  if (vector == nullptr) return facts;
+  facts.made_as = PostgresNewColumnOfMark(vector->comment);
+  const absl::StatusOr<PostgresVectorColumn> column = ResolvePostgresVector(*table, opened->asked, vector->name, 0);
+  if (!column.ok()) return column.status();
+  facts.dim = column->dim;
+  facts.dim_is_fixed = column->dim > 0;
+  if (facts.dim_is_fixed) return facts;
+  const absl::StatusOr<int> width = CommonestWidth(connection, *table, *column);
+  if (!width.ok()) return width.status();
+  facts.dim = *width;
+  return facts;
+}
+
+absl::Status CheckPostgresValueExists(const Location& location, const std::vector<std::string>& columns,
+                                      const std::string& value) {
+  const absl::StatusOr<Opened> opened = Open(location);
+  if (!opened.ok()) return opened.status();
+  const std::string table = NameOf(opened->asked, opened->asked.table);
+  const std::string names = absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) {
+    absl::StrAppend(out, QuotePostgresName(name), "::text");
+  });
+  const absl::StatusOr<PostgresRows> found = opened->connection->Query(
+      absl::StrCat("SELECT 1 FROM ", table, " WHERE $1 IN (", names, ") LIMIT 1"), {PostgresValue::Text(value)});
+  if (!found.ok()) return found.status();
+  if (found->size() > 0) return absl::OkStatus();
+  const absl::StatusOr<PostgresRows> list =
+      opened->connection->Query(absl::StrCat("SELECT DISTINCT unnest(ARRAY[", names, "]) FROM ", table, " LIMIT 1000"));
+  if (!list.ok()) return list.status();
+  std::vector<std::string> values;
+  for (int row = 0; row < list->size(); ++row) values.push_back(list->Text(row, 0));
+  const std::string near = NearestName(value, values);
+  return absl::NotFoundError(absl::StrCat(opened->asked.address.name, ": table `", opened->asked.table,
+                                          "`: nobody has `", value, "` as ", absl::StrJoin(columns, " or "),
+                                          near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?")));
+}
+
+absl::Status DropPostgresTables(const Location& location, const std::vector<std::string>& tables) {
+  const absl::StatusOr<Opened> opened = Open(location, false);
+  if (!opened.ok()) return opened.status();
+  const absl::StatusOr<PostgresRows> extension =
+      opened->connection->Query("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'vector'");
+  if (!extension.ok()) return extension.status();
+  if (extension->size() == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(opened->asked.address.name, ": the extension pgvector is not installed in this database, so ",
+                     opened->asked.table, " could not be made again; run CREATE EXTENSION vector"));
+  }
+  const std::string names = absl::StrJoin(tables, ", ", [&](std::string* out, const std::string& table) {
+    absl::StrAppend(out, NameOf(opened->asked, table));
+  });
+  return opened->connection->Run(
+      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; DROP TABLE IF EXISTS ", names, " CASCADE; COMMIT"));
+}
+
+}  // namespace reembed

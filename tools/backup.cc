@@ -1,0 +1,131 @@
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <numeric>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "io/file/backup_folder.h"
+#include "tools/backup_stores.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/place.h"
+#include "tools/presets.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The databases of a system: the one that is named, or all that are where its programs keep them.
+absl::StatusOr<std::vector<std::string>> FindDatabases(const SystemPreset& preset, const BackupOptions& options,
+                                                       const Environment& environment) {
+  if (!options.db.empty()) return std::vector<std::string>{options.db};
+  for (const std::string& variable : preset.database_env) {
+    if (std::string database = environment.Get(variable); !database.empty()) return std::vector<std::string>{database};
+  }
+  std::vector<std::string> found;
+  for (const std::string& path : preset.databases) {
+    if (fs::exists(ExpandHome(path, environment))) found.push_back(path);
+  }
+  if (!found.empty()) return found;
+  return absl::NotFoundError(absl::StrCat("no database of ", preset.name, " is where it keeps it (",
+                                          absl::StrJoin(preset.databases, ", "), "); say where with --db"));
+}
+
+absl::Status AddSystem(const BackupOptions& options, const Environment& environment, std::vector<Location>* places) {
+  const absl::StatusOr<SystemPreset> preset = FindSystem(options.system, environment);
+  if (!preset.ok()) return preset.status();
+  const absl::StatusOr<std::vector<std::string>> databases = FindDatabases(*preset, options, environment);
+  if (!databases.ok()) return databases.status();
+  for (const std::string& database : *databases) {
+    absl::StatusOr<Location> place = ParseDatabase(database, environment);
+    if (!place.ok()) return place.status();
+    if (absl::Status token = AddSecret({.token = options.db_token_env}, environment, &*place); !token.ok())
+      return token;
+    places->push_back(*place);
+    if (preset->vectors.empty()) continue;
+    // Behind the database: a vector without its row does no harm, a row without its vector does.
+    const fs::path vectors = fs::path(place->path).parent_path() / preset->vectors;
+    if (fs::exists(vectors)) places->push_back({.scheme = "memu", .path = AbsolutePath(vectors.string())});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Location>> FindPlaces(const BackupOptions& options, const Environment& environment) {
+  std::vector<Location> places;
+  if (!options.system.empty()) {
+    if (absl::Status added = AddSystem(options, environment, &places); !added.ok()) return added;
+  }
+  for (const std::string& uri : options.sources) {
+    absl::StatusOr<Location> place = ParsePlace(uri, {.token = options.db_token_env}, environment);
+    if (!place.ok()) return place.status();
+    places.push_back(*std::move(place));
+  }
+  if (places.empty()) return absl::InvalidArgumentError("nothing to save; say --system NAME, or --source URI");
+  std::set<std::string> names;
+  for (const Location& place : places) {
+    if (FindBackupStore(place.scheme) == nullptr) {
+      return absl::UnimplementedError(absl::StrCat(place.ToString(), ": this program saves ", BackupSchemes(),
+                                                   "; copy other places with their own means"));
+    }
+    const bool is_file = place.scheme == "sqlite" || place.scheme == "memu";
+    if (!names.insert(is_file ? fs::path(place.path).filename().string() : place.scheme).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(place.ToString(), ": another place of this backup has the same name; make two backups"));
+    }
+  }
+  return places;
+}
+
+void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
+  int64_t bytes = 0, rows = 0;
+  for (const BackupPart& part : manifest.parts) {
+    const int64_t part_rows = std::accumulate(part.rows.begin(), part.rows.end(), int64_t{0},
+                                              [](int64_t sum, const auto& row) { return sum + row.second; });
+    bytes += part.bytes;
+    rows += part_rows;
+    if (json) {
+      JsonLine line("part");
+      line.Add("file", part.file).Add("kind", part.kind).Add("origin", part.origin).Add("bytes", part.bytes);
+      std::cout << line.Add("rows", part_rows).Add("xxh3_128", part.hash).ToString() << "\n";
+    } else {
+      std::cout << part.file << ": " << WithCommas(part_rows) << " rows, " << BytesText(part.bytes) << ", of "
+                << part.origin << "\n";
+    }
+  }
+  if (json) {
+    JsonLine line("summary");
+    line.Add("backup", dir).Add("parts", static_cast<int64_t>(manifest.parts.size())).Add("bytes", bytes);
+    std::cout << line.Add("rows", rows).Add("exit_code", 0).ToString() << std::endl;
+  } else {
+    std::cout << "backup " << dir << " is whole; to put it back: reembed restore " << dir << std::endl;
+  }
+}
+
+absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::vector<Location>& places) {
+  absl::StatusOr<std::unique_ptr<BackupFolder>> folder = BackupFolder::Make(options.to);
+  if (!folder.ok()) return folder.status();
+  for (const Location& place : places) {
+    if (!options.quiet && !options.json) std::cerr << "reading " << place.ToString() << std::endl;
+    if (absl::Status saved = FindBackupStore(place.scheme)->back_up(place, folder->get()); !saved.ok()) return saved;
+  }
+  return (*folder)->Finish("reembed " REEMBED_VERSION, options.system);
+}
+
+}  // namespace
+
+ExitCode BackupCommand(const BackupOptions& options, const Environment& environment) {
+  const absl::StatusOr<std::vector<Location>> places = FindPlaces(options, environment);
+  if (!places.ok()) return Fail("backup", places.status(), options.json);
+  const absl::StatusOr<BackupManifest> manifest = BackUp(options, *places);
+  if (!manifest.ok()) return Fail("backup", manifest.status(), options.json);
+  if (!options.quiet || options.json) Print(options.to, *manifest, options.json);
+  return kExitDone;
+}
+
+}  // namespace reembed

@@ -1,0 +1,15 @@
+#ifndef REEMBED_TOOLS_CONSENT_H_
+#define REEMBED_TOOLS_CONSENT_H_
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace reembed {
+
+// Asks for a yes before something is overwritten: `what`, on standard error, where somebody sits at a terminal. With
+// `yes` it was said already. Errors: kInvalidArgument (no yes; away from a terminal with `what` and `advice`).
+absl::Status AskConsent(absl::string_view what, absl::string_view advice, bool yes);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_CONSENT_H_

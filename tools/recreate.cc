@@ -1,0 +1,34 @@
+#include "tools/recreate.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "io/store/postgres_lookup.h"
+#include "tools/consent.h"
+#include "tools/preflight.h"
+
+namespace reembed {
+
+absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJob>* jobs) {
+  if (!options.force_recreate) return absl::OkStatus();
+  ResolvedJob& first = jobs->front();
+  const Location* target = nullptr;
+  for (const Location& location : first.targets) {
+    if (location.Get("mode") == "insert") target = &location;
+  }
+  if (target == nullptr || first.recreated_tables.empty()) {
+    return absl::InvalidArgumentError(
+        "--force-recreate: only where a system's rows are brought into a PostgreSQL server, as with --system "
+        "espressobot --db FILE");
+  }
+  const absl::Status consent =
+      AskConsent(absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
+                              target->scheme, ":", target->path, " with all that is in them"),
+                 "make a backup with pg_dump first, then say --yes", options.yes);
+  if (!consent.ok()) return consent;
+  // Not before it is known that they can be filled again.
+  const absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&first);
+  if (!probe.ok()) return probe.status();
+  return DropPostgresTables(*target, first.recreated_tables);
+}
+
+}  // namespace reembed

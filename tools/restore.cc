@@ -1,0 +1,143 @@
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "io/file/backup_folder.h"
+#include "tools/backup_stores.h"
+#include "tools/commands.h"
+#include "tools/consent.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/place.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The parts that are asked for, by the place they came from.
+absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest, const RestoreOptions& options) {
+  std::vector<BackupGroup> groups;
+  std::string last_origin;
+  std::vector<std::string> files;
+  for (const BackupPart& part : manifest.parts) {
+    files.push_back(part.file);
+    if (!options.only.empty() && options.only != part.file) continue;
+    if (FindBackupStore(part.kind) == nullptr) {
+      return absl::UnimplementedError(absl::StrCat(part.file, ": is of the kind ", part.kind, ", and this program ",
+                                                   "restores ", BackupSchemes(), "; a newer reembed may know it"));
+    }
+    if (groups.empty() || part.origin != last_origin) {
+      absl::StatusOr<Location> place = ParseLocation(part.origin);
+      if (!place.ok()) return place.status();
+      groups.push_back({.place = *std::move(place)});
+    }
+    groups.back().parts.push_back(part);
+    last_origin = part.origin;
+  }
+  if (groups.empty()) {
+    return absl::NotFoundError(absl::StrCat("--only ", options.only, ": the backup has ", absl::StrJoin(files, ", ")));
+  }
+  return groups;
+}
+
+// Where the groups go when it is not where they came from.
+absl::Status Redirect(const RestoreOptions& options, const Environment& environment, std::vector<BackupGroup>* groups) {
+  if (!options.db.empty()) {
+    absl::StatusOr<Location> place = ParseDatabase(options.db, environment);
+    if (!place.ok()) return place.status();
+    const auto is_database = [&](const BackupGroup& group) { return group.place.scheme == place->scheme; };
+    const auto first = std::find_if(groups->begin(), groups->end(), is_database);
+    if (first == groups->end()) {
+      return absl::InvalidArgumentError(absl::StrCat("--db: the backup holds no ", place->scheme, " database"));
+    }
+    if (std::count_if(groups->begin(), groups->end(), is_database) > 1) {
+      return absl::InvalidArgumentError("--db: the backup holds several databases; choose one with --only FILE");
+    }
+    first->place = *place;
+    // MemU looks for its vectors beside the database.
+    for (BackupGroup& group : *groups) {
+      if (group.place.scheme != "memu") continue;
+      group.place.path = (fs::path(place->path).parent_path() / fs::path(group.place.path).filename()).string();
+    }
+  }
+  for (const std::string& uri : options.targets) {
+    absl::StatusOr<Location> place = ParsePlace(uri, {.token = options.db_token_env}, environment);
+    if (!place.ok()) return place.status();
+    const auto group = std::find_if(groups->begin(), groups->end(),
+                                    [&](const BackupGroup& each) { return each.place.scheme == place->scheme; });
+    if (group == groups->end()) {
+      return absl::InvalidArgumentError(absl::StrCat("--target: the backup holds nothing of a ", place->scheme));
+    }
+    group->place = *std::move(place);
+  }
+  for (BackupGroup& group : *groups) {
+    if (absl::Status token = AddSecret({.token = options.db_token_env}, environment, &group.place); !token.ok())
+      return token;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
+                 const std::vector<BackupGroup>& groups) {
+  std::vector<std::string> old;
+  for (const BackupGroup& group : groups) {
+    const absl::StatusOr<std::string> occupant = FindBackupStore(group.place.scheme)->occupant(group);
+    if (!occupant.ok()) return occupant.status();
+    if (!occupant->empty()) old.push_back(*occupant);
+  }
+  const std::string made = absl::FormatTime("%Y-%m-%d %H:%M:%S", manifest.made, absl::LocalTimeZone());
+  std::vector<std::string> places;
+  for (const BackupGroup& group : groups) places.push_back(group.place.ToString());
+  return AskConsent(old.empty()
+                        ? absl::StrCat("this makes ", absl::StrJoin(places, ", "), " as of ", made)
+                        : absl::StrCat("this replaces ", absl::StrJoin(old, ", "), " by what was there at ", made),
+                    "to go on, say --yes", options.yes);
+}
+
+absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,
+                     const std::vector<BackupGroup>& groups) {
+  // All files first: nothing is replaced by the half of a backup.
+  for (const BackupGroup& group : groups) {
+    for (const BackupPart& part : group.parts) {
+      if (absl::Status sound = CheckBackupPart(options.backup, part); !sound.ok()) return sound;
+    }
+  }
+  if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
+  for (const BackupGroup& group : groups) {
+    absl::Status restored = FindBackupStore(group.place.scheme)->restore(options.backup, group);
+    if (!restored.ok()) return restored;
+    if (options.json) {
+      JsonLine line("restored");
+      std::cout << line.Add("place", group.place.ToString()).ToString() << "\n";
+    } else if (!options.quiet) {
+      std::cout << "restored " << group.place.ToString() << "\n";
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ExitCode RestoreCommand(const RestoreOptions& options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("restore", status, options.json); };
+  const absl::StatusOr<BackupManifest> manifest = ReadBackupManifest(options.backup);
+  if (!manifest.ok()) return fail(manifest.status());
+  absl::StatusOr<std::vector<BackupGroup>> groups = GroupsOf(*manifest, options);
+  if (!groups.ok()) return fail(groups.status());
+  if (absl::Status redirected = Redirect(options, environment, &*groups); !redirected.ok()) return fail(redirected);
+  if (absl::Status restored = Restore(options, *manifest, *groups); !restored.ok()) return fail(restored);
+  if (options.json) {
+    JsonLine line("summary");
+    line.Add("backup", options.backup).Add("places", static_cast<int64_t>(groups->size())).Add("exit_code", 0);
+    std::cout << line.ToString() << std::endl;
+  }
+  std::cout << std::flush;
+  return kExitDone;
+}
+
+}  // namespace reembed

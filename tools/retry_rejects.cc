@@ -1,0 +1,79 @@
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/job_reader.h"
+#include "io/job/reject_retry.h"
+#include "tools/commands.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/resolve.h"
+#include "tools/streams.h"
+
+namespace reembed {
+namespace {
+
+// The job as its own file describes it.
+CommandOptions RunOptionsOf(const std::string& folder, const RetryRejectsOptions& options) {
+  CommandOptions run = options.run;
+  run.job_file = folder + "/job.toml";
+  run.job = folder;
+  return run;
+}
+
+absl::StatusOr<int64_t> CountRejects(const std::string& folder) {
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(folder);
+  if (!reader.ok()) return reader.status();
+  const absl::StatusOr<JobStats> stats = (*reader)->Stats();
+  if (!stats.ok()) return stats.status();
+  return stats->rejected_rows + stats->refused_rows;
+}
+
+// What would keep the run from beginning is found before the reasons of the rejects are gone.
+absl::Status CheckRun(CommandOptions run, const Environment& environment) {
+  if (absl::Status read = ReadJobFile(&run); !read.ok()) return read;
+  return ResolveStreams(run, environment).status();
+}
+
+}  // namespace
+
+ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("retry-rejects", status, options.run.json); };
+  const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
+  if (!folders.ok()) return fail(folders.status());
+  std::vector<std::string> asked;
+  for (const std::string& folder : *folders) {
+    const absl::StatusOr<int64_t> rejects = CountRejects(folder);
+    if (!rejects.ok()) return fail(rejects.status());
+    if (*rejects == 0) continue;
+    if (absl::Status runs = CheckRun(RunOptionsOf(folder, options), environment); !runs.ok()) return fail(runs);
+    asked.push_back(folder);
+  }
+  if (asked.empty()) {
+    if (options.run.json) {
+      JsonLine line("summary");
+      std::cout << line.Add("job", options.job).Add("rows_taken_back", 0).Add("exit_code", 0).ToString() << std::endl;
+    } else {
+      std::cout << "no row of this job is rejected" << std::endl;
+    }
+    return kExitDone;
+  }
+  ExitCode code = kExitDone;
+  for (const std::string& folder : asked) {
+    const absl::StatusOr<RejectRetry> taken = TakeBackRejects(folder);
+    if (!taken.ok()) return fail(taken.status());
+    const int64_t rows = taken->rejected_rows + taken->refused_rows;
+    if (options.run.json) {
+      JsonLine line("taken_back");
+      std::cout << line.Add("job", folder).Add("rows_taken_back", rows).ToString() << std::endl;
+    } else if (!options.run.quiet) {
+      std::cerr << "trying " << WithCommas(rows) << " rejected rows again" << std::endl;
+    }
+    code = WorseOf(code, RunCommand(RunOptionsOf(folder, options), environment));
+  }
+  return code;
+}
+
+}  // namespace reembed

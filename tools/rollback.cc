@@ -1,0 +1,173 @@
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "io/job/job_rollback.h"
+#include "tools/commands.h"
+#include "tools/consent.h"
+#include "tools/format.h"
+#include "tools/options.h"
+#include "tools/output.h"
+#include "tools/place.h"
+#include "tools/registry.h"
+#include "tools/streams.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kShownRows = 10;
+
+// One target to put back.
+struct Task {
+  UndoTarget kept;
+  Location location;
+};
+
+// One folder of the job, or the job itself, with its lock.
+struct Folder {
+  std::string path;
+  std::unique_ptr<JobRollback> job;
+  std::vector<Task> tasks;
+};
+
+// What the job's own file says of the variables with secrets.
+absl::StatusOr<SecretVariables> SecretVariablesOf(const std::string& folder) {
+  CommandOptions asked;
+  asked.job_file = folder + "/job.toml";
+  if (!std::filesystem::exists(asked.job_file)) return SecretVariables();
+  if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
+  return SecretVariables{asked.db_token_env, asked.db_password_env};
+}
+
+absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& environment) {
+  Folder folder{.path = path};
+  absl::StatusOr<std::unique_ptr<JobRollback>> job = JobRollback::Begin(path);
+  if (!job.ok()) return job.status();
+  folder.job = *std::move(job);
+  const absl::StatusOr<SecretVariables> variables = SecretVariablesOf(path);
+  if (!variables.ok()) return variables.status();
+  for (const UndoTarget& kept : folder.job->targets()) {
+    absl::StatusOr<Location> location = ParsePlace(kept.name, *variables, environment);
+    if (!location.ok()) return location.status();
+    const Scheme* const scheme = FindScheme(location->scheme);
+    if (scheme == nullptr || scheme->roll_back == nullptr) {
+      return absl::UnimplementedError(absl::StrCat(kept.name, ": this version does not put such a target back"));
+    }
+    folder.tasks.push_back({kept, *std::move(location)});
+  }
+  return folder;
+}
+
+// All that have something to put back. A stream that has overwritten nothing holds up no other.
+absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const Environment& environment) {
+  const absl::StatusOr<std::vector<std::string>> paths = JobFolders(job);
+  if (!paths.ok()) return paths.status();
+  std::vector<Folder> folders;
+  absl::Status nothing;
+  for (const std::string& path : *paths) {
+    absl::StatusOr<Folder> folder = OpenFolder(path, environment);
+    if (absl::IsNotFound(folder.status())) {
+      nothing = folder.status();
+      continue;
+    }
+    if (!folder.ok()) return folder.status();
+    folders.push_back(*std::move(folder));
+  }
+  if (folders.empty()) return nothing;
+  return folders;
+}
+
+std::string WhatIsPutBack(const std::vector<Folder>& folders) {
+  std::vector<std::string> parts;
+  for (const Folder& folder : folders) {
+    for (const Task& task : folder.tasks) {
+      parts.push_back(absl::StrCat(WithCommas(task.kept.rows), " rows of ", task.kept.name));
+    }
+  }
+  return absl::StrCat("puts back what was there before the job: ", absl::StrJoin(parts, ", "));
+}
+
+void PrintText(const Task& task, const RollbackReport& report) {
+  std::cout << "target " << task.kept.name << "\n  " << WithCommas(report.rows_restored) << " rows put back, "
+            << WithCommas(report.rows_unchanged) << " were as before already\n";
+  if (report.rows_gone > 0) std::cout << "  " << WithCommas(report.rows_gone) << " rows are gone since\n";
+  if (report.rows_left > 0) std::cout << "  " << WithCommas(report.rows_left) << " rows stay as they are:\n";
+  const size_t shown = std::min(report.left.size(), kShownRows);
+  for (size_t i = 0; i < shown; ++i) {
+    std::cout << "    row " << KeyText(ViewOf(report.left[i].key)) << ": " << report.left[i].reason << "\n";
+  }
+  if (report.rows_left > static_cast<int64_t>(shown)) {
+    std::cout << "    ... and " << WithCommas(report.rows_left - static_cast<int64_t>(shown)) << " more\n";
+  }
+  for (const std::string& note : report.notes) std::cout << "  note: " << note << "\n";
+  std::cout << std::flush;
+}
+
+void PrintJson(const Task& task, const RollbackReport& report) {
+  for (const RollbackReport::Row& row : report.left) {
+    JsonLine line("left");
+    line.AddRaw("key", KeyJson(ViewOf(row.key))).Add("reason", row.reason).Add("target", task.kept.name);
+    std::cout << line.ToString() << "\n";
+  }
+  JsonLine line("target");
+  line.Add("target", task.kept.name)
+      .Add("rows_restored", report.rows_restored)
+      .Add("rows_unchanged", report.rows_unchanged)
+      .Add("rows_gone", report.rows_gone)
+      .Add("rows_left", report.rows_left)
+      .Add("notes", absl::StrJoin(report.notes, "; "));
+  std::cout << line.ToString() << std::endl;
+}
+
+// Puts all targets of a folder back, then says so in its ledger.
+absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* total) {
+  for (const Task& task : folder.tasks) {
+    const absl::StatusOr<std::unique_ptr<UndoReader>> old_rows = folder.job->Read(task.kept);
+    if (!old_rows.ok()) return old_rows.status();
+    const absl::StatusOr<RollbackReport> report =
+        FindScheme(task.location.scheme)->roll_back(task.location, old_rows->get());
+    if (!report.ok()) return report.status();
+    (json ? PrintJson : PrintText)(task, *report);
+    total->rows_restored += report->rows_restored;
+    total->rows_unchanged += report->rows_unchanged;
+    total->rows_gone += report->rows_gone;
+    total->rows_left += report->rows_left;
+  }
+  return folder.job->Finish(absl::Now());
+}
+
+}  // namespace
+
+ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment) {
+  const auto fail = [&](const absl::Status& status) { return Fail("rollback", status, options.json); };
+  const absl::StatusOr<std::vector<Folder>> folders = OpenFolders(options.job, environment);
+  if (!folders.ok()) return fail(folders.status());
+  const absl::Status consent = AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", options.yes);
+  if (!consent.ok()) return fail(consent);
+  RollbackReport total;
+  for (const Folder& folder : *folders) {
+    if (absl::Status done = RollBackFolder(folder, options.json, &total); !done.ok()) return fail(done);
+  }
+  const ExitCode code = total.rows_left > 0 ? kExitRejectedRows : kExitDone;
+  if (options.json) {
+    JsonLine line("summary");
+    line.Add("rows_restored", total.rows_restored)
+        .Add("rows_unchanged", total.rows_unchanged)
+        .Add("rows_gone", total.rows_gone)
+        .Add("rows_left", total.rows_left)
+        .Add("job", options.job)
+        .Add("exit_code", static_cast<int>(code));
+    std::cout << line.ToString() << std::endl;
+  } else {
+    std::cout << "the job keeps its vectors: the same `reembed run` writes them again without buying" << std::endl;
+  }
+  return code;
+}
+
+}  // namespace reembed
