@@ -18,13 +18,14 @@ struct Survey {
     std::string model;  // empty: NULL or empty in the table
     int64_t rows = 0;
   };
-  int64_t rows_selected = 0;       // whatever their vector; all that follows is about them
-  int64_t rows_with_vector = 0;    // a vector of the planned width
-  int64_t rows_null = 0;           // no vector: NULL, or the column is not there yet
-  int64_t rows_needed = 0;         // no such vector, and readers of the table fail over that: the location's `needed`
-  std::vector<WidthCount> widths;  // of the rows that have something there; at most kMaxGroups
-  std::vector<ModelCount> models;  // of the same rows, if a model column is named; as widths
-  int64_t orphans = 0;             // vectors of rows that are gone; they stay
+  int64_t rows_selected = 0;         // whatever their vector; all that follows is about them
+  int64_t rows_with_vector = 0;      // a vector of the planned width
+  int64_t rows_null = 0;             // no vector: NULL, or the column is not there yet
+  int64_t rows_needed = 0;           // no such vector, and readers of the table fail over that: the location's `needed`
+  std::vector<WidthCount> widths;    // of the rows that have something there; at most kMaxGroups
+  std::vector<ModelCount> models;    // of the same rows, if a model column is named; as widths
+  int64_t orphans = 0;               // vectors of rows that are gone; they stay
+  std::vector<std::string> remarks;  // what else people should know of it, one line each
   static constexpr size_t kMaxGroups = 32;
 
   // Adds to the group, or makes a new one; beyond kMaxGroups it is left out.

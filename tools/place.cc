@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "io/store/automem_rows.h"
 
 namespace reembed {
 namespace {
@@ -40,10 +41,17 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
 }
 
 absl::Status AddSecret(const SecretVariables& variables, const Environment& environment, Location* location) {
-  const bool libsql = location->scheme == "libsql";
-  if (!location->secret.empty() || !(libsql || IsPostgres(*location) || location->scheme == "falkordb")) {
-    return absl::OkStatus();
+  if (!location->secret.empty()) return absl::OkStatus();
+  if (location->scheme == "qdrant") location->secret = environment.Get("QDRANT_API_KEY");
+  if (location->scheme == "automem") {
+    Location graph{.scheme = "falkordb"}, points{.scheme = "qdrant"};
+    absl::Status status = AddSecret(variables, environment, &graph);
+    if (status.ok()) status = AddSecret(variables, environment, &points);
+    location->secret = AutomemSecret(graph.secret, points.secret);
+    return status;
   }
+  const bool libsql = location->scheme == "libsql";
+  if (!libsql && !IsPostgres(*location) && location->scheme != "falkordb") return absl::OkStatus();
   const std::string& named = libsql ? variables.token : variables.password;
   if (!named.empty()) {
     const std::string value = environment.Get(named);

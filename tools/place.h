@@ -17,7 +17,7 @@ std::string AbsolutePath(const std::string& path);
 struct SecretVariables {
   std::string token;     // of a libSQL server: TURSO_AUTH_TOKEN, LIBSQL_AUTH_TOKEN, DATABASE_AUTH_TOKEN
   std::string password;  // of PostgreSQL, or a URL that holds it: PGPASSWORD; of FalkorDB: FALKORDB_PASSWORD
-};
+};                       // Qdrant's is always QDRANT_API_KEY
 
 // What a user wrote as --source or --target: files with absolute paths, servers with their secret.
 // Errors: as ParseLocation, AddSecret.

@@ -225,6 +225,7 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
   for (const Location& target : job.targets) line("target", PlaceText(target));
   for (const std::string& change : preflight.changes) line("changes", change);
+  for (const std::string& remark : preflight.remarks) line("found", remark);
   line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));
   line("rows", WithCommas(plan.rows));
   if (plan.rows_rejected > 0) {

@@ -18,7 +18,9 @@ constexpr double kUnitNormTolerance = 1e-3;  // float32 and bfloat16 models stay
 absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) {
   if (job.selection.rows == Selection::Rows::kAll) return absl::OkStatus();
   const Model& model = job.client.model;
-  const std::string column = absl::StrCat(job.source.path, ": column ", job.source.Get("vector"));
+  const std::string vectors = job.source.Get("vector");
+  const std::string column =
+      vectors.empty() ? job.targets[0].path : absl::StrCat(job.source.path, ": column ", vectors);
   for (const Survey::WidthCount& width : survey.widths) {
     // Some that are no vectors are broken ones; when there is hardly anything else the column is another.
     if (width.dim < 0 && width.rows > survey.rows_with_vector && width.rows > survey.rows_null) {
@@ -101,7 +103,8 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSink(target, job.client.model, job.source);
     if (!sink.ok()) return sink.status();
     preflight.sinks.push_back(*std::move(sink));
-    if (absl::Status key = CheckFirstKey(job, target); !key.ok()) return key;
+    const bool own = job.in_place && &target == &job.targets[0];  // its keys are the source's
+    if (absl::Status key = own ? absl::OkStatus() : CheckFirstKey(job, target); !key.ok()) return key;
     const Scheme* const scheme = FindScheme(target.scheme);
     if (!scheme->is_table()) continue;
     const absl::StatusOr<std::vector<std::string>> changes = scheme->changes(target, job.client.model);
@@ -115,6 +118,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
       preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(survey->orphans), " vectors in ",
                                                job.source.path, " whose rows are gone; they stay"));
     }
+    preflight.remarks = survey->remarks;
     if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(

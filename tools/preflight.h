@@ -19,6 +19,7 @@ struct Preflight {
   std::vector<std::unique_ptr<VectorSink>> sinks;  // in the order of ResolvedJob::targets
   std::optional<Survey> survey;                    // of an in-place job: what its table holds now
   std::vector<std::string> changes;                // what a run will change besides adding vectors, for people
+  std::vector<std::string> remarks;                // what was found there besides, for people
   int64_t rows_selected = -1;                      // -1: not known without reading (standard input)
 };
 

@@ -57,9 +57,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",       "kind",    "default",      "optional",      "table",          "key",      "text", "template",
-      "where",      "vector",  "model_column", "dim_column",    "updated_column", "encoding", "user", "agent",
-      "collection", "recipes", "needed",       "needed_column", "triggers"};
+      "name",   "kind",          "default",    "optional",       "table",    "key",  "text",  "template",   "where",
+      "vector", "model_column",  "dim_column", "updated_column", "encoding", "user", "agent", "collection", "recipes",
+      "needed", "needed_column", "triggers",   "urls"};
   return *names;
 }
 
@@ -67,13 +67,15 @@ const std::vector<std::string>& StreamNames() {
 // and [target] there may be several [[stream]] with the names of both.
 const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSections() {
   static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
-      {"db", {"paths", "env", "vectors", "host_env", "port_env", "user_env", "password_env", "name_env"}},
-      {"env", {"files"}},
+      {"db", {"paths", "env", "vectors", "host_env", "port_env", "user_env", "password_env", "name_env", "urls"}},
+      {"env", {"files", "search_up", "read_all"}},
       {"source", {"kind", "table", "key", "text", "template", "recipes", "where", "user", "agent"}},
-      {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding"}},
+      {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding", "urls"}},
       {"users", {"table", "id", "name"}},
       {"insert", {"table", "vector", "text", "index", "schema_file", "fields", "set", "drop"}},
-      {"model", {"embedder", "name", "dimensions", "by_dimensions", "normalize", "base_url_env", "key_env"}},
+      {"model",
+       {"embedder", "name", "dimensions", "by_dimensions", "normalize", "base_url_env", "key_env", "dimensions_env",
+        "provider_env"}},
   };
   return *sections;
 }
@@ -162,12 +164,13 @@ absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::st
                       .collection = Text(table, "collection"),
                       .needed = Text(table, "needed"),
                       .triggers = Text(table, "triggers"),
-                      .needed_column = Text(table, "needed_column")};
+                      .needed_column = Text(table, "needed_column"),
+                      .target_urls = Texts(table, "urls")};
   stream.recipes = NamedTexts(table, "recipes");
   if (stream.kind.empty()) stream.kind = "sqlite";
-  if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "postgres") {
+  if (stream.kind != "sqlite" && stream.kind != "memu" && stream.kind != "postgres" && stream.kind != "automem") {
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ": kind: expected sqlite, memu or postgres, got `", stream.kind, "`"));
+        absl::StrCat(where, ": kind: expected sqlite, memu, postgres or automem, got `", stream.kind, "`"));
   }
   if (stream.table.empty()) return absl::InvalidArgumentError(absl::StrCat(where, ": `table` is missing"));
   if (stream.text.empty() == stream.text_template.empty()) {
@@ -218,12 +221,37 @@ absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset
   return streams;
 }
 
+absl::StatusOr<std::vector<PresetProvider>> ParseProviders(const toml::table& preset, const std::string& file) {
+  std::vector<PresetProvider> providers;
+  const toml::array* const tables = preset["provider"].as_array();
+  if (tables == nullptr) return providers;
+  for (const toml::node& node : *tables) {
+    const toml::table* const table = node.as_table();
+    if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[provider]]: expected a table"));
+    const absl::Status names = CheckNames(*table,
+                                          {"name", "embedder", "model", "model_env", "max_dimensions", "wider_model",
+                                           "base_url_env", "key_env", "refused"},
+                                          file);
+    if (!names.ok()) return names;
+    providers.push_back({.name = Text(*table, "name"),
+                         .embedder = Text(*table, "embedder"),
+                         .model = Text(*table, "model"),
+                         .model_env = Text(*table, "model_env"),
+                         .max_dim = static_cast<int>((*table)["max_dimensions"].value<int64_t>().value_or(0)),
+                         .wider_model = Text(*table, "wider_model"),
+                         .api_base_env = Text(*table, "base_url_env"),
+                         .api_key_env = Text(*table, "key_env"),
+                         .refused = Text(*table, "refused")});
+  }
+  return providers;
+}
+
 }  // namespace
 
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
   const absl::StatusOr<toml::table> table = ParseToml(toml, file);
   if (!table.ok()) return table.status();
-  std::vector<std::string> known = {"name", "title", "summary", "stream", "layout"};
+  std::vector<std::string> known = {"name", "title", "summary", "notes", "stream", "layout", "provider"};
   for (const auto& [section, names] : PresetSections()) known.push_back(section);
   // In a job file with streams the options of the job stand beside the sections; ReadJobFile checks their names.
   const bool job_file = !table->contains("name");
@@ -238,6 +266,8 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
   if (!streams.ok()) return streams.status();
   absl::StatusOr<std::vector<PresetLayout>> layouts = ParseLayouts(*table, file);
   if (!layouts.ok()) return layouts.status();
+  absl::StatusOr<std::vector<PresetProvider>> providers = ParseProviders(*table, file);
+  if (!providers.ok()) return providers.status();
   const toml::table& model = sections["model"];
   const toml::table& users = sections["users"];
   const toml::table& db = sections["db"];
@@ -259,8 +289,12 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                                      .user = Text(db, "user_env"),
                                      .password = Text(db, "password_env"),
                                      .name = Text(db, "name_env")},
+                      .database_urls = Texts(db, "urls"),
                       .vectors = Text(db, "vectors"),
                       .env_files = Texts(sections["env"], "files"),
+                      .env_search_up = sections["env"]["search_up"].value<bool>().value_or(false),
+                      .env_read_all = sections["env"]["read_all"].value<bool>().value_or(false),
+                      .notes = Texts(*table, "notes"),
                       .streams = *std::move(streams),
                       .users = {.table = Text(users, "table"), .id = Text(users, "id"), .name = Text(users, "name")},
                       .layouts = *std::move(layouts),
@@ -269,6 +303,9 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                       .model = Text(model, "name"),
                       .dim = static_cast<int>(model["dimensions"].value<int64_t>().value_or(0)),
                       .model_of_dim = std::move(model_of_dim),
+                      .dim_env = Texts(model, "dimensions_env"),
+                      .provider_env = Text(model, "provider_env"),
+                      .providers = *std::move(providers),
                       .normalize = Text(model, "normalize"),
                       .api_base_env = Text(model, "base_url_env"),
                       .api_key_env = Text(model, "key_env"),

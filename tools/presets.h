@@ -17,17 +17,29 @@ namespace reembed {
 struct PresetStream {
   std::string name;
   // sqlite; memu: rows in SQLite, vectors in a vectors.json; postgres: done when the database is a PostgreSQL server,
-  // and only then, if the preset has such streams
+  // and only then, if the preset has such streams; automem: rows in FalkorDB, vectors in Qdrant
   std::string kind;
   bool by_default = true;  // done when no --stream is given
   bool optional = false;   // passed over where its table is not there
   std::string table, key, text, text_template, where;
   std::map<std::string, std::string> recipes;  // other templates by name, for --recipe
   std::string vector, model_column, dim_column, updated_column, encoding;
-  std::string user, agent;       // columns that say whose row it is, for --user and --agent
-  std::string collection;        // kind memu
-  std::string needed, triggers;  // kind postgres: see PostgresLocation
-  std::string needed_column;     // where the table lacks it, all rows are needed
+  std::string user, agent;               // columns that say whose row it is, for --user and --agent
+  std::string collection;                // kind memu
+  std::string needed, triggers;          // kind postgres: see PostgresLocation
+  std::string needed_column;             // where the table lacks it, all rows are needed
+  std::vector<std::string> target_urls;  // kind automem: where the vectors are, see FirstUrl()
+};
+
+// One of the embedding APIs that a system can be told to use.
+struct PresetProvider {
+  std::string name;      // as the system's own variable has it
+  std::string embedder;  // as --embedder has it
+  std::string model, model_env;
+  int max_dim = 0;  // wider vectors are of `wider_model` instead of `model`; 0: never
+  std::string wider_model;
+  std::string api_base_env, api_key_env;
+  std::string refused;  // why it cannot be used; empty: it can
 };
 
 // Where the names of users are turned into the ids that rows have.
@@ -61,13 +73,17 @@ struct ServerVariables {
 struct SystemPreset {
   std::string name;
   std::string title;
-  std::string summary;                    // one line, for `reembed systems`
-  std::vector<std::string> databases;     // where its own programs keep them, the first that exists is meant
-  std::vector<std::string> database_env;  // variables that name it; the first that is set wins over `databases`
-  ServerVariables server_env;             // likewise, in parts, behind them
-  std::string vectors;                    // kind memu: the file of vectors, beside the database
-  std::vector<std::string> env_files;     // the first that is there is read, never two; default: .env
-  std::vector<PresetStream> streams;      // at least one
+  std::string summary;                     // one line, for `reembed systems`
+  std::vector<std::string> databases;      // where its own programs keep them, the first that exists is meant
+  std::vector<std::string> database_env;   // variables that name it; the first that is set wins over `databases`
+  ServerVariables server_env;              // likewise, in parts, behind them
+  std::vector<std::string> database_urls;  // made of variables, see FirstUrl(); behind those
+  std::string vectors;                     // kind memu: the file of vectors, beside the database
+  std::vector<std::string> env_files;      // the first that is there is read, never two; default: .env
+  bool env_search_up = false;              // relative ones are looked for in the folders above, too
+  bool env_read_all = false;               // all are read, and an earlier one wins
+  std::vector<std::string> notes;          // what its users should know before a run
+  std::vector<PresetStream> streams;       // at least one
   UserTable users;
   std::vector<PresetLayout> layouts;
   PresetInsert insert;
@@ -75,6 +91,9 @@ struct SystemPreset {
   std::string model;
   int dim = 0;
   std::map<int, std::string> model_of_dim;  // where the database asks for another width than `dim`
+  std::vector<std::string> dim_env;         // variables with the width; the first that is set wins over `dim`
+  std::string provider_env;                 // variable that names a provider; empty or `auto`: the first that is set up
+  std::vector<PresetProvider> providers;    // in the order of `auto`; see ChooseProvider()
   std::string normalize;                    // as the flag
   std::string api_base_env, api_key_env;
   std::string file;  // where it was read

@@ -1,6 +1,7 @@
 // The `reembed` command: flags are declared here, one subcommand per file does the work.
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "tools/resolve_preset.h"
 #include "tools/serve.h"
 #include "tools/signals.h"
+#include "tools/streams.h"
 
 namespace reembed {
 namespace {
@@ -49,6 +51,16 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
   return command;
 }
 
+// What says which files of variables a finished job reads. One that is not there is reported where it is used.
+CommandOptions OptionsOfJob(const std::string& directory, bool json) {
+  CommandOptions options{.json = json};
+  const absl::StatusOr<std::vector<std::string>> folders = JobFolders(directory);
+  if (!folders.ok()) return options;
+  const std::string description = folders->front() + "/job.toml";
+  if (std::filesystem::exists(description)) options.job_file = description;
+  return options;
+}
+
 void AddVerify(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("verify", "compare every target of a job with the job and its source");
   auto options = std::make_shared<VerifyOptions>();
@@ -64,7 +76,7 @@ void AddVerify(CLI::App* app, Command* chosen) {
       "  reembed verify JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("verify", {.json = options->json}, environment,
+      return WithEnvFile("verify", OptionsOfJob(options->job, options->json), environment,
                          [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
     };
   });
@@ -91,7 +103,12 @@ void AddRollback(CLI::App* app, Command* chosen) {
       "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
       "reembed rollback ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed rollback JOB --yes\n  reembed "
       "rollback JOB --yes --json");
-  command->callback([=] { *chosen = [=](const Environment& env) { return RollbackCommand(*options, env); }; });
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("rollback", OptionsOfJob(options->job, options->json), environment,
+                         [&](const Environment& with_file) { return RollbackCommand(*options, with_file); });
+    };
+  });
 }
 
 void AddRetryRejects(CLI::App* app, Command* chosen) {

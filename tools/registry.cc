@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -20,6 +19,8 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/automem_payload.h"
+#include "io/store/automem_rows.h"
 #include "io/store/falkordb_reader.h"
 #include "io/store/falkordb_sink.h"
 #include "io/store/falkordb_source.h"
@@ -108,12 +109,9 @@ FalkorSelection FalkorSelectionOf(const Selection& selection) {
           .resume_from = selection.resume_from};
 }
 
-// A password is in no text that is made of a location.
-FalkorOptions FalkorLogin(const Location& location) {
-  if (!location.secret.empty()) return {.password = location.secret};
-  const char* const password = std::getenv("FALKORDB_PASSWORD");
-  return {.password = password == nullptr ? "" : password};
-}
+// ParsePlace() has put passwords and keys beside the location.
+FalkorOptions FalkorLogin(const Location& location) { return {.password = location.secret}; }
+QdrantOptions QdrantLogin(const Location& location) { return {.api_key = location.secret}; }
 
 constexpr Scheme PostgresScheme(const char* name) {
   return {
@@ -132,11 +130,6 @@ constexpr Scheme PostgresScheme(const char* name) {
       [](const Location& l, UndoReader* old) { return RollBackPostgres(l, old); }};
 }
 
-QdrantOptions QdrantFromEnvironment() {
-  const char* const key = std::getenv("QDRANT_API_KEY");
-  return {.api_key = key == nullptr ? "" : key};
-}
-
 absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
   if (!selection.resume_from.empty()) {
     return absl::InvalidArgumentError(
@@ -152,13 +145,23 @@ absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
 SourceOr OpenQdrant(const Location& location, const Selection& selection) {
   const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
   if (!points.ok()) return points.status();
-  return OpenQdrantSource(location, *points, QdrantFromEnvironment());
+  return OpenQdrantSource(location, *points, QdrantLogin(location));
 }
 
 absl::StatusOr<Survey> SurveyQdrantPoints(const Location& location, const Selection& selection) {
   const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
   if (!points.ok()) return points.status();
-  return SurveyQdrant(location, *points, QdrantFromEnvironment());
+  return SurveyQdrant(location, *points, QdrantLogin(location));
+}
+
+// Points of a system's own rows get what the system keeps beside the vector.
+SinkOr MakeQdrantTarget(const Location& location, const Model& model, const Location& source) {
+  if (!HoldsAutomemPoints(source, location)) {
+    return MakeQdrantSink(location, model, IsSameQdrantCollection(source, location), QdrantLogin(location));
+  }
+  absl::StatusOr<std::unique_ptr<QdrantPayloads>> payloads = OpenAutomemPayloads(source, AutomemLoginOf(source));
+  if (!payloads.ok()) return payloads.status();
+  return MakeQdrantSink(location, model, false, QdrantLogin(location), *std::move(payloads));
 }
 
 constexpr Scheme kSchemes[] = {
@@ -174,14 +177,10 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }, nullptr, RollBackLibsql},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
-    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant,
-     [](const Location& l, const Model& m, const Location& source) -> SinkOr {
-       return MakeQdrantSink(l, m, IsSameQdrantCollection(source, l), QdrantFromEnvironment());
-     },
-     [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantFromEnvironment()); },
-     SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantFromEnvironment()); },
-     CheckQdrantKey,
-     [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantFromEnvironment()); }},
+    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant, MakeQdrantTarget,
+     [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
+     SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantLogin(l)); },
+     CheckQdrantKey, [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantLogin(l)); }},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
      [](const Location& l, const Selection& s) -> SourceOr {
        return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin(l));
@@ -214,6 +213,12 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
      [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemuFile, NoChanges, nullptr,
      RollBackMemu},
+    {"automem", "automem://HOST/GRAPH?points=qdrant:http://HOST:6333/COLLECTION",
+     [](const Location& l, const Selection& s) -> SourceOr {
+       return OpenAutomemSource(l, FalkorSelectionOf(s), AutomemLoginOf(l));
+     },
+     nullptr, nullptr,
+     [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); }},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },

@@ -11,8 +11,11 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "engine/text_template.h"
+#include "io/store/automem_rows.h"
 #include "tools/endpoints.h"
 #include "tools/place.h"
+#include "tools/preset_variables.h"
+#include "tools/resolve_automem.h"
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_postgres.h"
 #include "tools/resolve_preset.h"
@@ -25,19 +28,25 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
-// The table of the source as a target: what names the rows and the place of the vectors, not how rows are chosen.
-Location InPlaceTarget(const Location& source) {
+// Where the vectors of the source's own rows are; nullopt: nowhere. A table as a target is what names the rows and the
+// place of the vectors, not how rows are chosen.
+absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const CommandOptions& options,
+                                                      const Environment& environment) {
+  if (source.scheme == "automem") {
+    absl::StatusOr<Location> points =
+        ParsePlace(source.Get("points"), {options.db_token_env, options.db_password_env}, environment);
+    if (!points.ok()) return points.status();
+    return *std::move(points);
+  }
+  const Scheme* const scheme = FindScheme(source.scheme);
+  const bool in_place =
+      source.scheme == "memu" || (scheme != nullptr && scheme->is_table() && !source.Get("vector").empty());
+  if (!in_place) return std::nullopt;
   Location target = source;
   target.parameters.erase("text");
   target.parameters.erase("template");
   target.parameters.erase("where");
   return target;
-}
-
-// Whether the source is also where its vectors go.
-bool IsInPlace(const Location& source) {
-  const Scheme* const scheme = FindScheme(source.scheme);
-  return source.scheme == "memu" || (scheme != nullptr && scheme->is_table() && !source.Get("vector").empty());
 }
 
 // The places that --target names. A preset may say what becomes of rows that it brings into a PostgreSQL server.
@@ -96,7 +105,11 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
-  if (preset.has_value()) {
+  if (preset.has_value() && stream->kind == "automem") {
+    absl::StatusOr<Location> source = AutomemSource(*preset, *stream, options, environment, database.location);
+    if (!source.ok()) return source.status();
+    job->source = *std::move(source);
+  } else if (preset.has_value()) {
     job->source = PresetSource(*preset, *stream, options, database.location);
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
     if (absl::Status fitted = FitPresetToTable(*preset, *stream, options, before, job); !fitted.ok()) return fitted;
@@ -109,14 +122,16 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
   if (FindScheme(job->source.scheme) == nullptr) return OpenSource(job->source, {}).status();
-  if (IsInPlace(job->source)) {
-    job->in_place = true;
-    job->targets.push_back(InPlaceTarget(job->source));
-  }
+  absl::StatusOr<std::optional<Location>> own = InPlaceTarget(job->source, job->options, environment);
+  if (!own.ok()) return own.status();
+  job->in_place = own->has_value();
+  if (job->in_place) job->targets.push_back(**std::move(own));
   absl::StatusOr<std::vector<Location>> targets = ResolveTargets(options, preset, environment, job);
   if (!targets.ok()) return targets.status();
   for (Location& target : *targets) {
-    const auto same = [&](const Location& other) { return other.ToString() == target.ToString(); };
+    const auto same = [&](const Location& other) {
+      return other.ToString() == target.ToString() || HoldsAutomemPoints(job->source, target);
+    };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
       if (job->in_place && same(job->targets[0])) continue;
       return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
@@ -341,6 +356,8 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
     absl::StatusOr<SystemPreset> found = FindSystem(options.system, environment);
     if (!found.ok()) return found.status();
     preset = *std::move(found);
+    if (absl::Status model = ChooseProvider(options, environment, key_need, &*preset); !model.ok()) return model;
+    notes = preset->notes;
     absl::StatusOr<PresetDatabase> database_found = FindDatabase(*preset, options, environment, &notes);
     if (!database_found.ok()) return database_found.status();
     database = *std::move(database_found);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "tools/place.h"
+#include "tools/preset_variables.h"
 
 namespace reembed {
 namespace {
@@ -80,6 +81,9 @@ absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const Co
   absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(preset, options, environment);
   if (!server.ok()) return server.status();
   if (server->has_value()) return **std::move(server);
+  if (const std::optional<std::string> url = FirstUrl(preset.database_urls, environment); url.has_value()) {
+    return WithSecret(ParseDatabase(*url, environment), options, environment);
+  }
   const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
   const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
   if (found == preset.databases.end()) {
@@ -194,17 +198,18 @@ absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const Pre
 
 absl::Status AddEnvFile(const CommandOptions& options, Environment* environment) {
   if (!options.env_file.empty()) return environment->AddFile(options.env_file);
-  std::vector<std::string> files = {".env"};
   CommandOptions asked = options;
   if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
-  if (!asked.system.empty()) {
+  SystemPreset files{.env_files = {".env"}};
+  // A finished job has its source in the place of the system, and some sources are of one system only.
+  const std::string name = asked.system.empty() ? asked.source.substr(0, asked.source.find(':')) : asked.system;
+  if (!name.empty()) {
     // A system that is not there is reported where it is used.
-    const absl::StatusOr<SystemPreset> preset = FindSystem(asked.system, *environment);
-    if (preset.ok() && !preset->env_files.empty()) files = preset->env_files;
+    absl::StatusOr<SystemPreset> preset = FindSystem(name, *environment);
+    if (preset.ok() && !preset->env_files.empty()) files = *std::move(preset);
   }
-  for (const std::string& file : files) {
-    const std::string path = ExpandHome(file, *environment);
-    if (fs::exists(path)) return environment->AddFile(path);
+  for (const std::string& file : EnvFilesOf(files, *environment)) {
+    if (absl::Status added = environment->AddFile(file); !added.ok()) return added;
   }
   return absl::OkStatus();
 }

@@ -43,8 +43,8 @@ Location PresetSource(const SystemPreset& preset, const PresetStream& stream, co
 absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const PresetStream& stream,
                                            const CommandOptions& options);
 
-// Puts the variables of one file behind the process's own: of --env-file, else of the first that is there of those
-// that the job's system reads, else of .env. Errors: kNotFound, kInvalidArgument (names the line).
+// Puts the variables of files behind the process's own: of --env-file, else of those that the job's system reads, else
+// of .env. Errors: kNotFound, kInvalidArgument (names the line).
 absl::Status AddEnvFile(const CommandOptions& options, Environment* environment);
 
 }  // namespace reembed

@@ -36,8 +36,8 @@ struct Folder {
   std::vector<Task> tasks;
 };
 
-// What the job's own file says of the variables with the secrets of its databases.
-absl::StatusOr<SecretVariables> VariablesOf(const std::string& folder) {
+// What the job's own file says of the variables with secrets.
+absl::StatusOr<SecretVariables> SecretVariablesOf(const std::string& folder) {
   CommandOptions asked;
   asked.job_file = folder + "/job.toml";
   if (!std::filesystem::exists(asked.job_file)) return SecretVariables();
@@ -50,7 +50,7 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
   absl::StatusOr<std::unique_ptr<JobRollback>> job = JobRollback::Begin(path);
   if (!job.ok()) return job.status();
   folder.job = *std::move(job);
-  const absl::StatusOr<SecretVariables> variables = VariablesOf(path);
+  const absl::StatusOr<SecretVariables> variables = SecretVariablesOf(path);
   if (!variables.ok()) return variables.status();
   for (const UndoTarget& kept : folder.job->targets()) {
     absl::StatusOr<Location> location = ParsePlace(kept.name, *variables, environment);

@@ -385,7 +385,9 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
   const ResolvedJob& job = prepared->job;
   const bool quiet = job.options.quiet || job.options.json;
   if (!quiet) std::cerr << "job " << job.directory << std::endl;
-  for (const std::string& note : job.notes) {
+  std::vector<std::string> notes = prepared->preflight.remarks;
+  notes.insert(notes.end(), job.notes.begin(), job.notes.end());
+  for (const std::string& note : notes) {
     if (!quiet) std::cerr << "note: " << note << std::endl;
   }
   if (prepared->before.rolled_back.has_value()) {

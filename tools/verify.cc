@@ -160,6 +160,12 @@ absl::Status Verification::CheckSource() {
     notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_needed),
                                   " rows have no vector and should: the system's search fails over them"));
   }
+  if (survey->orphans > 0) {
+    notes_.push_back(
+        absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->orphans), " vectors whose rows are gone"));
+  }
+  for (const std::string& remark : survey->remarks)
+    notes_.push_back(absl::StrCat(resolved_->source.path, ": ", remark));
   return absl::OkStatus();
 }
 

@@ -23,6 +23,13 @@ bool IsNumber(absl::string_view text, float* out) {
   return true;
 }
 
+// What the key space says. The list of graphs forgets one that was made under the name of another which was deleted
+// while somebody still read it.
+bool IsGraph(RespClient* client, const std::string& name) {
+  const absl::StatusOr<RespReply> type = client->Call({"TYPE", name});
+  return type.ok() && type->value().Text() == "graphdata";
+}
+
 }  // namespace
 
 absl::StatusOr<FalkorLocation> ParseFalkorLocation(const Location& location, const FalkorOptions& options) {
@@ -110,13 +117,7 @@ absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocat
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < graphs->value().size(); ++i) names.emplace_back(graphs->value()[i].Text());
-  bool there = std::find(names.begin(), names.end(), asked.graph) != names.end();
-  if (!there) {
-    // The list may lack a graph that was made while another of its name was still being removed.
-    const absl::StatusOr<RespReply> type = (*client)->Call({"TYPE", asked.graph});
-    there = type.ok() && type->value().Text() == "graphdata";
-  }
-  if (!there) {
+  if (std::find(names.begin(), names.end(), asked.graph) == names.end() && !IsGraph(client->get(), asked.graph)) {
     const std::string near = NearestName(asked.graph, names);
     return absl::NotFoundError(absl::StrCat(
         asked.address.name, ": no graph `", asked.graph, "`",

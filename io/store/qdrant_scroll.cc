@@ -17,6 +17,7 @@ QdrantScroll::QdrantScroll(QdrantClient* client, std::string path, std::string w
 
 absl::Status QdrantScroll::Fill(const std::optional<QdrantId>& from, int limit) {
   page_ = {};
+  has_page_ = false;
   next_ = 0;
   while (true) {
     limit = std::min(limit, max_page_);
@@ -36,7 +37,14 @@ absl::Status QdrantScroll::Fill(const std::optional<QdrantId>& from, int limit) 
     return absl::Status(page.status().code(), absl::StrCat(client_->url(), path_, ": ", page.status().message()));
   }
   page_ = *std::move(page);
+  page_from_ = from;
+  has_page_ = true;
   return absl::OkStatus();
+}
+
+bool QdrantScroll::Covers(const QdrantId& id) const {
+  if (!has_page_ || (page_from_.has_value() && id < *page_from_)) return false;
+  return !page_.next.has_value() || (!page_.points.empty() && id <= page_.points.back().id);
 }
 
 void QdrantScroll::SeekAfter(const QdrantId& id) {
@@ -78,6 +86,8 @@ absl::StatusOr<const QdrantPoint*> QdrantScroll::Find(const QdrantId& id) {
     ++find_hits_;
     return point;
   }
+  // Points that are gone from the middle of a page cost no request.
+  if (Covers(id)) return nullptr;
   const bool in_order = 2 * find_hits_ >= page_.points.size();
   find_limit_ = in_order ? std::min(max_page_, 2 * find_limit_) : 1;
   find_hits_ = 0;

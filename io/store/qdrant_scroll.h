@@ -29,6 +29,8 @@ class QdrantScroll {
 
  private:
   absl::Status Fill(const std::optional<QdrantId>& from, int limit);
+  // Whether the page would show this point if there were one.
+  bool Covers(const QdrantId& id) const;
 
   QdrantClient* const client_;
   const std::string path_;
@@ -36,6 +38,8 @@ class QdrantScroll {
   int max_page_;
   std::string answer_;  // the page is of it
   QdrantPage page_;
+  std::optional<QdrantId> page_from_;  // the page has all points from here on to its last one; nullopt: from the first
+  bool has_page_ = false;
   size_t next_ = 0;                // index into page_.points
   bool begun_ = false;             // the page is one of Next()
   std::optional<QdrantId> after_;  // where Next() goes on if it has not begun

@@ -103,7 +103,8 @@ struct Item {
 
 class QdrantSink final : public VectorSink {
  public:
-  QdrantSink(Target target, bool upserts) : target_(std::move(target)), upserts_(upserts) {}
+  QdrantSink(Target target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
+      : target_(std::move(target)), upserts_(upserts), payloads_(std::move(payloads)) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     if (context.model.dim != target_.model.dim) {
@@ -120,8 +121,13 @@ class QdrantSink final : public VectorSink {
     }
     if (!target_.collection.has_value()) {
       empty_ = true;
-      if (absl::Status made = MakeCollection(); !made.ok()) return made;
+      absl::Status made = MakeCollection();
+      if (made.ok()) made = MakeIndexes();
+      if (!made.ok()) return made;
       return 0;
+    }
+    if (target_.collection->restore_m != 0) {
+      if (absl::Status made = MakeIndexes(); !made.ok()) return made;
     }
     if (target_.add_vector) {
       if (absl::Status added = AddVector(); !added.ok()) return added;
@@ -144,6 +150,8 @@ class QdrantSink final : public VectorSink {
     for (int round = 0; status_.ok() && !rest.empty(); ++round) {
       if (!empty_) status_ = AskWhatIsThere(rest);
       if (status_.ok() && KeepsRows()) status_ = KeepOldVectors(rest);
+      if (!status_.ok()) break;
+      status_ = CompletePayloads(rest);
       if (!status_.ok()) break;
       vanished_.clear();
       Store(rest);
@@ -196,6 +204,20 @@ class QdrantSink final : public VectorSink {
     const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client(), target_.rows);
     if (!now.ok()) return now.status();
     if (now->has_value() && (*now)->restore_m == 0) return BuildQdrantGraph(client(), target_.rows, kDefaultM);
+    return absl::OkStatus();
+  }
+
+  // Those that the rows' system wants, in a collection that was made here, perhaps by a run that died.
+  absl::Status MakeIndexes() {
+    if (payloads_ == nullptr) return absl::OkStatus();
+    for (const std::string& field : payloads_->keyword_indexes()) {
+      const absl::Status made =
+          client()
+              ->Call({"PUT", Path(target_.rows, "/index?wait=true"),
+                      absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":"keyword"})")})
+              .status();
+      if (!made.ok()) return made;
+    }
     return absl::OkStatus();
   }
 
@@ -318,6 +340,27 @@ class QdrantSink final : public VectorSink {
     return absl::OkStatus();
   }
 
+  // Of the points that Store() puts whole.
+  absl::Status CompletePayloads(absl::Span<const size_t> rows) {
+    if (payloads_ == nullptr) return absl::OkStatus();
+    std::vector<KeyView> keys;
+    std::vector<std::string*> payloads;
+    std::vector<Item*> added;
+    for (const size_t i : rows) {
+      Item& item = items_[i];
+      if (item.there ? !target_.side.has_value() : !upserts_) continue;
+      keys.push_back(item.row->key);
+      payloads.push_back(&item.payload);
+      if (!item.there) added.push_back(&item);
+    }
+    if (keys.empty()) return absl::OkStatus();
+    if (absl::Status completed = payloads_->Complete(keys, payloads); !completed.ok()) return completed;
+    for (Item* const item : added) {
+      if (item->payload.empty()) item->refusal = absl::NotFoundError(RowMessage(*item->row, "is gone from the source"));
+    }
+    return absl::OkStatus();
+  }
+
   // Updates the points that are there, and adds the others. Where points are merged they are all put whole.
   void Store(absl::Span<const size_t> rows) {
     const bool merge = target_.side.has_value();
@@ -338,6 +381,7 @@ class QdrantSink final : public VectorSink {
                      [&](absl::Span<const size_t> tags, const absl::Status& s) { failed(tags, s, false); });
     for (const size_t i : rows) {
       Item& item = items_[i];
+      if (!item.refusal.ok()) continue;
       if (item.there && !merge) {
         AppendUpdate(item, update.Add(i));
       } else if (item.there || upserts_) {
@@ -376,6 +420,7 @@ class QdrantSink final : public VectorSink {
   Target target_;
   const bool upserts_;
   UndoLog* undo_ = nullptr;
+  const std::unique_ptr<QdrantPayloads> payloads_;
   bool empty_ = false;            // nothing was in the collection when it was opened: no need to ask
   std::vector<Item> items_;       // of one Write()
   std::vector<size_t> vanished_;  // of items_: gone between question and update
@@ -385,7 +430,8 @@ class QdrantSink final : public VectorSink {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
-                                                           bool same_as_source, const QdrantOptions& options) {
+                                                           bool same_as_source, const QdrantOptions& options,
+                                                           std::unique_ptr<QdrantPayloads> payloads) {
   absl::StatusOr<Target> target = OpenTarget(location, model, options);
   if (!target.ok()) return target.status();
   const QdrantLocation::Mode mode = target->asked.mode;
@@ -393,7 +439,7 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& locat
   if (!upserts && !target->collection.has_value() && !target->side.has_value()) {
     return NoQdrantCollection(target->client.get(), target->asked);
   }
-  return std::make_unique<QdrantSink>(*std::move(target), upserts);
+  return std::make_unique<QdrantSink>(*std::move(target), upserts, std::move(payloads));
 }
 
 absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,

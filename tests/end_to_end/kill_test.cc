@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -20,6 +21,7 @@
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/espressobot.h"
 #include "tests/fakes/falkordb_server.h"
+#include "tests/fakes/automem.h"
 #include "tests/fakes/libsql_server.h"
 #include "tests/fakes/mcp_memory.h"
 #include "tests/fakes/memu.h"
@@ -83,6 +85,15 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       }
       return;
     }
+    if (InAutomem()) {
+      db_ = folder_ / "nothing";
+      std::ofstream(db_).close();
+      MakeAutomemStore();
+      for (const auto& [id, memory] : automem_.memories) {
+        if (!memory.text.empty() && (AutomemSide() || !memory.has_vector)) texts_.insert(memory.text);
+      }
+      return;
+    }
     db_ = folder_ / "memory.db";
     const ProcessResult made =
         RunProcess({REEMBED_BINARY, "systems", "agentloop", "--make-sample", db_, "--rows", absl::StrCat(kRows)});
@@ -105,6 +116,11 @@ class KillTest : public ::testing::TestWithParam<std::string> {
       args.insert(args.end(), {"--system", "espressobot", "--db", db_});
     } else if (GetParam() == "memu") {
       args.insert(args.end(), {"--system", "memu", "--db", folder_ / "memu.db"});
+    } else if (InAutomem()) {
+      const std::string uri = TestFalkor().Uri("", "memories");
+      args.insert(args.end(), {"--system", "automem", "--db", uri.substr(0, uri.find('?')), "--target",
+                               absl::StrCat("qdrant:", qdrant_.url(), "/memories")});
+      if (AutomemSide()) args.insert(args.end(), {"--all", "--yes"});
     } else {
       const std::string rows =
           absl::StrCat("table=messages&key=message_id&text=content&where=role IN ('user','assistant')",
@@ -124,10 +140,12 @@ class KillTest : public ::testing::TestWithParam<std::string> {
 
   bool InPlace() const {
     return GetParam() == "sqlite" || GetParam() == "libsql" || GetParam() == "postgres" || GetParam() == "mcp_memory" ||
-           GetParam() == "memu" || GetParam() == "espressobot" || InFalkor();
+           GetParam() == "memu" || GetParam() == "espressobot" || InFalkor() || InAutomem();
   }
   bool InFalkor() const { return GetParam() == "falkordb"; }
   bool InEspressobot() const { return GetParam() == "espressobot" || GetParam() == "espressobot_import"; }
+  bool InAutomem() const { return GetParam() == "automem" || AutomemSide(); }
+  bool AutomemSide() const { return GetParam() == "automem_side"; }
   bool InPostgres() const { return GetParam() == "postgres" || GetParam() == "postgres_upsert"; }
 
   std::string Target() const {
@@ -144,6 +162,20 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   }
 
   bool InQdrant() const { return GetParam() == "qdrant" || GetParam() == "qdrant_side"; }
+
+  void MakeAutomemStore() {
+    automem_ = MakeAutomem(&TestFalkor(), &qdrant_, {.rows = kRows, .dim = AutomemSide() ? 32 : kDim});
+  }
+
+  void ExpectAutomemComplete() {
+    const AutomemCheck check = CheckAutomem(automem_, qdrant_.Points("memories"), kDim,
+                                            AutomemSide() ? AutomemRun::kBeside : AutomemRun::kInPlace);
+    EXPECT_EQ(check.right, check.needed);
+    EXPECT_EQ(check.changed, 0) << check.first_problem;
+    if (!AutomemSide()) return;
+    EXPECT_EQ(qdrant_.Collections(), (std::vector<std::string>{"memories", "memories__before_32"}));
+    EXPECT_TRUE(IsCopyOfAutomem(automem_, qdrant_.Points("memories__before_32")));
+  }
 
   // The same rows as points, with old vectors and a payload each.
   void MakeQdrantCollection() {
@@ -252,6 +284,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     if (InEspressobot()) MakeEspressobot();
     if (InQdrant()) MakeQdrantCollection();
     if (InFalkor()) MakeFalkorNodes();
+    if (InAutomem()) MakeAutomemStore();
     StartLibsql();
   }
 
@@ -296,6 +329,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     if (GetParam() == "mcp_memory") return ExpectMcpMemoryComplete();
     if (GetParam() == "memu") return ExpectMemuComplete();
     if (InEspressobot()) return ExpectEspressobotComplete();
+    if (InAutomem()) return ExpectAutomemComplete();
     if (GetParam() == "sqlite" || GetParam() == "libsql") {
       const std::map<int64_t, std::string> stored = StoredEmbeddings(libsql_ == nullptr ? db_ : libsql_->database());
       EXPECT_EQ(stored.size(), expected_.size());
@@ -345,6 +379,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   MemuEntries memu_;
   EspressobotRows espressobot_;
   EspressobotFile file_;
+  AutomemStore automem_;
   std::set<std::string> texts_;
   std::unique_ptr<LibsqlServer> libsql_;
   std::unique_ptr<EmbeddingServer> server_;
@@ -411,7 +446,7 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
                          ::testing::Values("sqlite", "libsql", "postgres", "postgres_upsert", "falkordb", "qdrant",
                                            "qdrant_side", "jsonl", "hdf5", "npy", "fbin", "faiss", "mcp_memory", "memu",
-                                           "espressobot", "espressobot_import"),
+                                           "espressobot", "espressobot_import", "automem", "automem_side"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

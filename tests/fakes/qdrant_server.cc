@@ -296,6 +296,9 @@ struct Handling {
           bool any = false;
           for (const element each : member.value) any = any || IdOf(each) == id;
           if (!any) return false;
+        } else if (name == "is_empty") {
+          const auto field = point.payload.find(std::string(std::string_view(member.value["key"])));
+          if (field != point.payload.end() && field->second != "null" && field->second != "[]") return false;
         } else if (name == "key") {
           element wanted;
           if (filter["match"]["value"].get(wanted) != simdjson::SUCCESS) {

@@ -88,8 +88,8 @@ TEST_F(QdrantSourceTest, NamesWhatIsWrong) {
   EXPECT_THAT(OpenQdrantSource(At("notes?text=kid"), {}, {}),
               HasError(absl::StatusCode::kNotFound, HasSubstr("text=kind")));
   EXPECT_THAT(
-      OpenQdrantSource(At(R"(notes?text=kind&filter={"must":[{"is_empty":{"key":"a"}}]})"), {}, {}),
-      HasError(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("is_empty"), HasSubstr("Qdrant's own JSON"))));
+      OpenQdrantSource(At(R"(notes?text=kind&filter={"must":[{"is_emty":{"key":"a"}}]})"), {}, {}),
+      HasError(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("is_emty"), HasSubstr("Qdrant's own JSON"))));
 }
 
 TEST_F(QdrantSourceTest, SurvivesARestartOfTheServer) {
