@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "engine/float_list.h"
 #include "engine/json_scanner.h"
 #include "engine/json_value.h"
 #include "io/file/gzip.h"
@@ -102,7 +103,7 @@ bool AppendCypherVector(absl::string_view token, std::string* out) {
     if (!number.has_value()) return false;
     numbers.push_back(*number);
   }
-  AppendFalkorVector(numbers, out);
+  AppendFloatList(numbers, out);
   return true;
 }
 

@@ -107,7 +107,7 @@ absl::Status Fill(QdrantClient* client, const std::string& name, const std::stri
                       [&](absl::Span<const size_t>, const absl::Status& status) { failure.Update(status); });
   absl::Status read = ReadGzipJson(path, [&](absl::string_view member, absl::string_view token, bool element) {
     // A point of the file is a point of a request, to the letter.
-    if (element && member == "points") writer.Add(0, std::string(token));
+    if (element && member == "points") writer.Add(0)->append(token.data(), token.size());
     return failure;
   });
   writer.Finish();

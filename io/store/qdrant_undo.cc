@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/float_list.h"
 #include "engine/json_text.h"
 #include "engine/normalize.h"
 #include "engine/number_array.h"
@@ -47,7 +48,7 @@ std::string VectorJson(absl::string_view content) {
   std::vector<float> numbers((content.size() - 1) / sizeof(float));
   std::memcpy(numbers.data(), content.data() + 1, numbers.size() * sizeof(float));
   std::string json;
-  AppendQdrantVector(numbers, &json);
+  AppendFloatList(numbers, &json);
   return json;
 }
 
@@ -308,9 +309,8 @@ absl::Status PointRollback::PutVectors(std::vector<size_t>* vanished) {
                    });
   for (const size_t i : to_put_) {
     const std::string json = VectorJson(*page_[i].old);
-    put.Add(i,
-            absl::StrCat(R"({"id":)", page_[i].id, R"(,"vector":)",
-                         asked_.vector.empty() ? json : absl::StrCat("{", Quoted(asked_.vector), ":", json, "}"), "}"));
+    absl::StrAppend(put.Add(i), R"({"id":)", page_[i].id, R"(,"vector":)",
+                    asked_.vector.empty() ? json : absl::StrCat("{", Quoted(asked_.vector), ":", json, "}"), "}");
   }
   put.Finish();
   report_.rows_restored += static_cast<int64_t>(to_put_.size() - failed_rows);

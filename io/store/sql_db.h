@@ -67,7 +67,6 @@ class SqliteStatement {
   SqliteType Type(int column) const { return cursor_->Get(column).type; }
   int64_t Int(int column) const { return cursor_->Get(column).integer; }  // 0: no integer
   absl::string_view Text(int column) const;
-  SqliteValue Value(int column) const { return cursor_->Get(column); }
   absl::string_view Blob(int column) const { return cursor_->Get(column).bytes; }
   SqliteValue Value(int column) const { return cursor_->Get(column); }
 

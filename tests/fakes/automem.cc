@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "engine/float_list.h"
 #include "engine/json_text.h"
 #include "io/store/automem_placeholder.h"
 #include "io/store/falkordb_graph.h"
@@ -167,7 +168,7 @@ class Points {
     if (!there_) return;
     absl::StrAppend(&points_, points_.empty() ? "" : ",", R"({"id":")", id, R"(","payload":)", ObjectOf(payload, "\""),
                     R"(,"vector":)");
-    AppendQdrantVector(vector, &points_);
+    AppendFloatList(vector, &points_);
     points_ += "}";
     if (points_.size() > (size_t{4} << 20)) Send();
   }
