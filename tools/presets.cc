@@ -57,9 +57,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",   "kind",          "default",    "optional",       "table",    "key",  "text",  "template",   "where",
-      "vector", "model_column",  "dim_column", "updated_column", "encoding", "user", "agent", "collection", "recipes",
-      "needed", "needed_column", "triggers",   "urls"};
+      "name",       "kind",    "default",      "optional",      "table",          "key",      "text", "template",
+      "where",      "vector",  "model_column", "dim_column",    "updated_column", "encoding", "user", "agent",
+      "collection", "recipes", "needed",       "needed_column", "triggers",       "urls"};
   return *names;
 }
 

@@ -361,7 +361,8 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
     absl::StatusOr<PresetDatabase> database_found = FindDatabase(*preset, options, environment, &notes);
     if (!database_found.ok()) return database_found.status();
     database = *std::move(database_found);
-    absl::StatusOr<std::vector<const PresetStream*>> chosen = ChooseStreams(*preset, options, database.location);
+    absl::StatusOr<std::vector<const PresetStream*>> chosen =
+        ChooseStreams(*preset, options, database.location, &notes);
     if (!chosen.ok()) return chosen.status();
     streams = *std::move(chosen);
   } else if (!options.db.empty() || !options.streams.empty() || !options.recipe.empty() ||

@@ -121,11 +121,25 @@ absl::Status CheckAsked(const SystemPreset& preset, const std::vector<const Pres
   return absl::OkStatus();
 }
 
+// Rows that are nobody's are not those of an owner who is asked for, unless no row is anybody's.
+void LeaveOutOwnerless(const CommandOptions& options, std::vector<const PresetStream*>* chosen,
+                       std::vector<std::string>* notes) {
+  const auto ownerless = [&](const PresetStream* stream) {
+    return (!options.user.empty() && stream->user.empty()) || (!options.agent.empty() && stream->agent.empty());
+  };
+  if (std::all_of(chosen->begin(), chosen->end(), ownerless)) return;
+  for (const PresetStream* const stream : *chosen) {
+    if (ownerless(stream))
+      notes->push_back(absl::StrCat("stream ", stream->name, " is left out: its rows have no owner"));
+  }
+  std::erase_if(*chosen, ownerless);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
-                                                               const CommandOptions& options,
-                                                               const Location& database) {
+                                                               const CommandOptions& options, const Location& database,
+                                                               std::vector<std::string>* notes) {
   const auto in_postgres = [](const PresetStream& stream) { return stream.kind == "postgres"; };
   const bool both = std::any_of(preset.streams.begin(), preset.streams.end(), in_postgres);
   const auto fits = [&](const PresetStream& stream) { return !both || in_postgres(stream) == IsPostgres(database); };
@@ -147,6 +161,7 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
                                    [&](const std::string& asked) { return asked == "all" || asked == stream.name; });
     if (fits(stream) && (options.streams.empty() ? stream.by_default : named)) chosen.push_back(&stream);
   }
+  if (options.streams.empty()) LeaveOutOwnerless(options, &chosen, notes);
   if (absl::Status asked = CheckAsked(preset, chosen, options); !asked.ok()) return asked;
   return chosen;
 }

@@ -30,10 +30,12 @@ absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const Co
                                             const Environment& environment, std::vector<std::string>* notes);
 
 // The streams that --stream names; none named: those that the preset does by default; `all`: all. In the preset's
-// order, and only those for that kind of database. They live as long as `preset`. Errors: kInvalidArgument (no such
+// order, and only those for that kind of database; without --stream those whose rows have no owner are left out, with a
+// note, where --user or --agent asks for one. They live as long as `preset`. Errors: kInvalidArgument (no such
 // stream: names the nearest; --recipe or --updated-at where none of them knows it).
 absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
-                                                               const CommandOptions& options, const Location& database);
+                                                               const CommandOptions& options, const Location& database,
+                                                               std::vector<std::string>* notes);
 
 // Where the rows of the stream are in the database.
 Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,

@@ -17,9 +17,9 @@ namespace reembed {
 // The file in which MemU keeps all vectors of all users: an object of collections, each an object of entries by row id,
 //   "0198...": {"user_id": "u", "agent_id": "a", "vector": [0.1, ...], "text": "..." or null}
 // Source: github.com/NevaMind-AI/memU, src/memu/storage/vector_db.py at a55c32b.
-// A copy of the file is mapped and checked from end to end, and only places are remembered: some 150 bytes an entry. The
-// copy has no name and ends with the object. Where it cannot be made (a folder that is read only, a full disk) the file
-// itself is mapped, and must not be cut short while it is open: MemU, which writes it in place, should not run.
+// A copy of the file is mapped and checked from end to end, and only places are remembered: some 150 bytes an entry.
+// The copy has no name and ends with the object. Where it cannot be made (a folder that is read only, a full disk) the
+// file itself is mapped, and must not be cut short while it is open: MemU, which writes it in place, should not run.
 class VectorsJson {
  public:
   // The pieces are JSON values as they stand in the file.

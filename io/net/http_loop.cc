@@ -18,7 +18,7 @@ namespace {
 
 constexpr long kReceiveBufferBytes = 128L * 1024;  // fewer and larger reads that stay in the processor's cache
 constexpr long kSendBufferBytes = 64L * 1024;
-constexpr long kIdleConnections = 512;             // kept alive per loop
+constexpr long kIdleConnections = 512;  // kept alive per loop
 constexpr long kKeepAliveSeconds = 15;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;    // of one reply
 constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
@@ -35,6 +35,7 @@ struct Transfer {
   size_t header_bytes = 0;
   size_t body_bytes = 0;
   bool too_long = false;
+  int sendings = 0;
   Moment silent_since;     // as far as known at the last look
   int64_t bytes_then = 0;  // see BytesMoved
   char error[CURL_ERROR_SIZE] = "";
@@ -90,6 +91,13 @@ size_t OnBody(char* bytes, size_t size, size_t count, void* user) {
   return length;
 }
 
+// libcurl sends a request again by itself, a POST too, when a connection that was kept alive ends without an answer.
+// The server may have worked on it by then, and charged for it: whoever sent it decides, and counts (lib/transfer.c,
+// Curl_retry_request; called before each sending: CURLOPT_PREREQFUNCTION).
+int OnSending(void* user, char*, char*, int, int) {
+  return ++static_cast<Transfer*>(user)->sendings == 1 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
 int64_t BytesMoved(CURL* easy) {
   curl_off_t up = 0, down = 0;
   long head = 0;
@@ -143,6 +151,8 @@ void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBody);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &OnSending);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 }
@@ -158,6 +168,8 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
     return absl::DataLossError(absl::StrCat(url, ": expected a reply of at most ", transfer.request.max_reply_bytes,
                                             " bytes, got a longer one"));
   }
+  if (transfer.sendings > 1)
+    return absl::UnavailableError(absl::StrCat(url, ": the connection ended without an answer"));
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
       return absl::DeadlineExceededError(what);

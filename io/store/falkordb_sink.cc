@@ -15,7 +15,7 @@ namespace reembed {
 namespace {
 
 constexpr size_t kStatementBytes = size_t{1} << 20;
-constexpr int64_t kMaxIndexDim = 4096;         // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
+constexpr int64_t kMaxIndexDim = 4096;  // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
 
 // The indexes that matter here.
 struct Indexes {

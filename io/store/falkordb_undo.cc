@@ -130,12 +130,13 @@ template <typename Take>
 absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys, Take take) {
   const std::vector<std::string> properties = Filled(nodes);
   for (size_t begin = 0; begin < keys.size(); begin += kAskedKeys) {
-    absl::Status status = ForEachFalkorNode(
-        nodes, keys.subspan(begin, kAskedKeys), properties, [&](size_t place, const FalkorRows& rows, size_t row) {
-          std::vector<std::optional<std::string>> values;
-          for (size_t i = 0; i < properties.size(); ++i) values.push_back(ValueOf(rows(row, i + 1)));
-          take(begin + place, std::move(values));
-        });
+    absl::Status status = ForEachFalkorNode(nodes, keys.subspan(begin, kAskedKeys), properties,
+                                            [&](size_t place, const FalkorRows& rows, size_t row) {
+                                              std::vector<std::optional<std::string>> values;
+                                              for (size_t i = 0; i < properties.size(); ++i)
+                                                values.push_back(ValueOf(rows(row, i + 1)));
+                                              take(begin + place, std::move(values));
+                                            });
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -147,19 +148,18 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* cons
   for (const BatchRow* const row : rows) keys.push_back(row->key);
   std::vector<std::optional<std::string>> contents(rows.size());
   absl::Status unknown;
-  const absl::Status read =
-      ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
-        std::vector<std::string> known;
-        for (std::optional<std::string>& value : values) {
-          if (value.has_value()) known.push_back(*std::move(value));
-        }
-        contents[place] = ContentOf(known);
-        if (known.size() == values.size()) return;
-        unknown = absl::FailedPreconditionError(nodes.Message(
-            absl::StrCat("row ", KeyText(keys[place]),
-                         ": what is in the property to be filled could not be put back, as it is of a type that Cypher "
-                         "cannot write; fill another property, or say --no-undo")));
-      });
+  const absl::Status read = ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+    std::vector<std::string> known;
+    for (std::optional<std::string>& value : values) {
+      if (value.has_value()) known.push_back(*std::move(value));
+    }
+    contents[place] = ContentOf(known);
+    if (known.size() == values.size()) return;
+    unknown = absl::FailedPreconditionError(nodes.Message(
+        absl::StrCat("row ", KeyText(keys[place]),
+                     ": what is in the property to be filled could not be put back, as it is of a type that Cypher "
+                     "cannot write; fill another property, or say --no-undo")));
+  });
   if (!read.ok()) return read;
   if (!unknown.ok()) return unknown;
   size_t next = 0;
@@ -225,8 +225,7 @@ absl::Status NodesRollback::LoadPage() {
     const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
     if (!logged.ok()) return logged.status();
     if (!logged->has_value()) break;
-    absl::StatusOr<std::vector<std::string>> old =
-        ParseContent((*logged)->content.value_or(""), Filled(nodes_).size());
+    absl::StatusOr<std::vector<std::string>> old = ParseContent((*logged)->content.value_or(""), Filled(nodes_).size());
     if (!old.ok()) return old.status();
     bytes += (*logged)->content->size();
     page_.push_back({.ordinal = (*logged)->ordinal, .key = Own((*logged)->key), .old = *std::move(old)});

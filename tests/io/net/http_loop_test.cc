@@ -89,6 +89,28 @@ TEST_F(HttpLoopTest, CarriesLargeBodiesBothWays) {
   EXPECT_EQ(reply->body, large);
 }
 
+// libcurl repeats a request by itself when a connection that was kept alive ends without an answer, POSTs included. The
+// server may have worked on it, and charged for it: whether it is sent again is for others to decide, and to count.
+TEST_F(HttpLoopTest, ARequestIsSentOnceEvenIfAKeptConnectionDies) {
+  for (const ServerFault fault : {ServerFault::kClose, ServerFault::kReset}) {
+    Serve([fault](const ServerRequest& request) {
+      return ServerReply{.body = "fine", .fault = request.number == 1 ? fault : ServerFault::kNone};
+    });
+    ASSERT_THAT(loop_->Call(Request()), IsOk());
+    EXPECT_THAT(loop_->Call(Request()), HasError(absl::StatusCode::kUnavailable, HasSubstr("connection")));
+    EXPECT_EQ(server_->request_count(), 2);
+    ASSERT_THAT(loop_->Call(Request()), IsOk());
+    EXPECT_EQ(server_->request_count(), 3);
+  }
+}
+
+// One that the server closed while nobody used it is not a failure: that is noticed before anything is sent.
+TEST_F(HttpLoopTest, AConnectionThatDiedIdleIsReplaced) {
+  Serve([](const ServerRequest&) { return ServerReply{.body = "fine", .fault = ServerFault::kCloseAfter}; });
+  for (int i = 0; i < 20; ++i) EXPECT_THAT(loop_->Call(Request()), IsOk());
+  EXPECT_EQ(server_->request_count(), 20);
+}
+
 TEST_F(HttpLoopTest, KeepsConnectionsAlive) {
   Serve([](const ServerRequest&) { return ServerReply{.body = "x"}; });
   for (int i = 0; i < 20; ++i) ASSERT_THAT(loop_->Call(Request()), IsOk());
