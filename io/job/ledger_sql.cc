@@ -12,6 +12,7 @@ namespace {
 
 // Another program (a backup, a `sqlite3` shell) may hold the file for a moment.
 constexpr int kBusyTimeoutMilliseconds = 5000;
+constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
 absl::StatusCode CodeOf(int primary, int system_errno) {
   switch (primary) {
@@ -138,7 +139,18 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
                      "PRAGMA wal_autocheckpoint=10000; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;",
                      "PRAGMA cache_size=-1024"));
     if (!status.ok()) return status;
+    return ledger;
   }
+  // Opening reads nothing; this does.
+  const absl::Status read = ledger->Execute(kFirstRead);
+  const int read_code = sqlite3_extended_errcode(connection);
+  if (read_code != SQLITE_READONLY_ROLLBACK && read_code != SQLITE_READONLY_RECOVERY) {
+    if (!read.ok()) return read;
+    return ledger;
+  }
+  // A run died while it made the file: a connection that may write undoes what it left.
+  if (absl::Status undone = Open(path, LedgerAccess::kReadWrite, page_bytes).status(); !undone.ok()) return undone;
+  if (absl::Status again = ledger->Execute(kFirstRead); !again.ok()) return again;
   return ledger;
 }
 

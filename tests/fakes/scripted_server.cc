@@ -188,6 +188,9 @@ void ScriptedServer::Serve(Connection* connection) {
     alive = Answer(connection->socket, handler_(request));
   }
   shutdown(connection->socket, SHUT_RDWR);
+  const std::lock_guard lock(mutex_);
+  ++connections_ended_;
+  changed_.notify_all();
 }
 
 bool ScriptedServer::Answer(int socket, const ServerReply& reply) {
@@ -259,6 +262,11 @@ void ScriptedServer::Stall() {
 void ScriptedServer::WaitForStalled(int count) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return stalled_ >= count; });
+}
+
+void ScriptedServer::WaitForEnded(int count) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return connections_ended_ >= count; });
 }
 
 void ScriptedServer::ReleaseStalled() {

@@ -93,6 +93,9 @@ class ScriptedServer {
   // Blocks until so many replies are stalled.
   void WaitForStalled(int count);
 
+  // Blocks until the server has ended so many connections.
+  void WaitForEnded(int count);
+
   // Lets all stalled replies go on, present and future ones.
   void ReleaseStalled();
 
@@ -119,6 +122,7 @@ class ScriptedServer {
   std::condition_variable changed_;
   std::vector<ServerRequest> requests_;
   int stalled_ = 0;
+  int connections_ended_ = 0;
   bool released_ = false;
   bool stopping_ = false;
   std::vector<std::unique_ptr<Connection>> connections_;

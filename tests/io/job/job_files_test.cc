@@ -167,6 +167,28 @@ TEST_F(JobFilesTest, ADeadOwnerNeverBlocks) {
   EXPECT_TRUE(store_->recovery().unclean_end);
 }
 
+// The first moments of a job's file, before it is in WAL mode.
+TEST_F(JobFilesTest, AReaderUndoesWhatARunLeftThatWasKilledWhileItMadeTheFile) {
+  ASSERT_THAT(Open(), IsOk());
+  KeepRows({{int64_t{0}, "a"}});
+  store_.reset();
+  Execute("PRAGMA journal_mode = DELETE");
+  InChild([&] {
+    sqlite3* db = nullptr;
+    sqlite3_open(Ledger().c_str(), &db);
+    sqlite3_exec(db,
+                 "PRAGMA cache_size = 1; BEGIN; DELETE FROM meta; CREATE TABLE filler (a);"
+                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) "
+                 "INSERT INTO filler SELECT hex(randomblob(100)) FROM n",
+                 nullptr, nullptr, nullptr);
+    kill(getpid(), SIGKILL);
+  });
+  ASSERT_EQ(access((Ledger() + "-journal").c_str(), F_OK), 0) << "the test left no journal";
+  EXPECT_THAT(JobReader::Open(dir_), IsOk());
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_THAT(States(), ElementsAre(SlotState::kKept));
+}
+
 TEST_F(JobFilesTest, AFlippedByteIsFoundAfterACrashAndTheRunBoughtAgain) {
   MakeJobThatCrashed();
   FlipByte(2 * kSlotBytes + 5);

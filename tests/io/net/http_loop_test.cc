@@ -107,7 +107,10 @@ TEST_F(HttpLoopTest, ARequestIsSentOnceEvenIfAKeptConnectionDies) {
 // One that the server closed while nobody used it is not a failure: that is noticed before anything is sent.
 TEST_F(HttpLoopTest, AConnectionThatDiedIdleIsReplaced) {
   Serve([](const ServerRequest&) { return ServerReply{.body = "fine", .fault = ServerFault::kCloseAfter}; });
-  for (int i = 0; i < 20; ++i) EXPECT_THAT(loop_->Call(Request()), IsOk());
+  for (int i = 1; i <= 20; ++i) {
+    EXPECT_THAT(loop_->Call(Request()), IsOk());
+    server_->WaitForEnded(i);
+  }
   EXPECT_EQ(server_->request_count(), 20);
 }
 
