@@ -18,6 +18,7 @@
 #include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
+#include "tools/record.h"
 #include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
@@ -41,7 +42,8 @@ struct Outcome {
   bool spend_cap = false;
   int signal = 0;
   absl::Status status;
-  std::optional<absl::Time> switched;  // when all targets had become complete and visible
+  std::optional<absl::Time> switched;                  // when all targets had become complete and visible
+  absl::StatusOr<std::string> record = std::string();  // the memory with the receipt, if this run has made one
 };
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
@@ -93,7 +95,7 @@ ExitCode CodeOf(const Outcome& outcome) {
   if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
   if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
   if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
-  if (outcome.rows_unaccounted > 0) return kExitTemporary;
+  if (outcome.rows_unaccounted > 0 || !outcome.record.ok()) return kExitTemporary;
   return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
 }
 
@@ -160,6 +162,9 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
   for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
+  if (outcome.record.ok() && !outcome.record->empty()) {
+    std::cout << "the receipt is the memory " << *outcome.record << "\n";
+  }
   std::cout << "job    " << job.directory << std::endl;
 }
 
@@ -211,9 +216,39 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
   return after.ok() ? *std::move(after) : before;
 }
 
+Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
+  return {.run = store.run(),
+          .started = started,
+          .ended = absl::Now(),
+          .outcome = outcome.status.ok() ? "done" : std::string(absl::StatusCodeToString(outcome.status.code())),
+          .requests = outcome.client.requests,
+          .requests_retried = outcome.client.requests_retried,
+          .http_429 = outcome.client.http_429,
+          .tokens = outcome.client.tokens,
+          .cost_usd = outcome.cost_usd,
+          .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
+          .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
+          .rows_possibly_rebought = outcome.before.rows_pending,
+          .switched = outcome.switched,
+          .endpoints = EndpointsJson(outcome.endpoints)};
+}
+
+// What the run has done so far.
+void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCounters& counters,
+               const RunningPool& embedder, JobStore* store, Outcome* outcome) {
+  outcome->after = StatsAfter(job, store, outcome->before);
+  outcome->client = embedder.client()->stats();
+  outcome->endpoints = embedder.pool->endpoints();
+  Add(probed, &outcome->client);
+  outcome->texts_embedded = counters.texts_embedded;
+  outcome->rows_truncated = counters.rows_truncated;
+  outcome->rows_split = counters.rows_split;
+  outcome->cost_usd = Cost(job, outcome->client.tokens);
+}
+
 // The pipeline with everything that watches over it.
-Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
-                Preflight* preflight, JobStore* store) {
+Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, absl::Time started,
+                TokenCounting* counting, Preflight* preflight, JobStore* store) {
   Outcome outcome{.before = before, .after = before};
   absl::StatusOr<RunningPool> embedder =
       StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
@@ -249,34 +284,31 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   };
   RunCounters counters;
   const Moment start = MonotonicNow();
+  PipelineOptions pipeline = job.pipeline;
+  pipeline.text_limit = counting->limit();
+  const PipelineParts parts = {.source = preflight->source.get(),
+                               .client = client,
+                               .ledger = store,
+                               .count_tokens = &count_tokens,
+                               .estimator = counting->estimator(),
+                               .sinks = sinks,
+                               .counters = &counters,
+                               .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)};
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, preflight->rows_selected);
-    PipelineOptions pipeline = job.pipeline;
-    pipeline.text_limit = counting->limit();
-    outcome.status = RunPipeline(pipeline,
-                                 {.source = preflight->source.get(),
-                                  .client = client,
-                                  .ledger = store,
-                                  .count_tokens = &count_tokens,
-                                  .estimator = counting->estimator(),
-                                  .sinks = sinks,
-                                  .counters = &counters,
-                                  .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
-                                 signals.token());
+    outcome.status = RunPipeline(pipeline, parts, signals.token());
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = embedder->pool->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
   outcome.elapsed = MonotonicNow() - start;
-  outcome.after = StatsAfter(job, store, before);
-  outcome.client = client->stats();
-  outcome.endpoints = embedder->pool->endpoints();
-  Add(probed, &outcome.client);
-  outcome.texts_embedded = counters.texts_embedded;
-  outcome.rows_truncated = counters.rows_truncated;
-  outcome.rows_split = counters.rows_split;
-  outcome.cost_usd = Cost(job, outcome.client.tokens);
+  TakeStock(job, probed, counters, *embedder, store, &outcome);
+  if (job.options.record && outcome.status.ok()) {
+    const absl::Status receipt = store->RecordReceipt(ReceiptOf(*store, started, outcome));
+    outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals.token()) : receipt;
+    TakeStock(job, probed, counters, *embedder, store, &outcome);
+  }
   outcome.signal = signals.signal();
   return outcome;
 }
@@ -284,29 +316,13 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
 absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
   if (!job.in_place || !outcome->status.ok() || job.options.limit > 0) return absl::OkStatus();
+  if (!outcome->record.ok()) return absl::OkStatus();  // the memory with the receipt may lack its vector
   const absl::StatusOr<Survey> survey = SurveyTable(job);
   if (!survey.ok()) return survey.status();
   const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
   const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
   outcome->rows_unaccounted = std::max<int64_t>(0, lacking - explained);
   return absl::OkStatus();
-}
-
-Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
-  return {.run = store.run(),
-          .started = started,
-          .ended = absl::Now(),
-          .outcome = outcome.status.ok() ? "done" : std::string(absl::StatusCodeToString(outcome.status.code())),
-          .requests = outcome.client.requests,
-          .requests_retried = outcome.client.requests_retried,
-          .http_429 = outcome.client.http_429,
-          .tokens = outcome.client.tokens,
-          .cost_usd = outcome.cost_usd,
-          .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
-          .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending,
-          .switched = outcome.switched,
-          .endpoints = EndpointsJson(outcome.endpoints)};
 }
 
 // One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
@@ -399,7 +415,7 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
   }
   const absl::Time started = absl::Now();
   Outcome outcome =
-      Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight, prepared->store.get());
+      Execute(job, prepared->before, prepared->probed, started, counting, &prepared->preflight, prepared->store.get());
   if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
   const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;
@@ -409,6 +425,14 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
         << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
   }
   if (!outcome.status.ok()) Fail("run", outcome.status, job.options.json);
+  if (!outcome.record.ok()) {
+    Fail("run",
+         absl::UnavailableError(
+             absl::StrCat("the rows have their vectors, but the receipt is not stored as a memory: ",
+                          outcome.record.status().message(),
+                          absl::IsFailedPrecondition(outcome.record.status()) ? "" : "; give the same command again")),
+         job.options.json);
+  }
   return outcome;
 }
 
@@ -427,6 +451,9 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
     const Outcome outcome = RunStream(&prepared, counting);
     const ExitCode stream_code = CodeOf(outcome);
     if (options.json) {
+      if (outcome.record.ok() && !outcome.record->empty()) {
+        std::cout << JsonLine("record").Add("memory", *outcome.record).ToString() << "\n";
+      }
       if (several) PrintSummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, stream_code);
     } else if (!options.quiet) {
       PrintSummaryText(prepared.job, outcome);
