@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/key.h"
 #include "engine/ledger.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/registry.h"
 
@@ -24,6 +25,7 @@ struct Totals {
   double cost_usd = 0;
   absl::Time ended;
   std::optional<absl::Time> switched;
+  std::vector<std::string> endpoints;  // of the last run
 };
 
 Totals TotalsOf(const JobStats& stats) {
@@ -34,23 +36,16 @@ Totals TotalsOf(const JobStats& stats) {
     totals.cost_usd += receipt.cost_usd;
     totals.ended = receipt.ended;
     if (receipt.switched.has_value()) totals.switched = receipt.switched;
+    totals.endpoints = EndpointNames(receipt.endpoints);
   }
   return totals;
 }
 
 std::string TimeText(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone()); }
 
-std::vector<std::string> EndpointsOf(const ResolvedJob& job) {
-  std::vector<std::string> names;
-  for (const ResolvedEndpoint& endpoint : job.endpoints) names.push_back(endpoint.name);
-  if (names.empty())
-    names.push_back(job.embedder == Embedder::kBuiltin ? "the built-in embedder" : job.client.api_base);
-  return names;
-}
-
 std::string FactsOf(const ResolvedJob& job, const Totals& totals) {
   std::string endpoints = "[";
-  for (const std::string& name : EndpointsOf(job)) {
+  for (const std::string& name : totals.endpoints) {
     absl::StrAppend(&endpoints, endpoints.size() > 1 ? "," : "", KeyJson(KeyView(absl::string_view(name))));
   }
   JsonLine facts("receipt");
@@ -93,7 +88,7 @@ RunRecord RecordOf(const ResolvedJob& job, const JobStats& stats) {
               job.selection.rows == Selection::Rows::kAll ? "Re-embedded " : "Embedded ", WithCommas(totals.rows),
               " memories", job.selection.rows == Selection::Rows::kAll ? "" : " that had no vector", " with ",
               job.client.model.name, ", ", job.client.model.dim, " dimensions, by reembed (",
-              absl::StrJoin(EndpointsOf(job), ", "), "); the vectors were complete at ",
+              absl::StrJoin(totals.endpoints, ", "), "); the vectors were complete at ",
               TimeText(totals.switched.value_or(totals.ended)), ". ", WithCommas(totals.requests), " requests, ",
               WithCommas(totals.tokens), " tokens", priced ? absl::StrCat(", ", MoneyText(totals.cost_usd)) : "", "."),
           .facts = FactsOf(job, totals),
