@@ -133,6 +133,7 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   }
   if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
   for (const BackupGroup& group : groups) {
+    if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
     const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);
     if (!note.ok()) return note.status();
     if (options.json) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
@@ -216,23 +217,6 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
   return after.ok() ? *std::move(after) : before;
 }
 
-Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
-  return {.run = store.run(),
-          .started = started,
-          .ended = absl::Now(),
-          .outcome = outcome.status.ok() ? "done" : std::string(absl::StatusCodeToString(outcome.status.code())),
-          .requests = outcome.client.requests,
-          .requests_retried = outcome.client.requests_retried,
-          .http_429 = outcome.client.http_429,
-          .tokens = outcome.client.tokens,
-          .cost_usd = outcome.cost_usd,
-          .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
-          .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending,
-          .switched = outcome.switched,
-          .endpoints = EndpointsJson(outcome.endpoints)};
-}
-
 // What the run has done so far.
 void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCounters& counters,
                const RunningPool& embedder, JobStore* store, Outcome* outcome) {
@@ -246,9 +230,9 @@ void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCount
   outcome->cost_usd = Cost(job, outcome->client.tokens);
 }
 
-// The pipeline with everything that watches over it.
-Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, absl::Time started,
-                TokenCounting* counting, Preflight* preflight, JobStore* store) {
+// The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
+Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
+                Preflight* preflight, JobStore* store, absl::FunctionRef<absl::Status(const Outcome&)> keep_receipt) {
   Outcome outcome{.before = before, .after = before};
   absl::StatusOr<RunningPool> embedder =
       StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
@@ -305,7 +289,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   outcome.elapsed = MonotonicNow() - start;
   TakeStock(job, probed, counters, *embedder, store, &outcome);
   if (job.options.record && outcome.status.ok()) {
-    const absl::Status receipt = store->RecordReceipt(ReceiptOf(*store, started, outcome));
+    const absl::Status receipt = keep_receipt(outcome);
     outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals.token()) : receipt;
     TakeStock(job, probed, counters, *embedder, store, &outcome);
   }
@@ -316,13 +300,29 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
 absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
   if (!job.in_place || !outcome->status.ok() || job.options.limit > 0) return absl::OkStatus();
-  if (!outcome->record.ok()) return absl::OkStatus();  // the memory with the receipt may lack its vector
   const absl::StatusOr<Survey> survey = SurveyTable(job);
   if (!survey.ok()) return survey.status();
   const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
   const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
   outcome->rows_unaccounted = std::max<int64_t>(0, lacking - explained);
   return absl::OkStatus();
+}
+
+Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
+  return {.run = store.run(),
+          .started = started,
+          .ended = absl::Now(),
+          .outcome = outcome.status.ok() ? "done" : std::string(absl::StatusCodeToString(outcome.status.code())),
+          .requests = outcome.client.requests,
+          .requests_retried = outcome.client.requests_retried,
+          .http_429 = outcome.client.http_429,
+          .tokens = outcome.client.tokens,
+          .cost_usd = outcome.cost_usd,
+          .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
+          .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
+          .rows_possibly_rebought = outcome.before.rows_pending,
+          .switched = outcome.switched,
+          .endpoints = EndpointsJson(outcome.endpoints)};
 }
 
 // One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
@@ -414,12 +414,15 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
     }
   }
   const absl::Time started = absl::Now();
-  Outcome outcome =
-      Execute(job, prepared->before, prepared->probed, started, counting, &prepared->preflight, prepared->store.get());
+  Outcome outcome = Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight,
+                            prepared->store.get(), [&](const Outcome& so_far) {
+                              return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
+                            });
   if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
   const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;
-  if (outcome.rows_unaccounted > 0) {
+  // Without its record it may be the memory that lacks one.
+  if (outcome.rows_unaccounted > 0 && outcome.record.ok()) {
     std::cerr
         << "reembed run: " << WithCommas(outcome.rows_unaccounted)
         << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
