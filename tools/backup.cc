@@ -9,12 +9,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "io/file/backup_folder.h"
+#include "io/store/automem_rows.h"
 #include "tools/backup_stores.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/presets.h"
+#include "tools/resolve_automem.h"
+#include "tools/resolve_preset.h"
 
 namespace reembed {
 namespace {
@@ -22,36 +25,56 @@ namespace {
 namespace fs = std::filesystem;
 
 // The databases of a system: the one that is named, or all that are where its programs keep them.
-absl::StatusOr<std::vector<std::string>> FindDatabases(const SystemPreset& preset, const BackupOptions& options,
-                                                       const Environment& environment) {
-  if (!options.db.empty()) return std::vector<std::string>{options.db};
-  for (const std::string& variable : preset.database_env) {
-    if (std::string database = environment.Get(variable); !database.empty()) return std::vector<std::string>{database};
-  }
-  std::vector<std::string> found;
+absl::StatusOr<std::vector<Location>> FindDatabases(const SystemPreset& preset, const CommandOptions& options,
+                                                    const Environment& environment) {
+  std::vector<std::string> ignored;
+  absl::StatusOr<PresetDatabase> first = FindDatabase(preset, options, environment, &ignored);
+  if (!first.ok()) return first.status();
+  std::vector<Location> databases = {std::move(first->location)};
+  std::vector<Location> kept;
   for (const std::string& path : preset.databases) {
-    if (fs::exists(ExpandHome(path, environment))) found.push_back(path);
+    if (!fs::exists(ExpandHome(path, environment))) continue;
+    absl::StatusOr<Location> place = ParseDatabase(path, environment);
+    if (!place.ok()) return place.status();
+    kept.push_back(*std::move(place));
   }
-  if (!found.empty()) return found;
-  return absl::NotFoundError(absl::StrCat("no database of ", preset.name, " is where it keeps it (",
-                                          absl::StrJoin(preset.databases, ", "), "); say where with --db"));
+  const bool is_named = !options.db.empty() || kept.empty() || kept.front().path != databases.front().path;
+  return is_named ? databases : kept;
+}
+
+// The graph and the collection of AutoMem.
+absl::StatusOr<std::vector<Location>> AutomemPlaces(const SystemPreset& preset, const CommandOptions& options,
+                                                    const Environment& environment, const Location& database) {
+  const absl::StatusOr<Location> both = AutomemSource(preset, preset.streams.front(), options, environment, database);
+  if (!both.ok()) return both.status();
+  const absl::StatusOr<AutomemLocation> parsed = ParseAutomemLocation(*both);
+  if (!parsed.ok()) return parsed.status();
+  const Location points = {.scheme = parsed->points.scheme, .path = parsed->points.path};
+  std::vector<Location> places = {database, points};
+  if (absl::Status secret = AddSecret({}, environment, &places.back()); !secret.ok()) return secret;
+  return places;
 }
 
 absl::Status AddSystem(const BackupOptions& options, const Environment& environment, std::vector<Location>* places) {
   const absl::StatusOr<SystemPreset> preset = FindSystem(options.system, environment);
   if (!preset.ok()) return preset.status();
-  const absl::StatusOr<std::vector<std::string>> databases = FindDatabases(*preset, options, environment);
+  const CommandOptions asked{.db = options.db,
+                             .db_token_env = options.db_token_env,
+                             .db_password_env = options.db_password_env,
+                             .targets = options.sources};
+  const absl::StatusOr<std::vector<Location>> databases = FindDatabases(*preset, asked, environment);
   if (!databases.ok()) return databases.status();
-  for (const std::string& database : *databases) {
-    absl::StatusOr<Location> place = ParseDatabase(database, environment);
-    if (!place.ok()) return place.status();
-    if (absl::Status token = AddSecret({options.db_token_env, options.db_password_env}, environment, &*place);
-        !token.ok())
-      return token;
-    places->push_back(*place);
+  if (preset->streams.front().kind == "automem") {
+    absl::StatusOr<std::vector<Location>> both = AutomemPlaces(*preset, asked, environment, databases->front());
+    if (!both.ok()) return both.status();
+    *places = *std::move(both);
+    return absl::OkStatus();
+  }
+  for (const Location& database : *databases) {
+    places->push_back(database);
     if (preset->vectors.empty()) continue;
     // Behind the database: a vector without its row does no harm, a row without its vector does.
-    const fs::path vectors = fs::path(place->path).parent_path() / preset->vectors;
+    const fs::path vectors = fs::path(database.path).parent_path() / preset->vectors;
     if (fs::exists(vectors)) places->push_back({.scheme = "memu", .path = AbsolutePath(vectors.string())});
   }
   return absl::OkStatus();
@@ -65,7 +88,11 @@ absl::StatusOr<std::vector<Location>> FindPlaces(const BackupOptions& options, c
   for (const std::string& uri : options.sources) {
     absl::StatusOr<Location> place = ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
     if (!place.ok()) return place.status();
-    places.push_back(*std::move(place));
+    // A collection that AutoMem's graph has brought along is there already.
+    const bool is_new = std::none_of(places.begin(), places.end(), [&](const Location& other) {
+      return other.scheme == place->scheme && other.path == place->path;
+    });
+    if (is_new) places.push_back(*std::move(place));
   }
   if (places.empty()) return absl::InvalidArgumentError("nothing to save; say --system NAME, or --source URI");
   std::set<std::string> names;

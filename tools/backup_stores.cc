@@ -1,7 +1,6 @@
 #include "tools/backup_stores.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <numeric>
@@ -11,7 +10,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "io/file/file.h"
 #include "io/file/vectors_json_backup.h"
 #include "io/store/falkordb_backup.h"
@@ -100,24 +98,20 @@ absl::StatusOr<std::string> RestoreMemuFile(const std::string& dir, const Backup
   return Silent(RestoreVectorsJson(absl::StrCat(dir, "/", group.parts.front().file), group.place.path));
 }
 
-// What lets us in: the location's own, else what the variable holds.
-std::string SecretOf(const Location& place, const char* variable) {
-  if (!place.secret.empty()) return place.secret;
-  const char* const value = std::getenv(variable);
-  return value == nullptr ? "" : value;
+// As AutoMem names its files: graph and collection alike, as its restore looks for both under one name.
+// [scripts/restore_from_backup.py:find_backup_by_timestamp]
+std::string TimestampOf(const BackupFolder& folder) {
+  return absl::FormatTime("%Y%m%d_%H%M%S", folder.begun(), absl::UTCTimeZone());
 }
 
-// As AutoMem names its files.
-std::string Timestamp() { return absl::FormatTime("%Y%m%d_%H%M%S", absl::Now(), absl::UTCTimeZone()); }
-
 absl::StatusOr<FalkorLocation> FalkorPlace(const Location& place) {
-  return ParseFalkorGraph(place, {.password = SecretOf(place, "FALKORDB_PASSWORD")});
+  return ParseFalkorGraph(place, {.password = place.secret});
 }
 
 absl::Status BackUpFalkordb(const Location& place, BackupFolder* folder) {
   const absl::StatusOr<FalkorLocation> graph = FalkorPlace(place);
   if (!graph.ok()) return graph.status();
-  const std::string timestamp = Timestamp();
+  const std::string timestamp = TimestampOf(*folder);
   BackupPart part{.file = absl::StrCat("falkordb/falkordb_", timestamp, ".json.gz"),
                   .kind = "falkordb",
                   .origin = Location{.scheme = place.scheme, .path = place.path}.ToString()};
@@ -151,14 +145,13 @@ absl::StatusOr<QdrantLocation> QdrantPlace(const Location& place) {
 absl::Status BackUpQdrant(const Location& place, BackupFolder* folder) {
   const absl::StatusOr<QdrantLocation> collection = QdrantPlace(place);
   if (!collection.ok()) return collection.status();
-  const std::string timestamp = Timestamp();
+  const std::string timestamp = TimestampOf(*folder);
   BackupPart part{.file = absl::StrCat("qdrant/qdrant_", timestamp, ".json.gz"),
                   .kind = "qdrant",
                   .origin = Location{.scheme = place.scheme, .path = place.path}.ToString()};
   const absl::StatusOr<std::string> path = folder->PathOf(part.file);
   if (!path.ok()) return path.status();
-  absl::StatusOr<RowCounts> rows =
-      BackUpQdrantCollection(*collection, {.api_key = SecretOf(place, "QDRANT_API_KEY")}, timestamp, *path);
+  absl::StatusOr<RowCounts> rows = BackUpQdrantCollection(*collection, {.api_key = place.secret}, timestamp, *path);
   if (!rows.ok()) return rows.status();
   part.rows = *std::move(rows);
   return folder->Add(std::move(part));
@@ -167,8 +160,7 @@ absl::Status BackUpQdrant(const Location& place, BackupFolder* folder) {
 absl::StatusOr<std::string> QdrantOccupant(const std::string&, const BackupGroup& group) {
   const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
   if (!collection.ok()) return collection.status();
-  const absl::StatusOr<int64_t> points =
-      CountQdrantCollection(*collection, {.api_key = SecretOf(group.place, "QDRANT_API_KEY")});
+  const absl::StatusOr<int64_t> points = CountQdrantCollection(*collection, {.api_key = group.place.secret});
   if (!points.ok()) return points.status();
   if (*points < 0) return "";
   return absl::StrCat(group.place.ToString(), " (", WithCommas(*points), " points)");
@@ -178,7 +170,7 @@ absl::StatusOr<std::string> RestoreQdrant(const std::string& dir, const BackupGr
   const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
   if (!collection.ok()) return collection.status();
   return RestoreQdrantCollection(absl::StrCat(dir, "/", group.parts.front().file), *collection,
-                                 {.api_key = SecretOf(group.place, "QDRANT_API_KEY")});
+                                 {.api_key = group.place.secret});
 }
 
 absl::Status BackUpLibsqlServer(const Location& place, BackupFolder* folder) {
@@ -253,16 +245,17 @@ const BackupStore* FindBackupStore(absl::string_view scheme) {
   return found == std::end(kStores) ? nullptr : found;
 }
 
-std::optional<BackupManifest> FindAutomemBackup(const std::string& dir) {
+std::optional<BackupManifest> FindAutomemBackup(const std::string& dir, const std::string& only) {
   BackupManifest manifest{.program = "AutoMem", .system = "automem"};
   for (const char* const store : {"falkordb", "qdrant"}) {
     std::string newest;
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(dir) / store, ignored)) {
       const std::string name = entry.path().filename().string();
-      if (absl::StartsWith(name, absl::StrCat(store, "_")) && absl::EndsWith(name, ".json.gz")) {
-        newest = std::max(newest, name);
-      }
+      if (!absl::StartsWith(name, absl::StrCat(store, "_")) || !absl::EndsWith(name, ".json.gz")) continue;
+      const bool is_asked = absl::StrCat(store, "/", name) == only;
+      newest = is_asked ? name : std::max(newest, name);
+      if (is_asked) break;
     }
     if (newest.empty()) continue;
     manifest.parts.push_back({.file = absl::StrCat(store, "/", newest), .kind = store});

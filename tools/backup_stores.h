@@ -38,8 +38,9 @@ struct BackupStore {
 const BackupStore* FindBackupStore(absl::string_view scheme);
 
 // A folder without manifest that holds AutoMem's own backups, as one of ours: the newest graph and the newest
-// collection, which go to the places that `targets` name by their schemes. nullopt: it holds none.
-std::optional<BackupManifest> FindAutomemBackup(const std::string& dir);
+// collection, or an older one that is `only` (falkordb/falkordb_20250131_120000.json.gz). They do not say where they
+// came from. nullopt: it holds none.
+std::optional<BackupManifest> FindAutomemBackup(const std::string& dir, const std::string& only);
 
 // The schemes that can, for messages.
 std::string BackupSchemes();

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/json_scanner.h"
+#include "engine/json_value.h"
 #include "engine/location.h"
 #include "io/job/canary_file.h"
 #include "tools/format.h"
@@ -283,6 +285,22 @@ std::string EndpointsJson(const std::vector<EndpointReport>& reports) {
     items.push_back(line.ToString());
   }
   return absl::StrCat("[", absl::StrJoin(items, ","), "]");
+}
+
+std::vector<std::string> EndpointNames(absl::string_view json) {
+  std::vector<std::string> names;
+  JsonScanner scanner(json);
+  if (!scanner.Take('[')) return names;
+  while (scanner.Take('{') || (scanner.Take(',') && scanner.Take('{'))) {
+    absl::string_view member, value;
+    std::string space;
+    do {
+      if (!scanner.TakeString(&member) || !scanner.Take(':') || !scanner.TakeValue(&value)) return names;
+      if (member == "\"name\"") names.emplace_back(JsonString(value, &space).value_or(""));
+    } while (scanner.Take(','));
+    if (!scanner.Take('}')) return names;
+  }
+  return names;
 }
 
 }  // namespace reembed

@@ -69,6 +69,8 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
 // For the summary: a line each for people, an array for programs.
 std::string EndpointLine(const EndpointReport& report);
 std::string EndpointsJson(const std::vector<EndpointReport>& reports);
+// The names in what EndpointsJson() made.
+std::vector<std::string> EndpointNames(absl::string_view json);
 
 }  // namespace reembed
 

@@ -119,6 +119,8 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::keep_vectors},
       {"no-undo", "do not keep what is overwritten in the job directory; then `reembed rollback` cannot bring it back",
        "Job", &CommandOptions::no_undo},
+      {"record", "store the job's receipt as a memory of the system, where the system asks for that: AutoMem", "Job",
+       &CommandOptions::record},
       {"env-file", "read variables from this file instead of .env", "Job", &CommandOptions::env_file, false},
       {"json", "JSON lines on standard output", "Output", &CommandOptions::json, false},
       {"progress", "auto, on, off or json", "Output", &CommandOptions::progress, false},

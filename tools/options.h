@@ -52,6 +52,7 @@ struct CommandOptions {
   std::string normalize;     // as-received | unit
   std::string keep_vectors;  // always | never
   bool no_undo = false;
+  bool record = false;
   bool json = false;
   bool yes = false;
   bool quiet = false;

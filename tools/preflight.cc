@@ -111,6 +111,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     if (!changes.ok()) return changes.status();
     preflight.changes.insert(preflight.changes.end(), changes->begin(), changes->end());
   }
+  if (job.options.record) preflight.changes.push_back("adds one memory with the job's receipt to the source");
   if (job.in_place) {
     absl::StatusOr<Survey> survey = SurveyTable(job);
     if (!survey.ok()) return survey.status();

@@ -191,10 +191,8 @@ void AddRestore(CLI::App* app, Command* chosen) {
       "reembed "
       "restore backup-1 --db /tmp/look-at-it.db");
   command->callback([=] {
-    *chosen = [=](const Environment& environment) {
-      return WithEnvFile("restore", {.json = options->json, .env_file = options->env_file}, environment,
-                         [&](const Environment& with_file) { return RestoreCommand(*options, with_file); });
-    };
+    // It reads the variables of the backup's own system.
+    *chosen = [=](const Environment& environment) { return RestoreCommand(*options, environment); };
   });
 }
 

@@ -20,6 +20,7 @@
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
 #include "io/store/automem_payload.h"
+#include "io/store/automem_record.h"
 #include "io/store/automem_rows.h"
 #include "io/store/falkordb_reader.h"
 #include "io/store/falkordb_sink.h"
@@ -225,7 +226,11 @@ constexpr Scheme kSchemes[] = {
        return OpenAutomemSource(l, FalkorSelectionOf(s), AutomemLoginOf(l));
      },
      nullptr, nullptr,
-     [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); }},
+     [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); },
+     nullptr, nullptr, nullptr,
+     [](const Location& l, const RunRecord& record) -> SourceOr {
+       return KeepAutomemRecord(l, record, AutomemLoginOf(l));
+     }},
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
      [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },

@@ -11,6 +11,7 @@
 #include "engine/embedding_client.h"
 #include "engine/location.h"
 #include "engine/overwriting.h"
+#include "engine/run_record.h"
 #include "engine/source.h"
 #include "engine/survey.h"
 #include "engine/undo_log.h"
@@ -51,6 +52,10 @@ struct Scheme {
 
   // Of targets that do not replace vectors row by row, or not always. Reads only. Null: they do.
   absl::StatusOr<Overwriting> (*overwriting)(const Location& target, const Model&) = nullptr;
+
+  // Of sources of a system that remembers its migrations: keeps the record as a row, unless that is there already, and
+  // returns a source of this one row.
+  absl::StatusOr<std::unique_ptr<Source>> (*keep_record)(const Location& source, const RunRecord& record) = nullptr;
 
   bool is_table() const { return survey != nullptr; }
 };

@@ -257,6 +257,23 @@ std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first,
                           environment);
 }
 
+// Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
+absl::Status CheckRecord(const ResolvedJob& job) {
+  if (!job.options.record) return absl::OkStatus();
+  const Scheme* const scheme = FindScheme(job.source.scheme);
+  if (scheme == nullptr || scheme->keep_record == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--record: ", job.name, " has no way to keep a receipt as a memory, only AutoMem has one; leave it ",
+        "out, `reembed status` prints the receipt"));
+  }
+  const bool is_whole = job.options.limit == 0 && job.selection.where.empty() && job.source.Get("where").empty() &&
+                        job.selection.resume_from.empty();
+  if (is_whole) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "--record: not with --limit, --where or --resume-from, as the receipt becomes a row of the job and these would "
+      "leave it out; leave one out");
+}
+
 // One stream of the preset, behind `before`, or the one source that was given.
 absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std::optional<SystemPreset>& preset,
                                        const PresetStream* stream, const PresetDatabase& database,
@@ -283,6 +300,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   if (!options.tokenizer.empty()) {
     job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
   }
+  if (absl::Status record = CheckRecord(job); !record.ok()) return record;
   if (options.no_undo) job.notes.push_back("--no-undo: what this run overwrites cannot be brought back");
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);

@@ -13,6 +13,8 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
+#include "tools/presets.h"
+#include "tools/resolve_preset.h"
 
 namespace reembed {
 namespace {
@@ -46,8 +48,19 @@ absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest
   return groups;
 }
 
+// The password of a place that the system's own variables name with one; empty: they do not.
+std::string SecretOfSystem(const std::string& system, const Location& place, const Environment& environment) {
+  if (system.empty()) return "";
+  const absl::StatusOr<SystemPreset> preset = FindSystem(system, environment);
+  if (!preset.ok()) return "";
+  const absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(*preset, {}, environment);
+  const bool is_it = server.ok() && server->has_value() && (*server)->location.path == place.path;
+  return is_it ? (*server)->location.secret : "";
+}
+
 // Where the groups go when it is not where they came from.
-absl::Status Redirect(const RestoreOptions& options, const Environment& environment, std::vector<BackupGroup>* groups) {
+absl::Status Redirect(const RestoreOptions& options, const std::string& system, const Environment& environment,
+                      std::vector<BackupGroup>* groups) {
   if (!options.db.empty()) {
     absl::StatusOr<Location> place = ParseDatabase(options.db, environment);
     if (!place.ok()) return place.status();
@@ -86,6 +99,7 @@ absl::Status Redirect(const RestoreOptions& options, const Environment& environm
     }
     const SecretVariables variables{options.db_token_env, options.db_password_env};
     if (absl::Status secret = AddSecret(variables, environment, &group.place); !secret.ok()) return secret;
+    if (group.place.secret.empty()) group.place.secret = SecretOfSystem(system, group.place, environment);
   }
   return absl::OkStatus();
 }
@@ -119,6 +133,7 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   }
   if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
   for (const BackupGroup& group : groups) {
+    if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
     const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);
     if (!note.ok()) return note.status();
     if (options.json) {
@@ -133,16 +148,21 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
 
 }  // namespace
 
-ExitCode RestoreCommand(const RestoreOptions& options, const Environment& environment) {
+ExitCode RestoreCommand(const RestoreOptions& options, const Environment& process) {
   const auto fail = [&](const absl::Status& status) { return Fail("restore", status, options.json); };
   absl::StatusOr<BackupManifest> manifest = ReadBackupManifest(options.backup);
   if (absl::IsNotFound(manifest.status())) {
-    if (std::optional<BackupManifest> automem = FindAutomemBackup(options.backup)) manifest = *std::move(automem);
+    if (std::optional<BackupManifest> automem = FindAutomemBackup(options.backup, options.only))
+      manifest = *std::move(automem);
   }
   if (!manifest.ok()) return fail(manifest.status());
+  Environment environment = process;
+  absl::Status read = AddEnvFile({.system = manifest->system, .env_file = options.env_file}, &environment);
+  if (!read.ok()) return fail(read);
   absl::StatusOr<std::vector<BackupGroup>> groups = GroupsOf(*manifest, options);
   if (!groups.ok()) return fail(groups.status());
-  if (absl::Status redirected = Redirect(options, environment, &*groups); !redirected.ok()) return fail(redirected);
+  absl::Status redirected = Redirect(options, manifest->system, environment, &*groups);
+  if (!redirected.ok()) return fail(redirected);
   if (absl::Status restored = Restore(options, *manifest, *groups); !restored.ok()) return fail(restored);
   if (options.json) {
     JsonLine line("summary");

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
@@ -18,6 +19,7 @@
 #include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
+#include "tools/record.h"
 #include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
@@ -41,7 +43,8 @@ struct Outcome {
   bool spend_cap = false;
   int signal = 0;
   absl::Status status;
-  std::optional<absl::Time> switched;  // when all targets had become complete and visible
+  std::optional<absl::Time> switched;                  // when all targets had become complete and visible
+  absl::StatusOr<std::string> record = std::string();  // the memory with the receipt, if this run has made one
 };
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
@@ -93,7 +96,7 @@ ExitCode CodeOf(const Outcome& outcome) {
   if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
   if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
   if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
-  if (outcome.rows_unaccounted > 0) return kExitTemporary;
+  if (outcome.rows_unaccounted > 0 || !outcome.record.ok()) return kExitTemporary;
   return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
 }
 
@@ -160,6 +163,9 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
   for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
+  if (outcome.record.ok() && !outcome.record->empty()) {
+    std::cout << "the receipt is the memory " << *outcome.record << "\n";
+  }
   std::cout << "job    " << job.directory << std::endl;
 }
 
@@ -211,9 +217,22 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
   return after.ok() ? *std::move(after) : before;
 }
 
-// The pipeline with everything that watches over it.
+// What the run has done so far.
+void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCounters& counters,
+               const RunningPool& embedder, JobStore* store, Outcome* outcome) {
+  outcome->after = StatsAfter(job, store, outcome->before);
+  outcome->client = embedder.client()->stats();
+  outcome->endpoints = embedder.pool->endpoints();
+  Add(probed, &outcome->client);
+  outcome->texts_embedded = counters.texts_embedded;
+  outcome->rows_truncated = counters.rows_truncated;
+  outcome->rows_split = counters.rows_split;
+  outcome->cost_usd = Cost(job, outcome->client.tokens);
+}
+
+// The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
 Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
-                Preflight* preflight, JobStore* store) {
+                Preflight* preflight, JobStore* store, absl::FunctionRef<absl::Status(const Outcome&)> keep_receipt) {
   Outcome outcome{.before = before, .after = before};
   absl::StatusOr<RunningPool> embedder =
       StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
@@ -250,34 +269,31 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
   };
   RunCounters counters;
   const Moment start = MonotonicNow();
+  PipelineOptions pipeline = job.pipeline;
+  pipeline.text_limit = counting->limit();
+  const PipelineParts parts = {.source = preflight->source.get(),
+                               .client = client,
+                               .ledger = store,
+                               .count_tokens = &count_tokens,
+                               .estimator = counting->estimator(),
+                               .sinks = sinks,
+                               .counters = &counters,
+                               .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)};
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, preflight->rows_selected);
-    PipelineOptions pipeline = job.pipeline;
-    pipeline.text_limit = counting->limit();
-    outcome.status = RunPipeline(pipeline,
-                                 {.source = preflight->source.get(),
-                                  .client = client,
-                                  .ledger = store,
-                                  .count_tokens = &count_tokens,
-                                  .estimator = counting->estimator(),
-                                  .sinks = sinks,
-                                  .counters = &counters,
-                                  .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)},
-                                 signals.token());
+    outcome.status = RunPipeline(pipeline, parts, signals.token());
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = embedder->pool->FinishChecks(); !checked.ok()) outcome.status = checked;
   }
   outcome.elapsed = MonotonicNow() - start;
-  outcome.after = StatsAfter(job, store, before);
-  outcome.client = client->stats();
-  outcome.endpoints = embedder->pool->endpoints();
-  Add(probed, &outcome.client);
-  outcome.texts_embedded = counters.texts_embedded;
-  outcome.rows_truncated = counters.rows_truncated;
-  outcome.rows_split = counters.rows_split;
-  outcome.cost_usd = Cost(job, outcome.client.tokens);
+  TakeStock(job, probed, counters, *embedder, store, &outcome);
+  if (job.options.record && outcome.status.ok()) {
+    const absl::Status receipt = keep_receipt(outcome);
+    outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals.token()) : receipt;
+    TakeStock(job, probed, counters, *embedder, store, &outcome);
+  }
   outcome.signal = signals.signal();
   return outcome;
 }
@@ -399,17 +415,28 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
     }
   }
   const absl::Time started = absl::Now();
-  Outcome outcome =
-      Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight, prepared->store.get());
+  Outcome outcome = Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight,
+                            prepared->store.get(), [&](const Outcome& so_far) {
+                              return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
+                            });
   if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
   const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;
-  if (outcome.rows_unaccounted > 0) {
+  // Without its record it may be the memory that lacks one.
+  if (outcome.rows_unaccounted > 0 && outcome.record.ok()) {
     std::cerr
         << "reembed run: " << WithCommas(outcome.rows_unaccounted)
         << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
   }
   if (!outcome.status.ok()) Fail("run", outcome.status, job.options.json);
+  if (!outcome.record.ok()) {
+    Fail("run",
+         absl::UnavailableError(
+             absl::StrCat("the rows have their vectors, but the receipt is not stored as a memory: ",
+                          outcome.record.status().message(),
+                          absl::IsFailedPrecondition(outcome.record.status()) ? "" : "; give the same command again")),
+         job.options.json);
+  }
   return outcome;
 }
 
@@ -428,6 +455,9 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
     const Outcome outcome = RunStream(&prepared, counting);
     const ExitCode stream_code = CodeOf(outcome);
     if (options.json) {
+      if (outcome.record.ok() && !outcome.record->empty()) {
+        std::cout << JsonLine("record").Add("memory", *outcome.record).ToString() << "\n";
+      }
       if (several) PrintSummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, stream_code);
     } else if (!options.quiet) {
       PrintSummaryText(prepared.job, outcome);

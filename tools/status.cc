@@ -9,6 +9,7 @@
 #include "io/job/job_reader.h"
 #include "io/job/undo_store.h"
 #include "tools/commands.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
@@ -49,6 +50,9 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
               << WithCommas(receipt.tokens) << " tokens, " << MoneyText(receipt.cost_usd);
     if (receipt.rows_possibly_rebought > 0) {
       std::cout << ", at most " << WithCommas(receipt.rows_possibly_rebought) << " rows bought a second time";
+    }
+    if (const std::vector<std::string> names = EndpointNames(receipt.endpoints); !names.empty()) {
+      std::cout << ", by " << absl::StrJoin(names, ", ");
     }
     if (receipt.switched.has_value()) std::cout << ", targets complete at " << TimeText(*receipt.switched);
     std::cout << "\n";

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "io/job/job_lock.h"
 
@@ -48,6 +49,9 @@ class BackupFolder {
   // Removes what was gathered, unless it is finished.
   ~BackupFolder();
 
+  // When it was begun, for names that have a time.
+  absl::Time begun() const { return begun_; }
+
   // Where a part's file is to be written; makes the folders above it. Errors: of the file system.
   absl::StatusOr<std::string> PathOf(const std::string& file) const;
 
@@ -61,6 +65,7 @@ class BackupFolder {
   BackupFolder(std::string dir, std::string partial) : dir_(std::move(dir)), partial_(std::move(partial)) {}
 
   const std::string dir_, partial_;
+  const absl::Time begun_ = absl::Now();
   std::unique_ptr<JobLock> lock_;
   std::vector<BackupPart> parts_;
   bool finished_ = false;

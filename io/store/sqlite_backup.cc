@@ -82,7 +82,9 @@ std::string RowCountsDifference(const RowCounts& expected, const RowCounts& foun
 }
 
 absl::StatusOr<RowCounts> BackUpSqlite(const std::string& from, const std::string& to) {
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> source = SqliteDb::Open(from, SqliteAccess::kReadOnly);
+  // Without a write-ahead log there is hardly a moment between the commits of one who writes all the time.
+  constexpr absl::Duration kPatience = absl::Minutes(2);
+  const absl::StatusOr<std::unique_ptr<SqliteDb>> source = SqliteDb::Open(from, SqliteAccess::kReadOnly, kPatience);
   if (!source.ok()) return source.status();
   const absl::StatusOr<std::unique_ptr<SqliteDb>> copy = SqliteDb::Open(to, SqliteAccess::kCreate);
   if (!copy.ok()) return copy.status();

@@ -163,9 +163,11 @@ TEST_F(FalkorBackupTest, PythonReadsOursAndWeReadPythons) {
   std::ofstream(folder_ / "again.py") << R"(
 import gzip, json, pathlib, re, sys
 old, new = map(pathlib.Path, sys.argv[1:])
+times = set()
 for kind, counts in (("falkordb", ("nodes", "relationships")), ("qdrant", ("points",))):
     [path] = (old / kind).glob("*.json.gz")
     assert re.fullmatch(kind + r"_\d{8}_\d{6}\.json\.gz", path.name), path.name
+    times.add(path.name[len(kind):])
     with gzip.open(path, "rt", encoding="utf-8") as f:
         data = json.load(f)
     if kind == "falkordb":
@@ -185,6 +187,7 @@ for kind, counts in (("falkordb", ("nodes", "relationships")), ("qdrant", ("poin
     with gzip.open(new / kind / (kind + "_20250131_120000.json.gz"), "wt", encoding="utf-8") as f:
         json.dump(out, f, indent=2, default=str)
     (new / kind / (kind + "_20240131_120000.json.gz")).write_bytes(b"an older one")
+assert len(times) == 1, "its restore looks for both under one time"
 )";
   const ProcessResult python =
       RunProcess({"/usr/bin/env", "python3", folder_ / "again.py", folder_ / "saved", folder_ / "automem"});
@@ -198,6 +201,11 @@ for kind, counts in (("falkordb", ("nodes", "relationships")), ("qdrant", ("poin
   ASSERT_EQ(restore.exit_code, 0) << restore.err;
   ExpectSame(qdrant_.Points("memories"), points);
   EXPECT_THAT(qdrant_.Indexes("memories"), ElementsAre("tag_prefixes", "tags"));
+  const ProcessResult older = Run({"restore", folder_ / "automem", "--yes", "--target", QdrantUri(), "--only",
+                                   "qdrant/qdrant_20240131_120000.json.gz"});
+  EXPECT_EQ(older.exit_code, 1) << older.err;
+  EXPECT_THAT(older.err, HasSubstr("qdrant_20240131_120000.json.gz"));
+  ExpectSame(qdrant_.Points("memories"), points);
   // That form knows neither vectors nor indexes; everything else is the same.
   falkor_.Run("MATCH (e:Entity) SET e.v = vecf32(e.v)", "memories");
   falkor_.Run("CREATE INDEX FOR (m:Memory) ON (m.id)", "memories");

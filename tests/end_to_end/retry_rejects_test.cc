@@ -126,7 +126,9 @@ TEST_F(RetryRejectsTest, ReceiptsSayWhatAndWhen) {
                                  HasSubstr("\"model\":\"fake\""), HasSubstr(absl::StrCat("\"dimensions\":", kDim)),
                                  HasSubstr(server_->url()), HasSubstr("\"tokens\":"), HasSubstr("\"cost_usd\":")));
   EXPECT_THAT(receipts[2], HasSubstr("\"switched\":null")) << "nothing was switched";
-  EXPECT_THAT(Command({"status", job()}).out, HasSubstr("targets complete at"));
+  EXPECT_THAT(Command({"status", job()}).out,
+              AllOf(HasSubstr("targets complete at"), HasSubstr(", by " + server_->url()), HasSubstr("10 rows, "),
+                    HasSubstr(absl::StrCat("fake, ", kDim, " dimensions"))));
 
   // A ledger of the first programs has no such table.
   Change(job() + "/ledger.db", "DROP TABLE receipt_details");
