@@ -13,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
+#include "io/store/postgres_index.h"
 #include "io/store/postgres_target.h"
 #include "io/store/postgres_vector.h"
 #include "io/store/sqlite_db.h"
@@ -275,7 +276,7 @@ class PostgresImportSink final : public VectorSink {
   absl::Status Flush() override { return absl::OkStatus(); }
 
   absl::Status Finish() override {
-    return import_.target.connection->Persist([&]() -> absl::Status { return BuildPostgresIndex(import_.target); });
+    return import_.target.connection->Persist([&]() -> absl::Status { return BuildPostgresIndexes(import_.target); });
   }
 
  private:
