@@ -375,9 +375,9 @@ class KillTest : public ::testing::TestWithParam<std::string> {
   static int64_t PendingRows(const std::string& job) {
     const ProcessResult status = RunProcess({REEMBED_BINARY, "status", job, "--json"});
     int64_t rows = 0;
-    constexpr absl::string_view kName = "\"rows_pending\":";
-    for (size_t at = 0; (at = status.out.find(kName, at)) != std::string::npos; at += kName.size()) {
-      rows += std::strtoll(status.out.c_str() + at + kName.size(), nullptr, 10);
+    const std::string name = "\"rows_pending\":";
+    for (size_t at = 0; (at = status.out.find(name, at)) != std::string::npos; at += name.size()) {
+      rows += std::strtoll(status.out.c_str() + at + name.size(), nullptr, 10);
     }
     return rows;
   }

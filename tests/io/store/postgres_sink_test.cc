@@ -341,7 +341,7 @@ TEST_F(PostgresSinkTest, RebuildDropsTheIndexesOfTheColumnAndMakesTheSameAgain) 
     const auto sink = MakeOpen("table=m&vector=v&index=rebuild");
     EXPECT_EQ(server_.Ask(all), before) << "nothing is written yet";
     EXPECT_THAT(Write(sink.get(), Numbered(2)), IsEmpty());
-    EXPECT_EQ(server_.Ask("SELECT string_agg(indexname, ',' ORDER BY 1) FROM pg_indexes WHERE tablename = 'm'"),
+    EXPECT_EQ(server_.Ask("SELECT string_agg(indexname, ',' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'm'"),
               "ids,m_pkey,others");
     // Here the run is killed, perhaps while it built one.
   }
