@@ -459,8 +459,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
     StartAgain(copy);
   }
   std::cout << "measure " << GetParam() << ": kills " << kills << ", jobs " << jobs << ", texts of a job "
-            << texts_.size() << ", bought twice " << twice << ", in flight at kills " << allowed << ", said by runs " << printed
-            << (HasFailure() ? "; rows are lost or foreign" : "; no row lost or foreign") << std::endl;
+            << texts_.size() << ", bought twice " << twice << ", in flight at kills " << allowed << ", said by runs "
+            << printed << (HasFailure() ? "; rows are lost or foreign" : "; no row lost or foreign") << std::endl;
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, KillTest,
