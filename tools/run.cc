@@ -62,6 +62,7 @@ void Add(const JobStats& from, JobStats* to) {
   to->refused_rows += from.refused_rows;
   to->texts += from.texts;
   to->kept_texts += from.kept_texts;
+  to->texts_possibly_rebought += from.texts_possibly_rebought;
 }
 
 void Add(const ClientStats& from, ClientStats* to) {
@@ -133,6 +134,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("table_rows_with_vector", outcome.table_rows_with_vector)
       .Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
+      .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
       .Add("rows_truncated", outcome.rows_truncated)
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
@@ -173,6 +175,10 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
     std::cout << "\n";
   }
   if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
+  if (outcome.after.texts_possibly_rebought > 0) {
+    std::cout << "earlier runs were killed: at most " << WithCommas(outcome.after.texts_possibly_rebought)
+              << " texts were in flight, and bought a second time\n";
+  }
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
@@ -331,6 +337,13 @@ absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
   return absl::OkStatus();
 }
 
+// Runs that were killed have no receipt; the next one that ends says what they may have cost.
+int64_t ReboughtSinceLastReceipt(const JobStats& before) {
+  int64_t texts = before.texts_possibly_rebought;
+  for (const Receipt& receipt : before.receipts) texts -= receipt.rows_possibly_rebought;
+  return std::max<int64_t>(0, texts);
+}
+
 Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
   return {.run = store.run(),
           .started = started,
@@ -343,7 +356,7 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
           .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending,
+          .rows_possibly_rebought = ReboughtSinceLastReceipt(outcome.before),
           .switched = outcome.switched,
           .endpoints = EndpointsJson(outcome.endpoints)};
 }
@@ -379,7 +392,9 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   if (!preflight.ok()) return preflight.status();
   prepared.preflight = *std::move(preflight);
   absl::StatusOr<std::unique_ptr<JobStore>> store =
-      JobStore::Open(job.directory, job.identity, {.keep_vectors = job.keep_vectors});
+      JobStore::Open(job.directory, job.identity,
+                     {.keep_vectors = job.keep_vectors,
+                      .texts_in_flight = int64_t{job.pipeline.batches_in_flight} * job.pipeline.batch.max_rows});
   if (!store.ok()) return store.status();
   prepared.store = *std::move(store);
   absl::StatusOr<JobStats> before = prepared.store->Stats();
