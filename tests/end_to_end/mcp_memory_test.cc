@@ -3,10 +3,12 @@
 
 #include "tests/fakes/mcp_memory.h"
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "engine/location.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
@@ -15,6 +17,7 @@
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -246,6 +249,76 @@ TEST_F(McpMemoryCommandTest, AJobFileMayDescribeAnySchema) {
   EXPECT_EQ(LastNumber(all, "rows_embedded"), 3);
   EXPECT_EQ(Query(db_, "SELECT count(*) FROM tags WHERE length(v) = 128"), std::vector<std::string>{"2"});
   EXPECT_TRUE(std::filesystem::exists(folder_ / "tags.npy"));
+}
+
+TEST_F(McpMemoryCommandTest, RecipesMakeTheTextsOfTheSystemsOtherPrograms) {
+  MakeMcpMemory(db_, {.rows = 20, .dim = kDim});
+  Change(db_,
+         "INSERT INTO memories (id, user_id, title, content, memory_type, tags, embedding, created_at, updated_at) "
+         "VALUES (4711, 'u1', 'Caf\xC3\xA9', '\xC3\x9C"
+         "ber  alles', 'SYSTEM', '[\"a\",\"b\"]', NULL, 't', 't')");
+  for (const auto& [recipe, text] : {std::pair<std::string, std::string>{"backfill",
+                                                                         "Caf\xC3\xA9 \xC3\x9C"
+                                                                         "ber  alles SYSTEM Tags: a, b"},
+                                     {"create", "Caf ber alles Type: SYSTEM Tags: a, b"},
+                                     {"regenerate",
+                                      "Caf\xC3\xA9 \xC3\x9C"
+                                      "ber  alles SYSTEM [\"a\",\"b\"]"}}) {
+    Change(db_, "UPDATE memories SET embedding = NULL WHERE id = 4711");
+    const ProcessResult run = Run({"--db", db_, "--recipe", recipe, "--job", folder_ / recipe});
+    EXPECT_THAT(run.exit_code, ::testing::AnyOf(0, 3)) << run.err;
+    EXPECT_EQ(FloatBytesOfJson(Embeddings().at(4711)), ExpectedEmbedding(text, kDim)) << recipe;
+  }
+}
+
+// Filters, a condition, an owner, every column beside the vector, and an index for each stream.
+TEST_F(McpMemoryCommandTest, AJobFileGivesEachStreamItsTextsItsColumnsAndItsIndex) {
+  Change((std::ofstream(db_), db_),
+         "CREATE TABLE docs (k INTEGER PRIMARY KEY, owner TEXT, state TEXT, a TEXT, b TEXT, v TEXT, w INT, m TEXT, u "
+         "TEXT DEFAULT 'then');"
+         "INSERT INTO docs (k, owner, state, a, b) VALUES (1, 'me', 'open', '  A   long \xC3\xA4 title ', "
+         "'[\"x\",\"y\"]'), (2, 'me', 'closed', 'not', '[]'), (3, 'you', 'open', 'nor', '[]'), (4, 'me', 'open', "
+         "'\xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80', 'no list');"
+         "CREATE TABLE tags (id INTEGER PRIMARY KEY, t TEXT, v BLOB); INSERT INTO tags (t) VALUES "
+         "('\xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80'), ('blue')");
+  const std::string job_file = folder_ / "mine.toml";
+  std::ofstream(job_file) << "target = [\"faiss:" << folder_.path() << "/{stream}.faiss?factory=Flat\"]\n"
+                          << "[db]\npaths = [\"" << db_ << "\"]\n"
+                          << "[[stream]]\nname = \"docs\"\ntable = \"docs\"\nwhere = \"state = 'open'\"\n"
+                          << "template = '{a|collapse|cut:8:\"...\"} {b|json_list:\", \"|prefix:\"# \"}'\n"
+                          << "vector = \"v\"\nencoding = \"json\"\nuser = \"owner\"\n"
+                          << "dim_column = \"w\"\nmodel_column = \"m\"\nupdated_column = \"u\"\n"
+                          << "[[stream]]\nname = \"tags\"\ntable = \"tags\"\ntemplate = '{t|cut_utf16:4}'\n"
+                          << "vector = \"v\"\n[model]\nembedder = \"builtin\"\ndimensions = 32\n";
+  const ProcessResult plan = RunClean(REEMBED_BINARY, folder_.path(), {"plan", job_file});
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  const ProcessResult run =
+      RunClean(REEMBED_BINARY, folder_.path(), {"run", job_file, "--json", "--updated-at", "now-iso"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const std::map<int64_t, std::string> docs = {
+      {1, "A long \xC3\xA4... # x, y"}, {3, "nor "}, {4, "\xF0\x9F\x98\x80\xF0\x9F\x98\x80\xF0\x9F\x98\x80 "}};
+  const std::map<int64_t, std::string> tags = {{1, "\xF0\x9F\x98\x80\xF0\x9F\x98\x80"}, {2, "blue"}};
+  for (const auto& [k, text] : docs) {
+    const std::string row = Query(db_, absl::StrCat("SELECT v FROM docs WHERE k = ", k)).at(0);
+    EXPECT_EQ(FloatBytesOfJson(row), ExpectedEmbedding(text, 32)) << k;
+  }
+  EXPECT_EQ(Query(db_, "SELECT k, w, m, u LIKE '20__-__-__T%Z' FROM docs ORDER BY k"),
+            (std::vector<std::string>{"1|32|reembed-lexical-1|1", "2|NULL|NULL|0", "3|32|reembed-lexical-1|1",
+                                      "4|32|reembed-lexical-1|1"}));
+  for (const auto& [stream, texts] : {std::pair("docs", docs), std::pair("tags", tags)}) {
+    const auto place = ParseLocation(absl::StrCat("faiss:", folder_ / stream, ".faiss?factory=Flat"));
+    ASSERT_THAT(place, IsOk());
+    const auto reader = OpenReader(*place, 32);
+    ASSERT_THAT(reader, IsOk());
+    size_t rows = 0;
+    for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next(), ++rows) {
+      const std::string wanted = ExpectedEmbedding(texts.at(std::get<int64_t>((*row)->key)), 32);
+      float first;
+      std::memcpy(&first, wanted.data(), sizeof(first));
+      EXPECT_NEAR((*row)->vector[0], first, 1e-6);
+    }
+    EXPECT_EQ(rows, texts.size()) << stream;
+  }
 }
 
 }  // namespace
