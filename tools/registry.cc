@@ -227,7 +227,7 @@ constexpr Scheme kSchemes[] = {
      },
      nullptr, nullptr,
      [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); },
-     nullptr, nullptr, nullptr,
+     nullptr, nullptr, nullptr, nullptr,
      [](const Location& l, const RunRecord& record) -> SourceOr {
        return KeepAutomemRecord(l, record, AutomemLoginOf(l));
      }},

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -7,6 +8,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
@@ -29,6 +31,8 @@
 namespace reembed {
 namespace {
 
+constexpr int64_t kRejectsNamed = 10;  // in a summary
+
 // What one run did, from the ledger before and after and from the provider's receipts.
 struct Outcome {
   JobStats before, after;
@@ -38,6 +42,10 @@ struct Outcome {
   int64_t rows_truncated = 0;
   int64_t rows_split = 0;
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
+  // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
+  int64_t table_rows = 0;
+  int64_t table_rows_with_vector = 0;
+  std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   absl::Duration elapsed;
   double cost_usd = 0;
   bool spend_cap = false;
@@ -57,6 +65,7 @@ void Add(const JobStats& from, JobStats* to) {
   to->refused_rows += from.refused_rows;
   to->texts += from.texts;
   to->kept_texts += from.kept_texts;
+  to->texts_possibly_rebought += from.texts_possibly_rebought;
 }
 
 void Add(const ClientStats& from, ClientStats* to) {
@@ -88,6 +97,11 @@ void Add(const Outcome& from, Outcome* to) {
   to->rows_truncated += from.rows_truncated;
   to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
+  to->table_rows += from.table_rows;
+  to->table_rows_with_vector += from.table_rows_with_vector;
+  for (const RejectedRow& row : from.rejects) {
+    if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
+  }
   to->elapsed += from.elapsed;
   to->cost_usd += from.cost_usd;
 }
@@ -98,6 +112,12 @@ ExitCode CodeOf(const Outcome& outcome) {
   if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
   if (outcome.rows_unaccounted > 0 || !outcome.record.ok()) return kExitTemporary;
   return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
+}
+
+std::string RejectedKeysJson(const std::vector<RejectedRow>& rejects) {
+  std::string keys;
+  for (const RejectedRow& row : rejects) absl::StrAppend(&keys, keys.empty() ? "" : ",", KeyJson(ViewOf(row.key)));
+  return absl::StrCat("[", keys, "]");
 }
 
 void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
@@ -112,8 +132,12 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
       .Add("rows_skipped", DoneRows(outcome.before))
       .Add("rows_pending", outcome.after.rows_pending)
+      .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
+      .Add("table_rows", outcome.table_rows)
+      .Add("table_rows_with_vector", outcome.table_rows_with_vector)
       .Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
+      .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
       .Add("rows_truncated", outcome.rows_truncated)
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
@@ -127,6 +151,11 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
   std::cout << line.ToString() << std::endl;
+}
+
+// Not rounded up: 100 is all.
+double PercentBelow(int64_t part, int64_t whole) {
+  return std::floor(static_cast<double>(part) * 1e4 / static_cast<double>(whole)) / 100;
 }
 
 void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
@@ -149,6 +178,10 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
     std::cout << "\n";
   }
   if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
+  if (outcome.after.texts_possibly_rebought > 0) {
+    std::cout << "earlier runs were killed: at most " << WithCommas(outcome.after.texts_possibly_rebought)
+              << " texts were in flight, and bought a second time\n";
+  }
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
@@ -157,7 +190,16 @@ void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
               << (limit > 0 ? absl::StrCat("takes (", WithCommas(limit), " tokens): ") : "takes: ") << what << "\n";
   }
   if (rejected > 0) {
-    std::cout << WithCommas(rejected) << " rows have no vector, and why: reembed status " << job.directory << "\n";
+    std::cout << WithCommas(rejected) << " rows have no vector:";
+    for (const RejectedRow& row : outcome.rejects) std::cout << " " << KeyText(ViewOf(row.key));
+    const int64_t more = rejected - static_cast<int64_t>(outcome.rejects.size());
+    if (more > 0) std::cout << " and " << WithCommas(more) << " more";
+    std::cout << "; why: reembed status " << job.directory << "\n";
+  }
+  if (outcome.table_rows > 0) {
+    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << WithCommas(outcome.table_rows)
+              << absl::StrFormat(" rows in %s have a vector now (%.2f %%)\n", job.source.path,
+                                 PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
   }
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
@@ -300,13 +342,23 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
 
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
 absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
-  if (!job.in_place || !outcome->status.ok() || job.options.limit > 0) return absl::OkStatus();
+  if (!job.in_place || !outcome->status.ok()) return absl::OkStatus();
   const absl::StatusOr<Survey> survey = SurveyTable(job);
   if (!survey.ok()) return survey.status();
+  outcome->table_rows = survey->rows_selected;
+  outcome->table_rows_with_vector = survey->rows_with_vector;
+  if (job.options.limit > 0) return absl::OkStatus();
   const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
   const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
   outcome->rows_unaccounted = std::max<int64_t>(0, lacking - explained);
   return absl::OkStatus();
+}
+
+// Runs that were killed have no receipt; the next one that ends says what they may have cost.
+int64_t ReboughtSinceLastReceipt(const JobStats& before) {
+  int64_t texts = before.texts_possibly_rebought;
+  for (const Receipt& receipt : before.receipts) texts -= receipt.rows_possibly_rebought;
+  return std::max<int64_t>(0, texts);
 }
 
 Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
@@ -321,7 +373,7 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outc
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
           .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = outcome.before.rows_pending,
+          .rows_possibly_rebought = ReboughtSinceLastReceipt(outcome.before),
           .switched = outcome.switched,
           .endpoints = EndpointsJson(outcome.endpoints)};
 }
@@ -357,7 +409,9 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   if (!preflight.ok()) return preflight.status();
   prepared.preflight = *std::move(preflight);
   absl::StatusOr<std::unique_ptr<JobStore>> store =
-      JobStore::Open(job.directory, job.identity, {.keep_vectors = job.keep_vectors});
+      JobStore::Open(job.directory, job.identity,
+                     {.keep_vectors = job.keep_vectors,
+                      .texts_in_flight = int64_t{job.pipeline.batches_in_flight} * job.pipeline.batch.max_rows});
   if (!store.ok()) return store.status();
   prepared.store = *std::move(store);
   absl::StatusOr<JobStats> before = prepared.store->Stats();
@@ -420,6 +474,9 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
                               return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
                             });
   if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
+  // A store that failed to write is silent about them; `status` reads it anew.
+  absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
+  if (rejects.ok()) outcome.rejects = *std::move(rejects);
   const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, outcome));
   if (outcome.status.ok()) outcome.status = recorded;
   // Without its record it may be the memory that lacks one.

@@ -57,6 +57,10 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     if (receipt.switched.has_value()) std::cout << ", targets complete at " << TimeText(*receipt.switched);
     std::cout << "\n";
   }
+  if (stats.texts_possibly_rebought > 0) {
+    std::cout << "killed    at most " << WithCommas(stats.texts_possibly_rebought)
+              << " texts bought a second time, as they were in flight\n";
+  }
   for (const RejectedRow& row : rejects) std::cout << RejectText(row) << "\n";
   const auto all = stats.rejected_rows + stats.refused_rows;
   if (all > static_cast<int64_t>(rejects.size())) {
@@ -115,6 +119,7 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
       .Add("rows_pending", stats.rows_pending)
       .Add("rows_rejected", stats.rejected_rows + stats.refused_rows)
       .Add("texts_unique", stats.texts)
+      .Add("texts_possibly_rebought", stats.texts_possibly_rebought)
       .Add("texts_kept", stats.kept_texts);
   std::cout << line.ToString() << std::endl;
 }

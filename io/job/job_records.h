@@ -58,12 +58,13 @@ struct RejectedRow {
 };
 
 struct JobStats {
-  int64_t rows = 0;                                    // numbered so far
-  int64_t texts = 0;                                   // different texts among them
-  int64_t kept_texts = 0;                              // whose vector is in the store
-  int64_t rejected_rows = 0;                           // that no sink gets
-  int64_t refused_rows = 0;                            // row and sink pairs: that only this sink does not get
-  int64_t rows_pending = 0;                            // neither with a vector nor rejected
+  int64_t rows = 0;                     // numbered so far
+  int64_t texts = 0;                    // different texts among them
+  int64_t kept_texts = 0;               // whose vector is in the store
+  int64_t rejected_rows = 0;            // that no sink gets
+  int64_t refused_rows = 0;             // row and sink pairs: that only this sink does not get
+  int64_t rows_pending = 0;             // neither with a vector nor rejected
+  int64_t texts_possibly_rebought = 0;  // at most so many were bought a second time, since runs were killed
   std::vector<std::pair<std::string, int64_t>> sinks;  // name and position
   std::vector<Receipt> receipts;                       // by run
   std::optional<absl::Time> rolled_back;               // when its targets were put back, if no run wrote to them since

@@ -118,7 +118,7 @@ absl::Status JobStore::LoadTexts() {
   }
   for (const int64_t slot : *rejected) texts_.set_state(slot, SlotState::kRejected);
   recovery_.texts_without_vector -= static_cast<int64_t>(rejected->size());
-  const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged);
+  const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged, options_.texts_in_flight);
   if (!run.ok()) return run.status();
   run_ = *run;
   return SyncDirectory(dir_);

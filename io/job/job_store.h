@@ -36,6 +36,10 @@ struct JobOptions {
   enum class Check { kAfterCrash, kEverything };  // kAfterCrash: the newest, and only if the last run did not end well
   Check check = Check::kAfterCrash;
 
+  // How many texts this run can have paid for at any moment without having kept their vectors. Noted at the start: it
+  // is what a kill costs at most.
+  int64_t texts_in_flight = 0;
+
   // Called by the ledger's thread after each step; tests kill the process there.
   absl::AnyInvocable<void(CommitStep)> on_step;
 };

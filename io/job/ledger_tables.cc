@@ -300,6 +300,9 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
   const absl::StatusOr<int64_t> rolled_back = ReadMetaNumber(ledger, kMetaRolledBack);
   if (!rolled_back.ok()) return rolled_back.status();
   if (*rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(*rolled_back);
+  const absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger, kMetaRebought);
+  if (!rebought.ok()) return rebought.status();
+  stats.texts_possibly_rebought = *rebought;
   absl::StatusOr<LedgerStatement> sinks = ledger->Prepare("SELECT name, position FROM sinks ORDER BY name");
   if (!sinks.ok()) return sinks.status();
   absl::StatusOr<bool> row = sinks->Step();

@@ -84,6 +84,9 @@ absl::StatusOr<int64_t> ReadMetaNumber(LedgerConnection* ledger, absl::string_vi
 
 inline constexpr absl::string_view kMetaClean = "clean";  // 1: the last run ended by itself, and said so
 inline constexpr absl::string_view kMetaRuns = "runs";    // how often the job was opened for writing
+// How many texts the last run can have had in flight; and how many all killed runs together can have paid for in vain.
+inline constexpr absl::string_view kMetaInFlight = "texts_in_flight";
+inline constexpr absl::string_view kMetaRebought = "texts_possibly_rebought";
 // When all targets were put back to what they were, in milliseconds since 1970; goes when a run writes again.
 inline constexpr absl::string_view kMetaRolledBack = "rolled_back";
 

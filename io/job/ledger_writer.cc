@@ -203,15 +203,35 @@ absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
   return insert_meta_.Run();
 }
 
-absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damaged) {
+absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damaged, int64_t texts_in_flight) {
   const absl::StatusOr<int64_t> runs = ReadMetaNumber(ledger_, kMetaRuns);
   if (!runs.ok()) return runs.status();
+  const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_, kMetaClean);
+  if (!clean.ok()) return clean.status();
   const absl::Status status = InTransaction([&] {
-    if (absl::Status set = SetMeta(kMetaRuns, *runs + 1); !set.ok()) return set;
-    return WriteBegin(damaged);
+    absl::Status set = SetMeta(kMetaRuns, *runs + 1);
+    if (set.ok()) set = NoteWhatAKillCosts(*runs > 0 && *clean == 0, damaged, texts_in_flight);
+    return set.ok() ? WriteBegin(damaged) : set;
   });
   if (!status.ok()) return status;
   return *runs + 1;
+}
+
+absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged,
+                                              int64_t texts_in_flight) {
+  absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger_, kMetaRebought);
+  if (!rebought.ok()) return rebought.status();
+  const int64_t before = *rebought;
+  for (const SlotRange& slots : damaged) *rebought += slots.size();
+  if (was_killed) {
+    const absl::StatusOr<int64_t> in_flight = ReadMetaNumber(ledger_, kMetaInFlight);
+    if (!in_flight.ok()) return in_flight.status();
+    *rebought += *in_flight;
+  }
+  if (*rebought != before) {
+    if (absl::Status set = SetMeta(kMetaRebought, *rebought); !set.ok()) return set;
+  }
+  return SetMeta(kMetaInFlight, texts_in_flight);
 }
 
 absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {

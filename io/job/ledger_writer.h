@@ -91,8 +91,9 @@ class LedgerWriter {
   absl::Status Commit(const LedgerChanges& changes);
 
   // A run begins: counts it, marks the ledger as not cleanly ended, forgets the runs of damaged vectors, and completes
-  // the rejects of rows whose text was rejected just before a crash. Returns the number of the run, from 1.
-  absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged);
+  // the rejects of rows whose text was rejected just before a crash. After a run that was killed, adds what that one
+  // can have had in flight to what may be bought again. Returns the number of the run, from 1.
+  absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged, int64_t texts_in_flight);
 
   // The targets were put back: each begins again at row 0, and what they refused is forgotten. Durable.
   absl::Status RecordRollback(absl::Span<const std::string> targets, absl::Time when);
@@ -109,6 +110,7 @@ class LedgerWriter {
   absl::Status WriteRejects(const LedgerChanges& changes);
   absl::Status WriteProgress(const LedgerChanges& changes);
   absl::Status WriteBegin(absl::Span<const SlotRange> damaged);
+  absl::Status NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged, int64_t texts_in_flight);
   absl::Status SetMeta(absl::string_view key, int64_t value);
 
   // Runs `body` between BEGIN and COMMIT; rolls back if anything fails.

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "io/store/postgres_import_undo.h"
+#include "io/store/postgres_index.h"
 #include "io/store/postgres_target.h"
 #include "io/store/postgres_vector.h"
 #include "io/store/sqlite_db.h"
@@ -281,7 +282,7 @@ class PostgresImportSink final : public VectorSink {
   absl::Status Flush() override { return absl::OkStatus(); }
 
   absl::Status Finish() override {
-    return import_.target.connection->Persist([&]() -> absl::Status { return BuildPostgresIndex(import_.target); });
+    return import_.target.connection->Persist([&]() -> absl::Status { return BuildPostgresIndexes(import_.target); });
   }
 
  private:

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "io/store/postgres_index.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_target.h"
 #include "io/store/postgres_undo.h"
@@ -67,6 +68,7 @@ class PostgresSink final : public VectorSink {
       if (!item.done) rows.push_back(&item);
     }
     if (absl::Status status = KeepOldRows(rows); !status.ok()) return status;
+    if (absl::Status status = DropIndexesOnce(!rows.empty()); !status.ok()) return status;
     if (absl::Status status = StoreAll(absl::MakeSpan(rows)); !status.ok()) return status;
     for (Item& item : items_) {
       if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
@@ -91,7 +93,7 @@ class PostgresSink final : public VectorSink {
   }
 
   absl::Status IndexAndSwap() {
-    if (absl::Status status = BuildPostgresIndex(target_); !status.ok()) return status;
+    if (absl::Status status = BuildPostgresIndexes(target_); !status.ok()) return status;
     if (!MustSwap()) return absl::OkStatus();
     return target_.connection->Run(PostgresSwapSql(*target_.table, target_.asked));
   }
@@ -179,6 +181,14 @@ class PostgresSink final : public VectorSink {
     std::vector<PostgresRowToKeep> to_keep;
     for (const Item* const item : rows) to_keep.push_back({item->row->ordinal, item->row->key, &item->key});
     return KeepPostgresRows(filled_, to_keep, &target_, undo_);
+  }
+
+  // Not before there is something to write: a run with nothing to do leaves them.
+  absl::Status DropIndexesOnce(bool writes) {
+    if (target_.asked.index != "rebuild" || indexes_dropped_ || !writes) return absl::OkStatus();
+    absl::Status dropped = target_.connection->Persist([&] { return DropPostgresIndexes(target_); });
+    indexes_dropped_ = dropped.ok();
+    return dropped;
   }
 
   absl::Status MakeTable() {
@@ -337,6 +347,7 @@ class PostgresSink final : public VectorSink {
   UndoLog* undo_ = nullptr;
   PostgresFilled filled_;
   bool made_ = false;  // the table, since Open(): it holds nothing that is worth keeping
+  bool indexes_dropped_ = false;
   int32_t vector_oid_ = 0;
   std::string store_, find_, copy_sql_;
   bool copy_ = false;  // rows are new, as far as is known
@@ -370,7 +381,9 @@ absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& locatio
   if (target->model_column_missing) {
     changes.push_back(absl::StrCat("adds the column ", asked.model_column, " text to ", table));
   }
-  if (asked.index != "none") changes.push_back(absl::StrCat("builds an index (", asked.index, ") of ", table));
+  if (asked.index != "none" && asked.index != "rebuild") {
+    changes.push_back(absl::StrCat("builds an index (", asked.index, ") of ", table));
+  }
   if (!asked.new_column.empty() && !IsPostgresSwapped(*target->table, asked)) {
     changes.push_back(absl::StrCat("renames ", asked.vector, " to ", asked.vector, "_old and ", asked.new_column,
                                    " to ", asked.vector, " at the end; indexes and views follow the old column"));
@@ -378,9 +391,11 @@ absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& locatio
   const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(*target);
   if (!indexes.ok()) return indexes.status();
   for (const std::string& index : *indexes) {
-    changes.push_back(absl::StrCat("keeps the index ", index,
-                                   " up to date with every row, which is slow; to drop it "
-                                   "first and build it again afterwards is faster"));
+    changes.push_back(asked.index == "rebuild"
+                          ? absl::StrCat("drops the index ", index, ", and builds it again at the end")
+                          : absl::StrCat("keeps the index ", index,
+                                         " up to date with every row, which is slow; index=rebuild drops it first and "
+                                         "builds it again at the end"));
   }
   // What is enabled for replicas fires whatever triggers= says.
   const absl::StatusOr<PostgresRows> triggers = target->connection->Query(

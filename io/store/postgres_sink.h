@@ -28,7 +28,9 @@ struct PostgresSinkOptions {
 // new_column=N: Finish() swaps the names, in one short transaction.
 // index=hnsw|ivfflat: Finish() builds it without keeping others from writing (CREATE INDEX CONCURRENTLY). How much
 //   memory and how many workers it gets is for the server to say, or for the location:
-//   options=-c%20maintenance_work_mem=8GB.
+//   options=-c%20maintenance_work_mem=8GB%20-c%20max_parallel_maintenance_workers=7.
+// index=rebuild: the first Write() drops the indexes of the column, Finish() builds the same again, see
+//   postgres_index.h.
 //
 // Each Write() sends statements of some MiB, each a transaction of its own whose commit waits for the disk; a statement
 // whose answer is lost with the connection is repeated, which changes nothing.

@@ -230,7 +230,7 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
        {std::pair<absl::string_view, std::vector<std::string>>{"mode", {"update", "upsert", "insert"}},
         {"triggers", {"fire", "skip", "auto"}},
         {"encoding", {"f32", "json"}},
-        {"index", {"none", "hnsw", "ivfflat"}},
+        {"index", {"none", "hnsw", "ivfflat", "rebuild"}},
         {"metric", {"cosine", "l2", "ip"}},
         {"type", {"vector", "halfvec", "bit", "json", "bytea"}}}) {
     if (absl::Status status = CheckWord(location, parameter, words); !status.ok()) return status;

@@ -1,24 +1,23 @@
 #include "io/store/postgres_target.h"
 
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/store/postgres_index.h"
 #include "io/store/postgres_new_column.h"
 
 namespace reembed {
 namespace {
 
-// pgvector's limits: https://github.com/pgvector/pgvector, README, "HNSW".
-constexpr int kMaxVectorIndexDim = 2000;
-constexpr int kMaxHalfvecIndexDim = 4000;
-constexpr int kMaxBitIndexDim = 64000;
-constexpr size_t kMaxNameBytes = 63;  // NAMEDATALEN - 1: the server cuts longer names
-
 absl::StatusOr<PostgresLocation> ParseTarget(const Location& location) {
   absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
   if (!asked.ok()) return asked;
+  if (asked->index == "rebuild" && (!asked->new_column.empty() || asked->mode == PostgresLocation::Mode::kInsert)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked->address.name,
+                     ": index=rebuild is for the indexes of a column that is filled in place; name one to "
+                     "build, index=hnsw"));
+  }
   if (asked->mode != PostgresLocation::Mode::kUpdate) {
     if (asked->vector.empty()) asked->vector = "embedding";
     if (!asked->new_column.empty()) {
@@ -63,6 +62,17 @@ absl::Status CheckOwner(const PostgresTarget& target, const PostgresTable& table
                                  QuotePostgresName(owner->Text(0, 2)), ", or let ", owner->Text(0, 1), " do it")));
 }
 
+// An index is made in the schema of its table.
+absl::Status CheckMayMakeIndexes(const PostgresTarget& target, const PostgresTable& table) {
+  const absl::StatusOr<PostgresRows> may = target.connection->Query(
+      "SELECT pg_catalog.has_schema_privilege($1, 'CREATE'), current_user", {PostgresValue::Text(table.schema)});
+  if (!may.ok()) return may.status();
+  if (may->Bool(0, 0)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      table.Message(absl::StrCat("building an index takes the right to make it: run GRANT CREATE ON SCHEMA ",
+                                 QuotePostgresName(table.schema), " TO ", QuotePostgresName(may->Text(0, 1)))));
+}
+
 absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& table, const PostgresVectorColumn& vector) {
   PostgresConnection* const connection = target.connection.get();
   if (absl::Status right = CheckPostgresRight(connection, table, "SELECT", table.key); !right.ok()) return right;
@@ -75,63 +85,12 @@ absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& tabl
     if (absl::Status right = CheckPostgresRight(connection, table, "INSERT", column); !right.ok()) return right;
   }
   if (!vector.exists || target.model_column_missing) return CheckOwner(target, table, "adding a column");
-  if (target.asked.index != "none") return CheckOwner(target, table, "building an index");
+  if (target.asked.index != "none") {
+    if (absl::Status owner = CheckOwner(target, table, "building an index"); !owner.ok()) return owner;
+    return CheckMayMakeIndexes(target, table);
+  }
   if (!target.asked.new_column.empty()) return CheckOwner(target, table, "renaming a column");
   return absl::OkStatus();
-}
-
-struct IndexPlan {
-  std::string name;
-  std::string expression;  // what is indexed, with its operator class
-};
-
-absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const PostgresTable& table,
-                                    const PostgresVectorColumn& vector) {
-  const PostgresLocation& asked = target.asked;
-  const int dim = target.model.dim;
-  const std::string extension = QuotePostgresName(table.extension_schema);
-  const std::string column = QuotePostgresName(vector.name);
-  IndexPlan plan;
-  plan.name =
-      absl::StrCat(table.name, "_", asked.new_column.empty() ? asked.vector : asked.new_column, "_", asked.index);
-  plan.name.resize(std::min(plan.name.size(), kMaxNameBytes));
-  const auto with_class = [&](absl::string_view what, absl::string_view type) {
-    return absl::StrCat(what, " ", extension, ".", type, "_", asked.metric, "_ops");
-  };
-  const auto refuse = [&](absl::string_view why) {
-    return absl::FailedPreconditionError(table.Message(absl::StrCat("index=", asked.index, ": ", why)));
-  };
-  switch (vector.form) {
-    case PostgresForm::kVector:
-      // An untyped column can only be indexed with the width said in an expression.
-      if (dim <= kMaxVectorIndexDim) {
-        plan.expression =
-            vector.dim > 0 ? with_class(column, "vector")
-                           : with_class(absl::StrCat("((", column, "::", extension, ".vector(", dim, ")))"), "vector");
-        return plan;
-      }
-      [[fallthrough]];
-    case PostgresForm::kHalfvec:
-      if (dim > kMaxHalfvecIndexDim) {
-        return refuse(absl::StrCat("pgvector indexes at most ", kMaxVectorIndexDim, " numbers of type vector and ",
-                                   kMaxHalfvecIndexDim, " of type halfvec, and this model makes ", dim,
-                                   "; ask the model for fewer with --dimensions, or store type=bit"));
-      }
-      plan.expression =
-          vector.form == PostgresForm::kHalfvec && vector.dim > 0
-              ? with_class(column, "halfvec")
-              : with_class(absl::StrCat("((", column, "::", extension, ".halfvec(", dim, ")))"), "halfvec");
-      return plan;
-    case PostgresForm::kBit:
-      if (dim > kMaxBitIndexDim) return refuse(absl::StrCat("at most ", kMaxBitIndexDim, " bits can be indexed"));
-      plan.expression = absl::StrCat(column, " ", extension, ".bit_hamming_ops");
-      return plan;
-    case PostgresForm::kJson:
-    case PostgresForm::kBytes:
-      break;
-  }
-  return refuse(absl::StrCat("column `", vector.name, "` is of type ", vector.type,
-                             "; pgvector indexes vector, halfvec and bit"));
 }
 
 }  // namespace
@@ -247,61 +206,6 @@ absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key) {
   if (target->table.has_value()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       plan.Message("was made, but the search path does not find it; name its schema with &schema="));
-}
-
-absl::Status CheckPostgresIndex(const PostgresTarget& target, const PostgresTable& table,
-                                const PostgresVectorColumn& vector) {
-  if (target.asked.index == "none") return absl::OkStatus();
-  return PlanIndex(target, table, vector).status();
-}
-
-absl::Status BuildPostgresIndex(const PostgresTarget& target) {
-  if (target.asked.index == "none" || !target.table.has_value()) return absl::OkStatus();
-  const PostgresTable& table = *target.table;
-  const absl::StatusOr<IndexPlan> plan = PlanIndex(target, table, *target.vector);
-  if (!plan.ok()) return plan.status();
-  const std::string index = absl::StrCat(QuotePostgresName(table.schema), ".", QuotePostgresName(plan->name));
-  const absl::StatusOr<PostgresRows> there = target.connection->Query(
-      "SELECT i.indisvalid, i.indrelid = $2::regclass FROM pg_catalog.pg_index i WHERE i.indexrelid = "
-      "pg_catalog.to_regclass($1)",
-      {PostgresValue::Text(index), PostgresValue::Text(table.Sql())});
-  if (!there.ok()) return there.status();
-  if (there->size() > 0 && !there->Bool(0, 1)) {
-    return absl::FailedPreconditionError(table.Message(
-        absl::StrCat("the name of the new index, `", plan->name, "`, is taken by an index of another table")));
-  }
-  if (there->size() > 0 && there->Bool(0, 0)) return absl::OkStatus();
-  if (there->size() > 0) {
-    if (absl::Status dropped = target.connection->Run("DROP INDEX CONCURRENTLY " + index); !dropped.ok())
-      return dropped;
-  }
-  std::string lists;
-  if (target.asked.index == "ivfflat") {
-    const absl::StatusOr<PostgresRows> rows = target.connection->Query(absl::StrCat(
-        "SELECT count(*) FROM ", table.Sql(), " WHERE ", QuotePostgresName(target.vector->name), " IS NOT NULL"));
-    if (!rows.ok()) return rows.status();
-    // pgvector's own advice: https://github.com/pgvector/pgvector, README, "IVFFlat".
-    const int64_t count = rows->Int(0, 0);
-    const int64_t number =
-        count <= 1000000 ? count / 1000 : static_cast<int64_t>(std::sqrt(static_cast<double>(count)));
-    lists = absl::StrCat(" WITH (lists = ", std::clamp<int64_t>(number, 10, 32768), ")");
-  }
-  return target.connection->Run(absl::StrCat("CREATE INDEX CONCURRENTLY ", QuotePostgresName(plan->name), " ON ",
-                                             table.Sql(), " USING ", target.asked.index, " (", plan->expression, ")",
-                                             lists));
-}
-
-absl::StatusOr<std::vector<std::string>> PostgresVectorIndexes(const PostgresTarget& target) {
-  std::vector<std::string> names;
-  if (!target.table.has_value()) return names;
-  const absl::StatusOr<PostgresRows> indexes = target.connection->Query(
-      "SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN "
-      "pg_catalog.pg_am a ON a.oid = c.relam WHERE i.indrelid = $1::regclass AND a.amname IN ('hnsw', 'ivfflat') AND "
-      "pg_catalog.strpos(pg_catalog.pg_get_indexdef(i.indexrelid), $2) > 0 ORDER BY 1",
-      {PostgresValue::Text(target.table->Sql()), PostgresValue::Text(target.vector->name)});
-  if (!indexes.ok()) return indexes.status();
-  for (int row = 0; row < indexes->size(); ++row) names.push_back(indexes->Text(row, 0));
-  return names;
 }
 
 }  // namespace reembed

@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,17 +38,6 @@ absl::Status AddPostgresColumns(PostgresTarget* target, bool* added);
 
 // Makes the table, with a key for integers or for texts, and resolves it.
 absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key);
-
-// The index that index= asks for; nothing when it asks for none. Ends with a valid index: one that an interrupted
-// build left behind is dropped first.
-absl::Status BuildPostgresIndex(const PostgresTarget& target);
-
-// Errors: kFailedPrecondition (no such index for this type and width; says what to do instead).
-absl::Status CheckPostgresIndex(const PostgresTarget& target, const PostgresTable& table,
-                                const PostgresVectorColumn& vector);
-
-// Names of the indexes of pgvector that the table has.
-absl::StatusOr<std::vector<std::string>> PostgresVectorIndexes(const PostgresTarget& target);
 
 }  // namespace reembed
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "io/store/postgres_index.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_rollback.h"
 #include "io/store/postgres_vector.h"
@@ -437,6 +438,10 @@ absl::Status TableRollback::TakeColumnAway(const std::string& column) {
 
 // Indexes follow the rows; nothing else is to be done about them.
 absl::Status TableRollback::SayIndexes() {
+  // A run that was killed may have dropped some.
+  if (absl::Status built = connection()->Persist([&] { return BuildDroppedPostgresIndexes(target_); }); !built.ok()) {
+    return built;
+  }
   if (target_.asked.index == "none" || !target_.asked.new_column.empty()) return absl::OkStatus();
   const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(target_);
   if (!indexes.ok()) return indexes.status();

@@ -118,7 +118,7 @@ absl::StatusOr<QdrantLocation> ParseQdrantLocation(const Location& location) {
         "out and set QDRANT_API_KEY");
   }
   if (absl::Status known = location.CheckParameters(
-          {"vector", "text", "filter", "mode", "ids", "key", "distance", "create", "on_width", "keep_old"});
+          {"vector", "text", "filter", "mode", "ids", "key", "distance", "create", "on_width", "keep_old", "snapshot"});
       !known.ok()) {
     return known;
   }
@@ -128,6 +128,7 @@ absl::StatusOr<QdrantLocation> ParseQdrantLocation(const Location& location) {
         std::pair("distance", std::vector<absl::string_view>{"Cosine", "Dot", "Euclid", "Manhattan"}),
         std::pair("create", std::vector<absl::string_view>{"yes", "no"}),
         std::pair("on_width", std::vector<absl::string_view>{"refuse", "side"}),
+        std::pair("snapshot", std::vector<absl::string_view>{"yes", "no"}),
         std::pair("keep_old", std::vector<absl::string_view>{"yes", "no"})}) {
     if (absl::Status status = Choose(location, name, allowed); !status.ok()) return status;
   }
@@ -147,7 +148,8 @@ absl::StatusOr<QdrantLocation> ParseQdrantLocation(const Location& location) {
                        .key = location.Get("key", "key"),
                        .distance = location.Get("distance", "Cosine"),
                        .side = location.Get("on_width") == "side",
-                       .keep_old = location.Get("keep_old") != "no"};
+                       .keep_old = location.Get("keep_old") != "no",
+                       .snapshot = location.Get("snapshot") == "yes"};
   const std::string mode = location.Get("mode");
   asked.mode = mode.empty()       ? QdrantLocation::Mode::kDefault
                : mode == "update" ? QdrantLocation::Mode::kUpdate

@@ -28,6 +28,7 @@ namespace reembed {
 //   distance  of a collection that is made: Cosine (default), Dot, Euclid, Manhattan
 //   create    yes, no, or (default) yes unless the name is nearly that of a collection which is there
 //   on_width  refuse (default): a collection of another width is an error; side: see QdrantSide
+//   snapshot  yes: the server makes a snapshot of the collection before the job changes anything; default no
 //   keep_old  yes (default): what on_width=side replaces stays under another name; no: it goes at the end
 struct QdrantLocation {
   enum class Mode { kDefault, kUpdate, kUpsert };
@@ -45,6 +46,7 @@ struct QdrantLocation {
   Create create = Create::kDefault;
   bool side = false;
   bool keep_old = true;
+  bool snapshot = false;
 
   // For messages: the collection with its server.
   std::string Name() const;

@@ -113,6 +113,9 @@ class QdrantSink final : public VectorSink {
     }
     if (absl::Status looked = Look(&target_); !looked.ok()) return looked;
     undo_ = context.undo;
+    if (target_.asked.snapshot && target_.collection.has_value() && last.position == 0) {
+      if (absl::Status made = MakeSnapshot(); !made.ok()) return made;
+    }
     if (absl::Status kept = KeepWhatIsMade(); !kept.ok()) return kept;
     if (target_.side.has_value()) {
       // Also when it is there: a run may have died before its indexes were made.
@@ -231,6 +234,11 @@ class QdrantSink final : public VectorSink {
     return absl::UnimplementedError(absl::StrCat(target_.asked.Name(), ": has no vector `", target_.asked.vector,
                                                  "`, and this server is too old to add one (Qdrant 1.18 can); name a "
                                                  "new collection as the target"));
+  }
+
+  // On the server, where GET .../snapshots lists it. A run that dies before its first row makes another one.
+  absl::Status MakeSnapshot() {
+    return client()->Call({"POST", Path(target_.asked.collection, "/snapshots?wait=true"), ""}).status();
   }
 
   absl::Status KeepWhatIsMade() {
@@ -448,6 +456,10 @@ absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location,
   if (!target.ok()) return target.status();
   std::vector<std::string> changes;
   const QdrantLocation& asked = target->asked;
+  if (asked.snapshot && target->collection.has_value()) {
+    changes.push_back(absl::StrCat("has the server make a snapshot of ", asked.Name(), " first; GET ", asked.url,
+                                   asked.Path("/snapshots"), " lists it"));
+  }
   if (target->side.has_value()) {
     const QdrantSide& side = *target->side;
     changes.push_back(absl::StrCat("builds the collection ", side.side, " beside ", side.real));

@@ -218,6 +218,19 @@ absl::StatusOr<SqliteStatement> SqliteDb::Prepare(absl::string_view sql) const {
   return statement;
 }
 
+absl::Status SqliteDb::LoadExtension(const std::string& file) {
+  char* words = nullptr;
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, nullptr);
+  const int result = sqlite3_load_extension(db_, file.c_str(), nullptr, &words);
+  // Not for the SQL of anybody's triggers.
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, nullptr);
+  if (result == SQLITE_OK) return absl::OkStatus();
+  const std::string reason = words == nullptr ? sqlite3_errstr(result) : words;
+  sqlite3_free(words);
+  return absl::InvalidArgumentError(
+      absl::StrCat(path(), ": the extension ", file, " cannot be loaded: ", reason, "; check extension="));
+}
+
 absl::Status SqliteDb::CopyTo(SqliteDb* to) const {
   // A few pages at a time let writers of a rollback journal in, and each of them makes the copy begin anew; so after
   // some of them it is made in one go, for which they wait. With a write-ahead log nobody waits in any case.

@@ -49,6 +49,11 @@ class SqliteDb final : public SqlDb {
 
   absl::StatusOr<SqliteStatement> Prepare(absl::string_view sql) const override;
 
+  // Makes the functions and virtual tables of an extension, a shared library, known to this connection, as sqlite-vec's
+  // vec0. It runs in this process: for libraries that the user has named. Errors: kInvalidArgument (no such library, or
+  // none of SQLite's).
+  absl::Status LoadExtension(const std::string& file);
+
   // Replaces everything in `to` by what is in this database at one moment, in one transaction of `to`. Both may be in
   // use by others, who wait for no longer than it takes to copy some pages, unless they write all the time. Errors name
   // both files.

@@ -13,6 +13,7 @@
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_target.h"
 #include "io/store/sqlite_undo.h"
+#include "io/store/sqlite_vec.h"
 
 namespace reembed {
 namespace {
@@ -34,7 +35,7 @@ absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access,
     if (std::filesystem::is_directory(folder_name, error)) return target;
     return absl::NotFoundError(absl::StrCat(target.asked.path, ": no folder `", folder_name, "`; make it first"));
   }
-  absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(target.asked.path, access, busy_timeout);
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db = OpenSqliteFile(target.asked.place, access, busy_timeout);
   if (!db.ok()) return db.status();
   // SQLite keeps its journal beside the file.
   if (access != SqliteAccess::kReadOnly && ::access(folder_name.c_str(), W_OK) != 0) {
@@ -64,7 +65,7 @@ class SqliteSink final : public VectorSink {
     }
     if (target_.db == nullptr) {
       absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-          SqliteDb::Open(target_.asked.path, SqliteAccess::kCreate, options_.busy_timeout);
+          OpenSqliteFile(target_.asked.place, SqliteAccess::kCreate, options_.busy_timeout);
       if (!db.ok()) return db.status();
       target_.db = *std::move(db);
     }
@@ -77,6 +78,7 @@ class SqliteSink final : public VectorSink {
     }
     bool added = false;
     if (absl::Status status = InTransaction([&] { return AddWhatIsMissing(&added); }); !status.ok()) return status;
+    if (absl::Status width = CheckVec0Width(target_.db.get(), target_, model_.dim); !width.ok()) return width;
     if (absl::Status status = PrepareStatements(); !status.ok()) return status;
     // What was not there a moment ago holds nothing of an earlier run.
     return added ? 0 : last.position;
@@ -144,6 +146,11 @@ class SqliteSink final : public VectorSink {
     absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(StoreSql(target_));
     if (!statement.ok()) return statement.status();
     store_ = *std::move(statement);
+    if (StoresInTwoSteps(target_)) {
+      statement = target_.db->Prepare(InsertSql(target_));
+      if (!statement.ok()) return statement.status();
+      insert_ = *std::move(statement);
+    }
     if (!target_.asked.model_column.empty()) store_.BindText(3, model_.name);
     if (!target_.asked.dim_column.empty()) store_.Bind(4, model_.dim);
     statement = target_.db->Prepare(FindSql(target_));
@@ -173,17 +180,25 @@ class SqliteSink final : public VectorSink {
     return absl::OkStatus();
   }
 
+  absl::Status RunFor(KeyView key, absl::string_view cell, SqliteStatement* statement) {
+    statement->BindKey(1, key);
+    if (IsText(target_.asked.encoding)) {
+      statement->BindText(2, cell);
+    } else {
+      statement->BindBlob(2, cell);
+    }
+    return statement->Run();
+  }
+
   // Sets row->refusal when the table refuses the row. Errors: everything else.
   absl::Status StoreRow(Row* row) {
     const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(model_.dim));
-    store_.BindKey(1, row->row->key);
     const absl::string_view cell = EncodeVector(target_.asked.encoding, vector, &cell_);
-    if (IsText(target_.asked.encoding)) {
-      store_.BindText(2, cell);
-    } else {
-      store_.BindBlob(2, cell);
+    absl::Status stored = RunFor(row->row->key, cell, &store_);
+    if (stored.ok() && insert_.prepared() && target_.db->ChangedRows() == 0) {
+      stored = RunFor(row->row->key, cell, &insert_);
     }
-    if (absl::Status status = store_.Run(); !status.ok()) {
+    if (absl::Status status = std::move(stored); !status.ok()) {
       if (!IsRefusal(target_.db->LastCode())) return status;
       row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
       return absl::OkStatus();
@@ -207,6 +222,7 @@ class SqliteSink final : public VectorSink {
   const Model model_;
   const SqliteSinkOptions options_;
   SqliteStatement store_, find_;     // after target_: statements end before their connection
+  SqliteStatement insert_;           // of a row that store_ has not found; likewise
   std::optional<CellReader> cells_;  // likewise
   UndoLog* undo_ = nullptr;
   std::vector<Row> rows_;  // of one Write()
@@ -285,6 +301,7 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout);
   if (!target.ok()) return target.status();
+  if (absl::Status width = CheckVec0Width(target->db.get(), *target, model.dim); !width.ok()) return width;
   return std::make_unique<SqliteSink>(*std::move(target), model, options);
 }
 

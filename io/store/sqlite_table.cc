@@ -14,9 +14,10 @@
 namespace reembed {
 namespace {
 
-constexpr std::array<absl::string_view, 12> kParameters = {"table",    "key",          "text",       "template",
-                                                           "vector",   "model_column", "dim_column", "updated_column",
-                                                           "encoding", "where",        "mode",       "tls"};
+// `extension` means nothing for a server, and `tls` nothing for a file.
+constexpr std::array<absl::string_view, 13> kParameters = {
+    "extension",  "table",          "key",      "text",  "template", "vector", "model_column",
+    "dim_column", "updated_column", "encoding", "where", "mode",     "tls"};
 constexpr std::array<absl::string_view, 3> kRowidNames = {"rowid", "_rowid_", "oid"};
 constexpr size_t kMaxNamesShown = 20;
 // A server that restarts is away for longer than another program locks a file.
@@ -173,7 +174,17 @@ absl::Status ChooseKey(const SqlDb& db, const std::string& asked, Shape shape, S
 absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
                                                  absl::Duration busy_timeout) {
   if (place.scheme == "libsql") return OpenLibsqlDb(place, kServerPatience);
-  return SqliteDb::Open(place.path, access, busy_timeout);
+  return OpenSqliteFile(place, access, busy_timeout);
+}
+
+absl::StatusOr<std::unique_ptr<SqliteDb>> OpenSqliteFile(const Location& place, SqliteAccess access,
+                                                         absl::Duration busy_timeout) {
+  absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(place.path, access, busy_timeout);
+  const std::string extension = place.Get("extension");
+  if (!db.ok() || extension.empty()) return db;
+  absl::Status loaded = (*db)->LoadExtension(extension);
+  if (!loaded.ok()) return loaded;
+  return db;
 }
 
 absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
@@ -183,9 +194,8 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
         absl::StrCat("`", location.ToString(), "`: expected sqlite:PATH?table=NAME or libsql://HOST?table=NAME"));
   }
   const std::string name = absl::StrCat(location.scheme, ":", location.path);
-  // tls= is last in the list, and means nothing for a file.
   const absl::Span<const absl::string_view> known =
-      absl::MakeConstSpan(kParameters).subspan(0, kParameters.size() - (remote ? 0 : 1));
+      absl::MakeConstSpan(kParameters).subspan(remote ? 1 : 0, kParameters.size() - 1);
   if (absl::Status status = location.CheckParameters(known); !status.ok()) return status;
   SqliteLocation asked{.place = location,
                        .path = location.path,

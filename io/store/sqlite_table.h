@@ -28,6 +28,7 @@ namespace reembed {
 //                 2026-01-31T12:00:00.000Z, in UTC; none by default, and then no time of the row is touched
 //   encoding      form of the vectors, see vector_encoding.h; default f32
 //   tls           of libsql://HOST:PORT: 0 for http
+//   extension     of a file: an extension of SQLite to load, as sqlite-vec's vec0.so, which makes its tables usable
 //   where         SQL condition that selects rows of the source
 //   mode          of a target: `update` (default) fills a column of rows that are there; `upsert` adds rows that are
 //                 not, and makes file and table when they are missing
@@ -41,6 +42,10 @@ struct SqliteLocation {
 // The database that sqlite:PATH or libsql:... names. Errors: as SqliteDb::Open, OpenLibsqlDb.
 absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
                                                  absl::Duration busy_timeout = absl::Seconds(5));
+
+// The file that sqlite:PATH names, with its extension. Errors: as SqliteDb::Open, LoadExtension.
+absl::StatusOr<std::unique_ptr<SqliteDb>> OpenSqliteFile(const Location& place, SqliteAccess access,
+                                                         absl::Duration busy_timeout = absl::Seconds(5));
 
 // Errors: kInvalidArgument (another scheme, an unknown parameter or value, no table).
 absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location);

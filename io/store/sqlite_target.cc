@@ -65,9 +65,10 @@ absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
   if (!asked.ok()) return asked;
   if (asked->mode == SqliteLocation::Mode::kUpsert) {
-    if (asked->key.empty()) asked->key = "key";
+    const bool plain = location.Get("extension").empty();  // else it is a table that somebody has made
+    if (asked->key.empty() && plain) asked->key = "key";
     if (asked->vector.empty()) asked->vector = "embedding";
-    if (asked->model_column.empty()) asked->model_column = "model";
+    if (asked->model_column.empty() && plain) asked->model_column = "model";
   }
   if (asked->vector.empty()) {
     return absl::InvalidArgumentError(
@@ -91,12 +92,18 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
     const absl::StatusOr<bool> exists = HasSqliteTable(db, asked.table);
     if (!exists.ok()) return exists.status();
     if (*exists) return table.status();
+    if (upsert && !asked.place.Get("extension").empty()) {
+      return absl::NotFoundError(absl::StrCat(table.status().message(), "; make it first: CREATE VIRTUAL TABLE ",
+                                              asked.table, " USING vec0(id INTEGER PRIMARY KEY, ", asked.vector,
+                                              " float[N])"));
+    }
     if (!upsert) return absl::NotFoundError(absl::StrCat(table.status().message(), " (mode=upsert makes a new table)"));
     target->changes.push_back(MakeTableSql(asked, columns));
     target->lacks_vector = true;
     return absl::OkStatus();
   }
-  if (table->kind != SqliteTable::Kind::kTable) {
+  const bool vec0 = table->kind == SqliteTable::Kind::kVirtual && !asked.place.Get("extension").empty();
+  if (table->kind != SqliteTable::Kind::kTable && !vec0) {
     return absl::InvalidArgumentError(absl::StrCat(table->path, ": `", table->name, "` is a ",
                                                    table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
                                                    "; name a plain table to fill"));
@@ -106,6 +113,12 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
     absl::Status status = CheckColumn(*table, column.name, column.type, &target->missing_columns);
     if (!status.ok()) return status;
     if (target->missing_columns.size() == missing) continue;
+    if (vec0) {
+      return absl::FailedPreconditionError(absl::StrCat(table->path, ": `", table->name, "` has no column `",
+                                                        column.name,
+                                                        "`, and a virtual table takes no new ones; make it with that "
+                                                        "column, or name another"));
+    }
     target->lacks_vector = target->lacks_vector || column.name == asked.vector;
     target->changes.push_back(
         absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
@@ -114,19 +127,30 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
   return absl::OkStatus();
 }
 
-std::string StoreSql(const SqliteTarget& target) {
-  const std::string table = QuoteName(target.table->name);
-  std::string names, values, assignments;
+bool StoresInTwoSteps(const SqliteTarget& target) {
+  return target.table->kind == SqliteTable::Kind::kVirtual && target.asked.mode == SqliteLocation::Mode::kUpsert;
+}
+
+std::string InsertSql(const SqliteTarget& target) {
+  std::string names, values;
   for (const Companion& column : Columns(target.asked)) {
     absl::StrAppend(&names, ", ", QuoteName(column.name));
     absl::StrAppend(&values, ", ", column.value);
+  }
+  return absl::StrCat("INSERT INTO ", QuoteName(target.table->name), " (", QuoteName(target.table->key), names,
+                      ") VALUES (?1", values, ")");
+}
+
+std::string StoreSql(const SqliteTarget& target) {
+  const std::string table = QuoteName(target.table->name);
+  std::string assignments;
+  for (const Companion& column : Columns(target.asked)) {
     absl::StrAppend(&assignments, assignments.empty() ? "" : ", ", QuoteName(column.name), " = ", column.value);
   }
-  if (target.asked.mode == SqliteLocation::Mode::kUpdate) {
+  if (target.asked.mode == SqliteLocation::Mode::kUpdate || StoresInTwoSteps(target)) {
     return absl::StrCat("UPDATE ", table, " SET ", assignments, " WHERE ", target.table->KeySql(), " = ?1");
   }
-  return absl::StrCat("INSERT INTO ", table, " (", QuoteName(target.table->key), names, ") VALUES (?1", values,
-                      ") ON CONFLICT (", target.table->KeySql(), ") DO UPDATE SET ", assignments);
+  return absl::StrCat(InsertSql(target), " ON CONFLICT (", target.table->KeySql(), ") DO UPDATE SET ", assignments);
 }
 
 std::vector<std::string> FilledColumns(const SqliteTarget& target) {

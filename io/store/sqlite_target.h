@@ -34,6 +34,11 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
 // names columns for them. The table must be there.
 std::string StoreSql(const SqliteTarget& target);
 
+// Virtual tables have no upsert: there StoreSql() changes the row with the key, and InsertSql(), with the same
+// parameters, adds it when nothing was changed.
+bool StoresInTwoSteps(const SqliteTarget& target);
+std::string InsertSql(const SqliteTarget& target);
+
 // The names of the columns that StoreSql() fills, the vector's first.
 std::vector<std::string> FilledColumns(const SqliteTarget& target);
 

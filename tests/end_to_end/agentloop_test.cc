@@ -1,4 +1,4 @@
-// agentloop: its second database, and vectors that were written to the rows of others.
+// agentloop as a whole: both databases, with rows of every kind, and vectors that were written to the rows of others.
 
 #include "tests/fakes/agentloop.h"
 
@@ -7,7 +7,11 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/embed/embedding_server.h"
+#include "io/store/agentloop_sample.h"
 #include "tests/fakes/clean_command.h"
+#include "tests/fakes/status_matchers.h"
+#include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -30,6 +34,44 @@ class AgentloopTest : public ::testing::Test {
 
   TempFolder folder_;
 };
+
+// From before there were vectors, with messages without text, in all scripts and too long for any model.
+TEST_F(AgentloopTest, EveryMessageThatLacksAVectorGetsItAndNothingElseChanges) {
+  const auto server = EmbeddingServer::Start({.dim = 512});
+  ASSERT_THAT(server, IsOk());
+  for (const char* const name : {"memory.db", "movie_suggestions.db"}) {
+    const std::string db = folder_ / (std::string(".agentloop/") + name);
+    ASSERT_THAT(MakeAgentloopSample(db, {.rows = TestRows(2000),
+                                         .schema = AgentloopSampleOptions::Schema::kBeforeEmbeddings,
+                                         .odd_rows = AgentloopSampleOptions::OddRows::kSome}),
+                IsOk());
+    const std::string before = DumpWithoutEmbeddings(db);
+    const auto wanted = EmbeddableMessages(db);
+    const std::vector<std::string> args = {
+        "run",     "--system",          "agentloop", "--db", db, "--api-base", (*server)->base_url(),
+        "--model", "reembed-lexical-1", "--json"};
+    const ProcessResult run = Run(args);
+    EXPECT_EQ(run.exit_code, 3) << run.err;
+    EXPECT_EQ(LastNumber(run, "rows_embedded"), static_cast<int64_t>(wanted.size()));
+    EXPECT_EQ(LastNumber(run, "table_rows_with_vector"), static_cast<int64_t>(wanted.size()));
+    EXPECT_EQ(LastNumber(run, "table_rows"), static_cast<int64_t>(wanted.size()) + LastNumber(run, "rows_rejected"));
+    const auto stored = StoredEmbeddings(db);
+    int64_t right = 0;
+    for (const auto& [id, text] : wanted) {
+      const auto found = stored.find(id);
+      right += found != stored.end() && found->second == ExpectedEmbedding(text, 512) ? 1 : 0;
+    }
+    EXPECT_EQ(right, static_cast<int64_t>(wanted.size()));
+    EXPECT_EQ(stored.size(), wanted.size());
+    const int64_t changed = ChangedLines(before, DumpWithoutEmbeddings(db));
+    EXPECT_EQ(changed, 0);
+    const int64_t requests = (*server)->counts().requests;
+    EXPECT_EQ(Run(args).exit_code, 3);
+    EXPECT_EQ((*server)->counts().requests, requests) << "a second run bought again";
+    PrintMeasure(std::string("agentloop, ") + name, static_cast<int64_t>(wanted.size()), right, changed,
+                 (*server)->counts().requests - requests);
+  }
+}
 
 TEST_F(AgentloopTest, TheSecondDatabaseIsFoundNamedAndDone) {
   const std::string movies = Make("movie_suggestions.db");

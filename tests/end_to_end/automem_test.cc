@@ -19,6 +19,7 @@
 #include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -32,11 +33,7 @@ using ::testing::Not;
 constexpr int kDim = 64;
 constexpr int kWider = 96;
 
-// REEMBED_TEST_ROWS asks for more.
-int64_t Rows() {
-  const char* const asked = std::getenv("REEMBED_TEST_ROWS");
-  return asked == nullptr ? 1500 : std::strtoll(asked, nullptr, 10);
-}
+int64_t Rows() { return TestRows(1500); }
 
 class AutomemTest : public ::testing::Test {
  protected:
@@ -70,12 +67,17 @@ class AutomemTest : public ::testing::Test {
     return RunClean(REEMBED_BINARY, folder_.path(), args, clean_);
   }
 
-  void ExpectRight(const AutomemStore& store, AutomemRun run, int dim = kDim) {
-    const AutomemCheck check = CheckAutomem(store, qdrant_.Points("memories"), dim, run);
-    std::cout << "needed " << check.needed << " / right " << check.right << " / changed " << check.changed << "\n";
+  AutomemCheck ExpectRight(const AutomemStore& store, AutomemRun run, int dim = kDim) {
+    AutomemCheck check = CheckAutomem(store, qdrant_.Points("memories"), dim, run);
     EXPECT_GT(check.needed, 0);
     EXPECT_EQ(check.right, check.needed);
     EXPECT_EQ(check.changed, 0) << check.first_problem;
+    return check;
+  }
+
+  // After a second run.
+  void Print(const std::string& name, const AutomemCheck& check, int64_t requests_before) {
+    PrintMeasure(name, check.needed, check.right, check.changed, embedder_->counts().requests - requests_before);
   }
 
   std::string Job() const {
@@ -117,12 +119,13 @@ TEST_F(AutomemTest, EveryMemoryWithoutAVectorGetsItsOwnAndNoPayloadChanges) {
   EXPECT_EQ(run.exit_code, store.empty > 0 ? 3 : 0) << run.out << run.err;
   EXPECT_EQ(LastNumber(run, "rows_embedded"), store.needed);
   EXPECT_EQ(LastNumber(run, "rows_rejected"), store.empty);
-  ExpectRight(store, AutomemRun::kInPlace);
+  const AutomemCheck check = ExpectRight(store, AutomemRun::kInPlace);
   EXPECT_THAT(qdrant_.Collections(), ElementsAre("memories"));
 
   const int64_t requests = embedder_->counts().requests;
   EXPECT_EQ(Run({"--json"}).exit_code, 3);
   EXPECT_EQ(embedder_->counts().requests, requests) << "a second run asked for something";
+  Print("automem, width stays", check, requests);
   const ProcessResult verify = RunClean(REEMBED_BINARY, folder_.path(), {"verify", Job()}, clean_);
   EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
   EXPECT_THAT(verify.out, AllOf(HasSubstr("vectors whose rows are gone"), HasSubstr("without tag_prefixes")));
@@ -146,10 +149,11 @@ TEST_F(AutomemTest, AnotherWidthIsBuiltBesideWithPayloadsThatLackNothing) {
   EXPECT_EQ(qdrant_.Dim("memories"), kWider);
   EXPECT_THAT(qdrant_.Indexes("memories"), ElementsAre("tag_prefixes", "tags"));
   EXPECT_TRUE(IsCopyOfAutomem(store, qdrant_.Points("memories__before_64"))) << "orphans too";
-  ExpectRight(store, AutomemRun::kBeside, kWider);
+  const AutomemCheck check = ExpectRight(store, AutomemRun::kBeside, kWider);
   const int64_t requests = embedder_->counts().requests;
   EXPECT_EQ(Run({"--all", "--yes"}, "run", kWider).exit_code, 3);
   EXPECT_EQ(embedder_->counts().requests, requests);
+  Print("automem, another width", check, requests);
 }
 
 TEST_F(AutomemTest, ACollectionThatIsNotThereIsMadeAsTheServerMakesIt) {

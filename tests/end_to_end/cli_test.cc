@@ -163,10 +163,26 @@ TEST_F(CliTest, RowsWithoutUsableTextAreListedWithTheReason) {
   EXPECT_EQ(run.exit_code, 3) << run.err;
   EXPECT_EQ(Summary(run, "rows_embedded"), "3");
   EXPECT_EQ(Summary(run, "rows_rejected"), "4");
+  EXPECT_THAT(run.out, HasSubstr("\"rejected_keys\":[10,11,12,13],\"table_rows\":7,\"table_rows_with_vector\":3,"));
   EXPECT_THAT(Query(db, "SELECT count(*) FROM notes WHERE embedding IS NOT NULL"), ElementsAre("3"));
   const ProcessResult status = Cli({"status", absl::StrReplaceAll(Summary(run, "job"), {{"\"", ""}})});
   EXPECT_THAT(status.out, AllOf(HasSubstr("row 10: the text is NULL"), HasSubstr("row 11: the text is empty"),
                                 HasSubstr("row 12: the text is not valid UTF-8"), HasSubstr("row 13: the text has")));
+}
+
+TEST_F(CliTest, TheSummaryNamesTenRejectedRowsAndTheCoverageOfTheTable) {
+  const std::string db = MakeNotes();
+  Change(db,
+         "WITH RECURSIVE n(i) AS (SELECT 21 UNION ALL SELECT i + 1 FROM n WHERE i < 32) INSERT INTO notes(id, body) "
+         "SELECT i, '' FROM n");
+  const ProcessResult run = Cli({"run", "--source", NotesSource(db), "--embedder", "builtin"});
+  EXPECT_EQ(run.exit_code, 3) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("12 rows have no vector: 21 22 23 24 25 26 27 28 29 30 and 2 more; why: reembed "
+                                       "status "),
+                             HasSubstr("3 of 15 rows in " + db + " have a vector now (20.00 %)")));
+  // Somebody else clears one: the table has the last word, whatever the job has done.
+  Change(db, "UPDATE notes SET embedding = NULL WHERE id = 2");
+  EXPECT_THAT(Cli({"run", "--source", NotesSource(db), "--embedder", "builtin"}).out, HasSubstr("2 of 15 rows in"));
 }
 
 TEST_F(CliTest, PlanWritesNothing) {

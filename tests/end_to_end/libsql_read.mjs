@@ -4,7 +4,17 @@ import { createClient } from '@libsql/client/http';
 
 const [url, width] = process.argv.slice(2);
 const client = createClient({ url });
-const { rows } = await client.execute('SELECT rowid AS n, embedding FROM memories ORDER BY rowid');
+// In pages, as the server sends at most 10 MB at a time.
+const rows = [];
+for (let page = [{ n: -1 }]; page.length > 0; ) {
+  page = (
+    await client.execute({
+      sql: 'SELECT rowid AS n, embedding FROM memories WHERE rowid > ? ORDER BY rowid LIMIT 100',
+      args: [page.at(-1).n],
+    })
+  ).rows;
+  rows.push(...page);
+}
 let usable = 0;
 for (const row of rows) {
   let vector = [];

@@ -4,9 +4,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
@@ -14,6 +17,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/mcp_memory.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -24,11 +28,7 @@ using ::testing::HasSubstr;
 
 constexpr int kDim = 64;
 
-// REEMBED_TEST_ROWS asks for more.
-int64_t Rows() {
-  const char* const asked = std::getenv("REEMBED_TEST_ROWS");
-  return asked == nullptr ? 2000 : std::strtoll(asked, nullptr, 10);
-}
+int64_t Rows() { return TestRows(2000); }
 
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -99,29 +99,30 @@ TEST_F(MemuTest, EveryHoleIsFilledAndTheFileIsWhatPythonWouldWrite) {
   const MemuAsPythonReadsIt after = ReadMemuWithPython(vectors_);
   ASSERT_EQ(after.error, "");
   EXPECT_TRUE(after.canonical);
-  int64_t right = 0;
+  int64_t right = 0, changed = 0;
   for (const auto& [collection, entries] : wanted) {
     ASSERT_EQ(after.entries.count(collection), 1u) << collection;
     EXPECT_EQ(after.entries.at(collection).size(), entries.size()) << collection;
     for (const auto& [id, entry] : entries) {
       const auto found = after.entries.at(collection).find(id);
       ASSERT_NE(found, after.entries.at(collection).end()) << id;
-      ASSERT_EQ(found->second.user, entry.user) << id;
-      ASSERT_EQ(found->second.agent, entry.agent) << id;
-      ASSERT_EQ(found->second.text, entry.text) << id;
-      std::string bytes(reinterpret_cast<const char*>(found->second.vector.data()), found->second.vector.size() * 4);
-      if (entry.embedded.empty()) {
-        ASSERT_EQ(found->second.vector, entry.vector) << id;
-      } else {
-        right += bytes == ExpectedEmbedding(entry.embedded, kDim) ? 1 : 0;
-      }
+      const bool same = found->second.user == entry.user && found->second.agent == entry.agent &&
+                        found->second.text == entry.text &&
+                        (!entry.embedded.empty() || found->second.vector == entry.vector);
+      EXPECT_TRUE(same) << id << " has another user, agent, text or kept vector";
+      changed += same ? 0 : 1;
+      if (entry.embedded.empty()) continue;
+      const std::string bytes(reinterpret_cast<const char*>(found->second.vector.data()),
+                              found->second.vector.size() * sizeof(float));
+      right += bytes == ExpectedEmbedding(entry.embedded, kDim) ? 1 : 0;
     }
   }
   EXPECT_EQ(right, needed);
   // What was there keeps its place, new entries come behind, the new collection last.
+  const std::set<std::string> there(before.order.begin(), before.order.end());
   std::vector<std::string> kept;
   for (const std::string& id : after.order) {
-    if (std::find(before.order.begin(), before.order.end(), id) != before.order.end()) kept.push_back(id);
+    if (there.count(id) > 0) kept.push_back(id);
   }
   EXPECT_EQ(kept, before.order);
   EXPECT_THAT(after.order.front(), HasSubstr("resources/"));
@@ -136,6 +137,7 @@ TEST_F(MemuTest, EveryHoleIsFilledAndTheFileIsWhatPythonWouldWrite) {
   EXPECT_EQ(server_->counts().requests, requests) << "a second run bought again";
   EXPECT_EQ(ReadFile(vectors_), whole);
   EXPECT_EQ(std::filesystem::last_write_time(vectors_), time) << "nothing was new, and yet the file was written";
+  PrintMeasure("memu, vectors.json", needed, right, changed, server_->counts().requests - requests);
   const std::string jobs = folder_ / "state/reembed/jobs";
   const std::string job = std::filesystem::directory_iterator(jobs)->path().string();
   const ProcessResult verify = RunClean(REEMBED_BINARY, folder_.path(), {"verify", job});
@@ -205,6 +207,69 @@ TEST_F(MemuTest, TheLaterLayoutHasItsVectorsInTheRows) {
     EXPECT_THAT(stored, HasSubstr(", "));
     EXPECT_EQ(FloatBytesOfJson(stored), ExpectedEmbedding(text, kDim)) << id;
   }
+}
+
+// The same at any number of rows: no vector in all its spellings, vectors of another width, captions that are none.
+TEST_F(MemuTest, InTheLaterLayoutEveryRowThatLacksAVectorGetsItAndNothingElseChanges) {
+  const std::string db = folder_ / "data/memu.db";
+  std::ofstream(db).close();
+  std::string kept = "[0.125";
+  for (int i = 1; i < kDim; ++i) kept += ", 0.125";
+  kept += "]";
+  const std::string columns = "(id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, embedding JSON, ";
+  const std::string rows = absl::StrCat("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ",
+                                        Rows(), ") INSERT INTO ");
+  const std::string cells = absl::StrCat(
+      " SELECT 'id-' || i, CASE i % 3 WHEN 0 THEN 'ann' END, 'agent', CASE WHEN i % 25 = 3 THEN '[0.5, "
+      "0.25]' WHEN i % 5 = 0 THEN NULL WHEN i % 5 = 1 THEN 'null' WHEN i % 5 = 2 THEN '[]' ELSE '",
+      kept, "' END, ");
+  Change(db, absl::StrCat("CREATE TABLE memu_recall_files ", columns, "name TEXT, description TEXT);", rows,
+                          "memu_recall_files", cells,
+                          "'file ' || i, CASE i % 4 WHEN 0 THEN '' WHEN 1 THEN NULL ELSE ' about ' || i END FROM n;"
+                          "CREATE TABLE memu_recall_file_segments ",
+                          columns, "text TEXT);", rows, "memu_recall_file_segments", cells,
+                          "'segment ' || i FROM n; CREATE TABLE memu_resources ", columns, "caption TEXT);", rows,
+                          "memu_resources", cells,
+                          "CASE i % 4 WHEN 0 THEN NULL WHEN 1 THEN '  ' ELSE ' caption ' || i "
+                          "END FROM n"));
+  // What there is to embed, as the system makes it.
+  const std::string texts =
+      "SELECT 'f' || id, name || CASE WHEN trim(coalesce(description, '')) = '' THEN '' ELSE ': ' || trim(description) "
+      "END, embedding FROM memu_recall_files UNION ALL SELECT 's' || id, text, embedding FROM "
+      "memu_recall_file_segments "
+      "UNION ALL SELECT 'r' || id, trim(caption), embedding FROM memu_resources WHERE trim(coalesce(caption, '')) <> "
+      "''";
+  const std::string others =
+      "SELECT id, quote(user_id), agent_id, name, quote(description) FROM memu_recall_files UNION ALL SELECT id, "
+      "quote(user_id), agent_id, text, '' FROM memu_recall_file_segments UNION ALL SELECT id, quote(user_id), "
+      "agent_id, "
+      "quote(caption), '' FROM memu_resources";
+  const auto before = Query(db, texts);
+  const auto others_before = Query(db, others);
+  const ProcessResult run = Run({});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto after = Query(db, texts);
+  ASSERT_EQ(after.size(), before.size());
+  int64_t needed = 0, right = 0, changed = 0;
+  for (size_t i = 0; i < before.size(); ++i) {
+    const std::vector<std::string> old_row = absl::StrSplit(before[i], '|'), row = absl::StrSplit(after[i], '|');
+    if (old_row[2] == kept) {
+      changed += row == old_row ? 0 : 1;
+      continue;
+    }
+    ++needed;
+    right += FloatBytesOfJson(row[2]) == ExpectedEmbedding(row[1], kDim) ? 1 : 0;
+  }
+  EXPECT_GT(needed, Rows());
+  EXPECT_EQ(right, needed);
+  EXPECT_EQ(LastNumber(run, "rows_embedded"), needed);
+  EXPECT_EQ(LastNumber(run, "table_rows_with_vector"), static_cast<int64_t>(before.size()));
+  changed += ChangedLines(absl::StrJoin(others_before, "\n"), absl::StrJoin(Query(db, others), "\n"));
+  EXPECT_EQ(changed, 0);
+  const int64_t requests = server_->counts().requests;
+  EXPECT_EQ(Run({}).exit_code, 0);
+  EXPECT_EQ(server_->counts().requests, requests) << "a second run bought again";
+  PrintMeasure("memu, memu_* tables", needed, right, changed, server_->counts().requests - requests);
 }
 
 }  // namespace

@@ -186,6 +186,26 @@ McpMemoryRows MakeMcpMemory(const std::string& path, const McpMemoryOptions& opt
   return rows;
 }
 
+std::string McpMemoryFullText(const std::string& path) {
+  sqlite3* db = nullptr;
+  std::string entries;
+  const auto add = [](void* out, int columns, char** values, char**) {
+    for (int i = 0; i < columns; ++i) absl::StrAppend(static_cast<std::string*>(out), values[i], "|");
+    static_cast<std::string*>(out)->push_back('\n');
+    return 0;
+  };
+  if (sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE, nullptr) != SQLITE_OK ||
+      sqlite3_exec(db, "CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, memories_fts, instance)", nullptr,
+                   nullptr, nullptr) != SQLITE_OK ||
+      sqlite3_exec(db, "SELECT term, doc, col, offset FROM temp.terms ORDER BY 1, 2, 3, 4", add, &entries, nullptr) !=
+          SQLITE_OK) {
+    std::fprintf(stderr, "SQLite: %s\n", sqlite3_errmsg(db));
+    std::abort();
+  }
+  sqlite3_close(db);
+  return entries;
+}
+
 std::string FloatBytesOfJson(const std::string& json) {
   std::string bytes;
   const char* at = json.c_str();

@@ -31,6 +31,9 @@ McpMemoryRows MakeMcpMemory(const std::string& path, const McpMemoryOptions& opt
 // A column like `embedding` as numbers, read with the C library alone; empty if it is no JSON array of numbers.
 std::string FloatBytesOfJson(const std::string& json);
 
+// Every entry of the full text index of memories, a line each: term, rowid, column, place.
+std::string McpMemoryFullText(const std::string& path);
+
 }  // namespace reembed
 
 #endif  // REEMBED_TESTS_FAKES_MCP_MEMORY_H_

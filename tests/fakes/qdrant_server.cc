@@ -53,6 +53,7 @@ struct QdrantServer::Collection {
   std::string metadata = "{}";
   std::map<std::string, std::string> indexes;
   std::map<Id, Point> points;
+  std::vector<std::map<Id, Point>> snapshots;
   std::vector<std::function<void()>> promised;  // wait=false
 
   void Keep() {
@@ -546,6 +547,11 @@ struct Handling {
       for (auto& [id, point] : collection.points) point.vectors.erase(parts[3]);
       return Ok("true");
     }
+    if (method == "POST" && rest == "snapshots") {
+      collection.snapshots.push_back(collection.points);
+      return Ok(absl::StrCat(R"({"name":")", name, "-", collection.snapshots.size(),
+                             R"(.snapshot","creation_time":null,"size":1,"checksum":null})"));
+    }
     if (method == "POST" && rest == "points/vectors/delete") return DeleteVectors(&collection);
     if (method == "PUT" && rest == "points") return Upsert(&collection);
     if (method == "PUT" && rest == "points/vectors") return UpdateVectors(&collection);
@@ -663,6 +669,16 @@ std::map<std::string, QdrantServer::Point> QdrantServer::Points(const std::strin
   std::map<std::string, Point> points;
   for (const auto& [id, point] : state_->collections[collection].points) points[id.Text()] = point;
   return points;
+}
+
+std::vector<std::map<std::string, QdrantServer::Point>> QdrantServer::Snapshots(const std::string& collection) {
+  const std::lock_guard lock(state_->mutex);
+  std::vector<std::map<std::string, Point>> snapshots;
+  for (const auto& snapshot : state_->collections[collection].snapshots) {
+    snapshots.emplace_back();
+    for (const auto& [id, point] : snapshot) snapshots.back()[id.Text()] = point;
+  }
+  return snapshots;
 }
 
 int QdrantServer::Dim(const std::string& collection, const std::string& vector) {

@@ -50,6 +50,8 @@ class QdrantServer {
   std::vector<std::string> Collections();
   // By id: "42", or a UUID with hyphens.
   std::map<std::string, Point> Points(const std::string& collection);
+  // As the collection was when each snapshot was made, in their order.
+  std::vector<std::map<std::string, Point>> Snapshots(const std::string& collection);
   int Dim(const std::string& collection, const std::string& vector = "");  // 0: there is no such vector
   int HnswM(const std::string& collection);
   std::set<std::string> Indexes(const std::string& collection);

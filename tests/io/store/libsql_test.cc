@@ -1,5 +1,7 @@
 // Source, sink and reader against a real sqld; what is in the database is read with straight SQLite.
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,11 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/net/http_loop.h"
 #include "io/store/libsql_db.h"
 #include "io/store/libsql_sink.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_source.h"
 #include "tests/fakes/libsql_server.h"
+#include "tests/fakes/scripted_server.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/vector_rows.h"
@@ -200,6 +204,60 @@ TEST_F(LibsqlTest, WritesAndReadsThroughARestart) {
   EXPECT_THAT(Write(sink.get(), Numbered(2)), IsEmpty());
   EXPECT_EQ(TextOfNext(source->get()), "1=a");
   EXPECT_EQ(Ask("SELECT count(v) FROM m"), "2");
+}
+
+// A server ends a transaction after five seconds. This one stands before the real one and has no patience with more
+// than 20 statements: they are sent again in smaller transactions, none is lost, and bodies stay far below the 10 MB
+// that servers and proxies take.
+TEST_F(LibsqlTest, TransactionsThatTakeTooLongBecomeSmaller) {
+  constexpr int kRows = 300, kDim = 1536, kMost = 20;
+  Make(
+      "CREATE TABLE m (id INTEGER PRIMARY KEY, c TEXT, v BLOB); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + "
+      "1 "
+      "FROM n WHERE i < 300) INSERT INTO m (id) SELECT i FROM n");
+  auto http = HttpLoop::Make({});
+  ASSERT_THAT(http, IsOk());
+  std::atomic<int> refused{0}, most_taken{0};
+  std::atomic<size_t> longest{0};
+  ScriptedServer hasty([&](const ServerRequest& request) {
+    longest = std::max<size_t>(longest, request.body.size());
+    int statements = 0;
+    for (size_t at = 0; (at = request.body.find("\"sql_id\":1,\"want_rows\"", at)) != std::string::npos; ++at)
+      ++statements;
+    if (statements > kMost) {
+      ++refused;
+      std::string results = "{}", errors = "null";
+      for (int i = 1; i < statements + 3; ++i) {
+        const bool in_time = i <= kMost;
+        results += in_time ? R"(,{"affected_row_count":1})" : ",null";
+        errors += in_time ? ",null" : R"(,{"message":"transaction timed-out","code":"TRANSACTION_TIMEOUT"})";
+      }
+      return ServerReply{
+          .body = absl::StrCat(R"({"results":[{"type":"ok","response":{"type":"store_sql"}},{"type":"ok","response":{)",
+                               R"("type":"batch","result":{"step_results":[)", results, R"(],"step_errors":[)", errors,
+                               R"(]}}},{"type":"ok","response":{"type":"close"}}]})")};
+    }
+    most_taken = std::max<int>(most_taken, statements);
+    const auto reply = (*http)->Call({.method = request.method,
+                                      .url = server_->url() + request.target,
+                                      .headers = {"content-type: application/json"},
+                                      .body = request.body});
+    return reply.ok() ? ServerReply{.status = reply->status, .body = reply->body} : ServerReply{.status = 502};
+  });
+  const Model model{.name = "wide", .dim = kDim};
+  const auto location = ParseLocation(absl::StrCat("libsql:", hasty.url(), "?table=m&vector=v"));
+  ASSERT_THAT(location, IsOk());
+  auto sink = MakeLibsqlSink(*location, model);
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT((*sink)->Open({.model = model}, {}), IsOk());
+  VectorRows rows(kDim);
+  for (int i = 0; i < kRows; ++i) rows.Add(i, int64_t{i + 1});
+  EXPECT_THAT(Write(sink->get(), rows), IsEmpty());
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 10) << "what was learned is forgotten";
+  EXPECT_GE(most_taken, kMost / 2);
+  EXPECT_LT(longest, size_t{10} << 20);
+  EXPECT_EQ(Ask("SELECT count(*) FROM m WHERE length(v) = 6144"), absl::StrCat(kRows));
 }
 
 TEST_F(LibsqlTest, ColumnsOfAnotherWidthOrKindAreRefused) {

@@ -308,10 +308,74 @@ TEST_F(PostgresSinkTest, BuildsTheIndexThatFits) {
   }
   EXPECT_THAT(Make("table=m&vector=n&index=hnsw", huge),
               HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("2000"), HasSubstr("4000"))));
+  server_.Run(
+      "DROP ROLE IF EXISTS maker; CREATE ROLE maker LOGIN; CREATE TABLE other (id int PRIMARY KEY, v vector(2)); ALTER "
+      "TABLE other OWNER TO maker; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+  EXPECT_THAT(
+      MakePostgresSink(server_.At("table=other&vector=v&index=hnsw", "maker"), kModel),
+      HasError(absl::StatusCode::kPermissionDenied, HasSubstr("GRANT CREATE ON SCHEMA \"public\" TO \"maker\"")));
+  server_.Run("DROP TABLE other; DROP ROLE maker");
   // What an interrupted build leaves behind is no index.
   server_.Run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'm_v_hnsw'::regclass");
   EXPECT_THAT(MakeOpen("table=m&vector=v&index=hnsw")->Finish(), IsOk());
   EXPECT_EQ(server_.Ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'm_v_hnsw'::regclass"), "t");
+}
+
+// An index that grows with every row is slow; one that is dropped must come back whatever happens.
+TEST_F(PostgresSinkTest, RebuildDropsTheIndexesOfTheColumnAndMakesTheSameAgain) {
+  server_.Run(
+      "ALTER TABLE m ADD v2 vector(2); CREATE INDEX mine ON m USING hnsw (v vector_l2_ops) WITH (m = 7); CREATE INDEX "
+      "\"Its Lists\" ON m USING ivfflat ((v::halfvec(2)) halfvec_cosine_ops) WHERE id < 100; CREATE INDEX others ON m "
+      "USING hnsw (v2 vector_l2_ops); CREATE INDEX ids ON m (id, c)");
+  const std::string all = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'm' ORDER BY 1";
+  const std::string before = server_.Ask(all);
+  const auto changes = PostgresChanges(server_.At("table=m&vector=v&index=rebuild"), kModel);
+  ASSERT_THAT(changes, IsOk());
+  EXPECT_THAT(*changes, ElementsAre("drops the index Its Lists, and builds it again at the end",
+                                    "drops the index mine, and builds it again at the end"));
+  const auto kept = PostgresChanges(server_.At("table=m&vector=v2"), kModel);
+  ASSERT_THAT(kept, IsOk());
+  EXPECT_THAT(*kept, ElementsAre(HasSubstr("keeps the index others"))) << "those of v have the letter in their names";
+
+  {
+    const auto sink = MakeOpen("table=m&vector=v&index=rebuild");
+    EXPECT_EQ(server_.Ask(all), before) << "nothing is written yet";
+    EXPECT_THAT(Write(sink.get(), Numbered(2)), IsEmpty());
+    EXPECT_EQ(server_.Ask("SELECT string_agg(indexname, ',' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'm'"),
+              "ids,m_pkey,others");
+    // Here the run is killed, perhaps while it built one.
+  }
+  server_.Run("CREATE INDEX mine ON m USING hnsw (v vector_l2_ops) WITH (m = 7)");
+  server_.Run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'mine'::regclass");
+  const auto next = MakeOpen("table=m&vector=v&index=rebuild");
+  EXPECT_THAT(Write(next.get(), Numbered(3)), IsEmpty());
+  EXPECT_THAT(next->Finish(), IsOk());
+  EXPECT_EQ(server_.Ask(all), before);
+  EXPECT_EQ(server_.Ask("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), "0");
+  EXPECT_EQ(server_.Ask("SELECT to_regclass('reembed_indexes') IS NULL, count(v) FROM m"), "t|3");
+
+  // Another run that asks for nothing makes up for one that never ended.
+  EXPECT_THAT(Write(MakeOpen("table=m&vector=v&index=rebuild").get(), Numbered(1)), IsEmpty());
+  EXPECT_NE(server_.Ask(all), before);
+  EXPECT_THAT(MakeOpen("table=m&vector=v2")->Finish(), IsOk());
+  EXPECT_EQ(server_.Ask(all), before);
+  EXPECT_THAT(Make("table=m&vector=v&index=rebuild&new_column=n"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("filled in place")));
+}
+
+// How much memory and how many workers a build gets is libpq's `options`, as for every program.
+TEST_F(PostgresSinkTest, TheBuildHasTheSettingsOfTheLocation) {
+  server_.Run(
+      "CREATE TABLE IF NOT EXISTS builds (memory text, workers text); TRUNCATE builds; CREATE OR REPLACE FUNCTION "
+      "note_build() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO builds VALUES "
+      "(current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers')); END $$; CREATE "
+      "EVENT TRIGGER builds ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION note_build()");
+  EXPECT_THAT(MakeOpen("table=m&vector=v&index=hnsw&options=-c%20maintenance_work_mem=77MB%20-c%20"
+                       "max_parallel_maintenance_workers=3")
+                  ->Finish(),
+              IsOk());
+  EXPECT_EQ(server_.Ask("SELECT memory, workers FROM builds"), "77MB|3");
+  server_.Run("DROP EVENT TRIGGER builds; DROP FUNCTION note_build; DROP TABLE builds");
 }
 
 TEST_F(PostgresSinkTest, UpsertMakesTheTableAndAddsRows) {

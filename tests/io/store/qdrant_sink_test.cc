@@ -116,6 +116,36 @@ TEST(QdrantSinkTest, GivesPointsNewVectorsAndTouchesNothingElse) {
   EXPECT_EQ(server.requests().count("PUT /collections/{}/points"), 1u) << "only the test's own";
 }
 
+TEST(QdrantSinkTest, ASnapshotIsMadeBeforeAnythingChanges) {
+  QdrantServer server;
+  Fill(&server, "memories", 20, kDim);
+  const Points before = server.Points("memories");
+  VectorRows rows(kDim);
+  for (int i = 1; i <= 20; ++i) rows.Add(i, int64_t{i});
+  std::vector<RefusedRow> refused;
+  auto sink = Make(At(server, "memories?snapshot=yes"), kDim, true);
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_TRUE(server.Snapshots("memories").empty());
+  ASSERT_THAT(WriteAll(sink->get(), rows, &refused), IsOk());
+  EXPECT_THAT(server.Snapshots("memories"), ElementsAre(before));
+  EXPECT_NE(server.Points("memories"), before);
+  // The job goes on: what is there now is no longer what was.
+  sink = Make(At(server, "memories?snapshot=yes"), kDim, true);
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT((*sink)->Open({.model = {.name = "m", .dim = kDim}}, {.position = 20, .stored_rows = 20}), IsOk());
+  EXPECT_EQ(server.Snapshots("memories").size(), 1u);
+  const auto changes = QdrantChanges(At(server, "memories?snapshot=yes"), {.name = "m", .dim = kDim}, {});
+  ASSERT_THAT(changes, IsOk());
+  EXPECT_THAT(*changes, ElementsAre(HasSubstr("/collections/memories/snapshots lists it")));
+  // One that cannot be made changes nothing.
+  server.FailNext(
+      1, 403, [](const std::string&, const std::string& path) { return path.find("snapshots") != std::string::npos; });
+  sink = Make(At(server, "memories?snapshot=yes"), kDim, true);
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_THAT((*sink)->Open({.model = {.name = "m", .dim = kDim}}, {}).status(),
+              HasError(absl::StatusCode::kPermissionDenied, ::testing::_));
+}
+
 TEST(QdrantSinkTest, AddsPointsThatAreMissingUnlessToldNotTo) {
   QdrantServer server;
   Fill(&server, "memories", 2, kDim);
