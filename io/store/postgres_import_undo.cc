@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "io/store/postgres_index.h"
 #include "io/store/postgres_rollback.h"
 
 namespace reembed {
