@@ -64,8 +64,8 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
   return folder;
 }
 
-// All that have something to put back, the last first, since streams may share a table. One that has overwritten nothing
-// holds up no other.
+// All that have something to put back, the last first, since streams may share a table. One that has overwritten
+// nothing holds up no other.
 absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const Environment& environment) {
   const absl::StatusOr<std::vector<std::string>> paths = JobFolders(job);
   if (!paths.ok()) return paths.status();
