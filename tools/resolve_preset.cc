@@ -87,9 +87,11 @@ absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const Co
   const auto exists = [&](const std::string& database) { return fs::exists(ExpandHome(database, environment)); };
   const auto found = std::find_if(preset.databases.begin(), preset.databases.end(), exists);
   if (found == preset.databases.end()) {
+    const std::string places =
+        preset.databases.empty() ? ""
+                                 : absl::StrCat(" is where it keeps it (", absl::StrJoin(preset.databases, ", "), ")");
     return absl::NotFoundError(
-        absl::StrCat("no database of ", preset.name, " is where it keeps it (", absl::StrJoin(preset.databases, ", "),
-                     "); say where with --db PATH",
+        absl::StrCat("no database of ", preset.name, places, "; say where it is with --db PATH or URL",
                      preset.database_env.empty() ? "" : absl::StrCat(", or set ", preset.database_env.front())));
   }
   for (auto other = found + 1; other != preset.databases.end(); ++other) {

@@ -53,7 +53,7 @@ struct Sent {
 
 Sent SendAll(const ApiOptions& options, const std::vector<std::string>& texts) {
   Sent sent;
-  sent.batch = std::make_unique<Batch>(BatchLimits{.max_texts = 4096, .max_rows = 4096}, options.model.dim);
+  sent.batch = std::make_unique<Batch>(BatchLimits{.max_texts = 8192, .max_rows = 8192}, options.model.dim);
   for (size_t i = 0; i < texts.size(); ++i) {
     sent.batch->AddRowWithText(i, KeyView(static_cast<int64_t>(i)), i, texts[i], DialectServer::Tokens(texts[i]));
   }
@@ -299,6 +299,27 @@ TEST(DialectTrapTest, FiveA429OfCohereMayMeanTheEndOfTheMonth) {
 TEST(DialectTrapTest, FourTheDefaultsStayBelowTheInputsThatTeiTakesAtATime) {
   const DialectLimits& limits = FindDialect("tei")->limits;
   EXPECT_LE(limits.default_inputs * limits.default_concurrency, 512);
+}
+
+// x-ratelimit-reset-* says when the quota will be whole again. Who takes it for a wait waits six hours here.
+TEST(DialectTrapTest, SixTheTimeToAWholeQuotaIsNoWait) {
+  ScriptedServer server([](const ServerRequest& request) {
+    ServerReply reply =
+        request.number == 0
+            ? OpenAiError(429, "rate_limit_exceeded", "", "Rate limit reached")
+            : ServerReply{.body = OpenAiReply(TextsOf(request.body), VectorFormat::kBase64, {.dim = kDim})};
+    reply.headers.insert(reply.headers.end(), {{"x-ratelimit-limit-requests", "600000"},
+                                               {"x-ratelimit-remaining-requests", "599000"},
+                                               {"x-ratelimit-reset-requests", "6h0m0s"},
+                                               {"x-ratelimit-reset-tokens", "6h0m0s"}});
+    if (request.number == 0) reply.headers.emplace_back("retry-after-ms", "1");
+    return reply;
+  });
+  ApiOptions options = OptionsFor("openai", server.url());
+  options.retry.max_wait = absl::Hours(12);
+  const int texts = 3 * FindDialect("openai")->limits.inputs;
+  ExpectVectorsOf(SendAll(options, Texts(texts)), Texts(texts));
+  EXPECT_EQ(server.request_count(), 4);
 }
 
 TEST(DialectTrapTest, SevenTokensAreCountedWithoutPromptTokens) {
