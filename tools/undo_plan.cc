@@ -16,6 +16,9 @@ namespace {
 // A row of the undo log without the bytes of its vector, with its place in the index.
 constexpr int64_t kUndoBytesPerRow = 80;
 
+// Of an undo log in which there is nearly nothing: its tables and indexes, in pages of 32 KiB.
+constexpr int64_t kUndoFileBytes = 6 * 32768;
+
 // What a number takes in a cell: Python and JavaScript print a float32 with the digits of a double.
 int64_t BytesPerNumber(const Location& target) {
   const bool text = target.scheme == "memu" || absl::StartsWith(target.Get("encoding"), "json");
@@ -53,8 +56,8 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
   }
   if (overwriting.kind == Overwriting::Kind::kSwitch) {
     plan.way_back = KeepsUndo(job, location) ? UndoPlan::WayBack::kSwitch : UndoPlan::WayBack::kNone;
-    if (plan.way_back == UndoPlan::WayBack::kSwitch && !location.Get("model_column").empty())
-      plan.bytes = rows * kUndoBytesPerRow;
+    if (plan.way_back == UndoPlan::WayBack::kNone) return plan;
+    plan.bytes = kUndoFileBytes + (location.Get("model_column").empty() ? 0 : rows * kUndoBytesPerRow);
     return plan;
   }
   int64_t numbers = 0;
@@ -66,7 +69,7 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
     plan.at_most = plan.rows > 0;
     numbers = plan.rows * job.client.model.dim;
   }
-  plan.bytes = rows * kUndoBytesPerRow + numbers * BytesPerNumber(location);
+  plan.bytes = kUndoFileBytes + rows * kUndoBytesPerRow + numbers * BytesPerNumber(location);
   if (KeepsUndo(job, location)) return plan;
   plan.way_back = UndoPlan::WayBack::kNone;
   plan.bytes = 0;
@@ -106,8 +109,11 @@ std::string UndoText(const UndoPlan& plan, const std::string& job_directory) {
     return absl::StrCat(what, " in ", plan.target,
                         plan.rows == 0 ? "" : ": what is overwritten cannot be brought back");
   }
-  return absl::StrCat(what, " in ", plan.target, ": what is overwritten is kept, and ", rollback,
-                      " puts it back (about ", BytesText(plan.bytes), ")");
+  return absl::StrCat(
+      what, " in ", plan.target,
+      plan.rows == 0 ? absl::StrCat("; ", rollback, " takes away what the run adds")
+                     : absl::StrCat(": what is overwritten is kept, and ", rollback, " puts it back"),
+      plan.bytes == 0 ? "" : absl::StrCat(" (", plan.at_most ? "at most" : "about", " ", BytesText(plan.bytes), ")"));
 }
 
 std::string UndoJson(absl::Span<const UndoPlan> plans) {

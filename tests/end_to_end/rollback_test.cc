@@ -12,11 +12,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/end_to_end/rollback_cases.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/file_size_limit.h"
+#include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -112,6 +114,40 @@ TEST_P(RollbackTest, PutsBackEveryByte) {
   EXPECT_TRUE(IsAsBefore());
 }
 
+// The number behind `name` in a line of JSON; of the first line that has it.
+int64_t Number(const std::string& json, const std::string& name) {
+  const std::string field = absl::StrCat("\"", name, "\":");
+  const size_t at = json.find(field);
+  return at == std::string::npos ? -1 : std::strtoll(json.c_str() + at + field.size(), nullptr, 10);
+}
+
+TEST_P(RollbackTest, PlanSaysWhatIsOverwrittenAndWhatThatTakes) {
+  std::vector<std::string> args = RunArgs();
+  args[0] = "plan";
+  const std::string people = Run(args, 0).out;
+  const bool switches = absl::EndsWith(GetParam(), "_wide");
+  const bool adds = absl::EndsWith(GetParam(), "_import");
+  EXPECT_THAT(people, HasSubstr(absl::StrCat("`reembed rollback ", job_)));
+  EXPECT_THAT(people, HasSubstr(switches ? "take their place at the end"
+                                : adds   ? "takes away what the run adds"
+                                         : "what is overwritten is kept"));
+  args.push_back("--json");
+  const std::string plan = Run(args, 0).out;
+  EXPECT_THAT(plan, HasSubstr(switches ? R"("way_back":"switch")" : R"("way_back":"kept")"));
+  EXPECT_TRUE(IsAsBefore());
+  RunJob();
+  const std::string status = Run({"status", job_, "--json"}, 0).out;
+  // Of the last stream, or of all.
+  const int64_t planned = Number(plan.substr(plan.rfind("{\"message_type")), "undo_bytes");
+  int64_t taken = 0;
+  for (const absl::string_view line : absl::StrSplit(status, '\n')) {
+    if (absl::StrContains(line, R"("message_type":"undo")")) taken += Number(std::string(line), "bytes");
+  }
+  EXPECT_GT(taken, 0);
+  EXPECT_LT(planned, taken * 3);
+  EXPECT_GT(planned * 3, taken);
+}
+
 TEST_P(RollbackTest, KilledRunsAndKilledRollbacksLeaveAWayBack) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(absl::StrCat("seed ", seed));
@@ -172,42 +208,76 @@ TEST_F(RollbackCliTest, PlanTellsWhatIsKeptAndRunAsksWithTheWayBack) {
     more.insert(more.begin(), command);
     return Run(more);
   };
-  EXPECT_THAT(with("plan", {}).out, HasSubstr("what is overwritten is kept, and `reembed rollback` puts it back"));
+  const int64_t selected =
+      std::stoll(Query(db, "SELECT count(*) FROM messages WHERE role IN ('user', 'assistant')")[0]);
+  EXPECT_THAT(with("plan", {}).out,
+              AllOf(HasSubstr(absl::StrCat("overwrites  ", selected, " vectors in sqlite:")),
+                    HasSubstr(absl::StrCat("what is overwritten is kept, and `reembed rollback ", job, "` puts it"))));
   EXPECT_THAT(with("plan", {"--no-undo"}).out, HasSubstr("cannot be brought back"));
+  const std::string rows = absl::StrCat(R"("rows":)", selected, R"(,"rows_exact":true,"undo_bytes":)");
+  EXPECT_THAT(with("plan", {"--json"}).out, AllOf(HasSubstr(rows), HasSubstr(R"("way_back":"kept")")));
+  EXPECT_THAT(with("plan", {"--json", "--no-undo"}).out,
+              AllOf(HasSubstr(absl::StrCat(rows, R"(0,"way_back":"none")")), HasSubstr(R"("undo_bytes":0)")));
   const ProcessResult asked = with("run", {});
   EXPECT_EQ(asked.exit_code, 2);
   EXPECT_THAT(asked.err, HasSubstr(absl::StrCat("`reembed rollback ", job, "` brings them back")));
   EXPECT_THAT(with("run", {"--no-undo"}).err, HasSubstr("nothing brings them back: make a backup first"));
   ASSERT_THAT(with("run", {"--yes"}).exit_code, AnyOf(0, 3));
-  EXPECT_THAT(Run({"status", job}).out, HasSubstr("rows as they were"));
+  const int64_t kept = std::stoll(Query(db, "SELECT count(*) FROM messages WHERE embedding_model <> 'old'")[0]);
+  EXPECT_THAT(Run({"status", job}).out, AllOf(HasSubstr(absl::StrCat("undo      ", kept, " rows as they were, ")),
+                                              HasSubstr(absl::StrCat("  ", kept, " rows of sqlite:", db))));
+  EXPECT_THAT(Run({"status", job, "--json"}).out,
+              AllOf(HasSubstr(absl::StrCat(R"({"message_type":"undo","rows":)", kept, R"(,"bytes":)")),
+                    HasSubstr(R"("targets":[{"target":"sqlite:)")));
   // After a rollback the yes is wanted again.
   ASSERT_EQ(Run({"rollback", job, "--yes"}).exit_code, 0);
+  EXPECT_THAT(Run({"status", job}).out, HasSubstr("rollback  20"));
+  EXPECT_THAT(Run({"status", job, "--json"}).out, HasSubstr(R"({"message_type":"rollback","time":"20)"));
   EXPECT_EQ(with("run", {}).exit_code, 2);
 }
 
+// The server is a program of its own, and has room enough.
 TEST_F(RollbackCliTest, WithoutRoomForTheLogNothingIsOverwritten) {
-  const std::string db = folder_ / "memory.db", job = folder_ / "job";
-  ASSERT_EQ(Run({"systems", "agentloop", "--make-sample", db, "--rows", "300"}).exit_code, 0);
-  // More than the limit, while all that is bought is far less.
-  Change(db, "UPDATE messages SET embedding = randomblob(20000)");
-  const std::string before = DumpSqlite(db);
-  const std::vector<std::string> run = {"run",   "--system", "agentloop",  "--db",         db,
-                                        "--all", "--yes",    "--embedder", "builtin",      "--dimensions",
-                                        "32",    "--job",    job,          "--batch-size", "16"};
+  PostgresServer& server = TestPostgres();
+  server.Run(
+      "DROP TABLE IF EXISTS messages CASCADE; CREATE TABLE messages (id int PRIMARY KEY, content text, embedding "
+      "vector); INSERT INTO messages SELECT i, 'text ' || i, ('[' || (SELECT string_agg((((i * 37 + k) % 1000) / "
+      "1000.0)::text, ',') FROM generate_series(1, 2000) k) || ']')::vector FROM generate_series(1, 600) i");
+  const auto dump = [&] { return server.Ask("SELECT id, content, embedding FROM messages ORDER BY id"); };
+  const std::string before = dump(), job = folder_ / "job";
+  const std::vector<std::string> run = {"run",
+                                        "--source",
+                                        server.Uri("table=messages&key=id&text=content&vector=embedding"),
+                                        "--all",
+                                        "--yes",
+                                        "--embedder",
+                                        "builtin",
+                                        "--dimensions",
+                                        "32",
+                                        "--job",
+                                        job,
+                                        "--batch-size",
+                                        "16"};
+  std::vector<std::string> begin = run;
+  begin.insert(begin.end(), {"--limit", "100"});
+  ASSERT_EQ(Run(begin).exit_code, 0);
+  EXPECT_NE(FirstDifference(before, dump()), "");
   ProcessResult full;
   {
+    // The old vectors are 4.8 MB, and all that is bought is far less.
     const FileSizeLimit limit(1'500'000);
     full = Run(run);
   }
   EXPECT_EQ(full.exit_code, 5) << full.err;
   EXPECT_THAT(full.err, AllOf(HasSubstr("undo.db"), HasSubstr("nothing that is not kept is overwritten"),
                               HasSubstr("--no-undo")));
+  EXPECT_NE(server.Ask("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 2000"), "0");
   ASSERT_THAT(Run({"rollback", job, "--yes"}).exit_code, 0);
-  EXPECT_EQ(FirstDifference(before, DumpSqlite(db)), "") << "something is overwritten that was not kept";
-  ASSERT_THAT(Run(run).exit_code, AnyOf(0, 3));
-  EXPECT_NE(FirstDifference(before, DumpSqlite(db)), "");
+  EXPECT_EQ(FirstDifference(before, dump()), "") << "something was overwritten that was not kept";
+  ASSERT_EQ(Run(run).exit_code, 0);
+  EXPECT_EQ(server.Ask("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 2000"), "0");
   ASSERT_EQ(Run({"rollback", job, "--yes"}).exit_code, 0);
-  EXPECT_EQ(FirstDifference(before, DumpSqlite(db)), "");
+  EXPECT_EQ(FirstDifference(before, dump()), "");
 }
 
 TEST_F(RollbackCliTest, RowsThatSomebodyChangedAreNamed) {
