@@ -15,6 +15,7 @@
 #include "tools/place.h"
 #include "tools/presets.h"
 #include "tools/resolve_preset.h"
+#include "tools/signals.h"
 
 namespace reembed {
 namespace {
@@ -132,6 +133,8 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
     }
   }
   if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
+  const StopSignals signals(
+      [](int signal) { EndBySignal("restore", signal, "give the same command again to complete it"); }, [] {});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
     const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);

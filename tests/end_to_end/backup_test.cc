@@ -240,6 +240,27 @@ TEST_F(BackupTest, IsOfOneMomentWhileAWriterGoesOn) {
   }
 }
 
+TEST_F(BackupTest, ItCanBeStoppedAndSaysWhatIsLeft) {
+  const std::string db = folder_ / "memory.db", to = folder_ / "saved";
+  MakeSample(db, 50);
+  const std::vector<std::string> args = {REEMBED_BINARY, "backup", "--source", "sqlite:" + db, "--to", to};
+  for (const auto& [signal, code] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
+    sqlite3* writer = nullptr;
+    ASSERT_EQ(sqlite3_open(db.c_str(), &writer), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(writer, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr), SQLITE_OK);
+    Process process(args);
+    ASSERT_TRUE(process.WaitFor("reading ")) << "it waits for the writer then";
+    process.Signal(signal);
+    const ProcessResult stopped = process.Wait();
+    EXPECT_EQ(stopped.exit_code, code) << stopped.err;
+    EXPECT_THAT(stopped.err, HasSubstr("stopped; there is no backup"));
+    sqlite3_close(writer);
+    EXPECT_FALSE(Exists("saved"));
+  }
+  EXPECT_EQ(RunProcess(args).exit_code, 0);
+  EXPECT_FALSE(Exists("saved.partial"));
+}
+
 TEST_F(BackupTest, KilledAtAnyMomentABackupIsWholeOrNotThere) {
   const std::string db = folder_ / "memory.db", to = folder_ / "saved";
   MakeSample(db, 8000, 3000);

@@ -4,11 +4,14 @@
 #include <poll.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <random>
+#include <string>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -270,6 +273,29 @@ TEST_F(FalkorBackupTest, ACollectionThatFailsHalfwayIsDoneByTheSameCommand) {
   EXPECT_THAT(alias.out, HasSubstr("stands for current__restore now"));
   ExpectSame(qdrant_.Points("current__restore"), points);
   ExpectSame(qdrant_.Points("memories"), points);
+}
+
+TEST_F(FalkorBackupTest, ARestoreCanBeStopped) {
+  const auto points = qdrant_.Points("memories");
+  ASSERT_EQ(Run({"backup", "--source", QdrantUri(), "--to", folder_ / "saved"}).exit_code, 0);
+  const std::vector<std::string> args = {REEMBED_BINARY, "restore", folder_ / "saved", "--yes"};
+  std::atomic<Process*> restore = nullptr;
+  // In the middle of its work.
+  qdrant_.FailNext(1, 503, [&](const std::string& method, const std::string& path) {
+    if (method != "PUT" || !absl::StrContains(path, "memories__restore/points")) return false;
+    while (restore == nullptr) std::this_thread::yield();
+    restore.load()->Signal(SIGINT);
+    return true;
+  });
+  Process process(args);
+  restore = &process;
+  const ProcessResult stopped = process.Wait();
+  EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("stopped; give the same command again"));
+  ExpectSame(qdrant_.Points("memories"), points);
+  EXPECT_EQ(RunProcess(args).exit_code, 0);
+  ExpectSame(qdrant_.Points("memories"), points);
+  EXPECT_THAT(qdrant_.Collections(), ElementsAre("memories"));
 }
 
 TEST_F(FalkorBackupTest, KilledAtAnyMomentARestoreLeavesTheOldGraphOrTheNew) {
