@@ -131,6 +131,9 @@ TEST_F(BackupTest, RefusesBeforeAnythingIsChanged) {
   EXPECT_FALSE(Exists("x"));
   EXPECT_FALSE(Exists("x.partial"));
   EXPECT_EQ(Run({"restore", folder_ / "none", "--yes"}).exit_code, 2);
+  const ProcessResult file = Run({"restore", to + "/manifest.json", "--yes"});
+  EXPECT_EQ(file.exit_code, 2);
+  EXPECT_THAT(file.err, HasSubstr("is a file, and a backup is a folder"));
 
   Change(db, "DELETE FROM messages WHERE message_id > 10");
   const std::string now = Dump(db);
