@@ -99,6 +99,16 @@ TEST_F(BackupTest, BothDatabasesOfAgentloopComeBackAsTheyWere) {
   EXPECT_EQ(unasked.exit_code, 2) << "there was no yes";
   EXPECT_THAT(unasked.err, HasSubstr("--yes"));
   EXPECT_NE(Dump(memory), old_memory);
+  // One of them is in use: the other stays, too.
+  const std::string now = Dump(memory);
+  sqlite3* user = nullptr;
+  ASSERT_EQ(sqlite3_open(movies.c_str(), &user), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(user, "SELECT count(*) FROM messages", nullptr, nullptr, nullptr), SQLITE_OK);
+  const ProcessResult in_use = Run({"restore", to, "--yes"});
+  EXPECT_EQ(in_use.exit_code, 11) << in_use.err;
+  EXPECT_THAT(in_use.err, HasSubstr("is open in process"));
+  sqlite3_close(user);
+  EXPECT_EQ(Dump(memory), now);
   const ProcessResult restore = Run({"restore", to, "--yes"});
   ASSERT_EQ(restore.exit_code, 0) << restore.err;
   EXPECT_EQ(Dump(memory), old_memory);
