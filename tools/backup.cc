@@ -18,6 +18,7 @@
 #include "tools/presets.h"
 #include "tools/resolve_automem.h"
 #include "tools/resolve_preset.h"
+#include "tools/signals.h"
 
 namespace reembed {
 namespace {
@@ -138,6 +139,13 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
 absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::vector<Location>& places) {
   absl::StatusOr<std::unique_ptr<BackupFolder>> folder = BackupFolder::Make(options.to);
   if (!folder.ok()) return folder.status();
+  const StopSignals signals(
+      [&](int signal) {
+        EndBySignal("backup", signal,
+                    absl::StrCat("there is no backup ", options.to, "; the next of that name removes ", options.to,
+                                 ".partial, or you do"));
+      },
+      [] {});
   for (const Location& place : places) {
     if (!options.quiet && !options.json) std::cerr << "reading " << place.ToString() << std::endl;
     if (absl::Status saved = FindBackupStore(place.scheme)->back_up(place, folder->get()); !saved.ok()) return saved;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "io/file/file.h"
+#include "io/file/open_elsewhere.h"
 #include "io/file/vectors_json_backup.h"
 #include "io/store/falkordb_backup.h"
 #include "io/store/libsql_backup.h"
@@ -59,6 +60,8 @@ absl::StatusOr<std::string> SqliteOccupant(const std::string&, const BackupGroup
     if (absl::Status folder = CheckFolderOf(path); !folder.ok()) return folder;
     return "";
   }
+  // Before another place of the backup is replaced.
+  if (absl::Status unused = CheckNotOpenElsewhere(path); !unused.ok()) return unused;
   const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
   if (!db.ok()) return absl::StrCat(path, " (it cannot be read)");
   const absl::StatusOr<RowCounts> rows = CountSqliteRows(**db);
@@ -89,7 +92,10 @@ absl::Status BackUpMemuFile(const Location& place, BackupFolder* folder) {
 absl::StatusOr<std::string> MemuOccupant(const std::string&, const BackupGroup& group) {
   const absl::StatusOr<bool> there = PathExists(group.place.path);
   if (!there.ok()) return there.status();
-  if (*there) return group.place.path;
+  if (*there) {
+    if (absl::Status unused = CheckNotOpenElsewhere(group.place.path); !unused.ok()) return unused;
+    return group.place.path;
+  }
   if (absl::Status folder = CheckFolderOf(group.place.path); !folder.ok()) return folder;
   return "";
 }

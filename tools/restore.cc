@@ -15,6 +15,7 @@
 #include "tools/place.h"
 #include "tools/presets.h"
 #include "tools/resolve_preset.h"
+#include "tools/signals.h"
 
 namespace reembed {
 namespace {
@@ -54,7 +55,8 @@ std::string SecretOfSystem(const std::string& system, const Location& place, con
   const absl::StatusOr<SystemPreset> preset = FindSystem(system, environment);
   if (!preset.ok()) return "";
   const absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(*preset, {}, environment);
-  const bool is_it = server.ok() && server->has_value() && (*server)->location.path == place.path;
+  // To no other server: the whole address is the same.
+  const bool is_it = server.ok() && server->has_value() && (*server)->location.ToString() == place.ToString();
   return is_it ? (*server)->location.secret : "";
 }
 
@@ -132,6 +134,8 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
     }
   }
   if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
+  const StopSignals signals(
+      [](int signal) { EndBySignal("restore", signal, "give the same command again to complete it"); }, [] {});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
     const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);

@@ -4,7 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 namespace reembed {
 namespace {
@@ -26,6 +29,12 @@ void OnSignal(int signal) {
 void IgnoreWriteSignals() {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+}
+
+void EndBySignal(absl::string_view command, int signal, absl::string_view left) {
+  // In one call: another thread may be writing, too.
+  std::fputs(absl::StrCat("\nreembed ", command, ": stopped; ", left, "\n").c_str(), stderr);
+  _exit(128 + signal);
 }
 
 StopSignals::StopSignals(std::function<void(int)> first, std::function<void()> abort)

@@ -6,11 +6,17 @@
 #include <stop_token>
 #include <thread>
 
+#include "absl/strings/string_view.h"
+
 namespace reembed {
 
 // A reader that left (PIPE) and a file size limit (XFSZ) become errors of the write that meets them. Call it first in
 // main().
 void IgnoreWriteSignals();
+
+// Ends the process as the signal would have, with a word about what is left to do. For work that may be killed at any
+// moment.
+[[noreturn]] void EndBySignal(absl::string_view command, int signal, absl::string_view left);
 
 // Turns INT and TERM into a stop: the first asks to finish what is under way, the second calls `abort`, the third ends
 // the process. One at a time; while there is none, signals do what they do by default.

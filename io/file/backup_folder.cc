@@ -179,6 +179,10 @@ absl::StatusOr<BackupManifest> BackupFolder::Finish(const std::string& program, 
 }
 
 absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
+  if (std::error_code ignored; fs::is_regular_file(dir, ignored)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(dir, ": is a file, and a backup is a folder; name that, and unpack an archive first"));
+  }
   const std::string path = dir + kManifest;
   const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
   if (absl::IsNotFound(file.status())) {

@@ -71,7 +71,8 @@ class BackupFolder {
   bool finished_ = false;
 };
 
-// Errors: kNotFound (no backup there), kFailedPrecondition (of a newer format), kDataLoss (the manifest is damaged).
+// Errors: kNotFound (no backup there), kInvalidArgument (a file), kFailedPrecondition (of a newer format), kDataLoss
+// (the manifest is damaged).
 absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir);
 
 // Whether the part's file is what was written. Errors: kDataLoss (says what differs), kNotFound.

@@ -18,9 +18,8 @@ namespace reembed {
 namespace {
 
 constexpr size_t kNodesAtATime = 250;
-constexpr size_t kNodeBytes = size_t{1} << 20;  // of one question
-// FalkorDB looks nodes up by their ids only where they are parameters of their own; the plan grows with their number.
-constexpr size_t kRelationshipsAtATime = 25;
+constexpr size_t kRelationshipsAtATime = 1000;
+constexpr size_t kQueryBytes = size_t{1} << 20;
 constexpr size_t kWaitingBytes = size_t{16} << 20;
 
 absl::Status NotOfTheForm(const std::string& path, absl::string_view what) {
@@ -169,10 +168,7 @@ class GraphLoader {
     });
     if (!read.ok()) return read;
     if (absl::Status nodes = FlushNodes(); !nodes.ok()) return nodes;
-    for (auto& [type, group] : relationships_) {
-      if (absl::Status made = MakeRelationships(type, &group); !made.ok()) return made;
-    }
-    return absl::OkStatus();
+    return FlushRelationships();
   }
 
   int64_t loose() const { return loose_; }  // relationships with an end that is not in the file
@@ -219,7 +215,7 @@ class GraphLoader {
     const size_t before = rows.text.size();
     absl::StrAppend(&rows.text, rows.rows++ > 0 ? "," : "", row, "}", numbers, "}");
     waiting_bytes_ += rows.text.size() - before;
-    if (rows.rows >= kNodesAtATime || rows.text.size() >= kNodeBytes) return MakeNodes(group, &rows);
+    if (rows.rows >= kNodesAtATime || rows.text.size() >= kQueryBytes) return MakeNodes(group, &rows);
     return waiting_bytes_ < kWaitingBytes ? absl::OkStatus() : FlushNodes();
   }
 
@@ -254,11 +250,6 @@ class GraphLoader {
     return absl::OkStatus();
   }
 
-  struct Relationship {
-    int64_t from, to;
-    std::string properties;
-  };
-
   absl::Status AddRelationship(absl::string_view token) {
     std::vector<std::pair<std::string, absl::string_view>> members, properties;
     std::optional<int64_t> from, to;
@@ -287,32 +278,43 @@ class GraphLoader {
             path_, absl::StrCat("a relationship of node ", *from, ": a graph cannot hold the value of `", name, "`"));
       }
     }
-    std::vector<Relationship>& group = relationships_[type];
-    group.push_back({source->second, target->second, map + "}"});
-    return group.size() < kRelationshipsAtATime ? absl::OkStatus() : MakeRelationships(type, &group);
+    Rows& rows = relationships_[type];
+    const size_t before = rows.text.size();
+    absl::StrAppend(&rows.text, rows.rows++ > 0 ? ",[" : "[", source->second, ",", target->second, ",", map, "}]");
+    waiting_bytes_ += rows.text.size() - before;
+    if (rows.rows >= kRelationshipsAtATime || rows.text.size() >= kQueryBytes) return MakeRelationships(type, &rows);
+    return waiting_bytes_ < kWaitingBytes ? absl::OkStatus() : FlushRelationships();
   }
 
-  absl::Status MakeRelationships(const std::string& type, std::vector<Relationship>* group) {
-    if (group->empty()) return absl::OkStatus();
-    std::string parameters = "CYPHER", match, create, set;
-    for (size_t i = 0; i < group->size(); ++i) {
-      const Relationship& each = (*group)[i];
-      absl::StrAppend(&parameters, " a", i, "=", each.from, " b", i, "=", each.to, " p", i, "=", each.properties);
-      absl::StrAppend(&match, " MATCH (a", i, ") WHERE id(a", i, ")=$a", i, " MATCH (b", i, ") WHERE id(b", i, ")=$b",
-                      i);
-      absl::StrAppend(&create, i > 0 ? "," : " CREATE ", "(a", i, ")-[r", i, ":", FalkorName(type), "]->(b", i, ")");
-      absl::StrAppend(&set, i > 0 ? "," : " SET ", "r", i, "=$p", i);
+  absl::Status FlushRelationships() {
+    for (auto& [type, rows] : relationships_) {
+      if (absl::Status made = MakeRelationships(type, &rows); !made.ok()) return made;
     }
-    group->clear();
-    return graph_->Query(absl::StrCat(parameters, match, create, set), FalkorGraph::Access::kWrite).status();
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeRelationships(const std::string& type, Rows* rows) {
+    if (rows->rows == 0) return absl::OkStatus();
+    // FalkorDB looks nodes up by their ids only where these have names of their own; of r[0] it looks at all nodes.
+    const absl::Status made =
+        graph_
+            ->Query(
+                absl::StrCat("CYPHER rows=[", rows->text, "] UNWIND $rows AS r WITH r[0] AS s, r[1] AS t, r[2] AS p ",
+                             "MATCH (a) WHERE id(a)=s MATCH (b) WHERE id(b)=t CREATE (a)-[e:", FalkorName(type),
+                             "]->(b) SET e=p"),
+                FalkorGraph::Access::kWrite)
+            .status();
+    waiting_bytes_ -= std::min(waiting_bytes_, rows->text.size());
+    *rows = {};
+    return made;
   }
 
   FalkorGraph* const graph_;
   const std::string path_;
   absl::flat_hash_map<std::string, Rows> nodes_;  // by labels, and what sets vectors
   size_t waiting_bytes_ = 0;
-  absl::flat_hash_map<int64_t, int64_t> ids_;                                  // in the file -> in the graph
-  absl::flat_hash_map<std::string, std::vector<Relationship>> relationships_;  // by type
+  absl::flat_hash_map<int64_t, int64_t> ids_;             // in the file -> in the graph
+  absl::flat_hash_map<std::string, Rows> relationships_;  // by type
   int64_t loose_ = 0;
 };
 

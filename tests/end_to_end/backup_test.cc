@@ -99,6 +99,16 @@ TEST_F(BackupTest, BothDatabasesOfAgentloopComeBackAsTheyWere) {
   EXPECT_EQ(unasked.exit_code, 2) << "there was no yes";
   EXPECT_THAT(unasked.err, HasSubstr("--yes"));
   EXPECT_NE(Dump(memory), old_memory);
+  // One of them is in use: the other stays, too.
+  const std::string now = Dump(memory);
+  sqlite3* user = nullptr;
+  ASSERT_EQ(sqlite3_open(movies.c_str(), &user), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(user, "SELECT count(*) FROM messages", nullptr, nullptr, nullptr), SQLITE_OK);
+  const ProcessResult in_use = Run({"restore", to, "--yes"});
+  EXPECT_EQ(in_use.exit_code, 11) << in_use.err;
+  EXPECT_THAT(in_use.err, HasSubstr("is open in process"));
+  sqlite3_close(user);
+  EXPECT_EQ(Dump(memory), now);
   const ProcessResult restore = Run({"restore", to, "--yes"});
   ASSERT_EQ(restore.exit_code, 0) << restore.err;
   EXPECT_EQ(Dump(memory), old_memory);
@@ -131,6 +141,9 @@ TEST_F(BackupTest, RefusesBeforeAnythingIsChanged) {
   EXPECT_FALSE(Exists("x"));
   EXPECT_FALSE(Exists("x.partial"));
   EXPECT_EQ(Run({"restore", folder_ / "none", "--yes"}).exit_code, 2);
+  const ProcessResult file = Run({"restore", to + "/manifest.json", "--yes"});
+  EXPECT_EQ(file.exit_code, 2);
+  EXPECT_THAT(file.err, HasSubstr("is a file, and a backup is a folder"));
 
   Change(db, "DELETE FROM messages WHERE message_id > 10");
   const std::string now = Dump(db);
@@ -238,6 +251,27 @@ TEST_F(BackupTest, IsOfOneMomentWhileAWriterGoesOn) {
     EXPECT_EQ(restore.exit_code, 11) << restore.err;
     EXPECT_THAT(restore.err, HasSubstr("is open in process"));
   }
+}
+
+TEST_F(BackupTest, ItCanBeStoppedAndSaysWhatIsLeft) {
+  const std::string db = folder_ / "memory.db", to = folder_ / "saved";
+  MakeSample(db, 50);
+  const std::vector<std::string> args = {REEMBED_BINARY, "backup", "--source", "sqlite:" + db, "--to", to};
+  for (const auto& [signal, code] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
+    sqlite3* writer = nullptr;
+    ASSERT_EQ(sqlite3_open(db.c_str(), &writer), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(writer, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr), SQLITE_OK);
+    Process process(args);
+    ASSERT_TRUE(process.WaitFor("reading ")) << "it waits for the writer then";
+    process.Signal(signal);
+    const ProcessResult stopped = process.Wait();
+    EXPECT_EQ(stopped.exit_code, code) << stopped.err;
+    EXPECT_THAT(stopped.err, HasSubstr("stopped; there is no backup"));
+    sqlite3_close(writer);
+    EXPECT_FALSE(Exists("saved"));
+  }
+  EXPECT_EQ(RunProcess(args).exit_code, 0);
+  EXPECT_FALSE(Exists("saved.partial"));
 }
 
 TEST_F(BackupTest, KilledAtAnyMomentABackupIsWholeOrNotThere) {

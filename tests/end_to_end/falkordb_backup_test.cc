@@ -4,11 +4,14 @@
 #include <poll.h>
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <random>
+#include <string>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -212,6 +215,95 @@ assert len(times) == 1, "its restore looks for both under one time"
   EXPECT_EQ(Graph(), graph);
 }
 
+// What AutoMem's restore does with a folder of ours: it finds both files under one time, makes the nodes by their
+// labels and the relationships by the `id` of their ends, and upserts 250 points at a time into a collection of
+// `vector_size`. It passes over nodes without a label, and sets last_accessed. [scripts/restore_from_backup.py]
+TEST_F(FalkorBackupTest, AutomemsRestoreTakesOurs) {
+  const auto points = qdrant_.Points("memories");
+  ASSERT_EQ(Run(BackupTo("saved")).exit_code, 0);
+  std::ofstream(folder_ / "restore.py") << R"(
+import collections, gzip, json, pathlib, socket, sys, urllib.request
+folder, port, qdrant = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+[newest] = (folder / "falkordb").glob("*.json.gz")
+time = newest.name[len("falkordb_"):-len(".json.gz")]
+def load(kind):
+    with gzip.open(folder / kind / f"{kind}_{time}.json.gz", "rt", encoding="utf-8") as f:
+        return json.load(f)
+
+server = socket.create_connection(("127.0.0.1", port))
+replies = server.makefile("rb")
+def reply():
+    line = replies.readline()
+    kind, rest = line[:1], line[1:-2]
+    if kind == b"-":
+        sys.exit(rest.decode())
+    if kind == b"$":
+        return None if rest == b"-1" else replies.read(int(rest) + 2)[:-2].decode()
+    return [reply() for _ in range(int(rest))] if kind == b"*" else rest.decode()
+def query(cypher, rows):
+    words = [b"GRAPH.QUERY", b"loaded", f"CYPHER rows={literal(rows)} UNWIND $rows AS row {cypher}".encode()]
+    server.sendall(b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+    return reply()
+def literal(value):
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, dict):
+        return "{" + ",".join(f"`{key}`:{literal(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(literal, value)) + "]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+graph = load("falkordb")
+groups, ends = collections.defaultdict(list), {}
+for node in graph["nodes"]:
+    if not node["labels"]:
+        continue
+    properties = dict(node["properties"])
+    if "Memory" in node["labels"]:
+        properties["last_accessed"] = "now"
+    ends[node["id"]] = (node["labels"][0], properties["id"])
+    groups[tuple(node["labels"])].append({"props": properties})
+for labels, rows in groups.items():
+    for begin in range(0, len(rows), 250):
+        query(f"CREATE (n:{':'.join(labels)}) SET n += row.props", rows[begin:begin + 250])
+groups = collections.defaultdict(list)
+for each in graph["relationships"]:
+    if each["source_id"] in ends and each["target_id"] in ends:
+        (a, source), (b, target) = ends[each["source_id"]], ends[each["target_id"]]
+        groups[a, b, each["type"]].append({"source_id": source, "target_id": target, "props": each["properties"]})
+for (a, b, kind), rows in groups.items():
+    for begin in range(0, len(rows), 500):
+        query(f"MATCH (a:{a} {{id: row.source_id}}) MATCH (b:{b} {{id: row.target_id}}) CREATE (a)-[r:`{kind}`]->(b) "
+              "SET r += row.props", rows[begin:begin + 500])
+
+collection = load("qdrant")
+def put(path, body):
+    request = urllib.request.Request(qdrant + path, json.dumps(body).encode(), {"Content-Type": "application/json"},
+                                     method="PUT")
+    assert json.load(urllib.request.urlopen(request))["status"] == "ok"
+put("/collections/loaded", {"vectors": {"size": collection["stats"]["vector_size"], "distance": "Cosine"}})
+for begin in range(0, len(collection["points"]), 250):
+    batch = [{key: point[key] for key in ("id", "vector", "payload")} for point in
+             collection["points"][begin:begin + 250]]
+    put("/collections/loaded/points?wait=true", {"points": batch})
+)";
+  falkor_.DropGraph("loaded");
+  falkor_.Run("CREATE INDEX FOR (m:Memory) ON (m.id)", "loaded");
+  const std::string uri = FalkorUri();
+  const std::string port = uri.substr(uri.rfind(':') + 1, uri.rfind('/') - uri.rfind(':') - 1);
+  const ProcessResult python =
+      RunProcess({"/usr/bin/env", "python3", folder_ / "restore.py", folder_ / "saved", port, qdrant_.url()}, {});
+  ASSERT_EQ(python.exit_code, 0) << python.err;
+  ExpectSame(qdrant_.Points("loaded"), points);
+  // What that restore cannot bring is taken out of the graph that it is compared with.
+  falkor_.Run("MATCH (n {id: 'bare'}) DELETE n", "memories");
+  falkor_.Run("MATCH (m:Memory) SET m.last_accessed = 'now'", "memories");
+  falkor_.Run("MATCH (e:Entity) REMOVE e.v", "memories");
+  falkor_.Run("MATCH (e:Entity) REMOVE e.v", "loaded");
+  EXPECT_EQ(Graph("loaded"), Graph());
+  falkor_.DropGraph("loaded");
+}
+
 TEST_F(FalkorBackupTest, RefusesWhatIsNotWhole) {
   ASSERT_EQ(Run(BackupTo("saved")).exit_code, 0);
   const std::string now = Graph();
@@ -270,6 +362,29 @@ TEST_F(FalkorBackupTest, ACollectionThatFailsHalfwayIsDoneByTheSameCommand) {
   EXPECT_THAT(alias.out, HasSubstr("stands for current__restore now"));
   ExpectSame(qdrant_.Points("current__restore"), points);
   ExpectSame(qdrant_.Points("memories"), points);
+}
+
+TEST_F(FalkorBackupTest, ARestoreCanBeStopped) {
+  const auto points = qdrant_.Points("memories");
+  ASSERT_EQ(Run({"backup", "--source", QdrantUri(), "--to", folder_ / "saved"}).exit_code, 0);
+  const std::vector<std::string> args = {REEMBED_BINARY, "restore", folder_ / "saved", "--yes"};
+  std::atomic<Process*> restore = nullptr;
+  // In the middle of its work.
+  qdrant_.FailNext(1, 503, [&](const std::string& method, const std::string& path) {
+    if (method != "PUT" || !absl::StrContains(path, "memories__restore/points")) return false;
+    while (restore == nullptr) std::this_thread::yield();
+    restore.load()->Signal(SIGINT);
+    return true;
+  });
+  Process process(args);
+  restore = &process;
+  const ProcessResult stopped = process.Wait();
+  EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
+  EXPECT_THAT(stopped.err, HasSubstr("stopped; give the same command again"));
+  ExpectSame(qdrant_.Points("memories"), points);
+  EXPECT_EQ(RunProcess(args).exit_code, 0);
+  ExpectSame(qdrant_.Points("memories"), points);
+  EXPECT_THAT(qdrant_.Collections(), ElementsAre("memories"));
 }
 
 TEST_F(FalkorBackupTest, KilledAtAnyMomentARestoreLeavesTheOldGraphOrTheNew) {
