@@ -1,5 +1,6 @@
 // An SQLite table as source and as target, each beside SQLite's own limit: one prepared statement in a loop, over the
-// same rows, in the same run. The vectors have 512 numbers, the texts about 600 bytes, as in an agentloop database.
+// same rows, in the same run; as target turn by turn, `ratio` is what counts. The vectors have 512 numbers, the texts
+// about 600 bytes, as in an agentloop database.
 #include <benchmark/benchmark.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "bench/pairs.h"
 #include "engine/batch.h"
 #include "io/store/agentloop_sample.h"
 #include "io/store/sqlite_reader.h"
@@ -189,60 +191,36 @@ void UpdateThroughSink(VectorSink* sink, const Rows& rows, size_t batches_per_wr
   if (!refused.empty()) Require(refused.front().reason);
 }
 
-// The limit: the same rows and as many transactions, one UPDATE by rowid after the other.
-void BM_SqliteUpdatePlain(benchmark::State& state) {
+// The limit of both: the same rows and as many transactions, one UPDATE by rowid after the other.
+
+void BM_SqliteUpdate(benchmark::State& state) {
   Rows rows;
   Connection connection(TheSample().path());
-  sqlite3_stmt* statement = connection.Prepare(kUpdate);
-  for (auto _ : state) {
-    rows.Change();
-    UpdatePlain(&connection, statement, rows, state.range(0));
-  }
-  Report(state, kDim * sizeof(float));
-}
-
-void BM_SqliteUpdateSink(benchmark::State& state) {
-  Rows rows;
+  sqlite3_stmt* const statement = connection.Prepare(kUpdate);
   const std::unique_ptr<VectorSink> sink = OpenSink();
-  for (auto _ : state) {
-    rows.Change();
-    UpdateThroughSink(sink.get(), rows, static_cast<size_t>(state.range(0)));
-  }
-  Report(state, kDim * sizeof(float));
+  ComparePairs(
+      state, kRows, [&] { rows.Change(); }, [&] { UpdatePlain(&connection, statement, rows, state.range(0)); },
+      [&] { UpdateThroughSink(sink.get(), rows, static_cast<size_t>(state.range(0))); });
 }
 
 // The first time rows grow and move to other pages.
-void BM_SqliteFirstFillPlain(benchmark::State& state) {
+void BM_SqliteFirstFill(benchmark::State& state) {
   const Rows rows;
-  for (auto _ : state) {
-    state.PauseTiming();
-    TheSample().Refresh();
-    state.ResumeTiming();
-    Connection connection(TheSample().path());
-    UpdatePlain(&connection, connection.Prepare(kUpdate), rows, state.range(0));
-  }
-  Report(state, kDim * sizeof(float));
-}
-
-void BM_SqliteFirstFillSink(benchmark::State& state) {
-  const Rows rows;
-  for (auto _ : state) {
-    state.PauseTiming();
-    TheSample().Refresh();
-    state.ResumeTiming();
-    UpdateThroughSink(OpenSink().get(), rows, static_cast<size_t>(state.range(0)));
-  }
-  Report(state, kDim * sizeof(float));
+  ComparePairs(
+      state, kRows, [] { TheSample().Refresh(); },
+      [&] {
+        Connection connection(TheSample().path());
+        UpdatePlain(&connection, connection.Prepare(kUpdate), rows, state.range(0));
+      },
+      [&] { UpdateThroughSink(OpenSink().get(), rows, static_cast<size_t>(state.range(0))); });
 }
 
 // One batch, some, and the whole table in one transaction.
 void Transactions(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("batches")->Arg(1)->Arg(8)->Arg(1000)->Unit(benchmark::kMillisecond)->UseRealTime();
+  benchmark->ArgName("batches")->Arg(1)->Arg(8)->Arg(1000)->Unit(benchmark::kMillisecond)->UseManualTime();
 }
-BENCHMARK(BM_SqliteFirstFillPlain)->Apply(Transactions);
-BENCHMARK(BM_SqliteFirstFillSink)->Apply(Transactions);
-BENCHMARK(BM_SqliteUpdatePlain)->Apply(Transactions);
-BENCHMARK(BM_SqliteUpdateSink)->Apply(Transactions);
+BENCHMARK(BM_SqliteFirstFill)->Apply(Transactions);
+BENCHMARK(BM_SqliteUpdate)->Apply(Transactions);
 
 void BM_SqliteReadVectors(benchmark::State& state) {
   {

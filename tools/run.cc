@@ -411,7 +411,7 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   absl::StatusOr<std::unique_ptr<JobStore>> store =
       JobStore::Open(job.directory, job.identity,
                      {.keep_vectors = job.keep_vectors,
-                      .texts_in_flight = int64_t{job.pipeline.batches_in_flight} * job.pipeline.batch.max_rows});
+                      .texts_in_flight = int64_t{job.pipeline.batches_in_flight} * job.pipeline.batch.max_texts});
   if (!store.ok()) return store.status();
   prepared.store = *std::move(store);
   absl::StatusOr<JobStats> before = prepared.store->Stats();

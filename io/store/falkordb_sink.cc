@@ -220,8 +220,8 @@ class FalkorSink final : public VectorSink {
     // with FalkorDB 4.16.3). So something else comes between, which is no NULL as there may be a constraint; all in one
     // statement, so nobody sees a node without a vector.
     absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
-                    nodes_.KeyIs("r[0]", lookup == Lookup::kIndex), " SET ", vector, " = '' WITH n, r SET ", vector,
-                    " = vecf32(r[1])",
+                    nodes_.KeyIs("r[0]", lookup == Lookup::kIndex), " WITH n, vecf32(r[1]) AS v SET ", vector,
+                    " = '' WITH n, v SET ", vector, " = v",
                     nodes_.asked.model_property.empty()
                         ? ""
                         : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = $model"),

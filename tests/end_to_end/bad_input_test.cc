@@ -99,6 +99,19 @@ TEST_F(BadInputTest, SqliteTables) {
   EXPECT_EQ(Query(db, "SELECT * FROM messages"), before);
 }
 
+// Tables of a version that is not known: what is missing is named.
+TEST_F(BadInputTest, SchemasOfOtherVersions) {
+  const std::string db = MakeSqlite();
+  Change(db,
+         "CREATE TABLE memories (id INTEGER PRIMARY KEY, user_id TEXT, title TEXT, content TEXT, memory_type TEXT, "
+         "embedding TEXT, updated_at TEXT); INSERT INTO memories (id, title) VALUES (1, 'x');"
+         "CREATE TABLE memory_items (id TEXT PRIMARY KEY, user_id TEXT, summary TEXT); INSERT INTO memory_items VALUES "
+         "('a', 'u', 's')");
+  ExpectRefused({"--system", "mcp-memory", "--db", db}, "no column `tags`");
+  ExpectRefused({"--system", "memu", "--db", db}, "no such column: agent_id");
+  EXPECT_EQ(Query(db, "SELECT count(*) FROM pragma_table_info('memories')"), std::vector<std::string>{"7"});
+}
+
 TEST_F(BadInputTest, TextKeysAreNoIdsOfPoints) {
   QdrantServer qdrant;
   const std::string source = absl::StrCat("sqlite:", MakeSqlite(), "?table=notes&key=uid&text=body");

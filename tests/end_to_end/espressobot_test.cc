@@ -188,6 +188,20 @@ TEST_F(EspressobotCommandTest, AnotherWidthGoesIntoANewColumnWithAnIndexThatPgve
   EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
 }
 
+TEST_F(EspressobotCommandTest, AnIndexThatIsThereIsDroppedAndBuiltAgainWhenAsked) {
+  MakeEspressobotTables(&db_, EspressobotLayout::kSchema, {.rows = 60, .dim = kDim});
+  db_.Run("CREATE INDEX nearest ON memories USING hnsw (embedding vector_cosine_ops) WITH (m = 9)");
+  const std::string indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'memories' ORDER BY 1";
+  const std::string before = db_.Ask(indexes);
+  EXPECT_THAT(Run({"--db", uri_}, "plan").out, AllOf(HasSubstr("keeps the index nearest"), HasSubstr("index=rebuild")));
+  const std::string rebuild = db_.Uri("index=rebuild");
+  EXPECT_THAT(Run({"--db", rebuild}, "plan").out, HasSubstr("drops the index nearest, and builds it again at the end"));
+  EXPECT_EQ(Run({"--db", rebuild}).exit_code, 3);
+  EXPECT_EQ(db_.Ask(indexes), before);
+  EXPECT_EQ(db_.Ask("SELECT count(*) FROM memories WHERE embedding IS NULL AND content ~ '[a-z]'"), "0");
+  EXPECT_EQ(db_.Ask("SELECT to_regclass('reembed_indexes') IS NULL"), "t");
+}
+
 TEST_F(EspressobotCommandTest, UserReallyFilters) {
   const EspressobotRows rows = MakeEspressobotTables(&db_, EspressobotLayout::kPrisma, {.rows = 300, .dim = kDim});
   const ProcessResult unknown = Run({"--db", uri_, "--user", "user9"});

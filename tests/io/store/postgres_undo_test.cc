@@ -409,5 +409,30 @@ TEST_F(PostgresUndoTest, WhatIsGoneIsSaid) {
   EXPECT_THAT(RollBack("table=m&vector=v", undo), HasError(absl::StatusCode::kNotFound, HasSubstr("`m`")));
 }
 
+TEST_F(PostgresUndoTest, IndexesThatAKilledRunHasDroppedAreMadeAgain) {
+  Fill("vector(4)", "'[1,2,3,4]'::vector");
+  server_.Run("CREATE INDEX mine ON m USING hnsw (v vector_l2_ops) WITH (m = 7)");
+  const std::string indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'm' ORDER BY 1";
+  const std::string before = server_.Ask(indexes), rows_before = Dump();
+  const std::string at = "table=m&vector=v&index=rebuild";
+  const Model model{.name = "new model", .dim = kDim};
+  MemoryUndo undo;
+  {
+    const auto sink = MakePostgresSink(server_.At(at), model);
+    ASSERT_THAT(sink, IsOk());
+    ASSERT_THAT((*sink)->Open({.model = model, .undo = &undo}, {}), IsOk());
+    const VectorRows rows = Rows(1, 9);
+    const Batch* const batch = rows.batch();
+    std::vector<RefusedRow> refused;
+    ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());
+  }
+  EXPECT_NE(server_.Ask(indexes), before);
+  const auto report = RollBack(at, undo);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(Dump(), rows_before);
+  EXPECT_EQ(server_.Ask(indexes), before);
+  EXPECT_EQ(server_.Ask("SELECT to_regclass('reembed_indexes') IS NULL"), "t");
+}
+
 }  // namespace
 }  // namespace reembed
