@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/long_text.h"
 #include "engine/request_packer.h"
@@ -19,6 +18,7 @@
 #include "tools/resolve.h"
 #include "tools/streams.h"
 #include "tools/token_counting.h"
+#include "tools/undo_plan.h"
 
 namespace reembed {
 namespace {
@@ -41,6 +41,7 @@ struct PlanNumbers {
   int64_t memory_bytes = 0;
   int64_t disk_bytes = 0;
   int64_t undo_bytes = 0;  // of disk_bytes: what is overwritten, kept
+  std::vector<UndoPlan> undo;
 };
 
 // Counts one text, and the parts that are made of it, into the plan; tells the packer, which request it goes into.
@@ -141,29 +142,7 @@ constexpr int64_t kMemoryBytesPerText = 6;
 // A row of the ledger with its text hash, besides the key; measured on a ledger of a million rows.
 constexpr int64_t kLedgerBytesPerRow = 50;
 
-// A row of the undo log without the bytes of its vector, with its place in the index.
-constexpr int64_t kUndoBytesPerRow = 80;
-
-// What a number takes in a cell: Python and JavaScript print a float32 with the digits of a double.
-int64_t BytesPerNumber(const Location& target) {
-  const bool text = target.scheme == "memu" || absl::StartsWith(target.Get("encoding"), "json");
-  return text ? 22 : 4;
-}
-
-int64_t UndoBytesOf(const ResolvedJob& job, const Preflight& preflight, const Location& target, int64_t rows) {
-  // Another table than the source's was not looked at: at most every row has a vector there.
-  int64_t numbers = rows * job.client.model.dim;
-  if (job.in_place && target.ToString() == job.targets.front().ToString()) {
-    numbers = 0;
-    for (const Survey::WidthCount& width : preflight.survey->widths) {
-      if (job.selection.rows != Selection::Rows::kAll && width.dim == job.client.model.dim) continue;
-      numbers += std::max<int64_t>(0, width.dim) * width.rows;
-    }
-  }
-  return rows * kUndoBytesPerRow + numbers * BytesPerNumber(target);
-}
-
-void Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumbers* plan) {
+absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumbers* plan) {
   const int64_t vector_bytes = int64_t{job.client.model.dim} * 4;
   if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
     plan->price_known = true;
@@ -181,13 +160,17 @@ void Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumbers* pla
   plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
   if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
   for (const Location& target : job.targets) {
-    if (KeepsUndo(job, target)) plan->undo_bytes += UndoBytesOf(job, preflight, target, stored_rows);
     // JSON numbers take up to 13 characters each, an HNSW graph two links of 4 bytes for each of its M.
     const int64_t row_bytes = target.scheme == "jsonl" ? int64_t{job.client.model.dim} * 13 : vector_bytes;
     plan->disk_bytes += stored_rows * (row_bytes + (target.scheme == "faiss" ? 300 : 16));
     if (target.scheme == "faiss") plan->memory_bytes += stored_rows * (vector_bytes + 300);
   }
+  absl::StatusOr<std::vector<UndoPlan>> undo = PlanUndo(job, preflight, stored_rows);
+  if (!undo.ok()) return undo.status();
+  plan->undo = *std::move(undo);
+  for (const UndoPlan& target : plan->undo) plan->undo_bytes += target.bytes;
   plan->disk_bytes += plan->undo_bytes;
+  return absl::OkStatus();
 }
 
 std::string TokensText(const TokenCounting& counting, const PlanNumbers& plan) {
@@ -214,6 +197,7 @@ void Add(const PlanNumbers& from, PlanNumbers* to) {
   to->memory_bytes = std::max(to->memory_bytes, from.memory_bytes);
   to->disk_bytes += from.disk_bytes;
   to->undo_bytes += from.undo_bytes;
+  to->undo.insert(to->undo.end(), from.undo.begin(), from.undo.end());
 }
 
 void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Preflight& preflight,
@@ -261,13 +245,8 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
                    : absl::StrCat("at least ", DurationText(plan.time), " at the given limits"));
   line("memory", absl::StrCat("at most ", BytesText(plan.memory_bytes)));
   line("disk", absl::StrCat("about ", BytesText(plan.disk_bytes)));
-  for (const Location& target : job.targets) {
-    if (!FindScheme(target.scheme)->is_table() && !KeepsUndo(job, target)) continue;
-    line("undo", KeepsUndo(job, target)
-                     ? absl::StrCat("about ", BytesText(plan.undo_bytes), " of that: what is overwritten is kept, and ",
-                                    "`reembed rollback` puts it back")
-                     : absl::StrCat("none: what is overwritten in ", target.ToString(), " cannot be brought back"));
-  }
+  for (const UndoPlan& target : plan.undo) line("overwrites", UndoText(target, job.directory));
+  if (const std::string dropped = WithoutWayBack(job); !dropped.empty()) line("no way back", dropped);
   line("job", absl::StrCat(job.directory, std::filesystem::exists(job.directory + "/ledger.db")
                                               ? ": exists; what it has is not bought again"
                                               : ": new"));
@@ -293,6 +272,8 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
       .Add("memory_bytes", plan.memory_bytes)
       .Add("disk_bytes", plan.disk_bytes)
       .Add("undo_bytes", plan.undo_bytes)
+      .AddRaw("overwrites", UndoJson(plan.undo))
+      .Add("without_way_back", WithoutWayBack(job))
       .Add("model", job.client.model.name)
       .Add("dimensions", job.client.model.dim)
       .Add("job", directory);
@@ -317,7 +298,7 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
     if (!preflight.ok()) return fail(preflight.status());
     PlanNumbers plan;
     if (absl::Status read = ReadAll(job, **counting, preflight->source.get(), &plan); !read.ok()) return fail(read);
-    Reckon(job, *preflight, &plan);
+    if (absl::Status reckoned = Reckon(job, *preflight, &plan); !reckoned.ok()) return fail(reckoned);
     Add(plan, &total);
     if (!options.json) {
       PrintText(job, **counting, *preflight, plan);

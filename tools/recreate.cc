@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "io/store/postgres_import_undo.h"
 #include "io/store/postgres_lookup.h"
 #include "tools/consent.h"
 #include "tools/preflight.h"
@@ -20,15 +21,21 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
         "--force-recreate: only where a system's rows are brought into a PostgreSQL server, as with --system "
         "espressobot --db FILE");
   }
-  const absl::Status consent =
-      AskConsent(absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
-                              target->scheme, ":", target->path, " with all that is in them"),
-                 "make a backup with pg_dump first, then say --yes", options.yes);
+  const absl::Status consent = AskConsent(
+      absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
+                   target->scheme, ":", target->path, " with all that is in them, and no rollback brings that back"),
+      "make a backup with pg_dump first, then say --yes", options.yes);
   if (!consent.ok()) return consent;
   // Not before it is known that they can be filled again.
   const absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&first);
   if (!probe.ok()) return probe.status();
+  first.dropped_tables = first.recreated_tables;
   return DropPostgresTables(*target, first.recreated_tables);
+}
+
+absl::Status KeepRecreated(const ResolvedJob& job, const Location& target, UndoLog* log) {
+  if (log == nullptr || job.dropped_tables.empty() || target.Get("mode") != "insert") return absl::OkStatus();
+  return KeepPostgresTablesDropped(job.dropped_tables, log);
 }
 
 }  // namespace reembed

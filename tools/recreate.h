@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "engine/undo_log.h"
 #include "tools/resolve.h"
 
 namespace reembed {
@@ -13,6 +14,10 @@ namespace reembed {
 // Nothing happens without that flag. Errors: kInvalidArgument (no such target; no consent); as ProbeEmbedder,
 // DropPostgresTables.
 absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJob>* jobs);
+
+// Tells the log of one of the job's targets, if there is one, what RecreateTables() has dropped there, so that a
+// rollback says what it cannot bring back.
+absl::Status KeepRecreated(const ResolvedJob& job, const Location& target, UndoLog* log);
 
 }  // namespace reembed
 

@@ -30,6 +30,7 @@
 #include "io/store/memu_rows.h"
 #include "io/store/memu_sink.h"
 #include "io/store/postgres_import.h"
+#include "io/store/postgres_import_undo.h"
 #include "io/store/postgres_reader.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_source.h"
@@ -128,7 +129,12 @@ constexpr Scheme PostgresScheme(const char* name) {
         return l.Get("mode") == "insert" ? PostgresImportChanges(l, m) : PostgresChanges(l, m);
       },
       nullptr,
-      [](const Location& l, UndoReader* old) { return RollBackPostgres(l, old); }};
+      [](const Location& l, UndoReader* old) {
+        return l.Get("mode") == "insert" ? RollBackPostgresImport(l, old) : RollBackPostgres(l, old);
+      },
+      [](const Location& l, const Model& m) {
+        return l.Get("mode") == "insert" ? PostgresImportOverwriting(l, m) : PostgresOverwriting(l, m);
+      }};
 }
 
 absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
@@ -181,7 +187,8 @@ constexpr Scheme kSchemes[] = {
     {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant, MakeQdrantTarget,
      [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
      SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantLogin(l)); },
-     CheckQdrantKey, [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantLogin(l)); }},
+     CheckQdrantKey, [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantLogin(l)); },
+     [](const Location& l, const Model& m) { return QdrantOverwriting(l, m, QdrantLogin(l)); }},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
      [](const Location& l, const Selection& s) -> SourceOr {
        return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin(l));
@@ -220,7 +227,7 @@ constexpr Scheme kSchemes[] = {
      },
      nullptr, nullptr,
      [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); },
-     nullptr, nullptr, nullptr,
+     nullptr, nullptr, nullptr, nullptr,
      [](const Location& l, const RunRecord& record) -> SourceOr {
        return KeepAutomemRecord(l, record, AutomemLoginOf(l));
      }},

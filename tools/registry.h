@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "engine/embedding_client.h"
 #include "engine/location.h"
+#include "engine/overwriting.h"
 #include "engine/run_record.h"
 #include "engine/source.h"
 #include "engine/survey.h"
@@ -48,6 +49,9 @@ struct Scheme {
   // Of targets whose sink shows the undo log what it overwrites: puts that back. It may have been called before, and
   // may have been killed then. A row that does not hold the written vector any more stays as it is, and is reported.
   absl::StatusOr<RollbackReport> (*roll_back)(const Location& target, UndoReader* old_rows) = nullptr;
+
+  // Of targets that do not replace vectors row by row, or not always. Reads only. Null: they do.
+  absl::StatusOr<Overwriting> (*overwriting)(const Location& target, const Model&) = nullptr;
 
   // Of sources of a system that remembers its migrations: keeps the record as a row, unless that is there already, and
   // returns a source of this one row.

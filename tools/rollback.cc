@@ -64,14 +64,15 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
   return folder;
 }
 
-// All that have something to put back. A stream that has overwritten nothing holds up no other.
+// All that have something to put back, the last first, since streams may share a table. One that has overwritten
+// nothing holds up no other.
 absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const Environment& environment) {
   const absl::StatusOr<std::vector<std::string>> paths = JobFolders(job);
   if (!paths.ok()) return paths.status();
   std::vector<Folder> folders;
   absl::Status nothing;
-  for (const std::string& path : *paths) {
-    absl::StatusOr<Folder> folder = OpenFolder(path, environment);
+  for (auto path = paths->rbegin(); path != paths->rend(); ++path) {
+    absl::StatusOr<Folder> folder = OpenFolder(*path, environment);
     if (absl::IsNotFound(folder.status())) {
       nothing = folder.status();
       continue;

@@ -254,6 +254,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
     const std::string name = job.targets[i].ToString();
     logs.push_back(KeepsUndo(job, job.targets[i]) ? undo.LogOf(name) : nullptr);
     sinks.push_back({name, preflight->sinks[i].get(), logs.back().get()});
+    if (outcome.status = KeepRecreated(job, job.targets[i], logs.back().get()); !outcome.status.ok()) return outcome;
   }
   // Counted when a text enters a batch, so the cap holds before the money is spent.
   std::atomic<int64_t> tokens_read{0};

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "engine/json_text.h"
 #include "io/job/job_reader.h"
 #include "io/job/undo_store.h"
 #include "tools/commands.h"
@@ -136,12 +137,28 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
   if (!targets.ok()) return targets.status();
   if (targets->empty()) return absl::OkStatus();
   int64_t rows = 0;
-  for (const UndoTarget& target : *targets) rows += target.rows;
+  std::vector<std::string> objects;
+  for (const UndoTarget& target : *targets) {
+    rows += target.rows;
+    std::string name;
+    AppendJsonString(target.name, &name);
+    objects.push_back(absl::StrCat(R"({"target":)", name, R"(,"rows":)", target.rows, "}"));
+  }
   if (json) {
-    std::cout << JsonLine("undo").Add("rows", rows).Add("bytes", UndoBytes(dir)).ToString() << "\n";
-  } else {
-    std::cout << "undo      " << WithCommas(rows) << " rows as they were, " << BytesText(UndoBytes(dir))
-              << ": `reembed rollback " << dir << "` puts them back\n";
+    std::cout << JsonLine("undo")
+                     .Add("rows", rows)
+                     .Add("bytes", UndoBytes(dir))
+                     .AddRaw("targets", absl::StrCat("[", absl::StrJoin(objects, ","), "]"))
+                     .ToString()
+              << "\n";
+    return absl::OkStatus();
+  }
+  std::cout << "undo      " << WithCommas(rows) << " rows as they were, " << BytesText(UndoBytes(dir))
+            << ": `reembed rollback " << dir << "` puts them back\n";
+  for (const UndoTarget& target : *targets) {
+    std::cout << "  "
+              << (target.rows > 0 ? absl::StrCat(WithCommas(target.rows), " rows") : "what was made or switched")
+              << " of " << target.name << "\n";
   }
   return absl::OkStatus();
 }

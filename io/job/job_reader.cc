@@ -1,6 +1,7 @@
 #include "io/job/job_reader.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,8 +12,11 @@ namespace reembed {
 
 absl::StatusOr<std::unique_ptr<JobReader>> JobReader::Open(const std::string& dir) {
   std::unique_ptr<JobReader> reader(new JobReader(dir));
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db"));
-  if (absl::IsNotFound(ledger.status())) return absl::NotFoundError(absl::StrCat(dir, ": no job directory"));
+  const std::string path = absl::StrCat(dir, "/ledger.db");
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(path);
+  if (absl::IsNotFound(ledger.status()) && !std::filesystem::exists(path)) {
+    return absl::NotFoundError(absl::StrCat(dir, ": no job directory"));
+  }
   if (!ledger.ok()) return ledger.status();
   reader->ledger_ = *std::move(ledger);
   absl::StatusOr<LedgerStatement> find_slot = reader->ledger_->Prepare("SELECT slot FROM rows WHERE ordinal = ?1");

@@ -144,6 +144,11 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& 
 absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedgerReadOnly(const std::string& path) {
   absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = LedgerConnection::Open(path, LedgerAccess::kReadOnly);
   if (!ledger.ok()) return ledger.status();
+  const absl::StatusOr<bool> empty = IsEmpty(ledger->get());
+  if (!empty.ok()) return empty.status();
+  if (*empty) {
+    return absl::NotFoundError(absl::StrCat(path, ": holds no job: a run was killed before it had begun one"));
+  }
   if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
   return ledger;
 }

@@ -53,8 +53,10 @@ absl::Status ForEachNode(const FalkorNodes& nodes, absl::string_view where, absl
       if (cypher.back() != '[') cypher.push_back(',');
       AppendFalkorKey(ViewOf(key), &cypher);
     }
-    absl::StrAppend(&cypher, "] ", nodes.Match(), " WHERE ", nodes.Key(), indexed ? "" : " + ''", " IN $keys AND ",
-                    where, " RETURN ", nodes.Key(), result);
+    // IN binds closer than +.
+    const std::string key_to_find = indexed ? nodes.Key() : absl::StrCat("(", nodes.Key(), " + '')");
+    absl::StrAppend(&cypher, "] ", nodes.Match(), " WHERE ", key_to_find, " IN $keys AND ", where, " RETURN ",
+                    nodes.Key(), result);
     bool any = false;
     const absl::Status status = nodes.graph->client()->Persist([&] {
       const absl::StatusOr<FalkorRows> rows = nodes.graph->Query(cypher);
@@ -107,10 +109,10 @@ absl::StatusOr<std::vector<std::optional<FalkorProperties>>> FalkorFetch::Fetch(
 }
 
 absl::Status ForEachFalkorNode(const FalkorNodes& nodes, absl::Span<const KeyView> keys,
-                               absl::Span<const std::string> properties,
+                               absl::Span<const std::string> expressions,
                                absl::FunctionRef<void(size_t place, const FalkorRows& answer, size_t row)> take) {
   std::string result;
-  for (const std::string& property : properties) absl::StrAppend(&result, ", ", nodes.Property(property));
+  for (const std::string& expression : expressions) absl::StrAppend(&result, ", ", expression);
   return ForEachNode(nodes, "true", keys, result, take);
 }
 

@@ -53,9 +53,10 @@ class FalkorFetch {
 };
 
 // Shows each of these nodes that is there: its place in `keys`, and an answer with the row there in which the
-// properties are columns, from column 1 on. Looks at nodes whatever the location's `where` says.
+// expressions, Cypher over the node `n`, are columns, from column 1 on. Looks at nodes whatever the location's `where`
+// says.
 absl::Status ForEachFalkorNode(const FalkorNodes& nodes, absl::Span<const KeyView> keys,
-                               absl::Span<const std::string> properties,
+                               absl::Span<const std::string> expressions,
                                absl::FunctionRef<void(size_t place, const FalkorRows& answer, size_t row)> take);
 
 // Which of the keys are those of nodes that are there. Looks at nodes whatever the location's `where` says.

@@ -1,14 +1,17 @@
 #include "io/store/falkordb_undo.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "engine/float_list.h"
 #include "io/store/falkordb_fetch.h"
@@ -37,8 +40,66 @@ std::vector<std::string> Filled(const FalkorNodes& nodes) {
   return properties;
 }
 
+// The server shows 15 digits of a double, and 17 are needed. So it is asked for the lower half of its bits too, which
+// 15 digits can show. Source of the splitting: T. J. Dekker, A floating-point technique for extending the available
+// precision, 1971.
+constexpr double kSplitter = 134217729;  // 2^27 + 1
+
+double UpperHalf(double number) {
+  const double large = number * kSplitter;
+  return large - (large - number);
+}
+
+// Cypher: what `of` makes, as one list, of the list that `property` is; of anything else the empty list. CASE would do
+// the sum with anything.
+std::string OfList(const std::string& property, absl::string_view of) {
+  return absl::StrCat("reduce(all = [], l IN [l IN [", property, "] WHERE typeOf(l) = 'List'] | all + ", of, ")");
+}
+
+// Cypher: the property; a map, which no property can be, where it has lists in lists: those are beyond what a reply of
+// the server may nest.
+std::string Readable(const std::string& property) {
+  return absl::StrCat("CASE WHEN size(", OfList(property, "[x IN l WHERE typeOf(x) = 'List']"), ") > 0 THEN {} ELSE ",
+                      property, " END");
+}
+
+// Cypher: the lower halves of the doubles that are the property, or are in it, in their order.
+std::string LowerHalves(const std::string& property) {
+  const std::string halves = " WHERE typeOf(x) = 'Float' | x - (x * 134217729.0 - (x * 134217729.0 - x))]";
+  return absl::StrCat("[x IN [", property, "]", halves, " + ", OfList(property, absl::StrCat("[x IN l", halves)));
+}
+
+// The answer to LowerHalves(), taken one by one.
+class Halves {
+ public:
+  explicit Halves(const FalkorCell& answer) : answer_(answer) {}
+
+  // nullopt: there is none, or it is not finite.
+  std::optional<double> Next() {
+    double half = 0;
+    if (next_ == answer_.size() || !absl::SimpleAtod(answer_[next_++].Text(), &half)) return std::nullopt;
+    return std::isfinite(half) ? std::optional(half) : std::nullopt;
+  }
+
+ private:
+  const FalkorCell answer_;
+  size_t next_ = 0;
+};
+
 // False: Cypher has no literal for it.
-bool AppendLiteral(const FalkorCell& cell, std::string* out) {
+bool AppendNumber(const FalkorCell& cell, std::optional<double> lower, std::string* out) {
+  double shown = 0;
+  if (!lower.has_value() || !absl::SimpleAtod(cell.Text(), &shown) || !std::isfinite(shown)) return false;
+  // A zero may have a sign.
+  const double number = *lower == 0 ? UpperHalf(shown) : UpperHalf(shown - *lower) + *lower;
+  const std::string text = absl::StrFormat("%.17g", shown == 0 ? shown : number);
+  // Without either it would become an integer.
+  absl::StrAppend(out, text, text.find_first_of(".e") == std::string::npos ? ".0" : "");
+  return true;
+}
+
+// Likewise.
+bool AppendLiteral(const FalkorCell& cell, Halves* halves, std::string* out) {
   switch (cell.type()) {
     case FalkorCell::Type::kNull:
       out->append("null");
@@ -52,18 +113,13 @@ bool AppendLiteral(const FalkorCell& cell, std::string* out) {
     case FalkorCell::Type::kBoolean:
       out->append(cell.Text().data(), cell.Text().size());
       return true;
-    case FalkorCell::Type::kDouble: {
-      const std::string text(cell.Text());
-      if (text.find_first_not_of("+-.0123456789eE") != std::string::npos) return false;
-      // Without either it would become an integer.
-      absl::StrAppend(out, text, text.find_first_of(".eE") == std::string::npos ? ".0" : "");
-      return true;
-    }
+    case FalkorCell::Type::kDouble:
+      return AppendNumber(cell, halves->Next(), out);
     case FalkorCell::Type::kArray:
       out->push_back('[');
       for (size_t i = 0; i < cell.size(); ++i) {
         if (i > 0) out->push_back(',');
-        if (!AppendLiteral(cell[i], out)) return false;
+        if (!AppendLiteral(cell[i], halves, out)) return false;
       }
       out->push_back(']');
       return true;
@@ -73,7 +129,7 @@ bool AppendLiteral(const FalkorCell& cell, std::string* out) {
 }
 
 // nullopt: it cannot be put back.
-std::optional<std::string> ValueOf(const FalkorCell& cell) {
+std::optional<std::string> ValueOf(const FalkorCell& cell, Halves halves) {
   if (cell.IsNull()) return std::string(1, kAbsent);
   std::string value;
   if (cell.type() == FalkorCell::Type::kVector) {
@@ -84,7 +140,7 @@ std::optional<std::string> ValueOf(const FalkorCell& cell) {
     return value;
   }
   value.push_back(kLiteral);
-  if (!AppendLiteral(cell, &value)) return std::nullopt;
+  if (!AppendLiteral(cell, &halves, &value)) return std::nullopt;
   return value;
 }
 
@@ -128,13 +184,17 @@ absl::StatusOr<std::vector<std::string>> ParseContent(absl::string_view content,
 // for one that cannot be put back.
 template <typename Take>
 absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys, Take take) {
-  const std::vector<std::string> properties = Filled(nodes);
+  std::vector<std::string> asked;
+  for (const std::string& name : Filled(nodes)) {
+    asked.push_back(Readable(nodes.Property(name)));
+    asked.push_back(LowerHalves(nodes.Property(name)));
+  }
   for (size_t begin = 0; begin < keys.size(); begin += kAskedKeys) {
-    absl::Status status = ForEachFalkorNode(nodes, keys.subspan(begin, kAskedKeys), properties,
+    absl::Status status = ForEachFalkorNode(nodes, keys.subspan(begin, kAskedKeys), asked,
                                             [&](size_t place, const FalkorRows& rows, size_t row) {
                                               std::vector<std::optional<std::string>> values;
-                                              for (size_t i = 0; i < properties.size(); ++i)
-                                                values.push_back(ValueOf(rows(row, i + 1)));
+                                              for (size_t i = 1; i <= asked.size(); i += 2)
+                                                values.push_back(ValueOf(rows(row, i), Halves(rows(row, i + 1))));
                                               take(begin + place, std::move(values));
                                             });
     if (!status.ok()) return status;
@@ -157,8 +217,8 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* cons
     if (known.size() == values.size()) return;
     unknown = absl::FailedPreconditionError(nodes.Message(
         absl::StrCat("row ", KeyText(keys[place]),
-                     ": what is in the property to be filled could not be put back, as it is of a type that Cypher "
-                     "cannot write; fill another property, or say --no-undo")));
+                     ": what is in a property to be filled could not be put back, as it is of a type that has no "
+                     "literal in Cypher; fill another property, or say --no-undo")));
   });
   if (!read.ok()) return read;
   if (!unknown.ok()) return unknown;
@@ -179,6 +239,12 @@ struct Row {
   bool there = false;
   std::vector<std::optional<std::string>> now;
   bool sent = false;
+
+  unsigned Vectors() const {
+    unsigned vectors = 0;
+    for (size_t i = 0; i < old.size(); ++i) vectors |= (old[i][0] == kVector ? 1U : 0U) << i;
+    return vectors;
+  }
 
   bool IsAsBefore() const {
     for (size_t i = 0; i < old.size(); ++i) {
@@ -209,7 +275,7 @@ class NodesRollback {
   absl::Status PutPageBack();
   absl::Status Read(const std::vector<Row*>& rows);
   absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
-  absl::Status Restore(const std::vector<Row*>& rows, bool vectors, bool in_index, std::vector<Row*>* rest);
+  absl::Status Restore(const std::vector<Row*>& rows, unsigned vectors, bool in_index, std::vector<Row*>* rest);
   absl::Status SayIndex(absl::string_view note, absl::string_view kind, const std::string& property);
 
   const FalkorNodes nodes_;
@@ -263,7 +329,8 @@ absl::Status NodesRollback::PutPageBack() {
       return absl::UnavailableError(nodes_.Message("nodes come and go; run this again"));
     }
     if (absl::Status read = Read(rest); !read.ok()) return read;
-    std::vector<Row*> groups[2][2];  // by whether it was a vector, and whether an index finds the node
+    // By which of its properties were vectors, bit by bit, and whether an index finds the node.
+    std::map<std::pair<unsigned, bool>, std::vector<Row*>> groups;
     for (Row* const row : rest) {
       if (!row->there) {
         ++report_.rows_gone;
@@ -273,27 +340,28 @@ absl::Status NodesRollback::PutPageBack() {
         const absl::StatusOr<bool> ours = HoldsWhatWasWritten(*row);
         if (!ours.ok()) return ours.status();
         if (*ours) {
-          groups[row->old[0][0] == kVector][IsInFalkorIndex(ViewOf(row->key))].push_back(row);
+          groups[{row->Vectors(), IsInFalkorIndex(ViewOf(row->key))}].push_back(row);
         } else {
           report_.Leave(ViewOf(row->key), "its vector is not the one that the job wrote");
         }
       }
     }
     rest.clear();
-    for (const bool vectors : {false, true}) {
-      for (const bool in_index : {false, true}) {
-        absl::Status restored = Restore(groups[vectors][in_index], vectors, in_index, &rest);
-        if (!restored.ok()) return restored;
-      }
+    for (const auto& [group, rows] : groups) {
+      absl::Status restored = Restore(rows, group.first, group.second, &rest);
+      if (!restored.ok()) return restored;
     }
   }
   return absl::OkStatus();
 }
 
 // `rest` gets the rows that must be looked at again, as some nodes went away meanwhile.
-absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, bool vectors, bool in_index,
+absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, unsigned vectors, bool in_index,
                                     std::vector<Row*>* rest) {
-  if (rows.empty()) return absl::OkStatus();
+  const auto value = [&](size_t property) {
+    const std::string element = absl::StrCat("r[", property + 1, "]");
+    return (vectors >> property & 1) != 0 ? absl::StrCat("vecf32(", element, ")") : element;
+  };
   std::string cypher = "CYPHER rows=[";
   for (Row* const row : rows) {
     row->sent = true;
@@ -305,11 +373,10 @@ absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, bool vectors,
   const std::string vector = nodes_.Property(nodes_.asked.vector);
   // Something else first, as the sink does it and for its reason.
   absl::StrAppend(&cypher, "] UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
-                  nodes_.KeyIs("r[0]", in_index), " SET ", vector, " = '' WITH n, r SET ", vector,
-                  vectors ? " = vecf32(r[1])" : " = r[1]",
+                  nodes_.KeyIs("r[0]", in_index), " SET ", vector, " = '' WITH n, r SET ", vector, " = ", value(0),
                   nodes_.asked.model_property.empty()
                       ? ""
-                      : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = r[2]"),
+                      : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = ", value(1)),
                   " RETURN count(n)");
   int64_t restored = 0;
   absl::Status status = nodes_.graph->client()->Persist([&] {

@@ -10,8 +10,7 @@
 #include "io/store/falkordb_graph.h"
 #include "io/store/falkordb_nodes.h"
 
-// The way back of nodes in FalkorDB: the properties that a sink fills, as they were. A vector comes back to the bit. A
-// property of another type does too, except that the server shows numbers in a list with fewer digits than it has.
+// The way back of nodes in FalkorDB: the properties that a sink fills, as they were, to the bit.
 namespace reembed {
 
 // Shows the log what the nodes of the rows hold. Those that are not there are not written.

@@ -13,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
+#include "io/store/postgres_import_undo.h"
 #include "io/store/postgres_target.h"
 #include "io/store/postgres_vector.h"
 #include "io/store/sqlite_db.h"
@@ -21,7 +22,6 @@
 namespace reembed {
 namespace {
 
-constexpr char kIdsTable[] = "reembed_ids";
 constexpr size_t kStatementBytes = size_t{4} << 20;
 constexpr size_t kMaxStatementRows = 1000;
 constexpr char kUniqueViolation[] = "23505";
@@ -29,10 +29,11 @@ constexpr char kUniqueViolation[] = "23505";
 // What a location with mode=insert names as a target, checked.
 struct ImportTarget {
   PostgresTarget target;
-  std::string schema_sql;  // to be run when the table is not there
-  std::string ids;         // SQL name of the table of ids; empty: its schema is not known before the table is made
-  bool has_ids = false;    // that table is there
-  std::string new_key;     // SQL that makes the key of a new row
+  std::string schema_sql;   // to be run when the table is not there
+  std::string ids;          // SQL name of the table of ids; empty: its schema is not known before the table is made
+  bool has_ids = false;     // that table is there
+  bool has_hashes = false;  // with its column row_hash
+  std::string new_key;      // SQL that makes the key of a new row
 };
 
 absl::StatusOr<std::string> ReadSchemaFile(const PostgresLocation& asked, int dim) {
@@ -129,14 +130,17 @@ absl::Status ResolveImport(ImportTarget* import) {
       return right;
     }
   }
-  import->ids = absl::StrCat(QuotePostgresName(target.table->schema), ".", kIdsTable);
+  import->ids = absl::StrCat(QuotePostgresName(target.table->schema), ".", kPostgresIdsTable);
   absl::StatusOr<std::string> key = NewKeySql(target.connection.get(), *target.table);
   if (!key.ok()) return key.status();
   import->new_key = *std::move(key);
-  const absl::StatusOr<PostgresRows> ids =
-      target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(import->ids)});
+  const absl::StatusOr<PostgresRows> ids = target.connection->Query(
+      "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = "
+      "pg_catalog.to_regclass($1) AND attname = 'row_hash' AND NOT attisdropped)",
+      {PostgresValue::Text(import->ids)});
   if (!ids.ok()) return ids.status();
   import->has_ids = ids->Bool(0, 0);
+  import->has_hashes = ids->Bool(0, 1);
   return import->has_ids ? absl::OkStatus() : CheckMayCreate(target.connection.get(), target.table->schema);
 }
 
@@ -236,6 +240,7 @@ class PostgresImportSink final : public VectorSink {
       return absl::FailedPreconditionError(absl::StrCat(target.asked.address.name, ": expected vectors of ",
                                                         target.model.dim, " numbers, got ", context.model.dim));
     }
+    undo_ = context.undo;
     bool empty = false;
     const absl::Status status = target.connection->Persist([&]() -> absl::Status {
       // Looked at again: others may have changed the tables since the sink was made.
@@ -257,6 +262,7 @@ class PostgresImportSink final : public VectorSink {
       if (item.refusal.ok()) rows.push_back(&item);
     }
     const absl::Span<Item*> all = absl::MakeSpan(rows);
+    if (absl::Status kept = KeepWhatIsThere(all); !kept.ok()) return kept;
     const size_t vector_bytes = static_cast<size_t>(import_.target.model.dim) * sizeof(float);
     for (size_t begin = 0; begin < all.size();) {
       size_t end = begin, bytes = 0;
@@ -282,6 +288,9 @@ class PostgresImportSink final : public VectorSink {
   absl::Status MakeSchema() {
     PostgresTarget& target = import_.target;
     if (target.table.has_value()) return absl::OkStatus();
+    if (undo_ != nullptr) {
+      if (absl::Status kept = KeepPostgresSchemaMade(undo_); !kept.ok()) return kept;
+    }
     std::string path;
     if (!target.asked.schema.empty()) {
       path = absl::StrCat("SET LOCAL search_path = ", QuotePostgresName(target.asked.schema), ", public;\n");
@@ -304,12 +313,19 @@ class PostgresImportSink final : public VectorSink {
 
   absl::Status MakeIds() {
     // IF NOT EXISTS does not ask less of the user.
-    if (import_.has_ids) return absl::OkStatus();
+    if (import_.has_ids && import_.has_hashes) return absl::OkStatus();
+    if (import_.has_ids) {
+      return import_.target.connection->Run(
+          absl::StrCat("ALTER TABLE ", import_.ids, " ADD COLUMN IF NOT EXISTS row_hash text"));
+    }
+    if (undo_ != nullptr) {
+      if (absl::Status kept = KeepPostgresIdsMade(undo_); !kept.ok()) return kept;
+    }
     // In the order of bytes, so that keys asked for in the source's order lie together.
     return import_.target.connection->Run(
         absl::StrCat("CREATE TABLE IF NOT EXISTS ", import_.ids,
                      " (source text NOT NULL, old_id text COLLATE \"C\" NOT NULL, target text NOT "
-                     "NULL, new_id text NOT NULL, PRIMARY KEY (target, source, old_id))"));
+                     "NULL, new_id text NOT NULL, row_hash text, PRIMARY KEY (target, source, old_id))"));
   }
 
   // Whether no row of this source is there.
@@ -342,23 +358,32 @@ class PostgresImportSink final : public VectorSink {
     const std::string& text = target.asked.text;
     const std::string changed =
         text.empty() ? "false" : absl::StrCat("t.", QuotePostgresName(text), " IS DISTINCT FROM known.text");
-    store_ = absl::StrCat("WITH s AS MATERIALIZED (SELECT k, v", vector.cast,
-                          " AS v, o::jsonb AS r, n FROM unnest($1::text[], $2::", vector.wire_type,
-                          "[], $3::text[]) WITH ORDINALITY AS u(k, v, o, n)), ",
-                          "known AS MATERIALIZED (SELECT s.n, s.v, i.new_id::", key_type, " AS id, (",
-                          text.empty() ? "NULL" : target.asked.sets.at(text), ") AS text FROM s JOIN ", import_.ids,
-                          " AS i ON i.target = $4 AND i.source = $5 AND i.old_id = s.k), ",
-                          "fresh AS MATERIALIZED (SELECT s.k, s.v, s.r, ", import_.new_key,
-                          " AS id FROM s WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.n = s.n)), ",
-                          "stored AS (INSERT INTO ", table.Sql(), " (", table.KeySql(), ", ", column, columns,
-                          ") OVERRIDING SYSTEM VALUE SELECT id, v", values, " FROM fresh), ", "named AS (INSERT INTO ",
-                          import_.ids, " (source, old_id, target, new_id) SELECT $5, k, $4, id::text FROM fresh), ",
-                          "renewed AS (UPDATE ", table.Sql(), " AS t SET ", column, " = known.v FROM known WHERE t.",
-                          table.KeySql(), " = known.id AND t.", column, as_comparable, " IS DISTINCT FROM known.v",
-                          as_comparable, " AND NOT (", changed, ")) ", "SELECT known.n, t.", table.KeySql(),
-                          " IS NULL FROM known LEFT JOIN ", table.Sql(), " AS t ON t.", table.KeySql(),
-                          " = known.id WHERE t.", table.KeySql(), " IS NULL OR ", changed);
+    store_ = absl::StrCat(
+        "WITH s AS MATERIALIZED (SELECT k, v", vector.cast,
+        " AS v, o::jsonb AS r, n FROM unnest($1::text[], $2::", vector.wire_type,
+        "[], $3::text[]) WITH ORDINALITY AS u(k, v, o, n)), ",
+        "known AS MATERIALIZED (SELECT s.n, s.v, i.new_id::", key_type, " AS id, (",
+        text.empty() ? "NULL" : target.asked.sets.at(text), ") AS text FROM s JOIN ", import_.ids,
+        " AS i ON i.target = $4 AND i.source = $5 AND i.old_id = s.k), ",
+        "fresh AS MATERIALIZED (SELECT s.k, s.v, s.r, ", import_.new_key,
+        " AS id FROM s WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.n = s.n)), ", "stored AS (INSERT INTO ",
+        table.Sql(), " AS t (", table.KeySql(), ", ", column, columns, ") OVERRIDING SYSTEM VALUE SELECT id, v", values,
+        " FROM fresh RETURNING t.", table.KeySql(), " AS id, ", PostgresRowHashSql(table, vector), " AS hash), ",
+        "named AS (INSERT INTO ", import_.ids,
+        " (source, old_id, target, new_id, row_hash) SELECT $5, fresh.k, $4, fresh.id::text, stored.hash FROM fresh "
+        "LEFT JOIN stored ON stored.id = fresh.id), ",
+        "renewed AS (UPDATE ", table.Sql(), " AS t SET ", column, " = known.v FROM known WHERE t.", table.KeySql(),
+        " = known.id AND t.", column, as_comparable, " IS DISTINCT FROM known.v", as_comparable, " AND NOT (", changed,
+        ")) ", "SELECT known.n, t.", table.KeySql(), " IS NULL FROM known LEFT JOIN ", table.Sql(), " AS t ON t.",
+        table.KeySql(), " = known.id WHERE t.", table.KeySql(), " IS NULL OR ", changed);
     return absl::OkStatus();
+  }
+
+  absl::Status KeepWhatIsThere(absl::Span<Item* const> rows) {
+    if (undo_ == nullptr || rows.empty()) return absl::OkStatus();
+    std::vector<PostgresRowToBring> to_bring;
+    for (const Item* const item : rows) to_bring.push_back({item->row->ordinal, item->row->key, &item->key});
+    return KeepPostgresBrought(to_bring, import_.ids, &import_.target, undo_);
   }
 
   // The rows with a vector, in the order of the source, with their fields.
@@ -449,6 +474,7 @@ class PostgresImportSink final : public VectorSink {
 
   ImportTarget import_;
   SourceRows rows_;
+  UndoLog* undo_ = nullptr;
   int32_t vector_oid_ = 0;
   std::string store_;
   std::vector<Item> items_;  // of one Write()
@@ -475,8 +501,8 @@ absl::StatusOr<std::vector<std::string>> PostgresImportChanges(const Location& l
   if (!import->target.table.has_value()) {
     changes.push_back(absl::StrCat("makes the table ", asked.table, ", and what else is in ", asked.schema_file));
   }
-  changes.push_back(
-      absl::StrCat("adds rows to ", asked.table, ", each with its vector, and their old and new keys to ", kIdsTable));
+  changes.push_back(absl::StrCat("adds rows to ", asked.table, ", each with its vector, and their old and new keys to ",
+                                 kPostgresIdsTable));
   if (asked.index != "none") changes.push_back(absl::StrCat("builds an index (", asked.index, ") of ", asked.table));
   return changes;
 }
@@ -484,7 +510,7 @@ absl::StatusOr<std::vector<std::string>> PostgresImportChanges(const Location& l
 absl::StatusOr<PostgresTable> PostgresImportedRows(PostgresConnection* connection, const PostgresLocation& asked) {
   absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection, asked);
   if (!table.ok()) return table.status();
-  const std::string ids = absl::StrCat(QuotePostgresName(table->schema), ".", kIdsTable);
+  const std::string ids = absl::StrCat(QuotePostgresName(table->schema), ".", kPostgresIdsTable);
   const absl::StatusOr<PostgresRows> there =
       connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(ids)});
   if (!there.ok()) return there.status();

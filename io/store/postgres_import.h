@@ -25,7 +25,8 @@
 //   schema_file  statements that make the target when its table is not there; {dim} stands for the width
 //
 // The new row's key is the column's default, or for texts a new UUID. The table reembed_ids (source, old_id, target,
-// new_id) is written in the same transaction as the rows, so a row comes once, whatever is repeated or killed.
+// new_id, row_hash) is written in the same transaction as the rows, so a row comes once, whatever is repeated or
+// killed, and a rollback knows what nobody has changed since.
 namespace reembed {
 
 struct PostgresImportOptions {

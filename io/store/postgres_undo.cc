@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "io/store/postgres_new_column.h"
+#include "io/store/postgres_rollback.h"
 #include "io/store/postgres_vector.h"
 
 namespace reembed {
@@ -177,19 +178,17 @@ absl::Status KeepPostgresTableMade(UndoLog* log) { return log->KeepNote(kTableNo
 
 namespace {
 
-struct Row {
-  int64_t ordinal = 0;
-  Key key;
-  std::string key_text;
+struct Row : PostgresOldRow {
   std::optional<std::string> old;  // nullopt: there was no such row
   bool there = false;
   std::vector<std::optional<std::string>> now;  // cells; nullopt: NULL
-  bool sent = false;                            // in a transaction that may have been committed
 
   bool HoldsNow(size_t column, const Cell& cell) const {
     return now[column].has_value() ? cell == Cell(*now[column]) : !cell.has_value();
   }
 };
+
+std::vector<PostgresOldRow*> Base(const std::vector<Row*>& rows) { return {rows.begin(), rows.end()}; }
 
 class TableRollback {
  public:
@@ -202,15 +201,15 @@ class TableRollback {
   absl::Status SwapBack(bool has_old);
   absl::Status Prepare();
   absl::StatusOr<std::vector<Row>> LoadPage();
-  absl::Status PutBack(absl::Span<Row> rows);
   absl::Status PutBackTogether(absl::Span<Row> rows, RollbackReport* done);
   absl::Status Read(absl::Span<Row> rows);
   absl::StatusOr<bool> IsAsBefore(const Row& row) const;
   absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
   absl::Status Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done);
   absl::Status Remove(const std::vector<Row*>& rows, RollbackReport* done);
-  absl::Status Change(const std::vector<Row*>& rows, const std::string& sql, std::vector<PostgresValue> values,
-                      absl::string_view why_not, RollbackReport* done);
+  std::string KeysOf(const std::vector<Row*>& rows) const {
+    return KeyArray(table(), rows, [](const Row* row) -> const std::string& { return row->key_text; });
+  }
   absl::Status TakeColumnAway(const std::string& column);
   absl::Status SayIndexes();
 
@@ -220,8 +219,7 @@ class TableRollback {
   PostgresTarget target_;
   UndoReader* const old_rows_;
   PostgresFilled filled_;
-  std::string untouched_;  // SQL: the row has nothing but defaults besides what a sink fills
-  std::vector<float> vector_, written_;
+  std::string untouched_;  // SQL: besides what a sink fills the row has nothing but defaults, and nobody refers to it
   RollbackReport report_;
 };
 
@@ -264,7 +262,9 @@ absl::Status TableRollback::Prepare() {
       "AND NOT atthasdef AND attidentity = ''",
       {PostgresValue::Text(table().Sql())});
   if (!others.ok()) return others.status();
-  untouched_ = "true";
+  absl::StatusOr<std::string> nobody_refers = PostgresNobodyRefersSql(connection(), table());
+  if (!nobody_refers.ok()) return nobody_refers.status();
+  untouched_ = *std::move(nobody_refers);
   for (int i = 0; i < others->size(); ++i) {
     const std::string name = others->Text(i, 0);
     const bool is_filled = std::any_of(filled_.columns.begin(), filled_.columns.end(),
@@ -281,7 +281,7 @@ absl::StatusOr<std::vector<Row>> TableRollback::LoadPage() {
     const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
     if (!logged.ok()) return logged.status();
     if (!logged->has_value()) break;
-    Row row{.ordinal = (*logged)->ordinal, .key = Own((*logged)->key)};
+    Row row{{.ordinal = (*logged)->ordinal, .key = Own((*logged)->key)}};
     std::optional<std::string> key = PostgresKeyText(table(), (*logged)->key);
     if (!key.has_value()) {
       report_.Leave((*logged)->key, absl::StrCat("its key cannot be in the column `", table().key, "` any more"));
@@ -332,35 +332,7 @@ absl::StatusOr<bool> TableRollback::HoldsWhatWasWritten(const Row& row) {
   // Where nobody knows, a cell is put back, but no row is removed.
   if (!written->has_value() || !filled_.columns[0].exists) return row.old.has_value();
   if (!row.now[0].has_value()) return false;
-  absl::string_view cell = *row.now[0];
-  // Its binary form begins with a version. Source: jsonb_send in PostgreSQL's jsonb.c.
-  if (target_.vector->base_type == "jsonb" && !cell.empty()) cell.remove_prefix(1);
-  written_.assign((*written)->begin(), (*written)->end());
-  RoundLikePostgres(*target_.vector, absl::MakeSpan(written_));
-  vector_.resize(written_.size());
-  return DecodePostgresVector(target_.vector->form, cell, absl::MakeSpan(vector_)) ==
-             static_cast<int64_t>(vector_.size()) &&
-         std::memcmp(vector_.data(), written_.data(), vector_.size() * sizeof(float)) == 0;
-}
-
-// Runs a statement over the keys of `rows` that returns the numbers of those it has changed; the others are left.
-absl::Status TableRollback::Change(const std::vector<Row*>& rows, const std::string& sql,
-                                   std::vector<PostgresValue> values, absl::string_view why_not, RollbackReport* done) {
-  const std::string keys = KeyArray(table(), rows, [](const Row* row) -> const std::string& { return row->key_text; });
-  values.insert(values.begin(), PostgresValue::Binary(keys));
-  const absl::StatusOr<PostgresRows> changed = connection()->Query(sql, values);
-  if (!changed.ok()) return changed.status();
-  std::vector<bool> is_changed(rows.size());
-  for (int i = 0; i < changed->size(); ++i) is_changed[static_cast<size_t>(changed->Int(i, 0) - 1)] = true;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (is_changed[i]) {
-      ++done->rows_restored;
-      rows[i]->sent = true;
-    } else {
-      done->Leave(ViewOf(rows[i]->key), why_not);
-    }
-  }
-  return absl::OkStatus();
+  return PostgresCellHolds(*target_.vector, *row.now[0], **written);
 }
 
 absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done) {
@@ -384,27 +356,30 @@ absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_
     for (const Row* const row : rows) done->Leave(ViewOf(row->key), "the column that held it is gone");
     return absl::OkStatus();
   }
-  std::vector<PostgresValue> values;
+  const std::string keys = KeysOf(rows);
+  std::vector<PostgresValue> values = {PostgresValue::Binary(keys)};
   for (const std::string& array : arrays) values.push_back(PostgresValue::Binary(array));
-  return Change(rows,
-                absl::StrCat("UPDATE ", table().Sql(), " AS t SET ", sets, " FROM unnest(", table().KeysSql(), elements,
-                             ") WITH ORDINALITY AS s(k", names, ", n) WHERE t.", table().KeySql(), " = ",
-                             table().KeyOfSql("s.k"), " RETURNING s.n"),
-                std::move(values), "a trigger or policy of the table ignored the change", done);
+  return ChangePostgresRows(
+      connection(),
+      absl::StrCat("UPDATE ", table().Sql(), " AS t SET ", sets, " FROM unnest(", table().KeysSql(), elements,
+                   ") WITH ORDINALITY AS s(k", names, ", n) WHERE t.", table().KeySql(), " = ", table().KeyOfSql("s.k"),
+                   " RETURNING s.n"),
+      values, Base(rows), "a trigger or policy of the table ignored the change", done);
 }
 
 absl::Status TableRollback::Remove(const std::vector<Row*>& rows, RollbackReport* done) {
   if (rows.empty()) return absl::OkStatus();
-  return Change(rows,
-                absl::StrCat("DELETE FROM ", table().Sql(), " AS t USING unnest(", table().KeysSql(),
-                             ") WITH ORDINALITY AS s(k, n) WHERE t.", table().KeySql(), " = ", table().KeyOfSql("s.k"),
-                             " AND ", untouched_, " RETURNING s.n"),
-                {}, "the job added this row, and somebody has filled other columns since", done);
+  const std::string keys = KeysOf(rows);
+  return ChangePostgresRows(connection(),
+                            absl::StrCat("DELETE FROM ", table().Sql(), " AS t USING unnest(", table().KeysSql(),
+                                         ") WITH ORDINALITY AS s(k, n) WHERE t.", table().KeySql(), " = ",
+                                         table().KeyOfSql("s.k"), " AND ", untouched_, " RETURNING s.n"),
+                            {PostgresValue::Binary(keys)}, Base(rows),
+                            "the job added this row, and somebody has filled other columns or refers to it since",
+                            done);
 }
 
-// One transaction. Errors: the server's; nothing is done then.
 absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport* done) {
-  if (absl::Status begun = connection()->Run("BEGIN"); !begun.ok()) return begun;
   if (absl::Status read = Read(rows); !read.ok()) return read;
   std::vector<Row*> whole, without_vector, added;
   for (Row& row : rows) {
@@ -431,35 +406,7 @@ absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport
   }
   if (absl::Status status = Restore(whole, 0, done); !status.ok()) return status;
   if (absl::Status status = Restore(without_vector, 1, done); !status.ok()) return status;
-  if (absl::Status status = Remove(added, done); !status.ok()) return status;
-  return connection()->Run("COMMIT");
-}
-
-absl::Status TableRollback::PutBack(absl::Span<Row> rows) {
-  RollbackReport done;
-  const absl::Status status = connection()->Persist([&] {
-    done = RollbackReport();
-    return PutBackTogether(rows, &done);
-  });
-  if (!status.ok()) {
-    if (!IsPostgresRefusal(connection()->last_code())) return status;
-    if (absl::Status undone = connection()->Run("ROLLBACK"); !undone.ok()) return undone;
-    // Nothing of it is done, and halving finds the rows that are to blame.
-    for (Row& row : rows) row.sent = false;
-    if (rows.size() == 1) {
-      report_.Leave(ViewOf(rows[0].key), status.message());
-      return absl::OkStatus();
-    }
-    const size_t half = rows.size() / 2;
-    if (absl::Status first = PutBack(rows.subspan(0, half)); !first.ok()) return first;
-    return PutBack(rows.subspan(half));
-  }
-  report_.rows_restored += done.rows_restored;
-  report_.rows_unchanged += done.rows_unchanged;
-  report_.rows_gone += done.rows_gone;
-  for (const RollbackReport::Row& left : done.left) report_.Leave(ViewOf(left.key), left.reason);
-  report_.rows_left += done.rows_left - static_cast<int64_t>(done.left.size());
-  return absl::OkStatus();
+  return Remove(added, done);
 }
 
 // A column that the job added and in which nothing is.
@@ -524,7 +471,10 @@ absl::StatusOr<RollbackReport> TableRollback::Run() {
     absl::StatusOr<std::vector<Row>> page = LoadPage();
     if (!page.ok()) return page.status();
     if (page->empty()) break;
-    if (absl::Status status = PutBack(absl::MakeSpan(*page)); !status.ok()) return status;
+    const absl::Status put = PutPostgresRowsBack(
+        connection(), absl::MakeSpan(*page),
+        [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_);
+    if (!put.ok()) return put;
   }
   if (absl::Status status = SayIndexes(); !status.ok()) return status;
   for (const PostgresFilled::Column& column : filled_.columns) {
@@ -534,6 +484,16 @@ absl::StatusOr<RollbackReport> TableRollback::Run() {
 }
 
 }  // namespace
+
+absl::StatusOr<Overwriting> PostgresOverwriting(const Location& location, const Model& model) {
+  const absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, absl::ZeroDuration());
+  if (!target.ok()) return target.status();
+  if (!target->table.has_value()) return Overwriting{.kind = Overwriting::Kind::kNothing};
+  const PostgresLocation& asked = target->asked;
+  const bool is_beside = !asked.new_column.empty() && target->vector->name == asked.new_column;
+  if (is_beside && target->table->Find(asked.vector) != nullptr) return Overwriting{.kind = Overwriting::Kind::kSwitch};
+  return Overwriting{.kind = target->vector->exists ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
+}
 
 absl::StatusOr<RollbackReport> RollBackPostgres(const Location& location, UndoReader* old_rows,
                                                 const PostgresSinkOptions& options) {

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "engine/key.h"
 #include "engine/location.h"
+#include "engine/overwriting.h"
 #include "engine/undo_log.h"
 #include "io/store/postgres_sink.h"
 #include "io/store/postgres_target.h"
@@ -49,6 +50,9 @@ absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<const Pos
 // What Open() is about to make, and whether Finish() will change names.
 absl::Status KeepPostgresChanges(const PostgresTarget& target, UndoLog* log);
 absl::Status KeepPostgresTableMade(UndoLog* log);
+
+// What a run will do to the vectors of the table. Reads only. Errors: as MakePostgresSink.
+absl::StatusOr<Overwriting> PostgresOverwriting(const Location& location, const Model& model);
 
 // Puts back what the log holds, in transactions of some hundred rows. Rows that the job added go if they hold what it
 // wrote and nothing but defaults besides; columns that it added in place go once nothing is in them. A table that it

@@ -2,12 +2,15 @@
 
 #include <simdjson.h>
 
+#include <map>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/float_list.h"
 #include "engine/json_text.h"
+#include "engine/ledger.h"
 
 namespace reembed {
 namespace {
@@ -129,6 +132,34 @@ absl::string_view MemberOf(absl::string_view json, absl::string_view name) {
   return "";
 }
 
+// The value with its fields in order, and its numbers in the digits that every server keeps.
+void AppendInOrder(simdjson::dom::element value, std::string* out) {
+  double number = 0;
+  if (value.get_double().get(number) == simdjson::SUCCESS) {
+    absl::StrAppendFormat(out, "%.12g", number);
+  } else if (value.is_array()) {
+    out->push_back('[');
+    for (const simdjson::dom::element element : simdjson::dom::array(value)) {
+      AppendInOrder(element, out);
+      out->push_back(',');
+    }
+    out->push_back(']');
+  } else if (value.is_object()) {
+    std::map<std::string_view, simdjson::dom::element> fields;
+    for (const auto& field : simdjson::dom::object(value)) fields[field.key] = field.value;
+    out->push_back('{');
+    for (const auto& [name, field] : fields) {
+      AppendJsonString(View(name), out);
+      out->push_back(':');
+      AppendInOrder(field, out);
+      out->push_back(',');
+    }
+    out->push_back('}');
+  } else {
+    out->append(simdjson::minify(value));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<QdrantPage> ReadQdrantPage(std::string* answer) {
@@ -175,6 +206,16 @@ std::vector<std::string> QdrantFieldNames(absl::string_view payload) {
   if (parser.parse(payload.data(), payload.size()).get_object().get(object) != simdjson::SUCCESS) return names;
   for (const auto& field : object) names.emplace_back(field.key);
   return names;
+}
+
+std::string QdrantPayloadPrint(absl::string_view payload) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element element;
+  if (parser.parse(payload.data(), payload.size()).get(element) != simdjson::SUCCESS || !element.is_object()) return "";
+  std::string in_order;
+  AppendInOrder(element, &in_order);
+  const TextHash hash = HashText(in_order);
+  return absl::StrCat(absl::Hex(hash.hi, absl::kZeroPad16), absl::Hex(hash.lo, absl::kZeroPad16));
 }
 
 void AppendQdrantVector(absl::string_view name, absl::Span<const float> vector, std::string* out) {

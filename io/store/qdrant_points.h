@@ -38,6 +38,10 @@ absl::string_view QdrantFieldIn(absl::string_view payload, absl::string_view nam
 // The names of a payload's fields.
 std::vector<std::string> QdrantFieldNames(absl::string_view payload);
 
+// A fingerprint of the payload, the same for whatever order of fields and whatever writing of numbers; empty: it is no
+// JSON object.
+std::string QdrantPayloadPrint(absl::string_view payload);
+
 // Appends {"name":[...]}, or the bare array where the vector has no name.
 void AppendQdrantVector(absl::string_view name, absl::Span<const float> vector, std::string* out);
 

@@ -149,9 +149,8 @@ class QdrantSink final : public VectorSink {
     }
     for (int round = 0; status_.ok() && !rest.empty(); ++round) {
       if (!empty_) status_ = AskWhatIsThere(rest);
+      if (status_.ok()) status_ = CompletePayloads(rest);
       if (status_.ok() && KeepsRows()) status_ = KeepOldVectors(rest);
-      if (!status_.ok()) break;
-      status_ = CompletePayloads(rest);
       if (!status_.ok()) break;
       vanished_.clear();
       Store(rest);
@@ -247,11 +246,12 @@ class QdrantSink final : public VectorSink {
   absl::Status KeepOldVectors(absl::Span<const size_t> rows) {
     size_t next = 0;
     return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
-      while (next < rows.size() && !items_[rows[next]].there && !upserts_) ++next;
+      while (next < rows.size() && !items_[rows[next]].there && (!upserts_ || !items_[rows[next]].refusal.ok())) ++next;
       if (next == rows.size()) return std::nullopt;
-      const Item& item = items_[rows[next++]];
+      Item& item = items_[rows[next++]];
       OldRow old{.ordinal = item.row->ordinal, .key = item.row->key};
-      if (item.there) old.content = item.old;
+      if (!item.there && payloads_ != nullptr) item.old = QdrantNoPoint(item.payload);
+      if (item.there || payloads_ != nullptr) old.content = item.old;
       return old;
     });
   }
@@ -465,6 +465,17 @@ absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location,
     changes.push_back(absl::StrCat("adds the vector ", asked.vector, " to ", asked.Name()));
   }
   return changes;
+}
+
+absl::StatusOr<Overwriting> QdrantOverwriting(const Location& location, const Model& model,
+                                              const QdrantOptions& options) {
+  const absl::StatusOr<Target> target = OpenTarget(location, model, options);
+  if (!target.ok()) return target.status();
+  if (target->side.has_value()) {
+    return Overwriting{.kind = Overwriting::Kind::kSwitch, .keeps_old = target->asked.keep_old};
+  }
+  const bool has_vector = target->collection.has_value() && !target->add_vector;
+  return Overwriting{.kind = has_vector ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
 }
 
 bool IsSameQdrantCollection(const Location& a, const Location& b) {

@@ -11,6 +11,7 @@
 #include "engine/embedding_client.h"
 #include "engine/key.h"
 #include "engine/location.h"
+#include "engine/overwriting.h"
 #include "engine/vector_sink.h"
 #include "io/store/qdrant_client.h"
 
@@ -50,6 +51,10 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& locat
 // What Open() and Finish() will change besides vectors, one line each, for people; reads only.
 absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,
                                                        const QdrantOptions& options);
+
+// What a run will do to the vectors of the collection; reads only.
+absl::StatusOr<Overwriting> QdrantOverwriting(const Location& location, const Model& model,
+                                              const QdrantOptions& options);
 
 // Whether both name the same collection of the same server.
 bool IsSameQdrantCollection(const Location& a, const Location& b);

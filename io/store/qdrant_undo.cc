@@ -28,9 +28,11 @@ constexpr absl::string_view kCollectionNote = "collection";
 constexpr absl::string_view kVectorNote = "vector";
 constexpr absl::string_view kMade = "made";
 
-// The kinds of an old vector that is there.
+// How OldRow::content begins, of an old vector that is there ...
 constexpr char kFloats = 'f';  // little-endian binary32
 constexpr char kJson = 'j';    // anything else, as it came
+// ... and of a point that is not there, which will be added with a payload of this fingerprint.
+constexpr char kNoPoint = 'p';
 
 constexpr size_t kPageRows = 512;
 constexpr size_t kAskedRows = 128;  // in one request
@@ -53,7 +55,7 @@ std::string VectorJson(absl::string_view content) {
 }
 
 bool IsContent(absl::string_view content) {
-  if (content.empty() || content[0] == kJson) return true;
+  if (content.empty() || content[0] == kJson || content[0] == kNoPoint) return true;
   return content[0] == kFloats && content.size() % sizeof(float) == 1;
 }
 
@@ -69,6 +71,7 @@ struct Row {
   bool there = false;
   std::string now;      // as `old`
   std::string payload;  // of points that were not there
+  std::string added;    // likewise: fingerprint of the payload that the sink gave it; empty: its own
   bool sent = false;    // a request for it has been answered with a failure, which another point may have caused
 };
 
@@ -163,7 +166,11 @@ absl::Status PointRollback::LoadPage() {
       return absl::DataLossError(absl::StrCat("undo.db: row ", KeyText(ViewOf(row.key)), ": is damaged"));
     }
     row.id = id->Json();
-    if (content.has_value()) row.old = std::string(*content);
+    if (content.has_value() && !content->empty() && (*content)[0] == kNoPoint) {
+      row.added = std::string(content->substr(1));
+    } else if (content.has_value()) {
+      row.old = std::string(*content);
+    }
     page_.push_back(std::move(row));
   }
   return absl::OkStatus();
@@ -232,6 +239,7 @@ absl::StatusOr<bool> PointRollback::HoldsWhatWasWritten(const Row& row) {
 
 // What the sink puts into a point that it adds.
 bool PointRollback::HasOurPayload(const Row& row) const {
+  if (!row.added.empty()) return QdrantPayloadPrint(row.payload) == row.added;
   const std::vector<std::string> fields = QdrantFieldNames(row.payload);
   if (fields.empty() || !asked_.hashed_ids) return fields.empty();
   return fields.size() == 1 && fields[0] == asked_.key;
@@ -262,7 +270,7 @@ absl::Status PointRollback::Sort(absl::Span<const size_t> rows) {
     } else if (HasOurPayload(row)) {
       to_remove_.push_back(i);
     } else {
-      report_.Leave(ViewOf(row.key), "the job added this point, and somebody has given it a payload since");
+      report_.Leave(ViewOf(row.key), "the job added this point, and somebody has changed its payload since");
     }
   }
   return absl::OkStatus();
@@ -406,6 +414,10 @@ std::string QdrantOldVector(absl::string_view vector, absl::string_view name, in
     content.append(json.data(), json.size());
   }
   return content;
+}
+
+std::string QdrantNoPoint(absl::string_view payload) {
+  return absl::StrCat(absl::string_view(&kNoPoint, 1), QdrantPayloadPrint(payload));
 }
 
 std::string AskForQdrantVector(absl::string_view name) {

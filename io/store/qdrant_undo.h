@@ -20,6 +20,9 @@ namespace reembed {
 // empty: the point has no such vector. `dim`: of the vectors that are written.
 std::string QdrantOldVector(absl::string_view vector, absl::string_view name, int dim);
 
+// For OldRow::content: there is no such point, and it will be added with this payload.
+std::string QdrantNoPoint(absl::string_view payload);
+
 // `with_vector` of a request that wants the vector `name`, as JSON.
 std::string AskForQdrantVector(absl::string_view name);
 

