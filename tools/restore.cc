@@ -55,7 +55,8 @@ std::string SecretOfSystem(const std::string& system, const Location& place, con
   const absl::StatusOr<SystemPreset> preset = FindSystem(system, environment);
   if (!preset.ok()) return "";
   const absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(*preset, {}, environment);
-  const bool is_it = server.ok() && server->has_value() && (*server)->location.path == place.path;
+  // To no other server: the whole address is the same.
+  const bool is_it = server.ok() && server->has_value() && (*server)->location.ToString() == place.ToString();
   return is_it ? (*server)->location.secret : "";
 }
 

@@ -185,13 +185,23 @@ TEST_F(RecordTest, IsInTheNewCollectionOfAnotherWidth) {
 }
 
 TEST_F(RecordTest, AJobThatIsDoneGetsItsReceiptLater) {
-  MakeAutomem(&graph_, &qdrant_, {.rows = 60, .dim = kDim});
-  ASSERT_EQ(Run({}).exit_code, 3);
+  const AutomemStore store = MakeAutomem(&graph_, &qdrant_, {.rows = 60, .dim = kDim});
+  // It is in every target of the job.
+  const std::string npy = folder_ / "rows.npy", faiss = folder_ / "rows.faiss";
+  const std::vector<std::string> targets = {"--target", "npy:" + npy, "--target", "faiss:" + faiss + "?factory=Flat"};
+  ASSERT_EQ(Run(targets).exit_code, 3);
   EXPECT_THAT(Records(), IsEmpty());
+  EXPECT_EQ(std::filesystem::file_size(npy), 128u + static_cast<uint64_t>(store.needed) * kDim * sizeof(float));
   const int64_t texts = embedder_->counts().texts;
-  ASSERT_EQ(Run({"--record"}).exit_code, 3);
+  std::vector<std::string> with_record = targets;
+  with_record.push_back("--record");
+  const ProcessResult later = Run(with_record);
+  ASSERT_EQ(later.exit_code, 3) << later.err;
   ExpectOneRecord();
   EXPECT_EQ(embedder_->counts().texts, texts + 5 + 1) << "the canary's, and that of the record";
+  EXPECT_EQ(std::filesystem::file_size(npy), 128u + static_cast<uint64_t>(store.needed + 1) * kDim * sizeof(float));
+  const ProcessResult verify = Command({"verify", job_});
+  EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
 }
 
 TEST_F(RecordTest, WhatKeepsItFromBeingStoredTakesNothingFromTheRun) {
