@@ -36,7 +36,8 @@ absl::StatusOr<std::string> DescribePostgres(const std::string& dir, const std::
 // Replaces the rows of these tables by those of the backup in one transaction, without firing their triggers: until its
 // end, and after a crash, everybody sees the old. Numbers that sequences give out next lie behind those of the rows.
 // Errors: as PostgresConnection; kNotFound (a table is not there); kFailedPrecondition (a column is not, or has another
-// type: says which; a table that is not meant refers to one that is); kUnavailable (somebody holds a table for more than five seconds); kDataLoss.
+// type: says which; a table that is not meant refers to one that is); kUnavailable (somebody holds a table for more
+// than five seconds); kDataLoss.
 absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to);
 
 }  // namespace reembed
