@@ -43,6 +43,16 @@ absl::StatusOr<std::vector<Location>> FindDatabases(const SystemPreset& preset, 
   return is_named ? databases : kept;
 }
 
+// The tables of a system in PostgreSQL: a database may have those of other programs, too.
+std::string TablesOf(const SystemPreset& preset) {
+  std::vector<std::string> tables = preset.insert.drop;
+  for (const PresetStream& stream : preset.streams) {
+    const bool is_new = std::find(tables.begin(), tables.end(), stream.table) == tables.end();
+    if (is_new && stream.kind == "postgres") tables.push_back(stream.table);
+  }
+  return absl::StrJoin(tables, ",");
+}
+
 // The graph and the collection of AutoMem.
 absl::StatusOr<std::vector<Location>> AutomemPlaces(const SystemPreset& preset, const CommandOptions& options,
                                                     const Environment& environment, const Location& database) {
@@ -73,6 +83,7 @@ absl::Status AddSystem(const BackupOptions& options, const Environment& environm
   }
   for (const Location& database : *databases) {
     places->push_back(database);
+    if (IsPostgres(database)) places->back().parameters["tables"] = TablesOf(*preset);
     if (preset->vectors.empty()) continue;
     // Behind the database: a vector without its row does no harm, a row without its vector does.
     const fs::path vectors = fs::path(database.path).parent_path() / preset->vectors;

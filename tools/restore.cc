@@ -50,8 +50,9 @@ absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest
 }
 
 // The password of a place that the system's own variables name with one; empty: they do not.
-std::string SecretOfSystem(const std::string& system, const Location& place, const Environment& environment) {
+std::string SecretOfSystem(const std::string& system, Location place, const Environment& environment) {
   if (system.empty()) return "";
+  place.parameters.erase("tables");
   const absl::StatusOr<SystemPreset> preset = FindSystem(system, environment);
   if (!preset.ok()) return "";
   const absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(*preset, {}, environment);

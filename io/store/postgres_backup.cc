@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -50,7 +51,7 @@ std::string Quoted(absl::string_view text) {
 
 absl::StatusOr<std::unique_ptr<PostgresConnection>> Open(const PostgresTables& tables, bool read_only) {
   Location place = tables.place;
-  if (tables.table.empty()) place.parameters["table"] = "any";
+  place.parameters.emplace("table", "any");
   const absl::StatusOr<PostgresLocation> parsed = ParsePostgresLocation(place);
   if (!parsed.ok()) return parsed.status();
   return PostgresConnection::Open(parsed->address, {.read_only = read_only, .patience = absl::ZeroDuration()});
@@ -70,14 +71,21 @@ absl::StatusOr<std::vector<Table>> FindTables(PostgresConnection* connection, co
   const absl::StatusOr<PostgresRows> rows = connection->Query(absl::StrCat(
       "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND nspname = ",
       QuotePostgresText(asked.schema),
-      asked.table.empty() ? "" : absl::StrCat(" AND relname = ", QuotePostgresText(asked.table)),
+      asked.tables.empty() ? ""
+                           : absl::StrCat(" AND relname IN (",
+                                          absl::StrJoin(asked.tables, ", ",
+                                                        [](std::string* out, const std::string& name) {
+                                                          *out += QuotePostgresText(name);
+                                                        }),
+                                          ")"),
       // What an extension made is the extension's.
       " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY relname"));
   if (!rows.ok()) return rows.status();
   if (rows->size() == 0) {
-    return absl::NotFoundError(absl::StrCat(connection->name(), ": the schema ", asked.schema, " has no ",
-                                            asked.table.empty() ? "tables" : absl::StrCat("table ", asked.table),
-                                            "; name another with ?schema= or ?table="));
+    return absl::NotFoundError(
+        absl::StrCat(connection->name(), ": the schema ", asked.schema, " has no ",
+                     asked.tables.empty() ? "tables" : absl::StrCat("table ", absl::StrJoin(asked.tables, " or ")),
+                     "; name another with ?schema= or ?table="));
   }
   std::vector<Table> tables;
   for (int row = 0; row < rows->size(); ++row) {
@@ -264,6 +272,13 @@ absl::Status Replace(PostgresConnection* connection, const std::string& dir, con
   for (const Table& table : tables) names.push_back(table.Name());
   absl::Status emptied = connection->Run(absl::StrCat(
       "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0; ", "TRUNCATE ", absl::StrJoin(names, ", ")));
+  if (absl::StrContains(emptied.message(), "referenced in a foreign key")) {
+    // Emptying those too, or leaving them with references to nothing, is not ours to decide.
+    return absl::FailedPreconditionError(
+        absl::StrCat(emptied.message(),
+                     "; a table that is not in the backup refers to one that is: drop its constraint for the time ",
+                     "of the restore"));
+  }
   if (!emptied.ok()) return emptied;
   for (const Table& table : tables) {
     if (absl::Status columns = CheckColumns(connection, table); !columns.ok()) return columns;
@@ -295,9 +310,12 @@ absl::Status Replace(PostgresConnection* connection, const std::string& dir, con
 }  // namespace
 
 absl::StatusOr<PostgresTables> ParsePostgresTables(const Location& place) {
-  PostgresTables tables{.place = place, .schema = place.Get("schema", "public"), .table = place.Get("table")};
-  Location whole = place;
-  if (tables.table.empty()) whole.parameters["table"] = "any";
+  PostgresTables tables{.place = place, .schema = place.Get("schema", "public")};
+  tables.place.parameters.erase("tables");
+  const std::string names = place.Get("tables", place.Get("table"));
+  if (!names.empty()) tables.tables = absl::StrSplit(names, ',');
+  Location whole = tables.place;
+  whole.parameters.emplace("table", "any");
   if (const auto parsed = ParsePostgresLocation(whole); !parsed.ok()) return parsed.status();
   return tables;
 }

@@ -14,11 +14,12 @@
 // for each table with its columns and their types. Tables, indexes, functions and rights are not saved: pg_dump does.
 namespace reembed {
 
-// Which tables: that of `table`, or all ordinary ones of `schema` (default public). Errors: as ParsePostgresLocation.
+// Which tables: that of `table`, those of `tables=a,b` as far as they are there, or all ordinary ones of `schema`
+// (default public). Errors: as ParsePostgresLocation.
 struct PostgresTables {
-  Location place;
+  Location place;  // without `tables`
   std::string schema;
-  std::string table;  // empty: all
+  std::vector<std::string> tables;  // empty: all
 };
 absl::StatusOr<PostgresTables> ParsePostgresTables(const Location& place);
 
@@ -35,7 +36,8 @@ absl::StatusOr<std::string> DescribePostgres(const std::string& dir, const std::
 // Replaces the rows of these tables by those of the backup in one transaction, without firing their triggers: until its
 // end, and after a crash, everybody sees the old. Numbers that sequences give out next lie behind those of the rows.
 // Errors: as PostgresConnection; kNotFound (a table is not there); kFailedPrecondition (a column is not, or has another
-// type: says which); kUnavailable (somebody holds a table for more than five seconds); kDataLoss.
+// type: says which; a table that is not meant refers to one that is); kUnavailable (somebody holds a table for more
+// than five seconds); kDataLoss.
 absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to);
 
 }  // namespace reembed

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "io/store/postgres_index.h"
 #include "io/store/postgres_rollback.h"
 
 namespace reembed {
@@ -181,14 +180,7 @@ absl::Status ImportRollback::SayWhatStays() {
         absl::StrCat("the table ", table().name, " stays, which the job had made with what else is in ",
                      target_.asked.schema_file, ": DROP TABLE ", table().Sql(), " if nobody needs it"));
   }
-  if (target_.asked.index == "none" || !target_.table.has_value()) return absl::OkStatus();
-  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(target_);
-  if (!indexes.ok()) return indexes.status();
-  if (!indexes->empty()) {
-    report_.notes.push_back(
-        absl::StrCat("the index ", absl::StrJoin(*indexes, ", "), " stays, and has what the column holds now"));
-  }
-  return absl::OkStatus();
+  return SayPostgresIndexes(target_, &report_);
 }
 
 // `*has_ids`: false where nothing that the job brought can be there any more.
@@ -367,16 +359,8 @@ absl::Status ImportRollback::PutBackTogether(absl::Span<Row> rows, RollbackRepor
 absl::Status ImportRollback::TakeIdsAway() {
   const absl::StatusOr<bool> made = IsMade(kIdsNote);
   if (!made.ok() || !*made) return made.status();
-  // Others must not queue behind a lock that we only wait for.
-  absl::Status dropped = connection()->Run(
-      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; LOCK TABLE ", ids_, " IN ACCESS EXCLUSIVE MODE"));
-  if (dropped.ok()) {
-    const absl::StatusOr<PostgresRows> used = connection()->Query(absl::StrCat("SELECT 1 FROM ", ids_, " LIMIT 1"));
-    dropped = used.status();
-    if (used.ok() && used->size() > 0) dropped = absl::FailedPreconditionError("there are rows in it");
-  }
-  if (dropped.ok()) dropped = connection()->Run(absl::StrCat("DROP TABLE ", ids_, "; COMMIT"));
-  if (!dropped.ok()) connection()->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+  const absl::Status dropped = DropPostgresUnlessUsed(
+      connection(), ids_, absl::StrCat("SELECT 1 FROM ", ids_, " LIMIT 1"), absl::StrCat("DROP TABLE ", ids_));
   report_.notes.push_back(dropped.ok()
                               ? absl::StrCat("took away the table ", kPostgresIdsTable, ", which the job had made")
                               : absl::StrCat("the table ", kPostgresIdsTable,

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "io/store/postgres_index.h"
 
 namespace reembed {
 
@@ -44,6 +46,35 @@ absl::Status ChangePostgresRows(PostgresConnection* connection, const std::strin
     } else {
       done->Leave(ViewOf(rows[i]->key), why_not);
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::string& table, const std::string& used,
+                                    const std::string& drop) {
+  // Others must not queue behind a lock that we only wait for.
+  absl::Status dropped = connection->Run(
+      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; LOCK TABLE ", table, " IN ACCESS EXCLUSIVE MODE"));
+  if (dropped.ok()) {
+    const absl::StatusOr<PostgresRows> found = connection->Query(used);
+    dropped = found.status();
+    if (found.ok() && found->size() > 0) dropped = absl::FailedPreconditionError("there is something in it");
+  }
+  if (dropped.ok()) dropped = connection->Run(drop + "; COMMIT");
+  if (!dropped.ok()) connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+  return dropped;
+}
+
+absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* report) {
+  if (!target.table.has_value()) return absl::OkStatus();
+  const absl::Status built = target.connection->Persist([&] { return BuildDroppedPostgresIndexes(target); });
+  if (!built.ok()) return built;
+  if (target.asked.index == "none") return absl::OkStatus();
+  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(target);
+  if (!indexes.ok()) return indexes.status();
+  if (!indexes->empty()) {
+    report->notes.push_back(
+        absl::StrCat("the index ", absl::StrJoin(*indexes, ", "), " stays, and has what the column holds now"));
   }
   return absl::OkStatus();
 }

@@ -13,6 +13,7 @@
 #include "engine/undo_log.h"
 #include "io/store/postgres_connection.h"
 #include "io/store/postgres_table.h"
+#include "io/store/postgres_target.h"
 #include "io/store/postgres_vector.h"
 
 // What the ways back of PostgreSQL tables have in common.
@@ -37,6 +38,15 @@ absl::StatusOr<std::string> PostgresNobodyRefersSql(PostgresConnection* connecti
 absl::Status ChangePostgresRows(PostgresConnection* connection, const std::string& sql,
                                 absl::Span<const PostgresValue> values, absl::Span<PostgresOldRow* const> rows,
                                 absl::string_view why_not, RollbackReport* done);
+
+// Drops something in `table`, or the table, unless `used` finds a row: one transaction, with nobody else at the table.
+// Errors: the server's, of any statement; kFailedPrecondition (it is used). Nothing is dropped then.
+absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::string& table, const std::string& used,
+                                    const std::string& drop);
+
+// The indexes of pgvector that the table has follow the rows: a note that they stay, if index= asked for one. Makes those
+// again that a killed run with index=rebuild has left out.
+absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* report);
 
 // Adds what was done for some rows to what was done for all.
 void AddRollback(const RollbackReport& from, RollbackReport* to);

@@ -7,9 +7,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
-#include "io/store/postgres_index.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_rollback.h"
 #include "io/store/postgres_vector.h"
@@ -212,7 +210,6 @@ class TableRollback {
     return KeyArray(table(), rows, [](const Row* row) -> const std::string& { return row->key_text; });
   }
   absl::Status TakeColumnAway(const std::string& column);
-  absl::Status SayIndexes();
 
   PostgresConnection* connection() { return target_.connection.get(); }
   const PostgresTable& table() const { return *target_.table; }
@@ -416,39 +413,14 @@ absl::Status TableRollback::TakeColumnAway(const std::string& column) {
   if (!made.ok()) return made.status();
   if (!*made || table().Find(column) == nullptr) return absl::OkStatus();
   const std::string quoted = QuotePostgresName(column);
-  // Others must not queue behind a lock that we only wait for.
-  absl::Status dropped = connection()->Run(
-      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; LOCK TABLE ", table().Sql(), " IN ACCESS EXCLUSIVE MODE"));
-  if (dropped.ok()) {
-    const absl::StatusOr<PostgresRows> used =
-        connection()->Query(absl::StrCat("SELECT 1 FROM ", table().Sql(), " WHERE ", quoted, " IS NOT NULL LIMIT 1"));
-    dropped = used.status();
-    if (used.ok() && used->size() > 0) dropped = absl::FailedPreconditionError("there is something in it");
-  }
-  if (dropped.ok()) {
-    dropped = connection()->Run(absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ", quoted, "; COMMIT"));
-  }
-  if (!dropped.ok()) connection()->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+  const absl::Status dropped =
+      DropPostgresUnlessUsed(connection(), table().Sql(),
+                             absl::StrCat("SELECT 1 FROM ", table().Sql(), " WHERE ", quoted, " IS NOT NULL LIMIT 1"),
+                             absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ", quoted));
   report_.notes.push_back(
       dropped.ok()
           ? absl::StrCat("took away the column ", column, ", which the job had made")
           : absl::StrCat("the column ", column, " stays, which the job had made: ", std::string(dropped.message())));
-  return absl::OkStatus();
-}
-
-// Indexes follow the rows; nothing else is to be done about them.
-absl::Status TableRollback::SayIndexes() {
-  // A run that was killed may have dropped some.
-  if (absl::Status built = connection()->Persist([&] { return BuildDroppedPostgresIndexes(target_); }); !built.ok()) {
-    return built;
-  }
-  if (target_.asked.index == "none" || !target_.asked.new_column.empty()) return absl::OkStatus();
-  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(target_);
-  if (!indexes.ok()) return indexes.status();
-  if (!indexes->empty()) {
-    report_.notes.push_back(
-        absl::StrCat("the index ", absl::StrJoin(*indexes, ", "), " stays, and has what the column holds now"));
-  }
   return absl::OkStatus();
 }
 
@@ -481,7 +453,9 @@ absl::StatusOr<RollbackReport> TableRollback::Run() {
         [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_);
     if (!put.ok()) return put;
   }
-  if (absl::Status status = SayIndexes(); !status.ok()) return status;
+  if (target_.asked.new_column.empty()) {
+    if (absl::Status status = SayPostgresIndexes(target_, &report_); !status.ok()) return status;
+  }
   for (const PostgresFilled::Column& column : filled_.columns) {
     if (absl::Status status = TakeColumnAway(column.name); !status.ok()) return status;
   }

@@ -49,6 +49,9 @@ class PostgresBackupTest : public ::testing::Test {
     )");
   }
 
+  // The server is everybody's.
+  void TearDown() override { server_.Run("RESET search_path; DROP SCHEMA memory CASCADE"); }
+
   std::string Rows() {
     return server_.Ask("SELECT * FROM memory.memories ORDER BY id") + "\n" +
            server_.Ask("SELECT * FROM memory.duplicates ORDER BY id") + "\n" +

@@ -96,11 +96,15 @@ TEST_F(SystemBackupTest, AutomemsEnvFilesNameBothStoresAndTheirSecrets) {
 }
 
 TEST_F(SystemBackupTest, EspressobotsVariablesNameItsServerInEveryForm) {
-  PostgresServer& server = TestPostgres();
+  PostgresServer server;
+  server.Run("CREATE EXTENSION IF NOT EXISTS vector");
   MakeEspressobotTables(&server, EspressobotLayout::kSchema, {.rows = 120, .dim = 32});
   server.Run(
       "DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP EXECUTE "
       "format('ALTER TABLE %I OWNER TO locked', t); END LOOP; END $$");
+  // Another program's, in the same schema, with a reference.
+  server.Run("CREATE TABLE orders (id INT, memory INT CONSTRAINT of_memory REFERENCES memories)");
+  int orders = 0;
   const std::string columns = EspressobotOtherColumns(&server);
   const auto vectors = EspressobotVectors(&server, EspressobotLayout::kSchema);
   const std::string uri = server.Uri("", "locked");
@@ -118,14 +122,25 @@ TEST_F(SystemBackupTest, EspressobotsVariablesNameItsServerInEveryForm) {
     ASSERT_EQ(backup.exit_code, 0) << backup.err;
     EXPECT_GE(LastNumber(backup, "rows"), 120);
     EXPECT_THAT(Manifest(below + "/saved") + backup.out + backup.err, Not(HasSubstr("pass word")));
+    server.Run("INSERT INTO orders SELECT 1, max(id) FROM memories WHERE id % 7 <> 0");
+    ++orders;
     server.Run(
         "UPDATE memories SET content = 'spoilt', embedding = NULL WHERE id % 3 = 0; DELETE FROM memories WHERE id "
         "% 7 = 0");
     ASSERT_NE(EspressobotOtherColumns(&server), columns);
+    const std::string spoilt = EspressobotOtherColumns(&server);
+    const ProcessResult refused = RunIn(below, {"restore", "saved", "--yes"});
+    EXPECT_EQ(refused.exit_code, 6) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("drop its constraint"));
+    EXPECT_EQ(EspressobotOtherColumns(&server), spoilt);
+    server.Run("ALTER TABLE orders DROP CONSTRAINT of_memory");
     const ProcessResult restore = RunIn(below, {"restore", "saved", "--yes"});
     ASSERT_EQ(restore.exit_code, 0) << restore.err;
+    server.Run("ALTER TABLE orders ADD CONSTRAINT of_memory FOREIGN KEY (memory) REFERENCES memories");
     EXPECT_EQ(EspressobotOtherColumns(&server), columns);
     EXPECT_EQ(EspressobotVectors(&server, EspressobotLayout::kSchema), vectors);
+    EXPECT_EQ(server.Ask("SELECT count(*) FROM orders JOIN memories ON memory = memories.id"), absl::StrCat(orders))
+        << "what is not the system's stays";
   }
 }
 
