@@ -1,6 +1,7 @@
 #include "io/store/falkordb_sink.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -191,21 +192,37 @@ class FalkorSink final : public VectorSink {
     if (undo_ != nullptr) {
       if (absl::Status kept = KeepFalkorNodes(nodes_, rows, undo_); !kept.ok()) return kept;
     }
-    std::vector<const BatchRow*> sent;
-    std::string list;
-    for (const BatchRow* row : rows) {
-      list.append(list.empty() ? "[[" : ",[");
-      AppendFalkorKey(row->key, &list);
-      list.push_back(',');
-      AppendFloatList({row->vector, static_cast<size_t>(model_.dim)}, &list);
-      list.push_back(']');
-      sent.push_back(row);
-      if (list.size() < kStatementBytes && row != rows.back()) continue;
-      if (absl::Status status = Store(lookup, list, sent, refused); !status.ok()) return status;
-      list.clear();
-      sent.clear();
+    size_t next = 0;
+    Statement statement = Print(rows, &next);
+    while (!statement.rows.empty()) {
+      // Numbers are printed while the server works at those before.
+      std::future<Statement> following = std::async(std::launch::async, [&] { return Print(rows, &next); });
+      const absl::Status stored = Store(lookup, statement.list, statement.rows, refused);
+      statement = following.get();
+      if (!stored.ok()) return stored;
     }
     return absl::OkStatus();
+  }
+
+  // What one statement stores, as far as its bytes go.
+  struct Statement {
+    std::string list;  // [[key, [numbers]], ... without the last bracket
+    std::vector<const BatchRow*> rows;
+  };
+
+  // The rows from *next on, which is moved behind the last of them. Changes nothing else.
+  Statement Print(absl::Span<const BatchRow* const> rows, size_t* next) const {
+    Statement statement;
+    while (*next < rows.size() && statement.list.size() < kStatementBytes) {
+      const BatchRow* const row = rows[(*next)++];
+      statement.list.append(statement.list.empty() ? "[[" : ",[");
+      AppendFalkorKey(row->key, &statement.list);
+      statement.list.push_back(',');
+      AppendFloatList({row->vector, static_cast<size_t>(model_.dim)}, &statement.list);
+      statement.list.push_back(']');
+      statement.rows.push_back(row);
+    }
+    return statement;
   }
 
   absl::Status Store(Lookup lookup, const std::string& list, const std::vector<const BatchRow*>& sent,

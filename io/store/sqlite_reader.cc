@@ -9,6 +9,7 @@
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_scan.h"
 #include "io/store/sqlite_table.h"
+#include "io/store/sqlite_target.h"
 
 namespace reembed {
 namespace {
@@ -146,7 +147,9 @@ class SqliteReader final : public VectorReader {
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenSqliteReader(const Location& location,
                                                                const SqliteReaderOptions& options) {
-  absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
+  // A table that mode=upsert made has its columns under names that the location need not say.
+  absl::StatusOr<SqliteLocation> asked =
+      location.Get("mode") == "upsert" ? ParseSqliteTarget(location) : ParseSqliteLocation(location);
   if (!asked.ok()) return asked.status();
   if (asked->vector.empty()) {
     return absl::InvalidArgumentError(

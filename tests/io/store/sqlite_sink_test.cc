@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/agentloop_sample.h"
+#include "io/store/sqlite_reader.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/vector_rows.h"
@@ -248,6 +249,14 @@ TEST(SqliteSinkTest, UpsertMakesFileAndTable) {
   EXPECT_THAT(Write(sink.get(), rows), IsEmpty());
   EXPECT_EQ(file.Ask("SELECT * FROM vectors"),
             "12|x'0000803f0000c03f'|'test-model'\n'12'|x'0000004000002040'|'test-model'");
+  // The same location names it for `verify`.
+  const auto location = ParseLocation(absl::StrCat("sqlite:", file.path(), "?table=vectors&mode=upsert"));
+  ASSERT_THAT(location, IsOk());
+  const auto reader = OpenSqliteReader(*location, {.dim = kModel.dim});
+  ASSERT_THAT(reader, IsOk());
+  const auto row = (*reader)->Find(int64_t{12});
+  ASSERT_THAT(row, IsOk());
+  EXPECT_TRUE(row->has_value());
 }
 
 TEST(SqliteSinkTest, UpsertReplacesAndAdds) {

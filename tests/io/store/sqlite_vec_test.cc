@@ -84,7 +84,7 @@ TEST_F(SqliteVecTest, RowsAreAddedAndChangedAndFoundByTheExtensionsOwnSearch) {
   rows.Add(50, int64_t{4711});
   EXPECT_THAT(Write(update->get(), rows), ::testing::ElementsAre(HasSubstr("row 4711: is gone")));
 
-  auto reader = OpenSqliteReader(At("table=v&vector=embedding"), {.dim = 4});
+  auto reader = OpenSqliteReader(At("table=v&mode=upsert"), {.dim = 4});
   ASSERT_THAT(reader, IsOk());
   int64_t read = 0;
   for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next()) {
