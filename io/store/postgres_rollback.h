@@ -44,8 +44,8 @@ absl::Status ChangePostgresRows(PostgresConnection* connection, const std::strin
 absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::string& table, const std::string& used,
                                     const std::string& drop);
 
-// The indexes of pgvector that the table has follow the rows: a note that they stay, if index= asked for one. Makes those
-// again that a killed run with index=rebuild has left out.
+// The indexes of pgvector that the table has follow the rows: a note that they stay, if index= asked for one. Makes
+// those again that a killed run with index=rebuild has left out.
 absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* report);
 
 // Adds what was done for some rows to what was done for all.
