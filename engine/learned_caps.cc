@@ -7,6 +7,8 @@ namespace {
 
 // Our count of tokens may be an estimate, so a cap that is computed with it keeps some distance.
 constexpr double kEstimateShare = 0.95;
+// Our bytes are those of the texts and not of the request, our tokens an estimate.
+constexpr double kSurelySmaller = 0.75;
 
 struct Size {
   int64_t texts = 0;
@@ -33,13 +35,15 @@ Size HalfOf(absl::Span<const BatchText> texts) {
   return {std::max(front.texts, back.texts), std::max(front.tokens, back.tokens), std::max(front.bytes, back.bytes)};
 }
 
-int64_t TokenCap(int64_t tokens, int64_t half, const Excess& excess) {
+// By what the API named; 0: it named nothing that is of use.
+int64_t NamedTokenCap(int64_t tokens, const Excess& excess) {
   if (excess.limit > 0 && excess.requested > excess.limit) {
     const double ours_per_theirs = static_cast<double>(tokens) / static_cast<double>(excess.requested);
-    return static_cast<int64_t>(static_cast<double>(excess.limit) * ours_per_theirs * kEstimateShare);
+    const double cap = static_cast<double>(excess.limit) * ours_per_theirs * kEstimateShare;
+    return std::max<int64_t>(1, static_cast<int64_t>(cap));
   }
   // A limit above what we counted says that we count too little.
-  return excess.limit > 0 && excess.limit < tokens ? excess.limit : half;
+  return excess.limit > 0 && excess.limit < tokens ? excess.limit : 0;
 }
 
 int64_t Pieces(int64_t size, int64_t cap) { return size / cap + (size % cap == 0 ? 0 : 1); }
@@ -49,29 +53,56 @@ int64_t Pieces(int64_t size, int64_t cap) { return size / cap + (size % cap == 0
 void LearnedCaps::Refused(absl::Span<const BatchText> texts, const Excess& excess) {
   const Size size = SizeOf(texts);
   const Size half = HalfOf(texts);
-  const auto lower = [](int64_t* cap, int64_t to) { *cap = std::min(*cap, std::max<int64_t>(1, to)); };
+  const bool is_alone = size.texts == 1;
+  int64_t named = 0;
   const std::lock_guard lock(mutex_);
   switch (excess.measure) {
     case Measure::kNone:
     case Measure::kTextTokens:
       break;
     case Measure::kTexts:
-      lower(&texts_, excess.limit > 0 && excess.limit < size.texts ? excess.limit : half.texts);
+      if (excess.limit > 0 && excess.limit < size.texts) {
+        texts_.named = std::min(texts_.named, excess.limit);
+      } else {
+        texts_.Guess(size.texts, half.texts, is_alone);
+      }
       break;
     case Measure::kTokens:
-      lower(&tokens_, TokenCap(size.tokens, half.tokens, excess));
+      named = NamedTokenCap(size.tokens, excess);
+      if (named > 0) {
+        tokens_.named = std::min(tokens_.named, named);
+      } else {
+        tokens_.Guess(size.tokens, half.tokens, is_alone);
+      }
       break;
     case Measure::kBytes:
-      lower(&bytes_, half.bytes);
+      bytes_.Guess(size.bytes, half.bytes, is_alone);
       break;
   }
+}
+
+void LearnedCaps::Cap::Guess(int64_t size, int64_t half, bool is_alone) {
+  if (!is_alone) {
+    const bool more_was_taken = static_cast<double>(size) < kSurelySmaller * static_cast<double>(taken);
+    if (!more_was_taken) guessed = std::min(guessed, std::max<int64_t>(1, half));
+  } else if (size <= guessed) {
+    guessed = kNone;
+  }
+}
+
+void LearnedCaps::Taken(absl::Span<const BatchText> texts) {
+  const Size size = SizeOf(texts);
+  const std::lock_guard lock(mutex_);
+  texts_.taken = std::max(texts_.taken, size.texts);
+  tokens_.taken = std::max(tokens_.taken, size.tokens);
+  bytes_.taken = std::max(bytes_.taken, size.bytes);
 }
 
 int LearnedCaps::Fitting(absl::Span<const BatchText> texts) const {
   Size cap;
   {
     const std::lock_guard lock(mutex_);
-    cap = {texts_, tokens_, bytes_};
+    cap = {texts_.Value(), tokens_.Value(), bytes_.Value()};
   }
   if (cap.texts == kNone && cap.tokens == kNone && cap.bytes == kNone) return static_cast<int>(texts.size());
   // Equal parts, so that none is a leftover that takes a request of its own for little.

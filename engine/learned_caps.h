@@ -1,6 +1,7 @@
 #ifndef REEMBED_ENGINE_LEARNED_CAPS_H_
 #define REEMBED_ENGINE_LEARNED_CAPS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <mutex>
@@ -12,11 +13,17 @@
 namespace reembed {
 
 // What one request may hold, as the API's refusals have taught so far in this run: nobody says it beforehand, and each
-// refusal costs a round trip and a place in the quota. Thread-safe.
+// refusal costs a round trip and a place in the quota. A limit that is named is believed. Where none is named half of
+// what was refused is a guess: not made where clearly more was taken before, and given up when a text is refused alone
+// that is within it, as the requests with that text were refused for its sake.
+// Thread-safe.
 class LearnedCaps {
  public:
   // A request of these texts was refused as too large.
   void Refused(absl::Span<const BatchText> texts, const Excess& excess);
+
+  // A request of these texts was taken.
+  void Taken(absl::Span<const BatchText> texts);
 
   // How many of the texts, from the first, go into the next request: all if they are not too much, otherwise the first
   // of about equal parts. At least 1, unless there are none.
@@ -25,10 +32,19 @@ class LearnedCaps {
  private:
   static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
+  struct Cap {
+    int64_t named = kNone;
+    int64_t guessed = kNone;
+    int64_t taken = 0;  // the largest
+
+    int64_t Value() const { return std::min(named, guessed); }
+    void Guess(int64_t size, int64_t half, bool is_alone);
+  };
+
   mutable std::mutex mutex_;
-  int64_t texts_ = kNone;
-  int64_t tokens_ = kNone;  // as we count them, which may not be as the API does
-  int64_t bytes_ = kNone;   // of the texts alone
+  Cap texts_;
+  Cap tokens_;  // as we count them, which may not be as the API does
+  Cap bytes_;   // of the texts alone
 };
 
 }  // namespace reembed

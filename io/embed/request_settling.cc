@@ -95,6 +95,7 @@ void RequestFlow::BlameRequest(RequestVerdict* verdict) {
 void RequestFlow::Keep(PartPtr part, HttpReply reply) {
   {
     const std::lock_guard lock(mutex_);
+    caps_.Taken(part->call->batch->texts().subspan(part->first, part->count));
     part->call->batch->replies().push_back({.first_text = part->first,
                                             .texts = part->count,
                                             .body = std::move(reply.body),
@@ -112,6 +113,7 @@ void RequestFlow::Reject(PartPtr part, RequestVerdict verdict) {
     const bool for_length = excess.measure != Measure::kNone && excess.measure != Measure::kTexts;
     text.too_long = {.refused = for_length, .limit = excess.limit, .tokens = excess.requested};
   }
+  caps_.Refused(part->call->batch->texts().subspan(part->first, 1), verdict.excess);
   End(std::move(part), absl::OkStatus());
 }
 

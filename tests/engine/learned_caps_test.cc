@@ -53,6 +53,35 @@ TEST(LearnedCapsTest, HalvesWhereNoLimitIsNamed) {
   }
 }
 
+// A server that says 413 for one bad text must not make a run of tiny requests.
+TEST(LearnedCapsTest, ATextThatIsRefusedAloneWasTheReason) {
+  for (const Measure measure : {Measure::kTexts, Measure::kTokens, Measure::kBytes}) {
+    LearnedCaps caps;
+    for (const int size : {64, 32, 16, 8, 4, 2}) caps.Refused(Texts(size, 7), {.measure = measure});
+    EXPECT_EQ(caps.Fitting(Texts(64, 7)), 1);
+    caps.Refused(Texts(1, 7), {.measure = measure});
+    EXPECT_EQ(caps.Fitting(Texts(64, 7)), 64);
+  }
+  // Where clearly more was taken before, it is not the size.
+  for (const Measure measure : {Measure::kTexts, Measure::kTokens, Measure::kBytes}) {
+    LearnedCaps caps;
+    caps.Taken(Texts(64, 7));
+    caps.Refused(Texts(32, 7), {.measure = measure});
+    EXPECT_EQ(caps.Fitting(Texts(64, 7)), 64);
+    caps.Refused(Texts(60, 7), {.measure = measure});
+    EXPECT_EQ(caps.Fitting(Texts(60, 7)), 30) << "texts differ";
+  }
+  // One that is larger than what is thought of the limit says nothing about it.
+  LearnedCaps caps;
+  caps.Refused(Texts(64, 7), {.measure = Measure::kTokens});
+  caps.Refused(Texts(1, 1000), {.measure = Measure::kTokens});
+  EXPECT_EQ(caps.Fitting(Texts(64, 7)), 32);
+  // A limit that was named stays.
+  caps.Refused(Texts(256, 5), {.measure = Measure::kTexts, .limit = 32, .requested = 256});
+  caps.Refused(Texts(1, 5), {.measure = Measure::kTexts});
+  EXPECT_EQ(caps.Fitting(Texts(64, 5)), 32);
+}
+
 // We counted 1,000 tokens where the API counted 1,500: its limit of 300 is 200 of ours, less a distance.
 TEST(LearnedCapsTest, TranslatesATokenLimitIntoOurCount) {
   LearnedCaps caps;
