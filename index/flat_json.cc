@@ -1,32 +1,16 @@
 #include "index/flat_json.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/json_text.h"
+#include "engine/json_value.h"
 
 namespace reembed {
 namespace {
-
-void AppendUtf8(uint32_t code, std::string* out) {
-  const auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0 | code >> 6);
-    put(0x80 | (code & 0x3F));
-  } else if (code < 0x10000) {
-    put(0xE0 | code >> 12);
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  } else {
-    put(0xF0 | code >> 18);
-    put(0x80 | (code >> 12 & 0x3F));
-    put(0x80 | (code >> 6 & 0x3F));
-    put(0x80 | (code & 0x3F));
-  }
-}
 
 class Parser {
  public:
@@ -78,50 +62,16 @@ class Parser {
 
   bool Text(std::string* out) {
     if (!Take('"')) return false;
-    while (at_ < json_.size()) {
-      const char c = json_[at_++];
-      if (c == '"') return true;
-      if (static_cast<unsigned char>(c) < 0x20) return false;
-      if (c != '\\') {
-        out->push_back(c);
-      } else if (!Escape(out)) {
-        return false;
-      }
+    const size_t begin = at_ - 1;
+    for (; at_ < json_.size() && json_[at_] != '"'; ++at_) {
+      if (static_cast<unsigned char>(json_[at_]) < 0x20) return false;
+      if (json_[at_] == '\\') ++at_;
     }
-    return false;
-  }
-
-  bool Escape(std::string* out) {
-    if (at_ == json_.size()) return false;
-    constexpr absl::string_view kNames = "\"\\/bfnrt";
-    constexpr absl::string_view kMeanings = "\"\\/\b\f\n\r\t";
-    const char name = json_[at_++];
-    if (name == 'u') return UnicodeEscape(out);
-    const size_t which = kNames.find(name);
-    if (which == absl::string_view::npos) return false;
-    out->push_back(kMeanings[which]);
-    return true;
-  }
-
-  bool FourDigits(uint32_t* code) {
-    const absl::string_view digits = json_.substr(at_, 4);
-    at_ += digits.size();
-    for (const char c : digits) {
-      if (!absl::ascii_isxdigit(c)) return false;
-    }
-    return digits.size() == 4 && absl::SimpleHexAtoi(digits, code);
-  }
-
-  bool UnicodeEscape(std::string* out) {
-    uint32_t code = 0;
-    if (!FourDigits(&code)) return false;
-    if (code >= 0xDC00 && code <= 0xDFFF) return false;
-    if (code >= 0xD800 && code <= 0xDBFF) {
-      uint32_t low = 0;
-      if (!TakeWord("\\u") || !FourDigits(&low) || low < 0xDC00 || low > 0xDFFF) return false;
-      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-    }
-    AppendUtf8(code, out);
+    if (at_ >= json_.size()) return false;
+    ++at_;
+    const std::optional<absl::string_view> text = JsonString(json_.substr(begin, at_ - begin), out);
+    if (!text.has_value() || !IsValidUtf8(*text)) return false;
+    if (text->data() != out->data()) out->assign(text->data(), text->size());
     return true;
   }
 

@@ -1,14 +1,11 @@
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <optional>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
@@ -18,198 +15,18 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
-#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
 #include "tools/record.h"
 #include "tools/recreate.h"
 #include "tools/resolve.h"
+#include "tools/run_summary.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
 namespace {
-
-constexpr int64_t kRejectsNamed = 10;  // in a summary
-
-// What one run did, from the ledger before and after and from the provider's receipts.
-struct Outcome {
-  JobStats before, after;
-  ClientStats client;
-  std::vector<EndpointReport> endpoints;
-  int64_t texts_embedded = 0;
-  int64_t rows_truncated = 0;
-  int64_t rows_split = 0;
-  int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
-  // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
-  int64_t table_rows = 0;
-  int64_t table_rows_with_vector = 0;
-  std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
-  absl::Duration elapsed;
-  double cost_usd = 0;
-  bool spend_cap = false;
-  int signal = 0;
-  absl::Status status;
-  std::optional<absl::Time> switched;                  // when all targets had become complete and visible
-  absl::StatusOr<std::string> record = std::string();  // the memory with the receipt, if this run has made one
-};
-
-int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
-
-// What several streams did, together.
-void Add(const JobStats& from, JobStats* to) {
-  to->rows += from.rows;
-  to->rows_pending += from.rows_pending;
-  to->rejected_rows += from.rejected_rows;
-  to->refused_rows += from.refused_rows;
-  to->texts += from.texts;
-  to->kept_texts += from.kept_texts;
-  to->texts_possibly_rebought += from.texts_possibly_rebought;
-}
-
-void Add(const ClientStats& from, ClientStats* to) {
-  to->requests += from.requests;
-  to->requests_retried += from.requests_retried;
-  to->requests_hedged += from.requests_hedged;
-  to->http_429 += from.http_429;
-  to->tokens += from.tokens;
-}
-
-// Endpoints are the same in all streams; the latest state is the true one.
-void Add(const EndpointReport& from, std::vector<EndpointReport>* to) {
-  for (EndpointReport& report : *to) {
-    if (report.name != from.name) continue;
-    const EndpointReport before = std::exchange(report, from);
-    Add(before.stats, &report.stats);
-    report.texts += before.texts;
-    return;
-  }
-  to->push_back(from);
-}
-
-void Add(const Outcome& from, Outcome* to) {
-  Add(from.before, &to->before);
-  Add(from.after, &to->after);
-  Add(from.client, &to->client);
-  for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
-  to->texts_embedded += from.texts_embedded;
-  to->rows_truncated += from.rows_truncated;
-  to->rows_split += from.rows_split;
-  to->rows_unaccounted += from.rows_unaccounted;
-  to->table_rows += from.table_rows;
-  to->table_rows_with_vector += from.table_rows_with_vector;
-  for (const RejectedRow& row : from.rejects) {
-    if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
-  }
-  to->elapsed += from.elapsed;
-  to->cost_usd += from.cost_usd;
-}
-
-ExitCode CodeOf(const Outcome& outcome) {
-  if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
-  if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
-  if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
-  if (outcome.rows_unaccounted > 0 || !outcome.record.ok()) return kExitTemporary;
-  return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
-}
-
-std::string RejectedKeysJson(const std::vector<RejectedRow>& rejects) {
-  std::string keys;
-  for (const RejectedRow& row : rejects) absl::StrAppend(&keys, keys.empty() ? "" : ",", KeyJson(ViewOf(row.key)));
-  return absl::StrCat("[", keys, "]");
-}
-
-void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
-                      const Outcome& outcome, ExitCode code) {
-  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
-  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
-  JsonLine line(type);
-  if (!stream.empty()) line.Add("stream", stream);
-  line.AddRaw("endpoints", EndpointsJson(outcome.endpoints))
-      .Add("rows_selected", outcome.after.rows)
-      .Add("rows_embedded", embedded)
-      .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
-      .Add("rows_skipped", DoneRows(outcome.before))
-      .Add("rows_pending", outcome.after.rows_pending)
-      .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
-      .Add("table_rows", outcome.table_rows)
-      .Add("table_rows_with_vector", outcome.table_rows_with_vector)
-      .Add("texts_unique", outcome.after.texts)
-      .Add("texts_embedded", outcome.texts_embedded)
-      .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
-      .Add("rows_truncated", outcome.rows_truncated)
-      .Add("rows_split", outcome.rows_split)
-      .Add("requests", outcome.client.requests)
-      .Add("requests_retried", outcome.client.requests_retried)
-      .Add("requests_hedged", outcome.client.requests_hedged)
-      .Add("http_429", outcome.client.http_429)
-      .Add("tokens", outcome.client.tokens)
-      .Add("cost_usd", outcome.cost_usd)
-      .Add("elapsed_seconds", seconds)
-      .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
-      .Add("job", directory)
-      .Add("exit_code", static_cast<int>(code));
-  std::cout << line.ToString() << std::endl;
-}
-
-// Not rounded up: 100 is all.
-double PercentBelow(int64_t part, int64_t whole) {
-  return std::floor(static_cast<double>(part) * 1e4 / static_cast<double>(whole)) / 100;
-}
-
-void PrintSummaryText(const ResolvedJob& job, const Outcome& outcome) {
-  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
-  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
-  const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
-  if (!job.stream.empty()) std::cout << job.stream << ": ";
-  if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
-    std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
-  } else {
-    std::cout << "embedded " << WithCommas(embedded) << " rows (" << WithCommas(outcome.texts_embedded)
-              << " different texts) in " << DurationText(outcome.elapsed) << ", "
-              << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0))
-              << " rows/s\n"
-              << WithCommas(outcome.client.requests) << " requests, " << WithCommas(outcome.client.requests_retried)
-              << " retries, " << WithCommas(outcome.client.tokens) << " tokens";
-    if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
-      std::cout << ", " << MoneyText(outcome.cost_usd);
-    }
-    std::cout << "\n";
-  }
-  if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
-  if (outcome.after.texts_possibly_rebought > 0) {
-    std::cout << "earlier runs were killed: at most " << WithCommas(outcome.after.texts_possibly_rebought)
-              << " texts were in flight, and bought a second time\n";
-  }
-  for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
-                                   std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
-    if (rows == 0) continue;
-    const int64_t limit = job.pipeline.text_limit.max_tokens;
-    std::cout << WithCommas(rows) << " rows are longer than the model "
-              << (limit > 0 ? absl::StrCat("takes (", WithCommas(limit), " tokens): ") : "takes: ") << what << "\n";
-  }
-  if (rejected > 0) {
-    std::cout << WithCommas(rejected) << " rows have no vector:";
-    for (const RejectedRow& row : outcome.rejects) std::cout << " " << KeyText(ViewOf(row.key));
-    const int64_t more = rejected - static_cast<int64_t>(outcome.rejects.size());
-    if (more > 0) std::cout << " and " << WithCommas(more) << " more";
-    std::cout << "; why: reembed status " << job.directory << "\n";
-  }
-  if (outcome.table_rows > 0) {
-    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << WithCommas(outcome.table_rows)
-              << absl::StrFormat(" rows in %s have a vector now (%.2f %%)\n", job.source.path,
-                                 PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
-  }
-  if (outcome.endpoints.size() > 1) {
-    for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
-  }
-  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
-  if (outcome.record.ok() && !outcome.record->empty()) {
-    std::cout << "the receipt is the memory " << *outcome.record << "\n";
-  }
-  std::cout << "job    " << job.directory << std::endl;
-}
 
 // Overwriting vectors that are there needs a yes; a job that has begun has it, until it is put back.
 absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
@@ -261,7 +78,7 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 
 // What the run has done so far.
 void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCounters& counters,
-               const RunningPool& embedder, JobStore* store, Outcome* outcome) {
+               const RunningPool& embedder, JobStore* store, RunOutcome* outcome) {
   outcome->after = StatsAfter(job, store, outcome->before);
   outcome->client = embedder.client()->stats();
   outcome->endpoints = embedder.pool->endpoints();
@@ -273,9 +90,10 @@ void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCount
 }
 
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
-Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
-                Preflight* preflight, JobStore* store, absl::FunctionRef<absl::Status(const Outcome&)> keep_receipt) {
-  Outcome outcome{.before = before, .after = before};
+RunOutcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
+                   Preflight* preflight, JobStore* store,
+                   absl::FunctionRef<absl::Status(const RunOutcome&)> keep_receipt) {
+  RunOutcome outcome{.before = before, .after = before};
   absl::StatusOr<RunningPool> embedder =
       StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
   if (!embedder.ok()) {
@@ -341,7 +159,7 @@ Outcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStat
 }
 
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
-absl::Status CountAgain(const ResolvedJob& job, Outcome* outcome) {
+absl::Status CountAgain(const ResolvedJob& job, RunOutcome* outcome) {
   if (!job.in_place || !outcome->status.ok()) return absl::OkStatus();
   const absl::StatusOr<Survey> survey = SurveyTable(job);
   if (!survey.ok()) return survey.status();
@@ -361,7 +179,7 @@ int64_t ReboughtSinceLastReceipt(const JobStats& before) {
   return std::max<int64_t>(0, texts);
 }
 
-Receipt ReceiptOf(const JobStore& store, absl::Time started, const Outcome& outcome) {
+Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& outcome) {
   return {.run = store.run(),
           .started = started,
           .ended = absl::Now(),
@@ -443,7 +261,7 @@ absl::Status Probe(std::vector<Prepared>* all) {
 }
 
 // What an earlier stream of the command has used of its limits is not there for this one; false: nothing is left.
-bool TakeFromLimits(const Outcome& used, ResolvedJob* job) {
+bool TakeFromLimits(const RunOutcome& used, ResolvedJob* job) {
   CommandOptions& options = job->options;
   // Nothing left must not turn into 0, which means no limit.
   if (options.max_spend > 0 && (options.max_spend -= used.cost_usd) <= 0) return false;
@@ -452,7 +270,7 @@ bool TakeFromLimits(const Outcome& used, ResolvedJob* job) {
   return true;
 }
 
-Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
+RunOutcome RunStream(Prepared* prepared, TokenCounting* counting) {
   const ResolvedJob& job = prepared->job;
   const bool quiet = job.options.quiet || job.options.json;
   if (!quiet) std::cerr << "job " << job.directory << std::endl;
@@ -469,10 +287,10 @@ Outcome RunStream(Prepared* prepared, TokenCounting* counting) {
     }
   }
   const absl::Time started = absl::Now();
-  Outcome outcome = Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight,
-                            prepared->store.get(), [&](const Outcome& so_far) {
-                              return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
-                            });
+  RunOutcome outcome = Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight,
+                               prepared->store.get(), [&](const RunOutcome& so_far) {
+                                 return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
+                               });
   if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
@@ -502,14 +320,14 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
   const bool several = !all->front().job.stream.empty();
   const std::string directory =
       several ? std::filesystem::path(all->front().job.directory).parent_path().string() : all->front().job.directory;
-  Outcome total;
+  RunOutcome total;
   ExitCode code = kExitDone;
   for (Prepared& prepared : *all) {
     if (!TakeFromLimits(total, &prepared.job)) {
       if (options.max_spend > 0 && total.cost_usd >= options.max_spend) code = WorseOf(code, kExitSpendCap);
       break;
     }
-    const Outcome outcome = RunStream(&prepared, counting);
+    const RunOutcome outcome = RunStream(&prepared, counting);
     const ExitCode stream_code = CodeOf(outcome);
     if (options.json) {
       if (outcome.record.ok() && !outcome.record->empty()) {

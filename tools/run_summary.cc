@@ -1,0 +1,175 @@
+#include "tools/run_summary.h"
+
+#include <cmath>
+#include <iostream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/place.h"
+
+namespace reembed {
+
+void Add(const ClientStats& from, ClientStats* to) {
+  to->requests += from.requests;
+  to->requests_retried += from.requests_retried;
+  to->requests_hedged += from.requests_hedged;
+  to->http_429 += from.http_429;
+  to->tokens += from.tokens;
+}
+
+namespace {
+
+// What several streams did, together.
+void Add(const JobStats& from, JobStats* to) {
+  to->rows += from.rows;
+  to->rows_pending += from.rows_pending;
+  to->rejected_rows += from.rejected_rows;
+  to->refused_rows += from.refused_rows;
+  to->texts += from.texts;
+  to->kept_texts += from.kept_texts;
+  to->texts_possibly_rebought += from.texts_possibly_rebought;
+}
+
+// Endpoints are the same in all streams; the latest state is the true one.
+void Add(const EndpointReport& from, std::vector<EndpointReport>* to) {
+  for (EndpointReport& report : *to) {
+    if (report.name != from.name) continue;
+    const EndpointReport before = std::exchange(report, from);
+    Add(before.stats, &report.stats);
+    report.texts += before.texts;
+    return;
+  }
+  to->push_back(from);
+}
+
+std::string RejectedKeysJson(const std::vector<RejectedRow>& rejects) {
+  std::string keys;
+  for (const RejectedRow& row : rejects) absl::StrAppend(&keys, keys.empty() ? "" : ",", KeyJson(ViewOf(row.key)));
+  return absl::StrCat("[", keys, "]");
+}
+
+// Not rounded up: 100 is all.
+double PercentBelow(int64_t part, int64_t whole) {
+  return std::floor(static_cast<double>(part) * 1e4 / static_cast<double>(whole)) / 100;
+}
+
+}  // namespace
+
+void Add(const RunOutcome& from, RunOutcome* to) {
+  Add(from.before, &to->before);
+  Add(from.after, &to->after);
+  Add(from.client, &to->client);
+  for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
+  to->texts_embedded += from.texts_embedded;
+  to->rows_truncated += from.rows_truncated;
+  to->rows_split += from.rows_split;
+  to->rows_unaccounted += from.rows_unaccounted;
+  to->table_rows += from.table_rows;
+  to->table_rows_with_vector += from.table_rows_with_vector;
+  for (const RejectedRow& row : from.rejects) {
+    if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
+  }
+  to->elapsed += from.elapsed;
+  to->cost_usd += from.cost_usd;
+}
+
+int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
+
+ExitCode CodeOf(const RunOutcome& outcome) {
+  if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
+  if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
+  if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
+  if (outcome.rows_unaccounted > 0 || !outcome.record.ok()) return kExitTemporary;
+  return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
+}
+
+void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
+                      const RunOutcome& outcome, ExitCode code) {
+  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
+  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
+  JsonLine line(type);
+  if (!stream.empty()) line.Add("stream", stream);
+  line.AddRaw("endpoints", EndpointsJson(outcome.endpoints))
+      .Add("rows_selected", outcome.after.rows)
+      .Add("rows_embedded", embedded)
+      .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
+      .Add("rows_skipped", DoneRows(outcome.before))
+      .Add("rows_pending", outcome.after.rows_pending)
+      .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
+      .Add("table_rows", outcome.table_rows)
+      .Add("table_rows_with_vector", outcome.table_rows_with_vector)
+      .Add("texts_unique", outcome.after.texts)
+      .Add("texts_embedded", outcome.texts_embedded)
+      .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
+      .Add("rows_truncated", outcome.rows_truncated)
+      .Add("rows_split", outcome.rows_split)
+      .Add("requests", outcome.client.requests)
+      .Add("requests_retried", outcome.client.requests_retried)
+      .Add("requests_hedged", outcome.client.requests_hedged)
+      .Add("http_429", outcome.client.http_429)
+      .Add("tokens", outcome.client.tokens)
+      .Add("cost_usd", outcome.cost_usd)
+      .Add("elapsed_seconds", seconds)
+      .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
+      .Add("job", directory)
+      .Add("exit_code", static_cast<int>(code));
+  std::cout << line.ToString() << std::endl;
+}
+
+void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
+  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
+  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
+  const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
+  if (!job.stream.empty()) std::cout << job.stream << ": ";
+  if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
+    std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
+  } else {
+    std::cout << "embedded " << WithCommas(embedded) << " rows (" << WithCommas(outcome.texts_embedded)
+              << " different texts) in " << DurationText(outcome.elapsed) << ", "
+              << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0))
+              << " rows/s\n"
+              << WithCommas(outcome.client.requests) << " requests, " << WithCommas(outcome.client.requests_retried)
+              << " retries, " << WithCommas(outcome.client.tokens) << " tokens";
+    if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
+      std::cout << ", " << MoneyText(outcome.cost_usd);
+    }
+    std::cout << "\n";
+  }
+  if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
+  if (outcome.after.texts_possibly_rebought > 0) {
+    std::cout << "earlier runs were killed: at most " << WithCommas(outcome.after.texts_possibly_rebought)
+              << " texts were in flight, and bought a second time\n";
+  }
+  for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
+                                   std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
+    if (rows == 0) continue;
+    const int64_t limit = job.pipeline.text_limit.max_tokens;
+    std::cout << WithCommas(rows) << " rows are longer than the model "
+              << (limit > 0 ? absl::StrCat("takes (", WithCommas(limit), " tokens): ") : "takes: ") << what << "\n";
+  }
+  if (rejected > 0) {
+    std::cout << WithCommas(rejected) << " rows have no vector:";
+    for (const RejectedRow& row : outcome.rejects) std::cout << " " << KeyText(ViewOf(row.key));
+    const int64_t more = rejected - static_cast<int64_t>(outcome.rejects.size());
+    if (more > 0) std::cout << " and " << WithCommas(more) << " more";
+    std::cout << "; why: reembed status " << job.directory << "\n";
+  }
+  if (outcome.table_rows > 0) {
+    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << WithCommas(outcome.table_rows)
+              << absl::StrFormat(" rows in %s have a vector now (%.2f %%)\n", job.source.path,
+                                 PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
+  }
+  if (outcome.endpoints.size() > 1) {
+    for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
+  }
+  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
+  if (outcome.record.ok() && !outcome.record->empty()) {
+    std::cout << "the receipt is the memory " << *outcome.record << "\n";
+  }
+  std::cout << "job    " << job.directory << std::endl;
+}
+
+}  // namespace reembed

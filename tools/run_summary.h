@@ -1,0 +1,62 @@
+#ifndef REEMBED_TOOLS_RUN_SUMMARY_H_
+#define REEMBED_TOOLS_RUN_SUMMARY_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "engine/embedding_client.h"
+#include "io/job/job_records.h"
+#include "tools/endpoints.h"
+#include "tools/exit_code.h"
+#include "tools/resolve.h"
+
+namespace reembed {
+
+inline constexpr int64_t kRejectsNamed = 10;  // in a summary
+
+// What one run did, from the ledger before and after and from the provider's receipts.
+struct RunOutcome {
+  JobStats before, after;
+  ClientStats client;
+  std::vector<EndpointReport> endpoints;
+  int64_t texts_embedded = 0;
+  int64_t rows_truncated = 0;
+  int64_t rows_split = 0;
+  int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
+  // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
+  int64_t table_rows = 0;
+  int64_t table_rows_with_vector = 0;
+  std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
+  absl::Duration elapsed;
+  double cost_usd = 0;
+  bool spend_cap = false;
+  int signal = 0;
+  absl::Status status;
+  std::optional<absl::Time> switched;                  // when all targets had become complete and visible
+  absl::StatusOr<std::string> record = std::string();  // the memory with the receipt, if this run has made one
+};
+
+void Add(const ClientStats& from, ClientStats* to);
+
+// Adds what another stream did.
+void Add(const RunOutcome& from, RunOutcome* to);
+
+// Rows that have their vector: neither pending nor rejected.
+int64_t DoneRows(const JobStats& stats);
+
+ExitCode CodeOf(const RunOutcome& outcome);
+
+// To standard output. `stream` empty: of the whole job.
+void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
+                      const RunOutcome& outcome, ExitCode code);
+void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_RUN_SUMMARY_H_
