@@ -1,5 +1,6 @@
 #include "io/store/qdrant_sink.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -21,6 +22,7 @@ constexpr size_t kAskedIds = 1000;  // in one request that asks which points the
 constexpr size_t kAskedRows = 128;  // likewise with their vectors
 constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
 constexpr int kVanishedRounds = 5;
+constexpr size_t kAlikeRefusals = 3;
 
 std::string Quoted(absl::string_view text) {
   std::string json;
@@ -375,9 +377,9 @@ class QdrantSink final : public VectorSink {
     const auto failed = [this](absl::Span<const size_t> tags, const absl::Status& status, bool update) {
       if (update && absl::IsNotFound(status)) {
         vanished_.insert(vanished_.end(), tags.begin(), tags.end());
-      } else if (absl::IsOutOfRange(status)) {
+      } else if (absl::IsOutOfRange(status) || absl::IsInvalidArgument(status)) {
         for (const size_t i : tags) {
-          items_[i].refusal = absl::OutOfRangeError(RowMessage(*items_[i].row, status.message()));
+          items_[i].refusal = absl::Status(status.code(), RowMessage(*items_[i].row, status.message()));
         }
       } else {
         status_.Update(status);
@@ -400,6 +402,15 @@ class QdrantSink final : public VectorSink {
     }
     update.Finish();
     put.Finish();
+    NoteTaken(rows);
+  }
+
+  // What is refused for every point is not for the sake of the points.
+  void NoteTaken(absl::Span<const size_t> rows) {
+    const auto refused = [this](size_t i) { return absl::IsInvalidArgument(items_[i].refusal); };
+    if (rows.empty() || any_taken_) return;
+    any_taken_ = !std::all_of(rows.begin(), rows.end(), refused);
+    if (!any_taken_ && rows.size() >= kAlikeRefusals) status_.Update(items_[rows.front()].refusal);
   }
 
   void AppendUpdate(const Item& item, std::string* json) const {
@@ -428,6 +439,7 @@ class QdrantSink final : public VectorSink {
   Target target_;
   const bool upserts_;
   UndoLog* undo_ = nullptr;
+  bool any_taken_ = false;  // by the server, of all points so far
   const std::unique_ptr<QdrantPayloads> payloads_;
   bool empty_ = false;            // nothing was in the collection when it was opened: no need to ask
   std::vector<Item> items_;       // of one Write()

@@ -72,7 +72,8 @@ void QdrantWriter::Send(std::shared_ptr<Points> points) {
 void QdrantWriter::Take(std::shared_ptr<Points> points, const absl::Status& status) {
   if (status.ok()) return;
   const size_t count = points->tags.size();
-  if (!absl::IsOutOfRange(status) || count == 1) return failed_(points->tags, status);
+  const bool may_be_one_point = absl::IsOutOfRange(status) || absl::IsInvalidArgument(status);
+  if (!may_be_one_point || count == 1) return failed_(points->tags, status);
   std::shared_ptr<Points> first = Part(*points, 0, count / 2), second = Part(*points, count / 2, count);
   points.reset();
   Send(std::move(first));

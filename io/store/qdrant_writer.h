@@ -14,7 +14,8 @@
 namespace reembed {
 
 // Sends points in requests of a good size, several at a time: {"points":[...]}, each answered when it is done and
-// durable (wait=true). A request that the server finds too long is sent in halves. Used by one thread.
+// durable (wait=true). A request that the server finds too long or wrong is sent in halves, down to the point that is.
+// Used by one thread.
 class QdrantWriter {
  public:
   // Called, from Add() or Finish(), for points that the server did not take, with their tags.

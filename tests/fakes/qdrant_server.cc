@@ -69,6 +69,7 @@ struct QdrantServer::State {
   size_t largest_body = 0;
   int fail_count = 0;
   int fail_status = 0;
+  std::string refused_part;  // empty: none
   std::function<bool(const std::string&, const std::string&)> fail_matches;
 };
 
@@ -630,6 +631,9 @@ HttpServerResponse QdrantServer::Handle(const HttpServerRequest& request) {
     if (state_->fail_status == 429) failed.headers.emplace_back("Retry-After", "1");
     return failed;
   }
+  if (method == "PUT" && !state_->refused_part.empty() && absl::StrContains(request.body, state_->refused_part)) {
+    return Refused(400, "Bad request: a point is against the rules of this collection");
+  }
   Handling handling{.options = options_,
                     .state = *state_,
                     .method = method,
@@ -706,6 +710,11 @@ void QdrantServer::FailNext(int count, int status,
   state_->fail_count = count;
   state_->fail_status = status;
   state_->fail_matches = std::move(matches);
+}
+
+void QdrantServer::Refuse(const std::string& part) {
+  const std::lock_guard lock(state_->mutex);
+  state_->refused_part = part;
 }
 
 std::map<std::string, int> QdrantServer::requests() {

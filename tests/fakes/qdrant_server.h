@@ -60,6 +60,9 @@ class QdrantServer {
   void FailNext(int count, int status,
                 std::function<bool(const std::string& method, const std::string& path)> matches = nullptr);
 
+  // From now on a PUT whose body has these bytes in it is refused with 400, as a point that strict mode does not allow.
+  void Refuse(const std::string& part);
+
   // "PUT /collections/{}/points" -> how often.
   std::map<std::string, int> requests();
   size_t largest_body();

@@ -324,6 +324,43 @@ TEST(QdrantSinkTest, RequestsThatAreTooLongAreHalved) {
   EXPECT_EQ(server.Points("memories").size(), 100u);
 }
 
+// Say, one whose payload strict mode does not allow: the others go on.
+TEST(QdrantSinkTest, APointThatTheServerRefusesIsRefusedAloneInItsWords) {
+  for (const std::string mode : {"update", "upsert"}) {
+    QdrantServer server;
+    Fill(&server, "memories", mode == "update" ? 300 : 3, kDim);
+    server.Refuse(R"({"id":37,)");
+    auto sink = Make(At(server, "memories?mode=" + mode));
+    ASSERT_THAT(sink, IsOk());
+    VectorRows rows(kDim);
+    for (int i = 1; i <= 300; ++i) rows.Add(i, int64_t{i});
+    std::vector<RefusedRow> refused;
+    ASSERT_THAT(WriteAll(sink->get(), rows, &refused), IsOk());
+    ASSERT_EQ(refused.size(), 1u);
+    EXPECT_EQ(refused[0].ordinal, 37);
+    EXPECT_THAT(refused[0].reason,
+                HasError(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("37"), HasSubstr("against the rules"))));
+    const auto points = server.Points("memories");
+    for (int i = 1; i <= 300; ++i) {
+      if (i != 37) ExpectVector(points.at(absl::StrCat(i)).vectors.at(""), i);
+    }
+  }
+}
+
+// What is refused for every point is not the points' fault: nothing is gained by refusing all rows.
+TEST(QdrantSinkTest, WhatIsRefusedForAllEndsTheRun) {
+  QdrantServer server;
+  server.Refuse(R"("id")");
+  auto sink = Make(At(server, "memories?mode=upsert"));
+  ASSERT_THAT(sink, IsOk());
+  VectorRows rows(kDim);
+  for (int i = 1; i <= 300; ++i) rows.Add(i, int64_t{i});
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT(WriteAll(sink->get(), rows, &refused),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("against the rules")));
+  EXPECT_TRUE(refused.empty());
+}
+
 TEST(QdrantSinkTest, BodiesStayFarBelowTheServersLimit) {
   constexpr int kWide = 3072;
   QdrantServer server;
