@@ -240,7 +240,9 @@ TEST_F(RecordTest, KilledAtAnyMomentThereIsOneInTheEnd) {
     const AutomemStore store = MakeAutomem(&graph_, &qdrant_, {.rows = 60, .dim = kDim, .seed = seed % 1000 + 1});
     job_ = folder_ / absl::StrCat("job", i);
     // What is killed is a run that has nothing else to do.
-    ASSERT_EQ(Run({}).exit_code, 3);
+    const ProcessResult before = Run({});
+    // Whether there is a memory without text is up to the seed.
+    ASSERT_THAT(before.exit_code, ::testing::AnyOf(0, 3)) << before.err;
     std::vector<std::string> args = Args("run", {"--record"}, kDim);
     args.insert(args.begin(), REEMBED_BINARY);
     const auto start = std::chrono::steady_clock::now();
@@ -258,7 +260,7 @@ TEST_F(RecordTest, KilledAtAnyMomentThereIsOneInTheEnd) {
           std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
     }
     const ProcessResult again = Run({"--record"});
-    ASSERT_EQ(again.exit_code, 3) << again.out << again.err;
+    ASSERT_EQ(again.exit_code, before.exit_code) << again.out << again.err;
     ExpectOneRecord();
     ExpectRight(store, AutomemRun::kInPlace);
   }
