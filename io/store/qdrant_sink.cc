@@ -22,7 +22,6 @@ constexpr size_t kAskedIds = 1000;  // in one request that asks which points the
 constexpr size_t kAskedRows = 128;  // likewise with their vectors
 constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
 constexpr int kVanishedRounds = 5;
-constexpr size_t kAlikeRefusals = 3;
 
 std::string Quoted(absl::string_view text) {
   std::string json;
@@ -405,12 +404,12 @@ class QdrantSink final : public VectorSink {
     NoteTaken(rows);
   }
 
-  // What is refused for every point is not for the sake of the points.
+  // As long as the server has taken none it is not for the sake of the points.
   void NoteTaken(absl::Span<const size_t> rows) {
     const auto refused = [this](size_t i) { return absl::IsInvalidArgument(items_[i].refusal); };
     if (rows.empty() || any_taken_) return;
     any_taken_ = !std::all_of(rows.begin(), rows.end(), refused);
-    if (!any_taken_ && rows.size() >= kAlikeRefusals) status_.Update(items_[rows.front()].refusal);
+    if (!any_taken_) status_.Update(items_[rows.front()].refusal);
   }
 
   void AppendUpdate(const Item& item, std::string* json) const {

@@ -341,11 +341,11 @@ TEST_F(FalkorBackupTest, ACollectionThatFailsHalfwayIsDoneByTheSameCommand) {
     };
   };
   // While it is loaded beside: what is there stays.
-  qdrant_.FailNext(1, 400, writes("memories__restore/points"));
+  qdrant_.FailNext(1, 403, writes("memories__restore/points"));
   EXPECT_NE(Run(restore).exit_code, 0);
   ExpectSame(qdrant_.Points("memories"), points);
   // While it is filled: all points are beside it.
-  qdrant_.FailNext(1, 400, writes("memories/points"));
+  qdrant_.FailNext(1, 403, writes("memories/points"));
   const ProcessResult halfway = Run(restore);
   EXPECT_NE(halfway.exit_code, 0);
   EXPECT_THAT(halfway.err, HasSubstr("give the same command again"));
