@@ -270,8 +270,8 @@ absl::Status AdvanceSequences(PostgresConnection* connection, const Table& table
 absl::Status Replace(PostgresConnection* connection, const std::string& dir, const std::vector<Table>& tables) {
   std::vector<std::string> names;
   for (const Table& table : tables) names.push_back(table.Name());
-  absl::Status emptied = connection->Run(absl::StrCat(
-      "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0; ", "TRUNCATE ", absl::StrJoin(names, ", ")));
+  absl::Status emptied =
+      connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; TRUNCATE ", absl::StrJoin(names, ", ")));
   if (absl::StrContains(emptied.message(), "referenced in a foreign key")) {
     // Emptying those too, or leaving them with references to nothing, is not ours to decide.
     return absl::FailedPreconditionError(
@@ -324,7 +324,7 @@ absl::StatusOr<std::vector<BackupPart>> BackUpPostgres(
     const PostgresTables& from, absl::FunctionRef<absl::StatusOr<std::string>(const std::string& file)> path_of) {
   const absl::StatusOr<std::unique_ptr<PostgresConnection>> connection = Open(from, true);
   if (!connection.ok()) return connection.status();
-  absl::Status begun = (*connection)->Run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  absl::Status begun = (*connection)->Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY");
   if (!begun.ok()) return begun;
   absl::StatusOr<std::vector<Table>> tables = FindTables(connection->get(), from);
   if (!tables.ok()) return tables.status();
@@ -346,6 +346,8 @@ absl::StatusOr<std::vector<BackupPart>> BackUpPostgres(
   if (!file.ok()) return file.status();
   if (absl::Status written = file->WriteAt(0, facts); !written.ok()) return written;
   parts.push_back({.file = kTablesFile});
+  // A connection that ends in a transaction costs a pooler the server's connection.
+  if (absl::Status ended = (*connection)->Run("COMMIT"); !ended.ok()) return ended;
   return parts;
 }
 
@@ -372,7 +374,7 @@ absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPar
   const absl::StatusOr<std::unique_ptr<PostgresConnection>> connection = Open(to, false);
   if (!connection.ok()) return connection.status();
   if (absl::Status sorted = SortTables(connection->get(), &*tables); !sorted.ok()) return sorted;
-  if (absl::Status begun = (*connection)->Run("BEGIN"); !begun.ok()) return begun;
+  if (absl::Status begun = (*connection)->Begin(); !begun.ok()) return begun;
   // On failure the connection ends, and with it the transaction.
   if (absl::Status replaced = Replace(connection->get(), dir, *tables); !replaced.ok()) return replaced;
   return (*connection)->Run("COMMIT");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <random>
 
 #include "absl/strings/ascii.h"
@@ -19,6 +20,10 @@ namespace reembed {
 namespace {
 
 constexpr int kConnectSeconds = 10;  // where the location does not say connect_timeout
+
+constexpr char kOptionsWantDirect[] =
+    "options= and PGOPTIONS are for a session, which a pooler such as PgBouncer shares among its clients: they want a "
+    "direct connection. Give the host and port of the server itself, or leave them out";
 
 // The first line without its severity: what follows (DETAIL, CONTEXT) may show the values of a row.
 std::string FirstLine(const char* message) {
@@ -101,6 +106,21 @@ bool Establish(const std::vector<const char*>& keywords, const std::vector<const
   return true;
 }
 
+using Keywords = std::vector<std::pair<std::string, std::string>>;
+
+// Of several hosts, as libpq lists them; false: there is only one.
+bool DropFirstHost(Keywords* keywords) {
+  bool dropped = false;
+  for (auto& [keyword, value] : *keywords) {
+    if (keyword != "host" && keyword != "hostaddr" && keyword != "port") continue;
+    const size_t comma = value.find(',');
+    if (comma == std::string::npos) continue;
+    value.erase(0, comma + 1);
+    dropped = dropped || keyword != "port";
+  }
+  return dropped;
+}
+
 absl::string_view NextStepOf(absl::StatusCode connect_code) {
   switch (connect_code) {
     case absl::StatusCode::kUnauthenticated:
@@ -156,47 +176,100 @@ absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(Pos
 absl::Status PostgresConnection::Connect() {
   PQfinish(connection_);
   connection_ = nullptr;
-  std::vector<const char*> keywords, values;
-  // The later of two values for one keyword wins, so what the user says overrules these defaults.
-  keywords.push_back("application_name");
-  values.push_back("reembed");
-  for (const auto& [keyword, value] : address_.keywords) {
-    keywords.push_back(keyword.c_str());
-    values.push_back(value.c_str());
-  }
-  keywords.push_back("client_encoding");
-  values.push_back("UTF8");
-  keywords.push_back(nullptr);
-  values.push_back(nullptr);
+  last_code_.clear();
   int timeout_seconds = kConnectSeconds;
   for (const auto& [keyword, value] : address_.keywords) {
     if (keyword == "connect_timeout" && !absl::SimpleAtoi(value, &timeout_seconds)) timeout_seconds = kConnectSeconds;
   }
-  if (!Establish(keywords, values, timeout_seconds, &connection_)) {
-    last_code_.clear();
-    return absl::UnavailableError(absl::StrCat(address_.name, ": no answer within ", timeout_seconds, " s",
-                                               NextStepOf(absl::StatusCode::kUnavailable)));
+  const std::string startup = StartupOptions();
+  Keywords asked = address_.keywords;
+  while (true) {
+    std::vector<const char*> keywords, values;
+    const auto add = [&](const char* keyword, const char* value) {
+      keywords.push_back(keyword);
+      values.push_back(value);
+    };
+    // The later of two values for one keyword wins, so what the user says overrules these defaults.
+    add("application_name", "reembed");
+    for (const auto& [keyword, value] : asked) add(keyword.c_str(), value.c_str());
+    if (!options_.startup.empty()) add("options", startup.c_str());
+    add("client_encoding", "UTF8");
+    add(nullptr, nullptr);
+    if (Establish(keywords, values, timeout_seconds, &connection_)) break;
+    // libpq goes on to the next host when one refuses, not when one is silent.
+    if (!DropFirstHost(&asked)) {
+      return absl::UnavailableError(absl::StrCat(address_.name, ": no answer within ", timeout_seconds, " s",
+                                                 NextStepOf(absl::StatusCode::kUnavailable)));
+    }
+    PQfinish(connection_);
+    connection_ = nullptr;
   }
   if (connection_ == nullptr) return absl::ResourceExhaustedError("out of memory");
-  last_code_.clear();
   if (PQstatus(connection_) != CONNECTION_OK) {
     // The last line: libpq tries several addresses and says one line about each.
     std::string message(absl::StripAsciiWhitespace(PQerrorMessage(connection_)));
     const absl::StatusCode code = ConnectCodeOf(&message);
     message = absl::StrReplaceAll(message, {{"\n", " "}, {"\t", ""}});
+    if (absl::StrContains(message, "unsupported startup parameter: options")) {
+      return absl::FailedPreconditionError(absl::StrCat(address_.name, ": ", kOptionsWantDirect));
+    }
     return absl::Status(code, absl::StrCat(address_.name, ": ", message, NextStepOf(code)));
   }
   // A notice belongs to nobody's output.
   PQsetNoticeReceiver(
       connection_, [](void*, const PGresult*) {}, nullptr);
-  std::vector<std::string> setup = options_.setup;
-  // A limit made for web requests must not end the count of a large table, or an index half built.
-  setup.push_back("SET statement_timeout = 0");
-  if (options_.read_only) setup.push_back("SET default_transaction_read_only = on");
-  for (const std::string& statement : setup) {
-    if (absl::Status status = Run(statement); !status.ok()) return status;
+  return CheckStartup();
+}
+
+// Those of PostgresOptions, behind what the user asks for.
+std::string PostgresConnection::StartupOptions() const {
+  std::string asked;
+  if (const char* const options = std::getenv("PGOPTIONS"); options != nullptr) asked = options;
+  for (const auto& [keyword, value] : address_.keywords) {
+    if (keyword == "options") asked = value;
   }
-  return absl::OkStatus();
+  return asked.empty() ? options_.startup : absl::StrCat(asked, " ", options_.startup);
+}
+
+// `options` is for the session, which a pooler shares or never hears of.
+absl::Status PostgresConnection::CheckStartup() {
+  PQconninfoOption* const effective = PQconninfo(connection_);  // also from PGOPTIONS and services
+  std::string options;
+  for (const PQconninfoOption* option = effective; option != nullptr && option->keyword != nullptr; ++option) {
+    if (absl::string_view(option->keyword) == "options" && option->val != nullptr) options = option->val;
+  }
+  PQconninfoFree(effective);
+  // Other words name a tenant or an endpoint to the pooler itself.
+  if (!absl::StrContains(options, "-c") && !absl::StrContains(options, "--")) return absl::OkStatus();
+  const absl::StatusOr<bool> pooled = IsPooled();
+  if (!pooled.ok() || !*pooled) return pooled.status();
+  return absl::FailedPreconditionError(absl::StrCat(address_.name, ": ", kOptionsWantDirect));
+}
+
+absl::StatusOr<bool> PostgresConnection::IsPooled() {
+  const absl::StatusOr<PostgresRows> process = Query("SELECT pg_catalog.pg_backend_pid()");
+  if (!process.ok()) return process.status();
+  return process->Int(0, 0) != PQbackendPID(connection_);
+}
+
+absl::Status PostgresConnection::AddSetting(PostgresSetting setting) {
+  options_.settings.push_back(std::move(setting));
+  absl::Status tried = Query("SELECT 1").status();
+  if (!tried.ok()) options_.settings.pop_back();
+  return tried;
+}
+
+std::string PostgresConnection::SettingsSql() const {
+  // A limit made for web requests must not end the count of a large table.
+  std::string sql = "SELECT pg_catalog.set_config('statement_timeout', '0', true)";
+  if (PQserverVersion(connection_) >= 170000) {
+    absl::StrAppend(&sql, ", pg_catalog.set_config('transaction_timeout', '0', true)");
+  }
+  if (options_.read_only) absl::StrAppend(&sql, ", pg_catalog.set_config('transaction_read_only', 'on', true)");
+  for (const PostgresSetting& setting : options_.settings) {
+    absl::StrAppend(&sql, ", pg_catalog.set_config(", QuotePostgresText(setting.name), ", ", setting.value, ", true)");
+  }
+  return sql;
 }
 
 absl::Status PostgresConnection::ConnectionError() const {
@@ -227,8 +300,8 @@ absl::Status PostgresConnection::FinishResults() {
   return status;
 }
 
-absl::Status PostgresConnection::SendQuery(const std::string& sql, absl::Span<const PostgresValue> values,
-                                           bool binary_result) {
+absl::Status PostgresConnection::Execute(const std::string& sql, absl::Span<const PostgresValue> values,
+                                         bool one_by_one, absl::FunctionRef<void(pg_result*)> take) {
   std::vector<const char*> bytes;
   std::vector<int> sizes, formats;
   for (const PostgresValue& value : values) {
@@ -236,62 +309,88 @@ absl::Status PostgresConnection::SendQuery(const std::string& sql, absl::Span<co
     sizes.push_back(value.size);
     formats.push_back(value.binary ? 1 : 0);
   }
+  const auto send = [&](const std::string& statement) {
+    return PQsendQueryParams(connection_, statement.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 0) == 1;
+  };
   last_code_.clear();
-  // Not prepared by name: a pooler may hand each transaction another server process.
-  if (PQsendQueryParams(connection_, sql.c_str(), static_cast<int>(values.size()), nullptr, bytes.data(), sizes.data(),
-                        formats.data(), binary_result ? 1 : 0) == 1) {
-    return absl::OkStatus();
+  const bool is_alone = PQtransactionStatus(connection_) == PQTRANS_IDLE;
+  // BEGIN, the settings, the statement and COMMIT leave together, so that a transaction costs no more round trips than
+  // a statement.
+  bool sent = !is_alone || (PQenterPipelineMode(connection_) == 1 && send("BEGIN") && send(SettingsSql()));
+  sent = sent && PQsendQueryParams(connection_, sql.c_str(), static_cast<int>(values.size()), nullptr, bytes.data(),
+                                   sizes.data(), formats.data(), one_by_one ? 1 : 0) == 1;
+  sent = sent && (!is_alone || (send("COMMIT") && PQpipelineSync(connection_) == 1));
+  if (!sent) return ConnectionError();
+  const int before = is_alone ? 2 : 0, count = is_alone ? 4 : 1;
+  absl::Status status;
+  for (int i = 0; i < count; ++i) {
+    if (i == before && one_by_one) PQsetSingleRowMode(connection_);
+    while (PGresult* const result = PQgetResult(connection_)) {
+      const ExecStatusType state = PQresultStatus(result);
+      if (state == PGRES_FATAL_ERROR && status.ok()) status = ResultError(result);
+      const bool is_good = state == PGRES_TUPLES_OK || state == PGRES_COMMAND_OK || state == PGRES_SINGLE_TUPLE;
+      if (is_good && i == before) {
+        take(result);
+      } else {
+        PQclear(result);
+      }
+    }
   }
-  return ConnectionError();
+  if (is_alone && PQstatus(connection_) == CONNECTION_OK) {
+    PQclear(PQgetResult(connection_));  // of the sync
+    if (PQexitPipelineMode(connection_) != 1 && status.ok()) status = ConnectionError();
+    if (PQtransactionStatus(connection_) != PQTRANS_IDLE) PQclear(PQexec(connection_, "ROLLBACK"));
+  }
+  if (status.ok() && PQstatus(connection_) != CONNECTION_OK) status = ConnectionError();
+  return status;
 }
 
 absl::StatusOr<PostgresRows> PostgresConnection::Query(const std::string& sql, absl::Span<const PostgresValue> values) {
-  if (absl::Status sent = SendQuery(sql, values, false); !sent.ok()) return sent;
-  PGresult* const result = PQgetResult(connection_);
-  if (result == nullptr) return ConnectionError();
-  PostgresRows rows(result);
-  absl::Status status;
-  if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
-    status = ResultError(result);
-  }
-  const absl::Status finished = FinishResults();
+  PostgresRows rows(nullptr);
+  const absl::Status status = Execute(sql, values, false, [&](PGresult* result) { rows = PostgresRows(result); });
   if (!status.ok()) return status;
-  if (!finished.ok()) return finished;
   return rows;
-}
-
-absl::Status PostgresConnection::Run(const std::string& sql) {
-  last_code_.clear();
-  PGresult* const result = PQexec(connection_, sql.c_str());
-  if (result == nullptr) return ConnectionError();
-  const PostgresRows rows(result);
-  const ExecStatusType status = PQresultStatus(result);
-  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return absl::OkStatus();
-  return ResultError(result);
 }
 
 absl::Status PostgresConnection::Stream(const std::string& sql, absl::Span<const PostgresValue> values,
                                         absl::FunctionRef<bool(const PostgresRows&)> take) {
-  if (absl::Status sent = SendQuery(sql, values, true); !sent.ok()) return sent;
-  PQsetSingleRowMode(connection_);
   bool wanted = true;
-  absl::Status status;
-  while (PGresult* result = PQgetResult(connection_)) {
+  return Execute(sql, values, true, [&](PGresult* result) {
     const PostgresRows row(result);
-    const ExecStatusType state = PQresultStatus(result);
-    if (state == PGRES_SINGLE_TUPLE) {
-      wanted = wanted && take(row);
-    } else if (state != PGRES_TUPLES_OK && status.ok()) {
-      status = ResultError(result);
-    }
-  }
-  return status;
+    if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) wanted = wanted && take(row);
+  });
+}
+
+PGresult* PostgresConnection::Send(const std::string& sql) {
+  last_code_.clear();
+  if (PQtransactionStatus(connection_) != PQTRANS_IDLE) return PQexec(connection_, sql.c_str());
+  // Statements that are sent together are one transaction.
+  return PQexec(connection_, absl::StrCat(SettingsSql(), ";\n", sql).c_str());
+}
+
+absl::Status PostgresConnection::Take(PGresult* result) {
+  if (result == nullptr) return ConnectionError();
+  const PostgresRows rows(result);
+  const ExecStatusType status = PQresultStatus(result);
+  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) return absl::OkStatus();
+  return ResultError(result);
+}
+
+absl::Status PostgresConnection::Begin(absl::string_view how) {
+  last_code_.clear();
+  return Take(PQexec(connection_, absl::StrCat("BEGIN ", how, ";", SettingsSql()).c_str()));
+}
+
+absl::Status PostgresConnection::Run(const std::string& sql) { return Take(Send(sql)); }
+
+absl::Status PostgresConnection::RunAlone(const std::string& sql) {
+  last_code_.clear();
+  return Take(PQexec(connection_, sql.c_str()));
 }
 
 absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::FunctionRef<bool(std::string* piece)> next) {
-  last_code_.clear();
   {
-    PGresult* const result = PQexec(connection_, sql.c_str());
+    PGresult* const result = Send(sql);
     if (result == nullptr) return ConnectionError();
     const PostgresRows rows(result);
     if (PQresultStatus(result) != PGRES_COPY_IN) return ResultError(result);
@@ -313,9 +412,8 @@ absl::Status PostgresConnection::CopyIn(const std::string& sql, absl::FunctionRe
 
 absl::Status PostgresConnection::CopyOut(const std::string& sql,
                                          absl::FunctionRef<absl::Status(absl::string_view piece)> take) {
-  last_code_.clear();
   {
-    PGresult* const result = PQexec(connection_, sql.c_str());
+    PGresult* const result = Send(sql);
     if (result == nullptr) return ConnectionError();
     const PostgresRows rows(result);
     if (PQresultStatus(result) != PGRES_COPY_OUT) return ResultError(result);
@@ -358,9 +456,14 @@ absl::Status PostgresConnection::Persist(absl::FunctionRef<absl::Status()> work)
   }
 }
 
-bool IsPostgresRefusal(absl::string_view code) {
+PostgresRefusal PostgresRefusalOf(absl::string_view code) {
   const absl::string_view kind = code.substr(0, 2);
-  return kind == "22" || kind == "23" || kind == "44" || kind == "54" || kind == "P0";
+  if (code.empty() || code == "55P03" || code == "XX001" || code == "XX002" ||
+      IsOneOf(kind, {"08", "25", "28", "2D", "34", "3B", "40", "53", "57", "58", "72", "F0"})) {
+    return PostgresRefusal::kNo;
+  }
+  if (IsOneOf(kind, {"0A", "26", "3D", "3F", "42", "55", "HV", "XX"})) return PostgresRefusal::kMaybe;
+  return PostgresRefusal::kYes;
 }
 
 std::string QuotePostgresName(absl::string_view name) {

@@ -37,9 +37,16 @@ struct PostgresAddress {
   std::vector<std::pair<std::string, std::string>> keywords;
 };
 
+// A setting that holds for one transaction: SET LOCAL name = value. `value`: SQL of type text.
+struct PostgresSetting {
+  std::string name, value;
+};
+
 struct PostgresOptions {
-  bool read_only = false;          // the server refuses every change
-  std::vector<std::string> setup;  // statements for every new connection
+  bool read_only = false;  // the server refuses every change
+  std::vector<PostgresSetting> settings;
+  // Settings for the whole connection, as libpq's `options` has them; for a direct connection only (see IsPooled).
+  std::string startup;
   // How long Persist() tries again while the server is away. Opening never waits for it.
   absl::Duration patience = absl::Minutes(2);
 };
@@ -81,6 +88,11 @@ class PostgresRows {
 };
 
 // One connection. Used by one thread at a time.
+//
+// What stands at its other end may be a pooler that hands each transaction another server process, and each process to
+// other clients next. So nothing is ever kept in the session: no SET, no statement or cursor with a name, no advisory
+// lock, no temporary table. Each call below is a transaction of its own with the settings of PostgresOptions, or a part
+// of the one that Begin() has opened.
 class PostgresConnection {
  public:
   static absl::StatusOr<std::unique_ptr<PostgresConnection>> Open(PostgresAddress address, PostgresOptions options);
@@ -88,11 +100,18 @@ class PostgresConnection {
   PostgresConnection& operator=(const PostgresConnection&) = delete;
   ~PostgresConnection();
 
+  // Opens a transaction, with the settings; `how`: what follows BEGIN. It ends with Run("COMMIT") or Run("ROLLBACK").
+  absl::Status Begin(absl::string_view how = "");
+
   // One statement; its result in text form.
   absl::StatusOr<PostgresRows> Query(const std::string& sql, absl::Span<const PostgresValue> values = {});
 
-  // Statements whose results do not matter, joined by `;`, as one transaction unless they say otherwise.
+  // Statements whose results do not matter, joined by `;`, as one transaction.
   absl::Status Run(const std::string& sql);
+
+  // One statement that must not be in a transaction, such as CREATE INDEX CONCURRENTLY. No setting holds for it but
+  // PostgresOptions::startup.
+  absl::Status RunAlone(const std::string& sql);
 
   // One statement whose rows come one by one, in binary form; the object holds row 0 and dies with the call. `take`
   // returns false when it wants no more; the rest is read and dropped. Memory: one row.
@@ -110,6 +129,14 @@ class PostgresConnection {
   // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.
   absl::Status Persist(absl::FunctionRef<absl::Status()> work);
 
+  // From now on every transaction has it too. Errors: what the server says to it; then none has.
+  absl::Status AddSetting(PostgresSetting setting);
+
+  // Whether something stands between that gives each connection a number of its own: PgBouncer and its like. Such a
+  // thing may also be one that keeps one server process for a connection; nobody can tell from here.
+  absl::StatusOr<bool> IsPooled();
+
+  const PostgresAddress& address() const { return address_; }
   // SQLSTATE of the last failed statement; empty when the connection itself failed.
   const std::string& last_code() const { return last_code_; }
   const std::string& name() const { return address_.name; }
@@ -117,21 +144,34 @@ class PostgresConnection {
  private:
   PostgresConnection(PostgresAddress address, PostgresOptions options);
   absl::Status Connect();
-  absl::Status SendQuery(const std::string& sql, absl::Span<const PostgresValue> values, bool binary_result);
+  std::string StartupOptions() const;
+  absl::Status CheckStartup();
+  std::string SettingsSql() const;
+  // One statement, in a transaction of its own if none is open. `take` gets its results that are no errors, and owns
+  // them.
+  absl::Status Execute(const std::string& sql, absl::Span<const PostgresValue> values, bool one_by_one,
+                       absl::FunctionRef<void(pg_result*)> take);
+  // Several statements together, with the settings before them if no transaction is open; the last result.
+  pg_result* Send(const std::string& sql);
+  absl::Status Take(pg_result* result);
   absl::Status ConnectionError() const;
   absl::Status ResultError(pg_result* result);
-  // Takes the results behind the first. A statement commits only after its own result was sent: when the commit fails,
-  // or the server goes away in between, it is said here (PostgreSQL documentation, message flow of extended queries).
+  // Takes the results behind the first of a COPY.
   absl::Status FinishResults();
 
   const PostgresAddress address_;
-  const PostgresOptions options_;
+  PostgresOptions options_;
   pg_conn* connection_ = nullptr;
   std::string last_code_;
 };
 
-// Whether a value was refused, as against a statement or a server that does not work. `code`: SQLSTATE.
-bool IsPostgresRefusal(absl::string_view code);
+// What a failed statement over several rows says of them. `code`: SQLSTATE.
+enum class PostgresRefusal {
+  kNo,     // the server, the connection or the transaction failed: no row is to blame
+  kYes,    // a value, a constraint or a trigger, which may raise any code that is not the server's own
+  kMaybe,  // a row, as where row-level security forbids it, or the statement whatever its rows are
+};
+PostgresRefusal PostgresRefusalOf(absl::string_view code);
 
 // "name" with quotes doubled, for use inside SQL; 'text' likewise.
 std::string QuotePostgresName(absl::string_view name);

@@ -26,6 +26,7 @@ namespace {
 constexpr size_t kStatementBytes = size_t{4} << 20;
 constexpr size_t kMaxStatementRows = 1000;
 constexpr char kUniqueViolation[] = "23505";
+constexpr PostgresValue kNoValues[5] = {};  // NULL, for a statement that is not run
 
 // What a location with mode=insert names as a target, checked.
 struct ImportTarget {
@@ -60,23 +61,6 @@ absl::Status CheckParameters(const PostgresLocation& asked) {
     return refuse(absl::StrCat("text=", asked.text, " is none of the columns that are set"));
   }
   return absl::OkStatus();
-}
-
-// May the user make tables in the schema that new ones go to?
-absl::Status CheckMayCreate(PostgresConnection* connection, const std::string& schema) {
-  const absl::StatusOr<PostgresRows> may = connection->Query(
-      "SELECT s, pg_catalog.has_schema_privilege(s, 'CREATE'), current_user FROM (SELECT CASE WHEN $1 = '' THEN "
-      "current_schema()::text ELSE $1 END AS s) AS x",
-      {PostgresValue::Text(schema)});
-  if (!may.ok()) return may.status();
-  if (may->IsNull(0, 0)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(connection->name(), ": there is no schema to make tables in; run CREATE SCHEMA public"));
-  }
-  if (may->Bool(0, 1)) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrCat(
-      connection->name(), ": the user ", may->Text(0, 2), " may not make tables; run GRANT CREATE ON SCHEMA ",
-      QuotePostgresName(may->Text(0, 0)), " TO ", QuotePostgresName(may->Text(0, 2))));
 }
 
 absl::Status CheckColumns(const PostgresLocation& asked, const PostgresTable& table) {
@@ -123,7 +107,7 @@ absl::Status ResolveImport(ImportTarget* import) {
   if (absl::Status resolved = ResolvePostgresTarget(&target); !resolved.ok()) return resolved;
   if (!target.table.has_value()) {
     if (import->schema_sql.empty()) return table.status();
-    return CheckMayCreate(target.connection.get(), target.asked.schema);
+    return CheckPostgresMayCreate(target.connection.get(), target.asked.schema);
   }
   for (const auto& [column, sql] : target.asked.sets) {
     if (absl::Status right = CheckPostgresRight(target.connection.get(), *target.table, "INSERT", column);
@@ -142,7 +126,7 @@ absl::Status ResolveImport(ImportTarget* import) {
   if (!ids.ok()) return ids.status();
   import->has_ids = ids->Bool(0, 0);
   import->has_hashes = ids->Bool(0, 1);
-  return import->has_ids ? absl::OkStatus() : CheckMayCreate(target.connection.get(), target.table->schema);
+  return import->has_ids ? absl::OkStatus() : CheckPostgresMayCreate(target.connection.get(), target.table->schema);
 }
 
 absl::StatusOr<ImportTarget> OpenImport(const Location& location, const Model& model, absl::Duration patience) {
@@ -296,11 +280,8 @@ class PostgresImportSink final : public VectorSink {
     if (!target.asked.schema.empty()) {
       path = absl::StrCat("SET LOCAL search_path = ", QuotePostgresName(target.asked.schema), ", public;\n");
     }
-    absl::Status run = target.connection->Run(absl::StrCat("BEGIN;\n", path, import_.schema_sql, "\n;COMMIT"));
-    if (!run.ok()) {
-      target.connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
-      return absl::Status(run.code(), absl::StrCat(target.asked.schema_file, ": ", run.message()));
-    }
+    absl::Status run = RunSchema(path);
+    if (!run.ok()) return absl::Status(run.code(), absl::StrCat(target.asked.schema_file, ": ", run.message()));
     if (absl::Status resolved = ResolveImport(&import_); !resolved.ok()) return resolved;
     if (!target.table.has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(target.asked.schema_file, ": made no table `",
@@ -310,6 +291,34 @@ class PostgresImportSink final : public VectorSink {
     if (!import_.has_ids) return absl::OkStatus();
     return target.connection->Run(
         absl::StrCat("DELETE FROM ", import_.ids, " WHERE target = ", QuotePostgresText(target.table->name)));
+  }
+
+  // The file's statements in one transaction. Behind a pooler they must not change the session, which is others' next.
+  absl::Status RunSchema(const std::string& search_path) {
+    static constexpr char kSession[] =
+        "SELECT coalesce(pg_catalog.string_agg(name || '=' || setting, ', ' ORDER BY name), '') FROM "
+        "pg_catalog.pg_settings WHERE source = 'session'";
+    PostgresConnection* const connection = import_.target.connection.get();
+    const absl::StatusOr<bool> pooled = connection->IsPooled();
+    if (!pooled.ok()) return pooled.status();
+    absl::Status status = connection->Begin();
+    if (status.ok()) status = connection->Run(search_path);
+    const auto session = [&]() -> std::string {
+      const absl::StatusOr<PostgresRows> rows = connection->Query(kSession);
+      status.Update(rows.status());
+      return rows.ok() ? rows->Text(0, 0) : "";
+    };
+    std::string before, after;
+    if (status.ok()) before = session();
+    if (status.ok()) status = connection->Run(import_.schema_sql);
+    if (status.ok()) after = session();
+    if (status.ok() && *pooled && before != after) {
+      status = absl::FailedPreconditionError(
+          "a SET or set_config() in it would last for the session; write SET LOCAL, or leave it out");
+    }
+    if (status.ok()) return connection->Run("COMMIT");
+    connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+    return status;
   }
 
   absl::Status MakeIds() {
@@ -415,7 +424,12 @@ class PostgresImportSink final : public VectorSink {
     absl::Status status = StoreTogether(rows);
     if (status.ok()) return status;
     const std::string code = import_.target.connection->last_code();
-    if (!IsPostgresRefusal(code)) return status;
+    const PostgresRefusal refusal = PostgresRefusalOf(code);
+    if (refusal == PostgresRefusal::kNo) return status;
+    // A statement that fails whatever its rows are refuses none of them.
+    const bool is_statement =
+        refusal == PostgresRefusal::kMaybe && !import_.target.connection->Query("EXPLAIN " + store_, kNoValues).ok();
+    if (is_statement) return status;
     if (rows.size() > 1) {
       // Each statement is a transaction, so nothing of this one is stored. Halving finds the rows that are to blame.
       const size_t half = rows.size() / 2;
@@ -424,8 +438,9 @@ class PostgresImportSink final : public VectorSink {
     }
     // Another run may have brought it between the statement's look and its insert.
     if (code == kUniqueViolation) status = StoreTogether(rows);
-    if (!status.ok() && !IsPostgresRefusal(import_.target.connection->last_code())) return status;
-    if (!status.ok()) rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
+    if (status.ok()) return status;
+    if (PostgresRefusalOf(import_.target.connection->last_code()) == PostgresRefusal::kNo) return status;
+    rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
     return absl::OkStatus();
   }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -27,7 +29,16 @@ constexpr char kIndexesOfColumn[] =
 
 struct IndexPlan {
   std::string name;
-  std::string expression;  // what is indexed, with its operator class
+  std::string operator_class;  // of pgvector
+  std::string expression;      // what is indexed, with its operator class
+};
+
+// A table that the index is built on: the one that was asked for, or a partition of it.
+struct IndexedTable {
+  std::string schema, name, parent;  // of a partition: the oid of what it belongs to
+  std::string oid;
+  bool is_partitioned = false, is_foreign = false;
+  std::string Sql() const { return absl::StrCat(QuotePostgresName(schema), ".", QuotePostgresName(name)); }
 };
 
 absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const PostgresTable& table,
@@ -41,18 +52,20 @@ absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const Postgres
       absl::StrCat(table.name, "_", asked.new_column.empty() ? asked.vector : asked.new_column, "_", asked.index);
   plan.name.resize(std::min(plan.name.size(), kMaxNameBytes));
   const auto with_class = [&](absl::string_view what, absl::string_view type) {
-    return absl::StrCat(what, " ", extension, ".", type, "_", asked.metric, "_ops");
+    plan.operator_class = absl::StrCat(type, "_", asked.metric, "_ops");
+    return absl::StrCat(what, " ", extension, ".", plan.operator_class);
   };
   const auto refuse = [&](absl::string_view why) {
     return absl::FailedPreconditionError(table.Message(absl::StrCat("index=", asked.index, ": ", why)));
   };
+  // Without one, and as a domain, which is printed without it, a column is indexed with the width in an expression.
+  const bool has_width = vector.dim > 0 && absl::EndsWith(vector.type, ")");
   switch (vector.form) {
     case PostgresForm::kVector:
-      // An untyped column can only be indexed with the width said in an expression.
       if (dim <= kMaxVectorIndexDim) {
         plan.expression =
-            vector.dim > 0 ? with_class(column, "vector")
-                           : with_class(absl::StrCat("((", column, "::", extension, ".vector(", dim, ")))"), "vector");
+            has_width ? with_class(column, "vector")
+                      : with_class(absl::StrCat("((", column, "::", extension, ".vector(", dim, ")))"), "vector");
         return plan;
       }
       [[fallthrough]];
@@ -63,13 +76,15 @@ absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const Postgres
                                    "; ask the model for fewer with --dimensions, or store type=bit"));
       }
       plan.expression =
-          vector.form == PostgresForm::kHalfvec && vector.dim > 0
+          vector.form == PostgresForm::kHalfvec && has_width
               ? with_class(column, "halfvec")
               : with_class(absl::StrCat("((", column, "::", extension, ".halfvec(", dim, ")))"), "halfvec");
       return plan;
     case PostgresForm::kBit:
       if (dim > kMaxBitIndexDim) return refuse(absl::StrCat("at most ", kMaxBitIndexDim, " bits can be indexed"));
-      plan.expression = absl::StrCat(column, " ", extension, ".bit_hamming_ops");
+      plan.operator_class = "bit_hamming_ops";
+      plan.expression = absl::StrCat(has_width ? column : absl::StrCat("((", column, "::bit(", dim, ")))"), " ",
+                                     extension, ".", plan.operator_class);
       return plan;
     case PostgresForm::kJson:
     case PostgresForm::kBytes:
@@ -79,53 +94,164 @@ absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const Postgres
                              "; pgvector indexes vector, halfvec and bit"));
 }
 
-std::string IndexName(const PostgresTable& table, absl::string_view name) {
-  return absl::StrCat(QuotePostgresName(table.schema), ".", QuotePostgresName(name));
+std::string IndexName(absl::string_view schema, absl::string_view name) {
+  return absl::StrCat(QuotePostgresName(schema), ".", QuotePostgresName(name));
+}
+
+// The table, and what is beneath it where it is partitioned; parents come before their partitions.
+absl::StatusOr<std::vector<IndexedTable>> FindIndexedTables(const PostgresTarget& target, const PostgresTable& table) {
+  const absl::StatusOr<PostgresRows> rows = target.connection->Query(
+      "SELECT n.nspname, c.relname, coalesce(p.parentrelid::oid::text, ''), c.oid, c.relkind = 'p', c.relkind = 'f' "
+      "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN "
+      "pg_catalog.pg_partition_tree($1::regclass) p ON p.relid = c.oid WHERE c.oid = $1::regclass OR p.relid IS NOT "
+      "NULL ORDER BY p.level, 2",
+      {PostgresValue::Text(table.Sql())});
+  if (!rows.ok()) return rows.status();
+  std::vector<IndexedTable> tables;
+  for (int row = 0; row < rows->size(); ++row) {
+    tables.push_back({.schema = rows->Text(row, 0),
+                      .name = rows->Text(row, 1),
+                      .parent = row == 0 ? "" : rows->Text(row, 2),
+                      .oid = rows->Text(row, 3),
+                      .is_partitioned = rows->Bool(row, 4),
+                      .is_foreign = rows->Bool(row, 5)});
+  }
+  return tables;
+}
+
+// The name of the index on a partition. Cut names of two partitions must not be the same.
+std::string PartitionIndexName(const IndexedTable& partition, const PostgresTarget& target) {
+  const std::string& column = target.asked.new_column.empty() ? target.asked.vector : target.asked.new_column;
+  std::string name = absl::StrCat(partition.name, "_", column, "_", target.asked.index);
+  if (name.size() <= kMaxNameBytes) return name;
+  const std::string number = absl::StrCat("_", partition.oid, "_", target.asked.index);
+  name.resize(kMaxNameBytes - number.size());
+  return name + number;
 }
 
 std::string DroppedTable(const PostgresTable& table) {
   return absl::StrCat(QuotePostgresName(table.schema), ".reembed_indexes");
 }
 
-// Runs `sql` unless the index is there and valid.
-absl::Status EnsureIndex(const PostgresTarget& target, const std::string& name, const std::string& sql) {
-  const PostgresTable& table = *target.table;
-  const std::string index = IndexName(table, name);
-  const absl::StatusOr<PostgresRows> there = target.connection->Query(
-      "SELECT i.indisvalid, i.indrelid = $2::regclass FROM pg_catalog.pg_index i WHERE i.indexrelid = "
-      "pg_catalog.to_regclass($1)",
-      {PostgresValue::Text(index), PostgresValue::Text(table.Sql())});
-  if (!there.ok()) return there.status();
-  if (there->size() > 0 && !there->Bool(0, 1)) {
-    return absl::FailedPreconditionError(
-        table.Message(absl::StrCat("the name of the new index, `", name, "`, is taken by an index of another table")));
-  }
-  if (there->size() > 0 && there->Bool(0, 0)) return absl::OkStatus();
-  if (there->size() > 0) {
-    absl::Status dropped = target.connection->Run("DROP INDEX CONCURRENTLY " + index);
-    if (!dropped.ok()) return dropped;
-  }
-  return target.connection->Run(sql);
+// CREATE INDEX CONCURRENTLY and its like, on a connection of its own that knows no limit made for web requests.
+absl::Status RunDirect(const PostgresTarget& target, const std::string& sql, absl::string_view settings = "") {
+  const absl::StatusOr<std::unique_ptr<PostgresConnection>> direct = PostgresConnection::Open(
+      target.connection->address(),
+      {.startup = absl::StrCat("-c statement_timeout=0", settings), .patience = absl::ZeroDuration()});
+  return direct.ok() ? (*direct)->RunAlone(sql) : direct.status();
 }
 
+// What has the name of an index that is to be made: kFree and kValid are fine.
+enum class IndexState { kFree, kValid, kInvalid };
+absl::StatusOr<IndexState> FindIndex(const PostgresTarget& target, const std::string& schema,
+                                     const std::string& table_sql, const std::string& name) {
+  const absl::StatusOr<PostgresRows> there = target.connection->Query(
+      "SELECT i.indrelid = $2::regclass, i.indisvalid FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON "
+      "i.indexrelid = c.oid WHERE c.oid = pg_catalog.to_regclass($1)",
+      {PostgresValue::Text(IndexName(schema, name)), PostgresValue::Text(table_sql)});
+  if (!there.ok()) return there.status();
+  if (there->size() == 0) return IndexState::kFree;
+  if (!there->Bool(0, 0)) {
+    return absl::FailedPreconditionError(absl::StrCat(target.connection->name(), ": the name of the new index, `", name,
+                                                      "`, is taken by something else; rename that"));
+  }
+  return there->Bool(0, 1) ? IndexState::kValid : IndexState::kInvalid;
+}
+
+// Runs `sql` unless the index is there and valid.
+absl::Status EnsureIndex(const PostgresTarget& target, const std::string& schema, const std::string& table_sql,
+                         const std::string& name, const std::string& sql) {
+  const std::string drop = "DROP INDEX CONCURRENTLY IF EXISTS " + IndexName(schema, name);
+  const absl::StatusOr<IndexState> state = FindIndex(target, schema, table_sql, name);
+  if (!state.ok() || *state == IndexState::kValid) return state.status();
+  if (*state == IndexState::kInvalid) {
+    if (absl::Status dropped = RunDirect(target, drop); !dropped.ok()) return dropped;
+  }
+  absl::Status built = RunDirect(target, sql);
+  if (!absl::IsResourceExhausted(built)) return built;
+  // Several workers want all of maintenance_work_mem as shared memory, of which a container has 64 MB. One does not.
+  if (absl::Status dropped = RunDirect(target, drop); !dropped.ok()) return built;
+  return RunDirect(target, sql, " -c max_parallel_maintenance_workers=0");
+}
+
+// The index of a partitioned table is made without its partitions, and is invalid until it has one of each.
+absl::Status EnsureParentIndex(const PostgresTarget& target, const IndexedTable& table, const std::string& name,
+                               const std::string& what) {
+  const absl::StatusOr<IndexState> state = FindIndex(target, table.schema, table.Sql(), name);
+  if (!state.ok() || *state != IndexState::kFree) return state.status();
+  return target.connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; CREATE INDEX ", QuotePostgresName(name),
+                                             " ON ONLY ", table.Sql(), what));
+}
+
+absl::StatusOr<std::string> ListsSql(const PostgresTarget& target, const IndexedTable& table) {
+  if (target.asked.index != "ivfflat") return std::string();
+  const absl::StatusOr<PostgresRows> rows = target.connection->Query(absl::StrCat(
+      "SELECT count(*) FROM ", table.Sql(), " WHERE ", QuotePostgresName(target.vector->name), " IS NOT NULL"));
+  if (!rows.ok()) return rows.status();
+  // pgvector's own advice: https://github.com/pgvector/pgvector, README, "IVFFlat".
+  const int64_t count = rows->Int(0, 0);
+  const int64_t number = count <= 1000000 ? count / 1000 : static_cast<int64_t>(std::sqrt(static_cast<double>(count)));
+  return absl::StrCat(" WITH (lists = ", std::clamp<int64_t>(number, 10, 32768), ")");
+}
+
+// On a partitioned table nothing can be built CONCURRENTLY: each partition gets its own, and they are put together.
+// https://www.postgresql.org/docs/15/sql-createindex.html
 absl::Status BuildAskedIndex(const PostgresTarget& target) {
   const PostgresTable& table = *target.table;
   const absl::StatusOr<IndexPlan> plan = PlanIndex(target, table, *target.vector);
   if (!plan.ok()) return plan.status();
-  std::string lists;
-  if (target.asked.index == "ivfflat") {
-    const absl::StatusOr<PostgresRows> rows = target.connection->Query(absl::StrCat(
-        "SELECT count(*) FROM ", table.Sql(), " WHERE ", QuotePostgresName(target.vector->name), " IS NOT NULL"));
-    if (!rows.ok()) return rows.status();
-    // pgvector's own advice: https://github.com/pgvector/pgvector, README, "IVFFlat".
-    const int64_t count = rows->Int(0, 0);
-    const int64_t number =
-        count <= 1000000 ? count / 1000 : static_cast<int64_t>(std::sqrt(static_cast<double>(count)));
-    lists = absl::StrCat(" WITH (lists = ", std::clamp<int64_t>(number, 10, 32768), ")");
+  const absl::StatusOr<std::vector<IndexedTable>> tables = FindIndexedTables(target, table);
+  if (!tables.ok()) return tables.status();
+  std::map<std::string, std::string> made;  // oid of a table -> its index, as SQL names it
+  for (const IndexedTable& each : *tables) {
+    const std::string name = each.parent.empty() ? plan->name : PartitionIndexName(each, target);
+    const absl::StatusOr<std::string> lists = ListsSql(target, each);
+    if (!lists.ok()) return lists.status();
+    const std::string what = absl::StrCat(" USING ", target.asked.index, " (", plan->expression, ")", *lists);
+    absl::Status built = each.is_partitioned
+                             ? EnsureParentIndex(target, each, name, what)
+                             : EnsureIndex(target, each.schema, each.Sql(), name,
+                                           absl::StrCat("CREATE INDEX CONCURRENTLY ", QuotePostgresName(name), " ON ",
+                                                        each.Sql(), what));
+    if (!built.ok()) return built;
+    made[each.oid] = IndexName(each.schema, name);
   }
-  return EnsureIndex(target, plan->name,
-                     absl::StrCat("CREATE INDEX CONCURRENTLY ", QuotePostgresName(plan->name), " ON ", table.Sql(),
-                                  " USING ", target.asked.index, " (", plan->expression, ")", lists));
+  // From below, so that each parent is valid when it is put into its own. What is in it already may be so again.
+  for (auto each = tables->rbegin(); each != tables->rend(); ++each) {
+    if (each->parent.empty()) continue;
+    absl::Status attached = target.connection->Run(absl::StrCat(
+        "SET LOCAL lock_timeout = '5s'; ALTER INDEX ", made[each->parent], " ATTACH PARTITION ", made[each->oid]));
+    if (!attached.ok()) return attached;
+  }
+  return absl::OkStatus();
+}
+
+// What is known of the index before it is built, and before anything is bought.
+absl::Status CheckAskedIndex(const PostgresTarget& target, const PostgresTable& table, const IndexPlan& plan) {
+  const absl::StatusOr<PostgresRows> kind = target.connection->Query(
+      "SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod WHERE m.amname = $1 AND "
+      "o.opcname = $2",
+      {PostgresValue::Text(target.asked.index), PostgresValue::Text(plan.operator_class)});
+  if (!kind.ok()) return kind.status();
+  if (kind->size() == 0) {
+    return absl::FailedPreconditionError(table.Message(
+        absl::StrCat("index=", target.asked.index, ": the pgvector of this database has no ", plan.operator_class,
+                     " for it; run ALTER EXTENSION vector UPDATE, or install a newer one")));
+  }
+  if (table.columns.empty()) return absl::OkStatus();  // still to be made
+  const absl::StatusOr<std::vector<IndexedTable>> tables = FindIndexedTables(target, table);
+  if (!tables.ok()) return tables.status();
+  for (const IndexedTable& each : *tables) {
+    if (each.is_foreign) {
+      return absl::FailedPreconditionError(table.Message(absl::StrCat(
+          "index=", target.asked.index, ": ", each.Sql(),
+          " is a foreign table, which has no index here; make it where the rows are, and leave index= out")));
+    }
+    const std::string name = each.parent.empty() ? plan.name : PartitionIndexName(each, target);
+    const absl::StatusOr<IndexState> state = FindIndex(target, each.schema, each.Sql(), name);
+    if (!state.ok()) return state.status();
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -133,7 +259,10 @@ absl::Status BuildAskedIndex(const PostgresTarget& target) {
 absl::Status CheckPostgresIndex(const PostgresTarget& target, const PostgresTable& table,
                                 const PostgresVectorColumn& vector) {
   if (target.asked.index == "none") return absl::OkStatus();
-  if (target.asked.index != "rebuild") return PlanIndex(target, table, vector).status();
+  if (target.asked.index != "rebuild") {
+    const absl::StatusOr<IndexPlan> plan = PlanIndex(target, table, vector);
+    return plan.ok() ? CheckAskedIndex(target, table, *plan) : plan.status();
+  }
   const std::string name = table.Sql();
   const absl::StatusOr<PostgresRows> odd = target.connection->Query(
       absl::StrCat("SELECT c.relname", kIndexesOfColumn, " AND (c.relkind = 'I' OR c.reltablespace <> 0)"),
@@ -154,7 +283,7 @@ absl::Status DropPostgresIndexes(const PostgresTarget& target) {
   std::vector<std::string> indexes;
   std::string remember;
   for (const std::string& name : *names) {
-    indexes.push_back(IndexName(table, name));
+    indexes.push_back(IndexName(table.schema, name));
     absl::StrAppend(&remember, "INSERT INTO ", dropped, " VALUES (", QuotePostgresText(table.Sql()), ", ",
                     QuotePostgresText(name), ", pg_catalog.pg_get_indexdef(", QuotePostgresText(indexes.back()),
                     "::regclass)) ON CONFLICT (table_name, index_name) DO UPDATE SET definition = "
@@ -162,13 +291,11 @@ absl::Status DropPostgresIndexes(const PostgresTarget& target) {
   }
   // An empty search path makes definitions that mean the same whatever the path is later. Others must not queue behind
   // a lock that we only wait for.
-  absl::Status status = target.connection->Run(absl::StrCat(
-      "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL search_path = ''; CREATE TABLE IF NOT EXISTS ", dropped,
-      " (table_name text, index_name text, definition text NOT NULL, PRIMARY KEY (table_name, "
-      "index_name)); ",
-      remember, " DROP INDEX ", absl::StrJoin(indexes, ", "), "; COMMIT"));
-  if (!status.ok()) target.connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
-  return status;
+  return target.connection->Run(
+      absl::StrCat("SET LOCAL lock_timeout = '5s'; SET LOCAL search_path = ''; CREATE TABLE IF NOT EXISTS ", dropped,
+                   " (table_name text, index_name text, definition text NOT NULL, PRIMARY KEY (table_name, "
+                   "index_name)); ",
+                   remember, " DROP INDEX ", absl::StrJoin(indexes, ", ")));
 }
 
 absl::Status BuildDroppedPostgresIndexes(const PostgresTarget& target) {
@@ -191,7 +318,8 @@ absl::Status BuildDroppedPostgresIndexes(const PostgresTarget& target) {
       return absl::DataLossError(table.Message(absl::StrCat("the definition of the index `", name, "` in ", dropped,
                                                             " is damaged; make the index, and remove that row")));
     }
-    absl::Status made = EnsureIndex(target, name, absl::StrCat("CREATE INDEX CONCURRENTLY ", rest));
+    absl::Status made =
+        EnsureIndex(target, table.schema, table.Sql(), name, absl::StrCat("CREATE INDEX CONCURRENTLY ", rest));
     if (!made.ok()) return made;
     made = target.connection
                ->Query(absl::StrCat("DELETE FROM ", dropped, " WHERE table_name = $1 AND index_name = $2"),

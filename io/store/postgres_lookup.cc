@@ -113,7 +113,7 @@ absl::Status DropPostgresTables(const Location& location, const std::vector<std:
     absl::StrAppend(out, NameOf(opened->asked, table));
   });
   return opened->connection->Run(
-      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; DROP TABLE IF EXISTS ", names, " CASCADE; COMMIT"));
+      absl::StrCat("SET LOCAL lock_timeout = '5s'; DROP TABLE IF EXISTS ", names, " CASCADE"));
 }
 
 }  // namespace reembed

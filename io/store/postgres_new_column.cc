@@ -43,11 +43,11 @@ absl::StatusOr<std::string> PostgresColumnToFill(const PostgresTable& table, con
 std::string PostgresSwapSql(const PostgresTable& table, const PostgresLocation& asked) {
   const std::string alter = absl::StrCat("ALTER TABLE ", table.Sql(), " RENAME COLUMN ");
   const std::string vector = QuotePostgresName(asked.vector);
-  return absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; ",
+  return absl::StrCat("SET LOCAL lock_timeout = '5s'; ",
                       table.Find(asked.vector) == nullptr
                           ? ""
                           : absl::StrCat(alter, vector, " TO ", QuotePostgresName(OldName(asked)), "; "),
-                      alter, QuotePostgresName(asked.new_column), " TO ", vector, "; COMMIT");
+                      alter, QuotePostgresName(asked.new_column), " TO ", vector);
 }
 
 absl::StatusOr<std::string> PostgresSwapBackSql(const PostgresTable& table, const PostgresLocation& asked,
@@ -58,9 +58,8 @@ absl::StatusOr<std::string> PostgresSwapBackSql(const PostgresTable& table, cons
     return absl::FailedPreconditionError(table.Message(
         absl::StrCat("the column `", OldName(asked), "`, which had the old vectors, is gone; restore a backup of it")));
   }
-  return absl::StrCat(
-      "BEGIN; SET LOCAL lock_timeout = '5s'; ", alter, vector, " TO ", QuotePostgresName(asked.new_column), "; ",
-      has_old ? absl::StrCat(alter, QuotePostgresName(OldName(asked)), " TO ", vector, "; ") : "", "COMMIT");
+  return absl::StrCat("SET LOCAL lock_timeout = '5s'; ", alter, vector, " TO ", QuotePostgresName(asked.new_column),
+                      has_old ? absl::StrCat("; ", alter, QuotePostgresName(OldName(asked)), " TO ", vector) : "");
 }
 
 }  // namespace reembed

@@ -53,14 +53,18 @@ absl::Status ChangePostgresRows(PostgresConnection* connection, const std::strin
 absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::string& table, const std::string& used,
                                     const std::string& drop) {
   // Others must not queue behind a lock that we only wait for.
-  absl::Status dropped = connection->Run(
-      absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; LOCK TABLE ", table, " IN ACCESS EXCLUSIVE MODE"));
+  absl::Status dropped = connection->Begin();
+  if (dropped.ok()) {
+    dropped =
+        connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; LOCK TABLE ", table, " IN ACCESS EXCLUSIVE MODE"));
+  }
   if (dropped.ok()) {
     const absl::StatusOr<PostgresRows> found = connection->Query(used);
     dropped = found.status();
     if (found.ok() && found->size() > 0) dropped = absl::FailedPreconditionError("there is something in it");
   }
-  if (dropped.ok()) dropped = connection->Run(drop + "; COMMIT");
+  if (dropped.ok()) dropped = connection->Run(drop);
+  if (dropped.ok()) dropped = connection->Run("COMMIT");
   if (!dropped.ok()) connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
   return dropped;
 }

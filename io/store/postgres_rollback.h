@@ -59,7 +59,7 @@ absl::Status PutPostgresRowsBack(PostgresConnection* connection, absl::Span<Row>
   RollbackReport done;
   const absl::Status status = connection->Persist([&]() -> absl::Status {
     done = RollbackReport();
-    if (absl::Status begun = connection->Run("BEGIN"); !begun.ok()) return begun;
+    if (absl::Status begun = connection->Begin(); !begun.ok()) return begun;
     if (absl::Status put = together(rows, &done); !put.ok()) return put;
     return connection->Run("COMMIT");
   });
@@ -67,7 +67,7 @@ absl::Status PutPostgresRowsBack(PostgresConnection* connection, absl::Span<Row>
     AddRollback(done, report);
     return absl::OkStatus();
   }
-  if (!IsPostgresRefusal(connection->last_code())) return status;
+  if (PostgresRefusalOf(connection->last_code()) == PostgresRefusal::kNo) return status;
   if (absl::Status undone = connection->Run("ROLLBACK"); !undone.ok()) return undone;
   for (Row& row : rows) row.sent = false;
   if (rows.size() == 1) {

@@ -22,6 +22,7 @@ constexpr size_t kCopyPieceBytes = size_t{1} << 18;
 constexpr int64_t kMaxStatementRows = 4096;
 constexpr int kMaxCopyConflicts = 8;
 constexpr char kUniqueViolation[] = "23505";
+constexpr char kIgnored[] = "a trigger or policy of the table ignored the change";
 
 // One row of a Write().
 struct Item {
@@ -34,6 +35,17 @@ struct Item {
 class PostgresSink final : public VectorSink {
  public:
   explicit PostgresSink(PostgresTarget target) : target_(std::move(target)) {}
+
+  // Whether the table takes the statement that will fill it; the server is asked, and changes nothing. What is still to
+  // be made cannot be asked for.
+  absl::Status Rehearse() {
+    if (!target_.table.has_value() || !target_.vector->exists || target_.model_column_missing) return absl::OkStatus();
+    if (absl::Status prepared = PrepareStatements(); !prepared.ok()) return prepared;
+    const absl::Status planned = PlanStatement();
+    if (planned.ok() || absl::IsUnavailable(planned) || absl::IsPermissionDenied(planned)) return planned;
+    return absl::FailedPreconditionError(
+        absl::StrCat(planned.message(), "; the table `", target_.table->name, "` cannot be filled as it is"));
+  }
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     if (context.model.dim != target_.model.dim) {
@@ -86,6 +98,12 @@ class PostgresSink final : public VectorSink {
   }
 
  private:
+  // Fails where the statement does whatever its rows are: for rights, types, or what the table is.
+  absl::Status PlanStatement() {
+    const std::vector<PostgresValue> nulls(target_.asked.model_column.empty() ? 2 : 3);
+    return target_.connection->Query("EXPLAIN " + store_, nulls).status();
+  }
+
   bool Upserts() const { return target_.asked.mode == PostgresLocation::Mode::kUpsert; }
 
   bool MustSwap() const {
@@ -135,11 +153,23 @@ class PostgresSink final : public VectorSink {
                             model.empty() ? "" : absl::StrCat(", ", model, " = $3"), rows, " WHERE t.", table.KeySql(),
                             " = ", key_sql, " RETURNING s.n");
     }
-    find_ = absl::StrCat("SELECT s.n FROM unnest(", keys, ") WITH ORDINALITY AS s(k, n) WHERE EXISTS (SELECT 1 FROM ",
-                         table.Sql(), " AS t WHERE t.", table.KeySql(), " = ", key_sql, ")");
-    // COPY takes the binary form of exactly the column's type.
+    const std::string find =
+        absl::StrCat("SELECT s.n FROM unnest(", keys, ") WITH ORDINALITY AS s(k, n) WHERE EXISTS (SELECT 1 FROM ",
+                     table.Sql(), " AS t WHERE t.", table.KeySql(), " = ", key_sql);
+    find_ = find + ")";
+    find_filled_ = absl::StrCat(find, " AND t.", column, " IS NOT NULL)");
+    // COPY takes the binary form of exactly the column's type. It says nothing of rows that a trigger drops, and goes
+    // with no row-level security.
     copy_ = Upserts() && (key.base_type == "int8" || key.base_type == "text" || key.base_type == "varchar") &&
             vector.base_type != "jsonb";
+    if (copy_) {
+      const absl::StatusOr<PostgresRows> plain = target_.connection->Query(
+          "SELECT NOT pg_catalog.row_security_active($1::regclass::oid) AND NOT EXISTS (SELECT 1 FROM "
+          "pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgtype & 7 = 7)",
+          {PostgresValue::Text(table.Sql())});
+      if (!plain.ok()) return plain.status();
+      copy_ = plain->Bool(0, 0);
+    }
     copy_sql_ = absl::StrCat("COPY ", table.Sql(), " (", table.KeySql(), ", ", column,
                              model.empty() ? "" : ", " + model, ") FROM STDIN (FORMAT BINARY)");
     return absl::OkStatus();
@@ -210,9 +240,12 @@ class PostgresSink final : public VectorSink {
       const absl::Status copied = CopyRows(rows);
       if (copied.ok()) return copied;
       const std::string& code = target_.connection->last_code();
-      if (!IsPostgresRefusal(code)) return copied;
-      // After a crash the first rows are there already; a table that is full of them is no case for COPY.
+      const PostgresRefusal refusal = PostgresRefusalOf(code);
+      if (refusal == PostgresRefusal::kNo) return copied;
+      // After a crash the first rows are there already; a table that is full of them is no case for COPY. Nor is one
+      // with row-level security.
       if (code == kUniqueViolation && ++copy_conflicts_ >= kMaxCopyConflicts) copy_ = false;
+      if (refusal == PostgresRefusal::kMaybe) copy_ = false;
       // Some of them may have got a refusal before the server refused the rest.
       rows = rows.subspan(
           0, static_cast<size_t>(std::remove_if(rows.begin(), rows.end(), [](const Item* item) { return item->done; }) -
@@ -230,7 +263,10 @@ class PostgresSink final : public VectorSink {
     if (rows.empty()) return absl::OkStatus();
     EncodeArrays(rows);
     absl::Status status = Upserts() ? Insert() : Update();
-    if (status.ok() || !IsPostgresRefusal(target_.connection->last_code())) return status;
+    const PostgresRefusal refusal =
+        status.ok() ? PostgresRefusal::kNo : PostgresRefusalOf(target_.connection->last_code());
+    if (refusal == PostgresRefusal::kNo) return status;
+    if (refusal == PostgresRefusal::kMaybe && !PlanStatement().ok()) return status;
     if (rows.size() == 1) {
       if (rows[0]->refusal.ok())
         rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
@@ -272,7 +308,33 @@ class PostgresSink final : public VectorSink {
   }
 
   absl::Status Insert() {
-    return target_.connection->Persist([&] { return target_.connection->Query(store_, Values()).status(); });
+    int64_t changed = 0;
+    const absl::Status status = target_.connection->Persist([&] {
+      const absl::StatusOr<PostgresRows> rows = target_.connection->Query(store_, Values());
+      if (rows.ok()) changed = rows->ChangedRows();
+      return rows.status();
+    });
+    if (!status.ok() || changed == static_cast<int64_t>(sent_.size())) return status;
+    return RefuseIgnored(sent_);
+  }
+
+  // Of rows that were sent and that a trigger or policy may have dropped in silence, or sent elsewhere.
+  absl::Status RefuseIgnored(absl::Span<Item* const> rows) {
+    std::string keys = PostgresKeyArrayHead(*target_.table, rows.size());
+    for (const Item* const item : rows) AppendPostgresKey(*target_.table, item->key, &keys);
+    std::vector<bool> there(rows.size());
+    const absl::Status status = target_.connection->Persist([&] {
+      const absl::StatusOr<PostgresRows> found = target_.connection->Query(find_filled_, {PostgresValue::Binary(keys)});
+      for (int row = 0; found.ok() && row < found->size(); ++row) {
+        there[static_cast<size_t>(found->Int(row, 0) - 1)] = true;
+      }
+      return found.status();
+    });
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (there[i] || !status.ok()) continue;
+      rows[i]->refusal = absl::FailedPreconditionError(RowMessage(*rows[i], kIgnored));
+    }
+    return status;
   }
 
   absl::Status Update() {
@@ -302,8 +364,7 @@ class PostgresSink final : public VectorSink {
       const absl::StatusOr<PostgresRows> there = target_.connection->Query(find_, {PostgresValue::Binary(keys)});
       for (int row = 0; there.ok() && row < there->size(); ++row) {
         Item* item = rows[static_cast<size_t>(there->Int(row, 0) - 1)];
-        item->refusal =
-            absl::FailedPreconditionError(RowMessage(*item, "a trigger or policy of the table ignored the change"));
+        item->refusal = absl::FailedPreconditionError(RowMessage(*item, kIgnored));
       }
       return there.status();
     });
@@ -349,7 +410,7 @@ class PostgresSink final : public VectorSink {
   bool made_ = false;  // the table, since Open(): it holds nothing that is worth keeping
   bool indexes_dropped_ = false;
   int32_t vector_oid_ = 0;
-  std::string store_, find_, copy_sql_;
+  std::string store_, find_, find_filled_, copy_sql_;
   bool copy_ = false;  // rows are new, as far as is known
   int copy_conflicts_ = 0;
   std::vector<Item> items_;  // of one Write()
@@ -365,7 +426,9 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresSink(const Location& loc
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, options.patience);
   if (!target.ok()) return target.status();
-  return std::make_unique<PostgresSink>(*std::move(target));
+  auto sink = std::make_unique<PostgresSink>(*std::move(target));
+  if (absl::Status rehearsed = sink->Rehearse(); !rehearsed.ok()) return rehearsed;
+  return sink;
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& location, const Model& model) {

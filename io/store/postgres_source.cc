@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/text_template.h"
@@ -24,7 +25,29 @@ struct OpenedTable {
   std::string where;                           // both conditions; never NULL
   std::string from;                            // `where`, and not before resume_from
   std::optional<std::string> resume_from;      // the key in text form
+  PostgresRowSecurity security;
 };
+
+// How many rows a condition lets see, and how many there are as far as anybody can tell.
+std::string SecurityRemark(const PostgresTable& table, const PostgresRowSecurity& security) {
+  return absl::StrCat("row-level security hides rows of ", table.name, " that this user may not see; the statistics ",
+                      security.rows_known < 0 ? "do not know how many there are; ANALYZE counts them"
+                                              : absl::StrCat("know about ", security.rows_known, " in all"));
+}
+
+// A cell that is no text is read as the server prints it.
+void RemarkType(const PostgresTable& table, const PostgresTable::Column& column, std::vector<std::string>* remarks) {
+  const bool is_array = absl::StartsWith(column.base_type, "_");
+  const bool is_json = column.base_type == "json" || column.base_type == "jsonb";
+  if (!is_array && !is_json && column.base_type != "hstore" && column.base_type != "xml") return;
+  remarks->push_back(absl::StrCat("column ", column.name, " of ", table.name, " is of type ", column.type,
+                                  ": its text is what PostgreSQL prints, ",
+                                  is_array ? "with braces and commas" : "with names and punctuation",
+                                  "; to embed the words alone, name a view or a ", "generated column with ",
+                                  is_array  ? absl::StrCat("array_to_string(", QuotePostgresName(column.name), ", ' ')")
+                                  : is_json ? absl::StrCat(QuotePostgresName(column.name), "->>'FIELD'")
+                                            : "the text in it"));
+}
 
 absl::StatusOr<OpenedTable> OpenTable(const Location& location, const PostgresSelection& selection) {
   absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
@@ -63,6 +86,9 @@ absl::StatusOr<OpenedTable> OpenTable(const Location& location, const PostgresSe
   if (absl::Status status = CheckPostgresKeys(opened.connection.get(), opened.table, opened.where); !status.ok()) {
     return status;
   }
+  const absl::StatusOr<PostgresRowSecurity> security = FindPostgresRowSecurity(opened.connection.get(), opened.table);
+  if (!security.ok()) return security.status();
+  opened.security = *security;
   return opened;
 }
 
@@ -77,7 +103,7 @@ class RowText {
   static absl::StatusOr<RowText> Make(const OpenedTable& opened) {
     RowText text;
     if (opened.asked.text_template.empty()) {
-      const absl::StatusOr<std::string> sql = ColumnSql(opened, "text", opened.asked.text);
+      const absl::StatusOr<std::string> sql = text.ColumnSql(opened, "text", opened.asked.text);
       if (!sql.ok()) return sql.status();
       text.sql_ = *sql;
       return text;
@@ -86,7 +112,7 @@ class RowText {
     if (!parsed.ok()) return absl::InvalidArgumentError(opened.table.Message(parsed.status().message()));
     std::vector<std::string> cells;
     for (size_t i = 0; i < parsed->fields().size(); ++i) {
-      const absl::StatusOr<std::string> sql = ColumnSql(opened, "template", parsed->fields()[i]);
+      const absl::StatusOr<std::string> sql = text.ColumnSql(opened, "template", parsed->fields()[i]);
       if (!sql.ok() && !(absl::IsNotFound(sql.status()) && parsed->MayLack(i))) return sql.status();
       cells.push_back(sql.ok() ? *sql : "NULL::text");
     }
@@ -97,6 +123,7 @@ class RowText {
   }
 
   const std::string& sql() const { return sql_; }
+  const std::vector<std::string>& remarks() const { return remarks_; }
 
   // The text of the row whose cell this is; nullopt: NULL. Valid until the next call, and until the cell changes.
   std::optional<absl::string_view> Of(std::optional<absl::string_view> cell) {
@@ -118,8 +145,8 @@ class RowText {
   }
 
  private:
-  static absl::StatusOr<std::string> ColumnSql(const OpenedTable& opened, absl::string_view parameter,
-                                               const std::string& name) {
+  absl::StatusOr<std::string> ColumnSql(const OpenedTable& opened, absl::string_view parameter,
+                                        const std::string& name) {
     const absl::StatusOr<std::string> column = ResolvePostgresColumn(opened.table, parameter, name);
     if (!column.ok()) return column.status();
     absl::Status right = CheckPostgresRight(opened.connection.get(), opened.table, "SELECT", *column);
@@ -128,10 +155,12 @@ class RowText {
       return absl::InvalidArgumentError(opened.table.Message(
           absl::StrCat("column `", *column, "` for ", parameter, "= is of type bytea; expected text")));
     }
+    RemarkType(opened.table, *opened.table.Find(*column), &remarks_);
     return absl::StrCat(QuotePostgresName(*column), "::text");
   }
 
   std::string sql_;
+  std::vector<std::string> remarks_;
   std::optional<TextTemplate> template_;
   std::vector<std::optional<absl::string_view>> values_;
   std::string text_;
@@ -220,6 +249,12 @@ absl::StatusOr<Survey> SurveyPostgres(const Location& location, const PostgresSe
                                  ? "0"
                                  : absl::StrCat("count(*) FILTER (WHERE ", PostgresWhereSql(opened->asked.needed), ")");
   Survey survey;
+  if (!opened->asked.text.empty() || !opened->asked.text_template.empty()) {
+    const absl::StatusOr<RowText> text = RowText::Make(*opened);
+    if (!text.ok()) return text.status();
+    survey.remarks = text->remarks();
+  }
+  if (opened->security.is_active) survey.remarks.push_back(SecurityRemark(opened->table, opened->security));
   if (!opened->vector.has_value()) {
     const absl::StatusOr<PostgresRows> rows = QueryFrom(*opened, absl::StrCat("SELECT count(*), ", needed, from));
     if (!rows.ok()) return rows.status();

@@ -139,10 +139,14 @@ absl::Status FindTable(PostgresConnection* connection, const PostgresLocation& a
 
 absl::Status ReadColumns(PostgresConnection* connection, const std::string& oid, PostgresTable* table) {
   const absl::StatusOr<PostgresRows> list = connection->Query(
-      "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), t.typname, a.atttypmod, a.attnotnull, "
+      // A domain has the numbers of its own definition, and the column none.
+      "WITH RECURSIVE types(attnum, oid, modifier) AS (SELECT attnum, atttypid, atttypmod FROM pg_catalog.pg_attribute "
+      "WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped UNION ALL SELECT b.attnum, t.typbasetype, "
+      "t.typtypmod FROM types b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') "
+      "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), t.typname, b.modifier, a.attnotnull, "
       "a.attgenerated <> '' OR a.attidentity = 'a', pg_catalog.col_description(a.attrelid, a.attnum) "
-      "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
-      "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+      "FROM pg_catalog.pg_attribute a JOIN types b ON b.attnum = a.attnum JOIN pg_catalog.pg_type t ON t.oid = b.oid "
+      "WHERE a.attrelid = $1::oid AND t.typtype <> 'd' ORDER BY a.attnum",
       {PostgresValue::Text(oid)});
   if (!list.ok()) return list.status();
   for (int row = 0; row < list->size(); ++row) {
@@ -162,6 +166,19 @@ absl::Status ReadColumns(PostgresConnection* connection, const std::string& oid,
   return absl::OkStatus();
 }
 
+// What to do where no single column names a row.
+std::string NoSingleKey(const PostgresRows& primary, const PostgresTable& table) {
+  std::vector<std::string> columns;
+  for (int row = 0; row < primary.size(); ++row) columns.push_back(primary.Text(row, 0));
+  return absl::StrCat(
+      columns.empty()
+          ? "has no primary key"
+          : absl::StrCat("has a primary key of ", columns.size(), " columns (", absl::StrJoin(columns, ", "), ")"),
+      ", and one column must name a row: name another unique column with key=, or give it one: ALTER TABLE ",
+      table.Sql(), " ADD COLUMN row_id bigint GENERATED ALWAYS AS IDENTITY UNIQUE, and say key=row_id. Of a ",
+      "partitioned table, whose unique indexes have its partition key, name each partition with table= instead");
+}
+
 absl::Status ChooseKey(PostgresConnection* connection, const PostgresLocation& asked, const std::string& oid,
                        PostgresTable* table) {
   std::string name = asked.key;
@@ -171,10 +188,7 @@ absl::Status ChooseKey(PostgresConnection* connection, const PostgresLocation& a
         "a.attnum = ANY (i.indkey) WHERE i.indrelid = $1::oid AND i.indisprimary",
         {PostgresValue::Text(oid)});
     if (!primary.ok()) return primary.status();
-    if (primary->size() != 1) {
-      return absl::InvalidArgumentError(
-          table->Message("has no primary key of one column; name a unique column with key="));
-    }
+    if (primary->size() != 1) return absl::InvalidArgumentError(table->Message(NoSingleKey(*primary, *table)));
     name = primary->Text(0, 0);
   }
   const absl::StatusOr<std::string> column_name = ResolvePostgresColumn(*table, "key", name);
@@ -205,7 +219,8 @@ absl::Status ChooseKey(PostgresConnection* connection, const PostgresLocation& a
       table->Message(absl::StrCat("key `", table->key,
                                   "` has no unique index, so it may name several rows; name a column that has one, or "
                                   "CREATE UNIQUE INDEX ON ",
-                                  table->Sql(), " (", table->KeySql(), ")")));
+                                  table->Sql(), " (", table->KeySql(),
+                                  "), on each partition where the table is partitioned, and name those with table=")));
 }
 
 bool IsUuid(absl::string_view text) {
@@ -329,6 +344,22 @@ absl::Status CheckPostgresRight(PostgresConnection* connection, const PostgresTa
   return absl::PermissionDeniedError(
       table.Message(absl::StrCat("the user ", may->Text(0, 1), " may not ", right, " column `", column, "`; GRANT ",
                                  right, " ON ", table.Sql(), " TO ", QuotePostgresName(may->Text(0, 1)))));
+}
+
+absl::StatusOr<PostgresRowSecurity> FindPostgresRowSecurity(PostgresConnection* connection,
+                                                            const PostgresTable& table) {
+  PostgresRowSecurity security;
+  if (!table.is_table || !table.rows_sql.empty()) return security;
+  const absl::StatusOr<PostgresRows> found = connection->Query(
+      "SELECT pg_catalog.row_security_active($1::regclass::oid), (SELECT "
+      "sum(greatest(c.reltuples, pg_catalog.pg_stat_get_live_tuples(c.oid), 0))::int8 FROM pg_catalog.pg_class c WHERE "
+      "c.relkind <> 'p' AND (c.oid = $1::regclass OR c.oid IN (SELECT relid FROM "
+      "pg_catalog.pg_partition_tree($1::regclass))))",
+      {PostgresValue::Text(table.Sql())});
+  if (!found.ok()) return found.status();
+  security.is_active = found->Bool(0, 0);
+  if (found->Int(0, 1) > 0) security.rows_known = found->Int(0, 1);
+  return security;
 }
 
 absl::Status CheckPostgresWhere(PostgresConnection* connection, const PostgresTable& table, absl::string_view where) {

@@ -61,8 +61,8 @@ struct PostgresTable {
   struct Column {
     std::string name;
     std::string type;       // as SQL writes it, e.g. `character varying(20)`, `vector(3)`
-    std::string base_type;  // its name in pg_type: varchar, vector
-    int modifier = -1;      // atttypmod: of vector its width
+    std::string base_type;  // its name in pg_type: varchar, vector; of a domain that beneath it
+    int modifier = -1;      // atttypmod: of vector its width; of a domain that beneath it
     bool not_null = false;
     bool generated = false;  // computed by the table, cannot be written
     std::string comment;
@@ -104,6 +104,13 @@ absl::StatusOr<std::string> ResolvePostgresColumn(const PostgresTable& table, ab
 // Whether the user may do so. Errors: kPermissionDenied, with the GRANT that is missing.
 absl::Status CheckPostgresRight(PostgresConnection* connection, const PostgresTable& table, absl::string_view right,
                                 absl::string_view column);
+
+// Where row-level security filters what this user sees of a table.
+struct PostgresRowSecurity {
+  bool is_active = false;
+  int64_t rows_known = -1;  // that the statistics count in all, roughly; -1: they do not know
+};
+absl::StatusOr<PostgresRowSecurity> FindPostgresRowSecurity(PostgresConnection* connection, const PostgresTable& table);
 
 // Whether `where` is one condition over the table's columns. Errors: kInvalidArgument.
 absl::Status CheckPostgresWhere(PostgresConnection* connection, const PostgresTable& table, absl::string_view where);

@@ -33,20 +33,58 @@ absl::StatusOr<PostgresLocation> ParseTarget(const Location& location) {
 PostgresOptions OptionsOf(const PostgresLocation& asked, absl::Duration patience) {
   PostgresOptions options{.patience = patience};
   // Every statement of ours takes arrays: a plan made for this one would be made anew for each.
-  options.setup.push_back("SET plan_cache_mode = force_generic_plan");
+  options.settings.push_back({"plan_cache_mode", "'force_generic_plan'"});
   // What a time of a source without a zone means must not depend on the server's settings.
-  if (asked.mode == PostgresLocation::Mode::kInsert) options.setup.push_back("SET TimeZone = 'UTC'");
+  if (asked.mode == PostgresLocation::Mode::kInsert) options.settings.push_back({"TimeZone", "'UTC'"});
   // A commit that does not wait for the disk would make Flush() a lie. Stronger settings stay.
-  options.setup.push_back(
-      "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE "
-      "pg_catalog.current_setting('synchronous_commit') = 'off'");
-  const std::string skip = "SET session_replication_role = replica";
-  if (asked.triggers == PostgresLocation::Triggers::kSkip) options.setup.push_back(skip);
-  if (asked.triggers == PostgresLocation::Triggers::kAuto) {
-    options.setup.push_back(
-        absl::StrCat("DO $$ BEGIN ", skip, "; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$"));
-  }
+  options.settings.push_back({"synchronous_commit",
+                              "CASE pg_catalog.current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE "
+                              "pg_catalog.current_setting('synchronous_commit') END"});
   return options;
+}
+
+absl::Status SetTriggers(const PostgresLocation& asked, PostgresConnection* connection) {
+  if (asked.triggers == PostgresLocation::Triggers::kFire) return absl::OkStatus();
+  absl::Status set = connection->AddSetting({"session_replication_role", "'replica'"});
+  if (!absl::IsPermissionDenied(set)) return set;
+  if (asked.triggers == PostgresLocation::Triggers::kAuto) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(set.message(),
+                                                  "; triggers=skip takes a superuser, or GRANT SET ON PARAMETER "
+                                                  "session_replication_role TO this user (PostgreSQL 15)"));
+}
+
+// It makes and adds nothing, and knows no model.
+bool IsRollback(const PostgresTarget& target) { return target.model.dim == 0; }
+
+// Before anything is bought for it. Both are seen, though a user can write again what a session was told not to.
+absl::Status CheckTakesWrites(PostgresConnection* connection) {
+  const absl::StatusOr<PostgresRows> state = connection->Query(
+      "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'");
+  if (!state.ok()) return state.status();
+  if (state->Bool(0, 0)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(connection->name(),
+                     ": the server is a replica (pg_is_in_recovery), which takes no writes; give the address of the "
+                     "primary"));
+  }
+  if (!state->Bool(0, 1)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      connection->name(),
+      ": the server takes no writes here: default_transaction_read_only is on; ALTER DATABASE or ALTER ROLE ... SET "
+      "default_transaction_read_only = off, or connect as another user"));
+}
+
+// Found out here, not when all is bought.
+absl::Status CheckDirect(const PostgresTarget& target) {
+  const PostgresLocation& asked = target.asked;
+  PostgresConnection* const connection = target.connection.get();
+  if (asked.index == "none" || IsRollback(target)) return absl::OkStatus();
+  const absl::StatusOr<bool> pooled = connection->IsPooled();
+  if (!pooled.ok() || !*pooled) return pooled.status();
+  return absl::FailedPreconditionError(absl::StrCat(
+      connection->name(), ": index=", asked.index,
+      " wants a direct connection, and a pooler such as PgBouncer stands before this server: CREATE INDEX CONCURRENTLY "
+      "is no transaction. Give the host and port of the server itself, or leave index= out and make the index later"));
 }
 
 // A column is added by the table's owner only.
@@ -60,6 +98,37 @@ absl::Status CheckOwner(const PostgresTarget& target, const PostgresTable& table
   return absl::PermissionDeniedError(
       table.Message(absl::StrCat(what, " takes the table's owner: GRANT ", QuotePostgresName(owner->Text(0, 1)), " TO ",
                                  QuotePostgresName(owner->Text(0, 2)), ", or let ", owner->Text(0, 1), " do it")));
+}
+
+// A new row has its key, its vector and the model's name, and defaults.
+absl::Status CheckMayAddRows(const PostgresTarget& target, const PostgresTable& table,
+                             const PostgresVectorColumn& vector) {
+  if (target.asked.mode != PostgresLocation::Mode::kUpsert || IsRollback(target)) return absl::OkStatus();
+  if (absl::Status right = CheckPostgresRight(target.connection.get(), table, "INSERT", table.key); !right.ok()) {
+    return right;
+  }
+  const absl::StatusOr<PostgresRows> needed = target.connection->Query(
+      "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped "
+      "AND attnotnull AND NOT atthasdef AND attidentity = '' AND attname NOT IN ($2, $3, $4) ORDER BY attnum LIMIT 1",
+      {PostgresValue::Text(table.Sql()), PostgresValue::Text(table.key), PostgresValue::Text(vector.name),
+       PostgresValue::Text(target.asked.model_column)});
+  if (!needed.ok()) return needed.status();
+  if (needed->size() == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(table.Message(absl::StrCat(
+      "mode=upsert adds rows of key and vector, and column `", needed->Text(0, 0),
+      "` needs a value and has no default; give it one, or fill rows that are there, without mode=upsert")));
+}
+
+// A column of a partition is that of its parent.
+absl::Status CheckNoPartition(const PostgresTarget& target, const PostgresTable& table, absl::string_view what) {
+  const absl::StatusOr<PostgresRows> parent = target.connection->Query(
+      "SELECT pg_catalog.pg_partition_root($1::regclass)::text FROM pg_catalog.pg_class WHERE oid = $1::regclass AND "
+      "relispartition",
+      {PostgresValue::Text(table.Sql())});
+  if (!parent.ok()) return parent.status();
+  if (parent->size() == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(table.Message(
+      absl::StrCat("is a partition of ", parent->Text(0, 0), ", and ", what, " is done there; name that table")));
 }
 
 // An index is made in the schema of its table.
@@ -80,34 +149,80 @@ absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& tabl
   if (vector.exists) filled.push_back(vector.name);
   if (!target.asked.model_column.empty() && !target.model_column_missing) filled.push_back(target.asked.model_column);
   for (const std::string& column : filled) {
+    // What is overwritten is read before, and read back after.
+    if (absl::Status right = CheckPostgresRight(connection, table, "SELECT", column); !right.ok()) return right;
     if (absl::Status right = CheckPostgresRight(connection, table, "UPDATE", column); !right.ok()) return right;
     if (target.asked.mode == PostgresLocation::Mode::kUpdate) continue;
     if (absl::Status right = CheckPostgresRight(connection, table, "INSERT", column); !right.ok()) return right;
   }
-  if (!vector.exists || target.model_column_missing) return CheckOwner(target, table, "adding a column");
+  if (!vector.exists || target.model_column_missing) {
+    if (absl::Status place = CheckNoPartition(target, table, "adding a column"); !place.ok()) return place;
+    return CheckOwner(target, table, "adding a column");
+  }
   if (target.asked.index != "none") {
     if (absl::Status owner = CheckOwner(target, table, "building an index"); !owner.ok()) return owner;
     return CheckMayMakeIndexes(target, table);
   }
-  if (!target.asked.new_column.empty()) return CheckOwner(target, table, "renaming a column");
+  if (!target.asked.new_column.empty()) {
+    if (absl::Status place = CheckNoPartition(target, table, "renaming a column"); !place.ok()) return place;
+    return CheckOwner(target, table, "renaming a column");
+  }
   return absl::OkStatus();
 }
 
+// The table that is to be made, without its columns.
+absl::StatusOr<PostgresTable> PlanTable(const PostgresTarget& target) {
+  const PostgresLocation& asked = target.asked;
+  PostgresTable plan{.database = asked.address.name, .schema = asked.schema, .name = asked.table};
+  const absl::StatusOr<PostgresRows> places = target.connection->Query(
+      "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
+      "n.oid = e.extnamespace WHERE e.extname = 'vector')");
+  if (!places.ok()) return places.status();
+  if (plan.schema.empty()) plan.schema = places->Text(0, 0);
+  plan.extension_schema = places->Text(0, 1);
+  return plan;
+}
+
+absl::Status CheckPlannedTable(const PostgresTarget& target) {
+  if (absl::Status may = CheckPostgresMayCreate(target.connection.get(), target.asked.schema); !may.ok()) return may;
+  const absl::StatusOr<PostgresTable> plan = PlanTable(target);
+  if (!plan.ok()) return plan.status();
+  const absl::StatusOr<PostgresVectorColumn> vector =
+      ResolvePostgresVector(*plan, target.asked, target.asked.vector, target.model.dim);
+  if (!vector.ok()) return vector.status();
+  return CheckPostgresIndex(target, *plan, *vector);
+}
+
 }  // namespace
+
+absl::Status CheckPostgresMayCreate(PostgresConnection* connection, const std::string& schema) {
+  const absl::StatusOr<PostgresRows> may = connection->Query(
+      "SELECT s, CASE WHEN pg_catalog.to_regnamespace(pg_catalog.quote_ident(s)) IS NULL THEN NULL ELSE "
+      "pg_catalog.has_schema_privilege(s, 'CREATE') END, current_user FROM (SELECT CASE WHEN $1 = '' THEN "
+      "current_schema()::text ELSE $1 END AS s) AS x",
+      {PostgresValue::Text(schema)});
+  if (!may.ok()) return may.status();
+  if (may->IsNull(0, 1)) {
+    return absl::FailedPreconditionError(absl::StrCat(connection->name(),
+                                                      ": there is no schema to make tables in; run CREATE SCHEMA ",
+                                                      schema.empty() ? "public" : QuotePostgresName(schema)));
+  }
+  if (may->Bool(0, 1)) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(
+      connection->name(), ": the user ", may->Text(0, 2), " may not make tables; run GRANT CREATE ON SCHEMA ",
+      QuotePostgresName(may->Text(0, 0)), " TO ", QuotePostgresName(may->Text(0, 2))));
+}
 
 absl::StatusOr<PostgresTarget> OpenPostgresTarget(const Location& location, const Model& model,
                                                   absl::Duration patience) {
   absl::StatusOr<PostgresLocation> asked = ParseTarget(location);
   if (!asked.ok()) return asked.status();
   auto connection = PostgresConnection::Open(asked->address, OptionsOf(*asked, patience));
-  if (!connection.ok() && absl::IsPermissionDenied(connection.status()) &&
-      asked->triggers == PostgresLocation::Triggers::kSkip) {
-    return absl::PermissionDeniedError(absl::StrCat(connection.status().message(),
-                                                    "; triggers=skip takes a superuser, or GRANT SET ON PARAMETER "
-                                                    "session_replication_role TO this user (PostgreSQL 15)"));
-  }
   if (!connection.ok()) return connection.status();
+  if (absl::Status triggers = SetTriggers(*asked, connection->get()); !triggers.ok()) return triggers;
+  if (absl::Status writes = CheckTakesWrites(connection->get()); !writes.ok()) return writes;
   PostgresTarget target{.asked = *std::move(asked), .model = model, .connection = *std::move(connection)};
+  if (absl::Status direct = CheckDirect(target); !direct.ok()) return direct;
   if (absl::Status status = ResolvePostgresTarget(&target); !status.ok()) return status;
   return target;
 }
@@ -129,11 +244,15 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
                          QuotePostgresName(asked.table)))});
     if (!there.ok()) return there.status();
     if (there->Bool(0, 0)) return table.status();
-    if (there->Bool(0, 1) || asked.type == "json" || asked.type == "bytea" || asked.type == "bit") {
-      return absl::OkStatus();
+    const bool needs_extension = asked.type != "json" && asked.type != "bytea" && asked.type != "bit";
+    if (needs_extension && !there->Bool(0, 1)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(asked.address.name,
+                       ": the extension pgvector is not installed in this database; run CREATE EXTENSION vector"));
     }
-    return absl::FailedPreconditionError(absl::StrCat(
-        asked.address.name, ": the extension pgvector is not installed in this database; run CREATE EXTENSION vector"));
+    // What makes the others is known to their own sink.
+    const bool makes = asked.mode == PostgresLocation::Mode::kUpsert && !IsRollback(*target);
+    return makes ? CheckPlannedTable(*target) : absl::OkStatus();
   }
   if (!table->is_table) {
     return absl::InvalidArgumentError(table->Message("is a view; name a table to fill"));
@@ -150,6 +269,7 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
         table->Message(absl::StrCat("column `", filled, "` is computed by the table and cannot be filled")));
   }
   if (absl::Status status = CheckRights(*target, *table, *vector); !status.ok()) return status;
+  if (absl::Status status = CheckMayAddRows(*target, *table, *vector); !status.ok()) return status;
   if (absl::Status status = CheckPostgresIndex(*target, *table, *vector); !status.ok()) return status;
   target->vector = *std::move(vector);
   target->table = *std::move(table);
@@ -174,24 +294,16 @@ absl::Status AddPostgresColumns(PostgresTarget* target, bool* added) {
   }
   if (sql.empty()) return absl::OkStatus();
   // Others must not queue behind a lock that we only wait for.
-  absl::Status status = target->connection->Run(absl::StrCat("BEGIN; SET LOCAL lock_timeout = '5s'; ", sql, " COMMIT"));
-  if (!status.ok()) {
-    target->connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
-    return status;
-  }
+  absl::Status status = target->connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; ", sql));
+  if (!status.ok()) return status;
   return ResolvePostgresTarget(target);
 }
 
 absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key) {
   const PostgresLocation& asked = target->asked;
-  PostgresTable plan{.database = asked.address.name, .schema = asked.schema, .name = asked.table};
-  const absl::StatusOr<PostgresRows> places = target->connection->Query(
-      "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
-      "n.oid "
-      "= e.extnamespace WHERE e.extname = 'vector')");
-  if (!places.ok()) return places.status();
-  if (plan.schema.empty()) plan.schema = places->Text(0, 0);
-  plan.extension_schema = places->Text(0, 1);
+  const absl::StatusOr<PostgresTable> planned = PlanTable(*target);
+  if (!planned.ok()) return planned.status();
+  const PostgresTable& plan = *planned;
   const absl::StatusOr<PostgresVectorColumn> vector =
       ResolvePostgresVector(plan, asked, asked.vector, target->model.dim);
   if (!vector.ok()) return vector.status();

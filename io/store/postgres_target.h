@@ -30,6 +30,9 @@ struct PostgresTarget {
 absl::StatusOr<PostgresTarget> OpenPostgresTarget(const Location& location, const Model& model,
                                                   absl::Duration patience);
 
+// Whether the user may make tables in this schema, or, when it is empty, where new ones go.
+absl::Status CheckPostgresMayCreate(PostgresConnection* connection, const std::string& schema);
+
 // Looks at the catalog again: fills table, vector, model_column_missing.
 absl::Status ResolvePostgresTarget(PostgresTarget* target);
 

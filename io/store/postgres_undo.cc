@@ -235,10 +235,7 @@ absl::Status TableRollback::SwapBack(bool has_old) {
     const absl::StatusOr<std::string> sql = PostgresSwapBackSql(table(), asked, has_old);
     if (!sql.ok()) return sql.status();
     absl::Status swapped = connection()->Run(*sql);
-    if (!swapped.ok()) {
-      connection()->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
-      return swapped;
-    }
+    if (!swapped.ok()) return swapped;
     if (swapped = ResolvePostgresTarget(&target_); !swapped.ok()) return swapped;
     report_.notes.push_back(
         has_old ? absl::StrCat("the column ", asked.vector, " is the old one again, with its indexes and views")

@@ -34,6 +34,9 @@ class PostgresServer {
   // All result rows: values joined by "|" (NULL for NULL), rows by "\n".
   std::string Ask(const std::string& sql);
 
+  // Where its socket is.
+  const std::string& folder() const { return folder_.path(); }
+
   // postgres://user@/test?host=FOLDER&parameters
   std::string Uri(const std::string& parameters, const std::string& user = "tester") const;
   Location At(const std::string& parameters, const std::string& user = "tester") const;
