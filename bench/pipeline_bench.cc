@@ -36,7 +36,7 @@ class NoClient final : public EmbeddingClient {
   const Model& model() const override { return model_; }
   void Send(Batch*, Done done) override { std::move(done)(absl::OkStatus()); }
   absl::Status Decode(Batch*) const override { return absl::OkStatus(); }
-  void Cancel() override {}
+  void Stop(InTheAir, const absl::Status&) override {}
   ClientStats stats() const override { return {}; }
 
  private:

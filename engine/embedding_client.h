@@ -22,8 +22,13 @@ struct ClientStats {
   int64_t http_429 = 0;
   int64_t requests_hedged = 0;  // sent a second time because the first took long
   int concurrency = 0;          // requests that may be in the air just now
+  int in_the_air = 0;           // requests that are
+  int64_t texts_dropped = 0;    // perhaps charged for, and lost at a stop: in the air, or of a batch without its rest
   int64_t tokens = 0;           // as the provider's `usage` says; estimated where it says nothing
 };
+
+// What becomes of requests that are in the air when a client is stopped.
+enum class InTheAir { kFinish, kDrop };
 
 // Turns the texts of a batch into vectors, through a model somewhere else.
 // Pacing, retries, splitting and deadlines are the client's own. Thread-safe.
@@ -38,7 +43,7 @@ class EmbeddingClient {
   // those that batch->replies() answers: after a failure they go on from there, at another client too.
   // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
   // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run);
-  // kCancelled (after Cancel).
+  // what Stop() said (after it).
   virtual void Send(Batch* batch, Done done) = 0;
 
   // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. A text
@@ -48,8 +53,14 @@ class EmbeddingClient {
   // kFailedPrecondition (another width than the model's: stop the run).
   virtual absl::Status Decode(Batch* batch) const = 0;
 
-  // Ends everything under way with kCancelled, at once. Sending afterwards also ends so.
-  virtual void Cancel() = 0;
+  // No request leaves any more, neither a first one nor a repeated one: what waits for quota, for a retry or in line,
+  // and what is sent afterwards, ends with `why` at once. Requests in the air are finished, and not sent again; or
+  // dropped, so that nobody knows whether they were charged for. The first `why` stays; kFinish may be followed by
+  // kDrop. `why` must not be OK. Any thread, but with no lock held that a Done takes: they run in here.
+  virtual void Stop(InTheAir in_the_air, const absl::Status& why) = 0;
+
+  void StopSending(const absl::Status& why) { Stop(InTheAir::kFinish, why); }
+  void Cancel() { Stop(InTheAir::kDrop, absl::CancelledError("cancelled")); }
 
   virtual ClientStats stats() const = 0;
 };

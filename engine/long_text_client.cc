@@ -11,6 +11,12 @@ namespace {
 constexpr int kMaxCuts = 12;  // of one piece of a text, one after the other
 constexpr size_t kMaxParts = 256;
 
+int64_t TextsAnswered(Batch& batch) {
+  int64_t texts = 0;
+  for (const Reply& reply : batch.replies()) texts += reply.texts;
+  return texts;
+}
+
 // Keeps a text out of the request of its batch, and never gets out of here.
 absl::Status HeldBack() { return absl::UnknownError("held back"); }
 
@@ -68,8 +74,9 @@ struct LongTextClient::Job {
   Batch* const batch;
   Done done;
 
-  std::mutex mutex;  // guards what follows, until `open` is 0
-  int open = 0;      // batches under way: the job's own and those of rounds
+  std::mutex mutex;      // guards what follows, until `open` is 0
+  int open = 0;          // batches under way: the job's own and those of rounds
+  int64_t answered = 0;  // texts
   absl::Status failure;
   std::vector<Repair> repairs;
   std::vector<std::unique_ptr<Round>> rounds;
@@ -79,6 +86,12 @@ LongTextClient::LongTextClient(EmbeddingClient* client, const CutOptions& option
     : client_(client), policy_(options.policy), cutter_(options) {}
 
 LongTextClient::~LongTextClient() = default;
+
+ClientStats LongTextClient::stats() const {
+  ClientStats stats = client_->stats();
+  stats.texts_dropped += texts_dropped_;
+  return stats;
+}
 
 void LongTextClient::Send(Batch* batch, Done done) {
   {
@@ -151,6 +164,7 @@ void LongTextClient::CutAgain(const Piece& piece, const BatchText& refused, Job*
 void LongTextClient::OnBatch(const JobPtr& job, absl::Status status) {
   std::unique_lock lock(job->mutex);
   std::vector<Round*> rounds;
+  if (status.ok()) job->answered += TextsAnswered(*job->batch);
   if (!status.ok()) {
     if (job->failure.ok()) job->failure = std::move(status);
   } else if (job->failure.ok()) {
@@ -176,6 +190,7 @@ void LongTextClient::OnRound(const JobPtr& job, Round* round, absl::Status statu
   std::unique_lock lock(job->mutex);
   std::vector<Round*> rounds;
   std::vector<Piece> sure;
+  if (status.ok()) job->answered += TextsAnswered(round->batch);
   if (!status.ok() && job->failure.ok()) job->failure = std::move(status);
   for (size_t i = 0; i < round->pieces.size() && job->failure.ok(); ++i) {
     const BatchText& text = round->batch.texts()[i];
@@ -207,6 +222,7 @@ void LongTextClient::GoOn(const JobPtr& job, std::unique_lock<std::mutex> lock, 
 }
 
 void LongTextClient::Finish(const JobPtr& job) {
+  if (!job->failure.ok()) texts_dropped_ += job->answered;
   // Of a batch that failed nothing is said about its texts.
   for (const Repair& repair : job->repairs) {
     BatchText& text = job->batch->texts()[repair.text];

@@ -1,6 +1,8 @@
 #ifndef REEMBED_ENGINE_LONG_TEXT_CLIENT_H_
 #define REEMBED_ENGINE_LONG_TEXT_CLIENT_H_
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -29,8 +31,8 @@ class LongTextClient final : public EmbeddingClient {
   const Model& model() const override { return client_->model(); }
   void Send(Batch* batch, Done done) override;
   absl::Status Decode(Batch* batch) const override;
-  void Cancel() override { client_->Cancel(); }
-  ClientStats stats() const override { return client_->stats(); }
+  void Stop(InTheAir in_the_air, const absl::Status& why) override { client_->Stop(in_the_air, why); }
+  ClientStats stats() const override;
 
  private:
   struct Piece;
@@ -51,6 +53,7 @@ class LongTextClient final : public EmbeddingClient {
   EmbeddingClient* const client_;
   const LongText policy_;
   TextCutter cutter_;
+  std::atomic<int64_t> texts_dropped_{0};  // answered, of batches that failed
   mutable std::mutex mutex_;
   mutable absl::flat_hash_map<const Batch*, JobPtr> answered_;  // guarded by mutex_: until Decode()
 };

@@ -164,13 +164,17 @@ absl::Status Run::Execute() {
                                                  " came home; run again, nothing that was paid for is lost")));
   }
   const bool complete = outcome_ == Outcome::kSourceEnded && !Failed() && parts_.ledger->rows() > 0;
+  bool left_unfinished = false;
   for (auto& writer : writers_) {
-    NoteFailure(writer->Close(complete ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly));
+    const bool finish = complete && !stop_.stop_requested();
+    left_unfinished |= complete && !finish;
+    NoteFailure(writer->Close(finish ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly));
   }
   NoteFailure(parts_.ledger->Sync());
   const std::lock_guard lock(mutex_);
   if (!failure_.ok()) return failure_;
-  if (outcome_ == Outcome::kStopped) return absl::CancelledError("stopped; the same command goes on from here");
+  if (outcome_ == Outcome::kStopped || left_unfinished)
+    return absl::CancelledError("stopped; the same command goes on from here");
   return absl::OkStatus();
 }
 

@@ -44,6 +44,8 @@
 // Failure: a failed batch goes on to `commit` like any other, so every batch that leaves `read` comes back. Nothing
 //   throws across a stage. The first failure ends reading.
 // Stop: `stop` ends reading; what is in flight is finished, kept and written. Work that was paid for is never dropped.
+//   Whoever wants no further request to leave says so to the client, too (EmbeddingClient::StopSending). Targets whose
+//   Finish() has not begun are left unfinished; the same call later begins there.
 
 namespace reembed {
 

@@ -150,13 +150,10 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
 absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::vector<Location>& places) {
   absl::StatusOr<std::unique_ptr<BackupFolder>> folder = BackupFolder::Make(options.to);
   if (!folder.ok()) return folder.status();
-  const StopSignals signals(
-      [&](int signal) {
-        EndBySignal("backup", signal,
-                    absl::StrCat("there is no backup ", options.to, "; the next of that name removes ", options.to,
-                                 ".partial, or you do"));
-      },
-      [] {});
+  const StopSignals signals({.command = "backup",
+                             .left = absl::StrCat("there is no backup ", options.to, "; the next of that name removes ",
+                                                  options.to, ".partial, or you do"),
+                             .json = options.json});
   for (const Location& place : places) {
     if (!options.quiet && !options.json) std::cerr << "reading " << place.ToString() << std::endl;
     if (absl::Status saved = FindBackupStore(place.scheme)->back_up(place, folder->get()); !saved.ok()) return saved;

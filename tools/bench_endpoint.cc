@@ -157,6 +157,7 @@ Sweep MeasureAll(Sweeper* sweeper, const std::vector<int>& batch_sizes, const st
 
 ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environment& environment) {
   const bool json = options.embedder.json;
+  StopSignals signals({.command = "bench endpoint", .left = "nothing was measured", .json = json});
   const auto fail = [&](const absl::Status& status) { return Fail("bench endpoint", status, json); };
   absl::StatusOr<ResolvedJob> job = ResolveEmbedderOnly(options.embedder, environment);
   if (!job.ok()) return fail(job.status());
@@ -205,7 +206,10 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job->client);
   if (!embedder.ok()) return fail(embedder.status());
   EmbeddingClient* const client = embedder->client.get();
-  const StopSignals signals([](int) {}, [client] { client->Cancel(); });
+  const StopSignals::Work work(&signals, {.wait = StopWait(job->options),
+                                          .stop = [client] { client->StopSending(absl::CancelledError("stopped")); },
+                                          .in_the_air = [client] { return client->stats().in_the_air; },
+                                          .drop = [client] { client->Cancel(); }});
 
   if (!json) PrintHead(*job, concurrencies.size() * batch_sizes.size(), sweep.time_per_cell, sweep.max_tokens);
   Sweeper sweeper(client, sweep);
@@ -213,7 +217,7 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   ExitCode code = kExitDone;
   if (FindKnee(measured.cells) == nullptr) code = kExitTemporary;
   if (!measured.failure.ok()) code = fail(measured.failure);
-  if (signals.signal() != 0) code = signals.signal() == 15 ? kExitTerminated : kExitInterrupted;
+  if (signals.signal() != 0) code = ExitCodeOfSignal(signals.signal());
   PrintSummary(measured.cells, sweeper.tokens_used(), code, json);
   return code;
 }

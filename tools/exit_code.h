@@ -18,11 +18,16 @@ enum ExitCode : int {
   kExitMismatch = 8,  // `verify` found a difference
   kExitTimeLimit = 10,
   kExitLocked = 11,        // another run holds the job
-  kExitInterrupted = 130,  // Ctrl-C; resumable
-  kExitTerminated = 143,   // TERM; resumable
+  kExitHungUp = 129,       // HUP, unless it was ignored (nohup); resumable, as the next two
+  kExitInterrupted = 130,  // Ctrl-C
+  kExitTerminated = 143,   // TERM
 };
 
 ExitCode ExitCodeOf(const absl::Status& status);
+
+// What the shell says of a command that this signal ended.
+inline ExitCode ExitCodeOfSignal(int signal) { return static_cast<ExitCode>(128 + signal); }
+inline bool IsInterrupted(ExitCode code) { return code > 128; }
 
 }  // namespace reembed
 

@@ -19,6 +19,7 @@ namespace reembed {
 namespace {
 
 constexpr int64_t kJobFileFormat = 1;
+constexpr absl::Duration kDefaultStopWait = absl::Seconds(10);
 
 // One table for flags, environment names and job file names, so that they cannot drift apart.
 struct OptionEntry {
@@ -114,6 +115,8 @@ const std::vector<OptionEntry>& Entries() {
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
       {"max-wait", "seconds of the longest wait before a request is sent again, whatever the API asks for", "Limits",
        &CommandOptions::max_wait_seconds},
+      {"stop-wait", "seconds that requests in the air have after Ctrl-C, TERM or HUP; 10. Then they are dropped",
+       "Limits", &CommandOptions::stop_wait_seconds},
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},
@@ -130,9 +133,10 @@ const std::vector<OptionEntry>& Entries() {
   return *entries;
 }
 
-template <typename T>
-bool IsUnset(const T& value) {
-  return value == T{};
+template <typename Member>
+bool IsUnset(const CommandOptions& options, Member member) {
+  static const auto* const unsaid = new CommandOptions;
+  return options.*member == unsaid->*member;
 }
 
 }  // namespace
@@ -174,6 +178,10 @@ void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const Opt
 }
 
 }  // namespace
+
+absl::Duration StopWait(const CommandOptions& options) {
+  return options.stop_wait_seconds < 0 ? kDefaultStopWait : absl::Seconds(options.stop_wait_seconds);
+}
 
 void AddJobOptions(CLI::App* app, CommandOptions* options) {
   app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
@@ -249,7 +257,7 @@ absl::Status ReadJobFile(CommandOptions* options) {
             return true;
           } else {
             const std::optional<T> read = node.value<T>();
-            if (read.has_value() && IsUnset(value)) value = *read;
+            if (read.has_value() && IsUnset(*options, member)) value = *read;
             return read.has_value();
           }
         },
@@ -268,7 +276,7 @@ std::string WriteJobFile(const CommandOptions& options) {
         [&](auto member) {
           const auto& value = options.*member;
           using T = std::decay_t<decltype(value)>;
-          if (IsUnset(value)) return;
+          if (IsUnset(options, member)) return;
           if constexpr (std::is_same_v<T, std::vector<std::string>>) {
             toml::array list;
             for (const std::string& item : value) list.push_back(item);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 namespace CLI {
 class App;
@@ -14,7 +15,7 @@ class App;
 namespace reembed {
 
 // What the user asked for, word by word: flags of `run` and `plan`, or the same names in a job file.
-// Empty or 0 means: not said.
+// What has its default value was not said; mostly that is empty or 0.
 struct CommandOptions {
   std::string job_file;
   std::string system, db;
@@ -41,6 +42,7 @@ struct CommandOptions {
   double max_spend = 0;  // US dollars
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
+  double stop_wait_seconds = -1;  // 0 is said, too
   bool all = false;
   bool force_recreate = false;
   std::string where, user, agent, resume_from;
@@ -59,6 +61,9 @@ struct CommandOptions {
   std::string progress;  // auto | on | off | json
   std::string env_file;
 };
+
+// How long requests in the air are waited for after a signal.
+absl::Duration StopWait(const CommandOptions& options);
 
 // Declares the flags on a subcommand, each also as REEMBED_<NAME> in the environment. `options` must outlive the app.
 void AddJobOptions(CLI::App* app, CommandOptions* options);

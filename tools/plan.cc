@@ -16,6 +16,7 @@
 #include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/token_counting.h"
 #include "tools/undo_plan.h"
@@ -283,6 +284,7 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
 }  // namespace
 
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
+  const StopSignals signals({.command = "plan", .left = "nothing was changed", .json = options.json});
   const auto fail = [&](const absl::Status& status) { return Fail("plan", status, options.json); };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);

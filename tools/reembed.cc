@@ -23,8 +23,8 @@ constexpr char kVersion[] = REEMBED_VERSION;
 
 constexpr char kExitCodes[] =
     "Exit codes: 0 done; 1 failed; 2 wrong argument or no consent; 3 finished, some rows rejected; 5 temporary, run "
-    "again;\n6 key, quota, model or width; 7 spend cap; 8 verify found a difference; 11 locked by another run; 130/143 "
-    "interrupted, resumable";
+    "again;\n6 key, quota, model or width; 7 spend cap; 8 verify found a difference; 11 locked by another run; 129/130/"
+    "143 interrupted by HUP, Ctrl-C or TERM, resumable";
 
 using Command = std::function<ExitCode(const Environment&)>;
 
@@ -266,7 +266,8 @@ void AddServe(CLI::App* app, Command* chosen) {
           return Fail("serve", absl::InvalidArgumentError("--api-key-env: the variable is not set"), false);
         }
       }
-      const StopSignals signals([](int) {}, [] {});
+      StopSignals signals({.command = "serve", .left = "requests under way were cut off"});
+      const StopSignals::Work work(&signals, {});
       const absl::Status served = Serve(options, signals.token(), std::cout);
       return served.ok() ? kExitDone : Fail("serve", served, false);
     };

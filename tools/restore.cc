@@ -136,7 +136,7 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   }
   if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
   const StopSignals signals(
-      [](int signal) { EndBySignal("restore", signal, "give the same command again to complete it"); }, [] {});
+      {.command = "restore", .left = "give the same command again to complete it", .json = options.json});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
     const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);

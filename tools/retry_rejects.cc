@@ -72,6 +72,7 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
       std::cerr << "trying " << WithCommas(rows) << " rejected rows again" << std::endl;
     }
     code = WorseOf(code, RunCommand(RunOptionsOf(folder, options), environment));
+    if (IsInterrupted(code)) return code;
   }
   return code;
 }

@@ -16,6 +16,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/registry.h"
+#include "tools/signals.h"
 #include "tools/streams.h"
 
 namespace reembed {
@@ -147,6 +148,8 @@ absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* tot
 
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("rollback", status, options.json); };
+  const StopSignals signals(
+      {.command = "rollback", .left = "give the same command again to complete it", .json = options.json});
   const absl::StatusOr<std::vector<Folder>> folders = OpenFolders(options.job, environment);
   if (!folders.ok()) return fail(folders.status());
   const absl::Status consent = AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", options.yes);

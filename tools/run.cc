@@ -67,45 +67,72 @@ double Cost(const ResolvedJob& job, int64_t tokens) {
   return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
 }
 
-// What the job holds now. A store that failed to write says nothing any more, and is read as anybody else would.
-JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before) {
-  if (absl::StatusOr<JobStats> after = store->Stats(); after.ok()) return *std::move(after);
+// What the job holds on disk, as anybody else would read it.
+JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before) {
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
   if (!reader.ok()) return before;
   absl::StatusOr<JobStats> after = (*reader)->Stats();
   return after.ok() ? *std::move(after) : before;
 }
 
-// What the run has done so far.
-void TakeStock(const ResolvedJob& job, const ClientStats& probed, const RunCounters& counters,
-               const RunningPool& embedder, JobStore* store, RunOutcome* outcome) {
-  outcome->after = StatsAfter(job, store, outcome->before);
-  outcome->client = embedder.client()->stats();
-  outcome->endpoints = embedder.pool->endpoints();
-  Add(probed, &outcome->client);
-  outcome->texts_embedded = counters.texts_embedded;
-  outcome->rows_truncated = counters.rows_truncated;
-  outcome->rows_split = counters.rows_split;
-  outcome->cost_usd = Cost(job, outcome->client.tokens);
+// What the job holds now. A store that failed to write says nothing any more.
+JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before) {
+  absl::StatusOr<JobStats> after = store->Stats();
+  return after.ok() ? *std::move(after) : StatsOnDisk(job, before);
+}
+
+// Rows that are still to do when the run ends early, also those that it has not read.
+int64_t RowsLeft(const ResolvedJob& job, int64_t rows_selected, const RunCounters& counters, const JobStats& after) {
+  const int64_t rejected = after.rejected_rows + after.refused_rows;
+  // Rows that lack a vector are selected in the first case, all rows of the job in the second.
+  const bool lacking = job.in_place && job.selection.rows != Selection::Rows::kAll;
+  const int64_t finished = (lacking ? counters.rows_done.load() : DoneRows(after)) + rejected;
+  return std::max(rows_selected - finished, after.rows_pending);
+}
+
+// One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
+struct Prepared {
+  ResolvedJob job;
+  Preflight preflight;
+  bool new_directory = false;         // the job's directory was made by this command
+  bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
+  std::unique_ptr<JobStore> store;
+  JobStats before;
+  ClientStats probed;
+};
+
+// What a stream works with while it runs, and counts.
+struct Running {
+  RunningPool embedder;
+  RunCounters counters;
+  Moment start = MonotonicNow();
+};
+
+// What the run has done so far, when the job holds `after`.
+void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome) {
+  outcome->after = std::move(after);
+  outcome->client = running.embedder.client()->stats();
+  outcome->endpoints = running.embedder.pool->endpoints();
+  Add(prepared.probed, &outcome->client);
+  outcome->texts_embedded = running.counters.texts_embedded;
+  outcome->rows_truncated = running.counters.rows_truncated;
+  outcome->rows_split = running.counters.rows_split;
+  outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
+  outcome->elapsed = MonotonicNow() - running.start;
+  outcome->rows_left = outcome->status.ok()
+                           ? outcome->after.rows_pending
+                           : RowsLeft(prepared.job, prepared.preflight.rows_selected, running.counters, outcome->after);
 }
 
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
-RunOutcome Execute(const ResolvedJob& job, const JobStats& before, const ClientStats& probed, TokenCounting* counting,
-                   Preflight* preflight, JobStore* store,
+RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* signals, Running* running,
                    absl::FunctionRef<absl::Status(const RunOutcome&)> keep_receipt) {
-  RunOutcome outcome{.before = before, .after = before};
-  absl::StatusOr<RunningPool> embedder =
-      StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
-  if (!embedder.ok()) {
-    outcome.status = embedder.status();
-    return outcome;
-  }
-  EmbeddingClient* const client = embedder->client();
-  StopSignals signals(
-      [](int) {
-        std::fputs("\nstopping: finishing the requests under way (again to abort them; both can be resumed)\n", stderr);
-      },
-      [client] { client->Cancel(); });
+  const ResolvedJob& job = prepared->job;
+  Preflight* const preflight = &prepared->preflight;
+  JobStore* const store = prepared->store.get();
+  EmbeddingClient* const client = running->embedder.client();
+  RunCounters& counters = running->counters;
+  RunOutcome outcome{.before = prepared->before, .after = prepared->before};
 
   UndoStore undo(job.directory);
   std::vector<std::unique_ptr<UndoLog>> logs;
@@ -123,12 +150,10 @@ RunOutcome Execute(const ResolvedJob& job, const JobStats& before, const ClientS
     const int64_t tokens = counting->Count(text);
     if (max_spend > 0 && Cost(job, tokens_read += tokens) >= max_spend) {
       outcome.spend_cap = true;
-      signals.RequestStop();
+      signals->RequestStop();
     }
     return tokens;
   };
-  RunCounters counters;
-  const Moment start = MonotonicNow();
   PipelineOptions pipeline = job.pipeline;
   pipeline.text_limit = counting->limit();
   const PipelineParts parts = {.source = preflight->source.get(),
@@ -142,19 +167,25 @@ RunOutcome Execute(const ResolvedJob& job, const JobStats& before, const ClientS
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, preflight->rows_selected);
-    outcome.status = RunPipeline(pipeline, parts, signals.token());
+    outcome.status = RunPipeline(pipeline, parts, signals->token());
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
-    if (const absl::Status checked = embedder->pool->FinishChecks(); !checked.ok()) outcome.status = checked;
+    if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
+      outcome.status = checked;
+    }
   }
-  outcome.elapsed = MonotonicNow() - start;
-  TakeStock(job, probed, counters, *embedder, store, &outcome);
+  if (const int64_t dropped = client->stats().texts_dropped; dropped > 0) {
+    // A store that failed to write ends without this note as if it had been killed, and that counts for more.
+    store->NoteDropped(dropped).IgnoreError();
+  }
+  const auto take_stock = [&] { TakeStock(*prepared, *running, StatsAfter(job, store, outcome.before), &outcome); };
+  take_stock();
   if (job.options.record && outcome.status.ok()) {
     const absl::Status receipt = keep_receipt(outcome);
-    outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals.token()) : receipt;
-    TakeStock(job, probed, counters, *embedder, store, &outcome);
+    outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals->token()) : receipt;
+    take_stock();
   }
-  outcome.signal = signals.signal();
+  outcome.signal = signals->signal();
   return outcome;
 }
 
@@ -195,17 +226,6 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& o
           .switched = outcome.switched,
           .endpoints = EndpointsJson(outcome.endpoints)};
 }
-
-// One stream of the command, opened and checked, so that nothing is bought for the first before the last is sound.
-struct Prepared {
-  ResolvedJob job;
-  Preflight preflight;
-  bool new_directory = false;         // the job's directory was made by this command
-  bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
-  std::unique_ptr<JobStore> store;
-  JobStats before;
-  ClientStats probed;
-};
 
 // A job that ends before it began leaves nothing behind.
 void Discard(Prepared* prepared) {
@@ -270,33 +290,20 @@ bool TakeFromLimits(const RunOutcome& used, ResolvedJob* job) {
   return true;
 }
 
-RunOutcome RunStream(Prepared* prepared, TokenCounting* counting) {
-  const ResolvedJob& job = prepared->job;
-  const bool quiet = job.options.quiet || job.options.json;
-  if (!quiet) std::cerr << "job " << job.directory << std::endl;
-  std::vector<std::string> notes = prepared->preflight.remarks;
-  notes.insert(notes.end(), job.notes.begin(), job.notes.end());
-  for (const std::string& note : notes) {
-    if (!quiet) std::cerr << "note: " << note << std::endl;
+// What there is to say before the work begins.
+void PrintHead(const Prepared& prepared) {
+  const ResolvedJob& job = prepared.job;
+  if (job.options.quiet || job.options.json) return;
+  std::cerr << "job " << job.directory << std::endl;
+  for (const std::string& note : prepared.preflight.remarks) std::cerr << "note: " << note << std::endl;
+  for (const std::string& note : job.notes) std::cerr << "note: " << note << std::endl;
+  if (prepared.before.rolled_back.has_value()) {
+    std::cerr << "note: this job was rolled back; the vectors it has are written again" << std::endl;
   }
-  if (prepared->before.rolled_back.has_value()) {
-    if (!quiet) std::cerr << "note: this job was rolled back; the vectors it has are written again" << std::endl;
-    if (absl::Status forgotten = prepared->store->ForgetRollback(); !forgotten.ok()) {
-      Fail("run", forgotten, job.options.json);
-      return {.before = prepared->before, .after = prepared->before, .status = forgotten};
-    }
-  }
-  const absl::Time started = absl::Now();
-  RunOutcome outcome = Execute(job, prepared->before, prepared->probed, counting, &prepared->preflight,
-                               prepared->store.get(), [&](const RunOutcome& so_far) {
-                                 return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
-                               });
-  if (absl::Status counted = CountAgain(job, &outcome); !counted.ok()) outcome.status = counted;
-  // A store that failed to write is silent about them; `status` reads it anew.
-  absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
-  if (rejects.ok()) outcome.rejects = *std::move(rejects);
-  const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, outcome));
-  if (outcome.status.ok()) outcome.status = recorded;
+}
+
+// What went wrong, on standard error.
+void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
   // Without its record it may be the memory that lacks one.
   if (outcome.rows_unaccounted > 0 && outcome.record.ok()) {
     std::cerr
@@ -312,42 +319,128 @@ RunOutcome RunStream(Prepared* prepared, TokenCounting* counting) {
                           absl::IsFailedPrecondition(outcome.record.status()) ? "" : "; give the same command again")),
          job.options.json);
   }
-  return outcome;
 }
 
-// All streams, one after the other. The first that fails ends the run; rejected rows do not.
-ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, TokenCounting* counting) {
-  const bool several = !all->front().job.stream.empty();
-  const std::string directory =
-      several ? std::filesystem::path(all->front().job.directory).parent_path().string() : all->front().job.directory;
-  RunOutcome total;
-  ExitCode code = kExitDone;
-  for (Prepared& prepared : *all) {
-    if (!TakeFromLimits(total, &prepared.job)) {
-      if (options.max_spend > 0 && total.cost_usd >= options.max_spend) code = WorseOf(code, kExitSpendCap);
-      break;
-    }
-    const RunOutcome outcome = RunStream(&prepared, counting);
-    const ExitCode stream_code = CodeOf(outcome);
-    if (options.json) {
+// The receipt, the last count, and what there is to name. The receipt is in the ledger when it returns.
+void CloseStream(Prepared* prepared, absl::Time started, RunOutcome* outcome) {
+  if (absl::Status counted = CountAgain(prepared->job, outcome); !counted.ok()) outcome->status = counted;
+  // A store that failed to write is silent about them; `status` reads it anew.
+  absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
+  if (rejects.ok()) outcome->rejects = *std::move(rejects);
+  const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, *outcome));
+  if (outcome->status.ok()) outcome->status = recorded;
+}
+
+// How all streams end together.
+class RunReport {
+ public:
+  RunReport(const CommandOptions& options, const std::vector<Prepared>& all)
+      : options_(options),
+        several_(!all.front().job.stream.empty()),
+        directory_(several_ ? std::filesystem::path(all.front().job.directory).parent_path().string()
+                            : all.front().job.directory) {}
+
+  // Says what a stream did, once: the run may be ended while that is being said. Whether it did so.
+  bool Add(const Prepared& prepared, const RunOutcome& outcome) {
+    if (added_.exchange(&prepared) == &prepared) return false;
+    PrintTroubles(prepared.job, outcome);
+    const ExitCode code = CodeOf(outcome);
+    if (options_.json) {
       if (outcome.record.ok() && !outcome.record->empty()) {
         std::cout << JsonLine("record").Add("memory", *outcome.record).ToString() << "\n";
       }
-      if (several) PrintSummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, stream_code);
-    } else if (!options.quiet) {
+      if (several_) PrintSummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, code);
+    } else if (!options_.quiet) {
       PrintSummaryText(prepared.job, outcome);
     }
-    Add(outcome, &total);
-    code = WorseOf(code, stream_code);
-    if (!outcome.status.ok()) break;
+    reembed::Add(outcome, &total_);
+    code_ = WorseOf(code_, code);
+    return true;
   }
-  if (options.json) PrintSummaryJson("summary", "", directory, total, code);
-  return code;
+  // A stream that was not begun: for this reason, or for that of one before it.
+  void LeaveOut(const Prepared& prepared, ExitCode reason) {
+    code_ = WorseOf(code_, reason);
+    if (code_ == kExitDone || code_ == kExitRejectedRows) return;  // nobody asked for more
+    total_.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
+  }
+  ExitCode Finish() const {
+    if (options_.json) PrintSummaryJson("summary", "", directory_, total_, code_);
+    return code_;
+  }
+
+  const RunOutcome& total() const { return total_; }
+
+ private:
+  const CommandOptions& options_;
+  const bool several_;
+  const std::string directory_;
+  std::atomic<const Prepared*> added_{nullptr};
+  RunOutcome total_;
+  ExitCode code_ = kExitDone;
+};
+
+// Ends in time after a signal, at the latest by ending the process. Returns what became of it, which has been said.
+absl::Status RunStream(Prepared* prepared, TokenCounting* counting, StopSignals* signals, RunReport* report) {
+  const ResolvedJob& job = prepared->job;
+  PrintHead(*prepared);
+  RunOutcome outcome{.before = prepared->before, .after = prepared->before};
+  if (prepared->before.rolled_back.has_value()) outcome.status = prepared->store->ForgetRollback();
+  absl::StatusOr<RunningPool> embedder =
+      StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
+  if (outcome.status.ok()) outcome.status = embedder.status();
+  if (!outcome.status.ok()) {
+    report->Add(*prepared, outcome);
+    return outcome.status;
+  }
+  Running running{.embedder = *std::move(embedder)};
+  EmbeddingClient* const client = running.embedder.client();
+  const auto last_words = [&](int signal) {
+    RunOutcome so_far{.before = prepared->before,
+                      .signal = signal,
+                      .status = absl::CancelledError("ended over what did not end in time; the same command goes on")};
+    TakeStock(*prepared, running, StatsOnDisk(job, prepared->before), &so_far);
+    if (report->Add(*prepared, so_far)) report->Finish();
+  };
+  const StopSignals::Work work(
+      signals,
+      {.wait = StopWait(job.options),
+       .stop = [client] { client->StopSending(absl::CancelledError("stopped; the same command goes on from here")); },
+       .in_the_air = [client] { return client->stats().in_the_air; },
+       .drop = [client] { client->Cancel(); },
+       .last_words = last_words});
+  const absl::Time started = absl::Now();
+  outcome = Execute(prepared, counting, signals, &running, [&](const RunOutcome& so_far) {
+    return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
+  });
+  CloseStream(prepared, started, &outcome);
+  report->Add(*prepared, outcome);
+  return outcome.status;
+}
+
+// All streams, one after the other. The first that fails ends the run; rejected rows do not.
+ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, TokenCounting* counting,
+                    StopSignals* signals) {
+  RunReport report(options, *all);
+  bool goes_on = true;
+  for (Prepared& prepared : *all) {
+    if (goes_on && !TakeFromLimits(report.total(), &prepared.job)) {
+      const bool capped = options.max_spend > 0 && report.total().cost_usd >= options.max_spend;
+      report.LeaveOut(prepared, capped ? kExitSpendCap : kExitDone);
+      goes_on = false;
+    } else if (goes_on && signals->signal() == 0) {
+      goes_on = RunStream(&prepared, counting, signals, &report).ok();
+    } else {
+      report.LeaveOut(prepared, signals->signal() == 0 ? kExitDone : ExitCodeOfSignal(signals->signal()));
+    }
+  }
+  return report.Finish();
 }
 
 }  // namespace
 
 ExitCode RunCommand(CommandOptions options, const Environment& environment) {
+  // Before all else, so that it sees the stores closed.
+  StopSignals signals({.command = "run", .left = "the same command goes on", .json = options.json});
   const auto fail = [&](const absl::Status& status) { return Fail("run", status, options.json); };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
@@ -372,7 +465,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   for (const Prepared& prepared : all) {
     if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
   }
-  return RunStreams(options, &all, counting->get());
+  return RunStreams(options, &all, counting->get(), &signals);
 }
 
 }  // namespace reembed

@@ -15,6 +15,7 @@ namespace reembed {
 void Add(const ClientStats& from, ClientStats* to) {
   to->requests += from.requests;
   to->requests_retried += from.requests_retried;
+  to->texts_dropped += from.texts_dropped;
   to->requests_hedged += from.requests_hedged;
   to->http_429 += from.http_429;
   to->tokens += from.tokens;
@@ -67,6 +68,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->rows_truncated += from.rows_truncated;
   to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
+  to->rows_left += from.rows_left;
   to->table_rows += from.table_rows;
   to->table_rows_with_vector += from.table_rows_with_vector;
   for (const RejectedRow& row : from.rejects) {
@@ -80,10 +82,12 @@ int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending
 
 ExitCode CodeOf(const RunOutcome& outcome) {
   if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
-  if (absl::IsCancelled(outcome.status) && outcome.signal == 15) return kExitTerminated;
-  if (!outcome.status.ok()) return ExitCodeOf(outcome.status);
-  if (outcome.rows_unaccounted > 0 || !outcome.record.ok()) return kExitTemporary;
-  return outcome.after.rejected_rows + outcome.after.refused_rows > 0 ? kExitRejectedRows : kExitDone;
+  ExitCode code = ExitCodeOf(outcome.status);
+  if (code == kExitDone && outcome.after.rejected_rows + outcome.after.refused_rows > 0) code = kExitRejectedRows;
+  if (outcome.status.ok() && (outcome.rows_unaccounted > 0 || !outcome.record.ok())) code = kExitTemporary;
+  // What failed for a while was cut off by the signal, or would have been tried again without it.
+  const bool by_signal = outcome.signal != 0 && (IsInterrupted(code) || code == kExitTemporary);
+  return by_signal ? ExitCodeOfSignal(outcome.signal) : code;
 }
 
 void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
@@ -97,13 +101,14 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("rows_embedded", embedded)
       .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
       .Add("rows_skipped", DoneRows(outcome.before))
-      .Add("rows_pending", outcome.after.rows_pending)
+      .Add("rows_pending", outcome.rows_left)
       .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
       .Add("table_rows", outcome.table_rows)
       .Add("table_rows_with_vector", outcome.table_rows_with_vector)
       .Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
       .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
+      .Add("texts_dropped", outcome.client.texts_dropped)
       .Add("rows_truncated", outcome.rows_truncated)
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
@@ -138,9 +143,14 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     }
     std::cout << "\n";
   }
-  if (outcome.after.rows_pending > 0) std::cout << WithCommas(outcome.after.rows_pending) << " rows are still to do\n";
-  if (outcome.after.texts_possibly_rebought > 0) {
-    std::cout << "earlier runs were killed: at most " << WithCommas(outcome.after.texts_possibly_rebought)
+  if (outcome.rows_left > 0) std::cout << WithCommas(outcome.rows_left) << " rows are still to do\n";
+  if (outcome.client.texts_dropped > 0) {
+    std::cout << WithCommas(outcome.client.texts_dropped)
+              << " texts were in the air when this run ended; the API may charge for them, and they are bought again\n";
+  }
+  const int64_t rebought = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
+  if (rebought > 0) {
+    std::cout << "earlier runs were cut off: at most " << WithCommas(rebought)
               << " texts were in flight, and bought a second time\n";
   }
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),

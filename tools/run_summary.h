@@ -36,7 +36,8 @@ struct RunOutcome {
   absl::Duration elapsed;
   double cost_usd = 0;
   bool spend_cap = false;
-  int signal = 0;
+  int signal = 0;         // that ended it; 0: none
+  int64_t rows_left = 0;  // of the whole job, also of what was not read yet: neither with a vector nor rejected
   absl::Status status;
   std::optional<absl::Time> switched;                  // when all targets had become complete and visible
   absl::StatusOr<std::string> record = std::string();  // the memory with the receipt, if this run has made one

@@ -12,6 +12,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/resolve.h"
+#include "tools/signals.h"
 
 namespace reembed {
 namespace {
@@ -99,6 +100,7 @@ absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const En
 }  // namespace
 
 ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& environment) {
+  const StopSignals signals({.command = "search", .left = "nothing was changed", .json = options.json});
   if (options.index.empty() == options.target.empty()) {
     return Fail("search", absl::InvalidArgumentError("say where: --index PATH or --target URI"), options.json);
   }

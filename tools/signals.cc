@@ -1,27 +1,64 @@
 #include "tools/signals.h"
 
 #include <fcntl.h>
-#include <signal.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <utility>
+#include <memory>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "tools/format.h"
 
 namespace reembed {
 namespace {
 
-constexpr int kStopSignals[] = {SIGINT, SIGTERM};
-constexpr unsigned char kEnd = 0;
+constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
+constexpr absl::Duration kTick = absl::Milliseconds(10);  // between looks at what is in the air, and at the clock
+constexpr absl::Duration kWaitForWords = absl::Milliseconds(200);
 
 // A signal handler can reach nothing but a global. The handler runs on any thread: libraries start theirs before
 // main(), so blocking signals in ours and waiting for them would not catch them all.
 std::atomic<int> handler_pipe{-1};
 
-void OnSignal(int signal) {
-  const auto byte = static_cast<unsigned char>(signal);
-  [[maybe_unused]] const ssize_t written = write(handler_pipe, &byte, 1);
+// Calls it on a thread that is left alone when it takes longer: it may wait for ever, as on a pipe that nobody reads.
+void CallAside(std::function<void()> call, absl::Duration longest) {
+  struct Called {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;  // guarded by mutex
+  };
+  auto called = std::make_shared<Called>();
+  try {
+    std::thread([called, call = std::move(call)] {
+      call();
+      const std::lock_guard lock(called->mutex);
+      called->done = true;
+      called->changed.notify_all();
+    }).detach();
+  } catch (const std::system_error&) {
+    return;  // no thread is to be had
+  }
+  std::unique_lock lock(called->mutex);
+  called->changed.wait_for(lock, absl::ToChronoNanoseconds(longest), [&] { return called->done; });
+}
+
+// In one call: another thread may be writing, too.
+void Say(std::string line, absl::Duration longest) {
+  CallAside([line = std::move(line)] { std::fputs(line.c_str(), stderr); }, longest);
+}
+
+std::string Stopping(int in_the_air, absl::Duration wait) {
+  const std::string targets = absl::StrCat("up to ", absl::FormatDuration(StopSignals::kStopTargets), " for the rest");
+  return absl::StrCat("\nstopping: nothing new is sent; waiting ",
+                      in_the_air > 0
+                          ? absl::StrCat("up to ", absl::FormatDuration(wait), " for ", WithCommas(in_the_air),
+                                         in_the_air == 1 ? " request" : " requests", " in the air, then ")
+                          : "",
+                      targets, " (again to end at once; either way the same command goes on)\n");
 }
 
 }  // namespace
@@ -31,46 +68,131 @@ void IgnoreWriteSignals() {
   signal(SIGXFSZ, SIG_IGN);
 }
 
-void EndBySignal(absl::string_view command, int signal, absl::string_view left) {
-  // In one call: another thread may be writing, too.
-  std::fputs(absl::StrCat("\nreembed ", command, ": stopped; ", left, "\n").c_str(), stderr);
-  _exit(128 + signal);
+void StopSignals::PassOn(int signal, siginfo_t* info, void*) {
+  const int error = errno;
+  const Came came = {.signal = signal, .sender = info != nullptr && info->si_code == SI_USER ? info->si_pid : 0};
+  [[maybe_unused]] const ssize_t written = write(handler_pipe, &came, sizeof(came));  // so few bytes go at once
+  errno = error;
 }
 
-StopSignals::StopSignals(std::function<void(int)> first, std::function<void()> abort)
-    : first_(std::move(first)), abort_(std::move(abort)) {
+StopSignals::StopSignals(StopWords words) : words_(std::move(words)) {
   if (pipe2(pipe_, O_CLOEXEC) != 0) return;  // out of descriptors: signals keep their default
   handler_pipe = pipe_[1];
-  thread_ = std::thread([this] { Loop(); });
+  listener_ = std::thread([this] { Listen(); });
   struct sigaction action = {};
-  action.sa_handler = OnSignal;
-  action.sa_flags = SA_RESTART;
-  for (const int stop_signal : kStopSignals) sigaction(stop_signal, &action, nullptr);
+  action.sa_sigaction = PassOn;
+  action.sa_flags = SA_RESTART | SA_SIGINFO;
+  for (const int stop_signal : kStopSignals) {
+    struct sigaction before = {};
+    sigaction(stop_signal, nullptr, &before);
+    // The others are ignored in the background of a shell without job control, where nobody means them to be.
+    if (stop_signal == SIGHUP && before.sa_handler == SIG_IGN) continue;
+    sigaction(stop_signal, &action, nullptr);
+    before_.emplace_back(stop_signal, before);
+  }
 }
 
 StopSignals::~StopSignals() {
-  if (!thread_.joinable()) return;
-  for (const int stop_signal : kStopSignals) ::signal(stop_signal, SIG_DFL);
-  [[maybe_unused]] const ssize_t written = write(pipe_[1], &kEnd, 1);
-  thread_.join();
+  if (!listener_.joinable()) return;
+  for (const auto& [stop_signal, before] : before_) sigaction(stop_signal, &before, nullptr);
+  const Came end;
+  [[maybe_unused]] const ssize_t written = write(pipe_[1], &end, sizeof(end));
+  listener_.join();
   handler_pipe = -1;
   close(pipe_[0]);
   close(pipe_[1]);
 }
 
-void StopSignals::Loop() {
-  unsigned char got = kEnd;
-  for (int count = 1; read(pipe_[0], &got, 1) == 1 && got != kEnd; ++count) {
-    if (count == 1) {
-      signal_ = got;
-      stop_.request_stop();
-      first_(got);
-    } else if (count == 2) {
-      abort_();
-    } else {
-      _exit(128 + got);
+void StopSignals::Listen() {
+  for (;;) {
+    pollfd from = {.fd = pipe_[0], .events = POLLIN, .revents = 0};
+    const int tick = static_cast<int>(absl::ToInt64Milliseconds(kTick));
+    if (poll(&from, 1, signal() != 0 ? tick : -1) > 0) {
+      Came came;
+      if (read(pipe_[0], &came, sizeof(came)) != sizeof(came) || came.signal == 0) return;
+      OnSignal(came);
     }
+    std::unique_lock lock(mutex_);
+    if (MonotonicNow() < end_) continue;
+    ending_ = true;
+    lock.unlock();
+    EndProcess();
   }
+}
+
+void StopSignals::OnSignal(const Came& came) {
+  const std::lock_guard lock(mutex_);
+  const Moment now = MonotonicNow();
+  if (signal_ == 0) {
+    first_ = came;
+    first_at_ = now;
+    signal_ = came.signal;
+    end_ = steps_ == nullptr ? now : now + steps_->wait + kStopTargets;
+  } else {
+    const bool by_another_way = came.signal != first_.signal || came.sender != first_.sender;
+    if (by_another_way && now - first_at_ < kSameStop) return;
+    end_ = std::min(end_, aborted_ ? now : now + kStopAtOnce);
+    aborted_ = true;
+  }
+  changed_.notify_all();
+}
+
+void StopSignals::TakeSteps(const StopSteps& steps) {
+  std::unique_lock lock(mutex_);
+  const auto over = [this] { return steps_ == nullptr; };
+  changed_.wait(lock, [&] { return over() || signal_ != 0; });
+  if (over()) return;
+  const Moment drop_at = MonotonicNow() + steps.wait;
+  lock.unlock();
+  stop_.request_stop();
+  if (steps.stop) steps.stop();
+  const auto in_the_air = [&] { return steps.in_the_air ? steps.in_the_air() : 0; };
+  int waiting = in_the_air();
+  Say(Stopping(waiting, steps.wait), kWaitForWords);
+  lock.lock();
+  while (waiting > 0 && !over() && !aborted_ && MonotonicNow() < drop_at) {
+    changed_.wait_for(lock, absl::ToChronoNanoseconds(kTick));
+    lock.unlock();
+    waiting = in_the_air();
+    lock.lock();
+  }
+  if (over()) return;
+  end_ = std::min(end_, MonotonicNow() + kStopTargets);
+  lock.unlock();
+  if (waiting > 0 && steps.drop) steps.drop();
+}
+
+void StopSignals::EndProcess() {
+  // Nobody takes the steps away any more.
+  const StopSteps* const steps = steps_;
+  if (steps != nullptr && steps->last_words) {
+    CallAside([steps, signal = signal()] { steps->last_words(signal); }, kStopLastWords);
+  } else {
+    JsonLine line("error");
+    line.Add("command", words_.command).Add("message", "stopped; " + words_.left).Add("exit_code", 128 + signal());
+    Say(words_.json ? line.ToString() + "\n"
+                    : absl::StrCat("\nreembed ", words_.command, ": stopped; ", words_.left, "\n"),
+        kWaitForWords);
+  }
+  _exit(128 + signal());
+}
+
+StopSignals::Work::Work(StopSignals* signals, StopSteps steps) : signals_(signals), steps_(std::move(steps)) {
+  {
+    const std::lock_guard lock(signals_->mutex_);
+    signals_->steps_ = &steps_;
+  }
+  signals_->stepper_ = std::thread([this] { signals_->TakeSteps(steps_); });
+}
+
+StopSignals::Work::~Work() {
+  {
+    std::unique_lock lock(signals_->mutex_);
+    signals_->changed_.wait(lock, [this] { return !signals_->ending_; });  // for good
+    signals_->steps_ = nullptr;
+    signals_->changed_.notify_all();
+  }
+  signals_->stepper_.join();
 }
 
 }  // namespace reembed

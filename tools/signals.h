@@ -1,12 +1,20 @@
 #ifndef REEMBED_TOOLS_SIGNALS_H_
 #define REEMBED_TOOLS_SIGNALS_H_
 
-#include <atomic>
-#include <functional>
-#include <stop_token>
-#include <thread>
+#include <signal.h>
 
-#include "absl/strings/string_view.h"
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "engine/rate_limiter.h"
 
 namespace reembed {
 
@@ -14,32 +22,96 @@ namespace reembed {
 // main().
 void IgnoreWriteSignals();
 
-// Ends the process as the signal would have, with a word about what is left to do. For work that may be killed at any
-// moment.
-[[noreturn]] void EndBySignal(absl::string_view command, int signal, absl::string_view left);
+// What is said when a signal ends the process.
+struct StopWords {
+  std::string command;  // "run"
+  std::string left;     // what there is to do about it: "give the same command again to complete it"
+  bool json = false;
+};
 
-// Turns INT and TERM into a stop: the first asks to finish what is under way, the second calls `abort`, the third ends
-// the process. One at a time; while there is none, signals do what they do by default.
+// How work ends that a signal does not end at once. Called on threads of StopSignals, each once, but for in_the_air.
+struct StopSteps {
+  absl::Duration wait;                         // for what is in the air
+  std::function<void()> stop;                  // nothing new begins; null: the token says it all
+  std::function<int()> in_the_air;             // how many requests are waited for; null: none
+  std::function<void()> drop;                  // gives them up; null: there is nothing to do
+  std::function<void(int signal)> last_words;  // when the process ends over what did not end in time; null: none
+};
+
+// Makes INT, TERM and HUP end a command in time, whatever it waits for: a server, a lock, a disk, a full pipe, a
+// library that cannot be interrupted. HUP stays ignored if it was at the start (nohup).
+//
+// A signal ends the process at once, with the exit code 128 + signal. While there is Work, the first one asks it to
+// stop: nothing new begins; what is in the air has StopSteps::wait, then it is dropped; what is to be done with the
+// answers has kStopTargets more. Then, or soon after a second signal, the process ends over it. All that is kept on
+// disk may be left at any moment, as by a kill, and the same command goes on.
+//
+// One wish to stop may come by several ways: from the terminal and once more from `npm run`, as TERM and as HUP from
+// systemd. What comes within kSameStop of the first, but from another process or as another signal, is no second one.
+//
+// One at a time; while there is none, signals do what they do by default.
 class StopSignals {
  public:
-  StopSignals(std::function<void(int signal)> first, std::function<void()> abort);
+  static constexpr absl::Duration kStopTargets = absl::Seconds(2);
+  static constexpr absl::Duration kStopAtOnce = absl::Milliseconds(300);  // after a second signal
+  static constexpr absl::Duration kSameStop = absl::Milliseconds(300);
+  static constexpr absl::Duration kStopLastWords = absl::Milliseconds(500);  // have so long at most
+
+  explicit StopSignals(StopWords words);
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
   ~StopSignals();
 
+  // Stops requested by a signal, or by RequestStop(). Callbacks run on a thread of their own.
   std::stop_token token() const { return stop_.get_token(); }
-  // Stops as the first signal would, for another reason.
+  // Has the work end as a first signal would have, for another reason and without a bound.
   void RequestStop() { stop_.request_stop(); }
-  // The signal that came; 0: none.
+  // The signal that came first; 0: none.
   int signal() const { return signal_; }
 
- private:
-  void Loop();
+  // One at a time. Its end is waited for as long as a signal leaves; what the steps refer to must outlive it.
+  class Work {
+   public:
+    Work(StopSignals* signals, StopSteps steps);
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
+    ~Work();
 
-  std::function<void(int)> first_;
-  std::function<void()> abort_;
+   private:
+    StopSignals* const signals_;
+    const StopSteps steps_;
+  };
+
+ private:
+  // What the handler sees of a signal.
+  struct Came {
+    int signal = 0;  // 0: none, the listener shall end
+    int sender = 0;  // process; 0: the terminal, or the system
+  };
+
+  static void PassOn(int signal, siginfo_t* info, void* context);
+  void Listen();
+  void OnSignal(const Came& came);
+  void TakeSteps(const StopSteps& steps);
+  [[noreturn]] void EndProcess();
+
+  const StopWords words_;
+  std::vector<std::pair<int, struct sigaction>> before_;  // what signals did
   std::stop_source stop_;
   std::atomic<int> signal_{0};
-  int pipe_[2];  // from the signal handler to the thread
-  std::thread thread_;
+  int pipe_[2] = {-1, -1};  // from the signal handler to listener_
+
+  std::mutex mutex_;  // guards what follows; nothing that may wait is called with it held
+  std::condition_variable changed_;
+  const StopSteps* steps_ = nullptr;  // of the work
+  Came first_;
+  Moment first_at_ = absl::InfiniteDuration();
+  bool aborted_ = false;                   // a second signal has come
+  bool ending_ = false;                    // the process ends; the work must not go away any more
+  Moment end_ = absl::InfiniteDuration();  // of the process
+
+  std::thread stepper_;   // while there is work
+  std::thread listener_;  // keeps the time, so it calls nothing that may wait
 };
 
 }  // namespace reembed

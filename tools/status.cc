@@ -13,6 +13,7 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
+#include "tools/signals.h"
 #include "tools/streams.h"
 
 namespace reembed {
@@ -187,6 +188,7 @@ absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
 }  // namespace
 
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment) {
+  const StopSignals signals({.command = "status", .left = "nothing was changed", .json = options.json});
   if (!options.job.empty()) {
     const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
     if (!folders.ok()) return Fail("status", folders.status(), options.json);

@@ -91,7 +91,9 @@ absl::StatusOr<std::vector<std::string>> JobFolders(const std::string& directory
 }
 
 ExitCode WorseOf(ExitCode a, ExitCode b) {
-  const auto rank = [](ExitCode code) { return code == kExitDone ? 0 : code == kExitRejectedRows ? 1 : 2; };
+  const auto rank = [](ExitCode code) {
+    return code == kExitDone ? 0 : code == kExitRejectedRows ? 1 : IsInterrupted(code) ? 3 : 2;
+  };
   return rank(b) > rank(a) ? b : a;
 }
 

@@ -13,6 +13,7 @@
 #include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/signals.h"
 #include "tools/streams.h"
 
 namespace reembed {
@@ -254,6 +255,7 @@ absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& option
 
 ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("verify", status, options.json); };
+  const StopSignals signals({.command = "verify", .left = "nothing was changed", .json = options.json});
   const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
   if (!folders.ok()) return fail(folders.status());
   Problems problems;

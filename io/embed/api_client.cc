@@ -138,7 +138,7 @@ class ApiClient final : public EmbeddingClient {
   const Model& model() const override { return model_; }
   void Send(Batch* batch, Done done) override;
   absl::Status Decode(Batch* batch) const override;
-  void Cancel() override { flow_->Cancel(); }
+  void Stop(InTheAir in_the_air, const absl::Status& why) override { flow_->Stop(in_the_air, why); }
   ClientStats stats() const override { return flow_->stats(); }
 
  private:

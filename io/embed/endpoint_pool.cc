@@ -96,7 +96,7 @@ EndpointPool::EndpointPool(std::vector<PoolEndpoint> endpoints, EndpointPoolOpti
 }
 
 EndpointPool::~EndpointPool() {
-  Cancel();
+  Stop(InTheAir::kDrop, absl::CancelledError("cancelled"));
   // A client that has ended must not be called by another one's thread. Whoever comes later calls none.
   std::unique_lock lock(mutex_);
   acted_.wait(lock, [this] { return acting_ == 0; });
@@ -111,7 +111,7 @@ void EndpointPool::Send(Batch* batch, Done done) {
   std::unique_lock lock(mutex_);
   const Moment now = options_.clock();
   answered_by_.erase(batch);
-  if (start_ == Start::kNotYet && !cancelled_) {
+  if (start_ == Start::kNotYet && stopped_.ok()) {
     start_ = Start::kChecking;
     for (int e = 0; e < chooser_.size(); ++e) AddCheck(e, 0, CanaryCount(), now, &actions);
     first_checks_out_ = chooser_.size();
@@ -126,8 +126,8 @@ void EndpointPool::Route(WorkPtr work, Moment now, Actions* actions) {
     actions->answer.emplace_back(std::move(work), tripped_);
     return;
   }
-  if (cancelled_) {
-    actions->answer.emplace_back(std::move(work), absl::CancelledError("cancelled"));
+  if (!stopped_.ok()) {
+    actions->answer.emplace_back(std::move(work), stopped_);
     return;
   }
   if (start_ == Start::kChecking) {
@@ -159,7 +159,7 @@ void EndpointPool::AddCheck(int endpoint, int first_text, int texts, Moment now,
 
 // A probe of one that rests is a whole check: while it was away it may have been changed.
 void EndpointPool::AddDueChecks(Moment now, Actions* actions) {
-  if (start_ != Start::kReady || cancelled_ || !tripped_.ok()) return;
+  if (start_ != Start::kReady || !stopped_.ok() || !tripped_.ok()) return;
   for (int e = 0; e < chooser_.size(); ++e) {
     if (chooser_.state(e) != EndpointState::kWorking || !canary_.TakeDue(e, now)) continue;
     AddCheck(e, canary_.NextText(), 1, now, actions);
@@ -173,12 +173,13 @@ void EndpointPool::AddDueChecks(Moment now, Actions* actions) {
 
 void EndpointPool::Act(std::unique_lock<std::mutex> lock, Actions actions) {
   ++acting_;
+  const absl::Status why = tripped_.ok() ? stopped_ : absl::CancelledError("cancelled");  // OK: nothing stops
   lock.unlock();
   if (options_.note) {
     for (const std::string& note : actions.notes) options_.note(note);
   }
-  if (actions.cancel) {
-    for (const auto& client : clients_) client->Cancel();
+  if (actions.stop.has_value()) {
+    for (const auto& client : clients_) client->Stop(*actions.stop, why);
   }
   for (auto& check : actions.check) {
     Check* const to_send = check.get();
@@ -212,7 +213,7 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     work->givers.push_back(e);
     answered_by_[work->batch] = work->givers;
   }
-  const bool elsewhere = tripped_.ok() && !cancelled_ && (IsForGood(status) || IsTemporary(status));
+  const bool elsewhere = tripped_.ok() && stopped_.ok() && (IsForGood(status) || IsTemporary(status));
   if (!elsewhere) {
     actions.answer.emplace_back(std::move(work), std::move(status));
   } else {
@@ -256,14 +257,15 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
   Actions actions;
   std::unique_lock lock(mutex_);
   const Moment now = options_.clock();
-  const bool going = tripped_.ok() && !cancelled_;
+  const bool going = tripped_.ok() && stopped_.ok();
   if (absl::IsDataLoss(status)) batch.NextAttempt();
   if (absl::IsDataLoss(status) && batch.attempts() < kMaxBadChecks && going) {
     actions.check.push_back(std::move(check));
   } else {
     const EndpointState before = chooser_.state(e);
-    if (!going) {
+    if (!tripped_.ok()) {
     } else if (status.ok()) {
+      // Also when nothing is sent any more: it is about the vectors that came.
       std::vector<float> vectors(batch.vectors().begin(), batch.vectors().end());
       if (start_ == Start::kChecking) {
         first_vectors_[e] = std::move(vectors);
@@ -278,7 +280,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
         status = absl::UnavailableError(absl::StrCat(status.message(), " (asked ", batch.attempts(), " times)"));
       }
       canary_.Abandon(e);
-      NoteFailure(e, status, check->sent, now, &actions);
+      if (going) NoteFailure(e, status, check->sent, now, &actions);
     }
     if (start_ == Start::kChecking && --first_checks_out_ == 0) FinishStart(now, &actions);
     if (--checks_out_ == 0) acted_.notify_all();
@@ -319,7 +321,7 @@ void EndpointPool::Judge(int endpoint, int first_text, std::vector<float> vector
 void EndpointPool::Trip(absl::Status status, Actions* actions) {
   if (!tripped_.ok()) return;
   tripped_ = std::move(status);
-  actions->cancel = true;
+  actions->stop = InTheAir::kDrop;
 }
 
 absl::Status EndpointPool::Decode(Batch* batch) const {
@@ -349,14 +351,12 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
   return decoded;
 }
 
-void EndpointPool::Cancel() {
+void EndpointPool::Stop(InTheAir in_the_air, const absl::Status& why) {
   Actions actions;
   std::unique_lock lock(mutex_);
-  cancelled_ = true;
-  actions.cancel = true;
-  for (WorkPtr& work : std::exchange(parked_, {})) {
-    actions.answer.emplace_back(std::move(work), absl::CancelledError("cancelled"));
-  }
+  if (stopped_.ok()) stopped_ = why;
+  actions.stop = in_the_air;
+  for (WorkPtr& work : std::exchange(parked_, {})) actions.answer.emplace_back(std::move(work), stopped_);
   Act(std::move(lock), std::move(actions));
 }
 
@@ -364,7 +364,7 @@ absl::Status EndpointPool::FinishChecks() {
   Actions actions;
   std::unique_lock lock(mutex_);
   const Moment now = options_.clock();
-  for (int e = 0; e < chooser_.size() && !cancelled_ && tripped_.ok(); ++e) {
+  for (int e = 0; e < chooser_.size() && stopped_.ok() && tripped_.ok(); ++e) {
     const bool working = chooser_.state(e) == EndpointState::kWorking;
     if (working && canary_.TakeLast(e, now)) AddCheck(e, canary_.NextText(), 1, now, &actions);
   }
@@ -383,6 +383,8 @@ ClientStats EndpointPool::stats() const {
     sum.http_429 += one.http_429;
     sum.requests_hedged += one.requests_hedged;
     sum.concurrency += one.concurrency;
+    sum.in_the_air += one.in_the_air;
+    sum.texts_dropped += one.texts_dropped;
     sum.tokens += one.tokens;
   }
   const std::lock_guard lock(mutex_);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,11 +74,12 @@ class EndpointPool final : public EmbeddingClient {
   const Model& model() const override { return model_; }
   void Send(Batch* batch, Done done) override;
   absl::Status Decode(Batch* batch) const override;
-  void Cancel() override;
+  void Stop(InTheAir in_the_air, const absl::Status& why) override;
   ClientStats stats() const override;  // of all endpoints, canary texts included
 
-  // To be called when all work is done: waits for the checks that are under way, and makes a last one of each endpoint
-  // that has given vectors since a check that is longer ago than a minute, or than the interval. Blocks.
+  // To be called when all work is done: waits for the checks that are under way, and, unless it was stopped, makes a
+  // last one of each endpoint that has given vectors since a check that is longer ago than a minute, or than the
+  // interval. Blocks.
   // Errors: kFailedPrecondition (another model, as of Send).
   absl::Status FinishChecks();
 
@@ -95,7 +97,7 @@ class EndpointPool final : public EmbeddingClient {
     std::vector<std::pair<WorkPtr, absl::Status>> answer;
     std::vector<std::unique_ptr<Check>> check;
     std::vector<std::string> notes;
-    bool cancel = false;
+    std::optional<InTheAir> stop;
   };
   enum class Start { kNotYet, kChecking, kReady };
 
@@ -124,8 +126,8 @@ class EndpointPool final : public EmbeddingClient {
   int first_checks_out_ = 0;
   std::vector<std::vector<float>> first_vectors_;  // of each endpoint, until all have answered
   std::vector<WorkPtr> parked_;                    // until the first checks have been answered
-  bool cancelled_ = false;
-  absl::Status tripped_;  // not OK: another model was seen, nothing goes on
+  absl::Status stopped_;                           // not OK: nothing is sent any more
+  absl::Status tripped_;                           // not OK: another model was seen, nothing goes on
   absl::Status first_fatal_;
   absl::Status last_failure_;      // of another kind
   bool down_ = false;              // some work has failed everywhere, and nothing was answered since

@@ -39,7 +39,7 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
               .retry = options_.retry}),
       random_(options_.seed) {}
 
-RequestFlow::~RequestFlow() { Cancel(); }
+RequestFlow::~RequestFlow() { Stop(InTheAir::kDrop, absl::CancelledError("cancelled")); }
 
 void RequestFlow::Send(Batch* batch, Done done) {
   auto call = std::make_unique<Call>();
@@ -72,15 +72,18 @@ void RequestFlow::Send(Batch* batch, Done done) {
   Dispatch();
 }
 
-void RequestFlow::Cancel() {
+void RequestFlow::Stop(InTheAir in_the_air, const absl::Status& why) {
   std::vector<PartPtr> waiting;
+  absl::Status first;
   {
     const std::lock_guard lock(mutex_);
-    cancelled_ = true;
+    told_to_stop_ = true;
+    if (stopped_.ok()) stopped_ = why;
+    first = stopped_;
     waiting = TakeAllWaiting();
   }
-  if (http_ != nullptr) http_->Cancel();
-  EndAll(std::move(waiting), absl::CancelledError("cancelled"));
+  if (in_the_air == InTheAir::kDrop && http_ != nullptr) http_->Cancel();
+  EndAll(std::move(waiting), first);
 }
 
 ClientStats RequestFlow::stats() const {
@@ -90,6 +93,8 @@ ClientStats RequestFlow::stats() const {
           .http_429 = http_429_,
           .requests_hedged = hedged_,
           .concurrency = pacer_.concurrency(),
+          .in_the_air = pacer_.in_air(),
+          .texts_dropped = texts_dropped_,
           .tokens = tokens_};
 }
 
@@ -135,7 +140,7 @@ void RequestFlow::Submit(PartPtr part) {
   absl::Status refused;
   {
     const std::lock_guard lock(mutex_);
-    refused = cancelled_ ? absl::CancelledError("cancelled") : stopped_;
+    refused = stopped_;
     if (refused.ok()) return queue_.push_back(std::move(part));
   }
   End(std::move(part), std::move(refused));
@@ -149,7 +154,7 @@ void RequestFlow::Dispatch() {
     PartPtr part;
     {
       const std::lock_guard lock(mutex_);
-      if (cancelled_ || !stopped_.ok()) return;
+      if (!stopped_.ok()) return;
       const Moment now = MonotonicNow();
       part = TakeNext(now, &departure, &ask_again);
       if (part == nullptr && options_.hedge) part = TakeStraggler(now, &departure, &ask_again);
@@ -261,6 +266,10 @@ void RequestFlow::OnAnswer(PartPtr part, const Departure& departure, absl::Statu
     --part->in_air;
     dropped = std::exchange(part->answered, true);
     if (dropped) pacer_.Ended(departure, SendOutcome::kDropped, MonotonicNow());
+    if (told_to_stop_ && absl::IsCancelled(answer.status())) {  // it was in the air at Stop(kDrop)
+      answer = stopped_;
+      texts_dropped_ += dropped ? 0 : part->count;
+    }
   }
   if (dropped) return Dispatch();
   if (part->vectors.has_value() && answer.ok()) part->decoded = part->vectors->Finish(&answer->body);

@@ -59,15 +59,15 @@ using BodyWriter = absl::AnyInvocable<void(absl::Span<const BatchText> texts, st
 class RequestFlow {
  public:
   static absl::StatusOr<std::unique_ptr<RequestFlow>> Make(FlowOptions options, BodyWriter write_body);
-  ~RequestFlow();  // as Cancel(), and waits until all is answered
+  ~RequestFlow();  // as Stop(kDrop), and waits until all is answered
 
   // As EmbeddingClient::Send. Texts that have a reject already are left out, and so are those that one of the batch's
   // replies answers: a Send() that failed has left them, and they are paid for. Once the API has said that no request
   // can succeed, nothing is sent any more.
   void Send(Batch* batch, Done done);
 
-  // As EmbeddingClient::Cancel.
-  void Cancel();
+  // As EmbeddingClient::Stop.
+  void Stop(InTheAir in_the_air, const absl::Status& why);
 
   ClientStats stats() const;
 
@@ -117,10 +117,11 @@ class RequestFlow {
   std::atomic<int64_t> hedged_{0};
   std::atomic<int64_t> http_429_{0};
   std::atomic<int64_t> tokens_{0};
+  std::atomic<int64_t> texts_dropped_{0};
 
   mutable std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
-  bool cancelled_ = false;
-  absl::Status stopped_;  // why no request of this run can succeed any more
+  bool told_to_stop_ = false;
+  absl::Status stopped_;      // why no request of this run leaves any more: we were told so, or none can succeed
   Pacer pacer_;
   AlikeRefusals refusals_;
   std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them

@@ -35,7 +35,7 @@ void RequestFlow::Settle(PartPtr part, const Departure& departure, RequestVerdic
     const Pacer::Change change = pacer_.Ended(departure, verdict.outcome, now);
     if (change.outage_ended) ReleaseRetries(change.outage_began, now);
     BlameRequest(&verdict);
-    if (verdict.reply_class == ReplyClass::kStop && !cancelled_) {
+    if (verdict.reply_class == ReplyClass::kStop) {
       // What is true of this request is true of all.
       if (stopped_.ok()) stopped_ = verdict.status;
       hopeless = TakeAllWaiting();
@@ -134,7 +134,7 @@ void RequestFlow::Split(PartPtr part, const Excess& excess) {
   absl::Status refused;
   {
     const std::lock_guard lock(mutex_);
-    refused = cancelled_ ? absl::CancelledError("cancelled") : stopped_;
+    refused = stopped_;
     if (refused.ok()) {
       part->call->open_parts += static_cast<int>(parts.size()) - 1;
       queue_.insert(queue_.begin(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
@@ -153,7 +153,7 @@ void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now)
     part->failed_at = now;
     const bool exhausted = part->attempts >= options_.retry.max_attempts &&
                            (!pacer_.ever_well() || now - part->failing_since >= options_.retry.outage_limit());
-    if (end = cancelled_ ? absl::CancelledError("cancelled") : stopped_; !end.ok()) {
+    if (end = stopped_; !end.ok()) {
       next = Next::kEnd;
     } else if (verdict.give_up || exhausted || pacer_.GivenUp(now)) {
       next = Next::kGiveUp;
@@ -213,6 +213,10 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
       call->open_parts -= static_cast<int>(needless.size());
     }
     if (--call->open_parts == 0) ended.reset(call);
+    if (ended != nullptr && !ended->failure.ok() && told_to_stop_) {
+      // Nobody asks for the rest any more, so what the other parts have brought is lost.
+      for (const Reply& reply : ended->batch->replies()) texts_dropped_ += reply.texts;
+    }
     // A twin that is still under way sends from this body.
     if (part.use_count() == 1 && static_cast<int>(spare_bodies_.size()) < options_.concurrency) {
       spare_bodies_.push_back(std::move(part->body));

@@ -64,7 +64,7 @@ struct JobStats {
   int64_t rejected_rows = 0;            // that no sink gets
   int64_t refused_rows = 0;             // row and sink pairs: that only this sink does not get
   int64_t rows_pending = 0;             // neither with a vector nor rejected
-  int64_t texts_possibly_rebought = 0;  // at most so many were bought a second time, since runs were killed
+  int64_t texts_possibly_rebought = 0;  // at most so many were bought a second time, since requests were cut off
   std::vector<std::pair<std::string, int64_t>> sinks;  // name and position
   std::vector<Receipt> receipts;                       // by run
   std::optional<absl::Time> rolled_back;               // when its targets were put back, if no run wrote to them since

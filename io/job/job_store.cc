@@ -326,6 +326,15 @@ absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
   return Sync();
 }
 
+absl::Status JobStore::NoteDropped(int64_t texts) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    pending_.AddDropped(texts);
+  }
+  return Sync();
+}
+
 absl::Status JobStore::ForgetRollback() {
   // What was kept goes first: the note that it is worth nothing must outlive it.
   if (absl::Status removed = RemoveUndo(dir_); !removed.ok()) return removed;

@@ -90,6 +90,10 @@ class JobStore final : public Ledger {
   // Durable when it returns.
   absl::Status RecordReceipt(const Receipt& receipt);
 
+  // Texts of requests that were given up in the air: they may have been paid for, and will be bought again. Durable
+  // when it returns.
+  absl::Status NoteDropped(int64_t texts);
+
   // The targets are about to be written to again after a rollback: forgets it, and what was put back then.
   absl::Status ForgetRollback();
 

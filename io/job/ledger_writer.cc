@@ -33,7 +33,8 @@ void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
 
 bool LedgerChanges::empty() const {
   return rows_.empty() && moved_rows_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() &&
-         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && !forgets_rollback_;
+         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && dropped_texts_ == 0 &&
+         !forgets_rollback_;
 }
 
 void LedgerChanges::Clear() {
@@ -47,6 +48,7 @@ void LedgerChanges::Clear() {
   rejects_.clear();
   positions_.clear();
   receipts_.clear();
+  dropped_texts_ = 0;
   forgets_rollback_ = false;
 }
 
@@ -193,6 +195,11 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     insert_receipt_details_.Bind(2, receipt.switched.has_value() ? absl::ToUnixMillis(*receipt.switched) : 0);
     insert_receipt_details_.BindText(3, receipt.endpoints);
     if (absl::Status status = insert_receipt_details_.Run(); !status.ok()) return status;
+  }
+  if (changes.dropped_texts_ > 0) {
+    const absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger_, kMetaRebought);
+    if (!rebought.ok()) return rebought.status();
+    if (absl::Status set = SetMeta(kMetaRebought, *rebought + changes.dropped_texts_); !set.ok()) return set;
   }
   return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
 }

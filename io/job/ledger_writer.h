@@ -42,6 +42,9 @@ class LedgerChanges {
   void AddPosition(absl::string_view sink, int64_t position) { positions_.emplace_back(std::string(sink), position); }
   void AddReceipt(const Receipt& receipt) { receipts_.push_back(receipt); }
 
+  // Texts of requests that were given up, and may have been paid for.
+  void AddDropped(int64_t texts) { dropped_texts_ += texts; }
+
   // The targets are written to again after a rollback.
   void ForgetRollback() { forgets_rollback_ = true; }
 
@@ -77,6 +80,7 @@ class LedgerChanges {
   std::vector<Rejection> rejects_;
   std::vector<std::pair<std::string, int64_t>> positions_;
   std::vector<Receipt> receipts_;
+  int64_t dropped_texts_ = 0;
   bool forgets_rollback_ = false;
 };
 

@@ -243,6 +243,22 @@ TEST_F(PipelineTest, StopFinishesWhatIsInFlightAndTheNextRunGoesOn) {
   ExpectNothingBoughtTwice();
 }
 
+// All is read and in the air when the stop comes: what follows is the long end of an index, and that is left.
+TEST_F(PipelineTest, AStopBeforeTheTargetsAreFinishedLeavesThatToTheNextRun) {
+  source_ = std::make_unique<MemorySource>(Rows(8));
+  std::stop_source stop;
+  client_->OnRequest([&](int64_t) { stop.request_stop(); });
+  EXPECT_THAT(Run(stop.get_token()), HasError(absl::StatusCode::kCancelled, HasSubstr("goes on")));
+  EXPECT_FALSE(any_.finished());
+  EXPECT_FALSE(ascending_.finished());
+  Restart();
+  ASSERT_THAT(Run(), IsOk());
+  EXPECT_EQ(client_->stats().requests, 0);
+  EXPECT_TRUE(any_.finished());
+  EXPECT_TRUE(ascending_.finished());
+  ExpectComplete(ascending_);
+}
+
 TEST_F(PipelineTest, AnAnswerThatNeverComesEndsTheRun) {
   client_->FailRequest(12, Fault::kStalled);
   options_.stall_timeout = absl::Milliseconds(50);

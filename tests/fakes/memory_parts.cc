@@ -137,7 +137,7 @@ absl::Status FakeClient::Decode(Batch* batch) const {
   return absl::OkStatus();
 }
 
-void FakeClient::Cancel() {
+void FakeClient::Stop(InTheAir, const absl::Status&) {
   const std::lock_guard lock(mutex_);
   cancelled_ = true;
 }

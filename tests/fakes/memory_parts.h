@@ -68,7 +68,7 @@ class FakeClient final : public EmbeddingClient {
   const Model& model() const override { return model_; }
   void Send(Batch* batch, Done done) override;
   absl::Status Decode(Batch* batch) const override;
-  void Cancel() override;
+  void Stop(InTheAir in_the_air, const absl::Status& why) override;
   ClientStats stats() const override;
 
   void FailRequest(int64_t number, Fault fault) { faults_[number] = fault; }  // before the run; from 0

@@ -44,7 +44,7 @@ class HandClient final : public EmbeddingClient {
       const bool canary = std::find(CanaryTexts().begin(), CanaryTexts().end(), text.text) != CanaryTexts().end();
       if (!canary) texts_sent.emplace_back(text.text);
     }
-    if (cancelled) return std::move(done)(absl::CancelledError("cancelled"));
+    if (!stopped.ok()) return std::move(done)(stopped);
     waiting.push_back({batch, std::move(done)});
   }
   absl::Status Decode(Batch* batch) const override {
@@ -54,9 +54,11 @@ class HandClient final : public EmbeddingClient {
     }
     return absl::OkStatus();
   }
-  void Cancel() override {
+  void Stop(InTheAir in_the_air, const absl::Status& why) override {
+    if (stopped.ok()) stopped = why;
+    if (in_the_air == InTheAir::kFinish) return;
     cancelled = true;
-    for (auto& [batch, done] : std::exchange(waiting, {})) std::move(done)(absl::CancelledError("cancelled"));
+    for (auto& [batch, done] : std::exchange(waiting, {})) std::move(done)(stopped);
   }
   ClientStats stats() const override { return stats_; }
 
@@ -70,6 +72,7 @@ class HandClient final : public EmbeddingClient {
   std::string serves = "model ";
   absl::Status decode_status;
   bool cancelled = false;
+  absl::Status stopped;
   std::deque<std::pair<Batch*, Done>> waiting;
   std::vector<std::string> texts_sent;  // canary texts left out
 
@@ -584,6 +587,34 @@ TEST_F(EndpointPoolTest, CancelAnswersWhatIsParkedAndWhatIsSent) {
   Sent* const late = Send("late");
   ASSERT_TRUE(late->answer.has_value());
   EXPECT_THAT(*late->answer, HasError(absl::StatusCode::kCancelled, HasSubstr("")));
+}
+
+TEST_F(EndpointPoolTest, AfterAStopNothingIsSentAndWhatIsInTheAirIsFinished) {
+  MakeReady(2);
+  Sent* const good = Send("good");
+  Sent* const bad = Send("bad");
+  pool_->StopSending(absl::CancelledError("told to stop"));
+  Sent* const late = Send("late");
+  ASSERT_TRUE(late->answer.has_value());
+  EXPECT_THAT(*late->answer, HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+  EXPECT_FALSE(good->answer.has_value());
+  for (HandClient* const client : clients_) {
+    if (client->waiting.empty()) continue;
+    client->Answer(client->waiting.front().first == good->batch.get() ? absl::OkStatus()
+                                                                      : absl::UnavailableError("HTTP 500"));
+  }
+  EXPECT_THAT(*good->answer, IsOk());
+  EXPECT_THAT(pool_->Decode(good->batch.get()), IsOk());
+  EXPECT_THAT(*bad->answer, HasError(absl::StatusCode::kUnavailable, HasSubstr("500")));
+  for (HandClient* const client : clients_) EXPECT_THAT(client->waiting, IsEmpty());
+}
+
+TEST_F(EndpointPoolTest, AStopAnswersWhatIsParked) {
+  MakePool(2);
+  Sent* const parked = Send("parked");
+  pool_->StopSending(absl::CancelledError("told to stop"));
+  ASSERT_TRUE(parked->answer.has_value());
+  EXPECT_THAT(*parked->answer, HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
 }
 
 TEST_F(EndpointPoolTest, CancelledWorkIsNotSentElsewhere) {

@@ -233,6 +233,113 @@ TEST_F(RequestFlowTest, StragglersAreSentTwiceAndTheFirstAnswerWins) {
   EXPECT_EQ(stats.requests_retried, 0);
 }
 
+// ---- Stopping ----
+
+// Two are in the air, the others wait: for a free connection, for quota, for a retry, for a pause.
+TEST_F(RequestFlowTest, AfterAStopNothingLeavesAndWhatIsInTheAirIsFinished) {
+  options_.concurrency = 2;
+  Serve([](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request, {.dim = kDim});
+    reply.fault = ServerFault::kStall;
+    return reply;
+  });
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 6; ++i) {
+    batches.push_back(MakeBatch(2));
+    answers.push_back(Start(batches.back().get()));
+  }
+  scripted_->WaitForStalled(2);
+  EXPECT_EQ(client_->stats().in_the_air, 2);
+  client_->StopSending(absl::CancelledError("told to stop"));
+  for (int i = 2; i < 6; ++i) EXPECT_THAT(answers[i].get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+  const auto late = MakeBatch(1);
+  EXPECT_THAT(Start(late.get()).get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+  scripted_->ReleaseStalled();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(answers[i].get(), IsOk());
+    EXPECT_THAT(client_->Decode(batches[i].get()), IsOk());
+  }
+  EXPECT_EQ(scripted_->request_count(), 2);
+  EXPECT_EQ(client_->stats().texts_dropped, 0);
+}
+
+TEST_F(RequestFlowTest, AStopEndsEveryKindOfWait) {
+  options_.retry = {.first_backoff = absl::Hours(1), .max_wait = absl::Hours(2)};
+  const std::vector<std::pair<const char*, ServerReply>> refusals = {
+      {"retry", {.status = 500}},
+      {"Retry-After", {.status = 429, .headers = {{"Retry-After", "3000"}}}},
+      {"Retry-After of a broken server", {.status = 503, .headers = {{"Retry-After", "3000"}}}}};
+  for (const auto& [wait, refusal] : refusals) {
+    SCOPED_TRACE(wait);
+    Serve([reply = refusal](const ServerRequest&) { return reply; });
+    const auto batch = MakeBatch(2);
+    auto answer = Start(batch.get());
+    while (client_->stats().requests == 0 || client_->stats().in_the_air > 0) std::this_thread::yield();
+    client_->StopSending(absl::CancelledError("told to stop"));
+    EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+    EXPECT_EQ(scripted_->request_count(), 1);
+  }
+  options_.limit = {.requests_per_minute = 1};
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
+  const auto first = MakeBatch(2), second = MakeBatch(2);
+  ASSERT_THAT(Start(first.get()).get(), IsOk());
+  auto answer = Start(second.get());
+  client_->StopSending(absl::CancelledError("told to stop"));
+  EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+  EXPECT_EQ(scripted_->request_count(), 1);
+}
+
+// A failed answer that comes after the stop is not asked for again, neither at once nor later.
+TEST_F(RequestFlowTest, WhatFailsAfterAStopIsNotSentAgain) {
+  for (const int status : {413, 429, 500}) {
+    SCOPED_TRACE(status);
+    Serve([status](const ServerRequest&) { return ServerReply{.status = status, .fault = ServerFault::kStall}; });
+    const auto batch = MakeBatch(2);
+    auto answer = Start(batch.get());
+    scripted_->WaitForStalled(1);
+    client_->StopSending(absl::CancelledError("told to stop"));
+    scripted_->ReleaseStalled();
+    EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+    EXPECT_EQ(scripted_->request_count(), 1);
+  }
+}
+
+// One half has come, the other one is not asked for any more.
+TEST_F(RequestFlowTest, WhatHasComeOfABatchThatIsStoppedIsCountedAsDropped) {
+  options_.concurrency = 1;
+  Serve([](const ServerRequest& request) {
+    if (TextsOf(request.body).size() > 4) return ServerReply{.status = 413};
+    ServerReply reply = OpenAiAnswer(request, {.dim = kDim});
+    reply.fault = ServerFault::kStall;
+    return reply;
+  });
+  const auto batch = MakeBatch(8);
+  auto answer = Start(batch.get());
+  scripted_->WaitForStalled(1);
+  client_->StopSending(absl::CancelledError("told to stop"));
+  scripted_->ReleaseStalled();
+  EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+  EXPECT_EQ(client_->stats().texts_dropped, 4);
+}
+
+TEST_F(RequestFlowTest, WhatIsDroppedInTheAirIsCounted) {
+  options_.concurrency = 2;
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (int i = 0; i < 4; ++i) {
+    batches.push_back(MakeBatch(3));
+    answers.push_back(Start(batches.back().get()));
+  }
+  scripted_->WaitForStalled(2);
+  client_->StopSending(absl::CancelledError("told to stop"));
+  client_->Cancel();
+  for (auto& answer : answers) EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
+  EXPECT_EQ(client_->stats().texts_dropped, 6);
+  EXPECT_EQ(client_->stats().in_the_air, 0);
+}
+
 // Each batch is answered once, whenever all is cancelled.
 TEST_F(RequestFlowTest, CancellingAtAnyTimeAnswersEverybodyOnce) {
   options_.hedge = true;
