@@ -1,9 +1,6 @@
 #include "tests/fakes/falkordb_server.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <iostream>
@@ -15,15 +12,7 @@
 namespace reembed {
 namespace {
 
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t size = sizeof(address);
-  bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
+constexpr int kPortsToTry = 20;
 
 std::string Shown(const RespValue& value) {
   if (value.IsNull()) return "NULL";
@@ -33,29 +22,42 @@ std::string Shown(const RespValue& value) {
 
 }  // namespace
 
-FalkorServer::FalkorServer(Options options) : options_(std::move(options)), port_(FreePort()) { Start(); }
+FalkorServer::FalkorServer(Options options) : options_(std::move(options)) {
+  for (int tries = 1; tries < kPortsToTry; ++tries) {
+    port_ = FreePort();
+    if (TryToStart()) return;
+  }
+  port_ = FreePort();
+  Start();
+}
 
 FalkorServer::~FalkorServer() { Stop(); }
 
 void FalkorServer::Stop() {
   client_.reset();
   if (process_ == nullptr) return;
+  watch_.reset();
   process_->Signal(SIGKILL);
   process_->Wait();
   process_.reset();
 }
 
 void FalkorServer::Start() {
+  if (TryToStart()) return;
+  std::cerr << process_->out() << process_->err() << "\nrun tools/check, which installs what is needed\n";
+  abort();
+}
+
+bool FalkorServer::TryToStart() {
   std::vector<std::string> command = {
       "/usr/bin/setpriv", "--pdeathsig", "SIGKILL", REEMBED_VALKEY_SERVER, "--port", absl::StrCat(port_), "--dir",
       folder_.path(),     "--save",      "",        "--appendonly",        "yes",    "--appendfsync",     "always"};
   if (options_.module) command.insert(command.end(), {"--loadmodule", REEMBED_FALKORDB_MODULE});
   if (!options_.password.empty()) command.insert(command.end(), {"--requirepass", options_.password});
   process_ = std::make_unique<Process>(command);
-  if (!process_->WaitFor("Ready to accept connections")) {
-    std::cerr << process_->out() << process_->err() << "\nrun tools/check, which installs what is needed\n";
-    abort();
-  }
+  if (!process_->WaitFor("Ready to accept connections")) return false;
+  watch_ = std::make_unique<ServerWatch>(options_.module ? "FalkorDB" : "Valkey", process_.get());
+  return true;
 }
 
 RespClient* FalkorServer::Client() {

@@ -8,6 +8,7 @@
 #include "engine/location.h"
 #include "io/net/resp_client.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/server_watch.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -43,11 +44,13 @@ class FalkorServer {
 
  private:
   RespClient* Client();
+  bool TryToStart();
 
   const Options options_;
   TempFolder folder_;
   int port_ = 0;
   std::unique_ptr<Process> process_;
+  std::unique_ptr<ServerWatch> watch_;
   std::unique_ptr<RespClient> client_;
 };
 

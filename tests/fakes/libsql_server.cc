@@ -1,10 +1,7 @@
 #include "tests/fakes/libsql_server.h"
 
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -16,22 +13,6 @@
 #include "tests/fakes/raw_http.h"
 
 namespace reembed {
-namespace {
-
-// A port that nobody has at the moment. Another program may take it before the server does; then the server ends and
-// another port is tried.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-  socklen_t size = sizeof(address);
-  bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
-}  // namespace
-
 LibsqlServer::LibsqlServer(std::string program, LibsqlServerOptions options)
     : program_(std::move(program)), options_(std::move(options)) {
   if (!options_.public_key.empty()) std::ofstream(folder_ / "key") << options_.public_key;
@@ -44,6 +25,7 @@ LibsqlServer::LibsqlServer(std::string program, LibsqlServerOptions options)
 
 void LibsqlServer::Stop() {
   if (process_ == nullptr) return;
+  watch_.reset();
   process_->Signal(SIGKILL);
   process_->Wait();
   process_.reset();
@@ -58,7 +40,10 @@ void LibsqlServer::Start() {
     process_ = std::make_unique<Process>(args);
     while (process_->IsRunning()) {
       RawHttpClient client(port_);
-      if (client.connected() && client.Get("/health").status == 200) return;
+      if (client.connected() && client.Get("/health").status == 200) {
+        watch_ = std::make_unique<ServerWatch>("sqld", process_.get());
+        return;
+      }
       poll(nullptr, 0, 10);
     }
     port_ = 0;

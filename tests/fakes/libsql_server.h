@@ -6,6 +6,7 @@
 
 #include "engine/location.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/server_watch.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -42,6 +43,7 @@ class LibsqlServer {
   TempFolder folder_;
   int port_ = 0;
   std::unique_ptr<Process> process_;
+  std::unique_ptr<ServerWatch> watch_;
 };
 
 }  // namespace reembed

@@ -64,6 +64,7 @@ void PostgresServer::Stop() {
   PQfinish(connection_);
   connection_ = nullptr;
   if (process_ == nullptr) return;
+  watch_.reset();
   process_->Signal(SIGQUIT);
   process_->Wait();
   process_.reset();
@@ -82,6 +83,7 @@ void PostgresServer::Start() {
     }
     usleep(5000);
   }
+  watch_ = std::make_unique<ServerWatch>("PostgreSQL", process_.get());
 }
 
 pg_conn* PostgresServer::Connection() {

@@ -6,6 +6,7 @@
 
 #include "engine/location.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/server_watch.h"
 #include "tests/fakes/temp_folder.h"
 
 struct pg_conn;
@@ -46,6 +47,7 @@ class PostgresServer {
 
   TempFolder folder_;
   std::unique_ptr<Process> process_;
+  std::unique_ptr<ServerWatch> watch_;
   pg_conn* connection_ = nullptr;
 };
 

@@ -1,10 +1,5 @@
 #include "tests/fakes/tls_proxy.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
@@ -22,20 +17,6 @@ void Require(bool ok, const std::string& what) {
   if (ok) return;
   std::fprintf(stderr, "TlsProxy: %s\n", what.c_str());
   std::abort();
-}
-
-// A port that nobody had a moment ago: nghttpx takes no port 0.
-int FreePort() {
-  const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  auto* const generic = reinterpret_cast<sockaddr*>(&address);
-  const bool bound = bind(probe, generic, size) == 0 && getsockname(probe, generic, &size) == 0;
-  close(probe);
-  Require(bound, "no port");
-  return ntohs(address.sin_port);
 }
 
 }  // namespace
@@ -59,7 +40,9 @@ bool TlsProxy::Start(const std::string& backend_port) {
       kNghttpx, "--conf=/dev/null", "--single-process", "--no-ocsp", "--workers=1", "-L", "NOTICE",
       absl::StrCat("--frontend=127.0.0.1,", port_), absl::StrCat("--backend=127.0.0.1,", backend_port),
       "--accesslog-file=/dev/stdout", "--accesslog-format=$remote_port $alpn $status", folder_ / "key.pem", ca_file()});
-  return process_->WaitFor("Listening on");
+  if (!process_->WaitFor("Listening on")) return false;
+  watch_ = std::make_unique<ServerWatch>("nghttpx", process_.get());
+  return true;
 }
 
 std::string TlsProxy::url() const { return absl::StrCat("https://localhost:", port_); }

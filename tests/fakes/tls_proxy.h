@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/fakes/process.h"
+#include "tests/fakes/server_watch.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -35,6 +36,7 @@ class TlsProxy {
   TempFolder folder_;
   int port_ = 0;
   std::unique_ptr<Process> process_;
+  std::unique_ptr<ServerWatch> watch_;
 };
 
 }  // namespace reembed

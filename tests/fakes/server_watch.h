@@ -1,0 +1,34 @@
+#ifndef REEMBED_TESTS_FAKES_SERVER_WATCH_H_
+#define REEMBED_TESTS_FAKES_SERVER_WATCH_H_
+
+#include <string>
+
+#include "tests/fakes/process.h"
+
+namespace reembed {
+
+// Says that `process` is a server which must live as long as this object. A test in which it ends by itself fails, with
+// its exit and the end of what it had said; a test that fails for another reason shows what its servers said last.
+// For the thread of the test. `process` is borrowed.
+class ServerWatch {
+ public:
+  ServerWatch(std::string name, Process* process);
+  ServerWatch(const ServerWatch&) = delete;
+  ServerWatch& operator=(const ServerWatch&) = delete;
+  // Looks a last time: destroy it before the server is told to end.
+  ~ServerWatch();
+
+  const std::string& name() const { return name_; }
+  Process* process() const { return process_; }
+
+ private:
+  const std::string name_;
+  Process* const process_;
+};
+
+// A port that nobody had a moment ago, for servers that take no port 0. Another program may take it first.
+int FreePort();
+
+}  // namespace reembed
+
+#endif  // REEMBED_TESTS_FAKES_SERVER_WATCH_H_
