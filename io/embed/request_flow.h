@@ -121,7 +121,7 @@ class RequestFlow {
 
   mutable std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
   bool told_to_stop_ = false;
-  absl::Status stopped_;      // why no request of this run leaves any more: we were told so, or none can succeed
+  absl::Status stopped_;  // why no request of this run leaves any more: we were told so, or none can succeed
   Pacer pacer_;
   AlikeRefusals refusals_;
   std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them
