@@ -59,8 +59,9 @@ struct PipelineOptions {
   int batches_in_flight = 64;  // bounds memory and concurrency together
   Normalization normalization = Normalization::kAsReceived;
   TextLimit text_limit;
-  bool sort_texts = false;  // see Batch::SortTexts
-  int max_bad_replies = 3;  // replies to one batch that could not be used, before the batch fails
+  int64_t quota_tokens = 0;  // of one request; see RequestPacker
+  bool sort_texts = false;   // see Batch::SortTexts
+  int max_bad_replies = 3;   // replies to one batch that could not be used, before the batch fails
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
   absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all

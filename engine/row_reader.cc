@@ -34,7 +34,7 @@ RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_t
       ledger_(ledger),
       count_tokens_(count_tokens),
       options_(std::move(options)),
-      packer_(limits, options_.estimator),
+      packer_(limits, options_.estimator, options_.quota_tokens),
       old_rows_(ledger->rows()) {
   std::sort(options_.cuts.begin(), options_.cuts.end());
 }

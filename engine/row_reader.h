@@ -32,6 +32,7 @@ class RowReader {
     TextLimit text_limit;
     bool sort_texts = false;                    // see Batch::SortTexts
     const TokenEstimator* estimator = nullptr;  // see RequestPacker
+    int64_t quota_tokens = 0;                   // likewise
   };
 
   // All are borrowed. `limits`: of the batches that Fill() will get.

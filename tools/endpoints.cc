@@ -11,6 +11,7 @@
 #include "engine/json_scanner.h"
 #include "engine/json_value.h"
 #include "engine/location.h"
+#include "engine/request_packer.h"
 #include "io/job/canary_file.h"
 #include "tools/format.h"
 #include "tools/resolve_embedder.h"
@@ -152,6 +153,8 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
   const absl::StatusOr<std::vector<EndpointSpec>> specs = ParseAll(job->options);
   if (!specs.ok()) return specs.status();
   int concurrency = 0;
+  int64_t quota_tokens = 0;
+  bool unlimited = false;
   for (const EndpointSpec& spec : *specs) {
     ResolvedJob alone{.options = OptionsOf(job->options, spec)};
     if (absl::Status status = ResolveEmbedder(alone.options, preset, environment, key_need, &alone); !status.ok()) {
@@ -160,7 +163,10 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     ApiOptions client = job->client;
     client.api_base = alone.client.api_base;
     client.api_key = alone.client.api_key;
-    if (spec.rpm > 0) client.limit.requests_per_minute = spec.rpm;
+    if (spec.rpm > 0) {
+      const bool counts_texts = FindDialect(client.dialect)->limits.counts_texts;
+      client.limit.requests_per_minute = counts_texts ? spec.rpm / job->pipeline.batch.max_texts : spec.rpm;
+    }
     if (spec.tpm > 0) client.limit.tokens_per_minute = spec.tpm;
     if (spec.concurrency > 0) client.concurrency = spec.concurrency;
     if (specs->size() > 1) {
@@ -173,10 +179,14 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
           absl::StrCat("--keep-vectors never: ", client.api_base, " is not on this machine, so its vectors cost"));
     }
     concurrency += client.concurrency;
+    quota_tokens = std::max(quota_tokens, QuotaTokensPerRequest(client.limit));
+    unlimited |= client.limit.tokens_per_minute <= 0;
     job->endpoints.push_back({.name = NameOf(spec, *specs), .weight = spec.weight, .client = std::move(client)});
   }
   if (job->endpoints.empty()) return absl::OkStatus();
   job->pipeline.batches_in_flight = concurrency + std::max(kSpareBatches, concurrency / 2);
+  // Whose quota is smaller splits what it gets.
+  job->pipeline.quota_tokens = unlimited ? 0 : quota_tokens;
   job->client = job->endpoints.front().client;
   return absl::OkStatus();
 }

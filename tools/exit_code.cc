@@ -1,8 +1,11 @@
 #include "tools/exit_code.h"
 
+#include "engine/spend_cap.h"
+
 namespace reembed {
 
 ExitCode ExitCodeOf(const absl::Status& status) {
+  if (IsSpendCapReached(status)) return kExitSpendCap;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitDone;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/json_text.h"
+#include "engine/spend_cap.h"
 
 namespace reembed {
 
@@ -39,7 +40,7 @@ std::string DurationText(absl::Duration duration) {
   return absl::StrFormat("%s:%02d:%02d", WithCommas(whole / 3600), whole / 60 % 60, whole % 60);
 }
 
-std::string MoneyText(double usd) { return absl::StrFormat(usd < 1 ? "$%.4f" : "$%.2f", usd); }
+std::string MoneyText(double usd) { return DollarsText(usd); }
 
 JsonLine::JsonLine(absl::string_view message_type) : text_("{\"message_type\":") {
   AppendJsonString(message_type, &text_);

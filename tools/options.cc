@@ -109,7 +109,9 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::concurrency},
       {"rpm", "requests per minute of your quota", "Limits", &CommandOptions::rpm},
       {"tpm", "model tokens per minute of your quota", "Limits", &CommandOptions::tpm},
-      {"max-spend", "stop before spending more US dollars than this in one run", "Limits", &CommandOptions::max_spend},
+      {"max-spend",
+       "stop before all runs of the job together have spent more US dollars than this; +5: 5 more than so far",
+       "Limits", &CommandOptions::max_spend},
       {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
        &CommandOptions::hedge},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},
@@ -256,7 +258,13 @@ absl::Status ReadJobFile(CommandOptions* options) {
             }
             return true;
           } else {
-            const std::optional<T> read = node.value<T>();
+            std::optional<T> read = node.value<T>();
+            if constexpr (std::is_same_v<T, std::string>) {
+              // Money may be written as a number or, to add some, as a text.
+              if (const auto number = node.value<double>(); !read.has_value() && number.has_value()) {
+                read = absl::StrCat(*number);
+              }
+            }
             if (read.has_value() && IsUnset(*options, member)) value = *read;
             return read.has_value();
           }

@@ -39,7 +39,7 @@ struct CommandOptions {
   bool hedge = false;
   double rpm = 0;
   double tpm = 0;
-  double max_spend = 0;  // US dollars
+  std::string max_spend;  // see ParseMaxSpend() in tools/spending.h
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   double stop_wait_seconds = -1;  // 0 is said, too

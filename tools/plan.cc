@@ -2,6 +2,7 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -17,6 +18,7 @@
 #include "tools/preflight.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
+#include "tools/spending.h"
 #include "tools/streams.h"
 #include "tools/token_counting.h"
 #include "tools/undo_plan.h"
@@ -49,7 +51,10 @@ struct PlanNumbers {
 class TextReckoner {
  public:
   TextReckoner(const ResolvedJob& job, const TokenCounting* counting, PlanNumbers* plan)
-      : limits_(job.pipeline.batch), counting_(counting), packer_(limits_, counting->estimator()), plan_(plan) {}
+      : limits_(job.pipeline.batch),
+        counting_(counting),
+        packer_(limits_, counting->estimator(), job.pipeline.quota_tokens),
+        plan_(plan) {}
 
   // Whether the text gets a vector.
   bool Add(absl::string_view text) {
@@ -145,9 +150,9 @@ constexpr int64_t kLedgerBytesPerRow = 50;
 
 absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumbers* plan) {
   const int64_t vector_bytes = int64_t{job.client.model.dim} * 4;
-  if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
+  if (const std::optional<double> price = UsdPerToken(job); price.has_value()) {
     plan->price_known = true;
-    plan->cost_usd = static_cast<double>(plan->tokens) * *job.known_model->usd_per_million_tokens / 1e6;
+    plan->cost_usd = static_cast<double>(plan->tokens) * *price;
   }
   double minutes = 0;
   const RateLimit limit = TotalLimit(job);
@@ -234,13 +239,7 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   line("tokens", TokensText(counting, plan));
   line("requests",
        absl::StrCat("about ", WithCommas(plan.requests), ", at most ", job.client.concurrency, " at a time"));
-  if (job.embedder == Embedder::kBuiltin || IsLoopback(job.client.api_base)) {
-    line("money", "none, the embedder runs on this machine");
-  } else if (plan.price_known) {
-    line("money", absl::StrCat("about ", MoneyText(plan.cost_usd), " at the list price in models.toml"));
-  } else {
-    line("money", "not known: the model has no price in models.toml");
-  }
+  line("money", PriceText(job, plan.tokens));
   line("time", plan.time == absl::InfiniteDuration()
                    ? "no limit given (--rpm, --tpm); the API decides"
                    : absl::StrCat("at least ", DurationText(plan.time), " at the given limits"));
@@ -318,7 +317,7 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   }
   if (jobs->size() > 1) {
     std::cout << "together    " << WithCommas(total.rows) << " rows, about " << WithCommas(total.tokens) << " tokens"
-              << (total.price_known ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
+              << (total.cost_usd > 0 ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
   }
   std::cout << "nothing was written or sent" << std::endl;
   return kExitDone;

@@ -13,6 +13,7 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/registry.h"
+#include "tools/spending.h"
 
 namespace reembed {
 namespace {
@@ -82,7 +83,7 @@ RunRecord RecordOf(const ResolvedJob& job, const JobStats& stats) {
   const int64_t begun = stats.receipts.empty() ? 0 : absl::ToUnixMillis(stats.receipts.front().started);
   const TextHash hash = HashText(absl::StrCat(identity.source, "\n", identity.selection, "\n", identity.recipe, "\n",
                                               identity.model, "\n", identity.dim, "\n", begun));
-  const bool priced = job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value();
+  const bool priced = UsdPerToken(job).value_or(0) > 0;
   return {.id = absl::StrFormat("ffffffff-ffff-8fff-bfff-%012x", hash.lo & 0xffffffffffff),
           .text = absl::StrCat(
               job.selection.rows == Selection::Rows::kAll ? "Re-embedded " : "Embedded ", WithCommas(totals.rows),

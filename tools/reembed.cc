@@ -120,7 +120,8 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
   command->add_option("--api-key-env", run.api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", run.api_key_file, "file that holds the API key");
   command->add_option("--api-base", run.api_base, "base URL of the API, if it has moved");
-  command->add_option("--max-spend", run.max_spend, "stop before more US dollars than this are spent");
+  command->add_option("--max-spend", run.max_spend,
+                      "stop before all runs of the job have spent more US dollars; +5: 5 more than so far");
   command->add_option("--db-token-env", run.db_token_env,
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", run.db_password_env,

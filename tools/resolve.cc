@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "engine/request_packer.h"
 #include "engine/text_template.h"
 #include "io/store/automem_rows.h"
 #include "tools/endpoints.h"
@@ -19,6 +20,7 @@
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_postgres.h"
 #include "tools/resolve_preset.h"
+#include "tools/spending.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -177,11 +179,13 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
 absl::Status ResolveLimits(const CommandOptions& options, const std::optional<SystemPreset>& preset, ResolvedJob* job) {
   const bool builtin = job->embedder == Embedder::kBuiltin;
   const DialectLimits& limits = FindDialect(job->client.dialect)->limits;
-  const int batch_size = options.batch_size > 0 ? options.batch_size : limits.default_inputs;
+  int batch_size = options.batch_size > 0 ? options.batch_size : limits.default_inputs;
   if (batch_size > (limits.inputs > 0 ? limits.inputs : kMaxBatchSize)) {
     return absl::InvalidArgumentError(absl::StrCat("--batch-size ", batch_size, ": a request takes at most ",
                                                    limits.inputs > 0 ? limits.inputs : kMaxBatchSize, " texts"));
   }
+  // Where texts are counted, a full request must not be more than the quota of half a minute.
+  if (limits.counts_texts && options.rpm > 0) batch_size = std::clamp(static_cast<int>(options.rpm / 2), 1, batch_size);
   const int concurrency = options.concurrency > 0 ? options.concurrency : builtin ? 8 : limits.default_concurrency;
   if (concurrency > 1024) return absl::InvalidArgumentError("--concurrency: at most 1024 requests at a time");
   PipelineOptions& pipeline = job->pipeline;
@@ -202,7 +206,9 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   ApiOptions& client = job->client;
   client.concurrency = concurrency;
   client.hedge = options.hedge;
-  client.limit = {.requests_per_minute = options.rpm, .tokens_per_minute = options.tpm};
+  client.limit = {.requests_per_minute = limits.counts_texts ? options.rpm / batch_size : options.rpm,
+                  .tokens_per_minute = options.tpm};
+  pipeline.quota_tokens = QuotaTokensPerRequest(client.limit);
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
   if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
   if (options.keep_vectors == "never") {
@@ -297,6 +303,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   if (absl::Status endpoints = ResolveEndpoints(preset, environment, key_need, &job); !endpoints.ok()) {
     return endpoints;
   }
+  if (absl::Status money = CheckMaxSpend(job); !money.ok()) return money;
   if (!options.tokenizer.empty()) {
     job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -22,6 +23,7 @@
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
 #include "tools/signals.h"
+#include "tools/spending.h"
 #include "tools/streams.h"
 #include "tools/token_counting.h"
 
@@ -63,8 +65,7 @@ void PrintNote(const ResolvedJob& job, const std::string& note) {
 }
 
 double Cost(const ResolvedJob& job, int64_t tokens) {
-  if (!job.known_model.has_value()) return 0;
-  return static_cast<double>(tokens) * job.known_model->usd_per_million_tokens.value_or(0) / 1e6;
+  return static_cast<double>(tokens) * UsdPerToken(job).value_or(0);
 }
 
 // What the job holds on disk, as anybody else would read it.
@@ -124,6 +125,13 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
                            : RowsLeft(prepared.job, prepared.preflight.rows_selected, running.counters, outcome->after);
 }
 
+// Which failure of a batch comes first is chance: others may have waited for the texts of one that money ended.
+absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
+  if (cap == nullptr || !(absl::IsCancelled(status) || absl::IsUnavailable(status))) return status;
+  absl::Status reached = cap->Reached();
+  return IsSpendCapReached(reached) ? reached : status;
+}
+
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
 RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* signals, Running* running,
                    absl::FunctionRef<absl::Status(const RunOutcome&)> keep_receipt) {
@@ -143,17 +151,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     sinks.push_back({name, preflight->sinks[i].get(), logs.back().get()});
     if (outcome.status = KeepRecreated(job, job.targets[i], logs.back().get()); !outcome.status.ok()) return outcome;
   }
-  // Counted when a text enters a batch, so the cap holds before the money is spent.
-  std::atomic<int64_t> tokens_read{0};
-  const double max_spend = job.options.max_spend;
-  const TokenCounter count_tokens = [&](absl::string_view text) {
-    const int64_t tokens = counting->Count(text);
-    if (max_spend > 0 && Cost(job, tokens_read += tokens) >= max_spend) {
-      outcome.spend_cap = true;
-      signals->RequestStop();
-    }
-    return tokens;
-  };
+  const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
   pipeline.text_limit = counting->limit();
   const PipelineParts parts = {.source = preflight->source.get(),
@@ -167,7 +165,8 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, preflight->rows_selected);
-    outcome.status = RunPipeline(pipeline, parts, signals->token());
+    outcome.status = WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
+    if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
@@ -204,9 +203,9 @@ absl::Status CountAgain(const ResolvedJob& job, RunOutcome* outcome) {
 }
 
 // Runs that were killed have no receipt; the next one that ends says what they may have cost.
-int64_t ReboughtSinceLastReceipt(const JobStats& before) {
-  int64_t texts = before.texts_possibly_rebought;
-  for (const Receipt& receipt : before.receipts) texts -= receipt.rows_possibly_rebought;
+int64_t ReboughtSinceLastReceipt(const RunOutcome& outcome) {
+  int64_t texts = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
+  for (const Receipt& receipt : outcome.before.receipts) texts -= receipt.rows_possibly_rebought;
   return std::max<int64_t>(0, texts);
 }
 
@@ -214,7 +213,9 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& o
   return {.run = store.run(),
           .started = started,
           .ended = absl::Now(),
-          .outcome = outcome.status.ok() ? "done" : std::string(absl::StatusCodeToString(outcome.status.code())),
+          .outcome = outcome.status.ok()                 ? "done"
+                     : IsSpendCapReached(outcome.status) ? "spend cap"
+                                                         : std::string(absl::StatusCodeToString(outcome.status.code())),
           .requests = outcome.client.requests,
           .requests_retried = outcome.client.requests_retried,
           .http_429 = outcome.client.http_429,
@@ -222,7 +223,7 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& o
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
           .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
-          .rows_possibly_rebought = ReboughtSinceLastReceipt(outcome.before),
+          .rows_possibly_rebought = ReboughtSinceLastReceipt(outcome),
           .switched = outcome.switched,
           .endpoints = EndpointsJson(outcome.endpoints)};
 }
@@ -263,7 +264,7 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
 }
 
 // One text is sent before the first purchase; streams share the answer.
-absl::Status Probe(std::vector<Prepared>* all) {
+absl::Status Probe(std::vector<Prepared>* all, Spending* spending) {
   const ResolvedJob* probed = nullptr;
   for (Prepared& prepared : *all) {
     if (prepared.before.rows > 0 || prepared.preflight.rows_selected == 0) continue;
@@ -271,6 +272,7 @@ absl::Status Probe(std::vector<Prepared>* all) {
       prepared.job.client.encoding = probed->client.encoding;
       continue;
     }
+    spending->ChargeTo(prepared.store.get());
     absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&prepared.job);
     if (!probe.ok()) return probe.status();
     prepared.probed = probe->stats;
@@ -284,10 +286,42 @@ absl::Status Probe(std::vector<Prepared>* all) {
 bool TakeFromLimits(const RunOutcome& used, ResolvedJob* job) {
   CommandOptions& options = job->options;
   // Nothing left must not turn into 0, which means no limit.
-  if (options.max_spend > 0 && (options.max_spend -= used.cost_usd) <= 0) return false;
   if (options.limit > 0 && (options.limit -= used.after.rows - used.before.rows) <= 0) return false;
   job->pipeline.max_rows = options.limit;
   return true;
+}
+
+// The money of the job, of which these are the streams that are asked for.
+absl::StatusOr<std::unique_ptr<Spending>> MakeSpending(std::vector<Prepared>* all) {
+  const ResolvedJob& first = all->front().job;
+  double spent = 0;
+  std::vector<std::string> asked;
+  for (const Prepared& prepared : *all) {
+    spent += SpentBefore(prepared.before);
+    asked.push_back(prepared.job.directory);
+  }
+  if (!first.stream.empty()) {
+    const std::string parent = std::filesystem::path(first.directory).parent_path().string();
+    const absl::StatusOr<std::vector<std::string>> folders = JobFolders(parent);
+    for (const std::string& folder : folders.ok() ? *folders : asked) {
+      if (std::find(asked.begin(), asked.end(), folder) != asked.end()) continue;
+      const absl::StatusOr<std::unique_ptr<JobReader>> other = JobReader::Open(folder);
+      if (!other.ok()) return other.status();
+      const absl::StatusOr<JobStats> stats = (*other)->Stats();
+      if (!stats.ok()) return stats.status();
+      spent += SpentBefore(*stats);
+    }
+  }
+  absl::StatusOr<std::unique_ptr<Spending>> spending =
+      Spending::Make(first, spent, [&first](const std::string& note) { PrintNote(first, note); });
+  if (!spending.ok()) return spending.status();
+  for (Prepared& prepared : *all) {
+    ResolvedJob& job = prepared.job;
+    job.options.max_spend = (*spending)->max_spend_text();
+    job.client.spend = (*spending)->cap();
+    for (ResolvedEndpoint& endpoint : job.endpoints) endpoint.client.spend = (*spending)->cap();
+  }
+  return spending;
 }
 
 // What there is to say before the work begins.
@@ -322,13 +356,16 @@ void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
 }
 
 // The receipt, the last count, and what there is to name. The receipt is in the ledger when it returns.
-void CloseStream(Prepared* prepared, absl::Time started, RunOutcome* outcome) {
+void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, RunOutcome* outcome) {
   if (absl::Status counted = CountAgain(prepared->job, outcome); !counted.ok()) outcome->status = counted;
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
   if (rejects.ok()) outcome->rejects = *std::move(rejects);
-  const absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, *outcome));
+  absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, *outcome));
+  if (recorded.ok()) recorded = spending->Close(prepared->store.get());
   if (outcome->status.ok()) outcome->status = recorded;
+  if (spending->has_cap()) outcome->max_spend_usd = spending->max_usd();
+  outcome->spent_usd = spending->spent_usd();
 }
 
 // How all streams end together.
@@ -380,8 +417,10 @@ class RunReport {
 };
 
 // Ends in time after a signal, at the latest by ending the process. Returns what became of it, which has been said.
-absl::Status RunStream(Prepared* prepared, TokenCounting* counting, StopSignals* signals, RunReport* report) {
+absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* spending, StopSignals* signals,
+                       RunReport* report) {
   const ResolvedJob& job = prepared->job;
+  spending->ChargeTo(prepared->store.get());
   PrintHead(*prepared);
   RunOutcome outcome{.before = prepared->before, .after = prepared->before};
   if (prepared->before.rolled_back.has_value()) outcome.status = prepared->store->ForgetRollback();
@@ -412,26 +451,30 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, StopSignals*
   outcome = Execute(prepared, counting, signals, &running, [&](const RunOutcome& so_far) {
     return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
   });
-  CloseStream(prepared, started, &outcome);
+  CloseStream(prepared, started, spending, &outcome);
   report->Add(*prepared, outcome);
   return outcome.status;
 }
 
 // All streams, one after the other. The first that fails ends the run; rejected rows do not.
 ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, TokenCounting* counting,
-                    StopSignals* signals) {
+                    Spending* spending, StopSignals* signals) {
   RunReport report(options, *all);
   bool goes_on = true;
   for (Prepared& prepared : *all) {
     if (goes_on && !TakeFromLimits(report.total(), &prepared.job)) {
-      const bool capped = options.max_spend > 0 && report.total().cost_usd >= options.max_spend;
-      report.LeaveOut(prepared, capped ? kExitSpendCap : kExitDone);
+      report.LeaveOut(prepared, kExitDone);
       goes_on = false;
     } else if (goes_on && signals->signal() == 0) {
-      goes_on = RunStream(&prepared, counting, signals, &report).ok();
+      goes_on = RunStream(&prepared, counting, spending, signals, &report).ok();
     } else {
       report.LeaveOut(prepared, signals->signal() == 0 ? kExitDone : ExitCodeOfSignal(signals->signal()));
     }
+  }
+  if (spending->has_cap() && spending->spent_usd() > spending->max_usd()) {
+    PrintNote(all->front().job, absl::StrCat(MoneyText(spending->spent_usd()), " are spent, ",
+                                             MoneyText(spending->spent_usd() - spending->max_usd()),
+                                             " above --max-spend: the last requests cost more than was estimated"));
   }
   return report.Finish();
 }
@@ -461,11 +504,13 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     if (!prepared.ok()) return discard(prepared.status());
     all.push_back(*std::move(prepared));
   }
-  if (absl::Status probed = Probe(&all); !probed.ok()) return discard(probed);
+  const absl::StatusOr<std::unique_ptr<Spending>> spending = MakeSpending(&all);
+  if (!spending.ok()) return discard(spending.status());
+  if (absl::Status probed = Probe(&all, spending->get()); !probed.ok()) return discard(probed);
   for (const Prepared& prepared : all) {
     if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
   }
-  return RunStreams(options, &all, counting->get(), &signals);
+  return RunStreams(options, &all, counting->get(), spending->get(), &signals);
 }
 
 }  // namespace reembed

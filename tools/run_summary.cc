@@ -9,6 +9,7 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
+#include "tools/spending.h"
 
 namespace reembed {
 
@@ -76,12 +77,14 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   }
   to->elapsed += from.elapsed;
   to->cost_usd += from.cost_usd;
+  to->max_spend_usd = from.max_spend_usd;
+  to->spent_usd = from.spent_usd;
 }
 
 int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
 
 ExitCode CodeOf(const RunOutcome& outcome) {
-  if (outcome.spend_cap && absl::IsCancelled(outcome.status)) return kExitSpendCap;
+  if (IsSpendCapReached(outcome.status)) return kExitSpendCap;
   ExitCode code = ExitCodeOf(outcome.status);
   if (code == kExitDone && outcome.after.rejected_rows + outcome.after.refused_rows > 0) code = kExitRejectedRows;
   if (outcome.status.ok() && (outcome.rows_unaccounted > 0 || !outcome.record.ok())) code = kExitTemporary;
@@ -116,8 +119,11 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("requests_hedged", outcome.client.requests_hedged)
       .Add("http_429", outcome.client.http_429)
       .Add("tokens", outcome.client.tokens)
-      .Add("cost_usd", outcome.cost_usd)
-      .Add("elapsed_seconds", seconds)
+      .Add("cost_usd", outcome.cost_usd);
+  if (outcome.max_spend_usd.has_value()) {
+    line.Add("spent_usd", outcome.spent_usd).Add("max_spend_usd", *outcome.max_spend_usd);
+  }
+  line.Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
@@ -138,10 +144,12 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
               << " rows/s\n"
               << WithCommas(outcome.client.requests) << " requests, " << WithCommas(outcome.client.requests_retried)
               << " retries, " << WithCommas(outcome.client.tokens) << " tokens";
-    if (job.known_model.has_value() && job.known_model->usd_per_million_tokens.has_value()) {
-      std::cout << ", " << MoneyText(outcome.cost_usd);
-    }
+    if (UsdPerToken(job).value_or(0) > 0) std::cout << ", " << MoneyText(outcome.cost_usd);
     std::cout << "\n";
+  }
+  if (outcome.max_spend_usd.has_value()) {
+    std::cout << MoneyText(outcome.spent_usd) << " of --max-spend " << MoneyText(*outcome.max_spend_usd)
+              << " are spent by all runs\n";
   }
   if (outcome.rows_left > 0) std::cout << WithCommas(outcome.rows_left) << " rows are still to do\n";
   if (outcome.client.texts_dropped > 0) {

@@ -35,7 +35,8 @@ struct RunOutcome {
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   absl::Duration elapsed;
   double cost_usd = 0;
-  bool spend_cap = false;
+  std::optional<double> max_spend_usd;  // the cap, and what of it all runs of the job have spent
+  double spent_usd = 0;
   int signal = 0;         // that ended it; 0: none
   int64_t rows_left = 0;  // of the whole job, also of what was not read yet: neither with a vector nor rejected
   absl::Status status;

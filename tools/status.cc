@@ -58,6 +58,10 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     if (receipt.switched.has_value()) std::cout << ", targets complete at " << TimeText(*receipt.switched);
     std::cout << "\n";
   }
+  if (stats.unreceipted_usd > 0) {
+    std::cout << "money     at most " << MoneyText(stats.unreceipted_usd)
+              << " beside these: of runs that were killed, and of requests without an answer\n";
+  }
   if (stats.texts_possibly_rebought > 0) {
     std::cout << "killed    at most " << WithCommas(stats.texts_possibly_rebought)
               << " texts bought a second time, as they were in flight\n";
@@ -121,6 +125,7 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
       .Add("rows_rejected", stats.rejected_rows + stats.refused_rows)
       .Add("texts_unique", stats.texts)
       .Add("texts_possibly_rebought", stats.texts_possibly_rebought)
+      .Add("unreceipted_usd", stats.unreceipted_usd)
       .Add("texts_kept", stats.kept_texts);
   std::cout << line.ToString() << std::endl;
 }

@@ -74,7 +74,8 @@ absl::StatusOr<std::unique_ptr<TokenCounting>> TokenCounting::Make(const Resolve
 
 int64_t TokenCounting::Count(absl::string_view text) const {
   if (tokenizer_ != nullptr) return prefix_tokens_ + tokenizer_->Count(text);
-  return estimator_.Estimate(prefix_bytes_ + static_cast<int64_t>(text.size()));
+  // What is proven is the better estimate.
+  return std::max(AtLeast(text), estimator_.Estimate(prefix_bytes_ + static_cast<int64_t>(text.size())));
 }
 
 int64_t TokenCounting::AtLeast(absl::string_view text) const {

@@ -25,6 +25,10 @@ namespace {
 constexpr char kProbeText[] = "How wide are you?";
 constexpr int64_t kProbeTokens = 5;
 
+// What a reply says that `texts` texts cost, or our estimate where it says nothing. Each of them has a token, so fewer
+// are no count: some gateways say 0, or 1, whatever they are asked.
+int64_t ChargedTokens(int64_t said, int64_t texts, int64_t estimated) { return said < texts ? estimated : said; }
+
 absl::Status CheckHeaders(const std::vector<std::string>& headers) {
   for (const std::string& header : headers) {
     const size_t colon = header.find(':');
@@ -115,6 +119,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .timeout = options.timeout,
                    .retry = options.retry,
                    .errors = {dialect.error_rules},
+                   .spend = options.spend,
                    .seed = options.seed};
   if (!options.api_key.empty()) {
     flow.headers.push_back(absl::StrCat(dialect.key_header, options.api_key));
@@ -132,6 +137,7 @@ class ApiClient final : public EmbeddingClient {
         refused_tokens_(options.refused_tokens),
         prefix_bytes_(static_cast<int64_t>(options.text_prefix.size())),
         estimator_(options.estimator),
+        spend_(options.spend),
         shape_(shape),
         flow_(std::move(flow)) {}
 
@@ -148,6 +154,7 @@ class ApiClient final : public EmbeddingClient {
   const int64_t refused_tokens_;
   const int64_t prefix_bytes_;
   TokenEstimator* const estimator_;
+  SpendCap* const spend_;
   const ReplyShape shape_;
   const std::unique_ptr<RequestFlow> flow_;
 };
@@ -204,7 +211,9 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
     estimated += text.tokens;
     bytes += prefix_bytes_ + static_cast<int64_t>(text.text.size());
   }
-  flow_->CountTokens(charged.ok() && *charged >= 0 ? *charged : estimated, estimated);
+  const int64_t tokens = ChargedTokens(charged.ok() ? *charged : -1, reply->texts, estimated);
+  flow_->CountTokens(tokens, estimated);
+  if (spend_ != nullptr) spend_->Charge(batch, reply->first_text, tokens);
   if (charged.ok() && estimator_ != nullptr) estimator_->Learn(reply->texts, bytes, *charged);
   if (charged.ok()) return absl::OkStatus();
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
@@ -238,7 +247,9 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refu
   const absl::StatusOr<int64_t> tokens =
       DecodeReply(wire.reply, &body, *width, absl::MakeSpan(vector), absl::MakeSpan(&fault, 1));
   if (!tokens.ok()) return at_api(tokens.status());
-  (*flow)->CountTokens(*tokens >= 0 ? *tokens : kProbeTokens);
+  const int64_t charged = ChargedTokens(*tokens, 1, kProbeTokens);
+  if (options.spend != nullptr) options.spend->Charge(&batch, 0, charged);
+  (*flow)->CountTokens(charged);
   double squares = 0;
   for (const float value : vector) squares += double{value} * value;
   std::string base64;

@@ -12,6 +12,7 @@
 #include "engine/embedding_client.h"
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
+#include "engine/spend_cap.h"
 #include "engine/token_estimator.h"
 #include "io/embed/dialect.h"
 
@@ -42,7 +43,8 @@ struct ApiOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  uint64_t seed = 0;  // of the jitter
+  SpendCap* spend = nullptr;  // see FlowOptions
+  uint64_t seed = 0;          // of the jitter
 };
 
 // Errors: kInvalidArgument (an option).

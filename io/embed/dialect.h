@@ -54,6 +54,7 @@ struct DialectLimits {
   int default_inputs = 256;                            // texts in one request, if nobody says how many
   int default_concurrency = 16;                        // requests at a time, likewise
   absl::Duration default_timeout = absl::Seconds(60);  // of one request, likewise
+  bool counts_texts = false;                           // its quota of requests counts each text of a request as one
 };
 
 // Everything in which one embedding API differs from the others: a row of a table, not code. One file each has its

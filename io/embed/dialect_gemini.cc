@@ -33,7 +33,7 @@ WireForm GeminiWire(const Ask& ask) {
 
 // POST {base}/models/{model}:batchEmbedContents: 100 requests in one, each with the model again; no `usage`. Long texts
 // are cut without a word (2,048 tokens for gemini-embedding-001), and only its 3,072-wide vectors have unit length
-// (Gemini API reference, embeddings).
+// (Gemini API reference, embeddings). The quota of requests per minute counts each of the 100 (garrytan/gbrain#1922).
 Dialect GeminiDialect() {
   return {.name = "gemini",
           .title = "Google Gemini",
@@ -42,7 +42,7 @@ Dialect GeminiDialect() {
           .wire = GeminiWire,
           .key_header = "x-goog-api-key: ",
           .key_variables = {"GEMINI_API_KEY", "GOOGLE_API_KEY"},
-          .limits = {.inputs = 100, .default_inputs = 100},
+          .limits = {.inputs = 100, .default_inputs = 100, .counts_texts = true},
           .long_input = LongInput::kCutSilently,
           .base64 = false,
           .knows_use = true};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/request_packer.h"
 #include "io/embed/request_part.h"
 
 // How requests come and leave; what becomes of their answers is in request_settling.cc.
@@ -13,6 +14,10 @@ namespace {
 // During an outage a request finds out soon whether the server is back.
 constexpr absl::Duration kShortestProbe = absl::Seconds(5);
 constexpr int kProbeLatencies = 4;
+
+// Another endpoint, or a thread that reads a reply, may set money free; nobody tells us.
+constexpr absl::Duration kAskForMoneyAgain = absl::Milliseconds(20);
+constexpr absl::Duration kReadingTakesAtMost = absl::Seconds(2);
 
 }  // namespace
 
@@ -48,7 +53,11 @@ void RequestFlow::Send(Batch* batch, Done done) {
   std::vector<PartPtr> parts;
   const absl::Span<const BatchText> texts = batch->texts();
   const int count = static_cast<int>(texts.size());
-  const int64_t max_tokens = batch->limits().max_tokens;  // passed by the parts of one very long text only
+  // Passed by the parts of one very long text, and where endpoints have different quotas.
+  const int64_t quota_tokens = QuotaTokensPerRequest(options_.limit);
+  const int64_t limit = batch->limits().max_tokens;
+  const int64_t max_tokens =
+      limit > 0 && quota_tokens > 0 ? std::min(limit, quota_tokens) : std::max(limit, quota_tokens);
   const int most = options_.max_texts > 0 ? options_.max_texts : count;
   std::vector<char> wanted(count);
   for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok();
@@ -67,6 +76,7 @@ void RequestFlow::Send(Batch* batch, Done done) {
   if (parts.empty()) return std::move(done)(absl::OkStatus());
   call->done = std::move(done);
   call->open_parts = static_cast<int>(parts.size());
+  for (const PartPtr& part : parts) call->tokens += part->tokens;
   (void)call.release();  // End() of its last part takes it back
   for (PartPtr& part : parts) Submit(std::move(part));
   Dispatch();
@@ -149,33 +159,33 @@ void RequestFlow::Submit(PartPtr part) {
 // Sends what may leave now, and has itself called again when more may. Whoever changes what it depends on calls it.
 void RequestFlow::Dispatch() {
   for (;;) {
-    Departure departure;
+    Leaving leaving;
     Moment ask_again = absl::InfiniteDuration();
     PartPtr part;
     {
       const std::lock_guard lock(mutex_);
       if (!stopped_.ok()) return;
       const Moment now = MonotonicNow();
-      part = TakeNext(now, &departure, &ask_again);
-      if (part == nullptr && options_.hedge) part = TakeStraggler(now, &departure, &ask_again);
+      part = TakeNext(now, &leaving, &ask_again);
+      if (part == nullptr && options_.hedge) part = TakeStraggler(now, &leaving, &ask_again);
     }
     if (part == nullptr) {
+      if (options_.spend != nullptr && !options_.spend->Reached().ok()) return EndForMoney();
       if (ask_again < absl::InfiniteDuration()) http_->SetTimer(ask_again);
       return;
     }
-    Launch(std::move(part), departure);
+    Launch(std::move(part), std::move(leaving));
   }
 }
 
 // Requires mutex_. Those that failed before go first, as their batches have waited longest.
-RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Departure* departure, Moment* ask_again) {
+RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment* ask_again) {
   PartPtr part;
   const bool probing = pacer_.probing();
   if (!retries_.empty()) {
     const auto next = retries_.begin();
     const Moment ready = probing ? now : next->first;
-    const Moment start =
-        ready > now ? ready : pacer_.TryStart(next->second->reason, next->second->tokens, now, departure);
+    const Moment start = ready > now ? ready : TryStart(next->second.get(), now, leaving);
     if (start <= now) {
       part = std::move(next->second);
       retries_.erase(next);
@@ -183,7 +193,7 @@ RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Departure* departure, Mom
     *ask_again = std::min(*ask_again, start);
   }
   if (part == nullptr && !queue_.empty()) {
-    const Moment start = pacer_.TryStart(queue_.front()->reason, queue_.front()->tokens, now, departure);
+    const Moment start = TryStart(queue_.front().get(), now, leaving);
     if (start <= now) {
       part = std::move(queue_.front());
       queue_.pop_front();
@@ -204,7 +214,7 @@ RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Departure* departure, Mom
 }
 
 // Requires mutex_.
-RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Departure* departure, Moment* ask_again) {
+RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Leaving* leaving, Moment* ask_again) {
   while (!by_age_.empty()) {
     const auto& [left_at, weak] = by_age_.front();
     const PartPtr part = weak.lock();
@@ -214,7 +224,12 @@ RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Departure* departure
       return nullptr;
     }
     by_age_.pop_front();
-    if (!alone || pacer_.TryStart(SendReason::kHedge, part->tokens, now, departure) > now) continue;
+    if (!alone) continue;
+    SpendHold money;
+    if (options_.spend != nullptr && options_.spend->Offer(part->tokens, &money) != SpendCap::Answer::kTaken) continue;
+    if (pacer_.TryStart(SendReason::kHedge, part->tokens, now, &leaving->departure) > now) continue;
+    money.Leave();
+    leaving->money = std::move(money);
     ++requests_;
     ++hedged_;
     ++part->in_air;
@@ -224,7 +239,49 @@ RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Departure* departure
   return nullptr;
 }
 
-void RequestFlow::Launch(PartPtr part, const Departure& departure) {
+// Requires mutex_. As Pacer::TryStart, with the money for it.
+Moment RequestFlow::TryStart(Part* part, Moment now, Leaving* leaving) {
+  if (options_.spend == nullptr) return pacer_.TryStart(part->reason, part->tokens, now, &leaving->departure);
+  Call* const call = part->call;
+  SpendHold more;
+  if (call->money.tokens() < part->tokens) {
+    const SpendCap::Answer answer = options_.spend->Take(call->funded ? part->tokens : call->tokens, &more);
+    if (answer != SpendCap::Answer::kTaken) return AskForMoneyAgain(*part, answer, now);
+    without_money_since_ = absl::InfiniteDuration();
+  }
+  const Moment start = pacer_.TryStart(part->reason, part->tokens, now, &leaving->departure);
+  if (start > now) return start;
+  call->funded = true;
+  call->money.Add(std::move(more));
+  leaving->money = call->money.Split(part->tokens);
+  leaving->money.Leave();
+  return start;
+}
+
+// Requires mutex_. A reply that nobody reads, as its batch waits for others, must not keep us waiting for ever.
+Moment RequestFlow::AskForMoneyAgain(const Part& part, SpendCap::Answer answer, Moment now) {
+  if (answer == SpendCap::Answer::kAskLater) without_money_since_ = absl::InfiniteDuration();
+  if (answer == SpendCap::Answer::kAskSoon) {
+    without_money_since_ = std::min(without_money_since_, now);
+    if (now - without_money_since_ >= kReadingTakesAtMost) options_.spend->Close(part.tokens);
+  }
+  return now + kAskForMoneyAgain;
+}
+
+// Nothing leaves any more. What is in the air comes home.
+void RequestFlow::EndForMoney() {
+  std::vector<PartPtr> waiting;
+  absl::Status reached;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_.ok()) stopped_ = options_.spend->Reached();
+    reached = stopped_;
+    waiting = TakeAllWaiting();
+  }
+  EndAll(std::move(waiting), reached);
+}
+
+void RequestFlow::Launch(PartPtr part, Leaving leaving) {
   HttpRequest request{.url = options_.url,
                       .headers = options_.headers,
                       .body = part->body,
@@ -250,22 +307,22 @@ void RequestFlow::Launch(PartPtr part, const Departure& departure) {
       stream->Add(piece, body);
     };
   }
-  const HttpLoop::Ticket ticket =
-      http_->Start(std::move(request), [this, part, departure](absl::StatusOr<HttpReply> answer) mutable {
-        OnAnswer(std::move(part), departure, std::move(answer));
+  const HttpLoop::Ticket ticket = http_->Start(
+      std::move(request), [this, part, left = std::move(leaving)](absl::StatusOr<HttpReply> answer) mutable {
+        OnAnswer(std::move(part), std::move(left), std::move(answer));
       });
   if (!options_.hedge) return;
   const std::lock_guard lock(mutex_);
   part->tickets.push_back(ticket);
 }
 
-void RequestFlow::OnAnswer(PartPtr part, const Departure& departure, absl::StatusOr<HttpReply> answer) {
+void RequestFlow::OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer) {
   bool dropped = false;
   {
     const std::lock_guard lock(mutex_);
     --part->in_air;
     dropped = std::exchange(part->answered, true);
-    if (dropped) pacer_.Ended(departure, SendOutcome::kDropped, MonotonicNow());
+    if (dropped) pacer_.Ended(left.departure, SendOutcome::kDropped, MonotonicNow());
     if (told_to_stop_ && absl::IsCancelled(answer.status())) {  // it was in the air at Stop(kDrop)
       answer = stopped_;
       texts_dropped_ += dropped ? 0 : part->count;
@@ -274,7 +331,7 @@ void RequestFlow::OnAnswer(PartPtr part, const Departure& departure, absl::Statu
   if (dropped) return Dispatch();
   if (part->vectors.has_value() && answer.ok()) part->decoded = part->vectors->Finish(&answer->body);
   RequestVerdict verdict = judge_.Judge(answer, part->call->batch->texts().subspan(part->first, part->count));
-  Settle(std::move(part), departure, std::move(verdict), answer.ok() ? *std::move(answer) : HttpReply());
+  Settle(std::move(part), std::move(left), std::move(verdict), answer.ok() ? *std::move(answer) : HttpReply());
 }
 
 }  // namespace reembed

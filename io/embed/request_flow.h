@@ -26,6 +26,7 @@
 #include "engine/recent_latencies.h"
 #include "engine/reply_class.h"
 #include "engine/retry.h"
+#include "engine/spend_cap.h"
 #include "io/embed/request_verdict.h"
 
 namespace reembed {
@@ -47,8 +48,9 @@ struct FlowOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  ErrorTraits errors;  // what is special about the API's errors
-  uint64_t seed = 0;   // of the jitter
+  ErrorTraits errors;         // what is special about the API's errors
+  SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
+  uint64_t seed = 0;          // of the jitter
 };
 
 // Writes the request body for these texts over *body.
@@ -84,20 +86,28 @@ class RequestFlow {
   struct Call;
   struct Part;
   using PartPtr = std::shared_ptr<Part>;  // shared by its two sendings when it is hedged
+  // One sending.
+  struct Leaving {
+    Departure departure;
+    SpendHold money;
+  };
 
   RequestFlow(FlowOptions options, BodyWriter write_body);
 
   PartPtr MakePart(Call* call, int first, int count);
   void Submit(PartPtr part);
   void Dispatch();
-  PartPtr TakeNext(Moment now, Departure* departure, Moment* ask_again);
-  PartPtr TakeStraggler(Moment now, Departure* departure, Moment* ask_again);
-  void Launch(PartPtr part, const Departure& departure);
-  void OnAnswer(PartPtr part, const Departure& departure, absl::StatusOr<HttpReply> answer);
-  void Settle(PartPtr part, const Departure& departure, RequestVerdict verdict, HttpReply reply);
+  PartPtr TakeNext(Moment now, Leaving* leaving, Moment* ask_again);
+  PartPtr TakeStraggler(Moment now, Leaving* leaving, Moment* ask_again);
+  Moment TryStart(Part* part, Moment now, Leaving* leaving);
+  Moment AskForMoneyAgain(const Part& part, SpendCap::Answer answer, Moment now);
+  void EndForMoney();
+  void Launch(PartPtr part, Leaving leaving);
+  void OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer);
+  void Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply);
   void BlameRequest(RequestVerdict* verdict);
   void ReleaseRetries(Moment outage_began, Moment now);
-  void Keep(PartPtr part, HttpReply reply);
+  void Keep(PartPtr part, HttpReply reply, SpendHold money);
   void Reject(PartPtr part, RequestVerdict verdict);
   void Split(PartPtr part, const Excess& excess);
   void Retry(PartPtr part, const RequestVerdict& verdict, Moment now);
@@ -123,6 +133,7 @@ class RequestFlow {
   bool told_to_stop_ = false;
   absl::Status stopped_;  // why no request of this run leaves any more: we were told so, or none can succeed
   Pacer pacer_;
+  Moment without_money_since_ = absl::InfiniteDuration();  // nothing is in the air, and the next request has none
   AlikeRefusals refusals_;
   std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them
   std::multimap<Moment, PartPtr> retries_;                     // failed ones, by the moment from which they may

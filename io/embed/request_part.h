@@ -25,6 +25,9 @@ struct RequestFlow::Call {
   Batch* batch = nullptr;
   Done done;
   int open_parts = 0;
+  int64_t tokens = 0;    // of all its parts, at the start
+  bool funded = false;   // the money for all its parts has been taken
+  SpendHold money;       // of that, what has not left: what a call has begun it can end
   absl::Status failure;  // the first
 };
 

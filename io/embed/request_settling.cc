@@ -11,7 +11,8 @@
 
 namespace reembed {
 
-void RequestFlow::Settle(PartPtr part, const Departure& departure, RequestVerdict verdict, HttpReply reply) {
+void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply) {
+  const Departure& departure = left.departure;
   const Moment now = MonotonicNow();
   const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
   bool twin_decides = false;
@@ -43,13 +44,18 @@ void RequestFlow::Settle(PartPtr part, const Departure& departure, RequestVerdic
     twin_decides = again && part->in_air > 0;
     if (twin_decides) part->answered = false;
     if (!twin_decides && part->in_air > 0) twins = part->tickets;
+    if (!verdict.may_cost) {
+      left.money.Return();
+      part->call->money.Add(std::move(left.money));
+    }
   }
+  if (verdict.reply_class != ReplyClass::kOk) left.money = SpendHold();
   for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
   if (twin_decides) return Dispatch();
   Dispatch();  // first of all, the next request leaves
   switch (verdict.reply_class) {
     case ReplyClass::kOk:
-      return Keep(std::move(part), std::move(reply));
+      return Keep(std::move(part), std::move(reply), std::move(left.money));
     case ReplyClass::kSplit:
       return Split(std::move(part), verdict.excess);
     case ReplyClass::kRejectText:
@@ -92,7 +98,7 @@ void RequestFlow::BlameRequest(RequestVerdict* verdict) {
                    "the model's name, its dimensions, the address of the API and --header"));
 }
 
-void RequestFlow::Keep(PartPtr part, HttpReply reply) {
+void RequestFlow::Keep(PartPtr part, HttpReply reply, SpendHold money) {
   {
     const std::lock_guard lock(mutex_);
     caps_.Taken(part->call->batch->texts().subspan(part->first, part->count));
@@ -100,6 +106,7 @@ void RequestFlow::Keep(PartPtr part, HttpReply reply) {
                                             .texts = part->count,
                                             .body = std::move(reply.body),
                                             .decoded = std::move(part->decoded)});
+    if (options_.spend != nullptr) options_.spend->AwaitCharge(part->call->batch, part->first, std::move(money));
   }
   End(std::move(part), absl::OkStatus());
 }

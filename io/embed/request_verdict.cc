@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "io/embed/api_error.h"
+#include "io/net/unsent.h"
 
 namespace reembed {
 namespace {
@@ -45,12 +46,16 @@ RequestVerdict NoAnswer(const absl::Status& status) {
   const bool late = absl::IsDeadlineExceeded(status);
   const bool too_long = absl::IsDataLoss(status);
   if (!late && !too_long && !absl::IsUnavailable(status)) {
-    return {.reply_class = ReplyClass::kStop, .outcome = SendOutcome::kDropped, .status = status};
+    return {.reply_class = ReplyClass::kStop,
+            .outcome = SendOutcome::kDropped,
+            .status = status,
+            .may_cost = !NothingWasSent(status)};
   }
   return {.reply_class = ReplyClass::kRetry,
           .outcome = too_long ? SendOutcome::kAnswered : SendOutcome::kFailed,
           .status = absl::Status(late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kUnavailable,
-                                 status.message())};
+                                 status.message()),
+          .may_cost = !NothingWasSent(status)};
 }
 
 }  // namespace
@@ -73,6 +78,7 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
   if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) error.message = "the reply is not JSON";
   RequestVerdict verdict;
   verdict.reply_class = ClassifyReply(reply.status, error, static_cast<int>(texts.size()), errors_);
+  verdict.may_cost = verdict.reply_class == ReplyClass::kOk;
   if (verdict.reply_class == ReplyClass::kOk) return verdict;
   verdict.reply_class = Overruled(verdict.reply_class, reply, &verdict.give_up);
   const std::string said = WhatItSaid(error, texts);

@@ -24,6 +24,7 @@ struct RequestVerdict {
   absl::Status status;                       // what the request ends with, when it does
   std::optional<absl::Duration> named_wait;  // that the server asked for
   bool give_up = false;                      // it is not to be asked again
+  bool may_cost = false;                     // it may be charged for: answered with vectors, or nobody knows
   Excess excess;                             // for kSplit and kRejectText
   std::string unknown_words;                 // of a kRejectText that no rule knows: they may be about all texts
 };

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -118,7 +119,9 @@ absl::Status JobStore::LoadTexts() {
   }
   for (const int64_t slot : *rejected) texts_.set_state(slot, SlotState::kRejected);
   recovery_.texts_without_vector -= static_cast<int64_t>(rejected->size());
-  const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged, options_.texts_in_flight);
+  int64_t kept = 0;
+  for (const KeptRun& run : *runs) kept += run.slots.size();
+  const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged, kept, options_.texts_in_flight);
   if (!run.ok()) return run.status();
   run_ = *run;
   return SyncDirectory(dir_);
@@ -331,6 +334,25 @@ absl::Status JobStore::NoteDropped(int64_t texts) {
     const std::lock_guard lock(mutex_);
     if (!broken_.ok()) return broken_;
     pending_.AddDropped(texts);
+  }
+  return Sync();
+}
+
+absl::Status JobStore::NoteSpending(double usd) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    pending_.AddSpending(std::llround(usd * kNanosPerDollar));
+  }
+  return Sync();
+}
+
+absl::Status JobStore::NoteAllRead() {
+  if (head_.keep_vectors == KeepVectors::kNever) return absl::OkStatus();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    pending_.AllRead();
   }
   return Sync();
 }

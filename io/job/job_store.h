@@ -94,6 +94,13 @@ class JobStore final : public Ledger {
   // when it returns.
   absl::Status NoteDropped(int64_t texts);
 
+  // This run will have spent so many US dollars at most. Durable when it returns; also on a thread of a client.
+  absl::Status NoteSpending(double usd);
+
+  // Every row that the source has is numbered, and all that were taken are decided: now what killed runs have cost is
+  // known better. Durable when it returns.
+  absl::Status NoteAllRead();
+
   // The targets are about to be written to again after a rollback: forgets it, and what was put back then.
   absl::Status ForgetRollback();
 

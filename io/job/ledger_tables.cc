@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -290,6 +291,33 @@ absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, i
   return rejects;
 }
 
+absl::StatusOr<int64_t> CertainlyNotRebought(LedgerConnection* ledger, int64_t texts, bool all_read) {
+  const absl::StatusOr<int64_t> kills = ReadMetaNumber(ledger, kMetaOpenKills);
+  if (!kills.ok()) return kills.status();
+  const absl::StatusOr<int64_t> in_flight = ReadMetaNumber(ledger, kMetaOpenInFlight);
+  if (!in_flight.ok()) return in_flight.status();
+  const absl::StatusOr<int64_t> kept = ReadMetaNumber(ledger, kMetaOpenKept);
+  if (!kept.ok()) return kept.status();
+  // What the only kill lost and what was bought again since is in the ledger. Of several kills the later ones may have
+  // lost again what the earlier ones had, so only the end tells.
+  if (*kills != 1 && !all_read) return 0;
+  return std::max<int64_t>(0, *in_flight - std::max<int64_t>(0, *kills * texts - *kept));
+}
+
+absl::StatusOr<int64_t> ReadUnreceipted(LedgerConnection* ledger) {
+  const absl::StatusOr<int64_t> before = ReadMetaNumber(ledger, kMetaUnreceipted);
+  if (!before.ok()) return before.status();
+  const absl::StatusOr<int64_t> spending = ReadMetaNumber(ledger, kMetaSpending);
+  if (!spending.ok()) return spending.status();
+  absl::StatusOr<LedgerStatement> receipt =
+      ledger->Prepare("SELECT cost_usd FROM receipts WHERE run = (SELECT value FROM meta WHERE key = 'runs')");
+  if (!receipt.ok()) return receipt.status();
+  const absl::StatusOr<bool> found = receipt->Step();
+  if (!found.ok()) return found.status();
+  const double cost = *found ? receipt->Real(0) : 0;
+  return *before + std::max<int64_t>(0, *spending - static_cast<int64_t>(std::llround(cost * kNanosPerDollar)));
+}
+
 absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
   JobStats stats;
   const std::pair<absl::string_view, int64_t*> counts[] = {
@@ -307,7 +335,12 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
   if (*rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(*rolled_back);
   const absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger, kMetaRebought);
   if (!rebought.ok()) return rebought.status();
-  stats.texts_possibly_rebought = *rebought;
+  const absl::StatusOr<int64_t> certain = CertainlyNotRebought(ledger, stats.texts, /*all_read=*/false);
+  if (!certain.ok()) return certain.status();
+  stats.texts_possibly_rebought = std::max<int64_t>(0, *rebought - *certain);
+  const absl::StatusOr<int64_t> unreceipted = ReadUnreceipted(ledger);
+  if (!unreceipted.ok()) return unreceipted.status();
+  stats.unreceipted_usd = static_cast<double>(*unreceipted) / kNanosPerDollar;
   absl::StatusOr<LedgerStatement> sinks = ledger->Prepare("SELECT name, position FROM sinks ORDER BY name");
   if (!sinks.ok()) return sinks.status();
   absl::StatusOr<bool> row = sinks->Step();

@@ -79,6 +79,14 @@ absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, i
 // Fills what tables alone tell: not `kept_texts`, not `rows_pending`.
 absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger);
 
+// Of what killed runs had in flight, so many texts were not bought again for that, by what the ledger knows of `texts`
+// texts. `all_read`: the source has been read to its end since.
+absl::StatusOr<int64_t> CertainlyNotRebought(LedgerConnection* ledger, int64_t texts, bool all_read);
+
+// In billionths of a US dollar: what runs may have spent beyond their receipts, the last one included.
+absl::StatusOr<int64_t> ReadUnreceipted(LedgerConnection* ledger);
+inline constexpr double kNanosPerDollar = 1e9;
+
 // What meta says under `key` as a number; 0 if nothing.
 absl::StatusOr<int64_t> ReadMetaNumber(LedgerConnection* ledger, absl::string_view key);
 
@@ -87,6 +95,15 @@ inline constexpr absl::string_view kMetaRuns = "runs";    // how often the job w
 // How many texts the last run can have had in flight; and how many all killed runs together can have paid for in vain.
 inline constexpr absl::string_view kMetaInFlight = "texts_in_flight";
 inline constexpr absl::string_view kMetaRebought = "texts_possibly_rebought";
+// Of the latter, what is not final: of so many killed runs so many texts were in flight, when so many were kept (a sum
+// over these runs). Once all rows have been read, what they lost is among the texts that the ledger knows.
+inline constexpr absl::string_view kMetaOpenKills = "open_kills";
+inline constexpr absl::string_view kMetaOpenInFlight = "open_in_flight";
+inline constexpr absl::string_view kMetaOpenKept = "open_kept";
+// In billionths of a US dollar: what the last run has spent at most, noted before it leaves; and what all runs before
+// it may have spent beyond their receipts.
+inline constexpr absl::string_view kMetaSpending = "spending_nanousd";
+inline constexpr absl::string_view kMetaUnreceipted = "unreceipted_nanousd";
 // When all targets were put back to what they were, in milliseconds since 1970; goes when a run writes again.
 inline constexpr absl::string_view kMetaRolledBack = "rolled_back";
 

@@ -34,7 +34,7 @@ void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
 bool LedgerChanges::empty() const {
   return rows_.empty() && moved_rows_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() &&
          text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && dropped_texts_ == 0 &&
-         !forgets_rollback_;
+         !spending_.has_value() && !all_read_ && !forgets_rollback_;
 }
 
 void LedgerChanges::Clear() {
@@ -49,6 +49,8 @@ void LedgerChanges::Clear() {
   positions_.clear();
   receipts_.clear();
   dropped_texts_ = 0;
+  spending_.reset();
+  all_read_ = false;
   forgets_rollback_ = false;
 }
 
@@ -201,7 +203,33 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     if (!rebought.ok()) return rebought.status();
     if (absl::Status set = SetMeta(kMetaRebought, *rebought + changes.dropped_texts_); !set.ok()) return set;
   }
+  if (changes.spending_.has_value()) {
+    if (absl::Status set = SetMeta(kMetaSpending, *changes.spending_); !set.ok()) return set;
+  }
+  if (changes.all_read_) {
+    if (absl::Status settled = SettleKills(); !settled.ok()) return settled;
+  }
   return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
+}
+
+// What killed runs can have cost is known for good.
+absl::Status LedgerWriter::SettleKills() {
+  const absl::StatusOr<int64_t> texts = ReadTextCount(ledger_);
+  if (!texts.ok()) return texts.status();
+  const absl::StatusOr<int64_t> certain = CertainlyNotRebought(ledger_, *texts, /*all_read=*/true);
+  if (!certain.ok()) return certain.status();
+  if (*certain > 0) {
+    if (absl::Status set = AddToMeta(kMetaRebought, -*certain); !set.ok()) return set;
+  }
+  for (const absl::string_view key : {kMetaOpenKills, kMetaOpenInFlight, kMetaOpenKept}) {
+    if (absl::Status set = SetMeta(key, 0); !set.ok()) return set;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LedgerWriter::AddToMeta(absl::string_view key, int64_t more) {
+  const absl::StatusOr<int64_t> before = ReadMetaNumber(ledger_, key);
+  return before.ok() ? SetMeta(key, *before + more) : before.status();
 }
 
 absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
@@ -210,21 +238,26 @@ absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
   return insert_meta_.Run();
 }
 
-absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damaged, int64_t texts_in_flight) {
+absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damaged, int64_t kept,
+                                               int64_t texts_in_flight) {
   const absl::StatusOr<int64_t> runs = ReadMetaNumber(ledger_, kMetaRuns);
   if (!runs.ok()) return runs.status();
   const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_, kMetaClean);
   if (!clean.ok()) return clean.status();
+  const absl::StatusOr<int64_t> unreceipted = ReadUnreceipted(ledger_);
+  if (!unreceipted.ok()) return unreceipted.status();
   const absl::Status status = InTransaction([&] {
     absl::Status set = SetMeta(kMetaRuns, *runs + 1);
-    if (set.ok()) set = NoteWhatAKillCosts(*runs > 0 && *clean == 0, damaged, texts_in_flight);
+    if (set.ok()) set = SetMeta(kMetaUnreceipted, *unreceipted);
+    if (set.ok()) set = SetMeta(kMetaSpending, 0);
+    if (set.ok()) set = NoteWhatAKillCosts(*runs > 0 && *clean == 0, damaged, kept, texts_in_flight);
     return set.ok() ? WriteBegin(damaged) : set;
   });
   if (!status.ok()) return status;
   return *runs + 1;
 }
 
-absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged,
+absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged, int64_t kept,
                                               int64_t texts_in_flight) {
   absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger_, kMetaRebought);
   if (!rebought.ok()) return rebought.status();
@@ -234,6 +267,10 @@ absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, absl::Span<const 
     const absl::StatusOr<int64_t> in_flight = ReadMetaNumber(ledger_, kMetaInFlight);
     if (!in_flight.ok()) return in_flight.status();
     *rebought += *in_flight;
+    for (const auto& [key, more] :
+         {std::pair(kMetaOpenKills, int64_t{1}), {kMetaOpenInFlight, *in_flight}, {kMetaOpenKept, kept}}) {
+      if (absl::Status set = AddToMeta(key, more); !set.ok()) return set;
+    }
   }
   if (*rebought != before) {
     if (absl::Status set = SetMeta(kMetaRebought, *rebought); !set.ok()) return set;

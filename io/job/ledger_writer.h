@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +46,12 @@ class LedgerChanges {
   // Texts of requests that were given up, and may have been paid for.
   void AddDropped(int64_t texts) { dropped_texts_ += texts; }
 
+  // So much has been spent by this run at most; likewise for kMetaSpending.
+  void AddSpending(int64_t nanousd) { spending_ = nanousd; }
+
+  // The source has been read to its end.
+  void AllRead() { all_read_ = true; }
+
   // The targets are written to again after a rollback.
   void ForgetRollback() { forgets_rollback_ = true; }
 
@@ -81,6 +88,8 @@ class LedgerChanges {
   std::vector<std::pair<std::string, int64_t>> positions_;
   std::vector<Receipt> receipts_;
   int64_t dropped_texts_ = 0;
+  std::optional<int64_t> spending_;
+  bool all_read_ = false;
   bool forgets_rollback_ = false;
 };
 
@@ -97,7 +106,8 @@ class LedgerWriter {
   // A run begins: counts it, marks the ledger as not cleanly ended, forgets the runs of damaged vectors, and completes
   // the rejects of rows whose text was rejected just before a crash. After a run that was killed, adds what that one
   // can have had in flight to what may be bought again. Returns the number of the run, from 1.
-  absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged, int64_t texts_in_flight);
+  // `kept`: the texts whose vectors are there, damaged ones included.
+  absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged, int64_t kept, int64_t texts_in_flight);
 
   // The targets were put back: each begins again at row 0, and what they refused is forgotten. Durable.
   absl::Status RecordRollback(absl::Span<const std::string> targets, absl::Time when);
@@ -114,7 +124,10 @@ class LedgerWriter {
   absl::Status WriteRejects(const LedgerChanges& changes);
   absl::Status WriteProgress(const LedgerChanges& changes);
   absl::Status WriteBegin(absl::Span<const SlotRange> damaged);
-  absl::Status NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged, int64_t texts_in_flight);
+  absl::Status NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged, int64_t kept,
+                                  int64_t texts_in_flight);
+  absl::Status SettleKills();
+  absl::Status AddToMeta(absl::string_view key, int64_t more);
   absl::Status SetMeta(absl::string_view key, int64_t value);
 
   // Runs `body` between BEGIN and COMMIT; rolls back if anything fails.

@@ -9,12 +9,16 @@
 #include <thread>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "io/net/unsent.h"
 
 namespace reembed {
 namespace {
+
+constexpr char kUnsent[] = "reembed/unsent";
 
 constexpr long kReceiveBufferBytes = 128L * 1024;  // fewer and larger reads that stay in the processor's cache
 constexpr long kSendBufferBytes = 64L * 1024;
@@ -398,6 +402,7 @@ class HttpLoop::Loop {
   static void Answer(TransferPtr transfer, absl::Status status) {
     Callback callback = std::move(transfer->callback);
     HttpReply reply = std::move(transfer->reply);
+    if (!status.ok() && transfer->sendings == 0) status.SetPayload(kUnsent, absl::Cord(""));
     transfer.reset();
     if (status.ok()) {
       std::move(callback)(std::move(reply));
@@ -485,6 +490,8 @@ absl::string_view HttpReply::Header(absl::string_view name) const {
   }
   return "";
 }
+
+bool NothingWasSent(const absl::Status& status) { return status.GetPayload(kUnsent).has_value(); }
 
 std::string UrlForMessages(absl::string_view url) {
   url = url.substr(0, url.find_first_of("?#"));

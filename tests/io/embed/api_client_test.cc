@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <deque>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -109,6 +111,14 @@ class ApiClientTest : public ::testing::Test {
     return rejected;
   }
 
+  // For the next client: a token costs a dollar.
+  SpendCap& Cap(double usd) {
+    caps_.emplace_back(SpendOptions{.usd_per_token = 1, .cap_usd = usd});
+    options_.spend = &caps_.back();
+    return caps_.back();
+  }
+
+  std::deque<SpendCap> caps_;  // outlive the client
   ApiOptions options_;
   std::unique_ptr<ScriptedServer> server_;
   std::unique_ptr<EmbeddingClient> client_;
@@ -160,6 +170,90 @@ TEST_F(ApiClientTest, EstimatesTokensWithoutUsage) {
   Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.usage = ""}); });
   ExpectEmbeds(Texts(3));
   EXPECT_EQ(client_->stats().tokens, 15);
+}
+
+// Gateways that count nothing say 0 or 1 whatever they are asked. Were that believed, the quota would be given back.
+TEST_F(ApiClientTest, FewerTokensThanTextsAreNoUsage) {
+  for (const char* const usage : {R"("usage":{"prompt_tokens":0,"total_tokens":0})", R"("usage":{"prompt_tokens":1})",
+                                  R"("usage":{"prompt_tokens":2,"total_tokens":2})"}) {
+    SCOPED_TRACE(usage);
+    Serve([usage](const ServerRequest& request) {
+      ServerReply reply = OpenAiAnswer(request, {.usage = ""});
+      absl::StrReplaceAll({{R"("x":{"y":[1,"}"]})", usage}}, &reply.body);
+      return reply;
+    });
+    ExpectEmbeds(Texts(3));
+    EXPECT_EQ(client_->stats().tokens, 15);
+  }
+}
+
+// ---- Money ----
+
+TEST_F(ApiClientTest, NothingLeavesThatTheCapDoesNotCover) {
+  SpendCap& cap = Cap(30);  // texts are estimated at 5 tokens and charged 3
+  ServeFirst({});
+  for (int batch = 0; batch < 2; ++batch) ExpectEmbeds(Texts(3));
+  EXPECT_EQ(cap.spent_usd(), 18);
+  const auto batch = MakeBatch(Texts(3));
+  const absl::Status ended = Send(batch.get());
+  EXPECT_TRUE(IsSpendCapReached(ended)) << ended;
+  EXPECT_EQ(server_->request_count(), 2);
+  EXPECT_TRUE(IsSpendCapReached(Send(batch.get()))) << "nothing leaves any more";
+  EXPECT_EQ(server_->request_count(), 2);
+}
+
+TEST_F(ApiClientTest, RefusalsCostNothingButWhatGotNoAnswerMay) {
+  SpendCap& cap = Cap(16);
+  ServeFirst({{.status = 429}, {.status = 503}});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(cap.spent_usd(), 9);
+  EXPECT_EQ(server_->request_count(), 3);
+
+  SpendCap& second = Cap(29);
+  ServeFirst({{.fault = ServerFault::kReset}});
+  const auto batch = MakeBatch(Texts(3));
+  EXPECT_TRUE(IsSpendCapReached(Send(batch.get()))) << "the lost answer may be charged, a second sending would pass";
+  EXPECT_EQ(server_->request_count(), 1);
+  EXPECT_EQ(second.spent_usd(), 15);
+
+  SpendCap& third = Cap(30);
+  ServeFirst({{.fault = ServerFault::kReset}});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(third.spent_usd(), 24);
+}
+
+TEST_F(ApiClientTest, AServerThatNobodyReachesCostsNothing) {
+  SpendCap& cap = Cap(20);
+  ServeFirst({});
+  server_.reset();
+  const auto batch = MakeBatch(Texts(3));
+  EXPECT_THAT(Send(batch.get()), HasError(absl::StatusCode::kUnavailable, HasSubstr("gave up")));
+  EXPECT_EQ(cap.spent_usd(), 0);
+}
+
+// A batch that takes several requests is paid for as a whole, or what its first ones cost would be lost.
+TEST_F(ApiClientTest, ABatchIsBegunOnlyIfAllItsRequestsAreCovered) {
+  SpendCap& cap = Cap(25);
+  Serve([](const ServerRequest& request) {
+    if (TextsOf(request.body).size() > 2) return OpenAiError(413, "", "", "too large");
+    return OpenAiAnswer(request, {.bytes_per_token = 3});
+  });
+  ExpectEmbeds(Texts(5));
+  EXPECT_EQ(cap.spent_usd(), 25) << "five texts of 13 bytes";
+  const auto batch = MakeBatch(Texts(5));
+  const int before = server_->request_count();
+  EXPECT_TRUE(IsSpendCapReached(Send(batch.get())));
+  EXPECT_EQ(server_->request_count(), before);
+}
+
+TEST_F(ApiClientTest, TheProbeIsPaidForToo) {
+  Cap(4);
+  ServeFirst({});
+  EXPECT_TRUE(IsSpendCapReached(ProbeApi(options_).status()));
+  EXPECT_EQ(server_->request_count(), 0);
+  SpendCap& enough = Cap(5);
+  EXPECT_THAT(ProbeApi(options_), IsOk());
+  EXPECT_EQ(enough.spent_usd(), 3);
 }
 
 TEST_F(ApiClientTest, TakesTheSameBatchAgain) {

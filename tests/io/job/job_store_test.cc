@@ -300,6 +300,88 @@ TEST_F(JobStoreTest, StatsAndReceiptsTellWhatTheLedgerHolds) {
   EXPECT_EQ(stats->receipts[0].cost_usd, 0.25);
 }
 
+// What a kill leaves of the directory, as it is now.
+class KilledJobTest : public JobTest {
+ protected:
+  void Kill() {
+    ASSERT_THAT(store_->Sync(), IsOk());
+    const std::string copy = root_ + "/killed";
+    std::filesystem::remove_all(copy);
+    std::filesystem::copy(dir_, copy, std::filesystem::copy_options::recursive);
+    store_.reset();
+    std::filesystem::remove_all(dir_);
+    std::filesystem::rename(copy, dir_);
+  }
+  int64_t Rebought() { return store_->Stats()->texts_possibly_rebought; }
+  void KeepTexts(int from, int to) {
+    std::vector<TestRow> rows;
+    for (int i = from; i < to; ++i) {
+      rows.push_back({int64_t{i}, absl::StrCat("text ", i)});
+      if (rows.size() < 50 && i + 1 < to) continue;
+      KeepRows(rows);
+      rows.clear();
+    }
+  }
+};
+
+TEST_F(KilledJobTest, OneKillCostsNoMoreThanWhatWasInFlightAndHasBeenBoughtSince) {
+  ASSERT_THAT(Open({.texts_in_flight = 768}), IsOk());
+  KeepTexts(0, 70);
+  Kill();
+  ASSERT_THAT(Open({.texts_in_flight = 768}), IsOk());
+  EXPECT_EQ(Rebought(), 0) << "nothing was bought since";
+  KeepTexts(70, 100);
+  EXPECT_EQ(Rebought(), 30);
+  KeepTexts(100, 157);
+  EXPECT_EQ(Rebought(), 87);
+  ASSERT_THAT(store_->NoteAllRead(), IsOk());
+  EXPECT_EQ(Rebought(), 87);
+  // What comes later was not in flight then.
+  ASSERT_THAT(Open({.texts_in_flight = 768}), IsOk());
+  KeepTexts(157, 400);
+  EXPECT_EQ(Rebought(), 87);
+}
+
+TEST_F(KilledJobTest, OfSeveralKillsEachMayHaveLostAllThatWasNotKept) {
+  ASSERT_THAT(Open({.texts_in_flight = 20}), IsOk());
+  KeepTexts(0, 10);
+  Kill();
+  ASSERT_THAT(Open({.texts_in_flight = 20}), IsOk());
+  Kill();
+  ASSERT_THAT(Open({.texts_in_flight = 20}), IsOk());
+  EXPECT_EQ(Rebought(), 40) << "the second run may have lost again what the first had lost";
+  KeepTexts(10, 12);
+  EXPECT_EQ(Rebought(), 40);
+  KeepTexts(12, 16);
+  ASSERT_THAT(store_->NoteAllRead(), IsOk());
+  EXPECT_EQ(Rebought(), 12) << "six texts lacked their vector at each kill";
+}
+
+TEST_F(KilledJobTest, ABoundBelowWhatIsLeftStays) {
+  ASSERT_THAT(Open({.texts_in_flight = 5}), IsOk());
+  Kill();
+  ASSERT_THAT(Open({.texts_in_flight = 5}), IsOk());
+  KeepTexts(0, 50);
+  ASSERT_THAT(store_->NoteAllRead(), IsOk());
+  EXPECT_EQ(Rebought(), 5);
+}
+
+TEST_F(KilledJobTest, MoneyThatWasNotedIsKnownAfterAKill) {
+  ASSERT_THAT(Open(), IsOk());
+  ASSERT_THAT(store_->NoteSpending(0.5), IsOk());
+  Kill();
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_NEAR(store_->Stats()->unreceipted_usd, 0.5, 1e-8);
+  // A run that ends well has a receipt, and what it does not cover.
+  ASSERT_THAT(store_->NoteSpending(0.3), IsOk());
+  ASSERT_THAT(store_->RecordReceipt({.run = store_->run(), .outcome = "done", .cost_usd = 0.2}), IsOk());
+  EXPECT_NEAR(store_->Stats()->unreceipted_usd, 0.6, 1e-8);
+  ASSERT_THAT(store_->NoteSpending(0.2), IsOk());
+  EXPECT_NEAR(store_->Stats()->unreceipted_usd, 0.5, 1e-8);
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_NEAR(store_->Stats()->unreceipted_usd, 0.5, 1e-8);
+}
+
 TEST_F(JobStoreTest, ABatchThatWasNotEnrolledIsRefused) {
   ASSERT_THAT(Open(), IsOk());
   KeepRows({{int64_t{1}, "a"}});

@@ -1,0 +1,13 @@
+#ifndef REEMBED_IO_NET_UNSENT_H_
+#define REEMBED_IO_NET_UNSENT_H_
+
+#include "absl/status/status.h"
+
+namespace reembed {
+
+// Whether the request that HttpLoop answered so has not got as far as the server: there was no connection.
+bool NothingWasSent(const absl::Status& status);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_NET_UNSENT_H_
