@@ -24,6 +24,12 @@ namespace {
 // FAISS prepares tables for all rows at every add(), so rows are added many at a time.
 int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (int64_t{4} * dim), 1, 4096); }
 
+std::string TooFewRows(absl::string_view path, absl::string_view factory, int64_t least, int64_t rows) {
+  return absl::StrCat(path, ": expected at least ", least, " rows to train ", factory, ", got ", rows,
+                      "; use factory=IVF,Flat, which chooses the number of lists, or factory=HNSW32, which needs no ",
+                      "training");
+}
+
 class FaissSink final : public VectorSink {
  public:
   FaissSink(IndexStore store, IndexSpec spec, const Model& model, const FaissSinkOptions& options, bool needs_training)
@@ -161,7 +167,10 @@ absl::Status FaissSink::Stage(const BatchRow& row, std::vector<RefusedRow>* refu
     return absl::OkStatus();
   }
   const absl::StatusOr<int64_t> id = IdOf(row);
-  if (!id.ok()) return id.status();
+  if (!id.ok()) {
+    refused->push_back({row.ordinal, id.status()});
+    return absl::OkStatus();
+  }
   if (id_kind_ == IdKind::kOrdinal) {
     KeyTable::AppendLine(*id, std::get<absl::string_view>(row.key), &key_lines_);
   } else if (!ids_.insert(*id).second) {
@@ -177,6 +186,12 @@ absl::Status FaissSink::Stage(const BatchRow& row, std::vector<RefusedRow>* refu
 
 absl::StatusOr<int64_t> FaissSink::IdOf(const BatchRow& row) {
   const auto* const number = std::get_if<int64_t>(&row.key);
+  // Before it decides for all: a key that no index holds says nothing of the others.
+  if (number != nullptr) {
+    if (absl::Status fits = CheckFaissKey(Location{.scheme = "faiss", .path = store_.path()}, row.key); !fits.ok()) {
+      return fits;
+    }
+  }
   const IdKind kind = number != nullptr ? IdKind::kKey : IdKind::kOrdinal;
   if (!id_kind_.has_value()) id_kind_ = kind;
   if (kind != *id_kind_) {
@@ -187,11 +202,7 @@ absl::StatusOr<int64_t> FaissSink::IdOf(const BatchRow& row) {
                                                    "; choose a key column whose values are all of one kind"));
   }
   if (number == nullptr) return row.ordinal;
-  if (*number >= 0) return *number;
-  return absl::InvalidArgumentError(
-      absl::StrCat(Prefix(row.key),
-                   "expected a key of at least 0, because FAISS marks missing results with -1; "
-                   "choose another key column, or one of texts"));
+  return *number;
 }
 
 absl::Status FaissSink::AddStaged() {
@@ -226,11 +237,8 @@ absl::Status FaissSink::MakeIndex() {
 
 absl::Status FaissSink::Train() {
   const auto rows = static_cast<int64_t>(staged_ids_.size());
-  const int64_t lists = ListCount(description_.factory);
-  if (rows < lists) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        store_.path(), ": expected at least ", lists, " rows to train ", description_.factory, ", got ", rows,
-        "; use factory=IVF,Flat, which chooses the number of lists, or factory=HNSW32, which needs no training"));
+  if (const int64_t least = LeastTrainingRows(description_.factory); rows < least) {
+    return absl::FailedPreconditionError(TooFewRows(store_.path(), description_.factory, least, rows));
   }
   description_.trained_rows = rows;
   return CallFaiss(absl::StatusCode::kFailedPrecondition,
@@ -248,6 +256,24 @@ absl::Status FaissSink::Finish() {
 }
 
 }  // namespace
+
+absl::Status CheckFaissKey(const Location& location, KeyView key) {
+  const auto* const number = std::get_if<int64_t>(&key);
+  if (number == nullptr || *number >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(location.path, ": row ", KeyText(key),
+                   ": expected a key of at least 0, because FAISS marks missing results with -1; choose another key "
+                   "column, or one of texts"));
+}
+
+absl::Status CheckFaissRows(const Location& location, int64_t rows) {
+  const absl::StatusOr<IndexSpec> spec = ParseIndexSpec(location);
+  if (!spec.ok()) return spec.status();
+  const std::string factory = ResolveFactory(spec->factory, rows, rows);
+  const int64_t least = LeastTrainingRows(factory);
+  if (rows >= least || rows == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(TooFewRows(location.path, factory, least, rows));
+}
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,
                                                           const FaissSinkOptions& options) {

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/embedding_client.h"
+#include "engine/key.h"
 #include "engine/location.h"
 #include "engine/vector_sink.h"
 
@@ -27,12 +28,19 @@ struct FaissSinkOptions {
 // exactly the rows that the finished index at PATH has, it goes on behind them; else everything is asked for again.
 // An index that needs training is trained on the first rows of the stream.
 //
-// Rows that have no direction (cosine), are not finite, or have the integer key of an earlier row are refused.
+// Refused are rows that have no direction (cosine), are not finite, or have the integer key of an earlier row, a
+// negative one, or a key of another kind than the first row's.
 // Errors of making it: kInvalidArgument (bad option, or PATH holds something that is not an index of this model),
-// kNotFound (no such directory). Errors of Write(): kInvalidArgument (a negative key, or integers and texts mixed).
+// kNotFound (no such directory).
 // Errors of Finish(): kFailedPrecondition (fewer rows than it takes to train the index).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,
                                                           const FaissSinkOptions& options = {});
+
+// Whether an index at `location` can hold a row of this key. Errors: kInvalidArgument.
+absl::Status CheckFaissKey(const Location& location, KeyView key);
+
+// Whether the index at `location` can be trained on `rows` rows. Errors: kInvalidArgument (says how many it takes).
+absl::Status CheckFaissRows(const Location& location, int64_t rows);
 
 }  // namespace reembed
 

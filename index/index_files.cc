@@ -23,7 +23,12 @@ constexpr int64_t kFormat = 1;
 constexpr int64_t kLongestDescription = 1 << 20;
 
 absl::Status FileError(absl::string_view what, const std::string& path) {
-  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot ", what));
+  const int error = errno;
+  // A limit of the file system or of the user is a want of room, too, and goes away like one.
+  if (error == EFBIG) {
+    return absl::ResourceExhaustedError(absl::StrCat(path, ": cannot ", what, ": ", std::strerror(error)));
+  }
+  return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot ", what));
 }
 
 struct FileCloser {

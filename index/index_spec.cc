@@ -157,6 +157,21 @@ int64_t ListCount(absl::string_view resolved_factory) {
   return lists;
 }
 
+int64_t LeastTrainingRows(absl::string_view resolved_factory) {
+  int64_t least = std::max<int64_t>(ListCount(resolved_factory), 1);
+  for (absl::string_view token : absl::StrSplit(resolved_factory, ',')) {
+    const bool rotated = absl::ConsumePrefix(&token, "O");
+    if (!absl::ConsumePrefix(&token, "PQ")) continue;
+    // PQ<bytes>x<bits>, as PQ16x4fs; a rotation is trained with a quantizer of bytes.
+    const size_t times = token.find('x');
+    int bits = 0;
+    const absl::string_view digits = times == absl::string_view::npos ? "" : token.substr(times + 1);
+    if (rotated || !absl::SimpleAtoi(digits.substr(0, digits.find_first_not_of("0123456789")), &bits)) bits = 8;
+    least = std::max(least, int64_t{1} << std::clamp(bits, 1, 16));
+  }
+  return least;
+}
+
 int64_t TrainingRows(absl::string_view resolved_factory) {
   constexpr int64_t kRowsPerCentroid = 64;
   constexpr int64_t kCodeWords = 256;  // of one byte of a product quantizer

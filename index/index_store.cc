@@ -126,7 +126,9 @@ absl::Status IndexStore::KeepPrevious() const {
 }
 
 void IndexStore::RemovePartialFiles() const {
-  for (const std::string& path : {partial_.index, partial_.description, partial_.keys}) unlink(path.c_str());
+  for (const std::string& path : {partial_.description, partial_.keys}) unlink(path.c_str());
+  // Its name stays, so that the place is seen to be taken.
+  if (truncate(partial_.index.c_str(), 0) != 0 && errno != ENOENT) unlink(partial_.index.c_str());
 }
 
 }  // namespace reembed

@@ -43,7 +43,7 @@ class IndexStore {
   absl::Status Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,
                        Old old) const;
 
-  // What a run that died has left.
+  // What a run that died has left; of the index only the name, if it was there.
   void RemovePartialFiles() const;
 
  private:

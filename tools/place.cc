@@ -21,12 +21,33 @@ bool IsFileScheme(const std::string& scheme) {
          scheme == "faiss" || scheme == "memu";
 }
 
+// Parameters that are files, too.
+bool IsFileParameter(const std::string& scheme, const std::string& name, const std::string& value) {
+  // An extension without a slash is looked for where libraries are.
+  if (scheme == "sqlite") return name == "extension" && absl::StrContains(value, "/");
+  if (scheme == "memu") return name == "db";
+  return absl::StartsWith(scheme, "postgres") && name == "schema_file";
+}
+
+// As many links behind each other as the system follows.
+constexpr int kMaxLinks = 40;
+
 }  // namespace
 
 std::string AbsolutePath(const std::string& path) {
   std::error_code failed;
-  const fs::path canonical = fs::weakly_canonical(path, failed);
-  return failed ? path : canonical.string();
+  // Made absolute first: of a path of which nothing is there, weakly_canonical() leaves what it is given.
+  fs::path whole = fs::absolute(path, failed);
+  for (int links = 0; links <= kMaxLinks && !failed; ++links) {
+    whole = fs::weakly_canonical(whole, failed);
+    if (failed) break;
+    if (!whole.has_filename() && whole.has_relative_path()) whole = whole.parent_path();
+    std::error_code no_link;
+    const fs::path next = fs::read_symlink(whole, no_link);  // only a link that leads nowhere is left
+    if (no_link) return whole.string();
+    whole = whole.parent_path() / next;
+  }
+  return fs::path(path).lexically_normal().string();
 }
 
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
@@ -34,7 +55,14 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
   absl::StatusOr<Location> location = ParseLocation(uri);
   if (!location.ok()) return location;
   if (IsFileScheme(location->scheme) && location->path != "-") {
+    if (absl::EndsWith(location->path, "/")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(location->scheme, ":", location->path, " names a folder; add the name of a file"));
+    }
     location->path = AbsolutePath(ExpandHome(location->path, environment));
+  }
+  for (auto& [name, value] : location->parameters) {
+    if (IsFileParameter(location->scheme, name, value)) value = AbsolutePath(ExpandHome(value, environment));
   }
   if (absl::Status secret = AddSecret(variables, environment, &*location); !secret.ok()) return secret;
   return location;

@@ -10,7 +10,7 @@
 
 namespace reembed {
 
-// The path as the job remembers it.
+// The one form of a path, whether something is there yet or not: absolute, without links, dots, slashes at its end.
 std::string AbsolutePath(const std::string& path);
 
 // Names of variables, as --db-token-env and --db-password-env have them; empty: the usual ones.
@@ -19,8 +19,8 @@ struct SecretVariables {
   std::string password;  // of PostgreSQL, or a URL that holds it: PGPASSWORD; of FalkorDB: FALKORDB_PASSWORD
 };                       // Qdrant's is always QDRANT_API_KEY
 
-// What a user wrote as --source or --target: files with absolute paths, servers with their secret.
-// Errors: as ParseLocation, AddSecret.
+// What a user wrote as --source or --target: files (also in parameters) with absolute paths, servers with their secret.
+// Errors: as ParseLocation, AddSecret; kInvalidArgument (a file whose name ends with a slash).
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment);
 

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "index/faiss_sink.h"
+#include "io/job/job_reader.h"
 #include "tools/format.h"
+#include "tools/target_state.h"
 
 namespace reembed {
 namespace {
@@ -48,12 +52,33 @@ absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) 
 absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
   const Scheme* const source_scheme = FindScheme(job.source.scheme);
   const Scheme* const scheme = FindScheme(target.scheme);
-  if (scheme->check_key == nullptr || !source_scheme->is_table()) return absl::OkStatus();
+  if (scheme->check_key == nullptr || source_scheme->open_source == nullptr || job.source.scheme == "-") {
+    return absl::OkStatus();
+  }
   const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
   if (!source.ok()) return source.status();
   const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
   if (!row.ok()) return row.status();
   return row->has_value() ? scheme->check_key(target, (*row)->key) : absl::OkStatus();
+}
+
+// `selected`: rows that the run will read; -1: not known.
+absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
+  if (selected < 0) return absl::OkStatus();
+  int64_t before = 0;
+  if (std::filesystem::exists(job.directory + "/ledger.db")) {
+    const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+    if (!reader.ok()) return reader.status();
+    before = (*reader)->rows();
+  }
+  // A table that is filled in place selects what it lacks; other sources select again what the job has.
+  int64_t rows = job.in_place ? before + selected : std::max(before, selected);
+  if (job.options.limit > 0) rows = std::min(rows, before + job.options.limit);
+  for (const Location& target : job.targets) {
+    if (target.scheme != "faiss") continue;
+    if (absl::Status enough = CheckFaissRows(target, rows); !enough.ok()) return enough;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -96,6 +121,7 @@ absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   Preflight preflight;
+  if (absl::Status free = CheckFileTargets(job); !free.ok()) return free;
   absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
   if (!source.ok()) return source.status();
   preflight.source = *std::move(source);
@@ -143,6 +169,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     const absl::StatusOr<int64_t> rows = preflight.source->CountRows();
     if (rows.ok()) preflight.rows_selected = *rows;
   }
+  if (absl::Status enough = CheckRowCounts(job, preflight.rows_selected); !enough.ok()) return enough;
   return preflight;
 }
 

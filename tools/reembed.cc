@@ -9,6 +9,7 @@
 
 #include "tools/commands.h"
 #include "tools/environment.h"
+#include "tools/job_choice.h"
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/resolve_preset.h"
@@ -64,7 +65,8 @@ CommandOptions OptionsOfJob(const std::string& directory, bool json) {
 void AddVerify(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("verify", "compare every target of a job with the job and its source");
   auto options = std::make_shared<VerifyOptions>();
-  command->add_option("job", options->job, "job directory")->required();
+  auto jobs = std::make_shared<std::vector<std::string>>();
+  command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
   command->add_option("--sample", options->sample, "embed so many rows again and compare; costs requests")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
@@ -72,12 +74,16 @@ void AddVerify(CLI::App* app, Command* chosen) {
   command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
-      "Examples:\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify JOB --sample 100\n"
+      "Examples:\n  reembed verify\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify "
+      "JOB --sample 100\n"
       "  reembed verify JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("verify", OptionsOfJob(options->job, options->json), environment,
-                         [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
+      return ForEachJob({.command = "verify", .json = options->json}, *jobs, environment, [&](const std::string& job) {
+        options->job = job;
+        return WithEnvFile("verify", OptionsOfJob(job, options->json), environment,
+                           [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
+      });
     };
   });
 }
@@ -85,19 +91,33 @@ void AddVerify(CLI::App* app, Command* chosen) {
 void AddStatus(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("status", "what a job directory holds, and why rows were rejected");
   auto options = std::make_shared<StatusOptions>();
-  command->add_option("job", options->job, "job directory; default: a line for each job in the default folder");
+  auto jobs = std::make_shared<std::vector<std::string>>();
+  command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
+  auto all = std::make_shared<bool>(false);
+  command->add_flag("--all", *all, "all jobs in the default folder");
   command->add_option("--rejects", options->rejects, "how many rejected rows to show")->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->json, "JSON lines on standard output");
-  command->footer("Examples:\n  reembed status\n  reembed status JOB\n  reembed status JOB --rejects 1000 --json");
-  command->callback([=] { *chosen = [=](const Environment& env) { return StatusCommand(*options, env); }; });
+  command->footer(
+      "Examples:\n  reembed status\n  reembed status --all\n  reembed status JOB\n  reembed status JOB --rejects 1000 "
+      "--json");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      if (*all) return StatusCommand(*options, environment);
+      return ForEachJob({.command = "status", .json = options->json}, *jobs, environment, [&](const std::string& job) {
+        options->job = job;
+        return StatusCommand(*options, environment);
+      });
+    };
+  });
 }
 
 void AddRollback(CLI::App* app, Command* chosen) {
   CLI::App* const command =
       app->add_subcommand("rollback", "put back what a job has overwritten; may be repeated, also after a crash");
   auto options = std::make_shared<RollbackOptions>();
-  command->add_option("job", options->job, "job directory")->required();
-  command->add_flag("--yes", options->yes, "do not ask");
+  auto jobs = std::make_shared<std::vector<std::string>>();
+  command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
+  command->add_flag("--yes", options->yes, "do not ask; wants the job's name");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
@@ -105,8 +125,12 @@ void AddRollback(CLI::App* app, Command* chosen) {
       "rollback JOB --yes --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("rollback", OptionsOfJob(options->job, options->json), environment,
-                         [&](const Environment& with_file) { return RollbackCommand(*options, with_file); });
+      const JobChoice choice{.command = "rollback", .changes = true, .yes = options->yes, .json = options->json};
+      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
+        options->job = job;
+        return WithEnvFile("rollback", OptionsOfJob(job, options->json), environment,
+                           [&](const Environment& with_file) { return RollbackCommand(*options, with_file); });
+      });
     };
   });
 }
@@ -116,7 +140,9 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
       "retry-rejects", "try the rejected rows of a job again, after their text or a limit was changed");
   auto options = std::make_shared<RetryRejectsOptions>();
   CommandOptions& run = options->run;
-  command->add_option("job", options->job, "job directory")->required();
+  auto jobs = std::make_shared<std::vector<std::string>>();
+  command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
+  command->add_flag("--yes", run.yes, "do not ask; wants the job's name");
   command->add_option("--api-key-env", run.api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", run.api_key_file, "file that holds the API key");
   command->add_option("--api-base", run.api_base, "base URL of the API, if it has moved");
@@ -135,8 +161,13 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
       "retry-rejects JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("retry-rejects", options->run, environment,
-                         [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
+      const JobChoice choice{
+          .command = "retry-rejects", .changes = true, .yes = options->run.yes, .json = options->run.json};
+      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
+        options->job = job;
+        return WithEnvFile("retry-rejects", options->run, environment,
+                           [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
+      });
     };
   });
 }

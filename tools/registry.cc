@@ -215,7 +215,7 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m, const Location& source) -> SinkOr {
        return MakeFaissSink(l, m, {.source = source.ToString()});
      },
-     [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }},
+     [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }, nullptr, nullptr, CheckFaissKey},
     {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenMemuSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },

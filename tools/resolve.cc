@@ -250,17 +250,33 @@ std::string DefaultDirectory(const std::string& name, absl::string_view identity
   return absl::StrFormat("%s/%s-%08x", JobsFolder(environment), name, static_cast<uint32_t>(HashText(identity).lo));
 }
 
+// The source as versions wrote it down that left paths in parameters as they were given.
+std::string FormerSource(const CommandOptions& options, const ResolvedJob& job) {
+  absl::StatusOr<Location> before = ParseLocation(job.identity.source);
+  const absl::StatusOr<Location> given = ParseLocation(options.source);
+  if (!before.ok() || !given.ok()) return job.identity.source;
+  for (auto& [name, value] : before->parameters) {
+    const auto found = given->parameters.find(name);
+    if (found != given->parameters.end()) value = found->second;
+  }
+  return before->ToString();
+}
+
 // The directory of the whole job. With streams it depends on what they share, so that another choice of them goes on
 // in the same one.
 std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first, const Environment& environment) {
-  if (!options.job.empty()) return AbsolutePath(options.job);
+  if (!options.job.empty()) return AbsolutePath(ExpandHome(options.job, environment));
   const JobIdentity& id = first.identity;
-  const std::string rows = first.stream.empty()
-                               ? absl::StrCat(id.source, "\n", id.selection, "\n", id.recipe)
-                               : absl::StrCat(first.source.path, "\n", options.user, "\n", options.agent, "\n",
-                                              options.where, "\n", options.recipe, "\n", options.all);
-  return DefaultDirectory(first.name, absl::StrCat(rows, "\n", id.model, "\n", id.dim, "\n", id.normalization),
-                          environment);
+  const auto directory = [&](const std::string& source) {
+    const std::string rows = first.stream.empty()
+                                 ? absl::StrCat(source, "\n", id.selection, "\n", id.recipe)
+                                 : absl::StrCat(first.source.path, "\n", options.user, "\n", options.agent, "\n",
+                                                options.where, "\n", options.recipe, "\n", options.all);
+    return DefaultDirectory(first.name, absl::StrCat(rows, "\n", id.model, "\n", id.dim, "\n", id.normalization),
+                            environment);
+  };
+  const std::string former = directory(FormerSource(options, first));
+  return fs::exists(former) ? former : directory(id.source);
 }
 
 // Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
@@ -278,6 +294,24 @@ absl::Status CheckRecord(const ResolvedJob& job) {
   return absl::InvalidArgumentError(
       "--record: not with --limit, --where or --resume-from, as the receipt becomes a row of the job and these would "
       "leave it out; leave one out");
+}
+
+// The files that the job's own description names: it is read from any folder.
+absl::Status MakeFilesAbsolute(const Environment& environment, CommandOptions* options) {
+  // Not through links: behind one is a key that somebody renews, or the pipe of a shell.
+  const auto absolute = [&](const std::string& file) {
+    return fs::absolute(ExpandHome(file, environment)).lexically_normal().string();
+  };
+  for (std::string* const file : {&options->tokenizer, &options->api_key_file, &options->ca_file}) {
+    if (!file->empty()) *file = absolute(*file);
+  }
+  for (std::string& endpoint : options->endpoints) {
+    const absl::StatusOr<EndpointSpec> spec = ParseEndpoint(endpoint);
+    if (!spec.ok()) return spec.status();
+    if (spec->key_file.empty()) continue;
+    endpoint = absl::StrReplaceAll(endpoint, {{"key-file=" + spec->key_file, "key-file=" + absolute(spec->key_file)}});
+  }
+  return absl::OkStatus();
 }
 
 // One stream of the preset, behind `before`, or the one source that was given.
@@ -304,9 +338,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
     return endpoints;
   }
   if (absl::Status money = CheckMaxSpend(job); !money.ok()) return money;
-  if (!options.tokenizer.empty()) {
-    job.options.tokenizer = AbsolutePath(ExpandHome(options.tokenizer, environment));
-  }
+  if (absl::Status files = MakeFilesAbsolute(environment, &job.options); !files.ok()) return files;
   if (absl::Status record = CheckRecord(job); !record.ok()) return record;
   if (options.no_undo) job.notes.push_back("--no-undo: what this run overwrites cannot be brought back");
   job.selection.dim = job.client.model.dim;
@@ -368,7 +400,7 @@ bool IsLoopback(absl::string_view url) {
 
 std::string JobsFolder(const Environment& environment) {
   const std::string state = environment.Get("XDG_STATE_HOME");
-  return absl::StrCat(state.empty() ? ExpandHome("~/.local/state", environment) : state, "/reembed/jobs");
+  return AbsolutePath(absl::StrCat(state.empty() ? ExpandHome("~/.local/state", environment) : state, "/reembed/jobs"));
 }
 
 absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& options, const Environment& environment,

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
+#include "io/job/target_names.h"
 #include "io/job/undo_store.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
@@ -25,6 +26,7 @@
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
+#include "tools/target_state.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -74,6 +76,17 @@ JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before) {
   if (!reader.ok()) return before;
   absl::StatusOr<JobStats> after = (*reader)->Stats();
   return after.ok() ? *std::move(after) : before;
+}
+
+std::vector<std::string> TargetNames(const ResolvedJob& job) {
+  std::vector<std::string> names;
+  for (const Location& target : job.targets) names.push_back(target.ToString());
+  return names;
+}
+
+std::vector<TargetState> TargetStatesOf(const ResolvedJob& job, const JobStats& stats) {
+  const absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
+  return TargetStates(stats, records.ok() ? *records : TargetRecords(), TargetNames(job));
 }
 
 // What the job holds now. A store that failed to write says nothing any more.
@@ -247,6 +260,7 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   absl::StatusOr<Preflight> preflight = Check(job);
   if (!preflight.ok()) return preflight.status();
   prepared.preflight = *std::move(preflight);
+  if (absl::Status adopted = AdoptTargetNames(job.directory, TargetNames(job)); !adopted.ok()) return adopted;
   absl::StatusOr<std::unique_ptr<JobStore>> store =
       JobStore::Open(job.directory, job.identity,
                      {.keep_vectors = job.keep_vectors,
@@ -361,6 +375,9 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
   if (rejects.ok()) outcome->rejects = *std::move(rejects);
+  const absl::Status released = ReleaseTargets(prepared->job, outcome->status.ok() ? outcome->after.rows : -1);
+  if (outcome->status.ok()) outcome->status = released;
+  outcome->targets = TargetStatesOf(prepared->job, outcome->after);
   absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, *outcome));
   if (recorded.ok()) recorded = spending->Close(prepared->store.get());
   if (outcome->status.ok()) outcome->status = recorded;
@@ -427,6 +444,10 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   absl::StatusOr<RunningPool> embedder =
       StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
   if (outcome.status.ok()) outcome.status = embedder.status();
+  if (outcome.status.ok()) {
+    const int64_t expected = std::max<int64_t>(prepared->preflight.rows_selected, prepared->before.rows);
+    outcome.status = ClaimTargets(job, expected, prepared->store.get());
+  }
   if (!outcome.status.ok()) {
     report->Add(*prepared, outcome);
     return outcome.status;
@@ -438,6 +459,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
                       .signal = signal,
                       .status = absl::CancelledError("ended over what did not end in time; the same command goes on")};
     TakeStock(*prepared, running, StatsOnDisk(job, prepared->before), &so_far);
+    so_far.targets = TargetStatesOf(job, so_far.after);
     if (report->Add(*prepared, so_far)) report->Finish();
   };
   const StopSignals::Work work(

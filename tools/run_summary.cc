@@ -75,6 +75,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   for (const RejectedRow& row : from.rejects) {
     if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
   }
+  to->targets.insert(to->targets.end(), from.targets.begin(), from.targets.end());
   to->elapsed += from.elapsed;
   to->cost_usd += from.cost_usd;
   to->max_spend_usd = from.max_spend_usd;
@@ -105,6 +106,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
       .Add("rows_skipped", DoneRows(outcome.before))
       .Add("rows_pending", outcome.rows_left)
+      .AddRaw("targets", TargetStatesJson(outcome.targets))
       .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
       .Add("table_rows", outcome.table_rows)
       .Add("table_rows_with_vector", outcome.table_rows_with_vector)
@@ -183,7 +185,9 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
   }
-  for (const Location& target : job.targets) std::cout << "target " << PlaceText(target) << "\n";
+  for (size_t i = 0; i < outcome.targets.size(); ++i) {
+    std::cout << "target " << PlaceText(job.targets[i]) << ": " << TargetStateText(outcome.targets[i]) << "\n";
+  }
   if (outcome.record.ok() && !outcome.record->empty()) {
     std::cout << "the receipt is the memory " << *outcome.record << "\n";
   }

@@ -15,6 +15,7 @@
 #include "tools/endpoints.h"
 #include "tools/exit_code.h"
 #include "tools/resolve.h"
+#include "tools/target_state.h"
 
 namespace reembed {
 
@@ -33,6 +34,7 @@ struct RunOutcome {
   int64_t table_rows = 0;
   int64_t table_rows_with_vector = 0;
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
+  std::vector<TargetState> targets;  // as they are at the end
   absl::Duration elapsed;
   double cost_usd = 0;
   std::optional<double> max_spend_usd;  // the cap, and what of it all runs of the job have spent

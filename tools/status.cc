@@ -15,6 +15,7 @@
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
+#include "tools/target_state.h"
 
 namespace reembed {
 namespace {
@@ -29,7 +30,7 @@ std::string RejectText(const RejectedRow& row) {
 }
 
 void PrintText(const std::string& dir, const JobReader& job, const JobStats& stats,
-               const std::vector<RejectedRow>& rejects) {
+               const std::vector<RejectedRow>& rejects, const std::vector<TargetState>& targets) {
   const JobIdentity& id = job.identity();
   const int64_t done = stats.rows - stats.rows_pending - stats.rejected_rows;
   std::cout << "job       " << dir << "\nsource    " << id.source << ", " << id.selection << "\nmodel     " << id.model
@@ -37,12 +38,8 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
             << WithCommas(done) << " have a vector, " << WithCommas(stats.rejected_rows) << " rejected, "
             << WithCommas(stats.rows_pending) << " to do\ntexts     " << WithCommas(stats.texts) << " different, "
             << WithCommas(stats.kept_texts) << " vectors kept\n";
-  for (const auto& [name, position] : stats.sinks) {
-    std::cout << "target    " << name << ": "
-              << (position == stats.rows
-                      ? std::string("complete")
-                      : absl::StrCat("up to row ", WithCommas(position), " of ", WithCommas(stats.rows)))
-              << "\n";
+  for (const TargetState& target : targets) {
+    std::cout << "target    " << target.name << ": " << TargetStateText(target) << "\n";
   }
   for (const Receipt& receipt : stats.receipts) {
     std::cout << "run " << receipt.run << "     " << TimeText(receipt.started) << ", "
@@ -78,7 +75,7 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
 }
 
 void PrintJson(const std::string& dir, const JobReader& job, const JobStats& stats,
-               const std::vector<RejectedRow>& rejects) {
+               const std::vector<RejectedRow>& rejects, const std::vector<TargetState>& targets) {
   for (const RejectedRow& row : rejects) {
     JsonLine line("reject");
     line.AddRaw("key", KeyJson(ViewOf(row.key)))
@@ -108,9 +105,13 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
         .AddRaw("endpoints", receipt.endpoints.empty() ? "[]" : receipt.endpoints);
     std::cout << line.ToString() << "\n";
   }
-  for (const auto& [name, position] : stats.sinks) {
+  for (const TargetState& target : targets) {
     JsonLine line("target");
-    line.Add("target", name).Add("position", position);
+    line.Add("target", target.name)
+        .Add("position", target.position)
+        .Add("state", TargetStateWord(target))
+        .Add("rows", target.rows)
+        .Add("of", target.of);
     std::cout << line.ToString() << "\n";
   }
   const JobIdentity& id = job.identity();
@@ -174,6 +175,12 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
   return absl::OkStatus();
 }
 
+std::vector<std::string> NamesOf(const JobStats& stats) {
+  std::vector<std::string> names;
+  for (const auto& [name, position] : stats.sinks) names.push_back(name);
+  return names;
+}
+
 absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
   const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
   if (!job.ok()) return job.status();
@@ -181,12 +188,15 @@ absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
   if (!stats.ok()) return stats.status();
   const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects(options.rejects);
   if (!rejects.ok()) return rejects.status();
+  const absl::StatusOr<TargetRecords> records = ReadTargetRecords(dir);
+  if (!records.ok()) return records.status();
+  const std::vector<TargetState> targets = TargetStates(*stats, *records, NamesOf(*stats));
   if (!options.json) {
-    PrintText(dir, **job, *stats, *rejects);
+    PrintText(dir, **job, *stats, *rejects, targets);
     return ShowUndo(dir, *stats, false);
   }
   if (absl::Status undo = ShowUndo(dir, *stats, true); !undo.ok()) return undo;
-  PrintJson(dir, **job, *stats, *rejects);
+  PrintJson(dir, **job, *stats, *rejects, targets);
   return absl::OkStatus();
 }
 

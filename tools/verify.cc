@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
+#include "engine/place_name.h"
 #include "io/job/job_reader.h"
 #include "tools/commands.h"
 #include "tools/embedder.h"
@@ -236,7 +237,7 @@ absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& option
     if (target.scheme == "-") continue;
     std::map<int64_t, std::string> refused;
     for (const RejectedRow& row : *rejects) {
-      if (row.sink == target.ToString()) refused[row.ordinal] = row.sink;
+      if (IsNameOf(row.sink, target)) refused[row.ordinal] = row.sink;
     }
     if (absl::Status checked = verification.CheckTarget(target, refused); !checked.ok()) return checked;
   }

@@ -163,6 +163,13 @@ class Hdf5Sink final : public VectorSink {
           {row.ordinal, absl::InvalidArgumentError(absl::StrCat(path_, ": a key with a NUL byte has no place here"))});
       return absl::OkStatus();
     }
+    if (keys_ != nullptr && KindOf(row.key) != keys_->shape().kind) {
+      refused->push_back({row.ordinal, absl::InvalidArgumentError(absl::StrCat(
+                                           path_, ": row ", KeyText(row.key), ": expected a key like the first, of ",
+                                           NameOf(keys_->shape().kind), ", got one of ", NameOf(KindOf(row.key)),
+                                           "; choose a target that takes both"))});
+      return absl::OkStatus();
+    }
     if (absl::Status status = AddKey(row.key); !status.ok()) return status;
     std::copy_n(row.vector, model_.dim, chunk_.data() + rows_ % chunk_rows_ * model_.dim);
     ++rows_;
@@ -174,11 +181,6 @@ class Hdf5Sink final : public VectorSink {
       absl::StatusOr<std::unique_ptr<Hdf5Dataset>> keys = file_->AddDataset("keys", KindOf(key), kKeyChunkRows, 0);
       if (!keys.ok()) return keys.status();
       keys_ = *std::move(keys);
-    }
-    if (const Hdf5Kind kind = keys_->shape().kind; KindOf(key) != kind) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path_, ": row ", KeyText(key), ": expected a key like the first, of ", NameOf(kind),
-                       ", got one of ", NameOf(KindOf(key)), "; choose a target that takes both"));
     }
     if (const auto* const number = std::get_if<int64_t>(&key)) {
       number_keys_.push_back(*number);

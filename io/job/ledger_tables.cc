@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/place_name.h"
 #include "io/job/ledger_hash.h"
 
 namespace reembed {
@@ -80,11 +81,29 @@ absl::Status CreateTables(LedgerConnection* ledger, const LedgerHead& head) {
   return status;
 }
 
+// Whether an older version wrote down the same source with a relative path.
+bool IsFormerSource(const HeadField& field, absl::string_view found) {
+  if (absl::string_view(field.key) != "source") return false;
+  const absl::StatusOr<Location> source = ParseLocation(field.value);
+  return source.ok() && IsNameOf(found, *source);
+}
+
+absl::Status RenameSource(LedgerConnection* ledger, absl::string_view source) {
+  absl::StatusOr<LedgerStatement> update = ledger->Prepare("UPDATE meta SET value = ?1 WHERE key = 'source'");
+  if (!update.ok()) return update.status();
+  update->BindText(1, source);
+  return update->Run();
+}
+
 absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
   for (const HeadField& field : FieldsOf(head)) {
     const absl::StatusOr<std::string> found = ReadMetaText(ledger, field.key);
     if (!found.ok()) return found.status();
     if (*found == field.value) continue;
+    if (IsFormerSource(field, *found)) {
+      if (absl::Status renamed = RenameSource(ledger, field.value); !renamed.ok()) return renamed;
+      continue;
+    }
     return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `",
                                                       *found, "`, and not for `", field.value,
                                                       "`; use another --job directory"));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/place_name.h"
 
 namespace reembed {
 namespace {
@@ -122,17 +123,42 @@ absl::Status UndoStore::OpenOnce() {
   return absl::OkStatus();
 }
 
+// A target that an older version knows by a relative path gets its own name; nullopt: there is none.
+absl::StatusOr<std::optional<int64_t>> UndoStore::AdoptTarget(const std::string& name) {
+  const absl::StatusOr<Location> place = ParseLocation(name);
+  if (!place.ok()) return std::nullopt;
+  const absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(file_.get());
+  if (!targets.ok()) return targets.status();
+  for (const UndoTarget& target : *targets) {
+    if (!IsNameOf(target.name, *place)) continue;
+    absl::StatusOr<LedgerStatement> rename = file_->Prepare("UPDATE targets SET name = ?1 WHERE id = ?2");
+    if (!rename.ok()) return rename.status();
+    rename->BindText(1, name);
+    rename->Bind(2, target.id);
+    if (absl::Status renamed = rename->Run(); !renamed.ok()) return renamed;
+    return target.id;
+  }
+  return std::nullopt;
+}
+
 absl::StatusOr<int64_t> UndoStore::TargetId(const std::string& name) {
-  absl::StatusOr<LedgerStatement> insert = file_->Prepare("INSERT OR IGNORE INTO targets(name) VALUES(?1)");
-  if (!insert.ok()) return insert.status();
-  insert->BindText(1, name);
-  if (absl::Status status = insert->Run(); !status.ok()) return status;
   absl::StatusOr<LedgerStatement> find = file_->Prepare("SELECT id FROM targets WHERE name = ?1");
   if (!find.ok()) return find.status();
   find->BindText(1, name);
-  const absl::StatusOr<bool> row = find->Step();
+  absl::StatusOr<bool> row = find->Step();
   if (!row.ok()) return row.status();
-  return *row ? find->Integer(0) : 0;
+  if (*row) return find->Integer(0);
+  const absl::StatusOr<std::optional<int64_t>> adopted = AdoptTarget(name);
+  if (!adopted.ok()) return adopted.status();
+  if (adopted->has_value()) return **adopted;
+  absl::StatusOr<LedgerStatement> insert = file_->Prepare("INSERT INTO targets(name) VALUES(?1) RETURNING id");
+  if (!insert.ok()) return insert.status();
+  insert->BindText(1, name);
+  row = insert->Step();
+  if (!row.ok()) return row.status();
+  const int64_t id = *row ? insert->Integer(0) : 0;
+  insert->Reset();
+  return id;
 }
 
 template <typename Body>

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ class UndoStore {
   class Log;
   absl::Status OpenOnce();
   absl::StatusOr<int64_t> TargetId(const std::string& name);
+  absl::StatusOr<std::optional<int64_t>> AdoptTarget(const std::string& name);
   template <typename Body>
   absl::Status InTransaction(const std::string& target, Body body);
 

@@ -271,11 +271,25 @@ class FalkorSink final : public VectorSink {
 
 }  // namespace
 
+namespace {
+
+// Whether this user may write to this server, which may be a replica: a statement that could write, and finds nothing.
+absl::Status CheckMayWrite(const FalkorNodes& nodes) {
+  const std::string vector = nodes.Property(nodes.asked.vector);
+  return nodes.graph
+      ->Query(absl::StrCat("MATCH (n:", FalkorName(nodes.asked.label), ") WHERE false SET ", vector, " = ", vector),
+              FalkorGraph::Access::kWrite)
+      .status();
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFalkorSink(const Location& location, const Model& model,
                                                            const FalkorOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   absl::StatusOr<FalkorNodes> nodes = OpenTarget(location, model.dim, options);
   if (!nodes.ok()) return nodes.status();
+  if (absl::Status may = CheckMayWrite(*nodes); !may.ok()) return may;
   return std::make_unique<FalkorSink>(*std::move(nodes), model);
 }
 

@@ -337,6 +337,13 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& locat
   if (!target.ok()) return target.status();
   absl::StatusOr<std::unique_ptr<HranaConnection>> connection = Connect(location, options.patience);
   if (!connection.ok()) return connection.status();
+  if (target->table.table.has_value()) {
+    // A token that may only read is told so by a statement that could write, and changes no row.
+    const SqliteTable& table = *target->table.table;
+    const absl::Status may = target->db->Exec(absl::StrCat(
+        "UPDATE ", QuoteName(table.name), " SET ", QuoteName(table.key), " = ", QuoteName(table.key), " WHERE 0"));
+    if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may) || absl::IsUnauthenticated(may)) return may;
+  }
   return std::make_unique<LibsqlSink>(*std::move(target), model, *std::move(connection));
 }
 

@@ -448,6 +448,19 @@ class QdrantSink final : public VectorSink {
 
 }  // namespace
 
+namespace {
+
+// Whether the key may write: to remove none of the points asks for the right, and does nothing. What else the server
+// says to it says nothing of the right.
+absl::Status CheckMayWrite(QdrantClient* client, const QdrantLocation& asked) {
+  const absl::Status asked_for =
+      client->Call({"POST", asked.Path("/points/delete?wait=false"), R"({"points":[]})"}).status();
+  if (absl::IsPermissionDenied(asked_for) || absl::IsUnauthenticated(asked_for)) return asked_for;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
                                                            bool same_as_source, const QdrantOptions& options,
                                                            std::unique_ptr<QdrantPayloads> payloads) {
@@ -458,6 +471,7 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& locat
   if (!upserts && !target->collection.has_value() && !target->side.has_value()) {
     return NoQdrantCollection(target->client.get(), target->asked);
   }
+  if (absl::Status may = CheckMayWrite(target->client.get(), target->asked); !may.ok()) return may;
   return std::make_unique<QdrantSink>(*std::move(target), upserts, std::move(payloads));
 }
 

@@ -199,7 +199,10 @@ class SqliteSink final : public VectorSink {
       stored = RunFor(row->row->key, cell, &insert_);
     }
     if (absl::Status status = std::move(stored); !status.ok()) {
-      if (!IsRefusal(target_.db->LastCode())) return status;
+      // A virtual table has no other code for what it does not take.
+      const bool refused =
+          IsRefusal(target_.db->LastCode()) || (insert_.prepared() && target_.db->LastCode() == SQLITE_ERROR);
+      if (!refused) return status;
       row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
       return absl::OkStatus();
     }
@@ -302,6 +305,13 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
   absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout);
   if (!target.ok()) return target.status();
   if (absl::Status width = CheckVec0Width(target->db.get(), *target, model.dim); !width.ok()) return width;
+  // SQLite writes its journal beside the file, and says so only when it has something to write.
+  const std::string folder = std::filesystem::path(target->asked.path).parent_path().string();
+  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(target->asked.path,
+                                                      ": its folder is write-protected, and SQLite ",
+                                                      "makes its journal there; make it writable, or work on a copy"));
+  }
   return std::make_unique<SqliteSink>(*std::move(target), model, options);
 }
 

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace reembed {
 namespace {
@@ -45,6 +48,57 @@ absl::Status CheckColumn(const SqliteTable& table, const std::string& name, absl
   if (table.strict && column->type != needed_type && column->type != "ANY") {
     return absl::FailedPreconditionError(absl::StrCat(where, ": expected type ", needed_type, ", got ", column->type,
                                                       " in a STRICT table; name another column"));
+  }
+  return absl::OkStatus();
+}
+
+// The columns that a new row of a vec0 table must have a value in, which has none by default: its metadata.
+std::vector<std::string> NeededOfVec0(absl::string_view sql) {
+  std::vector<std::string> needed;
+  sql.remove_prefix(std::min(sql.find('('), sql.size() - 1) + 1);
+  for (absl::string_view part : absl::StrSplit(sql.substr(0, sql.rfind(')')), ',')) {
+    part = absl::StripAsciiWhitespace(part);
+    const std::string words = absl::AsciiStrToLower(part);
+    const bool other = absl::StartsWith(words, "+") || absl::StrContains(words, " key") ||
+                       absl::StrContains(words, "[") || absl::StrContains(words, "=");
+    const size_t end = part.find_first_of(" \t\n");
+    if (!other && end != absl::string_view::npos) needed.emplace_back(part.substr(0, end));
+  }
+  return needed;
+}
+
+// Likewise of any table; a vec0 table where rows are changed before any is added is asked only while it is empty.
+absl::StatusOr<std::vector<std::string>> NeededColumns(const SqlDb& db, const SqliteTable& table, bool vec0) {
+  absl::StatusOr<SqliteStatement> query =
+      db.Prepare(vec0 ? absl::StrCat("SELECT sql FROM sqlite_schema WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM ",
+                                     QuoteName(table.name), ")")
+                      : "SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0 "
+                        "AND hidden = 0");
+  if (!query.ok()) return query.status();
+  query->BindText(1, table.name);
+  std::vector<std::string> names;
+  absl::StatusOr<bool> row = query->Step();
+  for (; row.ok() && *row; row = query->Step()) names.emplace_back(query->Text(0));
+  if (!row.ok()) return row.status();
+  if (!vec0) return names;
+  return names.empty() ? names : NeededOfVec0(names[0]);
+}
+
+// Whether rows can be added that have nothing but a key and what is filled.
+absl::Status CheckTakesNewRows(const SqlDb& db, const SqliteTable& table, const std::vector<Companion>& filled,
+                               bool vec0) {
+  const absl::StatusOr<std::vector<std::string>> needed = NeededColumns(db, table, vec0);
+  if (!needed.ok()) return needed.status();
+  for (const std::string& name : *needed) {
+    const bool given = absl::EqualsIgnoreCase(name, table.key) ||
+                       std::any_of(filled.begin(), filled.end(),
+                                   [&](const Companion& column) { return absl::EqualsIgnoreCase(name, column.name); });
+    if (given) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        table.path, ": table `", table.name, "`: column `", name, "` needs a value, and mode=upsert has none for it; ",
+        vec0 ? "fill the table's rows first, or make the column an auxiliary one (+"
+             : "use mode=update for rows that are ",
+        vec0 ? absl::StrCat(name, ")") : "there, or give the column a default"));
   }
   return absl::OkStatus();
 }
@@ -107,6 +161,9 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
     return absl::InvalidArgumentError(absl::StrCat(table->path, ": `", table->name, "` is a ",
                                                    table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
                                                    "; name a plain table to fill"));
+  }
+  if (upsert) {
+    if (absl::Status takes = CheckTakesNewRows(db, *table, columns, vec0); !takes.ok()) return takes;
   }
   for (const Companion& column : columns) {
     const size_t missing = target->missing_columns.size();

@@ -606,7 +606,8 @@ HttpServerResponse QdrantServer::Handle(const HttpServerRequest& request) {
   const std::string method(request.method);
   const std::string target(request.target);
   const size_t question = target.find('?');
-  const bool writes = method != "GET" && !(method == "POST" && !absl::StrContains(request.path, "aliases"));
+  const bool post_reads = !absl::StrContains(request.path, "aliases") && !absl::EndsWith(request.path, "/delete");
+  const bool writes = method != "GET" && !(method == "POST" && post_reads);
   const std::string key(request.Header("api-key"));
   if (!options_.api_key.empty() && key != options_.api_key) {
     if (key.empty()) return Refused(401, "Must provide an API key or an Authorization bearer token");

@@ -95,16 +95,39 @@ TEST_F(FaissSinkTest, RowsWithoutAVectorArePassedOver) {
   EXPECT_EQ(ReadFile(path("a.index.keys.jsonl")), "{\"id\":0,\"key\":\"a\"}\n{\"id\":2,\"key\":\"c\"}\n");
 }
 
-TEST_F(FaissSinkTest, MixedKeysAreAnError) {
-  EXPECT_THAT(Build({Key(int64_t{1}), Key("b")}, rows_),
+TEST_F(FaissSinkTest, AKeyOfAnotherKindIsRefusedAlone) {
+  ASSERT_THAT(Build({Key(int64_t{1}), Key("b"), Key(int64_t{3})}, rows_), IsOk());
+  ASSERT_THAT(refused_, SizeIs(1));
+  EXPECT_THAT(refused_[0].reason,
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row b: expected an integer")));
-  EXPECT_THAT(Build({Key("b"), Key(int64_t{1})}, rows_),
-              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row 1: expected text")));
+  EXPECT_EQ(Description().rows, 2);
 }
 
-TEST_F(FaissSinkTest, NegativeKeysAreAnError) {
-  EXPECT_THAT(Build({Key(int64_t{1}), Key(int64_t{-1})}, rows_),
-              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row -1: ")));
+TEST_F(FaissSinkTest, ANegativeKeyIsRefusedAloneAndDecidesNothing) {
+  ASSERT_THAT(Build({Key(int64_t{-1}), Key("b"), Key("c")}, rows_), IsOk());
+  ASSERT_THAT(refused_, SizeIs(1));
+  EXPECT_THAT(refused_[0].reason, HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row -1: ")));
+  EXPECT_EQ(Description().rows, 2);
+  EXPECT_THAT(CheckFaissKey({.scheme = "faiss", .path = "a"}, Key(int64_t{0})), IsOk());
+  EXPECT_THAT(CheckFaissKey({.scheme = "faiss", .path = "a"}, Key("b")), IsOk());
+}
+
+TEST_F(FaissSinkTest, TooFewRowsToTrainAreKnownBefore) {
+  for (const auto& [factory, least] :
+       {std::pair("Flat", 1), std::pair("HNSW32", 1), std::pair("IVF,Flat", 1), std::pair("IVF64,Flat", 64),
+        std::pair("PQ4", 256), std::pair("IVF16,PQ4x4", 16), std::pair("OPQ4_16,IVF300,PQ4", 300)}) {
+    const Location asked{.scheme = "faiss", .path = path(), .parameters = {{"factory", factory}}};
+    EXPECT_THAT(CheckFaissRows(asked, least), IsOk()) << factory;
+    if (least == 1) continue;
+    EXPECT_THAT(CheckFaissRows(asked, least - 1),
+                HasError(absl::StatusCode::kInvalidArgument, HasSubstr(absl::StrCat("at least ", least, " rows"))))
+        << factory;
+    // FAISS says the same.
+    std::filesystem::remove_all(path());
+    EXPECT_FALSE(
+        Build(NumberKeys(0, least - 1), ClusteredRows(least - 1, 16, 1), absl::StrCat("factory=", factory)).ok())
+        << factory;
+  }
 }
 
 TEST_F(FaissSinkTest, TheSecondRowWithAKeyIsRefused) {

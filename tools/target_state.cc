@@ -1,0 +1,300 @@
+#include "tools/target_state.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/json_text.h"
+#include "engine/place_name.h"
+#include "io/file/file.h"
+#include "io/file/growing_file.h"
+#include "io/job/job_reader.h"
+#include "tools/format.h"
+
+namespace reembed {
+namespace {
+
+// The files of a target that is made as a whole, the one with its name first; none: it is filled in place, or a stream.
+std::vector<std::string> FilesOf(const Location& target) {
+  static constexpr struct {
+    const char* scheme;
+    const char* beside[2];  // what the names of the files that go with it end with
+  } kFiles[] = {{"jsonl", {}},
+                {"hdf5", {}},
+                {"npy", {".keys.jsonl"}},
+                {"fbin", {".keys.jsonl"}},
+                {"faiss", {".json", ".keys.jsonl"}}};
+  for (const auto& kind : kFiles) {
+    if (target.scheme != kind.scheme) continue;
+    std::vector<std::string> files = {target.path};
+    for (const char* const end : kind.beside) {
+      if (end != nullptr) files.push_back(target.path + end);
+    }
+    return files;
+  }
+  return {};
+}
+
+// Whether what is in the file that becomes the target is kept by a run that goes on; else it is made anew from the
+// job's vectors.
+bool GrowsOnDisk(const Location& target) { return target.scheme != "faiss" && target.scheme != "hdf5"; }
+
+bool Exists(const std::string& path) {
+  struct stat ignored;
+  return lstat(path.c_str(), &ignored) == 0;
+}
+
+// 0: it is not there, or empty.
+int64_t BytesOf(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 ? info.st_size : 0;
+}
+
+// What changes whenever somebody writes to the file or puts another in its place. Empty: it is not there.
+std::string MarkOf(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return "";
+  return absl::StrCat(info.st_size, ":", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
+}
+
+absl::Status ChangedFileError(const std::string& path) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, " is not as this job left it: it was changed, or another job has made it; move it away, and the same ",
+      "command writes it again from the job's vectors, or choose another target"));
+}
+
+absl::Status PartialFileError(const std::string& path) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(PartialPath(path), " exists already: another job writes ", path,
+                   ", or was stopped while it did; let that job finish, move the file away, or choose another target"));
+}
+
+// What the ledger says of a target; nullopt: the job has not come to it.
+std::optional<int64_t> PositionOf(const JobStats& stats, const Location& target) {
+  for (const auto& [name, position] : stats.sinks) {
+    if (IsNameOf(name, target)) return position;
+  }
+  return std::nullopt;
+}
+
+const TargetRecord* RecordOf(const TargetRecords& records, const std::string& name) {
+  const auto found = records.find(name);
+  return found == records.end() ? nullptr : &found->second;
+}
+
+// Of a target that the job's ledger does not know.
+absl::Status CheckIsFree(const std::vector<std::string>& files, bool may_have_begun) {
+  // A run of an older version that was killed early has left nothing but this.
+  const bool partial = Exists(PartialPath(files[0]));
+  if (partial && may_have_begun) return absl::OkStatus();
+  for (const std::string& file : files) {
+    if (Exists(file)) return ForeignFileError(file);
+  }
+  return partial ? PartialFileError(files[0]) : absl::OkStatus();
+}
+
+// The job may ask for its own file in another form, as an index of another kind.
+bool IsMadeUnderAnotherName(const Location& target, const std::string& file, const TargetRecords& records) {
+  return std::any_of(records.begin(), records.end(), [&](const auto& record) {
+    const absl::StatusOr<Location> other = ParseLocation(record.first);
+    return other.ok() && other->scheme == target.scheme && other->path == target.path &&
+           record.second.finished_rows >= 0 && record.second.mark == MarkOf(file);
+  });
+}
+
+absl::Status CheckFileTarget(const Location& target, const JobStats& stats, const TargetRecords& records) {
+  const std::vector<std::string> files = FilesOf(target);
+  if (files.empty()) return absl::OkStatus();
+  if (absl::Status path = CheckTargetPath(files[0]); !path.ok()) return path;
+  const std::optional<int64_t> position = PositionOf(stats, target);
+  const TargetRecord* const record = RecordOf(records, target.ToString());
+  if (!position.has_value()) {
+    if (IsMadeUnderAnotherName(target, files[0], records)) return absl::OkStatus();
+    return CheckIsFree(files, records.empty() && stats.rows > 0);
+  }
+  if (record == nullptr || !Exists(files[0])) return absl::OkStatus();  // of an older version; or there is nothing
+  if (!record->mark.empty()) {
+    return record->mark == MarkOf(files[0]) ? absl::OkStatus() : ChangedFileError(files[0]);
+  }
+  // Killed: the position of a target that was about to be finished is that of the last row.
+  const bool about_to_be_finished = *position == stats.rows && stats.rows > 0;
+  if (record->finished_rows < 0 && !about_to_be_finished && !Exists(PartialPath(files[0]))) {
+    return ForeignFileError(files[0]);
+  }
+  return absl::OkStatus();
+}
+
+TargetState StateOf(const std::string& name, const Location& target, const JobStats& stats,
+                    const TargetRecord* record) {
+  const std::optional<int64_t> position = PositionOf(stats, target);
+  TargetState state{.name = name, .position = position.value_or(0), .of = stats.rows};
+  if (record != nullptr) state.of = std::max(state.of, record->expected_rows);
+  const std::vector<std::string> files = FilesOf(target);
+  const bool there = files.empty() || Exists(files[0]);
+  const bool grows = !files.empty() && BytesOf(PartialPath(files[0])) > 0;
+  const bool finished = record != nullptr ? record->finished_rows == stats.rows : !grows;
+  if (files.empty() || (grows && GrowsOnDisk(target))) {
+    state.rows = state.position;
+  } else if (there) {
+    state.rows = record != nullptr ? std::max<int64_t>(record->finished_rows, 0) : state.position;
+  }
+  if (!position.has_value()) return state;
+  if (!files.empty() && there && record != nullptr && !record->mark.empty() && record->mark != MarkOf(files[0])) {
+    state.kind = TargetState::Kind::kForeign;
+  } else if (there && finished && *position == stats.rows) {
+    state.kind = TargetState::Kind::kComplete;
+  } else if (state.rows > 0) {
+    state.kind = TargetState::Kind::kPartial;
+  } else if (record != nullptr && record->finished_rows > 0 && !there) {
+    state.kind = TargetState::Kind::kGone;
+  }
+  return state;
+}
+
+// Whether the job has made the same file under an older name, as with other parameters.
+bool IsOlderNameOfFile(const Location& target, const TargetRecords& records, const TargetRecord* own) {
+  if (own != nullptr || FilesOf(target).empty()) return false;
+  return std::any_of(records.begin(), records.end(), [&](const auto& record) {
+    const absl::StatusOr<Location> other = ParseLocation(record.first);
+    return other.ok() && other->scheme == target.scheme && other->path == target.path;
+  });
+}
+
+}  // namespace
+
+std::vector<TargetState> TargetStates(const JobStats& stats, const TargetRecords& records,
+                                      absl::Span<const std::string> names) {
+  std::vector<TargetState> states;
+  for (const std::string& name : names) {
+    const absl::StatusOr<Location> target = ParseLocation(name);
+    if (!target.ok()) continue;
+    const TargetRecord* const record = RecordOf(records, name);
+    if (!IsOlderNameOfFile(*target, records, record)) states.push_back(StateOf(name, *target, stats, record));
+  }
+  return states;
+}
+
+std::string TargetStateText(const TargetState& state) {
+  switch (state.kind) {
+    case TargetState::Kind::kNotBegun:
+      return "not begun";
+    case TargetState::Kind::kPartial:
+      return absl::StrCat("partial, ", WithCommas(state.rows), " of ", WithCommas(state.of),
+                          " rows; the same command goes on");
+    case TargetState::Kind::kComplete:
+      return "complete";
+    case TargetState::Kind::kGone:
+      return "gone; `reembed run` writes it again, without buying";
+    case TargetState::Kind::kForeign:
+      return "changed since, or made by another job; once it is moved away `reembed run` writes it again";
+  }
+  return "";
+}
+
+const char* TargetStateWord(const TargetState& state) {
+  switch (state.kind) {
+    case TargetState::Kind::kNotBegun:
+      return "not begun";
+    case TargetState::Kind::kPartial:
+      return "partial";
+    case TargetState::Kind::kComplete:
+      return "complete";
+    case TargetState::Kind::kGone:
+      return "gone";
+    case TargetState::Kind::kForeign:
+      return "changed";
+  }
+  return "";
+}
+
+std::string TargetStatesJson(absl::Span<const TargetState> states) {
+  std::vector<std::string> objects;
+  for (const TargetState& state : states) {
+    std::string name;
+    AppendJsonString(state.name, &name);
+    objects.push_back(absl::StrCat(R"({"target":)", name, R"(,"state":")", TargetStateWord(state), R"(","rows":)",
+                                   state.rows, R"(,"of":)", state.of, "}"));
+  }
+  return absl::StrCat("[", absl::StrJoin(objects, ","), "]");
+}
+
+absl::Status CheckFileTargets(const ResolvedJob& job) {
+  JobStats stats;
+  TargetRecords records;
+  if (Exists(job.directory + "/ledger.db")) {
+    const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+    if (!reader.ok()) return reader.status();
+    absl::StatusOr<JobStats> read = (*reader)->Stats();
+    if (!read.ok()) return read.status();
+    stats = *std::move(read);
+    absl::StatusOr<TargetRecords> known = ReadTargetRecords(job.directory);
+    if (!known.ok()) return known.status();
+    records = *std::move(known);
+  }
+  for (const Location& target : job.targets) {
+    if (absl::Status checked = CheckFileTarget(target, stats, records); !checked.ok()) return checked;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ClaimTargets(const ResolvedJob& job, int64_t expected_rows, JobStore* store) {
+  const absl::StatusOr<JobStats> stats = store->Stats();
+  if (!stats.ok()) return stats.status();
+  absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
+  if (!records.ok()) return records.status();
+  const bool older_version = records->empty() && stats->rows > 0;
+  for (const Location& target : job.targets) {
+    const std::string name = target.ToString();
+    const std::optional<int64_t> position = PositionOf(*stats, target);
+    std::erase_if(*records, [&](const auto& record) {
+      const absl::StatusOr<Location> other = ParseLocation(record.first);
+      return record.first != name && !FilesOf(target).empty() && other.ok() && other->scheme == target.scheme &&
+             other->path == target.path;
+    });
+    TargetRecord& record = (*records)[name];
+    record.expected_rows = expected_rows;
+    record.mark.clear();
+    const std::vector<std::string> files = FilesOf(target);
+    if (files.empty()) continue;
+    if (!position.has_value()) store->SavePosition(name, 0);
+    if (position.value_or(0) > 0) continue;
+    // A file that grows at the place tells its sink that the place is the job's, and other jobs that it is taken.
+    const std::string partial = PartialPath(files[0]);
+    const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) {
+      close(fd);
+    } else if (errno != EEXIST) {
+      return FileError(partial, "be made", errno);
+    } else if (!position.has_value() && !older_version) {
+      return PartialFileError(files[0]);
+    }
+  }
+  if (absl::Status synced = store->Sync(); !synced.ok()) return synced;
+  return WriteTargetRecords(job.directory, *records);
+}
+
+absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows) {
+  absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
+  if (!records.ok()) return records.status();
+  for (const Location& target : job.targets) {
+    TargetRecord& record = (*records)[target.ToString()];
+    if (rows >= 0) record.finished_rows = record.expected_rows = rows;
+    const std::vector<std::string> files = FilesOf(target);
+    if (files.empty()) continue;
+    const std::string partial = PartialPath(files[0]);
+    if (Exists(partial) && BytesOf(partial) == 0) unlink(partial.c_str());  // nothing came
+    // What is there and was never finished is somebody else's.
+    if (record.finished_rows >= 0) record.mark = MarkOf(files[0]);
+  }
+  return WriteTargetRecords(job.directory, *records);
+}
+
+}  // namespace reembed
