@@ -190,19 +190,31 @@ class SqliteSink final : public VectorSink {
     return statement->Run();
   }
 
+  // Takes back what is in the savepoint. A virtual table has no code of its own for what it does not take.
+  absl::Status RefuseInserted(Row* row, absl::Status failure) {
+    if (!IsRefusal(target_.db->LastCode()) && target_.db->LastCode() != SQLITE_ERROR) return failure;
+    row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
+    absl::Status back = target_.db->Exec("ROLLBACK TO reembed_row");
+    return back.ok() ? target_.db->Exec("RELEASE reembed_row") : back;
+  }
+
   // Sets row->refusal when the table refuses the row. Errors: everything else.
   absl::Status StoreRow(Row* row) {
     const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(model_.dim));
     const absl::string_view cell = EncodeVector(target_.asked.encoding, vector, &cell_);
     absl::Status stored = RunFor(row->row->key, cell, &store_);
     if (stored.ok() && insert_.prepared() && target_.db->ChangedRows() == 0) {
+      // A virtual table that refuses a row may have written a part of it into its own tables already.
+      stored = target_.db->Exec("SAVEPOINT reembed_row");
+      if (!stored.ok()) return stored;
       stored = RunFor(row->row->key, cell, &insert_);
+      if (!stored.ok()) return RefuseInserted(row, std::move(stored));
+      stored = target_.db->Exec("RELEASE reembed_row");
+      if (!stored.ok()) return stored;
+      return absl::OkStatus();
     }
     if (absl::Status status = std::move(stored); !status.ok()) {
-      // A virtual table has no other code for what it does not take.
-      const bool refused =
-          IsRefusal(target_.db->LastCode()) || (insert_.prepared() && target_.db->LastCode() == SQLITE_ERROR);
-      if (!refused) return status;
+      if (!IsRefusal(target_.db->LastCode())) return status;
       row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
       return absl::OkStatus();
     }
@@ -305,13 +317,6 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
   absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout);
   if (!target.ok()) return target.status();
   if (absl::Status width = CheckVec0Width(target->db.get(), *target, model.dim); !width.ok()) return width;
-  // SQLite writes its journal beside the file, and says so only when it has something to write.
-  const std::string folder = std::filesystem::path(target->asked.path).parent_path().string();
-  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(target->asked.path,
-                                                      ": its folder is write-protected, and SQLite ",
-                                                      "makes its journal there; make it writable, or work on a copy"));
-  }
   return std::make_unique<SqliteSink>(*std::move(target), model, options);
 }
 

@@ -108,8 +108,8 @@ TEST_F(FaissSinkTest, ANegativeKeyIsRefusedAloneAndDecidesNothing) {
   ASSERT_THAT(refused_, SizeIs(1));
   EXPECT_THAT(refused_[0].reason, HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row -1: ")));
   EXPECT_EQ(Description().rows, 2);
-  EXPECT_THAT(CheckFaissKey({.scheme = "faiss", .path = "a"}, Key(int64_t{0})), IsOk());
-  EXPECT_THAT(CheckFaissKey({.scheme = "faiss", .path = "a"}, Key("b")), IsOk());
+  EXPECT_THAT(CheckFaissKey({.scheme = "faiss", .path = "a"}, KeyView(int64_t{0})), IsOk());
+  EXPECT_THAT(CheckFaissKey({.scheme = "faiss", .path = "a"}, KeyView(absl::string_view("b"))), IsOk());
 }
 
 TEST_F(FaissSinkTest, TooFewRowsToTrainAreKnownBefore) {

@@ -116,5 +116,21 @@ TEST_F(SqliteVecTest, WhatItCannotTakeIsSaidBeforeAnythingIsBought) {
   EXPECT_THAT(ParseSqliteLocation(*server), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("extension")));
 }
 
+// Its metadata has no default: rows that are there get their vectors, new ones are refused one by one.
+TEST_F(SqliteVecTest, ARowThatItRefusesIsRefusedAlone) {
+  ASSERT_THAT(Db()->Exec("CREATE VIRTUAL TABLE v USING vec0(id INTEGER PRIMARY KEY, embedding float[4], kind INTEGER)"),
+              IsOk());
+  EXPECT_THAT(MakeSqliteSink(At("table=v&mode=upsert"), kModel),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("column `kind` needs a value")));
+  ASSERT_THAT(Db()->Exec("INSERT INTO v VALUES (1, '[9,9,9,9]', 3), (3, '[9,9,9,9]', 3)"), IsOk());
+  VectorRows rows(kModel.dim);
+  for (int i = 0; i < 4; ++i) rows.Add(i, int64_t{i + 1});
+  auto sink = MakeSqliteSink(At("table=v&mode=upsert"), kModel);
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_THAT(Write(sink->get(), rows),
+              ::testing::ElementsAre(AllOf(HasSubstr("row 2"), HasSubstr("kind")), HasSubstr("row 4")));
+  EXPECT_EQ(Ask("SELECT count(*) FROM v WHERE vec_to_json(embedding) NOT LIKE '%9.%'"), std::vector<std::string>{"2"});
+}
+
 }  // namespace
 }  // namespace reembed
