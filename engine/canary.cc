@@ -117,7 +117,9 @@ absl::Status CanaryWatch::Judge(int endpoint, int first_text, absl::Span<const f
     return absl::FailedPreconditionError(absl::StrCat(
         names[endpoint], ": expected the vectors that this job began with, ", same, ", got ", came,
         "; the model behind the name was changed since, and its vectors cannot be compared with those that the job "
-        "has. begin a new job: the same command with --all and another --job"));
+        "has. let the endpoint serve that model again; to go on with the new one everything is to be bought anew, "
+        "which "
+        "removing the folder of this job begins"));
   }
   std::string doubtful = "; nothing has been received from it since the last good check";
   if (watched.since_good.texts > 0) {
@@ -130,7 +132,8 @@ absl::Status CanaryWatch::Judge(int endpoint, int first_text, absl::Span<const f
   return absl::FailedPreconditionError(
       absl::StrCat(names[endpoint], ": expected the vectors that it gave before, ", same, ", got ", came,
                    "; the model behind the name was changed during the run. stopped, nothing more was bought", doubtful,
-                   ". begin a new job: the same command with --all and another --job"));
+                   ". let the endpoint serve that model again; to go on with the new one everything is to be bought "
+                   "anew, which removing the folder of this job begins"));
 }
 
 }  // namespace reembed

@@ -20,6 +20,7 @@
 #include "tools/preflight.h"
 #include "tools/progress.h"
 #include "tools/record.h"
+#include "tools/recount.h"
 #include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
@@ -145,6 +146,18 @@ absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
   return IsSpendCapReached(reached) ? reached : status;
 }
 
+// A job without rows does not come to the end of a sink. A table that has all its vectors gets the index that was asked
+// for all the same, whoever wrote them; but nothing takes the place of what is there.
+absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
+  const Scheme* const scheme = FindScheme(job.targets.front().scheme);
+  if (scheme->overwriting != nullptr) {
+    const absl::StatusOr<Overwriting> overwriting = scheme->overwriting(job.targets.front(), job.client.model);
+    if (!overwriting.ok()) return overwriting.status();
+    if (overwriting->kind == Overwriting::Kind::kSwitch) return absl::OkStatus();
+  }
+  return preflight->sinks.front()->Finish();
+}
+
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
 RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* signals, Running* running,
                    absl::FunctionRef<absl::Status(const RunOutcome&)> keep_receipt) {
@@ -180,6 +193,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     const Progress progress(style, &counters, client, preflight->rows_selected);
     outcome.status = WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
+    if (outcome.status.ok() && job.in_place && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
@@ -202,17 +216,24 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
 }
 
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
-absl::Status CountAgain(const ResolvedJob& job, RunOutcome* outcome) {
+absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* outcome) {
   if (!job.in_place || !outcome->status.ok()) return absl::OkStatus();
-  const absl::StatusOr<Survey> survey = SurveyTable(job);
-  if (!survey.ok()) return survey.status();
-  outcome->table_rows = survey->rows_selected;
-  outcome->table_rows_with_vector = survey->rows_with_vector;
-  if (job.options.limit > 0) return absl::OkStatus();
-  const int64_t lacking = survey->rows_selected - survey->rows_with_vector;
-  const int64_t explained = outcome->after.rejected_rows + outcome->after.refused_rows;
-  outcome->rows_unaccounted = std::max<int64_t>(0, lacking - explained);
-  return absl::OkStatus();
+  const absl::StatusOr<Recount> recount =
+      RecountTable(job, outcome->after.rejected_rows + outcome->after.refused_rows, store);
+  if (!recount.ok()) return recount.status();
+  outcome->table_rows = recount->rows;
+  outcome->table_rows_with_vector = recount->rows_with_vector;
+  outcome->hidden = recount->hidden;
+  outcome->rows_emptied = recount->rows_emptied;
+  outcome->rows_unaccounted = recount->rows_emptied + recount->rows_added;
+  outcome->unaccounted = RecountMessage(job, *recount);
+  if (recount->rows_emptied == 0 || job.keep_vectors != KeepVectors::kAlways) return absl::OkStatus();
+  // The next run writes them again from what is kept. A position that is lower already stays.
+  const std::string sink = job.targets.front().ToString();
+  const absl::StatusOr<SinkPosition> position = store->Position(sink);
+  if (!position.ok()) return position.status();
+  if (position->position > recount->first_emptied) store->SavePosition(sink, recount->first_emptied);
+  return store->Sync();
 }
 
 // Runs that were killed have no receipt; the next one that ends says what they may have cost.
@@ -354,9 +375,7 @@ void PrintHead(const Prepared& prepared) {
 void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
   // Without its record it may be the memory that lacks one.
   if (outcome.rows_unaccounted > 0 && outcome.record.ok()) {
-    std::cerr
-        << "reembed run: " << WithCommas(outcome.rows_unaccounted)
-        << " rows were added or changed behind this run and have no vector yet; run it again with another --job\n";
+    std::cerr << "reembed run: " << outcome.unaccounted << std::endl;
   }
   if (!outcome.status.ok()) Fail("run", outcome.status, job.options.json);
   if (!outcome.record.ok()) {
@@ -371,7 +390,9 @@ void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
 
 // The receipt, the last count, and what there is to name. The receipt is in the ledger when it returns.
 void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, RunOutcome* outcome) {
-  if (absl::Status counted = CountAgain(prepared->job, outcome); !counted.ok()) outcome->status = counted;
+  if (absl::Status counted = CountAgain(prepared->job, prepared->store.get(), outcome); !counted.ok()) {
+    outcome->status = counted;
+  }
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
   if (rejects.ok()) outcome->rejects = *std::move(rejects);

@@ -1,5 +1,6 @@
 #include "tools/run_summary.h"
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <utility>
@@ -69,9 +70,12 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->rows_truncated += from.rows_truncated;
   to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
+  to->rows_emptied += from.rows_emptied;
   to->rows_left += from.rows_left;
   to->table_rows += from.table_rows;
   to->table_rows_with_vector += from.table_rows_with_vector;
+  to->hidden.may_be = to->hidden.may_be || from.hidden.may_be;
+  if (from.hidden.known >= 0) to->hidden.known = std::max<int64_t>(0, to->hidden.known) + from.hidden.known;
   for (const RejectedRow& row : from.rejects) {
     if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
   }
@@ -110,6 +114,9 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
       .Add("table_rows", outcome.table_rows)
       .Add("table_rows_with_vector", outcome.table_rows_with_vector)
+      .AddRaw("row_level_security", outcome.hidden.may_be ? "true" : "false")
+      .AddRaw("table_rows_known", outcome.hidden.known < 0 ? "null" : absl::StrCat(outcome.hidden.known))
+      .Add("rows_emptied", outcome.rows_emptied)
       .Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
       .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
@@ -137,7 +144,9 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
   if (!job.stream.empty()) std::cout << job.stream << ": ";
-  if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
+  if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {
+    std::cout << "nothing was bought, and " << WithCommas(outcome.rows_unaccounted) << " rows lack their vectors\n";
+  } else if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
     std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
   } else {
     std::cout << "embedded " << WithCommas(embedded) << " rows (" << WithCommas(outcome.texts_embedded)
@@ -178,9 +187,18 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     std::cout << "; why: reembed status " << job.directory << "\n";
   }
   if (outcome.table_rows > 0) {
-    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << WithCommas(outcome.table_rows)
-              << absl::StrFormat(" rows in %s have a vector now (%.2f %%)\n", job.source.path,
-                                 PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
+    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << WithCommas(outcome.table_rows) << " rows in "
+              << job.source.path << " have a vector now";
+    // A share of what is seen would be taken for one of the whole.
+    if (!outcome.hidden.may_be) {
+      std::cout << absl::StrFormat(" (%.2f %%)", PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
+    } else {
+      std::cout << ", of those that row-level security lets this user see"
+                << (outcome.hidden.known < 0
+                        ? ""
+                        : absl::StrCat("; the statistics know about ", WithCommas(outcome.hidden.known), " in all"));
+    }
+    std::cout << "\n";
   }
   if (outcome.endpoints.size() > 1) {
     for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";

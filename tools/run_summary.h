@@ -14,6 +14,7 @@
 #include "io/job/job_records.h"
 #include "tools/endpoints.h"
 #include "tools/exit_code.h"
+#include "tools/hidden_rows.h"
 #include "tools/resolve.h"
 #include "tools/target_state.h"
 
@@ -30,9 +31,12 @@ struct RunOutcome {
   int64_t rows_truncated = 0;
   int64_t rows_split = 0;
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
+  int64_t rows_emptied = 0;      // of them: that the job had written
+  std::string unaccounted;       // what people should know of them
   // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
   int64_t table_rows = 0;
   int64_t table_rows_with_vector = 0;
+  HiddenRows hidden;                 // of that table
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   std::vector<TargetState> targets;  // as they are at the end
   absl::Duration elapsed;

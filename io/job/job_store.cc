@@ -134,8 +134,9 @@ absl::Status JobStore::OpenVectors(absl::Span<const KeptRun> runs) {
   const std::string path = absl::StrCat(dir_, "/vectors.f32");
   absl::StatusOr<std::unique_ptr<VectorFile>> vectors = VectorFile::Open(path, head_.identity.dim, access);
   if (absl::IsNotFound(vectors.status())) {
-    return absl::DataLossError(absl::StrCat(path, ": is gone, but the ledger lists vectors in it; put it back, or use ",
-                                            "another --job directory"));
+    return absl::DataLossError(
+        absl::StrCat(path, ": is gone, but the ledger lists vectors in it; put it back. Without it all of them are to ",
+                     "be bought again, which removing the folder begins"));
   }
   if (!vectors.ok()) return vectors.status();
   vectors_ = *std::move(vectors);

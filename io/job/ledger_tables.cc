@@ -106,7 +106,8 @@ absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
     }
     return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `",
                                                       *found, "`, and not for `", field.value,
-                                                      "`; use another --job directory"));
+                                                      "`; leave --job out, and the right folder is found, or name the "
+                                                      "one that belongs to these arguments"));
   }
   return absl::OkStatus();
 }
@@ -123,13 +124,13 @@ absl::Status CheckFormat(LedgerConnection* ledger) {
   const absl::StatusOr<int64_t> format = ledger->QueryInteger("PRAGMA user_version");
   if (!format.ok()) return format.status();
   if (*application != kApplicationId) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(ledger->path(), ": not a ledger of reembed; use another --job directory"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        ledger->path(), ": not a ledger of reembed; name the folder of a job with --job, or leave it out"));
   }
   if (*format > kLedgerFormat) {
     return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": format ", *format,
                                                       " is newer than what this program knows (", kLedgerFormat,
-                                                      "); use a newer reembed, or another --job directory"));
+                                                      "); use a newer reembed"));
   }
   if (*format < 1) return absl::DataLossError(absl::StrCat(ledger->path(), ": format ", *format, " does not exist"));
   return absl::OkStatus();

@@ -107,7 +107,9 @@ absl::Status CheckWord(const Location& location, absl::string_view parameter, st
 absl::Status FindTable(PostgresConnection* connection, const PostgresLocation& asked, PostgresTable* table,
                        std::string* oid) {
   const absl::StatusOr<PostgresRows> found = connection->Query(
-      "SELECT c.oid, n.nspname, c.relname, c.relkind IN ('r', 'p'), c.relkind IN ('r', 'p', 'f'), "
+      // A unique index says nothing of the tables that inherit from its own.
+      "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT 1 FROM "
+      "pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), c.relkind IN ('r', 'p', 'f'), "
       "CASE WHEN $2 = '' THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END AS here "
       "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
       "WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm') ORDER BY here DESC",

@@ -249,6 +249,17 @@ TEST_F(PostgresLimitsTest, DomainsAreWhatIsBeneathThem) {
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("this model makes 3")));
 }
 
+// A unique index is that of one table, and its key may come again in a table that inherits from it: whose vector would
+// the row get?
+TEST_F(PostgresLimitsTest, AKeyThatComesAgainInAnInheritingTableIsRefused) {
+  server_.Run("CREATE TABLE parts (PRIMARY KEY (id)) INHERITS (m); INSERT INTO parts (id, c) VALUES (7, 'seven')");
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=m&text=c&vector=v"), {}), IsOk());
+  server_.Run("INSERT INTO parts (id, c) VALUES (1, 'another one')");
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=m&text=c&vector=v"), {}),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("several rows have the same key")));
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=parts&text=c&vector=v"), {}), IsOk());
+}
+
 TEST_F(PostgresLimitsTest, SaysWhatToDoWhereNoColumnNamesARow) {
   server_.Run("CREATE TABLE wide (a int, b int, c text, v vector(2), PRIMARY KEY (a, b))");
   EXPECT_THAT(OpenPostgresSource(server_.At("table=wide&text=c"), {}),
@@ -277,6 +288,8 @@ TEST_F(PostgresLimitsTest, HiddenRowsAreRemarked) {
   const auto survey = SurveyPostgres(server_.At("table=m&text=c&vector=v", "app"), {.dim = 2});
   ASSERT_THAT(survey, IsOk());
   EXPECT_EQ(survey->rows_selected, 3);
+  EXPECT_TRUE(survey->rows_may_be_hidden);
+  EXPECT_EQ(survey->rows_known, 6);
   EXPECT_THAT(survey->remarks, ElementsAre(AllOf(HasSubstr("row-level security hides rows"), HasSubstr("about 6"))));
   // Its owner sees all.
   EXPECT_THAT(SurveyPostgres(server_.At("table=m&text=c&vector=v"), {.dim = 2})->remarks, IsEmpty());

@@ -1,0 +1,30 @@
+#include "tools/hidden_rows.h"
+
+#include "absl/strings/string_view.h"
+#include "io/store/postgres_security.h"
+
+namespace reembed {
+namespace {
+
+absl::StatusOr<HiddenRows> FindInPostgres(const Location& place) {
+  const absl::StatusOr<PostgresRowSecurity> security = LookUpPostgresRowSecurity(place);
+  if (!security.ok()) return security.status();
+  return HiddenRows{.may_be = security->is_active, .known = security->is_active ? security->rows_known : -1};
+}
+
+// Schemes of places that can hide rows.
+constexpr struct {
+  absl::string_view scheme;
+  absl::StatusOr<HiddenRows> (*find)(const Location& place);
+} kHiders[] = {{"postgres", FindInPostgres}, {"postgresql", FindInPostgres}};
+
+}  // namespace
+
+absl::StatusOr<HiddenRows> FindHiddenRows(const Location& place) {
+  for (const auto& [scheme, find] : kHiders) {
+    if (place.scheme == scheme) return find(place);
+  }
+  return HiddenRows();
+}
+
+}  // namespace reembed

@@ -1,0 +1,88 @@
+#include "tools/recount.h"
+
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/ledger.h"
+#include "engine/pipeline.h"
+#include "engine/row_reader.h"
+#include "tools/format.h"
+#include "tools/preflight.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kNamed = 5;
+
+uint64_t PrintOf(KeyView key) { return HashText(KeyText(key)).lo; }
+
+// Rows with a text that have no vector.
+absl::StatusOr<absl::flat_hash_set<uint64_t>> FindLacking(const ResolvedJob& job) {
+  Selection selection = job.selection;
+  selection.rows = Selection::Rows::kWithoutVector;
+  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, selection);
+  if (!source.ok()) return source.status();
+  absl::flat_hash_set<uint64_t> lacking;
+  while (true) {
+    const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return lacking;
+    if (CheckText((*row)->text, std::numeric_limits<size_t>::max()).ok()) lacking.insert(PrintOf((*row)->key));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Recount> RecountTable(const ResolvedJob& job, int64_t rows_rejected, JobStore* store) {
+  const absl::StatusOr<Survey> survey = SurveyTable(job);
+  if (!survey.ok()) return survey.status();
+  const absl::StatusOr<HiddenRows> hidden = FindHiddenRows(job.source);
+  if (!hidden.ok()) return hidden.status();
+  Recount recount{.rows = survey->rows_selected, .rows_with_vector = survey->rows_with_vector, .hidden = *hidden};
+  if (job.options.limit > 0 || recount.rows - recount.rows_with_vector <= rows_rejected) return recount;
+  absl::StatusOr<absl::flat_hash_set<uint64_t>> lacking = FindLacking(job);
+  if (!lacking.ok()) return lacking.status();
+  const absl::StatusOr<std::vector<RejectedRow>> rejects = store->ListRejects(std::numeric_limits<int64_t>::max());
+  if (!rejects.ok()) return rejects.status();
+  for (const RejectedRow& row : *rejects) lacking->erase(PrintOf(ViewOf(row.key)));
+  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = store->Scan(0);
+  if (!rows.ok()) return rows.status();
+  while (!lacking->empty()) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) break;
+    if ((*row)->state != SlotState::kKept || lacking->erase(PrintOf((*row)->key)) == 0) continue;
+    if (recount.rows_emptied++ == 0) recount.first_emptied = (*row)->ordinal;
+    if (recount.emptied.size() < kNamed) recount.emptied.push_back(Own((*row)->key));
+  }
+  recount.rows_added = static_cast<int64_t>(lacking->size());
+  return recount;
+}
+
+std::string RecountMessage(const ResolvedJob& job, const Recount& recount) {
+  std::vector<std::string> sentences;
+  if (recount.rows_emptied > 0) {
+    const std::string keys = absl::StrJoin(
+        recount.emptied, ", ", [](std::string* out, const Key& key) { absl::StrAppend(out, KeyText(ViewOf(key))); });
+    const bool more = recount.rows_emptied > static_cast<int64_t>(recount.emptied.size());
+    sentences.push_back(absl::StrCat(
+        WithCommas(recount.rows_emptied), " rows of ", job.source.path, " had been written and are empty again (keys ",
+        keys, more ? ", ..." : "", "): a trigger of the table or another writer empties them. See to that first; ",
+        "`reembed plan` names the triggers that a run fires, and how to keep them out",
+        job.keep_vectors == KeepVectors::kAlways
+            ? "; the same command then writes them from the vectors that this job has, and buys nothing"
+            : ""));
+  }
+  if (recount.rows_added > 0) {
+    sentences.push_back(
+        absl::StrCat(WithCommas(recount.rows_added), " rows of ", job.source.path,
+                     " came while this run went on and have no vector yet; run the same command again"));
+  }
+  return absl::StrJoin(sentences, "\n");
+}
+
+}  // namespace reembed
