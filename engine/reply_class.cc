@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
+#include "engine/inside_status.h"
 
 namespace reembed {
 namespace {
@@ -103,12 +104,6 @@ ErrorMeaning MeaningByStatus(int http_status) {
   }
 }
 
-// The HTTP status that a gateway packed into a 200: in `code`, if it is one; otherwise as good as a 500.
-int StatusInside(const ApiError& error) {
-  int status = 0;
-  return absl::SimpleAtoi(error.code, &status) && status >= 400 && status <= 599 ? status : 500;
-}
-
 ErrorMeaning MeaningOf(int http_status, const ApiError& error, const ErrorTraits& traits) {
   if (http_status == 200) http_status = StatusInside(error);
   return MeaningByRules(http_status, error, traits).value_or(MeaningByStatus(http_status));
@@ -176,9 +171,11 @@ Excess ExcessOf(int http_status, const ApiError& error, const ErrorTraits& trait
 }
 
 bool IsOutOfQuota(int http_status, const ApiError& error) {
-  return http_status == 402 || IsOneOf(error, kOutOfQuotaWords);
+  return http_status == 402 || (http_status == 200 && StatusInside(error) == 402) || IsOneOf(error, kOutOfQuotaWords);
 }
 
-bool IsBadKey(int http_status, const ApiError& error) { return http_status == 401 || IsOneOf(error, kBadKeyWords); }
+bool IsBadKey(int http_status, const ApiError& error) {
+  return http_status == 401 || (http_status == 200 && StatusInside(error) == 401) || IsOneOf(error, kBadKeyWords);
+}
 
 }  // namespace reembed

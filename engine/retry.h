@@ -1,11 +1,10 @@
 #ifndef REEMBED_ENGINE_RETRY_H_
 #define REEMBED_ENGINE_RETRY_H_
 
-#include <optional>
 #include <random>
 
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "engine/wait_hints.h"
 
 namespace reembed {
 
@@ -29,17 +28,6 @@ struct RetryPolicy {
 // already, from 1.
 absl::Duration Backoff(const RetryPolicy& policy, int attempts, std::mt19937_64* random);
 
-// Where an answer may say how long to wait; empty where it does not.
-struct WaitHints {
-  absl::string_view retry_after_ms;  // header
-  absl::string_view retry_after;     // header: seconds, a moment in Unix seconds, a duration, or an HTTP date
-  absl::string_view message;         // of the error: "try again in 1.2s", "retry after 3 seconds"
-  absl::string_view in_body;         // a field for it in the body of the error: "34s"
-};
-
-// The wait that the first telling hint names. nullopt: none is readable and above zero.
-std::optional<absl::Duration> NamedWait(const WaitHints& hints, absl::Time wall_clock);
-
 // A wait before sending again.
 struct RetryWait {
   absl::Duration wait;
@@ -49,9 +37,6 @@ struct RetryWait {
 // The named wait, capped and a little spread so that waiting requests do not leave together; without one, a backoff.
 RetryWait WaitBeforeRetry(const RetryPolicy& policy, int attempts, const WaitHints& hints, absl::Time wall_clock,
                           std::mt19937_64* random);
-
-// Durations as Go prints them: "6m0s", "1h2m3.5s", "12ms", "8.64s", "3µs". nullopt: not of that form.
-std::optional<absl::Duration> ParseGoDuration(absl::string_view text);
 
 }  // namespace reembed
 

@@ -239,7 +239,7 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
   }
   EndpointPoolOptions options{.check_first = job.canary_interval < absl::InfiniteDuration(),
                               .check_interval = job.canary_interval,
-                              .note = std::move(note)};
+                              .note = note};
   absl::StatusOr<std::vector<float>> reference = ReadCanary(job.directory, job.client.model.dim);
   if (!reference.ok()) return reference.status();
   options.reference = *std::move(reference);
@@ -251,6 +251,7 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
     // What a probe of the first endpoint taught holds for all.
     endpoint.client.encoding = job.client.encoding;
     endpoint.client.estimator = estimator;
+    endpoint.client.note = note;
     const int concurrency = endpoint.client.concurrency;
     absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeApiClient(std::move(endpoint.client));
     if (!client.ok()) {

@@ -33,6 +33,7 @@ struct CommandOptions {
   std::string tokenizer;                 // path of a vocabulary
   std::vector<std::string> headers;      // "name: value"
   std::vector<std::string> header_envs;  // "name: VARIABLE"
+  std::vector<std::string> body_fields;  // "name=value", see ParseBodyField()
   std::string proxy, ca_file;
   int batch_size = 0;
   int concurrency = 0;

@@ -253,6 +253,14 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--input-type", options->input_type, "what the API is told that the text is")
       ->check(CLI::IsMember({"document", "query", "none"}))
       ->capture_default_str();
+  const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
+    command->add_option(flag, *values, what)->allow_extra_args(false);
+  };
+  add_list("--header", &options->headers, "one more HTTP header, `name: value`; also several");
+  add_list("--header-env", &options->header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
+  add_list("--body-field", &options->body_fields, "one more field of the request's body, `name=value`; also several");
+  command->add_option("--proxy", options->proxy, "HTTP proxy, as for run");
+  command->add_option("--ca-file", options->ca_file, "PEM file with the certificate authorities to trust");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed search --index messages.faiss \"trip to Lisbon\"\n  reembed search --index messages.faiss "

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "engine/request_packer.h"
 #include "engine/text_template.h"
+#include "io/net/url.h"
 #include "io/store/automem_rows.h"
 #include "tools/endpoints.h"
 #include "tools/place.h"
@@ -388,15 +389,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   return described;
 }
 
-bool IsLoopback(absl::string_view url) {
-  absl::ConsumePrefix(&url, "http://");
-  absl::ConsumePrefix(&url, "https://");
-  const absl::string_view host = url.substr(0, url.find_first_of("/"));
-  for (const absl::string_view name : {"localhost", "127.0.0.1", "[::1]"}) {
-    if (host == name || absl::StartsWith(host, absl::StrCat(name, ":"))) return true;
-  }
-  return false;
-}
+bool IsLoopback(absl::string_view url) { return IsLoopbackUrl(url); }
 
 std::string JobsFolder(const Environment& environment) {
   const std::string state = environment.Get("XDG_STATE_HOME");

@@ -9,8 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/json_value.h"
 #include "engine/lexical_embedder.h"
+#include "io/embed/api_address.h"
+#include "io/embed/body_fields.h"
+#include "io/net/url.h"
 #include "tools/format.h"
+#include "tools/secret_form.h"
 
 namespace reembed {
 namespace {
@@ -60,21 +65,31 @@ absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
   base = options.api_base;
   if (base.empty()) {
     base = FirstSet(variables, environment);
-    if (!base.empty() && dialect.self_hosted && !absl::StrContains(base, "://")) {
-      // OLLAMA_HOST is a host, and perhaps a port.
-      const std::string own = dialect.api_base;
-      base = absl::StrCat("http://", base, absl::StrContains(base, ":") ? "" : own.substr(own.rfind(':')));
-    }
+    // OLLAMA_HOST is a host, and perhaps a port.
+    if (!base.empty() && dialect.self_hosted) base = AddressOfHost(base, dialect.api_base);
+  } else if (dialect.self_hosted && !absl::StrContains(base, "://")) {
+    base = AddressOfHost(base, dialect.api_base);
   }
   if (base.empty()) base = dialect.api_base;
   if (base.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--embedder ", dialect.name, ": say where it is with --api-base URL",
                                                    variables.empty() ? "" : " or ", absl::StrJoin(variables, " or ")));
   }
-  while (absl::EndsWith(base, "/")) base.pop_back();
+  base = TidyAddress(dialect, base);
+  // The address is written down in job.toml.
+  if (const absl::string_view secret = SecretParameter(base); !secret.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--api-base ", UrlForMessages(base), ": its query has a secret in `", secret,
+        "`, and addresses are written down in jobs; leave it out and give it by --api-key-env or --header-env"));
+  }
   if (!absl::StartsWith(base, "http://") && !absl::StartsWith(base, "https://")) {
     return absl::InvalidArgumentError(
         absl::StrCat("--api-base ", base, ": expected http://HOST/v1 or https://HOST/v1"));
+  }
+  if (const Dialect* const other = ForeignDialect(dialect, base); other != nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("--api-base ", UrlForMessages(base), ": that is an address of ",
+                                                   other->title, ", not of ", dialect.name, ": say --embedder ",
+                                                   other->name));
   }
   return absl::OkStatus();
 }
@@ -86,17 +101,8 @@ absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
   client->api_key = *std::move(key);
   if (!client->api_key.empty() || dialect.self_hosted || IsLoopback(client->api_base)) return absl::OkStatus();
   return absl::UnauthenticatedError(
-      absl::StrCat("no API key for ", client->api_base, ": set ", absl::StrJoin(variables, " or "),
+      absl::StrCat("no API key for ", UrlForMessages(client->api_base), ": set ", absl::StrJoin(variables, " or "),
                    ", or name a file with --api-key-file; without a key, --embedder builtin tries everything out"));
-}
-
-// A secret in a flag is in the shell's history, in the list of processes, and in job.toml.
-bool LooksSecret(absl::string_view header_name) {
-  const std::string name = absl::AsciiStrToLower(header_name);
-  for (const char* const word : {"authorization", "key", "token", "secret", "cookie", "password"}) {
-    if (absl::StrContains(name, word)) return true;
-  }
-  return false;
 }
 
 absl::Status ResolveHeaders(const CommandOptions& options, const Environment& environment, KeyNeed key_need,
@@ -108,10 +114,10 @@ absl::Status ResolveHeaders(const CommandOptions& options, const Environment& en
   };
   for (const std::string& header : options.headers) {
     const auto [name, value] = split(header);
-    if (LooksSecret(name)) {
+    if (IsCredentialHeader(name) || LooksLikeSecret(value)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--header ", name, ": put a secret into an environment variable and say --header-env '", name,
-                       ": VARIABLE'"));
+          absl::StrCat("--header ", name, ": looks like a secret: put it into an environment variable and say ",
+                       "--header-env '", name, ": VARIABLE'"));
     }
     if (name.empty() || value.empty()) return absl::InvalidArgumentError("--header: expected `name: value`");
     client->headers.push_back(absl::StrCat(name, ": ", value));
@@ -128,6 +134,20 @@ absl::Status ResolveHeaders(const CommandOptions& options, const Environment& en
     client->header_secrets.push_back(value);
   }
   return absl::OkStatus();
+}
+
+absl::Status ResolveBodyFields(const CommandOptions& options, ApiOptions* client) {
+  for (const std::string& text : options.body_fields) {
+    absl::StatusOr<BodyField> field = ParseBodyField(text);
+    if (!field.ok()) return field.status();
+    std::string space;
+    if (LooksLikeSecret(JsonString(field->json, &space).value_or(""))) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--body-field ", field->name, ": looks like a secret, and these fields are written down in jobs"));
+    }
+    client->body_fields.push_back(*std::move(field));
+  }
+  return CheckBodyFields(*client);
 }
 
 // Ollama takes `name` for `name:latest`.
@@ -254,13 +274,19 @@ std::string EmbeddingRecipe(const ApiOptions& client) {
   const char* const use = !told || client.use == InputUse::kNone ? ""
                           : client.use == InputUse::kQuery       ? " as query"
                                                                  : " as document";
-  return absl::StrCat(use, client.truncate ? ", cut if too long" : "");
+  std::string fields;
+  for (const BodyField& field : client.body_fields) absl::StrAppend(&fields, ", ", field.name, "=", field.json);
+  return absl::StrCat(use, client.truncate ? ", cut if too long" : "", fields);
 }
 
 absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<SystemPreset>& preset,
                              const Environment& environment, KeyNeed key_need, ResolvedJob* job) {
   const std::string of_preset = preset.has_value() && !preset->embedder.empty() ? preset->embedder : kOpenAi;
-  const std::string name = options.embedder.empty() ? of_preset : absl::AsciiStrToLower(options.embedder);
+  // Without a word on the API, a pasted address may say which it is.
+  const Dialect* const of_address = preset.has_value() ? nullptr : DialectOfAddress(options.api_base);
+  const std::string name = !options.embedder.empty() ? absl::AsciiStrToLower(options.embedder)
+                           : of_address != nullptr   ? std::string(of_address->name)
+                                                     : of_preset;
   if (options.dimensions < 0 || options.dimensions > 65536) {
     return absl::InvalidArgumentError(absl::StrCat("--dimensions ", options.dimensions, ": expected 1 to 65536"));
   }
@@ -284,6 +310,9 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   }
   job->embedder = Embedder::kApi;
   job->client.dialect = dialect->name;
+  if (options.embedder.empty() && dialect == of_address) {
+    job->notes.push_back(absl::StrCat("the address is one of ", dialect->title, ", as --embedder ", dialect->name));
+  }
   const auto bases = Variables(preset_means_it ? preset->api_base_env : "", dialect->base_variables);
   const auto keys = Variables(preset_means_it ? preset->api_key_env : "", dialect->key_variables);
   if (absl::Status base = ResolveBase(options, *dialect, bases, environment, &job->client); !base.ok()) return base;
@@ -300,6 +329,7 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
     return model;
   }
   ResolveTexts(options, *dialect, job);
+  if (absl::Status fields = ResolveBodyFields(options, &job->client); !fields.ok()) return fields;
   NoteLength(options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize, job);
   return absl::OkStatus();
 }

@@ -308,7 +308,9 @@ absl::Status Probe(std::vector<Prepared>* all, Spending* spending) {
       continue;
     }
     spending->ChargeTo(prepared.store.get());
+    prepared.job.client.note = [&job = prepared.job](const std::string& note) { PrintNote(job, note); };
     absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&prepared.job);
+    prepared.job.client.note = nullptr;
     if (!probe.ok()) return probe.status();
     prepared.probed = probe->stats;
     if (!probe->note.empty()) prepared.job.notes.push_back(probe->note);

@@ -39,7 +39,12 @@ absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& option
                                                    .dimensions = model.dim,
                                                    .api_key_env = options.api_key_env,
                                                    .api_key_file = options.api_key_file,
-                                                   .input_type = options.input_type},
+                                                   .input_type = options.input_type,
+                                                   .headers = options.headers,
+                                                   .header_envs = options.header_envs,
+                                                   .body_fields = options.body_fields,
+                                                   .proxy = options.proxy,
+                                                   .ca_file = options.ca_file},
                                                   environment);
   if (!job.ok()) return job.status();
   const absl::StatusOr<RunningEmbedder> running = StartEmbedder(job->client);

@@ -11,11 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "engine/base64.h"
 #include "engine/json_text.h"
 #include "engine/normalize.h"
+#include "io/embed/api_address.h"
 #include "io/embed/reply_reader.h"
 #include "io/embed/request_flow.h"
 
@@ -55,6 +55,7 @@ absl::Status CheckOptions(const ApiOptions& options) {
         "the API key has a space, a line break or another character that keys do not have; check where it comes from");
   }
   if (absl::Status headers = CheckHeaders(options.headers); !headers.ok()) return headers;
+  if (absl::Status fields = CheckBodyFields(options); !fields.ok()) return fields;
   if (options.model.name.empty()) return absl::InvalidArgumentError("the model has no name");
   if (options.model.dim < 1) return absl::InvalidArgumentError("the model's dimensions should be at least 1");
   if (options.dimensions.has_value() && *options.dimensions != options.model.dim) {
@@ -73,12 +74,29 @@ absl::Status CheckOptions(const ApiOptions& options) {
   return absl::OkStatus();
 }
 
-WireForm WireOf(const ApiOptions& options, const Dialect& dialect) {
+WireForm OwnWire(const ApiOptions& options, const Dialect& dialect) {
   return dialect.wire({.model = options.model.name,
                        .dimensions = options.dimensions,
                        .format = dialect.base64 ? options.encoding : ReplyFormat::kFloat,
                        .use = options.use,
                        .truncate = options.truncate});
+}
+
+// Of options that are checked.
+WireForm WireOf(const ApiOptions& options, const Dialect& dialect) {
+  WireForm wire = OwnWire(options, dialect);
+  AddBodyFields(options.body_fields, &wire).IgnoreError();
+  return wire;
+}
+
+ReachHints HintsOf(const ApiOptions& options, const Dialect& dialect) {
+  ReachHints hints{.address = AddressHint(dialect, options.api_base.empty() ? dialect.api_base : options.api_base)};
+  const bool has_secret = !options.api_key.empty() || !options.header_secrets.empty();
+  if (!has_secret && dialect.key_variables[0] != nullptr) {
+    hints.key = absl::StrCat("no API key was sent: put it into ", dialect.key_variables[0],
+                             ", or name a variable with --api-key-env or a file with --api-key-file");
+  }
+  return hints;
 }
 
 BodyWriter WriterFor(const WireForm& wire, const std::string& prefix) {
@@ -101,8 +119,8 @@ BodyWriter WriterFor(const WireForm& wire, const std::string& prefix) {
 // `base64_dim`: see FlowOptions.
 absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options, const WireForm& wire, int base64_dim) {
   const Dialect& dialect = *FindDialect(options.dialect);
-  const std::string base(absl::StripSuffix(options.api_base.empty() ? dialect.api_base : options.api_base, "/"));
-  FlowOptions flow{.url = dialect.url(base, options.model.name),
+  const std::string base = options.api_base.empty() ? dialect.api_base : options.api_base;
+  FlowOptions flow{.url = RequestUrl(dialect, base, options.model.name),
                    .headers = {"Content-Type: application/json"},
                    .secret = absl::StrJoin(options.header_secrets, "\n"),
                    .ca_file = options.ca_file,
@@ -119,6 +137,8 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .timeout = options.timeout,
                    .retry = options.retry,
                    .errors = {dialect.error_rules},
+                   .hints = HintsOf(options, dialect),
+                   .note = options.note,
                    .spend = options.spend,
                    .seed = options.seed};
   if (!options.api_key.empty()) {
@@ -237,7 +257,9 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refu
         absl::StrCat(refusal->message(), "; check the model's name, its dimensions and the address of the API"));
   }
   const auto at_api = [&](const absl::Status& status) {
-    return absl::Status(status.code(), absl::StrCat((*flow)->where(), ": ", status.message()));
+    const std::string hint = HintsOf(options, *FindDialect(options.dialect)).address;
+    return absl::Status(status.code(),
+                        absl::StrCat((*flow)->where(), ": ", status.message(), hint.empty() ? "" : "; ", hint));
   };
   std::string& body = batch.replies()[0].body;
   const absl::StatusOr<int> width = ReplyWidth(wire.reply, &body);
@@ -261,6 +283,11 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refu
 }
 
 }  // namespace
+
+absl::Status CheckBodyFields(const ApiOptions& options) {
+  WireForm wire = OwnWire(options, *FindDialect(options.dialect));
+  return AddBodyFields(options.body_fields, &wire);
+}
 
 absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;

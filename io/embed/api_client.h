@@ -2,6 +2,7 @@
 #define REEMBED_IO_EMBED_API_CLIENT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "engine/retry.h"
 #include "engine/spend_cap.h"
 #include "engine/token_estimator.h"
+#include "io/embed/body_fields.h"
 #include "io/embed/dialect.h"
 
 namespace reembed {
@@ -21,10 +23,11 @@ namespace reembed {
 // An embedding API over HTTP: a dialect, a place, a key, a model and limits.
 struct ApiOptions {
   std::string dialect = "openai";           // see Dialects()
-  std::string api_base;                     // empty: the dialect's own. No slash at its end
+  std::string api_base;                     // as RequestUrl() understands it; empty: the dialect's own
   std::string api_key;                      // empty: no key is sent. Never in any message
   std::vector<std::string> headers;         // further ones, "name: value"
   std::vector<std::string> header_secrets;  // what is secret in them: like the key never in any message
+  std::vector<BodyField> body_fields;       // further ones of each request
   std::string ca_file;                      // see HttpLoopOptions
   std::string proxy;                        // likewise
   Model model;
@@ -43,9 +46,13 @@ struct ApiOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  SpendCap* spend = nullptr;  // see FlowOptions
-  uint64_t seed = 0;          // of the jitter
+  SpendCap* spend = nullptr;                     // see FlowOptions
+  uint64_t seed = 0;                             // of the jitter
+  std::function<void(const std::string&)> note;  // see FlowOptions
 };
+
+// Whether the body takes its fields. Errors: kInvalidArgument.
+absl::Status CheckBodyFields(const ApiOptions& options);
 
 // Errors: kInvalidArgument (an option).
 absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options);

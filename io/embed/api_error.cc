@@ -98,21 +98,33 @@ std::string Shorten(absl::string_view message, size_t max_bytes) {
   return out;
 }
 
-absl::Status StopStatus(int http_status, const ApiError& error, absl::string_view where, absl::string_view what) {
+absl::Status StopStatus(int http_status, const ApiError& error, absl::string_view where, absl::string_view what,
+                        const ReachHints& hints) {
   const auto message = [&](absl::string_view next_step) {
     return absl::StrCat(where, ": HTTP ", http_status, ": ", what, "; ", next_step);
   };
   if (IsOutOfQuota(http_status, error)) {
     return absl::FailedPreconditionError(message("check the plan and the balance of the account"));
   }
-  if (IsBadKey(http_status, error)) return absl::UnauthenticatedError(message("check the API key"));
+  if (IsBadKey(http_status, error)) {
+    return absl::UnauthenticatedError(message(hints.key.empty() ? "check the API key" : hints.key));
+  }
+  if (http_status == 407) {
+    return absl::FailedPreconditionError(message(
+        "the proxy wants a user name and a password: https_proxy=http://USER:PASSWORD@HOST:PORT, or http_proxy"));
+  }
   // Not kPermissionDenied, which is for files of the user: nothing that he typed is wrong.
   if (http_status == 403) {
     return absl::FailedPreconditionError(message("check what the API key may use, and the quota of the account"));
   }
-  if (http_status >= 300 && http_status < 400)
-    return absl::FailedPreconditionError(message("check the address of the API"));
-  return absl::FailedPreconditionError(message("check the model's name, its dimensions and the address of the API"));
+  const auto with_hint = [&hints](absl::string_view next_step) {
+    return hints.address.empty() ? std::string(next_step) : absl::StrCat(hints.address, " ", next_step);
+  };
+  if (http_status >= 300 && http_status < 400) {
+    return absl::FailedPreconditionError(message(with_hint("check the address of the API")));
+  }
+  return absl::FailedPreconditionError(
+      message(with_hint("check the model's name, its dimensions and the address of the API")));
 }
 
 }  // namespace reembed

@@ -22,9 +22,17 @@ std::string MaskShared(absl::string_view message, absl::string_view secret, size
 // At most `max_bytes` bytes of it, cut between UTF-8 characters, control characters as spaces.
 std::string Shorten(absl::string_view message, size_t max_bytes);
 
+// What a message can add where an API cannot be reached as it should, in words for the user; each empty where there is
+// nothing to say.
+struct ReachHints {
+  std::string address;  // what is probably wrong with the address
+  std::string key;      // no key was sent, and where one would be looked for
+};
+
 // The status of a run that ends because of this answer: `where` is the address, `what` what the API said.
 // kUnauthenticated (the key) or kFailedPrecondition (all else).
-absl::Status StopStatus(int http_status, const ApiError& error, absl::string_view where, absl::string_view what);
+absl::Status StopStatus(int http_status, const ApiError& error, absl::string_view where, absl::string_view what,
+                        const ReachHints& hints = {});
 
 }  // namespace reembed
 

@@ -44,6 +44,7 @@ struct WireForm {
   std::string after_text;
   std::string tail;
   ReplyShape reply;
+  bool fields_per_text = false;  // fields of the request stand in the object of each text
 };
 
 // What an API takes. 0: it names no limit.
@@ -64,8 +65,11 @@ struct Dialect {
   const char* title = "";     // for people, one line
   const char* api_base = "";  // where it is by default; empty: the user has to say
 
-  // The address of requests, from a base without a slash at its end, and the model.
+  // The address of requests, from a base without a slash at its end and without a query, and the model. The parameters
+  // that it adds are defaults. People call RequestUrl().
   std::string (*url)(const std::string& api_base, const std::string& model) = nullptr;
+  // What people paste behind the base: the route of requests first, then others that are taken off, too.
+  std::array<const char*, 8> routes = {};
   WireForm (*wire)(const Ask& ask) = nullptr;
 
   const char* key_header = "Authorization: Bearer ";  // what stands before the key

@@ -7,17 +7,16 @@ namespace reembed {
 namespace {
 
 constexpr char kApiVersion[] = "api-version=2024-10-21";
+constexpr char kFoundryVersion[] = "api-version=2024-05-01-preview";
 
-// Three bases: {resource}/openai/v1 takes the deployment as the model in the body; {resource}/openai/deployments/{name}
-// names it; {resource} alone means the deployment that is called like the model. An api-version in the query stays.
-std::string AzureUrl(const std::string& api_base, const std::string& model) {
-  const size_t question = api_base.find('?');
-  const absl::string_view base = absl::StripSuffix(absl::string_view(api_base).substr(0, question), "/");
-  const absl::string_view query = question == std::string::npos ? "" : absl::string_view(api_base).substr(question + 1);
-  if (absl::EndsWith(base, "/openai/v1")) return absl::StrCat(base, "/embeddings", query.empty() ? "" : "?", query);
-  const std::string deployment =
-      absl::StrContains(base, "/openai/deployments/") ? "" : absl::StrCat("/openai/deployments/", model);
-  return absl::StrCat(base, deployment, "/embeddings?", query.empty() ? absl::string_view(kApiVersion) : query);
+// Bases: {resource}/openai/v1 takes the deployment as the model in the body; {resource}/openai/deployments/{name} names
+// it; {resource} alone, or with /openai, means the deployment that is called like the model; {resource}/models is that
+// of Azure AI Foundry.
+std::string AzureUrl(const std::string& base, const std::string& model) {
+  if (absl::EndsWith(base, "/openai/v1")) return absl::StrCat(base, "/embeddings");
+  if (absl::EndsWith(base, "/models")) return absl::StrCat(base, "/embeddings?", kFoundryVersion);
+  if (absl::StrContains(base, "/openai/deployments/")) return absl::StrCat(base, "/embeddings?", kApiVersion);
+  return absl::StrCat(absl::StripSuffix(base, "/openai"), "/openai/deployments/", model, "/embeddings?", kApiVersion);
 }
 
 }  // namespace
@@ -27,6 +26,7 @@ Dialect AzureDialect() {
   return {.name = "azure",
           .title = "Azure OpenAI; --api-base is the resource, a deployment of it, or its /openai/v1",
           .url = AzureUrl,
+          .routes = kOpenAiRoutes,
           .wire = OpenAiWire,
           .key_header = "api-key: ",
           .key_variables = {"AZURE_OPENAI_API_KEY"},

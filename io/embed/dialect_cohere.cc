@@ -39,6 +39,7 @@ Dialect CohereDialect() {
           .title = "Cohere",
           .api_base = "https://api.cohere.com",
           .url = CohereUrl,
+          .routes = {"/v2/embed", "/v1/embed", "/v2/chat", "/v1/chat", "/v2", "/v1"},
           .wire = CohereWire,
           .key_variables = {"CO_API_KEY", "COHERE_API_KEY"},
           .base_variables = {"CO_API_URL"},

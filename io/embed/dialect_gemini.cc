@@ -17,7 +17,8 @@ WireForm GeminiWire(const Ask& ask) {
                 .before_text = "{\"model\":",
                 .after_text = "}]}",
                 .tail = "]}",
-                .reply = {.list = "embeddings", .vector = "values", .index = nullptr, .tokens = {nullptr, nullptr}}};
+                .reply = {.list = "embeddings", .vector = "values", .index = nullptr, .tokens = {nullptr, nullptr}},
+                .fields_per_text = true};
   AppendJsonString(absl::StrCat("models/", absl::StripPrefix(ask.model, "models/")), &wire.before_text);
   wire.before_text.append(",\"content\":{\"parts\":[{\"text\":");
   // Its successor wants the task in the text, and takes no notice of the field.
@@ -39,6 +40,7 @@ Dialect GeminiDialect() {
           .title = "Google Gemini",
           .api_base = "https://generativelanguage.googleapis.com/v1beta",
           .url = GeminiUrl,
+          .routes = {nullptr, "/openai/embeddings", "/openai/chat/completions", "/openai"},
           .wire = GeminiWire,
           .key_header = "x-goog-api-key: ",
           .key_variables = {"GEMINI_API_KEY", "GOOGLE_API_KEY"},

@@ -27,6 +27,7 @@ Dialect JinaDialect() {
           .title = "Jina AI",
           .api_base = "https://api.jina.ai/v1",
           .url = EmbeddingsUrl,
+          .routes = kOpenAiRoutes,
           .wire = JinaWire,
           .key_variables = {"JINA_API_KEY"},
           .limits = {.inputs = 512, .default_concurrency = 5},

@@ -18,6 +18,7 @@ Dialect LlamaCppDialect() {
           .title = "llama.cpp's llama-server",
           .api_base = "http://127.0.0.1:8080/v1",
           .url = EmbeddingsUrl,
+          .routes = kOpenAiRoutes,
           .wire = LlamaCppWire,
           .key_variables = {"LLAMA_API_KEY"},
           .self_hosted = true,

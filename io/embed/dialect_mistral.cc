@@ -23,6 +23,7 @@ Dialect MistralDialect() {
           .title = "Mistral AI",
           .api_base = "https://api.mistral.ai/v1",
           .url = EmbeddingsUrl,
+          .routes = kOpenAiRoutes,
           .wire = MistralWire,
           .key_variables = {"MISTRAL_API_KEY"},
           .limits = {.request_tokens = 16384},

@@ -1,13 +1,10 @@
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "io/embed/dialect_table.h"
 
 namespace reembed {
 namespace {
 
-std::string OllamaUrl(const std::string& api_base, const std::string&) {
-  return absl::StrCat(absl::StripSuffix(api_base, "/v1"), "/api/embed");
-}
+std::string OllamaUrl(const std::string& api_base, const std::string&) { return absl::StrCat(api_base, "/api/embed"); }
 
 WireForm OllamaWire(const Ask& ask) {
   WireForm wire{.head = BodyHead(ask.model),
@@ -29,6 +26,8 @@ Dialect OllamaDialect() {
           .title = "Ollama",
           .api_base = "http://127.0.0.1:11434",
           .url = OllamaUrl,
+          .routes = {"/api/embed", "/api/embeddings", "/api/generate", "/api/chat", "/v1/embeddings",
+                     "/v1/chat/completions", "/api", "/v1"},
           .wire = OllamaWire,
           .key_variables = {"OLLAMA_API_KEY"},
           .base_variables = {"OLLAMA_BASE_URL", "OLLAMA_HOST"},

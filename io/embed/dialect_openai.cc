@@ -9,6 +9,7 @@ Dialect OpenAiDialect() {
           .title = "OpenAI, and every server that speaks its API",
           .api_base = "https://api.openai.com/v1",
           .url = EmbeddingsUrl,
+          .routes = kOpenAiRoutes,
           .wire = OpenAiWire,
           .key_variables = {"OPENAI_API_KEY"},
           .base_variables = {"OPENAI_BASE_URL"},

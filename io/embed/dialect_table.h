@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_EMBED_DIALECT_TABLE_H_
 #define REEMBED_IO_EMBED_DIALECT_TABLE_H_
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -25,6 +26,8 @@ Dialect JinaDialect();
 // What most of them share: the address is the base and `/embeddings`, the body {"model":M,"input":[texts],...}, with
 // `encoding_format` and `dimensions`, and the reply is OpenAI's.
 std::string EmbeddingsUrl(const std::string& api_base, const std::string& model);
+inline constexpr std::array<const char*, 8> kOpenAiRoutes = {"/embeddings", "/chat/completions", "/completions",
+                                                             "/responses"};
 WireForm OpenAiWire(const Ask& ask);
 
 // "name":"value" as JSON with a comma before it, for the tail of a body.

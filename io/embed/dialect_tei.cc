@@ -1,13 +1,10 @@
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "io/embed/dialect_table.h"
 
 namespace reembed {
 namespace {
 
-std::string TeiUrl(const std::string& api_base, const std::string&) {
-  return absl::StrCat(absl::StripSuffix(api_base, "/v1"), "/embed");
-}
+std::string TeiUrl(const std::string& api_base, const std::string&) { return absl::StrCat(api_base, "/embed"); }
 
 // The server has one model, so the request names none.
 WireForm TeiWire(const Ask& ask) {
@@ -31,6 +28,7 @@ Dialect TeiDialect() {
           .title = "Hugging Face text-embeddings-inference",
           .api_base = "http://127.0.0.1:3000",
           .url = TeiUrl,
+          .routes = {"/embed", "/embed_all", "/v1/embeddings", "/embeddings", "/v1"},
           .wire = TeiWire,
           .key_variables = {"TEI_API_KEY"},
           .self_hosted = true,

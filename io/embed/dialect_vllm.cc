@@ -22,6 +22,7 @@ Dialect VllmDialect() {
           .title = "vLLM",
           .api_base = "http://127.0.0.1:8000/v1",
           .url = EmbeddingsUrl,
+          .routes = kOpenAiRoutes,
           .wire = VllmWire,
           .key_variables = {"VLLM_API_KEY"},
           .self_hosted = true,

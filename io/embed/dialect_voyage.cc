@@ -31,6 +31,7 @@ Dialect VoyageDialect() {
           .title = "Voyage AI",
           .api_base = "https://api.voyageai.com/v1",
           .url = EmbeddingsUrl,
+          .routes = kOpenAiRoutes,
           .wire = VoyageWire,
           .key_variables = {"VOYAGE_API_KEY"},
           .limits = {.inputs = 1000, .request_tokens = 120000},

@@ -5,6 +5,7 @@
 
 #include "engine/request_packer.h"
 #include "io/embed/request_part.h"
+#include "io/net/proxy.h"
 
 // How requests come and leave; what becomes of their answers is in request_settling.cc.
 
@@ -37,7 +38,8 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions optio
 RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
     : options_(std::move(options)),
       write_body_(std::move(write_body)),
-      judge_(UrlForMessages(options_.url), options_.secret, options_.errors),
+      judge_(options_.url, ProxyForMessages(ProxyFor(options_.url, options_.proxy)), options_.secret, options_.errors,
+             options_.hints),
       pacer_({.limit = options_.limit,
               .concurrency = options_.concurrency,
               .fixed_concurrency = options_.fixed_concurrency,

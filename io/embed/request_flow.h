@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -48,7 +49,11 @@ struct FlowOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
-  ErrorTraits errors;         // what is special about the API's errors
+  ErrorTraits errors;  // what is special about the API's errors
+  ReachHints hints;
+  // Gets a line when all wait for what the server says: that it loads its model, or a wait longer than is granted. Once
+  // for each reason, on a loop thread, which it must not block; null: nobody is told.
+  std::function<void(const std::string&)> note;
   SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
   uint64_t seed = 0;          // of the jitter
 };
@@ -114,6 +119,7 @@ class RequestFlow {
   void GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now);
   void End(PartPtr part, absl::Status status);
   void EndAll(std::vector<PartPtr> parts, const absl::Status& status);
+  std::string NoteOn(const RequestVerdict& verdict);
   std::vector<PartPtr> TakeAllWaiting();
 
   const FlowOptions options_;
@@ -135,6 +141,8 @@ class RequestFlow {
   Pacer pacer_;
   Moment without_money_since_ = absl::InfiniteDuration();  // nothing is in the air, and the next request has none
   AlikeRefusals refusals_;
+  bool noted_loading_ = false;
+  bool noted_long_wait_ = false;
   std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them
   std::multimap<Moment, PartPtr> retries_;                     // failed ones, by the moment from which they may
   std::deque<std::pair<Moment, std::weak_ptr<Part>>> by_age_;  // sent then; only when hedging

@@ -4,24 +4,49 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/wait_hints.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/request_part.h"
 
 // What becomes of the answers to requests.
 
 namespace reembed {
+namespace {
+
+// A 503 and the like: it loads its model, or has too much to do.
+bool IsBusy(const RequestVerdict& verdict) {
+  return verdict.reply_class == ReplyClass::kRetryWait && verdict.outcome == SendOutcome::kFailed;
+}
+
+}  // namespace
+
+// Requires mutex_.
+std::string RequestFlow::NoteOn(const RequestVerdict& verdict) {
+  if (options_.note == nullptr) return "";
+  const absl::Duration named = verdict.named_wait.value_or(absl::ZeroDuration());
+  if (named > options_.retry.max_wait && !std::exchange(noted_long_wait_, true)) {
+    return absl::StrCat(verdict.status.message(), "; it asks for a wait of ",
+                        absl::FormatDuration(absl::Ceil(named, absl::Seconds(1))), ", ",
+                        absl::FormatDuration(options_.retry.max_wait), " are granted (--max-wait)");
+  }
+  if (!IsBusy(verdict) || pacer_.ever_well() || std::exchange(noted_loading_, true)) return "";
+  return absl::StrCat(verdict.status.message(), "; waiting for it, at most ",
+                      absl::FormatDuration(options_.retry.outage_limit()));
+}
 
 void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply) {
   const Departure& departure = left.departure;
   const Moment now = MonotonicNow();
   const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
   bool twin_decides = false;
+  std::string note;
   std::vector<HttpLoop::Ticket> twins;
   std::vector<PartPtr> hopeless;
   {
     const std::lock_guard lock(mutex_);
-    if (reply.status != 0) pacer_.Learn(QuotaOf(reply), departure, now);
+    if (reply.status != 0) pacer_.Learn(QuotaOf(reply.headers), departure, now);
     if (reply.status == 429) ++http_429_;
+    note = NoteOn(verdict);
     if (again && (verdict.outcome == SendOutcome::kRefused || verdict.named_wait.has_value())) {
       const bool named = verdict.named_wait.has_value();
       const absl::Duration wait = named ? std::min(*verdict.named_wait, options_.retry.max_wait)
@@ -50,6 +75,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
     }
   }
   if (verdict.reply_class != ReplyClass::kOk) left.money = SpendHold();
+  if (!note.empty()) options_.note(note);
   for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
   if (twin_decides) return Dispatch();
   Dispatch();  // first of all, the next request leaves
@@ -158,8 +184,10 @@ void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now)
     const std::lock_guard lock(mutex_);
     part->failing_since = std::min(part->failing_since, now);
     part->failed_at = now;
+    // A server that says it is not ready yet is there, and gets as long before its first answer as after it.
+    const bool patient = pacer_.ever_well() || IsBusy(verdict);
     const bool exhausted = part->attempts >= options_.retry.max_attempts &&
-                           (!pacer_.ever_well() || now - part->failing_since >= options_.retry.outage_limit());
+                           (!patient || now - part->failing_since >= options_.retry.outage_limit());
     if (end = stopped_; !end.ok()) {
       next = Next::kEnd;
     } else if (verdict.give_up || exhausted || pacer_.GivenUp(now)) {

@@ -4,11 +4,14 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/wait_hints.h"
 #include "io/embed/api_error.h"
+#include "io/embed/body_wait.h"
 #include "io/net/unsent.h"
+#include "io/net/url.h"
 
 namespace reembed {
 namespace {
@@ -25,11 +28,6 @@ constexpr size_t kShortestMaskedText = 4;
 bool LooksLikeJson(absl::string_view body) {
   const size_t first = body.find_first_not_of(" \t\r\n");
   return first != absl::string_view::npos && (body[first] == '{' || body[first] == '[');
-}
-
-double NumberOr(absl::string_view text, double otherwise) {
-  double number = 0;
-  return absl::SimpleAtod(text, &number) ? number : otherwise;
 }
 
 // The header of OpenAI's servers that overrules the status, for what may pass or not; a wrong key stays wrong.
@@ -60,22 +58,34 @@ RequestVerdict NoAnswer(const absl::Status& status) {
 
 }  // namespace
 
-QuotaReport QuotaOf(const HttpReply& reply) {
-  return {.limit_requests = NumberOr(reply.Header("x-ratelimit-limit-requests"), 0),
-          .remaining_requests = NumberOr(reply.Header("x-ratelimit-remaining-requests"), -1),
-          .limit_tokens = NumberOr(reply.Header("x-ratelimit-limit-tokens"), 0),
-          .remaining_tokens = NumberOr(reply.Header("x-ratelimit-remaining-tokens"), -1)};
-}
+RequestJudge::RequestJudge(absl::string_view url, absl::string_view through, std::string secret,
+                           const ErrorTraits& errors, ReachHints hints)
+    : url_(UrlForMessages(url)),
+      where_(absl::StrCat(url_, through)),
+      secret_(std::move(secret)),
+      errors_(errors),
+      hints_(std::move(hints)) {}
 
-RequestJudge::RequestJudge(std::string where, std::string secret, const ErrorTraits& errors)
-    : where_(std::move(where)), secret_(std::move(secret)), errors_(errors) {}
+// Where a redirect leads, and what to do about it: nothing is sent there by itself, as it would be sent the key.
+std::string RequestJudge::Redirected(const HttpReply& reply) const {
+  const absl::string_view location = reply.Header("location");
+  if (location.empty()) return "";
+  const std::string target = UrlForMessages(ResolveReference(url_, location));
+  const bool same_host = absl::EqualsIgnoreCase(UrlHost(target), UrlHost(url_));
+  return absl::StrCat("redirected to ", MaskShared(Shorten(target, kShownMessageBytes), secret_, kKeyRun),
+                      same_host ? "" : ", another host, which was sent nothing",
+                      "; if that is the API, give it as --api-base");
+}
 
 RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl::Span<const BatchText> texts) const {
   if (!answer.ok()) return NoAnswer(answer.status());
   const HttpReply& reply = *answer;
   ApiError error;
   if (reply.status != 200 || reply.body.size() <= kMaxErrorIn200) error = ParseApiError(reply.body);
-  if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) error.message = "the reply is not JSON";
+  if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) {
+    error.message = absl::StrCat("the reply is not JSON", hints_.address.empty() ? "" : "; ", hints_.address);
+  }
+  if (reply.status >= 300 && reply.status < 400 && error.empty()) error.message = Redirected(reply);
   RequestVerdict verdict;
   verdict.reply_class = ClassifyReply(reply.status, error, static_cast<int>(texts.size()), errors_);
   verdict.may_cost = verdict.reply_class == ReplyClass::kOk;
@@ -97,17 +107,18 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
       break;
     case ReplyClass::kStop:
       verdict.outcome = SendOutcome::kAnswered;
-      verdict.status = StopStatus(reply.status, error, where_, said);
+      verdict.status = StopStatus(reply.status, error, where_, said, hints_);
       break;
     case ReplyClass::kRetry:
     case ReplyClass::kRetryWait: {
       const bool broken = verdict.reply_class == ReplyClass::kRetry || (reply.status >= 500 && reply.status <= 599);
       verdict.outcome = broken ? SendOutcome::kFailed : SendOutcome::kRefused;
       verdict.status = broken ? absl::UnavailableError(message) : absl::ResourceExhaustedError(message);
-      verdict.named_wait = NamedWait({.retry_after_ms = reply.Header("retry-after-ms"),
-                                      .retry_after = reply.Header("retry-after"),
+      const std::string in_body = WaitInBody(reply.body);
+      verdict.named_wait = NamedWait({.headers = reply.headers,
+                                      .in_body = error.wait.empty() ? in_body : error.wait,
                                       .message = error.message,
-                                      .in_body = error.wait},
+                                      .over_quota = !broken},
                                      absl::Now());
       break;
     }

@@ -11,8 +11,8 @@
 #include "absl/types/span.h"
 #include "engine/batch.h"
 #include "engine/pacer.h"
-#include "engine/rate_limiter.h"
 #include "engine/reply_class.h"
+#include "io/embed/api_error.h"
 #include "io/net/http_loop.h"
 
 namespace reembed {
@@ -32,24 +32,28 @@ struct RequestVerdict {
 // Reads answers as one API means them, and says so in words that hold neither the key nor a text. Thread-safe.
 class RequestJudge {
  public:
-  // `where`: the address as messages may show it. `secret`: what is masked, one secret a line.
-  RequestJudge(std::string where, std::string secret, const ErrorTraits& errors);
+  // `url`: of requests. `through`: which proxy they take, as ProxyForMessages() has it. `secret`: what is masked, one
+  // secret a line.
+  RequestJudge(absl::string_view url, absl::string_view through, std::string secret, const ErrorTraits& errors,
+               ReachHints hints);
 
   // Of a request with these texts.
   RequestVerdict Judge(const absl::StatusOr<HttpReply>& answer, absl::Span<const BatchText> texts) const;
 
+  // The address as messages may show it, with its proxy.
   const std::string& where() const { return where_; }
 
  private:
   std::string WhatItSaid(const ApiError& error, absl::Span<const BatchText> texts) const;
 
+  std::string Redirected(const HttpReply& reply) const;
+
+  const std::string url_;  // without what may be secret
   const std::string where_;
   const std::string secret_;
   const ErrorTraits errors_;
+  const ReachHints hints_;
 };
-
-// What the x-ratelimit headers of a reply say.
-QuotaReport QuotaOf(const HttpReply& reply);
 
 // Notices that what looks like bad texts is a bad request: an endpoint that has never taken a text refuses several
 // different ones, each alone, in the same words, which no rule knows. Not thread-safe.

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "io/net/proxy.h"
 #include "io/net/unsent.h"
 
 namespace reembed {
@@ -32,6 +33,7 @@ struct Transfer {
   HttpRequest request;
   HttpLoop::Callback callback;
   HttpReply reply;
+  std::string proxy;  // empty: none
   HttpLoop::Ticket ticket = 0;
   size_t place = 0;  // among the active ones
   CURL* easy = nullptr;
@@ -136,7 +138,10 @@ void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
   if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   if (request.method != "POST") curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
-  if (!options.proxy.empty()) curl_easy_setopt(easy, CURLOPT_PROXY, options.proxy.c_str());
+  // Said outright, so that messages name what was used; libcurl itself would ask the environment.
+  transfer->proxy = ProxyFor(request.url, options.proxy);
+  curl_easy_setopt(easy, CURLOPT_PROXY, transfer->proxy.c_str());
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
   if (options.accept_gzip) curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
 
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -166,14 +171,15 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
   if (!absl::StartsWith(url, "http://") && !absl::StartsWith(url, "https://")) {
     return absl::InvalidArgumentError(absl::StrCat("`", url, "`: expected an address with http:// or https://"));
   }
-  const std::string what =
-      absl::StrCat(url, ": ", transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code));
+  const std::string what = absl::StrCat(url, ProxyForMessages(transfer.proxy), ": ",
+                                        transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code));
   if (transfer.too_long || code == CURLE_FILESIZE_EXCEEDED) {
     return absl::DataLossError(absl::StrCat(url, ": expected a reply of at most ", transfer.request.max_reply_bytes,
                                             " bytes, got a longer one"));
   }
   if (transfer.sendings > 1)
-    return absl::UnavailableError(absl::StrCat(url, ": the connection ended without an answer"));
+    return absl::UnavailableError(
+        absl::StrCat(url, ProxyForMessages(transfer.proxy), ": the connection ended without an answer"));
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
       return absl::DeadlineExceededError(what);
@@ -492,15 +498,5 @@ absl::string_view HttpReply::Header(absl::string_view name) const {
 }
 
 bool NothingWasSent(const absl::Status& status) { return status.GetPayload(kUnsent).has_value(); }
-
-std::string UrlForMessages(absl::string_view url) {
-  url = url.substr(0, url.find_first_of("?#"));
-  const size_t scheme = url.find("://");
-  if (scheme == absl::string_view::npos) return std::string(url);
-  const size_t authority = scheme + 3;
-  const size_t at = url.substr(0, url.find('/', authority)).rfind('@');
-  if (at == absl::string_view::npos) return std::string(url);
-  return absl::StrCat(url.substr(0, authority), url.substr(at + 1));
-}
 
 }  // namespace reembed

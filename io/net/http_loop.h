@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/rate_limiter.h"
+#include "io/net/url.h"
 
 namespace reembed {
 
@@ -51,15 +52,15 @@ inline constexpr size_t kReplySlackBytes = 64;
 struct HttpLoopOptions {
   int threads = 1;      // each with connections of its own
   std::string ca_file;  // PEM bundle; empty: libcurl's own
-  std::string proxy;    // scheme://[user:password@]host:port; empty: as the environment says
+  std::string proxy;    // scheme://[user:password@]host:port; empty: as the environment says, see ProxyFor()
   // Take replies in gzip: that makes numbers less than half as long, and base64 hardly shorter. Their announced length
   // is then that of the compressed body.
   bool accept_gzip = false;
 };
 
 // HTTP requests, many at a time, on threads of its own that nobody waits for. Connections are kept alive; HTTP/2 where
-// a TLS server offers it; proxies as the options or else the environment say, as
-// libcurl reads it; redirects are not followed. Thread-safe.
+// a TLS server offers it; proxies as the options or else the environment say (ProxyFor()), and messages name the one
+// that was used; redirects are not followed, so a key goes to no other host. Thread-safe.
 class HttpLoop {
  public:
   // Runs exactly once, on a loop thread or in the destructor, and only hands work on. Any HTTP status is an answer.
@@ -98,9 +99,6 @@ class HttpLoop {
   std::vector<std::unique_ptr<Loop>> loops_;
   std::atomic<uint64_t> next_{0};  // loops take turns
 };
-
-// The URL without what may be secret: user, password, query.
-std::string UrlForMessages(absl::string_view url);
 
 }  // namespace reembed
 

@@ -16,6 +16,7 @@
 #include "engine/base64.h"
 #include "engine/json_text.h"
 #include "engine/retry.h"
+#include "engine/wait_hints.h"
 
 namespace reembed {
 namespace {
@@ -271,13 +272,18 @@ absl::StatusOr<std::string> HranaConnection::Post(absl::string_view body, absl::
                       .max_reply_bytes = kMaxReplyBytes};
   if (!server_.token.empty()) request.headers.push_back(absl::StrCat("authorization: Bearer ", server_.token));
   absl::StatusOr<HttpReply> reply = http_->Call(std::move(request));
+  asked_wait_ = absl::ZeroDuration();
   if (!reply.ok()) {
     const absl::string_view words = reply.status().message();
     const std::string message = absl::StrCat(server_.name, ": ", words);
     return absl::IsDeadlineExceeded(reply.status()) ? absl::UnavailableError(message)
                                                     : absl::Status(reply.status().code(), message);
   }
-  if (reply->status != 200) return StatusOf(reply->status, reply->body);
+  if (reply->status != 200) {
+    const WaitHints hints{.headers = reply->headers, .over_quota = reply->status == 429};
+    asked_wait_ = NamedWait(hints, absl::Now()).value_or(absl::ZeroDuration());
+    return StatusOf(reply->status, reply->body);
+  }
   reached_ = true;
   return std::move(reply->body);
 }
@@ -289,8 +295,8 @@ absl::Status HranaConnection::Persist(absl::FunctionRef<absl::Status()> work) {
   for (int attempt = 1;; ++attempt) {
     absl::Status status = work();
     if (!absl::IsUnavailable(status) || !reached_ || waited >= patience_) return status;
-    const absl::Duration wait =
-        std::min(Backoff(policy, attempt, &random) + absl::Milliseconds(10), patience_ - waited);
+    const absl::Duration own = Backoff(policy, attempt, &random) + absl::Milliseconds(10);
+    const absl::Duration wait = std::min(std::max(own, std::min(asked_wait_, policy.max_wait)), patience_ - waited);
     // Blocks this thread, which is the sink's or the reader's own and has nothing else to do.
     absl::SleepFor(wait);
     waited += std::max(wait, absl::Milliseconds(1));

@@ -118,7 +118,8 @@ class HranaConnection {
   const HranaServer server_;
   const absl::Duration patience_;
   const std::unique_ptr<HttpLoop> http_;
-  bool reached_ = false;  // it has answered
+  bool reached_ = false;       // it has answered
+  absl::Duration asked_wait_;  // that its last answer named; zero: none
 };
 
 }  // namespace reembed

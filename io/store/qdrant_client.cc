@@ -177,7 +177,8 @@ void QdrantClient::TakeOne() {
     const Moment now = MonotonicNow();
     sent->first_failure = std::min(sent->first_failure, now);
     const RetryPolicy policy{.first_backoff = absl::Milliseconds(100), .max_wait = absl::Seconds(5)};
-    const WaitHints hints{.retry_after = reply.ok() ? reply->Header("retry-after") : ""};
+    const WaitHints hints{.headers = reply.ok() ? HeaderList(reply->headers) : HeaderList(),
+                          .over_quota = reply.ok() && reply->status == 429};
     const RetryWait wait = WaitBeforeRetry(policy, std::min(sent->attempts, 10), hints, absl::Now(), &random_);
     sent->not_before = now + wait.wait;
     if (sent->not_before - sent->first_failure <= options_.patience) {

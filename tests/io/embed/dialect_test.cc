@@ -236,22 +236,6 @@ TEST(DialectTableTest, NamesAreUniqueAndLimitsMakeSense) {
   EXPECT_EQ(FindDialect("openal"), nullptr);
 }
 
-TEST(DialectTableTest, AzureHasThreeFormsOfAddress) {
-  const auto url = FindDialect("azure")->url;
-  EXPECT_EQ(url("https://r.openai.azure.com", "m"),
-            "https://r.openai.azure.com/openai/deployments/m/embeddings?api-version=2024-10-21");
-  EXPECT_EQ(url("https://r.openai.azure.com/openai/deployments/d", "m"),
-            "https://r.openai.azure.com/openai/deployments/d/embeddings?api-version=2024-10-21");
-  EXPECT_EQ(url("https://r.openai.azure.com/openai/deployments/d?api-version=2023-05-15", "m"),
-            "https://r.openai.azure.com/openai/deployments/d/embeddings?api-version=2023-05-15");
-  EXPECT_EQ(url("https://r.openai.azure.com/openai/v1", "m"), "https://r.openai.azure.com/openai/v1/embeddings");
-}
-
-TEST(DialectTableTest, ABaseThatIsMeantForTheOpenAiRouteWorks) {
-  EXPECT_EQ(FindDialect("ollama")->url("http://h:11434/v1", "m"), "http://h:11434/api/embed");
-  EXPECT_EQ(FindDialect("tei")->url("http://h:3000/v1", "m"), "http://h:3000/embed");
-}
-
 // ---- Traps ----
 
 std::string BodyOf(const std::string& dialect, const std::vector<std::string>& texts) {

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -371,6 +372,96 @@ TEST_F(RequestFlowTest, CancellingAtAnyTimeAnswersEverybodyOnce) {
     client_->Cancel();
     for (auto& answer : answers) EXPECT_NE(answer.get().code(), absl::StatusCode::kInternal);  // that is: dropped
   }
+}
+
+// ---- What stands between us and the API ----
+
+// Says nothing for a long time while it loads its model: more attempts than a server gets that has never answered.
+TEST_F(RequestFlowTest, AServerThatLoadsItsModelIsWaitedFor) {
+  std::mutex mutex;
+  std::vector<std::string> notes;
+  options_.retry = {.max_attempts = 3, .first_backoff = absl::Milliseconds(2), .max_wait = absl::Seconds(2)};
+  options_.note = [&](const std::string& note) {
+    const std::lock_guard lock(mutex);
+    notes.push_back(note);
+  };
+  Serve([](const ServerRequest& request) {
+    if (request.number < 9) return ServerReply{.status = 503, .body = R"({"error":{"message":"Loading model"}})"};
+    return OpenAiAnswer(request);
+  });
+  EXPECT_THAT(SendAll(1), ElementsAre(IsOk()));
+  EXPECT_EQ(scripted_->request_count(), 10);
+  EXPECT_THAT(notes, ElementsAre(AllOf(HasSubstr("Loading model"), HasSubstr("waiting for it, at most 20s"))));
+}
+
+TEST_F(RequestFlowTest, AServerThatIsBrokenFromTheStartIsGivenUpSoon) {
+  options_.retry = {.max_attempts = 3, .first_backoff = absl::Milliseconds(2), .max_wait = absl::Seconds(2)};
+  Serve([](const ServerRequest&) { return ServerReply{.status = 500}; });
+  EXPECT_THAT(SendAll(1), ElementsAre(HasError(absl::StatusCode::kUnavailable, HasSubstr("after 3 attempts"))));
+}
+
+TEST_F(RequestFlowTest, ALongerWaitThanIsGrantedIsSaid) {
+  std::mutex mutex;
+  std::vector<std::string> notes;
+  options_.retry = {.max_attempts = 3, .first_backoff = absl::Milliseconds(2), .max_wait = absl::Milliseconds(30)};
+  options_.note = [&](const std::string& note) {
+    const std::lock_guard lock(mutex);
+    notes.push_back(note);
+  };
+  Serve([](const ServerRequest& request) {
+    if (request.number > 0) return OpenAiAnswer(request);
+    return ServerReply{
+        .status = 429, .headers = {{"Retry-After", "2 hours"}}, .body = R"({"error":{"message":"too fast"}})"};
+  });
+  EXPECT_THAT(SendAll(1), ElementsAre(IsOk()));
+  EXPECT_THAT(notes, ElementsAre(AllOf(HasSubstr("too fast"), HasSubstr("asks for a wait of 2h, 30ms are granted"))));
+}
+
+TEST_F(RequestFlowTest, ARedirectIsNotFollowedAndShown) {
+  ScriptedServer other([](const ServerRequest& request) { return OpenAiAnswer(request); });
+  options_.api_key = "sk-verysecret-0123456789";
+  Serve([&](const ServerRequest& request) {
+    const std::string location = request.number == 0 ? "/v1/embeddings/" : other.url() + "/v1/embeddings?key=x";
+    return ServerReply{.status = 307, .headers = {{"Location", location}}};
+  });
+  const auto shows = [](const std::string& target) {
+    return HasError(absl::StatusCode::kFailedPrecondition,
+                    AllOf(HasSubstr("HTTP 307"), HasSubstr("redirected to " + target + "; "), HasSubstr("--api-base")));
+  };
+  EXPECT_THAT(SendAll(1), ElementsAre(shows(scripted_->url() + "/v1/embeddings/")));
+  Connect(absl::StrCat(scripted_->url(), "/v1"));
+  EXPECT_THAT(SendAll(1), ElementsAre(shows(other.url() + "/v1/embeddings")));
+  EXPECT_EQ(other.request_count(), 0);
+}
+
+TEST_F(RequestFlowTest, AWrongAddressIsSaid) {
+  Serve([](const ServerRequest&) { return ServerReply{.status = 404, .body = R"({"detail":"Not Found"})"}; });
+  Connect(scripted_->url());
+  EXPECT_THAT(SendAll(1), ElementsAre(HasError(absl::StatusCode::kFailedPrecondition,
+                                               HasSubstr("did you mean " + scripted_->url() + "/v1?"))));
+}
+
+TEST_F(RequestFlowTest, AKeyThatWasNotSentIsSaid) {
+  Serve([](const ServerRequest&) { return ServerReply{.status = 401, .body = R"({"error":"unauthorized"})"}; });
+  EXPECT_THAT(SendAll(1), ElementsAre(HasError(absl::StatusCode::kUnauthenticated,
+                                               AllOf(HasSubstr("no API key was sent"), HasSubstr("OPENAI_API_KEY")))));
+  options_.api_key = "sk-verysecret-0123456789";
+  Connect(absl::StrCat(scripted_->url(), "/v1"));
+  EXPECT_THAT(SendAll(1), ElementsAre(HasError(absl::StatusCode::kUnauthenticated, HasSubstr("check the API key"))));
+}
+
+TEST_F(RequestFlowTest, AProxyThatRefusesIsNamed) {
+  options_.proxy = "http://me:secret@127.0.0.1:1";
+  options_.retry = {.max_attempts = 1};
+  Connect("http://host.example/v1");
+  EXPECT_THAT(SendAll(1),
+              ElementsAre(HasError(absl::StatusCode::kUnavailable, HasSubstr("through the proxy http://127.0.0.1:1"))));
+  scripted_ = std::make_unique<ScriptedServer>([](const ServerRequest&) { return ServerReply{.status = 407}; });
+  options_.proxy = scripted_->url();
+  Connect("http://host.example/v1");
+  EXPECT_THAT(SendAll(1), ElementsAre(HasError(absl::StatusCode::kFailedPrecondition,
+                                               AllOf(HasSubstr(" through the proxy " + scripted_->url()),
+                                                     HasSubstr("the proxy wants a user name")))));
 }
 
 }  // namespace

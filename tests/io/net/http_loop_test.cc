@@ -1,5 +1,6 @@
 #include "io/net/http_loop.h"
 
+#include <cstdlib>
 #include <future>
 #include <latch>
 #include <memory>
@@ -248,14 +249,6 @@ TEST_F(HttpLoopTest, BadAddressesAreInvalid) {
   EXPECT_THAT(loop_->Call({.url = ""}), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("http")));
 }
 
-TEST_F(HttpLoopTest, MessagesShowNeitherPasswordNorQuery) {
-  EXPECT_EQ(UrlForMessages("https://me:secret@host:8/a/b?key=secret#x"), "https://host:8/a/b");
-  EXPECT_EQ(UrlForMessages("http://host/a@b"), "http://host/a@b");
-  EXPECT_EQ(UrlForMessages("http://host"), "http://host");
-  EXPECT_THAT(loop_->Call({.url = "http://me:secret@127.0.0.1:1/a?key=secret"}),
-              HasError(absl::StatusCode::kUnavailable, AllOf(HasSubstr("127.0.0.1:1/a"), Not(HasSubstr("secret")))));
-}
-
 TEST_F(HttpLoopTest, CancelEndsWhatIsUnderWay) {
   Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kStall}; });
   auto stalled = Start(Request());
@@ -282,6 +275,43 @@ TEST_F(HttpLoopTest, DestructorAnswersEverythingEvenWhatCallbacksStart) {
   server_->WaitForStalled(10);
   loop_.reset();
   EXPECT_TRUE(answered.try_wait());
+}
+
+TEST_F(HttpLoopTest, MessagesShowNeitherPasswordNorQuery) {
+  EXPECT_THAT(loop_->Call({.url = "http://me:secret@127.0.0.1:1/a?key=secret"}),
+              HasError(absl::StatusCode::kUnavailable, AllOf(HasSubstr("127.0.0.1:1/a"), Not(HasSubstr("secret")))));
+}
+
+TEST_F(HttpLoopTest, AProxyThatFailsIsNamed) {
+  MakeLoop({.proxy = "http://me:secret@127.0.0.1:1"});
+  EXPECT_THAT(loop_->Call({.url = "http://host.example/a"}),
+              HasError(absl::StatusCode::kUnavailable, AllOf(HasSubstr("http://host.example/a through the proxy "
+                                                                       "http://127.0.0.1:1"),
+                                                             Not(HasSubstr("secret")))));
+}
+
+// A variable of this process while it lives.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~ScopedVariable() { unsetenv(name_); }
+
+ private:
+  const char* const name_;
+};
+
+TEST_F(HttpLoopTest, ThisMachineIsReachedWithoutTheProxyOfTheEnvironment) {
+  const ScopedVariable http("http_proxy", "http://127.0.0.1:1"), all("all_proxy", "http://127.0.0.1:1");
+  Serve([](const ServerRequest& request) { return ServerReply{.body = request.target}; });
+  const auto direct = loop_->Call(Request());
+  ASSERT_THAT(direct, IsOk());
+  EXPECT_EQ(direct->body, "/path");
+  // Unless it is asked for; then no_proxy does not count either.
+  const ScopedVariable none("no_proxy", "*");
+  MakeLoop({.proxy = server_->url()});
+  const auto through = loop_->Call(Request());
+  ASSERT_THAT(through, IsOk());
+  EXPECT_EQ(through->body, server_->url() + "/path");
 }
 
 }  // namespace

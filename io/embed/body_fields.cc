@@ -1,0 +1,86 @@
+#include "io/embed/body_fields.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "engine/json_scanner.h"
+#include "engine/json_text.h"
+#include "engine/json_value.h"
+
+namespace reembed {
+namespace {
+
+bool IsJson(absl::string_view text) {
+  JsonScanner scanner(text);
+  absl::string_view value;
+  return scanner.TakeValue(&value) && scanner.AtEnd();
+}
+
+// The names of an object's members.
+std::vector<std::string> NamesIn(absl::string_view object) {
+  std::vector<std::string> names;
+  JsonScanner scanner(object);
+  if (!scanner.Take('{')) return names;
+  absl::string_view name, value;
+  std::string space;
+  do {
+    if (!scanner.TakeString(&name) || !scanner.Take(':') || !scanner.TakeValue(&value)) break;
+    names.emplace_back(JsonString(name, &space).value_or(""));
+  } while (scanner.Take(','));
+  return names;
+}
+
+// What a user says instead to have another value in a field of ours.
+std::string OtherWay(absl::string_view name) {
+  if (name == "model") return "say --model";
+  if (name == "dimensions" || name == "output_dimension" || name == "outputDimensionality") return "say --dimensions";
+  if (name == "input_type" || name == "task" || name == "taskType") return "say --input-type, or none with it";
+  if (name == "truncate" || name == "truncation" || name == "truncate_prompt_tokens") return "say --truncate";
+  return "leave it out";
+}
+
+}  // namespace
+
+absl::StatusOr<BodyField> ParseBodyField(absl::string_view text) {
+  const size_t equals = text.find('=');
+  BodyField field{.name = std::string(absl::StripAsciiWhitespace(text.substr(0, equals)))};
+  if (equals == absl::string_view::npos || field.name.empty()) {
+    return absl::InvalidArgumentError("--body-field: expected name=value, for example input_type=passage");
+  }
+  const absl::string_view value = text.substr(equals + 1);
+  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("--body-field: expected UTF-8");
+  if (IsJson(value)) {
+    field.json = std::string(absl::StripAsciiWhitespace(value));
+  } else {
+    AppendJsonString(value, &field.json);
+  }
+  return field;
+}
+
+absl::Status AddBodyFields(absl::Span<const BodyField> fields, WireForm* wire) {
+  std::vector<std::string> names = wire->fields_per_text
+                                       ? NamesIn(absl::StrCat(wire->before_text, "\"\"", wire->after_text))
+                                       : NamesIn(absl::StrCat(wire->head, wire->tail));
+  const size_t own = names.size();
+  std::string* const end = wire->fields_per_text ? &wire->after_text : &wire->tail;
+  for (const BodyField& field : fields) {
+    const auto found = std::find(names.begin(), names.end(), field.name);
+    if (found != names.end() && found < names.begin() + static_cast<std::ptrdiff_t>(own)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--body-field ", field.name, ": reembed writes this field itself; ", OtherWay(field.name)));
+    }
+    if (found != names.end())
+      return absl::InvalidArgumentError(absl::StrCat("--body-field ", field.name, ": given twice"));
+    names.push_back(field.name);
+    end->pop_back();  // the brace
+    end->push_back(',');
+    AppendJsonString(field.name, end);
+    absl::StrAppend(end, ":", field.json, "}");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace reembed
