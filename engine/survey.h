@@ -23,7 +23,7 @@ struct Survey {
   int64_t rows_null = 0;             // no vector: NULL, or the column is not there yet
   int64_t rows_needed = 0;           // no such vector, and readers of the table fail over that: the location's `needed`
   std::vector<WidthCount> widths;    // of the rows that have something there; at most kMaxGroups
-  std::vector<ModelCount> models;    // of the same rows, if a model column is named; as widths
+  std::vector<ModelCount> models;    // of rows_with_vector, if a model column is named; as widths
   int64_t orphans = 0;               // vectors of rows that are gone; they stay
   std::vector<std::string> remarks;  // what else people should know of it, one line each
   static constexpr size_t kMaxGroups = 32;

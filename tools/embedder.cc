@@ -1,5 +1,7 @@
 #include "tools/embedder.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <latch>
 #include <utility>
 
@@ -19,11 +21,16 @@ absl::StatusOr<RunningEmbedder> StartEmbedder(ApiOptions options) {
   return running;
 }
 
-absl::StatusOr<std::vector<float>> EmbedOne(EmbeddingClient* client, absl::string_view text) {
-  if (text.empty()) return absl::InvalidArgumentError("the text is empty");
+absl::StatusOr<std::vector<float>> EmbedTexts(EmbeddingClient* client, absl::Span<const std::string> texts) {
   const int dim = client->model().dim;
-  Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = text.size()}, dim);
-  batch.AddRowWithText(0, int64_t{0}, 0, text, 1);
+  size_t bytes = 0;
+  for (const std::string& text : texts) {
+    if (text.empty()) return absl::InvalidArgumentError("the text is empty");
+    bytes += text.size();
+  }
+  const int count = static_cast<int>(texts.size());
+  Batch batch({.max_texts = count, .max_rows = count, .max_text_bytes = bytes}, dim);
+  for (int i = 0; i < count; ++i) batch.AddRowWithText(i, int64_t{i}, i, texts[i], 1);
   std::latch answered(1);
   client->Send(&batch, Done([&](absl::Status status) {
     if (!status.ok()) batch.Fail(std::move(status));
@@ -32,8 +39,19 @@ absl::StatusOr<std::vector<float>> EmbedOne(EmbeddingClient* client, absl::strin
   answered.wait();
   if (!batch.status().ok()) return batch.status();
   if (absl::Status decoded = client->Decode(&batch); !decoded.ok()) return decoded;
-  if (!batch.texts()[0].reject.ok()) return batch.texts()[0].reject;
-  return std::vector<float>(batch.vectors().begin(), batch.vectors().end());
+  std::vector<float> vectors(batch.vectors().begin(), batch.vectors().end());
+  int refused = 0;
+  for (int i = 0; i < count; ++i) {
+    if (batch.texts()[i].reject.ok()) continue;
+    std::fill_n(vectors.begin() + static_cast<ptrdiff_t>(i) * dim, dim, 0.0f);
+    ++refused;
+  }
+  if (count > 0 && refused == count) return batch.texts()[0].reject;
+  return vectors;
+}
+
+absl::StatusOr<std::vector<float>> EmbedOne(EmbeddingClient* client, absl::string_view text) {
+  return EmbedTexts(client, {std::string(text)});
 }
 
 }  // namespace reembed

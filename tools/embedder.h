@@ -2,10 +2,12 @@
 #define REEMBED_TOOLS_EMBEDDER_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "engine/embedding_client.h"
 #include "io/embed/api_client.h"
 #include "io/embed/embedding_server.h"
@@ -22,7 +24,12 @@ struct RunningEmbedder {
 // HTTP like to any other.
 absl::StatusOr<RunningEmbedder> StartEmbedder(ApiOptions options);
 
-// One text, one vector [dim], by the way that a run takes. Blocks.
+// The vectors of some texts, [texts.size(), dim], by one batch that takes the way of a run: one request where the API
+// takes so many texts. A text that was refused has zeros. Blocks. Errors: as EmbeddingClient; kInvalidArgument (an
+// empty text; all were refused, and why the first).
+absl::StatusOr<std::vector<float>> EmbedTexts(EmbeddingClient* client, absl::Span<const std::string> texts);
+
+// One text, one vector [dim].
 absl::StatusOr<std::vector<float>> EmbedOne(EmbeddingClient* client, absl::string_view text);
 
 }  // namespace reembed

@@ -54,6 +54,10 @@ const std::vector<OptionEntry>& Entries() {
        "faiss:PATH?factory=HNSW32",
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
+      {"mix",
+       "add vectors beside those of another model, or of a model that nobody has recorded, without comparing some of "
+       "them first",
+       "Selection", &CommandOptions::mix, false},
       {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
       {"user", "only the rows of this user, by id or e-mail, where the system has users", "Selection",
        &CommandOptions::user},

@@ -45,6 +45,7 @@ struct CommandOptions {
   double max_wait_seconds = 0;
   double stop_wait_seconds = -1;  // 0 is said, too
   bool all = false;
+  bool mix = false;
   bool force_recreate = false;
   std::string where, user, agent, resume_from;
   std::vector<std::string> streams;  // of the preset; empty: those it does by default

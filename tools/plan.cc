@@ -10,6 +10,7 @@
 #include "engine/long_text.h"
 #include "engine/request_packer.h"
 #include "engine/row_reader.h"
+#include "io/job/job_reader.h"
 #include "tools/commands.h"
 #include "tools/endpoints.h"
 #include "tools/format.h"
@@ -17,6 +18,7 @@
 #include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/resolve.h"
+#include "tools/same_model.h"
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
@@ -44,6 +46,7 @@ struct PlanNumbers {
   int64_t memory_bytes = 0;
   int64_t disk_bytes = 0;
   int64_t undo_bytes = 0;  // of disk_bytes: what is overwritten, kept
+  UnknownModel unknown;    // what is there already
   std::vector<UndoPlan> undo;
 };
 
@@ -179,6 +182,22 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   return absl::OkStatus();
 }
 
+// Whose vectors are there already, as far as that is known without sending anything.
+absl::Status LookAtModels(const ResolvedJob& job, const Preflight& preflight, const Environment& environment,
+                          PlanNumbers* plan) {
+  if (!preflight.survey.has_value()) return absl::OkStatus();
+  std::optional<JobStats> own;
+  // No job there, or none that can be used: `run` says what is wrong with it.
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  if (reader.ok()) {
+    absl::StatusOr<JobStats> stats = (*reader)->Stats();
+    if (!stats.ok()) return stats.status();
+    own = *std::move(stats);
+  }
+  plan->unknown = FindUnknownModel(job, *preflight.survey, own, JobsFolder(environment));
+  return absl::OkStatus();
+}
+
 std::string TokensText(const TokenCounting& counting, const PlanNumbers& plan) {
   if (counting.estimator() == nullptr) return absl::StrCat(WithCommas(plan.tokens), ", counted");
   if (!counting.bounded()) return absl::StrCat("about ", WithCommas(plan.tokens));
@@ -203,6 +222,7 @@ void Add(const PlanNumbers& from, PlanNumbers* to) {
   to->memory_bytes = std::max(to->memory_bytes, from.memory_bytes);
   to->disk_bytes += from.disk_bytes;
   to->undo_bytes += from.undo_bytes;
+  to->unknown.rows += from.unknown.rows;
   to->undo.insert(to->undo.end(), from.undo.begin(), from.undo.end());
 }
 
@@ -216,6 +236,7 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   for (const Location& target : job.targets) line("target", PlaceText(target));
   for (const std::string& change : preflight.changes) line("changes", change);
   for (const std::string& remark : preflight.remarks) line("found", remark);
+  if (const std::string unknown = UnknownModelText(job, plan.unknown); !unknown.empty()) line("found", unknown);
   line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));
   line("rows", WithCommas(plan.rows));
   if (plan.rows_rejected > 0) {
@@ -272,6 +293,7 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
       .Add("memory_bytes", plan.memory_bytes)
       .Add("disk_bytes", plan.disk_bytes)
       .Add("undo_bytes", plan.undo_bytes)
+      .Add("unknown_model_rows", plan.unknown.rows)
       .AddRaw("overwrites", UndoJson(plan.undo))
       .Add("without_way_back", WithoutWayBack(job))
       .Add("model", job.client.model.name)
@@ -298,6 +320,7 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
     absl::StatusOr<Preflight> preflight = Check(job);
     if (!preflight.ok()) return fail(preflight.status());
     PlanNumbers plan;
+    if (absl::Status looked = LookAtModels(job, *preflight, environment, &plan); !looked.ok()) return fail(looked);
     if (absl::Status read = ReadAll(job, **counting, preflight->source.get(), &plan); !read.ok()) return fail(read);
     if (absl::Status reckoned = Reckon(job, *preflight, &plan); !reckoned.ok()) return fail(reckoned);
     Add(plan, &total);

@@ -11,42 +11,12 @@
 #include "io/job/job_reader.h"
 #include "tools/format.h"
 #include "tools/target_state.h"
+#include "tools/same_model.h"
 
 namespace reembed {
 namespace {
 
 constexpr double kUnitNormTolerance = 1e-3;  // float32 and bfloat16 models stay well within it
-
-// Rows of one column that are compared with each other must be of one width and one model: refuse to mix, unless all
-// are replaced.
-absl::Status CheckExistingVectors(const ResolvedJob& job, const Survey& survey) {
-  if (job.selection.rows == Selection::Rows::kAll) return absl::OkStatus();
-  const Model& model = job.client.model;
-  const std::string vectors = job.source.Get("vector");
-  const std::string column =
-      vectors.empty() ? job.targets[0].path : absl::StrCat(job.source.path, ": column ", vectors);
-  for (const Survey::WidthCount& width : survey.widths) {
-    // Some that are no vectors are broken ones; when there is hardly anything else the column is another.
-    if (width.dim < 0 && width.rows > survey.rows_with_vector && width.rows > survey.rows_null) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(column, " holds ", WithCommas(width.rows),
-                       " values that are no vectors, more than anything else: name the one that vectors belong into, "
-                       "or use --all to replace them"));
-    }
-    // Some of another width among more of ours are broken rows: they are repaired like missing ones.
-    if (width.dim == model.dim || width.dim <= 0 || width.rows < survey.rows_with_vector) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        column, " holds ", WithCommas(width.rows), " vectors of ", width.dim, " dimensions, and this job makes ",
-        model.dim, "; use --all to replace them, or --dimensions ", width.dim, " to go with them"));
-  }
-  for (const Survey::ModelCount& other : survey.models) {
-    if (other.model == model.name || other.model.empty()) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        column, " holds ", WithCommas(other.rows), " vectors of the model ", other.model, ", and this job uses ",
-        model.name, "; vectors of two models cannot be compared: use --all to replace them, or --model ", other.model));
-  }
-  return absl::OkStatus();
-}
 
 // Looks at the first row, as keys are of one kind mostly: better before the first text is bought than row by row.
 absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
@@ -146,7 +116,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
                                                job.source.path, " whose rows are gone; they stay"));
     }
     preflight.remarks = survey->remarks;
-    if (absl::Status existing = CheckExistingVectors(job, *survey); !existing.ok()) return existing;
+    if (absl::Status existing = CheckRecordedModel(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(
           absl::StrCat("replaces ", WithCommas(survey->rows_selected - survey->rows_null), " vectors"));

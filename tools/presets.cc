@@ -10,6 +10,7 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -390,6 +391,15 @@ absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environmen
     return models;
   }
   return absl::NotFoundError("models.toml was not found: set REEMBED_DATA to the folder that holds it");
+}
+
+absl::string_view WithoutTag(absl::string_view model) {
+  return model.substr(0, absl::EndsWith(model, ":latest") ? model.rfind(':') : model.size());
+}
+
+bool IsNameOf(const KnownModel& known, absl::string_view name) {
+  const absl::string_view wanted = WithoutTag(name);
+  return known.name == wanted || std::find(known.aliases.begin(), known.aliases.end(), wanted) != known.aliases.end();
 }
 
 }  // namespace reembed

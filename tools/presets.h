@@ -132,6 +132,12 @@ absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environ
 
 absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environment);
 
+// Ollama takes `name` for `name:latest`.
+absl::string_view WithoutTag(absl::string_view model);
+
+// Whether `name` is one of the model's, with or without that tag.
+bool IsNameOf(const KnownModel& known, absl::string_view name);
+
 }  // namespace reembed
 
 #endif  // REEMBED_TOOLS_PRESETS_H_

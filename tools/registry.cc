@@ -50,11 +50,24 @@ using SourceOr = absl::StatusOr<std::unique_ptr<Source>>;
 using SinkOr = absl::StatusOr<std::unique_ptr<VectorSink>>;
 using ReaderOr = absl::StatusOr<std::unique_ptr<VectorReader>>;
 
+// Every store has these three words.
+template <typename StoreSelection>
+typename StoreSelection::Rows RowsOf(const Selection& selection) {
+  switch (selection.rows) {
+    case Selection::Rows::kAll:
+      return StoreSelection::Rows::kAll;
+    case Selection::Rows::kWithoutVector:
+      return StoreSelection::Rows::kWithoutVector;
+    case Selection::Rows::kWithVector:
+      break;
+  }
+  return StoreSelection::Rows::kWithVector;
+}
+
 // An integer resume key is an integer.
 SqliteSelection SqliteSelectionOf(const Selection& selection) {
   SqliteSelection result;
-  result.rows =
-      selection.rows == Selection::Rows::kAll ? SqliteSelection::Rows::kAll : SqliteSelection::Rows::kWithoutVector;
+  result.rows = RowsOf<SqliteSelection>(selection);
   result.dim = selection.dim;
   result.where = selection.where;
   if (selection.resume_from.empty()) return result;
@@ -96,16 +109,14 @@ absl::StatusOr<Survey> SurveyMemuFile(const Location& location, const Selection&
 absl::StatusOr<std::vector<std::string>> NoChanges(const Location&, const Model&) { return std::vector<std::string>(); }
 
 PostgresSelection PostgresSelectionOf(const Selection& selection) {
-  return {.rows = selection.rows == Selection::Rows::kAll ? PostgresSelection::Rows::kAll
-                                                          : PostgresSelection::Rows::kWithoutVector,
+  return {.rows = RowsOf<PostgresSelection>(selection),
           .dim = selection.dim,
           .where = selection.where,
           .resume_from = selection.resume_from};
 }
 
 FalkorSelection FalkorSelectionOf(const Selection& selection) {
-  return {.rows = selection.rows == Selection::Rows::kAll ? FalkorSelection::Rows::kAll
-                                                          : FalkorSelection::Rows::kWithoutVector,
+  return {.rows = RowsOf<FalkorSelection>(selection),
           .dim = selection.dim,
           .where = selection.where,
           .resume_from = selection.resume_from};
@@ -143,10 +154,7 @@ absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
         "--resume-from: not with Qdrant, whose ids have no order of your own; a job "
         "goes on by itself, and &filter chooses points");
   }
-  return QdrantSelection{.rows = selection.rows == Selection::Rows::kAll ? QdrantSelection::Rows::kAll
-                                                                         : QdrantSelection::Rows::kWithoutVector,
-                         .dim = selection.dim,
-                         .where = selection.where};
+  return QdrantSelection{.rows = RowsOf<QdrantSelection>(selection), .dim = selection.dim, .where = selection.where};
 }
 
 SourceOr OpenQdrant(const Location& location, const Selection& selection) {

@@ -22,9 +22,9 @@ namespace reembed {
 
 // Which rows of a source are meant, beyond what its location says.
 struct Selection {
-  enum class Rows { kAll, kWithoutVector };
+  enum class Rows { kAll, kWithoutVector, kWithVector };
   Rows rows = Rows::kAll;
-  int dim = 0;              // of a valid vector, for kWithoutVector
+  int dim = 0;              // of a valid vector, for all but kAll
   std::string where;        // SQL condition; only tables have it
   std::string resume_from;  // key, inclusive; empty: from the start; only tables have it
 };

@@ -150,18 +150,11 @@ absl::Status ResolveBodyFields(const CommandOptions& options, ApiOptions* client
   return CheckBodyFields(*client);
 }
 
-// Ollama takes `name` for `name:latest`.
-absl::string_view WithoutTag(absl::string_view model) {
-  return model.substr(0, absl::EndsWith(model, ":latest") ? model.rfind(':') : model.size());
-}
-
 absl::StatusOr<std::optional<KnownModel>> FindModel(const std::string& name, const Environment& environment) {
   absl::StatusOr<std::vector<KnownModel>> models = LoadModels(environment);
   if (!models.ok()) return models.status();
-  const absl::string_view wanted = WithoutTag(name);
   for (KnownModel& known : *models) {
-    const bool other_name = std::find(known.aliases.begin(), known.aliases.end(), wanted) != known.aliases.end();
-    if (known.name == wanted || other_name) return std::move(known);
+    if (IsNameOf(known, name)) return std::move(known);
   }
   return std::nullopt;
 }

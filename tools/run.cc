@@ -24,6 +24,7 @@
 #include "tools/recreate.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
+#include "tools/same_model.h"
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
@@ -113,6 +114,8 @@ struct Prepared {
   bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
   std::unique_ptr<JobStore> store;
   JobStats before;
+  UnknownModel unknown;  // what is there already
+  SampleVerdict sample;  // of it
   ClientStats probed;
 };
 
@@ -272,7 +275,7 @@ void Discard(Prepared* prepared) {
   if (prepared->new_parent_directory) std::filesystem::remove(directory.parent_path(), ignored);  // when it is empty
 }
 
-absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
+absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& environment) {
   Prepared prepared{.job = std::move(resolved)};
   const ResolvedJob& job = prepared.job;
   const std::filesystem::path directory = job.directory;
@@ -291,6 +294,9 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved) {
   absl::StatusOr<JobStats> before = prepared.store->Stats();
   if (!before.ok()) return before.status();
   prepared.before = *std::move(before);
+  if (prepared.preflight.survey.has_value()) {
+    prepared.unknown = FindUnknownModel(job, *prepared.preflight.survey, prepared.before, JobsFolder(environment));
+  }
   if (absl::Status consent = AskToReplace(job, prepared.preflight, prepared.before); !consent.ok()) {
     Discard(&prepared);
     return consent;
@@ -315,6 +321,26 @@ absl::Status Probe(std::vector<Prepared>* all, Spending* spending) {
     prepared.probed = probe->stats;
     if (!probe->note.empty()) prepared.job.notes.push_back(probe->note);
     probed = &prepared.job;
+  }
+  return absl::OkStatus();
+}
+
+// Nothing is added beside vectors of another model, unless the user wants that.
+absl::Status CheckModels(const TokenCounting& counting, std::vector<Prepared>* all, Spending* spending) {
+  for (Prepared& prepared : *all) {
+    if (!prepared.unknown.would_mix()) continue;
+    ResolvedJob& job = prepared.job;
+    if (job.options.mix) {
+      job.notes.push_back(UnknownModelText(job, prepared.unknown));
+      if (absl::Status accepted = AcceptUnknownModel(job, prepared.unknown); !accepted.ok()) return accepted;
+      continue;
+    }
+    spending->ChargeTo(prepared.store.get());
+    absl::StatusOr<ModelSample> sample = CompareWithStored(job, prepared.unknown, counting);
+    if (!sample.ok()) return sample.status();
+    Add(sample->stats, &prepared.probed);
+    prepared.sample = sample->verdict;
+    if (!sample->note.empty()) job.notes.push_back(std::move(sample->note));
   }
   return absl::OkStatus();
 }
@@ -395,6 +421,8 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   if (absl::Status counted = CountAgain(prepared->job, prepared->store.get(), outcome); !counted.ok()) {
     outcome->status = counted;
   }
+  outcome->unknown_model_rows = prepared->unknown.rows;
+  outcome->sample = prepared->sample;
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
   if (rejects.ok()) outcome->rejects = *std::move(rejects);
@@ -545,13 +573,14 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     return fail(status);
   };
   for (ResolvedJob& job : *jobs) {
-    absl::StatusOr<Prepared> prepared = Prepare(std::move(job));
+    absl::StatusOr<Prepared> prepared = Prepare(std::move(job), environment);
     if (!prepared.ok()) return discard(prepared.status());
     all.push_back(*std::move(prepared));
   }
   const absl::StatusOr<std::unique_ptr<Spending>> spending = MakeSpending(&all);
   if (!spending.ok()) return discard(spending.status());
   if (absl::Status probed = Probe(&all, spending->get()); !probed.ok()) return discard(probed);
+  if (absl::Status models = CheckModels(**counting, &all, spending->get()); !models.ok()) return discard(models);
   for (const Prepared& prepared : all) {
     if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
   }

@@ -76,6 +76,9 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->table_rows_with_vector += from.table_rows_with_vector;
   to->hidden.may_be = to->hidden.may_be || from.hidden.may_be;
   if (from.hidden.known >= 0) to->hidden.known = std::max<int64_t>(0, to->hidden.known) + from.hidden.known;
+  to->unknown_model_rows += from.unknown_model_rows;
+  to->sample.compared += from.sample.compared;
+  to->sample.same += from.sample.same;
   for (const RejectedRow& row : from.rejects) {
     if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
   }
@@ -117,6 +120,9 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .AddRaw("row_level_security", outcome.hidden.may_be ? "true" : "false")
       .AddRaw("table_rows_known", outcome.hidden.known < 0 ? "null" : absl::StrCat(outcome.hidden.known))
       .Add("rows_emptied", outcome.rows_emptied)
+      .Add("unknown_model_rows", outcome.unknown_model_rows)
+      .Add("sample_compared", outcome.sample.compared)
+      .Add("sample_same", outcome.sample.same)
       .Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
       .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
@@ -147,7 +153,16 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {
     std::cout << "nothing was bought, and " << WithCommas(outcome.rows_unaccounted) << " rows lack their vectors\n";
   } else if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
-    std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
+    if (outcome.after.rows == 0 && outcome.table_rows > 0) {
+      std::cout << "nothing to buy: no row lacks a vector";
+      if (outcome.unknown_model_rows > 0) {
+        std::cout << "; " << WithCommas(outcome.unknown_model_rows)
+                  << " have one, of a model that is not recorded; --all replaces them";
+      }
+      std::cout << "\n";
+    } else {
+      std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
+    }
   } else {
     std::cout << "embedded " << WithCommas(embedded) << " rows (" << WithCommas(outcome.texts_embedded)
               << " different texts) in " << DurationText(outcome.elapsed) << ", "

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/embedding_client.h"
+#include "engine/model_sample.h"
 #include "io/job/job_records.h"
 #include "tools/endpoints.h"
 #include "tools/exit_code.h"
@@ -37,6 +38,8 @@ struct RunOutcome {
   int64_t table_rows = 0;
   int64_t table_rows_with_vector = 0;
   HiddenRows hidden;                 // of that table
+  int64_t unknown_model_rows = 0;    // that had a vector before, of a model that nobody has recorded
+  SampleVerdict sample;              // of those; nothing compared: nobody had to
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   std::vector<TargetState> targets;  // as they are at the end
   absl::Duration elapsed;

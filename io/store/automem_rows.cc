@@ -79,7 +79,7 @@ class AutomemSource final : public Source {
       if (!points_.has_value()) return row;
       const absl::StatusOr<Stored> stored = points_->Look(**row, selection_.dim);
       if (!stored.ok()) return stored.status();
-      if (*stored != Stored::kVector) return row;
+      if ((*stored == Stored::kVector) == (selection_.rows == FalkorSelection::Rows::kWithVector)) return row;
     }
   }
 
@@ -90,7 +90,8 @@ class AutomemSource final : public Source {
     if (!points_.has_value()) return nodes_->CountRows();
     const absl::StatusOr<Survey> survey = SurveyAutomem(location_, selection_, login_);
     if (!survey.ok()) return survey.status();
-    return survey->rows_selected - survey->rows_with_vector;
+    const bool with = selection_.rows == FalkorSelection::Rows::kWithVector;
+    return with ? survey->rows_with_vector : survey->rows_selected - survey->rows_with_vector;
   }
 
  private:
@@ -191,7 +192,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenAutomemSource(const Location& locati
   absl::StatusOr<std::unique_ptr<Source>> nodes = OpenNodes(*asked, selection, login);
   if (!nodes.ok()) return nodes.status();
   std::optional<AutomemPoints> points;
-  if (selection.rows == FalkorSelection::Rows::kWithoutVector) {
+  if (selection.rows != FalkorSelection::Rows::kAll) {
     absl::StatusOr<AutomemPoints> opened = AutomemPoints::Open(*asked, login);
     if (!opened.ok()) return opened.status();
     points = *std::move(opened);

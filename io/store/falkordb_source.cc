@@ -97,6 +97,26 @@ absl::StatusOr<bool> AllHaveWidth(const FalkorNodes& nodes, int dim) {
   return tried.status();
 }
 
+// Which models the nodes with a vector name.
+absl::Status CountModels(const FalkorNodes& nodes, Survey* survey) {
+  if (nodes.asked.model_property.empty() || survey->rows_with_vector == 0) return absl::OkStatus();
+  const absl::StatusOr<bool> there = HasProperty(nodes, nodes.asked.model_property);
+  if (!there.ok()) return there.status();
+  if (!*there) {
+    survey->AddModel("", survey->rows_with_vector);
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<FalkorRows> models =
+      nodes.graph->Query(absl::StrCat(nodes.Match(), " WHERE ", nodes.where, " AND ", IsVector(nodes),
+                                      " RETURN coalesce(toString(", nodes.Property(nodes.asked.model_property),
+                                      "), ''), count(n) ORDER BY count(n) DESC LIMIT ", Survey::kMaxGroups));
+  if (!models.ok()) return models.status();
+  for (size_t row = 0; row < models->size(); ++row) {
+    survey->AddModel(std::string((*models)(row, 0).Text()), (*models)(row, 1).Integer());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& location, const FalkorSelection& selection,
@@ -111,7 +131,8 @@ absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& locatio
   if (!nodes.ok()) return nodes.status();
   if (absl::Status text = CheckFalkorProperty(nodes->graph.get(), "text", nodes->asked.text); !text.ok()) return text;
   std::string wanted = nodes->where;
-  if (selection.rows == FalkorSelection::Rows::kWithoutVector && !nodes->asked.vector.empty()) {
+  const bool with = selection.rows == FalkorSelection::Rows::kWithVector;
+  if (selection.rows != FalkorSelection::Rows::kAll && !nodes->asked.vector.empty()) {
     const absl::StatusOr<bool> right = AllHaveWidth(*nodes, selection.dim);
     if (!right.ok()) return right.status();
     if (!*right) {
@@ -119,7 +140,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& locatio
           absl::StrCat("some vectors in `", nodes->asked.vector, "` are not ", selection.dim,
                        " numbers wide, and a query cannot tell which; select all rows, or fill another property")));
     }
-    absl::StrAppend(&wanted, " AND NOT coalesce(", IsVector(*nodes), ", false)");
+    absl::StrAppend(&wanted, with ? " AND " : " AND NOT ", "coalesce(", IsVector(*nodes), ", false)");
   }
   auto source = std::make_unique<FalkorSource>(*std::move(nodes), wanted);
   if (absl::Status status = source->SeekToFirst(selection.resume_from); !status.ok()) return status;
@@ -151,6 +172,7 @@ absl::StatusOr<Survey> SurveyFalkor(const Location& location, const FalkorSelect
   if (*right) {
     survey.rows_with_vector = *vectors;
     if (*vectors > 0) survey.AddWidth(selection.dim, *vectors);
+    if (absl::Status models = CountModels(*nodes, &survey); !models.ok()) return models;
     return survey;
   }
   FalkorScan scan(&*nodes, nodes->asked.vector, absl::StrCat(nodes->where, " AND ", IsVector(*nodes)));

@@ -14,7 +14,8 @@ namespace reembed {
 
 // Which nodes of the location's label are selected, besides those its own `where` leaves out.
 struct FalkorSelection {
-  enum class Rows { kAll, kWithoutVector };  // kWithoutVector: all, if no node has the property yet
+  // kWithoutVector: all, if no node has the property yet. kWithVector: the others
+  enum class Rows { kAll, kWithoutVector, kWithVector };
   Rows rows = Rows::kAll;
   int dim = 0;              // width of a valid vector
   std::string where;        // Cypher condition over `n`

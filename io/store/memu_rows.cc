@@ -34,7 +34,7 @@ class MemuSource final : public Source {
       if (!row.ok()) return row.status();
       if (!row->has_value()) return std::nullopt;
       if (!(*row)->text.has_value()) continue;
-      if (selection_.rows == SqliteSelection::Rows::kWithoutVector && HasVector(**row, selection_.dim)) continue;
+      if (!IsWanted(**row)) continue;
       if (selection_.limit > 0 && given_ >= selection_.limit) return std::nullopt;
       ++given_;
       return RowView{.key = (*row)->key, .text = (*row)->text};
@@ -53,12 +53,18 @@ class MemuSource final : public Source {
   absl::StatusOr<int64_t> CountRows() override {
     const absl::StatusOr<SqliteSurvey> survey = SurveyMemu(location_, selection_);
     if (!survey.ok()) return survey.status();
-    const bool all = selection_.rows == SqliteSelection::Rows::kAll;
-    const int64_t rows = survey->rows_selected - (all ? 0 : survey->rows_with_vector);
+    int64_t rows = survey->rows_selected;
+    if (selection_.rows == SqliteSelection::Rows::kWithoutVector) rows -= survey->rows_with_vector;
+    if (selection_.rows == SqliteSelection::Rows::kWithVector) rows = survey->rows_with_vector;
     return selection_.limit > 0 ? std::min(rows, selection_.limit) : rows;
   }
 
  private:
+  bool IsWanted(const MemuRow& row) const {
+    if (selection_.rows == SqliteSelection::Rows::kAll) return true;
+    return HasVector(row, selection_.dim) == (selection_.rows == SqliteSelection::Rows::kWithVector);
+  }
+
   const std::unique_ptr<MemuRows> rows_;
   const Location location_;
   const SqliteSelection selection_;

@@ -229,8 +229,11 @@ absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& locat
   absl::StatusOr<RowText> text = RowText::Make(*opened);
   if (!text.ok()) return text.status();
   std::string wanted = opened->where;
-  if (selection.rows == PostgresSelection::Rows::kWithoutVector && opened->vector.has_value()) {
-    absl::StrAppend(&wanted, " AND NOT ", PostgresHasVectorSql(opened->table, *opened->vector, selection.dim));
+  if (selection.rows != PostgresSelection::Rows::kAll) {
+    const bool with = selection.rows == PostgresSelection::Rows::kWithVector;
+    const std::string has =
+        opened->vector.has_value() ? PostgresHasVectorSql(opened->table, *opened->vector, selection.dim) : "false";
+    absl::StrAppend(&wanted, with ? " AND " : " AND NOT ", has);
   }
   auto source = std::make_unique<PostgresSource>(*std::move(opened), *std::move(text), std::move(wanted));
   if (absl::Status status = source->SeekToFirst(); !status.ok()) return status;
@@ -276,8 +279,9 @@ absl::StatusOr<Survey> SurveyPostgres(const Location& location, const PostgresSe
       survey.rows_null += rows;
       continue;
     }
-    if (dim == selection.dim) survey.rows_with_vector += rows;
     survey.AddWidth(dim, rows);
+    if (dim != selection.dim) continue;
+    survey.rows_with_vector += rows;
     if (model != nullptr) survey.AddModel(groups->Text(row, 1), rows);
   }
   return survey;

@@ -17,6 +17,7 @@ struct PostgresSelection {
   enum class Rows {
     kAll,
     kWithoutVector,  // whose vector is NULL or not of `dim` numbers; all, if the column is not there
+    kWithVector,     // the others
   };
   Rows rows = Rows::kAll;
   int dim = 0;              // width of a valid vector

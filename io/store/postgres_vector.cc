@@ -201,8 +201,13 @@ std::string PostgresWidthSql(const PostgresTable& table, const PostgresVectorCol
   const std::string is_list = bytes ? absl::StrCat(" NOT LIKE '[%]' AND (left(", trimmed, ", 1) !~ '[-0-9]' OR right(",
                                                    trimmed, ", 1) !~ '[0-9.]')")
                                     : " NOT LIKE '[%]'";
-  // Counts commas: nothing in PostgreSQL 15 looks at a text as JSON without an error when it is none.
-  return absl::StrCat("CASE WHEN ", name, " IS NULL THEN NULL WHEN ", trimmed, is_list, " THEN -1 WHEN ", trimmed,
+  // Counts commas: nothing in PostgreSQL 15 looks at a text as JSON without an error when it is none. Elements that are
+  // no numbers are found by a letter: null and true, texts, Python's NaN. To print a jsonb is slow, so it is asked.
+  const std::string odd = column.base_type == "jsonb"
+                              ? absl::StrCat(" OR jsonb_path_exists(", name, ", '$[*] ? (@.type() <> \"number\")')")
+                              : absl::StrCat(" OR strpos(", text, ", 'u') > 0 OR strpos(", text,
+                                             ", 'N') > 0 OR strpos(", text, ", '\"') > 0");
+  return absl::StrCat("CASE WHEN ", name, " IS NULL THEN NULL WHEN ", trimmed, is_list, odd, " THEN -1 WHEN ", trimmed,
                       " = '[]' THEN 0 ELSE length(", text, ") - length(replace(", text, ", ',', '')) + 1 END");
 }
 

@@ -82,9 +82,14 @@ absl::StatusOr<Opened> Open(const Location& location, const QdrantSelection& sel
   opened.where = AllQdrantFilters({opened.asked.filter, selection.where});
   opened.wanted = opened.where;
   const bool has = opened.vector.has_value() && opened.vector->dim == selection.dim;
+  const std::string has_vector = HasQdrantVector(opened.asked.vector);
   if (selection.rows == QdrantSelection::Rows::kWithoutVector && has) {
-    opened.wanted = absl::StrCat(R"({"must_not":[)", HasQdrantVector(opened.asked.vector), "]",
+    opened.wanted = absl::StrCat(R"({"must_not":[)", has_vector, "]",
                                  opened.where.empty() ? "" : absl::StrCat(R"(,"must":[)", opened.where, "]"), "}");
+  }
+  if (selection.rows == QdrantSelection::Rows::kWithVector) {
+    // No point at all, where the vector is not there.
+    opened.wanted = AllQdrantFilters({opened.where, has ? has_vector : R"({"has_id":[]})"});
   }
   if (!opened.where.empty()) {
     const absl::Status counted = CountQdrantPoints(opened.client.get(), opened.rows, opened.where).status();

@@ -13,7 +13,7 @@
 namespace reembed {
 
 struct QdrantSelection {
-  enum class Rows { kAll, kWithoutVector };
+  enum class Rows { kAll, kWithoutVector, kWithVector };
   Rows rows = Rows::kAll;
   int dim = 0;        // of a valid vector
   std::string where;  // besides the location's `filter`: likewise Qdrant's JSON
@@ -21,7 +21,7 @@ struct QdrantSelection {
 
 // The points of a collection, in the order of their ids, page by page; the text is a field of the payload. See
 // QdrantLocation. A field that is not there, null or no string: the row has no text. kWithoutVector: points that lack
-// the named vector.
+// the named vector; all, where it has another width than `dim`. kWithVector: the others.
 // Errors: of QdrantClient, kInvalidArgument (a filter that Qdrant refuses, in its words), kNotFound (collection,
 // vector, or no point has such a field; names the nearest).
 absl::StatusOr<std::unique_ptr<Source>> OpenQdrantSource(const Location& location, const QdrantSelection& selection,

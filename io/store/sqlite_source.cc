@@ -161,16 +161,21 @@ class RowText {
   std::string text_;
 };
 
+// SQL: the row is selected.
+std::string WantedSql(const OpenedTable& opened, const SqliteSelection& selection) {
+  if (selection.rows == SqliteSelection::Rows::kAll) return opened.where;
+  const bool with = selection.rows == SqliteSelection::Rows::kWithVector;
+  if (opened.vector.empty()) return with ? "0" : opened.where;
+  return absl::StrCat("(", opened.where, with ? " AND " : " AND NOT ",
+                      HasVectorSql(opened.asked.encoding, opened.vector, selection.dim), ")");
+}
+
 class SqliteSource final : public Source {
  public:
   static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const SqliteSelection& selection) {
     absl::StatusOr<RowText> text = RowText::Make(opened);
     if (!text.ok()) return text.status();
-    const bool all = selection.rows == SqliteSelection::Rows::kAll || opened.vector.empty();
-    const std::string wanted =
-        all ? opened.where
-            : absl::StrCat("(", opened.where, " AND NOT ",
-                           HasVectorSql(opened.asked.encoding, opened.vector, selection.dim), ")");
+    const std::string wanted = WantedSql(opened, selection);
     // One column says both: text or NULL for a selected row, a real number for one that is not.
     std::string columns =
         absl::StrCat("CASE WHEN ", wanted, " THEN ", text->first_column(), " ELSE 0.0 END", text->other_columns());
@@ -323,9 +328,11 @@ absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const Sqlite
     } else if (row.Int(2) < 0) {
       ++survey.rows_unreadable;
     } else {
-      if (row.Int(2) == selection.dim) ++survey.rows_with_vector;
+      const bool planned = row.Int(2) == selection.dim;
+      if (planned) ++survey.rows_with_vector;
       const bool known_width = widths.Add(row.Int(2));
-      const bool known_model = model == nullptr || models.Add(std::string(row.Text(3)));
+      // What is no vector of the planned width is replaced, whoever made it.
+      const bool known_model = model == nullptr || !planned || models.Add(std::string(row.Text(3)));
       if (!known_width || !known_model) ++survey.rows_in_no_group;
     }
   }

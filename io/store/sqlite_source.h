@@ -20,6 +20,7 @@ struct SqliteSelection {
   enum class Rows {
     kAll,
     kWithoutVector,  // whose vector is NULL or anything but a vector of `dim` numbers; all, if the column is not there
+    kWithVector,     // the others
   };
   Rows rows = Rows::kAll;
   int dim = 0;                     // width of a valid vector
@@ -56,7 +57,7 @@ struct SqliteSurvey {
   int64_t rows_null = 0;             // no vector: NULL, what else the encoding has for that, or no such column yet
   int64_t rows_unreadable = 0;       // something that is no vector of any width
   std::vector<WidthCount> widths;    // of the vectors; commonest first, at most kMaxGroups
-  std::vector<ModelCount> models;    // of the rows with a vector, if model_column is named; as widths
+  std::vector<ModelCount> models;    // of rows_with_vector, if model_column is named; as widths
   int64_t rows_in_no_group = 0;      // beyond kMaxGroups
   int64_t orphans = 0;               // vectors kept elsewhere whose row is gone
   bool vacuum_changes_keys = false;  // see SqliteTable

@@ -138,6 +138,8 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     args.insert(args.end(), {"--api-base", server_->base_url(), "--model", "reembed-lexical-1", "--dimensions",
                              absl::StrCat(kDim), "--batch-size", absl::StrCat(kBatchSize), "--concurrency",
                              absl::StrCat(kConcurrency), "--job", job, "--quiet"});
+    // Purchases are counted to the text, and a comparison with what is there would be among them.
+    if (InPlace() && !AutomemSide()) args.push_back("--mix");
     return args;
   }
 

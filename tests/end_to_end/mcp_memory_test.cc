@@ -265,7 +265,8 @@ TEST_F(McpMemoryCommandTest, RecipesMakeTheTextsOfTheSystemsOtherPrograms) {
                                       "Caf\xC3\xA9 \xC3\x9C"
                                       "ber  alles SYSTEM [\"a\",\"b\"]"}}) {
     Change(db_, "UPDATE memories SET embedding = NULL WHERE id = 4711");
-    const ProcessResult run = Run({"--db", db_, "--recipe", recipe, "--job", folder_ / recipe});
+    // The other rows have vectors of one recipe, as the system itself leaves them.
+    const ProcessResult run = Run({"--db", db_, "--recipe", recipe, "--job", folder_ / recipe, "--mix"});
     EXPECT_THAT(run.exit_code, ::testing::AnyOf(0, 3)) << run.err;
     EXPECT_EQ(FloatBytesOfJson(Embeddings().at(4711)), ExpectedEmbedding(text, kDim)) << recipe;
   }

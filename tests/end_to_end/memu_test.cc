@@ -246,7 +246,7 @@ TEST_F(MemuTest, InTheLaterLayoutEveryRowThatLacksAVectorGetsItAndNothingElseCha
       "quote(caption), '' FROM memu_resources";
   const auto before = Query(db, texts);
   const auto others_before = Query(db, others);
-  const ProcessResult run = Run({});
+  const ProcessResult run = Run({"--mix"});  // what is there says nothing of its model
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto after = Query(db, texts);
   ASSERT_EQ(after.size(), before.size());

@@ -17,6 +17,7 @@
 #include "io/store/falkordb_graph.h"
 #include "io/store/qdrant_points.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/old_vector.h"
 
 namespace reembed {
 namespace {
@@ -206,11 +207,6 @@ AutomemStore MakeAutomem(FalkorServer* graph, QdrantServer* qdrant, const Autome
     return absl::StrFormat("%08x-%04x-4%03x-%04x-%012x", high >> 32, high >> 16 & 0xffff, high & 0xfff,
                            0x8000 | (low >> 48 & 0x3fff), low & 0xffffffffffff);
   };
-  const auto vector = [&] {
-    std::vector<float> numbers(static_cast<size_t>(options.dim));
-    for (float& x : numbers) x = random() % 2 == 0 ? 0.5f : -0.25f;
-    return numbers;
-  };
   MakeCollection(qdrant, options);
   graph->DropGraph(kName);
   graph->Run("CREATE INDEX FOR (m:Memory) ON (m.id)", kName);
@@ -233,7 +229,7 @@ AutomemStore MakeAutomem(FalkorServer* graph, QdrantServer* qdrant, const Autome
       if (kind <= Kind::kPlaceholder) {
         memory.placeholder = kind == Kind::kPlaceholder && options.make_points;
         memory.has_vector = !memory.placeholder && options.make_points;
-        std::vector<float> numbers = vector();
+        std::vector<float> numbers = OldVector(text, options.dim);
         if (memory.placeholder) MakeAutomemPlaceholder(text, absl::MakeSpan(numbers));
         std::map<std::string, std::string> payload = draft.payload;
         if (kind == Kind::kStripped) Strip(&payload);
@@ -254,7 +250,7 @@ AutomemStore MakeAutomem(FalkorServer* graph, QdrantServer* qdrant, const Autome
       rows.clear();
     }
     for (int i = 0; i < kOrphans; ++i) {
-      points.Add(new_id(), vector(), MakeDraft(Kind::kWhole, i, "gone").payload);
+      points.Add(new_id(), OldVector("gone", options.dim), MakeDraft(Kind::kWhole, i, "gone").payload);
       store.orphans += options.make_points ? 1 : 0;
     }
   }

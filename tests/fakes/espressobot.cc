@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/mcp_memory.h"
+#include "tests/fakes/old_vector.h"
 
 namespace reembed {
 namespace {
@@ -194,12 +195,12 @@ EspressobotRows MakeEspressobotTables(PostgresServer* server, EspressobotLayout 
   EspressobotRows rows;
   const bool serial = IsTyped(layout);
   const bool bytes = layout == EspressobotLayout::kPrisma || layout == EspressobotLayout::kSqlAlchemy;
-  const std::string list = ListOf(options.dim);
   std::string sql;
   for (int64_t row = 1; row <= options.rows; ++row) {
     const std::string id = serial ? absl::StrCat(row) : absl::StrCat("id-", row * 7919 % 1000003, "-", row);
     Words words = MakeWords(row, &random);
     if (row % 50 == 7) words.raw = row % 100 == 7 ? " \n\t" : "";
+    const std::string list = OldVectorNumbers(words.clean, options.dim);
     std::string vector;  // empty: NULL
     bool valid = false;
     switch (random() % (serial ? 3 : 6)) {

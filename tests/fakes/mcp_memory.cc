@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/lexical_embedder.h"
+#include "tests/fakes/old_vector.h"
 
 namespace reembed {
 namespace {
@@ -76,14 +76,6 @@ class Writer {
   sqlite3* db_ = nullptr;
   sqlite3_stmt* insert_ = nullptr;
 };
-
-std::string JsonVector(const std::string& text, int dim) {
-  std::vector<float> vector(static_cast<size_t>(dim));
-  EmbedLexically(text, absl::MakeSpan(vector));
-  std::string json = "[";
-  for (const float x : vector) absl::StrAppend(&json, json.size() > 1 ? "," : "", x);
-  return json + "]";
-}
 
 struct Memory {
   std::string title, content, type, tags, text;
@@ -165,7 +157,7 @@ McpMemoryRows MakeMcpMemory(const std::string& path, const McpMemoryOptions& opt
         break;
       case 5:
       case 6:
-        embedding = JsonVector(absl::StrCat("old ", row), options.dim);
+        embedding = absl::StrCat("[", OldVectorNumbers(memory.text, options.dim), "]");
         has = true;
         break;
       default:

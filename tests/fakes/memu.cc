@@ -12,6 +12,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "tests/fakes/old_vector.h"
 #include "tests/fakes/process.h"
 
 namespace reembed {
@@ -108,11 +109,6 @@ MemuEntries MakeMemu(const std::string& folder, const MemuOptions& options) {
   Database db(folder + "/memu.db");
   VectorsFile file;
   MemuEntries entries;
-  const auto vector = [&](int dim) {
-    std::vector<float> numbers(static_cast<size_t>(dim));
-    for (float& x : numbers) x = random() % 2 == 0 ? 0.5f : -0.25f;
-    return numbers;
-  };
   const auto user = [](int64_t row) { return absl::StrCat("user", row % 3); };
   const auto agent = [](int64_t row) { return absl::StrCat("agent", row % 2); };
 
@@ -132,7 +128,7 @@ MemuEntries MakeMemu(const std::string& folder, const MemuOptions& options) {
         file.Add(id, entry.user, entry.agent, {}, json);
         break;
       case 1:
-        entry.vector = vector(options.dim);
+        entry.vector = OldVector(stripped, options.dim);
         file.Add(id, entry.user, entry.agent, entry.vector, json);
         break;
       case 2:  // no caption: the url stands for it
@@ -161,21 +157,21 @@ MemuEntries MakeMemu(const std::string& folder, const MemuOptions& options) {
         file.Add(id, entry.user, entry.agent, {}, json);
         break;
       case 2:
-        file.Add(id, entry.user, entry.agent, vector(3), "null");
+        file.Add(id, entry.user, entry.agent, OldVector(plain, 3), "null");
         break;
       case 3:
-        file.Add(id, "somebody", entry.agent, vector(options.dim), json);
+        file.Add(id, "somebody", entry.agent, OldVector(plain, options.dim), json);
         break;
       default:
         entry.embedded = "";
-        entry.vector = vector(options.dim);
+        entry.vector = OldVector(plain, options.dim);
         file.Add(id, entry.user, entry.agent, entry.vector, json);
     }
     entries["items"][id] = entry;
   }
   for (int orphan = 0; orphan < 3; ++orphan) {
     const std::string id = absl::StrCat("gone", orphan);
-    MemuEntry entry{.user = "user0", .agent = "agent0", .text = "gone", .vector = vector(options.dim)};
+    MemuEntry entry{.user = "user0", .agent = "agent0", .text = "gone", .vector = OldVector("gone", options.dim)};
     file.Add(id, entry.user, entry.agent, entry.vector, "\"gone\"");
     entries["items"][id] = entry;
   }

@@ -157,6 +157,17 @@ TEST_F(FalkorSourceTest, SelectsNodesAndSurveys) {
   EXPECT_EQ(survey->rows_selected, 3);
   EXPECT_EQ(survey->rows_with_vector, 1);
   EXPECT_EQ(survey->rows_null, 1);
+  EXPECT_THAT(Rest(Open(parameters, {.rows = FalkorSelection::Rows::kWithVector, .dim = 2}).get()), ElementsAre("1=a"));
+  server_.Run("MATCH (n:M) WHERE n.id IN [1, 3] SET n.model = 'm' + n.id");
+  survey = SurveyFalkor(server_.At(parameters + "&model_property=model"), selection);
+  ASSERT_THAT(survey, IsOk());
+  ASSERT_EQ(survey->models.size(), 1u);
+  EXPECT_EQ(survey->models[0].model, "m1");
+  EXPECT_EQ(survey->models[0].rows, 1);
+  survey = SurveyFalkor(server_.At(parameters + "&model_property=other"), selection);
+  ASSERT_THAT(survey, IsOk());
+  ASSERT_EQ(survey->models.size(), 1u);
+  EXPECT_EQ(survey->models[0].model, "");
   server_.Run("CREATE (:M {id: 0, c: 'e', v: vecf32([1.0, 2.0, 3.0])})");
   survey = SurveyFalkor(server_.At(parameters), selection);
   ASSERT_THAT(survey, IsOk());

@@ -120,7 +120,7 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
     SCOPED_TRACE(type);
     server_.Run(absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id int PRIMARY KEY, c text, v ", type,
                              ", model text); INSERT INTO m VALUES (1, 'a', ", two, ", 'x'), (2, 'b', ", three,
-                             ", NULL), (3, 'c', ", odd, ", NULL), (4, 'd', NULL, NULL), (5, 'e', ", two,
+                             ", 'z'), (3, 'c', ", odd, ", NULL), (4, 'd', NULL, NULL), (5, 'e', ", two,
                              ", 'y'), (6, 'f', NULL, NULL)"));
     const std::string parameters = "table=m&text=c&vector=v&model_column=model&where=id <> 6 OR NULL";
     const PostgresSelection selection{.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2};
@@ -136,6 +136,9 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
     for (const auto& model : survey->models) models[model.model] = model.rows;
     EXPECT_EQ(models["x"], 1);
     EXPECT_EQ(models["y"], 1);
+    EXPECT_EQ(models.size(), 2u) << "what is no vector of the planned width counts for no model";
+    EXPECT_THAT(Rest(Open(parameters, {.rows = PostgresSelection::Rows::kWithVector, .dim = 2}).get()),
+                ElementsAre("1=a", "5=e"));
     int64_t something = 0;
     for (const auto& width : survey->widths) something += width.rows;
     EXPECT_EQ(something + survey->rows_null, 5);
@@ -145,6 +148,17 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
   EXPECT_EQ(*Open("table=m&text=c", later)->CountRows(), 4);
   const PostgresSelection unmade{.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2};
   EXPECT_EQ(Rest(Open("table=m&text=c&vector=not_there", unmade).get()).size(), 6u);
+}
+
+TEST_F(PostgresSourceTest, AnArrayOfOtherThingsThanNumbersIsNoVector) {
+  for (const char* const type : {"text", "json", "jsonb"}) {
+    SCOPED_TRACE(type);
+    server_.Run(absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id int PRIMARY KEY, c text, v ", type,
+                             "); INSERT INTO m VALUES (1, 'a', '[1, 2e-05]'), (2, 'b', '[null, null]'), (3, 'c', "
+                             "'[\"1\", 2]'), (4, 'd', '[1, true]')"));
+    const auto source = Open("table=m&text=c&vector=v", {.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2});
+    EXPECT_THAT(Rest(source.get()), ElementsAre("2=b", "3=c", "4=d"));
+  }
 }
 
 TEST_F(PostgresSourceTest, MakesATextOfSeveralColumns) {
