@@ -10,8 +10,8 @@
 #include "index/faiss_sink.h"
 #include "io/job/job_reader.h"
 #include "tools/format.h"
-#include "tools/target_state.h"
 #include "tools/same_model.h"
+#include "tools/target_state.h"
 
 namespace reembed {
 namespace {
