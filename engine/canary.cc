@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/owed_rows.h"
 
 namespace reembed {
 namespace {
@@ -52,7 +53,9 @@ std::optional<double> LowestCosine(absl::Span<const float> a, absl::Span<const f
 
 void DoubtfulRows::Add(const RowRange& range, int64_t count) {
   if (count == 0) return;
-  rows = texts == 0 ? range : RowRange{std::min(rows.begin, range.begin), std::max(rows.end, range.end)};
+  if (!IsOwed(range)) {
+    rows = rows.size() == 0 ? range : RowRange{std::min(rows.begin, range.begin), std::max(rows.end, range.end)};
+  }
   texts += count;
 }
 

@@ -15,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
+#include "engine/owed_rows.h"
 #include "engine/row_reader.h"
 #include "engine/sink_writer.h"
 #include "oneapi/tbb/flow_graph.h"
@@ -125,6 +126,13 @@ absl::Status Run::OpenSinks() {
   std::vector<int64_t> starts;
   for (const NamedSink& sink : parts_.sinks) {
     context.undo = sink.undo;
+    absl::StatusOr<std::vector<int64_t>> owed = std::vector<int64_t>();
+    if (parts_.owed != nullptr) owed = parts_.owed->Owed(sink.name);
+    if (!owed.ok()) return owed.status();
+    const bool replaces = sink.sink->row_order() == RowOrder::kAny;
+    if (!owed->empty() && !replaces) {
+      if (absl::Status begun = parts_.owed->BeginAgain(sink.name); !begun.ok()) return begun;
+    }
     const absl::StatusOr<SinkPosition> last = parts_.ledger->Position(sink.name);
     if (!last.ok()) return last.status();
     const absl::StatusOr<int64_t> start = sink.sink->Open(context, *last);
@@ -143,7 +151,15 @@ absl::Status Run::OpenSinks() {
     starts.push_back(*start);
     read_from_.from = std::min(read_from_.from, *start);
     read_from_.cuts.push_back(*start);
+    // What is behind comes to the sink in its turn.
+    for (const int64_t ordinal : *owed) {
+      if (replaces && ordinal < *start) read_from_.owed.push_back(ordinal);
+    }
   }
+  std::sort(read_from_.owed.begin(), read_from_.owed.end());
+  read_from_.owed.erase(std::unique(read_from_.owed.begin(), read_from_.owed.end()), read_from_.owed.end());
+  read_from_.lookup = parts_.lookup;
+  read_from_.new_rows = parts_.new_rows;
   for (size_t i = 0; i < parts_.sinks.size(); ++i) {
     writers_.push_back(
         std::make_unique<SinkWriter>(parts_.sinks[i], starts[i], parts_.ledger, options_.flush_interval));
@@ -169,7 +185,9 @@ absl::Status Run::Execute() {
   for (auto& writer : writers_) {
     const bool finish = complete && !stop_.stop_requested();
     left_unfinished |= complete && !finish;
-    NoteFailure(writer->Close(finish ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly));
+    const absl::Status closed = writer->Close(finish ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly);
+    if (finish && closed.ok() && parts_.owed != nullptr) parts_.owed->Settle(writer->name());
+    NoteFailure(closed);
   }
   NoteFailure(parts_.ledger->Sync());
   const std::lock_guard lock(mutex_);

@@ -49,6 +49,9 @@
 
 namespace reembed {
 
+class OwedRows;
+struct NewRows;
+
 // Model tokens of one text; an estimate when the tokenizer is not known. Called by the reading stage only.
 using TokenCounter = absl::AnyInvocable<int64_t(absl::string_view) const>;
 
@@ -97,7 +100,10 @@ struct PipelineParts {
   const TokenEstimator* estimator = nullptr;  // behind count_tokens; nullptr if that is exact
   absl::Span<const NamedSink> sinks;          // may be empty: then `keep` is the end
   RunCounters* counters = nullptr;
-  int64_t expected_rows = 0;  // told to the sinks, see SinkContext
+  int64_t expected_rows = 0;          // told to the sinks, see SinkContext
+  Source* lookup = nullptr;           // another one of the same rows, for single rows; null: there is only `source`
+  const NewRows* new_rows = nullptr;  // null: they are behind the last row of the ledger
+  OwedRows* owed = nullptr;           // null: nothing is owed
 };
 
 // Runs until every row of the source has its vector in every sink, or is rejected. Blocks; call it from one thread.

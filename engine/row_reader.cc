@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
+#include "engine/owed_rows.h"
 
 namespace reembed {
 namespace {
@@ -36,6 +37,7 @@ RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_t
       options_(std::move(options)),
       packer_(limits, options_.estimator, options_.quota_tokens),
       old_rows_(ledger->rows()) {
+  if (options_.lookup == nullptr) options_.lookup = source_;
   std::sort(options_.cuts.begin(), options_.cuts.end());
 }
 
@@ -49,6 +51,10 @@ absl::StatusOr<FillResult> RowReader::Fill(Batch* batch) {
 absl::StatusOr<FillResult> RowReader::FillRows(Batch* batch) {
   if (!old_done_) {
     const absl::StatusOr<FillResult> filled = FillOld(batch);
+    if (!filled.ok() || *filled == FillResult::kFilled) return filled;
+  }
+  if (!owed_done_) {
+    const absl::StatusOr<FillResult> filled = FillOwed(batch);
     if (!filled.ok() || *filled == FillResult::kFilled) return filled;
   }
   return FillNew(batch);
@@ -155,26 +161,76 @@ absl::StatusOr<FillResult> RowReader::FillOld(Batch* batch) {
       waiting_.reset();
       continue;
     }
-    if (row.state != SlotState::kKept && !waiting_->text.has_value()) {
-      absl::StatusOr<std::optional<RowView>> found = source_->Find(row.key);
-      if (!found.ok()) return found.status();
-      if (!found->has_value()) {
-        const absl::Status gone = absl::NotFoundError("the row is gone from the source");
-        if (!batch->Fits(KeyBytes(row.key), 0)) return FillResult::kFilled;
-        ledger_->Reject(row.key, row.ordinal, gone);
-        batch->AddRow(row.ordinal, row.key, -1)->reject = gone;
-        Extend(batch, row.ordinal);
-        waiting_.reset();
-        continue;
-      }
-      waiting_->text = (*found)->text;
+    const absl::StatusOr<bool> placed = PlaceOld(batch);
+    if (!placed.ok()) return placed.status();
+    if (!*placed) return FillResult::kFilled;
+  }
+}
+
+absl::StatusOr<bool> RowReader::PlaceOld(Batch* batch) {
+  const LedgerRow& row = *waiting_->old;
+  if (row.state != SlotState::kKept && !waiting_->text.has_value()) {
+    absl::StatusOr<std::optional<RowView>> found = options_.lookup->Find(row.key);
+    if (!found.ok()) return found.status();
+    if (!found->has_value()) {
+      const absl::Status gone = absl::NotFoundError("the row is gone from the source");
+      if (!batch->Fits(KeyBytes(row.key), 0)) return false;
+      ledger_->Reject(row.key, row.ordinal, gone);
+      batch->AddRow(row.ordinal, row.key, -1)->reject = gone;
+      Extend(batch, row.ordinal);
+      waiting_.reset();
+      return true;
     }
-    if (!Place(batch)) return FillResult::kFilled;
+    waiting_->text = (*found)->text;
+  }
+  return Place(batch);
+}
+
+absl::StatusOr<std::optional<LedgerRow>> RowReader::NextOwed() {
+  // Pages of the ledger that hold none are passed over by opening it anew.
+  constexpr int64_t kFar = 1 << 15;
+  if (next_owed_ == options_.owed.size()) return std::nullopt;
+  const int64_t wanted = options_.owed[next_owed_++];
+  const int64_t last = next_owed_ >= 2 ? options_.owed[next_owed_ - 2] : -1;
+  if (cursor_ == nullptr || wanted - last > kFar) {
+    absl::StatusOr<std::unique_ptr<LedgerCursor>> cursor = ledger_->Scan(wanted);
+    if (!cursor.ok()) return cursor.status();
+    cursor_ = *std::move(cursor);
+  }
+  while (true) {
+    absl::StatusOr<std::optional<LedgerRow>> row = cursor_->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return absl::InternalError(absl::StrCat("the ledger lost its row ", wanted));
+    if ((*row)->ordinal == wanted) return row;
+  }
+}
+
+absl::StatusOr<FillResult> RowReader::FillOwed(Batch* batch) {
+  while (true) {
+    if (!waiting_.has_value()) {
+      absl::StatusOr<std::optional<LedgerRow>> next = NextOwed();
+      if (!next.ok()) return next.status();
+      if (!next->has_value()) {
+        cursor_.reset();
+        owed_done_ = true;
+        return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
+      }
+      if ((*next)->state == SlotState::kRejected) continue;
+      waiting_ = Waiting{.old = **next, .key = (*next)->key};
+    }
+    const absl::StatusOr<bool> placed = PlaceOld(batch);
+    if (!placed.ok()) return placed.status();
+    batch->set_range(OwedRange(static_cast<int64_t>(batch->rows().size())));
+    if (!*placed) return FillResult::kFilled;
   }
 }
 
 absl::Status RowReader::StartNew() {
   new_started_ = true;
+  if (options_.new_rows != nullptr) {
+    return options_.new_rows->after.has_value() ? source_->SeekAfter(ViewOf(*options_.new_rows->after))
+                                                : absl::OkStatus();
+  }
   if (old_rows_ == 0) return absl::OkStatus();
   absl::StatusOr<std::unique_ptr<LedgerCursor>> last = ledger_->Scan(old_rows_ - 1);
   if (!last.ok()) return last.status();
@@ -184,24 +240,39 @@ absl::Status RowReader::StartNew() {
   return source_->SeekAfter((*row)->key);
 }
 
-absl::StatusOr<FillResult> RowReader::FillNew(Batch* batch) {
+absl::StatusOr<bool> RowReader::NextNew() {
+  if (source_done_ || (options_.max_new_rows > 0 && new_rows_ >= options_.max_new_rows)) return false;
+  const NewRows* const found = options_.new_rows;
+  while (found != nullptr && next_new_key_ < found->keys.size()) {
+    const absl::StatusOr<std::optional<RowView>> row = options_.lookup->Find(ViewOf(found->keys[next_new_key_++]));
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) continue;  // it went meanwhile
+    waiting_ = Waiting{.key = (*row)->key, .text = (*row)->text};
+    return true;
+  }
   if (!new_started_) {
     if (absl::Status started = StartNew(); !started.ok()) return started;
   }
   while (true) {
+    const absl::StatusOr<std::optional<RowView>> next = source_->Next();
+    if (!next.ok()) return next.status();
+    if (!next->has_value()) {
+      source_done_ = true;
+      return false;
+    }
+    if (found != nullptr && !found->known.empty() && found->known.contains(KeyPrint((*next)->key))) continue;
+    waiting_ = Waiting{.key = (*next)->key, .text = (*next)->text};
+    return true;
+  }
+}
+
+absl::StatusOr<FillResult> RowReader::FillNew(Batch* batch) {
+  while (true) {
     if (!waiting_.has_value()) {
-      if (options_.max_new_rows > 0 && new_rows_ >= options_.max_new_rows) source_done_ = true;
-      if (!source_done_) {
-        const absl::StatusOr<std::optional<RowView>> next = source_->Next();
-        if (!next.ok()) return next.status();
-        if (next->has_value()) {
-          waiting_ = Waiting{.key = (*next)->key, .text = (*next)->text};
-          ++new_rows_;
-        } else {
-          source_done_ = true;
-        }
-      }
-      if (!waiting_.has_value()) return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
+      const absl::StatusOr<bool> next = NextNew();
+      if (!next.ok()) return next.status();
+      if (!*next) return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
+      ++new_rows_;
     }
     if (!Place(batch)) return FillResult::kFilled;
   }

@@ -19,7 +19,8 @@ namespace reembed {
 enum class FillResult { kFilled, kEnd };
 
 // Decides which row enters which batch: first the rows of earlier runs that a sink still needs or that were never
-// bought, in ordinal order, then the new rows of the source. Batches get ascending, disjoint ranges of ordinals.
+// bought, in ordinal order, then those that are owed, then the new rows of the source. But for batches of owed rows,
+// they get ascending, disjoint ranges of ordinals.
 // Rows without a usable text are rejected here, with the reason; so are, cut or split those with a text that is
 // certainly too long for the model. Not thread-safe.
 class RowReader {
@@ -33,6 +34,9 @@ class RowReader {
     bool sort_texts = false;                    // see Batch::SortTexts
     const TokenEstimator* estimator = nullptr;  // see RequestPacker
     int64_t quota_tokens = 0;                   // likewise
+    std::vector<int64_t> owed;          // ordinals of rows that sinks with higher positions must get again; ascending
+    Source* lookup = nullptr;           // as PipelineParts
+    const NewRows* new_rows = nullptr;  // as PipelineParts
   };
 
   // All are borrowed. `limits`: of the batches that Fill() will get.
@@ -63,8 +67,14 @@ class RowReader {
 
   absl::StatusOr<FillResult> FillRows(Batch* batch);
   absl::StatusOr<FillResult> FillOld(Batch* batch);
+  absl::StatusOr<FillResult> FillOwed(Batch* batch);
   absl::StatusOr<FillResult> FillNew(Batch* batch);
+  absl::StatusOr<std::optional<LedgerRow>> NextOwed();
+  // Places the row of an earlier run that waits; false: the batch is full.
+  absl::StatusOr<bool> PlaceOld(Batch* batch);
   absl::Status StartNew();
+  // The next row that the ledger does not have, into waiting_; false: there is none.
+  absl::StatusOr<bool> NextNew();
   Prepared Prepare(std::optional<absl::string_view> text, size_t max_bytes, int max_parts) const;
   // Adds the row, or leaves it in waiting_ when it does not fit.
   [[nodiscard]] bool Place(Batch* batch);
@@ -78,6 +88,9 @@ class RowReader {
   const int64_t old_rows_;                // numbered before this run
   std::unique_ptr<LedgerCursor> cursor_;  // null once the old rows are through
   bool old_done_ = false;
+  bool owed_done_ = false;
+  size_t next_owed_ = 0;     // in options_.owed
+  size_t next_new_key_ = 0;  // in NewRows::keys
   bool new_started_ = false;
   bool source_done_ = false;
   int64_t new_rows_ = 0;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/owed_rows.h"
 
 namespace reembed {
 namespace {
@@ -88,7 +89,10 @@ void SinkWriter::WriteGroup(std::map<int64_t, Item> group) {
   for (const auto& [sequence, item] : group) {
     if (order_ == RowOrder::kAscending && !item.batch->status().ok()) break;  // nothing may follow a gap
     if (blocked_ && order_ == RowOrder::kAscending) break;
-    if (item.batch->status().ok() && item.batch->range().end > start_) batches.push_back(item.batch);
+    // A sink that is served from row 0 has got those rows in their turn.
+    const bool wanted =
+        IsOwed(item.batch->range()) ? order_ == RowOrder::kAny && start_ > 0 : item.batch->range().end > start_;
+    if (item.batch->status().ok() && wanted) batches.push_back(item.batch);
   }
   if (status_.ok() && !batches.empty()) {
     std::vector<RefusedRow> refused;

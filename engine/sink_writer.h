@@ -35,6 +35,8 @@ class SinkWriter {
   // Any thread. A failed batch is acknowledged at once, and holds the position back for good.
   void Write(const Batch* batch, int64_t sequence, Done done);
 
+  const std::string& name() const { return sink_.name; }
+
   // Writes what is left, flushes, saves the position; kComplete also finishes the target, when nothing has failed.
   // Call it once, after the last Done has run. Returns the first failure.
   absl::Status Close(Ending ending);

@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
+#include "engine/owed_rows.h"
 #include "index/faiss_io.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
@@ -72,6 +73,7 @@ class FaissSink final : public VectorSink {
   int64_t expected_rows_ = 0;
   int64_t last_ordinal_ = -1;
   bool continues_ = false;        // the finished index at PATH
+  bool replaces_own_ = false;     // the finished index at PATH is the outdated one of this job
   FaissIndex index_;              // null until there is something to add
   IndexDescription description_;  // of index_
   std::optional<IdKind> id_kind_;
@@ -92,6 +94,11 @@ absl::StatusOr<int64_t> FaissSink::Open(const SinkContext& context, const SinkPo
   description_ = fresh_;
   wanted_rows_ = needs_training_ ? TrainingTarget() : rows_per_add_;
   store_.RemovePartialFiles();
+  if (const std::optional<int64_t> outdated = OutdatedRows(last); outdated.has_value()) {
+    const absl::StatusOr<IndexDescription> there = store_.CheckFinished();
+    replaces_own_ = there.ok() && there->rows == *outdated;
+    return 0;
+  }
   if (last.stored_rows == 0) return 0;
   const absl::StatusOr<IndexDescription> found = store_.CheckFinished();
   if (!found.ok() || found->rows != last.stored_rows || found->asked_factory != spec_.factory ||
@@ -252,7 +259,7 @@ absl::Status FaissSink::Finish() {
   description_.rows = index_->ntotal;
   description_.id_kind = id_kind_.value_or(IdKind::kKey);
   return store_.Replace(*index_, key_lines_, description_,
-                        continues_ ? IndexStore::Old::kContinued : IndexStore::Old::kKeep);
+                        continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kKeep);
 }
 
 }  // namespace

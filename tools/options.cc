@@ -58,6 +58,10 @@ const std::vector<OptionEntry>& Entries() {
        "add vectors beside those of another model, or of a model that nobody has recorded, without comparing some of "
        "them first",
        "Selection", &CommandOptions::mix, false},
+      {"no-changed",
+       "leave rows alone whose text is another by now than the one that their vector was made from; texts are not read "
+       "for that",
+       "Selection", &CommandOptions::no_changed, false},
       {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
       {"user", "only the rows of this user, by id or e-mail, where the system has users", "Selection",
        &CommandOptions::user},

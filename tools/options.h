@@ -46,6 +46,7 @@ struct CommandOptions {
   double stop_wait_seconds = -1;  // 0 is said, too
   bool all = false;
   bool mix = false;
+  bool no_changed = false;
   bool force_recreate = false;
   std::string where, user, agent, resume_from;
   std::vector<std::string> streams;  // of the preset; empty: those it does by default

@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "engine/long_text.h"
 #include "engine/request_packer.h"
 #include "engine/row_reader.h"
 #include "io/job/job_reader.h"
+#include "tools/changed_rows.h"
 #include "tools/commands.h"
 #include "tools/endpoints.h"
 #include "tools/format.h"
@@ -35,7 +37,11 @@ struct PlanNumbers {
   int64_t texts = 0;          // different ones
   int64_t text_bytes = 0;     // of them
   int64_t key_bytes = 0;
-  int64_t rows_too_long = 0;  // certainly above the model's limit; rejected ones of them are in rows_rejected too
+  int64_t rows_changed = 0;    // of them: have a vector, made from another text
+  int64_t rows_lost = 0;       // lack a vector that the job has bought already
+  int64_t rows_compared = 0;   // with what the job knows of their texts
+  int64_t bytes_compared = 0;  // read for that
+  int64_t rows_too_long = 0;   // certainly above the model's limit; rejected ones of them are in rows_rejected too
   int64_t tokens = 0;
   int64_t tokens_at_least = 0;  // proven; 0: nothing is known of the model's tokenizer
   int64_t tokens_at_most = 0;   // likewise
@@ -109,39 +115,73 @@ class TextReckoner {
   size_t bytes_ = 0;
 };
 
-absl::Status ReadAll(const ResolvedJob& job, const TokenCounting& counting, Source* source, PlanNumbers* plan) {
-  absl::flat_hash_set<uint64_t> seen, refused;  // 64 bits are enough to count
-  TextReckoner reckoner(job, &counting, plan);
-  const bool cuts = job.pipeline.text_limit.policy == LongText::kTruncate;
-  const size_t max_bytes = cuts ? std::numeric_limits<size_t>::max() : job.pipeline.batch.max_text_bytes;
+// Counts rows and their texts into the plan, each text once.
+class RowReckoner {
+ public:
+  RowReckoner(const ResolvedJob& job, const TokenCounting* counting, PlanNumbers* plan)
+      : job_(job), counting_(counting), plan_(plan), texts_(job, counting, plan) {}
+
+  void Add(std::optional<absl::string_view> text) {
+    const bool cuts = job_.pipeline.text_limit.policy == LongText::kTruncate;
+    const size_t max_bytes = cuts ? std::numeric_limits<size_t>::max() : job_.pipeline.batch.max_text_bytes;
+    ++plan_->rows;
+    if (!CheckText(text, max_bytes).ok()) {
+      ++plan_->rows_rejected;
+      return;
+    }
+    const uint64_t hash = HashText(*text).lo;
+    if (refused_.contains(hash)) {
+      ++plan_->rows_rejected;
+      ++plan_->rows_too_long;
+      return;
+    }
+    if (job_.keep_vectors == KeepVectors::kAlways && !seen_.insert(hash).second) {
+      if (IsTooLong(counting_->limit(), *text)) ++plan_->rows_too_long;
+      return;
+    }
+    if (texts_.Add(*text)) return;
+    ++plan_->rows_rejected;
+    refused_.insert(hash);
+  }
+
+ private:
+  const ResolvedJob& job_;
+  const TokenCounting* const counting_;
+  PlanNumbers* const plan_;
+  TextReckoner texts_;
+  absl::flat_hash_set<uint64_t> seen_, refused_;  // 64 bits are enough to count
+};
+
+absl::Status ReadAll(const ResolvedJob& job, Source* source, RowReckoner* reckoner, PlanNumbers* plan) {
   while (true) {
     const absl::StatusOr<std::optional<RowView>> row = source->Next();
     if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
-    if (job.options.limit > 0 && plan->rows == job.options.limit) break;
-    ++plan->rows;
+    if (!row->has_value()) return absl::OkStatus();
+    if (job.options.limit > 0 && plan->rows == job.options.limit) return absl::OkStatus();
     const auto* key = std::get_if<absl::string_view>(&(*row)->key);
     plan->key_bytes += key == nullptr ? 8 : static_cast<int64_t>(key->size());
-    if (!CheckText((*row)->text, max_bytes).ok()) {
-      ++plan->rows_rejected;
-      continue;
-    }
-    const absl::string_view text = *(*row)->text;
-    const uint64_t hash = HashText(text).lo;
-    if (refused.contains(hash)) {
-      ++plan->rows_rejected;
-      ++plan->rows_too_long;
-      continue;
-    }
-    if (job.keep_vectors == KeepVectors::kAlways && !seen.insert(hash).second) {
-      if (IsTooLong(counting.limit(), text)) ++plan->rows_too_long;
-      continue;
-    }
-    if (!reckoner.Add(text)) {
-      ++plan->rows_rejected;
-      refused.insert(hash);
-    }
+    reckoner->Add((*row)->text);
   }
+}
+
+// Rows that have a vector, made from another text. Where all rows are read, they are counted already.
+absl::Status ReadChanged(const ResolvedJob& job, RowReckoner* reckoner, PlanNumbers* plan) {
+  const bool counted = job.selection.rows == Selection::Rows::kAll;
+  absl::StatusOr<std::unique_ptr<JobReader>> ledger = JobReader::Open(job.directory);
+  if (!ledger.ok() && !absl::IsNotFound(ledger.status())) return ledger.status();
+  // One that was rejected has no vector, and is among those that are read if nobody else has given it one.
+  const RowFindings findings = {[&](const LedgerRow& row, const TextHash&, std::optional<absl::string_view> text) {
+                                  if (!counted && row.state == SlotState::kKept) reckoner->Add(text);
+                                },
+                                [](const LedgerRow&) {}};
+  const absl::StatusOr<ChangedRows> changed = FindChangedRows(
+      job, ledger.ok() ? (*ledger)->rows() : 0, [&] { return (*ledger)->Scan(0); }, findings,
+      [&](absl::string_view text) { reckoner->Add(text); });
+  if (!changed.ok()) return changed.status();
+  plan->rows_changed = changed->rows_changed;
+  plan->rows_lost = changed->rows_lost;
+  plan->rows_compared = changed->rows_compared;
+  plan->bytes_compared = changed->bytes_read;
   return absl::OkStatus();
 }
 
@@ -211,6 +251,10 @@ void Add(const PlanNumbers& from, PlanNumbers* to) {
   to->texts += from.texts;
   to->text_bytes += from.text_bytes;
   to->key_bytes += from.key_bytes;
+  to->rows_changed += from.rows_changed;
+  to->rows_lost += from.rows_lost;
+  to->rows_compared += from.rows_compared;
+  to->bytes_compared += from.bytes_compared;
   to->rows_too_long += from.rows_too_long;
   to->tokens += from.tokens;
   to->tokens_at_least += from.tokens_at_least;
@@ -224,6 +268,31 @@ void Add(const PlanNumbers& from, PlanNumbers* to) {
   to->undo_bytes += from.undo_bytes;
   to->unknown.rows += from.unknown.rows;
   to->undo.insert(to->undo.end(), from.undo.begin(), from.undo.end());
+}
+
+// What becomes of rows that the job knows.
+void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const PlanNumbers& plan,
+                  absl::FunctionRef<void(absl::string_view, absl::string_view)> line) {
+  if (plan.rows_changed > 0) {
+    line("changed", absl::StrCat(WithCommas(plan.rows_changed),
+                                 " rows have another text than the one that their vector was made from; they are "
+                                 "embedded again, --no-changed leaves them"));
+    for (size_t i = 0; i < job.targets.size(); ++i) {
+      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].scheme == "-") continue;
+      line("builds", absl::StrCat(PlaceText(job.targets[i]),
+                                  " again beside what is there, from the job's vectors; it takes its place in one "
+                                  "step, and nothing is bought for that"));
+    }
+  }
+  if (plan.rows_lost > 0) {
+    line("lost", absl::StrCat(WithCommas(plan.rows_lost),
+                              " rows lack the vector that the job has bought for them; it is written again"));
+  }
+  if (plan.rows_compared > 0) {
+    line("compares", absl::StrCat("the texts of ", WithCommas(plan.rows_compared),
+                                  " rows with what the job knows: ", BytesText(plan.bytes_compared), " to be read",
+                                  job.options.no_changed ? "" : ", --no-changed reads less"));
+  }
 }
 
 void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Preflight& preflight,
@@ -243,6 +312,7 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
     line("rejected",
          absl::StrCat(WithCommas(plan.rows_rejected), " of them (text is NULL, empty, not UTF-8 or too long)"));
   }
+  PrintChanged(job, preflight, plan, line);
   line("texts", absl::StrCat(WithCommas(plan.texts), " different, ", BytesText(plan.text_bytes)));
   const LongText policy = job.pipeline.text_limit.policy;
   if (policy != LongText::kReject && counting.limit().meter == nullptr) {
@@ -282,6 +352,10 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
       .Add("rows_rejected", plan.rows_rejected)
       .Add("texts_unique", plan.texts)
       .Add("text_bytes", plan.text_bytes)
+      .Add("rows_changed", plan.rows_changed)
+      .Add("rows_lost", plan.rows_lost)
+      .Add("rows_compared", plan.rows_compared)
+      .Add("bytes_compared", plan.bytes_compared)
       .Add("rows_too_long", plan.rows_too_long)
       .Add("tokens", plan.tokens)
       .AddRaw("tokens_exact", counting.estimator() == nullptr ? "true" : "false")
@@ -321,7 +395,10 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
     if (!preflight.ok()) return fail(preflight.status());
     PlanNumbers plan;
     if (absl::Status looked = LookAtModels(job, *preflight, environment, &plan); !looked.ok()) return fail(looked);
-    if (absl::Status read = ReadAll(job, **counting, preflight->source.get(), &plan); !read.ok()) return fail(read);
+    RowReckoner reckoner(job, counting->get(), &plan);
+    absl::Status read = ReadAll(job, preflight->source.get(), &reckoner, &plan);
+    if (read.ok()) read = ReadChanged(job, &reckoner, &plan);
+    if (!read.ok()) return fail(read);
     if (absl::Status reckoned = Reckon(job, *preflight, &plan); !reckoned.ok()) return fail(reckoned);
     Add(plan, &total);
     if (!options.json) {

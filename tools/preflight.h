@@ -16,6 +16,7 @@ namespace reembed {
 // The parts of a job, opened and checked against what is really there. Nothing is written or sent.
 struct Preflight {
   std::unique_ptr<Source> source;
+  std::unique_ptr<Source> lookup;                  // of all rows, to find single ones; null until a run makes it
   std::vector<std::unique_ptr<VectorSink>> sinks;  // in the order of ResolvedJob::targets
   std::optional<Survey> survey;                    // of an in-place job: what its table holds now
   std::vector<std::string> changes;                // what a run will change besides adding vectors, for people

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/key.h"
 #include "engine/ledger.h"
+#include "engine/owed_rows.h"
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/registry.h"
@@ -64,15 +65,16 @@ std::string FactsOf(const ResolvedJob& job, const Totals& totals) {
   return facts.ToString();
 }
 
-// Whether the row with this id, which is behind all others, is one of the job's; whatever it lacked, the run that has
-// ended has made it.
+// Whether the row with this id is one of the job's; whatever it lacked, the run that has ended has made it.
 absl::StatusOr<bool> HasRow(JobStore* store, const std::string& id) {
-  if (store->rows() == 0) return false;
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> last = store->Scan(store->rows() - 1);
-  if (!last.ok()) return last.status();
-  const absl::StatusOr<std::optional<LedgerRow>> row = (*last)->Next();
-  if (!row.ok()) return row.status();
-  return row->has_value() && KeyText((*row)->key) == id;
+  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = store->Scan(0);
+  if (!rows.ok()) return rows.status();
+  while (true) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return false;
+    if ((*row)->key == KeyView(absl::string_view(id))) return true;
+  }
 }
 
 }  // namespace
@@ -117,6 +119,9 @@ absl::StatusOr<std::string> KeepRecord(const ResolvedJob& job, JobStore* store, 
     sinks.push_back({run.sinks[i].name, made.back().get(), run.sinks[i].undo});
   }
   run.source = row->get();
+  run.lookup = nullptr;
+  const NewRows new_rows;  // it is the one row of its source
+  run.new_rows = &new_rows;
   run.sinks = sinks;
   run.expected_rows = stats->rows + 1;
   if (absl::Status kept = RunPipeline(options, run, std::move(stop)); !kept.ok()) return kept;

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "engine/request_packer.h"
 #include "engine/text_template.h"
+#include "io/job/owed_table.h"
 #include "io/net/url.h"
 #include "io/store/automem_rows.h"
 #include "tools/endpoints.h"
@@ -235,7 +236,7 @@ void ResolveIdentity(ResolvedJob* job) {
   JobIdentity& identity = job->identity;
   identity.source = rows.ToString();
   identity.selection =
-      absl::StrCat(job->selection.rows == Selection::Rows::kAll ? "all rows" : "rows without a vector",
+      absl::StrCat(job->selection.rows == Selection::Rows::kAll ? kEveryRow : kRowsWithoutVector,
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
   const std::string made = job->source.Get("template");
@@ -263,21 +264,33 @@ std::string FormerSource(const CommandOptions& options, const ResolvedJob& job) 
   return before->ToString();
 }
 
-// The directory of the whole job. With streams it depends on what they share, so that another choice of them goes on
-// in the same one.
-std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first, const Environment& environment) {
-  if (!options.job.empty()) return AbsolutePath(ExpandHome(options.job, environment));
+// The directory by default of what is asked for, as programs named it that took --all for a job of its own.
+std::string NamedDirectory(const CommandOptions& options, const ResolvedJob& first, bool all,
+                           const Environment& environment) {
   const JobIdentity& id = first.identity;
+  const absl::string_view rows_of = all || !first.in_place ? kEveryRow : kRowsWithoutVector;
   const auto directory = [&](const std::string& source) {
     const std::string rows = first.stream.empty()
-                                 ? absl::StrCat(source, "\n", id.selection, "\n", id.recipe)
+                                 ? absl::StrCat(source, "\n", rows_of, ConditionOf(id.selection), "\n", id.recipe)
                                  : absl::StrCat(first.source.path, "\n", options.user, "\n", options.agent, "\n",
-                                                options.where, "\n", options.recipe, "\n", options.all);
+                                                options.where, "\n", options.recipe, "\n", all);
     return DefaultDirectory(first.name, absl::StrCat(rows, "\n", id.model, "\n", id.dim, "\n", id.normalization),
                             environment);
   };
   const std::string former = directory(FormerSource(options, first));
   return fs::exists(former) ? former : directory(id.source);
+}
+
+// The directory of the whole job. With streams it depends on what they share, so that another choice of them goes on
+// in the same one. Whether a run is for all rows does not matter, but a job that earlier programs began goes on where
+// it is.
+std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first, const Environment& environment) {
+  if (!options.job.empty()) return AbsolutePath(ExpandHome(options.job, environment));
+  for (const bool all : {options.all, !options.all}) {
+    std::string directory = NamedDirectory(options, first, all, environment);
+    if (fs::exists(directory)) return directory;
+  }
+  return NamedDirectory(options, first, false, environment);
 }
 
 // Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
@@ -431,6 +444,7 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
   const std::string directory = DirectoryOf(options, jobs.front(), environment);
   for (ResolvedJob& job : jobs) {
     job.directory = job.stream.empty() ? directory : absl::StrCat(directory, "/", job.stream);
+    job.jobs_folder = JobsFolder(environment);
   }
   return jobs;
 }

@@ -46,6 +46,7 @@ struct ResolvedJob {
   JobIdentity identity;
   KeepVectors keep_vectors = KeepVectors::kAlways;
   std::string directory;
+  std::string jobs_folder;                    // where earlier jobs are looked for
   std::vector<std::string> recreated_tables;  // see --force-recreate; empty: it does not go with this job
   std::vector<std::string> dropped_tables;    // of them, by this command: set by RecreateTables()
   std::vector<std::string> notes;             // what else a user may want to know, one line each

@@ -6,12 +6,16 @@
 #include <utility>
 
 #include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/owed_rows.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
+#include "io/job/owed_table.h"
 #include "io/job/target_names.h"
 #include "io/job/undo_store.h"
+#include "tools/changed_rows.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
 #include "tools/endpoints.h"
@@ -35,10 +39,14 @@ namespace reembed {
 namespace {
 
 // Overwriting vectors that are there needs a yes; a job that has begun has it, until it is put back.
-absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, const JobStats& before) {
-  if (!preflight.survey.has_value() || (before.rows > 0 && !before.rolled_back.has_value())) return absl::OkStatus();
+absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, const JobStats& before, JobStore* store) {
+  if (!preflight.survey.has_value() || job.selection.rows != Selection::Rows::kAll) return absl::OkStatus();
+  const absl::StatusOr<JobIdentity> begun = store->identity();
+  if (!begun.ok()) return begun.status();
+  const bool has_consent = before.rows > 0 && absl::StartsWith(begun->selection, kEveryRow);
+  if (has_consent && !before.rolled_back.has_value()) return absl::OkStatus();
   const int64_t existing = preflight.survey->rows_selected - preflight.survey->rows_null;
-  if (job.selection.rows != Selection::Rows::kAll || existing == 0) return absl::OkStatus();
+  if (existing == 0) return absl::OkStatus();
   const bool has_way_back = KeepsUndo(job, job.targets.front());
   return AskConsent(
       absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path,
@@ -113,6 +121,7 @@ struct Prepared {
   bool new_directory = false;         // the job's directory was made by this command
   bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
   std::unique_ptr<JobStore> store;
+  ChangedRows changed;
   JobStats before;
   UnknownModel unknown;  // what is there already
   SampleVerdict sample;  // of it
@@ -169,7 +178,8 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   JobStore* const store = prepared->store.get();
   EmbeddingClient* const client = running->embedder.client();
   RunCounters& counters = running->counters;
-  RunOutcome outcome{.before = prepared->before, .after = prepared->before};
+  RunOutcome outcome{
+      .before = prepared->before, .after = prepared->before, .rows_changed = prepared->changed.rows_changed};
 
   UndoStore undo(job.directory);
   std::vector<std::unique_ptr<UndoLog>> logs;
@@ -190,7 +200,10 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
                                .estimator = counting->estimator(),
                                .sinks = sinks,
                                .counters = &counters,
-                               .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows)};
+                               .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows),
+                               .lookup = preflight->lookup.get(),
+                               .new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr,
+                               .owed = store};
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, preflight->rows_selected);
@@ -275,6 +288,45 @@ void Discard(Prepared* prepared) {
   if (prepared->new_parent_directory) std::filesystem::remove(directory.parent_path(), ignored);  // when it is empty
 }
 
+// Marks what has changed since the last run, so that the pipeline embeds it again and serves it to the targets.
+absl::Status TakeUpChanged(Prepared* prepared) {
+  const ResolvedJob& job = prepared->job;
+  JobStore* const store = prepared->store.get();
+  const std::string own = job.in_place ? job.targets[0].ToString() : "";
+  const absl::StatusOr<JobIdentity> begun = store->identity();
+  if (!begun.ok()) return begun.status();
+  const bool widens = job.selection.rows == Selection::Rows::kAll && !absl::StartsWith(begun->selection, kEveryRow);
+  if (widens) {
+    if (absl::Status widened = store->WidenSelection(own); !widened.ok()) return widened;
+    absl::StatusOr<JobStats> stats = store->Stats();
+    if (!stats.ok()) return stats.status();
+    prepared->before = *std::move(stats);
+  }
+  // Of what the job's own table has had; what it is still to get comes anyway.
+  int64_t written = 0;
+  for (const auto& [sink, position] : prepared->before.sinks) {
+    if (sink == own) written = position;
+  }
+  JobStats* const before = &prepared->before;
+  const RowFindings findings = {[&](const LedgerRow& row, const TextHash& now, std::optional<absl::string_view>) {
+                                  // Also one whose new text has a vector already is done by this run.
+                                  if (row.state == SlotState::kRejected) --before->rejected_rows;
+                                  ++before->rows_pending;
+                                  store->Change(row, now);
+                                },
+                                [&](const LedgerRow& row) {
+                                  if (row.ordinal < written) store->Owe(own, row.ordinal);
+                                }};
+  absl::StatusOr<ChangedRows> changed = FindChangedRows(
+      job, store->rows(), [store] { return store->Scan(0); }, findings, [](absl::string_view) {});
+  if (!changed.ok()) return changed.status();
+  prepared->changed = *std::move(changed);
+  absl::StatusOr<std::unique_ptr<Source>> lookup = OpenAllRows(job);
+  if (!lookup.ok()) return lookup.status();
+  prepared->preflight.lookup = *std::move(lookup);
+  return store->Sync();
+}
+
 absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& environment) {
   Prepared prepared{.job = std::move(resolved)};
   const ResolvedJob& job = prepared.job;
@@ -297,9 +349,11 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& enviro
   if (prepared.preflight.survey.has_value()) {
     prepared.unknown = FindUnknownModel(job, *prepared.preflight.survey, prepared.before, JobsFolder(environment));
   }
-  if (absl::Status consent = AskToReplace(job, prepared.preflight, prepared.before); !consent.ok()) {
+  absl::Status ready = AskToReplace(job, prepared.preflight, prepared.before, prepared.store.get());
+  if (ready.ok()) ready = TakeUpChanged(&prepared);
+  if (!ready.ok()) {
     Discard(&prepared);
-    return consent;
+    return ready;
   }
   return prepared;
 }

@@ -67,6 +67,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   Add(from.client, &to->client);
   for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
   to->texts_embedded += from.texts_embedded;
+  to->rows_changed += from.rows_changed;
   to->rows_truncated += from.rows_truncated;
   to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
@@ -127,6 +128,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("texts_embedded", outcome.texts_embedded)
       .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
       .Add("texts_dropped", outcome.client.texts_dropped)
+      .Add("rows_changed", outcome.rows_changed)
       .Add("rows_truncated", outcome.rows_truncated)
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)
@@ -172,6 +174,10 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
               << " retries, " << WithCommas(outcome.client.tokens) << " tokens";
     if (UsdPerToken(job).value_or(0) > 0) std::cout << ", " << MoneyText(outcome.cost_usd);
     std::cout << "\n";
+  }
+  if (outcome.rows_changed > 0) {
+    std::cout << WithCommas(outcome.rows_changed)
+              << " rows had another text than the one that their vector was made from\n";
   }
   if (outcome.max_spend_usd.has_value()) {
     std::cout << MoneyText(outcome.spent_usd) << " of --max-spend " << MoneyText(*outcome.max_spend_usd)

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/owed_rows.h"
 
 namespace reembed {
 namespace {
@@ -60,19 +61,21 @@ absl::Status GrowingFiles::CheckOurs() const {
   return absl::OkStatus();
 }
 
-// Whether `growing` holds `rows` rows, as a partial file or as a complete one with exactly so many.
-absl::StatusOr<bool> GrowingFiles::Continue(Growing* growing, int64_t rows) {
-  if (access(PartialPath(growing->file.path).c_str(), F_OK) == 0) {
-    absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing->file.path));
-    if (!partial.ok()) return partial.status();
-    const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*partial, rows);
-    if (!bytes.ok()) return bytes.status();
-    if (bytes->has_value()) {
-      growing->partial = std::move(*partial);
-      growing->bytes = **bytes;
-      return true;
-    }
-  }
+// Whether the partial file holds `rows` rows: it is what goes on then.
+absl::StatusOr<bool> GrowingFiles::ContinuePartial(Growing* growing, int64_t rows) {
+  if (access(PartialPath(growing->file.path).c_str(), F_OK) != 0) return false;
+  absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing->file.path));
+  if (!partial.ok()) return partial.status();
+  const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*partial, rows);
+  if (!bytes.ok()) return bytes.status();
+  if (!bytes->has_value()) return false;
+  growing->partial = std::move(*partial);
+  growing->bytes = **bytes;
+  return true;
+}
+
+// Whether the complete file holds exactly `rows` rows.
+absl::StatusOr<bool> GrowingFiles::ContinueComplete(Growing* growing, int64_t rows) {
   const absl::StatusOr<File> complete = File::OpenToRead(growing->file.path);
   if (absl::IsNotFound(complete.status())) return false;
   if (!complete.ok()) return complete.status();
@@ -98,18 +101,27 @@ absl::Status GrowingFiles::StartOver() {
 }
 
 absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
-  if (last.position == 0) {
+  const std::optional<int64_t> outdated = OutdatedRows(last);
+  if (last.position == 0 && !outdated.has_value()) {
     if (absl::Status status = CheckOurs(); !status.ok()) return status;
   }
   // Every file decides for itself, so a crash between two renames or two copies loses nothing.
   bool goes_on = last.position > 0;
   for (Growing& growing : files_) {
     if (!goes_on) break;
-    const absl::StatusOr<bool> found = Continue(&growing, last.stored_rows);
+    absl::StatusOr<bool> found = ContinuePartial(&growing, last.stored_rows);
+    if (found.ok() && !*found) found = ContinueComplete(&growing, last.stored_rows);
     if (!found.ok()) return found.status();
     goes_on = *found;
   }
   if (!goes_on) {
+    keeps_previous_ = !outdated.has_value();
+    for (Growing& growing : files_) {
+      if (keeps_previous_) break;
+      const absl::StatusOr<bool> ours = ContinueComplete(&growing, *outdated);
+      if (!ours.ok()) return ours.status();
+      keeps_previous_ = !*ours;
+    }
     if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
     return 0;
   }
@@ -182,7 +194,8 @@ absl::Status GrowingFiles::Finish() {
     if (growing->partial.fd() < 0) continue;
     const std::string& path = growing->file.path;
     // Whatever stands there now does not live on in the new file.
-    if (absl::Status kept = started_over_ ? KeepAsPrevious(path) : absl::OkStatus(); !kept.ok()) return Keep(kept);
+    if (absl::Status kept = started_over_ && keeps_previous_ ? KeepAsPrevious(path) : absl::OkStatus(); !kept.ok())
+      return Keep(kept);
     if (absl::Status status = RenameDurably(PartialPath(path), path); !status.ok()) return Keep(status);
     growing->partial = File();
   }

@@ -38,7 +38,7 @@ struct GrowingFile {
 // Files that are complete or absent. Each grows as PATH.partial and gets its name in Finish(); row i of each belongs to
 // row i of the others. After a crash they go on exactly behind the rows that the last Flush() made safe.
 // A re-run goes on with a copy, so that the complete file stays until a longer one takes its place. When they start
-// over, Finish() keeps what has the name by then as PATH.previous.
+// over, Finish() keeps what has the name by then as PATH.previous, unless that is the outdated one of this very job.
 // After an error every further call gives the same error: nothing is known of what is on the disk, and the next run
 // goes on from what was safe. Used by one thread.
 class GrowingFiles {
@@ -72,13 +72,15 @@ class GrowingFiles {
   };
 
   absl::Status CheckOurs() const;
-  absl::StatusOr<bool> Continue(Growing* growing, int64_t rows);
+  absl::StatusOr<bool> ContinuePartial(Growing* growing, int64_t rows);
+  absl::StatusOr<bool> ContinueComplete(Growing* growing, int64_t rows);
   absl::Status StartOver();
   absl::Status Drain(Growing* growing);
   absl::Status Keep(absl::Status status);
 
   std::vector<Growing> files_;
   bool started_over_ = false;
+  bool keeps_previous_ = true;  // of what has the name by then
   absl::Status failure_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/owed_rows.h"
 #include "io/file/file.h"
 #include "io/file/growing_file.h"
 #include "io/file/hdf5_file.h"
@@ -58,16 +59,19 @@ class Hdf5Sink final : public VectorSink {
   RowOrder row_order() const override { return RowOrder::kAscending; }
 
   absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition& last) override {
+    const std::optional<int64_t> outdated = OutdatedRows(last);
     const absl::StatusOr<bool> complete = PathExists(path_);
     if (!complete.ok()) return complete.status();
     const absl::StatusOr<bool> partial = PathExists(partial_path_);
     if (!partial.ok()) return partial.status();
-    if (last.position == 0 && *complete && !*partial) return ForeignFileError(path_);
+    if (last.position == 0 && !outdated.has_value() && *complete && !*partial) return ForeignFileError(path_);
     if (last.position > 0 && OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, last.stored_rows).has_value()) {
       if (*partial && unlink(partial_path_.c_str()) != 0) return FileError(partial_path_, "remove", errno);
       rows_ = last.stored_rows;
       return last.position;
     }
+    keeps_previous_ =
+        !outdated.has_value() || !OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, *outdated).has_value();
     if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
     return 0;
   }
@@ -229,7 +233,8 @@ class Hdf5Sink final : public VectorSink {
     if (!partial.ok()) return partial.status();
     if (absl::Status status = partial->Sync(); !status.ok()) return status;
     // Whatever stands there now does not live on in the new file.
-    if (absl::Status kept = started_over_ ? KeepAsPrevious(path_) : absl::OkStatus(); !kept.ok()) return kept;
+    if (absl::Status kept = started_over_ && keeps_previous_ ? KeepAsPrevious(path_) : absl::OkStatus(); !kept.ok())
+      return kept;
     return RenameDurably(partial_path_, path_);
   }
 
@@ -237,6 +242,7 @@ class Hdf5Sink final : public VectorSink {
   const std::string partial_path_;
   const Model model_;
   bool started_over_ = false;
+  bool keeps_previous_ = true;  // of what has the name by then; not of what this job made before
   absl::Status failure_;
   std::unique_ptr<Hdf5File> file_;  // PATH.partial; null while a finished file is all there is
   std::unique_ptr<Hdf5Dataset> train_;

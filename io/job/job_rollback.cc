@@ -6,14 +6,21 @@
 #include "absl/strings/str_cat.h"
 #include "io/job/ledger_tables.h"
 #include "io/job/ledger_writer.h"
+#include "io/job/owed_table.h"
 
 namespace reembed {
 namespace {
 
 class Reader final : public UndoReader {
  public:
-  Reader(const UndoTarget& target, const JobReader* job, LedgerStatement rows, LedgerStatement note)
-      : target_(target.id), job_(job), rows_(std::move(rows)), note_(std::move(note)) {
+  Reader(const UndoTarget& target, const JobReader* job, LedgerConnection* ledger, LedgerStatement rows,
+         LedgerStatement note)
+      : target_(target.id),
+        name_(target.name),
+        job_(job),
+        ledger_(ledger),
+        rows_(std::move(rows)),
+        note_(std::move(note)) {
     rows_.Bind(1, target_);
   }
 
@@ -41,6 +48,10 @@ class Reader final : public UndoReader {
 
   absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
     if (job_->keep_vectors() == KeepVectors::kNever) return std::nullopt;
+    // A run may have been ended between the row's new text and its write: which of the vectors is there is not known.
+    const absl::StatusOr<bool> owed = IsRowOwed(ledger_, name_, ordinal);
+    if (!owed.ok()) return owed.status();
+    if (*owed) return std::nullopt;
     const absl::StatusOr<int64_t> slot = job_->FindSlot(ordinal);
     if (!slot.ok()) return slot.status();
     vector_.resize(static_cast<size_t>(job_->identity().dim));
@@ -52,7 +63,9 @@ class Reader final : public UndoReader {
 
  private:
   const int64_t target_;
+  const std::string name_;
   const JobReader* const job_;
+  LedgerConnection* const ledger_;
   LedgerStatement rows_, note_;
   bool at_end_ = false;
   std::vector<float> vector_;
@@ -72,6 +85,9 @@ absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::strin
   job = JobReader::Open(dir);
   if (!job.ok()) return job.status();
   rollback->job_ = *std::move(job);
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db"));
+  if (!ledger.ok()) return ledger.status();
+  rollback->ledger_ = *std::move(ledger);
   const absl::Status nothing = absl::NotFoundError(
       absl::StrCat(dir,
                    ": nothing to put back: this job has overwritten nothing, or ran with --no-undo; new files that "
@@ -93,7 +109,7 @@ absl::StatusOr<std::unique_ptr<UndoReader>> JobRollback::Read(const UndoTarget& 
   if (!rows.ok()) return rows.status();
   absl::StatusOr<LedgerStatement> note = undo_->Prepare("SELECT value FROM notes WHERE target = ?1 AND name = ?2");
   if (!note.ok()) return note.status();
-  return std::make_unique<Reader>(target, job_.get(), *std::move(rows), *std::move(note));
+  return std::make_unique<Reader>(target, job_.get(), ledger_.get(), *std::move(rows), *std::move(note));
 }
 
 absl::Status JobRollback::Finish(absl::Time when) {

@@ -40,6 +40,7 @@ class JobRollback {
   const std::string dir_;
   std::unique_ptr<JobLock> lock_;
   std::unique_ptr<JobReader> job_;
+  std::unique_ptr<LedgerConnection> ledger_;
   std::unique_ptr<LedgerConnection> undo_;
   std::vector<UndoTarget> targets_;
 };

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_reader.h"
+#include "io/job/owed_table.h"
 #include "io/job/row_scan.h"
 #include "io/job/undo_store.h"
 
@@ -307,6 +308,79 @@ void JobStore::Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows)
   for (const RefusedRow& row : rows) pending_.AddReject(row.ordinal, sink, row.reason);
   flush_wanted_ = true;
   wake_.notify_one();
+}
+
+absl::StatusOr<std::vector<int64_t>> JobStore::Owed(absl::string_view sink) {
+  if (absl::Status status = Sync(); !status.ok()) return status;
+  const std::lock_guard lock(reader_mutex_);
+  return ReadOwed(reader_.get(), sink);
+}
+
+absl::Status JobStore::BeginAgain(absl::string_view sink) {
+  const absl::StatusOr<SinkPosition> position = Position(sink);
+  if (!position.ok()) return position.status();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    // The second time it is still the first target that stands there.
+    pending_.BeginAgain(sink, OutdatedRows(*position).value_or(position->stored_rows));
+  }
+  return Sync();
+}
+
+void JobStore::Settle(absl::string_view sink) {
+  const std::lock_guard lock(mutex_);
+  if (!broken_.ok()) return;
+  pending_.Settle(sink);
+  flush_wanted_ = true;
+  wake_.notify_one();
+}
+
+void JobStore::Change(const LedgerRow& row, const TextHash& hash) {
+  Enrolment enrolment = {.ordinal = row.ordinal};
+  {
+    std::unique_lock lock(mutex_);
+    WaitForRoom(&lock);
+    if (!broken_.ok()) return;
+    const absl::StatusOr<int64_t> slot = texts_.Find(hash);
+    if (!slot.ok()) return Break(slot.status());
+    enrolment.slot = *slot;
+    if (enrolment.slot < 0) {
+      if (absl::Status added = texts_.Add(hash, SlotState::kFree); !added.ok()) return Break(std::move(added));
+      enrolment.slot = texts_.size() - 1;
+      pending_.AddText(enrolment.slot, hash);
+    } else if (texts_.state(enrolment.slot) == SlotState::kRejected) {
+      enrolment.reject = absl::UnknownError("rejected");  // until RecordTextReject() has the provider's words
+    }
+    pending_.ChangeRow(row.ordinal, enrolment.slot, row.slot);
+    WakeIfFull();
+  }
+  if (!enrolment.reject.ok()) RecordTextReject(&enrolment);
+}
+
+void JobStore::Owe(absl::string_view sink, int64_t ordinal) {
+  std::unique_lock lock(mutex_);
+  WaitForRoom(&lock);
+  if (!broken_.ok()) return;
+  pending_.OweRow(sink, ordinal);
+  WakeIfFull();
+}
+
+absl::StatusOr<JobIdentity> JobStore::identity() {
+  const std::lock_guard lock(reader_mutex_);
+  const absl::StatusOr<LedgerHead> head = ReadHead(reader_.get());
+  if (!head.ok()) return head.status();
+  return head->identity;
+}
+
+absl::Status JobStore::WidenSelection(absl::string_view sink) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    if (!sink.empty()) pending_.AddPosition(sink, 0);
+    pending_.WidenSelection(head_.identity.selection);
+  }
+  return Sync();
 }
 
 absl::Status JobStore::Sync() {

@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/ledger.h"
+#include "engine/owed_rows.h"
 #include "io/job/job_lock.h"
 #include "io/job/job_records.h"
 #include "io/job/ledger_sql.h"
@@ -62,7 +63,7 @@ struct Recovery {
 //
 // Threads: as Ledger says; everything that Ledger does not declare may be called by any thread. Done callbacks run on
 // the ledger's thread or on the caller's, with no lock held; they must not call Sync(), Position(), Stats() or Close().
-class JobStore final : public Ledger {
+class JobStore final : public Ledger, public OwedRows {
  public:
   // Makes the directory (only for its owner) or opens it.
   // Errors: kAborted (in use by another run); kFailedPrecondition (made for another identity, by a newer format, or
@@ -80,7 +81,24 @@ class JobStore final : public Ledger {
   void Keep(Batch* batch, Done done) override;
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override;
   void SavePosition(absl::string_view sink, int64_t position) override;
+  absl::StatusOr<std::vector<int64_t>> Owed(absl::string_view sink) override;
+  absl::Status BeginAgain(absl::string_view sink) override;
+  void Settle(absl::string_view sink) override;
   void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) override;
+
+  // A row of an earlier run has another text by now than its vector is made from: it gets the slot of that text, and
+  // every target that has the row is owed it. Called like Resume(), before any batch. Not where no vectors are kept.
+  void Change(const LedgerRow& row, const TextHash& hash);
+
+  // A target lacks the vector of a row that it had. Likewise.
+  void Owe(absl::string_view sink, int64_t ordinal);
+
+  // What the job is for, as it was made; its selection is the widest that a run has asked for.
+  absl::StatusOr<JobIdentity> identity();
+
+  // A run takes rows that have a vector, too, for the first time: `sink`, if not empty, is served again from its first
+  // row, as what is there may be anybody's. Durable when it returns.
+  absl::Status WidenSelection(absl::string_view sink);
   absl::Status Sync() override;
 
   // Number of this run of the job, from 1.

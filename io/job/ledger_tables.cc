@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/owed_rows.h"
 #include "engine/place_name.h"
 #include "io/job/ledger_hash.h"
+#include "io/job/owed_table.h"
 
 namespace reembed {
 namespace {
@@ -104,6 +106,8 @@ absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
       if (absl::Status renamed = RenameSource(ledger, field.value); !renamed.ok()) return renamed;
       continue;
     }
+    // Whether rows that have a vector are taken, too, is a matter of a run.
+    if (field.key == "selection" && ConditionOf(*found) == ConditionOf(field.value)) continue;
     return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `",
                                                       *found, "`, and not for `", field.value,
                                                       "`; leave --job out, and the right folder is found, or name the "
@@ -158,7 +162,9 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& 
   }
   if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
   if (absl::Status status = CheckIdentity(ledger->get(), head); !status.ok()) return status;
-  if (absl::Status status = (*ledger)->Execute(std::string(kReceiptDetails)); !status.ok()) return status;
+  for (const absl::string_view table : {kReceiptDetails, kOwedTable}) {
+    if (absl::Status status = (*ledger)->Execute(std::string(table)); !status.ok()) return status;
+  }
   return ledger;
 }
 
@@ -291,7 +297,10 @@ absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string
   const absl::StatusOr<bool> row = query->Step();
   if (!row.ok()) return row.status();
   if (!*row) return SinkPosition{};
-  return SinkPosition{.position = query->Integer(0), .stored_rows = query->Integer(0) - query->Integer(1)};
+  const SinkPosition position{.position = query->Integer(0), .stored_rows = query->Integer(0) - query->Integer(1)};
+  const absl::StatusOr<int64_t> outdated = ReadOutdatedRows(ledger, sink);
+  if (!outdated.ok()) return outdated.status();
+  return *outdated >= 0 ? OutdatedPosition(*outdated) : position;
 }
 
 absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit) {
@@ -368,6 +377,11 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
     stats.sinks.emplace_back(std::string(sinks->Text(0)), sinks->Integer(1));
   }
   if (!row.ok()) return row.status();
+  for (auto& [name, position] : stats.sinks) {
+    const absl::StatusOr<int64_t> outdated = ReadOutdatedRows(ledger, name);
+    if (!outdated.ok()) return outdated.status();
+    if (*outdated >= 0) position = 0;  // what stands there is not what the job knows
+  }
   const absl::StatusOr<int64_t> detailed =
       ledger->QueryInteger("SELECT count(*) FROM sqlite_master WHERE name = 'receipt_details'");
   if (!detailed.ok()) return detailed.status();

@@ -32,15 +32,20 @@ void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
 }
 
 bool LedgerChanges::empty() const {
-  return rows_.empty() && moved_rows_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() &&
-         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && dropped_texts_ == 0 &&
-         !spending_.has_value() && !all_read_ && !forgets_rollback_;
+  return rows_.empty() && moved_rows_.empty() && changed_rows_.empty() && owed_.empty() && outdated_.empty() &&
+         settled_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() && text_rejects_.empty() &&
+         rejects_.empty() && positions_.empty() && receipts_.empty() && dropped_texts_ == 0 && !spending_.has_value() &&
+         !all_read_ && !forgets_rollback_ && selection_.empty();
 }
 
 void LedgerChanges::Clear() {
   rows_.clear();
   key_bytes_.clear();
   moved_rows_.clear();
+  changed_rows_.clear();
+  owed_.clear();
+  outdated_.clear();
+  settled_.clear();
   taken_back_.clear();
   texts_.clear();
   kept_.clear();
@@ -52,12 +57,14 @@ void LedgerChanges::Clear() {
   spending_.reset();
   all_read_ = false;
   forgets_rollback_ = false;
+  selection_.clear();
 }
 
 int64_t LedgerChanges::EstimatedBytes() const {
   // Records of the tables with their headers, and once more for the log.
   const size_t records = rows_.size() * 16 + key_bytes_.size() + texts_.size() * 26 + kept_.size() * 32 +
-                         (text_rejects_.size() + rejects_.size()) * 200 + positions_.size() * 64 + 4096;
+                         (text_rejects_.size() + rejects_.size()) * 200 + (changed_rows_.size() + owed_.size()) * 100 +
+                         positions_.size() * 64 + 4096;
   return static_cast<int64_t>(records * 2);
 }
 
@@ -79,6 +86,15 @@ absl::Status LedgerWriter::Prepare() {
       {&insert_text_reject_, "INSERT INTO rejected_texts VALUES(?1, ?2, ?3)"},
       {&insert_reject_, "INSERT OR REPLACE INTO rejects VALUES(?1, ?2, ?3, ?4)"},
       {&delete_reject_, "DELETE FROM rejects WHERE ordinal = ?1 AND sink = ''"},
+      {&delete_all_rejects_, "DELETE FROM rejects WHERE ordinal = ?1"},
+      {&insert_owed_, "INSERT OR IGNORE INTO owed VALUES(?1, ?2, ?3)"},
+      {&insert_owed_by_all_,
+       "INSERT OR IGNORE INTO owed SELECT name, ?1, ?2 FROM sinks WHERE position > ?1 AND NOT EXISTS"
+       " (SELECT 1 FROM owed WHERE sink = name AND ordinal = -1)"},
+      {&delete_owed_, "DELETE FROM owed WHERE sink = ?1"},
+      {&settle_,
+       "DELETE FROM owed WHERE sink = ?1 AND NOT EXISTS"
+       " (SELECT 1 FROM rejects r WHERE r.ordinal = owed.ordinal AND r.sink IN ('', ?1))"},
       {&insert_position_, "INSERT OR REPLACE INTO sinks VALUES(?1, ?2)"},
       {&insert_receipt_, "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
       {&insert_receipt_details_, "INSERT OR REPLACE INTO receipt_details VALUES(?1, nullif(?2, 0), ?3)"},
@@ -110,6 +126,7 @@ absl::Status LedgerWriter::Commit(const LedgerChanges& changes) {
 
 absl::Status LedgerWriter::WriteAll(const LedgerChanges& changes) {
   if (absl::Status status = WriteRows(changes); !status.ok()) return status;
+  if (absl::Status status = WriteOwed(changes); !status.ok()) return status;
   if (absl::Status status = WriteTexts(changes); !status.ok()) return status;
   if (absl::Status status = WriteRejects(changes); !status.ok()) return status;
   return WriteProgress(changes);
@@ -130,6 +147,39 @@ absl::Status LedgerWriter::WriteRows(const LedgerChanges& changes) {
     move_row_.Bind(1, ordinal);
     move_row_.Bind(2, slot);
     if (absl::Status status = move_row_.Run(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Before the positions of this commit, which may be those of sinks that begin again.
+absl::Status LedgerWriter::WriteOwed(const LedgerChanges& changes) {
+  for (const LedgerChanges::ChangedRow& row : changes.changed_rows_) {
+    move_row_.Bind(1, row.ordinal);
+    move_row_.Bind(2, row.slot);
+    if (absl::Status status = move_row_.Run(); !status.ok()) return status;
+    // What was refused was the other text, or its vector.
+    delete_all_rejects_.Bind(1, row.ordinal);
+    if (absl::Status status = delete_all_rejects_.Run(); !status.ok()) return status;
+    insert_owed_by_all_.Bind(1, row.ordinal);
+    insert_owed_by_all_.Bind(2, row.old_slot);
+    if (absl::Status status = insert_owed_by_all_.Run(); !status.ok()) return status;
+  }
+  for (const LedgerChanges::OwedRow& row : changes.owed_) {
+    insert_owed_.BindText(1, row.sink);
+    insert_owed_.Bind(2, row.ordinal);
+    insert_owed_.Bind(3, -1);
+    if (absl::Status status = insert_owed_.Run(); !status.ok()) return status;
+  }
+  for (const auto& [sink, rows] : changes.outdated_) {
+    delete_owed_.BindText(1, sink);
+    if (absl::Status status = delete_owed_.Run(); !status.ok()) return status;
+    insert_owed_.BindText(1, sink);
+    insert_owed_.Bind(2, -1);
+    insert_owed_.Bind(3, rows);
+    if (absl::Status status = insert_owed_.Run(); !status.ok()) return status;
+    insert_position_.BindText(1, sink);
+    insert_position_.Bind(2, 0);
+    if (absl::Status status = insert_position_.Run(); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -179,6 +229,10 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     insert_position_.Bind(2, position);
     if (absl::Status status = insert_position_.Run(); !status.ok()) return status;
   }
+  for (const std::string& sink : changes.settled_) {
+    settle_.BindText(1, sink);
+    if (absl::Status status = settle_.Run(); !status.ok()) return status;
+  }
   for (const Receipt& receipt : changes.receipts_) {
     insert_receipt_.Bind(1, receipt.run);
     insert_receipt_.Bind(2, absl::ToUnixMillis(receipt.started));
@@ -208,6 +262,11 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
   }
   if (changes.all_read_) {
     if (absl::Status settled = SettleKills(); !settled.ok()) return settled;
+  }
+  if (!changes.selection_.empty()) {
+    insert_meta_.BindText(1, "selection");
+    insert_meta_.BindText(2, changes.selection_);
+    if (absl::Status status = insert_meta_.Run(); !status.ok()) return status;
   }
   return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
 }
@@ -301,6 +360,8 @@ absl::Status LedgerWriter::RecordRollback(absl::Span<const std::string> targets,
     LedgerChanges changes;
     for (const std::string& target : targets) {
       changes.AddPosition(target, 0);
+      delete_owed_.BindText(1, target);
+      if (absl::Status status = delete_owed_.Run(); !status.ok()) return status;
       take_back->BindText(1, target);
       if (absl::Status status = take_back->Run(); !status.ok()) return status;
     }

@@ -28,6 +28,19 @@ class LedgerChanges {
   // A row of an earlier run has another text now.
   void MoveRow(int64_t ordinal, int64_t slot) { moved_rows_.emplace_back(ordinal, slot); }
 
+  // A row has another text than the one that its targets' vectors are made from: they are owed it. `old_slot`: of that
+  // one.
+  void ChangeRow(int64_t ordinal, int64_t slot, int64_t old_slot) {
+    changed_rows_.push_back({ordinal, slot, old_slot});
+  }
+
+  // A target has lost its vector of a row, or begins again, having had `rows` rows.
+  void OweRow(absl::string_view sink, int64_t ordinal) { owed_.push_back({std::string(sink), ordinal}); }
+  void BeginAgain(absl::string_view sink, int64_t rows) { outdated_.emplace_back(std::string(sink), rows); }
+
+  // A target is owed nothing any more.
+  void Settle(absl::string_view sink) { settled_.emplace_back(sink); }
+
   // A row that was rejected in an earlier run is taken up again.
   void TakeBackReject(int64_t ordinal) { taken_back_.push_back(ordinal); }
 
@@ -55,8 +68,13 @@ class LedgerChanges {
   // The targets are written to again after a rollback.
   void ForgetRollback() { forgets_rollback_ = true; }
 
+  // The job's selection is this from now on.
+  void WidenSelection(absl::string_view selection) { selection_ = std::string(selection); }
+
   // How many rows it speaks of: what there may be much of.
-  size_t size() const { return rows_.size() + moved_rows_.size() + rejects_.size(); }
+  size_t size() const {
+    return rows_.size() + moved_rows_.size() + changed_rows_.size() + owed_.size() + rejects_.size();
+  }
   bool empty() const;
   void Clear();
 
@@ -80,6 +98,19 @@ class LedgerChanges {
   std::vector<Row> rows_;
   std::string key_bytes_;
   std::vector<std::pair<int64_t, int64_t>> moved_rows_;
+  struct ChangedRow {
+    int64_t ordinal;
+    int64_t slot;
+    int64_t old_slot;
+  };
+  struct OwedRow {
+    std::string sink;
+    int64_t ordinal;
+  };
+  std::vector<ChangedRow> changed_rows_;
+  std::vector<OwedRow> owed_;
+  std::vector<std::pair<std::string, int64_t>> outdated_;
+  std::vector<std::string> settled_;
   std::vector<int64_t> taken_back_;
   std::vector<std::pair<int64_t, TextHash>> texts_;
   std::vector<KeptRun> kept_;
@@ -91,6 +122,7 @@ class LedgerChanges {
   std::optional<int64_t> spending_;
   bool all_read_ = false;
   bool forgets_rollback_ = false;
+  std::string selection_;  // empty: stays
 };
 
 // Writes changes to the tables of an open ledger. Used by one thread at a time.
@@ -109,7 +141,7 @@ class LedgerWriter {
   // `kept`: the texts whose vectors are there, damaged ones included.
   absl::StatusOr<int64_t> BeginRun(absl::Span<const SlotRange> damaged, int64_t kept, int64_t texts_in_flight);
 
-  // The targets were put back: each begins again at row 0, and what they refused is forgotten. Durable.
+  // The targets were put back: each begins again at row 0; what they refused and are owed is forgotten. Durable.
   absl::Status RecordRollback(absl::Span<const std::string> targets, absl::Time when);
 
   // The run ended by itself: marks that and moves the log into the main file.
@@ -120,6 +152,7 @@ class LedgerWriter {
   absl::Status Prepare();
   absl::Status WriteAll(const LedgerChanges& changes);
   absl::Status WriteRows(const LedgerChanges& changes);
+  absl::Status WriteOwed(const LedgerChanges& changes);
   absl::Status WriteTexts(const LedgerChanges& changes);
   absl::Status WriteRejects(const LedgerChanges& changes);
   absl::Status WriteProgress(const LedgerChanges& changes);
@@ -137,7 +170,8 @@ class LedgerWriter {
   LedgerConnection* const ledger_;
   LedgerStatement begin_, commit_, rollback_;
   LedgerStatement insert_row_, move_row_, insert_text_, insert_kept_, insert_text_reject_, insert_reject_,
-      delete_reject_, insert_position_, insert_receipt_, insert_receipt_details_, insert_meta_;
+      delete_reject_, delete_all_rejects_, insert_owed_, insert_owed_by_all_, delete_owed_, settle_, insert_position_,
+      insert_receipt_, insert_receipt_details_, insert_meta_;
 };
 
 }  // namespace reembed

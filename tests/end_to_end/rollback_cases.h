@@ -24,6 +24,9 @@ class RollbackCase {
   // Everything in the store that a rollback must put back: every row, column, payload field and file.
   virtual std::string Dump() = 0;
 
+  // Gives three rows that a run embeds another text, or their own back. Not every case can.
+  virtual void EditTexts(bool back);
+
   // What is wrong, for people; empty: all is as `before`, which is an earlier Dump().
   virtual std::string Difference(const std::string& before);
 

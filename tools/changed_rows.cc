@@ -1,0 +1,176 @@
+#include "tools/changed_rows.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "tools/earlier_jobs.h"
+#include "tools/registry.h"
+
+namespace reembed {
+namespace {
+
+// Each is a walk over the source.
+constexpr size_t kMaxEarlierJobs = 4;
+
+// A job's written rows as CompareRows() reads a ledger.
+class WrittenCursor final : public LedgerCursor {
+ public:
+  explicit WrittenCursor(std::unique_ptr<WrittenRows> rows) : rows_(std::move(rows)) {}
+
+  absl::StatusOr<std::optional<LedgerRow>> Next() override {
+    const absl::StatusOr<std::optional<WrittenRow>> row = rows_->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return std::nullopt;
+    return LedgerRow{.ordinal = number_++,
+                     .key = (*row)->key,
+                     .slot = (*row)->slot,
+                     .hash = (*row)->hash,
+                     .state = SlotState::kKept};
+  }
+
+ private:
+  const std::unique_ptr<WrittenRows> rows_;
+  int64_t number_ = 0;
+};
+
+absl::StatusOr<std::unique_ptr<LedgerCursor>> OpenWritten(const EarlierJob& job) {
+  absl::StatusOr<std::unique_ptr<WrittenRows>> rows = WrittenRows::Open(job);
+  if (!rows.ok()) return rows.status();
+  return std::make_unique<WrittenCursor>(*std::move(rows));
+}
+
+// Whether a hash in `earlier` is of the same text as one of `job` would be, and the vector what it would make.
+bool MakesTheSame(const EarlierJob& earlier, const ResolvedJob& job) {
+  const JobIdentity &theirs = earlier.identity, &ours = job.identity;
+  const absl::StatusOr<Location> source = ParseLocation(theirs.source);
+  return earlier.keep_vectors == KeepVectors::kAlways && !earlier.rolled_back.has_value() && source.ok() &&
+         PlaceOf(*source) == PlaceOf(*ParseLocation(ours.source)) && source->Get("key") == job.source.Get("key") &&
+         theirs.model == ours.model && theirs.dim == ours.dim && theirs.recipe == ours.recipe &&
+         theirs.normalization == ours.normalization;
+}
+
+using KeysByPrint = absl::flat_hash_map<uint64_t, Key>;
+
+absl::Status EraseThoseOf(std::unique_ptr<LedgerCursor> cursor, KeysByPrint* keys) {
+  while (!keys->empty()) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = cursor->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return absl::OkStatus();
+    keys->erase(KeyPrint((*row)->key));
+  }
+  return absl::OkStatus();
+}
+
+// Rows that an earlier job has embedded with another text than they have now. Who wrote last, knows.
+absl::StatusOr<KeysByPrint> ChangedSince(const ResolvedJob& job, const std::vector<EarlierJob>& earlier,
+                                         ScanLedger ledger, int64_t ledger_rows) {
+  KeysByPrint all;
+  for (size_t i = 0; i < earlier.size(); ++i) {
+    const absl::StatusOr<std::unique_ptr<Source>> source = OpenAllRows(job);
+    if (!source.ok()) return source.status();
+    absl::StatusOr<std::unique_ptr<LedgerCursor>> written = OpenWritten(earlier[i]);
+    if (!written.ok()) return written.status();
+    KeysByPrint changed;
+    const auto note = [&](const LedgerRow& row, const TextHash&, std::optional<absl::string_view>) {
+      changed.try_emplace(KeyPrint(row.key), Own(row.key));
+    };
+    const absl::StatusOr<RowComparison> compared =
+        CompareRows({.all = source->get()}, *std::move(written), {note, [](const LedgerRow&) {}});
+    if (!compared.ok()) return compared.status();
+    for (size_t newer = 0; newer < i && !changed.empty(); ++newer) {
+      absl::StatusOr<std::unique_ptr<LedgerCursor>> other = OpenWritten(earlier[newer]);
+      if (!other.ok()) return other.status();
+      if (absl::Status erased = EraseThoseOf(*std::move(other), &changed); !erased.ok()) return erased;
+    }
+    if (ledger_rows > 0 && !changed.empty()) {
+      absl::StatusOr<std::unique_ptr<LedgerCursor>> own = ledger();
+      if (!own.ok()) return own.status();
+      if (absl::Status erased = EraseThoseOf(*std::move(own), &changed); !erased.ok()) return erased;
+    }
+    all.insert(changed.begin(), changed.end());
+  }
+  return all;
+}
+
+absl::Status AddThoseOfEarlierJobs(const ResolvedJob& job, ScanLedger ledger, int64_t ledger_rows,
+                                   absl::FunctionRef<void(absl::string_view)> of_earlier, ChangedRows* found) {
+  std::vector<EarlierJob> earlier;
+  for (EarlierJob& other : FindEarlierJobs(job.targets[0], {job.jobs_folder}, job.directory).jobs) {
+    if (earlier.size() < kMaxEarlierJobs && MakesTheSame(other, job)) earlier.push_back(std::move(other));
+  }
+  if (earlier.empty()) return absl::OkStatus();
+  absl::StatusOr<KeysByPrint> changed = ChangedSince(job, earlier, ledger, ledger_rows);
+  if (!changed.ok() || changed->empty()) return changed.status();
+  const absl::StatusOr<std::unique_ptr<Source>> lookup = OpenAllRows(job);
+  if (!lookup.ok()) return lookup.status();
+  for (const Key& key : found->new_rows.keys) changed->erase(KeyPrint(ViewOf(key)));
+  found->compared = true;
+  for (auto& [print, key] : *changed) {
+    const absl::StatusOr<std::optional<RowView>> row = (*lookup)->Find(ViewOf(key));
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) continue;
+    ++found->rows_changed;
+    of_earlier((*row)->text.value_or(""));
+    // It comes by its key, and not once more if it lacks a vector, too.
+    found->new_rows.known.insert(print);
+    found->new_rows.keys.push_back(std::move(key));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenAllRows(const ResolvedJob& job) {
+  Selection all = job.selection;
+  all.rows = Selection::Rows::kAll;
+  return OpenSource(job.source, all);
+}
+
+absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledger_rows, ScanLedger ledger,
+                                            const RowFindings& findings,
+                                            absl::FunctionRef<void(absl::string_view text)> of_earlier) {
+  ChangedRows found;
+  if (job.source.scheme == "-") return found;  // read once, and never again
+  const bool only_lacking = job.selection.rows == Selection::Rows::kWithoutVector;
+  const bool texts = !job.options.no_changed && job.keep_vectors == KeepVectors::kAlways;
+  if (ledger_rows > 0) {
+    std::unique_ptr<Source> all, lacking;
+    if (job.in_place) {
+      Selection selection = job.selection;
+      selection.rows = Selection::Rows::kWithoutVector;
+      absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, selection);
+      if (!source.ok()) return source.status();
+      lacking = *std::move(source);
+    }
+    if (texts || !only_lacking) {
+      absl::StatusOr<std::unique_ptr<Source>> source = OpenAllRows(job);
+      if (!source.ok()) return source.status();
+      all = *std::move(source);
+    }
+    absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = ledger();
+    if (!rows.ok()) return rows.status();
+    // Where no text is compared, rows that have their vector need not be read.
+    const ComparedRows compared = {.all = all != nullptr ? all.get() : lacking.get(),
+                                   .lacking = all != nullptr ? lacking.get() : nullptr,
+                                   .all_lack = all == nullptr,
+                                   .only_lacking = only_lacking,
+                                   .texts = texts};
+    absl::StatusOr<RowComparison> comparison = CompareRows(compared, *std::move(rows), findings);
+    if (!comparison.ok()) return comparison.status();
+    found = {.compared = true,
+             .rows_compared = comparison->rows,
+             .bytes_read = comparison->text_bytes,
+             .rows_changed = comparison->rows_changed,
+             .rows_lost = comparison->rows_lost,
+             .new_rows = std::move(comparison->new_rows)};
+  }
+  if (!texts || !only_lacking) return found;
+  if (absl::Status added = AddThoseOfEarlierJobs(job, ledger, ledger_rows, of_earlier, &found); !added.ok()) {
+    return added;
+  }
+  return found;
+}
+
+}  // namespace reembed
