@@ -179,7 +179,7 @@ TEST(ParseWaitTest, NeverNamesAWaitThatIsNone) {
     std::string text;
     for (unsigned n = random() % 9; n > 0; --n) text += pieces[random() % pieces.size()];
     for (const auto& wait : {ParseWait(text, absl::Seconds(1), Clock()), WaitInSentence(text, Clock())}) {
-      if (wait.has_value()) ASSERT_GT(*wait, absl::ZeroDuration()) << text;
+      ASSERT_GT(wait.value_or(absl::Seconds(1)), absl::ZeroDuration()) << text;
     }
   }
   for (int i = 0; i < 1000; ++i) {

@@ -387,7 +387,7 @@ TEST_F(RequestFlowTest, AServerThatLoadsItsModelIsWaitedFor) {
   };
   Serve([](const ServerRequest& request) {
     if (request.number < 9) return ServerReply{.status = 503, .body = R"({"error":{"message":"Loading model"}})"};
-    return OpenAiAnswer(request);
+    return OpenAiAnswer(request, {.dim = kDim});
   });
   EXPECT_THAT(SendAll(1), ElementsAre(IsOk()));
   EXPECT_EQ(scripted_->request_count(), 10);
@@ -409,7 +409,7 @@ TEST_F(RequestFlowTest, ALongerWaitThanIsGrantedIsSaid) {
     notes.push_back(note);
   };
   Serve([](const ServerRequest& request) {
-    if (request.number > 0) return OpenAiAnswer(request);
+    if (request.number > 0) return OpenAiAnswer(request, {.dim = kDim});
     return ServerReply{
         .status = 429, .headers = {{"Retry-After", "2 hours"}}, .body = R"({"error":{"message":"too fast"}})"};
   });
@@ -418,7 +418,7 @@ TEST_F(RequestFlowTest, ALongerWaitThanIsGrantedIsSaid) {
 }
 
 TEST_F(RequestFlowTest, ARedirectIsNotFollowedAndShown) {
-  ScriptedServer other([](const ServerRequest& request) { return OpenAiAnswer(request); });
+  ScriptedServer other([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
   options_.api_key = "sk-verysecret-0123456789";
   Serve([&](const ServerRequest& request) {
     const std::string location = request.number == 0 ? "/v1/embeddings/" : other.url() + "/v1/embeddings?key=x";
