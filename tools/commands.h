@@ -80,7 +80,7 @@ struct SearchCommandOptions {
   std::string embedder, api_base, model, api_key_env, api_key_file;
   std::string db_token_env;     // variable with the token of a libSQL server
   std::string db_password_env;  // variable with the password of a PostgreSQL or FalkorDB server
-  std::string input_type = "query";
+  std::string input_type;       // empty: query
   std::vector<std::string> headers, header_envs, body_fields;  // as for run
   std::string proxy, ca_file;
   int dimensions = 0;

@@ -28,6 +28,7 @@ struct CommandOptions {
   std::vector<std::string> endpoints;  // see ParseEndpoint() in tools/endpoints.h
   std::string canary_interval;         // see ParseCanaryInterval() there
   std::string input_type;              // document | query | none
+  bool input_type_is_default = false;  // nobody has said it: for what has a default of its own
   bool truncate = false;
   std::string long_text;                 // reject | truncate | split
   std::string tokenizer;                 // path of a vocabulary

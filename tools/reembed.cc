@@ -250,9 +250,8 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
-  command->add_option("--input-type", options->input_type, "what the API is told that the text is")
-      ->check(CLI::IsMember({"document", "query", "none"}))
-      ->capture_default_str();
+  command->add_option("--input-type", options->input_type, "what the API is told that the text is: query (the default)")
+      ->check(CLI::IsMember({"document", "query", "none"}));
   const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
     command->add_option(flag, *values, what)->allow_extra_args(false);
   };

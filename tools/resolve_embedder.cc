@@ -203,7 +203,15 @@ void ResolveTexts(const CommandOptions& options, const Dialect& dialect, Resolve
     client.text_prefix =
         client.use == InputUse::kQuery ? job->known_model->query_prefix : job->known_model->document_prefix;
   }
-  if (!client.text_prefix.empty()) {
+  // Elsewhere only what was said: a server behind OpenAI's API may want to hear it, and most take no notice.
+  client.tell_use = dialect.name == absl::string_view(kOpenAi) && client.api_base != dialect.api_base &&
+                    !options.input_type.empty() && !options.input_type_is_default && client.use != InputUse::kNone &&
+                    client.text_prefix.empty();
+  if (client.tell_use) {
+    job->notes.push_back(
+        absl::StrCat("the server is told `input_type`: ", client.use == InputUse::kQuery ? "query" : "passage",
+                     "; without --input-type it is told nothing"));
+  } else if (!client.text_prefix.empty()) {
     job->notes.push_back(absl::StrCat("as ", client.model.name, " wants it, `", client.text_prefix,
                                       "` is put before each text in requests; --input-type none leaves it out"));
   } else if (dialect.knows_use && client.use != InputUse::kNone) {
@@ -263,7 +271,9 @@ absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std:
 }
 
 std::string EmbeddingRecipe(const ApiOptions& client) {
-  const bool told = FindDialect(client.dialect)->knows_use || !client.text_prefix.empty();
+  // Those of jobs before it could be told are documents.
+  const bool told = FindDialect(client.dialect)->knows_use || !client.text_prefix.empty() ||
+                    (client.tell_use && client.use == InputUse::kQuery);
   const char* const use = !told || client.use == InputUse::kNone ? ""
                           : client.use == InputUse::kQuery       ? " as query"
                                                                  : " as document";

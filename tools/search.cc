@@ -31,21 +31,23 @@ absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& option
     return vector;
   }
   // The same defaults and checks as a run has; its places do not matter here.
-  const absl::StatusOr<ResolvedJob> job = Resolve({.source = "-",
-                                                   .targets = {"-"},
-                                                   .embedder = embedder,
-                                                   .api_base = options.api_base,
-                                                   .model = model.name,
-                                                   .dimensions = model.dim,
-                                                   .api_key_env = options.api_key_env,
-                                                   .api_key_file = options.api_key_file,
-                                                   .input_type = options.input_type,
-                                                   .headers = options.headers,
-                                                   .header_envs = options.header_envs,
-                                                   .body_fields = options.body_fields,
-                                                   .proxy = options.proxy,
-                                                   .ca_file = options.ca_file},
-                                                  environment);
+  const absl::StatusOr<ResolvedJob> job =
+      Resolve({.source = "-",
+               .targets = {"-"},
+               .embedder = embedder,
+               .api_base = options.api_base,
+               .model = model.name,
+               .dimensions = model.dim,
+               .api_key_env = options.api_key_env,
+               .api_key_file = options.api_key_file,
+               .input_type = options.input_type.empty() ? "query" : options.input_type,
+               .input_type_is_default = options.input_type.empty(),
+               .headers = options.headers,
+               .header_envs = options.header_envs,
+               .body_fields = options.body_fields,
+               .proxy = options.proxy,
+               .ca_file = options.ca_file},
+              environment);
   if (!job.ok()) return job.status();
   const absl::StatusOr<RunningEmbedder> running = StartEmbedder(job->client);
   if (!running.ok()) return running.status();

@@ -79,7 +79,8 @@ WireForm OwnWire(const ApiOptions& options, const Dialect& dialect) {
                        .dimensions = options.dimensions,
                        .format = dialect.base64 ? options.encoding : ReplyFormat::kFloat,
                        .use = options.use,
-                       .truncate = options.truncate});
+                       .truncate = options.truncate,
+                       .tell_use = options.tell_use});
 }
 
 // Of options that are checked.

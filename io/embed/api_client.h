@@ -34,6 +34,7 @@ struct ApiOptions {
   std::optional<int> dimensions;                // asked for when set: only for models that can be cut
   ReplyFormat encoding = ReplyFormat::kBase64;  // where the dialect knows both
   InputUse use = InputUse::kDocument;           // where the dialect has words for it
+  bool tell_use = false;                        // see Ask
   std::string text_prefix;  // stands before each text in the request: what the model wants in place of such words
   bool truncate = false;    // the API may cut a text above its limit
   TokenEstimator* estimator = nullptr;  // borrowed: learns from what the API charges; nullptr: nobody does

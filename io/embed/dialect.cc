@@ -93,6 +93,10 @@ WireForm OpenAiWire(const Ask& ask) {
   WireForm wire{.head = BodyHead(ask.model), .tail = "]"};
   AppendField("encoding_format", ask.format == ReplyFormat::kBase64 ? "base64" : "float", &wire.tail);
   AppendField("dimensions", ask.dimensions, &wire.tail);
+  // In NVIDIA NIM's words, whose models for search refuse requests without it (NIM text embedding API reference, 2026).
+  if (ask.tell_use && ask.use != InputUse::kNone) {
+    AppendField("input_type", ask.use == InputUse::kQuery ? "query" : "passage", &wire.tail);
+  }
   wire.tail.push_back('}');
   return wire;
 }

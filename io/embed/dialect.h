@@ -34,6 +34,7 @@ struct Ask {
   ReplyFormat format = ReplyFormat::kBase64;
   InputUse use = InputUse::kDocument;
   bool truncate = false;  // a text above the model's limit may be cut by the API
+  bool tell_use = false;  // `use` is told to a server of which nobody knows whether it wants to hear it
 };
 
 // The same in the words of one API. A body is `head`, the texts, `tail`; texts are JSON strings, each between

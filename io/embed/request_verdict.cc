@@ -83,7 +83,10 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
   ApiError error;
   if (reply.status != 200 || reply.body.size() <= kMaxErrorIn200) error = ParseApiError(reply.body);
   if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) {
-    error.message = absl::StrCat("the reply is not JSON", hints_.address.empty() ? "" : "; ", hints_.address);
+    // A web page at an address that lacks something does not pass.
+    const bool wrong_address = !hints_.address.empty() && absl::StartsWith(absl::StripAsciiWhitespace(reply.body), "<");
+    error.message = wrong_address ? "the reply is a web page" : "the reply is not JSON";
+    if (wrong_address) error.code = "404";
   }
   if (reply.status >= 300 && reply.status < 400 && error.empty()) error.message = Redirected(reply);
   RequestVerdict verdict;

@@ -176,6 +176,20 @@ TEST_F(ReachTest, FieldsThatAnApiWantsAreSent) {
   EXPECT_NE(other.exit_code, 0) << other.err;
 }
 
+// NVIDIA NIM's models for search refuse requests without it; what nobody said is not told.
+TEST_F(ReachTest, AnInputTypeThatIsSaidIsTold) {
+  Serve([](const ServerRequest& request) {
+    if (absl::StrContains(request.body, R"("input_type":"passage")")) return OpenAiAnswer(request);
+    return ServerReply{.status = 400, .body = R"({"detail":"'input_type' parameter is required"})"};
+  });
+  const std::string base = server_->url() + "/v1";
+  const ProcessResult run = Run({"--api-base", base, "--input-type", "document"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(Vectors(), kRows);
+  EXPECT_NE(Run({"--api-base", base}).exit_code, 0);
+  EXPECT_FALSE(absl::StrContains(server_->requests().back().body, "input_type"));
+}
+
 TEST_F(ReachTest, AFieldOfOursIsNotReplaced) {
   for (const char* command : {"run", "plan"}) {
     const ProcessResult run = Run({"--api-base", "http://127.0.0.1:1/v1", "--body-field", "input=[]"}, {}, command);

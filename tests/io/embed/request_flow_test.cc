@@ -441,6 +441,15 @@ TEST_F(RequestFlowTest, AWrongAddressIsSaid) {
                                                HasSubstr("did you mean " + scripted_->url() + "/v1?"))));
 }
 
+TEST_F(RequestFlowTest, AWebPageAtAnAddressWithoutV1EndsTheRunAtOnce) {
+  Serve([](const ServerRequest&) { return ServerReply{.body = "\n<!doctype html><title>Web UI</title>"}; });
+  Connect(scripted_->url());
+  EXPECT_THAT(SendAll(1), ElementsAre(HasError(
+                              absl::StatusCode::kFailedPrecondition,
+                              AllOf(HasSubstr("a web page"), HasSubstr("did you mean " + scripted_->url() + "/v1?")))));
+  EXPECT_EQ(scripted_->request_count(), 1);
+}
+
 TEST_F(RequestFlowTest, AKeyThatWasNotSentIsSaid) {
   Serve([](const ServerRequest&) { return ServerReply{.status = 401, .body = R"({"error":"unauthorized"})"}; });
   EXPECT_THAT(SendAll(1), ElementsAre(HasError(absl::StatusCode::kUnauthenticated,
