@@ -483,6 +483,13 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   const absl::Status released = ReleaseTargets(prepared->job, outcome->status.ok() ? outcome->after.rows : -1);
   if (outcome->status.ok()) outcome->status = released;
   outcome->targets = TargetStatesOf(prepared->job, outcome->after);
+  if (outcome->rows_emptied > 0 && !outcome->targets.empty()) {
+    // What somebody has emptied is in the target no more, however far it was written.
+    TargetState& own = outcome->targets.front();
+    own.kind = TargetState::Kind::kPartial;
+    own.rows = outcome->table_rows_with_vector;
+    own.of = outcome->table_rows;
+  }
   absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, *outcome));
   if (recorded.ok()) recorded = spending->Close(prepared->store.get());
   if (outcome->status.ok()) outcome->status = recorded;
