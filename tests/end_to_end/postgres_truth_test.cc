@@ -65,8 +65,8 @@ TEST_F(PostgresTruthTest, RowsThatATriggerEmptiesAreNamedAndNeverBoughtAgain) {
                                HasSubstr("trigger"), Not(HasSubstr("another --job"))));
     EXPECT_THAT(run.out, AllOf(HasSubstr("4 of 6 rows in"), HasSubstr("partial, 4 of 6 rows"),
                                Not(HasSubstr("all 6 rows have")), Not(HasSubstr("complete"))));
-    if (i == 0) bought = server_->stats().texts;
-    EXPECT_EQ(server_->stats().texts, bought) << "run " << i;
+    if (i == 0) bought = server_->counts().texts;
+    EXPECT_EQ(server_->counts().texts, bought) << "run " << i;
   }
   EXPECT_THAT(Run("run", "", {"--json"}).out, HasSubstr("\"rows_emptied\":2"));
   // What is advised: without the trigger the same command makes it whole, from what is paid for.
@@ -76,7 +76,7 @@ TEST_F(PostgresTruthTest, RowsThatATriggerEmptiesAreNamedAndNeverBoughtAgain) {
   EXPECT_EQ(Run("run", "&triggers=skip").exit_code, 5);
   EXPECT_EQ(Run("run", "&triggers=skip").exit_code, 0);
   EXPECT_EQ(db_.Ask("SELECT count(emb) FROM items"), "6");
-  EXPECT_EQ(server_->stats().texts, bought);
+  EXPECT_EQ(server_->counts().texts, bought);
 }
 
 TEST_F(PostgresTruthTest, APartIsNotCalledTheWhole) {
@@ -105,7 +105,7 @@ TEST_F(PostgresTruthTest, AnIndexIsMadeAlsoWhereNoRowNeedsAVector) {
   const ProcessResult run = Run("run", "&index=hnsw");
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(db_.Ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'items_emb_hnsw'::regclass"), "t");
-  EXPECT_EQ(server_->stats().texts, 0);
+  EXPECT_EQ(server_->counts().texts, 0);
 }
 
 TEST_F(PostgresTruthTest, NothingIsBoughtForAServerThatTakesNoWrites) {
@@ -115,7 +115,7 @@ TEST_F(PostgresTruthTest, NothingIsBoughtForAServerThatTakesNoWrites) {
     EXPECT_EQ(refused.exit_code, 6) << refused.out;
     EXPECT_THAT(refused.err, HasSubstr("default_transaction_read_only"));
   }
-  EXPECT_EQ(server_->stats().texts, 0);
+  EXPECT_EQ(server_->counts().texts, 0);
 }
 
 }  // namespace
