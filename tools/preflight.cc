@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,10 +33,12 @@ absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
 
 // `selected`: rows that the run will read; -1: not known.
 absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
-  if (selected < 0) return absl::OkStatus();
+  const bool asks = std::any_of(job.targets.begin(), job.targets.end(),
+                                [](const Location& target) { return target.scheme == "faiss"; });
+  if (selected < 0 || !asks) return absl::OkStatus();
   int64_t before = 0;
-  if (std::filesystem::exists(job.directory + "/ledger.db")) {
-    const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  if (!absl::IsNotFound(reader.status())) {
     if (!reader.ok()) return reader.status();
     before = (*reader)->rows();
   }

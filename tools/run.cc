@@ -558,7 +558,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   if (outcome.status.ok()) outcome.status = embedder.status();
   if (outcome.status.ok()) {
     const int64_t expected = std::max<int64_t>(prepared->preflight.rows_selected, prepared->before.rows);
-    outcome.status = ClaimTargets(job, expected, prepared->store.get());
+    outcome.status = ClaimTargets(job, prepared->before, expected, prepared->store.get());
   }
   if (!outcome.status.ok()) {
     report->Add(*prepared, outcome);

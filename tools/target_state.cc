@@ -101,12 +101,16 @@ absl::Status CheckIsFree(const std::vector<std::string>& files, bool may_have_be
   return partial ? PartialFileError(files[0]) : absl::OkStatus();
 }
 
-// The job may ask for its own file in another form, as an index of another kind.
+// Whether a record of this name is of the same file, perhaps in another form, as an index of another kind.
+bool IsSameFile(const std::string& name, const Location& target) {
+  const absl::StatusOr<Location> other = ParseLocation(name);
+  return other.ok() && other->scheme == target.scheme && other->path == target.path;
+}
+
+// The job may ask for its own file in another form.
 bool IsMadeUnderAnotherName(const Location& target, const std::string& file, const TargetRecords& records) {
   return std::any_of(records.begin(), records.end(), [&](const auto& record) {
-    const absl::StatusOr<Location> other = ParseLocation(record.first);
-    return other.ok() && other->scheme == target.scheme && other->path == target.path &&
-           record.second.finished_rows >= 0 && record.second.mark == MarkOf(file);
+    return IsSameFile(record.first, target) && record.second.finished_rows >= 0 && record.second.mark == MarkOf(file);
   });
 }
 
@@ -116,7 +120,7 @@ absl::Status CheckFileTarget(const Location& target, const JobStats& stats, cons
   if (absl::Status path = CheckTargetPath(files[0]); !path.ok()) return path;
   const std::optional<int64_t> position = PositionOf(stats, target);
   const TargetRecord* const record = RecordOf(records, target.ToString());
-  if (!position.has_value()) {
+  if (!position.has_value() && record == nullptr) {
     if (IsMadeUnderAnotherName(target, files[0], records)) return absl::OkStatus();
     return CheckIsFree(files, records.empty() && stats.rows > 0);
   }
@@ -125,7 +129,7 @@ absl::Status CheckFileTarget(const Location& target, const JobStats& stats, cons
     return record->mark == MarkOf(files[0]) ? absl::OkStatus() : ChangedFileError(files[0]);
   }
   // Killed: the position of a target that was about to be finished is that of the last row.
-  const bool about_to_be_finished = *position == stats.rows && stats.rows > 0;
+  const bool about_to_be_finished = position.value_or(0) == stats.rows && stats.rows > 0;
   if (record->finished_rows < 0 && !about_to_be_finished && !Exists(PartialPath(files[0]))) {
     return ForeignFileError(files[0]);
   }
@@ -162,10 +166,8 @@ TargetState StateOf(const std::string& name, const Location& target, const JobSt
 // Whether the job has made the same file under an older name, as with other parameters.
 bool IsOlderNameOfFile(const Location& target, const TargetRecords& records, const TargetRecord* own) {
   if (own != nullptr || FilesOf(target).empty()) return false;
-  return std::any_of(records.begin(), records.end(), [&](const auto& record) {
-    const absl::StatusOr<Location> other = ParseLocation(record.first);
-    return other.ok() && other->scheme == target.scheme && other->path == target.path;
-  });
+  return std::any_of(records.begin(), records.end(),
+                     [&](const auto& record) { return IsSameFile(record.first, target); });
 }
 
 }  // namespace
@@ -227,10 +229,15 @@ std::string TargetStatesJson(absl::Span<const TargetState> states) {
 }
 
 absl::Status CheckFileTargets(const ResolvedJob& job) {
+  // To look into a large job takes its time.
+  if (std::all_of(job.targets.begin(), job.targets.end(), [](const Location& t) { return FilesOf(t).empty(); })) {
+    return absl::OkStatus();
+  }
   JobStats stats;
   TargetRecords records;
-  if (Exists(job.directory + "/ledger.db")) {
-    const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  // Not found: there is no job, or a run was killed before it had begun one.
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  if (!absl::IsNotFound(reader.status())) {
     if (!reader.ok()) return reader.status();
     absl::StatusOr<JobStats> read = (*reader)->Stats();
     if (!read.ok()) return read.status();
@@ -245,40 +252,42 @@ absl::Status CheckFileTargets(const ResolvedJob& job) {
   return absl::OkStatus();
 }
 
-absl::Status ClaimTargets(const ResolvedJob& job, int64_t expected_rows, JobStore* store) {
-  const absl::StatusOr<JobStats> stats = store->Stats();
-  if (!stats.ok()) return stats.status();
+absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows, JobStore* store) {
   absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
   if (!records.ok()) return records.status();
-  const bool older_version = records->empty() && stats->rows > 0;
+  const bool older_version = records->empty() && before.rows > 0;
+  std::vector<const Location*> wanted;  // places that this job has not noted before
   for (const Location& target : job.targets) {
     const std::string name = target.ToString();
-    const std::optional<int64_t> position = PositionOf(*stats, target);
-    std::erase_if(*records, [&](const auto& record) {
-      const absl::StatusOr<Location> other = ParseLocation(record.first);
-      return record.first != name && !FilesOf(target).empty() && other.ok() && other->scheme == target.scheme &&
-             other->path == target.path;
-    });
+    const bool is_file = !FilesOf(target).empty();
+    if (is_file) std::erase_if(*records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target); });
+    if (is_file && !PositionOf(before, target).has_value() && RecordOf(*records, name) == nullptr) {
+      wanted.push_back(&target);
+    }
     TargetRecord& record = (*records)[name];
     record.expected_rows = expected_rows;
     record.mark.clear();
+  }
+  // First: a kill from here on leaves no file of which nobody knows whose it is.
+  if (absl::Status noted = WriteTargetRecords(job.directory, *records); !noted.ok()) return noted;
+  for (const Location& target : job.targets) {
     const std::vector<std::string> files = FilesOf(target);
-    if (files.empty()) continue;
-    if (!position.has_value()) store->SavePosition(name, 0);
-    if (position.value_or(0) > 0) continue;
+    if (files.empty() || PositionOf(before, target).value_or(0) > 0) continue;
     // A file that grows at the place tells its sink that the place is the job's, and other jobs that it is taken.
     const std::string partial = PartialPath(files[0]);
     const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0) {
-      close(fd);
-    } else if (errno != EEXIST) {
-      return FileError(partial, "be made", errno);
-    } else if (!position.has_value() && !older_version) {
-      return PartialFileError(files[0]);
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    const bool is_new = std::find(wanted.begin(), wanted.end(), &target) != wanted.end();
+    if (fd >= 0 || (error == EEXIST && (!is_new || older_version))) {
+      store->SavePosition(target.ToString(), 0);
+      continue;
     }
+    for (const Location* const other : wanted) records->erase(other->ToString());
+    if (absl::Status noted = WriteTargetRecords(job.directory, *records); !noted.ok()) return noted;
+    return error == EEXIST ? PartialFileError(files[0]) : FileError(partial, "be made", error);
   }
-  if (absl::Status synced = store->Sync(); !synced.ok()) return synced;
-  return WriteTargetRecords(job.directory, *records);
+  return store->Sync();
 }
 
 absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows) {

@@ -47,8 +47,9 @@ std::string TargetStatesJson(absl::Span<const TargetState> states);
 absl::Status CheckFileTargets(const ResolvedJob& job);
 
 // Before a run: takes the places of files that the job has not made yet, so that no other job comes to them, and notes
-// that a run is at work. `expected_rows`: of the run. Errors: kInvalidArgument (another job was faster); of the ledger.
-absl::Status ClaimTargets(const ResolvedJob& job, int64_t expected_rows, JobStore* store);
+// that a run is at work. `before`: what the job holds; `expected_rows`: of the run. Errors: kInvalidArgument (another
+// job was faster); of the ledger.
+absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows, JobStore* store);
 
 // After it, however it ended. `rows`: of the job, if all targets are complete; else -1.
 absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows);

@@ -268,6 +268,31 @@ TEST_F(SameCommandTest, APartialFileOfAnOlderJobIsNotComplete) {
   EXPECT_THAT(Command("status job").out, HasSubstr("out.npy: complete"));
 }
 
+// As a kill leaves it that comes before the ledger has a table.
+TEST_F(SameCommandTest, ARunThatWasKilledBeforeItHadAJobIsNoHindrance) {
+  fs::create_directory(here_ + "/job");
+  std::ofstream(here_ + "/job/ledger.db").close();
+  const ProcessResult run = Run("npy:out.npy");
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(Command("status job").out, HasSubstr("out.npy: complete"));
+}
+
+// Likewise one that comes just behind its claim of a place: the ledger has no position yet.
+TEST_F(SameCommandTest, ARunThatWasKilledBehindItsClaimGoesOn) {
+  for (const std::string& kind :
+       {std::string("npy"), std::string("hdf5"), std::string("jsonl"), std::string("faiss")}) {
+    const std::string target = absl::StrCat(kind, ":", here_, "/out.", kind), job = "job-" + kind;
+    ASSERT_EQ(Run(target, absl::StrCat("--limit 1 --job ", job)).exit_code, 0);
+    for (const char* const end : {"", ".keys.jsonl", ".json"}) fs::remove(absl::StrCat(here_, "/out.", kind, end));
+    Change(absl::StrCat(here_, "/", job, "/ledger.db"), "DELETE FROM sinks");
+    std::ofstream(absl::StrCat(here_, "/", job, "/targets")) << "-1\t20\t\t" << target << "\n";
+    std::ofstream(absl::StrCat(here_, "/out.", kind, ".partial")).close();
+    const ProcessResult run = Run(target, "--job " + job);
+    EXPECT_EQ(run.exit_code, 0) << kind << run.err;
+    EXPECT_EQ(Command("verify " + job).exit_code, 0) << kind;
+  }
+}
+
 TEST_F(SameCommandTest, TheNewestJobIsMeantWhereNoneIsNamed) {
   EXPECT_EQ(Command("status").exit_code, 2);
   ASSERT_EQ(Run("npy:a.npy", "").exit_code, 0);
