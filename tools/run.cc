@@ -423,6 +423,7 @@ absl::StatusOr<std::unique_ptr<Spending>> MakeSpending(std::vector<Prepared>* al
     for (const std::string& folder : folders.ok() ? *folders : asked) {
       if (std::find(asked.begin(), asked.end(), folder) != asked.end()) continue;
       const absl::StatusOr<std::unique_ptr<JobReader>> other = JobReader::Open(folder);
+      if (absl::IsNotFound(other.status())) continue;  // killed before it had begun
       if (!other.ok()) return other.status();
       const absl::StatusOr<JobStats> stats = (*other)->Stats();
       if (!stats.ok()) return stats.status();

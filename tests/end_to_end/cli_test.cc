@@ -133,6 +133,20 @@ TEST_F(CliTest, ASecondRunSendsNothing) {
   EXPECT_EQ(ReadFile(db), bytes);
 }
 
+// What a kill leaves between the making of the file and its first commit.
+TEST_F(CliTest, AJobWhoseRunWasKilledBeforeItHadBegunBegins) {
+  const std::string source = NotesSource(MakeNotes());
+  std::filesystem::create_directory(folder_ / "job");
+  std::ofstream{folder_ / "job/ledger.db"};
+  const std::vector<std::string> args = {"--source", source, "--embedder", "builtin", "--job", folder_ / "job"};
+  for (const char* const command : {"plan", "run"}) {
+    std::vector<std::string> all = {command};
+    all.insert(all.end(), args.begin(), args.end());
+    const ProcessResult result = Cli(all);
+    EXPECT_EQ(result.exit_code, 0) << command << ": " << result.err;
+  }
+}
+
 TEST_F(CliTest, ATargetThatIsAddedLaterCostsNoRequest) {
   const std::string db = MakeSample();
   const ProcessResult first = Cli(RunArgs(db));
