@@ -176,7 +176,7 @@ TEST_F(ChangedRowsTest, ATextThatIsNoneAnyMoreIsRejectedAndTakenUpWhenItIsBack) 
 TEST_F(ChangedRowsTest, WhetherARunIsForAllRowsIsNoMatterOfTheJob) {
   MakeNotes(10);
   Change(db_, "UPDATE notes SET v = zeroblob(128) WHERE id <= 4");
-  ASSERT_EQ(Do("run").exit_code, 0);
+  ASSERT_EQ(Do("run", {"--mix"}).exit_code, 0);
   const std::string job = Job();
   EXPECT_EQ(VectorOf("4"), std::string(256, '0'));
   // The other four need a yes, once.
