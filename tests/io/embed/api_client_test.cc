@@ -19,6 +19,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/scripted_server.h"
+#include "tests/fakes/server_watch.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/text_vector.h"
 
@@ -224,8 +225,10 @@ TEST_F(ApiClientTest, RefusalsCostNothingButWhatGotNoAnswerMay) {
 
 TEST_F(ApiClientTest, AServerThatNobodyReachesCostsNothing) {
   SpendCap& cap = Cap(20);
-  ServeFirst({});
-  server_.reset();
+  options_.api_base = absl::StrCat("http://127.0.0.1:", FreePort(), "/v1");
+  auto client = MakeApiClient(options_);
+  ASSERT_THAT(client, IsOk());
+  client_ = *std::move(client);
   const auto batch = MakeBatch(Texts(3));
   EXPECT_THAT(Send(batch.get()), HasError(absl::StatusCode::kUnavailable, HasSubstr("gave up")));
   EXPECT_EQ(cap.spent_usd(), 0);
