@@ -77,9 +77,9 @@ TEST(CanaryTest, EndpointsOfTwoModelsAreNamedBoth) {
 TEST(CanaryTest, AnEarlierRunIsCompared) {
   CanaryWatch watch(1, kDim, absl::Minutes(10), Vectors("m"));
   watch.Begin(0, At(0));
-  EXPECT_THAT(
-      watch.Judge(0, 0, Vectors("new"), kNames),
-      HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("this job began with"), HasSubstr("removing the folder of this job"))));
+  EXPECT_THAT(watch.Judge(0, 0, Vectors("new"), kNames),
+              HasError(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("this job began with"), HasSubstr("removing the folder of this job"))));
 }
 
 TEST(CanaryTest, ComesDueByTheClockOnceAtATime) {
