@@ -141,8 +141,11 @@ absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledg
       Selection selection = job.selection;
       selection.rows = Selection::Rows::kWithoutVector;
       absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, selection);
-      if (!source.ok()) return source.status();
-      lacking = *std::move(source);
+      if (source.ok()) {
+        lacking = *std::move(source);
+      } else if (only_lacking || !absl::IsFailedPrecondition(source.status())) {
+        return source.status();
+      }  // else the store cannot tell which rows lack a vector of this width, and a run for all rows need not know
     }
     if (texts || !only_lacking) {
       absl::StatusOr<std::unique_ptr<Source>> source = OpenAllRows(job);

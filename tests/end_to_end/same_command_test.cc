@@ -346,7 +346,7 @@ TEST_F(SameCommandTest, NothingIsBoughtForAnIndexThatCannotBe) {
 
 // Also the database that MemU's place has as a parameter, and what was overwritten.
 TEST_F(SameCommandTest, MemuFromAnotherFolderAndOfAnOlderVersion) {
-  MakeMemu(here_, {.items = 40, .dim = 32});
+  MakeMemu(here_, {.items = 400, .dim = 32});
   const auto run = [&](const std::string& folder, const std::string& before) {
     return Command(absl::StrCat("run --source 'memu:", before, "vectors.json?collection=items&db=", before,
                                 "memu.db&table=memory_items&text=summary' --embedder builtin --dimensions 32 --json"),
