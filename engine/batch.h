@@ -66,6 +66,14 @@ struct Overlength {
   int64_t tokens = 0;      // of the text as it was sent
 };
 
+// What went wrong with the replies for one text so far. The client's own.
+struct ReplyTrouble {
+  int faults = 0;            // replies that brought no usable vector for it
+  int most = 0;              // it is asked for with at most so many texts in a request; 0: with as many as fit
+  int64_t taken_before = 0;  // vectors that the client had taken when it began
+  bool compared = false;     // since then the client has asked for a text of its own
+};
+
 // One text to embed and what became of it.
 struct BatchText {
   absl::string_view text;  // UTF-8, not empty; valid until Batch::Clear()
@@ -75,6 +83,8 @@ struct BatchText {
   int part_of = -1;        // this and all texts with the same number are parts of one text, until RestoreTexts()
   Overlength too_long;     // besides `reject`: it was refused for its length
   Embedded embedded = Embedded::kWhole;  // what the client has embedded of it
+  bool answered = false;                 // Decode() has its vector: it is not asked for again
+  ReplyTrouble trouble;
 };
 
 // A vector of a reply that was decoded while the reply arrived: the k-th of them is in row first_text + k of the batch.
@@ -153,7 +163,7 @@ class Batch {
   const absl::Status& status() const { return status_; }
   void Fail(absl::Status status);
 
-  // How often its replies had to be thrown away and asked for again.
+  // How often some of its texts had to be asked for again for want of a usable reply.
   int attempts() const { return attempts_; }
   void NextAttempt() { ++attempts_; }
 

@@ -40,17 +40,20 @@ class EmbeddingClient {
 
   // Starts embedding batch->texts(); the batch is the client's until `done`. Texts that the provider refused one by
   // one have their BatchText::reject set, and the rest succeeds. Texts with a reject already are left out, and so are
-  // those that batch->replies() answers: after a failure they go on from there, at another client too.
+  // those with a vector (BatchText::answered) and those that batch->replies() answers: after a failure, or a reply that
+  // was of no use, they go on from there, at another client too.
   // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
   // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run);
   // what Stop() said (after it).
   virtual void Send(Batch* batch, Done done) = 0;
 
-  // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. A text
-  // whose own vector is not usable (not finite, all zero) gets BatchText::reject.
-  // Leaves no replies behind.
-  // Errors: kDataLoss (the reply cannot be trusted: nothing of it may be stored; asking again may help);
-  // kFailedPrecondition (another width than the model's: stop the run).
+  // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. Leaves no
+  // replies behind. A text whose own vector stays unusable however often it is asked for (none, not finite, all zero,
+  // of another width) gets BatchText::reject, and so does one whose replies stay unreadable while others are not.
+  // Errors: kDataLoss (some texts have no vector yet: Send the batch again, which asks for them alone or in smaller
+  // requests; what is answered stays so. Happens some times the logarithm of the texts, not for ever);
+  // kUnavailable (no reply is of use: run again later);
+  // kFailedPrecondition (another width than the model's for all texts: stop the run).
   virtual absl::Status Decode(Batch* batch) const = 0;
 
   // No request leaves any more, neither a first one nor a repeated one: what waits for quota, for a retry or in line,

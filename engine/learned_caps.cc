@@ -9,6 +9,8 @@ namespace {
 constexpr double kEstimateShare = 0.95;
 // Our bytes are those of the texts and not of the request, our tokens an estimate.
 constexpr double kSurelySmaller = 0.75;
+// Twice as many texts take about twice the time, so the next size is still far from the limit.
+constexpr double kQuick = 0.25;
 
 struct Size {
   int64_t texts = 0;
@@ -90,9 +92,19 @@ void LearnedCaps::Cap::Guess(int64_t size, int64_t half, bool is_alone) {
   }
 }
 
-void LearnedCaps::Taken(absl::Span<const BatchText> texts) {
+int64_t LearnedCaps::TimedOut(absl::Span<const BatchText> texts, bool again) {
+  const auto size = static_cast<int64_t>(texts.size());
+  const std::lock_guard lock(mutex_);
+  if (size < 2 || (!again && size <= texts_.taken)) return 0;
+  texts_.slow = std::min(texts_.slow, size / 2);
+  texts_.taken = std::min(texts_.taken, texts_.slow);
+  return texts_.slow;
+}
+
+void LearnedCaps::Taken(absl::Span<const BatchText> texts, double time_share) {
   const Size size = SizeOf(texts);
   const std::lock_guard lock(mutex_);
+  if (texts_.slow != kNone && size.texts >= texts_.slow && time_share < kQuick) texts_.slow *= 2;
   texts_.taken = std::max(texts_.taken, size.texts);
   tokens_.taken = std::max(tokens_.taken, size.tokens);
   bytes_.taken = std::max(bytes_.taken, size.bytes);

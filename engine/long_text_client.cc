@@ -94,10 +94,15 @@ ClientStats LongTextClient::stats() const {
 }
 
 void LongTextClient::Send(Batch* batch, Done done) {
+  JobPtr begun;
   {
     const std::lock_guard lock(mutex_);
-    answered_.erase(batch);
+    if (const auto found = answered_.find(batch); found != answered_.end()) {
+      if (batch->attempts() > 0) begun = std::move(found->second);
+      answered_.erase(found);
+    }
   }
+  if (begun != nullptr) return SendAgain(begun, std::move(done));
   auto job = std::make_shared<Job>(batch, std::move(done));
   std::unique_lock lock(job->mutex);
   job->open = 2;  // the batch, and this function
@@ -107,6 +112,23 @@ void LongTextClient::Send(Batch* batch, Done done) {
   lock.lock();
   --job->open;
   GoOn(job, std::move(lock), rounds);
+}
+
+// After replies that were of no use: each batch asks for what it lacks.
+void LongTextClient::SendAgain(const JobPtr& job, Done done) {
+  std::vector<Batch*> batches = {job->batch};
+  for (const auto& round : job->rounds) batches.push_back(&round->batch);
+  job->done = std::move(done);
+  job->failure = absl::OkStatus();
+  job->open = static_cast<int>(batches.size());
+  for (Batch* const batch : batches) {
+    client_->Send(batch, Done([this, job](absl::Status status) {
+                    std::unique_lock lock(job->mutex);
+                    if (!status.ok() && job->failure.ok()) job->failure = std::move(status);
+                    --job->open;
+                    GoOn(job, std::move(lock), {});
+                  }));
+  }
 }
 
 // Texts that go without their batch.
@@ -240,18 +262,26 @@ void LongTextClient::Finish(const JobPtr& job) {
 }
 
 absl::Status LongTextClient::Decode(Batch* batch) const {
-  if (absl::Status decoded = client_->Decode(batch); !decoded.ok()) return decoded;
+  absl::Status decoded = client_->Decode(batch);
   JobPtr job;
   {
     const std::lock_guard lock(mutex_);
     const auto found = answered_.find(batch);
-    if (found == answered_.end()) return absl::OkStatus();
+    if (found == answered_.end()) return decoded;
     job = std::move(found->second);
     answered_.erase(found);
   }
   for (const auto& round : job->rounds) {
-    if (absl::Status decoded = client_->Decode(&round->batch); !decoded.ok()) return decoded;
+    if (!decoded.ok() && !absl::IsDataLoss(decoded)) return decoded;
+    absl::Status of_round = client_->Decode(&round->batch);
+    if (absl::IsDataLoss(of_round)) round->batch.NextAttempt();
+    if (!of_round.ok() && (decoded.ok() || !absl::IsDataLoss(of_round))) decoded = std::move(of_round);
   }
+  if (absl::IsDataLoss(decoded)) {
+    const std::lock_guard lock(mutex_);
+    answered_[batch] = std::move(job);
+  }
+  if (!decoded.ok()) return decoded;
   const int dim = batch->dim();
   for (Repair& repair : job->repairs) {
     if (!repair.refusal.ok()) continue;

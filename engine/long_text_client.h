@@ -41,6 +41,7 @@ class LongTextClient final : public EmbeddingClient {
   struct Job;
   using JobPtr = std::shared_ptr<Job>;
 
+  void SendAgain(const JobPtr& job, Done done);
   std::vector<Round*> HoldBack(Job* job);
   void OnBatch(const JobPtr& job, absl::Status status);
   void OnRound(const JobPtr& job, Round* round, absl::Status status);

@@ -7,7 +7,13 @@
 namespace reembed {
 
 // What a vector is worth before anyone stores it.
-enum class VectorFault { kNone, kNotFinite, kAllZero };
+enum class VectorFault {
+  kNone,
+  kNotFinite,
+  kAllZero,
+  kUnreadable,  // something else is in its place: null, an empty list, text that is not base64
+  kOtherWidth,  // than the others have
+};
 
 // Looks at one vector [dim]; SIMD, chosen at run time. Denormals are ordinary numbers here.
 VectorFault CheckVector(absl::Span<const float> vector);

@@ -326,8 +326,8 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
     });
     if (absl::IsDataLoss(decoded)) {
       batch->NextAttempt();
-      if (batch->attempts() < options_.max_bad_replies && !Failed()) {
-        for (BatchText& text : batch->texts()) text.reject = absl::OkStatus();
+      // Also when the run has failed elsewhere: other texts of the batch are answered, and paid for.
+      if (batch->attempts() < options_.max_bad_replies) {
         std::get<1>(out).try_put(slot);
         return;
       }

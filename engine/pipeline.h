@@ -64,7 +64,8 @@ struct PipelineOptions {
   TextLimit text_limit;
   int64_t quota_tokens = 0;  // of one request; see RequestPacker
   bool sort_texts = false;   // see Batch::SortTexts
-  int max_bad_replies = 3;   // replies to one batch that could not be used, before the batch fails
+  // How often a batch is sent again for want of a usable reply. Clients give up before, see EmbeddingClient::Decode.
+  int max_bad_replies = 32;
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
   absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all

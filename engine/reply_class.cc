@@ -14,7 +14,8 @@ namespace reembed {
 namespace {
 
 constexpr const char* kOutOfQuotaWords[] = {"insufficient_quota", "billing_hard_limit_reached",
-                                            "AUTHZ_INSUFFICIENT_BALANCE"};
+                                            "AUTHZ_INSUFFICIENT_BALANCE", "budget_exceeded"};
+constexpr const char* kOutOfMoneyPhrases[] = {"budget has been exceeded", "exceededbudget"};
 constexpr const char* kBadKeyWords[] = {"invalid_api_key",      "API_KEY_INVALID",      "authentication_error",
                                         "AUTH_MISSING_API_KEY", "AUTH_INVALID_API_KEY", "AUTH_INVALID_FORMAT"};
 
@@ -33,13 +34,19 @@ constexpr ErrorRule kRules[] = {
     {.message = "does not support specifying dimensions", .meaning = ErrorMeaning::kStop},      // OpenAI
     {.message = "does not support matryoshka representation", .meaning = ErrorMeaning::kStop},  // vLLM
     {.message = "does not support embeddings", .meaning = ErrorMeaning::kStop},                 // llama.cpp, Ollama
+    // Money of a gateway (LiteLLM, with a 400 or a 429).
+    {.word = "budget_exceeded", .meaning = ErrorMeaning::kStop},
+    {.message = "budget has been exceeded", .meaning = ErrorMeaning::kStop},
+    {.message = "exceededbudget", .meaning = ErrorMeaning::kStop},
+    // A 400 that passes: the next request loads the model again (LM Studio).
+    {.message = "model was unloaded", .meaning = ErrorMeaning::kRetry},
     // Too much in one request.
     {.word = "max_tokens_per_request", .meaning = ErrorMeaning::kTooManyTokens},       // OpenAI
     {.message = "too many tokens in batch", .meaning = ErrorMeaning::kTooManyTokens},  // Mistral
     // More than the limit of a whole minute: it would wait for ever.
     {.http_status = 429, .message = "request too large", .meaning = ErrorMeaning::kTooManyTokens},
     // TEI says so with 422 where its own documents say 413.
-    {.message = "maximum allowed batch size", .meaning = ErrorMeaning::kTooManyTexts},
+    {.message = "maximum allowed batch size", .meaning = ErrorMeaning::kTooManyTexts},    // and SiliconFlow
     {.message = "requests can be in one batch", .meaning = ErrorMeaning::kTooManyTexts},  // Gemini
     // A text that is too long, whatever the status: llama.cpp says 500, and so would be asked again for ever.
     {.message = "is too large to process", .meaning = ErrorMeaning::kTextTooLong},           // llama.cpp, and
@@ -104,11 +111,6 @@ ErrorMeaning MeaningByStatus(int http_status) {
   }
 }
 
-ErrorMeaning MeaningOf(int http_status, const ApiError& error, const ErrorTraits& traits) {
-  if (http_status == 200) http_status = StatusInside(error);
-  return MeaningByRules(http_status, error, traits).value_or(MeaningByStatus(http_status));
-}
-
 // The number that follows one of these words; the first word that has one wins.
 int64_t NumberAfter(absl::string_view message, absl::Span<const absl::string_view> words) {
   for (const absl::string_view word : words) {
@@ -120,6 +122,59 @@ int64_t NumberAfter(absl::string_view message, absl::Span<const absl::string_vie
     }
   }
   return 0;
+}
+
+// A limit of texts per request, in whatever words: a word for how many, a word for texts, and the number. Each provider
+// says it in another way ("batch size is invalid, it should not be larger than 10", "Too many inputs. The max number of
+// inputs is 16", "input数组最大不得超过64条"). 0: it is not about that; limits of tokens, characters and bytes are not.
+int64_t TextLimitIn(absl::string_view lower_message) {
+  constexpr absl::string_view kOthers[] = {"token",   "character", "byte",      "length of",
+                                           "context", "dimension", "per minute"};
+  constexpr absl::string_view kTexts[] = {"batch",    "inputs",   "input array", "array",     "texts",     "items",
+                                          "instance", "elements", "documents",   "sentences", "input数组", "条"};
+  constexpr absl::string_view kBounds[] = {"larger than ",
+                                           "greater than ",
+                                           "more than ",
+                                           "at most ",
+                                           "up to ",
+                                           "exceed ",
+                                           "exceeds ",
+                                           "exceeding ",
+                                           "limit is ",
+                                           "limit of ",
+                                           "limit: ",
+                                           "maximum of ",
+                                           "maximum is ",
+                                           "max is ",
+                                           "max of ",
+                                           "max: ",
+                                           "maximum: ",
+                                           "less than or equal to ",
+                                           "maximum length ",
+                                           "number of inputs is ",
+                                           "maximum batch size ",
+                                           "max batch size ",
+                                           "batch size is ",
+                                           "batch size of ",
+                                           "maximum ",
+                                           "max ",
+                                           "<= ",
+                                           "> ",
+                                           "不得超过",
+                                           "不能超过",
+                                           "最大为"};
+  const auto said = [lower_message](absl::string_view word) { return absl::StrContains(lower_message, word); };
+  if (std::any_of(std::begin(kOthers), std::end(kOthers), said)) return 0;
+  if (std::none_of(std::begin(kTexts), std::end(kTexts), said)) return 0;
+  return NumberAfter(lower_message, kBounds);
+}
+
+ErrorMeaning MeaningOf(int http_status, const ApiError& error, const ErrorTraits& traits) {
+  if (http_status == 200) http_status = StatusInside(error);
+  if (const auto known = MeaningByRules(http_status, error, traits); known.has_value()) return *known;
+  const ErrorMeaning meaning = MeaningByStatus(http_status);
+  const bool for_number = meaning == ErrorMeaning::kBadText && TextLimitIn(absl::AsciiStrToLower(error.message)) > 0;
+  return for_number ? ErrorMeaning::kTooManyTexts : meaning;
 }
 
 }  // namespace
@@ -151,9 +206,10 @@ Excess ExcessOf(int http_status, const ApiError& error, const ErrorTraits& trait
   const std::string message = absl::AsciiStrToLower(error.message);
   switch (MeaningOf(http_status, error, traits)) {
     case ErrorMeaning::kTooManyTexts:
-      return {.measure = Measure::kTexts,
-              .limit = NumberAfter(message, {"maximum allowed batch size ", "at most "}),
-              .requested = NumberAfter(message, {"batch size "})};
+      if (const int64_t limit = NumberAfter(message, {"maximum allowed batch size ", "at most "}); limit > 0) {
+        return {.measure = Measure::kTexts, .limit = limit, .requested = NumberAfter(message, {"batch size "})};
+      }
+      return {.measure = Measure::kTexts, .limit = TextLimitIn(message)};
     case ErrorMeaning::kTooManyTokens:
       return {.measure = Measure::kTokens,
               .limit = NumberAfter(message, {"limit ", "batch is ", "max is ", "max "}),
@@ -171,7 +227,10 @@ Excess ExcessOf(int http_status, const ApiError& error, const ErrorTraits& trait
 }
 
 bool IsOutOfQuota(int http_status, const ApiError& error) {
-  return http_status == 402 || (http_status == 200 && StatusInside(error) == 402) || IsOneOf(error, kOutOfQuotaWords);
+  const std::string message = absl::AsciiStrToLower(error.message);
+  const auto is_said = [&message](const char* phrase) { return absl::StrContains(message, phrase); };
+  return http_status == 402 || (http_status == 200 && StatusInside(error) == 402) || IsOneOf(error, kOutOfQuotaWords) ||
+         std::any_of(std::begin(kOutOfMoneyPhrases), std::end(kOutOfMoneyPhrases), is_said);
 }
 
 bool IsBadKey(int http_status, const ApiError& error) {

@@ -31,14 +31,20 @@ absl::StatusOr<std::vector<float>> EmbedTexts(EmbeddingClient* client, absl::Spa
   const int count = static_cast<int>(texts.size());
   Batch batch({.max_texts = count, .max_rows = count, .max_text_bytes = bytes}, dim);
   for (int i = 0; i < count; ++i) batch.AddRowWithText(i, int64_t{i}, i, texts[i], 1);
-  std::latch answered(1);
-  client->Send(&batch, Done([&](absl::Status status) {
-    if (!status.ok()) batch.Fail(std::move(status));
-    answered.count_down();
-  }));
-  answered.wait();
-  if (!batch.status().ok()) return batch.status();
-  if (absl::Status decoded = client->Decode(&batch); !decoded.ok()) return decoded;
+  constexpr int kMostSendings = 32;  // clients give up before, see EmbeddingClient::Decode
+  absl::Status decoded;
+  do {
+    std::latch answered(1);
+    client->Send(&batch, Done([&](absl::Status status) {
+      if (!status.ok()) batch.Fail(std::move(status));
+      answered.count_down();
+    }));
+    answered.wait();
+    if (!batch.status().ok()) return batch.status();
+    decoded = client->Decode(&batch);
+    batch.NextAttempt();
+  } while (absl::IsDataLoss(decoded) && batch.attempts() < kMostSendings);
+  if (!decoded.ok()) return decoded;
   std::vector<float> vectors(batch.vectors().begin(), batch.vectors().end());
   int refused = 0;
   for (int i = 0; i < count; ++i) {

@@ -1,6 +1,7 @@
 #include "io/embed/api_client.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <future>
 #include <utility>
@@ -28,6 +29,29 @@ constexpr int64_t kProbeTokens = 5;
 // What a reply says that `texts` texts cost, or our estimate where it says nothing. Each of them has a token, so fewer
 // are no count: some gateways say 0, or 1, whatever they are asked.
 int64_t ChargedTokens(int64_t said, int64_t texts, int64_t estimated) { return said < texts ? estimated : said; }
+
+// Replies without a usable vector for a text: after so many its requests get smaller, and after so many it is given up
+// when it was alone.
+constexpr int kFaultsToHalve = 2;
+constexpr int kFaultsToReject = 3;
+
+// What is wrong with the vector of one text in a good reply.
+absl::Status StatusOf(VectorFault fault, int dim) {
+  switch (fault) {
+    case VectorFault::kNone:
+      return absl::OkStatus();
+    case VectorFault::kNotFinite:
+      return absl::DataLossError("expected a vector of finite numbers, not all zero, got one with NaN or infinity");
+    case VectorFault::kAllZero:
+      return absl::DataLossError("expected a vector of finite numbers, not all zero, got zeros only");
+    case VectorFault::kUnreadable:
+      return absl::DataLossError("expected a vector, got none that can be read");
+    case VectorFault::kOtherWidth:
+      return absl::DataLossError(
+          absl::StrCat("expected a vector of ", dim, " numbers as the others, got another width"));
+  }
+  return absl::InternalError("no such fault: please report this");
+}
 
 absl::Status CheckHeaders(const std::vector<std::string>& headers) {
   for (const std::string& header : headers) {
@@ -169,7 +193,16 @@ class ApiClient final : public EmbeddingClient {
   ClientStats stats() const override { return flow_->stats(); }
 
  private:
+  void SendOwnText(Batch* then, Done done);
   absl::Status DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const;
+  bool InDoubt(const ReplyTrouble& trouble) const;
+  struct Failure {
+    int text = 0;
+    int texts = 0;        // of its request
+    bool is_own = false;  // its vector's, in a good reply
+    absl::Status status;
+  };
+  absl::Status Judge(absl::Span<BatchText> texts, absl::Span<const Failure> failures) const;
 
   const Model model_;
   const int64_t refused_tokens_;
@@ -177,48 +210,111 @@ class ApiClient final : public EmbeddingClient {
   TokenEstimator* const estimator_;
   SpendCap* const spend_;
   const ReplyShape shape_;
+  mutable std::atomic<int64_t> taken_{0};  // vectors
   const std::unique_ptr<RequestFlow> flow_;
 };
 
+// Nothing shows whether these replies are bad for the sake of the text.
+bool ApiClient::InDoubt(const ReplyTrouble& trouble) const {
+  return trouble.faults >= kFaultsToHalve && trouble.taken_before == taken_;
+}
+
 void ApiClient::Send(Batch* batch, Done done) {
-  if (refused_tokens_ > 0) {
-    for (BatchText& text : batch->texts()) {
-      if (!text.reject.ok() || text.tokens <= refused_tokens_) continue;
-      text.reject = absl::InvalidArgumentError(
-          absl::StrCat("expected at most ", refused_tokens_, " tokens, as ", model_.name,
-                       " cuts longer texts without a word, got about ", text.tokens, "; --truncate lets it cut them"));
-      text.too_long = {.refused = true, .estimated = true, .limit = refused_tokens_, .tokens = text.tokens};
-    }
+  bool compare = false;
+  for (BatchText& text : batch->texts()) {
+    if (!text.reject.ok() || text.answered) continue;
+    if (InDoubt(text.trouble) && !text.trouble.compared) compare = text.trouble.compared = true;
+    if (refused_tokens_ == 0 || text.tokens <= refused_tokens_) continue;
+    text.reject = absl::InvalidArgumentError(absl::StrCat("expected at most ", refused_tokens_, " tokens, as ",
+                                                          model_.name, " cuts longer texts without a word, got about ",
+                                                          text.tokens, "; --truncate lets it cut them"));
+    text.too_long = {.refused = true, .estimated = true, .limit = refused_tokens_, .tokens = text.tokens};
   }
+  if (compare) return SendOwnText(batch, std::move(done));
   flow_->Send(batch, std::move(done));
+}
+
+// First a text of our own, so that there is something to compare the replies with.
+void ApiClient::SendOwnText(Batch* then, Done done) {
+  auto own = std::make_unique<Batch>(BatchLimits{.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, model_.dim);
+  own->AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
+  Batch* const sent = own.get();
+  flow_->Send(sent,
+              Done([this, own = std::move(own), then, done = std::move(done)](const absl::Status& status) mutable {
+                if (status.ok()) (void)Decode(own.get());
+                flow_->Send(then, std::move(done));
+              }));
 }
 
 absl::Status ApiClient::Decode(Batch* batch) const {
   const absl::Span<BatchText> texts = batch->texts();
-  std::vector<VectorFault> faults(texts.size(), VectorFault::kNone);
+  const auto is_open = [](const BatchText& text) { return text.reject.ok() && !text.answered; };
+  const auto asked = std::count_if(texts.begin(), texts.end(), is_open);
   int64_t answered = 0;
-  for (Reply& reply : batch->replies()) {
-    if (absl::Status status = DecodeOne(&reply, batch, absl::MakeSpan(faults)); !status.ok()) {
-      flow_->Recycle(&batch->replies());
-      return status;
-    }
-    answered += reply.texts;
-  }
-  const auto asked = std::count_if(texts.begin(), texts.end(), [](const BatchText& t) { return t.reject.ok(); });
+  for (const Reply& reply : batch->replies()) answered += reply.texts;
   if (answered != asked) {
+    flow_->Recycle(&batch->replies());
     return absl::InternalError(absl::StrCat(answered, " of ", asked, " texts were answered: please report this"));
   }
-  for (size_t i = 0; i < texts.size(); ++i) {
-    if (faults[i] != VectorFault::kNone) {
-      texts[i].reject = absl::DataLossError(
-          absl::StrCat(flow_->where(), ": expected a vector of finite numbers, not all zero, got ",
-                       faults[i] == VectorFault::kNotFinite ? "one with NaN or infinity" : "zeros only"));
+  std::vector<VectorFault> faults(texts.size(), VectorFault::kNone);
+  std::vector<Failure> failures;
+  const int64_t taken_before = taken_;
+  int64_t taken = 0;
+  for (Reply& reply : batch->replies()) {
+    const absl::Status decoded = DecodeOne(&reply, batch, absl::MakeSpan(faults));
+    if (absl::IsFailedPrecondition(decoded) && reply.texts > 1) {
+      flow_->Recycle(&batch->replies());
+      return decoded;
     }
-    // The buffer has gone round: nobody shall find another text's vector there.
-    if (!texts[i].reject.ok()) std::fill_n(batch->vectors().begin() + i * model_.dim, model_.dim, 0.0f);
+    for (int i = reply.first_text; i < reply.first_text + reply.texts; ++i) {
+      BatchText& text = texts[i];
+      const bool is_own = decoded.ok() && faults[i] != VectorFault::kNone;
+      text.answered = decoded.ok() && !is_own;
+      taken += text.answered ? 1 : 0;
+      if (text.answered) continue;
+      if (text.trouble.faults++ == 0) text.trouble.taken_before = taken_before;
+      failures.push_back({.text = i, .texts = reply.texts, .is_own = is_own, .status = decoded});
+      if (is_own) {
+        failures.back().status =
+            absl::DataLossError(absl::StrCat(flow_->where(), ": ", StatusOf(faults[i], model_.dim).message()));
+      }
+    }
   }
+  taken_ += taken;
   flow_->Recycle(&batch->replies());
-  return absl::OkStatus();
+  absl::Status judged = Judge(texts, failures);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    // The buffer has gone round: nobody shall find another text's vector there.
+    if (!texts[i].answered) std::fill_n(batch->vectors().begin() + i * model_.dim, model_.dim, 0.0f);
+  }
+  return judged;
+}
+
+// What becomes of texts for which a reply was of no use: they are asked for again, or rejected, or end the run where
+// nothing else has a better reply.
+absl::Status ApiClient::Judge(absl::Span<BatchText> texts, absl::Span<const Failure> failures) const {
+  absl::Status again;
+  for (const Failure& failure : failures) {
+    BatchText& text = texts[failure.text];
+    ReplyTrouble& trouble = text.trouble;
+    const absl::string_view why = failure.status.message();
+    const bool in_doubt = InDoubt(trouble);
+    if (in_doubt && trouble.compared) {
+      if (absl::IsFailedPrecondition(failure.status)) return failure.status;
+      return absl::UnavailableError(
+          absl::StrCat(why, " (asked ", trouble.faults, " times); run the same command again later"));
+    }
+    if (failure.texts == 1 && trouble.faults >= kFaultsToReject && !in_doubt) {
+      text.reject =
+          absl::DataLossError(absl::StrCat(why, " (asked ", trouble.faults, " times, while others were answered)"));
+      continue;
+    }
+    if (failure.is_own) trouble.most = 1;
+    // Not before others are known to be answered: it would be for nothing.
+    if (!failure.is_own && trouble.faults >= kFaultsToHalve && !in_doubt) trouble.most = std::max(1, failure.texts / 2);
+    if (again.ok()) again = absl::DataLossError(why);
+  }
+  return again;
 }
 
 absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
@@ -240,46 +336,72 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
 }
 
-// *refusal: set if the API would not take the request, which may be for a field that it does not know.
-absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, absl::Status* refusal) {
+// The vector of the probe's text, in a reply.
+struct ProbeReply {
+  std::vector<float> vector;
+  int64_t tokens = -1;
+  bool base64 = false;
+};
+
+// `width`: that is wanted; 0: any. Errors: kDataLoss.
+absl::StatusOr<ProbeReply> ReadProbe(const ReplyShape& shape, std::string* body, int width) {
+  const absl::StatusOr<int> got = ReplyWidth(shape, body);
+  if (!got.ok()) return got.status();
+  ProbeReply reply{.vector = std::vector<float>(*got)};
+  VectorFault fault = VectorFault::kNone;
+  const absl::StatusOr<int64_t> tokens =
+      DecodeReply(shape, body, *got, absl::MakeSpan(reply.vector), absl::MakeSpan(&fault, 1));
+  if (!tokens.ok()) return tokens.status();
+  if (fault != VectorFault::kNone) return StatusOf(fault, *got);
+  if (width > 0 && width != *got) {
+    return absl::DataLossError(absl::StrCat("expected a vector of ", width, " numbers, got ", *got));
+  }
+  reply.tokens = *tokens;
+  std::string base64;
+  EncodeBase64({reinterpret_cast<const unsigned char*>(reply.vector.data()), reply.vector.size() * sizeof(float)},
+               &base64);
+  while (absl::EndsWith(base64, "=")) base64.pop_back();
+  reply.base64 = absl::StrContains(absl::StrReplaceAll(*body, {{"\\/", "/"}, {"-", "+"}, {"_", "/"}}), base64);
+  return reply;
+}
+
+// `width`: that is wanted; 0: any. *refusal: set if the API would not take the request, which may be for a field that
+// it does not know.
+absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, int width, absl::Status* refusal) {
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
   const auto flow = MakeFlow(options, wire, /*base64_dim=*/0);
   if (!flow.ok()) return flow.status();
-  Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, 1);
-  batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
-  std::promise<absl::Status> promise;
-  (*flow)->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
-  if (absl::Status status = promise.get_future().get(); !status.ok()) {
-    if (absl::StrContains(status.message(), "encoding_format")) *refusal = status;
-    return status;
+  absl::StatusOr<ProbeReply> reply;
+  // As for any text in a run: what is of no use is asked for again. Only the last word on the width is the caller's.
+  for (int asked = 1; asked <= kFaultsToReject && !reply.ok(); ++asked) {
+    Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, 1);
+    batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
+    std::promise<absl::Status> promise;
+    (*flow)->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
+    if (absl::Status status = promise.get_future().get(); !status.ok()) {
+      if (absl::StrContains(status.message(), "encoding_format")) *refusal = status;
+      return status;
+    }
+    if (*refusal = batch.texts()[0].reject; !refusal->ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(refusal->message(), "; check the model's name, its dimensions and the address of the API"));
+    }
+    reply = ReadProbe(wire.reply, &batch.replies()[0].body, asked < kFaultsToReject ? width : 0);
+    const int64_t charged = ChargedTokens(reply.ok() ? reply->tokens : -1, 1, kProbeTokens);
+    if (options.spend != nullptr) options.spend->Charge(&batch, 0, charged);
+    (*flow)->CountTokens(charged);
   }
-  if (*refusal = batch.texts()[0].reject; !refusal->ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(refusal->message(), "; check the model's name, its dimensions and the address of the API"));
-  }
-  const auto at_api = [&](const absl::Status& status) {
+  if (!reply.ok()) {
     const std::string hint = HintsOf(options, *FindDialect(options.dialect)).address;
-    return absl::Status(status.code(),
-                        absl::StrCat((*flow)->where(), ": ", status.message(), hint.empty() ? "" : "; ", hint));
-  };
-  std::string& body = batch.replies()[0].body;
-  const absl::StatusOr<int> width = ReplyWidth(wire.reply, &body);
-  if (!width.ok()) return at_api(width.status());
-  std::vector<float> vector(*width);
-  VectorFault fault = VectorFault::kNone;
-  const absl::StatusOr<int64_t> tokens =
-      DecodeReply(wire.reply, &body, *width, absl::MakeSpan(vector), absl::MakeSpan(&fault, 1));
-  if (!tokens.ok()) return at_api(tokens.status());
-  const int64_t charged = ChargedTokens(*tokens, 1, kProbeTokens);
-  if (options.spend != nullptr) options.spend->Charge(&batch, 0, charged);
-  (*flow)->CountTokens(charged);
+    return absl::UnavailableError(absl::StrCat((*flow)->where(), ": ", reply.status().message(), " (asked ",
+                                               kFaultsToReject, " times); ", hint, hint.empty() ? "" : "; ",
+                                               "run the same command again later"));
+  }
   double squares = 0;
-  for (const float value : vector) squares += double{value} * value;
-  std::string base64;
-  EncodeBase64({reinterpret_cast<const unsigned char*>(vector.data()), vector.size() * sizeof(float)}, &base64);
-  return ApiProbe{.width = *width,
+  for (const float value : reply->vector) squares += double{value} * value;
+  return ApiProbe{.width = static_cast<int>(reply->vector.size()),
                   .norm = std::sqrt(squares),
-                  .base64 = absl::StrContains(absl::StrReplaceAll(body, {{"\\/", "/"}}), base64),
+                  .base64 = reply->base64,
                   .stats = (*flow)->stats()};
 }
 
@@ -305,10 +427,10 @@ absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
   if (absl::Status status = CheckOptions(asked); !status.ok()) return status;
   const Moment start = MonotonicNow();
   absl::Status refusal;
-  absl::StatusOr<ApiProbe> probe = ProbeOnce(asked, &refusal);
+  absl::StatusOr<ApiProbe> probe = ProbeOnce(asked, options.model.dim, &refusal);
   if (!refusal.ok() && asked.encoding == ReplyFormat::kBase64 && FindDialect(asked.dialect)->base64) {
     asked.encoding = ReplyFormat::kFloat;
-    absl::StatusOr<ApiProbe> second = ProbeOnce(asked, &refusal);
+    absl::StatusOr<ApiProbe> second = ProbeOnce(asked, options.model.dim, &refusal);
     if (second.ok()) probe = std::move(second);
   }
   if (!probe.ok()) return probe;

@@ -68,9 +68,10 @@ struct ApiProbe {
   ClientStats stats;                            // what it cost
 };
 
-// Asks for the vector of one short text, whatever options.model.dim is. So it also checks the key, the model and its
-// dimensions before a run costs anything. Blocks.
-// Errors: as EmbeddingClient::Send; kFailedPrecondition when the API refuses the request; kDataLoss.
+// Asks for the vector of one short text; options.model.dim: the width that is expected, 0: any. Another one is asked
+// for again, and told in the end. So it also checks the key, the model and its dimensions before a run costs anything.
+// A reply that is of no use is asked for again, as in a run. Blocks. Errors: as EmbeddingClient::Send;
+// kFailedPrecondition when the API refuses the request; kUnavailable when its replies stay of no use.
 absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options);
 
 }  // namespace reembed

@@ -8,19 +8,66 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "engine/json_text.h"
 
 namespace reembed {
 namespace {
 
 using simdjson::dom::element;
 
-// A string as it is, a number as text, the list of complaints of FastAPI by its first "msg".
-std::string TextOf(const simdjson::simdjson_result<element>& value) {
+constexpr int kDeepest = 6;  // levels of an error that are looked at
+
+// What APIs and gateways call the reason, the most telling first.
+constexpr const char* kReasonNames[] = {
+    "message",    "Message", "msg",     "error_msg",   "error_message",     "errorMessage", "errmsg",
+    "status_msg", "detail",  "details", "description", "error_description", "reason",       "faultstring",
+    "title",      "errors",  "error",   "fault",       "base_resp",         "error_info"};
+constexpr const char* kCodeNames[] = {"code", "error_code", "errorCode", "errcode", "status_code"};
+constexpr const char* kTypeNames[] = {"type", "error_type", "__type"};
+// Where the error is, if it is not the whole body.
+constexpr const char* kErrorNames[] = {"error", "detail", "errors", "fault", "base_resp", "message"};
+// What a reply with vectors has.
+constexpr const char* kVectorNames[] = {"data", "embeddings", "embedding", "predictions"};
+
+std::string FirstOf(const std::string& first, const std::string& second) { return first.empty() ? second : first; }
+
+// A string or a number as text; empty for all else.
+std::string Scalar(const element& value) {
   std::string_view text;
   if (value.get_string().get(text) == simdjson::SUCCESS) return std::string(text);
   int64_t number = 0;
   if (value.get_int64().get(number) == simdjson::SUCCESS) return absl::StrCat(number);
-  if (value.at(0)["msg"].get_string().get(text) == simdjson::SUCCESS) return std::string(text);
+  return "";
+}
+
+std::string ScalarIn(const element& object, absl::Span<const char* const> names) {
+  for (const char* const name : names) {
+    element value;
+    if (object[name].get(value) != simdjson::SUCCESS) continue;
+    if (std::string text = Scalar(value); !text.empty()) return text;
+  }
+  return "";
+}
+
+// The first reason anywhere in it, in the order of the names.
+std::string ReasonIn(const element& value, int depth = 0) {
+  std::string_view text;
+  if (value.get_string().get(text) == simdjson::SUCCESS) return std::string(text);
+  if (depth > kDeepest) return "";
+  simdjson::dom::array list;
+  if (value.get_array().get(list) == simdjson::SUCCESS) {
+    for (const element one : list) {
+      if (std::string reason = ReasonIn(one, depth + 1); !reason.empty()) return reason;
+    }
+    return "";
+  }
+  if (!value.is_object()) return "";
+  for (const char* const name : kReasonNames) {
+    element inner;
+    if (value[name].get(inner) != simdjson::SUCCESS) continue;
+    if (std::string reason = ReasonIn(inner, depth + 1); !reason.empty()) return reason;
+  }
   return "";
 }
 
@@ -30,12 +77,42 @@ void ReadGoogleDetails(const element& error, ApiError* read) {
   simdjson::dom::array details;
   if (error["details"].get_array().get(details) != simdjson::SUCCESS) return;
   for (const element detail : details) {
-    if (read->type.empty()) read->type = TextOf(detail["reason"]);
-    if (read->wait.empty()) read->wait = TextOf(detail["retryDelay"]);
+    if (!detail.is_object()) continue;
+    if (read->type.empty()) read->type = ScalarIn(detail, {"reason"});
+    if (read->wait.empty()) read->wait = ScalarIn(detail, {"retryDelay"});
   }
 }
 
-std::string FirstOf(const std::string& first, const std::string& second) { return first.empty() ? second : first; }
+// The object that says the most of the error: what `top` wraps, or itself.
+element ErrorIn(const element& top) {
+  for (const char* const name : kErrorNames) {
+    element inner;
+    if (top[name].get(inner) != simdjson::SUCCESS) continue;
+    if (element first; inner.is_array() && inner.at(0).get(first) == simdjson::SUCCESS) inner = first;
+    if (inner.is_object()) return inner;
+  }
+  return top;
+}
+
+bool HasVectors(const element& top) {
+  return std::any_of(std::begin(kVectorNames), std::end(kVectorNames), [&top](const char* name) {
+    simdjson::dom::array list;
+    simdjson::dom::object object;
+    const simdjson::simdjson_result<element> value = top[name];
+    return (value.get_array().get(list) == simdjson::SUCCESS && list.size() > 0) ||
+           (value.get_object().get(object) == simdjson::SUCCESS && object.size() > 0);
+  });
+}
+
+enum class ErrorField { kNone, kWords, kBare };  // kBare: it says that there is an error, as {} or true
+
+ErrorField ErrorFieldOf(const element& top) {
+  element error;
+  if (top["error"].get(error) != simdjson::SUCCESS || error.is_null()) return ErrorField::kNone;
+  bool yes = false;
+  if (error.is_object() || (error.get_bool().get(yes) == simdjson::SUCCESS && yes)) return ErrorField::kBare;
+  return ReasonIn(error).empty() ? ErrorField::kNone : ErrorField::kWords;
+}
 
 }  // namespace
 
@@ -46,24 +123,24 @@ ApiError ParseApiError(absl::string_view body) {
   element top;
   if (parser.parse(body.data(), body.size()).get(top) != simdjson::SUCCESS) return {};
   if (element first; top.at(0).get(first) == simdjson::SUCCESS) top = first;
-  element error;
-  const bool wrapped = (top["error"].get(error) == simdjson::SUCCESS && error.is_object()) ||
-                       (top["detail"].get(error) == simdjson::SUCCESS && error.is_object());
-  if (wrapped) {
-    ApiError read{.code = FirstOf(TextOf(error["code"]), TextOf(error["status"])),
-                  .type = TextOf(error["type"]),
-                  .param = TextOf(error["param"]),
-                  .message = FirstOf(TextOf(error["message"]), "the API named no reason"),
-                  .status = TextOf(error["status"])};
-    ReadGoogleDetails(error, &read);
-    return read;
-  }
-  const std::string message = FirstOf(TextOf(top["error"]), FirstOf(TextOf(top["message"]), TextOf(top["detail"])));
-  if (message.empty()) return {};
-  return {.code = TextOf(top["code"]),
-          .type = FirstOf(TextOf(top["type"]), TextOf(top["error_type"])),
-          .param = TextOf(top["param"]),
-          .message = message};
+  if (!top.is_object()) return {};
+  const element error = ErrorIn(top);
+  ApiError read{.code = FirstOf(ScalarIn(error, kCodeNames), ScalarIn(error, {"status"})),
+                .type = ScalarIn(error, kTypeNames),
+                .param = ScalarIn(error, {"param"}),
+                .message = FirstOf(ReasonIn(error), ReasonIn(top)),
+                .status = ScalarIn(error, {"status"})};
+  // Mistral and others keep the words that classify beside the object with the reason, or in `error` itself.
+  if (read.code.empty()) read.code = ScalarIn(top, kCodeNames);
+  if (read.type.empty()) read.type = ScalarIn(top, kTypeNames);
+  if (read.param.empty()) read.param = ScalarIn(top, {"param"});
+  if (read.code.empty() && ScalarIn(top, {"error"}) != read.message) read.code = ScalarIn(top, {"error"});
+  ReadGoogleDetails(error, &read);
+  const ErrorField field = ErrorFieldOf(top);
+  if (field == ErrorField::kNone && HasVectors(top)) return {};  // "message":"success" beside the vectors
+  if (read.message.empty() && field == ErrorField::kNone) return {};
+  if (read.message.empty()) read.message = "the API named no reason";
+  return read;
 }
 
 std::string MaskShared(absl::string_view message, absl::string_view secret, size_t shortest) {
@@ -92,8 +169,15 @@ std::string Shorten(absl::string_view message, size_t max_bytes) {
     message = message.substr(0, max_bytes);
   }
   std::string out(message);
-  std::replace_if(
-      out.begin(), out.end(), [](char c) { return absl::ascii_iscntrl(c); }, ' ');
+  const bool is_text = IsValidUtf8(message);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(out[i]);
+    if (absl::ascii_iscntrl(byte)) out[i] = ' ';
+    if (byte >= 0x80 && !is_text) out[i] = '?';
+    // U+0080 to U+009F control a terminal, too.
+    const bool is_control = is_text && byte == 0xC2 && static_cast<unsigned char>(out[i + 1]) < 0xA0;
+    if (is_control) out[i] = out[i + 1] = ' ';
+  }
   if (cut) out.append("...");
   return out;
 }

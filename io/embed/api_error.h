@@ -9,17 +9,21 @@
 
 namespace reembed {
 
-// Reads the body of an error in any of the forms that embedding APIs use: {"error":{"message",...}} (OpenAI, Azure,
-// Gemini also inside an array), {"error":"text"} (Ollama, TEI), flat {"message","type","code"} (Mistral, Cohere),
-// {"detail":...} (FastAPI, Jina; text, a list or an object). Empty when it is none of these, as with HTML and with a
-// reply that is no error.
+// Reads the body of an error in any of the forms that embedding APIs and what stands before them use:
+// {"error":{"message",...}} (OpenAI, Azure, Gemini also inside an array), {"error":"text"} (Ollama, TEI), flat
+// {"message","type","code"} (Mistral, Cohere; the message may be an object or a list that has the reason inside),
+// {"detail":...} (FastAPI, Jina; text, a list or an object), {"errors":[...]}, {"fault":{"faultstring"}},
+// {"title","detail"} (RFC 9457), {"Message"} (AWS), {"code","msg"}, {"error_code","error_msg"} (Baidu),
+// {"base_resp":{"status_code","status_msg"}} (MiniMax). Empty when it is none of these, as with HTML, and when the body
+// has vectors and says nothing of an error.
 ApiError ParseApiError(absl::string_view body);
 
 // `message` with every run of bytes that it shares with `secret` replaced by [...]. Runs of at least `shortest` bytes
 // count, or the whole secret if that is shorter; so neither an API key nor a text gets into messages in long pieces.
 std::string MaskShared(absl::string_view message, absl::string_view secret, size_t shortest);
 
-// At most `max_bytes` bytes of it, cut between UTF-8 characters, control characters as spaces.
+// At most `max_bytes` bytes of it, cut between UTF-8 characters, control characters as spaces; of what is not UTF-8
+// only the ASCII is left.
 std::string Shorten(absl::string_view message, size_t max_bytes);
 
 // What a message can add where an API cannot be reached as it should, in words for the user; each empty where there is

@@ -254,6 +254,9 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
   const int e = check->endpoint;
   Batch& batch = check->batch;
   if (status.ok()) status = clients_[e]->Decode(&batch);
+  for (const BatchText& text : batch.texts()) {
+    if (status.ok() && !text.reject.ok()) status = absl::UnavailableError(text.reject.message());
+  }
   Actions actions;
   std::unique_lock lock(mutex_);
   const Moment now = options_.clock();
@@ -346,7 +349,10 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
   } else {
     reports_[endpoint].trouble = std::string(decoded.message());
     const Moment now = options_.clock();
-    if (absl::IsDataLoss(decoded)) chooser_.Failed(endpoint, now, now);
+    // A text that it has no vector for is no failure of an endpoint that has those of others.
+    const bool some =
+        std::any_of(batch->texts().begin(), batch->texts().end(), [](const BatchText& text) { return text.answered; });
+    if (absl::IsDataLoss(decoded) && !some) chooser_.Failed(endpoint, now, now);
   }
   return decoded;
 }

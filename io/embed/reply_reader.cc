@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -35,15 +36,27 @@ Rest Below(Rest path, std::string_view name) {
   return path->substr(1);
 }
 
+constexpr int64_t kNoIndex = -1;
+
 // One element of the list, not yet decoded; the views live as long as the body and the parser.
 struct Item {
-  int64_t index = -1;
+  int64_t index = kNoIndex;
   absl::string_view base64;  // the one that is not empty is the vector
   absl::string_view numbers;
-  int64_t decoded = -1;  // it is in this row already
-
-  bool has_vector() const { return !base64.empty() || !numbers.empty() || decoded >= 0; }
+  int64_t decoded = -1;     // it is in this row already
+  bool has_vector = false;  // or something else in its place
 };
+
+// The RFC's alphabet for URLs and file names, and text without padding, as the standard form.
+std::string StandardBase64(absl::string_view text) {
+  std::string standard(text);
+  std::replace(standard.begin(), standard.end(), '-', '+');
+  std::replace(standard.begin(), standard.end(), '_', '/');
+  standard.append((4 - standard.size() % 4) % 4, '=');
+  return standard;
+}
+
+bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 class Reader {
  public:
@@ -67,8 +80,11 @@ class Reader {
     return status;
   }
 
+  // Something that is no vector of the right width stands in place of one, and nobody has looked at all of it.
+  bool is_odd() const { return is_odd_; }
   int64_t tokens() const { return tokens_[0] >= 0 ? tokens_[0] : tokens_[1]; }
-  int width() const { return width_; }
+  // Of the vectors; of the last of another width, if there are such.
+  int width() const { return other_width_ != 0 ? other_width_ : dim_; }
 
  private:
   struct Paths {
@@ -131,19 +147,32 @@ class Reader {
                                       : ReadItem(element.get_object(), shape_.vector, shape_.index, &item);
       if (!status.ok()) return status;
       if (shape_.index == nullptr) item.index = static_cast<int64_t>(items_);
-      if (absl::Status placed = Place(item); !placed.ok()) return placed;
       ++items_;
+      if (item.index == kNoIndex && !without_index_.has_value()) {
+        without_index_ = item;
+      } else if (absl::Status placed = Place(item); !placed.ok()) {
+        return placed;
+      }
     }
-    return absl::OkStatus();
+    return PlaceLast();
+  }
+
+  // One item may lack its index where all others have theirs: servers that leave out what is 0 (Gemini's compatible
+  // API; protobuf's JSON).
+  absl::Status PlaceLast() {
+    if (!without_index_.has_value()) return absl::OkStatus();
+    const auto free = std::find(seen_.begin(), seen_.end(), 0);
+    if (items_ == seen_.size() && free != seen_.end()) without_index_->index = free - seen_.begin();
+    return Place(*without_index_);
   }
 
   absl::Status ReadItem(ondemand::object object, Rest vector, const char* index, Item* item) {
     for (ondemand::field field : object) {
       const std::string_view name = field.unescaped_key();
       if (index != nullptr && name == index) {
-        if (item->index != -1)
+        if (item->index != kNoIndex)
           return absl::DataLossError(absl::StrCat("expected one `", index, "` per vector, got two"));
-        item->index = field.value().get_int64();
+        if (absl::Status read = ReadIndex(field.value(), &item->index); !read.ok()) return read;
       } else if (const Rest below = Below(vector, name); below.has_value()) {
         ondemand::value value = field.value();
         const absl::Status status =
@@ -154,13 +183,27 @@ class Reader {
     return absl::OkStatus();
   }
 
+  // Also 2.0 is one; null is as good as none.
+  static absl::Status ReadIndex(ondemand::value value, int64_t* index) {
+    if (value.is_null()) return absl::OkStatus();
+    const double number = value.get_double();
+    if (!(number >= 0 && number <= 1e9 && number == std::floor(number))) {
+      return absl::DataLossError(absl::StrCat("expected a whole number as index, got ", number));
+    }
+    *index = static_cast<int64_t>(number);
+    return absl::OkStatus();
+  }
+
   absl::Status ReadVector(ondemand::value value, Item* item) {
-    if (item->has_vector()) {
+    if (item->has_vector) {
       return absl::DataLossError(absl::StrCat("expected one `", shape_.vector, "` per index, got two"));
     }
+    item->has_vector = true;
     if (value.type() == ondemand::json_type::array) {
-      return shape_.nested ? ReadOnlyRow(value, item) : ReadNumbers(value, item);
+      return shape_.nested || IsNested(value.raw_json_token().data()) ? ReadOnlyRow(value, item)
+                                                                      : ReadNumbers(value, item);
     }
+    if (value.type() != ondemand::json_type::string) return absl::OkStatus();  // null, and whatever is no vector
     std::string_view token = value.raw_json_token();
     if (item->decoded = FindDecoded(token.data()); item->decoded >= 0) return absl::OkStatus();
     if (ReplySkeleton::LeftOut* const left_out = FindLeftOut(token)) {
@@ -188,10 +231,19 @@ class Reader {
     return absl::OkStatus();
   }
 
+  // `array` is where it begins; behind it are the rest of the body and the parser's padding.
+  static bool IsNested(const char* array) {
+    do {
+      ++array;
+    } while (IsSpace(*array));
+    return *array == '[';
+  }
+
   // More rows would be those of the tokens of one text, which a server without pooling sends.
   absl::Status ReadOnlyRow(ondemand::value value, Item* item) {
+    int rows = 0;
     for (ondemand::value row : value.get_array()) {
-      if (item->has_vector()) return absl::DataLossError("expected one row per vector, got two; check the pooling");
+      if (++rows > 1) return absl::DataLossError("expected one row per vector, got two; check the pooling");
       if (absl::Status status = ReadNumbers(row, item); !status.ok()) return status;
     }
     return absl::OkStatus();
@@ -213,7 +265,7 @@ class Reader {
   absl::Status Place(const Item& item) {
     if (item.index < 0 || static_cast<size_t>(item.index) >= seen_.size()) {
       return absl::DataLossError(absl::StrCat("expected an index from 0 to ", static_cast<int64_t>(seen_.size()) - 1,
-                                              ", got ", item.index == -1 ? "none" : absl::StrCat(item.index)));
+                                              ", got ", item.index == kNoIndex ? "none" : absl::StrCat(item.index)));
     }
     if (seen_[item.index] != 0) return absl::DataLossError(absl::StrCat("got index ", item.index, " twice"));
     seen_[item.index] = 1;
@@ -227,21 +279,31 @@ class Reader {
     } else if (!in_place) {
       std::copy_n(as_arrived_.begin() + item.decoded * dim_, dim_, row.begin());
     }
-    if (!width.has_value() || *width == 0) {
-      return absl::DataLossError(absl::StrCat("the vector at index ", item.index, " cannot be read"));
+    VectorFault& fault = faults_[item.index];
+    if (width.value_or(0) == 0) {
+      fault = VectorFault::kUnreadable;
+      is_odd_ = true;
+    } else if (*width != dim_) {
+      fault = VectorFault::kOtherWidth;
+      is_odd_ = true;
+      if (other_width_ != 0 && other_width_ != *width) widths_differ_ = true;
+      other_width_ = *width;
+    } else {
+      fault = item.decoded < 0 ? CheckVector(row) : decoded_[item.decoded].fault;
+      ++of_right_width_;
     }
-    if (width_ != 0 && width_ != *width) {
-      return absl::DataLossError(absl::StrCat("got vectors of ", width_, " and of ", *width, " numbers in one reply"));
-    }
-    width_ = *width;
-    if (width_ == dim_) faults_[item.index] = item.decoded < 0 ? CheckVector(row) : decoded_[item.decoded].fault;
     return absl::OkStatus();
   }
 
   // Returns the width that the text has, and fills `row` if that is its width.
   static std::optional<int> Base64(absl::string_view text, absl::Span<float> row) {
+    if (const std::optional<int> width = StrictBase64(text, row); width.has_value()) return width;
+    return StrictBase64(StandardBase64(text), row);
+  }
+
+  static std::optional<int> StrictBase64(absl::string_view text, absl::Span<float> row) {
     const size_t bytes = DecodedBase64Size(text);
-    if (bytes % sizeof(float) != 0) return std::nullopt;
+    if (text.size() % 4 != 0 || bytes % sizeof(float) != 0) return std::nullopt;
     const size_t width = bytes / sizeof(float);
     if (width == row.size() &&
         !DecodeBase64(text, {reinterpret_cast<unsigned char*>(row.data()), row.size() * sizeof(float)})) {
@@ -250,15 +312,19 @@ class Reader {
     return static_cast<int>(width);
   }
 
+  // What is wrong with some vectors is theirs; what is wrong with all is the reply's.
   absl::Status CheckWhole() const {
     if (items_ != seen_.size()) {
       return absl::DataLossError(absl::StrCat("expected ", seen_.size(), " vectors, got ", items_));
     }
-    if (width_ != dim_) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("expected vectors of ", dim_, " numbers, got ", width_, "; check the model and its dimensions"));
+    if (of_right_width_ > 0) return absl::OkStatus();
+    if (other_width_ == 0) return absl::DataLossError("no vector in it can be read");
+    if (widths_differ_) {
+      return absl::DataLossError(absl::StrCat("expected vectors of ", dim_, " numbers, got such of several widths, ",
+                                              other_width_, " among them"));
     }
-    return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat("expected vectors of ", dim_, " numbers, got ", other_width_,
+                                                      "; check the model and its dimensions"));
   }
 
   const ReplyShape& shape_;
@@ -273,7 +339,11 @@ class Reader {
   std::vector<char> seen_;
   bool has_list_ = false;
   size_t items_ = 0;
-  int width_ = 0;
+  std::optional<Item> without_index_;
+  size_t of_right_width_ = 0;
+  int other_width_ = 0;  // the last; 0: none
+  bool widths_differ_ = false;
+  bool is_odd_ = false;
   int64_t tokens_[2] = {-1, -1};
 };
 
@@ -296,7 +366,8 @@ absl::StatusOr<int64_t> DecodeReply(const ReplyShape& shape, std::string* body, 
   if (decoded.empty()) {
     skeleton.Build(*body, (dim * sizeof(float) + 2) / 3 * 4);
     Reader reader(shape, dim, vectors, faults);
-    if (reader.Read(&parser, skeleton.json(), &skeleton).ok() && skeleton.UnusedAreSound()) return reader.tokens();
+    const bool is_read = reader.Read(&parser, skeleton.json(), &skeleton).ok();
+    if (is_read && !reader.is_odd() && skeleton.UnusedAreSound()) return reader.tokens();
   }
   // The parser has the last word, and the words for what is wrong, on the whole reply.
   Reader strict(shape, dim, vectors, faults, decoded);

@@ -22,12 +22,14 @@ struct ReplyShape {
 };
 
 // Reads the reply to a request of faults.size() texts into `vectors`, row-major [faults.size(), dim], each placed by
-// its index if the shape has one, and sets faults[i] to what is wrong with vector i itself. Takes base64 strings and
-// number arrays, told apart by their JSON type; fields in any order. `body` is only lengthened and shortened again, for
-// the parser's sake: with kReplySlackBytes of spare capacity it is not copied. `decoded`: vectors that are in `vectors`
-// already, the k-th in row k, see DecodedVector. Thread-safe. Returns the model tokens
-// that the reply charges; -1 when it says nothing. Errors: kDataLoss (anything that makes a vector's place or length
-// doubtful: `vectors` and `faults` are in any state), kFailedPrecondition (a good reply with vectors of another width).
+// its index if the shape has one (one item may lack it, it is the one that is left), and sets faults[i] to what is
+// wrong with vector i itself. Takes base64 strings (also in the alphabet for URLs, and without padding) and number
+// arrays (also [[...]] of one row), told apart by their JSON type; fields in any order. `body` is only lengthened and
+// shortened again, for the parser's sake: with kReplySlackBytes of spare capacity it is not copied. `decoded`: vectors
+// that are in `vectors` already, the k-th in row k, see DecodedVector. Thread-safe. Returns the model tokens that the
+// reply charges; -1 when it says nothing. Errors: kDataLoss (anything that makes a vector's place or length doubtful
+// for all: `vectors` and `faults` are in any state), kFailedPrecondition (a good reply with vectors of another width,
+// all of them).
 absl::StatusOr<int64_t> DecodeReply(const ReplyShape& shape, std::string* body, int dim, absl::Span<float> vectors,
                                     absl::Span<VectorFault> faults, absl::Span<const DecodedVector> decoded = {});
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "engine/request_packer.h"
 #include "io/embed/request_part.h"
 #include "io/net/proxy.h"
@@ -19,6 +20,12 @@ constexpr int kProbeLatencies = 4;
 // Another endpoint, or a thread that reads a reply, may set money free; nobody tells us.
 constexpr absl::Duration kAskForMoneyAgain = absl::Milliseconds(20);
 constexpr absl::Duration kReadingTakesAtMost = absl::Seconds(2);
+
+// The mark of UTF-8 that some servers send before JSON, which no parser takes. Its place stays.
+void BlankOutMark(std::string* body) {
+  constexpr absl::string_view kMark = "\xEF\xBB\xBF";
+  if (absl::StartsWith(*body, kMark)) body->replace(0, kMark.size(), kMark.size(), ' ');
+}
 
 }  // namespace
 
@@ -62,13 +69,15 @@ void RequestFlow::Send(Batch* batch, Done done) {
       limit > 0 && quota_tokens > 0 ? std::min(limit, quota_tokens) : std::max(limit, quota_tokens);
   const int most = options_.max_texts > 0 ? options_.max_texts : count;
   std::vector<char> wanted(count);
-  for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok();
+  for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok() && !texts[i].answered;
   for (const Reply& reply : batch->replies()) std::fill_n(wanted.begin() + reply.first_text, reply.texts, 0);
   for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {
     int64_t tokens = 0;
-    for (end = first; end < count && end - first < most && wanted[end]; ++end) {
+    int fitting = most;
+    for (end = first; end < count && wanted[end]; ++end) {
+      if (const int own = texts[end].trouble.most; own > 0) fitting = std::min(fitting, own);
       tokens += texts[end].tokens;
-      if (max_tokens > 0 && tokens > max_tokens && end > first) break;
+      if (end > first && (end - first >= fitting || (max_tokens > 0 && tokens > max_tokens))) break;
     }
     if (end == first) continue;
     end = first + caps_.Fitting(texts.subspan(first, end - first));
@@ -184,7 +193,14 @@ void RequestFlow::Dispatch() {
 RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment* ask_again) {
   PartPtr part;
   const bool probing = pacer_.probing();
-  if (!retries_.empty()) {
+  if (control_ != nullptr) {
+    const Moment start = TryStart(control_.get(), now, leaving);
+    if (start <= now) part = std::exchange(control_, nullptr);
+    *ask_again = std::min(*ask_again, start);
+  }
+  // What all other requests would come to is about to be known.
+  const bool held = control_out_ && !suspects_.empty();
+  if (part == nullptr && !held && !retries_.empty()) {
     const auto next = retries_.begin();
     const Moment ready = probing ? now : next->first;
     const Moment start = ready > now ? ready : TryStart(next->second.get(), now, leaving);
@@ -194,7 +210,7 @@ RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment*
     }
     *ask_again = std::min(*ask_again, start);
   }
-  if (part == nullptr && !queue_.empty()) {
+  if (part == nullptr && !held && !queue_.empty()) {
     const Moment start = TryStart(queue_.front().get(), now, leaving);
     if (start <= now) {
       part = std::move(queue_.front());
@@ -207,6 +223,7 @@ RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment*
   if (part->attempts > 0 || part->is_again) ++retried_;
   ++part->attempts;
   ++part->in_air;
+  alibi_.Leaves(&part->trial);
   part->is_probe = probing;
   part->hedged = part->answered = false;
   part->left_at = now;
@@ -327,11 +344,12 @@ void RequestFlow::OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply>
     if (dropped) pacer_.Ended(left.departure, SendOutcome::kDropped, MonotonicNow());
     if (told_to_stop_ && absl::IsCancelled(answer.status())) {  // it was in the air at Stop(kDrop)
       answer = stopped_;
-      texts_dropped_ += dropped ? 0 : part->count;
+      texts_dropped_ += dropped || part->is_control ? 0 : part->count;
     }
   }
   if (dropped) return Dispatch();
   if (part->vectors.has_value() && answer.ok()) part->decoded = part->vectors->Finish(&answer->body);
+  if (answer.ok()) BlankOutMark(&answer->body);
   RequestVerdict verdict = judge_.Judge(answer, part->call->batch->texts().subspan(part->first, part->count));
   Settle(std::move(part), std::move(left), std::move(verdict), answer.ok() ? *std::move(answer) : HttpReply());
 }

@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "engine/alibi.h"
 #include "engine/batch.h"
 #include "engine/done.h"
 #include "engine/embedding_client.h"
@@ -51,8 +52,9 @@ struct FlowOptions {
   RetryPolicy retry;
   ErrorTraits errors;  // what is special about the API's errors
   ReachHints hints;
-  // Gets a line when all wait for what the server says: that it loads its model, or a wait longer than is granted. Once
-  // for each reason, on a loop thread, which it must not block; null: nobody is told.
+  // Gets a line when all wait for what the server says: that it loads its model, or a wait longer than is granted; and
+  // when requests get smaller, as they took too long. Once for each reason, on a loop thread, which it must not block;
+  // null: nobody is told.
   std::function<void(const std::string&)> note;
   SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
   uint64_t seed = 0;          // of the jitter
@@ -68,9 +70,9 @@ class RequestFlow {
   static absl::StatusOr<std::unique_ptr<RequestFlow>> Make(FlowOptions options, BodyWriter write_body);
   ~RequestFlow();  // as Stop(kDrop), and waits until all is answered
 
-  // As EmbeddingClient::Send. Texts that have a reject already are left out, and so are those that one of the batch's
-  // replies answers: a Send() that failed has left them, and they are paid for. Once the API has said that no request
-  // can succeed, nothing is sent any more.
+  // As EmbeddingClient::Send. Texts that have a reject already are left out, and so are those with a vector and those
+  // that one of the batch's replies answers: a Send() that failed has left them, and they are paid for. Once the API
+  // has said that no request can succeed, nothing is sent any more.
   void Send(Batch* batch, Done done);
 
   // As EmbeddingClient::Stop.
@@ -110,10 +112,18 @@ class RequestFlow {
   void Launch(PartPtr part, Leaving leaving);
   void OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer);
   void Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply);
-  void BlameRequest(RequestVerdict* verdict);
+  void TestAlibi(const PartPtr& part, const Departure& departure, RequestVerdict* verdict, Moment now);
+  void Suspect(PartPtr part);
+  void ReleaseSuspects();
+  void SuspectsRest(Moment now, std::vector<PartPtr>* given_up);
+  bool WantsControl() const;
+  void SendControl();
+  bool SplitSlow(const PartPtr& part);
+  bool SettleBroken(PartPtr* part, const RequestVerdict& verdict);
   void ReleaseRetries(Moment outage_began, Moment now);
   void Keep(PartPtr part, HttpReply reply, SpendHold money);
   void Reject(PartPtr part, RequestVerdict verdict);
+  void SplitInto(PartPtr part, const std::vector<int>& counts);
   void Split(PartPtr part, const Excess& excess);
   void Retry(PartPtr part, const RequestVerdict& verdict, Moment now);
   void GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now);
@@ -140,7 +150,12 @@ class RequestFlow {
   absl::Status stopped_;  // why no request of this run leaves any more: we were told so, or none can succeed
   Pacer pacer_;
   Moment without_money_since_ = absl::InfiniteDuration();  // nothing is in the air, and the next request has none
-  AlikeRefusals refusals_;
+  Alibi alibi_;
+  // Texts that were refused alone, in words that no rule knows, and are asked for again when others have been taken.
+  std::vector<PartPtr> suspects_;
+  PartPtr control_;           // waits to leave
+  bool control_out_ = false;  // it does, or is in the air
+  int controls_ = 0;
   bool noted_loading_ = false;
   bool noted_long_wait_ = false;
   std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "engine/alibi.h"
 #include "engine/batch.h"
 #include "engine/done.h"
 #include "engine/pacer.h"
@@ -40,11 +41,13 @@ struct RequestFlow::Part {
   int64_t tokens = 0;
   size_t max_reply_bytes = 0;
   std::string body;
-  bool is_again = false;  // the API has been asked for these texts before, in another request
+  bool is_again = false;    // the API has been asked for these texts before, in another request
+  bool is_control = false;  // a text of our own, see RequestFlow::SendControl
   SendReason reason = SendReason::kFirst;
   int attempts = 0;                                 // sendings so far, but for hedges
   Moment failing_since = absl::InfiniteDuration();  // for how long it goes wrong
   Moment failed_at;                                 // the last time
+  Trial trial;                                      // in which this is shown to be the fault of its texts, or not
   bool is_probe = false;
   int in_air = 0;  // sendings under way: two when hedged
   bool hedged = false;

@@ -60,7 +60,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
     if (options_.hedge && verdict.outcome == SendOutcome::kOk) latencies_.Add(now - departure.at);
     const Pacer::Change change = pacer_.Ended(departure, verdict.outcome, now);
     if (change.outage_ended) ReleaseRetries(change.outage_began, now);
-    BlameRequest(&verdict);
+    TestAlibi(part, departure, &verdict, now);
     if (verdict.reply_class == ReplyClass::kStop) {
       // What is true of this request is true of all.
       if (stopped_.ok()) stopped_ = verdict.status;
@@ -77,6 +77,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
   if (verdict.reply_class != ReplyClass::kOk) left.money = SpendHold();
   if (!note.empty()) options_.note(note);
   for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
+  SendControl();
   if (twin_decides) return Dispatch();
   Dispatch();  // first of all, the next request leaves
   switch (verdict.reply_class) {
@@ -85,7 +86,8 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
     case ReplyClass::kSplit:
       return Split(std::move(part), verdict.excess);
     case ReplyClass::kRejectText:
-      return Reject(std::move(part), std::move(verdict));
+      return verdict.unknown && part->trial.proofs == 0 ? Suspect(std::move(part))
+                                                        : Reject(std::move(part), std::move(verdict));
     case ReplyClass::kStop:
       EndAll(std::move(hopeless), verdict.status);
       return End(std::move(part), std::move(verdict.status));
@@ -112,27 +114,17 @@ void RequestFlow::ReleaseRetries(Moment outage_began, Moment now) {
   queue_.insert(queue_.begin(), std::make_move_iterator(released.begin()), std::make_move_iterator(released.end()));
 }
 
-// Requires mutex_. Turns the refusal of a text into that of the whole run where every text is refused alike.
-void RequestFlow::BlameRequest(RequestVerdict* verdict) {
-  if (verdict->reply_class == ReplyClass::kOk) refusals_.TextTaken();
-  if (verdict->reply_class != ReplyClass::kRejectText || verdict->unknown_words.empty()) return;
-  if (!refusals_.Add(verdict->unknown_words)) return;
-  verdict->reply_class = ReplyClass::kStop;
-  verdict->status = absl::FailedPreconditionError(
-      absl::StrCat(verdict->status.message(), "; ", AlikeRefusals::kEnough,
-                   " different texts were refused in these words and none was taken, so it is not for the texts; check "
-                   "the model's name, its dimensions, the address of the API and --header"));
-}
-
 void RequestFlow::Keep(PartPtr part, HttpReply reply, SpendHold money) {
   {
     const std::lock_guard lock(mutex_);
-    caps_.Taken(part->call->batch->texts().subspan(part->first, part->count));
+    caps_.Taken(part->call->batch->texts().subspan(part->first, part->count),
+                absl::FDivDuration(MonotonicNow() - part->left_at, options_.timeout));
     part->call->batch->replies().push_back({.first_text = part->first,
                                             .texts = part->count,
                                             .body = std::move(reply.body),
                                             .decoded = std::move(part->decoded)});
-    if (options_.spend != nullptr) options_.spend->AwaitCharge(part->call->batch, part->first, std::move(money));
+    if (options_.spend != nullptr && !part->is_control)
+      options_.spend->AwaitCharge(part->call->batch, part->first, std::move(money));
   }
   End(std::move(part), absl::OkStatus());
 }
@@ -157,12 +149,23 @@ void RequestFlow::Split(PartPtr part, const Excess& excess) {
   const bool too_much = excess.measure != Measure::kNone && excess.measure != Measure::kTextTokens;
   const int fitting = too_much ? caps_.Fitting(texts) : part->count;
   int next = fitting < part->count ? fitting : part->count / 2;
-  std::vector<PartPtr> parts;
+  std::vector<int> counts;
   for (int begin = 0; begin < part->count;) {
-    parts.push_back(MakePart(part->call, part->first + begin, next));
-    parts.back()->is_again = true;
+    counts.push_back(next);
     begin += next;
     next = too_much ? caps_.Fitting(texts.subspan(begin)) : part->count - begin;
+  }
+  SplitInto(std::move(part), counts);
+}
+
+void RequestFlow::SplitInto(PartPtr part, const std::vector<int>& counts) {
+  std::vector<PartPtr> parts;
+  int first = part->first;
+  for (const int count : counts) {
+    parts.push_back(MakePart(part->call, first, count));
+    parts.back()->is_again = true;
+    parts.back()->trial = part->trial;
+    first += count;
   }
   absl::Status refused;
   {
@@ -178,6 +181,7 @@ void RequestFlow::Split(PartPtr part, const Excess& excess) {
 }
 
 void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now) {
+  if (!verdict.give_up && SettleBroken(&part, verdict)) return;
   enum class Next { kAgain, kGiveUp, kEnd } next = Next::kAgain;
   absl::Status end;
   {
@@ -203,7 +207,10 @@ void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now)
       }
     }
   }
-  if (next == Next::kAgain) return Dispatch();
+  if (next == Next::kAgain) {
+    SendControl();
+    return Dispatch();
+  }
   if (next == Next::kEnd) return End(std::move(part), std::move(end));
   GiveUp(std::move(part), verdict, now);
 }
@@ -244,6 +251,7 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
         return true;
       };
       std::erase_if(queue_, take);
+      std::erase_if(suspects_, take);
       std::erase_if(retries_, [&](const auto& entry) { return take(entry.second); });
       call->open_parts -= static_cast<int>(needless.size());
     }
@@ -251,6 +259,7 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
     if (ended != nullptr && !ended->failure.ok() && told_to_stop_) {
       // Nobody asks for the rest any more, so what the other parts have brought is lost.
       for (const Reply& reply : ended->batch->replies()) texts_dropped_ += reply.texts;
+      for (const BatchText& text : ended->batch->texts()) texts_dropped_ += text.answered ? 1 : 0;
     }
     // A twin that is still under way sends from this body.
     if (part.use_count() == 1 && static_cast<int>(spare_bodies_.size()) < options_.concurrency) {
@@ -268,6 +277,8 @@ void RequestFlow::EndAll(std::vector<PartPtr> parts, const absl::Status& status)
 std::vector<RequestFlow::PartPtr> RequestFlow::TakeAllWaiting() {
   std::vector<PartPtr> waiting(queue_.begin(), queue_.end());
   queue_.clear();
+  for (PartPtr& suspect : std::exchange(suspects_, {})) waiting.push_back(std::move(suspect));
+  if (control_ != nullptr) waiting.push_back(std::exchange(control_, nullptr));
   for (auto& [ready, part] : retries_) waiting.push_back(std::move(part));
   retries_.clear();
   return waiting;

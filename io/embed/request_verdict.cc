@@ -1,6 +1,5 @@
 #include "io/embed/request_verdict.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -53,7 +52,8 @@ RequestVerdict NoAnswer(const absl::Status& status) {
           .outcome = too_long ? SendOutcome::kAnswered : SendOutcome::kFailed,
           .status = absl::Status(late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kUnavailable,
                                  status.message()),
-          .may_cost = !NothingWasSent(status)};
+          .may_cost = !NothingWasSent(status),
+          .timed_out = late};
 }
 
 }  // namespace
@@ -94,8 +94,10 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
   verdict.may_cost = verdict.reply_class == ReplyClass::kOk;
   if (verdict.reply_class == ReplyClass::kOk) return verdict;
   verdict.reply_class = Overruled(verdict.reply_class, reply, &verdict.give_up);
-  const std::string said = WhatItSaid(error, texts);
+  const std::string said = WhatItSaid(error.message.empty() ? absl::string_view(reply.body) : error.message, texts);
   const std::string message = absl::StrCat(where_, ": HTTP ", reply.status, ": ", said);
+  const bool refused = verdict.reply_class == ReplyClass::kSplit || verdict.reply_class == ReplyClass::kRejectText;
+  verdict.unknown = refused && !IsKnownError(reply.status, error, errors_);
   switch (verdict.reply_class) {
     case ReplyClass::kOk:
     case ReplyClass::kSplit:
@@ -106,7 +108,6 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
       verdict.excess = ExcessOf(reply.status, error, errors_);
       verdict.outcome = SendOutcome::kAnswered;
       verdict.status = absl::InvalidArgumentError(message);
-      if (!IsKnownError(reply.status, error, errors_)) verdict.unknown_words = said;
       break;
     case ReplyClass::kStop:
       verdict.outcome = SendOutcome::kAnswered;
@@ -129,22 +130,15 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
   return verdict;
 }
 
-std::string RequestJudge::WhatItSaid(const ApiError& error, absl::Span<const BatchText> texts) const {
-  std::string said = Shorten(error.message.empty() ? "no reason named" : error.message, kReadMessageBytes);
+// A body in which no reason is found is shown as it begins.
+std::string RequestJudge::WhatItSaid(absl::string_view message, absl::Span<const BatchText> texts) const {
+  std::string said = Shorten(absl::StripAsciiWhitespace(message), kReadMessageBytes);
+  if (said.empty()) said = "no reason named";
   said = Shorten(MaskShared(said, secret_, kKeyRun), kShownMessageBytes);
   for (const BatchText& text : texts) {
     if (text.text.size() >= kShortestMaskedText) said = MaskShared(said, text.text, kTextRun);
   }
   return said;
-}
-
-bool AlikeRefusals::Add(absl::string_view unknown_words) {
-  if (ever_taken_) return false;
-  std::string words(unknown_words);
-  words.erase(std::remove_if(words.begin(), words.end(), [](char c) { return absl::ascii_isdigit(c); }), words.end());
-  if (alike_ == 0) words_ = words;
-  if (words == words_) ++alike_;
-  return alike_ >= kEnough;
 }
 
 }  // namespace reembed

@@ -26,7 +26,8 @@ struct RequestVerdict {
   bool give_up = false;                      // it is not to be asked again
   bool may_cost = false;                     // it may be charged for: answered with vectors, or nobody knows
   Excess excess;                             // for kSplit and kRejectText
-  std::string unknown_words;                 // of a kRejectText that no rule knows: they may be about all texts
+  bool unknown = false;    // a refusal (kSplit, kRejectText) that no rule knows: it may be about all texts
+  bool timed_out = false;  // there was no answer in time
 };
 
 // Reads answers as one API means them, and says so in words that hold neither the key nor a text. Thread-safe.
@@ -44,7 +45,7 @@ class RequestJudge {
   const std::string& where() const { return where_; }
 
  private:
-  std::string WhatItSaid(const ApiError& error, absl::Span<const BatchText> texts) const;
+  std::string WhatItSaid(absl::string_view message, absl::Span<const BatchText> texts) const;
 
   std::string Redirected(const HttpReply& reply) const;
 
@@ -53,23 +54,6 @@ class RequestJudge {
   const std::string secret_;
   const ErrorTraits errors_;
   const ReachHints hints_;
-};
-
-// Notices that what looks like bad texts is a bad request: an endpoint that has never taken a text refuses several
-// different ones, each alone, in the same words, which no rule knows. Not thread-safe.
-class AlikeRefusals {
- public:
-  void TextTaken() { ever_taken_ = true; }
-
-  // A text alone was refused. Returns whether the request is to blame.
-  bool Add(absl::string_view unknown_words);
-
-  static constexpr int kEnough = 3;
-
- private:
-  bool ever_taken_ = false;
-  std::string words_;  // of the first, without digits
-  int alike_ = 0;
 };
 
 }  // namespace reembed

@@ -126,6 +126,9 @@ void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
     transfer->headers = curl_slist_append(transfer->headers, header.c_str());
   }
   transfer->headers = curl_slist_append(transfer->headers, "Expect:");  // no round trip before the body
+  // Some gateways compress what nobody asked to be compressed; libcurl undoes what it could have asked for ("": all).
+  transfer->headers =
+      curl_slist_append(transfer->headers, options.accept_gzip ? "Accept-Encoding: gzip" : "Accept-Encoding:");
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
@@ -142,7 +145,7 @@ void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
   transfer->proxy = ProxyFor(request.url, options.proxy);
   curl_easy_setopt(easy, CURLOPT_PROXY, transfer->proxy.c_str());
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
-  if (options.accept_gzip) curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
 
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);

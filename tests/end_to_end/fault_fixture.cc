@@ -81,8 +81,14 @@ void FaultTest::Serve(Script script, ScriptedServer::ConnectionScript connection
   server_ = std::make_unique<ScriptedServer>(
       [this, script = std::move(script)](const ServerRequest& request) {
         const std::vector<std::string> texts = TextsOf(request.body);
-        if (!absl::StartsWith(texts.at(0), kMark)) return OpenAiAnswer(request, {.dim = kDim});
         int number = 0;
+        if (!absl::StartsWith(texts.at(0), kMark)) {
+          {
+            const std::lock_guard lock(mutex_);
+            number = static_cast<int>(arrivals_.size());
+          }
+          return all_faulty_ && number > 0 ? script(number, request) : OpenAiAnswer(request, {.dim = kDim});
+        }
         {
           const std::lock_guard lock(mutex_);
           number = static_cast<int>(arrivals_.size());

@@ -26,7 +26,7 @@ class FaultTest : public ::testing::Test {
   static constexpr char kKey[] = "sk-very-secret-0123456789";
 
   // What the server does with the n-th request for notes, from 0, of this server. Other requests, such as that of a
-  // probe, are answered well.
+  // probe, are answered well; with all_faulty_ only those that come before any for notes.
   using Script = std::function<ServerReply(int number, const ServerRequest& request)>;
 
   void MakeNotes(int count);
@@ -74,6 +74,7 @@ class FaultTest : public ::testing::Test {
   std::string key_ = kKey;
   std::string max_wait_ = "0.05";
   std::string timeout_ = "20";
+  bool all_faulty_ = false;
   std::unique_ptr<ScriptedServer> server_;
 
  private:

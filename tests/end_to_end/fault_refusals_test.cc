@@ -259,5 +259,65 @@ TEST_F(RefusalTest, ALimitIsLearnedOnce) {
   EXPECT_LE(refused, concurrency_ + 4) << "20 batches, of which those were made before the first refusal came";
 }
 
+// Ollama: a text whose vector has a NaN breaks every request it is in.
+TEST_F(RefusalTest, ATextThatBreaksTheServerIsRejectedWhileTheOthersAreEmbedded) {
+  batch_size_ = 16;
+  max_wait_ = "1";
+  MakeNotes(96);
+  const auto breaks = [this](const ServerRequest& request) {
+    return absl::StrContains(request.body, NoteText(30) + "\"") || absl::StrContains(request.body, NoteText(90) + "\"");
+  };
+  Serve([&](int, const ServerRequest& request) {
+    if (!breaks(request)) return Sell(request);
+    return ServerReply{.status = 500, .body = R"({"error":"failed to encode response: json: unsupported value: NaN"})"};
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 3) << run.err;
+  ExpectComplete({30, 90});
+  ExpectSoldAtMost(1);
+  EXPECT_THAT(RejectReason(30), HasSubstr("HTTP 500: failed to encode response: json: unsupported value: NaN"));
+  EXPECT_EQ(Ledger("SELECT count(*) FROM rejects"), 2);
+}
+
+// A 400 in words that nobody knows, for all from some moment on: nobody is rejected, and the run says so.
+TEST_F(RefusalTest, ARefusalThatIsNotAboutTheTextRejectsNobody) {
+  MakeNotes(200);
+  all_faulty_ = true;
+  Serve([this](int number, const ServerRequest& request) {
+    return number < 10 ? Sell(request) : OpenAiError(400, "", "", "your tenant has been put to sleep");
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 6) << run.err;
+  EXPECT_THAT(run.err, AllOf(HasSubstr("put to sleep"), HasSubstr("not for the texts")));
+  EXPECT_EQ(Ledger("SELECT count(*) FROM rejects"), 0);
+  EXPECT_EQ(ExpectNothingForeign(), 40);
+  EXPECT_LE(requests(), 10 + 20);
+  all_faulty_ = false;
+  ServeFirst({});
+  EXPECT_EQ(Run().exit_code, 0);
+  ExpectComplete();
+  ExpectSoldAtMost(1);
+}
+
+// DashScope's words for its limit, which are nobody else's.
+TEST_F(RefusalTest, ALimitOfTextsInUnheardOfWordsIsLearnedOnce) {
+  batch_size_ = 64;
+  MakeNotes(640);
+  std::atomic<int> refused{0};
+  Serve([&](int, const ServerRequest& request) {
+    if (TextsOf(request.body).size() <= 10) return Sell(request);
+    ++refused;
+    return OpenAiError(
+        400, "InvalidParameter", "InvalidParameter",
+        "<400> InternalError.Algo.InvalidParameter: Value error, batch size is invalid, it should not be "
+        "larger than 10.: input.contents");
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  ExpectComplete();
+  ExpectSoldAtMost(1);
+  EXPECT_LE(refused, concurrency_ + 12) << "10 batches, of which those were made before the first refusal came";
+}
+
 }  // namespace
 }  // namespace reembed

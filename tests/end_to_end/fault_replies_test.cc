@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/end_to_end/fault_fixture.h"
@@ -53,6 +54,7 @@ TEST_P(FaultyReplyTest, ThatComesOnceIsAskedForAgain) {
 
 TEST_P(FaultyReplyTest, ThatStaysEndsTheRunWithoutStoringAnything) {
   timeout_ = GetParam().timeout;
+  all_faulty_ = true;
   MakeNotes(8);
   Serve([](int, const ServerRequest& request) { return Spoiled(request); });
   const ProcessResult run = Run();
@@ -61,6 +63,7 @@ TEST_P(FaultyReplyTest, ThatStaysEndsTheRunWithoutStoringAnything) {
   EXPECT_EQ(ExpectNothingForeign(), 0);
   EXPECT_EQ(Ledger("SELECT count(*) FROM rejects"), 0);
   timeout_ = "20";
+  all_faulty_ = false;
   ServeFirst({});
   const ProcessResult rest = Run();
   EXPECT_EQ(rest.exit_code, 0) << rest.err;
@@ -135,15 +138,12 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"None", kScript({.missing = 4}), "expected 4 vectors, got 0"},
                       Fault{"TooMany", kScript({.extra = 1}), "expected an index from 0 to 3"},
                       Fault{"IndexTwice", kScript({.same_index_row = 2}), "got index 1 twice"},
-                      Fault{"NoIndex", kScript({.no_index_row = 1}), "index"},
-                      Fault{"OneOfAnotherWidth", kScript({.odd_width_row = 2}), "8 and of 9"},
-                      Fault{"OddBytes", kScript({.odd_bytes_row = 2}), "cannot be read"},
                       Fault{"StringsForNumbers",
                             kBody(R"({"data":[{"index":0,"embedding":["1","2","3","4","5","6","7","8"]},)"
                                   R"({"index":1,"embedding":["1","2","3","4","5","6","7","8"]},)"
                                   R"({"index":2,"embedding":["1","2","3","4","5","6","7","8"]},)"
                                   R"({"index":3,"embedding":["1","2","3","4","5","6","7","8"]}]})"),
-                            "cannot be read"}),
+                            "can be read"}),
     [](const auto& info) { return info.param.name; });
 
 // ---- Odd, but right ----
@@ -178,6 +178,20 @@ INSTANTIATE_TEST_SUITE_P(
         Oddity{"After100Continue", [](ServerReply* reply) { reply->before = "HTTP/1.1 100 Continue\r\n\r\n"; }},
         Oddity{"AfterEarlyHints",
                [](ServerReply* reply) { reply->before = "HTTP/1.1 103 Early Hints\r\nretry-after: 1000\r\n\r\n"; }},
+        Oddity{"AfterAMarkOfUtf8", [](ServerReply* reply) { reply->body.insert(0, "\xEF\xBB\xBF"); }},
+        Oddity{"Base64OfUrls",
+               [](ServerReply* reply) {
+                 absl::StrReplaceAll({{"+", "-"}, {"/", "_"}, {"=", ""}}, &reply->body);
+               }},
+        Oddity{"WithoutTheIndexThatIs0",
+               [](ServerReply* reply) {
+                 absl::StrReplaceAll({{"\"index\":0,", ""}}, &reply->body);
+               }},
+        Oddity{
+            "IndexesAsFloats",
+            [](ServerReply* reply) {
+              absl::StrReplaceAll({{"\"index\":0", "\"index\":0.0"}, {"\"index\":2", "\"index\":2.0"}}, &reply->body);
+            }},
         Oddity{"ClosedAfterwards", [](ServerReply* reply) { reply->fault = ServerFault::kCloseAfter; }}),
     [](const auto& info) { return info.param.name; });
 
@@ -287,7 +301,7 @@ TEST_F(VectorTest, OneThatIsNotANumberIsRejectedAlone) {
     EXPECT_EQ(run.exit_code, 3) << run.err;
     ExpectComplete({7});
     EXPECT_THAT(RejectReason(7), HasSubstr(c.reason));
-    EXPECT_EQ(requests(), 5);
+    EXPECT_EQ(requests(), 5 + 2) << "it is asked for alone twice";
   }
 }
 
@@ -301,6 +315,90 @@ TEST_F(VectorTest, OneOfDenormalNumbersIsAVector) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const std::vector<std::string> first = Query(db(), "SELECT hex(substr(embedding, 1, 4)) FROM notes WHERE id = 2");
   EXPECT_THAT(first, ::testing::ElementsAre(::testing::Not(HasSubstr("00000000"))));
+}
+
+// ---- One of many ----
+
+// A text for which there never is a vector costs itself, and what the others brought is paid for once.
+TEST_F(VectorTest, OneWithoutAVectorIsAskedForAloneAndRejectedAlone) {
+  batch_size_ = 16;
+  MakeNotes(64);
+  for (const char* odd : {"null", "[]", "[1,2,3]", "\"\""}) {
+    SCOPED_TRACE(odd);
+    std::filesystem::remove_all(job());
+    Change(db(), "UPDATE notes SET embedding = NULL");
+    Serve([&](int, const ServerRequest& request) { return WithVector(request, NoteText(21), odd); });
+    const ProcessResult run = Run();
+    EXPECT_EQ(run.exit_code, 3) << run.err;
+    ExpectComplete({21});
+    EXPECT_THAT(RejectReason(21), HasSubstr("asked 3 times"));
+    EXPECT_EQ(requests(), 4 + 2);
+    for (size_t i = 4; i < asked().size(); ++i) EXPECT_LE(asked()[i].size(), 16u);
+  }
+}
+
+// Replies that stay unreadable for the sake of one text: its batch is halved, it is set aside, thousands go on.
+TEST_F(VectorTest, RepliesThatStayUnreadableForOneTextDoNotEndTheRun) {
+  batch_size_ = 16;
+  MakeNotes(160);
+  Serve([this](int, const ServerRequest& request) {
+    if (absl::StrContains(request.body, NoteText(77) + "\"")) return ServerReply{.body = "{\"data\":[{\"index\""};
+    return Sell(request);
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 3) << run.err;
+  ExpectComplete({77});
+  ExpectSoldAtMost(1);
+  EXPECT_LE(requests(), 10 + 1 + 2 * 4 + 1);
+  // Taken back, it is embedded when the API is well again.
+  ServeFirst({});
+  const ProcessResult taken_back =
+      RunProcess({REEMBED_BINARY, "retry-rejects", job(), "--api-base", server_->url() + "/v1"},
+                 {{"HOME", folder_.path()}, {"OPENAI_API_KEY", key_}});
+  EXPECT_EQ(taken_back.exit_code, 0) << taken_back.err;
+  ExpectComplete();
+}
+
+// Without an index nobody knows whose a vector is, unless there is but one.
+TEST_F(VectorTest, RepliesWithoutIndexesAreTakenOneTextAtATime) {
+  MakeNotes(8);
+  Serve([this](int, const ServerRequest& request) {
+    ServerReply reply = Sell(request, {.order = ReplyScript::Order::kShuffled});
+    absl::StrReplaceAll({{"\"index\"", "\"place\""}}, &reply.body);
+    return reply;
+  });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  ExpectComplete();
+}
+
+// ---- Before the first row ----
+
+using ProbeTest = FaultTest;
+
+// The first reply goes through the same rules as every other.
+TEST_F(ProbeTest, AReplyOfNoUseIsAskedForAgain) {
+  MakeNotes(4);
+  for (const ServerReply& bad :
+       {ServerReply{.body = "{\"data\":[{\"index\":0,"}, ServerReply{.body = "{\"data\":[]}"},
+        ServerReply{.body = OpenAiReply({"x"}, VectorFormat::kFloat, {.dim = 5})},
+        ServerReply{.body = OpenAiReply({"x"}, VectorFormat::kFloat, {.dim = kDim, .zero_row = 0})}}) {
+    SCOPED_TRACE(bad.body);
+    std::filesystem::remove_all(job());
+    Change(db(), "UPDATE notes SET embedding = NULL");
+    std::atomic<int> number = 0;
+    server_ = std::make_unique<ScriptedServer>(
+        [&](const ServerRequest& request) { return number++ == 0 ? bad : OpenAiAnswer(request, {.dim = kDim}); });
+    const ProcessResult run = Run();
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    ExpectComplete();
+  }
+  std::filesystem::remove_all(job());
+  Change(db(), "UPDATE notes SET embedding = NULL");
+  server_ = std::make_unique<ScriptedServer>([](const ServerRequest&) { return ServerReply{.body = "{\"data\":["}; });
+  const ProcessResult run = Run();
+  EXPECT_EQ(run.exit_code, 5) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("asked 3 times"));
 }
 
 // ---- Texts ----

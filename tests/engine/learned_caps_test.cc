@@ -118,5 +118,27 @@ TEST(LearnedCapsTest, UnequalTextsStayBelowTheCap) {
   }
 }
 
+TEST(LearnedCapsTest, ATimeOutHalvesUnlessAsMuchWasAnsweredBefore) {
+  LearnedCaps caps;
+  caps.Taken(Texts(32, 1));
+  EXPECT_EQ(caps.TimedOut(Texts(32, 1), /*again=*/false), 0);
+  EXPECT_EQ(Cut(caps, Texts(64, 1)), std::vector<int>({64}));
+  EXPECT_EQ(caps.TimedOut(Texts(64, 1), /*again=*/false), 32);
+  EXPECT_EQ(Cut(caps, Texts(64, 1)), std::vector<int>(2, 32));
+  EXPECT_EQ(caps.TimedOut(Texts(64, 1), /*again=*/false), 32) << "of those that were in the air together";
+  EXPECT_EQ(caps.TimedOut(Texts(32, 1), /*again=*/true), 16);
+  EXPECT_EQ(caps.TimedOut(Texts(1, 1), /*again=*/true), 0);
+}
+
+TEST(LearnedCapsTest, WhatATimeOutHasTaughtIsForgottenWhereTimeIsPlenty) {
+  LearnedCaps caps;
+  ASSERT_EQ(caps.TimedOut(Texts(64, 1), false), 32);
+  caps.Taken(Texts(32, 1), 0.3);
+  caps.Taken(Texts(31, 1), 0.01);
+  EXPECT_EQ(caps.Fitting(Texts(64, 1)), 32) << "slow, or smaller";
+  caps.Taken(Texts(32, 1), 0.1);
+  EXPECT_EQ(caps.Fitting(Texts(64, 1)), 64);
+}
+
 }  // namespace
 }  // namespace reembed

@@ -185,6 +185,7 @@ TEST_F(PipelineTest, AReplyThatCannotBeUsedIsAskedForAgain) {
 
 TEST_F(PipelineTest, RepliesThatAreNeverUsableEndTheRunUnstored) {
   client_->FailRequest(7, Fault::kBadReplies);
+  options_.max_bad_replies = 3;
   EXPECT_THAT(Run(), HasError(absl::StatusCode::kUnavailable, HasSubstr("asked 3 times")));
   EXPECT_LT(any_.vectors().size(), 1000u);
   ExpectComplete(any_, 1000 - any_.vectors().size());

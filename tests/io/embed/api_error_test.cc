@@ -23,7 +23,7 @@ TEST(ParseApiErrorTest, ReadsEveryProvidersForm) {
       {R"({"error":"m","error_type":"Validation"})", {"", "Validation", "", "m"}},
       {R"({"object":"error","message":"m","type":"t","param":null,"code":null})", {"", "t", "", "m"}},
       {R"({"detail":"m"})", {"", "", "", "m"}},
-      {R"({"detail":[{"loc":["body"],"msg":"m","type":"t"}]})", {"", "", "", "m"}},
+      {R"({"detail":[{"loc":["body"],"msg":"m","type":"t"}]})", {"", "t", "", "m"}},
       {R"({"detail":{"code":"c","message":"m"}})", {"c", "", "", "m"}},
       {R"({"object":"list","data":[]})", {}},
       {"<html>", {}},

@@ -1,11 +1,15 @@
 // What the servers of the embedding APIs really answer, and what becomes of it.
 
+#include <random>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "engine/json_text.h"
 #include "engine/reply_class.h"
 #include "gtest/gtest.h"
 #include "io/embed/api_error.h"
+#include "io/embed/request_verdict.h"
 
 namespace reembed {
 namespace {
@@ -89,6 +93,7 @@ TEST(ErrorBodiesTest, RepeatsWhatBrokeOnTheWay) {
       {"Ollama", 500, R"({"error":"llama runner process has terminated"})", kRetry, kRetry},
       {"Ollama", 499, R"({"error":"request cancelled"})", kRetry, kRetry},
       {"infinity", 500, R"({"error":{"message":"InternalServerError: x","type":null,"code":500}})", kRetry, kRetry},
+      {"LM Studio", 400, R"({"error":"Model was unloaded while the request was still in queue.."})", kRetry, kRetry},
       {"a proxy", 408, "", kRetry, kRetry},
       {"OpenAI", 409, "", kRetry, kRetry},
       {"a proxy", 425, "", kRetry, kRetry},
@@ -150,6 +155,108 @@ TEST(ErrorBodiesTest, SplitsWhatIsTooMuchAndReadsTheLimit) {
   });
 }
 
+// In everybody's own words, as users have reported them.
+TEST(ErrorBodiesTest, ReadsALimitOfTextsInAnyWords) {
+  constexpr ReplyClass kSplit = ReplyClass::kSplit, kReject = ReplyClass::kRejectText;
+  const auto limit = [](int64_t texts, int64_t got = 0) { return Excess{Measure::kTexts, texts, got}; };
+  ExpectClasses({
+      {"DashScope", 400,
+       R"({"error":{"message":"<400> InternalError.Algo.InvalidParameter: Value error, batch size is invalid, it )"
+       R"(should not be larger than 10.: input.contents","type":"InvalidParameter","param":null,"code":"InvalidParameter"}})",
+       kSplit, kReject, limit(10)},
+      {"SiliconFlow", 413,
+       R"({"code":20042,"message":"input batch size 136 > maximum allowed batch size 64","data":null})", kSplit,
+       kReject, limit(64, 136)},
+      {"Azure", 400, OpenAiBody("Too many inputs. The max number of inputs is 16.", "invalid_request_error", nullptr),
+       kSplit, kReject, limit(16)},
+      {"OpenAI", 400,
+       OpenAiBody("Invalid 'input': array too long. Expected an array with maximum length 2048, but got an array with "
+                  "length 3000 instead.",
+                  "invalid_request_error", "array_above_max_length"),
+       kSplit, kReject, limit(2048)},
+      {"Cohere", 400, R"({"message":"invalid request: total number of texts must be at most 96 - received 200"})",
+       kSplit, kReject, limit(96)},
+      {"Voyage", 400, R"({"detail":"The batch size limit is 1000. Your batch size is 1200."})", kSplit, kReject,
+       limit(1000)},
+      {"Zhipu", 400, R"({"error":{"code":"1214","message":"input数组最大不得超过64条"}})", kSplit, kReject, limit(64)},
+      {"FastAPI", 422, R"({"detail":[{"loc":["body","input"],"msg":"ensure this value has at most 32 items"}]})",
+       kSplit, kReject, limit(32)},
+      // And what is no such limit.
+      {"a length", 400, R"({"message":"each of the inputs must be at most 512 tokens"})", kSplit, kReject},
+      {"a length", 400, R"({"message":"texts[3] is longer than 2000 characters"})", kSplit, kReject},
+      {"none", 400, R"({"message":"the batch is broken"})", kSplit, kReject},
+  });
+}
+
+std::string ReasonOf(const std::string& body) { return ParseApiError(body).message; }
+
+// The reason, whatever form it comes in: all were seen.
+TEST(ErrorBodiesTest, FindsTheReasonInAnyForm) {
+  for (
+      const char* body : {
+          R"({"error":{"message":"the reason","type":"x"}})",
+          R"([{"error":{"code":400,"message":"the reason"}}])",
+          R"({"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body"],"msg":"the reason"}]}})",
+          R"({"errors":[{"message":"the reason","code":7000}],"success":false})",
+          R"({"errors":["the reason"]})",
+          R"({"fault":{"faultstring":"the reason","detail":{"errorcode":"policies.ratelimit.QuotaViolation"}}})",
+          R"({"type":"about:blank","title":"Bad Request","status":400,"detail":"the reason"})",
+          R"({"Message":"the reason"})",
+          R"({"code":20042,"msg":"the reason","data":null})",
+          R"({"error_code":17,"error_msg":"the reason","id":"as-x"})",
+          R"({"vectors":null,"base_resp":{"status_code":1002,"status_msg":"the reason"}})",
+          R"({"error":"invalid_request","error_description":"the reason"})",
+          R"({"timestamp":"2026-01-01","status":500,"error":"Internal Server Error","message":"the reason","path":"/"})",
+          R"({"detail":{"error":{"message":"the reason"}}})",
+      }) {
+    EXPECT_EQ(ReasonOf(body), "the reason") << body;
+  }
+  EXPECT_EQ(ReasonOf(R"({"data":[{"index":0,"embedding":[1]}],"message":"success","code":0})"), "");
+  EXPECT_EQ(ReasonOf(R"({"embeddings":[[1]],"error":null})"), "");
+  EXPECT_EQ(ReasonOf(R"({"data":[{"embedding":[1]}],"error":{"message":"the reason"}})"), "the reason");
+}
+
+// Of what is none of these the beginning is shown, clean.
+TEST(ErrorBodiesTest, WhatIsNotRecognisedIsShownAsItBegins) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const std::string key = "sk-very-secret-0123456789";
+  const std::string text = "what the user wrote in confidence";
+  const RequestJudge judge("http://api", "", key, {}, {});
+  BatchText of_batch;
+  of_batch.text = text;
+  for (int round = 0; round < 50; ++round) {
+    std::string body;
+    for (int pieces = 1 + random() % 30; pieces > 0; --pieces) {
+      switch (random() % 6) {
+        case 0:
+          body += key;
+          break;
+        case 1:
+          body += text;
+          break;
+        case 2:
+          body += "{\"a\":[";
+          break;
+        default:
+          for (int bytes = random() % 40; bytes > 0; --bytes) body.push_back(static_cast<char>(random()));
+      }
+    }
+    const RequestVerdict verdict =
+        judge.Judge(HttpReply{.status = 500, .body = body}, absl::MakeConstSpan(&of_batch, 1));
+    const std::string said(verdict.status.message());
+    EXPECT_EQ(said.find("secret"), std::string::npos) << said;
+    EXPECT_EQ(said.find("confidence"), std::string::npos) << said;
+    EXPECT_LE(said.size(), 300u);
+    EXPECT_TRUE(IsValidUtf8(said));
+    for (const char c : said) EXPECT_FALSE(absl::ascii_iscntrl(static_cast<unsigned char>(c))) << said;
+  }
+  const RequestVerdict page = judge.Judge(HttpReply{.status = 404, .body = "\n<html>\x1b[31m<b>no such page</b>"},
+                                          absl::MakeConstSpan(&of_batch, 1));
+  EXPECT_NE(page.status.message().find("HTTP 404: <html> [31m<b>no such page</b>"), std::string::npos) << page.status;
+}
+
 TEST(ErrorBodiesTest, LooksForTheTextThatIsNotTaken) {
   constexpr ReplyClass kSplit = ReplyClass::kSplit, kReject = ReplyClass::kRejectText;
   ExpectClasses({
@@ -163,8 +270,6 @@ TEST(ErrorBodiesTest, LooksForTheTextThatIsNotTaken) {
        kReject},
       {"TEI", 422, R"({"error":"tokenizer failed","error_type":"Tokenizer"})", kSplit, kReject},
       {"Voyage", 400, R"({"detail":"a limit was exceeded"})", kSplit, kReject},
-      {"FastAPI", 422, R"({"detail":[{"loc":["body","input"],"msg":"ensure this value has at most 2048 items"}]})",
-       kSplit, kReject},
   });
 }
 
@@ -280,6 +385,18 @@ TEST(ErrorBodiesTest, StopsAtKeyMoneyModelAndAddress) {
        kStop, kStop},
       {"a web server", 404, "<html>Not Found</html>", kStop, kStop},
       {"a web server", 301, "", kStop, kStop},
+      {"LM Studio, inside a 200", 200, R"x({"error":"Unexpected endpoint or method. (POST /embeddings)"})x", kStop,
+       kStop},
+      {"LiteLLM", 400,
+       OpenAiBody("Budget has been exceeded! Current cost: 26.075, Max budget: 0.25", "budget_exceeded", "400"), kStop,
+       kStop},
+      {"LiteLLM", 400,
+       OpenAiBody("litellm.BadRequestError: OpenAIException - Budget has been exceeded! Team=99c74652", nullptr, "400"),
+       kStop, kStop},
+      {"LiteLLM", 429, OpenAiBody("LiteLLM User: engineer-1, exceeded budget for model=x", "budget_exceeded", "429"),
+       kStop, kStop},
+      {"LiteLLM", 401,
+       OpenAiBody("ExceededBudget: End User=x over budget. Spend=0.0008, Budget=0.0001", nullptr, "401"), kStop, kStop},
       {"a gateway, inside a 200", 200,
        OpenAiBody("You exceeded your current quota", "insufficient_quota", "insufficient_quota"), kStop, kStop},
   });

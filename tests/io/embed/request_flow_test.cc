@@ -157,36 +157,107 @@ TEST_F(RequestFlowTest, ServerMayForbidAnotherAttempt) {
   EXPECT_EQ(scripted_->request_count(), 1);
 }
 
-// A field that the API does not know looks like a bad text: halving finds that every text is bad.
-TEST_F(RequestFlowTest, WhatIsRefusedTextAfterTextInTheSameWordsIsNotForTheTexts) {
+// A field that the API does not know looks like a bad text: halving comes to one that is refused alone, and then a text
+// of our own is refused likewise.
+TEST_F(RequestFlowTest, WhatIsRefusedLikeATextOfOurOwnIsNotForTheTexts) {
   Serve([](const ServerRequest& request) {
     return OpenAiError(400, "", "invalid_request_error", absl::StrCat("unknown field (request ", request.number, ")"));
   });
   const auto batch = MakeBatch(64);
   EXPECT_THAT(Start(batch.get()).get(),
               HasError(absl::StatusCode::kFailedPrecondition,
-                       AllOf(HasSubstr("HTTP 400: unknown field"), HasSubstr("3 different texts were refused"))));
+                       AllOf(HasSubstr("HTTP 400: unknown field"), HasSubstr("it is not for the texts"))));
   EXPECT_LE(scripted_->request_count(), 64 / 2);  // and not 127
   const int before = scripted_->request_count();
   EXPECT_FALSE(Start(MakeBatch(1).get()).get().ok());
   EXPECT_EQ(scripted_->request_count(), before);
 }
 
-TEST_F(RequestFlowTest, TextsAreToBlameWhereOneWasTakenOrTheWordsDiffer) {
-  for (const bool words_differ : {false, true}) {
-    Serve([words_differ](const ServerRequest& request) {
+bool IsOurs(const ServerRequest& request) { return absl::StartsWith(TextsOf(request.body)[0], "Are you well?"); }
+
+TEST_F(RequestFlowTest, TextsAreToBlameWhereOthersAreTaken) {
+  for (const bool one_is_taken : {false, true}) {
+    Serve([one_is_taken](const ServerRequest& request) {
       const std::vector<std::string> texts = TextsOf(request.body);
-      if (!words_differ && texts.size() == 1 && texts[0] == "text number 0")
+      if (IsOurs(request) || (one_is_taken && texts.size() == 1 && texts[0] == "text number 0")) {
         return OpenAiAnswer(request, {.dim = kDim});
-      const std::string word(1 + texts[0].size() % 7 + 3 * (texts[0].back() - '0'), 'x');
-      return OpenAiError(400, "", "invalid_request_error", words_differ ? "no good " + word : "no good");
+      }
+      return OpenAiError(400, "", "invalid_request_error", "no good");
     });
     const auto batch = MakeBatch(8);
     EXPECT_THAT(Start(batch.get()).get(), IsOk());
     const auto texts = batch->texts();
     EXPECT_EQ(std::count_if(texts.begin(), texts.end(), [](const BatchText& text) { return !text.reject.ok(); }),
-              words_differ ? 8 : 7);
+              one_is_taken ? 7 : 8);
+    EXPECT_LE(scripted_->request_count(), 15 + 8 + 4) << "halving, each once more, and a few of our own";
   }
+}
+
+// The model is away for a moment, and the words are nobody's: nobody is rejected for what all would have met.
+TEST_F(RequestFlowTest, RefusalsOfAllForAWhileRejectNobody) {
+  std::atomic<int> refused = 0;
+  Serve([&refused](const ServerRequest& request) {
+    // Ours is taken at once, as its first request finds the model back.
+    if (!IsOurs(request) && request.number >= 4 && refused < 5) {
+      ++refused;
+      return OpenAiError(400, "", "", "the model has gone for a walk");
+    }
+    return OpenAiAnswer(request, {.dim = kDim});
+  });
+  for (const absl::Status& status : SendAll(40)) EXPECT_THAT(status, IsOk());
+  EXPECT_EQ(refused, 5);
+  const auto one = MakeBatch(1);
+  refused = 4;
+  EXPECT_THAT(Start(one.get()).get(), IsOk());
+  EXPECT_THAT(one->texts()[0].reject, IsOk());
+}
+
+// A text that breaks the server each time is found while the others are embedded.
+TEST_F(RequestFlowTest, ATextThatAlwaysBreaksIsFoundAndRejectedInTheApisWords) {
+  for (const int size : {1, 32}) {
+    Serve([size](const ServerRequest& request) {
+      for (const std::string& text : TextsOf(request.body)) {
+        if (text == absl::StrCat("text number ", size - 1)) {
+          return ServerReply{.status = 500,
+                             .body = R"({"error":"failed to encode response: json: unsupported value: NaN"})"};
+        }
+      }
+      return OpenAiAnswer(request, {.dim = kDim});
+    });
+    auto well = std::make_unique<Batch>(BatchLimits{}, kDim);
+    well->AddRowWithText(0, KeyView(int64_t{0}), 0, "a good text", 3);
+    ASSERT_THAT(Start(well.get()).get(), IsOk());
+    const auto batch = MakeBatch(size);
+    ASSERT_THAT(Start(batch.get()).get(), IsOk());
+    for (int i = 0; i < size; ++i) EXPECT_EQ(batch->texts()[i].reject.ok(), i < size - 1) << i;
+    EXPECT_THAT(
+        batch->texts()[size - 1].reject,
+        HasError(absl::StatusCode::kUnavailable, AllOf(HasSubstr("unsupported value: NaN"), HasSubstr("alone"))));
+    EXPECT_LE(scripted_->request_count(), 1 + 10 + 2 * 5 + 8) << size;
+  }
+}
+
+// What is not answered in time goes on in smaller requests, and later ones are as small.
+TEST_F(RequestFlowTest, TimeOutsTeachSmallerRequests) {
+  options_.timeout = absl::Milliseconds(300);
+  std::vector<std::string> notes;
+  std::mutex mutex;
+  options_.note = [&](const std::string& note) {
+    const std::lock_guard lock(mutex);
+    notes.push_back(note);
+  };
+  Serve([](const ServerRequest& request) {
+    ServerReply reply = OpenAiAnswer(request, {.dim = kDim});
+    if (TextsOf(request.body).size() > 8) reply.fault = ServerFault::kStall;
+    return reply;
+  });
+  const auto batch = MakeBatch(32);
+  ASSERT_THAT(Start(batch.get()).get(), IsOk());
+  EXPECT_THAT(client_->Decode(batch.get()), IsOk());
+  EXPECT_LE(scripted_->request_count(), 1 + 2 + 4 + 2);
+  const std::lock_guard lock(mutex);
+  ASSERT_FALSE(notes.empty());
+  EXPECT_THAT(notes[0], AllOf(HasSubstr("32 texts within 300ms"), HasSubstr("at most 16"), HasSubstr("--batch-size")));
 }
 
 // The other endpoint is asked for what is missing only.

@@ -68,7 +68,12 @@ class VectorStreamTest : public ::testing::Test {
       if (!whole.tokens.ok()) continue;
       ASSERT_EQ(*arrived.tokens, *whole.tokens);
       ASSERT_EQ(arrived.faults, whole.faults);
-      ASSERT_EQ(std::memcmp(arrived.vectors.data(), whole.vectors.data(), whole.vectors.size() * sizeof(float)), 0);
+      for (size_t i = 0; i < kTexts.size(); ++i) {
+        const VectorFault fault = whole.faults[i];
+        if (fault == VectorFault::kUnreadable || fault == VectorFault::kOtherWidth) continue;  // there is no vector
+        const size_t at = i * static_cast<size_t>(dim);
+        ASSERT_EQ(std::memcmp(&arrived.vectors[at], &whole.vectors[at], dim * sizeof(float)), 0) << reply;
+      }
     }
   }
 

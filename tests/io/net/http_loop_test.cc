@@ -70,6 +70,29 @@ TEST_F(HttpLoopTest, DeliversRequestAndReply) {
   EXPECT_EQ(got.headers.count("expect"), 0u);
 }
 
+// Some gateways compress what nobody asked to be compressed.
+TEST_F(HttpLoopTest, UndoesCompressionThatNobodyAskedFor) {
+  const std::string plain = R"({"hello":"world, world, world"})";
+  const std::string gzip(
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x48\xcd\xc9\xc9\x57\xb2\x52\x2a\xcf\x2f\xca"
+      "\x49\xd1\x51\x40\xa6\x94\x6a\x01\xe8\x9d\x81\x67\x1f\x00\x00\x00",
+      40);
+  const std::string zlib(
+      "\x78\x9c\xab\x56\xca\x48\xcd\xc9\xc9\x57\xb2\x52\x2a\xcf\x2f\xca\x49\xd1\x51\x40\xa6\x94\x6a\x01"
+      "\xac\x61\x0a\xdf",
+      28);
+  for (const auto& [coding, body] :
+       {std::pair<std::string, std::string>{"gzip", gzip}, {"deflate", zlib}, {"identity", plain}}) {
+    Serve([&coding = coding, &body = body](const ServerRequest& request) {
+      EXPECT_EQ(request.headers.count("accept-encoding"), 0u);
+      return ServerReply{.headers = {{"Content-Encoding", coding}}, .body = body};
+    });
+    const auto reply = loop_->Call(Request());
+    ASSERT_THAT(reply, IsOk()) << coding;
+    EXPECT_EQ(reply->body, plain) << coding;
+  }
+}
+
 TEST_F(HttpLoopTest, SpeaksEveryMethod) {
   Serve([](const ServerRequest& request) { return ServerReply{.body = request.method + "|" + request.body}; });
   for (const auto& [method, body] :
