@@ -367,8 +367,9 @@ absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environmen
       if (model == nullptr) continue;
       const absl::Status names =
           CheckNames(*model,
-                     {"name", "also", "dim", "resizable", "max_tokens", "tokenizer", "max_request_tokens",
-                      "unit_length", "document_prefix", "query_prefix", "usd_per_million_tokens"},
+                     {"name", "also", "dim", "resizable", "max_dim", "max_tokens", "tokenizer",
+                      "max_request_tokens", "unit_length", "document_prefix", "query_prefix",
+                      "usd_per_million_tokens"},
                      file.string());
       if (!names.ok()) return names;
       KnownModel known{.name = Text(*model, "name"),
@@ -380,6 +381,7 @@ absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environmen
                        .document_prefix = Text(*model, "document_prefix"),
                        .query_prefix = Text(*model, "query_prefix"),
                        .aliases = Texts(*model, "also")};
+      known.max_dim = static_cast<int>((*model)["max_dim"].value<int64_t>().value_or(known.dim));
       const std::string unit = Text(*model, "unit_length");
       known.unit_length = unit == "always"       ? KnownModel::UnitLength::kAlways
                           : unit == "full-width" ? KnownModel::UnitLength::kFullWidth

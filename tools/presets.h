@@ -104,7 +104,8 @@ struct SystemPreset {
 struct KnownModel {
   std::string name;
   int dim = 0;
-  bool resizable = false;          // a smaller width can be asked for
+  bool resizable = false;          // another width can be asked for
+  int max_dim = 0;                 // the largest one
   int64_t max_tokens = 0;          // of one input
   std::string tokenizer;           // kCl100k, or empty: another, or not known
   int64_t max_request_tokens = 0;  // of one request, where that is the model's own; 0: as the API's

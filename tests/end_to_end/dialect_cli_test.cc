@@ -5,6 +5,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -323,6 +324,23 @@ TEST_F(DialectCliTest, MistakesAreNamedWithTheNextStep) {
   EXPECT_THAT(says({"--embedder", "llamacpp", "--model", "fake-model", "--dimensions", "4"}),
               HasSubstr("cannot be asked for another width"));
   EXPECT_THAT(says({"--embedder", "tei", "--model", "fake-model", "--batch-size", "33"}), HasSubstr("at most 32"));
+}
+
+TEST_F(DialectCliTest, NoModelIsAskedForAWiderVectorThanItHas) {
+  const auto plan = [&](const char* api, const char* model, const char* width) {
+    return Cli({"plan", "--source", Source(), "--embedder", api, "--model", model, "--dimensions", width},
+               {{"REEMBED_DATA", REEMBED_SOURCE_DIR "/data"}});
+  };
+  const ProcessResult wide = plan("openai", "text-embedding-3-small", "1537");
+  EXPECT_EQ(wide.exit_code, 2) << wide.err;
+  EXPECT_THAT(wide.err, HasSubstr("--dimensions 1537: text-embedding-3-small gives at most 1536"));
+  EXPECT_THAT(plan("voyage", "voyage-4", "2049").err, HasSubstr("voyage-4 gives at most 2048"));
+  EXPECT_THAT(plan("openai", "text-embedding-ada-002", "512").err, HasSubstr("cannot be asked for another width"));
+  for (const auto& [api, model, width] :
+       {std::tuple("openai", "text-embedding-3-small", "256"), {"voyage", "voyage-4", "2048"}}) {
+    const ProcessResult taken = plan(api, model, width);
+    EXPECT_EQ(taken.exit_code, 0) << taken.err;
+  }
 }
 
 TEST_F(DialectCliTest, ListsNameEveryApi) {
