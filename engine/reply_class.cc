@@ -38,8 +38,9 @@ constexpr ErrorRule kRules[] = {
     {.word = "budget_exceeded", .meaning = ErrorMeaning::kStop},
     {.message = "budget has been exceeded", .meaning = ErrorMeaning::kStop},
     {.message = "exceededbudget", .meaning = ErrorMeaning::kStop},
-    // A 400 that passes: the next request loads the model again (LM Studio).
+    // A 400 that passes: the next request loads the model again (LM Studio); loading was given up for another model.
     {.message = "model was unloaded", .meaning = ErrorMeaning::kRetry},
+    {.message = "operation canceled", .meaning = ErrorMeaning::kRetry},
     // Too much in one request.
     {.word = "max_tokens_per_request", .meaning = ErrorMeaning::kTooManyTokens},       // OpenAI
     {.message = "too many tokens in batch", .meaning = ErrorMeaning::kTooManyTokens},  // Mistral

@@ -100,7 +100,7 @@ absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text) {
   EndpointSpec spec;
   for (const absl::string_view part : absl::StrSplit(text, ',')) {
     if (spec.url.empty()) {
-      spec.url = std::string(part);
+      spec.url = spec.given_url = std::string(part);
       while (absl::EndsWith(spec.url, "/")) spec.url.pop_back();
       if (!absl::StartsWith(part, "http://") && !absl::StartsWith(part, "https://")) {
         return absl::InvalidArgumentError(absl::StrCat("--endpoint ", text,
@@ -124,7 +124,7 @@ absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text) {
 CommandOptions OptionsOf(const CommandOptions& options, const EndpointSpec& endpoint) {
   CommandOptions own = options;
   own.endpoints.clear();
-  own.api_base = endpoint.url;
+  own.api_base = endpoint.given_url;
   if (!endpoint.key_env.empty() || !endpoint.key_file.empty()) {
     own.api_key_env = endpoint.key_env;
     own.api_key_file = endpoint.key_file;

@@ -20,7 +20,8 @@ namespace reembed {
 
 // One --endpoint: URL[,key-env=NAME|key-file=PATH][,rpm=N][,tpm=N][,weight=W][,concurrency=N]
 struct EndpointSpec {
-  std::string url;
+  std::string url;        // without slashes at its end: its name
+  std::string given_url;  // with them: at the end of a whole URL one matters
   std::string key_env, key_file;
   double rpm = 0;  // 0: as --rpm says, for each endpoint; likewise below
   double tpm = 0;

@@ -367,9 +367,8 @@ absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environmen
       if (model == nullptr) continue;
       const absl::Status names =
           CheckNames(*model,
-                     {"name", "also", "dim", "resizable", "max_dim", "max_tokens", "tokenizer",
-                      "max_request_tokens", "unit_length", "document_prefix", "query_prefix",
-                      "usd_per_million_tokens"},
+                     {"name", "also", "dim", "resizable", "max_dim", "max_tokens", "tokenizer", "max_request_tokens",
+                      "unit_length", "document_prefix", "query_prefix", "usd_per_million_tokens"},
                      file.string());
       if (!names.ok()) return names;
       KnownModel known{.name = Text(*model, "name"),

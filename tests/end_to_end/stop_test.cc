@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -30,7 +31,10 @@
 #include "gtest/gtest.h"
 #include "tests/end_to_end/fault_fixture.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/libsql_server.h"
+#include "tests/fakes/postgres_server.h"
+#include "tests/fakes/qdrant_server.h"
 
 namespace reembed {
 namespace {
@@ -403,6 +407,104 @@ INSTANTIATE_TEST_SUITE_P(Waits, StopTableTest,
                                                               Wait::kFullPipe, Wait::kIndexBuild),
                                             ::testing::Values(Sent::kInt, Sent::kTerm, Sent::kHup, Sent::kSecond)),
                          NameOf);
+
+// ---- The other stores: away, or locked by somebody ----
+
+enum class Store { kPostgresAway, kPostgresLock, kFalkorAway, kQdrantAway };
+
+class StopStoreTest : public StopTest, public ::testing::WithParamInterface<Store> {};
+
+TEST_P(StopStoreTest, ASignalEndsItInTimeAndTheSameCommandGoesOn) {
+  MakeTable();
+  std::unique_ptr<PostgresServer> postgres;
+  std::unique_ptr<FalkorServer> falkor;
+  std::unique_ptr<QdrantServer> qdrant;
+  std::vector<std::string> more;
+  switch (GetParam()) {
+    case Store::kPostgresAway:
+    case Store::kPostgresLock:
+      postgres = std::make_unique<PostgresServer>();
+      postgres->Run(absl::StrCat("CREATE TABLE notes(id int PRIMARY KEY, body text, v vector(", kDim, "))"));
+      for (int id = 0; id < kNotes; ++id) {
+        postgres->Run(absl::StrCat("INSERT INTO notes VALUES (", id, ", '", NoteText(id), "')"));
+      }
+      source_ = postgres->Uri("table=notes&key=id&text=body&vector=v");
+      AtFirstRequest([&] {
+        if (GetParam() == Store::kPostgresAway) return postgres->Stop();
+        postgres->Run("BEGIN; LOCK TABLE notes IN ACCESS EXCLUSIVE MODE");
+      });
+      break;
+    case Store::kFalkorAway:
+      falkor = std::make_unique<FalkorServer>();
+      for (int id = 0; id < kNotes; ++id) {
+        falkor->Run(absl::StrCat("CREATE (:M {id: ", id, ", content: '", NoteText(id), "'})"));
+      }
+      source_ = falkor->Uri("label=M&key=id&text=content&vector=e");
+      AtFirstRequest([&] { falkor->Stop(); });
+      break;
+    case Store::kQdrantAway:
+      qdrant = std::make_unique<QdrantServer>();
+      more = {"--target", absl::StrCat("qdrant:", qdrant->url(), "/notes")};
+      AtFirstRequest([&] { qdrant->Stop(); });
+      break;
+  }
+  ServeUntilReleased(nullptr);
+  Process process(Args(more), Environment());
+  WaitUntil(&process, [&] { return requests() >= 5; });
+  const Moment signalled = MonotonicNow();
+  process.Signal(SIGTERM);
+  const ProcessResult stopped = process.Wait();
+  EXPECT_LE(MonotonicNow() - signalled, kBound + kSlack) << stopped.out << stopped.err;
+  EXPECT_EQ(stopped.exit_code, 128 + SIGTERM) << stopped.out << stopped.err;
+
+  if (GetParam() == Store::kPostgresLock) postgres->Run("COMMIT");
+  if (GetParam() == Store::kPostgresAway) postgres->Start();
+  if (falkor != nullptr) falkor->Start();
+  if (qdrant != nullptr) qdrant->Start();
+  const ProcessResult again = RunProcess(Args(more), Environment());
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(SoldTexts(), kNotes);
+  const ProcessResult verified = RunProcess({REEMBED_BINARY, "verify", job()}, Environment());
+  EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
+}
+
+std::string NameOfStore(const ::testing::TestParamInfo<Store>& info) {
+  const char* const names[] = {"PostgresAway", "PostgresLock", "falkorAway", "QdrantAway"};
+  return names[static_cast<int>(info.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Waits, StopStoreTest,
+                         ::testing::Values(Store::kPostgresAway, Store::kPostgresLock, Store::kFalkorAway,
+                                           Store::kQdrantAway),
+                         NameOfStore);
+
+// ---- How long, and before anything was bought ----
+
+TEST_F(StopTest, HowLongToWaitComesFromTheEnvironmentAndFromAJobFile) {
+  MakeTable();
+  ServeUntilReleased([this](int, const ServerRequest& request) {
+    ServerReply reply = Sell(request);
+    reply.fault = ServerFault::kStall;
+    return reply;
+  });
+  std::vector<std::string> args = Args();
+  const auto flag = std::find(args.begin(), args.end(), "--stop-wait");
+  args.erase(flag, flag + 2);
+  std::ofstream(folder_ / "job.toml") << "stop-wait = 0.5\n";
+  std::vector<std::string> by_file = args;
+  by_file.insert(by_file.begin() + 2, folder_ / "job.toml");
+  std::map<std::string, std::string> environment = Environment();
+  environment["REEMBED_STOP_WAIT"] = "0.5";
+  int stalled = 0;
+  for (const auto& [command, variables] : {std::pair(args, environment), {by_file, Environment()}}) {
+    Process process(command, variables);
+    server_->WaitForStalled(stalled += concurrency_);
+    process.Signal(SIGTERM);
+    const ProcessResult stopped = process.Wait();
+    EXPECT_EQ(stopped.exit_code, 128 + SIGTERM) << stopped.out << stopped.err;
+    EXPECT_THAT(stopped.err, HasSubstr("500ms"));
+  }
+}
 
 // ---- Which signals, and how often ----
 

@@ -794,8 +794,8 @@ TEST(ApiOptionsTest, BadOptionsAreRefused) {
 }
 
 TEST_F(ApiClientTest, ProbeTellsTheWidth) {
-  options_.model.dim = 0;
   Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 1536}); });
+  options_.model.dim = 0;
   EXPECT_EQ(ProbeApi(options_).value().width, 1536);
   EXPECT_EQ(server_->request_count(), 1);
   EXPECT_EQ(TextsOf(server_->requests()[0].body).size(), 1u);

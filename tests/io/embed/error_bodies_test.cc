@@ -94,6 +94,8 @@ TEST(ErrorBodiesTest, RepeatsWhatBrokeOnTheWay) {
       {"Ollama", 499, R"({"error":"request cancelled"})", kRetry, kRetry},
       {"infinity", 500, R"({"error":{"message":"InternalServerError: x","type":null,"code":500}})", kRetry, kRetry},
       {"LM Studio", 400, R"({"error":"Model was unloaded while the request was still in queue.."})", kRetry, kRetry},
+      {"LM Studio", 400, R"({"error":{"message":"Failed to load model \"m\". Error: Operation canceled."}})", kRetry,
+       kRetry},
       {"a proxy", 408, "", kRetry, kRetry},
       {"OpenAI", 409, "", kRetry, kRetry},
       {"a proxy", 425, "", kRetry, kRetry},

@@ -40,7 +40,15 @@ TEST(ProxyForTest, LeavesOutWhatNoProxyNames) {
   EXPECT_TRUE(direct("http://10.1.2.3/", "10.1.2.3"));
   EXPECT_TRUE(direct("http://10.1.2.3/", "10.0.0.0/8"));
   EXPECT_FALSE(direct("http://11.1.2.3/", "10.0.0.0/8"));
+  EXPECT_TRUE(direct("http://10.130.2.3/", "10.128.0.0/9"));
+  EXPECT_FALSE(direct("http://10.1.2.3/", "10.128.0.0/9"));
+  EXPECT_FALSE(direct("http://10.1.2.3/", "fd00::/8"));
   EXPECT_TRUE(direct("http://[fe80::1]/", "fe80::1"));
+  EXPECT_TRUE(direct("http://[fe80:0:0::1]:8080/", "[fe80::1]"));
+  EXPECT_TRUE(direct("http://[fd12:3456::1]/", "fd00::/8"));
+  EXPECT_TRUE(direct("http://[fd12:3456::1]/", "host, fd12:3000::/20"));
+  EXPECT_FALSE(direct("http://[fd12:4456::1]/", "fd12:3000::/20"));
+  EXPECT_FALSE(direct("http://[fe80::2]/", "fe80::1/129, fe80::1"));
   EXPECT_FALSE(direct("http://host/", ""));
   EXPECT_TRUE(Proxy("http://host/", {{"http_proxy", "p"}, {"NO_PROXY", "host"}}).empty());
 }
