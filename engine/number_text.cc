@@ -73,7 +73,7 @@ void AppendWithExponent(const Decimal& decimal, int least_exponent_digits, std::
 
 }  // namespace
 
-void AppendJsNumber(float value, std::string* out) {
+void AppendJsNumber(double value, std::string* out) {
   if (!std::isfinite(value)) {
     out->append("null");
     return;
@@ -91,7 +91,7 @@ void AppendJsNumber(float value, std::string* out) {
   }
 }
 
-void AppendPythonNumber(float value, std::string* out) {
+void AppendPythonNumber(double value, std::string* out) {
   if (!std::isfinite(value)) {
     out->append(std::isnan(value) ? "NaN" : value < 0 ? "-Infinity" : "Infinity");
     return;

@@ -1,32 +1,14 @@
 #include "engine/text_template.h"
 
-#include "engine/json_scanner.h"
-#include "engine/json_value.h"
+#include "engine/js_join.h"
 #include "engine/text_filters.h"
 
 // How a template is filled in; text_template_parser.cc reads it.
 
 namespace reembed {
 
-bool TextTemplate::AppendJsonList(absl::string_view json, absl::string_view separator, std::string* out) {
-  JsonScanner scanner(json);
-  if (!scanner.Take('[')) return false;
-  if (scanner.Take(']')) return scanner.AtEnd();
-  for (bool first = true;; first = false) {
-    absl::string_view token;
-    if (!scanner.TakeValue(&token)) return false;
-    if (!first) out->append(separator.data(), separator.size());
-    // As JavaScript's Array.join has it: null is nothing, what is no text stands as it is written.
-    const std::optional<absl::string_view> text = JsonString(token, &word_);
-    const absl::string_view shown = text.has_value() ? *text : token == "null" ? absl::string_view() : token;
-    out->append(shown.data(), shown.size());
-    if (scanner.Take(']')) return scanner.AtEnd();
-    if (!scanner.Take(',')) return false;
-  }
-}
-
-void TextTemplate::Apply(const Filter& filter, size_t begin, std::string* out) {
-  const bool empty = out->size() == begin;
+void TextTemplate::Apply(const Filter& filter, size_t begin, bool* is_list, std::string* out) {
+  const bool empty = out->size() == begin && !*is_list;
   switch (filter.op) {
     case Op::kTrim:
     case Op::kTrimJs:
@@ -50,7 +32,7 @@ void TextTemplate::Apply(const Filter& filter, size_t begin, std::string* out) {
       return CutWords(begin, filter.number, filter.percent, out);
     case Op::kJsonList:
       list_.clear();
-      if (!AppendJsonList(absl::string_view(*out).substr(begin), filter.text, &list_)) list_.clear();
+      *is_list = AppendJsJoin(absl::string_view(*out).substr(begin), filter.text, &list_);
       out->resize(begin);
       out->append(list_);
       return;
@@ -99,7 +81,8 @@ void TextTemplate::Append(const Part& part, absl::Span<const std::optional<absl:
       AppendList(part, values, out);
       break;
   }
-  for (const Filter& filter : part.filters) Apply(filter, begin, out);
+  bool is_list = false;
+  for (const Filter& filter : part.filters) Apply(filter, begin, &is_list, out);
 }
 
 void TextTemplate::Render(absl::Span<const std::optional<absl::string_view>> values, std::string* out) {

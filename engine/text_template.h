@@ -36,7 +36,9 @@ namespace reembed {
 //   cut:N           the first N characters (code points); cut:N:"..." with that behind them when something was cut
 //   cut_utf16:N     the same in UTF-16 units, as JavaScript's and Java's lengths; never half a character
 //   cut_words:N:P   cut_utf16:N, trim:js, then back to the last space if that lies behind P per cent of N
-//   json_list:", "  the elements of a JSON array with that between them; nothing when it is no array
+//   json_list:", "  the elements of a JSON array with that between them, as JavaScript's join has it (see js_join.h);
+//                   nothing when it is no array. Of one with elements, prefix and suffix take the text for there, and
+//                   default does not, even when it is empty, as that of [""] is
 //   prefix:"x"      x before it, suffix:"x" behind it; an empty text stays empty
 //   default:"x"     x when it is empty
 //   join:" "        of a list: its non-empty parts with that between them. A list without join is written end to end
@@ -94,13 +96,13 @@ class TextTemplate {
   TextTemplate() = default;
   void Append(const Part& part, absl::Span<const std::optional<absl::string_view>> values, std::string* out);
   void AppendList(const Part& part, absl::Span<const std::optional<absl::string_view>> values, std::string* out);
-  void Apply(const Filter& filter, size_t begin, std::string* out);
-  bool AppendJsonList(absl::string_view json, absl::string_view separator, std::string* out);
+  // `is_list`: the text is that of a list with elements, and so is not empty, whatever it says.
+  void Apply(const Filter& filter, size_t begin, bool* is_list, std::string* out);
 
   std::vector<std::string> fields_;
   std::vector<bool> optional_;  // of fields_: every use has a `?`
   std::vector<Part> parts_;
-  std::string list_, word_;  // room for json_list
+  std::string list_;  // room for json_list
 };
 
 }  // namespace reembed

@@ -69,7 +69,16 @@ TEST(TextTemplateTest, Lists) {
     return Render("{tags|json_list:\", \"|prefix:\"Tags: \"}", {{"tags", json}});
   };
   EXPECT_EQ(tags(R"(["a", "b\u00e4\n"])"), "Tags: a, b\xC3\xA4\n");
-  EXPECT_EQ(tags("[1, null, true, 2.50]"), "Tags: 1, , true, 2.50");
+  EXPECT_EQ(tags("[1, null, true, 2.50]"), "Tags: 1, , true, 2.5");
+  // A list with elements is there, whatever they say; what is no list is not.
+  EXPECT_EQ(tags(R"([""])"), "Tags: ");
+  EXPECT_EQ(tags("[null]"), "Tags: ");
+  EXPECT_EQ(Render("{tags|json_list:\", \"|suffix:\".\"|default:\"none\"}", {{"tags", "[[]]"}}), ".");
+  EXPECT_EQ(Render("{tags|json_list:\", \"|default:\"none\"}", {{"tags", "[]"}}), "none");
+  EXPECT_EQ(
+      Render("{(a, tags|json_list:\", \"|prefix:\"Tags: \")|join:\" \"|trim:js}", {{"a", "x"}, {"tags", "[\"\"]"}}),
+      "x Tags:");
+  EXPECT_EQ(Render("{(a, tags|json_list:\", \")|join:\"+\"}", {{"a", "x"}, {"tags", "[\"\"]"}}), "x");
   for (const char* const none : {"", "[]", " [ ] ", "null", "\"a\"", "{\"a\": 1}", "[\"a\"", "[\"a\",]", "['a']",
                                  "[\"a\"] x", "[01]", "[nul]"}) {
     EXPECT_EQ(tags(none), "") << none;

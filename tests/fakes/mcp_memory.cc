@@ -91,7 +91,7 @@ Memory MakeMemory(int64_t row, std::mt19937_64* random) {
   Memory memory{.title = absl::StrCat("T", row), .content = absl::StrCat("note ", row), .type = kTypes[row % 4]};
   for (int i = 0; i < 6; ++i) absl::StrAppend(&memory.content, " ", word());
   std::string tail;
-  switch ((*random)() % 6) {
+  switch ((*random)() % 8) {
     case 0:
       memory.tags_null = true;
       break;
@@ -104,6 +104,14 @@ Memory MakeMemory(int64_t row, std::mt19937_64* random) {
     case 3:
       memory.tags = "[\"a\\u00e4\",\"b \\\"c\\\"\"]";
       tail = " Tags: a\xC3\xA4, b \"c\"";
+      break;
+    case 4:
+      memory.tags = "[\"\"]";  // joins to nothing, and is there
+      tail = " Tags:";
+      break;
+    case 5:
+      memory.tags = "[1.0, null, [1e21, [2]], {\"a\": 1}, 9007199254740993]";
+      tail = " Tags: 1, , 1e+21,2, [object Object], 9007199254740992";
       break;
     default:
       memory.tags = absl::StrCat("[\"t", row % 7, "\"]");
