@@ -169,7 +169,7 @@ class SourceRows {
     if (!table.ok()) return table.status();
     absl::StatusOr<SqliteStatement> find =
         (*db)->Prepare(absl::StrCat("SELECT ", ObjectSql(*table, asked.fields), " FROM ", QuoteName(table->name),
-                                    " WHERE ", table->KeySql(), " = ?1"));
+                                    " WHERE ", table->IsNamedSql("?1")));
     if (!find.ok()) return find.status();
     return SourceRows(*std::move(db), *std::move(find));
   }

@@ -1,8 +1,12 @@
 #include "io/store/sqlite_scan.h"
 
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace reembed {
 namespace {
@@ -14,24 +18,32 @@ constexpr int64_t kRowsPerTransaction = 4096;
 }  // namespace
 
 SqliteScan::SqliteScan(const SqlDb* db, SqliteTable table, std::string columns)
-    : db_(db), table_(std::move(table)), columns_(std::move(columns)) {}
+    : db_(db), table_(std::move(table)), columns_(std::move(columns)), among_null_(HasNamesForNull()) {}
 
 void SqliteScan::SeekToStart() {
   Pause();
   at_.reset();
   from_ = From::kStart;
+  among_null_ = HasNamesForNull();
 }
 
 void SqliteScan::SeekTo(KeyView key) {
   Pause();
   at_ = Own(key);
   from_ = From::kAt;
+  among_null_ = IsAmongNull(key);
 }
 
 void SqliteScan::SeekAfter(KeyView key) {
   Pause();
   at_ = Own(key);
   from_ = From::kBehind;
+  among_null_ = IsAmongNull(key);
+}
+
+bool SqliteScan::IsAmongNull(KeyView key) const {
+  const auto* const text = std::get_if<absl::string_view>(&key);
+  return HasNamesForNull() && text != nullptr && absl::StartsWith(*text, kNullKeyPrefix);
 }
 
 void SqliteScan::Pause() {
@@ -40,24 +52,47 @@ void SqliteScan::Pause() {
   current_ = nullptr;
 }
 
+absl::StatusOr<SqliteStatement> SqliteScan::Prepare() const {
+  // Without the hint SQLite may sort the whole table for every stretch.
+  const std::string index = table_.key_index.empty() ? "" : absl::StrCat(" INDEXED BY ", QuoteName(table_.key_index));
+  // A key that may repeat is looked at again, so that its second row is not passed over; see StepBehindBound.
+  const bool include = from_ == From::kAt || table_.key_may_repeat;
+  const std::string rowid = among_null_ ? QuoteName(table_.rowid_of_null_key) : "";
+  const std::string order = among_null_ ? rowid : table_.KeySql();
+  std::vector<std::string> conditions;
+  if (among_null_) conditions.push_back(absl::StrCat(QuoteName(table_.key), " IS NULL"));
+  if (from_ != From::kStart) {
+    conditions.push_back(absl::StrCat(order, include ? " >= ?1" : " > ?1"));
+  } else if (!among_null_ && table_.key_may_be_null) {
+    conditions.push_back(absl::StrCat(QuoteName(table_.key), " IS NOT NULL"));
+  }
+  return db_->Prepare(
+      absl::StrCat("SELECT ", among_null_ ? absl::StrCat("'", kNullKeyPrefix, "' || ", rowid) : QuoteName(table_.key),
+                   columns_.empty() ? "" : ", ", columns_, " FROM ", QuoteName(table_.name), index,
+                   conditions.empty() ? "" : absl::StrCat(" WHERE ", absl::StrJoin(conditions, " AND ")), " ORDER BY ",
+                   order, db_->rows_per_answer() > 0 ? " LIMIT ?2" : ""));
+}
+
 absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
-  SqliteStatement* statement = from_ == From::kStart ? &from_start_ : from_ == From::kAt ? &from_at_ : &from_behind_;
+  SqliteStatement* const statement = &statements_[among_null_ ? 1 : 0][static_cast<size_t>(from_)];
   if (!statement->prepared()) {
-    // Without the hint SQLite may sort the whole table for every stretch.
-    const std::string index = table_.key_index.empty() ? "" : absl::StrCat(" INDEXED BY ", QuoteName(table_.key_index));
-    // A key that may repeat is looked at again, so that its second row is not passed over; see StepBehindBound.
-    const bool include = from_ == From::kAt || table_.key_may_repeat;
-    const std::string bound = from_ == From::kStart ? "" : include ? " >= ?1" : " > ?1";
-    absl::StatusOr<SqliteStatement> made = db_->Prepare(absl::StrCat(
-        "SELECT ", QuoteName(table_.key), columns_.empty() ? "" : ", ", columns_, " FROM ", QuoteName(table_.name),
-        index, bound.empty() ? "" : absl::StrCat(" WHERE ", table_.KeySql(), bound), " ORDER BY ", table_.KeySql(),
-        db_->rows_per_answer() > 0 ? " LIMIT ?2" : ""));
+    absl::StatusOr<SqliteStatement> made = Prepare();
     if (!made.ok()) return made.status();
     *statement = *std::move(made);
   }
   if (from_ != From::kStart) {
     bound_ = *at_;
-    statement->BindKey(1, ViewOf(bound_));
+    if (among_null_) {
+      int64_t rowid = 0;
+      const std::string& name = std::get<std::string>(bound_);
+      if (!absl::SimpleAtoi(absl::string_view(name).substr(kNullKeyPrefix.size()), &rowid)) {
+        return absl::InvalidArgumentError(absl::StrCat(table_.path, ": table `", table_.name, "`: no row is named `",
+                                                       name, "`; expected ", kNullKeyPrefix, " and a number"));
+      }
+      statement->Bind(1, rowid);
+    } else {
+      statement->BindKey(1, ViewOf(bound_));
+    }
   }
   limit_ = db_->rows_per_answer();
   if (limit_ > 0) statement->Bind(2, limit_);
@@ -111,14 +146,24 @@ absl::StatusOr<bool> SqliteScan::StepBehindBound() {
   return current_->Step();
 }
 
-absl::StatusOr<bool> SqliteScan::Next() {
-  if (limit_ == 0 && rows_in_transaction_ >= kRowsPerTransaction) Pause();
+absl::StatusOr<bool> SqliteScan::StepThroughPages() {
   absl::StatusOr<bool> row = StepBehindBound();
   while (limit_ > 0 && (row.ok() ? !*row && rows_in_transaction_ >= limit_
                                  : absl::IsOutOfRange(row.status()) && db_->rows_per_answer() < limit_)) {
     // The page has ended, not the table; or the rows were too long for one answer, and fewer are asked for.
     current_ = nullptr;
     row = StepBehindBound();
+  }
+  return row;
+}
+
+absl::StatusOr<bool> SqliteScan::Next() {
+  if (limit_ == 0 && rows_in_transaction_ >= kRowsPerTransaction) Pause();
+  absl::StatusOr<bool> row = StepThroughPages();
+  if (among_null_ && row.ok() && !*row) {
+    SeekToStart();
+    among_null_ = false;
+    row = StepThroughPages();
   }
   if (!row.ok() || !*row) {
     current_ = nullptr;

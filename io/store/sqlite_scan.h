@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_SQLITE_SCAN_H_
 #define REEMBED_IO_STORE_SQLITE_SCAN_H_
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,8 @@ namespace reembed {
 // writer commits and a WAL checkpoint ends between two stretches, and rows that change under the walk shift nothing.
 // That is why conditions are shown as columns and not put into WHERE, where one page could cost a scan of the table.
 // From a server it asks for a bounded number of rows at a time, fewer when they turn out to be long.
+// Rows whose key is NULL come first, by their rowid, where the table has a name for them; else they are passed over,
+// as whoever wants them has asked CheckSqliteKeysPresent.
 //
 // Borrows `db`. Used by one thread.
 class SqliteScan {
@@ -32,7 +35,7 @@ class SqliteScan {
   void SeekAfter(KeyView key);
 
   // To the next row; false at the end. After an error the same call tries the same row again.
-  // Errors: as SqlDb; kFailedPrecondition (a key that is NULL, there twice, or neither integer nor text).
+  // Errors: as SqlDb; kFailedPrecondition (a key that is there twice, or neither integer nor text).
   absl::StatusOr<bool> Next();
 
   // The row Next() came to. Views die at the next call of anything but key() and row().
@@ -44,16 +47,23 @@ class SqliteScan {
 
  private:
   enum class From { kStart, kAt, kBehind };
+  bool HasNamesForNull() const { return !table_.rowid_of_null_key.empty(); }
+  // Whether the walk goes among the rows whose key is NULL when it is at `key`.
+  bool IsAmongNull(KeyView key) const;
+  absl::StatusOr<SqliteStatement> Prepare() const;
   absl::StatusOr<SqliteStatement*> Begin();
   absl::StatusOr<bool> StepBehindBound();
+  absl::StatusOr<bool> StepThroughPages();
   bool IsAtKey() const;
   absl::Status TakeKey();
 
   const SqlDb* const db_;
   const SqliteTable table_;
   const std::string columns_;
-  SqliteStatement from_start_, from_at_, from_behind_;  // prepared when first needed
+  // Prepared when first needed; by From, [1] among the rows whose key is NULL.
+  std::array<std::array<SqliteStatement, 3>, 2> statements_;
   From from_ = From::kStart;
+  bool among_null_;
   std::optional<Key> at_;               // the last row's key, or the one that was sought
   SqliteStatement* current_ = nullptr;  // the one that is under way
   Key bound_;                           // what it is bound to

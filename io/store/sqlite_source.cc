@@ -181,7 +181,7 @@ class SqliteSource final : public Source {
         absl::StrCat("CASE WHEN ", wanted, " THEN ", text->first_column(), " ELSE 0.0 END", text->other_columns());
     absl::StatusOr<SqliteStatement> find = opened.db->Prepare(
         absl::StrCat("SELECT ", text->first_column(), text->other_columns(), " FROM ", QuoteName(opened.table.name),
-                     " WHERE ", opened.table.KeySql(), " = ?1 AND ", opened.where));
+                     " WHERE ", opened.table.IsNamedSql("?1"), " AND ", opened.where));
     if (!find.ok()) return find.status();
     auto source = std::unique_ptr<SqliteSource>(
         new SqliteSource(std::move(opened), selection, wanted, std::move(columns), *std::move(text), *std::move(find)));

@@ -15,9 +15,9 @@ namespace reembed {
 namespace {
 
 // `extension` means nothing for a server, and `tls` nothing for a file.
-constexpr std::array<absl::string_view, 13> kParameters = {
-    "extension",  "table",          "key",      "text",  "template", "vector", "model_column",
-    "dim_column", "updated_column", "encoding", "where", "mode",     "tls"};
+constexpr std::array<absl::string_view, 14> kParameters = {
+    "extension",  "table",          "key",      "null_key", "text", "template", "vector", "model_column",
+    "dim_column", "updated_column", "encoding", "where",    "mode", "tls"};
 constexpr std::array<absl::string_view, 3> kRowidNames = {"rowid", "_rowid_", "oid"};
 constexpr size_t kMaxNamesShown = 20;
 // A server that restarts is away for longer than another program locks a file.
@@ -108,13 +108,17 @@ absl::StatusOr<std::vector<UniqueIndex>> UniqueIndexes(const SqlDb& db, const Sq
   }
 }
 
-absl::Status ChooseRowid(absl::string_view asked, const Shape& shape, SqliteTable* table) {
-  // A column may bear one of the names; then the rowid goes by another.
+// A column may bear one of the names; then the rowid goes by another.
+std::string RowidName(absl::string_view asked, const SqliteTable& table) {
   std::string name(asked);
-  for (size_t i = 0; (name.empty() || table->Find(name) != nullptr) && i < kRowidNames.size(); ++i) {
+  for (size_t i = 0; (name.empty() || table.Find(name) != nullptr) && i < kRowidNames.size(); ++i) {
     name = std::string(kRowidNames[i]);
   }
-  table->key = name;
+  return name;
+}
+
+absl::Status ChooseRowid(absl::string_view asked, const Shape& shape, SqliteTable* table) {
+  table->key = RowidName(asked, *table);
   table->vacuum_changes_keys = table->kind == SqliteTable::Kind::kTable && !shape.rowid_alias;
   return absl::OkStatus();
 }
@@ -224,6 +228,15 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
   if (asked.table.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": no table; add ?table=NAME"));
   }
+  const std::string null_key = location.Get("null_key");
+  asked.names_null_keys = null_key == "rowid";
+  if (!null_key.empty() && !asked.names_null_keys) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": expected null_key=rowid, got `", null_key, "`"));
+  }
+  if (asked.names_null_keys && !asked.vector.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, ": null_key= does not go with vector=, as a row is filled in place by its key; use key=rowid"));
+  }
   return asked;
 }
 
@@ -237,12 +250,23 @@ std::string SqliteTable::KeySql() const {
   return absl::StrCat(QuoteName(key), key_collation.empty() ? "" : absl::StrCat(" COLLATE ", QuoteName(key_collation)));
 }
 
+std::string SqliteTable::IsNamedSql(absl::string_view parameter) const {
+  const std::string by_key = absl::StrCat(KeySql(), " = ", parameter);
+  if (rowid_of_null_key.empty()) return by_key;
+  const size_t prefix = kNullKeyPrefix.size();
+  return absl::StrCat("(", by_key, " OR (", QuoteName(key), " IS NULL AND ", QuoteName(rowid_of_null_key),
+                      " = CASE WHEN substr(", parameter, ", 1, ", prefix, ") = '", kNullKeyPrefix,
+                      "' THEN CAST(substr(", parameter, ", ", prefix + 1, ") AS INTEGER) END))");
+}
+
 absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqlDb& db, const SqliteLocation& asked) {
   SqliteTable table{.path = db.path()};
   Shape shape;
   if (absl::Status status = FindTable(db, asked.table, &table); !status.ok()) return status;
   if (absl::Status status = ReadColumns(db, &table, &shape); !status.ok()) return status;
   if (absl::Status status = ChooseKey(db, asked.key, shape, &table); !status.ok()) return status;
+  const bool may_name_null = table.kind == SqliteTable::Kind::kTable && table.has_rowid && table.key_may_be_null;
+  if (asked.names_null_keys && may_name_null) table.rowid_of_null_key = RowidName("", table);
   return table;
 }
 
@@ -280,16 +304,32 @@ std::string WhereSql(absl::string_view where) { return where.empty() ? "1" : abs
 
 absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, absl::string_view where) {
   if (!table.key_may_be_null) return absl::OkStatus();
-  absl::StatusOr<SqliteStatement> statement =
-      db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", QuoteName(table.key), " IS NULL AND ",
-                              WhereSql(where), " LIMIT 1"));
-  if (!statement.ok()) return statement.status();
-  const absl::StatusOr<bool> row = statement->Step();
-  if (!row.ok()) return row.status();
-  if (!*row) return absl::OkStatus();
+  const std::string key = QuoteName(table.key);
+  const auto is_there = [&](absl::string_view which) -> absl::StatusOr<bool> {
+    absl::StatusOr<SqliteStatement> statement = db.Prepare(
+        absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", which, " AND ", WhereSql(where), " LIMIT 1"));
+    if (!statement.ok()) return statement.status();
+    return statement->Step();
+  };
+  const absl::StatusOr<bool> lacks_key = is_there(absl::StrCat(key, " IS NULL"));
+  if (!lacks_key.ok()) return lacks_key.status();
+  if (!*lacks_key) return absl::OkStatus();
+  const std::string name = absl::StrCat(table.path, ": table `", table.name, "`: ");
+  if (table.rowid_of_null_key.empty()) {
+    const std::string leave_out = absl::StrCat("leave them out with --where '", key, " IS NOT NULL'");
+    return absl::FailedPreconditionError(absl::StrCat(name, "some rows have no key (`", table.key, "` is NULL); ",
+                                                      table.has_rowid
+                                                          ? absl::StrCat("use key=rowid, or ", leave_out)
+                                                          : absl::StrCat(leave_out, ", or use another column")));
+  }
+  const std::string end = absl::StrCat(kNullKeyPrefix.substr(0, kNullKeyPrefix.size() - 1), ";");
+  const absl::StatusOr<bool> looks_alike =
+      is_there(absl::StrCat(table.KeySql(), " >= '", kNullKeyPrefix, "' AND ", table.KeySql(), " < '", end, "'"));
+  if (!looks_alike.ok()) return looks_alike.status();
+  if (!*looks_alike) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat(table.path, ": table `", table.name, "`: some rows have no key (`", table.key, "` is NULL); ",
-                   table.has_rowid ? "use key=rowid" : "leave them out with where=, or use another column"));
+      absl::StrCat(name, "some rows have no key, and others have one that begins with `", kNullKeyPrefix,
+                   "`, as those would be named; use key=", table.rowid_of_null_key));
 }
 
 }  // namespace reembed

@@ -19,6 +19,8 @@ namespace reembed {
 // What a location `sqlite:PATH?name=value&...`, or `libsql://HOST?...` (see libsql_db.h), asks for.
 //   table         table or view (required)
 //   key           column that names a row, or `rowid`; default: the primary key if it is one column, else rowid
+//   null_key      `rowid`: rows whose key is NULL are named `rowid:N`, and come first; default: they are refused. Of a
+//                 source that is not filled in place
 //   text          column of the texts; or
 //   template      how a text is made from several columns, see text_template.h (a source needs one of them)
 //   vector        column of the vectors (a target needs it)
@@ -37,6 +39,7 @@ struct SqliteLocation {
   std::string path, table, key, text, text_template, vector, model_column, dim_column, updated_column, where;
   VectorEncoding encoding = VectorEncoding::kF32;
   enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
+  bool names_null_keys = false;  // null_key=rowid
 };
 
 // The database that sqlite:PATH or libsql:... names. Errors: as SqliteDb::Open, OpenLibsqlDb.
@@ -71,12 +74,15 @@ struct SqliteTable {
   // come between the runs of a job.
   bool vacuum_changes_keys = false;
   bool key_may_be_null = false;
-  bool key_may_repeat = false;  // only where nothing can promise it: a view, a column of a virtual table
-  std::string key_index;        // unique index in whose order rows are read; empty: the table's own order
-  std::string key_collation;    // of that index; empty: the key's own
+  std::string rowid_of_null_key;  // under which the rowid goes that names rows whose key is NULL; empty: nothing does
+  bool key_may_repeat = false;    // only where nothing can promise it: a view, a column of a virtual table
+  std::string key_index;          // unique index in whose order rows are read; empty: the table's own order
+  std::string key_collation;      // of that index; empty: the key's own
 
   const Column* Find(absl::string_view column) const;  // null: it has none of that name
   std::string KeySql() const;                          // quoted, with collation
+  // SQL: the row is the one that the key `parameter` names.
+  std::string IsNamedSql(absl::string_view parameter) const;
 };
 
 // Finds table and key.
@@ -97,7 +103,11 @@ absl::Status CheckSqliteWhere(const SqlDb& db, const SqliteTable& table, absl::s
 // `where` in parentheses, fit to be combined with other conditions; "1" when it is empty.
 std::string WhereSql(absl::string_view where);
 
-// Errors: kFailedPrecondition (a row that `where` selects has no key).
+// How rows are named by their rowid whose key is NULL.
+inline constexpr absl::string_view kNullKeyPrefix = "rowid:";
+
+// Errors: kFailedPrecondition (a row that `where` selects has no key and no name either, or the key of another row
+// looks like such a name).
 absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, absl::string_view where);
 
 }  // namespace reembed

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@ namespace reembed {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -301,6 +303,52 @@ TEST(SqliteSourceTest, NamesWhatIsMissing) {
               HasError(absl::StatusCode::kNotFound, HasSubstr("did you mean `c`?")));
   EXPECT_THAT(OpenSqliteSource(file.At("table=m&text=c&where=rol=1"), {}),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("no such column: rol")));
+}
+
+// More rows than one read transaction holds, of both kinds.
+constexpr int kManyRows = 9000;
+
+void FillWithNullKeys(SqliteFile* file) {
+  file->Run(
+      absl::StrCat("CREATE TABLE m (id TEXT PRIMARY KEY, c TEXT); WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL "
+                   "SELECT i + 1 FROM n WHERE i < ",
+                   kManyRows, ") INSERT INTO m SELECT CASE WHEN i % 2 THEN NULL ELSE 'k' || i END, 't' || i FROM n"));
+}
+
+TEST(SqliteSourceTest, RowsWithoutAKeyComeFirstByTheirRowid) {
+  SqliteFile file;
+  FillWithNullKeys(&file);
+  const auto source = Open(file, "table=m&text=c&null_key=rowid");
+  EXPECT_EQ(*source->CountRows(), kManyRows);
+  const std::vector<std::string> rows = ReadAll(source.get());
+  ASSERT_EQ(rows.size(), static_cast<size_t>(kManyRows));
+  EXPECT_EQ(rows[0], "rowid:1=t1");
+  EXPECT_EQ(rows[1], "rowid:3=t3");
+  EXPECT_EQ(rows[kManyRows / 2 - 1], absl::StrCat("rowid:", kManyRows - 1, "=t", kManyRows - 1));
+  EXPECT_EQ(rows[kManyRows / 2], "k10=t10");
+  EXPECT_EQ(std::set<std::string>(rows.begin(), rows.end()).size(), rows.size());
+  // From any of them on, and one by one.
+  ASSERT_THAT(source->SeekAfter(absl::string_view("rowid:5")), IsOk());
+  EXPECT_EQ(Show(**source->Next()), "rowid:7=t7");
+  ASSERT_THAT(source->SeekAfter(absl::string_view("k8998")), IsOk());
+  EXPECT_EQ(Show(**source->Next()), "k90=t90");
+  EXPECT_EQ(Show(**source->Find(absl::string_view("rowid:9"))), "rowid:9=t9");
+  EXPECT_EQ(Show(**source->Find(absl::string_view("k10"))), "k10=t10");
+  EXPECT_FALSE((*source->Find(absl::string_view("rowid:10"))).has_value()) << "that row has a key";
+  EXPECT_FALSE((*source->Find(absl::string_view("rowid:x"))).has_value());
+  SqliteSelection from;
+  from.resume_from = Key(std::string("k9"));
+  EXPECT_THAT(ReadAll(Open(file, "table=m&text=c&null_key=rowid", from).get()), Contains("k9000=t9000"));
+}
+
+TEST(SqliteSourceTest, AConditionLeavesRowsWithoutAKeyOutForEveryCheck) {
+  SqliteFile file;
+  FillWithNullKeys(&file);
+  EXPECT_THAT(OpenSqliteSource(file.At("table=m&text=c"), {}),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("some rows have no key")));
+  const auto source = Open(file, "table=m&text=c", {.where = "\"id\" IS NOT NULL"});
+  EXPECT_EQ(*source->CountRows(), kManyRows / 2);
+  EXPECT_EQ(ReadAll(source.get()).size(), static_cast<size_t>(kManyRows / 2));
 }
 
 TEST(SqliteSourceTest, WalksAnyTableWithoutSorting) {

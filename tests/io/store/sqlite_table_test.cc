@@ -128,10 +128,31 @@ TEST(SqliteTableTest, RefusesRowsWithoutKey) {
   const auto db = SqliteDb::Open(file.path(), SqliteAccess::kReadOnly);
   const auto table = Resolve(file, "table=t");
   ASSERT_THAT(table, IsOk());
-  EXPECT_THAT(
-      CheckSqliteKeysPresent(**db, *table, ""),
-      HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("`id` is NULL"), HasSubstr("key=rowid"))));
+  EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, ""),
+              HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("`id` is NULL"), HasSubstr("key=rowid"),
+                                                                    HasSubstr("--where '\"id\" IS NOT NULL'"))));
   EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, "a = 1"), IsOk());
+}
+
+TEST(SqliteTableTest, NullKeysHaveNamesWhereAskedFor) {
+  SqliteFile file;
+  file.Run(
+      "CREATE TABLE t (id TEXT PRIMARY KEY, rowid, v); INSERT INTO t (id) VALUES ('x'), (NULL); CREATE TABLE n (id "
+      "TEXT "
+      "PRIMARY KEY NOT NULL)");
+  const auto db = SqliteDb::Open(file.path(), SqliteAccess::kReadOnly);
+  const auto table = Resolve(file, "table=t&null_key=rowid");
+  ASSERT_THAT(table, IsOk());
+  EXPECT_EQ(table->rowid_of_null_key, "_rowid_") << "a column has the name";
+  EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, ""), IsOk());
+  EXPECT_EQ(Resolve(file, "table=n&null_key=rowid")->rowid_of_null_key, "");
+  EXPECT_THAT(Resolve(file, "table=t&null_key=rowid&vector=v"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("use key=rowid")));
+  EXPECT_THAT(Resolve(file, "table=t&null_key=id"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("expected null_key=rowid")));
+  file.Run("INSERT INTO t (id) VALUES ('rowid:2')");
+  EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, ""),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("begins with `rowid:`")));
 }
 
 }  // namespace
