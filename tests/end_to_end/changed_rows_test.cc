@@ -403,7 +403,9 @@ TEST_P(ChangedStoresTest, EditedRowsAreMendedAndRollbackKnowsTheFirstState) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, ChangedStoresTest,
-                         ::testing::Values("agentloop", "libsql", "memu", "postgres", "postgres_wide", "falkordb"),
+                         ::testing::Values("agentloop", "libsql", "memu", "postgres", "postgres_wide", "falkordb",
+                                           "automem", "mcp_memory", "mcp_memory_text", "mcp_memory_libsql",
+                                           "espressobot", "espressobot_simple"),
                          [](const auto& info) { return info.param; });
 
 TEST_F(ChangedRowsTest, PointsOfQdrantGetTheVectorOfTheirNewText) {

