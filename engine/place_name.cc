@@ -21,6 +21,10 @@ bool IsPathOf(absl::string_view before, absl::string_view now) {
 
 }  // namespace
 
+std::string PlaceName(const Location& place) {
+  return absl::StartsWith(place.path, "//") ? absl::StrCat(place.scheme, ":", place.path) : place.path;
+}
+
 bool IsNameOf(absl::string_view name, const Location& place) {
   const absl::StatusOr<Location> before = ParseLocation(name);
   if (!before.ok() || before->scheme != place.scheme || !IsPathOf(before->path, place.path)) return false;

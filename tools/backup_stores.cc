@@ -65,7 +65,8 @@ absl::StatusOr<std::string> SqliteOccupant(const std::string&, const BackupGroup
   const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
   if (!db.ok()) return absl::StrCat(path, " (it cannot be read)");
   const absl::StatusOr<RowCounts> rows = CountSqliteRows(**db);
-  return absl::StrCat(path, rows.ok() ? absl::StrCat(" (", WithCommas(Sum(*rows)), " rows)") : " (it is damaged)");
+  return absl::StrCat(path,
+                      rows.ok() ? absl::StrCat(" (", Counted(Sum(*rows), "row", "rows"), ")") : " (it is damaged)");
 }
 
 // The answer of a Restore() that has nothing to say.
@@ -135,7 +136,7 @@ absl::StatusOr<std::string> FalkordbOccupant(const std::string&, const BackupGro
   const absl::StatusOr<int64_t> nodes = CountFalkorNodes(*graph);
   if (!nodes.ok()) return nodes.status();
   if (*nodes < 0) return "";
-  return absl::StrCat(group.place.ToString(), " (", WithCommas(*nodes), " nodes)");
+  return absl::StrCat(group.place.ToString(), " (", Counted(*nodes, "node", "nodes"), ")");
 }
 
 absl::StatusOr<std::string> RestoreFalkordb(const std::string& dir, const BackupGroup& group) {
@@ -169,7 +170,7 @@ absl::StatusOr<std::string> QdrantOccupant(const std::string&, const BackupGroup
   const absl::StatusOr<int64_t> points = CountQdrantCollection(*collection, {.api_key = group.place.secret});
   if (!points.ok()) return points.status();
   if (*points < 0) return "";
-  return absl::StrCat(group.place.ToString(), " (", WithCommas(*points), " points)");
+  return absl::StrCat(group.place.ToString(), " (", Counted(*points, "point", "points"), ")");
 }
 
 absl::StatusOr<std::string> RestoreQdrant(const std::string& dir, const BackupGroup& group) {

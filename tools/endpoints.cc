@@ -274,9 +274,9 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
 }
 
 std::string EndpointLine(const EndpointReport& report) {
-  std::string line =
-      absl::StrCat("endpoint ", report.name, ": ", WithCommas(report.texts), " texts, ",
-                   WithCommas(report.stats.requests), " requests, ", WithCommas(report.stats.tokens), " tokens");
+  std::string line = absl::StrCat("endpoint ", report.name, ": ", Counted(report.texts, "text", "texts"), ", ",
+                                  Counted(report.stats.requests, "request", "requests"), ", ",
+                                  Counted(report.stats.tokens, "token", "tokens"));
   if (report.state == EndpointState::kWorking) return line;
   return absl::StrCat(line, ", ", StateWord(report.state), ": ", report.trouble);
 }

@@ -9,17 +9,6 @@
 
 namespace reembed {
 
-std::string WithCommas(int64_t number) {
-  const std::string digits = absl::StrCat(number);
-  std::string text;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    const size_t left = digits.size() - i;
-    if (left % 3 == 0 && i > 0 && digits[i - 1] != '-') text.push_back(',');
-    text.push_back(digits[i]);
-  }
-  return text;
-}
-
 std::string BytesText(int64_t bytes) {
   const char* const units[] = {"bytes", "kB", "MB", "GB", "TB"};
   double value = static_cast<double>(bytes);

@@ -8,11 +8,11 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "engine/counted.h"
 
-// How numbers look to people, and JSON lines to programs.
+// How numbers look to people (see also counted.h), and JSON lines to programs.
 namespace reembed {
 
-std::string WithCommas(int64_t number);             // 1234567 -> "1,234,567"
 std::string BytesText(int64_t bytes);               // 1536000 -> "1.5 MB"
 std::string DurationText(absl::Duration duration);  // "0.8 s", "12 s", "3:05", "2:03:04"
 std::string MoneyText(double usd);                  // "$0.0012", "$12.34"

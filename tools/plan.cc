@@ -274,9 +274,12 @@ void Add(const PlanNumbers& from, PlanNumbers* to) {
 void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const PlanNumbers& plan,
                   absl::FunctionRef<void(absl::string_view, absl::string_view)> line) {
   if (plan.rows_changed > 0) {
-    line("changed", absl::StrCat(WithCommas(plan.rows_changed),
-                                 " rows have another text than the one that their vector was made from; they are "
-                                 "embedded again, --no-changed leaves them"));
+    line("changed",
+         Counted(plan.rows_changed,
+                 "row has another text than the one that its vector was made from; it is embedded again, --no-changed "
+                 "leaves it",
+                 "rows have another text than the one that their vector was made from; they are embedded again, "
+                 "--no-changed leaves them"));
     for (size_t i = 0; i < job.targets.size(); ++i) {
       if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].scheme == "-") continue;
       line("builds", absl::StrCat(PlaceText(job.targets[i]),
@@ -285,12 +288,12 @@ void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const Plan
     }
   }
   if (plan.rows_lost > 0) {
-    line("lost", absl::StrCat(WithCommas(plan.rows_lost),
-                              " rows lack the vector that the job has bought for them; it is written again"));
+    line("lost", Counted(plan.rows_lost, "row lacks the vector that the job has bought for it; it is written again",
+                         "rows lack the vector that the job has bought for them; it is written again"));
   }
   if (plan.rows_compared > 0) {
-    line("compares", absl::StrCat("the texts of ", WithCommas(plan.rows_compared),
-                                  " rows with what the job knows: ", BytesText(plan.bytes_compared), " to be read",
+    line("compares", absl::StrCat("the texts of ", Counted(plan.rows_compared, "row", "rows"),
+                                  " with what the job knows: ", BytesText(plan.bytes_compared), " to be read",
                                   job.options.no_changed ? "" : ", --no-changed reads less"));
   }
 }
@@ -321,8 +324,8 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
                          : "of texts that the API refuses as too long the beginning is embedded");
   } else if (policy != LongText::kReject || plan.rows_too_long > 0) {
     line("too long",
-         absl::StrCat(WithCommas(plan.rows_too_long), " rows have more than ",
-                      WithCommas(job.pipeline.text_limit.max_tokens), " tokens: ",
+         absl::StrCat(Counted(plan.rows_too_long, "row has", "rows have"), " more than ",
+                      Counted(job.pipeline.text_limit.max_tokens, "token", "tokens"), ": ",
                       policy == LongText::kSplit      ? "their parts are embedded, the mean is stored"
                       : policy == LongText::kTruncate ? "only their beginning is embedded"
                                                       : "rejected; --long-text truncate or split embeds them"));
@@ -384,6 +387,7 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);
   if (!jobs.ok()) return fail(jobs.status());
+  if (jobs->front().directory.empty()) return fail(CheckJobsFolder(environment));
   if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
@@ -416,7 +420,8 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
     return kExitDone;
   }
   if (jobs->size() > 1) {
-    std::cout << "together    " << WithCommas(total.rows) << " rows, about " << WithCommas(total.tokens) << " tokens"
+    std::cout << "together    " << Counted(total.rows, "row", "rows") << ", about "
+              << Counted(total.tokens, "token", "tokens")
               << (total.cost_usd > 0 ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
   }
   std::cout << "nothing was written or sent" << std::endl;

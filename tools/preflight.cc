@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/place_name.h"
 #include "index/faiss_sink.h"
 #include "io/job/job_reader.h"
 #include "tools/format.h"
@@ -113,17 +114,17 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     absl::StatusOr<Survey> survey = SurveyTable(job);
     if (!survey.ok()) return survey.status();
     if (survey->orphans > 0) {
-      preflight.changes.push_back(absl::StrCat("nothing of ", WithCommas(survey->orphans), " vectors in ",
-                                               job.source.path, " whose rows are gone; they stay"));
+      preflight.changes.push_back(absl::StrCat("nothing of ", Counted(survey->orphans, "vector", "vectors"), " in ",
+                                               PlaceName(job.source), " whose rows are gone; they stay"));
     }
     preflight.remarks = survey->remarks;
     if (absl::Status existing = CheckRecordedModel(job, *survey); !existing.ok()) return existing;
     if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
       preflight.changes.push_back(
-          absl::StrCat("replaces ", WithCommas(survey->rows_selected - survey->rows_null), " vectors"));
+          absl::StrCat("replaces ", Counted(survey->rows_selected - survey->rows_null, "vector", "vectors")));
     }
     if (survey->rows_needed > 0) {
-      preflight.changes.push_back(absl::StrCat("gives ", WithCommas(survey->rows_needed), " rows of ",
+      preflight.changes.push_back(absl::StrCat("gives ", Counted(survey->rows_needed, "row", "rows"), " of ",
                                                job.source.Get("table"),
                                                " a vector, over whose absence the system's search fails now"));
     }

@@ -88,12 +88,13 @@ RunRecord RecordOf(const ResolvedJob& job, const JobStats& stats) {
   const bool priced = UsdPerToken(job).value_or(0) > 0;
   return {.id = absl::StrFormat("ffffffff-ffff-8fff-bfff-%012x", hash.lo & 0xffffffffffff),
           .text = absl::StrCat(
-              job.selection.rows == Selection::Rows::kAll ? "Re-embedded " : "Embedded ", WithCommas(totals.rows),
-              " memories", job.selection.rows == Selection::Rows::kAll ? "" : " that had no vector", " with ",
-              job.client.model.name, ", ", job.client.model.dim, " dimensions, by reembed (",
-              absl::StrJoin(totals.endpoints, ", "), "); the vectors were complete at ",
-              TimeText(totals.switched.value_or(totals.ended)), ". ", WithCommas(totals.requests), " requests, ",
-              WithCommas(totals.tokens), " tokens", priced ? absl::StrCat(", ", MoneyText(totals.cost_usd)) : "", "."),
+              job.selection.rows == Selection::Rows::kAll ? "Re-embedded " : "Embedded ",
+              Counted(totals.rows, "memory", "memories"),
+              job.selection.rows == Selection::Rows::kAll ? "" : " that had no vector", " with ", job.client.model.name,
+              ", ", job.client.model.dim, " dimensions, by reembed (", absl::StrJoin(totals.endpoints, ", "),
+              "); the vectors were complete at ", TimeText(totals.switched.value_or(totals.ended)), ". ",
+              Counted(totals.requests, "request", "requests"), ", ", Counted(totals.tokens, "token", "tokens"),
+              priced ? absl::StrCat(", ", MoneyText(totals.cost_usd)) : "", "."),
           .facts = FactsOf(job, totals),
           .time = totals.ended};
 }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/ledger.h"
 #include "engine/pipeline.h"
+#include "engine/place_name.h"
 #include "engine/row_reader.h"
 #include "tools/format.h"
 #include "tools/preflight.h"
@@ -70,17 +71,18 @@ std::string RecountMessage(const ResolvedJob& job, const Recount& recount) {
         recount.emptied, ", ", [](std::string* out, const Key& key) { absl::StrAppend(out, KeyText(ViewOf(key))); });
     const bool more = recount.rows_emptied > static_cast<int64_t>(recount.emptied.size());
     sentences.push_back(absl::StrCat(
-        WithCommas(recount.rows_emptied), " rows of ", job.source.path, " had been written and are empty again (keys ",
-        keys, more ? ", ..." : "", "): a trigger of the table or another writer empties them. See to that first; ",
+        Counted(recount.rows_emptied, "row", "rows"), " of ", PlaceName(job.source), " had been written and ",
+        recount.rows_emptied == 1 ? "is empty again (key " : "are empty again (keys ", keys, more ? ", ..." : "",
+        "): a trigger of the table or another writer empties what was written. See to that first; ",
         "`reembed plan` names the triggers that a run fires, and how to keep them out",
         job.keep_vectors == KeepVectors::kAlways
             ? "; the same command then writes them from the vectors that this job has, and buys nothing"
             : ""));
   }
   if (recount.rows_added > 0) {
-    sentences.push_back(
-        absl::StrCat(WithCommas(recount.rows_added), " rows of ", job.source.path,
-                     " came while this run went on and have no vector yet; run the same command again"));
+    sentences.push_back(absl::StrCat(Counted(recount.rows_added, "row", "rows"), " of ", PlaceName(job.source),
+                                     " came while this run went on and ", recount.rows_added == 1 ? "has" : "have",
+                                     " no vector yet; run the same command again"));
   }
   return absl::StrJoin(sentences, "\n");
 }

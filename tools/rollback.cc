@@ -89,17 +89,19 @@ std::string WhatIsPutBack(const std::vector<Folder>& folders) {
   std::vector<std::string> parts;
   for (const Folder& folder : folders) {
     for (const Task& task : folder.tasks) {
-      parts.push_back(absl::StrCat(WithCommas(task.kept.rows), " rows of ", task.kept.name));
+      parts.push_back(absl::StrCat(Counted(task.kept.rows, "row", "rows"), " of ", task.kept.name));
     }
   }
   return absl::StrCat("puts back what was there before the job: ", absl::StrJoin(parts, ", "));
 }
 
 void PrintText(const Task& task, const RollbackReport& report) {
-  std::cout << "target " << task.kept.name << "\n  " << WithCommas(report.rows_restored) << " rows put back, "
-            << WithCommas(report.rows_unchanged) << " were as before already\n";
-  if (report.rows_gone > 0) std::cout << "  " << WithCommas(report.rows_gone) << " rows are gone since\n";
-  if (report.rows_left > 0) std::cout << "  " << WithCommas(report.rows_left) << " rows stay as they are:\n";
+  std::cout << "target " << task.kept.name << "\n  " << Counted(report.rows_restored, "row", "rows") << " put back, "
+            << WithCommas(report.rows_unchanged) << (report.rows_unchanged == 1 ? " was" : " were")
+            << " as before already\n";
+  if (report.rows_gone > 0) std::cout << "  " << Counted(report.rows_gone, "row is", "rows are") << " gone since\n";
+  if (report.rows_left > 0)
+    std::cout << "  " << Counted(report.rows_left, "row stays", "rows stay") << " as they are:\n";
   const size_t shown = std::min(report.left.size(), kShownRows);
   for (size_t i = 0; i < shown; ++i) {
     std::cout << "    row " << KeyText(ViewOf(report.left[i].key)) << ": " << report.left[i].reason << "\n";

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/place_name.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
@@ -153,7 +154,8 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
   if (!job.stream.empty()) std::cout << job.stream << ": ";
   if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {
-    std::cout << "nothing was bought, and " << WithCommas(outcome.rows_unaccounted) << " rows lack their vectors\n";
+    std::cout << "nothing was bought, and "
+              << Counted(outcome.rows_unaccounted, "row lacks its vector", "rows lack their vectors") << "\n";
   } else if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
     if (outcome.after.rows == 0 && outcome.table_rows > 0) {
       std::cout << "nothing to buy: no row lacks a vector";
@@ -163,53 +165,58 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
       }
       std::cout << "\n";
     } else {
-      std::cout << "nothing to buy: all " << WithCommas(DoneRows(outcome.after)) << " rows have their vectors\n";
+      std::cout << "nothing to buy: " << (DoneRows(outcome.after) == 1 ? "" : "all ")
+                << Counted(DoneRows(outcome.after), "row has its vector", "rows have their vectors") << "\n";
     }
   } else {
-    std::cout << "embedded " << WithCommas(embedded) << " rows (" << WithCommas(outcome.texts_embedded)
-              << " different texts) in " << DurationText(outcome.elapsed) << ", "
+    std::cout << "embedded " << Counted(embedded, "row", "rows") << " ("
+              << Counted(outcome.texts_embedded, "different text", "different texts") << ") in "
+              << DurationText(outcome.elapsed) << ", "
               << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0))
               << " rows/s\n"
-              << WithCommas(outcome.client.requests) << " requests, " << WithCommas(outcome.client.requests_retried)
-              << " retries, " << WithCommas(outcome.client.tokens) << " tokens";
+              << Counted(outcome.client.requests, "request", "requests") << ", "
+              << Counted(outcome.client.requests_retried, "retry", "retries") << ", "
+              << Counted(outcome.client.tokens, "token", "tokens");
     if (UsdPerToken(job).value_or(0) > 0) std::cout << ", " << MoneyText(outcome.cost_usd);
     std::cout << "\n";
   }
   if (outcome.rows_changed > 0) {
-    std::cout << WithCommas(outcome.rows_changed)
-              << " rows had another text than the one that their vector was made from\n";
+    std::cout << Counted(outcome.rows_changed, "row had another text than the one that its vector was made from",
+                         "rows had another text than the one that their vector was made from")
+              << "\n";
   }
   if (outcome.max_spend_usd.has_value()) {
     std::cout << MoneyText(outcome.spent_usd) << " of --max-spend " << MoneyText(*outcome.max_spend_usd)
               << " are spent by all runs\n";
   }
-  if (outcome.rows_left > 0) std::cout << WithCommas(outcome.rows_left) << " rows are still to do\n";
+  if (outcome.rows_left > 0) std::cout << Counted(outcome.rows_left, "row is", "rows are") << " still to do\n";
   if (outcome.client.texts_dropped > 0) {
-    std::cout << WithCommas(outcome.client.texts_dropped)
-              << " texts were in the air when this run ended; the API may charge for them, and they are bought again\n";
+    std::cout << Counted(outcome.client.texts_dropped, "text was", "texts were")
+              << " in the air when this run ended; the API may charge for them, and they are bought again\n";
   }
   const int64_t rebought = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
   if (rebought > 0) {
-    std::cout << "earlier runs were cut off: at most " << WithCommas(rebought)
-              << " texts were in flight, and bought a second time\n";
+    std::cout << "earlier runs were cut off: at most " << Counted(rebought, "text was", "texts were")
+              << " in flight, and bought a second time\n";
   }
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
     const int64_t limit = job.pipeline.text_limit.max_tokens;
-    std::cout << WithCommas(rows) << " rows are longer than the model "
-              << (limit > 0 ? absl::StrCat("takes (", WithCommas(limit), " tokens): ") : "takes: ") << what << "\n";
+    std::cout << Counted(rows, "row is", "rows are") << " longer than the model "
+              << (limit > 0 ? absl::StrCat("takes (", Counted(limit, "token", "tokens"), "): ") : "takes: ") << what
+              << "\n";
   }
   if (rejected > 0) {
-    std::cout << WithCommas(rejected) << " rows have no vector:";
+    std::cout << Counted(rejected, "row has", "rows have") << " no vector:";
     for (const RejectedRow& row : outcome.rejects) std::cout << " " << KeyText(ViewOf(row.key));
     const int64_t more = rejected - static_cast<int64_t>(outcome.rejects.size());
     if (more > 0) std::cout << " and " << WithCommas(more) << " more";
     std::cout << "; why: reembed status " << job.directory << "\n";
   }
   if (outcome.table_rows > 0) {
-    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << WithCommas(outcome.table_rows) << " rows in "
-              << job.source.path << " have a vector now";
+    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << Counted(outcome.table_rows, "row", "rows")
+              << " in " << PlaceName(job.source) << (outcome.table_rows == 1 ? " has" : " have") << " a vector now";
     // A share of what is seen would be taken for one of the whole.
     if (!outcome.hidden.may_be) {
       std::cout << absl::StrFormat(" (%.2f %%)", PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/place_name.h"
 #include "engine/row_reader.h"
 #include "io/store/automem_placeholder.h"
 #include "tools/earlier_jobs.h"
@@ -32,7 +33,7 @@ constexpr double kSameLength = 0.05;     // relative
 // For messages: where the vectors are.
 std::string VectorsPlace(const ResolvedJob& job) {
   const std::string vectors = job.source.Get("vector");
-  return vectors.empty() ? job.targets[0].path : absl::StrCat(job.source.path, ": column ", vectors);
+  return vectors.empty() ? PlaceName(job.targets[0]) : absl::StrCat(PlaceName(job.source), ": column ", vectors);
 }
 
 // Whether `recorded` is a name of the job's model.
@@ -186,8 +187,8 @@ absl::Status StatusOf(const ResolvedJob& job, const UnknownModel& unknown, const
                       const std::string& sent) {
   using Kind = SampleVerdict::Kind;
   if (verdict.kind == Kind::kSame) return absl::OkStatus();
-  const std::string facts = absl::StrCat(VectorsPlace(job), " holds ", WithCommas(unknown.rows),
-                                         " vectors of a model that is not recorded, and this job ", "would put ",
+  const std::string facts = absl::StrCat(VectorsPlace(job), " holds ", Counted(unknown.rows, "vector", "vectors"),
+                                         " of a model that is not recorded, and this job ", "would put ",
                                          WithCommas(unknown.lacking), " of ", job.client.model.name, " beside them; ");
   const std::string earlier =
       unknown.other.empty() ? "" : absl::StrCat("; an earlier job has written there: ", unknown.other);
@@ -258,17 +259,19 @@ absl::Status CheckRecordedModel(const ResolvedJob& job, const Survey& survey) {
     // repaired like missing ones.
     const bool few = width.rows < survey.rows_with_vector || width.rows * kBrokenPerLacking <= survey.rows_null;
     if (width.dim == model.dim || width.dim <= 0 || few) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        place, " holds ", WithCommas(width.rows), " vectors of ", width.dim, " dimensions, and this job makes ",
-        model.dim, "; use --all to replace them, or --dimensions ", width.dim, " to go with them"));
+    return absl::FailedPreconditionError(absl::StrCat(place, " holds ", Counted(width.rows, "vector", "vectors"),
+                                                      " of ", width.dim, " dimensions, and this job makes ", model.dim,
+                                                      "; use --all to replace them, or --dimensions ", width.dim,
+                                                      " to go with them"));
   }
   if (job.options.mix) return absl::OkStatus();
   for (const Survey::ModelCount& other : survey.models) {
     if (other.model.empty() || IsOwnModel(job, other.model)) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        place, " holds ", WithCommas(other.rows), " vectors of the model ", other.model, ", and this job uses ",
-        model.name, "; vectors of two models cannot be compared: use --all to replace them, --model ", other.model,
-        " to go with them, or mix them by --mix"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(place, " holds ", Counted(other.rows, "vector", "vectors"), " of the model ", other.model,
+                     ", and this job uses ", model.name,
+                     "; vectors of two models cannot be compared: use --all to replace them, --model ", other.model,
+                     " to go with them, or mix them by --mix"));
   }
   return absl::OkStatus();
 }
@@ -316,10 +319,11 @@ std::string UnknownModelText(const ResolvedJob& job, const UnknownModel& unknown
   if (unknown.rows == 0) return "";
   const std::string rows = WithCommas(unknown.rows);
   if (unknown.lacking == 0) {
-    return absl::StrCat("no row lacks a vector; ", rows, " have one, of a model that is not recorded; --all replaces ",
-                        "them");
+    return absl::StrCat("no row lacks a vector; ", rows, unknown.rows == 1 ? " has" : " have",
+                        " one, of a model that is not recorded; --all replaces ", "them");
   }
-  const std::string facts = absl::StrCat(rows, " rows have vectors of a model that is not recorded; ");
+  const std::string facts = absl::StrCat(Counted(unknown.rows, "row has a vector of", "rows have vectors of"),
+                                         " a model that is not recorded; ");
   if (job.options.mix) return absl::StrCat(facts, "those of ", job.client.model.name, " come beside them (--mix)");
   return absl::StrCat(facts, "run compares ", unknown.rows < kSampleRows ? "them" : "eight of them", " first");
 }
@@ -354,15 +358,16 @@ absl::StatusOr<ModelSample> CompareWithStored(const ResolvedJob& job, const Unkn
   }
   sample.verdict = JudgeSample(comparison.cosines);
   if (sample.stats.requests == 0) sample.verdict.compared = static_cast<int>(rows->size());
-  const std::string sent = sample.stats.requests == 0
-                               ? ""
-                               : absl::StrCat(" (", rows->size(), " texts, ", WithCommas(sample.stats.tokens),
-                                              " tokens were ", "sent to find out)");
+  const std::string sent =
+      sample.stats.requests == 0
+          ? ""
+          : absl::StrCat(" (", rows->size(), " texts, ", Counted(sample.stats.tokens, "token was", "tokens were"), " ",
+                         "sent to find out)");
   const absl::Status status = StatusOf(job, unknown, sample.verdict, sent);
   if (!status.ok()) return status;
   const SampleVerdict& verdict = sample.verdict;
   sample.note = absl::StrCat(
-      VectorsPlace(job), " holds ", WithCommas(unknown.rows), " vectors of a model that is not recorded; of ",
+      VectorsPlace(job), " holds ", Counted(unknown.rows, "vector", "vectors"), " of a model that is not recorded; of ",
       verdict.compared, " that were compared ", verdict.same, " are those of ", job.client.model.name,
       ", so all are taken for its own: a sample, no proof",
       verdict.same == verdict.compared ? ""

@@ -28,8 +28,9 @@ absl::Status MakeSample(const SystemsOptions& options) {
 ExitCode SystemsCommand(const SystemsOptions& options, const Environment& environment) {
   if (!options.make_sample.empty()) {
     if (absl::Status made = MakeSample(options); !made.ok()) return Fail("systems", made, false);
-    std::cout << options.make_sample << ": " << WithCommas(options.rows) << " messages; try: reembed plan --system "
-              << options.name << " --db " << options.make_sample << " --embedder builtin" << std::endl;
+    std::cout << options.make_sample << ": " << Counted(options.rows, "message", "messages")
+              << "; try: reembed plan --system " << options.name << " --db " << options.make_sample
+              << " --embedder builtin" << std::endl;
     return kExitDone;
   }
   if (!options.name.empty()) {

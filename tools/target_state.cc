@@ -189,8 +189,8 @@ std::string TargetStateText(const TargetState& state) {
     case TargetState::Kind::kNotBegun:
       return "not begun";
     case TargetState::Kind::kPartial:
-      return absl::StrCat("partial, ", WithCommas(state.rows), " of ", WithCommas(state.of),
-                          " rows; the same command goes on");
+      return absl::StrCat("partial, ", WithCommas(state.rows), " of ", Counted(state.of, "row", "rows"),
+                          "; the same command goes on");
     case TargetState::Kind::kComplete:
       return "complete";
     case TargetState::Kind::kGone:

@@ -103,8 +103,9 @@ std::string UndoText(const UndoPlan& plan, const std::string& job_directory) {
                         ": new vectors are built beside the old ones and take their place at the end; ", rollback,
                         " switches back");
   }
-  const std::string what =
-      plan.rows == 0 ? "nothing" : absl::StrCat(plan.at_most ? "at most " : "", WithCommas(plan.rows), " vectors");
+  const std::string what = plan.rows == 0
+                               ? "nothing"
+                               : absl::StrCat(plan.at_most ? "at most " : "", Counted(plan.rows, "vector", "vectors"));
   if (plan.way_back == UndoPlan::WayBack::kNone) {
     return absl::StrCat(what, " in ", plan.target,
                         plan.rows == 0 ? "" : ": what is overwritten cannot be brought back");

@@ -88,7 +88,7 @@ absl::Status Verification::CheckStore() {
   for (const SlotRange& range : check->damaged) {
     problems_.Add(absl::StrCat("vectors.f32: slots ", range.begin, " to ", range.end - 1, " are damaged"));
   }
-  notes_.push_back(absl::StrCat("vectors.f32: ", WithCommas(check->texts), " vectors read"));
+  notes_.push_back(absl::StrCat("vectors.f32: ", Counted(check->texts, "vector", "vectors"), " read"));
   return absl::OkStatus();
 }
 
@@ -122,9 +122,10 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
   }
   const bool whole_file = !FindScheme(target.scheme)->is_table();
   if (whole_file && (*reader)->rows() != compared) {
-    problems_.Add(absl::StrCat(target.ToString(), ": has ", (*reader)->rows(), " rows, and the job ", compared));
+    problems_.Add(absl::StrCat(target.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"), ", and the job ",
+                               compared));
   }
-  notes_.push_back(absl::StrCat(PlaceText(target), ": ", WithCommas(compared), " vectors compared"));
+  notes_.push_back(absl::StrCat(PlaceText(target), ": ", Counted(compared, "vector", "vectors"), " compared"));
   return absl::OkStatus();
 }
 
@@ -143,7 +144,7 @@ absl::Status Verification::CheckSource() {
     ++compared;
     const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
     if (!now.ok()) return now.status();
-    const std::string name = absl::StrCat(resolved_->source.path, ": row ", KeyText((*row)->key));
+    const std::string name = absl::StrCat(PlaceName(resolved_->source), ": row ", KeyText((*row)->key));
     if (!now->has_value()) {
       problems_.Add(absl::StrCat(name, ": is gone"));
     } else if ((*row)->state != SlotState::kKept) {
@@ -152,22 +153,23 @@ absl::Status Verification::CheckSource() {
       if (job_->keep_vectors() == KeepVectors::kAlways) problems_.Add(absl::StrCat(name, ": has another text now"));
     }
   }
-  notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(compared), " texts compared"));
+  notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", Counted(compared, "text", "texts"), " compared"));
   if (!resolved_->in_place) return absl::OkStatus();
   const absl::StatusOr<Survey> survey = SurveyTable(*resolved_);
   if (!survey.ok()) return survey.status();
-  notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_with_vector), " of ",
+  notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", WithCommas(survey->rows_with_vector), " of ",
                                 WithCommas(survey->rows_selected), " selected rows have a vector"));
   if (survey->rows_needed > 0) {
-    notes_.push_back(absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->rows_needed),
-                                  " rows have no vector and should: the system's search fails over them"));
+    notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ",
+                                  Counted(survey->rows_needed, "row has", "rows have"),
+                                  " no vector and should: the system's search fails over them"));
   }
   if (survey->orphans > 0) {
-    notes_.push_back(
-        absl::StrCat(resolved_->source.path, ": ", WithCommas(survey->orphans), " vectors whose rows are gone"));
+    notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", Counted(survey->orphans, "vector", "vectors"),
+                                  " whose rows are gone"));
   }
   for (const std::string& remark : survey->remarks)
-    notes_.push_back(absl::StrCat(resolved_->source.path, ": ", remark));
+    notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", remark));
   return absl::OkStatus();
 }
 
@@ -200,11 +202,11 @@ absl::Status Verification::CheckSample(int64_t sample) {
     lowest = std::min(lowest, cosine);
     ++compared;
     if (cosine < kSameModelCosine) {
-      problems_.Add(absl::StrCat(resolved_->source.path, ": row ", KeyText((*row)->key),
+      problems_.Add(absl::StrCat(PlaceName(resolved_->source), ": row ", KeyText((*row)->key),
                                  ": embedded again, the cosine to its vector is ", cosine));
     }
   }
-  notes_.push_back(absl::StrCat(WithCommas(compared), " rows embedded again, lowest cosine ", lowest));
+  notes_.push_back(absl::StrCat(Counted(compared, "row", "rows"), " embedded again, lowest cosine ", lowest));
   return absl::OkStatus();
 }
 
@@ -281,7 +283,7 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
     std::cout << "... and " << WithCommas(problems.count - static_cast<int64_t>(problems.shown.size())) << " more\n";
   }
   std::cout << (problems.count == 0 ? "everything is as the job left it"
-                                    : absl::StrCat(WithCommas(problems.count), " problems"))
+                                    : Counted(problems.count, "problem", "problems"))
             << std::endl;
   return code;
 }

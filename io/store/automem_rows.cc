@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/counted.h"
+#include "engine/place_name.h"
 #include "engine/vector_reader.h"
 #include "io/store/automem_placeholder.h"
 #include "io/store/qdrant_collection.h"
@@ -73,7 +75,7 @@ class AutomemSource final : public Source {
       absl::StatusOr<std::optional<RowView>> row = nodes_->Next();
       if (!row.ok() || !row->has_value()) return row;
       if (!IsUuid((*row)->key)) {
-        return absl::FailedPreconditionError(absl::StrCat(location_.path, ": row ", KeyText((*row)->key),
+        return absl::FailedPreconditionError(absl::StrCat(PlaceName(location_), ": row ", KeyText((*row)->key),
                                                           ": its id is no UUID, so it can have no point"));
       }
       if (!points_.has_value()) return row;
@@ -132,9 +134,11 @@ class WrongIds {
     const bool all = count_ <= kShownIds;
     const std::string ids = absl::StrJoin(shown_, ", ");
     return absl::FailedPreconditionError(absl::StrCat(
-        location.path, ": ", count_, " memories have an id that is no UUID, so they can have no point: ", ids,
-        all ? "" : ", ...", "; give them UUIDs, or leave them out with --where 'NOT n.",
-        FalkorName(location.Get("key", "id")), " IN [", all ? ids : "...", "]'"));
+        PlaceName(location), ": ",
+        Counted(count_, "memory has an id that is no UUID, so it can have no point: ",
+                "memories have an id that is no UUID, so they can have no point: "),
+        ids, all ? "" : ", ...", count_ == 1 ? "; give it a UUID, or leave it" : "; give them UUIDs, or leave them",
+        " out with --where 'NOT n.", FalkorName(location.Get("key", "id")), " IN [", all ? ids : "...", "]'"));
   }
 
  private:
@@ -233,8 +237,8 @@ absl::StatusOr<Survey> SurveyAutomem(const Location& location, const FalkorSelec
   const bool whole = selection.where.empty() && selection.resume_from.empty() && location.Get("where").empty();
   if (whole) survey.orphans = std::max<int64_t>(0, points->count() - (survey.rows_selected - survey.rows_null));
   if (placeholders > 0) {
-    survey.remarks.push_back(
-        absl::StrCat(placeholders, " points have a placeholder, which AutoMem stores when its embedding API fails"));
+    survey.remarks.push_back(absl::StrCat(Counted(placeholders, "point has a placeholder", "points have a placeholder"),
+                                          ", which AutoMem stores when its embedding API fails"));
   }
   if (points->dim() == 0) return survey;
   if (points->dim() != selection.dim) {
@@ -246,9 +250,9 @@ absl::StatusOr<Survey> SurveyAutomem(const Location& location, const FalkorSelec
   if (!stripped.ok()) return stripped.status();
   if (*stripped > 0) {
     survey.remarks.push_back(
-        absl::StrCat(*stripped,
-                     " points have tags without tag_prefixes, so AutoMem finds them by no prefix; other fields may be "
-                     "lost too, as by its own re-embedding script"));
+        absl::StrCat(Counted(*stripped, "point has tags without tag_prefixes, so AutoMem finds it by no prefix",
+                             "points have tags without tag_prefixes, so AutoMem finds them by no prefix"),
+                     "; other fields may be lost too, as by its own re-embedding script"));
   }
   return survey;
 }

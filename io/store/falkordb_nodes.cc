@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 
 namespace reembed {
 namespace {
@@ -65,17 +66,19 @@ absl::Status CheckKeys(FalkorNodes* nodes) {
       integers = count;
     } else {
       return absl::FailedPreconditionError(nodes->Message(
-          type == "Null" ? absl::StrCat(count, " nodes `", nodes->asked.label, "` have no `", nodes->asked.key,
+          type == "Null" ? absl::StrCat(Counted(count, "node `", "nodes `"), nodes->asked.label,
+                                        count == 1 ? "` has no `" : "` have no `", nodes->asked.key,
                                         "`, which is their key; leave them out with &where=n.`", nodes->asked.key,
                                         "` IS NOT NULL, or name another property")
-                         : absl::StrCat(count, " nodes `", nodes->asked.label, "` have a key `", nodes->asked.key,
-                                        "` of type ", type, "; expected texts or integers")));
+                         : absl::StrCat(Counted(count, "node `", "nodes `"), nodes->asked.label,
+                                        count == 1 ? "` has a key `" : "` have a key `", nodes->asked.key, "` of type ",
+                                        type, "; expected texts or integers")));
     }
   }
   if (texts > 0 && integers > 0) {
-    return absl::FailedPreconditionError(nodes->Message(
-        absl::StrCat("key `", nodes->asked.key, "` is a text in ", texts, " nodes and an integer in ", integers,
-                     "; select one kind with &where=typeOf(n.`", nodes->asked.key, "`) = 'String'")));
+    return absl::FailedPreconditionError(nodes->Message(absl::StrCat(
+        "key `", nodes->asked.key, "` is a text in ", Counted(texts, "node", "nodes"), " and an integer in ", integers,
+        "; select one kind with &where=typeOf(n.`", nodes->asked.key, "`) = 'String'")));
   }
   nodes->integer_keys = integers > 0;
   nodes->rows = texts + integers;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 
 namespace reembed {
 namespace {
@@ -131,8 +132,8 @@ absl::Status FalkorScan::CheckEnd() {
   const absl::StatusOr<FalkorRows> again = Ask(1, std::nullopt);
   if (!again.ok()) return again.status();
   if (again->size() > 0) return absl::UnavailableError(nodes_->Message("nodes are being added"));
-  return absl::DataLossError(nodes_->Message(
-      absl::StrCat("the server counts ", *rest, " nodes more than it shows; set RESULTSET_SIZE to -1 there")));
+  return absl::DataLossError(nodes_->Message(absl::StrCat("the server counts ", Counted(*rest, "node", "nodes"),
+                                                          " more than it shows; set RESULTSET_SIZE to -1 there")));
 }
 
 absl::StatusOr<bool> FalkorScan::Next() {

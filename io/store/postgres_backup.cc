@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/counted.h"
 #include "engine/json_text.h"
 #include "io/file/file.h"
 #include "io/file/mapped_file.h"
@@ -362,7 +363,7 @@ absl::StatusOr<std::string> DescribePostgres(const std::string& dir, const std::
     if (absl::Status columns = CheckColumns(connection->get(), table); !columns.ok()) return columns;
     const absl::StatusOr<PostgresRows> count = (*connection)->Query("SELECT count(*) FROM " + table.Name());
     if (!count.ok()) return count.status();
-    words.push_back(absl::StrCat(table.Name(), " (", count->Int(0, 0), " rows)"));
+    words.push_back(absl::StrCat(table.Name(), " (", Counted(count->Int(0, 0), "row", "rows"), ")"));
   }
   return absl::StrCat((*connection)->name(), " ", absl::StrJoin(words, ", "));
 }

@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/counted.h"
 #include "engine/float_list.h"
 #include "engine/json_text.h"
 #include "engine/normalize.h"
@@ -378,7 +379,7 @@ absl::Status TakeVectorAway(const QdrantLocation& asked, QdrantClient* client, R
   const absl::StatusOr<int64_t> with =
       CountQdrantPoints(client, asked.collection, AllQdrantFilters({HasQdrantVector(asked.vector)}));
   if (!with.ok()) return with.status();
-  absl::Status gone = absl::FailedPreconditionError(absl::StrCat(*with, " points have it"));
+  absl::Status gone = absl::FailedPreconditionError(Counted(*with, "point has it", "points have it"));
   if (*with == 0) {
     gone = client->Call({"DELETE", asked.Path(absl::StrCat("/vectors/", QdrantPathPart(asked.vector))), ""}).status();
     if (absl::IsUnavailable(gone)) return gone;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "io/file/file.h"
 #include "io/file/open_elsewhere.h"
 #include "io/store/sqlite_db.h"
@@ -74,7 +75,7 @@ std::string RowCountsDifference(const RowCounts& expected, const RowCounts& foun
     for (const auto& [name, ignored] : *side) {
       const int64_t wanted = count(expected, name), got = count(found, name);
       if (wanted == got) continue;
-      const auto words = [](int64_t rows) { return rows < 0 ? std::string("nothing") : absl::StrCat(rows, " rows"); };
+      const auto words = [](int64_t rows) { return rows < 0 ? std::string("nothing") : Counted(rows, "row", "rows"); };
       return absl::StrCat("expected ", words(wanted), " in ", name, ", got ", words(got));
     }
   }

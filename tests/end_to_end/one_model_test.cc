@@ -308,7 +308,7 @@ TEST_F(OneModelTest, AModelColumnThatNamesTheModelIsBelieved) {
   Change(db(), "UPDATE notes SET model = 'm2' WHERE id = 7; UPDATE notes SET embedding = NULL WHERE id = 101");
   const ProcessResult other = Command("run", {"--job", folder_ / "other"}, source);
   EXPECT_EQ(other.exit_code, 6);
-  EXPECT_THAT(other.err, AllOf(HasSubstr("1 vectors of the model m2"), HasSubstr("--mix")));
+  EXPECT_THAT(other.err, AllOf(HasSubstr("1 vector of the model m2"), HasSubstr("--mix")));
   EXPECT_EQ(Command("run", {"--job", folder_ / "other", "--mix"}, source).exit_code, 0);
   // Some without a name are compared like those of a table without such a column.
   Change(db(),

@@ -243,7 +243,7 @@ TEST(QdrantUndoTest, AVectorNameThatWasAddedGoesAgain) {
   ASSERT_THAT(report, IsOk());
   EXPECT_EQ(report->rows_restored, 29);
   EXPECT_EQ(report->rows_left, 1);
-  EXPECT_THAT(report->notes, ElementsAre(AllOf(HasSubstr("the vector new stays"), HasSubstr("1 points have it"))));
+  EXPECT_THAT(report->notes, ElementsAre(AllOf(HasSubstr("the vector new stays"), HasSubstr("1 point has it"))));
   server.Do("POST", "/collections/memories/points/vectors/delete?wait=true", R"({"points":[8],"vector":["new"]})");
   report = RollBack(location, undo);
   ASSERT_THAT(report, IsOk());
