@@ -84,10 +84,14 @@ absl::Status AddSystem(const BackupOptions& options, const Environment& environm
   for (const Location& database : *databases) {
     places->push_back(database);
     if (IsPostgres(database)) places->back().parameters["tables"] = TablesOf(*preset);
-    if (preset->vectors.empty()) continue;
+    if (preset->vectors.empty() || database.scheme != "sqlite") continue;
     // Behind the database: a vector without its row does no harm, a row without its vector does.
     const fs::path vectors = fs::path(database.path).parent_path() / preset->vectors;
-    if (fs::exists(vectors)) places->push_back({.scheme = "memu", .path = AbsolutePath(vectors.string())});
+    const std::string path = AbsolutePath(vectors.string());
+    const bool is_new = std::none_of(places->begin(), places->end(), [&](const Location& other) {
+      return other.scheme == "memu" && other.path == path;
+    });
+    if (is_new && fs::exists(vectors)) places->push_back({.scheme = "memu", .path = path});
   }
   return absl::OkStatus();
 }
@@ -134,7 +138,7 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
       line.Add("file", part.file).Add("kind", part.kind).Add("origin", part.origin).Add("bytes", part.bytes);
       std::cout << line.Add("rows", part_rows).Add("xxh3_128", part.hash).ToString() << "\n";
     } else {
-      std::cout << part.file << ": " << WithCommas(part_rows) << " rows, " << BytesText(part.bytes) << ", of "
+      std::cout << part.file << ": " << Counted(part_rows, "row", "rows") << ", " << BytesText(part.bytes) << ", of "
                 << part.origin << "\n";
     }
   }

@@ -65,7 +65,8 @@ void PrintCell(const SweepCell& cell, bool json) {
         .Add("requests", cell.requests)
         .Add("tokens", cell.tokens)
         .Add("errors", cell.errors)
-        .Add("http_429", cell.http_429);
+        .Add("http_429", cell.http_429)
+        .AddRaw("too_few_requests", cell.IsThin() ? "true" : "false");
     if (!cell.failure.ok()) line.Add("failure", cell.failure.message());
     std::cout << line.ToString() << std::endl;
     return;
@@ -80,21 +81,22 @@ void PrintCell(const SweepCell& cell, bool json) {
                    WithCommas(std::llround(cell.TokensPerSecond())), Milliseconds(Percentile(cell.latencies, 0.50)),
                    Milliseconds(Percentile(cell.latencies, 0.95)), Milliseconds(Percentile(cell.latencies, 0.99)),
                    cell.requests, cell.errors, cell.http_429)
-            << std::endl;
+            << (cell.IsThin() ? "  few" : "") << std::endl;
   if (cell.requests == 0 && !cell.failure.ok()) std::cout << "            " << cell.failure.message() << std::endl;
 }
 
 void PrintHead(const ResolvedJob& job, size_t cells, absl::Duration time, int64_t max_tokens) {
   std::cerr << "measuring " << (job.client.api_base.empty() ? "the built-in embedder" : job.client.api_base) << ", "
             << job.client.model.name << ", " << cells << " cells of " << DurationText(time) << ", "
-            << (max_tokens > 0 ? absl::StrCat("at most ", WithCommas(max_tokens), " tokens") : "any number of tokens")
+            << (max_tokens > 0 ? absl::StrCat("at most ", Counted(max_tokens, "token", "tokens"))
+                               : "any number of tokens")
             << "; Ctrl-C shows what is measured so far\n";
   std::cout << absl::StrFormat("%11s %6s %10s %10s %9s %9s %9s %8s %7s %5s\n", "concurrency", "batch", "rows/s",
                                "tokens/s", "p50 ms", "p95 ms", "p99 ms", "requests", "errors", "429s")
             << std::flush;
 }
 
-void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, ExitCode code, bool json) {
+void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, int64_t max_tokens, ExitCode code, bool json) {
   const SweepCell* const knee = FindKnee(cells);
   const std::string flags =
       knee == nullptr ? "" : absl::StrCat("--concurrency ", knee->concurrency, " --batch-size ", knee->batch_size);
@@ -105,6 +107,7 @@ void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, ExitCode 
       line.Add("knee_concurrency", knee->concurrency)
           .Add("knee_batch_size", knee->batch_size)
           .Add("knee_rows_per_second", knee->TextsPerSecond())
+          .AddRaw("knee_too_few_requests", knee->IsThin() ? "true" : "false")
           .Add("flags", flags);
     }
     std::cout << line.Add("exit_code", static_cast<int>(code)).ToString() << std::endl;
@@ -116,8 +119,16 @@ void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, ExitCode 
     std::cout << "the knee (smallest concurrency within 5 % of the best throughput): "
               << WithCommas(std::llround(knee->TextsPerSecond())) << " rows/s with\n  reembed run " << flags
               << " ...\n";
+    if (knee->IsThin()) std::cout << "  this rests on " << Counted(knee->requests, "request", "requests") << " only\n";
   }
-  std::cout << WithCommas(tokens) << " tokens were used" << std::endl;
+  const auto is_thin = [](const SweepCell& cell) { return cell.skipped.empty() && cell.IsThin(); };
+  if (const auto few = std::count_if(cells.begin(), cells.end(), is_thin); few > 0) {
+    std::cout << "few: " << Counted(few, "cell rests", "cells rest")
+              << " on less than 20 requests, or on less than two for each at a time, and is rough; measure longer with "
+                 "--seconds"
+              << (max_tokens > 0 ? ", or with more --max-tokens" : "") << "\n";
+  }
+  std::cout << Counted(tokens, "token was used", "tokens were used") << std::endl;
 }
 
 struct Sweep {
@@ -218,7 +229,7 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   if (FindKnee(measured.cells) == nullptr) code = kExitTemporary;
   if (!measured.failure.ok()) code = fail(measured.failure);
   if (signals.signal() != 0) code = ExitCodeOfSignal(signals.signal());
-  PrintSummary(measured.cells, sweeper.tokens_used(), code, json);
+  PrintSummary(measured.cells, sweeper.tokens_used(), sweep.max_tokens, code, json);
   return code;
 }
 

@@ -1,8 +1,14 @@
 #include "tools/environment.h"
 
+#include <pwd.h>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -77,9 +83,26 @@ std::string Environment::Get(const std::string& name) const {
   return found == file_.end() ? "" : found->second;
 }
 
+std::string Environment::Home() const {
+  for (const std::string& folder : {Get("HOME"), account_home_}) {
+    std::error_code none;
+    if (absl::StartsWith(folder, "/") && std::filesystem::is_directory(folder, none)) return folder;
+  }
+  return "";
+}
+
+std::string AccountHome() {
+  passwd entry;
+  passwd* found = nullptr;
+  std::vector<char> text(size_t{64} << 10);
+  if (getpwuid_r(geteuid(), &entry, text.data(), text.size(), &found) != 0 || found == nullptr) return "";
+  return found->pw_dir == nullptr ? "" : found->pw_dir;
+}
+
 std::string ExpandHome(const std::string& path, const Environment& environment) {
   if (path != "~" && !absl::StartsWith(path, "~/")) return path;
-  return absl::StrCat(environment.Get("HOME"), path.substr(1));
+  const std::string home = environment.Home();
+  return home.empty() ? path : absl::StrCat(home, path.substr(1));
 }
 
 }  // namespace reembed

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,10 +11,14 @@
 
 namespace reembed {
 
+// The folder that the system's list of accounts has for this process's user; empty: it has none.
+std::string AccountHome();
+
 // The process's environment, and behind it the variables of one `.env` file. A variable that is set wins over the file.
 class Environment {
  public:
-  Environment() = default;
+  // `account_home`: see Home().
+  explicit Environment(std::string account_home = AccountHome()) : account_home_(std::move(account_home)) {}
 
   // Reads `path`; lines NAME=VALUE, `export` and quotes allowed, # begins a comment.
   // Errors: kNotFound, kInvalidArgument (names the line).
@@ -22,14 +27,19 @@ class Environment {
   // Empty if it is nowhere, or empty.
   std::string Get(const std::string& name) const;
 
+  // The user's folder: $HOME if it is the absolute path of a folder, else the one that the account has. Empty: there is
+  // neither, as for an account of a service.
+  std::string Home() const;
+
  private:
+  std::string account_home_;
   std::map<std::string, std::string> file_;
 };
 
 // The variables of a `.env` text.
 absl::StatusOr<std::map<std::string, std::string>> ParseEnvText(absl::string_view text);
 
-// `~` and `~/...` with the home directory put in.
+// `~` and `~/...` with the home directory put in; left as it is where there is none.
 std::string ExpandHome(const std::string& path, const Environment& environment);
 
 }  // namespace reembed

@@ -32,6 +32,7 @@ fs::file_time_type LastWrite(const std::vector<std::string>& folders) {
 }  // namespace
 
 absl::StatusOr<std::string> NewestJob(const Environment& environment) {
+  if (absl::Status folder = CheckJobsFolder(environment); !folder.ok()) return folder;
   const std::string all = JobsFolder(environment);
   std::string newest;
   fs::file_time_type time = fs::file_time_type::min();

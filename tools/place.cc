@@ -120,6 +120,11 @@ absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environ
 }
 
 absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const Environment& environment) {
+  // As SQLAlchemy has it: three slashes before a relative path, four before an absolute one.
+  for (const absl::string_view scheme : {"sqlite:///", "sqlite+aiosqlite:///", "sqlite+pysqlite:///"}) {
+    if (absl::ConsumePrefix(&database, scheme))
+      return ParseDatabase(database.substr(0, database.find('?')), environment);
+  }
   if (!absl::StartsWith(database, "postgres")) return ParseDatabase(database, environment);
   std::string url(database);
   const size_t colon = url.find("://");

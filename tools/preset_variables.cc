@@ -19,8 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string FirstSet(const std::vector<std::string>& variables, const Environment& environment) {
-  for (const std::string& name : variables) {
-    if (std::string value = environment.Get(name); !value.empty()) return value;
+  for (const std::string& names : variables) {
+    for (const std::string& name : VariableNames(names)) {
+      if (std::string value = environment.Get(name); !value.empty()) return value;
+    }
   }
   return "";
 }
@@ -76,17 +78,20 @@ absl::StatusOr<const PresetProvider*> FindProvider(const CommandOptions& options
                                     [&](const PresetProvider& provider) { return provider.embedder == name; });
     return found == preset.providers.end() ? nullptr : &*found;
   }
-  const std::string asked = absl::AsciiStrToLower(absl::StripAsciiWhitespace(environment.Get(preset.provider_env)));
+  std::string asked = absl::AsciiStrToLower(absl::StripAsciiWhitespace(FirstSet({preset.provider_env}, environment)));
+  if (asked.empty()) asked = preset.provider;
   if (!asked.empty() && asked != "auto") {
     const PresetProvider* const provider = named(asked);
     if (provider == nullptr) {
-      std::vector<std::string> names = {"auto"};
+      std::vector<std::string> names;
+      if (preset.provider.empty()) names.push_back("auto");
       for (const PresetProvider& each : preset.providers) names.push_back(each.name);
-      return absl::InvalidArgumentError(
-          absl::StrCat(preset.provider_env, "=", asked, ": expected one of ", absl::StrJoin(names, ", ")));
+      return absl::InvalidArgumentError(absl::StrCat(VariableNames(preset.provider_env).front(), "=", asked,
+                                                     ": expected one of ", absl::StrJoin(names, ", ")));
     }
     if (!provider->refused.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(preset.provider_env, "=", asked, ": ", provider->refused));
+      return absl::InvalidArgumentError(
+          absl::StrCat(VariableNames(preset.provider_env).front(), "=", asked, ": ", provider->refused));
     }
     return provider;
   }
@@ -107,6 +112,10 @@ absl::StatusOr<const PresetProvider*> FindProvider(const CommandOptions& options
 }
 
 }  // namespace
+
+std::vector<std::string> VariableNames(absl::string_view names) {
+  return absl::StrSplit(names, '|', absl::SkipEmpty());
+}
 
 std::optional<std::string> FirstUrl(const std::vector<std::string>& urls, const Environment& environment) {
   for (const std::string& url : urls) {
@@ -133,8 +142,13 @@ absl::Status ChooseProvider(const CommandOptions& options, const Environment& en
   preset->embedder = provider.embedder;
   preset->api_base_env = provider.api_base_env;
   preset->api_key_env = provider.api_key_env;
-  preset->model = environment.Get(provider.model_env);
+  preset->api_base = provider.api_base;
+  preset->input_type = provider.input_type;
+  preset->model = FirstSet({provider.model_env}, environment);
   if (preset->model.empty()) preset->model = provider.model;
+  // Where no variable says a width, it is that of the model.
+  if (preset->dim_env.empty() && preset->model != provider.model) preset->dim = 0;
+  if (preset->dim_env.empty() && preset->model == provider.model && provider.dim > 0) preset->dim = provider.dim;
   const int dim = options.dimensions > 0 ? options.dimensions : preset->dim;
   absl::string_view of_vendor = preset->model;
   if (provider.max_dim > 0 && dim > provider.max_dim && absl::ConsumeSuffix(&of_vendor, provider.model)) {
@@ -146,7 +160,9 @@ absl::Status ChooseProvider(const CommandOptions& options, const Environment& en
 std::vector<std::string> EnvFilesOf(const SystemPreset& preset, const Environment& environment) {
   std::vector<std::string> found;
   for (const std::string& file : preset.env_files) {
-    fs::path path = ExpandHome(file, environment);
+    const std::optional<std::string> name = FirstUrl({file}, environment);
+    if (!name.has_value()) continue;
+    fs::path path = ExpandHome(*name, environment);
     std::error_code failed;
     if (preset.env_search_up && path.is_relative()) {
       fs::path folder = fs::current_path(failed);

@@ -16,6 +16,9 @@
 // What a preset takes from the variables that its system's own programs read.
 namespace reembed {
 
+// The names of variables that a preset has in one text, with | between them.
+std::vector<std::string> VariableNames(absl::string_view names);
+
 // The first of `urls` whose variables are all set, with their values: {NAME} stands for a variable, {A|B} for the first
 // of several that is set, and a last 'text' for what is taken when none is. Slashes at the end of a value are left out.
 // nullopt: there is none.
@@ -28,7 +31,8 @@ std::optional<std::string> FirstUrl(const std::vector<std::string>& urls, const 
 absl::Status ChooseProvider(const CommandOptions& options, const Environment& environment, KeyNeed key_need,
                             SystemPreset* preset);
 
-// The files of variables that the system reads, those that are there, in its order.
+// The files of variables that the system reads, those that are there, in its order. Their names may be made of
+// variables, as those of FirstUrl().
 std::vector<std::string> EnvFilesOf(const SystemPreset& preset, const Environment& environment);
 
 }  // namespace reembed

@@ -58,9 +58,9 @@ absl::Status CheckNames(const toml::table& table, const std::vector<std::string>
 
 const std::vector<std::string>& StreamNames() {
   static const auto* const names = new std::vector<std::string>{
-      "name",       "kind",    "default",      "optional",      "table",          "key",      "text", "template",
-      "where",      "vector",  "model_column", "dim_column",    "updated_column", "encoding", "user", "agent",
-      "collection", "recipes", "needed",       "needed_column", "triggers",       "urls"};
+      "name",       "kind",    "default",      "optional",      "table",          "key",      "text",    "template",
+      "where",      "vector",  "model_column", "dim_column",    "updated_column", "encoding", "user",    "agent",
+      "collection", "recipes", "needed",       "needed_column", "triggers",       "urls",     "null_key"};
   return *names;
 }
 
@@ -70,13 +70,13 @@ const std::vector<std::pair<const char*, std::vector<std::string>>>& PresetSecti
   static const auto* const sections = new std::vector<std::pair<const char*, std::vector<std::string>>>{
       {"db", {"paths", "env", "vectors", "host_env", "port_env", "user_env", "password_env", "name_env", "urls"}},
       {"env", {"files", "search_up", "read_all"}},
-      {"source", {"kind", "table", "key", "text", "template", "recipes", "where", "user", "agent"}},
+      {"source", {"kind", "table", "key", "null_key", "text", "template", "recipes", "where", "user", "agent"}},
       {"target", {"vector", "model_column", "dim_column", "updated_column", "encoding", "urls"}},
       {"users", {"table", "id", "name"}},
       {"insert", {"table", "vector", "text", "index", "schema_file", "fields", "set", "drop"}},
       {"model",
        {"embedder", "name", "dimensions", "by_dimensions", "normalize", "base_url_env", "key_env", "dimensions_env",
-        "provider_env"}},
+        "provider_env", "provider"}},
   };
   return *sections;
 }
@@ -133,7 +133,10 @@ std::vector<std::string> DataFolders(const Environment& environment) {
   std::vector<std::string> folders;
   if (const std::string own = environment.Get("REEMBED_DATA"); !own.empty()) folders.push_back(own);
   const std::string config = environment.Get("XDG_CONFIG_HOME");
-  folders.push_back(absl::StrCat(config.empty() ? ExpandHome("~/.config", environment) : config, "/reembed"));
+  const std::string home = environment.Home();
+  if (!config.empty() || !home.empty()) {
+    folders.push_back(absl::StrCat(config.empty() ? home + "/.config" : config, "/reembed"));
+  }
   std::error_code ignored;
   const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
   if (!program.empty()) folders.push_back((program.parent_path().parent_path() / "share/reembed").string());
@@ -155,6 +158,7 @@ absl::StatusOr<PresetStream> ParseStream(const toml::table& table, const std::st
                       .text = Text(table, "text"),
                       .text_template = Text(table, "template"),
                       .where = Text(table, "where"),
+                      .null_key = Text(table, "null_key"),
                       .vector = Text(table, "vector"),
                       .model_column = Text(table, "model_column"),
                       .dim_column = Text(table, "dim_column"),
@@ -229,15 +233,19 @@ absl::StatusOr<std::vector<PresetProvider>> ParseProviders(const toml::table& pr
   for (const toml::node& node : *tables) {
     const toml::table* const table = node.as_table();
     if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[provider]]: expected a table"));
-    const absl::Status names = CheckNames(*table,
-                                          {"name", "embedder", "model", "model_env", "max_dimensions", "wider_model",
-                                           "base_url_env", "key_env", "refused"},
-                                          file);
+    const absl::Status names =
+        CheckNames(*table,
+                   {"name", "embedder", "model", "model_env", "max_dimensions", "wider_model", "base_url_env",
+                    "key_env", "refused", "dimensions", "base_url", "input_type"},
+                   file);
     if (!names.ok()) return names;
     providers.push_back({.name = Text(*table, "name"),
                          .embedder = Text(*table, "embedder"),
                          .model = Text(*table, "model"),
                          .model_env = Text(*table, "model_env"),
+                         .dim = static_cast<int>((*table)["dimensions"].value<int64_t>().value_or(0)),
+                         .api_base = Text(*table, "base_url"),
+                         .input_type = Text(*table, "input_type"),
                          .max_dim = static_cast<int>((*table)["max_dimensions"].value<int64_t>().value_or(0)),
                          .wider_model = Text(*table, "wider_model"),
                          .api_base_env = Text(*table, "base_url_env"),
@@ -306,6 +314,7 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                       .model_of_dim = std::move(model_of_dim),
                       .dim_env = Texts(model, "dimensions_env"),
                       .provider_env = Text(model, "provider_env"),
+                      .provider = Text(model, "provider"),
                       .providers = *std::move(providers),
                       .normalize = Text(model, "normalize"),
                       .api_base_env = Text(model, "base_url_env"),

@@ -22,6 +22,7 @@ struct PresetStream {
   bool by_default = true;  // done when no --stream is given
   bool optional = false;   // passed over where its table is not there
   std::string table, key, text, text_template, where;
+  std::string null_key;                        // of sqlite:, see SqliteLocation
   std::map<std::string, std::string> recipes;  // other templates by name, for --recipe
   std::string vector, model_column, dim_column, updated_column, encoding;
   std::string user, agent;               // columns that say whose row it is, for --user and --agent
@@ -36,7 +37,10 @@ struct PresetProvider {
   std::string name;      // as the system's own variable has it
   std::string embedder;  // as --embedder has it
   std::string model, model_env;
-  int max_dim = 0;  // wider vectors are of `wider_model` instead of `model`; 0: never
+  int dim = 0;             // of `model`; 0: as the preset says
+  std::string api_base;    // where it is, unless its variable says so
+  std::string input_type;  // as the flag
+  int max_dim = 0;         // wider vectors are of `wider_model` instead of `model`; 0: never
   std::string wider_model;
   std::string api_base_env, api_key_env;
   std::string refused;  // why it cannot be used; empty: it can
@@ -92,12 +96,15 @@ struct SystemPreset {
   int dim = 0;
   std::map<int, std::string> model_of_dim;  // where the database asks for another width than `dim`
   std::vector<std::string> dim_env;         // variables with the width; the first that is set wins over `dim`
-  std::string provider_env;                 // variable that names a provider; empty or `auto`: the first that is set up
-  std::vector<PresetProvider> providers;    // in the order of `auto`; see ChooseProvider()
-  std::string normalize;                    // as the flag
+  // Names of variables, here and in the providers, may be several with a | between; the first that is set is meant.
+  std::string provider_env;               // that names a provider; empty or `auto`: the first that is set up
+  std::string provider;                   // the one that is meant where that is not set
+  std::vector<PresetProvider> providers;  // in the order of `auto`; see ChooseProvider()
+  std::string normalize;                  // as the flag
   std::string api_base_env, api_key_env;
-  std::string file;  // where it was read
-  std::string toml;  // its whole text
+  std::string api_base, input_type;  // of the chosen provider, see there
+  std::string file;                  // where it was read
+  std::string toml;                  // its whole text
 };
 
 // One entry of data/models.toml.

@@ -227,7 +227,7 @@ void ResolveIdentity(ResolvedJob* job) {
   Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
   for (const char* name :
        {"where", "text", "template", "vector", "model_column", "model_property", "dim_column", "updated_column",
-        "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls", "needed"})
+        "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls", "needed", "null_key"})
     rows.parameters.erase(name);
   std::string where = job->source.Get("where");
   if (!job->selection.where.empty()) {
@@ -286,6 +286,7 @@ std::string NamedDirectory(const CommandOptions& options, const ResolvedJob& fir
 // it is.
 std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first, const Environment& environment) {
   if (!options.job.empty()) return AbsolutePath(ExpandHome(options.job, environment));
+  if (JobsFolder(environment).empty()) return "";
   for (const bool all : {options.all, !options.all}) {
     std::string directory = NamedDirectory(options, first, all, environment);
     if (fs::exists(directory)) return directory;
@@ -406,15 +407,27 @@ bool IsLoopback(absl::string_view url) { return IsLoopbackUrl(url); }
 
 std::string JobsFolder(const Environment& environment) {
   const std::string state = environment.Get("XDG_STATE_HOME");
-  return AbsolutePath(absl::StrCat(state.empty() ? ExpandHome("~/.local/state", environment) : state, "/reembed/jobs"));
+  const std::string home = environment.Home();
+  if (state.empty() && home.empty()) return "";
+  return AbsolutePath(absl::StrCat(state.empty() ? home + "/.local/state" : state, "/reembed/jobs"));
 }
 
-absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& options, const Environment& environment,
+absl::Status CheckJobsFolder(const Environment& environment) {
+  if (!JobsFolder(environment).empty()) return absl::OkStatus();
+  const std::string home = environment.Get("HOME");
+  return absl::NotFoundError(absl::StrCat(
+      "there is no folder for jobs: HOME ", home.empty() ? "is not set" : absl::StrCat("(", home, ") is no folder"),
+      ", and this user's account has none either; say where the job goes with --job DIR, or set "
+      "XDG_STATE_HOME"));
+}
+
+absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& given, const Environment& environment,
                                                         KeyNeed key_need) {
+  CommandOptions options = given;
   std::optional<SystemPreset> preset;
   std::vector<const PresetStream*> streams = {nullptr};
   PresetDatabase database;
-  std::vector<std::string> notes;
+  std::vector<std::string> notes, known_tables;
   if (!options.system.empty()) {
     absl::StatusOr<SystemPreset> found = FindSystem(options.system, environment);
     if (!found.ok()) return found.status();
@@ -424,6 +437,9 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
     absl::StatusOr<PresetDatabase> database_found = FindDatabase(*preset, options, environment, &notes);
     if (!database_found.ok()) return database_found.status();
     database = *std::move(database_found);
+    for (const PresetStream& stream : preset->streams) known_tables.push_back(stream.table);
+    const absl::Status file = TakeVectorsFile(database.location, environment, &options, &*preset, &notes);
+    if (!file.ok()) return file;
     absl::StatusOr<std::vector<const PresetStream*>> chosen =
         ChooseStreams(*preset, options, database.location, &notes);
     if (!chosen.ok()) return chosen.status();
@@ -438,12 +454,13 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
     absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, database, environment, before, key_need);
     if (!job.ok()) return job.status();
     job->notes.insert(job->notes.begin(), notes.begin(), notes.end());
+    job->known_tables = known_tables;
     jobs.push_back(*std::move(job));
   }
   if (absl::Status apart = CheckTargetsApart(jobs); !apart.ok()) return apart;
   const std::string directory = DirectoryOf(options, jobs.front(), environment);
   for (ResolvedJob& job : jobs) {
-    job.directory = job.stream.empty() ? directory : absl::StrCat(directory, "/", job.stream);
+    job.directory = job.stream.empty() || directory.empty() ? directory : absl::StrCat(directory, "/", job.stream);
     job.jobs_folder = JobsFolder(environment);
   }
   return jobs;

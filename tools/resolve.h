@@ -45,10 +45,11 @@ struct ResolvedJob {
   PipelineOptions pipeline;
   JobIdentity identity;
   KeepVectors keep_vectors = KeepVectors::kAlways;
-  std::string directory;
+  std::string directory;                      // empty: nobody has said one, and CheckJobsFolder() fails
   std::string jobs_folder;                    // where earlier jobs are looked for
   std::vector<std::string> recreated_tables;  // see --force-recreate; empty: it does not go with this job
   std::vector<std::string> dropped_tables;    // of them, by this command: set by RecreateTables()
+  std::vector<std::string> known_tables;      // of the system's database: all that its preset describes
   std::vector<std::string> notes;             // what else a user may want to know, one line each
 };
 
@@ -68,8 +69,11 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& op
 // decide what the job is. Never a secret.
 CommandOptions DescribedOptions(const ResolvedJob& job);
 
-// $XDG_STATE_HOME/reembed/jobs, where jobs without --job go.
+// $XDG_STATE_HOME/reembed/jobs, where jobs without --job go; empty: there is no such place, see CheckJobsFolder().
 std::string JobsFolder(const Environment& environment);
+
+// Errors: kNotFound (there is none: the user has no home, and no variable names another place).
+absl::Status CheckJobsFolder(const Environment& environment);
 
 // Whether an API base URL names this machine, so that no key is wanted and nothing is paid.
 bool IsLoopback(absl::string_view url);

@@ -15,6 +15,7 @@
 #include "io/embed/body_fields.h"
 #include "io/net/url.h"
 #include "tools/format.h"
+#include "tools/preset_variables.h"
 #include "tools/secret_form.h"
 
 namespace reembed {
@@ -43,7 +44,7 @@ absl::Status ResolveBuiltin(const CommandOptions& options, ResolvedJob* job) {
 
 // The variables that may name something: the preset's, if it means this very API, else the vendor's.
 std::vector<std::string> Variables(const std::string& of_preset, const std::array<const char*, 2>& of_vendor) {
-  if (!of_preset.empty()) return {of_preset};
+  if (!of_preset.empty()) return VariableNames(of_preset);
   std::vector<std::string> names;
   for (const char* const name : of_vendor) {
     if (name != nullptr) names.push_back(name);
@@ -103,6 +104,19 @@ absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
   return absl::UnauthenticatedError(
       absl::StrCat("no API key for ", UrlForMessages(client->api_base), ": set ", absl::StrJoin(variables, " or "),
                    ", or name a file with --api-key-file; without a key, --embedder builtin tries everything out"));
+}
+
+// A finished job knows its API, but not its system: where the key was in a variable of the system's own, that is noted.
+void RememberKeyVariable(const CommandOptions& options, const Dialect& dialect,
+                         const std::vector<std::string>& variables, const Environment& environment, ResolvedJob* job) {
+  if (!options.api_key_env.empty() || !options.api_key_file.empty() || !job->options.endpoints.empty()) return;
+  for (const std::string& name : variables) {
+    if (environment.Get(name).empty()) continue;
+    const bool of_vendor = std::any_of(dialect.key_variables.begin(), dialect.key_variables.end(),
+                                       [&](const char* known) { return known != nullptr && name == known; });
+    if (!of_vendor) job->options.api_key_env = name;
+    return;
+  }
 }
 
 absl::Status ResolveHeaders(const CommandOptions& options, const Environment& environment, KeyNeed key_need,
@@ -227,11 +241,11 @@ void ResolveTexts(const CommandOptions& options, const Dialect& dialect, Resolve
   client.refused_tokens = job->known_model.has_value() ? job->known_model->max_tokens : 0;
   job->notes.push_back(
       client.refused_tokens > 0
-          ? absl::StrCat(dialect.name, " cuts, or may cut, texts above ", WithCommas(client.refused_tokens),
-                         " tokens without a word: those that seem longer are ",
-                         options.long_text.empty() || options.long_text == "reject"
-                             ? "rejected; --truncate lets it cut them"
-                             : "cut here, well below that")
+          ? absl::StrCat(
+                dialect.name, " cuts, or may cut, texts above ", Counted(client.refused_tokens, "token", "tokens"),
+                " without a word: those that seem longer are ",
+                options.long_text.empty() || options.long_text == "reject" ? "rejected; --truncate lets it cut them"
+                                                                           : "cut here, well below that")
           : absl::StrCat(dialect.name, " may cut texts above its model's limit without a word, and the limit of ",
                          client.model.name, " is not in models.toml"));
 }
@@ -266,8 +280,13 @@ absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std:
     }
     return std::string(absl::StripAsciiWhitespace(key));
   }
-  if (options.api_key_env.empty()) return FirstSet(variables, environment);
-  std::string key = environment.Get(options.api_key_env);
+  // MemU's variable may also hold the name of the one that has the key; no key is the name of a variable that is set.
+  const auto or_named = [&](std::string key) {
+    std::string named = key.empty() ? "" : environment.Get(key);
+    return named.empty() ? key : named;
+  };
+  if (options.api_key_env.empty()) return or_named(FirstSet(variables, environment));
+  std::string key = or_named(environment.Get(options.api_key_env));
   if (key.empty()) {
     return absl::UnauthenticatedError(absl::StrCat("--api-key-env ", options.api_key_env, ": is not set"));
   }
@@ -322,9 +341,15 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   }
   const auto bases = Variables(preset_means_it ? preset->api_base_env : "", dialect->base_variables);
   const auto keys = Variables(preset_means_it ? preset->api_key_env : "", dialect->key_variables);
-  if (absl::Status base = ResolveBase(options, *dialect, bases, environment, &job->client); !base.ok()) return base;
+  CommandOptions asked = options;
+  if (preset_means_it) {
+    if (asked.api_base.empty() && FirstSet(bases, environment).empty()) asked.api_base = preset->api_base;
+    if (asked.input_type.empty()) asked.input_type = job->options.input_type = preset->input_type;
+  }
+  if (absl::Status base = ResolveBase(asked, *dialect, bases, environment, &job->client); !base.ok()) return base;
   if (key_need == KeyNeed::kWanted) {
     if (absl::Status key = ResolveKey(options, *dialect, keys, environment, &job->client); !key.ok()) return key;
+    RememberKeyVariable(options, *dialect, keys, environment, job);
   }
   if (absl::Status headers = ResolveHeaders(options, environment, key_need, &job->client); !headers.ok()) {
     return headers;
@@ -335,7 +360,7 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   if (absl::Status model = ResolveModel(options, model_of_preset, *dialect, environment, job); !model.ok()) {
     return model;
   }
-  ResolveTexts(options, *dialect, job);
+  ResolveTexts(asked, *dialect, job);
   if (absl::Status fields = ResolveBodyFields(options, &job->client); !fields.ok()) return fields;
   NoteLength(options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize, job);
   return absl::OkStatus();

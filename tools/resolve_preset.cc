@@ -168,6 +168,41 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
   return chosen;
 }
 
+absl::Status TakeVectorsFile(const Location& database, const Environment& environment, CommandOptions* options,
+                             SystemPreset* preset, std::vector<std::string>* notes) {
+  const auto in_file = [](const PresetStream& stream) { return stream.kind == "memu"; };
+  if (std::none_of(preset->streams.begin(), preset->streams.end(), in_file)) return absl::OkStatus();
+  std::string file;
+  std::vector<std::string> others;
+  for (const std::string& uri : options->targets) {
+    const absl::StatusOr<Location> place = ParseLocation(uri);
+    if (!place.ok() || place->scheme != "memu" || !place->parameters.empty()) {
+      others.push_back(uri);
+      continue;
+    }
+    if (!file.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--target ", uri, ": ", preset->name, " has one file of vectors, and another was named"));
+    }
+    file = AbsolutePath(ExpandHome(place->path, environment));
+  }
+  if (file.empty()) return absl::OkStatus();
+  if (database.scheme != "sqlite") {
+    return absl::InvalidArgumentError(absl::StrCat("--target memu:", file, ": ", database.ToString(),
+                                                   " keeps its vectors in the rows; leave it out"));
+  }
+  const fs::path usual = fs::path(database.path).parent_path() / preset->vectors;
+  if (!fs::exists(file) && fs::exists(usual)) {
+    notes->push_back(absl::StrCat(file, " is not there and is made; the captions of resources are only in ",
+                                  usual.string(), ": copy it there first, or resources get no vector"));
+  }
+  notes->push_back(absl::StrCat("streams that keep their vectors in rows are left out, as --target names a file"));
+  std::erase_if(preset->streams, [&](const PresetStream& stream) { return !in_file(stream); });
+  preset->vectors = file;
+  options->targets = std::move(others);
+  return absl::OkStatus();
+}
+
 Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
                       Location location) {
   if (stream.kind == "memu") {
@@ -178,9 +213,10 @@ Location PresetSource(const SystemPreset& preset, const PresetStream& stream, co
   const auto recipe = stream.recipes.find(options.recipe);
   const std::string& made = recipe == stream.recipes.end() ? stream.text_template : recipe->second;
   for (const auto& [name, value] :
-       {std::pair("table", stream.table), std::pair("key", stream.key), std::pair("template", made),
-        std::pair("text", made.empty() ? stream.text : ""), std::pair("vector", stream.vector),
-        std::pair("model_column", stream.model_column), std::pair("dim_column", stream.dim_column),
+       {std::pair("table", stream.table), std::pair("key", stream.key), std::pair("null_key", stream.null_key),
+        std::pair("template", made), std::pair("text", made.empty() ? stream.text : ""),
+        std::pair("vector", stream.vector), std::pair("model_column", stream.model_column),
+        std::pair("dim_column", stream.dim_column),
         std::pair("updated_column", options.updated_at == "now-iso" ? stream.updated_column : ""),
         std::pair("encoding", stream.encoding), std::pair("where", stream.where),
         std::pair("collection", stream.collection), std::pair("needed", stream.needed),

@@ -37,6 +37,12 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
                                                                const CommandOptions& options, const Location& database,
                                                                std::vector<std::string>* notes);
 
+// `--target memu:FILE` says where MemU's file of vectors is: takes it out of the options, for all streams that keep
+// theirs there, and leaves out the others, with notes. Does nothing where the preset has no such stream.
+// Errors: kInvalidArgument (two such files).
+absl::Status TakeVectorsFile(const Location& database, const Environment& environment, CommandOptions* options,
+                             SystemPreset* preset, std::vector<std::string>* notes);
+
 // Where the rows of the stream are in the database.
 Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
                       Location database);

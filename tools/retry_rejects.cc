@@ -7,6 +7,7 @@
 #include "io/job/job_reader.h"
 #include "io/job/reject_retry.h"
 #include "tools/commands.h"
+#include "tools/consent.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
@@ -23,12 +24,20 @@ CommandOptions RunOptionsOf(const std::string& folder, const RetryRejectsOptions
   return run;
 }
 
-absl::StatusOr<int64_t> CountRejects(const std::string& folder) {
+absl::StatusOr<JobStats> StatsOf(const std::string& folder) {
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(folder);
   if (!reader.ok()) return reader.status();
-  const absl::StatusOr<JobStats> stats = (*reader)->Stats();
-  if (!stats.ok()) return stats.status();
-  return stats->rejected_rows + stats->refused_rows;
+  return (*reader)->Stats();
+}
+
+// Who has put the old vectors back has not asked for those of all other rows with a few rejected ones.
+absl::Status AskToWriteAgain(const std::string& folder, const JobStats& stats, bool yes) {
+  if (!stats.rolled_back.has_value()) return absl::OkStatus();
+  const int64_t rows = stats.rows - stats.rejected_rows;
+  return AskConsent(
+      absl::StrCat(folder, ": this job was rolled back; retry-rejects would also write the vectors of its ",
+                   Counted(rows, "other row", "other rows"), " again"),
+      "to go on, say --yes", yes);
 }
 
 // What would keep the run from beginning is found before the reasons of the rejects are gone.
@@ -45,9 +54,10 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
   if (!folders.ok()) return fail(folders.status());
   std::vector<std::string> asked;
   for (const std::string& folder : *folders) {
-    const absl::StatusOr<int64_t> rejects = CountRejects(folder);
-    if (!rejects.ok()) return fail(rejects.status());
-    if (*rejects == 0) continue;
+    const absl::StatusOr<JobStats> stats = StatsOf(folder);
+    if (!stats.ok()) return fail(stats.status());
+    if (stats->rejected_rows + stats->refused_rows == 0) continue;
+    if (absl::Status consent = AskToWriteAgain(folder, *stats, options.run.yes); !consent.ok()) return fail(consent);
     if (absl::Status runs = CheckRun(RunOptionsOf(folder, options), environment); !runs.ok()) return fail(runs);
     asked.push_back(folder);
   }
@@ -69,7 +79,7 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
       JsonLine line("taken_back");
       std::cout << line.Add("job", folder).Add("rows_taken_back", rows).ToString() << std::endl;
     } else if (!options.run.quiet) {
-      std::cerr << "trying " << WithCommas(rows) << " rejected rows again" << std::endl;
+      std::cerr << "trying " << Counted(rows, "rejected row", "rejected rows") << " again" << std::endl;
     }
     code = WorseOf(code, RunCommand(RunOptionsOf(folder, options), environment));
     if (IsInterrupted(code)) return code;

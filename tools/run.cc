@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/owed_rows.h"
+#include "engine/place_name.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "io/job/owed_table.h"
@@ -49,7 +50,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
   if (existing == 0) return absl::OkStatus();
   const bool has_way_back = KeepsUndo(job, job.targets.front());
   return AskConsent(
-      absl::StrCat("--all replaces ", WithCommas(existing), " vectors in ", job.source.path,
+      absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source),
                    has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
       has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
       job.options.yes);
@@ -623,6 +624,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
   if (!jobs.ok()) return fail(jobs.status());
+  if (jobs->front().directory.empty()) return fail(CheckJobsFolder(environment));
   if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());

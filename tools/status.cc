@@ -37,17 +37,18 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
             << ", " << id.dim << " dimensions, " << id.normalization << "\nrows      " << WithCommas(stats.rows) << ": "
             << WithCommas(done) << " have a vector, " << WithCommas(stats.rejected_rows) << " rejected, "
             << WithCommas(stats.rows_pending) << " to do\ntexts     " << WithCommas(stats.texts) << " different, "
-            << WithCommas(stats.kept_texts) << " vectors kept\n";
+            << Counted(stats.kept_texts, "vector", "vectors") << " kept\n";
   for (const TargetState& target : targets) {
     std::cout << "target    " << target.name << ": " << TargetStateText(target) << "\n";
   }
   for (const Receipt& receipt : stats.receipts) {
     std::cout << "run " << receipt.run << "     " << TimeText(receipt.started) << ", "
               << DurationText(receipt.ended - receipt.started) << ", " << receipt.outcome << ": "
-              << WithCommas(receipt.rows_embedded) << " rows, " << WithCommas(receipt.requests) << " requests, "
-              << WithCommas(receipt.tokens) << " tokens, " << MoneyText(receipt.cost_usd);
+              << Counted(receipt.rows_embedded, "row", "rows") << ", "
+              << Counted(receipt.requests, "request", "requests") << ", " << Counted(receipt.tokens, "token", "tokens")
+              << ", " << MoneyText(receipt.cost_usd);
     if (receipt.rows_possibly_rebought > 0) {
-      std::cout << ", at most " << WithCommas(receipt.rows_possibly_rebought) << " rows bought a second time";
+      std::cout << ", at most " << Counted(receipt.rows_possibly_rebought, "row", "rows") << " bought a second time";
     }
     if (const std::vector<std::string> names = EndpointNames(receipt.endpoints); !names.empty()) {
       std::cout << ", by " << absl::StrJoin(names, ", ");
@@ -60,8 +61,8 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
               << " beside these: of runs that were killed, and of requests without an answer\n";
   }
   if (stats.texts_possibly_rebought > 0) {
-    std::cout << "killed    at most " << WithCommas(stats.texts_possibly_rebought)
-              << " texts bought a second time, as they were in flight\n";
+    std::cout << "killed    at most " << Counted(stats.texts_possibly_rebought, "text", "texts")
+              << " bought a second time, as they were in flight\n";
   }
   for (const RejectedRow& row : rejects) std::cout << RejectText(row) << "\n";
   const auto all = stats.rejected_rows + stats.refused_rows;
@@ -165,12 +166,11 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
               << "\n";
     return absl::OkStatus();
   }
-  std::cout << "undo      " << WithCommas(rows) << " rows as they were, " << BytesText(UndoBytes(dir))
+  std::cout << "undo      " << Counted(rows, "row", "rows") << " as they were, " << BytesText(UndoBytes(dir))
             << ": `reembed rollback " << dir << "` puts them back\n";
   for (const UndoTarget& target : *targets) {
-    std::cout << "  "
-              << (target.rows > 0 ? absl::StrCat(WithCommas(target.rows), " rows") : "what was made or switched")
-              << " of " << target.name << "\n";
+    std::cout << "  " << (target.rows > 0 ? Counted(target.rows, "row", "rows") : "what was made or switched") << " of "
+              << target.name << "\n";
   }
   return absl::OkStatus();
 }
@@ -213,6 +213,7 @@ ExitCode StatusCommand(const StatusOptions& options, const Environment& environm
     }
     return kExitDone;
   }
+  if (absl::Status there = CheckJobsFolder(environment); !there.ok()) return Fail("status", there, options.json);
   const std::string folder = JobsFolder(environment);
   std::error_code ignored;
   int64_t jobs = 0;

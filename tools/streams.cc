@@ -5,8 +5,10 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/place_name.h"
 #include "io/store/postgres_lookup.h"
 #include "io/store/sqlite_lookup.h"
 #include "tools/place.h"
@@ -16,6 +18,10 @@ namespace reembed {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr char kUnknownTableAdvice[] =
+    "this version of the system's description does not know: say with --source URI what they are made from, or in a "
+    "file of your own (reembed systems NAME > MINE.toml, then --system MINE.toml)";
 
 // The database that speaks SQLite's SQL and holds the rows of `source`; nullopt: they are elsewhere.
 std::optional<Location> DatabaseOf(const Location& source) {
@@ -29,6 +35,24 @@ absl::StatusOr<bool> HasTable(const Location& source, const std::optional<Locati
   const absl::StatusOr<PostgresTableFacts> facts = LookUpPostgresTable(source);
   if (!facts.ok()) return facts.status();
   return facts->exists;
+}
+
+// "the column embedding of memu_x", of all tables with vectors that the preset of `job` does not know; empty: none, or
+// nobody can say.
+absl::StatusOr<std::string> UnknownTables(const ResolvedJob& job) {
+  const std::optional<Location> database = DatabaseOf(job.source);
+  if (job.known_tables.empty() || !(database.has_value() || IsPostgres(job.source))) return std::string();
+  const absl::StatusOr<std::vector<VectorColumnName>> columns =
+      database.has_value() ? SqliteVectorColumns(*database) : PostgresVectorColumns(job.source);
+  if (!columns.ok()) return columns.status();
+  std::vector<std::string> unknown;
+  for (const VectorColumnName& found : *columns) {
+    const bool known = std::any_of(job.known_tables.begin(), job.known_tables.end(), [&](const std::string& table) {
+      return absl::EqualsIgnoreCase(table, found.table);
+    });
+    if (!known) unknown.push_back(absl::StrCat(found.table, ".", found.column));
+  }
+  return absl::StrJoin(unknown, ", ");
 }
 
 }  // namespace
@@ -59,7 +83,7 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
   std::string path;
   for (ResolvedJob& job : *jobs) {
     const std::optional<Location> database = DatabaseOf(job.source);
-    path = job.source.path;
+    path = database.has_value() ? database->path : PlaceName(job.source);
     if (job.optional && (database.has_value() || IsPostgres(job.source))) {
       const absl::StatusOr<bool> there = HasTable(job.source, database);
       if (!there.ok()) return there.status();
@@ -70,8 +94,16 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
     }
     kept.push_back(std::move(job));
   }
+  const absl::StatusOr<std::string> unknown = UnknownTables(kept.empty() ? jobs->front() : kept.front());
+  if (!unknown.ok()) return unknown.status();
   if (kept.empty()) {
-    return absl::NotFoundError(absl::StrCat(path, ": has none of the tables ", absl::StrJoin(absent, ", ")));
+    return absl::NotFoundError(absl::StrCat(
+        path, ": has none of the tables ", absl::StrJoin(absent, ", "),
+        unknown->empty() ? "" : absl::StrCat("; its vectors are in ", *unknown, ", which ", kUnknownTableAdvice)));
+  }
+  if (!unknown->empty()) {
+    kept.front().notes.push_back(
+        absl::StrCat("PASSED OVER: ", path, " has vectors in ", *unknown, ", which ", kUnknownTableAdvice));
   }
   *jobs = std::move(kept);
   return absl::OkStatus();

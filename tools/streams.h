@@ -12,8 +12,9 @@
 // A job of several streams: one folder for each in the directory of the whole.
 namespace reembed {
 
-// Takes out the optional jobs whose table is not in the database.
-// Errors: kNotFound (none is left); of the database.
+// Takes out the optional jobs whose table is not in the database, and notes which of its tables have vectors that the
+// system's preset does not know of: they are passed over, and nobody shall take that for complete.
+// Errors: kNotFound (none is left: names those tables, too); of the database.
 absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs);
 
 // Whether --user is somebody: in the table of users, or else in the rows of one of the streams.

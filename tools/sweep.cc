@@ -16,6 +16,7 @@
 namespace reembed {
 namespace {
 
+constexpr int64_t kFewRequests = 20;
 constexpr double kNearlyBest = 0.95;
 constexpr double kEvenness = 1.5;
 constexpr size_t kLongestText = 2000;
@@ -33,6 +34,8 @@ bool IsFree(const absl::Status& status) {
 }
 
 }  // namespace
+
+bool SweepCell::IsThin() const { return requests < std::max(kFewRequests, int64_t{2} * concurrency); }
 
 double SweepCell::TextsPerSecond() const { return PerSecond(texts, elapsed); }
 double SweepCell::TokensPerSecond() const {
@@ -183,8 +186,8 @@ SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, cons
   const int64_t left = options_.max_tokens - tokens_used();
   if (options_.max_tokens > 0) {
     if (wave > left) {
-      cell.skipped =
-          absl::StrCat("may take ", WithCommas(wave), " tokens, ", WithCommas(std::max<int64_t>(0, left)), " are left");
+      cell.skipped = absl::StrCat("may take ", Counted(wave, "token", "tokens"), ", ",
+                                  WithCommas(std::max<int64_t>(0, left)), " are left");
       return cell;
     }
     allowed = std::max(wave, left / cells_left);

@@ -30,6 +30,10 @@ struct SweepCell {
   absl::Status failure;                   // the first error
   std::string skipped;                    // why it was not measured; empty: it was
 
+  // Whether it rests on too few requests to say much: less than 20, of which p95 is the last but one, or less than two
+  // for each that was under way at a time.
+  bool IsThin() const;
+
   double TextsPerSecond() const;
   double TokensPerSecond() const;
 };

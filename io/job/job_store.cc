@@ -35,7 +35,11 @@ absl::Status MakeDirectory(const std::string& dir) {
   const std::filesystem::path parent = std::filesystem::absolute(dir).lexically_normal().parent_path();
   std::error_code error;
   std::filesystem::create_directories(parent, error);
-  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat(parent.string(), ": cannot make the directory"));
+  if (error)
+    return absl::ErrnoToStatus(
+        error.value(),
+        absl::StrCat(parent.string(),
+                     ": cannot make this folder, where the job was to go; say another place with --job DIR"));
   if (mkdir(dir.c_str(), 0700) == 0) return SyncDirectory(parent.string());
   struct stat info;
   if (errno == EEXIST && stat(dir.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return absl::OkStatus();

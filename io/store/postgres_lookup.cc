@@ -75,6 +75,27 @@ absl::StatusOr<PostgresTableFacts> LookUpPostgresTable(const Location& location)
   return facts;
 }
 
+absl::StatusOr<std::vector<VectorColumnName>> PostgresVectorColumns(const Location& location) {
+  const absl::StatusOr<Opened> opened = Open(location);
+  if (!opened.ok()) return opened.status();
+  const absl::StatusOr<PostgresRows> columns = opened->connection->Query(
+      "SELECT c.relname, a.attname, t.typname IN ('vector', 'halfvec', 'sparsevec') FROM pg_catalog.pg_attribute a "
+      "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN "
+      "pg_catalog.pg_type t ON t.oid = a.atttypid WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum "
+      "> "
+      "0 AND NOT a.attisdropped AND c.relname NOT LIKE 'reembed\\_%' AND (n.nspname = $1 OR $1 = '' AND n.nspname = "
+      "ANY "
+      "(pg_catalog.current_schemas(false))) ORDER BY 1, a.attnum",
+      {PostgresValue::Text(opened->asked.schema)});
+  if (!columns.ok()) return columns.status();
+  std::vector<VectorColumnName> found;
+  for (int row = 0; row < columns->size(); ++row) {
+    if (!columns->Bool(row, 2) && !IsCalledVector(columns->Text(row, 1))) continue;
+    found.push_back({columns->Text(row, 0), columns->Text(row, 1)});
+  }
+  return found;
+}
+
 absl::Status CheckPostgresValueExists(const Location& location, const std::vector<std::string>& columns,
                                       const std::string& value) {
   const absl::StatusOr<Opened> opened = Open(location);

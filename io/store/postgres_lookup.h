@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/location.h"
+#include "io/store/vector_column_name.h"
 
 // Small questions to a PostgreSQL database before a job begins. Each has a connection of its own that cannot write.
 namespace reembed {
@@ -26,6 +27,10 @@ struct PostgresTableFacts {
 
 // Errors: as PostgresConnection, ResolvePostgresTable; not that there is no such table.
 absl::StatusOr<PostgresTableFacts> LookUpPostgresTable(const Location& location);
+
+// Columns of pgvector's types, or called as vectors are, in tables of the location's schema, or of those on the search
+// path; those of reembed's own tables left out. The location's table need not be there. Errors: as PostgresConnection.
+absl::StatusOr<std::vector<VectorColumnName>> PostgresVectorColumns(const Location& location);
 
 // Errors: kNotFound when no row of the table has `value` in one of the columns (names the nearest value that there is,
 // among the first thousand); as LookUpPostgresTable.

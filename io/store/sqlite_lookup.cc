@@ -12,6 +12,23 @@ absl::StatusOr<bool> DatabaseHasTable(const Location& database, const std::strin
   return HasSqliteTable(**db, table);
 }
 
+absl::StatusOr<std::vector<VectorColumnName>> SqliteVectorColumns(const Location& database) {
+  const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);
+  if (!db.ok()) return db.status();
+  absl::StatusOr<SqliteStatement> list = (*db)->Prepare(
+      "SELECT t.name, c.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c WHERE t.schema = 'main' AND "
+      "t.type = 'table' AND t.name NOT LIKE 'sqlite!_%' ESCAPE '!' AND t.name NOT LIKE 'reembed!_%' ESCAPE '!' ORDER "
+      "BY t.name, c.cid");
+  if (!list.ok()) return list.status();
+  std::vector<VectorColumnName> found;
+  while (true) {
+    const absl::StatusOr<bool> row = list->Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return found;
+    if (IsCalledVector(list->Text(1))) found.push_back({std::string(list->Text(0)), std::string(list->Text(1))});
+  }
+}
+
 absl::Status CheckSqliteValueExists(const Location& database, const std::string& table,
                                     const std::vector<std::string>& columns, const std::string& value) {
   const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);

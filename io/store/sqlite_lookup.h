@@ -7,12 +7,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/location.h"
+#include "io/store/vector_column_name.h"
 
-// Small questions to a database before a job begins. Both open it read-only and close it again.
+// Small questions to a database before a job begins. Each opens it read-only and closes it again.
 namespace reembed {
 
 // Errors: as OpenSqlDb.
 absl::StatusOr<bool> DatabaseHasTable(const Location& database, const std::string& table);
+
+// Columns of its tables that are called as vectors are, those of reembed's own tables left out. Errors: as OpenSqlDb.
+absl::StatusOr<std::vector<VectorColumnName>> SqliteVectorColumns(const Location& database);
 
 // Errors: kNotFound when no row of the table has `value` in one of the columns (names the nearest value that there is,
 // among the first thousand rows); as OpenSqlDb.

@@ -129,6 +129,7 @@ TEST_F(AutomemTest, EveryMemoryWithoutAVectorGetsItsOwnAndNoPayloadChanges) {
   const ProcessResult verify = RunClean(REEMBED_BINARY, folder_.path(), {"verify", Job()}, clean_);
   EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
   EXPECT_THAT(verify.out, AllOf(HasSubstr("vectors whose rows are gone"), HasSubstr("without tag_prefixes")));
+  EXPECT_THAT(run.err + verify.out, AllOf(HasSubstr("automem://127.0.0.1"), Not(HasSubstr(" //127.0.0.1"))));
 }
 
 TEST_F(AutomemTest, AnotherWidthIsBuiltBesideWithPayloadsThatLackNothing) {

@@ -56,6 +56,28 @@ TEST_F(BenchEndpointTest, JsonHasALineForEachCellAndASummary) {
                                HasSubstr("\"flags\":\"--concurrency "), HasSubstr("\"exit_code\":0")));
 }
 
+TEST_F(BenchEndpointTest, SaysWhichCellsRestOnTooFewRequests) {
+  ScriptedServer server([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 32}); });
+  // The server counts three tokens a text, so a bound on tokens is one on requests: not 20 for either cell.
+  const std::string texts = folder_ / "texts.txt";
+  std::ofstream(texts) << "a\nb\n";
+  const std::vector<std::string> args = {"--api-base",    server.url() + "/v1",
+                                         "--model",       "m",
+                                         "--dimensions",  "32",
+                                         "--concurrency", "2",
+                                         "--batch-size",  "1",
+                                         "--max-tokens",  "100",
+                                         "--texts",       texts};
+  const ProcessResult few = Bench(args);
+  EXPECT_EQ(few.exit_code, 0) << few.err;
+  EXPECT_THAT(few.out, AllOf(HasSubstr("  few\n"), HasSubstr("this rests on "), HasSubstr(" on less than 20 requests"),
+                             HasSubstr("--max-tokens")));
+  std::vector<std::string> json = args;
+  json.push_back("--json");
+  EXPECT_THAT(Bench(json).out,
+              AllOf(HasSubstr(R"("too_few_requests":true)"), HasSubstr(R"("knee_too_few_requests":true)")));
+}
+
 TEST_F(BenchEndpointTest, AFileOfTextsIsSent) {
   const std::string path = folder_ / "texts.txt";
   std::ofstream(path) << "first line\n\nsecond line\n";

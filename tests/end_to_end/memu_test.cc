@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -16,6 +17,7 @@
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/mcp_memory.h"
+#include "tests/fakes/postgres_server.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
@@ -186,6 +188,173 @@ TEST_F(MemuTest, AFileThatIsNotThereIsMadeAndAllReplacesOnlyWithConsent) {
   EXPECT_EQ(all.exit_code, 2);
   EXPECT_THAT(all.err, HasSubstr("--yes"));
   EXPECT_EQ(Run({"--all", "--yes"}).exit_code, 0);
+}
+
+TEST_F(MemuTest, ATargetSaysWhereTheFileOfAllCollectionsIs) {
+  MakeMemu(folder_ / "data", {.items = 200, .dim = kDim});
+  const std::string elsewhere = folder_ / "elsewhere.json";
+  std::filesystem::copy_file(vectors_, elsewhere);
+  ASSERT_EQ(Run({}).exit_code, 0);
+  const std::string usual = ReadFile(vectors_);
+  const std::vector<std::string> target = {"--target", "memu:" + elsewhere};
+  const ProcessResult plan = Run(target, "plan");
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  const ProcessResult run = Run(target);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(ReadFile(elsewhere), usual) << "byte for byte what is written beside the database";
+  EXPECT_EQ(ReadFile(vectors_), usual);
+  const int64_t requests = server_->counts().requests;
+  EXPECT_EQ(Run(target).exit_code, 0);
+  EXPECT_EQ(server_->counts().requests, requests);
+  // Another target beside it is one for each stream, as ever.
+  EXPECT_EQ(
+      Run({"--target", "memu:" + elsewhere, "--target", absl::StrCat("npy:", folder_ / "{stream}.npy")}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "categories.npy"));
+  const ProcessResult two = Run({"--target", "memu:" + elsewhere, "--target", "memu:" + vectors_});
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_THAT(two.err, HasSubstr("has one file of vectors"));
+}
+
+TEST_F(MemuTest, ANewFileDoesNotLoseCaptionsWithoutAWord) {
+  MakeMemu(folder_ / "data", {.items = 40, .dim = kDim});
+  const std::string fresh = folder_ / "fresh.json";
+  std::vector<std::string> args = {"plan",       "--system", "memu",     "--db",         folder_ / "data/memu.db",
+                                   "--embedder", "builtin",  "--target", "memu:" + fresh};
+  const ProcessResult plan = RunClean(REEMBED_BINARY, folder_.path(), args);
+  EXPECT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_THAT(plan.out, AllOf(HasSubstr("captions of resources are only in"), HasSubstr("copy it there first")));
+}
+
+// Variables of the later versions, from the file that a variable names.
+TEST_F(MemuTest, TheSystemsOwnVariablesNameDatabaseModelAndKey) {
+  auto locked = EmbeddingServer::Start({.dim = kDim, .api_key = "sk-memu"});
+  ASSERT_THAT(locked, IsOk());
+  MakeMemu(folder_ / "data", {.items = 300, .dim = kDim});
+  std::ofstream(folder_ / "config.env") << "MEMU_DB=sqlite:///" << folder_ / "data/memu.db"
+                                        << "\n"
+                                        << "MEMU_BASE_URL=" << (*locked)->base_url() << "\n"
+                                        << "MEMU_EMBED_MODEL=reembed-lexical-1\nMEMU_API_KEY=OPENAI_API_KEY\n";
+  const auto command = [&](std::vector<std::string> args, std::map<std::string, std::string> more) {
+    more.emplace("MEMU_CONFIG_ENV", folder_ / "config.env");
+    return RunClean(REEMBED_BINARY, folder_.path(), std::move(args), more);
+  };
+  const ProcessResult run = command({"run", "--system", "memu", "--dimensions", absl::StrCat(kDim), "--json"},
+                                    {{"OPENAI_API_KEY", "sk-memu"}});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_GT(LastNumber(run, "rows_embedded"), 30);
+  // The finished job knows the variable, and never what was in it.
+  const std::string job = std::filesystem::directory_iterator(folder_ / "state/reembed/jobs")->path().string();
+  const std::string toml = ReadFile(job + "/items/job.toml");
+  EXPECT_THAT(toml, AllOf(HasSubstr("MEMU_API_KEY"), ::testing::Not(HasSubstr("sk-memu"))));
+  const ProcessResult sample = command({"verify", job, "--sample", "3"}, {{"MEMU_API_KEY", "sk-memu"}});
+  EXPECT_EQ(sample.exit_code, 0) << sample.out << sample.err;
+
+  const auto plan = [&](const std::string& provider) {
+    return command({"plan", "--system", "memu", "--all", "--job", folder_ / provider},
+                   {{"MEMU_EMBED_PROVIDER", provider}, {"MEMU_EMBED_MODEL", ""}});
+  };
+  std::ofstream(folder_ / "config.env") << "MEMU_DB=" << folder_ / "data/memu.db"
+                                        << "\n";
+  EXPECT_THAT(plan("jina").out, HasSubstr("jina-embeddings-v3, 1024 dimensions"));
+  EXPECT_THAT(plan("voyage").out, HasSubstr("voyage-3.5, 1024 dimensions"));
+  EXPECT_THAT(plan("openrouter").out, HasSubstr("openai/text-embedding-3-small"));
+  EXPECT_THAT(plan("doubao").err, AllOf(HasSubstr("MEMU_EMBED_PROVIDER=doubao"), HasSubstr("another form")));
+  EXPECT_THAT(plan("dubao").err, HasSubstr("expected one of openai, jina, voyage, openrouter, doubao"));
+}
+
+TEST_F(MemuTest, TablesThatAreNotKnownAreNamedAndNotPassedOver) {
+  const std::string db = folder_ / "data/memu.db";
+  std::ofstream(db).close();
+  const std::string columns = "(id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, embedding JSON, ";
+  Change(db, absl::StrCat(
+                 "CREATE TABLE memu_memory_categories ", columns,
+                 "name TEXT, description TEXT, content TEXT, track TEXT); INSERT INTO memu_memory_categories VALUES "
+                 "('a', NULL, NULL, 'null', 'n', ' d ', 'c', 'memory'); CREATE TABLE memu_file_segments ",
+                 columns,
+                 "recall_file_id TEXT, track TEXT, text TEXT); INSERT INTO memu_file_segments VALUES ('s', "
+                 "NULL, NULL, '[]', 'a', 'memory', 'a segment')"));
+  const ProcessResult known = Run({});
+  ASSERT_EQ(known.exit_code, 0) << known.err;
+  EXPECT_EQ(LastNumber(known, "rows_embedded"), 2);
+  EXPECT_EQ(FloatBytesOfJson(Query(db, "SELECT embedding FROM memu_memory_categories").at(0)),
+            ExpectedEmbedding("n: d", kDim));
+  EXPECT_EQ(FloatBytesOfJson(Query(db, "SELECT embedding FROM memu_file_segments").at(0)),
+            ExpectedEmbedding("a segment", kDim));
+  const auto plain = [&](const std::string& command) {
+    return RunClean(REEMBED_BINARY, folder_.path(),
+                    {command, "--system", "memu", "--db", db, "--api-base", server_->base_url(), "--model",
+                     "reembed-lexical-1", "--dimensions", absl::StrCat(kDim)});
+  };
+  EXPECT_THAT(plain("plan").out, ::testing::Not(HasSubstr("PASSED OVER")));
+
+  Change(
+      db,
+      "CREATE TABLE memu_dreams (id TEXT, embedding JSON, embedding_model TEXT); INSERT INTO memu_dreams VALUES ('d', "
+      "NULL, 'm'); CREATE TABLE memu_models (id TEXT, embedding_model TEXT)");
+  for (const char* const command : {"plan", "run"}) {
+    const ProcessResult seen = plain(command);
+    EXPECT_EQ(seen.exit_code, 0) << seen.err;
+    EXPECT_THAT(seen.out + seen.err, AllOf(HasSubstr("PASSED OVER"), HasSubstr("memu_dreams.embedding"),
+                                           ::testing::Not(HasSubstr("memu_models"))));
+  }
+  Change(db, "DROP TABLE memu_memory_categories; DROP TABLE memu_file_segments");
+  const ProcessResult none = plain("run");
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, AllOf(HasSubstr("has none of the tables"), HasSubstr("memu_dreams.embedding")));
+}
+
+TEST_F(MemuTest, TheTablesInPostgresGetTheVectorsThatTheyLack) {
+  PostgresServer& server = TestPostgres();
+  server.Run("DROP SCHEMA IF EXISTS memu CASCADE; CREATE SCHEMA memu");
+  const std::string columns =
+      "(id varchar PRIMARY KEY, user_id varchar, agent_id varchar, created_at timestamptz DEFAULT now(), embedding "
+      "vector, ";
+  server.Run(absl::StrCat(
+      "CREATE TABLE memu.recall_files ", columns, "name varchar NOT NULL, description text NOT NULL);",
+      "CREATE TABLE memu.recall_file_segments ", columns, "recall_file_id varchar, text text NOT NULL);",
+      "CREATE TABLE memu.recall_entries ", columns, "summary text NOT NULL);", "CREATE TABLE memu.resources ", columns,
+      "url varchar, caption text);", "CREATE TABLE memu.memory_items ", columns, "summary text NOT NULL);",
+      "CREATE TABLE memu.memory_categories ", columns, "name varchar, description text);",
+      "INSERT INTO memu.recall_files (id, user_id, name, description) VALUES ('a', 'ann', 'n', ' d'), ('b', 'bob', "
+      "'n2', '');"
+      "INSERT INTO memu.recall_file_segments (id, user_id, recall_file_id, text) VALUES ('s', 'ann', 'a', 'a segment');"
+      "INSERT INTO memu.recall_entries (id, summary) VALUES ('e', 'an entry');"
+      "INSERT INTO memu.resources (id, url, caption) VALUES ('r', 'u', ' a caption '), ('q', 'u', ' '), ('p', 'u', "
+      "NULL);"
+      "INSERT INTO memu.memory_items (id, summary) VALUES ('i', 'an item');"
+      "INSERT INTO memu.memory_categories (id, name, description) VALUES ('c', 'tea', 'green')"));
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {
+        "run",     "--system",          "memu",         "--api-base",       server_->base_url(),
+        "--model", "reembed-lexical-1", "--dimensions", absl::StrCat(kDim), "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunClean(REEMBED_BINARY, folder_.path(), args, {{"MEMU_DB", server.Uri("schema=memu")}});
+  };
+  const ProcessResult ann = run({"--user", "ann"});
+  ASSERT_EQ(ann.exit_code, 0) << ann.err;
+  EXPECT_EQ(LastNumber(ann, "rows_embedded"), 2) << ann.out;
+  const ProcessResult all = run({});
+  ASSERT_EQ(all.exit_code, 0) << all.err;
+  for (const auto& [row, text] : std::map<std::string, std::string>{{"recall_files WHERE id = 'a'", "n: d"},
+                                                                    {"recall_files WHERE id = 'b'", "n2"},
+                                                                    {"recall_file_segments", "a segment"},
+                                                                    {"recall_entries", "an entry"},
+                                                                    {"resources WHERE id = 'r'", "a caption"},
+                                                                    {"memory_items", "an item"},
+                                                                    {"memory_categories", "tea: green"}}) {
+    EXPECT_EQ(FloatBytesOfJson(server.Ask("SELECT embedding::text FROM memu." + row)), ExpectedEmbedding(text, kDim))
+        << row;
+  }
+  EXPECT_EQ(server.Ask("SELECT count(*) FROM memu.resources WHERE embedding IS NULL"), "2");
+  const int64_t requests = server_->counts().requests;
+  EXPECT_EQ(run({}).exit_code, 0);
+  EXPECT_EQ(server_->counts().requests, requests);
+  server.Run("CREATE TABLE memu.dreams (id text PRIMARY KEY, felt halfvec(8))");
+  const ProcessResult plan = RunClean(REEMBED_BINARY, folder_.path(),
+                                      {"plan", "--system", "memu", "--db", server.Uri("schema=memu"), "--embedder",
+                                       "builtin", "--dimensions", absl::StrCat(kDim)});
+  EXPECT_THAT(plan.out, AllOf(HasSubstr("PASSED OVER"), HasSubstr("dreams.felt"))) << plan.err;
+  server.Run("DROP SCHEMA memu CASCADE");
 }
 
 TEST_F(MemuTest, TheLaterLayoutHasItsVectorsInTheRows) {

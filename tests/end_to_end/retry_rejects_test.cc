@@ -95,6 +95,28 @@ TEST_F(RetryRejectsTest, BuysWhatWasRejectedAndNothingElseAndServesEveryTarget) 
   EXPECT_EQ(Summary(none, "rows_taken_back"), "0");
 }
 
+TEST_F(RetryRejectsTest, AfterARollbackItAsksBeforeItWritesAllRowsAgain) {
+  MakeNotes(10);
+  Change(db(), "UPDATE notes SET body = NULL WHERE id = 4");
+  ServeWithout("number 99 ");
+  ASSERT_EQ(Run().exit_code, 3);
+  ASSERT_EQ(Command({"rollback", job(), "--yes"}).exit_code, 0);
+  const std::string vectors = "SELECT count(*) FROM notes WHERE embedding IS NOT NULL";
+  ASSERT_THAT(Query(db(), vectors), ElementsAre("0"));
+  Change(db(), absl::StrCat("UPDATE notes SET body = '", NoteText(4), "' WHERE id = 4"));
+  const ProcessResult asked = Retry();
+  EXPECT_EQ(asked.exit_code, 2) << asked.out;
+  EXPECT_THAT(asked.err + asked.out,
+              AllOf(HasSubstr("was rolled back"), HasSubstr("9 other rows"), HasSubstr("--yes")));
+  EXPECT_THAT(Query(db(), vectors), ElementsAre("0"));
+  EXPECT_EQ(RejectReason(4), "the text is NULL") << "nothing was taken back";
+  const ProcessResult retry =
+      Command({"retry-rejects", job(), "--json", "--api-base", server_->url() + "/v1", "--yes"});
+  EXPECT_EQ(retry.exit_code, 0) << retry.err;
+  EXPECT_THAT(Query(db(), vectors), ElementsAre("10"));
+  ExpectSoldAtMost(1);
+}
+
 TEST_F(RetryRejectsTest, WithoutAKeyTheReasonsStay) {
   MakeNotes(10);
   Change(db(), "UPDATE notes SET body = NULL WHERE id = 4");

@@ -283,6 +283,14 @@ EspressobotFile MakeEspressobotFile(const std::string& path, const EspressobotOp
       "REAL); INSERT INTO memory VALUES (1, 'ann', 'first', NULL, 'fact', 0.5), (2, NULL, '', 'second  one', NULL, "
       "NULL), (3, '', NULL, NULL, '', 2); CREATE TABLE user_memories (id INTEGER PRIMARY KEY, user_id INTEGER, key "
       "TEXT, value TEXT); INSERT INTO user_memories VALUES (1, 7, 'k', 'v')");
+  // In SQLite a PRIMARY KEY of type text may be NULL.
+  for (int row = 1; row <= 2; ++row) {
+    const int64_t rowid = options.rows + row;
+    db.Run(absl::StrCat("INSERT INTO memories VALUES (NULL, 'ann', 'nameless  ", row,
+                        "', NULL, NULL, '2025-07-28 18:51:15', '2025-08-01 00:00:00')"));
+    file.rows[absl::StrCat("memories:rowid:", rowid)] = {
+        absl::StrCat("nameless ", row), absl::StrCat("ann|migrated|1|{}|2025-07-28 18:51:15|nameless  ", row)};
+  }
   file.rows["memory:1"] = {"first", "ann|fact|0.5|{}|now|first"};
   file.rows["memory:2"] = {"second one", "migrated_user|migrated|1|{}|now|second  one"};
   file.rejected = [&] {

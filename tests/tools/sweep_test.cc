@@ -54,6 +54,19 @@ TEST(SweepTest, TheKneeIsTheSmallestConcurrencyWithinFivePercentOfTheBest) {
   EXPECT_EQ(FindKnee(just_below), &just_below[1]);
 }
 
+TEST(SweepTest, ACellOfFewRequestsIsThin) {
+  SweepCell cell = Cell(1, 8, 100);
+  cell.requests = 19;
+  EXPECT_TRUE(cell.IsThin());
+  cell.requests = 20;
+  EXPECT_FALSE(cell.IsThin());
+  cell.concurrency = 32;
+  cell.requests = 63;
+  EXPECT_TRUE(cell.IsThin()) << "less than two for each at a time";
+  cell.requests = 64;
+  EXPECT_FALSE(cell.IsThin());
+}
+
 TEST(SweepTest, CellsWithErrorsCountOnlyWithoutOthers) {
   const std::vector<SweepCell> cells = {Cell(1, 8, 100), Cell(8, 8, 900, 3)};
   EXPECT_EQ(FindKnee(cells), &cells[0]);
