@@ -100,17 +100,18 @@ absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
   return statement;
 }
 
-// Whether the row under the statement has the key the walk is at already.
-bool SqliteScan::IsAtKey() const {
+// Whether it is the key the walk is at already.
+bool SqliteScan::IsAtKey(const SqliteValue& key) const {
   if (!at_.has_value()) return false;
   if (const auto* number = std::get_if<int64_t>(&*at_)) {
-    return current_->Type(0) == SqliteType::kInteger && current_->Int(0) == *number;
+    return key.type == SqliteType::kInteger && key.integer == *number;
   }
-  return current_->Type(0) == SqliteType::kText && current_->Text(0) == std::get<std::string>(*at_);
+  return key.type == SqliteType::kText && key.bytes == std::get<std::string>(*at_);
 }
 
 absl::Status SqliteScan::TakeKey() {
-  const SqliteType type = current_->Type(0);
+  const SqliteValue key = current_->Value(0);
+  const SqliteType type = key.type;
   const auto refuse = [&](absl::string_view what) {
     return absl::FailedPreconditionError(absl::StrCat(
         table_.path, ": table `", table_.name, "`: key `", table_.key, "`", what, "; ",
@@ -119,14 +120,14 @@ absl::Status SqliteScan::TakeKey() {
   if (type == SqliteType::kNull) return refuse(" is NULL in some rows");
   if (type == SqliteType::kBlob) return refuse(": expected an integer or a text, got a blob");
   if (type == SqliteType::kReal) return refuse(": expected an integer or a text, got a real number");
-  if (from_ == From::kBehind && IsAtKey()) return refuse(absl::StrCat(": ", KeyText(ViewOf(*at_)), " is there twice"));
+  if (from_ == From::kBehind && IsAtKey(key))
+    return refuse(absl::StrCat(": ", KeyText(ViewOf(*at_)), " is there twice"));
   if (type == SqliteType::kInteger) {
-    at_ = current_->Int(0);
+    at_ = key.integer;
   } else if (auto* text = at_.has_value() ? std::get_if<std::string>(&*at_) : nullptr) {
-    const absl::string_view view = current_->Text(0);
-    text->assign(view.data(), view.size());
+    text->assign(key.bytes.data(), key.bytes.size());
   } else {
-    at_ = std::string(current_->Text(0));
+    at_ = std::string(key.bytes);
   }
   from_ = From::kBehind;
   return absl::OkStatus();
@@ -140,7 +141,8 @@ absl::StatusOr<bool> SqliteScan::StepBehindBound() {
     current_ = *begun;
   }
   absl::StatusOr<bool> row = current_->Step();
-  const bool seen = begins && from_ == From::kBehind && table_.key_may_repeat && row.ok() && *row && IsAtKey();
+  const bool seen =
+      begins && from_ == From::kBehind && table_.key_may_repeat && row.ok() && *row && IsAtKey(current_->Value(0));
   if (!seen) return row;
   ++rows_in_transaction_;
   return current_->Step();

@@ -54,7 +54,7 @@ class SqliteScan {
   absl::StatusOr<SqliteStatement*> Begin();
   absl::StatusOr<bool> StepBehindBound();
   absl::StatusOr<bool> StepThroughPages();
-  bool IsAtKey() const;
+  bool IsAtKey(const SqliteValue& key) const;
   absl::Status TakeKey();
 
   const SqlDb* const db_;

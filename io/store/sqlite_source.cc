@@ -13,7 +13,7 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kPageRows = 512;
+constexpr size_t kPageRows = 2048;
 constexpr size_t kPageBytes = size_t{1} << 20;
 
 // A location opened for reading, with everything about it checked.
@@ -145,16 +145,24 @@ class RowText {
   // The text of the row under `row`, whose columns begin at `from`; nullopt: NULL. Valid until the next call, and until
   // the row changes.
   std::optional<absl::string_view> Read(const SqliteStatement& row, int from) {
-    for (size_t i = 0; i < values_.size(); ++i) {
-      const int column = from + static_cast<int>(i);
-      values_[i] = row.Type(column) == SqliteType::kNull ? std::nullopt : std::optional(row.Text(column));
-    }
+    return Read(row, from, row.Value(from));
+  }
+
+  // Likewise, with the first of its columns.
+  std::optional<absl::string_view> Read(const SqliteStatement& row, int from, const SqliteValue& first) {
+    values_[0] = AsText(first);
     if (!template_.has_value()) return values_[0];
+    for (size_t i = 1; i < values_.size(); ++i) values_[i] = AsText(row.Value(from + static_cast<int>(i)));
     template_->Render(values_, &text_);
     return text_;
   }
 
  private:
+  // Of a column that was cast to a text.
+  static std::optional<absl::string_view> AsText(const SqliteValue& value) {
+    return value.type == SqliteType::kNull ? std::nullopt : std::optional(value.bytes);
+  }
+
   std::optional<TextTemplate> template_;
   std::vector<std::string> columns_;
   std::vector<std::optional<absl::string_view>> values_;
@@ -170,6 +178,10 @@ std::string WantedSql(const OpenedTable& opened, const SqliteSelection& selectio
                       HasVectorSql(opened.asked.encoding, opened.vector, selection.dim), ")");
 }
 
+bool IsEveryRowSelected(const OpenedTable& opened, const SqliteSelection& selection) {
+  return selection.rows == SqliteSelection::Rows::kAll && opened.asked.where.empty() && selection.where.empty();
+}
+
 class SqliteSource final : public Source {
  public:
   static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const SqliteSelection& selection) {
@@ -177,8 +189,10 @@ class SqliteSource final : public Source {
     if (!text.ok()) return text.status();
     const std::string wanted = WantedSql(opened, selection);
     // One column says both: text or NULL for a selected row, a real number for one that is not.
-    std::string columns =
-        absl::StrCat("CASE WHEN ", wanted, " THEN ", text->first_column(), " ELSE 0.0 END", text->other_columns());
+    const std::string first = IsEveryRowSelected(opened, selection)
+                                  ? text->first_column()
+                                  : absl::StrCat("CASE WHEN ", wanted, " THEN ", text->first_column(), " ELSE 0.0 END");
+    std::string columns = absl::StrCat(first, text->other_columns());
     absl::StatusOr<SqliteStatement> find = opened.db->Prepare(
         absl::StrCat("SELECT ", text->first_column(), text->other_columns(), " FROM ", QuoteName(opened.table.name),
                      " WHERE ", opened.table.IsNamedSql("?1"), " AND ", opened.where));
@@ -249,7 +263,8 @@ class SqliteSource final : public Source {
       const absl::StatusOr<bool> more = scan_.Next();
       status = more.status();
       if (!more.ok() || !*more) break;
-      if (scan_.row().Type(1) != SqliteType::kReal) page_.Add(scan_.key(), text_.Read(scan_.row(), 1));
+      const SqliteValue first = scan_.row().Value(1);
+      if (first.type != SqliteType::kReal) page_.Add(scan_.key(), text_.Read(scan_.row(), 1, first));
     }
     scan_.Pause();
     // An error behind rows that were read comes up again when they are used up.
