@@ -13,7 +13,7 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kPageRows = 2048;
+constexpr size_t kPageRows = 512;
 constexpr size_t kPageBytes = size_t{1} << 20;
 
 // A location opened for reading, with everything about it checked.

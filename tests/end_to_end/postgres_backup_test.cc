@@ -85,7 +85,7 @@ TEST_F(PostgresBackupTest, RowsComeBackAsTheyWere) {
   const std::string spoilt = Rows();
   const ProcessResult unasked = Run({"restore", folder_ / "saved"});
   EXPECT_EQ(unasked.exit_code, 2);
-  EXPECT_THAT(unasked.err, HasSubstr("\"memories\" (2000 rows)"));
+  EXPECT_THAT(unasked.err, HasSubstr("\"memories\" (2,000 rows)"));
   EXPECT_EQ(Rows(), spoilt);
   const ProcessResult restore = Run({"restore", folder_ / "saved", "--yes"});
   ASSERT_EQ(restore.exit_code, 0) << restore.err;

@@ -185,7 +185,7 @@ TEST_F(FalkorSourceTest, NamesWhatIsWrong) {
   EXPECT_THAT(ErrorOf("label=Memory&text=content&key=id&where=n.id >"), HasSubstr("in where="));
   EXPECT_THAT(ErrorOf("label=Mem`ory&text=content&key=id"), HasSubstr("backtick"));
   server_.Run("CREATE (:Memory {content: 'no key'})");
-  EXPECT_THAT(ErrorOf("label=Memory&text=content&key=id"), HasSubstr("1 nodes `Memory` have no `id`"));
+  EXPECT_THAT(ErrorOf("label=Memory&text=content&key=id"), HasSubstr("1 node `Memory` has no `id`"));
   server_.Run("CREATE (:Memory {id: 7})");
   EXPECT_THAT(ErrorOf("label=Memory&text=content&key=id&where=n.id IS NOT NULL"), HasSubstr("a text in 2 nodes"));
 }
