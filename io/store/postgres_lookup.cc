@@ -80,12 +80,10 @@ absl::StatusOr<std::vector<VectorColumnName>> PostgresVectorColumns(const Locati
   if (!opened.ok()) return opened.status();
   const absl::StatusOr<PostgresRows> columns = opened->connection->Query(
       "SELECT c.relname, a.attname, t.typname IN ('vector', 'halfvec', 'sparsevec') FROM pg_catalog.pg_attribute a "
-      "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN "
-      "pg_catalog.pg_type t ON t.oid = a.atttypid WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum "
-      "> "
-      "0 AND NOT a.attisdropped AND c.relname NOT LIKE 'reembed\\_%' AND (n.nspname = $1 OR $1 = '' AND n.nspname = "
-      "ANY "
-      "(pg_catalog.current_schemas(false))) ORDER BY 1, a.attnum",
+      "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+      "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND "
+      "a.attnum > 0 AND NOT a.attisdropped AND c.relname NOT LIKE 'reembed\\_%' AND (n.nspname = $1 OR $1 = '' AND "
+      "n.nspname = ANY (pg_catalog.current_schemas(false))) ORDER BY 1, a.attnum",
       {PostgresValue::Text(opened->asked.schema)});
   if (!columns.ok()) return columns.status();
   std::vector<VectorColumnName> found;

