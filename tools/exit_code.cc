@@ -54,7 +54,7 @@ const char* OutcomeWord(const absl::Status& status) {
 }
 
 std::string OutcomeWord(const std::string& written) {
-  for (int code = 1; code <= static_cast<int>(absl::StatusCode::kUnauthenticated); ++code) {
+  for (int code = 0; code <= static_cast<int>(absl::StatusCode::kUnauthenticated); ++code) {
     const absl::Status status(static_cast<absl::StatusCode>(code), "");
     if (written == absl::StatusCodeToString(status.code())) return OutcomeWord(status);
   }

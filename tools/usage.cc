@@ -148,15 +148,17 @@ std::string CommandOf(const CLI::App& app) {
 absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error, Words words) {
   const CLI::App& scope = ScopeOf(app);
   // What is left over says more than what is missing for it.
-  for (const std::string& word : app.remaining(/*recurse=*/true)) {
-    if (word.size() > 1 && word[0] == '-' && word != "--") {
-      return absl::InvalidArgumentError(UnknownFlag(word, app, scope));
-    }
-  }
   const std::vector<std::string> left = app.remaining(/*recurse=*/true);
+  const auto is_flag = [](const std::string& word) { return word.size() > 1 && word[0] == '-' && word != "--"; };
   const std::vector<const CLI::App*> commands = SubcommandsOf(scope);
+  // The flags of a command that is not known are no news.
+  if (!commands.empty() && !left.empty() && !is_flag(left.front())) {
+    return absl::InvalidArgumentError(UnknownCommand(left.front(), scope));
+  }
+  if (const auto flag = std::find_if(left.begin(), left.end(), is_flag); flag != left.end()) {
+    return absl::InvalidArgumentError(UnknownFlag(*flag, app, scope));
+  }
   if (!commands.empty()) {
-    if (!left.empty()) return absl::InvalidArgumentError(UnknownCommand(left.front(), scope));
     return absl::InvalidArgumentError(absl::StrCat("say what to do: ", absl::StrJoin(NamesOf(commands), ", "),
                                                    "; `reembed ", CommandOf(app), CommandOf(app).empty() ? "" : " ",
                                                    "--help` explains them"));

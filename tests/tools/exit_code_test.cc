@@ -1,6 +1,7 @@
 #include "tools/exit_code.h"
 
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -11,9 +12,9 @@ TEST(OutcomeWordTest, NoCodeIsShownAsSuch) {
   for (int code = 0; code <= 16; ++code) {
     const absl::Status status(static_cast<absl::StatusCode>(code), "x");
     const std::string name = absl::StatusCodeToString(status.code());
-    for (const std::string word : {std::string(OutcomeWord(status)), OutcomeWord(name),
-                                   std::string(RejectWord(status.code(), false)),
-                                   std::string(RejectWord(status.code(), true))}) {
+    for (const std::string& word : std::vector<std::string>{std::string(OutcomeWord(status)), OutcomeWord(name),
+                                                            std::string(RejectWord(status.code(), false)),
+                                                            std::string(RejectWord(status.code(), true))}) {
       EXPECT_NE(word, name);
       EXPECT_FALSE(word.empty());
       EXPECT_EQ(word.find('_'), std::string::npos) << word;

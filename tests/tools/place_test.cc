@@ -77,18 +77,20 @@ TEST(PlaceTest, APathIsTakenAsItIsAndWhatIsBehindTheQuestionMarkIsDecoded) {
 }
 
 TEST(PlaceTest, APathWithoutASchemeIsOfferedWithTheOneThatFits) {
-  for (const auto& [path, offered] :
-       {std::pair("q.npy", "npy:q.npy"), {"a/q.FBIN", "fbin:a/q.FBIN"}, {"rows.jsonl?key=id", "jsonl:rows.jsonl?key=id"},
-        {"q.h5", "hdf5:q.h5"}, {"q.faiss", "faiss:q.faiss"}, {"notes.db", "sqlite:notes.db"}, {"q", "sqlite:q"}}) {
+  for (const auto& [path, offered] : {std::pair("q.npy", "npy:q.npy"),
+                                      {"a/q.FBIN", "fbin:a/q.FBIN"},
+                                      {"rows.jsonl?key=id", "jsonl:rows.jsonl?key=id"},
+                                      {"q.h5", "hdf5:q.h5"},
+                                      {"q.faiss", "faiss:q.faiss"},
+                                      {"notes.db", "sqlite:notes.db"},
+                                      {"q", "sqlite:q"}}) {
     EXPECT_THAT(ParsePlace(path, {}, {}).status().message(), HasSubstr(std::string("did you mean ") + offered + "?"));
   }
 }
 
 TEST(PlaceTest, AUriThatTheShellCutOffIsToBeQuoted) {
   const absl::Status wrong = absl::InvalidArgumentError("nothing to write to");
-  const auto advice = [&](const std::string& uri) {
-    return std::string(WithQuotingAdvice(wrong, {uri}).message());
-  };
+  const auto advice = [&](const std::string& uri) { return std::string(WithQuotingAdvice(wrong, {uri}).message()); };
   for (const char* const uri : {"sqlite:notes.db?table=notes", "postgres://h/db?table=t", "falkordb://h/g?label=L"}) {
     EXPECT_THAT(advice(uri), AllOf(HasSubstr("nothing to write to"), HasSubstr("quote the whole URI"))) << uri;
   }

@@ -27,7 +27,7 @@ TEST(ProgressLineTest, SaysAllWhereThereIsRoom) {
 
 TEST(ProgressLineTest, LeavesOutWhatDoesNotFit) {
   EXPECT_EQ(ProgressLine(View(), 79),
-            "12,345 of 1,234,567 rows, 1.0 %, 832 rows/s, 24:00 left, 12 rejected");
+            "12,345 of 1,234,567 rows, 1.0 %, 832 rows/s, 24:00 left, 3 retries, 12 rejected");
   EXPECT_EQ(ProgressLine(View(), 50), "12,345 of 1,234,567 rows, 1.0 %, 24:00 left");
   EXPECT_EQ(ProgressLine(View(), 24), "12,345 of 1,234,567 rows");
 }
