@@ -200,7 +200,8 @@ TEST_F(CliTest, TheSummaryNamesTenRejectedRowsAndTheCoverageOfTheTable) {
       db,
       "UPDATE notes SET embedding = NULL WHERE id = 2; CREATE TRIGGER clears AFTER UPDATE OF embedding ON notes WHEN "
       "new.id = 2 AND new.embedding IS NOT NULL BEGIN UPDATE notes SET embedding = NULL WHERE id = 2; END");
-  EXPECT_THAT(Cli({"run", "--source", NotesSource(db), "--embedder", "builtin"}).out, HasSubstr("; 2 of 15 rows have a vector now"));
+  EXPECT_THAT(Cli({"run", "--source", NotesSource(db), "--embedder", "builtin"}).out,
+              HasSubstr("; 2 of 15 rows have a vector now"));
 }
 
 TEST_F(CliTest, PlanWritesNothing) {
