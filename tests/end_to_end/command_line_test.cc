@@ -315,7 +315,7 @@ TEST_F(CommandLineTest, VectorsOnStandardOutputHaveItForThemselves) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(LinesOf(run.out), SizeIs(1));
   EXPECT_THAT(run.out, HasSubstr("{\"key\":1,\"embedding\":["));
-  EXPECT_THAT(run.err, HasSubstr("embedded 1 rows"));
+  EXPECT_THAT(run.err, HasSubstr("embedded 1 row "));
 }
 
 // The command with its messages on a terminal of so many columns.
