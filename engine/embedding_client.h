@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "engine/batch.h"
 #include "engine/done.h"
 
@@ -25,6 +26,11 @@ struct ClientStats {
   int in_the_air = 0;           // requests that are
   int64_t texts_dropped = 0;    // perhaps charged for, and lost at a stop: in the air, or of a batch without its rest
   int64_t tokens = 0;           // as the provider's `usage` says; estimated where it says nothing
+  absl::Duration
+      quota_wait;  // for so long the quota alone holds back what is next just now; zero: nothing waits for it
+  // The quota as far as somebody has named it; 0: nobody has.
+  double requests_per_minute = 0;
+  double tokens_per_minute = 0;
 };
 
 // What becomes of requests that are in the air when a client is stopped.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -55,7 +56,31 @@ bool HoldsPassword(absl::string_view rest) {
   return at != absl::string_view::npos && authority.substr(0, at).find(':') != absl::string_view::npos;
 }
 
+// What a path without a scheme most likely is, by how it ends.
+absl::string_view SchemeOfFile(absl::string_view path) {
+  static constexpr std::pair<absl::string_view, absl::string_view> kEndings[] = {
+      {".npy", "npy"},      {".fbin", "fbin"},  {".faiss", "faiss"}, {".index", "faiss"}, {".jsonl", "jsonl"},
+      {".ndjson", "jsonl"}, {".json", "jsonl"}, {".hdf5", "hdf5"},   {".h5", "hdf5"}};
+  path = path.substr(0, path.find('?'));
+  for (const auto& [ending, scheme] : kEndings) {
+    if (absl::EndsWithIgnoreCase(path, ending)) return scheme;
+  }
+  return "sqlite";
+}
+
 }  // namespace
+
+absl::Span<const char* const> SecretVariablesOf(absl::string_view scheme) {
+  static constexpr const char* kLibsql[] = {"TURSO_AUTH_TOKEN", "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"};
+  static constexpr const char* kPostgres[] = {"PGPASSWORD"};
+  static constexpr const char* kFalkor[] = {"FALKORDB_PASSWORD"};
+  static constexpr const char* kQdrant[] = {"QDRANT_API_KEY"};
+  if (scheme == "libsql") return kLibsql;
+  if (scheme == "postgres" || scheme == "postgresql") return kPostgres;
+  if (scheme == "falkordb" || scheme == "automem") return kFalkor;
+  if (scheme == "qdrant") return kQdrant;
+  return {};
+}
 
 absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
   std::string out;
@@ -109,19 +134,20 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
                           std::all_of(uri.begin(), uri.begin() + colon,
                                       [](char c) { return absl::ascii_isalnum(c) || c == '+' || c == '-'; });
   if (!has_scheme) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("`", WithoutToken(uri), "` names no kind of store: write it as scheme:path, for example sqlite:",
-                     uri.empty() ? "PATH" : WithoutToken(uri)));
+    if (uri.empty()) return absl::InvalidArgumentError("a place is written as scheme:path, for example sqlite:PATH");
+    return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` names no kind of store; did you mean ",
+                                                   SchemeOfFile(uri), ":", WithoutToken(uri), "?"));
   }
   Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon))};
   const absl::string_view rest = uri.substr(colon + 1);
   // Not shown again, not even here.
   if (HoldsPassword(rest)) {
+    const absl::Span<const char* const> variables = SecretVariablesOf(location.scheme);
     return absl::InvalidArgumentError(
         absl::StrCat(location.scheme,
-                     ": the address holds a password, and addresses are written down in jobs and "
-                     "messages; leave it out and give it by the environment (PGPASSWORD for "
-                     "PostgreSQL)"));
+                     ": the address holds a password, and addresses are written down in jobs and messages; leave it "
+                     "out and give it ",
+                     "by the environment", variables.empty() ? "" : absl::StrCat(" (", variables.front(), ")")));
   }
   const size_t question = rest.find('?');
   location.path = std::string(rest.substr(0, question));

@@ -13,7 +13,8 @@
 namespace reembed {
 
 // Where rows come from or vectors go: `scheme:path?name=value&...`, e.g. `sqlite:memory.db?table=messages&key=id`.
-// Percent escapes in names and values are decoded; the path is taken as it is. `-` is scheme "-" with no path.
+// Percent escapes in names and values, behind the `?`, are decoded; the path is taken as it is. `-` is scheme "-" with
+// no path.
 struct Location {
   std::string scheme;
   std::string path;
@@ -29,6 +30,10 @@ struct Location {
   // The URI again, in one fixed form: names sorted, values escaped. Equal locations have equal text.
   std::string ToString() const;
 };
+
+// Variables that hold the secret of whoever is at a place of this scheme, the first that is set counts; empty: it has
+// none.
+absl::Span<const char* const> SecretVariablesOf(absl::string_view scheme);
 
 // Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password: locations are written
 // down in ledgers and messages). No error shows a token.

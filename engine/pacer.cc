@@ -59,6 +59,11 @@ Moment Pacer::TryStart(SendReason reason, int64_t tokens, Moment now, Departure*
   return now;
 }
 
+absl::Duration Pacer::QuotaWait(int64_t tokens, Moment now) const {
+  if (circuit_.open() || in_air_ >= concurrency()) return absl::ZeroDuration();
+  return limiter_.NextStart(tokens, now) - now;
+}
+
 Pacer::Change Pacer::Ended(const Departure& departure, SendOutcome outcome, Moment now) {
   const bool full = in_air_ >= concurrency();
   --in_air_;

@@ -73,6 +73,11 @@ class Pacer {
   // Some request was neither refused nor failed.
   bool ever_well() const { return ever_well_; }
 
+  // For how long the quota, or a pause that the provider asked for, holds back a request of so many tokens that nothing
+  // else does; zero: it holds back none.
+  absl::Duration QuotaWait(int64_t tokens, Moment now) const;
+  const RateLimiter& limiter() const { return limiter_; }
+
   int in_air() const { return in_air_; }
   int concurrency() const { return fixed_concurrency_ > 0 ? fixed_concurrency_ : concurrency_.limit(); }
   absl::Duration latency() const { return concurrency_.latency(); }

@@ -56,14 +56,19 @@ RateLimiter::RateLimiter(const RateLimit& limit) : burst_(limit.burst) {
   set(limit.tokens_per_minute, &tokens_);
 }
 
-Moment RateLimiter::TryStart(int64_t tokens, Moment now, Departure* departure) {
+Moment RateLimiter::NextStart(int64_t tokens, Moment now) const {
   if (paused_until_ > now) return paused_until_;
   absl::Duration wait;
-  for (const auto& [bucket, amount] : {std::pair(&requests_, 1.0), {&tokens_, double(tokens)}, {&found_, 1.0}}) {
-    bucket->Flow(now);
-    wait = std::max(wait, bucket->TimeTo(amount));
+  for (auto [bucket, amount] : {std::pair(requests_, 1.0), {tokens_, double(tokens)}, {found_, 1.0}}) {
+    bucket.Flow(now);
+    wait = std::max(wait, bucket.TimeTo(amount));
   }
-  if (wait > absl::ZeroDuration()) return now + wait;
+  return now + wait;
+}
+
+Moment RateLimiter::TryStart(int64_t tokens, Moment now, Departure* departure) {
+  if (const Moment next = NextStart(tokens, now); next > now) return next;
+  for (Bucket* const bucket : {&requests_, &tokens_, &found_}) bucket->Flow(now);
   requests_.level -= 1;
   tokens_.level -= static_cast<double>(tokens);
   found_.level -= 1;

@@ -71,6 +71,13 @@ class RateLimiter {
   // Nothing leaves before now + wait, for another reason than the rate.
   void Pause(absl::Duration wait, Moment now);
 
+  // When a request of so many tokens may leave, by what is known now. Takes nothing.
+  Moment NextStart(int64_t tokens, Moment now) const;
+
+  // The quota as far as somebody has named it; 0: nobody has.
+  double requests_per_minute() const { return requests_.per_second * 60; }
+  double tokens_per_minute() const { return tokens_.per_second * 60; }
+
   Moment PausedUntil() const { return paused_until_; }
   // Whether the user or a header has named a limit.
   bool knows_limits() const { return limits_known_since_ < absl::InfiniteDuration(); }

@@ -70,7 +70,7 @@ struct RestoreOptions {
 ExitCode RestoreCommand(const RestoreOptions& options, const Environment& environment);
 
 struct SearchCommandOptions {
-  std::string query;
+  std::string query;   // words that were given apart are joined by blanks
   std::string index;   // a FAISS index of ours ...
   std::string target;  // ... or any target that can be read, compared row by row
   std::string source;  // where the texts are; default: what the index remembers

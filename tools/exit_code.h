@@ -1,6 +1,8 @@
 #ifndef REEMBED_TOOLS_EXIT_CODE_H_
 #define REEMBED_TOOLS_EXIT_CODE_H_
 
+#include <string>
+
 #include "absl/status/status.h"
 
 namespace reembed {
@@ -24,6 +26,15 @@ enum ExitCode : int {
 };
 
 ExitCode ExitCodeOf(const absl::Status& status);
+
+// What became of a run, in words: "done", "spend cap", "stopped", "temporary failure", ...
+const char* OutcomeWord(const absl::Status& status);
+// The same of what earlier versions wrote down, which were names of codes (DATA_LOSS); other words stay as they are.
+std::string OutcomeWord(const std::string& written);
+
+// Why a row has no vector, in words: "unusable text", "unusable vector", "row is gone", ...; or why one target has
+// none.
+const char* RejectWord(absl::StatusCode code, bool by_target);
 
 // What the shell says of a command that this signal ended.
 inline ExitCode ExitCodeOfSignal(int signal) { return static_cast<ExitCode>(128 + signal); }

@@ -60,7 +60,12 @@ ExitCode ForEachJob(const JobChoice& choice, const std::vector<std::string>& job
   const absl::StatusOr<std::string> newest = NewestJob(environment);
   if (!newest.ok()) return fail(newest.status());
   if (!choice.changes) {
-    std::cerr << "the newest job: " << *newest << std::endl;
+    const std::string said = absl::StrCat("the newest job: ", *newest);
+    if (choice.json) {
+      Note(said, /*json=*/true);
+    } else {
+      std::cerr << said << std::endl;
+    }
     return run(*newest);
   }
   const std::string name_it = absl::StrCat("name it: reembed ", choice.command, " ", *newest);

@@ -14,6 +14,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "engine/location.h"
+#include "tools/registry.h"
+#include "tools/usage.h"
 
 namespace reembed {
 namespace {
@@ -24,7 +26,7 @@ constexpr absl::Duration kDefaultStopWait = absl::Seconds(10);
 // One table for flags, environment names and job file names, so that they cannot drift apart.
 struct OptionEntry {
   const char* name;
-  const char* help;
+  std::string help;
   const char* group;
   std::variant<std::string CommandOptions::*, std::vector<std::string> CommandOptions::*, int CommandOptions::*,
                int64_t CommandOptions::*, double CommandOptions::*, bool CommandOptions::*>
@@ -43,15 +45,10 @@ const std::vector<OptionEntry>& Entries() {
        "environment variable that holds the password of a PostgreSQL (PGPASSWORD) or FalkorDB server "
        "(FALKORDB_PASSWORD), or a URL with it",
        "What", &CommandOptions::db_password_env},
-      {"source",
-       "where the rows are: sqlite:PATH?table=T&key=K&text=C&vector=V, libsql://HOST?table=T&..., "
-       "postgres://USER@HOST/DB?table=T&..., "
-       "jsonl:PATH, hdf5:PATH, - (JSON lines)",
+      {"source", absl::StrCat("where the rows are: ", absl::StrJoin(PlacesThatCanBe(&Scheme::open_source), ", ")),
        "What", &CommandOptions::source},
       {"target",
-       "where vectors go, also several: sqlite:..., libsql:..., postgres://..., hdf5:PATH, npy:PATH, fbin:PATH, "
-       "jsonl:PATH, "
-       "faiss:PATH?factory=HNSW32",
+       absl::StrCat("where vectors go, also several: ", absl::StrJoin(PlacesThatCanBe(&Scheme::make_sink), ", ")),
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
       {"mix",
@@ -172,9 +169,11 @@ void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const Opt
             app->add_flag(flag, value, entry.help)->group(entry.group)->envname(variable);
           } else {
             CLI::Option* const option = app->add_option(flag, value, entry.help)->group(entry.group)->envname(variable);
-            if constexpr (std::is_arithmetic_v<std::decay_t<decltype(value)>>) option->check(CLI::NonNegativeNumber);
+            using T = std::decay_t<decltype(value)>;
+            if constexpr (std::is_integral_v<T>) option->check(WholeNotNegative());
+            if constexpr (std::is_floating_point_v<T>) option->check(NotNegative());
             // One value a flag: otherwise a job file that follows --target would be taken for a target.
-            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<std::string>>) {
+            if constexpr (std::is_same_v<T, std::vector<std::string>>) {
               option->allow_extra_args(false);
             }
           }

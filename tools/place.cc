@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "io/store/automem_rows.h"
+#include "tools/exit_code.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -27,6 +29,53 @@ bool IsFileParameter(const std::string& scheme, const std::string& name, const s
   if (scheme == "sqlite") return name == "extension" && absl::StrContains(value, "/");
   if (scheme == "memu") return name == "db";
   return absl::StartsWith(scheme, "postgres") && name == "schema_file";
+}
+
+// Where the password of scheme://user:password@host stands, with the colon before it; npos: there is none.
+struct PasswordPart {
+  size_t separator = std::string::npos;
+  size_t at = std::string::npos;
+};
+PasswordPart FindPassword(absl::string_view url) {
+  const size_t colon = url.find("://");
+  if (colon == absl::string_view::npos) return {};
+  const size_t begin = colon + 3;
+  const size_t end = std::min(url.find_first_of("/?", begin), url.size());
+  const size_t at = url.rfind('@', end);
+  if (at == absl::string_view::npos || at <= begin || at >= end) return {};
+  const size_t separator = url.find(':', begin);
+  if (separator >= at) return {};
+  return {separator, at};
+}
+
+// Never shown, so neither is the text that would say where.
+absl::StatusOr<std::string> DecodeSecret(absl::string_view text) {
+  absl::StatusOr<std::string> decoded = PercentDecode(text);
+  if (decoded.ok()) return decoded;
+  return absl::InvalidArgumentError("the password in the database's URL has a % of its own; write %25");
+}
+
+// The password or the token that any database's URL holds; empty: none. No error shows it.
+absl::StatusOr<std::string> SecretOfUrl(absl::string_view url) {
+  for (const absl::string_view name : {"?authToken=", "&authToken="}) {
+    const size_t begin = url.find(name);
+    if (begin == absl::string_view::npos) continue;
+    const absl::string_view token = url.substr(begin + name.size());
+    return DecodeSecret(token.substr(0, token.find('&')));
+  }
+  const PasswordPart part = FindPassword(url);
+  if (part.at == std::string::npos) return std::string();
+  return DecodeSecret(url.substr(part.separator + 1, part.at - part.separator - 1));
+}
+
+// A path is taken as it is. Who writes %20 in one means a file whose name has a blank, if there is one.
+absl::Status CheckNotEscaped(const std::string& scheme, const std::string& path) {
+  const absl::StatusOr<std::string> decoded = PercentDecode(path);
+  if (!decoded.ok() || *decoded == path) return absl::OkStatus();
+  std::error_code ignored;
+  if (fs::exists(path, ignored) || !fs::exists(*decoded, ignored)) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(scheme, ":", path, ": is not there, but `", *decoded,
+                                          "` is: in front of ? a name is taken as it is, without %20"));
 }
 
 // As many links behind each other as the system follows.
@@ -60,6 +109,7 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
           absl::StrCat(location->scheme, ":", location->path, " names a folder; add the name of a file"));
     }
     location->path = AbsolutePath(ExpandHome(location->path, environment));
+    if (absl::Status name = CheckNotEscaped(location->scheme, location->path); !name.ok()) return name;
   }
   for (auto& [name, value] : location->parameters) {
     if (IsFileParameter(location->scheme, name, value)) value = AbsolutePath(ExpandHome(value, environment));
@@ -83,23 +133,22 @@ absl::Status AddSecret(const SecretVariables& variables, const Environment& envi
   const std::string& named = libsql ? variables.token : variables.password;
   if (!named.empty()) {
     const std::string value = environment.Get(named);
-    if (value.empty()) {
-      return absl::UnauthenticatedError(
-          absl::StrCat(libsql ? "--db-token-env " : "--db-password-env ", named, ": is not set"));
-    }
+    const auto without = [&](absl::string_view what) {
+      return absl::UnauthenticatedError(absl::StrCat(libsql ? "--db-token-env " : "--db-password-env ", named, ": ",
+                                                     what, "; without the flag it is ",
+                                                     SecretVariablesOf(location->scheme).front()));
+    };
+    if (value.empty()) return without("is not set");
     if (!absl::StrContains(value, "://")) {
       location->secret = value;
       return absl::OkStatus();
     }
-    const absl::StatusOr<Location> url = ParseDatabaseVariable(value, environment);
-    if (!url.ok()) return url.status();
-    location->secret = url->secret;
+    absl::StatusOr<std::string> secret = SecretOfUrl(value);
+    if (!secret.ok()) return without(secret.status().message());
+    location->secret = *std::move(secret);
     return absl::OkStatus();
   }
-  const std::vector<const char*> usual =
-      libsql ? std::vector<const char*>{"TURSO_AUTH_TOKEN", "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"}
-             : std::vector<const char*>{IsPostgres(*location) ? "PGPASSWORD" : "FALKORDB_PASSWORD"};
-  for (const char* const variable : usual) {
+  for (const char* const variable : SecretVariablesOf(location->scheme)) {
     location->secret = environment.Get(variable);
     if (!location->secret.empty()) break;
   }
@@ -110,12 +159,15 @@ absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environ
   if (absl::ConsumePrefix(&database, "file:")) {
     if (absl::StartsWith(database, "///")) database.remove_prefix(2);
     database = database.substr(0, database.find('?'));
-  } else {
-    for (const absl::string_view scheme : {"http://", "https://", "ws://", "wss://"}) {
-      if (absl::StartsWith(database, scheme)) return ParseLocation(absl::StrCat("libsql:", database));
-    }
-    if (absl::StrContains(database, "://") || absl::StartsWith(database, "libsql:")) return ParseLocation(database);
+    // What other programs take for a URL is one.
+    const absl::StatusOr<std::string> decoded = PercentDecode(database);
+    if (!decoded.ok()) return decoded.status();
+    return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(*decoded, environment))};
   }
+  for (const absl::string_view scheme : {"http://", "https://", "ws://", "wss://"}) {
+    if (absl::StartsWith(database, scheme)) return ParseLocation(absl::StrCat("libsql:", database));
+  }
+  if (absl::StrContains(database, "://") || absl::StartsWith(database, "libsql:")) return ParseLocation(database);
   return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(std::string(database), environment))};
 }
 
@@ -130,21 +182,13 @@ absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const
   const size_t colon = url.find("://");
   if (colon == std::string::npos) return ParseDatabase(database, environment);
   const size_t driver = url.find('+');
-  const size_t begin = colon + 3;
-  const size_t end = std::min(url.find_first_of("/?", begin), url.size());
-  const size_t at = url.rfind('@', end);
   std::string password;
-  if (at != std::string::npos && at > begin && at < end) {
-    const size_t separator = url.find(':', begin);
-    if (separator < at) {
-      absl::StatusOr<std::string> decoded =
-          PercentDecode(absl::string_view(url).substr(separator + 1, at - separator - 1));
-      // Never shown, so neither is the text that would say where.
-      if (!decoded.ok())
-        return absl::InvalidArgumentError("the password in the database's URL has a % of its own; write %25");
-      password = *std::move(decoded);
-      url.erase(separator, at - separator);
-    }
+  if (const PasswordPart part = FindPassword(url); part.at != std::string::npos) {
+    absl::StatusOr<std::string> decoded =
+        DecodeSecret(absl::string_view(url).substr(part.separator + 1, part.at - part.separator - 1));
+    if (!decoded.ok()) return decoded.status();
+    password = *std::move(decoded);
+    url.erase(part.separator, part.at - part.separator);
   }
   if (driver < colon) url.erase(driver, colon - driver);
   absl::StatusOr<Location> location = ParseLocation(url);
@@ -155,6 +199,20 @@ absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const
   }
   location->secret = std::move(password);
   return location;
+}
+
+absl::Status WithQuotingAdvice(absl::Status status, absl::Span<const std::string> uris) {
+  if (ExitCodeOf(status) != kExitUsage) return status;
+  for (const std::string& uri : uris) {
+    const absl::StatusOr<Location> location = ParseLocation(uri);
+    if (!location.ok() || location->parameters.size() != 1 || absl::StrContains(uri, "&")) continue;
+    const Scheme* const scheme = FindScheme(location->scheme);
+    if (scheme == nullptr || !absl::StrContains(scheme->example, "&")) continue;
+    return absl::Status(
+        status.code(), absl::StrCat(status.message(), "; if more was said behind ", location->parameters.begin()->first,
+                                    "=, quote the whole URI: the shell ends a command at &"));
+  }
+  return status;
 }
 
 std::string PlaceText(const Location& location) {

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "engine/location.h"
 #include "tools/environment.h"
 
@@ -35,6 +36,10 @@ absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environ
 // The same for the value of a variable, where programs expect the password in the URL: it becomes the location's
 // secret. What the URL says to SQLAlchemy (postgresql+asyncpg://) or Prisma (?pgbouncer=true) alone is left out.
 absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const Environment& environment);
+
+// `status`, with the advice to quote if it is of a wrong argument and one of the URIs looks cut off: an unquoted & ends
+// a shell's command, so that of all parameters the first is left.
+absl::Status WithQuotingAdvice(absl::Status status, absl::Span<const std::string> uris);
 
 bool IsPostgres(const Location& location);
 

@@ -383,7 +383,11 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
 
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   const StopSignals signals({.command = "plan", .left = "nothing was changed", .json = options.json});
-  const auto fail = [&](const absl::Status& status) { return Fail("plan", status, options.json); };
+  const auto fail = [&](const absl::Status& status) {
+    std::vector<std::string> uris = options.targets;
+    uris.push_back(options.source);
+    return Fail("plan", WithQuotingAdvice(status, uris), options.json);
+  };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);
   if (!jobs.ok()) return fail(jobs.status());

@@ -1,12 +1,15 @@
 // The `reembed` command: flags are declared here, one subcommand per file does the work.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tools/commands.h"
 #include "tools/environment.h"
 #include "tools/job_choice.h"
@@ -16,6 +19,7 @@
 #include "tools/serve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
+#include "tools/usage.h"
 
 namespace reembed {
 namespace {
@@ -44,6 +48,8 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
   AddJobOptions(command, options.get());
   command->footer(examples);
   command->callback([=] {
+    // Lines of progress are of no use to a program that cannot read the rest.
+    if (options->progress == "json") options->json = true;
     *chosen = [=](const Environment& environment) {
       return WithEnvFile(name, *options, environment,
                          [&](const Environment& with_file) { return run(*options, with_file); });
@@ -68,7 +74,7 @@ void AddVerify(CLI::App* app, Command* chosen) {
   auto jobs = std::make_shared<std::vector<std::string>>();
   command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
   command->add_option("--sample", options->sample, "embed so many rows again and compare; costs requests")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
   command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
@@ -95,7 +101,7 @@ void AddStatus(CLI::App* app, Command* chosen) {
   command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
   auto all = std::make_shared<bool>(false);
   command->add_flag("--all", *all, "all jobs in the default folder");
-  command->add_option("--rejects", options->rejects, "how many rejected rows to show")->check(CLI::NonNegativeNumber);
+  command->add_option("--rejects", options->rejects, "how many rejected rows to show")->check(NotNegative());
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed status\n  reembed status --all\n  reembed status JOB\n  reembed status JOB --rejects 1000 "
@@ -231,7 +237,8 @@ void AddRestore(CLI::App* app, Command* chosen) {
 void AddSearch(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
   auto options = std::make_shared<SearchCommandOptions>();
-  command->add_option("query", options->query, "text to look for")->required();
+  auto query = std::make_shared<std::vector<std::string>>();
+  command->add_option("query", *query, "text to look for; its words need no quotes")->required();
   command->add_option("--index", options->index, "FAISS index that reembed has built");
   command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
   command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
@@ -240,9 +247,9 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--db-password-env", options->db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
-  command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(CLI::NonNegativeNumber);
+  command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(NotNegative());
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   command->add_option("--embedder", options->embedder,
                       "an API, as for run, or builtin; default: openai, or builtin for its indexes");
   command->add_option("--api-base", options->api_base, "base URL of the API");
@@ -262,9 +269,12 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--ca-file", options->ca_file, "PEM file with the certificate authorities to trust");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
-      "Examples:\n  reembed search --index messages.faiss \"trip to Lisbon\"\n  reembed search --index messages.faiss "
+      "Examples:\n  reembed search --index messages.faiss trip to Lisbon\n  reembed search --index messages.faiss "
       "-k 20 \"invoice\" --json\n  reembed search --target npy:messages.npy --embedder builtin \"trip to Lisbon\"");
-  command->callback([=] { *chosen = [=](const Environment& env) { return SearchCommand(*options, env); }; });
+  command->callback([=] {
+    options->query = absl::StrJoin(*query, " ");
+    *chosen = [=](const Environment& env) { return SearchCommand(*options, env); };
+  });
 }
 
 void AddServe(CLI::App* app, Command* chosen) {
@@ -286,7 +296,7 @@ void AddServe(CLI::App* app, Command* chosen) {
   command->add_flag("--prepared", words->prepared,
                     "answer with fixed vectors that say nothing about the texts; only to measure clients");
   command->add_option("--latency-ms", words->latency_ms, "answer so much later; only to measure clients")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   command->add_option("--rpm", server.limits.requests_per_minute, "refuse more requests per minute with 429");
   command->add_option("--tpm", server.limits.tokens_per_minute, "refuse more tokens per minute with 429");
   command->add_option("--api-key-env", words->api_key_env, "environment variable with the key that requests must bear");
@@ -329,7 +339,7 @@ void AddBench(CLI::App* app, Command* chosen) {
   command
       ->add_option("--max-tokens", options->max_tokens,
                    "never use more in all; default 200000, and 0 (any number) where the embedder costs nothing")
-      ->check(CLI::NonNegativeNumber)
+      ->check(NotNegative())
       ->group("Limits");
   command->add_option("--texts", options->texts, "file with one text a line to send; default: made-up sentences")
       ->group("What");
@@ -353,15 +363,48 @@ void AddSystems(CLI::App* app, Command* chosen) {
   command->add_option("--make-sample", options->make_sample, "make a sample database at this path");
   command->add_option("--rows", options->rows, "messages in the sample")->check(CLI::PositiveNumber);
   command->add_option("--text-bytes", options->text_bytes, "average length of their texts; 0: like conversations")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NotNegative());
   command->footer(
       "Examples:\n  reembed systems\n  reembed systems agentloop\n  reembed systems agentloop --make-sample sample.db "
       "--rows 2000");
   command->callback([=] { *chosen = [=](const Environment& env) { return SystemsCommand(*options, env); }; });
 }
 
+// What people write who know other commands.
+void AddHelpAndVersion(CLI::App* app, Command* chosen) {
+  CLI::App* const help = app->add_subcommand("help", "what a command does, and its flags: reembed help run");
+  auto names = std::make_shared<std::vector<std::string>>();
+  help->add_option("command", *names, "a command; default: all of them, in short");
+  help->callback([=] {
+    *chosen = [=](const Environment&) -> ExitCode {
+      const absl::StatusOr<const CLI::App*> found = FindCommand(*app, *names);
+      if (!found.ok()) return Fail("help", found.status(), false);
+      // CLI11's own help() would be about what was parsed: that is `help` here.
+      const std::string name = absl::StrCat(app->get_name(), names->empty() ? "" : " ", absl::StrJoin(*names, " "));
+      std::cout << app->get_formatter()->make_help(*found, name, CLI::AppFormatMode::Normal) << std::flush;
+      return kExitDone;
+    };
+  });
+  CLI::App* const version = app->add_subcommand("version", "the version of this program");
+  version->callback([=] {
+    *chosen = [](const Environment&) -> ExitCode {
+      std::cout << "reembed " << kVersion << std::endl;
+      return kExitDone;
+    };
+  });
+}
+
+// What is to be said of the words before anything is done.
+absl::Status CheckWords(const CLI::App& app, Words words) {
+  if (absl::Status empty = CheckNoEmptyValue(app); !empty.ok()) return empty;
+  if (std::find(words.begin(), words.end(), "--quiet") != words.end()) return absl::OkStatus();
+  for (const std::string& note : UnreadVariables(app, words)) Note(note, WantsJson(words));
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
   IgnoreWriteSignals();
+  const std::vector<std::string> words(argv + 1, argv + argc);
   CLI::App app{"reembed gives every row of a store a new embedding", "reembed"};
   app.set_version_flag("--version", std::string("reembed ") + kVersion);
   app.require_subcommand(1);
@@ -388,11 +431,17 @@ int Main(int argc, char** argv) {
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
   AddSystems(&app, &chosen);
+  AddHelpAndVersion(&app, &chosen);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    app.exit(asked);  // --help, --version
+    return kExitDone;
   } catch (const CLI::ParseError& error) {
-    // CLI11 has codes of its own; ours are fixed.
-    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+    return Fail(CommandOf(app), UsageError(app, error, words), WantsJson(words));
+  }
+  if (absl::Status checked = CheckWords(app, words); !checked.ok()) {
+    return Fail(CommandOf(app), checked, WantsJson(words));
   }
   return chosen(Environment());
 }

@@ -249,18 +249,17 @@ constexpr Scheme kSchemes[] = {
 template <typename Role>
 absl::StatusOr<Role> Find(const Location& location, Role Scheme::*role, absl::string_view what) {
   std::vector<std::string> able;
-  std::vector<std::string> names;
   for (const Scheme& scheme : kSchemes) {
-    names.push_back(scheme.name);
     if (scheme.*role == nullptr) continue;
     if (location.scheme == scheme.name) return scheme.*role;
-    if (able.empty() || able.back() != scheme.example) able.push_back(scheme.example);
+    able.push_back(scheme.name);
   }
-  const std::string near = NearestName(location.scheme, names);
-  return absl::InvalidArgumentError(
-      absl::StrCat(location.ToString(), ": `", location.scheme, "` is not a ", what, " that this version knows",
-                   near.empty() || near == location.scheme ? "" : absl::StrCat(" (did you mean `", near, "`?)"),
-                   "; it can be ", absl::StrJoin(able, ", ")));
+  // A kind that is known, but not for this, has no near one.
+  const std::string near = FindScheme(location.scheme) == nullptr ? NearestName(location.scheme, able) : "";
+  return absl::InvalidArgumentError(absl::StrCat(
+      location.ToString(), ": `", location.scheme, "` is no ", what,
+      near.empty() ? absl::StrCat("; these are: ", absl::StrJoin(able, ", "), "; `reembed run --help` shows them whole")
+                   : absl::StrCat("; did you mean `", near, "`?")));
 }
 
 }  // namespace

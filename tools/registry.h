@@ -62,6 +62,17 @@ struct Scheme {
 
 absl::Span<const Scheme> Schemes();
 
+// The examples of all places that can be used so, as &Scheme::make_sink.
+template <typename Role>
+std::vector<std::string> PlacesThatCanBe(Role Scheme::*role) {
+  std::vector<std::string> examples;
+  for (const Scheme& scheme : Schemes()) {
+    if (scheme.*role == nullptr || (!examples.empty() && examples.back() == scheme.example)) continue;
+    examples.push_back(scheme.example);
+  }
+  return examples;
+}
+
 // Null: this version has no such scheme.
 const Scheme* FindScheme(absl::string_view name);
 

@@ -173,6 +173,17 @@ absl::StatusOr<std::optional<KnownModel>> FindModel(const std::string& name, con
   return std::nullopt;
 }
 
+// "; did you mean `...`?" where a known model has such a name; else empty.
+std::string NearModel(const std::string& name, const Environment& environment) {
+  const absl::StatusOr<std::vector<KnownModel>> models = LoadModels(environment);
+  std::vector<std::string> names;
+  if (models.ok()) {
+    for (const KnownModel& known : *models) names.push_back(known.name);
+  }
+  const std::string near = NearestName(name, names);
+  return near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?");
+}
+
 // Model and width: what was said, else what the preset says, else what is known of the model.
 absl::Status ResolveModel(const CommandOptions& options, const std::string& of_preset, const Dialect& dialect,
                           const Environment& environment, ResolvedJob* job) {
@@ -188,8 +199,9 @@ absl::Status ResolveModel(const CommandOptions& options, const std::string& of_p
   job->known_model = *std::move(known);
   if (model.dim == 0 && job->known_model.has_value()) model.dim = job->known_model->dim;
   if (model.dim == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the width of ", model.name, " is not in models.toml: say it with --dimensions N"));
+    return absl::InvalidArgumentError(absl::StrCat("the width of ", model.name,
+                                                   " is not in models.toml: say it with --dimensions N",
+                                                   NearModel(model.name, environment)));
   }
   if (!job->known_model.has_value()) return absl::OkStatus();
   if (job->known_model->dim == model.dim) return absl::OkStatus();

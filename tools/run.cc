@@ -22,6 +22,7 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/progress.h"
 #include "tools/record.h"
@@ -70,11 +71,9 @@ absl::Status WriteJobDescription(const ResolvedJob& job) {
   return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
 }
 
-// From any thread, so in one call.
+// From any thread.
 void PrintNote(const ResolvedJob& job, const std::string& note) {
-  if (job.options.quiet) return;
-  const std::string line = job.options.json ? JsonLine("note").Add("message", note).ToString() : "note: " + note;
-  std::fputs((line + "\n").c_str(), stderr);
+  if (!job.options.quiet) Note(note, job.options.json);
 }
 
 double Cost(const ResolvedJob& job, int64_t tokens) {
@@ -146,6 +145,8 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
   outcome->rows_truncated = running.counters.rows_truncated;
   outcome->rows_split = running.counters.rows_split;
   outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
+  outcome->in_place = prepared.job.in_place;
+  outcome->may_hide_rows = IsPostgres(prepared.job.source);
   outcome->elapsed = MonotonicNow() - running.start;
   outcome->rows_left = outcome->status.ok()
                            ? outcome->after.rows_pending
@@ -169,6 +170,36 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
     if (overwriting->kind == Overwriting::Kind::kSwitch) return absl::OkStatus();
   }
   return preflight->sinks.front()->Finish();
+}
+
+// What this run will come to, as far as that is known before.
+RunScope ScopeOf(const Prepared& prepared) {
+  const ResolvedJob& job = prepared.job;
+  const JobStats& before = prepared.before;
+  const int64_t selected = prepared.preflight.rows_selected;
+  RunScope scope{.texts_per_request = job.pipeline.batch.max_texts};
+  if (selected < 0) return scope;
+  const int64_t rejected = before.rejected_rows + before.refused_rows;
+  const int64_t most_new = job.options.limit > 0 ? job.options.limit : selected;
+  if (job.in_place && job.selection.rows != Selection::Rows::kAll) {
+    // Rows are selected for what they lack, those that were rejected among them.
+    scope.rows = std::min(std::max<int64_t>(0, selected - rejected), most_new) + prepared.changed.rows_changed;
+    return scope;
+  }
+  // What all targets have is passed over.
+  int64_t lowest = before.rows;
+  for (const Location& target : job.targets) {
+    int64_t position = 0;
+    for (const auto& [sink, reached] : before.sinks) {
+      if (IsNameOf(sink, target)) position = reached;
+    }
+    lowest = std::min(lowest, position);
+  }
+  scope.rows_before = std::max<int64_t>(0, lowest - prepared.changed.rows_changed);
+  const int64_t known = before.rows - scope.rows_before;
+  scope.rows = known + std::min(std::max<int64_t>(0, selected - before.rows), most_new);
+  scope.rows_bought = std::clamp<int64_t>(known - before.rows_pending - before.rejected_rows, 0, scope.rows);
+  return scope;
 }
 
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
@@ -207,7 +238,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
                                .owed = store};
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
-    const Progress progress(style, &counters, client, preflight->rows_selected);
+    const Progress progress(style, &counters, client, ScopeOf(*prepared));
     outcome.status = WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
     if (outcome.status.ok() && job.in_place && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
@@ -264,9 +295,7 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& o
   return {.run = store.run(),
           .started = started,
           .ended = absl::Now(),
-          .outcome = outcome.status.ok()                 ? "done"
-                     : IsSpendCapReached(outcome.status) ? "spend cap"
-                                                         : std::string(absl::StatusCodeToString(outcome.status.code())),
+          .outcome = OutcomeWord(outcome.status),
           .requests = outcome.client.requests,
           .requests_retried = outcome.client.requests_retried,
           .http_429 = outcome.client.http_429,
@@ -459,7 +488,7 @@ void PrintHead(const Prepared& prepared) {
 void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
   // Without its record it may be the memory that lacks one.
   if (outcome.rows_unaccounted > 0 && outcome.record.ok()) {
-    std::cerr << "reembed run: " << outcome.unaccounted << std::endl;
+    Fail("run", absl::UnavailableError(outcome.unaccounted), job.options.json);
   }
   if (!outcome.status.ok()) Fail("run", outcome.status, job.options.json);
   if (!outcome.record.ok()) {
@@ -620,7 +649,11 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
 ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   // Before all else, so that it sees the stores closed.
   StopSignals signals({.command = "run", .left = "the same command goes on", .json = options.json});
-  const auto fail = [&](const absl::Status& status) { return Fail("run", status, options.json); };
+  const auto fail = [&](const absl::Status& status) {
+    std::vector<std::string> uris = options.targets;
+    uris.push_back(options.source);
+    return Fail("run", WithQuotingAdvice(status, uris), options.json);
+  };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
   if (!jobs.ok()) return fail(jobs.status());

@@ -60,6 +60,22 @@ double PercentBelow(int64_t part, int64_t whole) {
   return std::floor(static_cast<double>(part) * 1e4 / static_cast<double>(whole)) / 100;
 }
 
+// How many rows of the table have a vector now.
+std::string CoverageText(const RunOutcome& outcome) {
+  std::string text = absl::StrCat(WithCommas(outcome.table_rows_with_vector), " of ",
+                                  Counted(outcome.table_rows, "row has", "rows have"), " a vector now");
+  // A share of what is seen would be taken for one of the whole.
+  if (!outcome.hidden.may_be) {
+    absl::StrAppendFormat(&text, " (%.2f %%)", PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
+    return text;
+  }
+  absl::StrAppend(&text, ", of those that row-level security lets this user see");
+  if (outcome.hidden.known >= 0) {
+    absl::StrAppend(&text, "; the statistics know about ", WithCommas(outcome.hidden.known), " in all");
+  }
+  return text;
+}
+
 }  // namespace
 
 void Add(const RunOutcome& from, RunOutcome* to) {
@@ -74,6 +90,8 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->rows_unaccounted += from.rows_unaccounted;
   to->rows_emptied += from.rows_emptied;
   to->rows_left += from.rows_left;
+  to->in_place = to->in_place || from.in_place;
+  to->may_hide_rows = to->may_hide_rows || from.may_hide_rows;
   to->table_rows += from.table_rows;
   to->table_rows_with_vector += from.table_rows_with_vector;
   to->hidden.may_be = to->hidden.may_be || from.hidden.may_be;
@@ -116,16 +134,19 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("rows_skipped", DoneRows(outcome.before))
       .Add("rows_pending", outcome.rows_left)
       .AddRaw("targets", TargetStatesJson(outcome.targets))
-      .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects))
-      .Add("table_rows", outcome.table_rows)
-      .Add("table_rows_with_vector", outcome.table_rows_with_vector)
-      .AddRaw("row_level_security", outcome.hidden.may_be ? "true" : "false")
-      .AddRaw("table_rows_known", outcome.hidden.known < 0 ? "null" : absl::StrCat(outcome.hidden.known))
-      .Add("rows_emptied", outcome.rows_emptied)
-      .Add("unknown_model_rows", outcome.unknown_model_rows)
-      .Add("sample_compared", outcome.sample.compared)
-      .Add("sample_same", outcome.sample.same)
-      .Add("texts_unique", outcome.after.texts)
+      .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects));
+  if (outcome.in_place) {
+    line.Add("table_rows", outcome.table_rows).Add("table_rows_with_vector", outcome.table_rows_with_vector);
+    if (outcome.may_hide_rows) {
+      line.AddRaw("row_level_security", outcome.hidden.may_be ? "true" : "false")
+          .AddRaw("table_rows_known", outcome.hidden.known < 0 ? "null" : absl::StrCat(outcome.hidden.known));
+    }
+    line.Add("rows_emptied", outcome.rows_emptied)
+        .Add("unknown_model_rows", outcome.unknown_model_rows)
+        .Add("sample_compared", outcome.sample.compared)
+        .Add("sample_same", outcome.sample.same);
+  }
+  line.Add("texts_unique", outcome.after.texts)
       .Add("texts_embedded", outcome.texts_embedded)
       .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
       .Add("texts_dropped", outcome.client.texts_dropped)
@@ -152,92 +173,81 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
-  if (!job.stream.empty()) std::cout << job.stream << ": ";
+  const bool takes_output =
+      std::any_of(job.targets.begin(), job.targets.end(), [](const Location& target) { return target.scheme == "-"; });
+  std::ostream& out = takes_output ? std::cerr : std::cout;
+  if (!job.stream.empty()) out << job.stream << ": ";
   if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {
-    std::cout << "nothing was bought, and "
-              << Counted(outcome.rows_unaccounted, "row lacks its vector", "rows lack their vectors") << "\n";
+    out << "nothing was bought, and "
+        << Counted(outcome.rows_unaccounted, "row lacks its vector", "rows lack their vectors") << "\n";
   } else if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
     if (outcome.after.rows == 0 && outcome.table_rows > 0) {
-      std::cout << "nothing to buy: no row lacks a vector";
+      out << "nothing to buy: no row lacks a vector";
       if (outcome.unknown_model_rows > 0) {
-        std::cout << "; " << WithCommas(outcome.unknown_model_rows)
-                  << " have one, of a model that is not recorded; --all replaces them";
+        out << "; " << WithCommas(outcome.unknown_model_rows)
+            << " have one, of a model that is not recorded; --all replaces them";
       }
-      std::cout << "\n";
+      out << "\n";
     } else {
-      std::cout << "nothing to buy: " << (DoneRows(outcome.after) == 1 ? "" : "all ")
-                << Counted(DoneRows(outcome.after), "row has its vector", "rows have their vectors") << "\n";
+      out << "nothing to buy: " << (DoneRows(outcome.after) == 1 ? "" : "all ")
+          << Counted(DoneRows(outcome.after), "row has its vector", "rows have their vectors") << "\n";
     }
   } else {
-    std::cout << "embedded " << Counted(embedded, "row", "rows") << " ("
-              << Counted(outcome.texts_embedded, "different text", "different texts") << ") in "
-              << DurationText(outcome.elapsed) << ", "
-              << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0))
-              << " rows/s\n"
-              << Counted(outcome.client.requests, "request", "requests") << ", "
-              << Counted(outcome.client.requests_retried, "retry", "retries") << ", "
-              << Counted(outcome.client.tokens, "token", "tokens");
-    if (UsdPerToken(job).value_or(0) > 0) std::cout << ", " << MoneyText(outcome.cost_usd);
-    std::cout << "\n";
+    out << "embedded " << Counted(embedded, "row", "rows") << " ("
+        << Counted(outcome.texts_embedded, "different text", "different texts") << ") in "
+        << DurationText(outcome.elapsed) << ", "
+        << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0)) << " rows/s\n"
+        << Counted(outcome.client.requests, "request", "requests") << ", "
+        << Counted(outcome.client.requests_retried, "retry", "retries") << ", "
+        << Counted(outcome.client.tokens, "token", "tokens");
+    if (UsdPerToken(job).value_or(0) > 0) out << ", " << MoneyText(outcome.cost_usd);
+    out << "\n";
   }
   if (outcome.rows_changed > 0) {
-    std::cout << Counted(outcome.rows_changed, "row had another text than the one that its vector was made from",
-                         "rows had another text than the one that their vector was made from")
-              << "\n";
+    out << Counted(outcome.rows_changed, "row had another text than the one that its vector was made from",
+                   "rows had another text than the one that their vector was made from")
+        << "\n";
   }
   if (outcome.max_spend_usd.has_value()) {
-    std::cout << MoneyText(outcome.spent_usd) << " of --max-spend " << MoneyText(*outcome.max_spend_usd)
-              << " are spent by all runs\n";
+    out << MoneyText(outcome.spent_usd) << " of --max-spend " << MoneyText(*outcome.max_spend_usd)
+        << " are spent by all runs\n";
   }
-  if (outcome.rows_left > 0) std::cout << Counted(outcome.rows_left, "row is", "rows are") << " still to do\n";
+  if (outcome.rows_left > 0) out << Counted(outcome.rows_left, "row is", "rows are") << " still to do\n";
   if (outcome.client.texts_dropped > 0) {
-    std::cout << Counted(outcome.client.texts_dropped, "text was", "texts were")
-              << " in the air when this run ended; the API may charge for them, and they are bought again\n";
+    out << Counted(outcome.client.texts_dropped, "text was", "texts were")
+        << " in the air when this run ended; the API may charge for them, and they are bought again\n";
   }
   const int64_t rebought = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
   if (rebought > 0) {
-    std::cout << "earlier runs were cut off: at most " << Counted(rebought, "text was", "texts were")
-              << " in flight, and bought a second time\n";
+    out << "earlier runs were cut off: at most " << Counted(rebought, "text was", "texts were")
+        << " in flight, and bought a second time\n";
   }
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
     const int64_t limit = job.pipeline.text_limit.max_tokens;
-    std::cout << Counted(rows, "row is", "rows are") << " longer than the model "
-              << (limit > 0 ? absl::StrCat("takes (", Counted(limit, "token", "tokens"), "): ") : "takes: ") << what
-              << "\n";
+    out << Counted(rows, "row is", "rows are") << " longer than the model "
+        << (limit > 0 ? absl::StrCat("takes (", Counted(limit, "token", "tokens"), "): ") : "takes: ") << what << "\n";
   }
   if (rejected > 0) {
-    std::cout << Counted(rejected, "row has", "rows have") << " no vector:";
-    for (const RejectedRow& row : outcome.rejects) std::cout << " " << KeyText(ViewOf(row.key));
+    out << Counted(rejected, "row has", "rows have") << " no vector:";
+    for (const RejectedRow& row : outcome.rejects) out << " " << KeyText(ViewOf(row.key));
     const int64_t more = rejected - static_cast<int64_t>(outcome.rejects.size());
-    if (more > 0) std::cout << " and " << WithCommas(more) << " more";
-    std::cout << "; why: reembed status " << job.directory << "\n";
-  }
-  if (outcome.table_rows > 0) {
-    std::cout << WithCommas(outcome.table_rows_with_vector) << " of " << Counted(outcome.table_rows, "row", "rows")
-              << " in " << PlaceName(job.source) << (outcome.table_rows == 1 ? " has" : " have") << " a vector now";
-    // A share of what is seen would be taken for one of the whole.
-    if (!outcome.hidden.may_be) {
-      std::cout << absl::StrFormat(" (%.2f %%)", PercentBelow(outcome.table_rows_with_vector, outcome.table_rows));
-    } else {
-      std::cout << ", of those that row-level security lets this user see"
-                << (outcome.hidden.known < 0
-                        ? ""
-                        : absl::StrCat("; the statistics know about ", WithCommas(outcome.hidden.known), " in all"));
-    }
-    std::cout << "\n";
+    if (more > 0) out << " and " << WithCommas(more) << " more";
+    out << "; why: reembed status " << job.directory << "\n";
   }
   if (outcome.endpoints.size() > 1) {
-    for (const EndpointReport& endpoint : outcome.endpoints) std::cout << EndpointLine(endpoint) << "\n";
+    for (const EndpointReport& endpoint : outcome.endpoints) out << EndpointLine(endpoint) << "\n";
   }
   for (size_t i = 0; i < outcome.targets.size(); ++i) {
-    std::cout << "target " << PlaceText(job.targets[i]) << ": " << TargetStateText(outcome.targets[i]) << "\n";
+    out << "target " << PlaceText(job.targets[i]) << ": " << TargetStateText(outcome.targets[i]);
+    if (i == 0 && outcome.table_rows > 0) out << "; " << CoverageText(outcome);
+    out << "\n";
   }
   if (outcome.record.ok() && !outcome.record->empty()) {
-    std::cout << "the receipt is the memory " << *outcome.record << "\n";
+    out << "the receipt is the memory " << *outcome.record << "\n";
   }
-  std::cout << "job    " << job.directory << std::endl;
+  out << "job    " << job.directory << std::endl;
 }
 
 }  // namespace reembed

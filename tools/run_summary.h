@@ -36,6 +36,8 @@ struct RunOutcome {
   int64_t rows_emptied = 0;      // of them: that the job had written
   std::string unaccounted;       // what people should know of them
   // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
+  bool in_place = false;       // the rows' own table is filled
+  bool may_hide_rows = false;  // that table's kind knows rows that not everybody sees
   int64_t table_rows = 0;
   int64_t table_rows_with_vector = 0;
   HiddenRows hidden;                 // of that table
@@ -64,9 +66,10 @@ int64_t DoneRows(const JobStats& stats);
 
 ExitCode CodeOf(const RunOutcome& outcome);
 
-// To standard output. `stream` empty: of the whole job.
+// To standard output. `stream` empty: of the whole job. What says nothing of its kind of target is left out.
 void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
                       const RunOutcome& outcome, ExitCode code);
+// For people: to standard error where vectors go to standard output.
 void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome);
 
 }  // namespace reembed

@@ -114,7 +114,9 @@ ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& e
   if (options.query.empty()) return Fail("search", absl::InvalidArgumentError("the query is empty"), options.json);
   const absl::StatusOr<Found> found =
       options.index.empty() ? SearchTarget(options, environment) : SearchIndex(options, environment);
-  if (!found.ok()) return Fail("search", found.status(), options.json);
+  if (!found.ok()) {
+    return Fail("search", WithQuotingAdvice(found.status(), {options.target}), options.json);
+  }
 
   std::unique_ptr<Source> source;
   const std::string uri = options.source.empty() ? found->source : options.source;
@@ -126,7 +128,7 @@ ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& e
     if (opened.ok()) {
       source = *std::move(opened);
     } else {
-      std::cerr << "reembed search: without texts: " << opened.status().message() << std::endl;
+      Note(absl::StrCat("without texts: ", opened.status().message()), options.json);
     }
   }
   for (const Hit& hit : found->hits) {

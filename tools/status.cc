@@ -43,7 +43,7 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
   }
   for (const Receipt& receipt : stats.receipts) {
     std::cout << "run " << receipt.run << "     " << TimeText(receipt.started) << ", "
-              << DurationText(receipt.ended - receipt.started) << ", " << receipt.outcome << ": "
+              << DurationText(receipt.ended - receipt.started) << ", " << OutcomeWord(receipt.outcome) << ": "
               << Counted(receipt.rows_embedded, "row", "rows") << ", "
               << Counted(receipt.requests, "request", "requests") << ", " << Counted(receipt.tokens, "token", "tokens")
               << ", " << MoneyText(receipt.cost_usd);
@@ -80,7 +80,7 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
   for (const RejectedRow& row : rejects) {
     JsonLine line("reject");
     line.AddRaw("key", KeyJson(ViewOf(row.key)))
-        .Add("code", absl::StatusCodeToString(row.reason.code()))
+        .Add("code", RejectWord(row.reason.code(), !row.sink.empty()))
         .Add("reason", row.reason.message())
         .Add("target", row.sink);
     std::cout << line.ToString() << "\n";
@@ -90,7 +90,7 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
     line.Add("run", receipt.run)
         .Add("started", absl::FormatTime(receipt.started))
         .Add("ended", absl::FormatTime(receipt.ended))
-        .Add("outcome", receipt.outcome)
+        .Add("outcome", OutcomeWord(receipt.outcome))
         .Add("model", job.identity().model)
         .Add("dimensions", job.identity().dim)
         .Add("rows_embedded", receipt.rows_embedded)

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <iostream>
@@ -54,6 +55,25 @@ bool Same(const Location& target, absl::Span<const float> bought, absl::Span<con
   return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
 }
 
+// What was compared, for people and for programs.
+struct Counts {
+  int64_t vectors_read = 0;      // of the job's own store
+  int64_t vectors_compared = 0;  // of all targets
+  int64_t texts_compared = 0;
+  int64_t rows_resampled = 0;
+  double lowest_cosine = 1;        // of those
+  std::vector<std::string> lines;  // JSON: of each target and of the source
+
+  void Add(const Counts& more) {
+    vectors_read += more.vectors_read;
+    vectors_compared += more.vectors_compared;
+    texts_compared += more.texts_compared;
+    rows_resampled += more.rows_resampled;
+    lowest_cosine = std::min(lowest_cosine, more.lowest_cosine);
+    lines.insert(lines.end(), more.lines.begin(), more.lines.end());
+  }
+};
+
 class Verification {
  public:
   Verification(const JobReader* job, const ResolvedJob* resolved) : job_(job), resolved_(resolved) {}
@@ -61,10 +81,12 @@ class Verification {
   absl::Status CheckStore();
   absl::Status CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused);
   absl::Status CheckSource();
+  absl::Status CountTable(const std::string& place, JsonLine* line);
   absl::Status CheckSample(int64_t sample);
 
   const Problems& problems() const { return problems_; }
   const std::vector<std::string>& notes() const { return notes_; }
+  const Counts& counts() const { return counts_; }
 
  private:
   absl::Status Read(const LedgerRow& row, std::vector<float>* vector) const {
@@ -76,6 +98,7 @@ class Verification {
   const ResolvedJob* const resolved_;
   Problems problems_;
   std::vector<std::string> notes_;
+  Counts counts_;
 };
 
 absl::Status Verification::CheckStore() {
@@ -88,6 +111,7 @@ absl::Status Verification::CheckStore() {
   for (const SlotRange& range : check->damaged) {
     problems_.Add(absl::StrCat("vectors.f32: slots ", range.begin, " to ", range.end - 1, " are damaged"));
   }
+  counts_.vectors_read = check->texts;
   notes_.push_back(absl::StrCat("vectors.f32: ", Counted(check->texts, "vector", "vectors"), " read"));
   return absl::OkStatus();
 }
@@ -125,6 +149,9 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
     problems_.Add(absl::StrCat(target.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"), ", and the job ",
                                compared));
   }
+  counts_.vectors_compared += compared;
+  counts_.lines.push_back(
+      JsonLine("target").Add("target", target.ToString()).Add("vectors_compared", compared).ToString());
   notes_.push_back(absl::StrCat(PlaceText(target), ": ", Counted(compared, "vector", "vectors"), " compared"));
   return absl::OkStatus();
 }
@@ -135,6 +162,7 @@ absl::Status Verification::CheckSource() {
   if (!source.ok()) return source.status();
   const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
   if (!rows.ok()) return rows.status();
+  const std::string place = PlaceName(resolved_->source);
   int64_t compared = 0;
   while (true) {
     const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
@@ -144,7 +172,7 @@ absl::Status Verification::CheckSource() {
     ++compared;
     const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
     if (!now.ok()) return now.status();
-    const std::string name = absl::StrCat(PlaceName(resolved_->source), ": row ", KeyText((*row)->key));
+    const std::string name = absl::StrCat(place, ": row ", KeyText((*row)->key));
     if (!now->has_value()) {
       problems_.Add(absl::StrCat(name, ": is gone"));
     } else if ((*row)->state != SlotState::kKept) {
@@ -153,23 +181,32 @@ absl::Status Verification::CheckSource() {
       if (job_->keep_vectors() == KeepVectors::kAlways) problems_.Add(absl::StrCat(name, ": has another text now"));
     }
   }
-  notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", Counted(compared, "text", "texts"), " compared"));
-  if (!resolved_->in_place) return absl::OkStatus();
+  counts_.texts_compared = compared;
+  JsonLine line("source");
+  line.Add("source", resolved_->source.ToString()).Add("texts_compared", compared);
+  notes_.push_back(absl::StrCat(place, ": ", Counted(compared, "text", "texts"), " compared"));
+  const absl::Status counted = resolved_->in_place ? CountTable(place, &line) : absl::OkStatus();
+  counts_.lines.push_back(line.ToString());
+  return counted;
+}
+
+absl::Status Verification::CountTable(const std::string& place, JsonLine* line) {
   const absl::StatusOr<Survey> survey = SurveyTable(*resolved_);
   if (!survey.ok()) return survey.status();
-  notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", WithCommas(survey->rows_with_vector), " of ",
+  line->Add("rows_selected", survey->rows_selected)
+      .Add("rows_with_vector", survey->rows_with_vector)
+      .Add("rows_needed", survey->rows_needed)
+      .Add("orphans", survey->orphans);
+  notes_.push_back(absl::StrCat(place, ": ", WithCommas(survey->rows_with_vector), " of ",
                                 WithCommas(survey->rows_selected), " selected rows have a vector"));
   if (survey->rows_needed > 0) {
-    notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ",
-                                  Counted(survey->rows_needed, "row has", "rows have"),
+    notes_.push_back(absl::StrCat(place, ": ", Counted(survey->rows_needed, "row has", "rows have"),
                                   " no vector and should: the system's search fails over them"));
   }
   if (survey->orphans > 0) {
-    notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", Counted(survey->orphans, "vector", "vectors"),
-                                  " whose rows are gone"));
+    notes_.push_back(absl::StrCat(place, ": ", Counted(survey->orphans, "vector", "vectors"), " whose rows are gone"));
   }
-  for (const std::string& remark : survey->remarks)
-    notes_.push_back(absl::StrCat(PlaceName(resolved_->source), ": ", remark));
+  for (const std::string& remark : survey->remarks) notes_.push_back(absl::StrCat(place, ": ", remark));
   return absl::OkStatus();
 }
 
@@ -206,6 +243,8 @@ absl::Status Verification::CheckSample(int64_t sample) {
                                  ": embedded again, the cosine to its vector is ", cosine));
     }
   }
+  counts_.rows_resampled = compared;
+  counts_.lowest_cosine = lowest;
   notes_.push_back(absl::StrCat(Counted(compared, "row", "rows"), " embedded again, lowest cosine ", lowest));
   return absl::OkStatus();
 }
@@ -225,7 +264,7 @@ absl::StatusOr<ResolvedJob> ResolveAgain(const std::string& folder, const Verify
 
 // One folder of the job, or the job itself.
 absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& options, const Environment& environment,
-                          Problems* problems, std::vector<std::string>* notes) {
+                          Problems* problems, std::vector<std::string>* notes, Counts* counts) {
   const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
   if (!job.ok()) return job.status();
   const absl::StatusOr<ResolvedJob> resolved = ResolveAgain(folder, options, environment);
@@ -251,6 +290,7 @@ absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& option
   for (const std::string& problem : verification.problems().shown) problems->shown.push_back(problem);
   problems->count += verification.problems().count;
   notes->insert(notes->end(), verification.notes().begin(), verification.notes().end());
+  counts->Add(verification.counts());
   return absl::OkStatus();
 }
 
@@ -263,17 +303,26 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
   if (!folders.ok()) return fail(folders.status());
   Problems problems;
   std::vector<std::string> notes;
+  Counts counts;
   for (const std::string& folder : *folders) {
-    const absl::Status verified = VerifyFolder(folder, options, environment, &problems, &notes);
+    const absl::Status verified = VerifyFolder(folder, options, environment, &problems, &notes, &counts);
     if (!verified.ok()) return fail(verified);
   }
   const ExitCode code = problems.count > 0 ? kExitMismatch : kExitDone;
   if (options.json) {
+    for (const std::string& line : counts.lines) std::cout << line << "\n";
     for (const std::string& problem : problems.shown) {
       std::cout << JsonLine("problem").Add("message", problem).ToString() << "\n";
     }
     JsonLine line("summary");
-    line.Add("problems", problems.count).Add("job", options.job).Add("exit_code", static_cast<int>(code));
+    line.Add("problems", problems.count)
+        .Add("vectors_read", counts.vectors_read)
+        .Add("vectors_compared", counts.vectors_compared)
+        .Add("texts_compared", counts.texts_compared);
+    if (options.sample > 0) {
+      line.Add("rows_resampled", counts.rows_resampled).Add("lowest_cosine", counts.lowest_cosine);
+    }
+    line.Add("job", options.job).Add("exit_code", static_cast<int>(code));
     std::cout << line.ToString() << std::endl;
     return code;
   }

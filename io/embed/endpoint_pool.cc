@@ -382,6 +382,9 @@ absl::Status EndpointPool::FinishChecks() {
 
 ClientStats EndpointPool::stats() const {
   ClientStats sum;
+  // All wait if the one does that is through first; of a sum of limits each part must be known.
+  sum.quota_wait = absl::InfiniteDuration();
+  bool requests_known = true, tokens_known = true;
   for (const auto& client : clients_) {
     const ClientStats one = client->stats();
     sum.requests += one.requests;
@@ -392,7 +395,14 @@ ClientStats EndpointPool::stats() const {
     sum.in_the_air += one.in_the_air;
     sum.texts_dropped += one.texts_dropped;
     sum.tokens += one.tokens;
+    sum.quota_wait = std::min(sum.quota_wait, one.quota_wait);
+    sum.requests_per_minute += one.requests_per_minute;
+    sum.tokens_per_minute += one.tokens_per_minute;
+    requests_known = requests_known && one.requests_per_minute > 0;
+    tokens_known = tokens_known && one.tokens_per_minute > 0;
   }
+  if (!requests_known) sum.requests_per_minute = 0;
+  if (!tokens_known) sum.tokens_per_minute = 0;
   const std::lock_guard lock(mutex_);
   sum.requests_retried += rerouted_;
   return sum;

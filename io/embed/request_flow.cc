@@ -109,6 +109,9 @@ void RequestFlow::Stop(InTheAir in_the_air, const absl::Status& why) {
 
 ClientStats RequestFlow::stats() const {
   const std::lock_guard lock(mutex_);
+  const Part* const next = !retries_.empty() ? retries_.begin()->second.get()
+                           : !queue_.empty() ? queue_.front().get()
+                                             : nullptr;
   return {.requests = requests_,
           .requests_retried = retried_,
           .http_429 = http_429_,
@@ -116,7 +119,10 @@ ClientStats RequestFlow::stats() const {
           .concurrency = pacer_.concurrency(),
           .in_the_air = pacer_.in_air(),
           .texts_dropped = texts_dropped_,
-          .tokens = tokens_};
+          .tokens = tokens_,
+          .quota_wait = next == nullptr ? absl::ZeroDuration() : pacer_.QuotaWait(next->tokens, MonotonicNow()),
+          .requests_per_minute = pacer_.limiter().requests_per_minute(),
+          .tokens_per_minute = pacer_.limiter().tokens_per_minute()};
 }
 
 void RequestFlow::CountTokens(int64_t tokens, int64_t estimated) {

@@ -63,7 +63,7 @@ TEST_F(PostgresTruthTest, RowsThatATriggerEmptiesAreNamedAndNeverBoughtAgain) {
     EXPECT_EQ(run.exit_code, 5) << run.err << run.out;
     EXPECT_THAT(run.err, AllOf(HasSubstr("2 rows"), HasSubstr("had been written and are empty again (keys 1, 2)"),
                                HasSubstr("trigger"), Not(HasSubstr("another --job"))));
-    EXPECT_THAT(run.out, AllOf(HasSubstr("4 of 6 rows in"), HasSubstr("partial, 4 of 6 rows"),
+    EXPECT_THAT(run.out, AllOf(HasSubstr("4 of 6 rows have a vector now"), HasSubstr("partial, 4 of 6 rows"),
                                Not(HasSubstr("all 6 rows have")), Not(HasSubstr("complete"))));
     if (i == 0) bought = server_->counts().texts;
     EXPECT_EQ(server_->counts().texts, bought) << "run " << i;

@@ -48,6 +48,29 @@ TEST(RateLimiterTest, SpreadsRequestsEvenlyAfterTheBurst) {
   ExpectStarts(StartsOf(&limiter, {1, 1, 1, 1, 1}), {0, 0, 0.5, 1.0, 1.5});
 }
 
+TEST(RateLimiterTest, ToAskWhenIsNotToTake) {
+  RateLimiter limiter({.requests_per_minute = 120, .tokens_per_minute = 6000, .burst = absl::Seconds(1)});
+  EXPECT_EQ(limiter.requests_per_minute(), 120);
+  EXPECT_EQ(limiter.tokens_per_minute(), 6000);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(limiter.NextStart(1, kStart), kStart);
+  ExpectStarts(StartsOf(&limiter, {1, 1}), {0, 0});
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_NEAR(absl::ToDoubleSeconds(limiter.NextStart(1, kStart) - kStart), 0.5, 1e-6);
+  }
+  ExpectStarts(StartsOf(&limiter, {1}), {0.5});
+  limiter.Pause(absl::Seconds(30), kStart);
+  EXPECT_EQ(limiter.NextStart(1, kStart), kStart + absl::Seconds(30));
+}
+
+TEST(RateLimiterTest, NamesTheLimitsThatHeadersSaid) {
+  RateLimiter limiter({});
+  EXPECT_EQ(limiter.requests_per_minute(), 0);
+  const Departure departure = Start(&limiter, 1, kStart);
+  limiter.Learn({.limit_requests = 600}, departure, kStart + absl::Seconds(1));
+  EXPECT_NEAR(limiter.requests_per_minute(), 600, 1e-6);
+  EXPECT_EQ(limiter.tokens_per_minute(), 0);
+}
+
 TEST(RateLimiterTest, SpreadsTokens) {
   RateLimiter limiter({.tokens_per_minute = 6000, .burst = absl::Seconds(1)});
   ExpectStarts(StartsOf(&limiter, {60, 60, 100, 10}), {0, 0.2, 1.2, 1.3});

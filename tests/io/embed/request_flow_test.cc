@@ -123,6 +123,26 @@ TEST_F(RequestFlowTest, FirstAnswersTellAboutASmallQuotaBeforeMoreIsSent) {
   }
 }
 
+TEST_F(RequestFlowTest, SaysForHowLongTheQuotaHoldsBackWhatIsNext) {
+  options_.concurrency = 1;
+  options_.retry.max_wait = absl::Hours(1);
+  Serve([](const ServerRequest& request) {
+    if (request.number == 0) return OpenAiAnswer(request, {.dim = kDim});
+    ServerReply reply = OpenAiError(429, "rate_limit_exceeded", "requests", "slow down");
+    reply.headers.emplace_back("Retry-After", "600");
+    return reply;
+  });
+  for (const absl::Status& status : SendAll(1)) EXPECT_THAT(status, IsOk());
+  EXPECT_EQ(client_->stats().quota_wait, absl::ZeroDuration());  // nothing is in line
+  const auto batch = MakeBatch(1);
+  std::future<absl::Status> answer = Start(batch.get());
+  while (client_->stats().quota_wait == absl::ZeroDuration()) std::this_thread::yield();
+  EXPECT_GT(client_->stats().quota_wait, absl::Minutes(1));
+  EXPECT_LE(client_->stats().quota_wait, absl::Seconds(660));
+  client_.reset();
+  EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+}
+
 TEST_F(RequestFlowTest, ServerThatComesBackIsUsedAgainByAll) {
   options_.concurrency = 8;
   options_.retry.max_wait = absl::Seconds(60);

@@ -1,0 +1,46 @@
+#ifndef REEMBED_TOOLS_USAGE_H_
+#define REEMBED_TOOLS_USAGE_H_
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+// What a command line means, and what is said of one that means nothing.
+namespace reembed {
+
+// The words behind the program's name.
+using Words = absl::Span<const std::string>;
+
+// Whether standard output is to be JSON lines: also for what goes wrong before the words are understood.
+bool WantsJson(Words words);
+
+// "bench endpoint": the subcommands that were understood; empty: none.
+std::string CommandOf(const CLI::App& app);
+
+// kInvalidArgument, in one line: the word that was not understood, and the nearest one that would have been; of a value
+// the flag, or the variable that it came from.
+absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error, Words words);
+
+// A value that was given and is empty mostly is a shell variable that is not set. What it stood for would be taken for
+// not said, and that is something else. Errors: kInvalidArgument (names the flag).
+absl::Status CheckNoEmptyValue(const CLI::App& app);
+
+// Variables of the environment that look as if they were meant for this program, and that nobody reads: a line for
+// each.
+std::vector<std::string> UnreadVariables(const CLI::App& app, Words words);
+
+// The subcommand that these words name, as `help` is asked about it; no words: the app itself.
+// Errors: kInvalidArgument (no such one; names the nearest).
+absl::StatusOr<const CLI::App*> FindCommand(const CLI::App& app, Words names);
+
+// For numbers, so that CLI11 does not answer with its own limits.
+CLI::Validator NotNegative();
+CLI::Validator WholeNotNegative();
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_USAGE_H_
