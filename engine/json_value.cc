@@ -100,6 +100,25 @@ std::optional<float> JsonFloat(absl::string_view token) {
   return number;
 }
 
+absl::string_view JsonKindName(absl::string_view token) {
+  token = absl::StripLeadingAsciiWhitespace(token);
+  switch (token.empty() ? 'n' : token.front()) {
+    case '"':
+      return "a string";
+    case '{':
+      return "an object";
+    case '[':
+      return "a list";
+    case 't':
+    case 'f':
+      return "a truth value";
+    case 'n':
+      return "null";
+    default:
+      return "a number";
+  }
+}
+
 std::optional<KeyView> JsonKey(absl::string_view token, std::string* space) {
   if (const std::optional<int64_t> number = JsonInteger(token)) return KeyView(*number);
   const std::optional<absl::string_view> text = JsonString(token, space);

@@ -24,6 +24,9 @@ std::optional<int64_t> JsonInteger(absl::string_view token);
 // The float nearest to the number that `token` is; nullopt: it is none, or beyond the range of a float.
 std::optional<float> JsonFloat(absl::string_view token);
 
+// What `token` is, for messages: "a string", "an object", "a list", "a number", "a truth value" or "null".
+absl::string_view JsonKindName(absl::string_view token);
+
 // The key that `token` is: an integer or a UTF-8 string; nullopt: it is neither.
 std::optional<KeyView> JsonKey(absl::string_view token, std::string* space);
 

@@ -16,6 +16,9 @@
 namespace reembed {
 namespace {
 
+// `-` with room for parameters.
+constexpr absl::string_view kStreamUri = "jsonl:-";
+
 std::string PercentEncode(absl::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -117,8 +120,8 @@ absl::Status Location::CheckParameters(absl::Span<const absl::string_view> known
 }
 
 std::string Location::ToString() const {
-  if (scheme == "-") return "-";
-  std::string out = absl::StrCat(scheme, ":", path);
+  if (scheme == "-" && parameters.empty()) return "-";
+  std::string out = scheme == "-" ? std::string(kStreamUri) : absl::StrCat(scheme, ":", path);
   char separator = '?';
   for (const auto& [name, value] : parameters) {
     absl::StrAppend(&out, std::string(1, separator), PercentEncode(name), "=", PercentEncode(value));
@@ -155,6 +158,9 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
   if (location.path.empty())
     return absl::InvalidArgumentError(
         absl::StrCat("`", WithoutToken(uri), "` has no path after ", location.scheme, ":"));
+  if (location.path == "-" && location.scheme == kStreamUri.substr(0, kStreamUri.find(':'))) {
+    location = {.scheme = "-"};
+  }
   if (question == absl::string_view::npos) return location;
   for (const absl::string_view pair : absl::StrSplit(rest.substr(question + 1), '&', absl::SkipEmpty())) {
     const size_t equals = pair.find('=');

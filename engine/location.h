@@ -35,6 +35,7 @@ struct Location {
 // none.
 absl::Span<const char* const> SecretVariablesOf(absl::string_view scheme);
 
+// `jsonl:-?name=value` is `-` with parameters.
 // Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password: locations are written
 // down in ledgers and messages). No error shows a token.
 absl::StatusOr<Location> ParseLocation(absl::string_view uri);

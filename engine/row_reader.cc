@@ -1,15 +1,38 @@
 #include "engine/row_reader.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
 #include "engine/owed_rows.h"
 
 namespace reembed {
 namespace {
+
+// The white space of Unicode 15 beyond ASCII (PropList.txt, White_Space), in UTF-8.
+constexpr absl::string_view kWideSpaces[] = {
+    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
+    "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a",
+    "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+
+bool IsWhiteSpace(absl::string_view text) {
+  while (!text.empty()) {
+    if (absl::ascii_isspace(static_cast<unsigned char>(text.front()))) {
+      text.remove_prefix(1);
+      continue;
+    }
+    const auto* const wide = std::find_if(std::begin(kWideSpaces), std::end(kWideSpaces),
+                                          [text](absl::string_view space) { return absl::StartsWith(text, space); });
+    if (wide == std::end(kWideSpaces)) return false;
+    text.remove_prefix(wide->size());
+  }
+  return true;
+}
 
 size_t KeyBytes(KeyView key) {
   const auto* text = std::get_if<absl::string_view>(&key);
@@ -26,7 +49,13 @@ absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes) 
         absl::StrCat("the text has ", text->size(), " bytes, more than the limit of ", max_bytes));
   }
   if (!IsValidUtf8(*text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+  if (IsWhiteSpace(*text)) return absl::InvalidArgumentError("the text is nothing but white space");
   return absl::OkStatus();
+}
+
+absl::Status CheckRow(const RowView& row, size_t max_bytes) {
+  if (!row.text.has_value() && !row.problem.empty()) return absl::InvalidArgumentError(row.problem);
+  return CheckText(row.text, max_bytes);
 }
 
 RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
@@ -65,12 +94,13 @@ void RowReader::Extend(Batch* batch, int64_t ordinal) {
   batch->set_range(range.size() == 0 ? RowRange{ordinal, ordinal + 1} : RowRange{range.begin, ordinal + 1});
 }
 
-RowReader::Prepared RowReader::Prepare(std::optional<absl::string_view> text, size_t max_bytes, int max_parts) const {
+RowReader::Prepared RowReader::Prepare(const RowView& row, size_t max_bytes, int max_parts) const {
   Prepared prepared;
   // A text that is cut need not fit before that.
   const bool may_cut = options_.text_limit.policy == LongText::kTruncate;
-  prepared.problem = CheckText(text, may_cut ? std::numeric_limits<size_t>::max() : max_bytes);
+  prepared.problem = CheckRow(row, may_cut ? std::numeric_limits<size_t>::max() : max_bytes);
   if (!prepared.problem.ok()) return prepared;
+  const std::optional<absl::string_view>& text = row.text;
   std::vector<absl::string_view> parts = {*text};
   if (may_cut && options_.text_limit.meter == nullptr && text->size() > max_bytes) {
     // The client cuts by what the provider says; so much it will never need.
@@ -101,8 +131,8 @@ bool RowReader::Place(Batch* batch) {
   const bool kept = row.old.has_value() && row.old->state == SlotState::kKept;
   if (!kept && !row.prepared.has_value()) {
     const BatchLimits& limits = batch->limits();
-    row.prepared =
-        Prepare(row.text, limits.max_text_bytes - std::min(limits.max_text_bytes, key_bytes), limits.max_texts);
+    row.prepared = Prepare({.key = row.key, .text = row.text, .problem = row.problem},
+                           limits.max_text_bytes - std::min(limits.max_text_bytes, key_bytes), limits.max_texts);
   }
   const bool has_text = !kept && row.prepared->problem.ok();
   const int texts = has_text ? static_cast<int>(row.prepared->parts.size()) : 0;
@@ -182,6 +212,7 @@ absl::StatusOr<bool> RowReader::PlaceOld(Batch* batch) {
       return true;
     }
     waiting_->text = (*found)->text;
+    waiting_->problem = (*found)->problem;
   }
   return Place(batch);
 }
@@ -247,7 +278,7 @@ absl::StatusOr<bool> RowReader::NextNew() {
     const absl::StatusOr<std::optional<RowView>> row = options_.lookup->Find(ViewOf(found->keys[next_new_key_++]));
     if (!row.ok()) return row.status();
     if (!row->has_value()) continue;  // it went meanwhile
-    waiting_ = Waiting{.key = (*row)->key, .text = (*row)->text};
+    waiting_ = Waiting{.key = (*row)->key, .text = (*row)->text, .problem = (*row)->problem};
     return true;
   }
   if (!new_started_) {
@@ -261,7 +292,7 @@ absl::StatusOr<bool> RowReader::NextNew() {
       return false;
     }
     if (found != nullptr && !found->known.empty() && found->known.contains(KeyPrint((*next)->key))) continue;
-    waiting_ = Waiting{.key = (*next)->key, .text = (*next)->text};
+    waiting_ = Waiting{.key = (*next)->key, .text = (*next)->text, .problem = (*next)->problem};
     return true;
   }
 }

@@ -62,6 +62,7 @@ class RowReader {
     std::optional<LedgerRow> old;  // nullopt: a new row
     KeyView key;
     std::optional<absl::string_view> text;
+    absl::string_view problem = {};  // as RowView
     std::optional<Prepared> prepared;
   };
 
@@ -75,7 +76,7 @@ class RowReader {
   absl::Status StartNew();
   // The next row that the ledger does not have, into waiting_; false: there is none.
   absl::StatusOr<bool> NextNew();
-  Prepared Prepare(std::optional<absl::string_view> text, size_t max_bytes, int max_parts) const;
+  Prepared Prepare(const RowView& row, size_t max_bytes, int max_parts) const;
   // Adds the row, or leaves it in waiting_ when it does not fit.
   [[nodiscard]] bool Place(Batch* batch);
   void Extend(Batch* batch, int64_t ordinal);
@@ -97,8 +98,12 @@ class RowReader {
   std::optional<Waiting> waiting_;
 };
 
-// Why a text cannot be embedded; OK if it can. `max_bytes` bounds what is sent of it.
+// Why a text cannot be embedded; OK if it can. A text of white space only says as little as an empty one. `max_bytes`
+// bounds what is sent of it.
 absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes);
+
+// Likewise, of a row.
+absl::Status CheckRow(const RowView& row, size_t max_bytes);
 
 }  // namespace reembed
 

@@ -14,6 +14,7 @@ namespace reembed {
 struct RowView {
   KeyView key;
   std::optional<absl::string_view> text;  // bytes as stored, perhaps not UTF-8; nullopt: NULL or absent
+  absl::string_view problem = {};  // why there is no text, where it is not simply NULL; the row is rejected for it
 };
 
 // The selected rows of a store, in one stable order of their keys (key order, or file order). Used by one thread.

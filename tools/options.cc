@@ -59,6 +59,8 @@ const std::vector<OptionEntry>& Entries() {
        "leave rows alone whose text is another by now than the one that their vector was made from; texts are not read "
        "for that",
        "Selection", &CommandOptions::no_changed, false},
+      {"strict", "end the run at a line of JSON that is broken or has no key; without it that line alone is rejected",
+       "Selection", &CommandOptions::strict, false},
       {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},
       {"user", "only the rows of this user, by id or e-mail, where the system has users", "Selection",
        &CommandOptions::user},

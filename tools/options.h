@@ -48,6 +48,7 @@ struct CommandOptions {
   bool all = false;
   bool mix = false;
   bool no_changed = false;
+  bool strict = false;
   bool force_recreate = false;
   std::string where, user, agent, resume_from;
   std::vector<std::string> streams;  // of the preset; empty: those it does by default

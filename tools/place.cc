@@ -103,7 +103,12 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
                                     const Environment& environment) {
   absl::StatusOr<Location> location = ParseLocation(uri);
   if (!location.ok()) return location;
-  if (IsFileScheme(location->scheme) && location->path != "-") {
+  if (IsFileScheme(location->scheme) && location->path == "-") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        location->scheme, ":- : only JSON lines go through standard input and output (`-`); a file of that name is ",
+        location->scheme, ":./-"));
+  }
+  if (IsFileScheme(location->scheme)) {
     if (absl::EndsWith(location->path, "/")) {
       return absl::InvalidArgumentError(
           absl::StrCat(location->scheme, ":", location->path, " names a folder; add the name of a file"));

@@ -27,9 +27,13 @@ absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
   }
   const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
   if (!source.ok()) return source.status();
-  const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
-  if (!row.ok()) return row.status();
-  return row->has_value() ? scheme->check_key(target, (*row)->key) : absl::OkStatus();
+  while (true) {
+    const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) return absl::OkStatus();
+    // One that is rejected may have a key that only says where it is.
+    if ((*row)->text.has_value()) return scheme->check_key(target, (*row)->key);
+  }
 }
 
 // `selected`: rows that the run will read; -1: not known.

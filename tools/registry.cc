@@ -207,7 +207,7 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }, nullptr,
      [](const Location& l, UndoReader* old) { return RollBackFalkor(l, old, FalkorLogin(l)); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
-     [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenJsonlSource(l, {.strict = s.strict}); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
      [](const Location& l, int) -> ReaderOr { return OpenJsonlReader(l); }},
     {"hdf5", "hdf5:PATH", [](const Location& l, const Selection&) -> SourceOr { return OpenHdf5Source(l); },
@@ -240,8 +240,11 @@ constexpr Scheme kSchemes[] = {
        return KeepAutomemRecord(l, record, AutomemLoginOf(l));
      }},
     {"-", "- (JSON lines on standard input or output)",
-     [](const Location& l, const Selection&) -> SourceOr { return OpenJsonlSource(l); },
-     [](const Location&, const Model&, const Location&) -> SinkOr { return MakeJsonlStreamSink(STDOUT_FILENO); },
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenJsonlSource(l, {.strict = s.strict}); },
+     [](const Location& l, const Model&, const Location&) -> SinkOr {
+       if (absl::Status parameters = l.CheckParameters({}); !parameters.ok()) return parameters;
+       return MakeJsonlStreamSink(STDOUT_FILENO);
+     },
      nullptr},
 };
 

@@ -27,6 +27,7 @@ struct Selection {
   int dim = 0;              // of a valid vector, for all but kAll
   std::string where;        // SQL condition; only tables have it
   std::string resume_from;  // key, inclusive; empty: from the start; only tables have it
+  bool strict = false;      // a broken line ends the run; only JSON lines have it
 };
 
 // One kind of place, by URI scheme. To add one, write its file in io/ and a line in the table of registry.cc.

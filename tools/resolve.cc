@@ -170,7 +170,11 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
   }
   job->selection = {.rows = job->in_place && !options.all ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
                     .where = where,
-                    .resume_from = options.resume_from};
+                    .resume_from = options.resume_from,
+                    .strict = options.strict};
+  if (options.strict && job->source.scheme != "jsonl" && job->source.scheme != "-") {
+    return absl::InvalidArgumentError("--strict is for JSON lines as source (jsonl:, -)");
+  }
   const Scheme* const scheme = FindScheme(job->source.scheme);
   if ((!where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
     return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, libsql:, postgres:)");

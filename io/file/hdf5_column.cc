@@ -38,6 +38,22 @@ class IntegerKeys final : public KeyColumn {
   std::vector<int64_t> block_;
 };
 
+// Whether all integers of the dataset are keys. Eight bytes a row, so it is asked before anything is bought.
+absl::Status CheckKeysFit(const Hdf5Dataset& dataset) {
+  if (!dataset.shape().is_uint64) return absl::OkStatus();
+  std::vector<int64_t> block;
+  for (int64_t row = 0; row < dataset.shape().rows; row += kBlockRows) {
+    block.resize(static_cast<size_t>(std::min(kBlockRows, dataset.shape().rows - row)));
+    if (absl::Status status = dataset.Read(row, absl::MakeSpan(block)); !status.ok()) return status;
+    const auto beyond = std::find_if(block.begin(), block.end(), [](int64_t key) { return key < 0; });
+    if (beyond == block.end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(dataset.name(), ": expected keys below 2^63, got ",
+                                                   static_cast<uint64_t>(*beyond), " in row ",
+                                                   row + (beyond - block.begin()), "; write them as strings"));
+  }
+  return absl::OkStatus();
+}
+
 class TextKeys final : public KeyColumn {
  public:
   explicit TextKeys(std::unique_ptr<Hdf5TextColumn> texts) : texts_(std::move(texts)) {}
@@ -74,6 +90,7 @@ absl::StatusOr<absl::string_view> Hdf5TextColumn::At(int64_t row) {
 absl::StatusOr<std::unique_ptr<KeyColumn>> MakeHdf5KeyColumn(std::unique_ptr<Hdf5Dataset> dataset) {
   const Hdf5Dataset::Shape& shape = dataset->shape();
   if (shape.dimensions == 1 && shape.kind == Hdf5Kind::kIntegers) {
+    if (absl::Status status = CheckKeysFit(*dataset); !status.ok()) return status;
     return std::make_unique<IntegerKeys>(std::move(dataset));
   }
   if (shape.dimensions != 1 || shape.kind != Hdf5Kind::kTexts) return KindError(*dataset, "integers or strings");

@@ -33,7 +33,7 @@ class Hdf5TextColumn {
 };
 
 // The keys in a dataset of integers or strings, which has as many rows as what they belong to.
-// Errors: kInvalidArgument (other elements).
+// Errors: kInvalidArgument (other elements, an integer beyond int64), kDataLoss.
 absl::StatusOr<std::unique_ptr<KeyColumn>> MakeHdf5KeyColumn(std::unique_ptr<Hdf5Dataset> dataset);
 
 }  // namespace reembed

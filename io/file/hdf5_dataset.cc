@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "io/file/file.h"
 #include "io/file/hdf5_call.h"
@@ -22,9 +23,8 @@ Hdf5Kind KindOf(hid_t type) {
     case H5T_FLOAT:
       return Hdf5Kind::kFloats;
     case H5T_INTEGER:
-      // What does not fit into 64 signed bits would be cut without a word.
-      return H5Tget_size(type) + (H5Tget_sign(type) == H5T_SGN_NONE ? 1 : 0) <= sizeof(int64_t) ? Hdf5Kind::kIntegers
-                                                                                                : Hdf5Kind::kOther;
+      // What does not fit into 64 bits would be cut without a word.
+      return H5Tget_size(type) <= sizeof(int64_t) ? Hdf5Kind::kIntegers : Hdf5Kind::kOther;
     case H5T_STRING:
       return Hdf5Kind::kTexts;
     default:
@@ -48,6 +48,30 @@ hid_t SelectRows(hid_t dataset, int dimensions, int64_t first, int64_t rows, int
 hid_t NewSpace(int dimensions, int64_t rows, int64_t columns) {
   const hsize_t extent[] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(columns)};
   return H5Screate_simple(dimensions, extent, nullptr);
+}
+
+// The path of the file that the object lies in, as the library opened it; empty: it does not say.
+std::string FileOf(hid_t object) {
+  const ssize_t length = H5Fget_name(object, nullptr, 0);
+  if (length <= 0) return "";
+  std::string path(static_cast<size_t>(length), '\0');
+  return H5Fget_name(object, path.data(), path.size() + 1) == length ? path : "";
+}
+
+// The first filter of a dataset that the library has no code for; empty: it has all.
+std::string MissingFilter(hid_t properties) {
+  for (int i = 0; i < H5Pget_nfilters(properties); ++i) {
+    unsigned flags = 0;
+    unsigned config = 0;
+    size_t values = 0;
+    char name[64] = {};
+    const H5Z_filter_t filter =
+        H5Pget_filter2(properties, static_cast<unsigned>(i), &flags, &values, nullptr, sizeof(name), name, &config);
+    if (filter < 0 || H5Zfilter_avail(filter) > 0) continue;
+    name[sizeof(name) - 1] = '\0';
+    return absl::StrCat(absl::CHexEscape(name), name[0] == '\0' ? "" : " ", "(number ", filter, ")");
+  }
+  return "";
 }
 
 std::string RowsMessage(absl::string_view doing, int64_t first, int64_t rows) {
@@ -83,13 +107,21 @@ absl::string_view TrimField(absl::string_view field, H5T_str_t padding) {
 
 absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5Dataset::Take(int64_t id, const std::string& path,
                                                                const std::string& name) {
-  std::unique_ptr<Hdf5Dataset> dataset(new Hdf5Dataset(id, absl::StrCat(path, ": dataset `", name, "`")));
+  std::string file;
+  {
+    const Hdf5Call call;
+    file = FileOf(id);
+  }
+  if (file.empty()) file = path;
+  std::unique_ptr<Hdf5Dataset> dataset(new Hdf5Dataset(
+      id, file, absl::StrCat(path, ": dataset `", name, "`", file == path ? "" : absl::StrCat(" (in ", file, ")"))));
   if (absl::Status status = dataset->Measure(); !status.ok()) return status;
-  if (absl::Status status = dataset->OpenHeap(path); !status.ok()) return status;
+  if (absl::Status status = dataset->OpenHeap(); !status.ok()) return status;
   return dataset;
 }
 
-Hdf5Dataset::Hdf5Dataset(int64_t id, std::string name) : id_(id), name_(std::move(name)) {}
+Hdf5Dataset::Hdf5Dataset(int64_t id, std::string file, std::string name)
+    : id_(id), file_(std::move(file)), name_(std::move(name)) {}
 
 Hdf5Dataset::~Hdf5Dataset() {
   const Hdf5Call call;
@@ -121,9 +153,10 @@ absl::Status Hdf5Dataset::Measure() {
                                      element, " bytes"));
   }
   shape_.kind = KindOf(type.get());
+  shape_.is_uint64 =
+      shape_.kind == Hdf5Kind::kIntegers && element == sizeof(uint64_t) && H5Tget_sign(type.get()) == H5T_SGN_NONE;
   shape_.rows = static_cast<int64_t>(extent[0]);
   shape_.columns = static_cast<int64_t>(extent[1]);
-  const int filters = H5Pget_nfilters(properties.get());
   if (H5Pget_layout(properties.get()) == H5D_CHUNKED) {
     hsize_t chunk[H5S_MAX_RANK] = {0, 1};
     hsize_t bytes = element;
@@ -135,16 +168,54 @@ absl::Status Hdf5Dataset::Measure() {
       return DamagedError(absl::StrCat("expected chunks of at most ", kMaxChunkBytes, " bytes, got ", bytes));
     }
     shape_.chunk_rows = static_cast<int64_t>(chunk[0]);
-    shape_.takes_chunks =
-        filters == 0 && chunk[1] == extent[1] && most[0] == H5S_UNLIMITED && H5Tequal(type.get(), H5T_IEEE_F32LE) > 0;
+    shape_.takes_chunks = H5Pget_nfilters(properties.get()) == 0 && chunk[1] == extent[1] && most[0] == H5S_UNLIMITED &&
+                          H5Tequal(type.get(), H5T_IEEE_F32LE) > 0;
   }
-  // A damaged number of rows would otherwise be read as rows of zeros, for ages.
-  const hsize_t wanted = extent[0] * extent[1] * element;
+  return CheckStorage(type.get(), properties.get());
+}
+
+// Whether all rows are in the file, or are known to be empty: what is not there is otherwise read as zeros.
+absl::Status Hdf5Dataset::CheckStorage(int64_t type, int64_t properties) const {
+  if (H5Pget_layout(properties) == H5D_VIRTUAL) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name_, ": is a virtual dataset, a view of others; name the dataset that has the rows, or copy them into one"));
+  }
+  if (H5Pget_external_count(properties) > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name_, ": keeps its rows in a raw file of its own; copy it into one file first, for example with h5repack"));
+  }
+  if (const std::string filter = MissingFilter(properties); !filter.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(name_, ": is packed by the filter ", filter,
+                                                   ", which is not installed; put its plugin where HDF5_PLUGIN_PATH "
+                                                   "says, or unpack the file with h5repack -f NONE"));
+  }
+  const hsize_t columns = static_cast<hsize_t>(shape_.columns);
+  const hsize_t row_bytes = columns * H5Tget_size(type);
+  const hsize_t wanted = static_cast<hsize_t>(shape_.rows) * row_bytes;
   const hsize_t there = H5Dget_storage_size(id_);
-  if (wanted > 0 && (filters == 0 ? there < wanted : there == 0)) {
-    return DamagedError(absl::StrCat("expected ", wanted, " bytes for ", extent[0], " rows, got ", there));
+  const bool packed = H5Pget_nfilters(properties) > 0;
+  hsize_t missing = !packed && there < wanted ? (wanted - there) / row_bytes : 0;
+  if (H5Pget_layout(properties) == H5D_CHUNKED && wanted > 0) {
+    // Those of packed chunks are known by their number only.
+    hsize_t chunk[H5S_MAX_RANK] = {0, 1};
+    hsize_t chunks = 0;
+    const Hdf5Id space(H5Dget_space(id_));
+    if (H5Pget_chunk(properties, shape_.dimensions, chunk) < 0 || H5Dget_num_chunks(id_, space.get(), &chunks) < 0) {
+      return DamagedError("could not count its chunks");
+    }
+    const hsize_t down = (static_cast<hsize_t>(shape_.rows) + chunk[0] - 1) / chunk[0];
+    const hsize_t across = (columns + chunk[1] - 1) / chunk[1];
+    missing = chunks < down * across ? std::max<hsize_t>((down * across - chunks) / across, 1) * chunk[0] : 0;
   }
-  return absl::OkStatus();
+  if (missing == 0) return absl::OkStatus();
+  H5D_fill_value_t fill = H5D_FILL_VALUE_ERROR;
+  H5Pfill_value_defined(properties, &fill);
+  // The library shows a string of variable length that stands for others by where it lies in memory, not in the file.
+  const bool reads_as_empty =
+      shape_.kind == Hdf5Kind::kTexts && (fill != H5D_FILL_VALUE_USER_DEFINED || H5Tis_variable_str(type) <= 0);
+  if (reads_as_empty && missing <= static_cast<hsize_t>(kMaxUnwrittenRows)) return absl::OkStatus();
+  return DamagedError(absl::StrCat("expected ", wanted, " bytes for ", shape_.rows, " rows, got ", there, ", as about ",
+                                   missing, " rows were never written; write them, or make it shorter"));
 }
 
 absl::Status Hdf5Dataset::ReadNumbers(Hdf5Kind kind, int64_t first, size_t numbers, void* to) const {
@@ -152,7 +223,9 @@ absl::Status Hdf5Dataset::ReadNumbers(Hdf5Kind kind, int64_t first, size_t numbe
   const int64_t rows = static_cast<int64_t>(numbers) / shape_.columns;
   const Hdf5Id part(SelectRows(id_, shape_.dimensions, first, rows, shape_.columns));
   const Hdf5Id memory(NewSpace(shape_.dimensions, rows, shape_.columns));
-  const hid_t type = kind == Hdf5Kind::kFloats ? H5T_NATIVE_FLOAT : H5T_NATIVE_INT64;
+  // Asked for as signed ones, integers beyond int64 would be cut to the largest without a word.
+  const hid_t integers = shape_.is_uint64 ? H5T_NATIVE_UINT64 : H5T_NATIVE_INT64;
+  const hid_t type = kind == Hdf5Kind::kFloats ? H5T_NATIVE_FLOAT : integers;
   if (!part.ok() || !memory.ok() || H5Dread(id_, type, memory.get(), part.get(), H5P_DEFAULT, to) < 0) {
     return call.Error(name_, RowsMessage("read", first, rows), absl::StatusCode::kDataLoss);
   }
@@ -167,7 +240,7 @@ absl::Status Hdf5Dataset::Read(int64_t first, absl::Span<int64_t> to) const {
   return ReadNumbers(Hdf5Kind::kIntegers, first, to.size(), to.data());
 }
 
-absl::Status Hdf5Dataset::OpenHeap(const std::string& path) {
+absl::Status Hdf5Dataset::OpenHeap() {
   int64_t base;
   {
     const Hdf5Call call;
@@ -187,7 +260,7 @@ absl::Status Hdf5Dataset::OpenHeap(const std::string& path) {
     }
     base = static_cast<int64_t>(before);
   }
-  absl::StatusOr<File> file = File::OpenToRead(path);
+  absl::StatusOr<File> file = File::OpenToRead(file_);
   if (!file.ok()) return file.status();
   heap_ = std::make_unique<Hdf5TextHeap>(*std::move(file), base, kMaxTextBytes);
   return absl::OkStatus();

@@ -20,7 +20,8 @@ constexpr size_t kMaxNames = 32;
 herr_t AddDatasetName(hid_t group, const char* name, const H5L_info_t* link, void* to) {
   auto* const names = static_cast<std::vector<std::string>*>(to);
   H5O_info_t object;
-  if (link->type != H5L_TYPE_HARD || H5Oget_info_by_name(group, name, &object, H5P_DEFAULT) < 0) return 0;
+  // A soft or external link may lead nowhere.
+  if (link->type == H5L_TYPE_ERROR || H5Oget_info_by_name(group, name, &object, H5P_DEFAULT) < 0) return 0;
   if (object.type == H5O_TYPE_DATASET) names->push_back(name);
   return names->size() < kMaxNames ? 0 : 1;
 }
@@ -95,6 +96,12 @@ absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::DatasetOrNull(const std::
       if (exists == 0) return nullptr;
     }
     id = H5Dopen2(id_, name.c_str(), H5P_DEFAULT);
+    H5L_info_t link;
+    if (id < 0 && H5Oexists_by_name(id_, name.c_str(), H5P_DEFAULT) <= 0 &&
+        H5Lget_info(id_, name.c_str(), &link, H5P_DEFAULT) >= 0 && link.type != H5L_TYPE_HARD) {
+      return absl::NotFoundError(
+          absl::StrCat(path_, ": `", name, "` is a link to a dataset or a file that is not there"));
+    }
     if (id < 0) return call.Error(path_, absl::StrCat("open the dataset `", name, "`"), absl::StatusCode::kDataLoss);
   }
   return Hdf5Dataset::Take(id, path_, name);

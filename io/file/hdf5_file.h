@@ -58,6 +58,8 @@ class Hdf5Dataset {
   static constexpr int64_t kMaxColumns = int64_t{1} << 20;
   // A chunk is in memory as a whole; a file with larger ones is refused.
   static constexpr int64_t kMaxChunkBytes = int64_t{256} << 20;
+  // Strings that were never written are empty ones, but not more of them: such a number of rows is damaged.
+  static constexpr int64_t kMaxUnwrittenRows = int64_t{1} << 24;
 
   struct Shape {
     Hdf5Kind kind = Hdf5Kind::kOther;
@@ -65,12 +67,14 @@ class Hdf5Dataset {
     int64_t rows = 0;
     int64_t columns = 1;
     int64_t chunk_rows = 0;  // 0: the dataset is not in chunks
+    bool is_uint64 = false;  // integers that may be beyond int64
     // Floats as this machine has them, in chunks of whole rows, not packed, and free to grow: WriteChunk() will do.
     bool takes_chunks = false;
   };
 
-  // Takes over `id`, the hid_t of the dataset `name` of the file at `path`. For Hdf5File.
-  // Errors: kDataLoss (a shape that cannot be; fewer bytes in the file than the rows take).
+  // Takes over `id`, the hid_t of the dataset `name` of the file at `path`; an external link may have led to another
+  // file. For Hdf5File. Errors: kDataLoss (a shape that cannot be; fewer bytes in the file than the rows take);
+  // kInvalidArgument (its rows lie in other datasets or files; a filter that the library does not have).
   static absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Take(int64_t id, const std::string& path,
                                                            const std::string& name);
 
@@ -82,7 +86,8 @@ class Hdf5Dataset {
   // "<path>: dataset `<name>`"
   const std::string& name() const { return name_; }
 
-  // Fills `to`, [n, columns] row-major, from row `first`. Other widths of numbers are converted. Errors: kDataLoss.
+  // Fills `to`, [n, columns] row-major, from row `first`. Other widths of numbers are converted; an unsigned
+  // integer beyond int64 comes out negative. Errors: kDataLoss.
   absl::Status Read(int64_t first, absl::Span<float> to) const;
   absl::Status Read(int64_t first, absl::Span<int64_t> to) const;
 
@@ -100,14 +105,16 @@ class Hdf5Dataset {
   absl::Status Append(absl::Span<const std::string> texts);
 
  private:
-  Hdf5Dataset(int64_t id, std::string name);
+  Hdf5Dataset(int64_t id, std::string file, std::string name);
   absl::Status Measure();
-  absl::Status OpenHeap(const std::string& path);
+  absl::Status CheckStorage(int64_t type, int64_t properties) const;
+  absl::Status OpenHeap();
   absl::Status ReadNumbers(Hdf5Kind kind, int64_t first, size_t numbers, void* to) const;
   absl::Status AppendRows(Hdf5Kind kind, size_t rows, const void* values);
   absl::Status DamagedError(absl::string_view what) const;
 
   const int64_t id_;
+  const std::string file_;  // where it lies
   const std::string name_;
   Shape shape_;
   std::unique_ptr<Hdf5TextHeap> heap_;  // for strings of variable length

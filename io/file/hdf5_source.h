@@ -11,7 +11,8 @@ namespace reembed {
 
 // The strings of an HDF5 file, `hdf5:PATH?texts=DATASET&keys=DATASET`, in file order.
 // `texts` (default `texts`): one dimension of strings, of fixed or variable length. `keys`: as many integers or
-// strings; without it a row's key is its number, from 0. SeekAfter() and Find() need the key to be in the file. Errors:
+// strings; without it a row's key is its number, from 0. Links are followed, also into other files. Strings that were
+// never written are empty. SeekAfter() and Find() need the key to be in the file. Errors:
 // kNotFound (no such file or dataset), kInvalidArgument (other elements, other numbers of rows), kDataLoss.
 absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location);
 

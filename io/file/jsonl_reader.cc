@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/json_value.h"
 #include "io/file/matrix_format.h"
+#include "io/file/unpacker.h"
 
 namespace reembed {
 namespace {
@@ -88,7 +89,9 @@ class VectorLineParser {
 
 class JsonlReader final : public VectorReader {
  public:
-  explicit JsonlReader(File file) : file_(std::move(file)), lines_(&file_) {}
+  // `unpacker` (may be null) is for `file`.
+  JsonlReader(std::unique_ptr<File> file, std::unique_ptr<Unpacker> unpacker)
+      : file_(std::move(file)), unpacker_(std::move(unpacker)), lines_(file_.get(), unpacker_.get()) {}
 
   absl::Status Open() {
     absl::StatusOr<std::optional<Line>> line = lines_.Next();
@@ -144,7 +147,7 @@ class JsonlReader final : public VectorReader {
 
   absl::Status Damaged(const Line& line, absl::string_view what) const {
     return absl::DataLossError(
-        absl::StrCat(file_.path(), ": line ", line.number, " at byte ", line.offset, ": ", what));
+        absl::StrCat(file_->path(), ": line ", line.number, " at byte ", line.offset, ": ", what));
   }
 
   absl::Status Parse(const Line& line) {
@@ -152,7 +155,8 @@ class JsonlReader final : public VectorReader {
     return status.ok() ? status : Damaged(line, status.message());
   }
 
-  const File file_;
+  const std::unique_ptr<File> file_;
+  const std::unique_ptr<Unpacker> unpacker_;
   LineReader lines_;
   VectorLineParser parser_;
   int dim_ = 0;
@@ -168,7 +172,10 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenJsonlReader(const Location& lo
   if (!file->IsRegular()) {
     return absl::InvalidArgumentError(absl::StrCat(location.path, ": expected a file, got a pipe or a device"));
   }
-  auto reader = std::make_unique<JsonlReader>(std::move(*file));
+  auto kept = std::make_unique<File>(std::move(*file));
+  absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(kept.get());
+  if (!unpacker.ok()) return unpacker.status();
+  auto reader = std::make_unique<JsonlReader>(std::move(kept), *std::move(unpacker));
   if (absl::Status status = reader->Open(); !status.ok()) return status;
   return reader;
 }

@@ -9,12 +9,18 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "engine/json_value.h"
+#include "engine/location.h"
 #include "io/file/line_reader.h"
+#include "io/file/unpacker.h"
 
 namespace reembed {
 namespace {
@@ -30,10 +36,24 @@ bool AtEnd(simdjson::ondemand::document& document) {
 
 bool IsBlank(const Line& line) { return absl::StripLeadingAsciiWhitespace(line.text).empty(); }
 
+// The names of more members are not kept for a message.
+constexpr size_t kMaxNames = 64;
+
+std::string NotAnObject(simdjson::error_code error) {
+  return absl::StrCat("expected a JSON object, got: ", simdjson::error_message(error));
+}
+
 // The tokens of two members of an object in one line.
 struct MemberTokens {
   std::optional<absl::string_view> key;
   std::optional<absl::string_view> text;
+};
+
+// A member that is looked for. Its name is that of a member, or a path of them with dots between.
+struct WantedMember {
+  absl::string_view rest;  // of the path, below the object that is walked over
+  std::optional<absl::string_view>* token = nullptr;
+  size_t* matched = nullptr;  // length of the last part of the name that found it
 };
 
 class LineParser {
@@ -41,15 +61,14 @@ class LineParser {
   LineParser(std::string key_name, std::string text_name)
       : key_name_(std::move(key_name)), text_name_(std::move(text_name)) {}
 
-  // The members as they stand in `line`; of a repeated member the last one, as in most JSON readers.
-  // Errors: kDataLoss (what is wrong, without the place).
+  // The members as they stand in `line`; of a repeated member the last one, as in most JSON readers. `a.b` is the
+  // member of that name or, if there is none, the member `b` of the member `a`. Errors: kDataLoss (what is wrong,
+  // without the place).
   absl::StatusOr<MemberTokens> Parse(absl::string_view line) {
     MemberTokens members;
     const simdjson::error_code error = Tokens(line, line.size() + kLinePadding, &members);
     if (error == simdjson::SUCCESS) return members;
-    if (error != simdjson::UTF8_ERROR) {
-      return absl::DataLossError(absl::StrCat("expected a JSON object, got: ", simdjson::error_message(error)));
-    }
+    if (error != simdjson::UTF8_ERROR) return absl::DataLossError(NotAnObject(error));
     // The structure is all ASCII: with every other byte hidden the tokens are found at the same places.
     ascii_.assign(line.data(), line.size());
     for (char& c : ascii_) {
@@ -59,7 +78,7 @@ class LineParser {
     if (const simdjson::error_code hidden =
             Tokens(absl::string_view(ascii_).substr(0, line.size()), ascii_.size(), &members);
         hidden != simdjson::SUCCESS) {
-      return absl::DataLossError(absl::StrCat("expected a JSON object, got: ", simdjson::error_message(hidden)));
+      return absl::DataLossError(NotAnObject(hidden));
     }
     for (std::optional<absl::string_view>* const token : {&members.key, &members.text}) {
       if (token->has_value())
@@ -68,24 +87,77 @@ class LineParser {
     return members;
   }
 
+  // The names of the members of a line that Parse() could read, those below others as paths; some of them, if many.
+  std::vector<std::string> Names(absl::string_view line) {
+    std::vector<std::string> names;
+    simdjson::ondemand::document document;
+    simdjson::ondemand::object object;
+    if (parser_.iterate(line.data(), line.size(), line.size() + kLinePadding).get(document) == simdjson::SUCCESS &&
+        document.get_object().get(object) == simdjson::SUCCESS) {
+      AddNames(object, "", &names);
+    }
+    return names;
+  }
+
   const std::string& key_name() const { return key_name_; }
+  const std::string& text_name() const { return text_name_; }
 
  private:
   simdjson::error_code Tokens(absl::string_view line, size_t capacity, MemberTokens* members) {
     *members = {};
+    size_t key_matched = 0;
+    size_t text_matched = 0;
+    const WantedMember wanted[] = {{key_name_, &members->key, &key_matched},
+                                   {text_name_, &members->text, &text_matched}};
     simdjson::ondemand::document document;
     simdjson::ondemand::object object;
     if (auto error = parser_.iterate(line.data(), line.size(), capacity).get(document)) return error;
     if (auto error = document.get_object().get(object)) return error;
-    for (simdjson::simdjson_result<simdjson::ondemand::field> field : object) {
-      std::string_view name;
-      simdjson::ondemand::value value;
-      if (auto error = field.unescaped_key().get(name)) return error;
-      if (auto error = field.value().get(value)) return error;
-      if (name == key_name_) members->key = TokenOf(value);
-      if (name == text_name_) members->text = TokenOf(value);
-    }
+    if (auto error = Walk(object, wanted)) return error;
     return AtEnd(document) ? simdjson::SUCCESS : simdjson::TRAILING_CONTENT;
+  }
+
+  // As deep as the names have dots.
+  static simdjson::error_code Walk(simdjson::ondemand::object object, absl::Span<const WantedMember> wanted) {
+    for (simdjson::simdjson_result<simdjson::ondemand::field> field : object) {
+      std::string_view found;
+      simdjson::ondemand::value value;
+      if (auto error = field.unescaped_key().get(found)) return error;
+      if (auto error = field.value().get(value)) return error;
+      const absl::string_view name(found.data(), found.size());
+      WantedMember below[2];
+      size_t deeper = 0;
+      for (const WantedMember& member : wanted) {
+        if (name == member.rest && name.size() >= *member.matched) {
+          *member.token = TokenOf(value);
+          *member.matched = name.size();
+        } else if (member.rest.size() > name.size() && member.rest[name.size()] == '.' &&
+                   absl::StartsWith(member.rest, name)) {
+          below[deeper] = member;
+          below[deeper++].rest.remove_prefix(name.size() + 1);
+        }
+      }
+      if (deeper == 0 || TokenOf(value).front() != '{') continue;
+      simdjson::ondemand::object inner;
+      if (auto error = value.get_object().get(inner)) return error;
+      if (auto error = Walk(inner, absl::MakeConstSpan(below, deeper))) return error;
+    }
+    return simdjson::SUCCESS;
+  }
+
+  static void AddNames(simdjson::ondemand::object object, const std::string& prefix, std::vector<std::string>* names) {
+    for (simdjson::simdjson_result<simdjson::ondemand::field> field : object) {
+      std::string_view found;
+      simdjson::ondemand::value value;
+      simdjson::ondemand::object inner;
+      if (field.unescaped_key().get(found) != simdjson::SUCCESS || names->size() >= kMaxNames) return;
+      const std::string name = absl::StrCat(prefix, absl::string_view(found.data(), found.size()));
+      if (field.value().get(value) != simdjson::SUCCESS) return;
+      names->push_back(name);
+      if (TokenOf(value).front() == '{' && value.get_object().get(inner) == simdjson::SUCCESS) {
+        AddNames(inner, absl::StrCat(name, "."), names);
+      }
+    }
   }
 
   const std::string key_name_;
@@ -94,41 +166,92 @@ class LineParser {
   std::string ascii_;
 };
 
-enum class KeyKind { kMember, kLineNumber };
+// What a file is that has such a first line, and is not lines of JSON in UTF-8; empty: it may be.
+std::string OtherFormat(absl::string_view line) {
+  struct Magic {
+    absl::string_view bytes;
+    absl::string_view what;
+  };
+  constexpr absl::string_view kUtf16 = "text in UTF-16; make it UTF-8, as with iconv -f UTF-16 -t UTF-8";
+  constexpr absl::string_view kUtf32 = "text in UTF-32; make it UTF-8, as with iconv -f UTF-32 -t UTF-8";
+  static constexpr Magic kMagic[] = {
+      {{"\xff\xfe\0\0", 4}, kUtf32},
+      {{"\0\0\xfe\xff", 4}, kUtf32},
+      {"\xff\xfe", kUtf16},
+      {"\xfe\xff", kUtf16},
+      {{"{\0", 2}, kUtf16},
+      {{"\0{", 2}, kUtf16},
+      {"\x1f\x8b", "packed by gzip, and read as it comes; unpack it before, as with gunzip -c"},
+      {"\x28\xb5\x2f\xfd", "packed by zstd, and read as it comes; unpack it before, as with zstd -dc"},
+      {"BZh", "packed by bzip2; unpack it before, as with bunzip2"},
+      {{"\xfd\x37zXZ", 5}, "packed by xz; unpack it before, as with unxz"},
+      {{"\x04\x22\x4d\x18", 4}, "packed by lz4; unpack it before, as with lz4 -d"},
+      {"PK\x03\x04", "a ZIP archive; unpack it before"},
+      {"PAR1", "a Parquet file; write it as one JSON object a line"},
+      {"SQLite format 3", "an SQLite database; write sqlite:PATH?table=T"},
+      {"\x89HDF", "an HDF5 file; write hdf5:PATH"},
+      {"\x93NUMPY", "a NumPy file, which has no texts"},
+  };
+  for (const Magic& magic : kMagic) {
+    if (absl::StartsWith(line, magic.bytes)) return absl::StrCat("is ", magic.what);
+  }
+  if (absl::StartsWith(absl::StripLeadingAsciiWhitespace(line), "[")) {
+    return "is a JSON array; write one object a line, as with jq -c '.[]'";
+  }
+  return "";
+}
 
 class JsonlSource final : public Source {
  public:
-  JsonlSource(File file, std::string key_name, std::string text_name)
+  // `unpacker` (may be null) is for `file`.
+  JsonlSource(std::unique_ptr<File> file, std::unique_ptr<Unpacker> unpacker, LineParser parser, bool key_is_named,
+              const JsonlOptions& options)
       : file_(std::move(file)),
-        regular_(file_.IsRegular()),
-        lines_(&file_),
-        parser_(std::move(key_name), std::move(text_name)) {}
+        unpacker_(std::move(unpacker)),
+        regular_(file_->IsRegular()),
+        key_is_named_(key_is_named),
+        options_(options),
+        lines_(file_.get(), unpacker_.get()),
+        parser_(std::move(parser)) {
+    if (key_is_named_) key_kind_ = KeyKind::kMember;
+  }
 
-  enum class KeyName { kGiven, kDefault };
-
-  // Looks at the first line; a key whose name was given must be there.
-  absl::Status Open(KeyName key_name) {
-    absl::StatusOr<std::optional<Line>> line = NextLine();
-    if (!line.ok()) return line.status();
-    if (!line->has_value()) return absl::OkStatus();
-    const absl::StatusOr<MemberTokens> members = parser_.Parse((*line)->text);
-    if (!members.ok()) return Damaged(**line, members.status().message());
-    if (!members->key.has_value()) {
-      if (key_name == KeyName::kGiven) {
-        return absl::InvalidArgumentError(absl::StrCat(file_.path(), ": line ", (*line)->number,
-                                                       ": expected a member `", parser_.key_name(),
-                                                       "` for the key, got none"));
+  // Looks at lines until both members were seen; of a pipe at the first one.
+  absl::Status Open() {
+    std::optional<Line> first;
+    while (true) {
+      absl::StatusOr<std::optional<Line>> line = NextLine();
+      if (!line.ok()) return line.status();
+      if (!line->has_value()) break;
+      if (!first.has_value()) {
+        if (const std::string other = OtherFormat((*line)->text); !other.empty()) {
+          return absl::InvalidArgumentError(absl::StrCat(file_->path(), ": ", other));
+        }
       }
-      key_kind_ = KeyKind::kLineNumber;
+      const absl::Status looked_at = LookAt(**line);
+      if (!looked_at.ok() && (options_.strict || !first.has_value())) first_error_ = AtLine(**line, looked_at);
+      if (!looked_at.ok() && options_.strict) return first_error_;
+      first = **line;
+      if (!regular_) {
+        again_ = **line;
+        return absl::OkStatus();
+      }
+      if (has_text_ && (has_key_ || key_kind_ == KeyKind::kLineNumber)) break;
     }
-    again_ = **line;
-    return absl::OkStatus();
+    const absl::Status status = first.has_value() ? CheckMembers() : absl::OkStatus();
+    Rewind();
+    return status;
   }
 
   absl::StatusOr<std::optional<RowView>> Next() override {
     const absl::StatusOr<std::optional<Line>> line = NextLine();
     if (!line.ok()) return line.status();
-    if (!line->has_value()) return std::nullopt;
+    if (!line->has_value()) {
+      if (!regular_ && last_.has_value()) {
+        if (absl::Status members = CheckMembers(); !members.ok()) return members;
+      }
+      return std::nullopt;
+    }
     absl::StatusOr<RowView> row = Parse(**line);
     if (!row.ok()) return row.status();
     if (!regular_) last_ = Own(row->key);
@@ -138,18 +261,19 @@ class JsonlSource final : public Source {
   absl::Status SeekAfter(KeyView key) override {
     if (!regular_) {
       if (last_.has_value() && ViewOf(*last_) == key) return absl::OkStatus();
-      return absl::FailedPreconditionError(absl::StrCat(file_.path(), " is read as it comes and cannot go back to row ",
-                                                        KeyText(key), "; save it to a file first"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          file_->path(), " is read as it comes and cannot go back to row ", KeyText(key), "; save it to a file first"));
     }
     const absl::StatusOr<std::optional<RowView>> row = Find(key);
     if (!row.ok()) return row.status();
     if (row->has_value()) return absl::OkStatus();
-    return absl::NotFoundError(absl::StrCat(file_.path(), ": expected a row ", KeyText(key), ", got none"));
+    if (const std::optional<int64_t> line = NumberOfLineName(key)) return SeekToLine(*line);
+    return absl::NotFoundError(absl::StrCat(file_->path(), ": expected a row ", KeyText(key), ", got none"));
   }
 
   absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
     if (!regular_) return OnceOnly("searched");
-    const int64_t start = again_.has_value() ? again_->offset : lines_.offset();
+    const int64_t start = lines_.offset();
     int64_t stop = -1;  // none: to the end
     for (int round = 0; round < 2; ++round) {
       while (stop < 0 || lines_.offset() < stop) {
@@ -165,7 +289,9 @@ class JsonlSource final : public Source {
 
   absl::StatusOr<int64_t> CountRows() override {
     if (!regular_) return OnceOnly("counted before it is read");
-    LineReader lines(&file_);
+    absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(file_.get());
+    if (!unpacker.ok()) return unpacker.status();
+    LineReader lines(file_.get(), unpacker->get());
     for (int64_t rows = 0;;) {
       const absl::StatusOr<std::optional<Line>> line = lines.Next();
       if (!line.ok()) return line.status();
@@ -175,19 +301,42 @@ class JsonlSource final : public Source {
   }
 
  private:
+  enum class KeyKind { kMember, kLineNumber };
+
   absl::Status OnceOnly(absl::string_view what) const {
     return absl::FailedPreconditionError(
-        absl::StrCat(file_.path(), " is read as it comes and cannot be ", what, "; save it to a file first"));
+        absl::StrCat(file_->path(), " is read as it comes and cannot be ", what, "; save it to a file first"));
   }
 
-  absl::Status Damaged(const Line& line, absl::string_view what) const {
-    return absl::DataLossError(
-        absl::StrCat(file_.path(), ": line ", line.number, " at byte ", line.offset, ": ", what));
+  absl::Status AtLine(const Line& line, const absl::Status& what) const {
+    return absl::Status(what.code(), absl::StrCat(file_->path(), ": line ", line.number, " at byte ", line.offset, ": ",
+                                                  what.message()));
   }
 
   void Rewind() {
     again_.reset();
     lines_.SeekTo(0, 1);
+  }
+
+  // A row that is in no ledger by its own key was a broken line, and may be mended now.
+  absl::Status SeekToLine(int64_t number) {
+    Rewind();
+    while (lines_.number() < number) {
+      const absl::StatusOr<std::optional<Line>> line = lines_.Next();
+      if (!line.ok()) return line.status();
+      if (!line->has_value()) break;
+    }
+    return absl::OkStatus();
+  }
+
+  static std::optional<int64_t> NumberOfLineName(KeyView key) {
+    const auto* const text = std::get_if<absl::string_view>(&key);
+    int64_t number = 0;
+    if (text == nullptr || !absl::StartsWith(*text, kLineName) ||
+        !absl::SimpleAtoi(text->substr(kLineName.size()), &number)) {
+      return std::nullopt;
+    }
+    return number;
   }
 
   absl::StatusOr<std::optional<Line>> NextLine() {
@@ -203,34 +352,108 @@ class JsonlSource final : public Source {
     }
   }
 
+  // Notes which members there are. Errors: kDataLoss (a broken line).
+  absl::StatusOr<MemberTokens> ParseMembers(const Line& line) {
+    absl::StatusOr<MemberTokens> members = parser_.Parse(line.text);
+    if (!members.ok()) return members;
+    has_object_ = true;
+    if (!key_kind_.has_value()) key_kind_ = members->key.has_value() ? KeyKind::kMember : KeyKind::kLineNumber;
+    has_key_ = has_key_ || members->key.has_value();
+    has_text_ = has_text_ || members->text.has_value();
+    return members;
+  }
+
+  absl::Status LookAt(const Line& line) {
+    const absl::StatusOr<MemberTokens> members = ParseMembers(line);
+    if (members.ok() && names_.empty()) names_ = parser_.Names(line.text);
+    return members.status();
+  }
+
+  // Whether some line is an object, and some have the members. Of all lines that were read.
+  absl::Status CheckMembers() const {
+    const auto refuse = [&](absl::string_view what) {
+      return absl::InvalidArgumentError(absl::StrCat(file_->path(), ": ", what));
+    };
+    if (!has_object_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(first_error_.message(),
+                       "; no line is an object by itself. One document over several lines "
+                       "becomes lines with jq -c ."));
+    }
+    const auto lacks = [&](absl::string_view parameter, const std::string& name) {
+      const std::string near = NearestName(name, names_);
+      return refuse(absl::StrCat(
+          "no line has a member `", name, "` for ", parameter, "=",
+          near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?"),
+          near.empty() && !names_.empty() ? absl::StrCat("; there are: ", absl::StrJoin(names_, ", ")) : ""));
+    };
+    if (!has_text_) return lacks("text", parser_.text_name());
+    if (key_is_named_ && !has_key_) return lacks("key", parser_.key_name());
+    return absl::OkStatus();
+  }
+
+  // Why the token is no key.
+  std::string KeyProblem(const std::optional<absl::string_view>& token) const {
+    std::string got = "none";
+    if (token.has_value()) got = std::string(JsonKindName(*token));
+    if (got == "a number") got = "a number that is none";
+    if (got == "a string") got = "a string that is not UTF-8";
+    return absl::StrCat("expected `", parser_.key_name(), "` to be a 64-bit integer or a string, got ", got);
+  }
+
+  // A row that is rejected for what is wrong with its line. Its key says where it is.
+  absl::StatusOr<RowView> Broken(const Line& line, absl::string_view what) {
+    if (options_.strict) return AtLine(line, absl::DataLossError(what));
+    problem_ = absl::StrCat("line ", line.number, " at byte ", line.offset, ": ", what);
+    if (key_kind_ == KeyKind::kLineNumber) return RowView{.key = line.number, .problem = problem_};
+    line_name_ = absl::StrCat(kLineName, line.number);
+    return RowView{.key = absl::string_view(line_name_), .problem = problem_};
+  }
+
   absl::StatusOr<RowView> Parse(const Line& line) {
-    const absl::StatusOr<MemberTokens> members = parser_.Parse(line.text);
-    if (!members.ok()) return Damaged(line, members.status().message());
+    const absl::StatusOr<MemberTokens> members = ParseMembers(line);
+    if (!members.ok()) return Broken(line, members.status().message());
     RowView row = {.key = line.number};
     if (key_kind_ == KeyKind::kMember) {
       const std::optional<KeyView> key = members->key.has_value() ? JsonKey(*members->key, &key_space_) : std::nullopt;
-      if (!key.has_value()) {
-        return Damaged(line,
-                       absl::StrCat("expected `", parser_.key_name(), "` to be a 64-bit integer or a string, got ",
-                                    members->key.has_value() ? "something else" : "none"));
-      }
+      if (!key.has_value()) return Broken(line, KeyProblem(members->key));
       row.key = *key;
     }
-    if (!members->text.has_value() || members->text->front() != '"') return row;
-    row.text = JsonString(*members->text, &text_space_);
-    if (!row.text.has_value()) return Damaged(line, "expected a JSON string as text, got an escape that is none");
+    if (members->text.has_value() && members->text->front() == '"') {
+      row.text = JsonString(*members->text, &text_space_);
+      if (!row.text.has_value()) return Broken(line, "expected a JSON string as text, got an escape that is none");
+    } else if (!members->text.has_value()) {
+      problem_ = absl::StrCat("the row has no member `", parser_.text_name(), "`");
+      row.problem = problem_;
+    } else if (members->text->front() != 'n') {
+      problem_ =
+          absl::StrCat("expected `", parser_.text_name(), "` to be a string, got ", JsonKindName(*members->text));
+      row.problem = problem_;
+    }
     return row;
   }
 
-  const File file_;
+  static constexpr absl::string_view kLineName = "line ";
+
+  const std::unique_ptr<File> file_;
+  const std::unique_ptr<Unpacker> unpacker_;
   const bool regular_;
+  const bool key_is_named_;
+  const JsonlOptions options_;
   LineReader lines_;
   LineParser parser_;
-  KeyKind key_kind_ = KeyKind::kMember;
-  std::optional<Line> again_;  // seen by Open(), not yet given
-  std::optional<Key> last_;    // of a pipe
+  std::optional<KeyKind> key_kind_;  // nullopt: not named, and no line was an object yet
+  bool has_object_ = false;          // some line is one
+  bool has_key_ = false;             // some line has it; likewise
+  bool has_text_ = false;
+  std::vector<std::string> names_;  // of the members of the first line that is an object
+  absl::Status first_error_;        // of the first line
+  std::optional<Line> again_;       // seen by Open(), not yet given
+  std::optional<Key> last_;         // of a pipe
   std::string key_space_;
   std::string text_space_;
+  std::string line_name_;
+  std::string problem_;
 };
 
 absl::StatusOr<File> OpenInput(const Location& location) {
@@ -243,15 +466,17 @@ absl::StatusOr<File> OpenInput(const Location& location) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location) {
+absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location, const JsonlOptions& options) {
   if (absl::Status status = location.CheckParameters({"key", "text"}); !status.ok()) return status;
-  absl::StatusOr<File> file = OpenInput(location);
-  if (!file.ok()) return file.status();
-  auto source =
-      std::make_unique<JsonlSource>(std::move(*file), location.Get("key", "id"), location.Get("text", "text"));
-  const auto key_name =
-      location.parameters.count("key") > 0 ? JsonlSource::KeyName::kGiven : JsonlSource::KeyName::kDefault;
-  if (absl::Status status = source->Open(key_name); !status.ok()) return status;
+  absl::StatusOr<File> opened = OpenInput(location);
+  if (!opened.ok()) return opened.status();
+  auto file = std::make_unique<File>(*std::move(opened));
+  absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(file.get());
+  if (!unpacker.ok()) return unpacker.status();
+  auto source = std::make_unique<JsonlSource>(std::move(file), *std::move(unpacker),
+                                              LineParser(location.Get("key", "id"), location.Get("text", "text")),
+                                              location.parameters.count("key") > 0, options);
+  if (absl::Status status = source->Open(); !status.ok()) return status;
   return source;
 }
 

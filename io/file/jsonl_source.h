@@ -9,16 +9,25 @@
 
 namespace reembed {
 
-// One JSON object a line, in file order; blank lines are passed over. Parameters:
-//   key   member with the row's key, an integer or a string. Default `id`; if the first line has none, the key is the
-//         line number, from 1. When named, the first line must have it.
-//   text  member with the text. Default `text`. Absent, null or no string: the row has no text.
-// A text that is not UTF-8 (broken bytes, lone surrogates) is shown as it is, so that its row alone is refused.
-// `-`, a pipe or a device is read once, as it comes: it cannot be counted or searched, and SeekAfter() goes only to
-// where it is.
-// Errors: kNotFound, kInvalidArgument (parameters, no such key in the first line), kDataLoss (a line that is no JSON
-// object or has no key, by number and byte), kFailedPrecondition (what a pipe cannot do).
-absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location);
+struct JsonlOptions {
+  bool strict = false;  // a line that is broken or has no key is an error, and not a row that is rejected
+};
+
+// One JSON object a line, in file order; blank lines are passed over. What gzip or zstd packed is unpacked. Parameters:
+//   key   member with the row's key, an integer or a string. Default `id`; if the first object has none, the key is the
+//         line number, from 1.
+//   text  member with the text. Default `text`. null: the row has no text; absent or no string: neither, and it says
+//   so.
+// `a.b` names the member `b` of the member `a`, where there is no member of that very name.
+// A line that is no object or has no key is a row without a text, whose key is `line N` (N, where line numbers are
+// keys). A text that is not UTF-8 (broken bytes, lone surrogates) is shown as it is, so that its row alone is refused.
+// Opening reads on until a line has the text, and one the key if it is named.
+// `-`, a pipe or a device is read once, as it comes: it cannot be counted or searched, SeekAfter() goes only to where
+// it is, and that no line has the text is known behind the last. Errors: kNotFound, kInvalidArgument (parameters; no
+// line has the member: names the nearest; no line is an object; what is known to be something else), kDataLoss (damaged
+// packing, a line that is too long; with `strict` what is wrong with a line, by number and byte), kFailedPrecondition
+// (what a pipe cannot do).
+absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location, const JsonlOptions& options = {});
 
 }  // namespace reembed
 

@@ -40,8 +40,9 @@ absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end)
 
 }  // namespace
 
-LineReader::LineReader(const File* file)
+LineReader::LineReader(const File* file, Unpacker* unpacker)
     : file_(file),
+      unpacker_(unpacker),
       regular_(file->IsRegular()),
       capacity_(kFirstCapacity),
       buffer_(new char[kFirstCapacity + kLinePadding]) {}
@@ -59,6 +60,7 @@ void LineReader::SeekTo(int64_t offset, int64_t number) {
 }
 
 absl::StatusOr<size_t> LineReader::Read(int64_t offset, char* to, size_t bytes) const {
+  if (unpacker_ != nullptr) return unpacker_->ReadAt(offset, absl::MakeSpan(to, bytes));
   if (regular_) return file_->ReadAt(offset, absl::MakeSpan(to, bytes));
   while (true) {
     const ssize_t read_bytes = read(file_->fd(), to, bytes);

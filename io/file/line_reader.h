@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "io/file/file.h"
+#include "io/file/unpacker.h"
 
 namespace reembed {
 
@@ -28,8 +29,8 @@ struct Line {
 // newline is a line. Several readers may share a regular file.
 class LineReader {
  public:
-  // `file` is borrowed.
-  explicit LineReader(const File* file);
+  // `file` and `unpacker` are borrowed. With one, the lines and their offsets are those of its text.
+  explicit LineReader(const File* file, Unpacker* unpacker = nullptr);
 
   // The next line; nullopt at the end. Errors: kDataLoss (a line longer than kMaxLineBytes).
   absl::StatusOr<std::optional<Line>> Next();
@@ -46,6 +47,7 @@ class LineReader {
   absl::Status Refill();
 
   const File* const file_;
+  Unpacker* const unpacker_;
   const bool regular_;
   size_t capacity_;
   std::unique_ptr<char[]> buffer_;  // capacity_ + kLinePadding bytes

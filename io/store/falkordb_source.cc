@@ -61,18 +61,45 @@ class FalkorSource final : public Source {
   }
 
  private:
-  static absl::StatusOr<std::optional<RowView>> Take(FalkorScan* scan, const absl::StatusOr<bool>& found) {
+  absl::StatusOr<std::optional<RowView>> Take(FalkorScan* scan, const absl::StatusOr<bool>& found) {
     if (!found.ok()) return found.status();
     if (!*found) return std::nullopt;
     RowView row{.key = scan->key()};
-    if (const FalkorCell cell = scan->cell(); cell.type() == FalkorCell::Type::kText) row.text = cell.Text();
+    const FalkorCell cell = scan->cell();
+    if (cell.type() == FalkorCell::Type::kText) {
+      row.text = cell.Text();
+    } else if (cell.type() != FalkorCell::Type::kNull) {
+      problem_ = absl::StrCat("expected `", nodes_.asked.text, "` to be a string, got ", NameOf(cell.type()));
+      row.problem = problem_;
+    }
     return row;
+  }
+
+  static absl::string_view NameOf(FalkorCell::Type type) {
+    switch (type) {
+      case FalkorCell::Type::kInteger:
+      case FalkorCell::Type::kDouble:
+        return "a number";
+      case FalkorCell::Type::kBoolean:
+        return "a truth value";
+      case FalkorCell::Type::kArray:
+        return "a list";
+      case FalkorCell::Type::kMap:
+        return "a map";
+      case FalkorCell::Type::kVector:
+        return "a vector";
+      case FalkorCell::Type::kNull:
+      case FalkorCell::Type::kText:
+        break;
+    }
+    return "something else";
   }
 
   const FalkorNodes nodes_;
   const std::string wanted_;  // Cypher: this node is selected
   std::optional<Key> from_;
   FalkorScan scan_, find_;
+  std::string problem_;
 };
 
 absl::StatusOr<bool> HasProperty(const FalkorNodes& nodes, const std::string& name) {

@@ -31,6 +31,9 @@ class LibsqlDb final : public SqlDb {
 
   int64_t rows_per_answer() const override { return rows_per_answer_; }
 
+  // Answers are JSON; sqld panics over a text that cannot be in one, and so for every row of its page.
+  bool gives_any_text() const override { return false; }
+
  private:
   class Cursor final : public SqlCursor {
    public:

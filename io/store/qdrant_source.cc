@@ -139,8 +139,13 @@ class QdrantSource final : public Source {
     if (!point.ok()) return point.status();
     if (*point == nullptr) return std::nullopt;
     key_ = (*point)->id.AsKey();
-    return RowView{.key = ViewOf(key_),
-                   .text = JsonString(QdrantFieldIn((*point)->payload, opened_.asked.text), &space_)};
+    const absl::string_view field = QdrantFieldIn((*point)->payload, opened_.asked.text);
+    RowView row{.key = ViewOf(key_), .text = JsonString(field, &space_)};
+    if (!row.text.has_value() && !field.empty() && JsonKindName(field) != "null") {
+      problem_ = absl::StrCat("expected `", opened_.asked.text, "` to be a string, got ", JsonKindName(field));
+      row.problem = problem_;
+    }
+    return row;
   }
 
   const Opened opened_;
@@ -148,6 +153,7 @@ class QdrantSource final : public Source {
   QdrantScroll scan_, find_;
   Key key_;
   std::string space_;
+  std::string problem_;
 };
 
 }  // namespace

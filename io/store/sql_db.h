@@ -90,6 +90,10 @@ class SqlDb {
   // A statement whose answer is too large fails with kOutOfRange, and then this is less than before, but not below 2.
   virtual int64_t rows_per_answer() const { return 0; }
 
+  // Whether a text comes byte for byte. Otherwise one that is not UTF-8 fails the statement, if nothing worse, and what
+  // users wrote is to be asked for as TextBytesSql() has it.
+  virtual bool gives_any_text() const { return true; }
+
   // Prepares and runs one statement that gives no rows, or whose rows do not matter.
   absl::Status Exec(absl::string_view sql) const;
 

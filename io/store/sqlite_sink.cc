@@ -204,13 +204,24 @@ class SqliteSink final : public VectorSink {
     const absl::string_view cell = EncodeVector(target_.asked.encoding, vector, &cell_);
     absl::Status stored = RunFor(row->row->key, cell, &store_);
     if (stored.ok() && insert_.prepared() && target_.db->ChangedRows() == 0) {
+      if (const std::string* const partition = target_.UnknownPartition(); partition != nullptr) {
+        row->refusal = absl::FailedPreconditionError(
+            RowMessage(*row->row, absl::StrCat("is not there, and nothing says in which partition `", *partition,
+                                               "` to add it; add &set.", *partition, "=SQL, where ?1 is its key")));
+        return absl::OkStatus();
+      }
       // A virtual table that refuses a row may have written a part of it into its own tables already.
       stored = target_.db->Exec("SAVEPOINT reembed_row");
       if (!stored.ok()) return stored;
       stored = RunFor(row->row->key, cell, &insert_);
       if (!stored.ok()) return RefuseInserted(row, std::move(stored));
+      const bool added = target_.db->ChangedRows() > 0;
       stored = target_.db->Exec("RELEASE reembed_row");
       if (!stored.ok()) return stored;
+      if (!added) {
+        row->refusal = absl::FailedPreconditionError(
+            RowMessage(*row->row, "is not there, and its partition is NULL; see what set.COLUMN= gives for its key"));
+      }
       return absl::OkStatus();
     }
     if (absl::Status status = std::move(stored); !status.ok()) {

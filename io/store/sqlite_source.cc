@@ -128,7 +128,7 @@ class RowText {
         continue;
       }
       if (!column.ok()) return column.status();
-      text.columns_.push_back(absl::StrCat("CAST(", QuoteName(*column), " AS TEXT)"));
+      text.columns_.push_back(TextBytesSql(*opened.db, *column));
     }
     text.values_.resize(fields.size());
     return text;

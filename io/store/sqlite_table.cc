@@ -18,6 +18,7 @@ namespace {
 constexpr std::array<absl::string_view, 14> kParameters = {
     "extension",  "table",          "key",      "null_key", "text", "template", "vector", "model_column",
     "dim_column", "updated_column", "encoding", "where",    "mode", "tls"};
+constexpr absl::string_view kSet = "set.";  // and the name of a column
 constexpr std::array<absl::string_view, 3> kRowidNames = {"rowid", "_rowid_", "oid"};
 constexpr size_t kMaxNamesShown = 20;
 // A server that restarts is away for longer than another program locks a file.
@@ -198,8 +199,10 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
         absl::StrCat("`", location.ToString(), "`: expected sqlite:PATH?table=NAME or libsql://HOST?table=NAME"));
   }
   const std::string name = absl::StrCat(location.scheme, ":", location.path);
-  const absl::Span<const absl::string_view> known =
-      absl::MakeConstSpan(kParameters).subspan(remote ? 1 : 0, kParameters.size() - 1);
+  std::vector<absl::string_view> known(kParameters.begin() + (remote ? 1 : 0), kParameters.end() - (remote ? 0 : 1));
+  for (const auto& [parameter, value] : location.parameters) {
+    if (absl::StartsWith(parameter, kSet)) known.push_back(parameter);
+  }
   if (absl::Status status = location.CheckParameters(known); !status.ok()) return status;
   SqliteLocation asked{.place = location,
                        .path = location.path,
@@ -225,6 +228,13 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": expected mode=update or mode=upsert, got `", mode, "`"));
   }
   asked.mode = mode == "upsert" ? SqliteLocation::Mode::kUpsert : SqliteLocation::Mode::kUpdate;
+  for (const auto& [parameter, value] : location.parameters) {
+    if (absl::StartsWith(parameter, kSet)) asked.sets[parameter.substr(kSet.size())] = value;
+  }
+  if (!asked.sets.empty() && asked.mode != SqliteLocation::Mode::kUpsert) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": set.", asked.sets.begin()->first, "= is for rows that are added; it needs mode=upsert"));
+  }
   if (asked.table.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": no table; add ?table=NAME"));
   }
@@ -301,6 +311,13 @@ absl::Status CheckSqliteWhere(const SqlDb& db, const SqliteTable& table, absl::s
 
 // A comment at the end of `where` must not swallow the parenthesis.
 std::string WhereSql(absl::string_view where) { return where.empty() ? "1" : absl::StrCat("(", where, "\n)"); }
+
+std::string TextBytesSql(const SqlDb& db, absl::string_view column) {
+  const std::string text = absl::StrCat("CAST(", QuoteName(column), " AS TEXT)");
+  if (db.gives_any_text()) return text;
+  // A database in UTF-16 gives its own bytes as a blob: there the text must do, whose characters are all valid.
+  return absl::StrCat("CASE WHEN hex(CAST('a' AS BLOB)) = '61' THEN CAST(", text, " AS BLOB) ELSE ", text, " END");
+}
 
 absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, absl::string_view where) {
   if (!table.key_may_be_null) return absl::OkStatus();

@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_SQLITE_TABLE_H_
 #define REEMBED_IO_STORE_SQLITE_TABLE_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,12 +35,15 @@ namespace reembed {
 //   where         SQL condition that selects rows of the source
 //   mode          of a target: `update` (default) fills a column of rows that are there; `upsert` adds rows that are
 //                 not, and makes file and table when they are missing
+//   set.COLUMN    of a target with mode=upsert: SQL for that column of a row that is added, where ?1 is the row's key:
+//                 (SELECT tenant FROM notes WHERE id = ?1)
 struct SqliteLocation {
   Location place;  // as given
   std::string path, table, key, text, text_template, vector, model_column, dim_column, updated_column, where;
   VectorEncoding encoding = VectorEncoding::kF32;
   enum class Mode { kUpdate, kUpsert } mode = Mode::kUpdate;
-  bool names_null_keys = false;  // null_key=rowid
+  bool names_null_keys = false;             // null_key=rowid
+  std::map<std::string, std::string> sets;  // column -> SQL
 };
 
 // The database that sqlite:PATH or libsql:... names. Errors: as SqliteDb::Open, OpenLibsqlDb.
@@ -102,6 +106,10 @@ absl::Status CheckSqliteWhere(const SqlDb& db, const SqliteTable& table, absl::s
 
 // `where` in parentheses, fit to be combined with other conditions; "1" when it is empty.
 std::string WhereSql(absl::string_view where);
+
+// SQL: the UTF-8 of `column` as a text, or bytes that are none; NULL if it is NULL. Of type text or blob, as it comes
+// from `db` whatever it holds.
+std::string TextBytesSql(const SqlDb& db, absl::string_view column);
 
 // How rows are named by their rowid whose key is NULL.
 inline constexpr absl::string_view kNullKeyPrefix = "rowid:";

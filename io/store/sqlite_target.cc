@@ -30,6 +30,9 @@ std::vector<Companion> Columns(const SqliteLocation& asked) {
   return columns;
 }
 
+// A comment at its end must not swallow the parenthesis.
+std::string SetSql(absl::string_view sql) { return absl::StrCat("(", sql, "\n)"); }
+
 absl::Status CheckColumn(const SqliteTable& table, const std::string& name, absl::string_view needed_type,
                          std::vector<std::string>* missing) {
   const SqliteTable::Column* column = table.Find(name);
@@ -52,53 +55,111 @@ absl::Status CheckColumn(const SqliteTable& table, const std::string& name, absl
   return absl::OkStatus();
 }
 
-// The columns that a new row of a vec0 table must have a value in, which has none by default: its metadata.
-std::vector<std::string> NeededOfVec0(absl::string_view sql) {
-  std::vector<std::string> needed;
+// A column of a vec0 table, by the statement that made the table.
+struct Vec0Column {
+  std::string name;
+  bool is_partition = false;
+};
+
+// Those that a new row must have a value in, which have none by default: vectors, metadata and partitions.
+std::vector<Vec0Column> NeededOfVec0(absl::string_view sql) {
+  std::vector<Vec0Column> needed;
   sql.remove_prefix(std::min(sql.find('('), sql.size() - 1) + 1);
   for (absl::string_view part : absl::StrSplit(sql.substr(0, sql.rfind(')')), ',')) {
     part = absl::StripAsciiWhitespace(part);
     const std::string words = absl::AsciiStrToLower(part);
-    const bool other = absl::StartsWith(words, "+") || absl::StrContains(words, " key") ||
-                       absl::StrContains(words, "[") || absl::StrContains(words, "=");
+    const bool is_partition = absl::StrContains(words, "partition key");
+    const bool other = absl::StartsWith(words, "+") || (absl::StrContains(words, " key") && !is_partition) ||
+                       (absl::StrContains(words, "=") && !absl::StrContains(words, "["));
     const size_t end = part.find_first_of(" \t\n");
-    if (!other && end != absl::string_view::npos) needed.emplace_back(part.substr(0, end));
+    if (!other && end != absl::string_view::npos) needed.push_back({std::string(part.substr(0, end)), is_partition});
   }
   return needed;
 }
 
-// Likewise of any table; a vec0 table where rows are changed before any is added is asked only while it is empty.
-absl::StatusOr<std::vector<std::string>> NeededColumns(const SqlDb& db, const SqliteTable& table, bool vec0) {
-  absl::StatusOr<SqliteStatement> query =
-      db.Prepare(vec0 ? absl::StrCat("SELECT sql FROM sqlite_schema WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM ",
-                                     QuoteName(table.name), ")")
-                      : "SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0 "
-                        "AND hidden = 0");
+absl::StatusOr<std::vector<Vec0Column>> NeededOfVec0(const SqlDb& db, const SqliteTable& table) {
+  absl::StatusOr<SqliteStatement> query = db.Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1");
   if (!query.ok()) return query.status();
   query->BindText(1, table.name);
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  return *row ? NeededOfVec0(query->Text(0)) : std::vector<Vec0Column>();
+}
+
+absl::StatusOr<bool> IsEmpty(const SqlDb& db, const SqliteTable& table) {
+  absl::StatusOr<SqliteStatement> query = db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " LIMIT 1"));
+  if (!query.ok()) return query.status();
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok()) return row.status();
+  return !*row;
+}
+
+// The columns that a new row must be given a value in; of a vec0 table where rows are changed before any is added only
+// while it is empty.
+absl::StatusOr<std::vector<std::string>> NeededColumns(const SqlDb& db, const SqliteTable& table, bool vec0) {
   std::vector<std::string> names;
+  if (vec0) {
+    const absl::StatusOr<bool> empty = IsEmpty(db, table);
+    if (!empty.ok()) return empty.status();
+    const absl::StatusOr<std::vector<Vec0Column>> needed = NeededOfVec0(db, table);
+    if (!needed.ok()) return needed.status();
+    for (const Vec0Column& column : *needed) {
+      if (*empty) names.push_back(column.name);
+    }
+    return names;
+  }
+  absl::StatusOr<SqliteStatement> query = db.Prepare(
+      "SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0 AND hidden "
+      "= 0");
+  if (!query.ok()) return query.status();
+  query->BindText(1, table.name);
   absl::StatusOr<bool> row = query->Step();
   for (; row.ok() && *row; row = query->Step()) names.emplace_back(query->Text(0));
   if (!row.ok()) return row.status();
-  if (!vec0) return names;
-  return names.empty() ? names : NeededOfVec0(names[0]);
+  return names;
 }
 
-// Whether rows can be added that have nothing but a key and what is filled.
-absl::Status CheckTakesNewRows(const SqlDb& db, const SqliteTable& table, const std::vector<Companion>& filled,
-                               bool vec0) {
+bool IsSet(const SqliteLocation& asked, absl::string_view column) {
+  return std::any_of(asked.sets.begin(), asked.sets.end(),
+                     [column](const auto& set) { return absl::EqualsIgnoreCase(set.first, column); });
+}
+
+// Whether rows can be added that have nothing but a key, what is filled and what is set.
+absl::Status CheckTakesNewRows(const SqlDb& db, const SqliteTable& table, const SqliteLocation& asked,
+                               const std::vector<Companion>& filled, bool vec0) {
   const absl::StatusOr<std::vector<std::string>> needed = NeededColumns(db, table, vec0);
   if (!needed.ok()) return needed.status();
   for (const std::string& name : *needed) {
-    const bool given = absl::EqualsIgnoreCase(name, table.key) ||
+    const bool given = absl::EqualsIgnoreCase(name, table.key) || IsSet(asked, name) ||
                        std::any_of(filled.begin(), filled.end(),
                                    [&](const Companion& column) { return absl::EqualsIgnoreCase(name, column.name); });
     if (given) continue;
     return absl::FailedPreconditionError(absl::StrCat(
         table.path, ": table `", table.name, "`: column `", name, "` needs a value, and mode=upsert has none for it; ",
-        vec0 ? "fill the table's rows first, or make the column an auxiliary one (+"
-             : "use mode=update for rows that are ",
-        vec0 ? absl::StrCat(name, ")") : "there, or give the column a default"));
+        "say it with &set.", name, "=SQL, where ?1 is a row's key, or ",
+        vec0 ? "fill the table's rows first" : "use mode=update for rows that are there"));
+  }
+  return absl::OkStatus();
+}
+
+// Whether what is set are other columns that the table has, by SQL that can be run.
+absl::Status CheckSets(const SqlDb& db, const SqliteTable& table, const SqliteLocation& asked,
+                       const std::vector<Companion>& filled) {
+  for (const auto& [name, sql] : asked.sets) {
+    const absl::StatusOr<std::string> column = ResolveSqliteColumn(table, absl::StrCat("set.", name), name);
+    if (!column.ok()) return column.status();
+    const std::string parameter = absl::StrCat(table.path, ": table `", table.name, "`: set.", name, "=");
+    const bool twice = *column == table.key || std::any_of(filled.begin(), filled.end(), [&](const Companion& other) {
+      return absl::EqualsIgnoreCase(other.name, *column);
+    });
+    if (twice) return absl::InvalidArgumentError(absl::StrCat(parameter, ": is a column that is filled anyway"));
+    const absl::StatusOr<SqliteStatement> statement = db.Prepare(absl::StrCat("SELECT ", SetSql(sql)));
+    if (!statement.ok()) {
+      return absl::Status(statement.status().code(), absl::StrCat(parameter, ": ", statement.status().message()));
+    }
+    if (statement->parameters() > 1) {
+      return absl::InvalidArgumentError(absl::StrCat(parameter, ": expected no parameter but ?1, the row's key"));
+    }
   }
   return absl::OkStatus();
 }
@@ -137,6 +198,7 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
   target->missing_columns.clear();
   target->changes.clear();
   target->lacks_vector = false;
+  target->partitions.clear();
   target->table.reset();
   std::vector<Companion> columns = Columns(asked);
   if (!vector_type.empty()) columns[0].type = std::string(vector_type);
@@ -152,6 +214,10 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
                                               " float[N])"));
     }
     if (!upsert) return absl::NotFoundError(absl::StrCat(table.status().message(), " (mode=upsert makes a new table)"));
+    if (!asked.sets.empty()) {
+      return absl::NotFoundError(absl::StrCat(table.status().message(), "; make it first, with the column `",
+                                              asked.sets.begin()->first, "` that is set"));
+    }
     target->changes.push_back(MakeTableSql(asked, columns));
     target->lacks_vector = true;
     return absl::OkStatus();
@@ -163,7 +229,14 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
                                                    "; name a plain table to fill"));
   }
   if (upsert) {
-    if (absl::Status takes = CheckTakesNewRows(db, *table, columns, vec0); !takes.ok()) return takes;
+    if (absl::Status sets = CheckSets(db, *table, asked, columns); !sets.ok()) return sets;
+  }
+  if (upsert && vec0) {
+    const absl::StatusOr<std::vector<Vec0Column>> needed = NeededOfVec0(db, *table);
+    if (!needed.ok()) return needed.status();
+    for (const Vec0Column& column : *needed) {
+      if (column.is_partition) target->partitions.push_back(column.name);
+    }
   }
   for (const Companion& column : columns) {
     const size_t missing = target->missing_columns.size();
@@ -180,8 +253,17 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
     target->changes.push_back(
         absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
   }
+  if (upsert) {
+    if (absl::Status takes = CheckTakesNewRows(db, *table, asked, columns, vec0); !takes.ok()) return takes;
+  }
   target->table = *std::move(table);
   return absl::OkStatus();
+}
+
+const std::string* SqliteTarget::UnknownPartition() const {
+  const auto unknown = std::find_if(partitions.begin(), partitions.end(),
+                                    [this](const std::string& name) { return !IsSet(asked, name); });
+  return unknown == partitions.end() ? nullptr : &*unknown;
 }
 
 bool StoresInTwoSteps(const SqliteTarget& target) {
@@ -194,8 +276,19 @@ std::string InsertSql(const SqliteTarget& target) {
     absl::StrAppend(&names, ", ", QuoteName(column.name));
     absl::StrAppend(&values, ", ", column.value);
   }
-  return absl::StrCat("INSERT INTO ", QuoteName(target.table->name), " (", QuoteName(target.table->key), names,
-                      ") VALUES (?1", values, ")");
+  std::vector<std::string> known;  // partitions
+  for (const auto& [column, sql] : target.asked.sets) {
+    absl::StrAppend(&names, ", ", QuoteName(column));
+    absl::StrAppend(&values, ", ", SetSql(sql));
+    const bool is_partition =
+        std::any_of(target.partitions.begin(), target.partitions.end(),
+                    [&](const std::string& name) { return absl::EqualsIgnoreCase(name, column); });
+    if (is_partition) known.push_back(absl::StrCat(SetSql(sql), " IS NOT NULL"));
+  }
+  const std::string into =
+      absl::StrCat("INSERT INTO ", QuoteName(target.table->name), " (", QuoteName(target.table->key), names, ")");
+  if (known.empty()) return absl::StrCat(into, " VALUES (?1", values, ")");
+  return absl::StrCat(into, " SELECT ?1", values, " WHERE ", absl::StrJoin(known, " AND "));
 }
 
 std::string StoreSql(const SqliteTarget& target) {

@@ -21,6 +21,12 @@ struct SqliteTarget {
   std::vector<std::string> missing_columns;
   std::vector<std::string> changes;  // SQL that makes what is missing, one statement each
   bool lacks_vector = false;         // nothing of an earlier run is there
+  // Of a vec0 table: by which its rows are partitioned. A new row whose partition is NULL is found by nobody who asks
+  // for one, so InsertSql() adds none then.
+  std::vector<std::string> partitions;
+
+  // The first of them that nothing says the value of; null: none.
+  const std::string* UnknownPartition() const;
 };
 
 // Errors: as ParseSqliteLocation; kInvalidArgument (no column to fill).

@@ -2,8 +2,11 @@
 #include <stdio.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <map>
 #include <optional>
 #include <random>
 #include <sstream>
@@ -117,6 +120,8 @@ class ForeignFile {
   explicit ForeignFile(const std::string& path)
       : file_(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {}
   ~ForeignFile() { H5Fclose(file_); }
+
+  hid_t id() const { return file_; }
 
   void Add(const char* name, hid_t type, const std::vector<hsize_t>& extent, const void* data) {
     const hid_t space = H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr);
@@ -523,6 +528,177 @@ TEST_F(Hdf5SourceTest, TellsWhatIsThereWhenADatasetIsNot) {
 int64_t OpenFiles() {
   const std::filesystem::directory_iterator files("/proc/self/fd");
   return std::distance(begin(files), end(files));
+}
+
+// A file whose dataset `name` is made with `make`, a call of the library.
+class LinkedFilesTest : public Hdf5Test {
+ protected:
+  absl::StatusOr<std::unique_ptr<Source>> Open(std::map<std::string, std::string> parameters) const {
+    return OpenHdf5Source(At(path_, std::move(parameters)));
+  }
+
+  std::vector<std::string> Rows(std::map<std::string, std::string> parameters) const {
+    const auto source = Open(std::move(parameters));
+    EXPECT_THAT(source, IsOk());
+    return source.ok() ? RowsIn(source->get()) : std::vector<std::string>();
+  }
+
+  const std::string other_ = folder_ / "other.h5";
+};
+
+// Strings of variable length lie in the heap of their own file, at addresses that mean other strings in this one.
+TEST_F(LinkedFilesTest, TextsBehindALinkAreThoseOfTheOtherFile) {
+  {
+    ForeignFile other(other_);
+    other.AddStrings("t", {"right one", "right two"});
+    other.AddStrings("k", {"k1", "k2"});
+  }
+  {
+    ForeignFile file(path_);
+    file.AddStrings("t", {"wrong one", "wrong two"});
+    file.AddStrings("k", {"w1", "w2"});
+    H5Lcreate_external("other.h5", "/t", file.id(), "texts", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_external("other.h5", "/", file.id(), "group", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_soft("/t", file.id(), "soft", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_external("gone.h5", "/t", file.id(), "gone", H5P_DEFAULT, H5P_DEFAULT);
+  }
+  EXPECT_THAT(Rows({{"keys", "group/k"}}), ElementsAre("k1=right one", "k2=right two"));
+  EXPECT_THAT(Rows({{"texts", "group/t"}, {"keys", "k"}}), ElementsAre("w1=right one", "w2=right two"));
+  EXPECT_THAT(Rows({{"texts", "soft"}}), ElementsAre("0=wrong one", "1=wrong two"));
+  EXPECT_THAT(Open({{"texts", "gone"}}), HasError(absl::StatusCode::kNotFound, HasSubstr("gone")));
+  // What a link leads to is there, too.
+  EXPECT_THAT(Open({{"texts", "text"}}), HasError(absl::StatusCode::kNotFound, HasSubstr("did you mean `texts`")));
+}
+
+TEST_F(LinkedFilesTest, AViewOfOtherDatasetsIsNamed) {
+  ForeignFile(other_).AddStrings("t", {"right one", "right two"});
+  {
+    ForeignFile file(path_);
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, H5T_VARIABLE);
+    const hsize_t rows = 2;
+    const hid_t space = H5Screate_simple(1, &rows, nullptr);
+    const hid_t view = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_virtual(view, space, "other.h5", "/t", space);
+    H5Dclose(H5Dcreate2(file.id(), "texts", type, space, H5P_DEFAULT, view, H5P_DEFAULT));
+    const hid_t raw = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_external(raw, "keys.raw", 0, 2 * sizeof(int64_t));
+    H5Dclose(H5Dcreate2(file.id(), "keys", H5T_STD_I64LE, space, H5P_DEFAULT, raw, H5P_DEFAULT));
+    file.AddStrings("own", {"a", "b"});
+    H5Pclose(raw);
+    H5Pclose(view);
+    H5Sclose(space);
+    H5Tclose(type);
+  }
+  EXPECT_THAT(Open({}), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("virtual dataset")));
+  EXPECT_THAT(Open({{"texts", "own"}, {"keys", "keys"}}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("raw file")));
+}
+
+// Rows in chunks of 2, of which only the first is written.
+void AddUnwritten(hid_t file, const char* name, hid_t type, hsize_t rows, const void* first, const void* fill,
+                  int level) {
+  const hsize_t chunk = 2;
+  const hid_t space = H5Screate_simple(1, &rows, nullptr);
+  const hid_t memory = H5Screate_simple(1, &chunk, nullptr);
+  const hid_t chunks = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(chunks, 1, &chunk);
+  if (level > 0) H5Pset_deflate(chunks, static_cast<unsigned>(level));
+  if (fill != nullptr) H5Pset_fill_value(chunks, type, fill);
+  const hid_t dataset = H5Dcreate2(file, name, type, space, H5P_DEFAULT, chunks, H5P_DEFAULT);
+  const hsize_t begin = 0;
+  H5Sselect_hyperslab(space, H5S_SELECT_SET, &begin, nullptr, &chunk, nullptr);
+  H5Dwrite(dataset, type, memory, space, H5P_DEFAULT, first);
+  H5Dclose(dataset);
+  H5Pclose(chunks);
+  H5Sclose(memory);
+  H5Sclose(space);
+}
+
+TEST_F(Hdf5SourceTest, StringsThatWereNeverWrittenAreEmpty) {
+  {
+    ForeignFile file(path_);
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, H5T_VARIABLE);
+    const char* const texts[] = {"one", "two"};
+    const char* const fill = "filled";
+    const int64_t keys[] = {7, 8};
+    AddUnwritten(file.id(), "plain", type, 5, texts, nullptr, 0);
+    AddUnwritten(file.id(), "packed", type, 5, texts, nullptr, 1);
+    AddUnwritten(file.id(), "filled", type, 5, texts, &fill, 0);
+    AddUnwritten(file.id(), "endless", type, hsize_t{1} << 40, texts, nullptr, 0);
+    AddUnwritten(file.id(), "numbers", H5T_NATIVE_INT64, 5, keys, nullptr, 0);
+    AddUnwritten(file.id(), "packed_numbers", H5T_NATIVE_INT64, 5, keys, nullptr, 1);
+    H5Tclose(type);
+    file.AddFields("none", 4, H5T_STR_NULLPAD, "");
+  }
+  for (const char* const texts : {"plain", "packed"}) {
+    const auto source = OpenHdf5Source(At(path_, {{"texts", texts}}));
+    ASSERT_THAT(source, IsOk()) << texts;
+    EXPECT_THAT(RowsIn(source->get()), ElementsAre("0=one", "1=two", "2=", "3=", "4=")) << texts;
+  }
+  for (const char* const texts : {"filled", "endless"}) {
+    EXPECT_THAT(OpenHdf5Source(At(path_, {{"texts", texts}})),
+                HasError(absl::StatusCode::kDataLoss, HasSubstr("never written")))
+        << texts;
+  }
+  // Keys or vectors of zeros that nobody wrote would be somebody's.
+  for (const char* const keys : {"numbers", "packed_numbers"}) {
+    EXPECT_THAT(OpenHdf5Source(At(path_, {{"texts", "plain"}, {"keys", keys}})),
+                HasError(absl::StatusCode::kDataLoss, HasSubstr("never written")))
+        << keys;
+  }
+}
+
+TEST_F(Hdf5SourceTest, UnsignedKeysThatFitAreKeys) {
+  const uint64_t fit[] = {5, uint64_t{1} << 62, std::numeric_limits<int64_t>::max()};
+  const uint64_t beyond[] = {5, 6, uint64_t{1} << 63};
+  {
+    ForeignFile file(path_);
+    file.AddStrings("texts", {"a", "b", "c"});
+    file.Add("fit", H5T_NATIVE_UINT64, {3}, fit);
+    file.Add("beyond", H5T_NATIVE_UINT64, {3}, beyond);
+  }
+  const auto source = OpenHdf5Source(At(path_, {{"keys", "fit"}}));
+  ASSERT_THAT(source, IsOk());
+  EXPECT_THAT(RowsIn(source->get()), ElementsAre("5=a", "4611686018427387904=b", "9223372036854775807=c"));
+  EXPECT_THAT(OpenHdf5Source(At(path_, {{"keys", "beyond"}})),
+              HasError(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("9223372036854775808 in row 2"), HasSubstr("write them as strings"))));
+}
+
+size_t PassOn(unsigned, size_t, const unsigned*, size_t bytes, size_t*, void**) { return bytes; }
+
+TEST_F(Hdf5SourceTest, AFilterThatIsNotInstalledIsNamed) {
+  constexpr H5Z_filter_t kNumber = 32099;
+  const H5Z_class2_t filter = {H5Z_CLASS_T_VERS, kNumber, 1, 1, "blosc-of-mine", nullptr, nullptr, PassOn};
+  ASSERT_GE(H5Zregister(&filter), 0);
+  {
+    ForeignFile file(path_);
+    const hsize_t rows = 2;
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, 4);
+    const hid_t space = H5Screate_simple(1, &rows, nullptr);
+    const hid_t packed = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(packed, 1, &rows);
+    H5Pset_filter(packed, kNumber, H5Z_FLAG_MANDATORY, 0, nullptr);
+    const hid_t dataset = H5Dcreate2(file.id(), "texts", type, space, H5P_DEFAULT, packed, H5P_DEFAULT);
+    H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, "one\0two");
+    H5Dclose(dataset);
+    H5Pclose(packed);
+    H5Sclose(space);
+    H5Tclose(type);
+  }
+  // The library does not forget a filter while it is in use; so the file gets the number of one that nobody has.
+  std::string bytes = BytesOf(path_);
+  const size_t name = bytes.find("blosc-of-mine");
+  ASSERT_NE(name, std::string::npos);
+  const uint16_t other = kNumber + 1;
+  std::memcpy(bytes.data() + name - 8, &other, sizeof(other));
+  WriteBytes(path_, bytes);
+  EXPECT_THAT(OpenHdf5Source(At(path_)),
+              HasError(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("blosc-of-mine (number 32100)"), HasSubstr("not installed"))));
 }
 
 TEST_F(Hdf5SinkTest, LeavesNoFileOpen) {

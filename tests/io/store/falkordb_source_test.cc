@@ -74,6 +74,21 @@ TEST_F(FalkorSourceTest, GivesEveryNodeOnceInKeyOrder) {
   }
 }
 
+TEST_F(FalkorSourceTest, APropertyThatIsNoStringSaysWhatItIs) {
+  server_.Run(
+      "CREATE (:Memory {id: 1, content: 7}), (:Memory {id: 2, content: 1.5}), (:Memory {id: 3, content: ['x']}), "
+      "(:Memory "
+      "{id: 4, content: true}), (:Memory {id: 5}), (:Memory {id: 6, content: 'text'}), (:Memory {id: 7, content: "
+      "vecf32([1, 2])})");
+  const auto source = Open("label=Memory&text=content&key=id");
+  for (const absl::string_view what : {"a number", "a number", "a list", "a truth value", "", "", "a vector"}) {
+    const auto row = source->Next();
+    ASSERT_TRUE(row.ok() && row->has_value());
+    const std::string expected = absl::StrCat("expected `content` to be a string, got ", what);
+    EXPECT_EQ((*row)->problem, what.empty() ? "" : expected);
+  }
+}
+
 // An index of the server compares texts in a way of its own, and tells nobody.
 TEST_F(FalkorSourceTest, AnIndexDoesNotLoseKeysOfMixedCaseOrWithBlanks) {
   for (const std::string key : {"'aB' + i % 64 + 'Cd' + i", "'Key-' + i", "'key-' + i", "'ABC' + i",

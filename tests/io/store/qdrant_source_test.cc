@@ -68,6 +68,19 @@ TEST_F(QdrantSourceTest, GivesAllPointsInTheOrderOfTheirIds) {
   EXPECT_EQ(*(**(*source)->Find(Hex(2000))).text, "text \u00e9 \"2000\"");
 }
 
+TEST_F(QdrantSourceTest, AFieldThatIsNoStringSaysWhatItIs) {
+  server_.Do("PUT", "/collections/notes/points?wait=true",
+             R"({"points":[{"id":1,"vector":{},"payload":{"meta":{"body":7}}},)"
+             R"({"id":2,"vector":{},"payload":{"meta":{"body":["x"]}}},{"id":3,"vector":{},"payload":{}}]})");
+  auto source = OpenQdrantSource(At("notes?text=meta.body"), {}, {});
+  ASSERT_THAT(source, IsOk());
+  EXPECT_EQ((**(*source)->Find(int64_t{0})).problem, "") << "null";
+  EXPECT_EQ((**(*source)->Find(int64_t{1})).problem, "expected `meta.body` to be a string, got a number");
+  EXPECT_EQ((**(*source)->Find(int64_t{2})).problem, "expected `meta.body` to be a string, got a list");
+  EXPECT_EQ((**(*source)->Find(int64_t{3})).problem, "");
+  EXPECT_EQ((**(*source)->Find(int64_t{4})).problem, "");
+}
+
 TEST_F(QdrantSourceTest, SelectsByFilterAndByMissingVector) {
   auto source =
       OpenQdrantSource(At(R"(notes?text=meta.body&vector=v&filter={"must":[{"key":"kind","match":{"value":0}}]})"),

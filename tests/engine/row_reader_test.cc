@@ -1,0 +1,46 @@
+#include "engine/row_reader.h"
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/status_matchers.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr size_t kNoLimit = size_t{1} << 20;
+
+TEST(CheckTextTest, WhiteSpaceAloneIsNoText) {
+  for (const char* const text : {" ", "\n", " \t\r\n\v\f ", "\xc2\xa0", "\xe3\x80\x80", " \xe2\x80\x83\n\xe2\x80\xa8",
+                                 "\xc2\x85\xe1\x9a\x80\xe2\x80\x80\xe2\x80\x8a\xe2\x80\xa9\xe2\x80\xaf\xe2\x81\x9f"}) {
+    EXPECT_THAT(CheckText(text, kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("white space")))
+        << text;
+  }
+  // Not white space by Unicode: the joiner, the mark of byte order, the blank of Braille, controls.
+  for (const char* const text : {"x", " x ", "\xe3\x80\x80.", "\xe2\x80\x8b", "\xef\xbb\xbf", "\xe2\xa0\x80", "\x01",
+                                 "\xe2\x80\x8d", "\xc2\xa1"}) {
+    EXPECT_THAT(CheckText(text, kNoLimit), IsOk()) << text;
+  }
+}
+
+TEST(CheckTextTest, EveryReasonIsSaid) {
+  EXPECT_THAT(CheckText(std::nullopt, kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("NULL")));
+  EXPECT_THAT(CheckText("", kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("empty")));
+  EXPECT_THAT(CheckText("\xff", kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("UTF-8")));
+  EXPECT_THAT(CheckText(" \xe2\x80", kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("UTF-8")));
+  EXPECT_THAT(CheckText("long", 3), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("limit of 3")));
+}
+
+TEST(CheckRowTest, TheSourcesOwnWordsGoFirst) {
+  EXPECT_THAT(CheckRow({.key = int64_t{1}, .problem = "line 7 is broken"}, kNoLimit),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("line 7 is broken")));
+  EXPECT_THAT(CheckRow({.key = int64_t{1}}, kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("NULL")));
+  EXPECT_THAT(CheckRow({.key = int64_t{1}, .text = "x"}, kNoLimit), IsOk());
+}
+
+}  // namespace
+}  // namespace reembed
