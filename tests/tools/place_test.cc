@@ -63,17 +63,18 @@ TEST(PlaceTest, APathIsTakenAsItIsAndWhatIsBehindTheQuestionMarkIsDecoded) {
   const TempFolder folder;
   std::ofstream(folder / "100%41.db").put(' ');
   std::ofstream(folder / "my notes.db").put(' ');
-  const absl::StatusOr<Location> own = ParsePlace("sqlite:" + (folder / "100%41.db") + "?table=my%20notes", {}, {});
+  const absl::StatusOr<Location> own =
+      ParsePlace("sqlite:" + (folder / "100%41.db") + "?table=my%20notes", {}, Environment());
   ASSERT_THAT(own, IsOk());
   EXPECT_EQ(own->path, folder / "100%41.db");
   EXPECT_EQ(own->Get("table"), "my notes");
-  EXPECT_THAT(ParsePlace("sqlite:" + (folder / "my notes.db"), {}, {}), IsOk());
-  EXPECT_THAT(ParsePlace("sqlite:" + (folder / "my%20notes.db"), {}, {}).status(),
+  EXPECT_THAT(ParsePlace("sqlite:" + (folder / "my notes.db"), {}, Environment()), IsOk());
+  EXPECT_THAT(ParsePlace("sqlite:" + (folder / "my%20notes.db"), {}, Environment()).status(),
               HasError(absl::StatusCode::kNotFound, HasSubstr("my notes.db` is")));
   // What is not there under either name is made under the one that was given.
-  EXPECT_EQ(ParsePlace("npy:" + (folder / "a%20b.npy"), {}, {})->path, folder / "a%20b.npy");
+  EXPECT_EQ(ParsePlace("npy:" + (folder / "a%20b.npy"), {}, Environment())->path, folder / "a%20b.npy");
   // But other programs' URLs are URLs.
-  EXPECT_EQ(ParseDatabase("file:" + (folder / "my%20notes.db"), {})->path, folder / "my notes.db");
+  EXPECT_EQ(ParseDatabase("file:" + (folder / "my%20notes.db"), Environment())->path, folder / "my notes.db");
 }
 
 TEST(PlaceTest, APathWithoutASchemeIsOfferedWithTheOneThatFits) {
@@ -84,7 +85,8 @@ TEST(PlaceTest, APathWithoutASchemeIsOfferedWithTheOneThatFits) {
                                       {"q.faiss", "faiss:q.faiss"},
                                       {"notes.db", "sqlite:notes.db"},
                                       {"q", "sqlite:q"}}) {
-    EXPECT_THAT(ParsePlace(path, {}, {}).status().message(), HasSubstr(std::string("did you mean ") + offered + "?"));
+    EXPECT_THAT(ParsePlace(path, {}, Environment()).status().message(),
+                HasSubstr(std::string("did you mean ") + offered + "?"));
   }
 }
 
