@@ -1,93 +1,89 @@
 #include "engine/row_comparison.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
 #include <limits>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "engine/read_ahead.h"
+#include "engine/row_page.h"
 #include "engine/row_reader.h"
 
 namespace reembed {
 namespace {
 
-constexpr size_t kPageRows = 4096;
-constexpr size_t kPagesAhead = 4;
+constexpr size_t kPageRows = RowPage::kManyRows;
 
 // Rows of the source behind the last that the ledger knows, after which the others are taken for new ones.
 constexpr int64_t kMaxTrailing = int64_t{1} << 16;
 
-// Reads a cursor ahead on a thread of its own: the ledger is a database, too, and takes as long as the source.
+struct LedgerPage {
+  std::vector<LedgerRow> rows;
+  std::deque<std::string> keys;  // of rows with a text as key
+
+  void Clear() {
+    rows.clear();
+    keys.clear();
+  }
+};
+
+absl::StatusOr<bool> Fill(LedgerCursor* cursor, LedgerPage* page) {
+  page->rows.reserve(kPageRows);
+  while (page->rows.size() < kPageRows) {
+    const absl::StatusOr<std::optional<LedgerRow>> next = cursor->Next();
+    if (!next.ok()) return next.status();
+    if (!next->has_value()) return false;
+    LedgerRow& row = page->rows.emplace_back(**next);
+    if (const auto* text = std::get_if<absl::string_view>(&row.key)) {
+      row.key = absl::string_view(page->keys.emplace_back(*text));
+    }
+  }
+  return true;
+}
+
+// Both sides are databases, and to read one takes as long as to read the other: each has a thread.
 class LedgerAhead {
  public:
   explicit LedgerAhead(std::unique_ptr<LedgerCursor> cursor)
-      : cursor_(std::move(cursor)), thread_([this](const std::stop_token& stop) { Read(stop); }) {}
+      : cursor_(std::move(cursor)), pages_([this](LedgerPage* page) { return Fill(cursor_.get(), page); }) {}
 
   // The row under way; null behind the last.
   const LedgerRow* row() const { return at_ < page_.rows.size() ? &page_.rows[at_] : nullptr; }
 
   absl::Status Next() {
     if (++at_ < page_.rows.size()) return absl::OkStatus();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !pages_.empty() || ended_; });
     at_ = 0;
-    page_ = {};
-    if (pages_.empty()) return status_;
-    page_ = std::move(pages_.front());
-    pages_.pop_front();
-    changed_.notify_all();
-    return absl::OkStatus();
+    absl::StatusOr<bool> more = true;
+    do more = pages_.Next(&page_);
+    while (more.ok() && *more && page_.rows.empty());
+    return more.status();
   }
 
  private:
-  struct Page {
-    std::vector<LedgerRow> rows;
-    std::deque<std::string> keys;  // of rows with a text as key
-  };
+  const std::unique_ptr<LedgerCursor> cursor_;
+  LedgerPage page_;
+  size_t at_ = 0;
+  ReadAhead<LedgerPage> pages_;
+};
 
-  void Read(const std::stop_token& stop) {
-    absl::Status status;
-    bool more = true;
-    while (more && status.ok() && !stop.stop_requested()) {
-      Page page;
-      page.rows.reserve(kPageRows);
-      while (page.rows.size() < kPageRows) {
-        const absl::StatusOr<std::optional<LedgerRow>> row = cursor_->Next();
-        status = row.status();
-        more = row.ok() && row->has_value();
-        if (!more) break;
-        page.rows.push_back(**row);
-        if (const auto* text = std::get_if<absl::string_view>(&page.rows.back().key)) {
-          page.rows.back().key = absl::string_view(page.keys.emplace_back(*text));
-        }
-      }
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, stop, [this] { return pages_.size() < kPagesAhead; });
-      if (!page.rows.empty()) pages_.push_back(std::move(page));
-      changed_.notify_all();
-    }
-    const std::lock_guard lock(mutex_);
-    status_ = std::move(status);
-    ended_ = true;
-    changed_.notify_all();
+class SourceAhead {
+ public:
+  explicit SourceAhead(Source* source) : pages_([source](RowPage* page) { return source->NextPage(page); }) {}
+
+  // False behind the last. Fills a view that is new; it lives until the next call.
+  absl::StatusOr<bool> Next(RowView* row) {
+    absl::StatusOr<bool> more = true;
+    while (more.ok() && *more && page_.exhausted()) more = pages_.Next(&page_);
+    if (more.ok() && *more) page_.Take(row);
+    return more;
   }
 
-  const std::unique_ptr<LedgerCursor> cursor_;
-  Page page_;
-  size_t at_ = 0;
-
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable_any changed_;
-  std::deque<Page> pages_;
-  absl::Status status_;
-  bool ended_ = false;
-
-  std::jthread thread_;
+ private:
+  RowPage page_;
+  ReadAhead<RowPage> pages_;
 };
 
 TextHash HashNow(std::optional<absl::string_view> text) { return HashText(text.value_or("")); }
@@ -152,11 +148,12 @@ class Comparison {
   bool IsWanted(bool lacks) const { return !rows_.only_lacking || lacks; }
 
   absl::Status Walk() {
+    SourceAhead all(rows_.all);
     while (ledger_.row() != nullptr || !unseen_.empty()) {
-      const absl::StatusOr<std::optional<RowView>> next = rows_.all->Next();
+      RowView row;
+      const absl::StatusOr<bool> next = all.Next(&row);
       if (!next.ok()) return next.status();
-      if (!next->has_value()) return absl::OkStatus();
-      const RowView& row = **next;
+      if (!*next) return absl::OkStatus();
       ++found_.rows;
       found_.text_bytes += row.text.has_value() ? static_cast<int64_t>(row.text->size()) : 0;
       bool lacks = rows_.lacking == nullptr && rows_.all_lack;

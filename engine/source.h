@@ -17,6 +17,8 @@ struct RowView {
   absl::string_view problem = {};  // why there is no text, where it is not simply NULL; the row is rejected for it
 };
 
+class RowPage;
+
 // The selected rows of a store, in one stable order of their keys (key order, or file order). Used by one thread.
 // Opening a source checks everything that can be checked without reading all rows, and changes nothing.
 class Source {
@@ -26,6 +28,11 @@ class Source {
   // The next row; nullopt after the last.
   // Errors: kUnavailable (locked, gone: try again), kDataLoss (the file is damaged; the message says where).
   virtual absl::StatusOr<std::optional<RowView>> Next() = 0;
+
+  // As many rows as Next() would give, copied into `page`, which is empty: 4096, or 1 MiB of keys and texts. False: the
+  // last are among them. An error comes with the rows in front of it. For those who look at all rows and need no
+  // RowView::problem.
+  virtual absl::StatusOr<bool> NextPage(RowPage* page);
 
   // The next Next() is the first row behind the row with this key. That row itself may have gone, if keys are ordered.
   // Errors: kNotFound (the order is the file's, and the file has no such key).

@@ -155,11 +155,16 @@ int64_t JobStore::rows() const {
 
 absl::StatusOr<std::unique_ptr<LedgerCursor>> JobStore::Scan(int64_t from) {
   if (absl::Status status = Sync(); !status.ok()) return status;
-  return RowScan::Open(absl::StrCat(dir_, "/ledger.db"), head_.keep_vectors, from, rows(),
-                       [this](const LedgerRow& row) {
-                         const std::lock_guard lock(mutex_);
-                         return StateOf(row);
-                       });
+  return RowScan::Open(
+      absl::StrCat(dir_, "/ledger.db"), head_.keep_vectors, from, rows(),
+      [this](const LedgerRow& row) {
+        const std::lock_guard lock(mutex_);
+        return StateOf(row);
+      },
+      [this](int64_t first_slot, absl::Span<TextHash> hashes) {
+        const std::lock_guard lock(mutex_);
+        return texts_.ReadHashes(first_slot, hashes);
+      });
 }
 
 SlotState JobStore::StateOf(const LedgerRow& row) const {

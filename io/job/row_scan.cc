@@ -12,23 +12,31 @@ namespace {
 
 constexpr int64_t kPageRows = 4096;
 
+// Texts that no row of a page has are read along if there are at most so many between two: to look for the next costs
+// as much.
+constexpr int64_t kMaxGap = 8;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RowScan>> RowScan::Open(const std::string& path, KeepVectors keep_vectors, int64_t from,
-                                                       int64_t end, StateOf state_of) {
+                                                       int64_t end, StateOf state_of, HashesOf hashes_of) {
   std::unique_ptr<RowScan> scan(new RowScan);
   scan->keep_vectors_ = keep_vectors;
   scan->state_of_ = std::move(state_of);
+  scan->hashes_of_ = std::move(hashes_of);
   scan->page_begin_ = std::max<int64_t>(from, 0);
   scan->end_ = end;
   absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(path);
   if (!ledger.ok()) return ledger.status();
   scan->ledger_ = *std::move(ledger);
   absl::StatusOr<LedgerStatement> rows = scan->ledger_->Prepare(
-      "SELECT ordinal, key, rows.slot, hash FROM rows LEFT JOIN texts ON texts.slot = rows.slot"
-      " WHERE ordinal >= ?1 AND ordinal < ?2 ORDER BY ordinal");
+      "SELECT ordinal, key, slot FROM rows WHERE ordinal >= ?1 AND ordinal < ?2 ORDER BY ordinal");
   if (!rows.ok()) return rows.status();
   scan->rows_ = *std::move(rows);
+  absl::StatusOr<LedgerStatement> texts =
+      scan->ledger_->Prepare("SELECT slot, hash FROM texts WHERE slot >= ?1 ORDER BY slot LIMIT ?2");
+  if (!texts.ok()) return texts.status();
+  scan->texts_ = *std::move(texts);
   absl::StatusOr<LedgerStatement> rejects =
       scan->ledger_->Prepare("SELECT ordinal FROM rejects WHERE ordinal >= ?1 AND ordinal < ?2 AND sink = ''");
   if (!rejects.ok()) return rejects.status();
@@ -70,6 +78,7 @@ absl::Status RowScan::LoadPage() {
     }
   }
   if (!row.ok()) return row.status();
+  if (absl::Status status = FindHashes(); !status.ok()) return status;
   if (page_begin_ + static_cast<int64_t>(page_.size()) != page_end) {
     return absl::DataLossError(
         absl::StrCat(ledger_->path(), ": row with ordinal ", page_begin_ + page_.size(), " is missing"));
@@ -79,24 +88,65 @@ absl::Status RowScan::LoadPage() {
 
 absl::Status RowScan::AddRow() {
   const int64_t ordinal = page_begin_ + static_cast<int64_t>(page_.size());
-  Row row = {.slot = rows_.Integer(2)};
-  const bool has_text = keep_vectors_ == KeepVectors::kAlways && row.slot >= 0;
-  if (rows_.Integer(0) != ordinal || (has_text && !DecodeHash(rows_.Blob(3), &row.hash))) {
-    return absl::DataLossError(
-        absl::StrCat(ledger_->path(), ": row with ordinal ", ordinal, " or its text is missing"));
+  if (rows_.Integer(0) != ordinal) {
+    return absl::DataLossError(absl::StrCat(ledger_->path(), ": row with ordinal ", ordinal, " is missing"));
   }
+  Row& row = page_.emplace_back();
+  row.slot = rows_.Integer(2);
   const KeyView key = rows_.KeyAt(1);
   if (const auto* number = std::get_if<int64_t>(&key)) {
     row.number = *number;
-    row.text_bytes = -1;
-  } else {
-    const absl::string_view text = std::get<absl::string_view>(key);
-    row.number = static_cast<int64_t>(key_bytes_.size());
-    row.text_bytes = static_cast<int64_t>(text.size());
-    key_bytes_.append(text.data(), text.size());
+    return absl::OkStatus();
   }
-  page_.push_back(row);
+  const absl::string_view text = std::get<absl::string_view>(key);
+  row.number = static_cast<int64_t>(key_bytes_.size());
+  row.text_bytes = static_cast<int64_t>(text.size());
+  key_bytes_.append(text.data(), text.size());
   return absl::OkStatus();
+}
+
+absl::Status RowScan::FindHashes() {
+  if (keep_vectors_ != KeepVectors::kAlways) return absl::OkStatus();
+  by_slot_.clear();
+  for (size_t i = 0; i < page_.size(); ++i) {
+    if (page_[i].slot >= 0) by_slot_.push_back(i);
+  }
+  const auto slot_of = [this](size_t i) { return page_[by_slot_[i]].slot; };
+  std::stable_sort(by_slot_.begin(), by_slot_.end(),
+                   [this](size_t a, size_t b) { return page_[a].slot < page_[b].slot; });
+  for (size_t begin = 0, end = 0; begin < by_slot_.size(); begin = end) {
+    for (end = begin + 1; end < by_slot_.size() && slot_of(end) - slot_of(end - 1) <= kMaxGap;) ++end;
+    if (absl::Status status = FindHashes(begin, end); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RowScan::FindHashes(size_t begin, size_t end) {
+  const int64_t first = page_[by_slot_[begin]].slot;
+  hashes_.resize(page_[by_slot_[end - 1]].slot - first + 1);
+  const absl::Status read =
+      hashes_of_ ? hashes_of_(first, absl::MakeSpan(hashes_)) : ReadHashes(first, absl::MakeSpan(hashes_));
+  if (!read.ok()) return read;
+  for (; begin < end; ++begin) {
+    Row& row = page_[by_slot_[begin]];
+    row.hash = hashes_[row.slot - first];
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RowScan::ReadHashes(int64_t first, absl::Span<TextHash> hashes) {
+  texts_.Bind(1, first);
+  texts_.Bind(2, static_cast<int64_t>(hashes.size()));
+  size_t found = 0;
+  absl::StatusOr<bool> text = texts_.Step();
+  for (; text.ok() && *text && found < hashes.size(); text = texts_.Step()) {
+    if (texts_.Integer(0) != first + static_cast<int64_t>(found) || !DecodeHash(texts_.Blob(1), &hashes[found])) break;
+    ++found;
+  }
+  texts_.Reset();
+  if (!text.ok()) return text.status();
+  if (found == hashes.size()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(ledger_->path(), ": text with slot ", first + found, " is missing"));
 }
 
 absl::Status RowScan::MarkRejected() {

@@ -10,6 +10,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "engine/ledger.h"
 #include "io/job/job_records.h"
 #include "io/job/ledger_sql.h"
@@ -24,33 +25,43 @@ class RowScan final : public LedgerCursor {
   // How it stands with a row that is not rejected by itself. Called by Next(), with everything else of the row set.
   using StateOf = absl::AnyInvocable<SlotState(const LedgerRow&) const>;
 
-  // The rows [from, end). `keep_vectors` kNever: rows have no texts, and their hash is zero.
+  // The hashes of texts with the slots from `first_slot` on. Called by Next().
+  using HashesOf = absl::AnyInvocable<absl::Status(int64_t first_slot, absl::Span<TextHash> hashes)>;
+
+  // The rows [from, end). Who has the hashes at hand saves with `hashes_of` that they are read from the ledger again.
+  // `keep_vectors` kNever: rows have no texts, and their hash is zero.
   static absl::StatusOr<std::unique_ptr<RowScan>> Open(const std::string& path, KeepVectors keep_vectors, int64_t from,
-                                                       int64_t end, StateOf state_of);
+                                                       int64_t end, StateOf state_of, HashesOf hashes_of = nullptr);
 
   absl::StatusOr<std::optional<LedgerRow>> Next() override;
 
  private:
   struct Row {
-    int64_t slot;
+    int64_t slot = -1;
     TextHash hash;
-    bool rejected;
-    int64_t number;      // the key, or where its text begins in key_bytes_
-    int64_t text_bytes;  // -1: the key is a number
+    bool rejected = false;
+    int64_t number = 0;       // the key, or where its text begins in key_bytes_
+    int64_t text_bytes = -1;  // -1: the key is a number
   };
 
   RowScan() = default;
   absl::Status LoadPage();
   absl::Status AddRow();
+  absl::Status FindHashes();                          // of the whole page
+  absl::Status FindHashes(size_t begin, size_t end);  // of by_slot_[begin, end), whose slots lie close together
+  absl::Status ReadHashes(int64_t first, absl::Span<TextHash> hashes);  // as HashesOf, of the ledger
   absl::Status MarkRejected();
 
   KeepVectors keep_vectors_ = KeepVectors::kAlways;
   StateOf state_of_;
+  HashesOf hashes_of_;  // may be null
   std::unique_ptr<LedgerConnection> ledger_;
-  LedgerStatement rows_, rejects_;  // after their connection, so that they go first
+  LedgerStatement rows_, texts_, rejects_;  // after their connection, so that they go first
   int64_t end_ = 0;
   int64_t page_begin_ = 0;  // ordinal of page_[0]
   std::vector<Row> page_;
+  std::vector<TextHash> hashes_;
+  std::vector<size_t> by_slot_;  // places in page_ of the rows with a text, in the order of their slots
   std::string key_bytes_;
   size_t next_ = 0;  // in page_
 };

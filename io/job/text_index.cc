@@ -121,12 +121,30 @@ absl::Status TextIndex::WriteRecent() {
 absl::StatusOr<TextHash> TextIndex::hash(int64_t slot) const {
   if (slot >= in_file_) return recent_[slot - in_file_];
   TextHash found;
-  ssize_t got = 0;
-  do {
-    got = pread(file_, &found, sizeof(found), static_cast<off_t>(slot * sizeof(found)));
-  } while (got < 0 && errno == EINTR);
-  if (got == sizeof(found)) return found;
-  return absl::InternalError(absl::StrCat(folder_, ": cannot read the temporary file with the hashes of the texts"));
+  if (absl::Status read = ReadHashes(slot, {&found, 1}); !read.ok()) return read;
+  return found;
+}
+
+absl::Status TextIndex::ReadHashes(int64_t first, absl::Span<TextHash> hashes) const {
+  const int64_t end = first + static_cast<int64_t>(hashes.size());
+  const int64_t end_in_file = std::clamp(in_file_, first, end);
+  if (end > end_in_file) {
+    std::copy_n(recent_.begin() + (end_in_file - in_file_), end - end_in_file, hashes.begin() + (end_in_file - first));
+  }
+  char* bytes = reinterpret_cast<char*>(hashes.data());
+  auto place = static_cast<off_t>(first * sizeof(TextHash));
+  const auto place_end = static_cast<off_t>(end_in_file * sizeof(TextHash));
+  while (place < place_end) {
+    const ssize_t got = pread(file_, bytes, place_end - place, place);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      return absl::InternalError(
+          absl::StrCat(folder_, ": cannot read the temporary file with the hashes of the texts"));
+    }
+    bytes += got;
+    place += got;
+  }
+  return absl::OkStatus();
 }
 
 size_t TextIndex::memory_bytes() const {

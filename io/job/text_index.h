@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "engine/ledger.h"
 
 namespace reembed {
@@ -42,6 +43,10 @@ class TextIndex {
 
   // Require 0 <= slot < size().
   absl::StatusOr<TextHash> hash(int64_t slot) const;
+
+  // The hashes of the slots from `first` on. Requires 0 <= first, first + hashes.size() <= size().
+  absl::Status ReadHashes(int64_t first, absl::Span<TextHash> hashes) const;
+
   SlotState state(int64_t slot) const { return static_cast<SlotState>(states_[slot / 4] >> ShiftOf(slot) & 3); }
   void set_state(int64_t slot, SlotState state) {
     uint8_t& four = states_[slot / 4];

@@ -161,7 +161,8 @@ absl::StatusOr<bool> SqliteScan::StepThroughPages() {
 
 absl::StatusOr<bool> SqliteScan::Next() {
   if (limit_ == 0 && rows_in_transaction_ >= kRowsPerTransaction) Pause();
-  absl::StatusOr<bool> row = StepThroughPages();
+  // Nearly always the statement is under way, and gives its next row.
+  absl::StatusOr<bool> row = limit_ == 0 && current_ != nullptr ? current_->Step() : StepThroughPages();
   if (among_null_ && row.ok() && !*row) {
     SeekToStart();
     among_null_ = false;

@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "engine/row_page.h"
 #include "engine/text_template.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_scan.h"
@@ -14,7 +15,6 @@ namespace reembed {
 namespace {
 
 constexpr size_t kPageRows = 512;
-constexpr size_t kPageBytes = size_t{1} << 20;
 
 // A location opened for reading, with everything about it checked.
 struct OpenedTable {
@@ -52,59 +52,6 @@ void SeekToFirst(const SqliteSelection& selection, SqliteScan* scan) {
   }
 }
 
-// Some selected rows, copied out of the database so that no transaction stays open while they are used.
-class Page {
- public:
-  bool full() const { return rows_.size() >= kPageRows || bytes_.size() >= kPageBytes; }
-  bool exhausted() const { return next_ == rows_.size(); }
-
-  void Clear() {
-    rows_.clear();
-    next_ = 0;
-    // One huge text must not cost its memory for the rest of the run.
-    if (bytes_.capacity() > 4 * kPageBytes) std::string().swap(bytes_);
-    bytes_.clear();
-  }
-
-  void Add(KeyView key, std::optional<absl::string_view> text) {
-    Row row;
-    if (const auto* number = std::get_if<int64_t>(&key)) {
-      row.integer = *number;
-    } else {
-      row.key = Append(std::get<absl::string_view>(key));
-    }
-    if (text.has_value()) row.text = Append(*text);
-    rows_.push_back(row);
-  }
-
-  RowView Take() {
-    const Row& row = rows_[next_++];
-    RowView view{.key = row.integer};
-    if (row.key.has_value()) view.key = At(*row.key);
-    if (row.text.has_value()) view.text = At(*row.text);
-    return view;
-  }
-
- private:
-  struct Piece {
-    size_t begin = 0, size = 0;
-  };
-  struct Row {
-    int64_t integer = 0;
-    std::optional<Piece> key, text;
-  };
-  Piece Append(absl::string_view bytes) {
-    const Piece piece{bytes_.size(), bytes.size()};
-    bytes_.append(bytes.data(), bytes.size());
-    return piece;
-  }
-  absl::string_view At(Piece piece) const { return absl::string_view(bytes_).substr(piece.begin, piece.size); }
-
-  std::vector<Row> rows_;
-  std::string bytes_;
-  size_t next_ = 0;
-};
-
 // The text of a row: one column as it is, or several by a template.
 class RowText {
  public:
@@ -128,7 +75,7 @@ class RowText {
         continue;
       }
       if (!column.ok()) return column.status();
-      text.columns_.push_back(TextBytesSql(*opened.db, *column));
+      text.columns_.push_back(TextBytesSql(*opened.db, opened.table, *column));
     }
     text.values_.resize(fields.size());
     return text;
@@ -204,13 +151,26 @@ class SqliteSource final : public Source {
   }
 
   absl::StatusOr<std::optional<RowView>> Next() override {
-    if (selection_.limit > 0 && rows_given_ >= selection_.limit) return std::nullopt;
+    // In place: a row is a few words, and to hand them on costs more than to find them.
+    absl::StatusOr<std::optional<RowView>> next(std::nullopt);
+    if (selection_.limit > 0 && rows_given_ >= selection_.limit) return next;
     if (page_.exhausted()) {
-      if (absl::Status status = Fill(); !status.ok()) return status;
-      if (page_.exhausted()) return std::nullopt;
+      page_.Clear();
+      const absl::Status status = Fill(kPageRows, &page_);
+      // An error behind rows that were read comes up again when they are used up.
+      if (!status.ok() && page_.exhausted()) next = status;
+      if (!next.ok() || page_.exhausted()) return next;
     }
     ++rows_given_;
-    return page_.Take();
+    page_.Take(&next->emplace());
+    return next;
+  }
+
+  absl::StatusOr<bool> NextPage(RowPage* page) override {
+    // What was read for Next() comes first, and only Next() counts.
+    if (selection_.limit > 0 || !page_.exhausted()) return Source::NextPage(page);
+    if (absl::Status status = Fill(RowPage::kManyRows, page); !status.ok()) return status;
+    return page->holds(1);
   }
 
   absl::Status SeekAfter(KeyView key) override {
@@ -256,19 +216,18 @@ class SqliteSource final : public Source {
         scan_(opened_.db.get(), opened_.table, std::move(columns)),
         find_(std::move(find)) {}
 
-  absl::Status Fill() {
-    page_.Clear();
+  // Rows up to `rows`; none: there are no more.
+  absl::Status Fill(size_t rows, RowPage* page) {
     absl::Status status;
-    while (!page_.full()) {
+    while (!page->holds(rows)) {
       const absl::StatusOr<bool> more = scan_.Next();
       status = more.status();
       if (!more.ok() || !*more) break;
       const SqliteValue first = scan_.row().Value(1);
-      if (first.type != SqliteType::kReal) page_.Add(scan_.key(), text_.Read(scan_.row(), 1, first));
+      if (first.type != SqliteType::kReal) page->Add(scan_.key(), text_.Read(scan_.row(), 1, first));
     }
     scan_.Pause();
-    // An error behind rows that were read comes up again when they are used up.
-    return page_.exhausted() ? status : absl::OkStatus();
+    return status;
   }
 
   OpenedTable opened_;
@@ -277,7 +236,7 @@ class SqliteSource final : public Source {
   RowText text_;
   SqliteScan scan_;
   SqliteStatement find_;
-  Page page_;
+  RowPage page_;  // no transaction stays open while its rows are used
   int64_t rows_given_ = 0;
   Key found_key_;
   std::string found_text_;

@@ -174,6 +174,21 @@ absl::Status ChooseKey(const SqlDb& db, const std::string& asked, Shape shape, S
   return ResolveSqliteColumn(*table, "key", asked).status();
 }
 
+// Whether every value of the column is NULL, a text or a blob, and a blob's bytes are what a cast makes of it.
+// Source: https://sqlite.org/datatype3.html, section 3.1
+bool HoldsTextBytes(const SqlDb& db, const SqliteTable& table, absl::string_view column) {
+  const SqliteTable::Column* const found = table.kind == SqliteTable::Kind::kTable ? table.Find(column) : nullptr;
+  if (found == nullptr || absl::StrContains(found->type, "INT")) return false;
+  if (!absl::StrContains(found->type, "CHAR") && !absl::StrContains(found->type, "CLOB") &&
+      !absl::StrContains(found->type, "TEXT")) {
+    return false;
+  }
+  absl::StatusOr<SqliteStatement> encoding = db.Prepare("PRAGMA encoding");
+  if (!encoding.ok()) return false;
+  const absl::StatusOr<bool> row = encoding->Step();
+  return row.ok() && *row && encoding->Text(0) == "UTF-8";
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqlDb>> OpenSqlDb(const Location& place, SqliteAccess access,
@@ -312,7 +327,9 @@ absl::Status CheckSqliteWhere(const SqlDb& db, const SqliteTable& table, absl::s
 // A comment at the end of `where` must not swallow the parenthesis.
 std::string WhereSql(absl::string_view where) { return where.empty() ? "1" : absl::StrCat("(", where, "\n)"); }
 
-std::string TextBytesSql(const SqlDb& db, absl::string_view column) {
+std::string TextBytesSql(const SqlDb& db, const SqliteTable& table, absl::string_view column) {
+  // A cast takes a tenth of the time that a row takes.
+  if (db.gives_any_text() && HoldsTextBytes(db, table, column)) return QuoteName(column);
   const std::string text = absl::StrCat("CAST(", QuoteName(column), " AS TEXT)");
   if (db.gives_any_text()) return text;
   // A database in UTF-16 gives its own bytes as a blob: there the text must do, whose characters are all valid.

@@ -109,7 +109,7 @@ std::string WhereSql(absl::string_view where);
 
 // SQL: the UTF-8 of `column` as a text, or bytes that are none; NULL if it is NULL. Of type text or blob, as it comes
 // from `db` whatever it holds.
-std::string TextBytesSql(const SqlDb& db, absl::string_view column);
+std::string TextBytesSql(const SqlDb& db, const SqliteTable& table, absl::string_view column);
 
 // How rows are named by their rowid whose key is NULL.
 inline constexpr absl::string_view kNullKeyPrefix = "rowid:";

@@ -86,6 +86,21 @@ absl::StatusOr<std::vector<Vec0Column>> NeededOfVec0(const SqlDb& db, const Sqli
   return *row ? NeededOfVec0(query->Text(0)) : std::vector<Vec0Column>();
 }
 
+// Nothing but a look at all keys tells that those of a virtual table are unique: vec0 takes `TEXT NOT NULL PRIMARY KEY`
+// for a column like any other. Source: https://github.com/asg017/sqlite-vec/issues/150
+absl::Status CheckKeysUnique(const SqlDb& db, const SqliteTable& table) {
+  if (!table.key_may_repeat) return absl::OkStatus();
+  const std::string key = QuoteName(table.key);
+  absl::StatusOr<SqliteStatement> query = db.Prepare(absl::StrCat(
+      "SELECT ", key, ", count(*) FROM ", QuoteName(table.name), " GROUP BY ", key, " HAVING count(*) > 1 LIMIT 1"));
+  if (!query.ok()) return query.status();
+  const absl::StatusOr<bool> row = query->Step();
+  if (!row.ok() || !*row) return row.status();
+  return absl::FailedPreconditionError(absl::StrCat(
+      table.path, ": table `", table.name, "`: ", query->Int(1), " rows have the key ", KeyText(query->Text(0)),
+      ", so a vector would have no row of its own; name a key that is unique, or remove all but one of them"));
+}
+
 absl::StatusOr<bool> IsEmpty(const SqlDb& db, const SqliteTable& table) {
   absl::StatusOr<SqliteStatement> query = db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " LIMIT 1"));
   if (!query.ok()) return query.status();
@@ -228,6 +243,7 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
                                                    table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
                                                    "; name a plain table to fill"));
   }
+  if (absl::Status unique = CheckKeysUnique(db, *table); !unique.ok()) return unique;
   if (upsert) {
     if (absl::Status sets = CheckSets(db, *table, asked, columns); !sets.ok()) return sets;
   }

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "io/job/owed_table.h"
+#include "tests/fakes/temp_folder.h"
 #include "tests/io/job/job_fixture.h"
 
 namespace reembed {
@@ -50,6 +51,43 @@ TEST_F(ChangedRowsTest, AChangedRowHasASlotOfItsOwnAndIsOwedToWhoHasIt) {
   EXPECT_THAT(Owed("table"), ElementsAre(0, 2));
   EXPECT_EQ(ReadAll(store_->Scan(2))[0], (Seen{2, "3", 3, SlotState::kFree}));
   EXPECT_EQ(store_->Stats()->rows_pending, 1);
+}
+
+// Texts that repeat, in no order, over more than a page of rows: the slots of neighbours lie close together or far
+// apart.
+TEST(RowScanTest, EveryRowHasTheHashOfItsText) {
+  const TempFolder folder;
+  const JobIdentity identity{
+      .source = "s", .selection = "all rows", .recipe = "r", .model = "m", .normalization = "unit", .dim = kDim};
+  std::mt19937_64 random(7);
+  std::vector<TextHash> expected;
+  {
+    auto store = JobStore::Open(folder / "job", identity);
+    ASSERT_THAT(store, IsOk());
+    for (int64_t row = 0; row < 30'000; ++row) {
+      expected.push_back(
+          HashText(absl::StrCat(row % 3 == 0 ? random() % 20'000 : 20'000 + static_cast<uint64_t>(row))));
+      ASSERT_EQ((*store)->Enrol(row, expected.back()).ordinal, row);
+    }
+    for (const int64_t from : {0, 4095, 29'999}) {
+      auto cursor = (*store)->Scan(from);
+      ASSERT_THAT(cursor, IsOk());
+      for (int64_t row = from; row < 30'000; ++row) {
+        const auto next = (*cursor)->Next();
+        ASSERT_TRUE(next.ok() && next->has_value()) << next.status();
+        ASSERT_EQ((*next)->ordinal, row);
+        ASSERT_EQ((*next)->hash, expected[row]) << "of the running job, row " << row;
+      }
+      EXPECT_FALSE((*cursor)->Next()->has_value());
+    }
+    ASSERT_THAT((*store)->Close(), IsOk());
+  }
+  auto reader = JobReader::Open(folder / "job");
+  ASSERT_THAT(reader, IsOk());
+  auto cursor = (*reader)->Scan(0);
+  ASSERT_THAT(cursor, IsOk());
+  for (int64_t row = 0; row < 30'000; ++row)
+    ASSERT_EQ((**(*cursor)->Next()).hash, expected[row]) << "read, row " << row;
 }
 
 TEST_F(ChangedRowsTest, ASinkThatIsCompleteIsOwedNothing) {

@@ -71,6 +71,14 @@ TEST(TextIndexTest, AgreesWithAPlainMap) {
       ASSERT_EQ(*texts.hash(slot.first), HashText(text));
       ASSERT_EQ(texts.state(slot.first), slot.second);
     }
+    for (int i = 0; i < 300; ++i) {  // many of them end in what is not in the file yet
+      const int64_t count = static_cast<int64_t>(random() % 20'000);
+      const int64_t first = i % 2 == 0 ? texts.size() - count : static_cast<int64_t>(random() % (texts.size() - count));
+      std::vector<TextHash> hashes(count);
+      ASSERT_TRUE(texts.ReadHashes(first, absl::MakeSpan(hashes)).ok());
+      for (int64_t k = 0; k < count; k += 1 + count / 50)
+        ASSERT_EQ(hashes[k], *texts.hash(first + k)) << first << " " << k;
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/row_page.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/sqlite_file.h"
@@ -96,6 +97,51 @@ TEST(SqliteSourceTest, TextsKeepTheirBytes) {
       "(5, x'ff00fe'), (6, CAST(x'610062' AS TEXT))");
   EXPECT_THAT(ReadAll(Open(file, "table=m&text=c").get()),
               ElementsAre("1", "2=", "3=42", "4=1.5", std::string("5=\xff\0\xfe", 5), std::string("6=a\0b", 5)));
+}
+
+// As CAST(c AS TEXT) shows it, whether or not the column or the file needs the cast.
+TEST(SqliteSourceTest, TextsOfATextColumnAreWhatACastMakesOfThem) {
+  for (const std::string encoding : {"UTF-8", "UTF-16le"}) {
+    SqliteFile file;
+    file.Run(absl::StrCat("PRAGMA encoding = '", encoding, "'"));
+    file.Run(
+        "CREATE TABLE m (id INTEGER PRIMARY KEY, c TEXT, d POINTEXT, e NVARCHAR(9)); INSERT INTO m (id, c) VALUES "
+        "(1, NULL), (2, ''), (3, 42), (4, 1.5), (5, x'61006200'), (6, 'ä'); UPDATE m SET d = c, e = c");
+    const std::string blob = encoding == "UTF-8" ? std::string("5=a\0b\0", 6) : "5=ab";
+    for (const std::string column : {"c", "d", "e"}) {
+      EXPECT_THAT(ReadAll(Open(file, "table=m&text=" + column).get()),
+                  ElementsAre("1", "2=", "3=42", "4=1.5", blob, "6=ä"))
+          << encoding << " " << column;
+    }
+  }
+}
+
+TEST(SqliteSourceTest, PagesHaveTheRowsThatNextGives) {
+  SqliteFile file;
+  FillNumbered(&file, 10'000);
+  file.Run("UPDATE m SET c = NULL WHERE id % 7 = 0; UPDATE m SET v = zeroblob(8) WHERE id % 5 = 0");
+  for (const SqliteSelection& selection :
+       {SqliteSelection{.rows = SqliteSelection::Rows::kAll, .dim = 2},
+        SqliteSelection{.rows = SqliteSelection::Rows::kWithVector, .dim = 2},
+        SqliteSelection{.rows = SqliteSelection::Rows::kAll, .dim = 2, .limit = 4500}}) {
+    const std::vector<std::string> expected = ReadAll(Open(file, "table=m&text=c&vector=v", selection).get());
+    const auto source = Open(file, "table=m&text=c&vector=v", selection);
+    std::vector<std::string> rows;
+    for (int i = 0; i < 3; ++i) rows.push_back(Show(**source->Next()));
+    RowPage page;
+    absl::StatusOr<bool> more = true;
+    while (more.ok() && *more) {
+      more = source->NextPage(&page);
+      while (!page.exhausted()) {
+        RowView row;
+        page.Take(&row);
+        rows.push_back(Show(row));
+      }
+      page.Clear();
+    }
+    EXPECT_THAT(more, IsOk());
+    EXPECT_EQ(rows, expected);
+  }
 }
 
 TEST(SqliteSourceTest, ReadsThroughHugeTexts) {

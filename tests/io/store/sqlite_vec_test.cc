@@ -117,6 +117,17 @@ TEST_F(SqliteVecTest, WhatItCannotTakeIsSaidBeforeAnythingIsBought) {
 }
 
 // Who searches in a partition does not find rows whose partition is NULL.
+TEST_F(SqliteVecTest, AKeyThatIsThereTwiceIsSaidBeforeAnythingIsBought) {
+  ASSERT_THAT(Db()->Exec("CREATE VIRTUAL TABLE docs USING vec0(pk text not null primary key, embedding float[4])"),
+              IsOk());
+  ASSERT_THAT(Db()->Exec("INSERT INTO docs(pk, embedding) VALUES ('a', '[1,2,3,4]'), ('b', '[1,2,3,4]')"), IsOk());
+  const auto open = [&] { return MakeSqliteSink(At("table=docs&key=pk&mode=upsert"), kModel).status(); };
+  EXPECT_THAT(open(), IsOk());
+  ASSERT_THAT(Db()->Exec("INSERT INTO docs(pk, embedding) VALUES ('a', '[5,6,7,8]')"), IsOk());
+  EXPECT_THAT(open(), HasError(absl::StatusCode::kFailedPrecondition,
+                               AllOf(HasSubstr("2 rows have the key a"), HasSubstr("name a key that is unique"))));
+}
+
 TEST_F(SqliteVecTest, ANewRowGoesIntoThePartitionThatIsSaid) {
   ASSERT_THAT(Db()->Exec("CREATE TABLE notes (id INTEGER PRIMARY KEY, tenant TEXT, kind INTEGER)"), IsOk());
   ASSERT_THAT(Db()->Exec("INSERT INTO notes VALUES (1, 'ann', 7), (2, 'bob', 8), (3, NULL, 9), (4, 'ann', 10)"),
