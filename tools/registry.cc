@@ -93,13 +93,6 @@ absl::StatusOr<Survey> SurveySqliteTable(const Location& location, const Selecti
   return SurveyOf(*found);
 }
 
-absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, const Model&) {
-  absl::StatusOr<std::vector<std::string>> changes = SqliteMissingColumns(location);
-  if (!changes.ok()) return changes;
-  for (std::string& column : *changes) column = absl::StrCat("adds the column ", column, " to ", location.Get("table"));
-  return changes;
-}
-
 absl::StatusOr<Survey> SurveyMemuFile(const Location& location, const Selection& selection) {
   const absl::StatusOr<SqliteSurvey> found = SurveyMemu(location, SqliteSelectionOf(selection));
   if (!found.ok()) return found.status();
@@ -184,7 +177,7 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
-     SqliteChanges, nullptr, RollBackSqlite},
+     [](const Location& l, const Model& m) { return SqliteChanges(l, m.dim); }, nullptr, RollBackSqlite},
     {"libsql", "libsql://HOST?table=T&key=K&text=C&vector=V",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeLibsqlSink(l, m); },

@@ -14,6 +14,7 @@
 #include "io/store/sqlite_target.h"
 #include "io/store/sqlite_undo.h"
 #include "io/store/sqlite_vec.h"
+#include "io/store/sqlite_vec_width.h"
 
 namespace reembed {
 namespace {
@@ -78,7 +79,6 @@ class SqliteSink final : public VectorSink {
     }
     bool added = false;
     if (absl::Status status = InTransaction([&] { return AddWhatIsMissing(&added); }); !status.ok()) return status;
-    if (absl::Status width = CheckVec0Width(target_.db.get(), target_, model_.dim); !width.ok()) return width;
     if (absl::Status status = PrepareStatements(); !status.ok()) return status;
     // What was not there a moment ago holds nothing of an earlier run.
     return added ? 0 : last.position;
@@ -318,6 +318,9 @@ absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoRead
   if (target->db == nullptr) return absl::NotFoundError(absl::StrCat(target->asked.path, ": no such file"));
   // A commit is durable also in WAL mode.
   if (absl::Status status = target->db->Exec("PRAGMA synchronous = FULL"); !status.ok()) return status;
+  absl::StatusOr<std::optional<RollbackReport>> other_width = RollBackVec0Width(*target->db, *target, old_rows);
+  if (!other_width.ok()) return other_width.status();
+  if (other_width->has_value()) return **std::move(other_width);
   FileCellWriter writer(&*target);
   return RollBackTable(*target->db, *target, &writer, old_rows);
 }
@@ -327,14 +330,29 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout);
   if (!target.ok()) return target.status();
-  if (absl::Status width = CheckVec0Width(target->db.get(), *target, model.dim); !width.ok()) return width;
+  if (target->db != nullptr) {
+    const absl::StatusOr<int> width = Vec0Width(*target->db, *target);
+    if (!width.ok()) return width.status();
+    if (*width != 0 && *width != model.dim) {
+      std::unique_ptr<SqliteDb> db = std::move(target->db);
+      return MakeVec0WidthSink(location, *std::move(target), std::move(db), model, options);
+    }
+  }
   return std::make_unique<SqliteSink>(*std::move(target), model, options);
 }
 
-absl::StatusOr<std::vector<std::string>> SqliteMissingColumns(const Location& location) {
+absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, int dim) {
   const absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadOnly, absl::Seconds(30));
   if (!target.ok()) return target.status();
-  return target->missing_columns;
+  std::vector<std::string> changes;
+  for (const std::string& column : target->missing_columns) {
+    changes.push_back(absl::StrCat("adds the column ", column, " to ", target->asked.table));
+  }
+  if (target->db == nullptr) return changes;
+  const absl::StatusOr<int> width = Vec0Width(*target->db, *target);
+  if (!width.ok()) return width.status();
+  if (*width != 0 && *width != dim) changes.push_back(Vec0WidthChange(*target, *width, dim));
+  return changes;
 }
 
 }  // namespace reembed

@@ -21,7 +21,7 @@ struct SqliteSinkOptions {
 // the location names them. Nothing else of a row changes, except what the table's own triggers do.
 //
 // mode=update: the rows must be there. A row that is gone is refused with kNotFound; a row that a constraint or a
-//   trigger refuses, with SQLite's words. Missing columns are added by Open(); see SqliteMissingColumns.
+//   trigger refuses, with SQLite's words. Missing columns are added by Open(); see SqliteChanges.
 // mode=upsert: rows that are not there are added; table and file are made when missing, with the columns `key`,
 //   `embedding` and `model` unless the location names others.
 //
@@ -38,8 +38,9 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
 // Errors: as MakeSqliteSink and `old_rows`; kNotFound (no such file).
 absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows);
 
-// The columns that Open() will add to a table that is there, for `plan`; reads only. Errors: as MakeSqliteSink.
-absl::StatusOr<std::vector<std::string>> SqliteMissingColumns(const Location& location);
+// What Open() and Finish() will change of a table that is there, for `plan` and people: columns that are added, another
+// width of a vec0 table. `dim`: of the job's vectors. Reads only. Errors: as MakeSqliteSink.
+absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, int dim);
 
 }  // namespace reembed
 

@@ -175,6 +175,20 @@ absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> HoldsWhatWasWritten(const SqliteTarget& target, UndoReader* old_rows, int64_t ordinal,
+                                         absl::string_view content, bool otherwise) {
+  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows->WrittenVector(ordinal);
+  if (!written.ok()) return written.status();
+  if (!written->has_value()) return otherwise;
+  const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(content);
+  if (!cells.ok()) return cells.status();
+  const SqliteValue& vector = cells->front();
+  const SqliteType type = IsText(target.asked.encoding) ? SqliteType::kText : SqliteType::kBlob;
+  std::vector<float> held((*written)->size());
+  return vector.type == type && DecodeVector(target.asked.encoding, vector.bytes, absl::MakeSpan(held)) &&
+         std::memcmp(held.data(), (*written)->data(), held.size() * sizeof(float)) == 0;
+}
+
 namespace {
 
 // A row of the log, with copies of its own.
@@ -196,7 +210,6 @@ class TableRollback {
   absl::Status CountAll(absl::string_view why_left);
   absl::Status LoadPage();
   absl::StatusOr<std::vector<CellChange>> Compare();
-  absl::StatusOr<bool> HoldsWhatWasWritten(int64_t ordinal, absl::string_view content, bool otherwise);
   absl::StatusOr<bool> IsNothingIn(const std::string& sql);
   absl::Status TakeAwayWhatWasMade();
 
@@ -206,7 +219,6 @@ class TableRollback {
   UndoReader* const old_rows_;
   CellReader cells_;
   std::vector<LoggedRow> page_;
-  std::vector<float> vector_;
   RollbackReport report_;
 };
 
@@ -255,20 +267,6 @@ absl::Status TableRollback::LoadPage() {
   return absl::OkStatus();
 }
 
-// `otherwise`: the answer where nobody knows what was written.
-absl::StatusOr<bool> TableRollback::HoldsWhatWasWritten(int64_t ordinal, absl::string_view content, bool otherwise) {
-  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(ordinal);
-  if (!written.ok()) return written.status();
-  if (!written->has_value()) return otherwise;
-  const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(content);
-  if (!cells.ok()) return cells.status();
-  const SqliteValue& vector = cells->front();
-  const SqliteType type = IsText(target_.asked.encoding) ? SqliteType::kText : SqliteType::kBlob;
-  vector_.resize((*written)->size());
-  return vector.type == type && DecodeVector(target_.asked.encoding, vector.bytes, absl::MakeSpan(vector_)) &&
-         std::memcmp(vector_.data(), (*written)->data(), vector_.size() * sizeof(float)) == 0;
-}
-
 // What is to be done with the rows of the page.
 absl::StatusOr<std::vector<CellChange>> TableRollback::Compare() {
   std::vector<KeyView> keys;
@@ -286,7 +284,8 @@ absl::StatusOr<std::vector<CellChange>> TableRollback::Compare() {
     } else if (!(*now)->content.has_value()) {
       ++report_.rows_gone;
     } else {
-      const absl::StatusOr<bool> ours = HoldsWhatWasWritten(row.ordinal, *(*now)->content, old.has_value());
+      const absl::StatusOr<bool> ours =
+          HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *(*now)->content, old.has_value());
       if (!ours.ok()) return ours.status();
       if (*ours) {
         changes.push_back(row.change);  // a copy: the key is still bound

@@ -63,6 +63,11 @@ absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTa
 // Tells the log what is about to be made: target.changes.
 absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log);
 
+// Whether a row's cells hold the vector that the job has written. `otherwise`: the answer where nobody knows what that
+// was.
+absl::StatusOr<bool> HoldsWhatWasWritten(const SqliteTarget& target, UndoReader* old_rows, int64_t ordinal,
+                                         absl::string_view content, bool otherwise);
+
 // A row that is to hold its old cells again.
 struct CellChange {
   Key key;

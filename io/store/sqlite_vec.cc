@@ -1,5 +1,6 @@
 #include "io/store/sqlite_vec.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/ascii.h"
@@ -12,49 +13,60 @@
 namespace reembed {
 namespace {
 
-// The declared type of `column`, in small letters; empty: the statement does not declare it.
-std::string DeclaredType(absl::string_view sql, absl::string_view column) {
-  absl::ConsumePrefix(&sql, sql.substr(0, sql.find('(')));
-  absl::ConsumePrefix(&sql, "(");
+// What the statement says of `column`, from its name on; empty: it does not declare it.
+absl::string_view DeclarationOf(absl::string_view sql, absl::string_view column) {
+  sql.remove_prefix(std::min(sql.find('('), sql.size() - 1) + 1);
   for (absl::string_view part : absl::StrSplit(sql, ',')) {
     part = absl::StripAsciiWhitespace(part);
     const size_t end = part.find_first_of(" \t\n");
-    if (end == absl::string_view::npos || !absl::EqualsIgnoreCase(part.substr(0, end), column)) continue;
-    const absl::string_view type = absl::StripAsciiWhitespace(part.substr(end));
-    return absl::AsciiStrToLower(type.substr(0, type.find(']') + 1));
+    if (end != absl::string_view::npos && absl::EqualsIgnoreCase(part.substr(0, end), column)) return part;
   }
-  return "";
+  return {};
 }
 
 }  // namespace
 
-absl::Status CheckVec0Width(const SqlDb* db, const SqliteTarget& target, int dim) {
-  if (!target.table.has_value() || target.table->kind != SqliteTable::Kind::kVirtual) return absl::OkStatus();
+std::string Vec0Type(absl::string_view sql, absl::string_view column) {
+  const absl::string_view declaration = DeclarationOf(sql, column);
+  if (declaration.empty()) return "";
+  const absl::string_view type = absl::StripAsciiWhitespace(declaration.substr(declaration.find_first_of(" \t\n")));
+  return absl::AsciiStrToLower(type.substr(0, type.find(']') + 1));
+}
+
+absl::StatusOr<std::string> Vec0Sql(const SqlDb& db, const SqliteTarget& target) {
+  absl::StatusOr<SqliteStatement> find = db.Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1");
+  if (!find.ok()) return find.status();
+  find->BindText(1, target.table->name);
+  const absl::StatusOr<bool> row = find->Step();
+  if (!row.ok()) return row.status();
+  return *row ? std::string(find->Text(0)) : "";
+}
+
+absl::StatusOr<int> Vec0Width(const SqlDb& db, const SqliteTarget& target) {
+  if (!target.table.has_value() || target.table->kind != SqliteTable::Kind::kVirtual) return 0;
   const SqliteTable& table = *target.table;
   const auto refuse = [&](absl::string_view what) {
     return absl::FailedPreconditionError(absl::StrCat(table.path, ": virtual table `", table.name, "`: ", what));
   };
   if (IsText(target.asked.encoding)) return refuse("takes float32; leave encoding= out");
-  absl::StatusOr<SqliteStatement> find = db->Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1");
-  if (!find.ok()) return find.status();
-  find->BindText(1, table.name);
-  const absl::StatusOr<bool> row = find->Step();
-  if (!row.ok()) return row.status();
-  const std::string sql = *row ? std::string(find->Text(0)) : "";
-  if (!absl::StrContains(absl::AsciiStrToLower(sql), "using vec0"))
+  const absl::StatusOr<std::string> sql = Vec0Sql(db, target);
+  if (!sql.ok()) return sql.status();
+  if (!absl::StrContains(absl::AsciiStrToLower(*sql), "using vec0"))
     return refuse("is none of vec0; name a plain table to fill");
-  const std::string type = DeclaredType(sql, target.asked.vector);
+  const std::string type = Vec0Type(*sql, target.asked.vector);
   absl::string_view width = type;
   int declared = 0;
   const bool known = (absl::ConsumePrefix(&width, "float[") || absl::ConsumePrefix(&width, "f32[")) &&
-                     absl::ConsumeSuffix(&width, "]") && absl::SimpleAtoi(width, &declared);
-  if (!known) {
-    return refuse(absl::StrCat("column `", target.asked.vector, "` is ", type.empty() ? "of no known type" : type,
-                               "; this version writes float[N]"));
-  }
-  if (declared == dim) return absl::OkStatus();
-  return refuse(absl::StrCat("column `", target.asked.vector, "` is ", type, ", and this job makes vectors of ", dim,
-                             " numbers: use --dimensions ", declared, ", or make a table for them"));
+                     absl::ConsumeSuffix(&width, "]") && absl::SimpleAtoi(width, &declared) && declared > 0;
+  if (known) return declared;
+  return refuse(absl::StrCat("column `", target.asked.vector, "` is ", type.empty() ? "of no known type" : type,
+                             "; this version writes float[N]"));
+}
+
+std::string WithVec0Width(absl::string_view sql, absl::string_view column, int dim) {
+  const absl::string_view declaration = DeclarationOf(sql, column);
+  const size_t begin = static_cast<size_t>(declaration.data() - sql.data()) + declaration.find('[');
+  return absl::StrCat(sql.substr(0, begin), "[", dim, sql.substr(sql.find(']', begin)));
 }
 
 }  // namespace reembed

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "gtest/gtest.h"
+#include "io/store/sqlite_db.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/automem.h"
 #include "tests/fakes/espressobot.h"
@@ -58,6 +59,54 @@ class AgentloopCase : public RollbackCase {
  protected:
   static std::string Embedded() { return "role IN ('user', 'assistant') AND length(content) > 10"; }
   const std::string db_;
+};
+
+// sqlite-vec's own table, of another width than the job's: it is made anew. Every sixth row is new.
+class Vec0Case final : public RollbackCase {
+ public:
+  explicit Vec0Case(const TempFolder& folder) : path_(folder / "notes.db") {
+    const auto db = Db();
+    for (const std::string& sql :
+         {std::string("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)"),
+          absl::StrCat("WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ", kRows,
+                       ") INSERT INTO notes SELECT i, 'note ' || i || ' of many' FROM n"),
+          absl::StrCat("CREATE VIRTUAL TABLE docs USING vec0(id INTEGER PRIMARY KEY, tenant TEXT partition key, +title "
+                       "TEXT, v float[",
+                       kOldDim, "])"),
+          absl::StrCat("INSERT INTO docs SELECT id, 't' || (id % 3), 'title ' || id, randomblob(", kOldDim * 4,
+                       ") FROM notes WHERE id % 6 <> 0")}) {
+      EXPECT_TRUE(db->Exec(sql).ok()) << sql << db->LastMessage();
+    }
+  }
+  std::vector<std::string> Args() const override {
+    return {
+        "--source", absl::StrCat("sqlite:", path_, "?table=notes&text=body"), "--target",
+        absl::StrCat("sqlite:", path_, "?table=docs&key=id&vector=v&mode=upsert&set.tenant='new'&extension=", kVec0)};
+  }
+  std::string Dump() override {
+    std::string dump;
+    const auto db = Db();
+    for (const char* const sql :
+         {"SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND (name = 'docs' OR name GLOB '*reembed*')",
+          "SELECT id || '|' || tenant || '|' || coalesce(title, 'none') || '|' || hex(v) FROM docs ORDER BY id",
+          "SELECT id || body FROM notes ORDER BY id"}) {
+      auto statement = db->Prepare(sql);
+      EXPECT_TRUE(statement.ok()) << statement.status();
+      while (*statement->Step()) absl::StrAppend(&dump, statement->Text(0), "\n");
+    }
+    return dump;
+  }
+
+ private:
+  static constexpr char kVec0[] = REEMBED_NPM_DIR "/node_modules/sqlite-vec-linux-x64/vec0.so";
+
+  std::unique_ptr<SqliteDb> Db() const {
+    auto db = SqliteDb::Open(path_, SqliteAccess::kCreate, absl::Seconds(30));
+    EXPECT_TRUE(db.ok() && (*db)->LoadExtension(kVec0).ok());
+    return *std::move(db);
+  }
+
+  const std::string path_;
 };
 
 class LibsqlCase final : public AgentloopCase {
@@ -309,13 +358,15 @@ void RollbackCase::EditTexts(bool) { ADD_FAILURE() << "this case has no texts to
 std::string RollbackCase::Difference(const std::string& before) { return FirstDifference(before, Dump()); }
 
 std::vector<std::string> RollbackCaseNames() {
-  return {"agentloop",    "libsql",      "mcp_memory",         "mcp_memory_text",  "mcp_memory_libsql",
-          "memu",         "postgres",    "postgres_wide",      "falkordb",         "automem",
-          "automem_wide", "espressobot", "espressobot_simple", "espressobot_wide", "espressobot_import"};
+  return {"agentloop",         "vec0",         "libsql",      "mcp_memory",         "mcp_memory_text",
+          "mcp_memory_libsql", "memu",         "postgres",    "postgres_wide",      "falkordb",
+          "automem",           "automem_wide", "espressobot", "espressobot_simple", "espressobot_wide",
+          "espressobot_import"};
 }
 
 std::unique_ptr<RollbackCase> MakeRollbackCase(const std::string& name, const TempFolder& folder) {
   if (name == "agentloop") return std::make_unique<AgentloopCase>(folder);
+  if (name == "vec0") return std::make_unique<Vec0Case>(folder);
   if (name == "libsql") return std::make_unique<LibsqlCase>(folder);
   if (name == "mcp_memory") return std::make_unique<McpMemoryCase>(folder, McpMemoryOptions::Ids::kInteger);
   if (name == "mcp_memory_text") return std::make_unique<McpMemoryCase>(folder, McpMemoryOptions::Ids::kText);

@@ -98,13 +98,14 @@ TEST(SqliteSinkTest, AddsMissingColumnsOnlyWhenOpened) {
   file.Run("CREATE TABLE m (id INTEGER PRIMARY KEY, c TEXT); INSERT INTO m VALUES (1, 'a')");
   const std::string parameters = "table=m&vector=em bed\"ding&model_column=made by";
   const std::string before = file.Ask("SELECT sql FROM sqlite_schema");
-  EXPECT_THAT(*SqliteMissingColumns(file.At(parameters)), ElementsAre("em bed\"ding", "made by"));
+  EXPECT_THAT(*SqliteChanges(file.At(parameters), kModel.dim),
+              ElementsAre("adds the column em bed\"ding to m", "adds the column made by to m"));
   const auto sink = Make(file, parameters);
   EXPECT_EQ(file.Ask("SELECT sql FROM sqlite_schema"), before);
   EXPECT_EQ(*sink->Open({.model = kModel}, {.position = 7}), 0) << "what the column held is gone";
   EXPECT_THAT(Write(sink.get(), Numbered(1)), IsEmpty());
   EXPECT_EQ(file.Ask("SELECT * FROM m"), "1|'a'|x'000000000000003f'|'test-model'");
-  EXPECT_THAT(*SqliteMissingColumns(file.At(parameters)), IsEmpty());
+  EXPECT_THAT(*SqliteChanges(file.At(parameters), kModel.dim), IsEmpty());
   EXPECT_EQ(*Make(file, parameters)->Open({.model = kModel}, {.position = 7}), 7);
 }
 

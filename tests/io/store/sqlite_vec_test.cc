@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "io/store/sqlite_reader.h"
 #include "io/store/sqlite_sink.h"
+#include "tests/fakes/memory_undo.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/vector_rows.h"
@@ -100,7 +101,6 @@ TEST_F(SqliteVecTest, WhatItCannotTakeIsSaidBeforeAnythingIsBought) {
   const auto refusal = [&](const std::string& parameters) {
     return std::string(MakeSqliteSink(At(parameters), kModel).status().message());
   };
-  EXPECT_THAT(refusal("table=v&vector=embedding"), AllOf(HasSubstr("float[3]"), HasSubstr("--dimensions 3")));
   EXPECT_THAT(refusal("table=v&vector=small"), HasSubstr("int8[4]"));
   EXPECT_THAT(refusal("table=v&mode=upsert&vector=none"), HasSubstr("takes no new ones"));
   EXPECT_THAT(refusal("table=v&vector=embedding&encoding=json"), HasSubstr("leave encoding= out"));
@@ -214,6 +214,133 @@ TEST_F(SqliteVecTest, ARowThatItRefusesIsRefusedAlone) {
   EXPECT_THAT(Write(sink->get(), rows),
               ::testing::ElementsAre(AllOf(HasSubstr("row 2"), HasSubstr("kind")), HasSubstr("row 4")));
   EXPECT_EQ(Ask("SELECT count(*) FROM v WHERE vec_to_json(embedding) NOT LIKE '%9.%'"), std::vector<std::string>{"2"});
+}
+
+// A table of vectors of 3 numbers with everything that a table may have, and a job of 4.
+class Vec0WidthTest : public SqliteVecTest {
+ protected:
+  void SetUp() override {
+    ASSERT_THAT(
+        Db()->Exec("CREATE VIRTUAL TABLE v USING vec0(id INTEGER PRIMARY KEY, tenant TEXT partition key, stars "
+                   "INTEGER, +note TEXT, Embedding float[3] distance_metric=cosine, small int8[2], bits bit[8])"),
+        IsOk());
+    for (int i = 1; i <= 3; ++i) {
+      ASSERT_THAT(Db()->Exec(absl::StrCat("INSERT INTO v VALUES (", i, ", 't", i % 2, "', ", i * 10, ", 'note ", i,
+                                          "', '[1,2,", i, "]', vec_int8('[", i, ",-7]'), vec_bit(x'0", i, "'))")),
+                  IsOk());
+    }
+    before_ = Dump();
+  }
+
+  std::vector<std::string> Dump() {
+    std::vector<std::string> rows = Ask(
+        "SELECT id || '|' || tenant || '|' || stars || '|' || coalesce(note || '|', '') || vec_to_json(Embedding) || "
+        "'|' || vec_to_json(vec_int8(small)) || '|' || vec_to_json(vec_bit(bits)) FROM v ORDER BY id");
+    for (std::string& sql :
+         Ask("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND (name = 'v' OR name GLOB '*reembed*')")) {
+      rows.push_back(std::move(sql));
+    }
+    return rows;
+  }
+
+  // The sink over the rows 1 to `rows`, up to Finish().
+  absl::Status Fill(int rows, const std::string& parameters, std::vector<std::string>* refused = nullptr) {
+    auto sink = MakeSqliteSink(At(parameters), kModel);
+    if (!sink.ok()) return sink.status();
+    EXPECT_THAT((*sink)->Open({.model = kModel, .undo = &undo_}, {}), IsOk());
+    VectorRows batch(kModel.dim);
+    for (int i = 0; i < rows; ++i) batch.Add(i, int64_t{i + 1});
+    const Batch* const written = batch.batch();
+    std::vector<RefusedRow> left;
+    EXPECT_THAT((*sink)->Write({&written, 1}, &left), IsOk());
+    for (const RefusedRow& row : left) refused->emplace_back(row.reason.message());
+    EXPECT_THAT((*sink)->Flush(), IsOk());
+    return (*sink)->Finish();
+  }
+
+  absl::StatusOr<RollbackReport> RollBack() {
+    const auto log = undo_.Read(kModel.dim);
+    return RollBackSqlite(At("table=v&vector=Embedding"), log.get());
+  }
+
+  std::vector<std::string> before_;
+  MemoryUndo undo_;
+};
+
+TEST_F(Vec0WidthTest, TheTableIsMadeAnewWhenEachRowHasItsVector) {
+  EXPECT_THAT(*SqliteChanges(At("table=v&vector=Embedding"), 4),
+              ::testing::ElementsAre(AllOf(HasSubstr("vectors of 4 numbers (3 before)"), HasSubstr("v__reembed_4"))));
+  EXPECT_THAT(*SqliteChanges(At("table=v&vector=Embedding"), 3), ::testing::IsEmpty());
+  const absl::Status early = Fill(2, "table=v&vector=Embedding");
+  EXPECT_THAT(early, HasError(absl::StatusCode::kFailedPrecondition,
+                              AllOf(HasSubstr("1 row has no vector of 4 numbers, the first is 3"),
+                                    HasSubstr("v__reembed_4"), HasSubstr("retry-rejects"))));
+  std::vector<std::string> now = Dump();
+  now.pop_back();
+  EXPECT_EQ(now, before_) << "but for the table beside";
+  // The application goes on with its own columns.
+  ASSERT_THAT(Db()->Exec("UPDATE v SET stars = 99 WHERE id = 2"), IsOk());
+  ASSERT_THAT(Fill(3, "table=v&vector=Embedding"), IsOk());
+  EXPECT_THAT(Dump(), ::testing::ElementsAre(
+                          "1|t1|10|note 1|[0.000000,0.500000,0.000000,0.500000]|[1,-7]|[1,0,0,0,0,0,0,0]",
+                          "2|t0|99|note 2|[1.000000,1.500000,1.000000,1.500000]|[2,-7]|[0,1,0,0,0,0,0,0]",
+                          "3|t1|30|note 3|[2.000000,2.500000,2.000000,2.500000]|[3,-7]|[1,1,0,0,0,0,0,0]",
+                          AllOf(HasSubstr("Embedding float[4] distance_metric=cosine"), HasSubstr("int8[2]"))));
+  EXPECT_EQ(Ask("SELECT id FROM v WHERE embedding MATCH '[2,2.5,2,2.5]' AND k = 1 AND tenant = 't1'"),
+            std::vector<std::string>{"3"});
+  // Once more, as after a crash behind the commit.
+  EXPECT_THAT(Fill(3, "table=v&vector=Embedding"), IsOk());
+}
+
+TEST_F(Vec0WidthTest, NewRowsComeWithThePartitionThatIsSaid) {
+  std::vector<std::string> refused;
+  ASSERT_THAT(Fill(4,
+                   "table=v&vector=Embedding&mode=upsert&set.tenant='new'&set.stars=5&set.small=vec_int8('[1,1]')&"
+                   "set.bits=vec_bit(x'ff')",
+                   &refused),
+              IsOk());
+  EXPECT_THAT(refused, ::testing::IsEmpty());
+  EXPECT_EQ(Dump()[3], "4|new|5|[3.000000,3.500000,3.000000,3.500000]|[1,1]|[1,1,1,1,1,1,1,1]");
+  const auto back = RollBack();
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->rows_left, 0);
+  EXPECT_EQ(Dump(), before_) << "the new row goes";
+}
+
+TEST_F(Vec0WidthTest, ARowWithoutAPlaceIsRefusedAlone) {
+  std::vector<std::string> refused;
+  ASSERT_THAT(Fill(4, "table=v&vector=Embedding", &refused), IsOk());
+  EXPECT_THAT(refused, ::testing::ElementsAre(HasSubstr("row 4: is gone from the target")));
+  EXPECT_EQ(Ask("SELECT count(*) FROM v"), std::vector<std::string>{"3"});
+}
+
+TEST_F(Vec0WidthTest, ARollbackBringsTheOldWidthBackWholeOrNotAtAll) {
+  ASSERT_FALSE(Fill(2, "table=v&vector=Embedding").ok());
+  auto back = RollBack();
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->rows_unchanged, 2);
+  EXPECT_THAT(back->notes, ::testing::ElementsAre(HasSubstr("took away the table v__reembed_4")));
+  EXPECT_EQ(Dump(), before_) << "before it was put in place";
+
+  ASSERT_THAT(Fill(3, "table=v&vector=Embedding"), IsOk());
+  const std::vector<std::string> filled = Dump();
+  ASSERT_THAT(Db()->Exec("UPDATE v SET Embedding = '[8,8,8,8]' WHERE id = 2"), IsOk());
+  const std::vector<std::string> changed = Dump();
+  back = RollBack();
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->rows_restored, 0);
+  EXPECT_EQ(back->rows_left, 1);
+  EXPECT_EQ(Dump(), changed) << "one vector is somebody else's";
+
+  ASSERT_THAT(Db()->Exec("UPDATE v SET Embedding = '[1,1.5,1,1.5]', stars = 7 WHERE id = 2"), IsOk());
+  ASSERT_THAT(Db()->Exec("DELETE FROM v WHERE id = 1"), IsOk());
+  back = RollBack();
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->rows_restored, 2);
+  EXPECT_EQ(back->rows_gone, 1);
+  EXPECT_EQ(back->rows_left, 0);
+  EXPECT_THAT(Dump(), ::testing::ElementsAre(AllOf(HasSubstr("2|t0|7|note 2|[1.000000,2.000000,2.000000]")), before_[2],
+                                             before_[3]));
 }
 
 }  // namespace
