@@ -81,6 +81,7 @@ class Verification {
   absl::Status CheckStore();
   absl::Status CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused);
   absl::Status CheckSource();
+  std::string SourceName() const;  // without its parameters, which the targets say
   absl::Status CountTable(const std::string& place, JsonLine* line);
   absl::Status CheckSample(int64_t sample);
 
@@ -156,13 +157,17 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
   return absl::OkStatus();
 }
 
+std::string Verification::SourceName() const {
+  return PlaceText({.scheme = resolved_->source.scheme, .path = resolved_->source.path});
+}
+
 absl::Status Verification::CheckSource() {
   if (resolved_->source.scheme == "-") return absl::OkStatus();
   const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(resolved_->source, resolved_->selection);
   if (!source.ok()) return source.status();
   const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
   if (!rows.ok()) return rows.status();
-  const std::string place = PlaceName(resolved_->source);
+  const std::string place = SourceName();
   int64_t compared = 0;
   while (true) {
     const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
@@ -239,7 +244,7 @@ absl::Status Verification::CheckSample(int64_t sample) {
     lowest = std::min(lowest, cosine);
     ++compared;
     if (cosine < kSameModelCosine) {
-      problems_.Add(absl::StrCat(PlaceName(resolved_->source), ": row ", KeyText((*row)->key),
+      problems_.Add(absl::StrCat(SourceName(), ": row ", KeyText((*row)->key),
                                  ": embedded again, the cosine to its vector is ", cosine));
     }
   }

@@ -189,7 +189,8 @@ TEST_F(FalkorTest, MistakesCostNothing) {
            {server_.Uri("label=Memory&text=content&vector=v"), "no key"},
            {server_.Uri(kPlace, "h"), "no graph `h`"},
            {server_.Uri(kPlace, ""), "no graph"},
-           {absl::StrCat("redis", server_.Uri(kPlace).substr(8)), "falkordb://HOST/GRAPH"},
+           {absl::StrCat("redis", server_.Uri(kPlace).substr(8)),
+            "`redis` is no source; these are: sqlite, libsql, postgres"},
            {"falkordb://127.0.0.1:1/g?label=M&key=id&text=c&vector=v", "is the server running"}}) {
     const ProcessResult run = RunProcess(CommandAt("run", source));
     EXPECT_NE(run.exit_code, 0) << source;

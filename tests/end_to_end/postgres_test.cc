@@ -64,9 +64,9 @@ class PostgresTest : public ::testing::Test {
 
   // Every row with a text has its vector, every other one none.
   void ExpectComplete(const std::string& column) {
-    EXPECT_EQ(
-        db_.Ask(absl::StrCat("SELECT count(*) FROM notes WHERE (", column, " IS NULL) <> (coalesce(body, '') = '')")),
-        "0");
+    EXPECT_EQ(db_.Ask(absl::StrCat("SELECT count(*) FROM notes WHERE (", column,
+                                   " IS NULL) <> (coalesce(body, '') !~ '\\S')")),
+              "0");
     EXPECT_EQ(Others(), others_);
     for (const std::string& text : {std::string("note 4"), std::string("note 4999")}) {
       const std::string stored =
@@ -82,7 +82,7 @@ class PostgresTest : public ::testing::Test {
   PostgresServer& db_ = TestPostgres();
   TempFolder folder_;
   std::string others_;
-  int64_t DifferentTexts() { return std::stoll(db_.Ask("SELECT count(DISTINCT body) FROM notes WHERE body <> ''")); }
+  int64_t DifferentTexts() { return std::stoll(db_.Ask("SELECT count(DISTINCT body) FROM notes WHERE body ~ '\\S'")); }
 
   const int64_t checks_ = 1 + static_cast<int64_t>(CanaryTexts().size());  // texts: the probe and the canary
   std::unique_ptr<EmbeddingServer> server_;
