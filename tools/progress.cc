@@ -81,13 +81,19 @@ std::string ProgressLine(const ProgressView& view, size_t columns) {
   }
 }
 
+// Of a quota of requests: from here on what was asked says how many rows a request brings.
+constexpr int64_t kTellingRequests = 40;
+
 double RowsPerSecondOfQuota(const ClientStats& client, int64_t rows, int texts_per_request) {
   double rate = std::numeric_limits<double>::infinity();
   const int64_t answered = client.requests - client.in_the_air;
-  if (client.requests_per_minute > 0 && rows > 0 && answered > 0) {
-    rate = client.requests_per_minute / 60 * static_cast<double>(rows) / static_cast<double>(answered);
-  } else if (client.requests_per_minute > 0 && texts_per_request > 0) {
-    rate = client.requests_per_minute / 60 * texts_per_request;
+  if (client.requests_per_minute > 0) {
+    // At the start most requests have asked for nothing but the model: they say little about how full the others are.
+    double rows_per_request = texts_per_request;
+    if (rows > 0 && answered > kTellingRequests) {
+      rows_per_request = static_cast<double>(rows) / static_cast<double>(answered);
+    }
+    if (rows_per_request > 0) rate = client.requests_per_minute / 60 * rows_per_request;
   }
   if (client.tokens_per_minute > 0 && client.tokens > 0 && rows > 0) {
     rate =

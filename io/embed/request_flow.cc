@@ -153,6 +153,7 @@ RequestFlow::PartPtr RequestFlow::MakePart(Call* call, int first, int count) {
     }
   }
   part->call = call;
+  part->first_row = call->batch->range().begin;
   part->first = first;
   part->count = count;
   part->max_reply_bytes = call->batch->limits().max_reply_bytes;
@@ -162,13 +163,21 @@ RequestFlow::PartPtr RequestFlow::MakePart(Call* call, int first, int count) {
   return part;
 }
 
+// Requires mutex_. The first rows go first, in whatever order they come here: targets that are written in order hold
+// all other batches until the first has its vectors.
+void RequestFlow::Queue(PartPtr part) {
+  auto place = queue_.end();
+  while (place != queue_.begin() && (*std::prev(place))->first_row > part->first_row) --place;
+  queue_.insert(place, std::move(part));
+}
+
 // Somebody has to call Dispatch() afterwards.
 void RequestFlow::Submit(PartPtr part) {
   absl::Status refused;
   {
     const std::lock_guard lock(mutex_);
     refused = stopped_;
-    if (refused.ok()) return queue_.push_back(std::move(part));
+    if (refused.ok()) return Queue(std::move(part));
   }
   End(std::move(part), std::move(refused));
 }

@@ -102,6 +102,7 @@ class RequestFlow {
   RequestFlow(FlowOptions options, BodyWriter write_body);
 
   PartPtr MakePart(Call* call, int first, int count);
+  void Queue(PartPtr part);
   void Submit(PartPtr part);
   void Dispatch();
   PartPtr TakeNext(Moment now, Leaving* leaving, Moment* ask_again);

@@ -35,7 +35,8 @@ struct RequestFlow::Call {
 // One request: the texts [first, first + count) of a call's batch. Guarded by mutex_ while more than one thread may
 // have it: from Submit() to the answer that is taken.
 struct RequestFlow::Part {
-  Call* call = nullptr;  // gone when its answer has been taken
+  Call* call = nullptr;   // gone when its answer has been taken
+  int64_t first_row = 0;  // ordinal, of the batch
   int first = 0;
   int count = 0;
   int64_t tokens = 0;

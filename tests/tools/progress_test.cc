@@ -53,12 +53,13 @@ TEST(ProgressLineTest, DoesWithoutAnExpectedNumberOfRows) {
 TEST(RowsPerSecondOfQuotaTest, IsTheNarrowerOfWhatIsKnown) {
   EXPECT_EQ(RowsPerSecondOfQuota({}, 0, 100), 0);
   EXPECT_EQ(RowsPerSecondOfQuota({.requests_per_minute = 60}, 0, 100), 100);
-  // What requests really bring.
-  EXPECT_EQ(RowsPerSecondOfQuota({.requests = 12, .in_the_air = 2, .requests_per_minute = 60}, 500, 100), 50);
+  // The first ask for the model, not for rows; then what requests really bring.
+  EXPECT_EQ(RowsPerSecondOfQuota({.requests = 12, .in_the_air = 2, .requests_per_minute = 60}, 100, 100), 100);
+  EXPECT_EQ(RowsPerSecondOfQuota({.requests = 102, .in_the_air = 2, .requests_per_minute = 60}, 5000, 100), 50);
   // Of tokens nothing is known before the first reply.
   EXPECT_EQ(RowsPerSecondOfQuota({.tokens_per_minute = 6000}, 0, 100), 0);
-  const ClientStats both = {.requests = 10, .tokens = 5000, .requests_per_minute = 60, .tokens_per_minute = 6000};
-  EXPECT_EQ(RowsPerSecondOfQuota(both, 500, 100), 10);
+  const ClientStats both = {.requests = 100, .tokens = 5000, .requests_per_minute = 60, .tokens_per_minute = 6000};
+  EXPECT_EQ(RowsPerSecondOfQuota(both, 500, 100), 5);
 }
 
 }  // namespace

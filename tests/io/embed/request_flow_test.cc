@@ -29,9 +29,9 @@ using ::testing::HasSubstr;
 
 constexpr int kDim = 32;
 
-std::unique_ptr<Batch> MakeBatch(int texts) {
+std::unique_ptr<Batch> MakeBatch(int texts, int first = 0) {
   auto batch = std::make_unique<Batch>(BatchLimits{}, kDim);
-  for (int i = 0; i < texts; ++i) {
+  for (int i = first; i < first + texts; ++i) {
     batch->AddRowWithText(i, KeyView(int64_t(i)), i, absl::StrCat("text number ", i), 3);
   }
   return batch;
@@ -179,6 +179,32 @@ TEST_F(RequestFlowTest, ServerMayForbidAnotherAttempt) {
 
 // A field that the API does not know looks like a bad text: halving comes to one that is refused alone, and then a text
 // of our own is refused likewise.
+// The threads of a pipeline hand batches over in any order, and a file waits for its first rows.
+TEST_F(RequestFlowTest, TheFirstRowsLeaveFirst) {
+  options_.concurrency = 1;
+  std::promise<void> all_wait;
+  std::shared_future<void> all = all_wait.get_future().share();
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  Serve([&](const ServerRequest& request) {
+    all.wait();
+    const std::lock_guard lock(mutex);
+    seen.push_back(TextsOf(request.body)[0]);
+    return OpenAiAnswer(request, {.dim = kDim});
+  });
+  std::vector<std::unique_ptr<Batch>> batches;
+  std::vector<std::future<absl::Status>> answers;
+  for (const int first : {0, 40, 30, 10, 20}) {  // the first has left when the others come
+    batches.push_back(MakeBatch(2, first));
+    batches.back()->set_range({first, first + 2});
+    answers.push_back(Start(batches.back().get()));
+  }
+  all_wait.set_value();
+  for (std::future<absl::Status>& answer : answers) EXPECT_THAT(answer.get(), IsOk());
+  EXPECT_THAT(seen,
+              ElementsAre("text number 0", "text number 10", "text number 20", "text number 30", "text number 40"));
+}
+
 TEST_F(RequestFlowTest, WhatIsRefusedLikeATextOfOurOwnIsNotForTheTexts) {
   Serve([](const ServerRequest& request) {
     return OpenAiError(400, "", "invalid_request_error", absl::StrCat("unknown field (request ", request.number, ")"));
