@@ -28,7 +28,8 @@ std::optional<absl::Duration> TimeLeft::Estimate(Moment now, int64_t total, cons
   const auto left = static_cast<double>(std::max<int64_t>(0, total - last.done));
   if (left == 0) return absl::ZeroDuration();
   const double by_limits = limits.rows_per_second > 0 ? left / limits.rows_per_second : 0;
-  if (points_.size() == 1) {
+  // Rows that came at the very beginning have no pace.
+  if (points_.size() == 1 || last.at == points_.front().at) {
     if (by_limits == 0) return std::nullopt;
     return absl::Seconds(by_limits) + limits.pause;
   }

@@ -27,6 +27,14 @@ TEST(TimeLeftTest, SaysNothingBeforeTheFirstRowsUnlessALimitIsKnown) {
   EXPECT_NEAR(SecondsLeft(left, 1, 100, {.rows_per_second = 5, .pause = absl::Seconds(7)}), 27, 1e-6);
 }
 
+TEST(TimeLeftTest, RowsThatAreThereAtTheFirstLookHaveNoPace) {
+  TimeLeft left(kStart);
+  left.Note(kStart, 16);
+  EXPECT_EQ(SecondsLeft(left, 1, 1000), -1) << "and not 0";
+  left.Note(kStart + absl::Seconds(2), 116);
+  EXPECT_NEAR(SecondsLeft(left, 2, 1116), 1000.0 / 58, 2.8);
+}
+
 TEST(TimeLeftTest, CountsDownBetweenLumps) {
   TimeLeft left(kStart);
   left.Note(kStart + absl::Seconds(10), 100);
