@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
+#include "io/file/own_file.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "io/job/owed_table.h"
@@ -58,17 +58,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
-  const std::string path = job.directory + "/job.toml";
-  const std::string partial = path + ".partial";
-  {
-    std::ofstream file(partial, std::ios::trunc);
-    file << WriteJobFile(DescribedOptions(job));
-    file.close();
-    if (!file) return absl::ResourceExhaustedError(absl::StrCat(partial, ": could not be written; is the disk full?"));
-  }
-  std::error_code failed;
-  std::filesystem::rename(partial, path, failed);
-  return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
+  return ReplaceOwnFile(job.directory + "/job.toml", WriteJobFile(DescribedOptions(job)));
 }
 
 // From any thread.
@@ -248,9 +238,10 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
       outcome.status = checked;
     }
   }
-  if (const int64_t dropped = client->stats().texts_dropped; dropped > 0) {
+  const ClientStats stats = client->stats();
+  if (const int64_t lost = stats.texts_dropped + stats.texts_unanswered; lost > 0) {
     // A store that failed to write ends without this note as if it had been killed, and that counts for more.
-    store->NoteDropped(dropped).IgnoreError();
+    store->NoteDropped(lost).IgnoreError();
   }
   const auto take_stock = [&] { TakeStock(*prepared, *running, StatsAfter(job, store, outcome.before), &outcome); };
   take_stock();
@@ -294,7 +285,7 @@ int64_t ReboughtSinceLastReceipt(const RunOutcome& outcome) {
 Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& outcome) {
   return {.run = store.run(),
           .started = started,
-          .ended = absl::Now(),
+          .ended = started + outcome.elapsed,  // whatever became of the clock meanwhile
           .outcome = OutcomeWord(outcome.status),
           .requests = outcome.client.requests,
           .requests_retried = outcome.client.requests_retried,
