@@ -32,6 +32,9 @@ absl::Status CheckOwner(const std::string& path, const struct stat& info) {
 
 absl::Status CheckFolder(const std::string& dir) {
   const File folder(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), dir);
+  if (folder.fd() < 0 && errno == ENOTDIR) {
+    return absl::AlreadyExistsError(absl::StrCat(dir, ": is there already, and is no folder"));
+  }
   struct stat info;
   if (folder.fd() < 0 || fstat(folder.fd(), &info) != 0) return FileError(dir, "open the folder", errno);
   if (absl::Status owner = CheckOwner(dir, info); !owner.ok()) return owner;

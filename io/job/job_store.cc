@@ -31,9 +31,9 @@ absl::Status SyncDirectory(const std::string& path) {
 
 absl::Status MakeDirectory(const std::string& dir) {
   const absl::Status made = MakeOwnFolder(dir);
-  if (made.ok() || absl::IsPermissionDenied(made) || absl::IsResourceExhausted(made)) return made;
-  return absl::Status(made.code(),
-                      absl::StrCat(made.message(), ", where the job was to go; say another place with ", "--job DIR"));
+  if (made.ok() || absl::IsResourceExhausted(made)) return made;
+  return absl::Status(made.code(), absl::StrCat(made.message(), "; this is where the job was to go: say another place ",
+                                                "for the job directory with --job DIR"));
 }
 
 absl::Status CheckIdentityUsable(const JobIdentity& identity) {
