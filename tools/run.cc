@@ -24,6 +24,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
+#include "tools/process_limits.h"
 #include "tools/progress.h"
 #include "tools/record.h"
 #include "tools/recount.h"
@@ -635,6 +636,17 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
   return report.Finish();
 }
 
+// Files and connections that these jobs may have open at a time: all are prepared before the first runs. The built-in
+// embedder has the other end of each connection, too.
+int64_t FilesOf(const std::vector<ResolvedJob>& jobs) {
+  constexpr int64_t kFilesOfAJob = 24;
+  int64_t files = kFilesOfACommand + kFilesOfAJob * (static_cast<int64_t>(jobs.size()) - 1);
+  for (const ResolvedEndpoint& endpoint : jobs.front().endpoints) files += endpoint.client.concurrency;
+  const int64_t alone = jobs.front().client.concurrency;
+  if (jobs.front().endpoints.empty()) files += jobs.front().embedder == Embedder::kBuiltin ? 2 * alone : alone;
+  return files;
+}
+
 }  // namespace
 
 ExitCode RunCommand(CommandOptions options, const Environment& environment) {
@@ -649,6 +661,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
   if (!jobs.ok()) return fail(jobs.status());
   if (jobs->front().directory.empty()) return fail(CheckJobsFolder(environment));
+  if (absl::Status files = AllowOpenFiles(FilesOf(*jobs)); !files.ok()) return fail(files);
   if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
