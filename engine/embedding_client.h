@@ -21,11 +21,12 @@ struct ClientStats {
   int64_t requests = 0;          // sent, retries included
   int64_t requests_retried = 0;  // sent again after a refusal, an error or a reply that was not usable
   int64_t http_429 = 0;
-  int64_t requests_hedged = 0;  // sent a second time because the first took long
-  int concurrency = 0;          // requests that may be in the air just now
-  int in_the_air = 0;           // requests that are
-  int64_t texts_dropped = 0;    // perhaps charged for, and lost at a stop: in the air, or of a batch without its rest
-  int64_t tokens = 0;           // as the provider's `usage` says; estimated where it says nothing
+  int64_t requests_hedged = 0;   // sent a second time because the first took long
+  int concurrency = 0;           // requests that may be in the air just now
+  int in_the_air = 0;            // requests that are
+  int64_t texts_dropped = 0;     // perhaps charged for, and lost at a stop: in the air, or of a batch without its rest
+  int64_t texts_unanswered = 0;  // perhaps charged for: of requests that were sent and ended without an answer
+  int64_t tokens = 0;            // as the provider's `usage` says; estimated where it says nothing
   absl::Duration
       quota_wait;  // for so long the quota alone holds back what is next just now; zero: nothing waits for it
   // The quota as far as somebody has named it; 0: nobody has.

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "engine/shown_text.h"
 
 namespace reembed {
 namespace {
@@ -141,7 +142,8 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
     return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` names no kind of store; did you mean ",
                                                    SchemeOfFile(uri), ":", WithoutToken(uri), "?"));
   }
-  Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon))};
+  Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon)),
+                    .answered = std::make_shared<std::atomic<bool>>(false)};
   const absl::string_view rest = uri.substr(colon + 1);
   // Not shown again, not even here.
   if (HoldsPassword(rest)) {
@@ -177,6 +179,11 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
     if (*name == "authToken" && takes_token && location.secret.empty()) {
       location.secret = *value;
       continue;
+    }
+    if (*name == "options" && !SecretValues(*value).empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          location.scheme, ": options= holds a secret, and addresses are written down in jobs and messages; leave it ",
+          "out and give it by the environment (PGOPTIONS)"));
     }
     if (!location.parameters.emplace(*name, *value).second) {
       return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` gives `", *name, "` twice"));

@@ -1,7 +1,9 @@
 #ifndef REEMBED_ENGINE_LOCATION_H_
 #define REEMBED_ENGINE_LOCATION_H_
 
+#include <atomic>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,9 @@ struct Location {
   std::string path;
   std::map<std::string, std::string> parameters;
   std::string secret;  // token for whoever is there, from `authToken=`; in no text that is made of the location
+  // Whether a server there has answered this process: then it is waited for when it is away. Shared by copies; may be
+  // null.
+  std::shared_ptr<std::atomic<bool>> answered;
 
   // The value, or `otherwise` if the parameter is absent.
   std::string Get(absl::string_view name, absl::string_view otherwise = "") const;
@@ -36,8 +41,8 @@ struct Location {
 absl::Span<const char* const> SecretVariablesOf(absl::string_view scheme);
 
 // `jsonl:-?name=value` is `-` with parameters.
-// Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password: locations are written
-// down in ledgers and messages). No error shows a token.
+// Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password, also inside libpq's
+// options=: locations are written down in ledgers and messages). No error shows a token.
 absl::StatusOr<Location> ParseLocation(absl::string_view uri);
 
 // Every %41 as the byte that it stands for. Errors: kInvalidArgument (a % without two hex digits).

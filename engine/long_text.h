@@ -17,6 +17,9 @@ enum class LongText {
   kSplit,     // it is embedded in parts: the vector is their mean, weighted by tokens, scaled to length 1
 };
 
+// Longer texts are no texts: nobody looks at them, not even to cut them.
+inline constexpr size_t kMaxTextBytes = size_t{64} << 20;
+
 struct TextLimit {
   LongText policy = LongText::kReject;
   int64_t max_tokens = 0;             // of one text; 0: not known, so that no text is too long

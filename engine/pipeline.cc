@@ -119,6 +119,7 @@ absl::Status Run::OpenSinks() {
   read_from_.replay = !parts_.sinks.empty();
   read_from_.max_new_rows = options_.max_rows;
   read_from_.text_limit = options_.text_limit;
+  read_from_.max_text_bytes = options_.max_text_bytes;
   read_from_.sort_texts = options_.sort_texts;
   read_from_.estimator = parts_.estimator;
   read_from_.quota_tokens = options_.quota_tokens;

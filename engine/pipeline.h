@@ -62,8 +62,9 @@ struct PipelineOptions {
   int batches_in_flight = 64;  // bounds memory and concurrency together
   Normalization normalization = Normalization::kAsReceived;
   TextLimit text_limit;
-  int64_t quota_tokens = 0;  // of one request; see RequestPacker
-  bool sort_texts = false;   // see Batch::SortTexts
+  size_t max_text_bytes = kMaxTextBytes;  // longer texts are rejected unseen, also where texts are cut
+  int64_t quota_tokens = 0;               // of one request; see RequestPacker
+  bool sort_texts = false;                // see Batch::SortTexts
   // How often a batch is sent again for want of a usable reply. Clients give up before, see EmbeddingClient::Decode.
   int max_bad_replies = 32;
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink

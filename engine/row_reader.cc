@@ -98,7 +98,8 @@ RowReader::Prepared RowReader::Prepare(const RowView& row, size_t max_bytes, int
   Prepared prepared;
   // A text that is cut need not fit before that.
   const bool may_cut = options_.text_limit.policy == LongText::kTruncate;
-  prepared.problem = CheckRow(row, may_cut ? std::numeric_limits<size_t>::max() : max_bytes);
+  max_bytes = std::min(max_bytes, options_.max_text_bytes);
+  prepared.problem = CheckRow(row, may_cut ? options_.max_text_bytes : max_bytes);
   if (!prepared.problem.ok()) return prepared;
   const std::optional<absl::string_view>& text = row.text;
   std::vector<absl::string_view> parts = {*text};

@@ -31,6 +31,7 @@ class RowReader {
     std::vector<int64_t> cuts;  // ordinals at which a batch must begin, because a sink does; any order
     int64_t max_new_rows = 0;   // 0: all
     TextLimit text_limit;
+    size_t max_text_bytes = kMaxTextBytes;      // see PipelineOptions
     bool sort_texts = false;                    // see Batch::SortTexts
     const TokenEstimator* estimator = nullptr;  // see RequestPacker
     int64_t quota_tokens = 0;                   // likewise

@@ -18,6 +18,7 @@ namespace reembed {
 struct BackupGroup {
   Location place;  // where they go
   std::vector<BackupPart> parts;
+  bool named = false;  // by the user, not by the backup
 };
 
 // One kind of place that can be saved and put back, by URI scheme. To add one, write its file in io/ and a line in the

@@ -13,6 +13,7 @@
 #include "engine/location.h"
 #include "engine/request_packer.h"
 #include "io/job/canary_file.h"
+#include "io/net/url.h"
 #include "tools/format.h"
 #include "tools/resolve_embedder.h"
 
@@ -62,7 +63,17 @@ absl::Status SetWord(absl::string_view name, absl::string_view value, EndpointSp
 std::string NameOf(const EndpointSpec& spec, const std::vector<EndpointSpec>& all) {
   const auto same_url = [&](const EndpointSpec& other) { return other.url == spec.url; };
   if (std::count_if(all.begin(), all.end(), same_url) < 2) return spec.url;
-  return absl::StrCat(spec.url, " (key from ", spec.key_env.empty() ? spec.key_file : spec.key_env, ")");
+  const std::string& key = spec.key_env.empty() ? spec.key_file : spec.key_env;
+  if (!key.empty()) return absl::StrCat(spec.url, " (key from ", key, ")");
+  // They differ by their logins, which are not shown.
+  const auto self = std::find_if(all.begin(), all.end(), [&](const EndpointSpec& other) { return &other == &spec; });
+  return absl::StrCat(spec.url, " (", std::count_if(all.begin(), self, same_url) + 1, ")");
+}
+
+// Of endpoints that are taken already.
+std::string UserInfo(const EndpointSpec& spec) {
+  const absl::StatusOr<UrlAndLogin> taken = TakeLogin(spec.given_url);
+  return taken.ok() ? taken->login : "";
 }
 
 const char* StateWord(EndpointState state) {
@@ -85,7 +96,8 @@ absl::StatusOr<std::vector<EndpointSpec>> ParseAll(const CommandOptions& options
     absl::StatusOr<EndpointSpec> spec = ParseEndpoint(text);
     if (!spec.ok()) return spec.status();
     for (const EndpointSpec& other : specs) {
-      if (other.url == spec->url && other.key_env == spec->key_env && other.key_file == spec->key_file) {
+      if (other.url == spec->url && UserInfo(other) == UserInfo(*spec) && other.key_env == spec->key_env &&
+          other.key_file == spec->key_file) {
         return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec->url, " is given twice with the same key"));
       }
     }
@@ -100,10 +112,15 @@ absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text) {
   EndpointSpec spec;
   for (const absl::string_view part : absl::StrSplit(text, ',')) {
     if (spec.url.empty()) {
-      spec.url = spec.given_url = std::string(part);
+      const absl::StatusOr<UrlAndLogin> taken = TakeLogin(part);
+      if (!taken.ok()) {
+        return absl::Status(taken.status().code(), absl::StrCat("--endpoint: ", taken.status().message()));
+      }
+      spec.given_url = std::string(part);
+      spec.url = taken->url;
       while (absl::EndsWith(spec.url, "/")) spec.url.pop_back();
       if (!absl::StartsWith(part, "http://") && !absl::StartsWith(part, "https://")) {
-        return absl::InvalidArgumentError(absl::StrCat("--endpoint ", text,
+        return absl::InvalidArgumentError(absl::StrCat("--endpoint ", taken->url,
                                                        ": expected http://HOST/v1 or "
                                                        "https://HOST/v1 first, then ,key-env=NAME and others"));
       }
@@ -119,6 +136,12 @@ absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text) {
     return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec.url, ": key-env or key-file, not both"));
   }
   return spec;
+}
+
+std::string WithoutLogin(absl::string_view endpoint) {
+  const size_t comma = std::min(endpoint.find(','), endpoint.size());
+  const absl::StatusOr<UrlAndLogin> taken = TakeLogin(endpoint.substr(0, comma));
+  return absl::StrCat(taken.ok() ? taken->url : "", endpoint.substr(comma));
 }
 
 CommandOptions OptionsOf(const CommandOptions& options, const EndpointSpec& endpoint) {
@@ -163,6 +186,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     ApiOptions client = job->client;
     client.api_base = alone.client.api_base;
     client.api_key = alone.client.api_key;
+    client.login = alone.client.login;
     if (spec.rpm > 0) {
       const bool counts_texts = FindDialect(client.dialect)->limits.counts_texts;
       client.limit.requests_per_minute = counts_texts ? spec.rpm / job->pipeline.batch.max_texts : spec.rpm;

@@ -20,8 +20,8 @@ namespace reembed {
 
 // One --endpoint: URL[,key-env=NAME|key-file=PATH][,rpm=N][,tpm=N][,weight=W][,concurrency=N]
 struct EndpointSpec {
-  std::string url;        // without slashes at its end: its name
-  std::string given_url;  // with them: at the end of a whole URL one matters
+  std::string url;        // without slashes at its end, and without a login: its name
+  std::string given_url;  // with both: at the end of a whole URL a slash matters. For no message
   std::string key_env, key_file;
   double rpm = 0;  // 0: as --rpm says, for each endpoint; likewise below
   double tpm = 0;
@@ -31,6 +31,9 @@ struct EndpointSpec {
 
 // Errors: kInvalidArgument (names the word, and the nearest that is known).
 absl::StatusOr<EndpointSpec> ParseEndpoint(const std::string& text);
+
+// An --endpoint that ParseEndpoint() takes, without user and password: as a job remembers it.
+std::string WithoutLogin(absl::string_view endpoint);
 
 // The options with which the embedder of this endpoint is resolved as if it were the only one.
 CommandOptions OptionsOf(const CommandOptions& options, const EndpointSpec& endpoint);

@@ -125,6 +125,8 @@ const std::vector<OptionEntry>& Entries() {
       {"max-spend",
        "stop before all runs of the job together have spent more US dollars than this; +5: 5 more than so far",
        "Limits", &CommandOptions::max_spend},
+      {"max-text", "bytes of the longest text that is looked at; longer ones are rejected alone. 67108864, and no more",
+       "Limits", &CommandOptions::max_text},
       {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
        &CommandOptions::hedge},
       {"timeout", "seconds until a request is given up", "Limits", &CommandOptions::timeout_seconds},

@@ -38,6 +38,7 @@ struct CommandOptions {
   std::string proxy, ca_file;
   int batch_size = 0;
   int concurrency = 0;
+  int max_text = 0;  // bytes
   bool hedge = false;
   double rpm = 0;
   double tpm = 0;

@@ -123,7 +123,8 @@ class RowReckoner {
 
   void Add(std::optional<absl::string_view> text) {
     const bool cuts = job_.pipeline.text_limit.policy == LongText::kTruncate;
-    const size_t max_bytes = cuts ? std::numeric_limits<size_t>::max() : job_.pipeline.batch.max_text_bytes;
+    const size_t most = job_.pipeline.max_text_bytes;
+    const size_t max_bytes = cuts ? most : std::min(most, job_.pipeline.batch.max_text_bytes);
     ++plan_->rows;
     if (!CheckText(text, max_bytes).ok()) {
       ++plan_->rows_rejected;

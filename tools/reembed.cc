@@ -15,6 +15,7 @@
 #include "tools/job_choice.h"
 #include "tools/options.h"
 #include "tools/output.h"
+#include "tools/process_limits.h"
 #include "tools/resolve_preset.h"
 #include "tools/serve.h"
 #include "tools/signals.h"
@@ -409,8 +410,11 @@ absl::Status CheckWords(const CLI::App& app, Words words) {
 }
 
 int Main(int argc, char** argv) {
+  RestartWithoutBlasThreads(argv);
   IgnoreWriteSignals();
+  const ShownStream shown_output(&std::cout), shown_errors(&std::cerr);
   const std::vector<std::string> words(argv + 1, argv + argc);
+  EndInWordsWhenOutOfMemory(WantsJson(words));
   CLI::App app{"reembed gives every row of a store a new embedding", "reembed"};
   app.set_version_flag("--version", std::string("reembed ") + kVersion);
   app.require_subcommand(1);
@@ -440,6 +444,7 @@ int Main(int argc, char** argv) {
   AddHelpAndVersion(&app, &chosen);
   try {
     app.parse(argc, argv);
+    HideLogins(argc, argv);
   } catch (const CLI::Success& asked) {
     app.exit(asked);  // --help, --version
     return kExitDone;
@@ -448,6 +453,9 @@ int Main(int argc, char** argv) {
   }
   if (absl::Status checked = CheckWords(app, words); !checked.ok()) {
     return Fail(CommandOf(app), checked, WantsJson(words));
+  }
+  if (absl::Status files = AllowOpenFiles(kFilesOfACommand); !files.ok()) {
+    return Fail(CommandOf(app), files, WantsJson(words));
   }
   return chosen(Environment());
 }

@@ -117,7 +117,11 @@ FalkorSelection FalkorSelectionOf(const Selection& selection) {
 
 // ParsePlace() has put passwords and keys beside the location.
 FalkorOptions FalkorLogin(const Location& location) { return {.password = location.secret}; }
-QdrantOptions QdrantLogin(const Location& location) { return {.api_key = location.secret}; }
+QdrantOptions QdrantLogin(const Location& location) {
+  QdrantOptions options{.api_key = location.secret};
+  if (location.answered != nullptr) options.answered = location.answered;
+  return options;
+}
 
 constexpr Scheme PostgresScheme(const char* name) {
   return {

@@ -209,6 +209,10 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   // Some batches are being decoded, kept and written while others are at the API.
   pipeline.batches_in_flight = concurrency + std::max(4, concurrency / 2);
   pipeline.max_rows = options.limit;
+  if (options.max_text > static_cast<int>(kMaxTextBytes)) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-text ", options.max_text, ": at most ", kMaxTextBytes));
+  }
+  if (options.max_text > 0) pipeline.max_text_bytes = static_cast<size_t>(options.max_text);
   const std::string normalize = options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize;
   if (normalize == "unit") pipeline.normalization = Normalization::kUnitL2;
   ApiOptions& client = job->client;
@@ -403,6 +407,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   for (const Location& target : job.targets) described.targets.push_back(target.ToString());
   described.embedder = job.embedder == Embedder::kBuiltin ? kBuiltinEmbedder : job.client.dialect;
   if (job.endpoints.empty()) described.api_base = job.client.api_base;
+  for (std::string& endpoint : described.endpoints) endpoint = WithoutLogin(endpoint);
   described.model = job.client.model.name;
   described.dimensions = job.client.model.dim;
   described.normalize = job.pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";

@@ -59,16 +59,35 @@ std::string FirstSet(const std::vector<std::string>& variables, const Environmen
   return "";
 }
 
+// The login of an address, taken out of it. A job remembers the address without: then the login may be in a variable
+// that holds the same address with one.
+absl::Status TakeLoginOf(const Dialect& dialect, const std::vector<std::string>& variables,
+                         const Environment& environment, std::string* base, std::string* login) {
+  absl::StatusOr<UrlAndLogin> taken = TakeLogin(*base);
+  if (!taken.ok()) return absl::Status(taken.status().code(), absl::StrCat("--api-base: ", taken.status().message()));
+  *base = std::move(taken->url);
+  *login = std::move(taken->login);
+  std::vector<std::string> others = variables;
+  others.push_back("REEMBED_API_BASE");
+  for (const std::string& name : others) {
+    if (!login->empty()) break;
+    absl::StatusOr<UrlAndLogin> other = TakeLogin(environment.Get(name));
+    if (other.ok() && TidyAddress(dialect, other->url) == TidyAddress(dialect, *base)) *login = std::move(other->login);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
                          const std::vector<std::string>& variables, const Environment& environment,
                          ApiOptions* client) {
   std::string& base = client->api_base;
-  base = options.api_base;
-  if (base.empty()) {
-    base = FirstSet(variables, environment);
-    // OLLAMA_HOST is a host, and perhaps a port.
-    if (!base.empty() && dialect.self_hosted) base = AddressOfHost(base, dialect.api_base);
-  } else if (dialect.self_hosted && !absl::StrContains(base, "://")) {
+  const bool by_variable = options.api_base.empty();
+  base = by_variable ? FirstSet(variables, environment) : options.api_base;
+  if (absl::Status login = TakeLoginOf(dialect, variables, environment, &base, &client->login); !login.ok()) {
+    return login;
+  }
+  // OLLAMA_HOST is a host, and perhaps a port.
+  if (!base.empty() && dialect.self_hosted && (by_variable || !absl::StrContains(base, "://"))) {
     base = AddressOfHost(base, dialect.api_base);
   }
   if (base.empty()) base = dialect.api_base;
@@ -100,7 +119,8 @@ absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
   absl::StatusOr<std::string> key = FindApiKey(options, variables, environment);
   if (!key.ok()) return key.status();
   client->api_key = *std::move(key);
-  if (!client->api_key.empty() || dialect.self_hosted || IsLoopback(client->api_base)) return absl::OkStatus();
+  const bool has_secret = !client->api_key.empty() || !client->login.empty();
+  if (has_secret || dialect.self_hosted || IsLoopback(client->api_base)) return absl::OkStatus();
   return absl::UnauthenticatedError(
       absl::StrCat("no API key for ", UrlForMessages(client->api_base), ": set ", absl::StrJoin(variables, " or "),
                    ", or name a file with --api-key-file; without a key, --embedder builtin tries everything out"));
@@ -365,6 +385,17 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   }
   if (absl::Status headers = ResolveHeaders(options, environment, key_need, &job->client); !headers.ok()) {
     return headers;
+  }
+  if (!job->client.login.empty()) {
+    const bool key_goes =
+        absl::StartsWithIgnoreCase(dialect->key_header, "authorization:") && !job->client.api_key.empty();
+    job->notes.push_back(absl::StrCat(
+        job->client.api_base, ": user and password of the address are ",
+        key_goes ? "not sent, as the API key goes into the same header" : "sent",
+        " and written down nowhere; a later command finds them in REEMBED_API_BASE, or is told them again"));
+  }
+  if (absl::Status proxy = TakeLogin(options.proxy).status(); !proxy.ok()) {
+    return absl::Status(proxy.code(), absl::StrCat("--proxy: ", proxy.message()));
   }
   job->client.proxy = options.proxy;
   job->client.ca_file = options.ca_file.empty() ? "" : ExpandHome(options.ca_file, environment);

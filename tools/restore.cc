@@ -61,6 +61,22 @@ std::string SecretOfSystem(const std::string& system, Location place, const Envi
   return is_it ? (*server)->location.secret : "";
 }
 
+// A manifest says where things go, and --yes is no look at it: then it must be as it was written, or what it names must
+// be named.
+absl::Status CheckPlacesAreTrusted(const BackupManifest& manifest, const RestoreOptions& options,
+                                   const std::vector<BackupGroup>& groups) {
+  if (!options.yes || manifest.doubt.empty()) return absl::OkStatus();
+  for (const BackupGroup& group : groups) {
+    if (group.named) continue;
+    const bool is_database = group.place.scheme != "qdrant" && group.place.scheme != "memu";
+    return absl::InvalidArgumentError(
+        absl::StrCat(manifest.doubt, ", so with --yes its word is not taken for where things go; say where `",
+                     group.parts.front().file, "` goes (it says ", group.place.ToString(), ") with ",
+                     is_database ? "--db" : "--target", ", or leave --yes out and answer"));
+  }
+  return absl::OkStatus();
+}
+
 // Where the groups go when it is not where they came from.
 absl::Status Redirect(const RestoreOptions& options, const std::string& system, const Environment& environment,
                       std::vector<BackupGroup>* groups) {
@@ -76,10 +92,12 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
       return absl::InvalidArgumentError("--db: the backup holds several databases; choose one with --only FILE");
     }
     first->place = *place;
+    first->named = true;
     // MemU looks for its vectors beside the database.
     for (BackupGroup& group : *groups) {
       if (group.place.scheme != "memu") continue;
       group.place.path = (fs::path(place->path).parent_path() / fs::path(group.place.path).filename()).string();
+      group.named = true;
     }
   }
   for (const std::string& uri : options.targets) {
@@ -91,6 +109,7 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
       return absl::InvalidArgumentError(absl::StrCat("--target: the backup holds nothing of a ", place->scheme));
     }
     group->place = *std::move(place);
+    group->named = true;
   }
   for (BackupGroup& group : *groups) {
     if (group.place.path.empty()) {
@@ -168,6 +187,8 @@ ExitCode RestoreCommand(const RestoreOptions& options, const Environment& proces
   if (!groups.ok()) return fail(groups.status());
   absl::Status redirected = Redirect(options, manifest->system, environment, &*groups);
   if (!redirected.ok()) return fail(redirected);
+  absl::Status trusted = CheckPlacesAreTrusted(*manifest, options, *groups);
+  if (!trusted.ok()) return fail(trusted);
   if (absl::Status restored = Restore(options, *manifest, *groups); !restored.ok()) return fail(restored);
   if (options.json) {
     JsonLine line("summary");

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
+#include "io/file/own_file.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "io/job/owed_table.h"
@@ -24,6 +24,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
+#include "tools/process_limits.h"
 #include "tools/progress.h"
 #include "tools/record.h"
 #include "tools/recount.h"
@@ -59,17 +60,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
-  const std::string path = job.directory + "/job.toml";
-  const std::string partial = path + ".partial";
-  {
-    std::ofstream file(partial, std::ios::trunc);
-    file << WriteJobFile(DescribedOptions(job));
-    file.close();
-    if (!file) return absl::ResourceExhaustedError(absl::StrCat(partial, ": could not be written; is the disk full?"));
-  }
-  std::error_code failed;
-  std::filesystem::rename(partial, path, failed);
-  return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
+  return ReplaceOwnFile(job.directory + "/job.toml", WriteJobFile(DescribedOptions(job)));
 }
 
 // From any thread.
@@ -256,9 +247,10 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
       outcome.status = checked;
     }
   }
-  if (const int64_t dropped = client->stats().texts_dropped; dropped > 0) {
+  const ClientStats stats = client->stats();
+  if (const int64_t lost = stats.texts_dropped + stats.texts_unanswered; lost > 0) {
     // A store that failed to write ends without this note as if it had been killed, and that counts for more.
-    store->NoteDropped(dropped).IgnoreError();
+    store->NoteDropped(lost).IgnoreError();
   }
   const auto take_stock = [&] { TakeStock(*prepared, *running, StatsAfter(job, store, outcome.before), &outcome); };
   take_stock();
@@ -302,7 +294,7 @@ int64_t ReboughtSinceLastReceipt(const RunOutcome& outcome) {
 Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& outcome) {
   return {.run = store.run(),
           .started = started,
-          .ended = absl::Now(),
+          .ended = started + outcome.elapsed,  // whatever became of the clock meanwhile
           .outcome = OutcomeWord(outcome.status),
           .requests = outcome.client.requests,
           .requests_retried = outcome.client.requests_retried,
@@ -696,6 +688,17 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
   return report.Finish();
 }
 
+// Files and connections that these jobs may have open at a time: all are prepared before the first runs. The built-in
+// embedder has the other end of each connection, too.
+int64_t FilesOf(const std::vector<ResolvedJob>& jobs) {
+  constexpr int64_t kFilesOfAJob = 24;
+  int64_t files = kFilesOfACommand + kFilesOfAJob * (static_cast<int64_t>(jobs.size()) - 1);
+  for (const ResolvedEndpoint& endpoint : jobs.front().endpoints) files += endpoint.client.concurrency;
+  const int64_t alone = jobs.front().client.concurrency;
+  if (jobs.front().endpoints.empty()) files += jobs.front().embedder == Embedder::kBuiltin ? 2 * alone : alone;
+  return files;
+}
+
 }  // namespace
 
 ExitCode RunCommand(CommandOptions options, const Environment& environment) {
@@ -710,6 +713,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
   if (!jobs.ok()) return fail(jobs.status());
   if (jobs->front().directory.empty()) return fail(CheckJobsFolder(environment));
+  if (absl::Status files = AllowOpenFiles(FilesOf(*jobs)); !files.ok()) return fail(files);
   if (absl::Status dropped = DropAbsentStreams(&*jobs); !dropped.ok()) return fail(dropped);
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());

@@ -19,6 +19,7 @@ void Add(const ClientStats& from, ClientStats* to) {
   to->requests += from.requests;
   to->requests_retried += from.requests_retried;
   to->texts_dropped += from.texts_dropped;
+  to->texts_unanswered += from.texts_unanswered;
   to->requests_hedged += from.requests_hedged;
   to->http_429 += from.http_429;
   to->tokens += from.tokens;
@@ -227,7 +228,7 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   const int64_t rebought =
       outcome.after.texts_possibly_rebought - outcome.after.texts_damaged - outcome.client.texts_dropped;
   if (rebought > 0) {
-    out << "earlier runs were cut off: at most " << Counted(rebought, "text was", "texts were")
+    out << "runs or connections were cut off: at most " << Counted(rebought, "text was", "texts were")
         << " in flight, and bought a second time\n";
   }
   for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/place_name.h"
 #include "engine/row_reader.h"
+#include "io/file/own_file.h"
 #include "io/store/automem_placeholder.h"
 #include "tools/earlier_jobs.h"
 #include "tools/embedder.h"
@@ -331,11 +332,7 @@ std::string UnknownModelText(const ResolvedJob& job, const UnknownModel& unknown
 absl::Status AcceptUnknownModel(const ResolvedJob& job, const UnknownModel& unknown) {
   const std::string path = AcceptedFile(job);
   const int64_t rows = unknown.accepted + unknown.rows;
-  std::ofstream file(path, std::ios::trunc);
-  file << rows << "\n";
-  file.close();
-  if (!file) return absl::ResourceExhaustedError(absl::StrCat(path, ": could not be written; is the disk full?"));
-  return absl::OkStatus();
+  return ReplaceOwnFile(path, absl::StrCat(rows, "\n"));
 }
 
 absl::StatusOr<ModelSample> CompareWithStored(const ResolvedJob& job, const UnknownModel& unknown,

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "engine/shown_text.h"
 #include "tools/format.h"
 
 namespace reembed {
@@ -48,7 +49,7 @@ void CallAside(std::function<void()> call, absl::Duration longest) {
 
 // In one call: another thread may be writing, too.
 void Say(std::string line, absl::Duration longest) {
-  CallAside([line = std::move(line)] { std::fputs(line.c_str(), stderr); }, longest);
+  CallAside([line = ShownText(line)] { std::fputs(line.c_str(), stderr); }, longest);
 }
 
 std::string Stopping(int in_the_air, absl::Duration wait) {

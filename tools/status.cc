@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <vector>
@@ -43,8 +44,8 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
   }
   for (const Receipt& receipt : stats.receipts) {
     std::cout << "run " << receipt.run << "     " << TimeText(receipt.started) << ", "
-              << DurationText(receipt.ended - receipt.started) << ", " << OutcomeWord(receipt.outcome) << ": "
-              << Counted(receipt.rows_embedded, "row", "rows") << ", "
+              << DurationText(std::max(absl::ZeroDuration(), receipt.ended - receipt.started)) << ", "
+              << OutcomeWord(receipt.outcome) << ": " << Counted(receipt.rows_embedded, "row", "rows") << ", "
               << Counted(receipt.requests, "request", "requests") << ", " << Counted(receipt.tokens, "token", "tokens")
               << ", " << MoneyText(receipt.cost_usd);
     if (receipt.rows_possibly_rebought > 0) {

@@ -10,7 +10,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/types/span.h"
 #include "engine/base64.h"
@@ -19,6 +18,8 @@
 #include "io/embed/api_address.h"
 #include "io/embed/reply_reader.h"
 #include "io/embed/request_flow.h"
+#include "io/net/proxy.h"
+#include "io/net/url.h"
 
 namespace reembed {
 namespace {
@@ -116,7 +117,7 @@ WireForm WireOf(const ApiOptions& options, const Dialect& dialect) {
 
 ReachHints HintsOf(const ApiOptions& options, const Dialect& dialect) {
   ReachHints hints{.address = AddressHint(dialect, options.api_base.empty() ? dialect.api_base : options.api_base)};
-  const bool has_secret = !options.api_key.empty() || !options.header_secrets.empty();
+  const bool has_secret = !options.api_key.empty() || !options.login.empty() || !options.header_secrets.empty();
   if (!has_secret && dialect.key_variables[0] != nullptr) {
     hints.key = absl::StrCat("no API key was sent: put it into ", dialect.key_variables[0],
                              ", or name a variable with --api-key-env or a file with --api-key-file");
@@ -141,13 +142,29 @@ BodyWriter WriterFor(const WireForm& wire, const std::string& prefix) {
   };
 }
 
+std::string InBase64(absl::string_view text) {
+  std::string base64;
+  EncodeBase64({reinterpret_cast<const unsigned char*>(text.data()), text.size()}, &base64);
+  return base64;
+}
+
+// A login in all the forms in which it may come back.
+void AddLogin(const std::string& login, std::vector<std::string>* secrets) {
+  if (login.empty()) return;
+  secrets->push_back(login);
+  secrets->push_back(login.substr(login.find(':') + 1));
+  secrets->push_back(InBase64(login));
+}
+
+bool SaysWhoAsks(absl::string_view header) { return absl::StartsWithIgnoreCase(header, "authorization:"); }
+
 // `base64_dim`: see FlowOptions.
 absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options, const WireForm& wire, int base64_dim) {
   const Dialect& dialect = *FindDialect(options.dialect);
   const std::string base = options.api_base.empty() ? dialect.api_base : options.api_base;
   FlowOptions flow{.url = RequestUrl(dialect, base, options.model.name),
                    .headers = {"Content-Type: application/json"},
-                   .secret = absl::StrJoin(options.header_secrets, "\n"),
+                   .secrets = options.header_secrets,
                    .ca_file = options.ca_file,
                    .proxy = options.proxy,
                    .accept_gzip = !dialect.base64 && !dialect.self_hosted,
@@ -168,10 +185,16 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .seed = options.seed};
   if (!options.api_key.empty()) {
     flow.headers.push_back(absl::StrCat(dialect.key_header, options.api_key));
-    // A line break is in no header, so no run of bytes goes over it.
-    flow.secret = flow.secret.empty() ? options.api_key : absl::StrCat(options.api_key, "\n", flow.secret);
+    flow.secrets.push_back(options.api_key);
   }
   flow.headers.insert(flow.headers.end(), options.headers.begin(), options.headers.end());
+  if (!options.login.empty() && std::none_of(flow.headers.begin(), flow.headers.end(), SaysWhoAsks)) {
+    flow.headers.push_back(absl::StrCat("Authorization: Basic ", InBase64(options.login)));
+  }
+  AddLogin(options.login, &flow.secrets);
+  const absl::StatusOr<UrlAndLogin> proxy = TakeLogin(ProxyFor(flow.url, options.proxy));
+  if (!proxy.ok()) return absl::Status(proxy.status().code(), absl::StrCat("proxy: ", proxy.status().message()));
+  AddLogin(proxy->login, &flow.secrets);
   return RequestFlow::Make(std::move(flow), WriterFor(wire, options.text_prefix));
 }
 

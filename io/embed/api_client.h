@@ -25,6 +25,7 @@ struct ApiOptions {
   std::string dialect = "openai";           // see Dialects()
   std::string api_base;                     // as RequestUrl() understands it; empty: the dialect's own
   std::string api_key;                      // empty: no key is sent. Never in any message
+  std::string login;                        // user:password, as Basic where no key says who asks. Likewise
   std::vector<std::string> headers;         // further ones, "name: value"
   std::vector<std::string> header_secrets;  // what is secret in them: like the key never in any message
   std::vector<BodyField> body_fields;       // further ones of each request

@@ -4,12 +4,9 @@
 
 #include <algorithm>
 #include <string_view>
-#include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "engine/json_text.h"
 
 namespace reembed {
 namespace {
@@ -141,45 +138,6 @@ ApiError ParseApiError(absl::string_view body) {
   if (read.message.empty() && field == ErrorField::kNone) return {};
   if (read.message.empty()) read.message = "the API named no reason";
   return read;
-}
-
-std::string MaskShared(absl::string_view message, absl::string_view secret, size_t shortest) {
-  const size_t window = std::min(shortest, secret.size());
-  if (window == 0 || message.size() < window) return std::string(message);
-  std::vector<char> masked(message.size(), 0);
-  for (size_t i = 0; i + window <= message.size(); ++i) {
-    if (secret.find(message.substr(i, window)) == absl::string_view::npos) continue;
-    std::fill_n(&masked[i], window, 1);
-  }
-  std::string out;
-  for (size_t i = 0; i < message.size(); ++i) {
-    if (!masked[i]) {
-      out.push_back(message[i]);
-    } else if (i == 0 || !masked[i - 1]) {
-      out.append("[...]");
-    }
-  }
-  return out;
-}
-
-std::string Shorten(absl::string_view message, size_t max_bytes) {
-  const bool cut = message.size() > max_bytes;
-  if (cut) {
-    while (max_bytes > 0 && (static_cast<unsigned char>(message[max_bytes]) & 0xC0) == 0x80) --max_bytes;
-    message = message.substr(0, max_bytes);
-  }
-  std::string out(message);
-  const bool is_text = IsValidUtf8(message);
-  for (size_t i = 0; i < out.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(out[i]);
-    if (absl::ascii_iscntrl(byte)) out[i] = ' ';
-    if (byte >= 0x80 && !is_text) out[i] = '?';
-    // U+0080 to U+009F control a terminal, too.
-    const bool is_control = is_text && byte == 0xC2 && static_cast<unsigned char>(out[i + 1]) < 0xA0;
-    if (is_control) out[i] = out[i + 1] = ' ';
-  }
-  if (cut) out.append("...");
-  return out;
 }
 
 absl::Status StopStatus(int http_status, const ApiError& error, absl::string_view where, absl::string_view what,

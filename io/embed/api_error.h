@@ -18,14 +18,6 @@ namespace reembed {
 // has vectors and says nothing of an error.
 ApiError ParseApiError(absl::string_view body);
 
-// `message` with every run of bytes that it shares with `secret` replaced by [...]. Runs of at least `shortest` bytes
-// count, or the whole secret if that is shorter; so neither an API key nor a text gets into messages in long pieces.
-std::string MaskShared(absl::string_view message, absl::string_view secret, size_t shortest);
-
-// At most `max_bytes` bytes of it, cut between UTF-8 characters, control characters as spaces; of what is not UTF-8
-// only the ASCII is left.
-std::string Shorten(absl::string_view message, size_t max_bytes);
-
 // What a message can add where an API cannot be reached as it should, in words for the user; each empty where there is
 // nothing to say.
 struct ReachHints {

@@ -394,6 +394,7 @@ ClientStats EndpointPool::stats() const {
     sum.concurrency += one.concurrency;
     sum.in_the_air += one.in_the_air;
     sum.texts_dropped += one.texts_dropped;
+    sum.texts_unanswered += one.texts_unanswered;
     sum.tokens += one.tokens;
     sum.quota_wait = std::min(sum.quota_wait, one.quota_wait);
     sum.requests_per_minute += one.requests_per_minute;

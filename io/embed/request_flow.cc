@@ -45,7 +45,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions optio
 RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
     : options_(std::move(options)),
       write_body_(std::move(write_body)),
-      judge_(options_.url, ProxyForMessages(ProxyFor(options_.url, options_.proxy)), options_.secret, options_.errors,
+      judge_(options_.url, ProxyForMessages(ProxyFor(options_.url, options_.proxy)), options_.secrets, options_.errors,
              options_.hints),
       pacer_({.limit = options_.limit,
               .concurrency = options_.concurrency,
@@ -119,6 +119,7 @@ ClientStats RequestFlow::stats() const {
           .concurrency = pacer_.concurrency(),
           .in_the_air = pacer_.in_air(),
           .texts_dropped = texts_dropped_,
+          .texts_unanswered = texts_unanswered_,
           .tokens = tokens_,
           .quota_wait = next == nullptr ? absl::ZeroDuration() : pacer_.QuotaWait(next->tokens, MonotonicNow()),
           .requests_per_minute = pacer_.limiter().requests_per_minute(),

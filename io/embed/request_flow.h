@@ -36,7 +36,7 @@ namespace reembed {
 struct FlowOptions {
   std::string url;
   std::vector<std::string> headers;  // "name: value"
-  std::string secret;                // what is secret in the headers: masked in whatever the API says
+  std::vector<std::string> secrets;  // what is secret in the headers: masked in whatever the API says
   std::string ca_file;               // see HttpLoopOptions
   std::string proxy;                 // likewise
   bool accept_gzip = false;          // likewise
@@ -145,6 +145,7 @@ class RequestFlow {
   std::atomic<int64_t> http_429_{0};
   std::atomic<int64_t> tokens_{0};
   std::atomic<int64_t> texts_dropped_{0};
+  std::atomic<int64_t> texts_unanswered_{0};
 
   mutable std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
   bool told_to_stop_ = false;

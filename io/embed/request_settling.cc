@@ -69,6 +69,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
     twin_decides = again && part->in_air > 0;
     if (twin_decides) part->answered = false;
     if (!twin_decides && part->in_air > 0) twins = part->tickets;
+    if (again && verdict.may_cost && !part->is_control) texts_unanswered_ += part->count;
     if (!verdict.may_cost) {
       left.money.Return();
       part->call->money.Add(std::move(left.money));

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/shown_text.h"
 #include "engine/wait_hints.h"
 #include "io/embed/api_error.h"
 #include "io/embed/body_wait.h"
@@ -15,12 +16,10 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kReadMessageBytes = 4096;           // of what an API says, looked at
-constexpr size_t kShownMessageBytes = 200;           // shown
+constexpr size_t kShownMessageBytes = 200;           // of what an API says
 constexpr size_t kMaxErrorIn200 = size_t{16} << 10;  // larger replies are taken for vectors, and proved so by Decode
 
-// Runs of so many bytes of a key or a text do not get into messages; shorter texts are everyday words.
-constexpr size_t kKeyRun = 6;
+// Runs of so many bytes of a text do not get into messages; shorter texts are everyday words.
 constexpr size_t kTextRun = 16;
 constexpr size_t kShortestMaskedText = 4;
 
@@ -58,11 +57,11 @@ RequestVerdict NoAnswer(const absl::Status& status) {
 
 }  // namespace
 
-RequestJudge::RequestJudge(absl::string_view url, absl::string_view through, std::string secret,
+RequestJudge::RequestJudge(absl::string_view url, absl::string_view through, std::vector<std::string> secrets,
                            const ErrorTraits& errors, ReachHints hints)
     : url_(UrlForMessages(url)),
       where_(absl::StrCat(url_, through)),
-      secret_(std::move(secret)),
+      secrets_(std::move(secrets)),
       errors_(errors),
       hints_(std::move(hints)) {}
 
@@ -72,7 +71,7 @@ std::string RequestJudge::Redirected(const HttpReply& reply) const {
   if (location.empty()) return "";
   const std::string target = UrlForMessages(ResolveReference(url_, location));
   const bool same_host = absl::EqualsIgnoreCase(UrlHost(target), UrlHost(url_));
-  return absl::StrCat("redirected to ", MaskShared(Shorten(target, kShownMessageBytes), secret_, kKeyRun),
+  return absl::StrCat("redirected to ", ServerWords(target, secrets_, kShownMessageBytes),
                       same_host ? "" : ", another host, which was sent nothing",
                       "; if that is the API, give it as --api-base");
 }
@@ -132,9 +131,8 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
 
 // A body in which no reason is found is shown as it begins.
 std::string RequestJudge::WhatItSaid(absl::string_view message, absl::Span<const BatchText> texts) const {
-  std::string said = Shorten(absl::StripAsciiWhitespace(message), kReadMessageBytes);
+  std::string said = ServerWords(message, secrets_, kShownMessageBytes);
   if (said.empty()) said = "no reason named";
-  said = Shorten(MaskShared(said, secret_, kKeyRun), kShownMessageBytes);
   for (const BatchText& text : texts) {
     if (text.text.size() >= kShortestMaskedText) said = MaskShared(said, text.text, kTextRun);
   }

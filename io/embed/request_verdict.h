@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,10 +34,10 @@ struct RequestVerdict {
 // Reads answers as one API means them, and says so in words that hold neither the key nor a text. Thread-safe.
 class RequestJudge {
  public:
-  // `url`: of requests. `through`: which proxy they take, as ProxyForMessages() has it. `secret`: what is masked, one
-  // secret a line.
-  RequestJudge(absl::string_view url, absl::string_view through, std::string secret, const ErrorTraits& errors,
-               ReachHints hints);
+  // `url`: of requests. `through`: which proxy they take, as ProxyForMessages() has it. `secrets`: what is masked in
+  // whatever the API says.
+  RequestJudge(absl::string_view url, absl::string_view through, std::vector<std::string> secrets,
+               const ErrorTraits& errors, ReachHints hints);
 
   // Of a request with these texts.
   RequestVerdict Judge(const absl::StatusOr<HttpReply>& answer, absl::Span<const BatchText> texts) const;
@@ -51,7 +52,7 @@ class RequestJudge {
 
   const std::string url_;  // without what may be secret
   const std::string where_;
-  const std::string secret_;
+  const std::vector<std::string> secrets_;
   const ErrorTraits errors_;
   const ReachHints hints_;
 };

@@ -10,12 +10,14 @@
 #include <system_error>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/json_text.h"
 #include "engine/ledger.h"
 #include "io/file/file.h"
 #include "io/file/mapped_file.h"
+#include "io/file/own_file.h"
 #include "io/job/ledger_hash.h"
 
 namespace reembed {
@@ -26,6 +28,8 @@ using simdjson::dom::element;
 
 constexpr char kManifest[] = "/manifest.json";
 constexpr char kLock[] = "/lock";
+// Stands last in the manifest and covers what is before it: the places that `restore` writes to are in there.
+constexpr char kOwnHash[] = ",\n \"manifest_xxh3_128\":";
 
 // The owner's alone: it holds all the texts.
 absl::Status MakeFolder(const std::string& path) {
@@ -38,12 +42,9 @@ bool IsEmptyFolder(const std::string& path) {
   return fs::is_directory(path, failed) && fs::is_empty(path, failed) && !failed;
 }
 
-absl::Status WriteDurably(const std::string& path, absl::string_view text) {
-  const absl::StatusOr<File> file = File::OpenToWrite(path);
-  if (!file.ok()) return file.status();
-  if (absl::Status status = file->Truncate(0); !status.ok()) return status;
-  if (absl::Status status = file->WriteAt(0, text); !status.ok()) return status;
-  return file->Sync();
+std::string HashOf(absl::string_view bytes) {
+  const std::array<char, 16> hash = EncodeHash(HashText(bytes));
+  return absl::BytesToHexString(absl::string_view(hash.data(), hash.size()));
 }
 
 std::string Quoted(absl::string_view text) {
@@ -69,7 +70,25 @@ std::string ManifestJson(const BackupManifest& manifest) {
     }
     json += "}}";
   }
-  return json + "]}\n";
+  json += "]";
+  const std::string hash = HashOf(json);
+  return absl::StrCat(json, kOwnHash, Quoted(hash), "}\n");
+}
+
+// Whether the manifest ends with the hash of what stands before it.
+bool HasItsHash(absl::string_view json) {
+  const size_t at = json.rfind(kOwnHash);
+  return at != absl::string_view::npos &&
+         absl::StartsWith(json.substr(at), absl::StrCat(kOwnHash, Quoted(HashOf(json.substr(0, at)))));
+}
+
+// Who else can have written what lies at `path`; empty: nobody.
+std::string OtherWriters(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return "";
+  if (info.st_uid != geteuid() && info.st_uid != 0) return absl::StrCat(path, " belongs to another user");
+  const bool open = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0;
+  return open ? absl::StrCat("others may write to ", path) : "";
 }
 
 bool TakeText(const element& object, const char* name, std::string* text) {
@@ -101,8 +120,7 @@ bool TakePart(const element& json, BackupPart* part) {
 absl::StatusOr<std::string> HashFile(const std::string& path) {
   const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
   if (!file.ok()) return file.status();
-  const std::array<char, 16> hash = EncodeHash(HashText(file->bytes()));
-  return absl::BytesToHexString(absl::string_view(hash.data(), hash.size()));
+  return HashOf(file->bytes());
 }
 
 absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::Make(const std::string& dir) {
@@ -169,7 +187,7 @@ absl::Status BackupFolder::Add(BackupPart part) {
 absl::StatusOr<BackupManifest> BackupFolder::Finish(const std::string& program, const std::string& system) {
   BackupManifest manifest{.program = program, .system = system, .made = absl::Now(), .parts = parts_};
   const std::string path = partial_ + kManifest;
-  if (absl::Status written = WriteDurably(path, ManifestJson(manifest)); !written.ok()) return written;
+  if (absl::Status written = ReplaceOwnFile(path, ManifestJson(manifest)); !written.ok()) return written;
   // The lock is held by the open file, which needs no name any more.
   if (unlink((partial_ + kLock).c_str()) != 0) return FileError(partial_ + kLock, "remove", errno);
   if (absl::Status synced = SyncFolderOf(path); !synced.ok()) return synced;
@@ -218,6 +236,14 @@ absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
     BackupPart part;
     if (!TakePart(json, &part)) return damaged("has a part that is not whole");
     manifest.parts.push_back(std::move(part));
+  }
+  const bool has_hash = root["manifest_xxh3_128"].is_string();
+  if (has_hash && !HasItsHash({file->bytes().data(), file->bytes().size()})) {
+    return damaged("was changed since it was written");
+  }
+  if (!has_hash) manifest.doubt = absl::StrCat(path, " has no checksum");
+  for (const std::string& each : {dir, path}) {
+    if (const std::string others = OtherWriters(each); !others.empty()) manifest.doubt = others;
   }
   return manifest;
 }

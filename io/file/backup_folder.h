@@ -34,6 +34,9 @@ struct BackupManifest {
   std::string system;   // memory system; empty: places of the user's own
   absl::Time made;
   std::vector<BackupPart> parts;
+  // Why the places it names are not to be believed without a look; empty: it is as this program wrote it, and nobody
+  // but this user can have changed it.
+  std::string doubt;
 };
 
 inline constexpr int kBackupFormat = 1;
@@ -72,7 +75,7 @@ class BackupFolder {
 };
 
 // Errors: kNotFound (no backup there), kInvalidArgument (a file), kFailedPrecondition (of a newer format), kDataLoss
-// (the manifest is damaged).
+// (the manifest is damaged, or was changed).
 absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir);
 
 // Whether the part's file is what was written. Errors: kDataLoss (says what differs), kNotFound.

@@ -93,7 +93,7 @@ class Hdf5Dataset {
 
   // The strings of at most `rows` rows from `first`, and of at least one; fewer when they are long. Strings of variable
   // length must be in the file, so not still to be flushed.
-  // Errors: kDataLoss (damaged, or longer than kMaxTextBytes).
+  // Errors, of the first: kDataLoss (damaged), kOutOfRange (longer than kMaxTextBytes).
   absl::StatusOr<Hdf5TextBlock> ReadTexts(int64_t first, int64_t rows) const;
 
   // Makes it `rows` rows long and writes one chunk, [chunk_rows, columns], around every conversion of the library:

@@ -50,6 +50,10 @@ class Hdf5Source final : public Source {
     const absl::StatusOr<KeyView> key = KeyOfRow(keys_.get(), row);
     if (!key.ok()) return key.status();
     const absl::StatusOr<absl::string_view> text = texts_->At(row);
+    if (absl::IsOutOfRange(text.status())) {
+      problem_ = std::string(text.status().message());
+      return RowView{.key = *key, .problem = problem_};
+    }
     if (!text.ok()) return text.status();
     return RowView{.key = *key, .text = *text};
   }
@@ -58,6 +62,7 @@ class Hdf5Source final : public Source {
   const std::unique_ptr<Hdf5TextColumn> texts_;
   const std::unique_ptr<KeyColumn> keys_;
   int64_t next_ = 0;  // <= rows
+  std::string problem_;
 };
 
 }  // namespace

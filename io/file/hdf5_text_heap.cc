@@ -31,6 +31,10 @@ Hdf5TextPlace Hdf5TextPlace::Parse(const char* bytes) {
 
 absl::StatusOr<absl::string_view> Hdf5TextHeap::At(const Hdf5TextPlace& place) {
   if (place.collection == 0 || place.bytes == 0) return absl::string_view();
+  if (place.bytes > max_bytes_) {
+    return absl::OutOfRangeError(
+        absl::StrCat("the text has ", place.bytes, " bytes, more than the limit of ", max_bytes_));
+  }
   if (place.collection != address_) {
     address_ = 0;
     if (absl::Status status = Load(place.collection); !status.ok()) return status;
@@ -69,9 +73,13 @@ absl::Status Hdf5TextHeap::Load(uint64_t address) {
   }
   const auto bytes = NumberAt<uint64_t>(header + 8);
   if (absl::string_view(header, kSignature.size()) != kSignature || bytes < kHeaderBytes ||
-      bytes > file_bytes - address || bytes > max_bytes_ + kSpareBytes) {
+      bytes > file_bytes - address) {
     return absl::DataLossError(absl::StrCat(file_.path(), ": expected a heap of strings at ", address,
                                             ", got something else; the file is damaged"));
+  }
+  if (bytes > max_bytes_ + kSpareBytes) {
+    return absl::OutOfRangeError(
+        absl::StrCat("the text lies beside one of more than the limit of ", max_bytes_, " bytes"));
   }
   collection_.resize(static_cast<size_t>(bytes));
   const absl::StatusOr<size_t> read =

@@ -30,11 +30,12 @@ struct Hdf5TextPlace {
 // Format: HDF5 File Format Specification 3.0, III.E "Global Heap". Used by one thread.
 class Hdf5TextHeap {
  public:
-  // Addresses in the file count from `base`. A longer string than `max_bytes` is an error.
+  // Addresses in the file count from `base`.
   Hdf5TextHeap(File file, int64_t base, size_t max_bytes)
       : file_(std::move(file)), base_(base), max_bytes_(max_bytes) {}
 
-  // Valid until the next call. Errors: kDataLoss.
+  // Valid until the next call. Errors: kDataLoss; kOutOfRange (it is longer than `max_bytes`, or lies beside one that
+  // is).
   absl::StatusOr<absl::string_view> At(const Hdf5TextPlace& place);
 
  private:

@@ -34,7 +34,7 @@ bool AtEnd(simdjson::ondemand::document& document) {
   return document.current_location().error() == simdjson::OUT_OF_BOUNDS;
 }
 
-bool IsBlank(const Line& line) { return absl::StripLeadingAsciiWhitespace(line.text).empty(); }
+bool IsBlank(const Line& line) { return !line.too_long && absl::StripLeadingAsciiWhitespace(line.text).empty(); }
 
 // The names of more members are not kept for a message.
 constexpr size_t kMaxNames = 64;
@@ -211,7 +211,7 @@ class JsonlSource final : public Source {
         regular_(file_->IsRegular()),
         key_is_named_(key_is_named),
         options_(options),
-        lines_(file_.get(), unpacker_.get()),
+        lines_(file_.get(), unpacker_.get(), LongLines::kPassOver),
         parser_(std::move(parser)) {
     if (key_is_named_) key_kind_ = KeyKind::kMember;
   }
@@ -291,7 +291,7 @@ class JsonlSource final : public Source {
     if (!regular_) return OnceOnly("counted before it is read");
     absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(file_.get());
     if (!unpacker.ok()) return unpacker.status();
-    LineReader lines(file_.get(), unpacker->get());
+    LineReader lines(file_.get(), unpacker->get(), LongLines::kPassOver);
     for (int64_t rows = 0;;) {
       const absl::StatusOr<std::optional<Line>> line = lines.Next();
       if (!line.ok()) return line.status();
@@ -354,6 +354,7 @@ class JsonlSource final : public Source {
 
   // Notes which members there are. Errors: kDataLoss (a broken line).
   absl::StatusOr<MemberTokens> ParseMembers(const Line& line) {
+    if (line.too_long) return absl::DataLossError(absl::StrCat("the line is longer than ", kMaxLineBytes, " bytes"));
     absl::StatusOr<MemberTokens> members = parser_.Parse(line.text);
     if (!members.ok()) return members;
     has_object_ = true;

@@ -40,9 +40,10 @@ absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end)
 
 }  // namespace
 
-LineReader::LineReader(const File* file, Unpacker* unpacker)
+LineReader::LineReader(const File* file, Unpacker* unpacker, LongLines long_lines)
     : file_(file),
       unpacker_(unpacker),
+      long_lines_(long_lines),
       regular_(file->IsRegular()),
       capacity_(kFirstCapacity),
       buffer_(new char[kFirstCapacity + kLinePadding]) {}
@@ -73,10 +74,6 @@ absl::StatusOr<size_t> LineReader::Read(int64_t offset, char* to, size_t bytes) 
 absl::Status LineReader::Refill() {
   const size_t left = end_ - begin_;
   if (left == capacity_) {
-    if (capacity_ > kMaxLineBytes) {
-      return absl::DataLossError(absl::StrCat(file_->path(), ": line ", number_, " at byte ", offset_,
-                                              ": expected at most ", kMaxLineBytes, " bytes, got more"));
-    }
     capacity_ = std::min(capacity_ * 2, kMaxLineBytes + 1);
     auto larger = std::unique_ptr<char[]>(new char[capacity_ + kLinePadding]);
     std::memcpy(larger.get(), buffer_.get() + begin_, left);
@@ -98,32 +95,42 @@ absl::Status LineReader::Refill() {
 
 absl::StatusOr<std::optional<Line>> LineReader::Next() {
   size_t searched = 0;  // from begin_ on
+  const int64_t first_byte = offset_;
+  size_t dropped = 0;  // of the line, as it is too long anyway
   while (true) {
     const char* const text = buffer_.get() + begin_;
     const size_t available = end_ - begin_;
     const void* const newline = std::memchr(text + searched, '\n', available - searched);
     if (newline == nullptr && !at_end_) {
       searched = available;
+      if (available > kMaxLineBytes) {
+        if (long_lines_ == LongLines::kRefuse) break;
+        begin_ = end_;
+        offset_ += static_cast<int64_t>(available);
+        dropped += available;
+        searched = 0;
+      }
       if (absl::Status status = Refill(); !status.ok()) return status;
       continue;
     }
-    if (newline == nullptr && available == 0) {
+    if (newline == nullptr && available == 0 && dropped == 0) {
       at_end_ = false;  // a file may grow
       return std::nullopt;
     }
     const size_t length =
         newline == nullptr ? available : static_cast<size_t>(static_cast<const char*>(newline) - text);
-    if (length > kMaxLineBytes) {
-      return absl::DataLossError(absl::StrCat(file_->path(), ": line ", number_, " at byte ", offset_,
-                                              ": expected at most ", kMaxLineBytes, " bytes, got ", length));
-    }
-    const Line line = {.text = {text, length}, .number = number_, .offset = offset_};
+    const bool too_long = dropped + length > kMaxLineBytes;
+    if (too_long && long_lines_ == LongLines::kRefuse) break;
+    const Line line = {
+        .text = {text, too_long ? 0 : length}, .number = number_, .offset = first_byte, .too_long = too_long};
     const size_t taken = length + (newline == nullptr ? 0 : 1);
     begin_ += taken;
     offset_ += static_cast<int64_t>(taken);
     ++number_;
     return line;
   }
+  return absl::DataLossError(absl::StrCat(file_->path(), ": line ", number_, " at byte ", first_byte,
+                                          ": expected at most ", kMaxLineBytes, " bytes, got more"));
 }
 
 absl::StatusOr<std::optional<int64_t>> OffsetBehindLines(const File& file, int64_t lines) {

@@ -13,7 +13,7 @@
 
 namespace reembed {
 
-// A line is at most so long; a file with a longer one is damaged, or no text.
+// A line is at most so long.
 inline constexpr size_t kMaxLineBytes = size_t{64} << 20;
 // Readable bytes behind every line, as simdjson wants them.
 inline constexpr size_t kLinePadding = 64;
@@ -21,18 +21,22 @@ inline constexpr size_t kLinePadding = 64;
 // One line without its newline; the text lives until the reader's next call.
 struct Line {
   absl::string_view text;
-  int64_t number = 0;  // from 1
-  int64_t offset = 0;  // of its first byte in the file
+  int64_t number = 0;     // from 1
+  int64_t offset = 0;     // of its first byte in the file
+  bool too_long = false;  // longer than kMaxLineBytes: `text` is empty, and the line is behind
 };
+
+// What becomes of a line that is longer than kMaxLineBytes: an error, or a Line that says so.
+enum class LongLines { kRefuse, kPassOver };
 
 // The lines of a file, a pipe or a terminal, through one buffer that grows with the longest line. A last line without a
 // newline is a line. Several readers may share a regular file.
 class LineReader {
  public:
   // `file` and `unpacker` are borrowed. With one, the lines and their offsets are those of its text.
-  explicit LineReader(const File* file, Unpacker* unpacker = nullptr);
+  explicit LineReader(const File* file, Unpacker* unpacker = nullptr, LongLines long_lines = LongLines::kRefuse);
 
-  // The next line; nullopt at the end. Errors: kDataLoss (a line longer than kMaxLineBytes).
+  // The next line; nullopt at the end. Errors: kDataLoss (a line longer than kMaxLineBytes, unless it is passed over).
   absl::StatusOr<std::optional<Line>> Next();
 
   // The next Next() gives the line that begins at `offset` and calls it `number`. Regular files only.
@@ -48,6 +52,7 @@ class LineReader {
 
   const File* const file_;
   Unpacker* const unpacker_;
+  const LongLines long_lines_;
   const bool regular_;
   size_t capacity_;
   std::unique_ptr<char[]> buffer_;  // capacity_ + kLinePadding bytes

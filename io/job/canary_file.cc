@@ -8,6 +8,7 @@
 #include "engine/canary.h"
 #include "engine/ledger.h"
 #include "io/file/file.h"
+#include "io/file/own_file.h"
 
 namespace reembed {
 namespace {
@@ -46,19 +47,11 @@ absl::StatusOr<std::vector<float>> ReadCanary(const std::string& job_directory, 
 }
 
 absl::Status WriteCanary(const std::string& job_directory, absl::Span<const float> vectors) {
-  const std::string path = PathIn(job_directory);
-  const std::string partial = path + ".partial";
-  {
-    const absl::StatusOr<File> file = File::OpenToWrite(partial);
-    if (!file.ok()) return file.status();
-    const TextHash hash = HashOfTexts();
-    const absl::string_view pieces[] = {{reinterpret_cast<const char*>(vectors.data()), vectors.size() * sizeof(float)},
-                                        {reinterpret_cast<const char*>(&hash), sizeof(hash)}};
-    if (absl::Status status = file->Truncate(0); !status.ok()) return status;
-    if (absl::Status status = file->WritePiecesAt(0, pieces); !status.ok()) return status;
-    if (absl::Status status = file->Sync(); !status.ok()) return status;
-  }
-  return RenameDurably(partial, path);
+  const TextHash hash = HashOfTexts();
+  return ReplaceOwnFile(
+      PathIn(job_directory),
+      absl::StrCat(absl::string_view(reinterpret_cast<const char*>(vectors.data()), vectors.size() * sizeof(float)),
+                   absl::string_view(reinterpret_cast<const char*>(&hash), sizeof(hash))));
 }
 
 }  // namespace reembed

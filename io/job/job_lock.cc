@@ -12,7 +12,11 @@
 namespace reembed {
 
 absl::StatusOr<std::unique_ptr<JobLock>> JobLock::Acquire(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0 && errno == ELOOP) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(path, ": is a symbolic link; remove it, and find out who put it there"));
+  }
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
   std::unique_ptr<JobLock> lock(new JobLock(fd));
   const absl::StatusOr<bool> locked = TryLock(fd, path);

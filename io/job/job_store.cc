@@ -1,17 +1,15 @@
 #include "io/job/job_store.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/file/own_file.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_reader.h"
 #include "io/job/owed_table.h"
@@ -32,18 +30,10 @@ absl::Status SyncDirectory(const std::string& path) {
 }
 
 absl::Status MakeDirectory(const std::string& dir) {
-  const std::filesystem::path parent = std::filesystem::absolute(dir).lexically_normal().parent_path();
-  std::error_code error;
-  std::filesystem::create_directories(parent, error);
-  if (error)
-    return absl::ErrnoToStatus(
-        error.value(),
-        absl::StrCat(parent.string(),
-                     ": cannot make this folder, where the job was to go; say another place with --job DIR"));
-  if (mkdir(dir.c_str(), 0700) == 0) return SyncDirectory(parent.string());
-  struct stat info;
-  if (errno == EEXIST && stat(dir.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return absl::OkStatus();
-  return absl::ErrnoToStatus(errno, absl::StrCat(dir, ": cannot make the job directory"));
+  const absl::Status made = MakeOwnFolder(dir);
+  if (made.ok() || absl::IsResourceExhausted(made)) return made;
+  return absl::Status(made.code(), absl::StrCat(made.message(), "; this is where the job was to go: say another place ",
+                                                "for the job directory with --job DIR"));
 }
 
 absl::Status CheckIdentityUsable(const JobIdentity& identity) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/file/own_file.h"
 
 namespace reembed {
 namespace {
@@ -121,6 +122,12 @@ bool LedgerStatement::IsNull(int column) const { return sqlite3_column_type(stat
 
 absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const std::string& path, LedgerAccess access,
                                                                          int page_bytes) {
+  // SQLite follows links, and gives the files beside the ledger's its rights. Nobody else writes into the folder.
+  for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
+    if (access == LedgerAccess::kReadOnly) break;
+    const Absent absent = *suffix == '\0' ? Absent::kMake : Absent::kFail;
+    if (absl::Status own = ClaimOwnFile(path + suffix, absent); !own.ok()) return own;
+  }
   std::unique_ptr<LedgerConnection> ledger(new LedgerConnection);
   ledger->path_ = path;
   sqlite3* connection = nullptr;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "io/file/own_file.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -28,9 +29,11 @@ bool IsFull() { return errno == ENOSPC || errno == EDQUOT || errno == EFBIG; }
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorFile>> VectorFile::Open(const std::string& path, int dim, Access access) {
-  int flags = access == Access::kReadOnly ? O_RDONLY : O_RDWR;
-  if (access == Access::kCreate) flags |= O_CREAT;
-  const int fd = open(path.c_str(), flags | O_CLOEXEC, 0600);
+  if (access != Access::kReadOnly) {
+    const absl::StatusOr<File> own = OpenOwnFile(path, access == Access::kCreate ? Absent::kMake : Absent::kFail);
+    if (!own.ok()) return own.status();
+  }
+  const int fd = open(path.c_str(), (access == Access::kReadOnly ? O_RDONLY : O_RDWR | O_NOFOLLOW) | O_CLOEXEC);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
   return std::unique_ptr<VectorFile>(new VectorFile(path, fd, dim));
 }

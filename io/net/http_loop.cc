@@ -25,6 +25,7 @@ constexpr long kReceiveBufferBytes = 128L * 1024;  // fewer and larger reads tha
 constexpr long kSendBufferBytes = 64L * 1024;
 constexpr long kIdleConnections = 512;  // kept alive per loop
 constexpr long kKeepAliveSeconds = 15;
+constexpr uint64_t kMostReserved = uint64_t{16} << 20;  // of a reply before it is there
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;    // of one reply
 constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
 
@@ -70,7 +71,8 @@ size_t OnHeader(char* line, size_t size, size_t count, void* user) {
   uint64_t length = 0;
   if (transfer->request.read_body == nullptr && reply.headers.back().first == "content-length" &&
       absl::SimpleAtoi(reply.headers.back().second, &length)) {
-    reply.body.reserve(std::min<uint64_t>(length, transfer->request.max_reply_bytes) + kReplySlackBytes);
+    // What is announced need not come.
+    reply.body.reserve(std::min<uint64_t>(length, kMostReserved) + kReplySlackBytes);
   }
   return text.size();
 }
@@ -194,6 +196,8 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
       return absl::FailedPreconditionError(absl::StrCat(what, "; check the address and the CA certificates"));
+    case CURLE_OUT_OF_MEMORY:
+      return absl::InternalError(what);
     case CURLE_UNSUPPORTED_PROTOCOL:
       return absl::UnavailableError(absl::StrCat(url, ": got an answer that is not HTTP"));
     default:

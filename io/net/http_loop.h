@@ -40,7 +40,8 @@ struct HttpRequest {
 struct HttpReply {
   int status = 0;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
-  std::string body;  // if its length was announced and nobody reads it, with room for kReplySlackBytes more
+  // If its length was announced, is below 16 MiB, and nobody reads it: with room for kReplySlackBytes more.
+  std::string body;
 
   // The first header of this (lower-case) name; empty if there is none.
   absl::string_view Header(absl::string_view name) const;

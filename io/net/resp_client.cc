@@ -4,13 +4,16 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <memory>
 #include <random>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/retry.h"
+#include "engine/shown_text.h"
 
 namespace reembed {
 namespace {
@@ -19,6 +22,28 @@ constexpr timeval kConnectTimeout = {.tv_sec = 10, .tv_usec = 0};
 // Long enough for any one command that is sent here; a server that is silent for longer is not there.
 constexpr timeval kReplyTimeout = {.tv_sec = 600, .tv_usec = 0};
 constexpr size_t kMaxWordsShown = 300;
+
+// What is asked for comes in pages far below these. Lengths are what the server says, and nothing is made or waited for
+// that is longer.
+constexpr int kMaxElements = 1 << 20;                    // of one array
+constexpr int64_t kMaxStringBytes = int64_t{512} << 20;  // what servers take at most, too
+constexpr size_t kMaxReplyBytes = size_t{1} << 30;
+
+// As hiredis does, which it remembers in `privdata`; but never for a length that nobody means.
+void* MakeArray(const redisReadTask* task, int elements) {
+  if (elements > kMaxElements) return nullptr;
+  return static_cast<const redisReplyObjectFunctions*>(task->privdata)->createArray(task, elements);
+}
+
+// Whether what comes next is a string of an announced length that is too long.
+bool IsTooLong(const redisReader& reader) {
+  // hiredis has taken the type, and keeps the length until all is there.
+  if (reader.ridx < 0 || reader.rstack[reader.ridx].type != REDIS_REPLY_STRING) return false;
+  const absl::string_view rest(reader.buf + reader.pos, reader.len - reader.pos);
+  const size_t end = rest.find('\r');
+  int64_t bytes = 0;
+  return end != absl::string_view::npos && absl::SimpleAtoi(rest.substr(0, end), &bytes) && bytes > kMaxStringBytes;
+}
 
 absl::StatusCode CodeOf(absl::string_view words) {
   const absl::string_view kind = words.substr(0, words.find(' '));
@@ -41,24 +66,25 @@ absl::StatusCode CodeOf(absl::string_view words) {
 
 }  // namespace
 
-bool RespValue::IsNull() const { return reply_->type == REDIS_REPLY_NIL; }
-bool RespValue::IsArray() const { return reply_->type == REDIS_REPLY_ARRAY; }
-bool RespValue::IsError() const { return reply_->type == REDIS_REPLY_ERROR; }
-bool RespValue::IsInteger() const { return reply_->type == REDIS_REPLY_INTEGER; }
+bool RespValue::Is(int type) const { return reply_ != nullptr && reply_->type == type; }
+bool RespValue::IsNull() const { return reply_ == nullptr || Is(REDIS_REPLY_NIL); }
+bool RespValue::IsArray() const { return Is(REDIS_REPLY_ARRAY); }
+bool RespValue::IsError() const { return Is(REDIS_REPLY_ERROR); }
+bool RespValue::IsInteger() const { return Is(REDIS_REPLY_INTEGER); }
 int64_t RespValue::Integer() const { return IsInteger() ? reply_->integer : 0; }
 absl::string_view RespValue::Text() const {
-  const bool text = reply_->type == REDIS_REPLY_STRING || reply_->type == REDIS_REPLY_STATUS || IsError();
+  const bool text = Is(REDIS_REPLY_STRING) || Is(REDIS_REPLY_STATUS) || IsError();
   return text ? absl::string_view(reply_->str, reply_->len) : absl::string_view();
 }
 size_t RespValue::size() const { return IsArray() ? reply_->elements : 0; }
-RespValue RespValue::operator[](size_t i) const { return RespValue(reply_->element[i]); }
+RespValue RespValue::operator[](size_t i) const { return RespValue(i < size() ? reply_->element[i] : nullptr); }
 
 RespReply::~RespReply() {
   if (reply_ != nullptr) freeReplyObject(reply_);
 }
 
 RespClient::RespClient(RespAddress address, absl::Duration patience)
-    : address_(std::move(address)), patience_(patience) {}
+    : address_(std::move(address)), patience_(patience), functions_(std::make_unique<redisReplyObjectFunctions>()) {}
 
 RespClient::~RespClient() { Disconnect(); }
 
@@ -69,7 +95,12 @@ void RespClient::Disconnect() {
 
 absl::StatusOr<std::unique_ptr<RespClient>> RespClient::Connect(RespAddress address, absl::Duration patience) {
   auto client = std::unique_ptr<RespClient>(new RespClient(std::move(address), patience));
-  if (absl::Status status = client->Connect(); !status.ok()) return status;
+  absl::Status status = client->Connect();
+  const std::shared_ptr<std::atomic<bool>>& answered = client->address_.answered;
+  if (absl::IsUnavailable(status) && answered != nullptr && *answered) {
+    status = client->Persist([] { return absl::OkStatus(); });
+  }
+  if (!status.ok()) return status;
   return client;
 }
 
@@ -83,13 +114,20 @@ absl::Status RespClient::Connect() {
     Disconnect();
     return status;
   }
+  redisReader* const reader = context_->reader;
+  reader->privdata = reader->fn;
+  *functions_ = *reader->fn;
+  functions_->createArray = &MakeArray;
+  reader->fn = functions_.get();
   redisSetTimeout(context_, kReplyTimeout);
   redisEnableKeepAlive(context_);
-  if (address_.password.empty() && address_.user.empty()) return Call({"PING"}).status();
-  std::vector<absl::string_view> login = {"AUTH"};
-  if (!address_.user.empty()) login.push_back(address_.user);
-  login.push_back(address_.password);
-  const absl::Status status = Call(login).status();
+  std::vector<absl::string_view> greeting = {"PING"};
+  if (!address_.password.empty() || !address_.user.empty()) {
+    greeting = {"AUTH"};
+    if (!address_.user.empty()) greeting.push_back(address_.user);
+    greeting.push_back(address_.password);
+  }
+  const absl::Status status = Call(greeting).status();
   if (!status.ok()) Disconnect();
   return status;
 }
@@ -98,9 +136,10 @@ absl::Status RespClient::ErrorOf(absl::string_view words) const {
   const absl::StatusCode code = CodeOf(words);
   absl::string_view next_step;
   if (code == absl::StatusCode::kUnauthenticated) next_step = "; check the user, and the password in ";
-  words = words.substr(0, std::min(words.find_first_of("\r\n"), kMaxWordsShown));
+  const std::string shown =
+      ServerWords(words.substr(0, words.find_first_of("\r\n")), {address_.password}, kMaxWordsShown);
   return absl::Status(
-      code, absl::StrCat(address_.name, ": ", words, next_step, next_step.empty() ? "" : address_.password_variable));
+      code, absl::StrCat(address_.name, ": ", shown, next_step, next_step.empty() ? "" : address_.password_variable));
 }
 
 absl::StatusOr<RespReply> RespClient::Call(absl::Span<const absl::string_view> words) {
@@ -111,16 +150,47 @@ absl::StatusOr<RespReply> RespClient::Call(absl::Span<const absl::string_view> w
     bytes.push_back(word.data());
     sizes.push_back(word.size());
   }
-  void* raw = redisCommandArgv(context_, static_cast<int>(words.size()), bytes.data(), sizes.data());
-  if (raw == nullptr) {
-    absl::Status status = absl::UnavailableError(
-        absl::StrCat(address_.name, ": the connection is lost (", context_->errstr, "); is the server running?"));
-    Disconnect();
-    return status;
-  }
-  RespReply reply(static_cast<redisReply*>(raw));
-  if (reply.value().IsError()) return ErrorOf(reply.value().Text());
+  int sent = 0;
+  bool good = redisAppendCommandArgv(context_, static_cast<int>(words.size()), bytes.data(), sizes.data()) == REDIS_OK;
+  while (good && sent == 0) good = redisBufferWrite(context_, &sent) == REDIS_OK;
+  if (!good) return Lost();
+  absl::StatusOr<RespReply> reply = Read();
+  if (reply.ok() && reply->value().IsError()) return ErrorOf(reply->value().Text());
   return reply;
+}
+
+absl::StatusOr<RespReply> RespClient::Read() {
+  size_t received = 0;
+  while (true) {
+    void* raw = nullptr;
+    if (redisGetReplyFromReader(context_, &raw) != REDIS_OK) return Lost();
+    if (raw != nullptr) {
+      if (address_.answered != nullptr) *address_.answered = true;
+      return RespReply(static_cast<redisReply*>(raw));
+    }
+    if (IsTooLong(*context_->reader) || received > kMaxReplyBytes) {
+      Disconnect();
+      return absl::FailedPreconditionError(
+          absl::StrCat(address_.name, ": the answer is longer than any that was asked for; is this the right server?"));
+    }
+    const size_t before = context_->reader->len;
+    if (redisBufferRead(context_) != REDIS_OK) return Lost();
+    received += context_->reader->len - before;
+  }
+}
+
+absl::Status RespClient::Lost() {
+  // The reader has no memory only for an array whose length was refused.
+  const bool is_odd = context_->err == REDIS_ERR_PROTOCOL || context_->err == REDIS_ERR_OOM;
+  const std::string words = Shorten(context_->errstr, kMaxWordsShown);
+  Disconnect();
+  if (is_odd) {
+    return absl::FailedPreconditionError(absl::StrCat(address_.name, ": expected an answer in RESP of a length that ",
+                                                      "was asked for, got another one (", words,
+                                                      "); is this the right server?"));
+  }
+  return absl::UnavailableError(
+      absl::StrCat(address_.name, ": the connection is lost (", words, "); is the server running?"));
 }
 
 absl::Status RespClient::Persist(absl::FunctionRef<absl::Status()> work) {

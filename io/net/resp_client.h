@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_NET_RESP_CLIENT_H_
 #define REEMBED_IO_NET_RESP_CLIENT_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,7 @@
 
 struct redisContext;
 struct redisReply;
+struct redisReplyObjectFunctions;
 
 // Servers that speak RESP2, as Redis, Valkey and FalkorDB do, with owners and Status.
 // Source: https://redis.io/docs/latest/develop/reference/protocol-spec
@@ -26,9 +28,10 @@ struct RespAddress {
   std::string name;  // for messages: falkordb://user@host:port; never with a password
   std::string host;
   int port = 6379;
-  std::string user;               // empty: the default user
-  std::string password;           // empty: none
-  std::string password_variable;  // where the user can put it; for messages
+  std::string user;                             // empty: the default user
+  std::string password;                         // empty: none
+  std::string password_variable;                // where the user can put it; for messages
+  std::shared_ptr<std::atomic<bool>> answered;  // set when it has; null: nobody asks
 };
 
 // One value of a reply. Borrows from its RespReply.
@@ -43,10 +46,13 @@ class RespValue {
   int64_t Integer() const;         // 0 if it is none
   absl::string_view Text() const;  // of a string, status or error; else empty
   size_t size() const;             // of an array; else 0
+  // Behind the end, and of what is no array: a null.
   RespValue operator[](size_t i) const;
 
  private:
-  const redisReply* reply_;
+  bool Is(int type) const;
+
+  const redisReply* reply_;  // null: there is none
 };
 
 // A whole reply.
@@ -68,12 +74,13 @@ class RespReply {
 
 // One connection. Used by one thread at a time.
 // Errors: kUnavailable (no connection, or the server is starting or busy), kUnauthenticated, kPermissionDenied,
-// kResourceExhausted (out of memory), kFailedPrecondition (read-only server, unknown command), kDeadlineExceeded (the
-// server gave the command up), kInvalidArgument (any other refusal). Messages have the address and the first line of
-// the server's own words.
+// kResourceExhausted (out of memory), kFailedPrecondition (read-only server, unknown command, an answer that is not
+// RESP or larger than any that is asked for here), kDeadlineExceeded (the server gave the command up), kInvalidArgument
+// (any other refusal). Messages have the address and the first line of the server's own words.
 class RespClient {
  public:
-  // Tries once. `patience`: how long Persist() tries again while the server is away.
+  // Tries once, unless the server has answered before. `patience`: how long is tried again while it is away, also by
+  // Persist().
   static absl::StatusOr<std::unique_ptr<RespClient>> Connect(RespAddress address, absl::Duration patience);
   RespClient(const RespClient&) = delete;
   RespClient& operator=(const RespClient&) = delete;
@@ -95,10 +102,15 @@ class RespClient {
   RespClient(RespAddress address, absl::Duration patience);
   absl::Status Connect();
   void Disconnect();
+  // Reads until there is a whole answer.
+  absl::StatusOr<RespReply> Read();
+  // Of a connection that is of no use any more, which it ends.
+  absl::Status Lost();
 
   const RespAddress address_;
   const absl::Duration patience_;
-  redisContext* context_ = nullptr;  // null: not connected
+  redisContext* context_ = nullptr;                             // null: not connected
+  const std::unique_ptr<redisReplyObjectFunctions> functions_;  // of its reader
 };
 
 }  // namespace reembed

@@ -1,11 +1,13 @@
 #include "io/net/url.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/location.h"
 
 namespace reembed {
 namespace {
@@ -25,9 +27,30 @@ string_view Authority(string_view url) {
 
 }  // namespace
 
+absl::StatusOr<UrlAndLogin> TakeLogin(string_view url) {
+  const size_t begin = AuthorityBegin(url);
+  const string_view authority = Authority(url);
+  const size_t at = authority.rfind('@');
+  const string_view host = at == string_view::npos ? authority : authority.substr(at + 1);
+  const size_t colon = host.rfind(':');
+  const bool is_port = colon == string_view::npos || absl::EndsWith(host, "]") ||
+                       host.find_first_not_of("0123456789", colon + 1) == string_view::npos;
+  // What looks like a port is the beginning of the password, then.
+  if (!is_port && absl::StrContains(url.substr(begin), '@')) {
+    return absl::InvalidArgumentError(
+        "the address seems to hold a password with / ? or #: write these as %2F, %3F and %23");
+  }
+  if (at == string_view::npos) return UrlAndLogin{.url = std::string(url)};
+  absl::StatusOr<std::string> login = PercentDecode(authority.substr(0, at));
+  if (!login.ok()) {
+    return absl::InvalidArgumentError("the user or the password in the address has a % of its own; write %25");
+  }
+  if (!absl::StrContains(*login, ':')) login->push_back(':');
+  return UrlAndLogin{.url = absl::StrCat(url.substr(0, begin), url.substr(begin + at + 1)), .login = *std::move(login)};
+}
+
 std::string UrlForMessages(string_view url) {
   url = url.substr(0, url.find_first_of("?#"));
-  if (!absl::StrContains(url, "://")) return std::string(url);
   const string_view authority = Authority(url);
   const size_t at = authority.rfind('@');
   if (at == string_view::npos) return std::string(url);

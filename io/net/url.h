@@ -3,9 +3,20 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace reembed {
+
+// A URL apart from who is to be let in there.
+struct UrlAndLogin {
+  std::string url;    // as it was given, without user and password
+  std::string login;  // user:password, decoded; empty: the URL has none
+};
+
+// Errors: kInvalidArgument (a % without two hex digits, or a / ? # in the password that is not written as %2F %3F %23);
+// they show nothing of the URL.
+absl::StatusOr<UrlAndLogin> TakeLogin(absl::string_view url);
 
 // The URL without what may be secret: user, password, query.
 std::string UrlForMessages(absl::string_view url);

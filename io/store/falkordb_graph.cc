@@ -59,7 +59,8 @@ absl::StatusOr<FalkorLocation> ParseFalkorLocation(const Location& location, con
   absl::string_view authority = rest.substr(0, slash);
   asked.address = {.name = absl::StrCat("falkordb://", authority),
                    .password = options.password,
-                   .password_variable = "FALKORDB_PASSWORD"};
+                   .password_variable = "FALKORDB_PASSWORD",
+                   .answered = location.answered};
   if (const size_t at = authority.rfind('@'); at != absl::string_view::npos) {
     asked.address.user = std::string(authority.substr(0, at));
     authority.remove_prefix(at + 1);

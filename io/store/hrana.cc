@@ -16,6 +16,7 @@
 #include "engine/base64.h"
 #include "engine/json_text.h"
 #include "engine/retry.h"
+#include "engine/shown_text.h"
 #include "engine/wait_hints.h"
 
 namespace reembed {
@@ -129,7 +130,7 @@ bool TakeRows(const element& result, HranaRows* rows) {
 absl::Status StatementStatus(const HranaServer& server, const element& error) {
   const std::string code = TextOf(error, "code");
   const std::string message =
-      absl::StrCat(server.name, ": ", absl::string_view(TextOf(error, "message")).substr(0, kMaxWordsShown));
+      absl::StrCat(server.name, ": ", ServerWords(TextOf(error, "message"), {server.token}, kMaxWordsShown));
   const auto is = [&](std::initializer_list<absl::string_view> prefixes) {
     return std::any_of(prefixes.begin(), prefixes.end(),
                        [&](absl::string_view p) { return absl::StartsWith(code, p); });
@@ -249,8 +250,7 @@ absl::StatusOr<std::unique_ptr<HranaConnection>> HranaConnection::Make(HranaServ
 }
 
 absl::Status HranaConnection::StatusOf(int http_status, absl::string_view body) const {
-  std::string words(absl::StripAsciiWhitespace(body.substr(0, kMaxWordsShown)));
-  if (!server_.token.empty()) words = absl::StrReplaceAll(words, {{server_.token, "***"}});
+  const std::string words = ServerWords(body, {server_.token}, kMaxWordsShown);
   const std::string answered = absl::StrCat(server_.name, ": answered ", http_status, words.empty() ? "" : ": ", words);
   if (http_status == 401 || http_status == 403) {
     return absl::UnauthenticatedError(absl::StrCat(
@@ -285,7 +285,7 @@ absl::StatusOr<std::string> HranaConnection::Post(absl::string_view body, absl::
     asked_wait_ = NamedWait(hints, absl::Now()).value_or(absl::ZeroDuration());
     return StatusOf(reply->status, reply->body);
   }
-  reached_ = true;
+  *server_.answered = true;
   return std::move(reply->body);
 }
 
@@ -295,7 +295,7 @@ absl::Status HranaConnection::Persist(absl::FunctionRef<absl::Status()> work) {
   absl::Duration waited;
   for (int attempt = 1;; ++attempt) {
     absl::Status status = work();
-    if (!absl::IsUnavailable(status) || !reached_ || waited >= patience_) return status;
+    if (!absl::IsUnavailable(status) || !*server_.answered || waited >= patience_) return status;
     const absl::Duration own = Backoff(policy, attempt, &random) + absl::Milliseconds(10);
     const absl::Duration wait = std::min(std::max(own, std::min(asked_wait_, policy.max_wait)), patience_ - waited);
     // Blocks this thread, which is the sink's or the reader's own and has nothing else to do.

@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_HRANA_H_
 #define REEMBED_IO_STORE_HRANA_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -38,6 +39,7 @@ struct HranaServer {
   std::string name;   // for messages
   std::string url;    // http:// or https://, without / at the end
   std::string token;  // empty: none; in no message
+  std::shared_ptr<std::atomic<bool>> answered = std::make_shared<std::atomic<bool>>(false);  // whether it has
 };
 
 // Result rows, [rows, columns]. The bytes of the values are owned here.
@@ -118,7 +120,6 @@ class HranaConnection {
   const HranaServer server_;
   const absl::Duration patience_;
   const std::unique_ptr<HttpLoop> http_;
-  bool reached_ = false;       // it has answered
   absl::Duration asked_wait_;  // that its last answer named; zero: none
 };
 

@@ -96,6 +96,7 @@ class LibsqlDb final : public SqlDb {
 
 absl::StatusOr<HranaServer> ParseLibsqlServer(const Location& location) {
   HranaServer server{.name = absl::StrCat("libsql:", location.path), .token = location.secret};
+  if (location.answered != nullptr) server.answered = location.answered;
   const auto refuse = [&](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat(server.name, ": ", what));
   };

@@ -14,7 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "engine/rate_limiter.h"
 #include "engine/retry.h"
+#include "engine/shown_text.h"
 
 namespace reembed {
 namespace {
@@ -25,14 +27,16 @@ constexpr char kOptionsWantDirect[] =
     "options= and PGOPTIONS are for a session, which a pooler such as PgBouncer shares among its clients: they want a "
     "direct connection. Give the host and port of the server itself, or leave them out";
 
+constexpr size_t kMaxWordsShown = 1000;
+
 // The first line without its severity: what follows (DETAIL, CONTEXT) may show the values of a row.
-std::string FirstLine(const char* message) {
+absl::string_view FirstLine(const char* message) {
   absl::string_view line = message == nullptr ? "" : message;
   line = absl::StripAsciiWhitespace(line.substr(0, line.find('\n')));
   for (const absl::string_view severity : {"ERROR:", "FATAL:", "PANIC:"}) {
     if (absl::StartsWith(line, severity)) line = absl::StripLeadingAsciiWhitespace(line.substr(severity.size()));
   }
-  return std::string(line);
+  return line;
 }
 
 bool IsOneOf(absl::string_view code, std::initializer_list<absl::string_view> codes) {
@@ -56,8 +60,9 @@ absl::StatusCode CodeOf(absl::string_view sqlstate) {
 }
 
 // Why a connection was refused, from libpq's verbose message, whatever language the server speaks:
-// `...: SEVERITY:  SQLSTATE: words`, and a line LOCATION. Takes both out of *message.
-absl::StatusCode ConnectCodeOf(std::string* message) {
+// `...: SEVERITY:  SQLSTATE: words`, and a line LOCATION. Takes both out of *message. `by_server`: whether it is a
+// server that says so.
+absl::StatusCode ConnectCodeOf(std::string* message, bool* by_server) {
   constexpr size_t kCodeBytes = 5;
   std::string code;
   for (size_t at = message->find(":  "); at != std::string::npos; at = message->find(":  ", at + 1)) {
@@ -74,7 +79,8 @@ absl::StatusCode ConnectCodeOf(std::string* message) {
   for (size_t at = message->find("\nLOCATION:"); at != std::string::npos; at = message->find("\nLOCATION:")) {
     message->erase(at, std::min(message->find('\n', at + 1), message->size()) - at);
   }
-  if (!code.empty()) return CodeOf(code);
+  *by_server = !code.empty();
+  if (*by_server) return CodeOf(code);
   // libpq's own words, which it never translates for a program that does not ask for it.
   for (const absl::string_view words : {"no password supplied", "SCRAM", "authentication method"}) {
     if (absl::StrContains(*message, words)) return absl::StatusCode::kUnauthenticated;
@@ -89,14 +95,14 @@ bool Establish(const std::vector<const char*>& keywords, const std::vector<const
   *connection = PQconnectStartParams(keywords.data(), values.data(), 0);
   if (*connection == nullptr) return true;
   PQsetErrorVerbosity(*connection, PQERRORS_VERBOSE);
-  const absl::Time deadline =
-      timeout_seconds > 0 ? absl::Now() + absl::Seconds(timeout_seconds) : absl::InfiniteFuture();
+  const Moment deadline =
+      timeout_seconds > 0 ? MonotonicNow() + absl::Seconds(timeout_seconds) : absl::InfiniteDuration();
   PostgresPollingStatusType state =
       PQstatus(*connection) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
   while (state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
     pollfd ready{.fd = PQsocket(*connection),
                  .events = static_cast<int16_t>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT)};
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - MonotonicNow();
     if (left <= absl::ZeroDuration()) return false;
     const int answers =
         poll(&ready, 1, left < absl::Hours(1) ? static_cast<int>(absl::ToInt64Milliseconds(left)) + 1 : -1);
@@ -169,7 +175,12 @@ PostgresConnection::~PostgresConnection() { PQfinish(connection_); }
 absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(PostgresAddress address,
                                                                              PostgresOptions options) {
   auto connection = std::unique_ptr<PostgresConnection>(new PostgresConnection(std::move(address), std::move(options)));
-  if (absl::Status status = connection->Connect(); !status.ok()) return status;
+  absl::Status status = connection->Connect();
+  const std::shared_ptr<std::atomic<bool>>& answered = connection->address_.answered;
+  if (absl::IsUnavailable(status) && answered != nullptr && *answered) {
+    status = connection->Persist([] { return absl::OkStatus(); });
+  }
+  if (!status.ok()) return status;
   return connection;
 }
 
@@ -208,13 +219,17 @@ absl::Status PostgresConnection::Connect() {
   if (PQstatus(connection_) != CONNECTION_OK) {
     // The last line: libpq tries several addresses and says one line about each.
     std::string message(absl::StripAsciiWhitespace(PQerrorMessage(connection_)));
-    const absl::StatusCode code = ConnectCodeOf(&message);
+    bool by_server = false;
+    const absl::StatusCode code = ConnectCodeOf(&message, &by_server);
+    // One that is starting is there.
+    if (by_server && address_.answered != nullptr) *address_.answered = true;
     message = absl::StrReplaceAll(message, {{"\n", " "}, {"\t", ""}});
     if (absl::StrContains(message, "unsupported startup parameter: options")) {
       return absl::FailedPreconditionError(absl::StrCat(address_.name, ": ", kOptionsWantDirect));
     }
-    return absl::Status(code, absl::StrCat(address_.name, ": ", message, NextStepOf(code)));
+    return absl::Status(code, absl::StrCat(address_.name, ": ", Words(message), NextStepOf(code)));
   }
+  if (address_.answered != nullptr) *address_.answered = true;
   // A notice belongs to nobody's output.
   PQsetNoticeReceiver(
       connection_, [](void*, const PGresult*) {}, nullptr);
@@ -272,9 +287,21 @@ std::string PostgresConnection::SettingsSql() const {
   return sql;
 }
 
+// A server, or what stands before it, may repeat what it was sent: the password, from wherever libpq has it, and
+// settings that are named like one.
+std::string PostgresConnection::Words(absl::string_view said) const {
+  std::vector<std::string> secrets = SecretValues(StartupOptions());
+  if (const char* const password = PQpass(connection_); password != nullptr) secrets.emplace_back(password);
+  for (const auto& [keyword, value] : address_.keywords) {
+    if (keyword == "password") secrets.push_back(value);
+  }
+  return ServerWords(said, secrets, kMaxWordsShown);
+}
+
 absl::Status PostgresConnection::ConnectionError() const {
   return absl::UnavailableError(absl::StrCat(address_.name, ": the connection is lost (",
-                                             FirstLine(PQerrorMessage(connection_)), "); is the server running?"));
+                                             Words(FirstLine(PQerrorMessage(connection_))),
+                                             "); is the server running?"));
 }
 
 absl::Status PostgresConnection::ResultError(PGresult* result) {
@@ -282,9 +309,8 @@ absl::Status PostgresConnection::ResultError(PGresult* result) {
   last_code_ = code == nullptr ? "" : code;
   if (PQstatus(connection_) != CONNECTION_OK && last_code_.empty()) return ConnectionError();
   const char* const primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  return absl::Status(CodeOf(last_code_),
-                      absl::StrCat(address_.name, ": ",
-                                   primary != nullptr ? FirstLine(primary) : FirstLine(PQresultErrorMessage(result))));
+  const absl::string_view said = FirstLine(primary != nullptr ? primary : PQresultErrorMessage(result));
+  return absl::Status(CodeOf(last_code_), absl::StrCat(address_.name, ": ", Words(said)));
 }
 
 absl::Status PostgresConnection::FinishResults() {

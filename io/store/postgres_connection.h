@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_POSTGRES_CONNECTION_H_
 #define REEMBED_IO_STORE_POSTGRES_CONNECTION_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -35,6 +36,7 @@ namespace reembed {
 struct PostgresAddress {
   std::string name;  // for messages: postgres://user@host:port/database
   std::vector<std::pair<std::string, std::string>> keywords;
+  std::shared_ptr<std::atomic<bool>> answered;  // see Location
 };
 
 // A setting that holds for one transaction: SET LOCAL name = value. `value`: SQL of type text.
@@ -47,7 +49,7 @@ struct PostgresOptions {
   std::vector<PostgresSetting> settings;
   // Settings for the whole connection, as libpq's `options` has them; for a direct connection only (see IsPooled).
   std::string startup;
-  // How long Persist() tries again while the server is away. Opening never waits for it.
+  // How long Persist() tries again while the server is away, and opening where it has answered before.
   absl::Duration patience = absl::Minutes(2);
 };
 
@@ -154,6 +156,8 @@ class PostgresConnection {
   // Several statements together, with the settings before them if no transaction is open; the last result.
   pg_result* Send(const std::string& sql);
   absl::Status Take(pg_result* result);
+  // What the server says, as messages may have it.
+  std::string Words(absl::string_view said) const;
   absl::Status ConnectionError() const;
   absl::Status ResultError(pg_result* result);
   // Takes the results behind the first of a COPY.

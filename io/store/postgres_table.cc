@@ -50,7 +50,7 @@ std::string PercentEncode(absl::string_view text) {
 
 // The location's path and libpq's own parameters, taken apart by libpq.
 absl::StatusOr<PostgresAddress> ParseAddress(const Location& location) {
-  PostgresAddress address{.name = absl::StrCat(location.scheme, ":", location.path)};
+  PostgresAddress address{.name = absl::StrCat(location.scheme, ":", location.path), .answered = location.answered};
   std::string uri = absl::StrCat("postgresql:", location.path);
   char separator = '?';
   for (const auto& [name, value] : location.parameters) {

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
+#include "engine/shown_text.h"
 
 namespace reembed {
 namespace {
@@ -23,12 +24,12 @@ constexpr absl::Duration kConnectTimeout = absl::Seconds(5);
 constexpr size_t kMaxShownBytes = 300;  // of the server's words
 
 // {"status":{"error":"..."}}; a proxy says what it likes.
-std::string WordsOf(const HttpReply& reply) {
+std::string WordsOf(const HttpReply& reply, const std::string& api_key) {
   simdjson::dom::parser parser;
   std::string_view words;
   if (parser.parse(reply.body.data(), reply.body.size())["status"]["error"].get_string().get(words) ==
       simdjson::SUCCESS) {
-    return std::string(words.substr(0, kMaxShownBytes));
+    return ServerWords({words.data(), words.size()}, {api_key}, kMaxShownBytes);
   }
   return reply.body.empty() ? "" : "an answer that is not Qdrant's";
 }
@@ -37,8 +38,8 @@ bool IsTransient(int status) {
   return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
 }
 
-absl::Status StatusOf(const std::string& where, const HttpReply& reply) {
-  const std::string words = WordsOf(reply);
+absl::Status StatusOf(const std::string& where, const HttpReply& reply, const std::string& api_key) {
+  const std::string words = WordsOf(reply, api_key);
   const std::string what = absl::StrCat(where, ": HTTP ", reply.status, words.empty() ? "" : absl::StrCat(": ", words));
   const bool too_long = reply.status == 413 || (reply.status == 400 && absl::StrContains(words, "larger than allowed"));
   if (too_long) return absl::OutOfRangeError(what);
@@ -62,7 +63,8 @@ absl::Status StatusOf(const std::string& where, const HttpReply& reply) {
   }
   if (reply.status >= 300 && reply.status < 400) {
     return absl::FailedPreconditionError(
-        absl::StrCat(what, "; the server is at another address: ", UrlForMessages(reply.Header("location"))));
+        absl::StrCat(what, "; the server is at another address: ",
+                     ServerWords(UrlForMessages(reply.Header("location")), {api_key}, kMaxShownBytes)));
   }
   return absl::InvalidArgumentError(what);
 }
@@ -108,7 +110,8 @@ QdrantClient::Answer QdrantClient::Finish(const QdrantRequest& request, absl::St
     return absl::UnavailableError(absl::StrCat(reply.status().message(), "; is Qdrant running there?"));
   }
   if (reply->status == 200) return std::move(reply->body);
-  return StatusOf(absl::StrCat(request.method, " ", UrlForMessages(absl::StrCat(url_, request.path))), *reply);
+  return StatusOf(absl::StrCat(request.method, " ", UrlForMessages(absl::StrCat(url_, request.path))), *reply,
+                  options_.api_key);
 }
 
 QdrantClient::Answer QdrantClient::Call(const QdrantRequest& request) {
@@ -171,9 +174,9 @@ void QdrantClient::TakeOne() {
   const absl::StatusOr<HttpReply>& reply = sent->reply;
   const bool transient = reply.ok() ? IsTransient(reply->status)
                                     : absl::IsUnavailable(reply.status()) || absl::IsDeadlineExceeded(reply.status());
-  if (reply.ok()) ever_answered_ = true;
+  if (reply.ok()) *options_.answered = true;
   // An address where nobody has ever answered is probably wrong.
-  if (transient && ever_answered_) {
+  if (transient && *options_.answered) {
     const Moment now = MonotonicNow();
     sent->first_failure = std::min(sent->first_failure, now);
     const RetryPolicy policy{.first_backoff = absl::Milliseconds(100), .max_wait = absl::Seconds(5)};

@@ -1,6 +1,7 @@
 #ifndef REEMBED_IO_STORE_QDRANT_CLIENT_H_
 #define REEMBED_IO_STORE_QDRANT_CLIENT_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -23,6 +24,7 @@ struct QdrantOptions {
   std::string api_key;                         // empty: the server wants none. Sent, never shown
   absl::Duration patience = absl::Minutes(2);  // how long to wait for a server that went away, before kUnavailable
   int streams = 4;                             // requests under way at a time
+  std::shared_ptr<std::atomic<bool>> answered = std::make_shared<std::atomic<bool>>(false);  // whether the server has
 };
 
 struct QdrantRequest {
@@ -85,7 +87,6 @@ class QdrantClient {
   // Of the thread that uses it.
   std::vector<std::shared_ptr<Sent>> resting_;  // to be sent again
   int under_way_ = 0;                           // neither taken nor given up
-  bool ever_answered_ = false;
 
   std::unique_ptr<HttpLoop> loop_;  // last: its threads use the above
 };

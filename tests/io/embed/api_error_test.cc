@@ -59,21 +59,5 @@ TEST(ParseApiErrorTest, TakesNothingFromBodiesThatAreNotText) {
   EXPECT_TRUE(ParseApiError(std::string(100000, '[')).empty());
 }
 
-TEST(MaskSharedTest, HidesLongSharedRuns) {
-  EXPECT_EQ(MaskShared("key sk-abcdefgh is bad", "sk-abcdefgh", 6), "key [...] is bad");
-  EXPECT_EQ(MaskShared("key sk-abcd***gh is bad", "sk-abcdefgh", 6), "key [...]***gh is bad");
-  EXPECT_EQ(MaskShared("nothing here", "sk-abcdefgh", 6), "nothing here");
-  EXPECT_EQ(MaskShared("key abc twice abc", "abc", 6), "key [...] twice [...]");
-  EXPECT_EQ(MaskShared("message", "", 6), "message");
-  EXPECT_EQ(MaskShared("", "secret", 6), "");
-}
-
-TEST(ShortenTest, CutsBetweenCharactersAndDropsControls) {
-  EXPECT_EQ(Shorten("short", 10), "short");
-  EXPECT_EQ(Shorten("a\nb\x1b[0m", 10), "a b [0m");
-  EXPECT_EQ(Shorten("aaaaé", 5), "aaaa...");
-  EXPECT_EQ(Shorten("aaaaé", 6), "aaaaé");
-}
-
 }  // namespace
 }  // namespace reembed

@@ -225,7 +225,7 @@ TEST(ErrorBodiesTest, WhatIsNotRecognisedIsShownAsItBegins) {
   std::mt19937 random(seed);
   const std::string key = "sk-very-secret-0123456789";
   const std::string text = "what the user wrote in confidence";
-  const RequestJudge judge("http://api", "", key, {}, {});
+  const RequestJudge judge("http://api", "", {key}, {}, {});
   BatchText of_batch;
   of_batch.text = text;
   for (int round = 0; round < 50; ++round) {

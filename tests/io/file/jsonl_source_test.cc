@@ -314,13 +314,24 @@ TEST_F(JsonlSourceTest, SeekAndFindGoForwardAndOnceAround) {
   EXPECT_THAT(source->SeekAfter(KeyView("absent")), HasError(absl::StatusCode::kNotFound, HasSubstr("absent")));
 }
 
-TEST_F(JsonlSourceTest, LongLinesFitAndTooLongOnesAreRefused) {
+TEST_F(JsonlSourceTest, LongLinesFitAndTooLongOnesAreRejectedAlone) {
   const std::string large(10 << 20, 'x');
   const auto source = Open(absl::StrCat("{\"id\":1,\"text\":\"", large, "\"}\n{\"id\":2,\"text\":\"b\"}\n"));
   EXPECT_EQ(RowText(source->Next()).size(), large.size() + 2);
   EXPECT_EQ(RowText(source->Next()), "2=b");
   EXPECT_THAT(TryOpen(std::string(kMaxLineBytes + 1, ' ')),
-              HasError(absl::StatusCode::kDataLoss, HasSubstr("line 1 at byte 0: expected at most")));
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("line 1 at byte 0: the line is longer than")));
+  const std::string longest(kMaxLineBytes - std::string("{\"id\":2,\"text\":\"\"}").size(), 'x');
+  for (const bool too_long : {false, true}) {
+    const auto between = Open(absl::StrCat("{\"id\":1,\"text\":\"a\"}\n{\"id\":2,\"text\":\"", longest,
+                                           too_long ? "x" : "", "\"}\n{\"id\":3,\"text\":\"c\"}"));
+    EXPECT_EQ(RowText(between->Next()), "1=a");
+    const auto row = between->Next();
+    ASSERT_TRUE(row.ok() && row->has_value());
+    EXPECT_EQ((*row)->text.has_value(), !too_long);
+    EXPECT_EQ(KeyText((*row)->key), too_long ? "line 2" : "2");
+    EXPECT_EQ(RowText(between->Next()), "3=c");
+  }
 }
 
 // A pipe under the name that the system gives it.

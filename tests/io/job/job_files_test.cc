@@ -340,6 +340,20 @@ TEST_F(JobFilesTest, AFullDiskUnderTheLedgerAcknowledgesNothing) {
   EXPECT_EQ(KeepRows({{int64_t{1}, "b"}})->VectorOfRow(0), VectorOf("b"));
 }
 
+// What this process has open as `path` is `device` from now on. False: it has not.
+bool PutInPlaceOf(const std::string& path, const char* device) {
+  const int other = open(device, O_RDWR | O_CLOEXEC);
+  const std::string wanted = std::filesystem::canonical(path).string();
+  int replaced = 0;
+  std::error_code ignored;
+  for (int fd = 0; fd < 256; ++fd) {
+    const std::string name = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), ignored).string();
+    if (name == wanted && dup2(other, fd) == fd) ++replaced;
+  }
+  close(other);
+  return replaced > 0;
+}
+
 // Linux's own devices stand for disks that fail: /dev/full refuses every write, and /dev/null takes every write but
 // cannot make it durable.
 TEST_F(JobFilesTest, AVectorThatCannotBeMadeDurableIsNotKept) {
@@ -348,9 +362,8 @@ TEST_F(JobFilesTest, AVectorThatCannotBeMadeDurableIsNotKept) {
   for (const auto& [device, code] : devices) {
     SCOPED_TRACE(device);
     std::filesystem::remove_all(dir_);
-    std::filesystem::create_directory(dir_);
-    std::filesystem::create_symlink(device, Vectors());
     ASSERT_THAT(Open(), IsOk());
+    ASSERT_TRUE(PutInPlaceOf(Vectors(), device));
     const auto flight = Enrol({{int64_t{0}, "a"}});
     Send(flight.get());
     EXPECT_THAT(flight->Answer(), HasError(code, HasSubstr("vectors.f32")));

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -54,6 +55,27 @@ class GermanServer {
   TempFolder folder_;
   std::unique_ptr<PostgresServer> server_;
 };
+
+// Of a server that nobody has reached yet the address may be wrong, so it is not waited for.
+TEST(PostgresConnectionTest, OpeningWaitsForAServerThatHasAnswered) {
+  PostgresServer server;
+  const absl::StatusOr<Location> location = ParseLocation(server.Uri("table=x"));
+  const absl::StatusOr<Location> other = ParseLocation(server.Uri("table=x"));
+  ASSERT_THAT(location, IsOk());
+  ASSERT_THAT(other, IsOk());
+  const auto open = [](const Location& place) {
+    const absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(place);
+    return asked.ok() ? PostgresConnection::Open(asked->address, {}).status() : asked.status();
+  };
+  ASSERT_THAT(open(*location), IsOk());
+  server.Stop();
+  EXPECT_THAT(open(*other), HasError(absl::StatusCode::kUnavailable, HasSubstr("check that the server runs")));
+  absl::Status waited;
+  std::thread waiting([&] { waited = open(*location); });
+  server.Start();
+  waiting.join();
+  EXPECT_THAT(waited, IsOk());
+}
 
 TEST(PostgresConnectionTest, TheCodeDecidesWhateverLanguageTheServerSpeaks) {
   GermanServer server;

@@ -1,0 +1,124 @@
+#include "io/file/own_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr mode_t kOwnFolder = S_IRWXU;
+constexpr mode_t kOwnFile = S_IRUSR | S_IWUSR;
+constexpr mode_t kOthers = S_IRWXG | S_IRWXO;
+
+absl::Status Refused(const std::string& path, absl::string_view why, absl::string_view next_step) {
+  return absl::PermissionDeniedError(absl::StrCat(path, ": ", why, "; ", next_step));
+}
+
+// Of what is open at `fd`.
+absl::Status CheckOwner(const std::string& path, const struct stat& info) {
+  if (info.st_uid == geteuid()) return absl::OkStatus();
+  return Refused(path, absl::StrCat("belongs to another user (", info.st_uid, ", this one is ", geteuid(), ")"),
+                 "take another folder, or run this as that user");
+}
+
+absl::Status CheckFolder(const std::string& dir) {
+  const File folder(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), dir);
+  if (folder.fd() < 0 && errno == ENOTDIR) {
+    return absl::AlreadyExistsError(absl::StrCat(dir, ": is there already, and is no folder"));
+  }
+  struct stat info;
+  if (folder.fd() < 0 || fstat(folder.fd(), &info) != 0) return FileError(dir, "open the folder", errno);
+  if (absl::Status owner = CheckOwner(dir, info); !owner.ok()) return owner;
+  if ((info.st_mode & kOthers) == 0) return absl::OkStatus();
+  std::error_code failed;
+  if (fs::is_empty(dir, failed) && !failed) {
+    return fchmod(folder.fd(), kOwnFolder) == 0 ? absl::OkStatus() : FileError(dir, "make it private", errno);
+  }
+  const bool writable = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0;
+  if (!writable) return absl::OkStatus();
+  return Refused(dir, "others may write into this folder",
+                 absl::StrCat("chmod go-w ", dir, " if its files are what you expect, or take another folder"));
+}
+
+// Folders above a job's are nobody's business either where they are made for it.
+absl::Status MakeFolders(const fs::path& dir) {
+  std::error_code failed;
+  if (dir.empty() || fs::exists(dir, failed)) return absl::OkStatus();
+  if (dir.has_parent_path() && dir.parent_path() != dir) {
+    if (absl::Status above = MakeFolders(dir.parent_path()); !above.ok()) return above;
+  }
+  if (mkdir(dir.c_str(), kOwnFolder) == 0) return SyncFolderOf(dir.string());
+  return errno == EEXIST ? absl::OkStatus() : FileError(dir.string(), "make the folder", errno);
+}
+
+absl::Status IsLink(const std::string& path) {
+  return Refused(path, "is a symbolic link, and nothing is written through one here",
+                 "remove it, and find out who put it there; a whole job folder may lie behind a link");
+}
+
+absl::Status CheckOwn(const std::string& path, const struct stat& info) {
+  if (S_ISLNK(info.st_mode)) return IsLink(path);
+  if (!S_ISREG(info.st_mode)) {
+    return Refused(path, "expected a plain file of the job, got something else",
+                   "remove it, and find out who put it there");
+  }
+  return CheckOwner(path, info);
+}
+
+}  // namespace
+
+absl::Status MakeOwnFolder(const std::string& dir) {
+  const fs::path path = fs::absolute(dir).lexically_normal();
+  if (absl::Status made = MakeFolders(path); !made.ok()) return made;
+  return CheckFolder(dir);
+}
+
+absl::StatusOr<File> OpenOwnFile(const std::string& path, Absent absent) {
+  const int make = absent == Absent::kMake ? O_CREAT : 0;
+  // Without waiting for the other end of a pipe that lies there.
+  File file(open(path.c_str(), O_RDWR | make | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, kOwnFile), path);
+  if (file.fd() < 0 && errno == ELOOP) return IsLink(path);
+  struct stat info;
+  if (file.fd() < 0 || fstat(file.fd(), &info) != 0) return FileError(path, "open", errno);
+  if (absl::Status own = CheckOwn(path, info); !own.ok()) return own;
+  if ((info.st_mode & kOthers) != 0 && fchmod(file.fd(), kOwnFile) != 0) {
+    return FileError(path, "make it private", errno);
+  }
+  return file;
+}
+
+absl::Status ClaimOwnFile(const std::string& path, Absent absent) {
+  if (absent == Absent::kMake) {
+    const File made(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, kOwnFile), path);
+    if (made.fd() >= 0) return absl::OkStatus();
+    if (errno != EEXIST) return FileError(path, "make", errno);
+  }
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return errno == ENOENT ? absl::OkStatus() : FileError(path, "look at it", errno);
+  if (absl::Status own = CheckOwn(path, info); !own.ok()) return own;
+  const bool is_tight = (info.st_mode & kOthers) == 0 || chmod(path.c_str(), kOwnFile) == 0;
+  return is_tight ? absl::OkStatus() : FileError(path, "make it private", errno);
+}
+
+absl::Status ReplaceOwnFile(const std::string& path, absl::string_view content) {
+  const std::string partial = path + ".partial";
+  if (unlink(partial.c_str()) != 0 && errno != ENOENT) return FileError(partial, "remove", errno);
+  {
+    const File file(open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnFile), partial);
+    if (file.fd() < 0) return FileError(partial, "make", errno);
+    if (absl::Status written = file.WriteAt(0, content); !written.ok()) return written;
+    if (absl::Status synced = file.Sync(); !synced.ok()) return synced;
+  }
+  return RenameDurably(partial, path);
+}
+
+}  // namespace reembed

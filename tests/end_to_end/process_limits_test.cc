@@ -1,0 +1,133 @@
+// What the command does where the system lets it have little: open files, address space, and texts that are too long.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/clean_command.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+class ProcessLimitsTest : public ::testing::Test {
+ protected:
+  void MakeNotes(int count) {
+    std::ofstream notes(folder_ / "notes.jsonl");
+    for (int i = 0; i < count; ++i) notes << "{\"id\":" << i << ",\"text\":\"note " << i << "\"}\n";
+  }
+
+  std::vector<std::string> RunArgs() const {
+    return {"run",
+            "--source",
+            "jsonl:" + folder_ / "notes.jsonl",
+            "--target",
+            "fbin:" + folder_ / "out.fbin",
+            "--job",
+            folder_ / "job",
+            "--embedder",
+            "builtin",
+            "--dimensions",
+            "64",
+            "--progress",
+            "off"};
+  }
+
+  // Under a limit of the shell: "-n 24". One that does not end is ended, with exit code 124.
+  ProcessResult Limited(const std::string& limit, const std::vector<std::string>& args) {
+    std::vector<std::string> words = {"-c", absl::StrCat("ulimit ", limit, "; exec timeout -s KILL 60 \"$0\" \"$@\""),
+                                      REEMBED_BINARY};
+    words.insert(words.end(), args.begin(), args.end());
+    return RunClean("/bin/bash", folder_.path(), words, {});
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(ProcessLimitsTest, TooFewFilesAreSaidWithTheNumberThatIsEnough) {
+  MakeNotes(500);
+  int64_t enough = 0;
+  for (int files = 24; files <= 64; files += 4) {
+    const ProcessResult result = Limited(absl::StrCat("-n ", files), RunArgs());
+    if (result.exit_code == 0) continue;
+    EXPECT_EQ(result.exit_code, 5) << files << ": " << result.err;
+    const size_t at = result.err.find("raise ulimit -n to ");
+    ASSERT_NE(at, std::string::npos) << files << ": " << result.err;
+    enough = std::max<int64_t>(enough, std::strtoll(result.err.c_str() + at + 19, nullptr, 10));
+  }
+  ASSERT_GT(enough, 0) << "24 files cannot be enough";
+  const ProcessResult result = Limited(absl::StrCat("-n ", enough), RunArgs());
+  EXPECT_EQ(result.exit_code, 0) << enough << ": " << result.err;
+}
+
+TEST_F(ProcessLimitsTest, AVersionNeedsNoAddressSpaceToSpeakOf) {
+  for (const int kilobytes : {100000, 150000, 200000, 400000}) {
+    const ProcessResult result = Limited(absl::StrCat("-v ", kilobytes), {"--version"});
+    if (absl::StrContains(result.err, "error while loading shared libraries")) continue;  // not even the loader fits
+    EXPECT_EQ(result.exit_code, 0) << kilobytes << ": " << result.err;
+    EXPECT_THAT(result.out, HasSubstr("reembed "));
+  }
+}
+
+TEST_F(ProcessLimitsTest, OutOfMemoryIsSaidAndTheSameCommandGoesOn) {
+  MakeNotes(20000);
+  int out_of_memory = 0;
+  for (const int megabytes : {220, 260, 300, 340, 400}) {
+    const ProcessResult result = Limited(absl::StrCat("-v ", megabytes * 1024), RunArgs());
+    EXPECT_THAT(result.exit_code, AnyOf(0, 1, 5, 127)) << megabytes << ": " << result.err;
+    EXPECT_EQ(result.signal, 0) << megabytes << ": " << result.err;
+    if (absl::StrContains(result.err, "out of memory")) ++out_of_memory;
+    EXPECT_TRUE(result.exit_code == 0 || !result.err.empty()) << megabytes;
+  }
+  EXPECT_GT(out_of_memory, 0);
+  const ProcessResult rest = RunClean(REEMBED_BINARY, folder_.path(), RunArgs());
+  EXPECT_EQ(rest.exit_code, 0) << rest.err;
+}
+
+TEST_F(ProcessLimitsTest, ALineThatIsTooLongIsRejectedAlone) {
+  const std::string piece(1 << 20, 'x');
+  {
+    std::ofstream notes(folder_ / "notes.jsonl");
+    notes << "{\"id\":1,\"text\":\"first\"}\n{\"id\":2,\"text\":\"";
+    for (int i = 0; i < 65; ++i) notes << piece;
+    notes << "\"}\n{\"id\":3,\"text\":\"third\"}\n";
+  }
+  const ProcessResult result = RunClean(REEMBED_BINARY, folder_.path(), RunArgs());
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  const ProcessResult status = RunClean(REEMBED_BINARY, folder_.path(), {"status", folder_ / "job"});
+  EXPECT_THAT(status.out, AllOf(HasSubstr("row line 2: "), HasSubstr("longer than 67108864 bytes"))) << status.out;
+  const ProcessResult again = RunClean(REEMBED_BINARY, folder_.path(), RunArgs());
+  EXPECT_EQ(again.exit_code, 3) << again.err;
+}
+
+TEST_F(ProcessLimitsTest, MaxTextRejectsLongerTextsAlone) {
+  {
+    std::ofstream notes(folder_ / "notes.jsonl");
+    notes << "{\"id\":1,\"text\":\"12345\"}\n{\"id\":2,\"text\":\"123456\"}\n";
+  }
+  std::vector<std::string> args = RunArgs();
+  args.insert(args.end(), {"--max-text", "5"});
+  const ProcessResult result = RunClean(REEMBED_BINARY, folder_.path(), args);
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  const ProcessResult status = RunClean(REEMBED_BINARY, folder_.path(), {"status", folder_ / "job"});
+  EXPECT_THAT(status.out, HasSubstr("row 2: the text has 6 bytes, more than the limit of 5"));
+  args.back() = "67108865";
+  EXPECT_EQ(RunClean(REEMBED_BINARY, folder_.path(), args).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace reembed

@@ -1,0 +1,108 @@
+#include "tools/process_limits.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "engine/shown_text.h"
+#include "tools/format.h"
+
+namespace reembed {
+namespace {
+
+constexpr char kBlasThreads[] = "OPENBLAS_NUM_THREADS";
+// Of a BLAS thread: buffer and stack; of all else that is mapped at the start.
+constexpr uint64_t kBytesOfBlasThread = uint64_t{64} << 20;
+constexpr uint64_t kBytesOfProgram = uint64_t{512} << 20;
+
+// More than any command needs; some libraries walk over all that may be open.
+constexpr rlim_t kMostFiles = 65536;
+
+constexpr char kOutOfMemory[] =
+    "out of memory; give it more (ulimit -v, or the container's limit), or let it take less with --concurrency and "
+    "--batch-size: the same command goes on from what is kept";
+
+// Handlers of the language reach nothing but a global. Set once, before there are threads.
+bool say_json = false;
+
+[[noreturn]] void EndWith(absl::string_view words) {
+  // Not with std::cerr, which may be what another thread is in.
+  const std::string line = say_json ? JsonLine("error").Add("message", words).Add("exit_code", 1).ToString()
+                                    : absl::StrCat("reembed: ", ShownLine(words));
+  (void)!write(STDERR_FILENO, line.data(), line.size());
+  (void)!write(STDERR_FILENO, "\n", 1);
+  _exit(1);
+}
+
+// Without memory: what is to be said is ready.
+[[noreturn]] void EndOutOfMemory() {
+  static constexpr char kText[] = "reembed: ";
+  static constexpr char kJson[] = "{\"message_type\":\"error\",\"message\":\"";
+  static constexpr char kJsonEnd[] = "\",\"exit_code\":1}";
+  (void)!write(STDERR_FILENO, say_json ? kJson : kText, say_json ? sizeof(kJson) - 1 : sizeof(kText) - 1);
+  (void)!write(STDERR_FILENO, kOutOfMemory, sizeof(kOutOfMemory) - 1);
+  if (say_json) (void)!write(STDERR_FILENO, kJsonEnd, sizeof(kJsonEnd) - 1);
+  (void)!write(STDERR_FILENO, "\n", 1);
+  _exit(1);
+}
+
+[[noreturn]] void EndOfException() {
+  const std::exception_ptr current = std::current_exception();
+  if (current == nullptr) std::abort();
+  try {
+    std::rethrow_exception(current);
+  } catch (const std::bad_alloc&) {
+    EndOutOfMemory();
+  } catch (const std::exception& error) {
+    EndWith(
+        absl::StrCat("ended by what nobody expected: ", error.what(), "; the same command goes on from what is kept"));
+  } catch (...) {
+    std::abort();
+  }
+}
+
+}  // namespace
+
+void RestartWithoutBlasThreads(char** argv) {
+  struct rlimit space;
+  if (std::getenv(kBlasThreads) != nullptr || getrlimit(RLIMIT_AS, &space) != 0) return;
+  const uint64_t wanted = kBytesOfProgram + kBytesOfBlasThread * std::max(1u, std::thread::hardware_concurrency());
+  if (space.rlim_cur == RLIM_INFINITY || space.rlim_cur >= wanted) return;
+  char program[4096];
+  const ssize_t bytes = readlink("/proc/self/exe", program, sizeof(program) - 1);
+  if (bytes <= 0 || setenv(kBlasThreads, "1", 1) != 0) return;
+  program[bytes] = '\0';
+  execv(program, argv);  // returns only if it cannot; then all is as it was
+}
+
+void EndInWordsWhenOutOfMemory(bool json) {
+  say_json = json;
+  std::set_new_handler(EndOutOfMemory);
+  std::set_terminate(EndOfException);
+}
+
+absl::Status AllowOpenFiles(int64_t needed) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return absl::OkStatus();
+  const rlim_t most = std::min(files.rlim_max, std::max(kMostFiles, static_cast<rlim_t>(needed)));
+  if (files.rlim_cur < most) {
+    const rlim_t before = files.rlim_cur;
+    files.rlim_cur = most;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) files.rlim_cur = before;
+  }
+  if (files.rlim_cur >= static_cast<rlim_t>(needed)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("this may have ", needed, " files and connections open at a time, and ", files.rlim_cur,
+                   " are allowed: raise ulimit -n to ", needed,
+                   ", or take fewer with --concurrency, then run the same command again"));
+}
+
+}  // namespace reembed
