@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 
 namespace reembed {
 namespace {
@@ -28,6 +29,7 @@ bool SameFile(const std::string& a, const std::string& b) {
 }
 
 absl::Status Rename(const std::string& from, const std::string& to) {
+  KillPoint("index: before a rename");
   if (std::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno, absl::StrCat(from, ": cannot rename to ", to));
 }
@@ -38,6 +40,7 @@ absl::Status Keep(const std::string& from, const std::string& to) {
   if (unlink(to.c_str()) != 0 && errno != ENOENT) {
     return absl::ErrnoToStatus(errno, absl::StrCat(to, ": cannot remove"));
   }
+  KillPoint("index: an old name removed");
   if (!Exists(from) || link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
   return Rename(from, to);
 }

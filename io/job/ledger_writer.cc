@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "io/job/ledger_hash.h"
 
 namespace reembed {
@@ -111,7 +112,9 @@ template <typename Body>
 absl::Status LedgerWriter::InTransaction(Body body) {
   if (absl::Status status = begin_.Run(); !status.ok()) return status;
   absl::Status status = body();
+  KillPoint("ledger: before the commit");
   if (status.ok()) status = commit_.Run();
+  KillPoint("ledger: committed");
   // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
   if (!status.ok()) rollback_.Run().IgnoreError();
   return status;

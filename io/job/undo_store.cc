@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "engine/place_name.h"
 
 namespace reembed {
@@ -169,7 +170,9 @@ absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
   if (!status.ok()) return status;
   const absl::StatusOr<int64_t> id = TargetId(target);
   status = id.ok() ? body(*id) : id.status();
+  KillPoint("undo: before the commit");
   if (status.ok()) status = file_->Execute("COMMIT");
+  KillPoint("undo: committed");
   // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
   if (!status.ok()) file_->Execute("ROLLBACK").IgnoreError();
   if (absl::IsResourceExhausted(status)) {
@@ -221,6 +224,7 @@ absl::Status RemoveUndo(const std::string& dir) {
     std::error_code failed;
     std::filesystem::remove(path, failed);
     if (failed) return absl::ErrnoToStatus(failed.value(), absl::StrCat(path, ": cannot be removed"));
+    KillPoint("undo: one of its files removed");
   }
   return absl::OkStatus();
 }

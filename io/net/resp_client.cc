@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/kill_point.h"
 #include "engine/retry.h"
 
 namespace reembed {
@@ -118,6 +119,7 @@ absl::StatusOr<RespReply> RespClient::Call(absl::Span<const absl::string_view> w
     Disconnect();
     return status;
   }
+  KillPoint("falkordb: answered");
   RespReply reply(static_cast<redisReply*>(raw));
   if (reply.value().IsError()) return ErrorOf(reply.value().Text());
   return reply;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_target.h"
 #include "io/store/sqlite_undo.h"
@@ -121,7 +122,9 @@ class SqliteSink final : public VectorSink {
     // IMMEDIATE waits for its turn before it reads anything; a lock that is wanted later may have to fail at once.
     absl::Status status = target_.db->Exec("BEGIN IMMEDIATE");
     if (status.ok()) status = change();
+    KillPoint("sqlite: before the commit");
     if (status.ok()) status = target_.db->Exec("COMMIT");
+    KillPoint("sqlite: committed");
     if (!status.ok() && target_.db->InTransaction()) {
       // Its own failure would hide the first one, and closing the connection rolls back as well.
       target_.db->Exec("ROLLBACK").IgnoreError();
@@ -278,6 +281,7 @@ class FileCellWriter final : public CellWriter {
       i = static_cast<size_t>(-1);
     }
     if (absl::Status committed = target_->db->Exec("COMMIT"); !committed.ok()) return committed;
+    KillPoint("sqlite: rows put back");
     for (size_t i = 0; i < changes.size(); ++i) {
       if (refusals[i].empty()) {
         ++report->rows_restored;
