@@ -1,6 +1,8 @@
 // Promises 1, 2 and 3 in the manner of RocksDB's crash test: an expected table beside random jobs of the real command,
 // which is killed at random moments from outside and at compiled-in kill points, and given again until it ends.
 
+#include <signal.h>
+
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -9,6 +11,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -18,6 +21,9 @@
 #include "tests/crash/crash_store.h"
 #include "tests/crash/local_stores.h"
 #include "tests/crash/server_stores.h"
+#include "tests/crash/text_shop.h"
+#include "tests/fakes/process.h"
+#include "tests/fakes/temp_folder.h"
 
 namespace reembed {
 namespace {
@@ -84,6 +90,46 @@ TEST_P(PlantedBugTest, IsFoundWithin200Kills) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Bugs, PlantedBugTest, ::testing::Values("swap", "drop", "forget", "rebuy"), kName);
+
+// Rows are taken back before they are tried: a kill between must not leave them without a vector, a reason and a word.
+TEST(RetryRejectsKillTest, TheSameCommandGoesOnBehindItsCommit) {
+  const TempFolder folder;
+  std::mt19937_64 random(3);
+  ExpectedTable table{.dim = 4};
+  for (int i = 0; i < 30; ++i) {
+    table.rows.push_back(
+        {absl::StrCat(i + 1), absl::StrCat(kRowTextMark, i, i % 9 == 4 ? " refused" : ""), i % 9 == 4});
+  }
+  TextShop shop(table.dim);
+  const auto store = MakeLocalStore("sqlite");
+  store->Make(folder.path(), table, &random);
+  const std::string job = folder / "job";
+  std::vector<std::string> run = {"run",          "--api-base", shop.api_base(), "--model", "fake",
+                                  "--dimensions", "4",          "--job",         job};
+  const std::vector<std::string> places = store->Args();
+  run.insert(run.end(), places.begin(), places.end());
+  const auto command = [&](std::vector<std::string> args, const std::string& kill_at) {
+    args.insert(args.begin(), REEMBED_ARMED_BINARY);
+    return RunProcess(args, {{"HOME", folder.path()},
+                             {"XDG_STATE_HOME", folder / "state"},
+                             {"XDG_CONFIG_HOME", folder / "config"},
+                             {"OPENAI_API_KEY", "sk-crash"},
+                             {"OPENAI_BASE_URL", ""},
+                             {"REEMBED_KILL_AT", kill_at}});
+  };
+  ASSERT_EQ(command(run, "").exit_code, 3);
+  shop.Refuse(false);
+  const std::vector<std::string> retry = {"retry-rejects", job, "--yes"};
+  ASSERT_EQ(command(retry, "retry: committed:1").signal, SIGKILL);
+  const ProcessResult again = command(retry, "");
+  EXPECT_EQ(again.exit_code, 0) << again.out << again.err;
+  Findings findings;
+  CheckLedger(job, table, JobState::kFinished, true, store->targets(), &findings);
+  store->Check(table, JobState::kFinished, true, &findings);
+  EXPECT_FALSE(findings.any()) << findings.Text();
+  const ProcessResult done = command(retry, "");
+  EXPECT_EQ(done.out, "no row of this job is rejected\n") << done.err;
+}
 
 // What is for tests alone is in the command of the tests alone.
 TEST(KillPointTest, TheShippedCommandHasNone) {

@@ -98,7 +98,7 @@ class Vec0Store final : public SqliteTableStore {
     sqlite3_enable_load_extension(db, 1);
     ASSERT_EQ(sqlite3_load_extension(db, library.c_str(), nullptr, nullptr), SQLITE_OK) << library;
     const std::string sql =
-        absl::StrCat("CREATE VIRTUAL TABLE out USING vec0(k ", table.number_keys ? "INTEGER" : "TEXT",
+        absl::StrCat("CREATE VIRTUAL TABLE out USING vec0(id ", table.number_keys ? "INTEGER" : "TEXT",
                      " PRIMARY KEY, embedding float[", table.dim, "])");
     EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
     sqlite3_close(db);
