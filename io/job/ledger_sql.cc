@@ -188,7 +188,8 @@ absl::Status LedgerConnection::Error(int code) const {
   const absl::StatusCode status_code = CodeOf(code & 0xFF, system_errno);
   const char* const words = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_.get());
   if (status_code == absl::StatusCode::kResourceExhausted) {
-    return absl::Status(status_code, absl::StrCat(path_, ": disk full (", words, ")"));
+    return absl::Status(status_code, absl::StrCat(path_, ": disk full (", words, "): at least ", bytes_to_write_,
+                                                  " more bytes are needed; make room and run the same command again"));
   }
   return absl::Status(status_code, absl::StrCat(path_, ": ", words));
 }

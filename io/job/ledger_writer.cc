@@ -121,10 +121,8 @@ absl::Status LedgerWriter::InTransaction(Body body) {
 }
 
 absl::Status LedgerWriter::Commit(const LedgerChanges& changes) {
-  const absl::Status status = InTransaction([&] { return WriteAll(changes); });
-  if (!absl::IsResourceExhausted(status)) return status;
-  return absl::ResourceExhaustedError(absl::StrCat(status.message(), ": about ", changes.EstimatedBytes(),
-                                                   " more bytes are needed; free some and run again"));
+  ledger_->ExpectToWrite(changes.EstimatedBytes());
+  return InTransaction([&] { return WriteAll(changes); });
 }
 
 absl::Status LedgerWriter::WriteAll(const LedgerChanges& changes) {

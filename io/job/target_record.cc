@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <fstream>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "io/file/file.h"
 
 namespace reembed {
 namespace {
@@ -53,7 +53,7 @@ absl::Status WriteTargetRecords(const std::string& dir, const TargetRecords& rec
   const absl::Status failed = written ? absl::OkStatus() : WriteError(partial);
   close(fd);
   if (!failed.ok()) return failed;
-  return std::rename(partial.c_str(), path.c_str()) == 0 ? absl::OkStatus() : WriteError(path);
+  return RenameDurably(partial, path);
 }
 
 }  // namespace reembed

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/place_name.h"
+#include "io/file/file.h"
 
 namespace reembed {
 namespace {
@@ -177,9 +178,7 @@ absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
   if (!status.ok()) file_->Execute("ROLLBACK").IgnoreError();
   if (absl::IsResourceExhausted(status)) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(status.message(),
-                     "; nothing that is not kept is overwritten: free some space and run again, or "
-                     "say --no-undo"));
+        absl::StrCat(status.message(), "; nothing that is not kept is overwritten; --no-undo keeps nothing"));
   }
   return status;
 }
@@ -226,7 +225,8 @@ absl::Status RemoveUndo(const std::string& dir) {
     if (failed) return absl::ErrnoToStatus(failed.value(), absl::StrCat(path, ": cannot be removed"));
     KillPoint("undo: one of its files removed");
   }
-  return absl::OkStatus();
+  // Or what is forgotten would be back after a power cut, and be taken for what stood there before the next run.
+  return SyncFolderOf(PathOf(dir));
 }
 
 }  // namespace reembed

@@ -25,6 +25,14 @@ struct Target : SqliteTarget {
   std::unique_ptr<SqliteDb> db;  // null: the file is to be made
 };
 
+// Also an empty one: SQLite makes the file before it writes to it, and a run may have been killed between.
+bool IsToBeMade(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) return true;
+  return std::filesystem::is_regular_file(status) && std::filesystem::file_size(path, error) == 0 && !error;
+}
+
 absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteTarget(location);
   if (!asked.ok()) return asked.status();
@@ -33,7 +41,7 @@ absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access,
   const std::filesystem::path folder = std::filesystem::path(target.asked.path).parent_path();
   const std::string folder_name = folder.empty() ? "." : folder.string();
   std::error_code error;
-  if (target.asked.mode == SqliteLocation::Mode::kUpsert && !std::filesystem::exists(target.asked.path, error)) {
+  if (target.asked.mode == SqliteLocation::Mode::kUpsert && IsToBeMade(target.asked.path)) {
     if (std::filesystem::is_directory(folder_name, error)) return target;
     return absl::NotFoundError(absl::StrCat(target.asked.path, ": no folder `", folder_name, "`; make it first"));
   }

@@ -92,7 +92,7 @@ void CrashJob::Run() {
   if (saves) Drive(Kind::kOther, {"backup", "--source", store_->BackupSource(), "--to", folder_ / "saved"}, 2);
   if (!Fails()) Drive(Kind::kRun, RunArgs(), static_cast<int>(Below(7)));
   if (!Fails()) GoOn();
-  if (!Fails() && Below(3) == 0) RetryRejects();
+  if (!Fails() && Below(3) == 0 && store_->may_retry()) RetryRejects();
   if (!Fails() && !before.empty() && Below(2) == 0) {
     const auto sold = shop_->sold();
     Drive(Kind::kOther, {"rollback", job_, "--yes"}, static_cast<int>(Below(4)));

@@ -22,6 +22,9 @@ class CrashStore {
   // Whether keys must be numbers.
   virtual bool number_keys_only() const { return false; }
 
+  // Whether retry-rejects can complete it.
+  virtual bool may_retry() const { return true; }
+
   // What `reembed run` is told of them.
   virtual std::vector<std::string> Args() const = 0;
   virtual int targets() const { return 1; }

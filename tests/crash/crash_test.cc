@@ -30,7 +30,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kKillsOfStore = 24;  // in the normal run
+constexpr int kKillsOfStore = 16;  // in the normal run
 
 void Print(const std::string& store, const CrashReport& report) {
   std::cout << "measure crash " << store << ": jobs " << report.jobs << ", kills " << report.kills

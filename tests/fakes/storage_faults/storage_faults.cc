@@ -114,7 +114,10 @@ class Disk {
   void Synced(int fd, const std::string& path) {
     struct stat info;
     if (fstat(fd, &info) != 0) return;
-    if (S_ISREG(info.st_mode)) safe_content_[FileAt(path)] = ReadAll(path);
+    if (S_ISREG(info.st_mode)) {
+      safe_content_[FileAt(path)] = ReadAll(path);
+      safe_time_[FileAt(path)] = info.st_mtim;
+    }
     if (!S_ISDIR(info.st_mode)) return;
     std::vector<Change> later;
     for (Change& change : pending_) {
@@ -161,6 +164,8 @@ class Disk {
         Learn(path);
       } else {
         const int64_t file = NewFile(path);
+        struct stat info;
+        if (stat(path.c_str(), &info) == 0) safe_time_[file] = info.st_mtim;
         safe_content_[file] = ReadAll(path);
         names[NameOf(path)] = file;
       }
@@ -196,6 +201,8 @@ class Disk {
         const auto current = now.find(file);
         const std::string& safe = safe_content_[file];
         WriteAll(to + "/" + name, current == now.end() ? safe : Torn(safe, current->second, random));
+        const timespec times[] = {{0, UTIME_OMIT}, safe_time_[file]};
+        utimensat(AT_FDCWD, (to + "/" + name).c_str(), times, 0);
       }
     }
   }
@@ -220,6 +227,7 @@ class Disk {
   int64_t files_ = 0;
   std::map<uint64_t, int64_t> file_of_inode_;
   std::map<int64_t, std::string> safe_content_;
+  std::map<int64_t, timespec> safe_time_;    // of change
   std::map<std::string, Names> safe_names_;  // by folder
   std::vector<Change> pending_;              // of names, in their order
 };
