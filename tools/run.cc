@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
+#include "io/file/file.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "io/job/owed_table.h"
@@ -58,17 +58,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
-  const std::string path = job.directory + "/job.toml";
-  const std::string partial = path + ".partial";
-  {
-    std::ofstream file(partial, std::ios::trunc);
-    file << WriteJobFile(DescribedOptions(job));
-    file.close();
-    if (!file) return absl::ResourceExhaustedError(absl::StrCat(partial, ": could not be written; is the disk full?"));
-  }
-  std::error_code failed;
-  std::filesystem::rename(partial, path, failed);
-  return failed ? absl::InternalError(absl::StrCat(path, ": ", failed.message())) : absl::OkStatus();
+  return ReplaceDurably(job.directory + "/job.toml", WriteJobFile(DescribedOptions(job)));
 }
 
 // From any thread.

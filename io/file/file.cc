@@ -187,6 +187,17 @@ absl::Status RenameDurably(const std::string& from, const std::string& to) {
   return SyncFolderOf(to);
 }
 
+absl::Status ReplaceDurably(const std::string& path, absl::string_view content) {
+  const std::string partial = path + ".partial";
+  {
+    const File file(open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), partial);
+    if (file.fd() < 0) return FileError(partial, "make", errno);
+    if (absl::Status written = file.WriteAt(0, content); !written.ok()) return written;
+    if (absl::Status synced = file.Sync(); !synced.ok()) return synced;
+  }
+  return RenameDurably(partial, path);
+}
+
 absl::Status KeepAsPrevious(const std::string& path) {
   const absl::StatusOr<bool> exists = PathExists(path);
   if (!exists.ok() || !*exists) return exists.status();

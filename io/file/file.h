@@ -65,6 +65,9 @@ absl::Status SyncFolderOf(const std::string& path);
 // Gives `from` the name `to`, replacing what has it, durably. The content must be synced before.
 absl::Status RenameDurably(const std::string& from, const std::string& to);
 
+// Gives `path` this content in one step, durably, by way of PATH.partial; a new file is its owner's alone.
+absl::Status ReplaceDurably(const std::string& path, absl::string_view content);
+
 // Gives what has the name `path`, if anything, the name PATH.previous; what had that name is gone.
 absl::Status KeepAsPrevious(const std::string& path);
 

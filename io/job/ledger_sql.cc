@@ -14,15 +14,15 @@ namespace {
 constexpr int kBusyTimeoutMilliseconds = 5000;
 constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
+// A quota or a file size limit is no I/O error to the user: room is missing.
+bool IsRoom(int system_errno) { return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG; }
+
 absl::StatusCode CodeOf(int primary, int system_errno) {
   switch (primary) {
     case SQLITE_FULL:
       return absl::StatusCode::kResourceExhausted;
     case SQLITE_IOERR:
-      // A quota or a file size limit is no I/O error to the user: room is missing.
-      return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG
-                 ? absl::StatusCode::kResourceExhausted
-                 : absl::StatusCode::kInternal;
+      return IsRoom(system_errno) ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::StatusCode::kUnavailable;
@@ -34,6 +34,7 @@ absl::StatusCode CodeOf(int primary, int system_errno) {
     case SQLITE_AUTH:
       return absl::StatusCode::kPermissionDenied;
     case SQLITE_CANTOPEN:
+      if (IsRoom(system_errno)) return absl::StatusCode::kResourceExhausted;
       return system_errno == ENOENT ? absl::StatusCode::kNotFound : absl::StatusCode::kPermissionDenied;
     default:
       return absl::StatusCode::kInternal;

@@ -1,9 +1,5 @@
 #include "io/job/target_record.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <fstream>
 #include <vector>
 
@@ -16,10 +12,6 @@ namespace reembed {
 namespace {
 
 std::string PathOf(const std::string& dir) { return absl::StrCat(dir, "/targets"); }
-
-absl::Status WriteError(const std::string& path) {
-  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": could not be written"));
-}
 
 }  // namespace
 
@@ -46,14 +38,7 @@ absl::Status WriteTargetRecords(const std::string& dir, const TargetRecords& rec
   for (const auto& [name, record] : records) {
     absl::StrAppend(&text, record.finished_rows, "\t", record.expected_rows, "\t", record.mark, "\t", name, "\n");
   }
-  const std::string path = PathOf(dir), partial = path + ".partial";
-  const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return WriteError(partial);
-  const bool written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fdatasync(fd) == 0;
-  const absl::Status failed = written ? absl::OkStatus() : WriteError(partial);
-  close(fd);
-  if (!failed.ok()) return failed;
-  return RenameDurably(partial, path);
+  return ReplaceDurably(PathOf(dir), text);
 }
 
 }  // namespace reembed

@@ -81,11 +81,9 @@ class SqliteSink final : public VectorSink {
     }
     undo_ = context.undo;
     cells_.emplace(target_.db.get(), &target_);
-    // Neither is kept in the file. FULL: a commit is durable also in WAL mode. 64 MiB: a transaction fits into memory,
-    // or else SQLite would lock out readers long before the commit.
-    for (const absl::string_view pragma : {"PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536"}) {
-      if (absl::Status status = target_.db->Exec(pragma); !status.ok()) return status;
-    }
+    // Not kept in the file. 64 MiB: a transaction fits into memory, or else SQLite would lock out readers long before
+    // the commit.
+    if (absl::Status status = target_.db->Exec("PRAGMA cache_size = -65536"); !status.ok()) return status;
     bool added = false;
     if (absl::Status status = InTransaction([&] { return AddWhatIsMissing(&added); }); !status.ok()) return status;
     if (absl::Status status = PrepareStatements(); !status.ok()) return status;
@@ -328,8 +326,6 @@ absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoRead
   absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30));
   if (!target.ok()) return target.status();
   if (target->db == nullptr) return absl::NotFoundError(absl::StrCat(target->asked.path, ": no such file"));
-  // A commit is durable also in WAL mode.
-  if (absl::Status status = target->db->Exec("PRAGMA synchronous = FULL"); !status.ok()) return status;
   absl::StatusOr<std::optional<RollbackReport>> other_width = RollBackVec0Width(*target->db, *target, old_rows);
   if (!other_width.ok()) return other_width.status();
   if (other_width->has_value()) return **std::move(other_width);

@@ -461,8 +461,9 @@ ssize_t copy_file_range(int from, off64_t* in, int to, off64_t* out, size_t coun
 // The C library's own writes behind a FILE do not come through here, so this is where they fail.
 size_t fwrite(const void* bytes, size_t size, size_t count, FILE* file) {
   static auto* const next = Next<size_t(const void*, size_t, size_t, FILE*)>("fwrite");
+  // The library carries on with short writes by itself.
   const ssize_t wrote =
-      FaultyWrite(fileno(file), count, [&](size_t n) { return static_cast<ssize_t>(next(bytes, size, n, file)); });
+      FaultyWrite(fileno(file), count, [&](size_t) { return static_cast<ssize_t>(next(bytes, size, count, file)); });
   return wrote < 0 ? 0 : static_cast<size_t>(wrote);
 }
 
