@@ -1,11 +1,13 @@
 #include "io/job/ledger_sql.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
 #include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/file/file.h"
 
 namespace reembed {
 namespace {
@@ -39,6 +41,13 @@ absl::StatusCode CodeOf(int primary, int system_errno) {
     default:
       return absl::StatusCode::kInternal;
   }
+}
+
+// SQLite that could not make a file looks whether it can be read, and forgets what was in the way.
+absl::Status WhyNotMade(const std::string& path, const absl::Status& status, int code) {
+  if ((code & 0xFF) != SQLITE_CANTOPEN) return status;
+  const File file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), path);
+  return file.fd() < 0 && errno != EEXIST ? FileError(path, "make", errno) : status;
 }
 
 }  // namespace
@@ -139,7 +148,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
         absl::StrCat("PRAGMA page_size=", page_bytes, "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
                      "PRAGMA wal_autocheckpoint=10000; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;",
                      "PRAGMA cache_size=-1024"));
-    if (!status.ok()) return status;
+    if (!status.ok()) return WhyNotMade(path, status, sqlite3_errcode(connection));
     return ledger;
   }
   // Opening reads nothing; this does.
