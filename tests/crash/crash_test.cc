@@ -82,7 +82,7 @@ TEST_P(PlantedBugTest, IsFoundWithin200Kills) {
   CrashPace pace;
   const uint64_t first = TheCrashFlags().seed.value_or(std::random_device()());
   for (uint64_t seed = first; report.kills < 200 && !report.findings.any(); ++seed) {
-    CrashJob(store.get(), seed, {{"REEMBED_PLANTED_BUG", GetParam()}}, &pace, &report).Run();
+    CrashJob(store.get(), seed, {{"PLANTED_BUG", GetParam()}}, &pace, &report).Run();
   }
   std::cout << "measure planted bug " << GetParam() << ": found after " << report.kills << " kills in job "
             << report.jobs << ": " << report.findings.Text() << std::endl;
@@ -115,7 +115,7 @@ TEST(RetryRejectsKillTest, TheSameCommandGoesOnBehindItsCommit) {
                              {"XDG_CONFIG_HOME", folder / "config"},
                              {"OPENAI_API_KEY", "sk-crash"},
                              {"OPENAI_BASE_URL", ""},
-                             {"REEMBED_KILL_AT", kill_at}});
+                             {"KILL_POINT_AT", kill_at}});
   };
   ASSERT_EQ(command(run, "").exit_code, 3);
   shop.Refuse(false);
@@ -137,7 +137,7 @@ TEST(KillPointTest, TheShippedCommandHasNone) {
     std::ifstream file(path, std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(file), {});
   };
-  for (const std::string word : {"REEMBED_KILL_AT", "REEMBED_PLANTED_BUG"}) {
+  for (const std::string word : {"KILL_POINT_AT", "PLANTED_BUG"}) {
     EXPECT_FALSE(absl::StrContains(bytes_of(REEMBED_BINARY), word));
     EXPECT_TRUE(absl::StrContains(bytes_of(REEMBED_ARMED_BINARY), word)) << "this test looks for nothing";
   }

@@ -116,10 +116,10 @@ class StorageJob {
   ProcessResult RunUntilPowerGoes(int n, uint64_t seed, const std::string& never_synced) {
     const std::string after = folder_ / "after";
     fs::remove_all(after);
-    std::map<std::string, std::string> fault = {{"REEMBED_FAULT", absl::StrCat("any:", n, ":lose")},
-                                                {"REEMBED_FAULT_AFTER", after},
-                                                {"REEMBED_FAULT_SEED", absl::StrCat(seed)}};
-    if (!never_synced.empty()) fault["REEMBED_FAULT_SKIP"] = never_synced;
+    std::map<std::string, std::string> fault = {{"STORAGE_FAULT", absl::StrCat("any:", n, ":lose")},
+                                                {"STORAGE_FAULT_AFTER", after},
+                                                {"STORAGE_FAULT_SEED", absl::StrCat(seed)}};
+    if (!never_synced.empty()) fault["STORAGE_FAULT_SKIP"] = never_synced;
     ProcessResult result = Run(std::move(fault));
     if (fs::exists(after)) {
       fs::remove_all(root_);
@@ -181,7 +181,7 @@ class StorageJob {
     fs::remove(log_path);
     if (!fault.empty()) {
       fault.insert(
-          {{"LD_PRELOAD", REEMBED_STORAGE_FAULTS}, {"REEMBED_FAULT_ROOT", root_}, {"REEMBED_FAULT_LOG", log_path}});
+          {{"LD_PRELOAD", REEMBED_STORAGE_FAULTS}, {"STORAGE_FAULT_ROOT", root_}, {"STORAGE_FAULT_LOG", log_path}});
     }
     fault.insert({{"HOME", folder_.path()},
                   {"XDG_STATE_HOME", folder_ / "state"},
@@ -209,7 +209,7 @@ class StorageJob {
 // concerns their own files, since the job's folder is the same everywhere. All of everything with --hours.
 std::vector<int> CallsToTry(const std::string& store, uint64_t seed, const std::string& kind) {
   StorageJob job(store, seed);
-  const ProcessResult whole = job.Run({{"REEMBED_FAULT", "none:0:none"}});
+  const ProcessResult whole = job.Run({{"STORAGE_FAULT", "none:0:none"}});
   EXPECT_EQ(whole.exit_code, 3) << whole.err;
   const bool all = store == "fbin" || store == "sqlite" || TheCrashFlags().hours > 0;
   return job.log().Calls(kind, all ? "" : job.root() + "/job/");
@@ -225,7 +225,7 @@ class StorageFaultTest : public ::testing::TestWithParam<std::tuple<std::string,
   static void FailCall(const std::string& store, const StorageFault& fault, int n, int* tried, int* as_promised) {
     StorageJob job(store, 7);
     const std::string words = absl::StrCat(fault.kind, ":", n, ":", fault.what);
-    const ProcessResult failed = job.Run({{"REEMBED_FAULT", words}});
+    const ProcessResult failed = job.Run({{"STORAGE_FAULT", words}});
     if (!job.log().struck) {  // another order of the threads
       EXPECT_EQ(failed.exit_code, 3) << words << " did not strike: " << failed.err;
       return;
@@ -328,7 +328,7 @@ TEST(PowerLossRollbackTest, BeforeAnyCallBehindTheRemovalOfWhatWasPutBack) {
   };
   StorageJob undisturbed("sqlite", 11);
   begin(&undisturbed);
-  ASSERT_EQ(undisturbed.Run({{"REEMBED_FAULT", "none:0:none"}}).exit_code, 3);
+  ASSERT_EQ(undisturbed.Run({{"STORAGE_FAULT", "none:0:none"}}).exit_code, 3);
   const int removal = undisturbed.log().FirstCall("remove", "/undo.db");
   ASSERT_GT(removal, 0);
   for (int n = removal; n < removal + 40; ++n) {

@@ -1,7 +1,7 @@
 // The KillPoint() of the command that the crash test kills.
 //
-//   REEMBED_KILL_AT=NAME:N or N   ends the process, as by SIGKILL, at the n-th pass of that kill point, or of any; from
-//   1 REEMBED_KILL_LOG=PATH         adds the name of each pass to this file, a line each
+//   KILL_POINT_AT=NAME:N or N   ends the process, as by SIGKILL, at the n-th pass of that kill point, or of any; from
+//   1 KILL_POINT_LOG=PATH         adds the name of each pass to this file, a line each
 
 #include "engine/kill_point.h"
 
@@ -21,10 +21,10 @@ namespace {
 class Plan {
  public:
   Plan() {
-    if (const char* const log = getenv("REEMBED_KILL_LOG"); log != nullptr) {
+    if (const char* const log = getenv("KILL_POINT_LOG"); log != nullptr) {
       log_ = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     }
-    const char* const at = getenv("REEMBED_KILL_AT");
+    const char* const at = getenv("KILL_POINT_AT");
     if (at == nullptr) return;
     const char* const colon = strrchr(at, ':');
     if (colon != nullptr) name_.assign(at, colon);

@@ -1,5 +1,5 @@
 // Mistakes for the crash test to find. The linker puts this RunPipeline() before the real one (--wrap), so that nothing
-// of it is in the shipped command. REEMBED_PLANTED_BUG names one:
+// of it is in the shipped command. PLANTED_BUG names one:
 //
 //   swap    two texts of a batch get each other's vectors
 //   drop    a batch is not written to a target
@@ -99,7 +99,7 @@ absl::Status WrappedRunPipeline(const PipelineOptions& options, const PipelinePa
     "__wrap__ZN7reembed11RunPipelineERKNS_15PipelineOptionsERKNS_13PipelinePartsESt10stop_token");
 
 absl::Status WrappedRunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop) {
-  const char* const name = std::getenv("REEMBED_PLANTED_BUG");
+  const char* const name = std::getenv("PLANTED_BUG");
   PipelineOptions often = options;
   often.flush_interval = absl::Milliseconds(5);
   if (name == nullptr) return RealRunPipeline(often, parts, std::move(stop));

@@ -1,18 +1,18 @@
 // Loaded before all other libraries (LD_PRELOAD), it is a disk that fails, and one that loses power: SQLite's calls,
-// HDF5's and our own come through here alike. Of the files below $REEMBED_FAULT_ROOT, each call of these kinds is
+// HDF5's and our own come through here alike. Of the files below $STORAGE_FAULT_ROOT, each call of these kinds is
 // counted, from 1: write sync rename remove truncate mmap open.
 //
-//   REEMBED_FAULT=KIND:N:WHAT  (KIND `any`: the n-th call of any of them but open and mmap)
+//   STORAGE_FAULT=KIND:N:WHAT  (KIND `any`: the n-th call of any of them but open and mmap)
 //     EIO, EMFILE ... ENOMEM   the n-th call fails so
 //     full                     it and all later writes, truncates that grow and opens that make files fail with ENOSPC
 //     short                    the n-th write writes half of what it was given, and says so
 //     skip                     the n-th call says that it succeeded and does nothing
 //     kill                     SIGKILL in place of the n-th call
 //     lose                     the power goes in place of the n-th call; N = 0: when the process ends
-//   REEMBED_FAULT_SKIP=TEXT    every sync of a path with this in it says that it succeeded and does nothing
-//   REEMBED_FAULT_LOG=PATH     a line each: the kind, what became of it (ok or the fault), the path
-//   REEMBED_FAULT_AFTER=DIR    where `lose` writes what such a power cut leaves of the root: of each file what was
-//                              synced, with sectors of what was not in an order that $REEMBED_FAULT_SEED says, the last
+//   STORAGE_FAULT_SKIP=TEXT    every sync of a path with this in it says that it succeeded and does nothing
+//   STORAGE_FAULT_LOG=PATH     a line each: the kind, what became of it (ok or the fault), the path
+//   STORAGE_FAULT_AFTER=DIR    where `lose` writes what such a power cut leaves of the root: of each file what was
+//                              synced, with sectors of what was not in an order that $STORAGE_FAULT_SEED says, the last
 //                              write torn; names as of the last sync of their folder, with some of the later changes.
 //
 // A power cut as POSIX allows it: a name is safe when its folder was synced, a file's bytes when the file was.
@@ -237,15 +237,15 @@ enum class Verdict { kGoOn, kFail, kShort, kSkip };
 
 class Faults {
  public:
-  Faults() : root_(FromEnvironment("REEMBED_FAULT_ROOT")), skip_(FromEnvironment("REEMBED_FAULT_SKIP")) {
+  Faults() : root_(FromEnvironment("STORAGE_FAULT_ROOT")), skip_(FromEnvironment("STORAGE_FAULT_SKIP")) {
     if (root_.empty()) return;
-    after_ = FromEnvironment("REEMBED_FAULT_AFTER");
-    seed_ = strtoull(FromEnvironment("REEMBED_FAULT_SEED").c_str(), nullptr, 10);
+    after_ = FromEnvironment("STORAGE_FAULT_AFTER");
+    seed_ = strtoull(FromEnvironment("STORAGE_FAULT_SEED").c_str(), nullptr, 10);
     if (!after_.empty()) disk_ = new Disk(root_);
-    const std::string log = FromEnvironment("REEMBED_FAULT_LOG");
+    const std::string log = FromEnvironment("STORAGE_FAULT_LOG");
     static auto* const next_open = Next<int(const char*, int, ...)>("open");
     if (!log.empty()) log_ = next_open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    const std::string fault = FromEnvironment("REEMBED_FAULT");
+    const std::string fault = FromEnvironment("STORAGE_FAULT");
     const size_t colon = fault.find(':'), second = fault.rfind(':');
     if (second == colon) return;
     kind_ = fault.substr(0, colon);
