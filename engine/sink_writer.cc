@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "engine/owed_rows.h"
 
 namespace reembed {
@@ -97,6 +98,7 @@ void SinkWriter::WriteGroup(std::map<int64_t, Item> group) {
   if (status_.ok() && !batches.empty()) {
     std::vector<RefusedRow> refused;
     status_ = Named(sink_.name, Contained([&] { return sink_.sink->Write(batches, &refused); }));
+    KillPoint("sink: written");
     dirty_ = true;
     if (!refused.empty()) ledger_->Refuse(sink_.name, refused);
   }
@@ -132,6 +134,7 @@ void SinkWriter::Flush() {
   if (!status_.ok()) return;
   if (dirty_) {
     status_ = Named(sink_.name, Contained([this] { return sink_.sink->Flush(); }));
+    KillPoint("sink: flushed");
     dirty_ = false;
     if (!status_.ok()) return;
   }
@@ -156,7 +159,9 @@ absl::Status SinkWriter::Close(Ending ending) {
   // The position goes first: a finished target whose position was never saved would look like somebody else's.
   ledger_->SavePosition(sink_.name, ledger_->rows());
   if (absl::Status synced = ledger_->Sync(); !synced.ok()) return synced;
+  KillPoint("sink: position of the end saved");
   status_ = Named(sink_.name, Contained([this] { return sink_.sink->Finish(); }));
+  KillPoint("sink: finished");
   return status_;
 }
 

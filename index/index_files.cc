@@ -252,7 +252,7 @@ OutputFile::~OutputFile() {
 bool OutputFile::Write(const void* bytes, size_t size) {
   if (size == 0 || !status_.ok()) return status_.ok();
   if (std::fwrite(bytes, 1, size, file_) != size) {
-    status_ = FileError("write", path_);
+    status_ = FileError(absl::StrCat("write ", size, " more bytes"), path_);
     return false;
   }
   checksum_.Add(bytes, size);

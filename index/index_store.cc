@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 
 namespace reembed {
 namespace {
@@ -35,6 +36,7 @@ bool SameFile(const std::string& a, const std::string& b) {
 }
 
 absl::Status Rename(const std::string& from, const std::string& to) {
+  KillPoint("index: before a rename");
   if (std::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno, absl::StrCat(from, ": cannot rename to ", to));
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -30,6 +31,14 @@ absl::StatusOr<JobStats> StatsOf(const std::string& folder) {
   return (*reader)->Stats();
 }
 
+// A killed run has left rows undecided or targets behind. Of an earlier retry-rejects, which takes rows back before it
+// tries them, nothing else tells. Targets that were put back are behind because somebody wanted them so.
+bool IsUnfinished(const JobStats& stats) {
+  if (stats.rows_pending > 0) return true;
+  return !stats.rolled_back.has_value() && std::any_of(stats.sinks.begin(), stats.sinks.end(),
+                                                       [&](const auto& sink) { return sink.second < stats.rows; });
+}
+
 // Who has put the old vectors back has not asked for those of all other rows with a few rejected ones.
 absl::Status AskToWriteAgain(const std::string& folder, const JobStats& stats, bool yes) {
   if (!stats.rolled_back.has_value()) return absl::OkStatus();
@@ -56,7 +65,7 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
   for (const std::string& folder : *folders) {
     const absl::StatusOr<JobStats> stats = StatsOf(folder);
     if (!stats.ok()) return fail(stats.status());
-    if (stats->rejected_rows + stats->refused_rows == 0) continue;
+    if (stats->rejected_rows + stats->refused_rows == 0 && !IsUnfinished(*stats)) continue;
     if (absl::Status consent = AskToWriteAgain(folder, *stats, options.run.yes); !consent.ok()) return fail(consent);
     if (absl::Status runs = CheckRun(RunOptionsOf(folder, options), environment); !runs.ok()) return fail(runs);
     asked.push_back(folder);
@@ -78,6 +87,8 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
     if (options.run.json) {
       JsonLine line("taken_back");
       std::cout << line.Add("job", folder).Add("rows_taken_back", rows).ToString() << std::endl;
+    } else if (rows == 0 && !options.run.quiet) {
+      std::cerr << "no row is rejected; going on with a run that has not come to its end" << std::endl;
     } else if (!options.run.quiet) {
       std::cerr << "trying " << Counted(rows, "rejected row", "rejected rows") << " again" << std::endl;
     }

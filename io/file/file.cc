@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 
 namespace reembed {
 namespace {
@@ -165,6 +166,7 @@ absl::Status File::Truncate(int64_t size) const {
 }
 
 absl::Status File::Sync() const {
+  KillPoint("file: before the sync");
   if (fdatasync(fd_) != 0) return FileError(path_, "sync", errno);
   return absl::OkStatus();
 }
@@ -188,11 +190,13 @@ absl::Status SyncFolderOf(const std::string& path) {
   const File file(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), folder);
   if (file.fd() < 0) return FileError(folder, "open the folder", errno);
   if (fsync(file.fd()) != 0) return FileError(folder, "sync the folder", errno);
+  KillPoint("file: folder synced");
   return absl::OkStatus();
 }
 
 absl::Status RenameDurably(const std::string& from, const std::string& to) {
   if (rename(from.c_str(), to.c_str()) != 0) return FileError(from, absl::StrCat("rename to ", to), errno);
+  KillPoint("file: renamed");
   return SyncFolderOf(to);
 }
 

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_store.h"
 
@@ -74,8 +75,10 @@ absl::Status JobStore::WriteGroup(absl::Span<const Waiting> group) {
     if (absl::Status status = WriteVectors(*waiting.batch, format_, vectors_.get(), &runs); !status.ok()) return status;
   }
   if (runs.empty()) return absl::OkStatus();
+  KillPoint("store: vectors written");
   Step(CommitStep::kVectorsWritten);
   if (absl::Status status = vectors_->Sync(); !status.ok()) return status;
+  KillPoint("store: vectors durable");
   Step(CommitStep::kVectorsDurable);
   for (KeptRun& run : runs) {
     run.epoch = epoch_;

@@ -1,11 +1,13 @@
 #include "io/job/ledger_sql.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
 #include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "io/file/file.h"
 #include "io/file/own_file.h"
 
 namespace reembed {
@@ -15,15 +17,15 @@ namespace {
 constexpr int kBusyTimeoutMilliseconds = 5000;
 constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
+// A quota or a file size limit is no I/O error to the user: room is missing.
+bool IsRoom(int system_errno) { return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG; }
+
 absl::StatusCode CodeOf(int primary, int system_errno) {
   switch (primary) {
     case SQLITE_FULL:
       return absl::StatusCode::kResourceExhausted;
     case SQLITE_IOERR:
-      // A quota or a file size limit is no I/O error to the user: room is missing.
-      return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG
-                 ? absl::StatusCode::kResourceExhausted
-                 : absl::StatusCode::kInternal;
+      return IsRoom(system_errno) ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::StatusCode::kUnavailable;
@@ -35,10 +37,18 @@ absl::StatusCode CodeOf(int primary, int system_errno) {
     case SQLITE_AUTH:
       return absl::StatusCode::kPermissionDenied;
     case SQLITE_CANTOPEN:
+      if (IsRoom(system_errno)) return absl::StatusCode::kResourceExhausted;
       return system_errno == ENOENT ? absl::StatusCode::kNotFound : absl::StatusCode::kPermissionDenied;
     default:
       return absl::StatusCode::kInternal;
   }
+}
+
+// SQLite that could not make a file looks whether it can be read, and forgets what was in the way.
+absl::Status WhyNotMade(const std::string& path, const absl::Status& status, int code) {
+  if ((code & 0xFF) != SQLITE_CANTOPEN) return status;
+  const File file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), path);
+  return file.fd() < 0 && errno != EEXIST ? FileError(path, "make", errno) : status;
 }
 
 }  // namespace
@@ -145,7 +155,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
         absl::StrCat("PRAGMA page_size=", page_bytes, "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
                      "PRAGMA wal_autocheckpoint=10000; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;",
                      "PRAGMA cache_size=-1024"));
-    if (!status.ok()) return status;
+    if (!status.ok()) return WhyNotMade(path, status, sqlite3_errcode(connection));
     return ledger;
   }
   // Opening reads nothing; this does.
@@ -195,7 +205,8 @@ absl::Status LedgerConnection::Error(int code) const {
   const absl::StatusCode status_code = CodeOf(code & 0xFF, system_errno);
   const char* const words = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_.get());
   if (status_code == absl::StatusCode::kResourceExhausted) {
-    return absl::Status(status_code, absl::StrCat(path_, ": disk full (", words, ")"));
+    return absl::Status(status_code, absl::StrCat(path_, ": disk full (", words, "): at least ", bytes_to_write_,
+                                                  " more bytes are needed; make room and run the same command again"));
   }
   return absl::Status(status_code, absl::StrCat(path_, ": ", words));
 }

@@ -81,6 +81,9 @@ class LedgerConnection {
   // The first column of the first row of a query; 0 when it has no row, or NULL.
   absl::StatusOr<int64_t> QueryInteger(absl::string_view sql);
 
+  // The next transaction writes about so many bytes: what a full disk is said to lack. At first it is a page.
+  void ExpectToWrite(int64_t bytes) { bytes_to_write_ = bytes; }
+
   // The failure `code` of the last call, in words.
   absl::Status Error(int code) const;
 
@@ -91,6 +94,7 @@ class LedgerConnection {
   LedgerConnection() = default;
 
   std::string path_;
+  int64_t bytes_to_write_ = 4096;
   std::unique_ptr<sqlite3, Closer> connection_;
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "io/job/ledger_hash.h"
 
 namespace reembed {
@@ -119,17 +120,17 @@ template <typename Body>
 absl::Status LedgerWriter::InTransaction(Body body) {
   if (absl::Status status = begin_.Run(); !status.ok()) return status;
   absl::Status status = body();
+  KillPoint("ledger: before the commit");
   if (status.ok()) status = commit_.Run();
+  KillPoint("ledger: committed");
   // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
   if (!status.ok()) rollback_.Run().IgnoreError();
   return status;
 }
 
 absl::Status LedgerWriter::Commit(const LedgerChanges& changes) {
-  const absl::Status status = InTransaction([&] { return WriteAll(changes); });
-  if (!absl::IsResourceExhausted(status)) return status;
-  return absl::ResourceExhaustedError(absl::StrCat(status.message(), ": about ", changes.EstimatedBytes(),
-                                                   " more bytes are needed; free some and run again"));
+  ledger_->ExpectToWrite(changes.EstimatedBytes());
+  return InTransaction([&] { return WriteAll(changes); });
 }
 
 absl::Status LedgerWriter::WriteAll(const LedgerChanges& changes) {

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "io/job/job_lock.h"
 #include "io/job/ledger_sql.h"
 #include "io/job/ledger_tables.h"
@@ -37,7 +38,9 @@ absl::StatusOr<RejectRetry> TakeBackRejects(const std::string& dir) {
   const absl::StatusOr<int64_t> refused = (*ledger)->QueryInteger("SELECT count(*) FROM rejects WHERE sink <> ''");
   if (!refused.ok()) return refused.status();
   if (absl::Status taken = (*ledger)->Execute(kTakeBack); !taken.ok()) return taken;
+  KillPoint("retry: before the commit");
   if (absl::Status committed = (*ledger)->Execute("COMMIT"); !committed.ok()) return committed;
+  KillPoint("retry: committed");
   return RejectRetry{.rejected_rows = *rejected, .refused_rows = *refused};
 }
 

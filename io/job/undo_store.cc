@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "engine/place_name.h"
+#include "io/file/file.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -199,14 +201,14 @@ absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
   if (!status.ok()) return status;
   const absl::StatusOr<int64_t> id = TargetId(target);
   status = id.ok() ? body(*id) : id.status();
+  KillPoint("undo: before the commit");
   if (status.ok()) status = file_->Execute("COMMIT");
+  KillPoint("undo: committed");
   // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
   if (!status.ok()) file_->Execute("ROLLBACK").IgnoreError();
   if (absl::IsResourceExhausted(status)) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(status.message(),
-                     "; nothing that is not kept is overwritten: free some space and run again, or "
-                     "say --no-undo"));
+        absl::StrCat(status.message(), "; nothing that is not kept is overwritten; --no-undo keeps nothing"));
   }
   return status;
 }
@@ -318,8 +320,10 @@ absl::Status RemoveUndo(const std::string& dir) {
     std::error_code failed;
     std::filesystem::remove(path, failed);
     if (failed) return absl::ErrnoToStatus(failed.value(), absl::StrCat(path, ": cannot be removed"));
+    KillPoint("undo: one of its files removed");
   }
-  return absl::OkStatus();
+  // Or what is forgotten would be back after a power cut, and be taken for what stood there before the next run.
+  return SyncFolderOf(PathOf(dir));
 }
 
 }  // namespace reembed

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/kill_point.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
 
@@ -155,6 +156,7 @@ absl::StatusOr<RespReply> RespClient::Call(absl::Span<const absl::string_view> w
   while (good && sent == 0) good = redisBufferWrite(context_, &sent) == REDIS_OK;
   if (!good) return Lost();
   absl::StatusOr<RespReply> reply = Read();
+  KillPoint("falkordb: answered");
   if (reply.ok() && reply->value().IsError()) return ErrorOf(reply->value().Text());
   return reply;
 }

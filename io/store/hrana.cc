@@ -15,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "engine/base64.h"
 #include "engine/json_text.h"
+#include "engine/kill_point.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
 #include "engine/wait_hints.h"
@@ -380,6 +381,7 @@ absl::Status HranaConnection::Transact(const HranaBatch& batch, std::vector<Hran
   return Persist([&] {
     steps->clear();
     const absl::StatusOr<std::string> answer = Post(body);
+    KillPoint("libsql: answered");
     if (!answer.ok()) return answer.status();
     simdjson::dom::parser parser;
     const absl::StatusOr<element> result = TakeResult(server_, *answer, "batch", &parser);

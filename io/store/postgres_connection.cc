@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "engine/kill_point.h"
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
@@ -398,6 +399,7 @@ absl::Status PostgresConnection::Take(PGresult* result) {
   if (result == nullptr) return ConnectionError();
   const PostgresRows rows(result);
   const ExecStatusType status = PQresultStatus(result);
+  KillPoint("postgres: answered");
   if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) return absl::OkStatus();
   return ResultError(result);
 }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "engine/kill_point.h"
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
@@ -171,6 +172,7 @@ std::shared_ptr<QdrantClient::Sent> QdrantClient::NextAnswered() {
 
 void QdrantClient::TakeOne() {
   std::shared_ptr<Sent> sent = NextAnswered();
+  KillPoint("qdrant: answered");
   const absl::StatusOr<HttpReply>& reply = sent->reply;
   const bool transient = reply.ok() ? IsTransient(reply->status)
                                     : absl::IsUnavailable(reply.status()) || absl::IsDeadlineExceeded(reply.status());

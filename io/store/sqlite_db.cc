@@ -206,6 +206,11 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path
     read = db->Exec(kFirstRead);
   }
   if (!read.ok()) return read;
+  // FULL does not sync the folder behind the removal of a journal: after a power cut the journal can be back, and with
+  // it all that was there before a commit that was thought durable.
+  if (writes) {
+    if (absl::Status safe = db->Exec("PRAGMA synchronous = EXTRA"); !safe.ok()) return safe;
+  }
   // A write-protected file is opened for reading, without a word.
   if (writes && sqlite3_db_readonly(handle, "main") == 1) {
     return absl::FailedPreconditionError(

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kill_point.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_target.h"
 #include "io/store/sqlite_undo.h"
@@ -24,6 +25,14 @@ struct Target : SqliteTarget {
   std::unique_ptr<SqliteDb> db;  // null: the file is to be made
 };
 
+// Also an empty one: SQLite makes the file before it writes to it, and a run may have been killed between.
+bool IsToBeMade(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) return true;
+  return std::filesystem::is_regular_file(status) && std::filesystem::file_size(path, error) == 0 && !error;
+}
+
 absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteTarget(location);
   if (!asked.ok()) return asked.status();
@@ -32,7 +41,7 @@ absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access,
   const std::filesystem::path folder = std::filesystem::path(target.asked.path).parent_path();
   const std::string folder_name = folder.empty() ? "." : folder.string();
   std::error_code error;
-  if (target.asked.mode == SqliteLocation::Mode::kUpsert && !std::filesystem::exists(target.asked.path, error)) {
+  if (target.asked.mode == SqliteLocation::Mode::kUpsert && IsToBeMade(target.asked.path)) {
     if (std::filesystem::is_directory(folder_name, error)) return target;
     return absl::NotFoundError(absl::StrCat(target.asked.path, ": no folder `", folder_name, "`; make it first"));
   }
@@ -72,11 +81,9 @@ class SqliteSink final : public VectorSink {
     }
     undo_ = context.undo;
     cells_.emplace(target_.db.get(), &target_);
-    // Neither is kept in the file. FULL: a commit is durable also in WAL mode. 64 MiB: a transaction fits into memory,
-    // or else SQLite would lock out readers long before the commit.
-    for (const absl::string_view pragma : {"PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536"}) {
-      if (absl::Status status = target_.db->Exec(pragma); !status.ok()) return status;
-    }
+    // Not kept in the file. 64 MiB: a transaction fits into memory, or else SQLite would lock out readers long before
+    // the commit.
+    if (absl::Status status = target_.db->Exec("PRAGMA cache_size = -65536"); !status.ok()) return status;
     bool added = false;
     if (absl::Status status = InTransaction([&] { return AddWhatIsMissing(&added); }); !status.ok()) return status;
     if (absl::Status status = PrepareStatements(); !status.ok()) return status;
@@ -121,7 +128,9 @@ class SqliteSink final : public VectorSink {
     // IMMEDIATE waits for its turn before it reads anything; a lock that is wanted later may have to fail at once.
     absl::Status status = target_.db->Exec("BEGIN IMMEDIATE");
     if (status.ok()) status = change();
+    KillPoint("sqlite: before the commit");
     if (status.ok()) status = target_.db->Exec("COMMIT");
+    KillPoint("sqlite: committed");
     if (!status.ok() && target_.db->InTransaction()) {
       // Its own failure would hide the first one, and closing the connection rolls back as well.
       target_.db->Exec("ROLLBACK").IgnoreError();
@@ -278,6 +287,7 @@ class FileCellWriter final : public CellWriter {
       i = static_cast<size_t>(-1);
     }
     if (absl::Status committed = target_->db->Exec("COMMIT"); !committed.ok()) return committed;
+    KillPoint("sqlite: rows put back");
     for (size_t i = 0; i < changes.size(); ++i) {
       if (refusals[i].empty()) {
         ++report->rows_restored;
@@ -316,8 +326,6 @@ absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoRead
   absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30));
   if (!target.ok()) return target.status();
   if (target->db == nullptr) return absl::NotFoundError(absl::StrCat(target->asked.path, ": no such file"));
-  // A commit is durable also in WAL mode.
-  if (absl::Status status = target->db->Exec("PRAGMA synchronous = FULL"); !status.ok()) return status;
   absl::StatusOr<std::optional<RollbackReport>> other_width = RollBackVec0Width(*target->db, *target, old_rows);
   if (!other_width.ok()) return other_width.status();
   if (other_width->has_value()) return **std::move(other_width);

@@ -125,7 +125,6 @@ class Vec0WidthSink final : public VectorSink {
       const absl::Status kept = undo_->KeepNote(kNote, absl::StrCat(beside_, "\n", *sql));
       if (!kept.ok()) return kept;
     }
-    if (absl::Status durable = db_->Exec("PRAGMA synchronous = FULL"); !durable.ok()) return durable;
     absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSqliteSink(BesideOf(location_, beside_), model_, options_);
     if (!sink.ok()) return sink.status();
     new_vectors_ = *std::move(sink);

@@ -260,6 +260,14 @@ TEST(SqliteSinkTest, UpsertMakesFileAndTable) {
   EXPECT_TRUE(row->has_value());
 }
 
+// As a run leaves it that was killed between making the file and its first commit.
+TEST(SqliteSinkTest, AnEmptyFileIsOneToBeMade) {
+  SqliteFile file;
+  std::ofstream(file.path()).close();
+  EXPECT_THAT(Write(MakeOpen(file, "table=vectors&mode=upsert").get(), Numbered(3)), IsEmpty());
+  EXPECT_EQ(file.Ask("SELECT count(*) FROM vectors"), "3");
+}
+
 TEST(SqliteSinkTest, UpsertReplacesAndAdds) {
   SqliteFile file;
   file.Run(
