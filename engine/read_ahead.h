@@ -45,7 +45,7 @@ class ReadAhead {
   }
 
  private:
-  static constexpr size_t kPagesAhead = 4;
+  static constexpr size_t kPagesAhead = 2;  // each may be as long as one huge text
 
   void Read(const std::stop_token& stop) {
     absl::StatusOr<bool> more = true;

@@ -12,6 +12,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "engine/normalize.h"
 #include "engine/owed_rows.h"
 #include "index/faiss_io.h"
@@ -249,9 +250,10 @@ absl::Status FaissSink::Train() {
     return absl::FailedPreconditionError(TooFewRows(store_.path(), description_.factory, least, rows));
   }
   description_.trained_rows = rows;
-  return CallFaiss(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat(store_.path(), ": cannot train ", description_.factory, " on ", rows, " rows"),
-                   [&] { index_->train(rows, staged_.data()); });
+  return CallFaiss(
+      absl::StatusCode::kFailedPrecondition,
+      absl::StrCat(store_.path(), ": cannot train ", description_.factory, " on ", Counted(rows, "row", "rows")),
+      [&] { index_->train(rows, staged_.data()); });
 }
 
 absl::Status FaissSink::Finish() {

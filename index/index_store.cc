@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "engine/kill_point.h"
 
 namespace reembed {
@@ -89,9 +90,10 @@ absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description)
   if ((*index)->d == description.model.dim && (*index)->ntotal == description.rows && (*index)->metric_type == metric) {
     return index;
   }
-  return absl::DataLossError(absl::StrCat(now_.index, ": expected ", description.rows, " rows of dim ",
-                                          description.model.dim, " as in ", now_.description, ", got ",
-                                          (*index)->ntotal, " rows of dim ", (*index)->d, ", or another metric"));
+  return absl::DataLossError(absl::StrCat(now_.index, ": expected ", Counted(description.rows, "row", "rows"),
+                                          " of dim ", description.model.dim, " as in ", now_.description, ", got ",
+                                          Counted((*index)->ntotal, "row", "rows"), " of dim ", (*index)->d,
+                                          ", or another metric"));
 }
 
 absl::Status IndexStore::Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,

@@ -25,6 +25,7 @@ constexpr absl::Duration kLineInterval = absl::Seconds(30);
 // A quota is kept by short waits, of which nobody wants to hear.
 constexpr absl::Duration kShownQuotaWait = absl::Seconds(1);
 constexpr size_t kUsualColumns = 80;
+constexpr int64_t kTellingRequests = 40;  // from here on what was asked says how many rows a request brings
 
 double PerSecond(int64_t count, absl::Duration elapsed) {
   const double seconds = absl::ToDoubleSeconds(elapsed);
@@ -80,9 +81,6 @@ std::string ProgressLine(const ProgressView& view, size_t columns) {
         std::min_element(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.weight < b.weight; }));
   }
 }
-
-// Of a quota of requests: from here on what was asked says how many rows a request brings.
-constexpr int64_t kTellingRequests = 40;
 
 double RowsPerSecondOfQuota(const ClientStats& client, int64_t rows, int texts_per_request) {
   double rate = std::numeric_limits<double>::infinity();

@@ -44,7 +44,7 @@ struct ProgressView {
 std::string ProgressLine(const ProgressView& view, size_t columns);
 
 // Rows a second that the quota allows, as far as it is known; 0: it is not. `rows` are those that `client` was asked
-// for and that are done.
+// for and that are done; `texts_per_request` is how many a full request has, which counts until requests have told.
 double RowsPerSecondOfQuota(const ClientStats& client, int64_t rows, int texts_per_request);
 
 // Shows how far a run is, from a thread of its own, until it is destroyed.

@@ -13,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/types/span.h"
 #include "engine/base64.h"
+#include "engine/counted.h"
 #include "engine/json_text.h"
 #include "engine/normalize.h"
 #include "io/embed/api_address.h"
@@ -324,12 +325,12 @@ absl::Status ApiClient::Judge(absl::Span<BatchText> texts, absl::Span<const Fail
     const bool in_doubt = InDoubt(trouble);
     if (in_doubt && trouble.compared) {
       if (absl::IsFailedPrecondition(failure.status)) return failure.status;
-      return absl::UnavailableError(
-          absl::StrCat(why, " (asked ", trouble.faults, " times); run the same command again later"));
+      return absl::UnavailableError(absl::StrCat(why, " (asked ", Counted(trouble.faults, "time", "times"),
+                                                 "); run the same command again later"));
     }
     if (failure.texts == 1 && trouble.faults >= kFaultsToReject && !in_doubt) {
-      text.reject =
-          absl::DataLossError(absl::StrCat(why, " (asked ", trouble.faults, " times, while others were answered)"));
+      text.reject = absl::DataLossError(
+          absl::StrCat(why, " (asked ", Counted(trouble.faults, "time", "times"), ", while others were answered)"));
       continue;
     }
     if (failure.is_own) trouble.most = 1;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 
 namespace reembed {
 namespace {
@@ -280,7 +281,8 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
       }
     } else {
       if (absl::IsDataLoss(status)) {
-        status = absl::UnavailableError(absl::StrCat(status.message(), " (asked ", batch.attempts(), " times)"));
+        status = absl::UnavailableError(
+            absl::StrCat(status.message(), " (asked ", Counted(batch.attempts(), "time", "times"), ")"));
       }
       canary_.Abandon(e);
       if (going) NoteFailure(e, status, check->sent, now, &actions);

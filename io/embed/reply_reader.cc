@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/base64.h"
+#include "engine/counted.h"
 #include "engine/number_array.h"
 #include "io/embed/reply_skeleton.h"
 #include "io/net/http_loop.h"
@@ -315,7 +316,8 @@ class Reader {
   // What is wrong with some vectors is theirs; what is wrong with all is the reply's.
   absl::Status CheckWhole() const {
     if (items_ != seen_.size()) {
-      return absl::DataLossError(absl::StrCat("expected ", seen_.size(), " vectors, got ", items_));
+      return absl::DataLossError(absl::StrCat(
+          "expected ", Counted(static_cast<int64_t>(seen_.size()), "vector", "vectors"), ", got ", items_));
     }
     if (of_right_width_ > 0) return absl::OkStatus();
     if (other_width_ == 0) return absl::DataLossError("no vector in it can be read");

@@ -160,8 +160,8 @@ class RequestFlow {
   int controls_ = 0;
   bool noted_loading_ = false;
   bool noted_long_wait_ = false;
-  std::deque<PartPtr> queue_;                                  // of parts that may leave as soon as the pacer lets them
-  std::multimap<Moment, PartPtr> retries_;                     // failed ones, by the moment from which they may
+  std::deque<PartPtr> queue_;               // that may leave when the pacer lets them, first rows first
+  std::multimap<Moment, PartPtr> retries_;  // failed ones, by the moment from which they may
   std::deque<std::pair<Moment, std::weak_ptr<Part>>> by_age_;  // sent then; only when hedging
   RecentLatencies latencies_;
   std::mt19937_64 random_;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/request_part.h"
 
@@ -174,8 +175,8 @@ bool RequestFlow::SplitSlow(const PartPtr& part) {
   const int64_t most = caps_.TimedOut(texts, part->trial.failures > 1);
   if (most == 0) return false;
   if (options_.note) {
-    options_.note(absl::StrCat(where(), ": no answer to a request of ", part->count, " texts within ",
-                               absl::FormatDuration(options_.timeout), "; at most ", most,
+    options_.note(absl::StrCat(where(), ": no answer to a request of ", Counted(part->count, "text", "texts"),
+                               " within ", absl::FormatDuration(options_.timeout), "; at most ", most,
                                " at a time from now on (--timeout gives it more time, --batch-size less to do)"));
   }
   std::vector<int> counts;

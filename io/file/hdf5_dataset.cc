@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "io/file/file.h"
 #include "io/file/hdf5_call.h"
 #include "io/file/hdf5_file.h"
@@ -215,7 +216,8 @@ absl::Status Hdf5Dataset::CheckStorage(int64_t type, int64_t properties) const {
       shape_.kind == Hdf5Kind::kTexts && (fill != H5D_FILL_VALUE_USER_DEFINED || H5Tis_variable_str(type) <= 0);
   if (reads_as_empty && missing <= static_cast<hsize_t>(kMaxUnwrittenRows)) return absl::OkStatus();
   return DamagedError(absl::StrCat("expected ", wanted, " bytes for ", shape_.rows, " rows, got ", there, ", as about ",
-                                   missing, " rows were never written; write them, or make it shorter"));
+                                   Counted(missing, "row was", "rows were"),
+                                   " never written; write them, or make it shorter"));
 }
 
 absl::Status Hdf5Dataset::ReadNumbers(Hdf5Kind kind, int64_t first, size_t numbers, void* to) const {

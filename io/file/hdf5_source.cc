@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "io/file/hdf5_column.h"
 #include "io/file/hdf5_file.h"
 #include "io/file/key_column.h"
@@ -80,8 +81,8 @@ absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location)
   dataset = (*file)->Dataset(keys_name);
   if (!dataset.ok()) return dataset.status();
   if (const int64_t keys = (*dataset)->shape().rows; keys != (*texts)->rows()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat((*dataset)->name(), ": expected a key for each of ", (*texts)->rows(), " texts, got ", keys));
+    return absl::InvalidArgumentError(absl::StrCat((*dataset)->name(), ": expected a key for each of ",
+                                                   Counted((*texts)->rows(), "text", "texts"), ", got ", keys));
   }
   absl::StatusOr<std::unique_ptr<KeyColumn>> keys = MakeHdf5KeyColumn(*std::move(dataset));
   if (!keys.ok()) return keys.status();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "engine/json_value.h"
 #include "io/file/line_reader.h"
 
@@ -77,8 +78,8 @@ absl::StatusOr<std::unique_ptr<KeyColumn>> OpenKeySidecar(absl::string_view path
   const absl::StatusOr<int64_t> lines = CountLines(*file);
   if (!lines.ok()) return lines.status();
   if (*lines != rows) {
-    return absl::DataLossError(absl::StrCat(file->path(), ": expected a key for each of ", rows, " rows, got ", *lines,
-                                            "; move it away to use row numbers"));
+    return absl::DataLossError(absl::StrCat(file->path(), ": expected a key for each of ", Counted(rows, "row", "rows"),
+                                            ", got ", *lines, "; move it away to use row numbers"));
   }
   return std::make_unique<KeySidecar>(std::move(*file));
 }

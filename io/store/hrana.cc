@@ -244,6 +244,13 @@ void HranaBatch::Add(absl::Span<const SqliteValue> arguments) {
   ++statements_;
 }
 
+void HranaBatch::AddOther(absl::string_view sql) {
+  body_ += ",{\"condition\":{\"type\":\"ok\",\"step\":0},\"stmt\":{\"want_rows\":false,\"sql\":";
+  AppendJsonString(sql, &body_);
+  body_ += "}}";
+  ++statements_;
+}
+
 absl::StatusOr<std::unique_ptr<HranaConnection>> HranaConnection::Make(HranaServer server, absl::Duration patience) {
   absl::StatusOr<std::unique_ptr<HttpLoop>> http = HttpLoop::Make({});
   if (!http.ok()) return http.status();

@@ -72,6 +72,10 @@ class HranaBatch {
   explicit HranaBatch(absl::string_view sql);
 
   void Add(absl::Span<const SqliteValue> arguments);
+
+  // Another statement, without arguments, that runs in the same transaction; it counts as one of the batch.
+  void AddOther(absl::string_view sql);
+
   void Clear();
 
   size_t size() const { return statements_; }

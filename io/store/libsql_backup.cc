@@ -349,11 +349,15 @@ absl::Status CleanUp(HranaConnection* connection) {
   return absl::OkStatus();
 }
 
+// What the table has already goes in the transaction of the first new rows: without its own rows a full text index,
+// say, cannot even be dropped ("vtable constructor failed"), and a kill between the two would leave it like that for
+// good.
 absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to) {
   absl::StatusOr<SqliteStatement> rows =
       from.Prepare(absl::StrCat("SELECT ", table.Columns(), " FROM ", QuoteName(table.name)));
   if (!rows.ok()) return rows.status();
   HranaBatch batch(InsertSql(table));
+  if (table.is_shadow || table.name == kSequence) batch.AddOther("DELETE FROM " + QuoteName(table.name));
   std::vector<HranaStep> steps;
   const auto send = [&]() -> absl::Status {
     if (batch.size() == 0) return absl::OkStatus();
@@ -413,11 +417,6 @@ absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCou
   }
   if (HasSequence(*schema)) tables->push_back(SequenceTable());
   for (const Table& table : *tables) {
-    const bool has_rows_already = table.is_shadow || table.name == kSequence;
-    if (absl::Status emptied = has_rows_already ? run("DELETE FROM " + QuoteName(table.name)) : absl::OkStatus();
-        !emptied.ok()) {
-      return emptied;
-    }
     if (absl::Status filled = Fill(**file, table, connection->get()); !filled.ok()) return filled;
   }
   // Triggers last, so that none of them has seen these rows.

@@ -359,7 +359,10 @@ absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location,
   if (target->db == nullptr) return changes;
   const absl::StatusOr<int> width = Vec0Width(*target->db, *target);
   if (!width.ok()) return width.status();
-  if (*width != 0 && *width != dim) changes.push_back(Vec0WidthChange(*target, *width, dim));
+  if (*width == 0 || *width == dim) return changes;
+  absl::StatusOr<std::string> change = Vec0WidthChange(*target->db, *target, *width, dim);
+  if (!change.ok()) return change.status();
+  changes.push_back(*std::move(change));
   return changes;
 }
 

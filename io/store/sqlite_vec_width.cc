@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/counted.h"
 #include "io/store/sqlite_undo.h"
 #include "io/store/sqlite_vec.h"
 
@@ -18,6 +19,7 @@ constexpr absl::string_view kNote = "vec0 width";
 constexpr char kKept[] = "temp.reembed_kept";
 constexpr char kOld[] = "temp.reembed_old";
 constexpr char kBesideKey[] = "key";
+constexpr char kBesideModel[] = "model";
 constexpr size_t kPageRows = 512;
 
 std::string TableBeside(const SqliteTarget& target, int dim) {
@@ -32,8 +34,38 @@ Location BesideOf(const Location& location, const std::string& table) {
   }
   beside.parameters["table"] = table;
   beside.parameters["key"] = kBesideKey;
+  beside.parameters.try_emplace("model_column", kBesideModel);
   beside.parameters["mode"] = "upsert";
   return beside;
+}
+
+std::string ModelColumnBeside(const SqliteTarget& target) {
+  return target.asked.model_column.empty() ? std::string(kBesideModel) : target.asked.model_column;
+}
+
+// Whether there is a table `name` that such a sink may have made; somebody's own stays as it is.
+absl::StatusOr<bool> IsTableBeside(const SqliteDb& db, const SqliteTarget& target, const std::string& name) {
+  absl::StatusOr<SqliteStatement> find = db.Prepare("SELECT name FROM pragma_table_info(?1)");
+  if (!find.ok()) return find.status();
+  find->BindText(1, name);
+  std::vector<std::string> columns;
+  absl::StatusOr<bool> row = find->Step();
+  for (; row.ok() && *row; row = find->Step()) columns.emplace_back(find->Text(0));
+  if (!row.ok()) return row.status();
+  const std::vector<std::string> wanted = {kBesideKey, target.asked.vector, ModelColumnBeside(target)};
+  return std::all_of(wanted.begin(), wanted.end(), [&](const std::string& column) {
+    return std::find(columns.begin(), columns.end(), column) != columns.end();
+  });
+}
+
+absl::Status CheckNameIsFree(const SqliteDb& db, const SqliteTarget& target, const std::string& name) {
+  const absl::StatusOr<bool> there = HasSqliteTable(db, name);
+  if (!there.ok() || !*there) return there.status();
+  const absl::StatusOr<bool> ours = IsTableBeside(db, target, name);
+  if (!ours.ok() || *ours) return ours.status();
+  return absl::FailedPreconditionError(absl::StrCat(target.asked.path, ": there is a table `", name,
+                                                    "`, and the new vectors of `", target.table->name,
+                                                    "` are to wait in one of that name; rename yours or put it away"));
 }
 
 template <typename Change>
@@ -120,7 +152,7 @@ class Vec0WidthSink final : public VectorSink {
     undo_ = context.undo;
     const absl::StatusOr<std::string> sql = Vec0Sql(*db_, target_);
     if (!sql.ok()) return sql.status();
-    create_ = WithVec0Width(*sql, target_.asked.vector, model_.dim);
+    if (absl::Status ours = TakeOver(); !ours.ok()) return ours;
     if (undo_ != nullptr) {
       const absl::Status kept = undo_->KeepNote(kNote, absl::StrCat(beside_, "\n", *sql));
       if (!kept.ok()) return kept;
@@ -157,6 +189,28 @@ class Vec0WidthSink final : public VectorSink {
   }
 
  private:
+  // What lies under the name of the table beside is of this sink's kind, and of no other model: one of another job's is
+  // taken away, as that job writes it again from the vectors it keeps.
+  absl::Status TakeOver() {
+    if (absl::Status free = CheckNameIsFree(*db_, target_, beside_); !free.ok()) return free;
+    const absl::StatusOr<bool> there = HasSqliteTable(*db_, beside_);
+    if (!there.ok() || !*there) return there.status();
+    absl::StatusOr<SqliteStatement> find = db_->Prepare(absl::StrCat(
+        "SELECT 1 FROM ", QuoteName(beside_), " WHERE ", QuoteName(ModelColumnBeside(target_)), " IS NOT ?1 LIMIT 1"));
+    if (!find.ok()) return find.status();
+    find->BindText(1, model_.name);
+    const absl::StatusOr<bool> another = find->Step();
+    if (!another.ok() || !*another) return another.status();
+    find->Reset();
+    return db_->Exec(absl::StrCat("DROP TABLE ", QuoteName(beside_)));
+  }
+
+  // SQL: the vectors beside that are of the model ?1.
+  std::string OursSql(absl::string_view columns) const {
+    return absl::StrCat("SELECT ", columns, " FROM ", QuoteName(beside_), " WHERE ",
+                        QuoteName(ModelColumnBeside(target_)), " = ?1");
+  }
+
   // They are stored beside all the same, and left out when the table is made anew.
   absl::Status RefuseThoseWithoutAPlace(absl::Span<const BatchRow* const> rows, absl::Span<const KeyView> keys,
                                         std::vector<RefusedRow>* refused) {
@@ -182,39 +236,42 @@ class Vec0WidthSink final : public VectorSink {
   absl::Status PutInPlace() {
     // The application may have changed its table meanwhile.
     if (absl::Status found = ResolveSqliteTarget(*db_, &target_); !found.ok()) return found;
-    const std::string beside = QuoteName(beside_);
-    if (absl::Status complete = CheckEveryRowHasOne(beside); !complete.ok()) return complete;
-    if (absl::Status made = Remake(*db_, target_, create_, beside); !made.ok()) return made;
+    const absl::StatusOr<std::string> sql = Vec0Sql(*db_, target_);
+    if (!sql.ok()) return sql.status();
+    if (absl::Status complete = CheckEveryRowHasOne(); !complete.ok()) return complete;
+    const std::string create = WithVec0Width(*sql, target_.asked.vector, model_.dim);
+    if (absl::Status made = Remake(*db_, target_, create, QuoteName(beside_)); !made.ok()) return made;
     if (target_.asked.mode == SqliteLocation::Mode::kUpsert && target_.UnknownPartition() == nullptr) {
-      if (absl::Status added = AddNewRows(beside); !added.ok()) return added;
+      if (absl::Status added = AddNewRows(); !added.ok()) return added;
     }
-    return ExecAll(*db_, {absl::StrCat("DROP TABLE ", beside), absl::StrCat("DROP TABLE ", kKept)});
+    return ExecAll(*db_, {absl::StrCat("DROP TABLE ", QuoteName(beside_)), absl::StrCat("DROP TABLE ", kKept)});
   }
 
-  absl::Status CheckEveryRowHasOne(const std::string& beside) {
+  absl::Status CheckEveryRowHasOne() {
     const std::string key = QuoteName(target_.table->key);
     absl::StatusOr<SqliteStatement> find =
         db_->Prepare(absl::StrCat("SELECT count(*), min(", key, ") FROM ", QuoteName(target_.table->name), " WHERE ",
-                                  key, " NOT IN (SELECT ", QuoteName(kBesideKey), " FROM ", beside, ")"));
+                                  key, " NOT IN (", OursSql(QuoteName(kBesideKey)), ")"));
     if (!find.ok()) return find.status();
+    find->BindText(1, model_.name);
     const absl::StatusOr<bool> row = find->Step();
     if (!row.ok()) return row.status();
     const int64_t without = find->Int(0);
     if (without == 0) return absl::OkStatus();
     return absl::FailedPreconditionError(absl::StrCat(
-        target_.asked.path, ": table `", target_.table->name, "`: ", without, without == 1 ? " row has" : " rows have",
-        " no vector of ", model_.dim, " numbers, the first is ", find->Text(1),
-        ", and a vec0 table holds one width: it ", "stays as it is, and the new vectors wait in `", beside_,
+        target_.asked.path, ": table `", target_.table->name, "`: ", Counted(without, "row has", "rows have"),
+        " no vector of ", model_.dim, " numbers of this model, the first is ", find->Text(1),
+        ", and a vec0 table holds one width: it stays as it is, and the new vectors wait in `", beside_,
         "`; embed those rows, too (without where=, or by `reembed retry-rejects`), or remove them, then run the same "
         "command again"));
   }
 
-  absl::Status AddNewRows(const std::string& beside) {
-    const std::vector<std::string> filled = FilledColumns(target_);
+  absl::Status AddNewRows() {
     absl::StatusOr<SqliteStatement> find =
-        db_->Prepare(absl::StrCat("SELECT ", QuoteName(kBesideKey), ", ", QuoteName(filled[0]), " FROM ", beside,
-                                  " WHERE ", QuoteName(kBesideKey), " NOT IN (SELECT reembed_key FROM ", kKept, ")"));
+        db_->Prepare(absl::StrCat(OursSql(absl::StrCat(QuoteName(kBesideKey), ", ", QuoteName(target_.asked.vector))),
+                                  " AND ", QuoteName(kBesideKey), " NOT IN (SELECT reembed_key FROM ", kKept, ")"));
     if (!find.ok()) return find.status();
+    find->BindText(1, model_.name);
     absl::StatusOr<SqliteStatement> insert = db_->Prepare(InsertSql(target_));
     if (!insert.ok()) return insert.status();
     if (!target_.asked.model_column.empty()) insert->BindText(3, model_.name);
@@ -234,7 +291,6 @@ class Vec0WidthSink final : public VectorSink {
   const Model model_;
   const SqliteSinkOptions options_;
   const std::string beside_;
-  std::string create_;  // SQL that makes the table with the new width
   CellReader cells_{db_.get(), &target_};
   std::unique_ptr<VectorSink> new_vectors_;
   UndoLog* undo_ = nullptr;
@@ -248,7 +304,7 @@ class Vec0WidthRollback {
   absl::StatusOr<RollbackReport> Run(const std::string& beside, const std::string& create) {
     const absl::StatusOr<std::string> now = Vec0Sql(db_, target_);
     if (!now.ok()) return now.status();
-    const absl::StatusOr<bool> waits = HasSqliteTable(db_, beside);
+    const absl::StatusOr<bool> waits = IsTableBeside(db_, target_, beside);
     if (!waits.ok()) return waits.status();
     if (*waits) {
       if (absl::Status gone = db_.Exec(absl::StrCat("DROP TABLE ", QuoteName(beside))); !gone.ok()) return gone;
@@ -371,12 +427,16 @@ class Vec0WidthRollback {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeVec0WidthSink(const Location& location, SqliteTarget target,
                                                               std::unique_ptr<SqliteDb> db, const Model& model,
                                                               const SqliteSinkOptions& options) {
+  const absl::Status free = CheckNameIsFree(*db, target, TableBeside(target, model.dim));
+  if (!free.ok()) return free;
   return std::make_unique<Vec0WidthSink>(location, std::move(target), std::move(db), model, options);
 }
 
-std::string Vec0WidthChange(const SqliteTarget& target, int old_dim, int dim) {
+absl::StatusOr<std::string> Vec0WidthChange(const SqliteDb& db, const SqliteTarget& target, int old_dim, int dim) {
+  const std::string beside = TableBeside(target, dim);
+  if (absl::Status free = CheckNameIsFree(db, target, beside); !free.ok()) return free;
   return absl::StrCat("makes the table ", target.table->name, " anew for vectors of ", dim, " numbers (", old_dim,
-                      " before) once each row has one; until then they wait in ", TableBeside(target, dim));
+                      " before) once each row has one; until then they wait in ", beside);
 }
 
 absl::StatusOr<std::optional<RollbackReport>> RollBackVec0Width(const SqliteDb& db, const SqliteTarget& target,

@@ -17,14 +17,15 @@
 // with its own columns in one transaction when each of its rows has one: until then whoever searches finds the old.
 namespace reembed {
 
-// `target` is a vec0 table of another width than `model`.
-// Finish(): kFailedPrecondition (rows of the table have no new vector; it stays as it is).
+// `target` is a vec0 table of another width than `model`. Errors: kFailedPrecondition (somebody has a table of the name
+// of that beside), also of Open(); of Finish(): kFailedPrecondition (rows of the table have no new vector of this
+// model; it stays as it is).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeVec0WidthSink(const Location& location, SqliteTarget target,
                                                               std::unique_ptr<SqliteDb> db, const Model& model,
                                                               const SqliteSinkOptions& options);
 
-// What such a sink is about to do, for people.
-std::string Vec0WidthChange(const SqliteTarget& target, int old_dim, int dim);
+// What such a sink is about to do, for people. Errors: as above.
+absl::StatusOr<std::string> Vec0WidthChange(const SqliteDb& db, const SqliteTarget& target, int old_dim, int dim);
 
 // Puts the table back as it was, with its old width, if all its vectors are those that the job wrote: it has one width,
 // so it is all of them or none. nullopt: the job has not changed the width. Errors: those of the database and the log.

@@ -666,7 +666,7 @@ TEST_F(ApiClientTest, RepliesThatStayUnreadableAreHalvedAndTheirTextSetAside) {
   const auto batch = MakeBatch(texts);
   ASSERT_THAT(SendUntilDecoded(batch.get()), IsOk());
   EXPECT_THAT(Rejected(*batch), ::testing::ElementsAre(5));
-  EXPECT_THAT(batch->texts()[5].reject, HasError(absl::StatusCode::kDataLoss, HasSubstr("expected 1 vectors, got 0")));
+  EXPECT_THAT(batch->texts()[5].reject, HasError(absl::StatusCode::kDataLoss, HasSubstr("expected 1 vector, got 0")));
   ExpectVectorsInPlace(*batch);
   EXPECT_LE(server_->request_count(), 2 + 2 * 3 + 2);
 }

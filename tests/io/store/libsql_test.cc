@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/net/http_loop.h"
+#include "io/store/hrana.h"
 #include "io/store/libsql_db.h"
 #include "io/store/libsql_sink.h"
 #include "io/store/sqlite_reader.h"
@@ -236,6 +237,30 @@ TEST_F(LibsqlTest, WritesAndReadsThroughARestart) {
 // A server ends a transaction after five seconds. This one stands before the real one and has no patience with more
 // than 20 statements: they are sent again in smaller transactions, none is lost, and bodies stay far below the 10 MB
 // that servers and proxies take.
+// What is emptied and what fills it are one transaction: nobody ever finds the table empty.
+TEST_F(LibsqlTest, AnotherStatementOfABatchIsOfTheSameTransaction) {
+  Make(
+      "CREATE TABLE m (a); INSERT INTO m VALUES ('old'), ('older');"
+      "CREATE TRIGGER t BEFORE INSERT ON m WHEN new.a = 'bad' BEGIN SELECT RAISE(ROLLBACK, 'no'); END");
+  auto connection = HranaConnection::Make({.name = "libsql", .url = server_->url()}, absl::Seconds(10));
+  ASSERT_THAT(connection, IsOk());
+  for (const std::string last : {"bad", "newer"}) {
+    HranaBatch batch("INSERT INTO m VALUES (?1)");
+    batch.AddOther("DELETE FROM \"m\"");
+    for (const std::string& text : {std::string("new"), last}) {
+      const SqliteValue value{.type = SqliteType::kText, .bytes = text};
+      batch.Add({&value, 1});
+    }
+    EXPECT_EQ(batch.size(), 3u);
+    std::vector<HranaStep> steps;
+    const absl::Status done = (*connection)->Transact(batch, &steps);
+    EXPECT_EQ(done.ok(), last != "bad") << done;
+    ASSERT_EQ(steps.size(), 3u);
+    EXPECT_EQ(steps[0].changed_rows, 2);
+    EXPECT_EQ(Ask("SELECT a FROM m"), last == "bad" ? "old\nolder" : "new\nnewer");
+  }
+}
+
 TEST_F(LibsqlTest, TransactionsThatTakeTooLongBecomeSmaller) {
   constexpr int kRows = 300, kDim = 1536, kMost = 20;
   Make(

@@ -244,10 +244,13 @@ class Vec0WidthTest : public SqliteVecTest {
   }
 
   // The sink over the rows 1 to `rows`, up to Finish().
-  absl::Status Fill(int rows, const std::string& parameters, std::vector<std::string>* refused = nullptr) {
-    auto sink = MakeSqliteSink(At(parameters), kModel);
+  absl::Status Fill(int rows, const std::string& parameters, std::vector<std::string>* refused = nullptr,
+                    const Model& model = kModel, int64_t position = 0) {
+    auto sink = MakeSqliteSink(At(parameters), model);
     if (!sink.ok()) return sink.status();
-    EXPECT_THAT((*sink)->Open({.model = kModel, .undo = &undo_}, {}), IsOk());
+    const absl::StatusOr<int64_t> from = (*sink)->Open({.model = model, .undo = &undo_}, {.position = position});
+    if (!from.ok()) return from.status();
+    served_from_ = *from;
     VectorRows batch(kModel.dim);
     for (int i = 0; i < rows; ++i) batch.Add(i, int64_t{i + 1});
     const Batch* const written = batch.batch();
@@ -265,6 +268,7 @@ class Vec0WidthTest : public SqliteVecTest {
 
   std::vector<std::string> before_;
   MemoryUndo undo_;
+  int64_t served_from_ = -1;
 };
 
 TEST_F(Vec0WidthTest, TheTableIsMadeAnewWhenEachRowHasItsVector) {
@@ -273,7 +277,7 @@ TEST_F(Vec0WidthTest, TheTableIsMadeAnewWhenEachRowHasItsVector) {
   EXPECT_THAT(*SqliteChanges(At("table=v&vector=Embedding"), 3), ::testing::IsEmpty());
   const absl::Status early = Fill(2, "table=v&vector=Embedding");
   EXPECT_THAT(early, HasError(absl::StatusCode::kFailedPrecondition,
-                              AllOf(HasSubstr("1 row has no vector of 4 numbers, the first is 3"),
+                              AllOf(HasSubstr("1 row has no vector of 4 numbers of this model, the first is 3"),
                                     HasSubstr("v__reembed_4"), HasSubstr("retry-rejects"))));
   std::vector<std::string> now = Dump();
   now.pop_back();
@@ -290,6 +294,37 @@ TEST_F(Vec0WidthTest, TheTableIsMadeAnewWhenEachRowHasItsVector) {
             std::vector<std::string>{"3"});
   // Once more, as after a crash behind the commit.
   EXPECT_THAT(Fill(3, "table=v&vector=Embedding"), IsOk());
+}
+
+TEST_F(Vec0WidthTest, VectorsOfAnotherJobsModelAreNeverPutInPlace) {
+  const Model other{.name = "other", .dim = 4};
+  ASSERT_FALSE(Fill(2, "table=v&vector=Embedding", nullptr, other).ok());
+  // Two rows of the other model wait; of this one there is the first alone.
+  EXPECT_THAT(Fill(1, "table=v&vector=Embedding"),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("2 rows have no vector of 4 numbers")));
+  EXPECT_EQ(Ask("SELECT model || count(*) FROM v__reembed_4"), std::vector<std::string>{"m1"});
+  // The other comes back, and thinks that two rows are there.
+  EXPECT_FALSE(Fill(2, "table=v&vector=Embedding", nullptr, other, /*position=*/2).ok());
+  EXPECT_EQ(served_from_, 0);
+  // And what comes while the last of its rows are written.
+  ASSERT_THAT(Db()->Exec("UPDATE v__reembed_4 SET model = 'm' WHERE key = 1"), IsOk());
+  ASSERT_THAT(Fill(3, "table=v&vector=Embedding", nullptr, other), IsOk());
+  EXPECT_EQ(Ask("SELECT count(*) FROM v WHERE vec_length(Embedding) = 4"), std::vector<std::string>{"3"});
+}
+
+TEST_F(Vec0WidthTest, ATableOfThatNameThatIsSomebodysStays) {
+  ASSERT_THAT(Db()->Exec("CREATE TABLE v__reembed_4 (key PRIMARY KEY, mine)"), IsOk());
+  ASSERT_THAT(Db()->Exec("INSERT INTO v__reembed_4 VALUES (1, 'precious')"), IsOk());
+  const auto refused = HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("there is a table `v__reembed_4`"));
+  EXPECT_THAT(SqliteChanges(At("table=v&vector=Embedding"), 4), refused) << "plan says it";
+  EXPECT_THAT(MakeSqliteSink(At("table=v&vector=Embedding"), kModel), refused);
+  EXPECT_EQ(undo_.rows(), 0u);
+  const auto back = RollBack();
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(Ask("SELECT mine FROM v__reembed_4"), std::vector<std::string>{"precious"});
+  std::vector<std::string> now = Dump();
+  now.pop_back();
+  EXPECT_EQ(now, before_);
 }
 
 TEST_F(Vec0WidthTest, NewRowsComeWithThePartitionThatIsSaid) {
