@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -44,11 +45,14 @@ absl::StatusCode CodeOf(int primary, int system_errno) {
   }
 }
 
-// SQLite that could not make a file looks whether it can be read, and forgets what was in the way.
-absl::Status WhyNotMade(const std::string& path, const absl::Status& status, int code) {
-  if ((code & 0xFF) != SQLITE_CANTOPEN) return status;
-  const File file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), path);
-  return file.fd() < 0 && errno != EEXIST ? FileError(path, "make", errno) : status;
+// Whether there is no room for another file beside `path`. SQLite that could not make one looks whether it can be read,
+// and forgets what was in the way.
+bool HasNoRoomBeside(const std::string& path) {
+  const std::string probe = path + "-probe";
+  const File file(open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), probe);
+  if (file.fd() < 0) return IsRoom(errno);
+  unlink(probe.c_str());
+  return false;
 }
 
 }  // namespace
@@ -140,6 +144,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
   }
   std::unique_ptr<LedgerConnection> ledger(new LedgerConnection);
   ledger->path_ = path;
+  ledger->writes_ = access == LedgerAccess::kReadWrite;
   sqlite3* connection = nullptr;
   const int flags =
       access == LedgerAccess::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
@@ -155,7 +160,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
         absl::StrCat("PRAGMA page_size=", page_bytes, "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
                      "PRAGMA wal_autocheckpoint=10000; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;",
                      "PRAGMA cache_size=-1024"));
-    if (!status.ok()) return WhyNotMade(path, status, sqlite3_errcode(connection));
+    if (!status.ok()) return status;
     return ledger;
   }
   // Opening reads nothing; this does.
@@ -202,7 +207,10 @@ absl::Status LedgerConnection::Error(int code) const {
   if (connection_ != nullptr && sqlite3_system_errno(connection_.get()) != 0) {
     system_errno = sqlite3_system_errno(connection_.get());
   }
-  const absl::StatusCode status_code = CodeOf(code & 0xFF, system_errno);
+  absl::StatusCode status_code = CodeOf(code & 0xFF, system_errno);
+  if (writes_ && (code & 0xFF) == SQLITE_CANTOPEN && HasNoRoomBeside(path_)) {
+    status_code = absl::StatusCode::kResourceExhausted;
+  }
   const char* const words = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_.get());
   if (status_code == absl::StatusCode::kResourceExhausted) {
     return absl::Status(status_code, absl::StrCat(path_, ": disk full (", words, "): at least ", bytes_to_write_,

@@ -94,6 +94,7 @@ class LedgerConnection {
   LedgerConnection() = default;
 
   std::string path_;
+  bool writes_ = false;
   int64_t bytes_to_write_ = 4096;
   std::unique_ptr<sqlite3, Closer> connection_;
 };

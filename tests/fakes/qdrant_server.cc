@@ -21,6 +21,7 @@
 #include "engine/json_text.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/qdrant_openapi.h"
+#include "tests/fakes/server_watch.h"
 
 namespace reembed {
 
@@ -592,6 +593,8 @@ std::string QdrantServer::url() const { return absl::StrCat("http://127.0.0.1:",
 void QdrantServer::Stop() { server_.reset(); }
 
 void QdrantServer::Start() {
+  // Not one that the system gives to connections: while the server is away, its port would go to one of them.
+  if (port_ == 0) port_ = FreePort();
   auto server = HttpServer::Start({.port = port_,
                                    .threads = 2,
                                    .limits = {.max_body_bytes = size_t{128} << 20},
