@@ -74,7 +74,7 @@ class FaissSink final : public VectorSink {
   int64_t expected_rows_ = 0;
   int64_t last_ordinal_ = -1;
   bool continues_ = false;        // the finished index at PATH
-  bool replaces_own_ = false;     // the finished index at PATH is the outdated one of this job
+  bool replaces_own_ = false;     // the finished index at PATH is the outdated one of this job, or has no rows
   FaissIndex index_;              // null until there is something to add
   IndexDescription description_;  // of index_
   std::optional<IdKind> id_kind_;
@@ -95,12 +95,13 @@ absl::StatusOr<int64_t> FaissSink::Open(const SinkContext& context, const SinkPo
   description_ = fresh_;
   wanted_rows_ = needs_training_ ? TrainingTarget() : rows_per_add_;
   store_.RemovePartialFiles();
-  if (const std::optional<int64_t> outdated = OutdatedRows(last); outdated.has_value()) {
+  const std::optional<int64_t> outdated = OutdatedRows(last);
+  if (outdated.has_value() || last.stored_rows == 0) {
+    // One without rows is not worth keeping, either.
     const absl::StatusOr<IndexDescription> there = store_.CheckFinished();
-    replaces_own_ = there.ok() && there->rows == *outdated;
+    replaces_own_ = there.ok() && there->rows == outdated.value_or(0);
     return 0;
   }
-  if (last.stored_rows == 0) return 0;
   const absl::StatusOr<IndexDescription> found = store_.CheckFinished();
   if (!found.ok() || found->rows != last.stored_rows || found->asked_factory != spec_.factory ||
       found->metric != spec_.metric) {

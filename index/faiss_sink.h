@@ -24,9 +24,9 @@ struct FaissSinkOptions {
 //
 // Ids are the keys where keys are integers, and ordinals, with the keys in PATH.keys.jsonl, where keys are texts; the
 // first row decides for all. The index lives in memory until Finish(), which replaces PATH at once and keeps an index
-// that it does not continue as PATH.previous (with its files; one before that is dropped). When Open() is told of
-// exactly the rows that the finished index at PATH has, it goes on behind them; else everything is asked for again.
-// An index that needs training is trained on the first rows of the stream.
+// that it does not continue as PATH.previous (with its files; PATH.previous.2 if that name is taken). When Open() is
+// told of exactly the rows that the finished index at PATH has, it goes on behind them; else everything is asked for
+// again. An index that needs training is trained on the first rows of the stream.
 //
 // Refused are rows that have no direction (cosine), are not finite, or have the integer key of an earlier row, a
 // negative one, or a key of another kind than the first row's.

@@ -76,7 +76,7 @@ absl::Status CheckFile(const std::string& path, const FileMark& mark);
 // not closed stays as far as it came.
 class OutputFile {
  public:
-  // Replaces `path`.
+  // Replaces what the file `path` has. A link is not followed, and a file that has other names is not written to.
   static absl::StatusOr<std::unique_ptr<OutputFile>> Create(const std::string& path);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +21,11 @@ constexpr absl::string_view kMoveAway = "; move it away, or choose another path 
 bool Exists(const std::string& path) {
   struct stat ignored;
   return stat(path.c_str(), &ignored) == 0;
+}
+
+bool LinkExists(const std::string& path) {
+  struct stat ignored;
+  return lstat(path.c_str(), &ignored) == 0;
 }
 
 bool SameFile(const std::string& a, const std::string& b) {
@@ -36,17 +43,13 @@ absl::Status Rename(const std::string& from, const std::string& to) {
 // A second name for the file, so that the first never goes missing; where the file system has no such thing, a new
 // name.
 absl::Status Keep(const std::string& from, const std::string& to) {
-  if (unlink(to.c_str()) != 0 && errno != ENOENT) {
-    return absl::ErrnoToStatus(errno, absl::StrCat(to, ": cannot remove"));
-  }
-  if (!Exists(from) || link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+  if (!Exists(from) || SameFile(from, to) || link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
   return Rename(from, to);
 }
 
 }  // namespace
 
-IndexStore::IndexStore(absl::string_view path)
-    : now_(path), partial_(absl::StrCat(path, ".partial")), previous_(absl::StrCat(path, ".previous")) {}
+IndexStore::IndexStore(absl::string_view path) : now_(path), partial_(absl::StrCat(path, ".partial")) {}
 
 absl::Status IndexStore::CheckReplaceable(const Model& model) const {
   const size_t slash = now_.index.rfind('/');
@@ -119,18 +122,30 @@ absl::Status IndexStore::Replace(const faiss::Index& index, absl::string_view ke
 }
 
 absl::Status IndexStore::KeepPrevious() const {
-  // The same file: a run died between the renames, and what is kept already is the last complete index.
-  if (!Exists(now_.index) || SameFile(now_.index, previous_.index)) return absl::OkStatus();
-  if (absl::Status status = Keep(now_.keys, previous_.keys); !status.ok()) return status;
-  if (absl::Status status = Keep(now_.description, previous_.description); !status.ok()) return status;
-  if (absl::Status status = Keep(now_.index, previous_.index); !status.ok()) return status;
-  return SyncDirectoryOf(now_.index);
+  if (!Exists(now_.index)) return absl::OkStatus();
+  for (int number = 1;; ++number) {
+    const IndexPaths previous(number == 1 ? absl::StrCat(now_.index, ".previous")
+                                          : absl::StrCat(now_.index, ".previous.", number));
+    // A run died between the renames: what is kept already is the last complete index.
+    if (SameFile(now_.index, previous.index)) return absl::OkStatus();
+    const std::pair<const std::string&, const std::string&> kept[] = {
+        {now_.keys, previous.keys}, {now_.description, previous.description}, {now_.index, previous.index}};
+    // Whoever has such a name keeps it, unless a run died while it gave them.
+    const bool is_free = std::all_of(std::begin(kept), std::end(kept), [](const auto& names) {
+      return !LinkExists(names.second) || SameFile(names.first, names.second);
+    });
+    if (!is_free) continue;
+    for (const auto& [from, to] : kept) {
+      if (absl::Status status = Keep(from, to); !status.ok()) return status;
+    }
+    return SyncDirectoryOf(now_.index);
+  }
 }
 
 void IndexStore::RemovePartialFiles() const {
   for (const std::string& path : {partial_.description, partial_.keys}) unlink(path.c_str());
   // Its name stays, so that the place is seen to be taken.
-  if (truncate(partial_.index.c_str(), 0) != 0 && errno != ENOENT) unlink(partial_.index.c_str());
+  if (LinkExists(partial_.index)) OutputFile::Create(partial_.index).IgnoreError();
 }
 
 }  // namespace reembed

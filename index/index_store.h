@@ -12,7 +12,8 @@
 
 namespace reembed {
 
-// The place of one index on disk: its files, the ones being written (`.partial`) and the ones kept (`.previous`).
+// The place of one index on disk: its files, the ones being written (`.partial`) and the ones kept (`.previous`,
+// `.previous.2` and so on; nobody's file is taken away for that).
 class IndexStore {
  public:
   explicit IndexStore(absl::string_view path);
@@ -51,7 +52,6 @@ class IndexStore {
 
   IndexPaths now_;
   IndexPaths partial_;
-  IndexPaths previous_;
 };
 
 }  // namespace reembed

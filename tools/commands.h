@@ -17,7 +17,9 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment);
 
 struct VerifyOptions {
   std::string job;
-  int64_t sample = 0;  // rows to embed again and compare; costs requests
+  int64_t sample = 0;   // rows to embed again and compare; costs requests
+  bool repair = false;  // buys damaged vectors again, and writes what targets lack or hold otherwise
+  bool yes = false;     // do not ask
   std::string api_key_env, api_key_file, api_base;
   bool json = false;
 };

@@ -75,6 +75,9 @@ void AddVerify(CLI::App* app, Command* chosen) {
   command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
   command->add_option("--sample", options->sample, "embed so many rows again and compare; costs requests")
       ->check(NotNegative());
+  command->add_flag("--repair", options->repair,
+                    "buy damaged vectors again one by one, and write what targets lack or hold otherwise");
+  command->add_flag("--yes", options->yes, "with --repair: do not ask; wants the job's name");
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
   command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
@@ -82,10 +85,13 @@ void AddVerify(CLI::App* app, Command* chosen) {
   command->footer(
       "Examples:\n  reembed verify\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify "
       "JOB --sample 100\n"
+      "  reembed verify JOB --repair\n"
       "  reembed verify JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return ForEachJob({.command = "verify", .json = options->json}, *jobs, environment, [&](const std::string& job) {
+      const JobChoice choice{
+          .command = "verify", .changes = options->repair, .yes = options->yes, .json = options->json};
+      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
         return WithEnvFile("verify", OptionsOfJob(job, options->json), environment,
                            [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });

@@ -23,6 +23,7 @@
 #include "tools/resolve_postgres.h"
 #include "tools/resolve_preset.h"
 #include "tools/spending.h"
+#include "tools/target_files.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -142,6 +143,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
     }
     job->targets.push_back(std::move(target));
   }
+  if (absl::Status apart = CheckTargetsApart(job->targets); !apart.ok()) return apart;
   for (const Location& target : job->targets) {
     if (absl::Status other = CheckIsNotTheText(job->source, target); !other.ok()) return other;
   }

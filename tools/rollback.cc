@@ -132,11 +132,13 @@ void PrintJson(const Task& task, const RollbackReport& report) {
 // Puts all targets of a folder back, then says so in its ledger.
 absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* total) {
   for (const Task& task : folder.tasks) {
-    const absl::StatusOr<std::unique_ptr<UndoReader>> old_rows = folder.job->Read(task.kept);
+    RollbackReport damaged;
+    const absl::StatusOr<std::unique_ptr<UndoReader>> old_rows = folder.job->Read(task.kept, &damaged);
     if (!old_rows.ok()) return old_rows.status();
-    const absl::StatusOr<RollbackReport> report =
-        FindScheme(task.location.scheme)->roll_back(task.location, old_rows->get());
+    absl::StatusOr<RollbackReport> report = FindScheme(task.location.scheme)->roll_back(task.location, old_rows->get());
     if (!report.ok()) return report.status();
+    for (const RollbackReport::Row& row : damaged.left) report->Leave(ViewOf(row.key), row.reason);
+    report->rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
     (json ? PrintJson : PrintText)(task, *report);
     total->rows_restored += report->rows_restored;
     total->rows_unchanged += report->rows_unchanged;

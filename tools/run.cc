@@ -34,6 +34,7 @@
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
+#include "tools/target_files.h"
 #include "tools/target_state.h"
 #include "tools/token_counting.h"
 
@@ -120,6 +121,7 @@ struct Prepared {
   Preflight preflight;
   bool new_directory = false;         // the job's directory was made by this command
   bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
+  TargetLocks locks;                  // held until the command ends
   std::unique_ptr<JobStore> store;
   ChangedRows changed;
   JobStats before;
@@ -142,6 +144,7 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
   outcome->endpoints = running.embedder.pool->endpoints();
   Add(prepared.probed, &outcome->client);
   outcome->texts_embedded = running.counters.texts_embedded;
+  outcome->texts_damaged = prepared.store->recovery().damaged_texts;
   outcome->rows_truncated = running.counters.rows_truncated;
   outcome->rows_split = running.counters.rows_split;
   outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
@@ -161,15 +164,20 @@ absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
 }
 
 // A job without rows does not come to the end of a sink. A table that has all its vectors gets the index that was asked
-// for all the same, whoever wrote them; but nothing takes the place of what is there.
+// for all the same, whoever wrote them, and files are made without rows; but nothing takes the place of what is there.
 absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
-  const Scheme* const scheme = FindScheme(job.targets.front().scheme);
-  if (scheme->overwriting != nullptr) {
-    const absl::StatusOr<Overwriting> overwriting = scheme->overwriting(job.targets.front(), job.client.model);
-    if (!overwriting.ok()) return overwriting.status();
-    if (overwriting->kind == Overwriting::Kind::kSwitch) return absl::OkStatus();
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const bool own_table = job.in_place && i == 0;
+    if (!own_table && FilesOf(job.targets[i]).empty()) continue;
+    const Scheme* const scheme = FindScheme(job.targets[i].scheme);
+    if (scheme->overwriting != nullptr) {
+      const absl::StatusOr<Overwriting> overwriting = scheme->overwriting(job.targets[i], job.client.model);
+      if (!overwriting.ok()) return overwriting.status();
+      if (overwriting->kind == Overwriting::Kind::kSwitch) continue;
+    }
+    if (absl::Status finished = preflight->sinks[i]->Finish(); !finished.ok()) return finished;
   }
-  return preflight->sinks.front()->Finish();
+  return absl::OkStatus();
 }
 
 // What this run will come to, as far as that is known before.
@@ -241,7 +249,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     const Progress progress(style, &counters, client, ScopeOf(*prepared));
     outcome.status = WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
-    if (outcome.status.ok() && job.in_place && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
+    if (outcome.status.ok() && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
     // Also what came last shall be of the right model before anybody is told that all is done.
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
@@ -357,12 +365,35 @@ absl::Status TakeUpChanged(Prepared* prepared) {
   return store->Sync();
 }
 
+// What the job's targets will be served with is looked at before: a vector that is damaged is bought again.
+absl::Status TakeUpDamaged(Prepared* prepared) {
+  JobStore* const store = prepared->store.get();
+  int64_t lowest = store->rows();
+  for (const Location& target : prepared->job.targets) {
+    int64_t position = 0;
+    for (const auto& [sink, reached] : prepared->before.sinks) {
+      if (IsNameOf(sink, target)) position = reached;
+    }
+    lowest = std::min(lowest, position);
+  }
+  if (absl::Status dropped = store->DropDamaged(lowest); !dropped.ok()) return dropped;
+  if (store->recovery().damaged_texts == 0) return absl::OkStatus();
+  absl::StatusOr<JobStats> stats = store->Stats();
+  if (!stats.ok()) return stats.status();
+  prepared->before = *std::move(stats);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& environment) {
   Prepared prepared{.job = std::move(resolved)};
   const ResolvedJob& job = prepared.job;
   const std::filesystem::path directory = job.directory;
   prepared.new_directory = !std::filesystem::exists(directory);
   prepared.new_parent_directory = !job.stream.empty() && !std::filesystem::exists(directory.parent_path());
+  // First: what is looked at stays as it is then.
+  absl::StatusOr<TargetLocks> locks = LockTargets(job.targets, job.directory);
+  if (!locks.ok()) return locks.status();
+  prepared.locks = *std::move(locks);
   absl::StatusOr<Preflight> preflight = Check(job);
   if (!preflight.ok()) return preflight.status();
   prepared.preflight = *std::move(preflight);
@@ -381,6 +412,7 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& enviro
   }
   absl::Status ready = AskToReplace(job, prepared.preflight, prepared.before, prepared.store.get());
   if (ready.ok()) ready = TakeUpChanged(&prepared);
+  if (ready.ok()) ready = TakeUpDamaged(&prepared);
   if (!ready.ok()) {
     Discard(&prepared);
     return ready;
@@ -511,7 +543,8 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);
   if (rejects.ok()) outcome->rejects = *std::move(rejects);
-  const absl::Status released = ReleaseTargets(prepared->job, outcome->status.ok() ? outcome->after.rows : -1);
+  const absl::Status released =
+      ReleaseTargets(prepared->job, outcome->status.ok() ? outcome->after.rows : -1, prepared->locks);
   if (outcome->status.ok()) outcome->status = released;
   outcome->targets = TargetStatesOf(prepared->job, outcome->after);
   if (outcome->rows_emptied > 0 && !outcome->targets.empty()) {
@@ -589,7 +622,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   if (outcome.status.ok()) outcome.status = embedder.status();
   if (outcome.status.ok()) {
     const int64_t expected = std::max<int64_t>(prepared->preflight.rows_selected, prepared->before.rows);
-    outcome.status = ClaimTargets(job, prepared->before, expected, prepared->store.get());
+    outcome.status = ClaimTargets(job, prepared->before, expected, prepared->locks, prepared->store.get());
   }
   if (!outcome.status.ok()) {
     report->Add(*prepared, outcome);

@@ -84,6 +84,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   Add(from.client, &to->client);
   for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
   to->texts_embedded += from.texts_embedded;
+  to->texts_damaged += from.texts_damaged;
   to->rows_changed += from.rows_changed;
   to->rows_truncated += from.rows_truncated;
   to->rows_split += from.rows_split;
@@ -150,6 +151,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("texts_embedded", outcome.texts_embedded)
       .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
       .Add("texts_dropped", outcome.client.texts_dropped)
+      .Add("texts_damaged", outcome.texts_damaged)
       .Add("rows_changed", outcome.rows_changed)
       .Add("rows_truncated", outcome.rows_truncated)
       .Add("rows_split", outcome.rows_split)
@@ -217,7 +219,11 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     out << Counted(outcome.client.texts_dropped, "text was", "texts were")
         << " in the air when this run ended; the API may charge for them, and they are bought again\n";
   }
-  const int64_t rebought = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
+  if (outcome.texts_damaged > 0) {
+    out << Counted(outcome.texts_damaged, "kept vector was", "kept vectors were")
+        << " damaged on the disk, and bought again where a row needs it\n";
+  }
+  const int64_t rebought = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped - outcome.texts_damaged;
   if (rebought > 0) {
     out << "earlier runs were cut off: at most " << Counted(rebought, "text was", "texts were")
         << " in flight, and bought a second time\n";

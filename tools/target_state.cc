@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,30 +19,10 @@
 #include "io/file/growing_file.h"
 #include "io/job/job_reader.h"
 #include "tools/format.h"
+#include "tools/target_files.h"
 
 namespace reembed {
 namespace {
-
-// The files of a target that is made as a whole, the one with its name first; none: it is filled in place, or a stream.
-std::vector<std::string> FilesOf(const Location& target) {
-  static constexpr struct {
-    const char* scheme;
-    const char* beside[2];  // what the names of the files that go with it end with
-  } kFiles[] = {{"jsonl", {}},
-                {"hdf5", {}},
-                {"npy", {".keys.jsonl"}},
-                {"fbin", {".keys.jsonl"}},
-                {"faiss", {".json", ".keys.jsonl"}}};
-  for (const auto& kind : kFiles) {
-    if (target.scheme != kind.scheme) continue;
-    std::vector<std::string> files = {target.path};
-    for (const char* const end : kind.beside) {
-      if (end != nullptr) files.push_back(target.path + end);
-    }
-    return files;
-  }
-  return {};
-}
 
 // Whether what is in the file that becomes the target is kept by a run that goes on; else it is made anew from the
 // job's vectors.
@@ -71,12 +52,6 @@ absl::Status ChangedFileError(const std::string& path) {
       "command writes it again from the job's vectors, or choose another target"));
 }
 
-absl::Status PartialFileError(const std::string& path) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(PartialPath(path), " exists already: another job writes ", path,
-                   ", or was stopped while it did; let that job finish, move the file away, or choose another target"));
-}
-
 // What the ledger says of a target; nullopt: the job has not come to it.
 std::optional<int64_t> PositionOf(const JobStats& stats, const Location& target) {
   for (const auto& [name, position] : stats.sinks) {
@@ -91,14 +66,14 @@ const TargetRecord* RecordOf(const TargetRecords& records, const std::string& na
 }
 
 // Of a target that the job's ledger does not know.
-absl::Status CheckIsFree(const std::vector<std::string>& files, bool may_have_begun) {
+absl::Status CheckIsFree(const Location& target, const std::vector<std::string>& files, const std::string& directory,
+                         bool may_have_begun) {
   // A run of an older version that was killed early has left nothing but this.
-  const bool partial = Exists(PartialPath(files[0]));
-  if (partial && may_have_begun) return absl::OkStatus();
+  if (Exists(PartialPath(files[0])) && may_have_begun) return CheckGrowingFiles(target, directory, /*is_new=*/false);
   for (const std::string& file : files) {
     if (Exists(file)) return ForeignFileError(file);
   }
-  return partial ? PartialFileError(files[0]) : absl::OkStatus();
+  return CheckGrowingFiles(target, directory, /*is_new=*/true);
 }
 
 // Whether a record of this name is of the same file, perhaps in another form, as an index of another kind.
@@ -114,16 +89,19 @@ bool IsMadeUnderAnotherName(const Location& target, const std::string& file, con
   });
 }
 
-absl::Status CheckFileTarget(const Location& target, const JobStats& stats, const TargetRecords& records) {
+absl::Status CheckFileTarget(const Location& target, const std::string& directory, const JobStats& stats,
+                             const TargetRecords& records) {
   const std::vector<std::string> files = FilesOf(target);
   if (files.empty()) return absl::OkStatus();
   if (absl::Status path = CheckTargetPath(files[0]); !path.ok()) return path;
   const std::optional<int64_t> position = PositionOf(stats, target);
   const TargetRecord* const record = RecordOf(records, target.ToString());
   if (!position.has_value() && record == nullptr) {
-    if (IsMadeUnderAnotherName(target, files[0], records)) return absl::OkStatus();
-    return CheckIsFree(files, records.empty() && stats.rows > 0);
+    if (!IsMadeUnderAnotherName(target, files[0], records)) {
+      return CheckIsFree(target, files, directory, records.empty() && stats.rows > 0);
+    }
   }
+  if (absl::Status growing = CheckGrowingFiles(target, directory, /*is_new=*/false); !growing.ok()) return growing;
   if (record == nullptr || !Exists(files[0])) return absl::OkStatus();  // of an older version; or there is nothing
   if (!record->mark.empty()) {
     return record->mark == MarkOf(files[0]) ? absl::OkStatus() : ChangedFileError(files[0]);
@@ -247,22 +225,23 @@ absl::Status CheckFileTargets(const ResolvedJob& job) {
     records = *std::move(known);
   }
   for (const Location& target : job.targets) {
-    if (absl::Status checked = CheckFileTarget(target, stats, records); !checked.ok()) return checked;
+    if (absl::Status checked = CheckFileTarget(target, job.directory, stats, records); !checked.ok()) return checked;
   }
   return absl::OkStatus();
 }
 
-absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows, JobStore* store) {
+absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows,
+                          const TargetLocks& locks, JobStore* store) {
   absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
   if (!records.ok()) return records.status();
   const bool older_version = records->empty() && before.rows > 0;
-  std::vector<const Location*> wanted;  // places that this job has not noted before
-  for (const Location& target : job.targets) {
+  std::set<size_t> fresh;  // targets whose places this job has not noted before
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const Location& target = job.targets[i];
     const std::string name = target.ToString();
-    const bool is_file = !FilesOf(target).empty();
-    if (is_file) std::erase_if(*records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target); });
-    if (is_file && !PositionOf(before, target).has_value() && RecordOf(*records, name) == nullptr) {
-      wanted.push_back(&target);
+    if (locks[i] != nullptr) {
+      std::erase_if(*records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target); });
+      if (!PositionOf(before, target).has_value() && RecordOf(*records, name) == nullptr) fresh.insert(i);
     }
     TargetRecord& record = (*records)[name];
     record.expected_rows = expected_rows;
@@ -270,38 +249,52 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
   }
   // First: a kill from here on leaves no file of which nobody knows whose it is.
   if (absl::Status noted = WriteTargetRecords(job.directory, *records); !noted.ok()) return noted;
-  for (const Location& target : job.targets) {
-    const std::vector<std::string> files = FilesOf(target);
-    if (files.empty() || PositionOf(before, target).value_or(0) > 0) continue;
-    // A file that grows at the place tells its sink that the place is the job's, and other jobs that it is taken.
-    const std::string partial = PartialPath(files[0]);
-    const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    const int error = errno;
-    if (fd >= 0) close(fd);
-    const bool is_new = std::find(wanted.begin(), wanted.end(), &target) != wanted.end();
-    if (fd >= 0 || (error == EEXIST && (!is_new || older_version))) {
-      store->SavePosition(target.ToString(), 0);
-      continue;
+  std::set<size_t> made;
+  const auto give_back = [&](absl::Status why) {
+    for (const size_t i : fresh) records->erase(job.targets[i].ToString());
+    for (const size_t i : made) {
+      unlink(PartialPath(job.targets[i].path).c_str());
+      locks[i]->GiveUp();
     }
-    for (const Location* const other : wanted) records->erase(other->ToString());
-    if (absl::Status noted = WriteTargetRecords(job.directory, *records); !noted.ok()) return noted;
-    return error == EEXIST ? PartialFileError(files[0]) : FileError(partial, "be made", error);
+    const absl::Status noted = WriteTargetRecords(job.directory, *records);
+    return noted.ok() ? why : noted;
+  };
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const Location& target = job.targets[i];
+    if (locks[i] == nullptr) continue;
+    const bool begins = PositionOf(before, target).value_or(0) == 0;
+    // A file that grows at the place tells its sink that the place is the job's, and programs that do not look for a
+    // lock that it is taken.
+    const std::string partial = PartialPath(target.path);
+    const int fd = begins ? open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
+    if (begins && fd < 0 && errno != EEXIST) return give_back(FileError(partial, "be made", errno));
+    if (begins && fd < 0 && fresh.contains(i) && !older_version) {
+      return give_back(CheckGrowingFiles(target, job.directory, /*is_new=*/true));
+    }
+    if (fd >= 0) {
+      close(fd);
+      made.insert(i);
+    }
+    if (absl::Status claimed = locks[i]->Claim(); !claimed.ok()) return give_back(claimed);
+    if (begins) store->SavePosition(target.ToString(), 0);
   }
   return store->Sync();
 }
 
-absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows) {
+absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows, const TargetLocks& locks) {
   absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
   if (!records.ok()) return records.status();
-  for (const Location& target : job.targets) {
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const Location& target = job.targets[i];
     TargetRecord& record = (*records)[target.ToString()];
     if (rows >= 0) record.finished_rows = record.expected_rows = rows;
-    const std::vector<std::string> files = FilesOf(target);
-    if (files.empty()) continue;
-    const std::string partial = PartialPath(files[0]);
+    if (locks[i] == nullptr) continue;
+    const std::string partial = PartialPath(target.path);
     if (Exists(partial) && BytesOf(partial) == 0) unlink(partial.c_str());  // nothing came
+    const std::vector<std::string> growing = GrowingNamesOf(target);
+    if (std::none_of(growing.begin(), growing.end(), Exists)) locks[i]->GiveUp();
     // What is there and was never finished is somebody else's.
-    if (record.finished_rows >= 0) record.mark = MarkOf(files[0]);
+    if (record.finished_rows >= 0) record.mark = MarkOf(target.path);
   }
   return WriteTargetRecords(job.directory, *records);
 }

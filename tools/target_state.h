@@ -11,6 +11,7 @@
 #include "io/job/job_store.h"
 #include "io/job/target_record.h"
 #include "tools/resolve.h"
+#include "tools/target_files.h"
 
 // What a job's targets are, and whose: files are complete or absent, and belong to the job that has made them.
 namespace reembed {
@@ -46,13 +47,14 @@ std::string TargetStatesJson(absl::Span<const TargetState> states);
 // job's directory says, if there is one. Errors: kInvalidArgument (names the file and what to do).
 absl::Status CheckFileTargets(const ResolvedJob& job);
 
-// Before a run: takes the places of files that the job has not made yet, so that no other job comes to them, and notes
-// that a run is at work. `before`: what the job holds; `expected_rows`: of the run. Errors: kInvalidArgument (another
-// job was faster); of the ledger.
-absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows, JobStore* store);
+// Before a run: takes the places of its files, so that no other job comes to them, not even after a kill, and notes
+// that a run is at work. `before`: what the job holds; `expected_rows`: of the run; `locks`: of the job's targets,
+// taken before CheckFileTargets(). Errors: of the ledger and of the files.
+absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows,
+                          const TargetLocks& locks, JobStore* store);
 
 // After it, however it ended. `rows`: of the job, if all targets are complete; else -1.
-absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows);
+absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows, const TargetLocks& locks);
 
 }  // namespace reembed
 

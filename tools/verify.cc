@@ -8,6 +8,8 @@
 #include "engine/normalize.h"
 #include "engine/place_name.h"
 #include "io/job/job_reader.h"
+#include "io/job/job_store.h"
+#include "io/job/undo_store.h"
 #include "tools/commands.h"
 #include "tools/embedder.h"
 #include "tools/format.h"
@@ -61,6 +63,7 @@ struct Counts {
   int64_t vectors_compared = 0;  // of all targets
   int64_t texts_compared = 0;
   int64_t rows_resampled = 0;
+  int64_t rows_identical = 0;      // of those: whose vector came again to the last bit
   double lowest_cosine = 1;        // of those
   std::vector<std::string> lines;  // JSON: of each target and of the source
 
@@ -69,6 +72,7 @@ struct Counts {
     vectors_compared += more.vectors_compared;
     texts_compared += more.texts_compared;
     rows_resampled += more.rows_resampled;
+    rows_identical += more.rows_identical;
     lowest_cosine = std::min(lowest_cosine, more.lowest_cosine);
     lines.insert(lines.end(), more.lines.begin(), more.lines.end());
   }
@@ -79,6 +83,7 @@ class Verification {
   Verification(const JobReader* job, const ResolvedJob* resolved) : job_(job), resolved_(resolved) {}
 
   absl::Status CheckStore();
+  absl::Status CheckUndoLog(const std::string& folder);
   absl::Status CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused);
   absl::Status CheckSource();
   std::string SourceName() const;  // without its parameters, which the targets say
@@ -89,7 +94,11 @@ class Verification {
   const std::vector<std::string>& notes() const { return notes_; }
   const Counts& counts() const { return counts_; }
 
+  // By the names of targets: ordinals of rows that they lack or hold otherwise.
+  const std::map<std::string, std::vector<int64_t>>& lost() const { return lost_; }
+
  private:
+  absl::Status NameDamage(absl::Span<const SlotRange> damaged);
   absl::Status Read(const LedgerRow& row, std::vector<float>* vector) const {
     vector->resize(job_->identity().dim);
     return job_->ReadVector(row.slot, absl::MakeSpan(*vector));
@@ -100,6 +109,7 @@ class Verification {
   Problems problems_;
   std::vector<std::string> notes_;
   Counts counts_;
+  std::map<std::string, std::vector<int64_t>> lost_;
 };
 
 absl::Status Verification::CheckStore() {
@@ -109,11 +119,50 @@ absl::Status Verification::CheckStore() {
   }
   const absl::StatusOr<VectorCheck> check = job_->CheckVectors();
   if (!check.ok()) return check.status();
-  for (const SlotRange& range : check->damaged) {
-    problems_.Add(absl::StrCat("vectors.f32: slots ", range.begin, " to ", range.end - 1, " are damaged"));
-  }
+  if (absl::Status named = NameDamage(check->damaged); !named.ok()) return named;
   counts_.vectors_read = check->texts;
   notes_.push_back(absl::StrCat("vectors.f32: ", Counted(check->texts, "vector", "vectors"), " read"));
+  return absl::OkStatus();
+}
+
+// Each damaged range with the rows whose vectors are there.
+absl::Status Verification::NameDamage(absl::Span<const SlotRange> damaged) {
+  if (damaged.empty()) return absl::OkStatus();
+  std::vector<std::pair<int64_t, std::string>> rows(damaged.size());  // how many, and the first one's name
+  const absl::StatusOr<std::unique_ptr<LedgerCursor>> cursor = job_->Scan(0);
+  if (!cursor.ok()) return cursor.status();
+  while (true) {
+    const absl::StatusOr<std::optional<LedgerRow>> row = (*cursor)->Next();
+    if (!row.ok()) return row.status();
+    if (!row->has_value()) break;
+    const auto behind = std::upper_bound(damaged.begin(), damaged.end(), (*row)->slot,
+                                         [](int64_t slot, const SlotRange& range) { return slot < range.begin; });
+    if (behind == damaged.begin() || (*row)->slot >= (behind - 1)->end) continue;
+    auto& [count, first] = rows[static_cast<size_t>(behind - 1 - damaged.begin())];
+    if (count++ == 0) first = KeyText((*row)->key);
+  }
+  for (size_t i = 0; i < damaged.size(); ++i) {
+    const auto& [begin, end] = damaged[i];
+    const auto& [count, first] = rows[i];
+    problems_.Add(absl::StrCat(
+        "vectors.f32: ",
+        end - begin == 1 ? absl::StrCat("slot ", begin, " is") : absl::StrCat("slots ", begin, " to ", end - 1, " are"),
+        " damaged: ",
+        count == 0   ? "no row needs it now"
+        : count == 1 ? absl::StrCat("the vector of row ", first)
+                     : absl::StrCat("the vectors of ", WithCommas(count), " rows, the first is row ", first)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckUndoLog(const std::string& folder) {
+  const absl::StatusOr<UndoCheck> check = CheckUndo(folder);
+  if (!check.ok()) return check.status();
+  for (const std::string& problem : check->shown) problems_.Add(problem);
+  problems_.count += check->damaged - static_cast<int64_t>(check->shown.size());
+  if (check->rows > 0) {
+    notes_.push_back(absl::StrCat("undo.db: ", Counted(check->rows, "row", "rows"), " read"));
+  }
   return absl::OkStatus();
 }
 
@@ -137,12 +186,18 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
     const std::string name = absl::StrCat(PlaceText(target), ": row ", KeyText((*row)->key));
     if (!stored.ok()) {
       problems_.Add(absl::StrCat(name, ": ", stored.status().message()));
+      lost_[target.ToString()].push_back((*row)->ordinal);
     } else if (!stored->has_value()) {
       problems_.Add(absl::StrCat(name, ": has no vector"));
+      lost_[target.ToString()].push_back((*row)->ordinal);
     } else if (job_->keep_vectors() == KeepVectors::kAlways) {
-      if (absl::Status read = Read(**row, &bought); !read.ok()) return read;
+      const absl::Status read = Read(**row, &bought);
+      if (absl::IsDataLoss(read)) continue;  // it has been named
+      if (!read.ok()) return read;
       (*reader)->Round(absl::MakeSpan(bought));
-      if (!Same(target, bought, (*stored)->vector)) problems_.Add(absl::StrCat(name, ": holds another vector"));
+      if (Same(target, bought, (*stored)->vector)) continue;
+      problems_.Add(absl::StrCat(name, ": holds another vector"));
+      lost_[target.ToString()].push_back((*row)->ordinal);
     }
   }
   const bool whole_file = !FindScheme(target.scheme)->is_table();
@@ -227,7 +282,7 @@ absl::Status Verification::CheckSample(int64_t sample) {
   if (!rows.ok()) return rows.status();
   const int64_t stride = std::max<int64_t>(1, job_->rows() / sample);
   std::vector<float> bought;
-  int64_t compared = 0;
+  int64_t compared = 0, identical = 0;
   double lowest = 1;
   while (compared < sample) {
     const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
@@ -237,20 +292,25 @@ absl::Status Verification::CheckSample(int64_t sample) {
     const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
     if (!now.ok()) return now.status();
     if (!now->has_value() || !(*now)->text.has_value()) continue;
-    if (absl::Status read = Read(**row, &bought); !read.ok()) return read;
+    const absl::Status read = Read(**row, &bought);
+    if (absl::IsDataLoss(read)) continue;  // it has been named
+    if (!read.ok()) return read;
     const absl::StatusOr<std::vector<float>> again = EmbedOne(embedder->client.get(), *(*now)->text);
     if (!again.ok()) return again.status();
     const double cosine = Cosine(bought, *again);
     lowest = std::min(lowest, cosine);
     ++compared;
+    if (*again == bought) ++identical;
     if (cosine < kSameModelCosine) {
       problems_.Add(absl::StrCat(SourceName(), ": row ", KeyText((*row)->key),
                                  ": embedded again, the cosine to its vector is ", cosine));
     }
   }
   counts_.rows_resampled = compared;
+  counts_.rows_identical = identical;
   counts_.lowest_cosine = lowest;
-  notes_.push_back(absl::StrCat(Counted(compared, "row", "rows"), " embedded again, lowest cosine ", lowest));
+  notes_.push_back(absl::StrCat(Counted(compared, "row", "rows"), " embedded again, ", WithCommas(identical),
+                                " to the last bit; lowest cosine ", lowest, ", expected at least ", kSameModelCosine));
   return absl::OkStatus();
 }
 
@@ -267,9 +327,16 @@ absl::StatusOr<ResolvedJob> ResolveAgain(const std::string& folder, const Verify
   return Resolve(asked, environment, options.sample > 0 ? KeyNeed::kWanted : KeyNeed::kNone);
 }
 
-// One folder of the job, or the job itself.
-absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& options, const Environment& environment,
-                          Problems* problems, std::vector<std::string>* notes, Counts* counts) {
+// What was found in one folder of the job, or in the job itself.
+struct Findings {
+  Problems problems;
+  std::vector<std::string> notes;
+  Counts counts;
+  std::map<std::string, std::vector<int64_t>> lost;  // as Verification has it
+};
+
+absl::StatusOr<Findings> VerifyFolder(const std::string& folder, const VerifyOptions& options,
+                                      const Environment& environment) {
   const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
   if (!job.ok()) return job.status();
   const absl::StatusOr<ResolvedJob> resolved = ResolveAgain(folder, options, environment);
@@ -279,6 +346,7 @@ absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& option
 
   Verification verification(job->get(), &*resolved);
   if (absl::Status store = verification.CheckStore(); !store.ok()) return store;
+  if (absl::Status undo = verification.CheckUndoLog(folder); !undo.ok()) return undo;
   for (const Location& target : resolved->targets) {
     if (target.scheme == "-") continue;
     std::map<int64_t, std::string> refused;
@@ -292,28 +360,79 @@ absl::Status VerifyFolder(const std::string& folder, const VerifyOptions& option
     if (absl::Status sample = verification.CheckSample(options.sample); !sample.ok()) return sample;
   }
 
-  for (const std::string& problem : verification.problems().shown) problems->shown.push_back(problem);
-  problems->count += verification.problems().count;
-  notes->insert(notes->end(), verification.notes().begin(), verification.notes().end());
-  counts->Add(verification.counts());
-  return absl::OkStatus();
+  return Findings{verification.problems(), verification.notes(), verification.counts(), verification.lost()};
+}
+
+// Makes the job forget the vectors that are damaged, and owe its targets what they lack or hold otherwise; the run that
+// follows buys the former again and writes both.
+absl::Status ForgetWhatIsWrong(const std::string& folder, const Findings& found) {
+  JobIdentity identity;
+  KeepVectors keep_vectors;
+  {
+    const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
+    if (!job.ok()) return job.status();
+    identity = (*job)->identity();
+    keep_vectors = (*job)->keep_vectors();
+  }
+  const absl::StatusOr<std::unique_ptr<JobStore>> store =
+      JobStore::Open(folder, identity, {.keep_vectors = keep_vectors, .check = JobOptions::Check::kEverything});
+  if (!store.ok()) return store.status();
+  for (const auto& [target, ordinals] : found.lost) {
+    if (keep_vectors == KeepVectors::kNever) break;  // there is nothing to write again
+    for (const int64_t ordinal : ordinals) (*store)->Owe(target, ordinal);
+  }
+  return (*store)->Close();
+}
+
+// kExitDone and kExitRejectedRows: the run came to its end.
+absl::StatusOr<ExitCode> RepairFolder(const std::string& folder, const VerifyOptions& options, const Findings& found,
+                                      const Environment& environment) {
+  CommandOptions run;
+  run.job_file = folder + "/job.toml";
+  run.job = folder;
+  run.api_base = options.api_base;
+  run.api_key_env = options.api_key_env;
+  run.api_key_file = options.api_key_file;
+  run.json = options.json;
+  CommandOptions tried = run;
+  // What would keep the run from beginning is found before anything is forgotten.
+  if (absl::Status read = ReadJobFile(&tried); !read.ok()) return read;
+  if (const absl::Status resolved = ResolveStreams(tried, environment).status(); !resolved.ok()) return resolved;
+  if (absl::Status forgotten = ForgetWhatIsWrong(folder, found); !forgotten.ok()) return forgotten;
+  return RunCommand(run, environment);
 }
 
 }  // namespace
 
 ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("verify", status, options.json); };
-  const StopSignals signals({.command = "verify", .left = "nothing was changed", .json = options.json});
+  std::optional<StopSignals> signals;
+  signals.emplace(StopWords{.command = "verify", .left = "nothing was changed", .json = options.json});
   const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
   if (!folders.ok()) return fail(folders.status());
   Problems problems;
   std::vector<std::string> notes;
   Counts counts;
+  ExitCode rejected = kExitDone;  // rows that a repair could not buy again
   for (const std::string& folder : *folders) {
-    const absl::Status verified = VerifyFolder(folder, options, environment, &problems, &notes, &counts);
-    if (!verified.ok()) return fail(verified);
+    absl::StatusOr<Findings> found = VerifyFolder(folder, options, environment);
+    if (!found.ok()) return fail(found.status());
+    if (options.repair && found->problems.count > 0) {
+      for (const std::string& problem : found->problems.shown) Note("repairing " + problem, options.json);
+      signals.reset();  // the run has its own
+      const absl::StatusOr<ExitCode> run = RepairFolder(folder, options, *found, environment);
+      if (!run.ok()) return fail(run.status());
+      if (*run != kExitDone && *run != kExitRejectedRows) return *run;
+      rejected = WorseOf(rejected, *run);
+      found = VerifyFolder(folder, options, environment);
+      if (!found.ok()) return fail(found.status());
+    }
+    problems.shown.insert(problems.shown.end(), found->problems.shown.begin(), found->problems.shown.end());
+    problems.count += found->problems.count;
+    notes.insert(notes.end(), found->notes.begin(), found->notes.end());
+    counts.Add(found->counts);
   }
-  const ExitCode code = problems.count > 0 ? kExitMismatch : kExitDone;
+  const ExitCode code = problems.count > 0 ? kExitMismatch : rejected;
   if (options.json) {
     for (const std::string& line : counts.lines) std::cout << line << "\n";
     for (const std::string& problem : problems.shown) {
@@ -325,7 +444,10 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
         .Add("vectors_compared", counts.vectors_compared)
         .Add("texts_compared", counts.texts_compared);
     if (options.sample > 0) {
-      line.Add("rows_resampled", counts.rows_resampled).Add("lowest_cosine", counts.lowest_cosine);
+      line.Add("rows_resampled", counts.rows_resampled)
+          .Add("rows_identical", counts.rows_identical)
+          .Add("lowest_cosine", counts.lowest_cosine)
+          .Add("least_cosine", kSameModelCosine);
     }
     line.Add("job", options.job).Add("exit_code", static_cast<int>(code));
     std::cout << line.ToString() << std::endl;

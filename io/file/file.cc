@@ -77,8 +77,12 @@ absl::StatusOr<File> File::OpenToRead(const std::string& path) {
 }
 
 absl::StatusOr<File> File::OpenToWrite(const std::string& path) {
-  File file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666), path);
+  File file(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666), path);
+  if (file.fd() < 0 && errno == ELOOP) return NotOursError(path);
   if (file.fd() < 0) return FileError(path, "open for writing", errno);
+  struct stat info;
+  if (fstat(file.fd(), &info) != 0) return FileError(path, "look at it", errno);
+  if (!S_ISREG(info.st_mode) || info.st_nlink > 1) return NotOursError(path);
   return file;
 }
 
@@ -163,6 +167,13 @@ absl::Status File::Sync() const {
   return absl::OkStatus();
 }
 
+absl::Status NotOursError(absl::string_view path) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      path,
+      ": expected a file of its own, or nothing, got a link, or something else that reembed does not make; it is ",
+      "not written to: move it away"));
+}
+
 absl::StatusOr<bool> PathExists(const std::string& path) {
   struct stat info;
   if (lstat(path.c_str(), &info) == 0) return true;
@@ -183,16 +194,27 @@ absl::Status RenameDurably(const std::string& from, const std::string& to) {
   return SyncFolderOf(to);
 }
 
-absl::Status KeepAsPrevious(const std::string& path) {
-  const absl::StatusOr<bool> exists = PathExists(path);
-  if (!exists.ok() || !*exists) return exists.status();
-  return RenameDurably(path, path + ".previous");
+std::string PreviousPath(absl::string_view path, int number) {
+  return number == 1 ? absl::StrCat(path, ".previous") : absl::StrCat(path, ".previous.", number);
 }
+
+absl::Status KeepAsPrevious(const std::string& path) {
+  absl::StatusOr<bool> exists = PathExists(path);
+  if (!exists.ok() || !*exists) return exists.status();
+  for (int number = 1;; ++number) {
+    const std::string previous = PreviousPath(path, number);
+    exists = PathExists(previous);
+    if (!exists.ok()) return exists.status();
+    if (!*exists) return RenameDurably(path, previous);
+  }
+}
+
+std::string UnfinishedCopyPath(absl::string_view path) { return absl::StrCat(path, ".copy"); }
 
 absl::Status CopyDurably(const std::string& from, const std::string& to, int64_t bytes) {
   const absl::StatusOr<File> source = File::OpenToRead(from);
   if (!source.ok()) return source.status();
-  const std::string unfinished = to + ".copy";
+  const std::string unfinished = UnfinishedCopyPath(to);
   {
     const absl::StatusOr<File> copy = File::OpenToWrite(unfinished);
     if (!copy.ok()) return copy.status();

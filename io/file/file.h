@@ -23,7 +23,8 @@ class File {
  public:
   // Errors: kNotFound, kPermissionDenied.
   static absl::StatusOr<File> OpenToRead(const std::string& path);
-  // For reading and writing; made when absent, never emptied.
+  // For reading and writing; made when absent, never emptied. What has the name must be a file that has no other name:
+  // a link is not followed. Errors also: kInvalidArgument (it is something else).
   static absl::StatusOr<File> OpenToWrite(const std::string& path);
 
   File() = default;  // none
@@ -57,6 +58,10 @@ class File {
   std::string path_;
 };
 
+// The refusal to write to something that is no plain file of ours.
+absl::Status NotOursError(absl::string_view path);
+
+// Also of a link that leads nowhere.
 absl::StatusOr<bool> PathExists(const std::string& path);
 
 // Makes the names in the folder of `path` durable.
@@ -65,8 +70,14 @@ absl::Status SyncFolderOf(const std::string& path);
 // Gives `from` the name `to`, replacing what has it, durably. The content must be synced before.
 absl::Status RenameDurably(const std::string& from, const std::string& to);
 
-// Gives what has the name `path`, if anything, the name PATH.previous; what had that name is gone.
+// PATH.previous, PATH.previous.2 and so on.
+std::string PreviousPath(absl::string_view path, int number);
+
+// Gives what has the name `path`, if anything, the first of these names that is free: none is taken from another file.
 absl::Status KeepAsPrevious(const std::string& path);
+
+// The name of a copy that is to become `path`, until it is whole.
+std::string UnfinishedCopyPath(absl::string_view path);
 
 // Copies the first `bytes` bytes of `from` to `to`, which is replaced in one step and durably.
 absl::Status CopyDurably(const std::string& from, const std::string& to, int64_t bytes);

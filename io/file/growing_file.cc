@@ -63,7 +63,8 @@ absl::Status GrowingFiles::CheckOurs() const {
 
 // Whether the partial file holds `rows` rows: it is what goes on then.
 absl::StatusOr<bool> GrowingFiles::ContinuePartial(Growing* growing, int64_t rows) {
-  if (access(PartialPath(growing->file.path).c_str(), F_OK) != 0) return false;
+  const absl::StatusOr<bool> exists = PathExists(PartialPath(growing->file.path));
+  if (!exists.ok() || !*exists) return exists;
   absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing->file.path));
   if (!partial.ok()) return partial.status();
   const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*partial, rows);
@@ -115,10 +116,12 @@ absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
     goes_on = *found;
   }
   if (!goes_on) {
-    keeps_previous_ = !outdated.has_value();
+    // What has no rows is not worth keeping, either.
+    const int64_t replaced_rows = outdated.value_or(0);
+    keeps_previous_ = false;
     for (Growing& growing : files_) {
       if (keeps_previous_) break;
-      const absl::StatusOr<bool> ours = ContinueComplete(&growing, *outdated);
+      const absl::StatusOr<bool> ours = ContinueComplete(&growing, replaced_rows);
       if (!ours.ok()) return ours.status();
       keeps_previous_ = !*ours;
     }

@@ -1,6 +1,7 @@
 #include "io/file/hdf5_file.h"
 
 #include <hdf5.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -67,9 +68,11 @@ absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Open(const std::string& path
 absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Create(const std::string& path) {
   // The library does not replace a file that is still open, see ~Hdf5File(); a new one by the same name it does not
   // mind.
+  struct stat info;
+  if (lstat(path.c_str(), &info) == 0 && (!S_ISREG(info.st_mode) || info.st_nlink > 1)) return NotOursError(path);
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return FileError(path, "replace", errno);
   const Hdf5Call call;
-  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, H5P_DEFAULT);
   if (id < 0) return call.Error(path, "make the file", absl::StatusCode::kInternal);
   return std::unique_ptr<Hdf5File>(new Hdf5File(id, path));
 }

@@ -70,8 +70,8 @@ class Hdf5Sink final : public VectorSink {
       rows_ = last.stored_rows;
       return last.position;
     }
-    keeps_previous_ =
-        !outdated.has_value() || !OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, *outdated).has_value();
+    // What has no rows is not worth keeping, either.
+    keeps_previous_ = !OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, outdated.value_or(0)).has_value();
     if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
     return 0;
   }

@@ -1,5 +1,7 @@
 #include "io/job/batch_keeping.h"
 
+#include <utility>
+
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 
@@ -22,7 +24,7 @@ std::vector<int> OwnTexts(const Batch& batch) {
   return own;
 }
 
-absl::Status WriteVectors(const Batch& batch, VectorFile* file, std::vector<KeptRun>* runs) {
+absl::Status WriteVectors(const Batch& batch, int format, VectorFile* file, std::vector<KeptRun>* runs) {
   const absl::Span<const BatchText> texts = batch.texts();
   const size_t dim = batch.dim();
   for (size_t begin = 0; begin < texts.size();) {
@@ -34,13 +36,23 @@ absl::Status WriteVectors(const Batch& batch, VectorFile* file, std::vector<Kept
     while (end < texts.size() && texts[end].reject.ok() && texts[end].slot == texts[end - 1].slot + 1) ++end;
     const absl::Span<const float> vectors = batch.vectors().subspan(begin * dim, (end - begin) * dim);
     if (absl::Status status = file->Write(texts[begin].slot, vectors); !status.ok()) return status;
-    runs->push_back({.slots = {texts[begin].slot, texts[end - 1].slot + 1}, .checksum = VectorFile::Checksum(vectors)});
+    KeptRun run = {.slots = {texts[begin].slot, texts[end - 1].slot + 1}};
+    if (format == 1) {
+      run.checksum = VectorFile::Checksum(vectors);
+    } else {
+      run.sums.reserve((end - begin) * kSumBytes);
+      for (size_t i = begin; i < end; ++i) {
+        const uint32_t sum = VectorFile::SlotSum(texts[i].slot, batch.vectors().subspan(i * dim, dim));
+        run.sums.append(reinterpret_cast<const char*>(&sum), sizeof(sum));
+      }
+    }
+    runs->push_back(std::move(run));
     begin = end;
   }
   return absl::OkStatus();
 }
 
-absl::Status LoadVectors(absl::Span<const int> rows, const VectorFile& file, Batch* batch) {
+absl::Status LoadVectors(absl::Span<const int> rows, KeptVectors* kept, Batch* batch) {
   const absl::Span<BatchRow> batch_rows = batch->rows();
   for (size_t begin = 0; begin < rows.size();) {
     // Rows and slots that follow each other have their room and their vectors side by side.
@@ -50,7 +62,7 @@ absl::Status LoadVectors(absl::Span<const int> rows, const VectorFile& file, Bat
       ++end;
     }
     const absl::Span<float> vectors = batch->TakeLoadSpace(static_cast<int>(end - begin));
-    if (absl::Status status = file.Read(batch_rows[rows[begin]].slot, vectors); !status.ok()) return status;
+    if (absl::Status status = kept->Read(batch_rows[rows[begin]].slot, vectors); !status.ok()) return status;
     for (size_t i = begin; i < end; ++i) batch_rows[rows[i]].vector = vectors.data() + (i - begin) * batch->dim();
     begin = end;
   }
@@ -58,18 +70,13 @@ absl::Status LoadVectors(absl::Span<const int> rows, const VectorFile& file, Bat
 }
 
 absl::StatusOr<std::vector<SlotRange>> FindDamage(absl::Span<const KeptRun> runs, int64_t from_epoch,
-                                                  const VectorFile& file) {
+                                                  const VectorFile& file, KeptVectors* vectors) {
   const absl::StatusOr<int64_t> slots = file.slots();
   if (!slots.ok()) return slots.status();
   std::vector<SlotRange> damaged;
   for (const KeptRun& run : runs) {
-    if (run.slots.end > *slots) {
-      damaged.push_back(run.slots);
-    } else if (run.epoch >= from_epoch) {
-      const absl::StatusOr<uint64_t> checksum = file.ChecksumOf(run.slots.begin, run.slots.end);
-      if (!checksum.ok()) return checksum.status();
-      if (*checksum != run.checksum) damaged.push_back(run.slots);
-    }
+    if (run.slots.end <= *slots && run.epoch < from_epoch) continue;
+    if (absl::Status found = vectors->FindDamage(run.slots, &damaged); !found.ok()) return found;
   }
   return damaged;
 }

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
+#include "io/job/kept_vectors.h"
 #include "io/job/ledger_tables.h"
 #include "io/job/vector_file.h"
 
@@ -16,16 +17,16 @@ namespace reembed {
 std::vector<int> OwnTexts(const Batch& batch);
 
 // Writes the vectors of all texts of the batch that are not rejected to their slots, contiguous ones in one go, and
-// adds a run for each piece to *runs. Not durable before file->Sync().
-absl::Status WriteVectors(const Batch& batch, VectorFile* file, std::vector<KeptRun>* runs);
+// adds a run for each piece to *runs, with what a ledger of `format` holds of it. Not durable before file->Sync().
+absl::Status WriteVectors(const Batch& batch, int format, VectorFile* file, std::vector<KeptRun>* runs);
 
-// Reads the vectors of the rows with these indexes (ascending) from the file and sets BatchRow::vector.
-absl::Status LoadVectors(absl::Span<const int> rows, const VectorFile& file, Batch* batch);
+// Reads the vectors of the rows with these indexes (ascending) and sets BatchRow::vector. Errors: as KeptVectors::Read.
+absl::Status LoadVectors(absl::Span<const int> rows, KeptVectors* vectors, Batch* batch);
 
-// Which of the runs do not hold what was kept: those that reach beyond the end of the file, and of the epochs from
-// `from_epoch` on those whose checksum is another.
+// Which slots of the runs do not hold what was kept: of the epochs from `from_epoch` on those whose checksum is
+// another, and all that lie beyond the end of the file.
 absl::StatusOr<std::vector<SlotRange>> FindDamage(absl::Span<const KeptRun> runs, int64_t from_epoch,
-                                                  const VectorFile& file);
+                                                  const VectorFile& file, KeptVectors* vectors);
 
 }  // namespace reembed
 

@@ -60,6 +60,9 @@ absl::Status JobReader::Load() {
   if (absl::IsNotFound(vectors.status()) && runs_.empty()) return absl::OkStatus();
   if (!vectors.ok()) return vectors.status();
   vectors_ = *std::move(vectors);
+  absl::StatusOr<std::unique_ptr<KeptVectors>> kept = KeptVectors::Open(ledger_.get(), vectors_.get());
+  if (!kept.ok()) return kept.status();
+  kept_ = *std::move(kept);
   return absl::OkStatus();
 }
 
@@ -110,14 +113,14 @@ absl::StatusOr<int64_t> JobReader::FindSlot(int64_t ordinal) const {
 absl::Status JobReader::ReadVector(int64_t slot, absl::Span<float> vector) const {
   const bool kept = slot >= 0 && slot < static_cast<int64_t>(states_.size()) && states_[slot] == SlotState::kKept;
   if (!kept || vectors_ == nullptr) return absl::NotFoundError(absl::StrCat(dir_, ": slot ", slot, " has no vector"));
-  return vectors_->Read(slot, vector);
+  return kept_->Read(slot, vector);
 }
 
 absl::StatusOr<VectorCheck> JobReader::CheckVectors() const {
   VectorCheck check;
   if (vectors_ == nullptr) return check;
   for (const KeptRun& run : runs_) check.texts += run.slots.size();
-  absl::StatusOr<std::vector<SlotRange>> damaged = FindDamage(runs_, 0, *vectors_);
+  absl::StatusOr<std::vector<SlotRange>> damaged = FindDamage(runs_, 0, *vectors_, kept_.get());
   if (!damaged.ok()) return damaged.status();
   check.damaged = *std::move(damaged);
   return check;

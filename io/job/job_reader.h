@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "engine/ledger.h"
 #include "io/job/job_records.h"
+#include "io/job/kept_vectors.h"
 #include "io/job/ledger_sql.h"
 #include "io/job/ledger_tables.h"
 #include "io/job/vector_file.h"
@@ -19,7 +20,7 @@ namespace reembed {
 
 struct VectorCheck {
   int64_t texts = 0;               // whose vectors were read
-  std::vector<SlotRange> damaged;  // runs of slots whose vectors are not what was kept
+  std::vector<SlotRange> damaged;  // slots whose vectors are not what was kept; in format 1 all of a run
 };
 
 // A job directory as it was when this was opened. Needs no lock, changes nothing, and may be used beside a run.
@@ -46,7 +47,7 @@ class JobReader {
   // The slot of a row's text; -1: it has none. Errors: kNotFound (no such row).
   absl::StatusOr<int64_t> FindSlot(int64_t ordinal) const;
 
-  // The vector of a slot that is kKept, [dim]. Errors: kNotFound (not kept), kDataLoss (the file ends before it).
+  // The vector of a slot that is kKept, [dim]. Errors: kNotFound (not kept), kDataLoss (it is not what was kept).
   absl::Status ReadVector(int64_t slot, absl::Span<float> vector) const;
 
   // Reads every kept vector and compares it with what was written.
@@ -62,6 +63,7 @@ class JobReader {
   mutable LedgerStatement find_slot_;
   LedgerHead head_;
   std::unique_ptr<VectorFile> vectors_;  // null if there are none
+  std::unique_ptr<KeptVectors> kept_;    // likewise
   std::vector<KeptRun> runs_;
   std::vector<SlotState> states_;  // by slot
   int64_t rows_ = 0;

@@ -14,9 +14,11 @@ namespace {
 class Reader final : public UndoReader {
  public:
   Reader(const UndoTarget& target, const JobReader* job, LedgerConnection* ledger, LedgerStatement rows,
-         LedgerStatement note)
+         LedgerStatement note, bool has_sums, RollbackReport* report)
       : target_(target.id),
         name_(target.name),
+        has_sums_(has_sums),
+        report_(report),
         job_(job),
         ledger_(ledger),
         rows_(std::move(rows)),
@@ -25,14 +27,27 @@ class Reader final : public UndoReader {
   }
 
   absl::StatusOr<std::optional<OldRow>> Next() override {
-    if (at_end_) return std::nullopt;  // the statement would begin again
-    const absl::StatusOr<bool> row = rows_.Step();
-    if (!row.ok()) return row.status();
-    at_end_ = !*row;
-    if (at_end_) return std::nullopt;
-    OldRow old{.ordinal = rows_.Integer(0), .key = rows_.KeyAt(1)};
-    if (!rows_.IsNull(2)) old.content = rows_.Blob(2);
-    return old;
+    while (!at_end_) {  // the statement would begin again
+      const absl::StatusOr<bool> row = rows_.Step();
+      if (!row.ok()) return row.status();
+      at_end_ = !*row;
+      if (at_end_) break;
+      OldRow old{.ordinal = rows_.Integer(0), .key = rows_.KeyAt(1)};
+      if (!rows_.IsNull(2)) old.content = rows_.Blob(2);
+      if (has_sums_ && UndoRowSum(target_, old) != rows_.Integer(3)) {
+        report_->Leave(old.key, "what was kept of it in undo.db is damaged");
+        continue;
+      }
+      const absl::Status written = WrittenVector(old.ordinal).status();
+      if (absl::IsDataLoss(written)) {
+        report_->Leave(old.key,
+                       "the vector that the job wrote is damaged in vectors.f32, so nobody knows whether somebody has "
+                       "changed the row since; `reembed verify --repair` buys it again");
+        continue;
+      }
+      return old;
+    }
+    return std::nullopt;
   }
 
   absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) override {
@@ -42,8 +57,11 @@ class Reader final : public UndoReader {
     if (!found.ok()) return found.status();
     if (!*found) return std::nullopt;
     std::string value(note_.Text(0));
+    const bool is_sound = !has_sums_ || UndoNoteSum(target_, name, value) == note_.Integer(1);
     note_.Reset();
-    return value;
+    if (is_sound) return value;
+    return absl::DataLossError(
+        absl::StrCat("undo.db: what was noted of ", name_, " is damaged; nothing was put back there"));
   }
 
   absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
@@ -64,6 +82,8 @@ class Reader final : public UndoReader {
  private:
   const int64_t target_;
   const std::string name_;
+  const bool has_sums_;
+  RollbackReport* const report_;
   const JobReader* const job_;
   LedgerConnection* const ledger_;
   LedgerStatement rows_, note_;
@@ -103,13 +123,18 @@ absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::strin
   return rollback;
 }
 
-absl::StatusOr<std::unique_ptr<UndoReader>> JobRollback::Read(const UndoTarget& target) const {
-  absl::StatusOr<LedgerStatement> rows =
-      undo_->Prepare("SELECT ordinal, key, content FROM old_rows WHERE target = ?1 ORDER BY id");
+absl::StatusOr<std::unique_ptr<UndoReader>> JobRollback::Read(const UndoTarget& target, RollbackReport* report) const {
+  const absl::StatusOr<bool> has_sums = HasUndoSums(undo_.get());
+  if (!has_sums.ok()) return has_sums.status();
+  const absl::string_view sum = *has_sums ? "sum" : "0";
+  absl::StatusOr<LedgerStatement> rows = undo_->Prepare(
+      absl::StrCat("SELECT ordinal, key, content, ", sum, " FROM old_rows WHERE target = ?1 ORDER BY id"));
   if (!rows.ok()) return rows.status();
-  absl::StatusOr<LedgerStatement> note = undo_->Prepare("SELECT value FROM notes WHERE target = ?1 AND name = ?2");
+  absl::StatusOr<LedgerStatement> note =
+      undo_->Prepare(absl::StrCat("SELECT value, ", sum, " FROM notes WHERE target = ?1 AND name = ?2"));
   if (!note.ok()) return note.status();
-  return std::make_unique<Reader>(target, job_.get(), ledger_.get(), *std::move(rows), *std::move(note));
+  return std::make_unique<Reader>(target, job_.get(), ledger_.get(), *std::move(rows), *std::move(note), *has_sums,
+                                  report);
 }
 
 absl::Status JobRollback::Finish(absl::Time when) {

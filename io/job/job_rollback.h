@@ -25,8 +25,10 @@ class JobRollback {
   // The newest first, which is the order in which to put them back.
   absl::Span<const UndoTarget> targets() const { return targets_; }
 
-  // What was kept of a target. The reader must not outlive this.
-  absl::StatusOr<std::unique_ptr<UndoReader>> Read(const UndoTarget& target) const;
+  // What was kept of a target. The reader must not outlive this, nor *report. A row of which what was kept, or the
+  // vector that the job has written to it, is damaged is passed over, and left in *report: nothing certain can be put
+  // back. A damaged note is kDataLoss.
+  absl::StatusOr<std::unique_ptr<UndoReader>> Read(const UndoTarget& target, RollbackReport* report) const;
 
   const JobIdentity& identity() const { return job_->identity(); }
 

@@ -79,6 +79,9 @@ absl::Status JobStore::OpenFiles() {
   absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(path, head_);
   if (!ledger.ok()) return ledger.status();
   ledger_ = *std::move(ledger);
+  const absl::StatusOr<int> format = ReadFormat(ledger_.get());
+  if (!format.ok()) return format.status();
+  format_ = *format;
   absl::StatusOr<std::unique_ptr<LedgerConnection>> reader = OpenLedgerReadOnly(path);
   if (!reader.ok()) return reader.status();
   reader_ = *std::move(reader);
@@ -109,7 +112,7 @@ absl::Status JobStore::LoadTexts() {
     int64_t from_epoch = epoch_;
     if (recovery_.unclean_end) from_epoch = epoch_ - 2;
     if (options_.check == JobOptions::Check::kEverything) from_epoch = 0;
-    absl::StatusOr<std::vector<SlotRange>> found = FindDamage(*runs, from_epoch, *vectors_);
+    absl::StatusOr<std::vector<SlotRange>> found = FindDamage(*runs, from_epoch, *vectors_, kept_.get());
     if (!found.ok()) return found.status();
     damaged = *std::move(found);
   }
@@ -129,6 +132,7 @@ absl::Status JobStore::LoadTexts() {
   const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged, kept, options_.texts_in_flight);
   if (!run.ok()) return run.status();
   run_ = *run;
+  if (kept_ != nullptr) kept_->Forget();
   return SyncDirectory(dir_);
 }
 
@@ -145,7 +149,66 @@ absl::Status JobStore::OpenVectors(absl::Span<const KeptRun> runs) {
   }
   if (!vectors.ok()) return vectors.status();
   vectors_ = *std::move(vectors);
+  absl::StatusOr<std::unique_ptr<KeptVectors>> kept = KeptVectors::Open(ledger_.get(), vectors_.get());
+  if (!kept.ok()) return kept.status();
+  kept_ = *std::move(kept);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<SlotRange>> JobStore::FindDamageFrom(int64_t from) {
+  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(absl::StrCat(dir_, "/ledger.db"));
+  if (!ledger.ok()) return ledger.status();
+  const absl::StatusOr<int64_t> texts = ReadTextCount(ledger->get());
+  if (!texts.ok()) return texts.status();
+  std::vector<bool> wanted(static_cast<size_t>(*texts));
+  {
+    absl::StatusOr<LedgerStatement> slots = (*ledger)->Prepare(
+        "SELECT slot FROM rows WHERE ordinal >= ?1 UNION ALL SELECT rows.slot FROM owed JOIN rows USING (ordinal)");
+    if (!slots.ok()) return slots.status();
+    slots->Bind(1, from);
+    absl::StatusOr<bool> row = slots->Step();
+    for (; row.ok() && *row; row = slots->Step()) {
+      if (const int64_t slot = slots->Integer(0); slot >= 0 && slot < *texts) wanted[static_cast<size_t>(slot)] = true;
+    }
+    if (!row.ok()) return row.status();
+  }
+  absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger->get(), *texts);
+  if (!runs.ok()) return runs.status();
+  std::erase_if(*runs, [&wanted](const KeptRun& run) {
+    const auto begin = wanted.begin() + run.slots.begin;
+    return std::find(begin, begin + run.slots.size(), true) == begin + run.slots.size();
+  });
+  const absl::StatusOr<std::unique_ptr<KeptVectors>> kept = KeptVectors::Open(ledger->get(), vectors_.get());
+  if (!kept.ok()) return kept.status();
+  return FindDamage(*runs, /*from_epoch=*/0, *vectors_, kept->get());
+}
+
+absl::Status JobStore::DropDamaged(int64_t from) {
+  if (vectors_ == nullptr) return absl::OkStatus();
+  if (absl::Status synced = Sync(); !synced.ok()) return synced;
+  const absl::StatusOr<std::vector<SlotRange>> damaged = FindDamageFrom(from);
+  if (!damaged.ok()) return damaged.status();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_.ok()) return broken_;
+    DropKept(*damaged);
+  }
+  return Sync();
+}
+
+void JobStore::DropKept(absl::Span<const SlotRange> damaged) {
+  for (const SlotRange& slots : damaged) {
+    int64_t dropped = 0;
+    for (int64_t slot = slots.begin; slot < slots.end; ++slot) {
+      if (texts_.state(slot) != SlotState::kKept) continue;
+      texts_.set_state(slot, SlotState::kFree);
+      ++dropped;
+    }
+    if (dropped == 0) continue;
+    pending_.DropKept(slots);
+    pending_.AddDropped(dropped);
+    recovery_.damaged_texts += dropped;
+  }
 }
 
 int64_t JobStore::rows() const {
@@ -485,6 +548,7 @@ absl::Status JobStore::Close() {
     reader_.reset();
   }
   writer_.reset();
+  kept_.reset();
   ledger_.reset();
   vectors_.reset();
   lock_.reset();

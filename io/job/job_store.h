@@ -19,6 +19,7 @@
 #include "engine/owed_rows.h"
 #include "io/job/job_lock.h"
 #include "io/job/job_records.h"
+#include "io/job/kept_vectors.h"
 #include "io/job/ledger_sql.h"
 #include "io/job/ledger_tables.h"
 #include "io/job/ledger_writer.h"
@@ -101,6 +102,12 @@ class JobStore final : public Ledger, public OwedRows {
   absl::Status WidenSelection(absl::string_view sink);
   absl::Status Sync() override;
 
+  // Looks for damage among the vectors that rows from ordinal `from` on, and rows that are owed, will be served with.
+  // What is damaged is kept no more: it is bought again like a text that nobody has bought, and targets that have it
+  // get the new vector, too. Called before any batch; reads all those vectors. recovery() counts them; durable when it
+  // returns.
+  absl::Status DropDamaged(int64_t from);
+
   // Number of this run of the job, from 1.
   int64_t run() const { return run_; }
   const Recovery& recovery() const { return recovery_; }
@@ -152,9 +159,11 @@ class JobStore final : public Ledger, public OwedRows {
   absl::Status OpenFiles();
   absl::Status LoadTexts();
   absl::Status OpenVectors(absl::Span<const KeptRun> runs);
+  absl::StatusOr<std::vector<SlotRange>> FindDamageFrom(int64_t from);
 
   // Called with mutex_ held.
   void Break(absl::Status failure);
+  void DropKept(absl::Span<const SlotRange> damaged);
   void Buy(const TextHash& hash, Enrolment* enrolment);
   SlotState StateOf(const LedgerRow& row) const;
   bool IsDecided(Waiting* waiting) const;
@@ -175,6 +184,7 @@ class JobStore final : public Ledger, public OwedRows {
   void RecordRejects(const Waiting& waiting);
   void Settle(std::vector<Waiting> group, const absl::Status& committed);
   absl::Status Finish(const Waiting& waiting);
+  absl::Status DropDamagedRows(const Waiting& waiting);
   void AnswerAll(std::vector<Waiting> waiting, const absl::Status& status);
   void Step(CommitStep step);
 
@@ -186,10 +196,12 @@ class JobStore final : public Ledger, public OwedRows {
 
   std::unique_ptr<JobLock> lock_;
   std::unique_ptr<VectorFile> vectors_;  // null if none are kept
+  int format_ = kLedgerFormat;
 
   // The ledger's thread alone.
   std::unique_ptr<LedgerConnection> ledger_;
   std::unique_ptr<LedgerWriter> writer_;
+  std::unique_ptr<KeptVectors> kept_;  // null if none are kept
   LedgerChanges writing_;
   std::vector<Waiting> parked_;  // kept, but with rows whose text another batch is buying
   int64_t epoch_ = 0;

@@ -62,6 +62,7 @@ absl::Status JobStore::CommitGroup(absl::Span<const Waiting> group) {
   }
   if (writing_.empty()) return absl::OkStatus();
   if (absl::Status status = writer_->Commit(writing_); !status.ok()) return status;
+  if (kept_ != nullptr && writing_.drops_kept()) kept_->Forget();
   Step(CommitStep::kCommitted);
   return absl::OkStatus();
 }
@@ -70,7 +71,7 @@ absl::Status JobStore::WriteGroup(absl::Span<const Waiting> group) {
   std::vector<KeptRun> runs;
   for (const Waiting& waiting : group) {
     if (!waiting.batch->status().ok()) continue;
-    if (absl::Status status = WriteVectors(*waiting.batch, vectors_.get(), &runs); !status.ok()) return status;
+    if (absl::Status status = WriteVectors(*waiting.batch, format_, vectors_.get(), &runs); !status.ok()) return status;
   }
   if (runs.empty()) return absl::OkStatus();
   Step(CommitStep::kVectorsWritten);
@@ -79,7 +80,7 @@ absl::Status JobStore::WriteGroup(absl::Span<const Waiting> group) {
   for (KeptRun& run : runs) {
     run.epoch = epoch_;
     epoch_bytes_ += run.slots.size() * head_.identity.dim * static_cast<int64_t>(sizeof(float));
-    writing_.AddKept(run);
+    writing_.AddKept(std::move(run));
   }
   if (epoch_bytes_ > kEpochBytes) {
     ++epoch_;
@@ -181,7 +182,9 @@ absl::Status JobStore::Finish(const Waiting& waiting) {
     pending_.AddReject(row.ordinal, "", row.reject);
   }
   if (!waiting.stored.empty()) {
-    if (absl::Status status = LoadVectors(waiting.stored, *vectors_, batch); !status.ok()) return status;
+    absl::Status status = LoadVectors(waiting.stored, kept_.get(), batch);
+    if (absl::IsDataLoss(status)) status = DropDamagedRows(waiting);
+    if (!status.ok()) return status;
   }
   const absl::Span<BatchRow> rows = batch->rows();
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -191,6 +194,26 @@ absl::Status JobStore::Finish(const Waiting& waiting) {
     if (rows[i].reject.ok()) rows[i].vector = batch->vectors().data() + static_cast<size_t>(text) * batch->dim();
   }
   return absl::OkStatus();
+}
+
+// What is damaged was looked for before the run for all that it could know to be asked for; this one came since, or for
+// a row that is new. The next run buys it again.
+absl::Status JobStore::DropDamagedRows(const Waiting& waiting) {
+  const absl::Span<const BatchRow> rows = std::as_const(*waiting.batch).rows();
+  std::vector<float> vector(static_cast<size_t>(head_.identity.dim));
+  std::vector<SlotRange> damaged;
+  for (const int i : waiting.stored) {
+    if (!absl::IsDataLoss(kept_->Read(rows[i].slot, absl::MakeSpan(vector)))) continue;
+    const absl::StatusOr<SlotRange> lost = kept_->LostWith(rows[i].slot);
+    if (!lost.ok()) return lost.status();
+    damaged.push_back(*lost);
+  }
+  const std::lock_guard lock(mutex_);
+  DropKept(damaged);
+  flush_wanted_ = true;
+  return absl::UnavailableError(
+      absl::StrCat(dir_, "/vectors.f32: kept vectors were found damaged when rows asked for them, the first in slot ",
+                   damaged.empty() ? -1 : damaged.front().begin, "; the same command buys what is damaged again"));
 }
 
 void JobStore::AnswerAll(std::vector<Waiting> waiting, const absl::Status& status) {

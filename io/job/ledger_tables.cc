@@ -11,6 +11,9 @@
 #include "io/job/ledger_hash.h"
 #include "io/job/owed_table.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 namespace reembed {
 namespace {
 
@@ -22,7 +25,7 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE rows(ordinal INTEGER PRIMARY KEY, stream INTEGER NOT NULL DEFAULT 0, key NOT NULL, slot INTEGER NOT NULL);
 CREATE TABLE texts(slot INTEGER PRIMARY KEY, hash BLOB NOT NULL);
 CREATE TABLE kept(slot_begin INTEGER PRIMARY KEY, slot_end INTEGER NOT NULL, checksum INTEGER NOT NULL,
-                  epoch INTEGER NOT NULL);
+                  epoch INTEGER NOT NULL, sums BLOB NOT NULL);
 CREATE TABLE rejected_texts(slot INTEGER PRIMARY KEY, code INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE rejects(ordinal INTEGER NOT NULL, sink TEXT NOT NULL, code INTEGER NOT NULL, reason TEXT NOT NULL,
                      PRIMARY KEY(ordinal, sink)) WITHOUT ROWID;
@@ -140,6 +143,13 @@ absl::Status CheckFormat(LedgerConnection* ledger) {
   return absl::OkStatus();
 }
 
+// The bytes of a number, little-endian.
+template <typename Number>
+void AppendBytes(Number number, std::string* bytes) {
+  for (size_t i = 0; i < sizeof(number); ++i)
+    bytes->push_back(static_cast<char>(static_cast<uint64_t>(number) >> 8 * i));
+}
+
 absl::Status StatusFrom(int64_t code, absl::string_view reason) {
   // Codes are the canonical ones, 1 to 16; anything else cannot have been written by us.
   return absl::Status(code >= 1 && code <= 16 ? static_cast<absl::StatusCode>(code) : absl::StatusCode::kUnknown,
@@ -178,6 +188,19 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedgerReadOnly(const std::
   }
   if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
   return ledger;
+}
+
+absl::StatusOr<int> ReadFormat(LedgerConnection* ledger) {
+  const absl::StatusOr<int64_t> format = ledger->QueryInteger("PRAGMA user_version");
+  if (!format.ok()) return format.status();
+  return static_cast<int>(*format);
+}
+
+uint64_t SealOf(const KeptRun& run) {
+  std::string bytes;
+  for (const int64_t number : {run.slots.begin, run.slots.end, run.epoch}) AppendBytes(number, &bytes);
+  bytes.append(run.sums);
+  return XXH3_64bits(bytes.data(), bytes.size());
 }
 
 absl::StatusOr<LedgerHead> ReadHead(LedgerConnection* ledger) {

@@ -20,8 +20,9 @@ namespace reembed {
 // The tables of JOB/ledger.db as ledger_format.md describes them: making, recognising and reading them.
 // Errors are those of LedgerConnection, and what each function adds.
 
-// The format this program writes, and the newest it reads.
-inline constexpr int kLedgerFormat = 1;
+// The format of ledgers that this program makes, and the newest it reads. One that is there keeps its own: in format 1
+// runs of kept slots have one checksum each, since format 2 each slot has its own.
+inline constexpr int kLedgerFormat = 2;
 
 // No model is near this width; it bounds what a damaged ledger can ask for.
 inline constexpr int kMaxLedgerDim = 1 << 20;
@@ -31,6 +32,9 @@ struct LedgerHead {
   JobIdentity identity;
   KeepVectors keep_vectors = KeepVectors::kAlways;
 };
+
+// The format of an open ledger, 1 to kLedgerFormat.
+absl::StatusOr<int> ReadFormat(LedgerConnection* ledger);
 
 // Opens the ledger for its one writer; makes it if there is none. The caller holds the job's lock.
 // Errors: kFailedPrecondition (made for another identity: names the field and both values; of a newer format; not a
@@ -45,9 +49,14 @@ absl::StatusOr<LedgerHead> ReadHead(LedgerConnection* ledger);
 // One contiguous run of slots that one batch kept.
 struct KeptRun {
   SlotRange slots;
-  uint64_t checksum = 0;  // VectorFile::Checksum of its vectors
+  uint64_t checksum = 0;  // format 1: VectorFile::Checksum of its vectors; since format 2: SealOf() the run
   int64_t epoch = 0;      // see kEpochBytes
+  std::string sums;       // since format 2: VectorFile::SlotSum of each slot, kSumBytes each, little-endian
 };
+inline constexpr int64_t kSumBytes = 4;
+
+// Binds what the ledger says of a run together: 64-bit XXH3 of its slots, epoch and sums.
+uint64_t SealOf(const KeptRun& run);
 
 // Vectors are kept in epochs of about this many bytes. After a crash only the last two are read and checked: what was
 // written earlier has long been on the disk, and reading all of a large job would take minutes.
@@ -62,7 +71,7 @@ absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger);
 // All texts in slot order, as kFree. Errors: kDataLoss (slots are not dense).
 absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts);
 
-// In slot order. Errors: kDataLoss (runs overlap, or are not within [0, texts)).
+// In slot order, without their sums. Errors: kDataLoss (runs overlap, or are not within [0, texts)).
 absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int64_t texts);
 
 // In slot order. Errors: kDataLoss (not within [0, texts)).

@@ -1,6 +1,7 @@
 #include "io/job/ledger_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "io/job/ledger_hash.h"
@@ -33,9 +34,9 @@ void LedgerChanges::AddRow(int64_t ordinal, KeyView key, int64_t slot) {
 
 bool LedgerChanges::empty() const {
   return rows_.empty() && moved_rows_.empty() && changed_rows_.empty() && owed_.empty() && outdated_.empty() &&
-         settled_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() && text_rejects_.empty() &&
-         rejects_.empty() && positions_.empty() && receipts_.empty() && dropped_texts_ == 0 && !spending_.has_value() &&
-         !all_read_ && !forgets_rollback_ && selection_.empty();
+         settled_.empty() && taken_back_.empty() && texts_.empty() && kept_.empty() && dropped_.empty() &&
+         text_rejects_.empty() && rejects_.empty() && positions_.empty() && receipts_.empty() && dropped_texts_ == 0 &&
+         !spending_.has_value() && !all_read_ && !forgets_rollback_ && selection_.empty();
 }
 
 void LedgerChanges::Clear() {
@@ -49,6 +50,7 @@ void LedgerChanges::Clear() {
   taken_back_.clear();
   texts_.clear();
   kept_.clear();
+  dropped_.clear();
   text_rejects_.clear();
   rejects_.clear();
   positions_.clear();
@@ -62,7 +64,9 @@ void LedgerChanges::Clear() {
 
 int64_t LedgerChanges::EstimatedBytes() const {
   // Records of the tables with their headers, and once more for the log.
-  const size_t records = rows_.size() * 16 + key_bytes_.size() + texts_.size() * 26 + kept_.size() * 32 +
+  size_t sum_bytes = 0;
+  for (const KeptRun& run : kept_) sum_bytes += run.sums.size();
+  const size_t records = sum_bytes + rows_.size() * 16 + key_bytes_.size() + texts_.size() * 26 + kept_.size() * 32 +
                          (text_rejects_.size() + rejects_.size()) * 200 + (changed_rows_.size() + owed_.size()) * 100 +
                          positions_.size() * 64 + 4096;
   return static_cast<int64_t>(records * 2);
@@ -75,6 +79,9 @@ absl::StatusOr<std::unique_ptr<LedgerWriter>> LedgerWriter::Create(LedgerConnect
 }
 
 absl::Status LedgerWriter::Prepare() {
+  const absl::StatusOr<int> format = ReadFormat(ledger_);
+  if (!format.ok()) return format.status();
+  format_ = *format;
   const std::pair<LedgerStatement*, absl::string_view> statements[] = {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
@@ -82,7 +89,8 @@ absl::Status LedgerWriter::Prepare() {
       {&insert_row_, "INSERT INTO rows(ordinal, key, slot) VALUES(?1, ?2, ?3)"},
       {&move_row_, "UPDATE rows SET slot = ?2 WHERE ordinal = ?1"},
       {&insert_text_, "INSERT INTO texts VALUES(?1, ?2)"},
-      {&insert_kept_, "INSERT INTO kept VALUES(?1, ?2, ?3, ?4)"},
+      {&insert_kept_,
+       format_ == 1 ? "INSERT INTO kept VALUES(?1, ?2, ?3, ?4)" : "INSERT INTO kept VALUES(?1, ?2, ?3, ?4, ?5)"},
       {&insert_text_reject_, "INSERT INTO rejected_texts VALUES(?1, ?2, ?3)"},
       {&insert_reject_, "INSERT OR REPLACE INTO rejects VALUES(?1, ?2, ?3, ?4)"},
       {&delete_reject_, "DELETE FROM rejects WHERE ordinal = ?1 AND sink = ''"},
@@ -191,12 +199,10 @@ absl::Status LedgerWriter::WriteTexts(const LedgerChanges& changes) {
     insert_text_.BindBlob(2, absl::string_view(bytes.data(), bytes.size()));
     if (absl::Status status = insert_text_.Run(); !status.ok()) return status;
   }
+  // First: what is damaged may have been bought again within one commit.
+  if (absl::Status dropped = DropKept(changes.dropped_); !dropped.ok()) return dropped;
   for (const KeptRun& run : changes.kept_) {
-    insert_kept_.Bind(1, run.slots.begin);
-    insert_kept_.Bind(2, run.slots.end);
-    insert_kept_.Bind(3, static_cast<int64_t>(run.checksum));
-    insert_kept_.Bind(4, run.epoch);
-    if (absl::Status status = insert_kept_.Run(); !status.ok()) return status;
+    if (absl::Status status = WriteKept(run); !status.ok()) return status;
   }
   for (const LedgerChanges::Rejection& reject : changes.text_rejects_) {
     insert_text_reject_.Bind(1, reject.id);
@@ -205,6 +211,72 @@ absl::Status LedgerWriter::WriteTexts(const LedgerChanges& changes) {
     if (absl::Status status = insert_text_reject_.Run(); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+absl::Status LedgerWriter::WriteKept(const KeptRun& run) {
+  insert_kept_.Bind(1, run.slots.begin);
+  insert_kept_.Bind(2, run.slots.end);
+  insert_kept_.Bind(3, static_cast<int64_t>(format_ == 1 ? run.checksum : SealOf(run)));
+  insert_kept_.Bind(4, run.epoch);
+  if (format_ > 1) insert_kept_.BindBlob(5, run.sums);
+  return insert_kept_.Run();
+}
+
+absl::Status LedgerWriter::DropKept(absl::Span<const SlotRange> damaged) {
+  if (damaged.empty()) return absl::OkStatus();
+  absl::Status status =
+      ledger_->Execute("CREATE TEMP TABLE IF NOT EXISTS damaged(slot INTEGER PRIMARY KEY); DELETE FROM temp.damaged");
+  if (!status.ok()) return status;
+  absl::StatusOr<LedgerStatement> note = ledger_->Prepare("INSERT OR IGNORE INTO temp.damaged VALUES(?1)");
+  if (!note.ok()) return note.status();
+  for (const SlotRange& slots : damaged) {
+    if (absl::Status dropped = DropFromRuns(slots); !dropped.ok()) return dropped;
+    for (int64_t slot = slots.begin; slot < slots.end; ++slot) {
+      note->Bind(1, slot);
+      if (absl::Status noted = note->Run(); !noted.ok()) return noted;
+    }
+  }
+  // One walk over all rows, since slots have no index.
+  return ledger_->Execute(
+      "INSERT OR IGNORE INTO owed SELECT name, ordinal, -1"
+      " FROM rows CROSS JOIN temp.damaged ON damaged.slot = rows.slot CROSS JOIN sinks"
+      " WHERE position > ordinal AND NOT EXISTS (SELECT 1 FROM owed WHERE sink = name AND ordinal = -1);"
+      "DELETE FROM temp.damaged");
+}
+
+absl::Status LedgerWriter::DropFromRuns(const SlotRange& damaged) {
+  std::vector<KeptRun> pieces;
+  {
+    absl::StatusOr<LedgerStatement> find =
+        ledger_->Prepare(absl::StrCat("SELECT slot_begin, slot_end, checksum, epoch, ", format_ == 1 ? "x''" : "sums",
+                                      " FROM kept WHERE slot_begin < ?2 AND slot_end > ?1"));
+    if (!find.ok()) return find.status();
+    find->Bind(1, damaged.begin);
+    find->Bind(2, damaged.end);
+    absl::StatusOr<bool> row = find->Step();
+    for (; row.ok() && *row; row = find->Step()) {
+      const SlotRange run = {find->Integer(0), find->Integer(1)};
+      const int64_t epoch = find->Integer(3);
+      const absl::string_view sums = find->Blob(4);
+      for (const SlotRange& piece : {SlotRange{run.begin, damaged.begin}, SlotRange{damaged.end, run.end}}) {
+        const int64_t from = (piece.begin - run.begin) * kSumBytes;
+        // In format 1, or where the ledger itself is damaged, the whole run is named, and nothing of it stays.
+        const bool stays = piece.size() > 0 && static_cast<int64_t>(sums.size()) == run.size() * kSumBytes;
+        if (!stays) continue;
+        pieces.push_back({.slots = piece,
+                          .epoch = epoch,
+                          .sums = std::string(
+                              sums.substr(static_cast<size_t>(from), static_cast<size_t>(piece.size() * kSumBytes)))});
+      }
+    }
+    if (!row.ok()) return row.status();
+  }
+  absl::Status status = ledger_->Execute(
+      absl::StrCat("DELETE FROM kept WHERE slot_begin < ", damaged.end, " AND slot_end > ", damaged.begin));
+  for (const KeptRun& piece : pieces) {
+    if (status.ok()) status = WriteKept(piece);
+  }
+  return status;
 }
 
 absl::Status LedgerWriter::WriteRejects(const LedgerChanges& changes) {
@@ -341,10 +413,7 @@ absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
   const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_, kMetaClean);
   if (!clean.ok()) return clean.status();
   if (absl::Status status = SetMeta(kMetaClean, 0); !status.ok()) return status;
-  for (const SlotRange& slots : damaged) {
-    absl::Status status = ledger_->Execute(absl::StrCat("DELETE FROM kept WHERE slot_begin = ", slots.begin));
-    if (!status.ok()) return status;
-  }
+  if (absl::Status dropped = DropKept(damaged); !dropped.ok()) return dropped;
   if (*clean != 0) return absl::OkStatus();
   const absl::StatusOr<int64_t> rejected = ledger_->QueryInteger("SELECT count(*) FROM rejected_texts");
   if (!rejected.ok() || *rejected == 0) return rejected.status();

@@ -46,7 +46,11 @@ class LedgerChanges {
 
   // The text of the next slot.
   void AddText(int64_t slot, const TextHash& hash) { texts_.emplace_back(slot, hash); }
-  void AddKept(const KeptRun& run) { kept_.push_back(run); }
+  void AddKept(KeptRun run) { kept_.push_back(std::move(run)); }
+
+  // The vectors of these slots are damaged, and were bought in vain; whole runs in format 1.
+  void DropKept(const SlotRange& slots) { dropped_.push_back(slots); }
+  bool drops_kept() const { return !dropped_.empty(); }
   void AddTextReject(int64_t slot, const absl::Status& reason) { text_rejects_.push_back({slot, "", reason}); }
 
   // `sink` is empty when no sink gets the row.
@@ -114,6 +118,7 @@ class LedgerChanges {
   std::vector<int64_t> taken_back_;
   std::vector<std::pair<int64_t, TextHash>> texts_;
   std::vector<KeptRun> kept_;
+  std::vector<SlotRange> dropped_;
   std::vector<Rejection> text_rejects_;
   std::vector<Rejection> rejects_;
   std::vector<std::pair<std::string, int64_t>> positions_;
@@ -135,7 +140,7 @@ class LedgerWriter {
   // Errors: those of LedgerConnection; kResourceExhausted says how many bytes are needed.
   absl::Status Commit(const LedgerChanges& changes);
 
-  // A run begins: counts it, marks the ledger as not cleanly ended, forgets the runs of damaged vectors, and completes
+  // A run begins: counts it, marks the ledger as not cleanly ended, forgets the damaged vectors, and completes
   // the rejects of rows whose text was rejected just before a crash. After a run that was killed, adds what that one
   // can have had in flight to what may be bought again. Returns the number of the run, from 1.
   // `kept`: the texts whose vectors are there, damaged ones included.
@@ -154,6 +159,10 @@ class LedgerWriter {
   absl::Status WriteRows(const LedgerChanges& changes);
   absl::Status WriteOwed(const LedgerChanges& changes);
   absl::Status WriteTexts(const LedgerChanges& changes);
+  absl::Status WriteKept(const KeptRun& run);
+  // The slots are kept no more; targets that have their vectors are owed the new ones, so that all have the same.
+  absl::Status DropKept(absl::Span<const SlotRange> damaged);
+  absl::Status DropFromRuns(const SlotRange& damaged);
   absl::Status WriteRejects(const LedgerChanges& changes);
   absl::Status WriteProgress(const LedgerChanges& changes);
   absl::Status WriteBegin(absl::Span<const SlotRange> damaged);
@@ -168,6 +177,7 @@ class LedgerWriter {
   absl::Status InTransaction(Body body);
 
   LedgerConnection* const ledger_;
+  int format_ = kLedgerFormat;
   LedgerStatement begin_, commit_, rollback_;
   LedgerStatement insert_row_, move_row_, insert_text_, insert_kept_, insert_text_reject_, insert_reject_,
       delete_reject_, delete_all_rejects_, insert_owed_, insert_owed_by_all_, delete_owed_, settle_, insert_position_,

@@ -8,12 +8,16 @@
 #include "absl/strings/str_cat.h"
 #include "engine/place_name.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 namespace reembed {
 namespace {
 
 // "RMBU"
 constexpr int64_t kApplicationId = 0x524D4255;
-constexpr int kUndoFormat = 1;
+// Since 2 rows and notes have sums. A file of format 1 stays one.
+constexpr int kUndoFormat = 2;
 
 // Rows are of some 6 KB mostly; in pages of this size a fifth less is written than in small ones, in half the time.
 constexpr int kPageBytes = 32768;
@@ -22,11 +26,29 @@ constexpr int kPageBytes = 32768;
 constexpr absl::string_view kSchema = R"sql(
 CREATE TABLE targets(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE old_rows(id INTEGER PRIMARY KEY, target INTEGER NOT NULL, ordinal INTEGER NOT NULL, key NOT NULL,
-                      content BLOB);
+                      content BLOB, sum INTEGER NOT NULL);
 CREATE UNIQUE INDEX old_rows_by_key ON old_rows(target, key);
-CREATE TABLE notes(target INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+CREATE TABLE notes(target INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, sum INTEGER NOT NULL,
                    PRIMARY KEY(target, name)) WITHOUT ROWID;
 )sql";
+
+// The sum of what a row or a note holds: each part with its length, so that none borrows from another.
+class Sum {
+ public:
+  explicit Sum(int64_t target) { Add(target); }
+  void Add(int64_t number) {
+    for (int i = 0; i < 8; ++i) head_.push_back(static_cast<char>(static_cast<uint64_t>(number) >> 8 * i));
+  }
+  void Add(absl::string_view bytes) {
+    Add(static_cast<int64_t>(bytes.size()));
+    // The hash of what may be long, which need not be copied.
+    Add(static_cast<int64_t>(XXH3_64bits(bytes.data(), bytes.size())));
+  }
+  int64_t Value() const { return static_cast<int64_t>(XXH3_64bits(head_.data(), head_.size())); }
+
+ private:
+  std::string head_;
+};
 
 std::string PathOf(const std::string& dir) { return absl::StrCat(dir, "/undo.db"); }
 
@@ -74,6 +96,7 @@ class UndoStore::Log final : public UndoLog {
         } else {
           insert.BindNull(4);
         }
+        if (store_->has_sums_) insert.Bind(5, UndoRowSum(target, **row));
         if (absl::Status status = insert.Run(); !status.ok()) return status;
       }
     });
@@ -84,6 +107,7 @@ class UndoStore::Log final : public UndoLog {
       store_->insert_note_.Bind(1, target);
       store_->insert_note_.BindText(2, name);
       store_->insert_note_.BindText(3, value);
+      if (store_->has_sums_) store_->insert_note_.Bind(4, UndoNoteSum(target, name, value));
       return store_->insert_note_.Run();
     });
   }
@@ -111,9 +135,15 @@ absl::Status UndoStore::OpenOnce() {
   // As many bytes as the ledger gives its log, in larger pages.
   absl::Status status = (*file)->Execute("PRAGMA wal_autocheckpoint=1250; PRAGMA cache_size=-8192");
   if (!status.ok()) return status;
+  const absl::StatusOr<bool> has_sums = HasUndoSums(file->get());
+  if (!has_sums.ok()) return has_sums.status();
+  has_sums_ = *has_sums;
   const std::pair<LedgerStatement*, absl::string_view> statements[] = {
-      {&insert_row_, "INSERT OR IGNORE INTO old_rows(target, ordinal, key, content) VALUES(?1, ?2, ?3, ?4)"},
-      {&insert_note_, "INSERT OR IGNORE INTO notes VALUES(?1, ?2, ?3)"}};
+      {&insert_row_,
+       has_sums_ ? "INSERT OR IGNORE INTO old_rows(target, ordinal, key, content, sum) VALUES(?1, ?2, ?3, ?4, ?5)"
+                 : "INSERT OR IGNORE INTO old_rows(target, ordinal, key, content) VALUES(?1, ?2, ?3, ?4)"},
+      {&insert_note_, has_sums_ ? "INSERT OR IGNORE INTO notes VALUES(?1, ?2, ?3, ?4)"
+                                : "INSERT OR IGNORE INTO notes VALUES(?1, ?2, ?3)"}};
   for (const auto& [statement, sql] : statements) {
     absl::StatusOr<LedgerStatement> prepared = (*file)->Prepare(sql);
     if (!prepared.ok()) return prepared.status();
@@ -202,6 +232,73 @@ absl::StatusOr<std::vector<UndoTarget>> ReadUndoTargets(LedgerConnection* undo) 
   }
   if (!row.ok()) return row.status();
   return targets;
+}
+
+int64_t UndoRowSum(int64_t target, const OldRow& row) {
+  Sum sum(target);
+  sum.Add(row.ordinal);
+  if (const auto* const number = std::get_if<int64_t>(&row.key)) {
+    sum.Add(*number);
+  } else {
+    sum.Add(std::get<absl::string_view>(row.key));
+  }
+  sum.Add(int64_t{row.content.has_value()});
+  if (row.content.has_value()) sum.Add(*row.content);
+  return sum.Value();
+}
+
+int64_t UndoNoteSum(int64_t target, absl::string_view name, absl::string_view value) {
+  Sum sum(target);
+  sum.Add(name);
+  sum.Add(value);
+  return sum.Value();
+}
+
+absl::StatusOr<bool> HasUndoSums(LedgerConnection* undo) {
+  const absl::StatusOr<int64_t> format = undo->QueryInteger("PRAGMA user_version");
+  if (!format.ok()) return format.status();
+  return *format > 1;
+}
+
+absl::StatusOr<UndoCheck> CheckUndo(const std::string& dir) {
+  UndoCheck check;
+  if (UndoBytes(dir) == 0) return check;
+  const absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
+  if (absl::IsNotFound(undo.status())) return check;
+  if (!undo.ok()) return undo.status();
+  const absl::StatusOr<bool> has_sums = HasUndoSums(undo->get());
+  if (!has_sums.ok()) return has_sums.status();
+  if (!*has_sums) return check;
+  const auto damaged = [&](absl::string_view target, absl::string_view what) {
+    if (++check.damaged > static_cast<int64_t>(UndoCheck::kMaxShown)) return;
+    check.shown.push_back(absl::StrCat((*undo)->path(), ": ", target, ": ", what,
+                                       " is damaged; a rollback leaves what it was kept for as it is"));
+  };
+  // A row of a target that is not there is one whose target is damaged.
+  absl::StatusOr<LedgerStatement> rows = (*undo)->Prepare(
+      "SELECT target, ordinal, key, content, sum, coalesce(name, 'a target that has no name') FROM "
+      "old_rows LEFT JOIN targets t ON t.id = target ORDER BY old_rows.id");
+  if (!rows.ok()) return rows.status();
+  absl::StatusOr<bool> found = rows->Step();
+  for (; found.ok() && *found; found = rows->Step()) {
+    ++check.rows;
+    OldRow row = {.ordinal = rows->Integer(1), .key = rows->KeyAt(2)};
+    if (!rows->IsNull(3)) row.content = rows->Blob(3);
+    if (UndoRowSum(rows->Integer(0), row) == rows->Integer(4)) continue;
+    damaged(rows->Text(5), absl::StrCat("what was kept of row ", KeyText(row.key)));
+  }
+  if (!found.ok()) return found.status();
+  absl::StatusOr<LedgerStatement> notes = (*undo)->Prepare(
+      "SELECT target, n.name, value, sum, coalesce(t.name, 'a target that has no name') FROM notes n LEFT JOIN targets "
+      "t "
+      "ON t.id = target");
+  if (!notes.ok()) return notes.status();
+  for (found = notes->Step(); found.ok() && *found; found = notes->Step()) {
+    if (UndoNoteSum(notes->Integer(0), notes->Text(1), notes->Text(2)) == notes->Integer(3)) continue;
+    damaged(notes->Text(4), "a note on what the job has made there");
+  }
+  if (!found.ok()) return found.status();
+  return check;
 }
 
 int64_t UndoBytes(const std::string& dir) {

@@ -41,8 +41,26 @@ class UndoStore {
   const std::string path_;
   std::mutex mutex_;                        // guards all below
   std::unique_ptr<LedgerConnection> file_;  // null until something is kept
+  bool has_sums_ = true;
   LedgerStatement insert_row_, insert_note_;
 };
+
+// What JOB/undo.db has beside each row and note since format 2, to tell damage; `target`: its id.
+int64_t UndoRowSum(int64_t target, const OldRow& row);
+int64_t UndoNoteSum(int64_t target, absl::string_view name, absl::string_view value);
+
+// Whether there are sums in an open JOB/undo.db: not in format 1.
+absl::StatusOr<bool> HasUndoSums(LedgerConnection* undo);
+
+// What is damaged in JOB/undo.db, for people; names the target and the row's key. Reads all of it; empty also if there
+// is none. Errors: as OpenUndo; kDataLoss (it cannot be read to its end).
+struct UndoCheck {
+  static constexpr size_t kMaxShown = 100;
+  int64_t rows = 0;     // read; of a file without sums none
+  int64_t damaged = 0;  // rows and notes
+  std::vector<std::string> shown;
+};
+absl::StatusOr<UndoCheck> CheckUndo(const std::string& dir);
 
 // A target of which something was kept.
 struct UndoTarget {

@@ -88,6 +88,11 @@ absl::StatusOr<int64_t> VectorFile::slots() const {
   return info.st_size / (dim_ * static_cast<int64_t>(sizeof(float)));
 }
 
+uint32_t VectorFile::SlotSum(int64_t slot, absl::Span<const float> vector) {
+  return static_cast<uint32_t>(
+      XXH3_64bits_withSeed(vector.data(), vector.size() * sizeof(float), static_cast<uint64_t>(slot)));
+}
+
 uint64_t VectorFile::Checksum(absl::Span<const float> vectors) {
   return XXH3_64bits(vectors.data(), vectors.size() * sizeof(float));
 }

@@ -40,7 +40,11 @@ class VectorFile {
   const std::string& path() const { return path_; }
   int dim() const { return dim_; }
 
-  // 64-bit XXH3 of the bytes of `vectors`; what the ledger holds for each run of kept slots.
+  // 32 bits of the XXH3 of a slot's vector and its number, so that it is known at no other slot; what the ledger holds
+  // for each kept slot since format 2.
+  static uint32_t SlotSum(int64_t slot, absl::Span<const float> vector);
+
+  // 64-bit XXH3 of the bytes of `vectors`; what a ledger of format 1 holds for each run of kept slots.
   static uint64_t Checksum(absl::Span<const float> vectors);
 
   // The same for the slots [begin, end) of this file, read in pieces.

@@ -206,13 +206,13 @@ TEST_F(JobFilesTest, AReaderUndoesWhatARunLeftThatWasKilledWhileItMadeTheFile) {
   EXPECT_THAT(States(), ElementsAre(SlotState::kKept));
 }
 
-TEST_F(JobFilesTest, AFlippedByteIsFoundAfterACrashAndTheRunBoughtAgain) {
+TEST_F(JobFilesTest, AFlippedByteIsFoundAfterACrashAndItsSlotBoughtAgain) {
   MakeJobThatCrashed();
   FlipByte(2 * kSlotBytes + 5);
   ASSERT_THAT(Open(), IsOk());
   EXPECT_TRUE(store_->recovery().unclean_end);
-  EXPECT_EQ(store_->recovery().damaged_texts, 2);
-  EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kKept, SlotState::kFree, SlotState::kFree));
+  EXPECT_EQ(store_->recovery().damaged_texts, 1);
+  EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kKept, SlotState::kFree, SlotState::kKept));
   EXPECT_EQ(KeepRows({{int64_t{4}, "c"}})->VectorOfRow(0), VectorOf("c"));
   EXPECT_EQ(KeepRows({{int64_t{5}, "d"}})->VectorOfRow(0), VectorOf("d"));
   ASSERT_THAT(Open({.check = JobOptions::Check::kEverything}), IsOk());
@@ -228,8 +228,8 @@ TEST_F(JobFilesTest, ATornTailIsFoundAlsoWithoutACrash) {
   std::filesystem::resize_file(Vectors(), 4 * kSlotBytes - 1);
   ASSERT_THAT(Open(), IsOk());
   EXPECT_FALSE(store_->recovery().unclean_end);
-  EXPECT_EQ(store_->recovery().damaged_texts, 2);
-  EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kKept, SlotState::kFree, SlotState::kFree));
+  EXPECT_EQ(store_->recovery().damaged_texts, 1);
+  EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kKept, SlotState::kKept, SlotState::kFree));
 }
 
 TEST_F(JobFilesTest, OldDamageIsFoundOnRequest) {

@@ -1,8 +1,11 @@
 #include "io/job/undo_store.h"
 
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -53,7 +56,7 @@ class UndoStoreTest : public JobTest {
     if (!rollback.ok()) return rows;
     for (const UndoTarget& kept : (*rollback)->targets()) {
       if (kept.name != target) continue;
-      const auto reader = (*rollback)->Read(kept);
+      const auto reader = (*rollback)->Read(kept, &report_);
       EXPECT_THAT(reader, IsOk());
       for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next()) {
         rows.push_back(absl::StrCat(KeyJson((*row)->key), " ", (*row)->content.value_or("absent")));
@@ -63,6 +66,15 @@ class UndoStoreTest : public JobTest {
     }
     return rows;
   }
+
+  void Execute(const std::string& file, const std::string& sql) {
+    sqlite3* db = nullptr;
+    ASSERT_EQ(sqlite3_open((dir_ + "/" + file).c_str(), &db), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
+    sqlite3_close(db);
+  }
+
+  RollbackReport report_;  // of what was read
 };
 
 TEST_F(UndoStoreTest, TheFirstContentOfAKeyStays) {
@@ -148,7 +160,7 @@ TEST_F(UndoStoreTest, NotesStay) {
   store_.reset();
   const auto rollback = JobRollback::Begin(dir_);
   ASSERT_THAT(rollback, IsOk());
-  const auto reader = (*rollback)->Read((*rollback)->targets()[0]);
+  const auto reader = (*rollback)->Read((*rollback)->targets()[0], &report_);
   ASSERT_THAT(reader, IsOk());
   EXPECT_EQ(*(*reader)->FindNote("column"), "added");
   EXPECT_EQ(*(*reader)->FindNote("column"), "added");
@@ -164,7 +176,7 @@ TEST_F(UndoStoreTest, ARollbackKnowsTheVectorsOfTheJob) {
   store_.reset();
   const auto rollback = JobRollback::Begin(dir_);
   ASSERT_THAT(rollback, IsOk());
-  const auto reader = (*rollback)->Read((*rollback)->targets()[0]);
+  const auto reader = (*rollback)->Read((*rollback)->targets()[0], &report_);
   ASSERT_THAT(reader, IsOk());
   const auto vector = (*reader)->WrittenVector(1);
   ASSERT_THAT(vector, IsOk());
@@ -202,6 +214,95 @@ TEST_F(UndoStoreTest, AfterARollbackTheNextRunBeginsAgain) {
   EXPECT_EQ(store_->Stats()->rolled_back, std::nullopt);
   EXPECT_EQ(UndoBytes(dir_), 0);
   EXPECT_EQ(KeepRows({{int64_t{12}, "b"}})->VectorOfRow(0), VectorOf("b")) << "its vectors are still there";
+}
+
+// Whatever is damaged of a row that was kept, it is passed over and named; the others are read.
+TEST_F(UndoStoreTest, ADamagedRowIsNamedAndNotPutBack) {
+  KeepRows({{int64_t{0}, "a"}, {int64_t{1}, "b"}, {std::string("k"), "c"}});
+  {
+    UndoStore undo(dir_);
+    const auto log = undo.LogOf("a");
+    ASSERT_THAT(Keep(log.get(), {{0, int64_t{0}, "old"}, {1, int64_t{1}, std::nullopt}, {2, std::string("k"), "x"}}),
+                IsOk());
+    ASSERT_THAT(log->KeepNote("column", "v"), IsOk());
+  }
+  store_.reset();
+  EXPECT_EQ(CheckUndo(dir_)->rows, 3);
+  EXPECT_EQ(CheckUndo(dir_)->damaged, 0);
+  std::filesystem::copy_file(dir_ + "/undo.db", dir_ + "/sound");
+  for (const std::string sql :
+       {"UPDATE old_rows SET content = x'6f6c65' WHERE ordinal = 0",
+        "UPDATE old_rows SET content = x'00' WHERE ordinal = 1", "UPDATE old_rows SET ordinal = 5 WHERE ordinal = 0",
+        "UPDATE old_rows SET key = 7 WHERE ordinal = 1", "UPDATE old_rows SET key = '1' WHERE ordinal = 1",
+        "UPDATE old_rows SET key = 'l' WHERE ordinal = 2", "UPDATE old_rows SET content = NULL WHERE ordinal = 2",
+        "UPDATE old_rows SET sum = sum + 1 WHERE ordinal = 2"}) {
+    SCOPED_TRACE(sql);
+    std::filesystem::copy_file(dir_ + "/sound", dir_ + "/undo.db", std::filesystem::copy_options::overwrite_existing);
+    Execute("undo.db", sql);
+    const auto check = CheckUndo(dir_);
+    ASSERT_THAT(check, IsOk());
+    EXPECT_EQ(check->damaged, 1);
+    EXPECT_THAT(check->shown, ElementsAre(AllOf(HasSubstr("undo.db: a: what was kept of row "), HasSubstr("damaged"))));
+    const auto rollback = JobRollback::Begin(dir_);
+    ASSERT_THAT(rollback, IsOk());
+    report_ = {};
+    const auto reader = (*rollback)->Read((*rollback)->targets()[0], &report_);
+    ASSERT_THAT(reader, IsOk());
+    int sound = 0;
+    for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next()) ++sound;
+    EXPECT_EQ(sound, 2);
+    EXPECT_EQ(report_.rows_left, 1);
+    EXPECT_THAT(*(*reader)->FindNote("column"), testing::Optional(std::string("v")));
+  }
+  std::filesystem::copy_file(dir_ + "/sound", dir_ + "/undo.db", std::filesystem::copy_options::overwrite_existing);
+  Execute("undo.db", "UPDATE notes SET value = 'w'");
+  EXPECT_EQ(CheckUndo(dir_)->damaged, 1);
+  const auto rollback = JobRollback::Begin(dir_);
+  ASSERT_THAT(rollback, IsOk());
+  const auto reader = (*rollback)->Read((*rollback)->targets()[0], &report_);
+  EXPECT_THAT((*reader)->FindNote("column"), HasError(absl::StatusCode::kDataLoss, HasSubstr("damaged")));
+}
+
+// Of a row whose written vector is damaged nobody knows whether somebody has changed it since.
+TEST_F(UndoStoreTest, ARowWhoseWrittenVectorIsDamagedIsLeft) {
+  KeepRows({{int64_t{10}, "a"}, {int64_t{11}, "b"}});
+  {
+    UndoStore undo(dir_);
+    ASSERT_THAT(Keep(undo.LogOf("a").get(), {{0, int64_t{10}, "old"}, {1, int64_t{11}, "old"}}), IsOk());
+  }
+  store_.reset();
+  std::fstream file(dir_ + "/vectors.f32", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(kDim * sizeof(float) + 3);
+  file.put('\x7e');
+  file.close();
+  const auto rollback = JobRollback::Begin(dir_);
+  ASSERT_THAT(rollback, IsOk());
+  const auto reader = (*rollback)->Read((*rollback)->targets()[0], &report_);
+  ASSERT_THAT(reader, IsOk());
+  const auto row = (*reader)->Next();
+  ASSERT_TRUE(row.ok() && row->has_value());
+  EXPECT_EQ((*row)->ordinal, 0);
+  EXPECT_FALSE((*reader)->Next()->has_value());
+  ASSERT_EQ(report_.left.size(), 1u);
+  EXPECT_EQ(report_.left[0].key, Key(int64_t{11}));
+}
+
+// What an older version has kept has no sums, and is read and added to as before.
+TEST_F(UndoStoreTest, AnOlderFileGoesOnAsItIs) {
+  {
+    UndoStore undo(dir_);
+    ASSERT_THAT(Keep(undo.LogOf("a").get(), {{0, int64_t{1}, "old"}}), IsOk());
+  }
+  Execute("undo.db",
+          "ALTER TABLE old_rows DROP COLUMN sum; ALTER TABLE notes DROP COLUMN sum; PRAGMA user_version = 1");
+  {
+    UndoStore undo(dir_);
+    const auto log = undo.LogOf("a");
+    ASSERT_THAT(Keep(log.get(), {{1, int64_t{2}, "older"}}), IsOk());
+    ASSERT_THAT(log->KeepNote("n", "v"), IsOk());
+  }
+  EXPECT_THAT(Kept("a"), ElementsAre("1 old", "2 older"));
+  EXPECT_EQ(CheckUndo(dir_)->damaged, 0);
 }
 
 TEST_F(UndoStoreTest, WithoutAnythingKeptThereIsNothingToPutBack) {

@@ -1,0 +1,41 @@
+#ifndef REEMBED_IO_JOB_LOCK_OWNER_H_
+#define REEMBED_IO_JOB_LOCK_OWNER_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+// What all locks on files have in common: the operating system's own lock (`flock`), which ends with the process that
+// has it, and a text in the locked file that says who that is.
+namespace reembed {
+
+// The text has a line for each.
+struct LockOwner {
+  std::string host;
+  std::string pid;
+  int64_t started = 0;  // seconds since 1970
+  std::string job;      // whose process it is; empty: the file is the job's own
+  std::string left_by;  // the job that left something unfinished at the place; empty: none did
+};
+
+LockOwner ThisProcess();
+
+// Errors: kDataLoss (it is the text of no lock). An empty text is that of a lock which nobody has had yet.
+absl::StatusOr<LockOwner> ParseLockOwner(absl::string_view text);
+
+// "process 12 on host here, started 5s ago"; "another process" if the text does not say who.
+std::string OwnerWords(const LockOwner& owner);
+
+// Whether this process has the lock on `fd` now; false: another has it. Errors: those of the system, with `path`.
+absl::StatusOr<bool> TryLock(int fd, const std::string& path);
+
+// What an owner wrote, who may be in the middle of it. Errors: kDataLoss (too long for such a text), of the system.
+absl::StatusOr<std::string> ReadLockText(int fd, const std::string& path);
+absl::Status WriteLockOwner(int fd, const std::string& path, const LockOwner& owner);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_JOB_LOCK_OWNER_H_

@@ -1,0 +1,86 @@
+#include "io/job/place_lock.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace reembed {
+namespace {
+
+// Each new attempt means that somebody gave the lock back in between.
+constexpr int kMaxAttempts = 1000;
+
+absl::Status NoLockError(const std::string& path) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ": expected the lock of a target, or nothing, got something else; move it away or choose another target"));
+}
+
+}  // namespace
+
+std::string PlaceLockPath(const std::string& path) { return absl::StrCat(path, ".partial.lock"); }
+
+absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string& place, const std::string& job) {
+  const std::string path = PlaceLockPath(place);
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
+    if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+    std::unique_ptr<PlaceLock> lock(new PlaceLock(fd, path));
+    const absl::StatusOr<bool> locked = TryLock(fd, path);
+    if (!locked.ok()) return locked.status();
+    const absl::StatusOr<std::string> text = ReadLockText(fd, path);
+    const absl::StatusOr<LockOwner> owner = ParseLockOwner(text.ok() ? *text : "no lock's text");
+    if (!*locked) {
+      const LockOwner known = owner.ok() ? *owner : LockOwner();
+      return absl::AbortedError(absl::StrCat(place, ": is being written by ", OwnerWords(known),
+                                             known.job.empty() ? "" : absl::StrCat(", job ", known.job),
+                                             "; wait for it to end, stop it, or choose another target"));
+    }
+    // Whoever had it may have removed the file before this process had locked it.
+    const absl::StatusOr<bool> still = lock->IsStillTheFile();
+    if (!still.ok()) return still.status();
+    if (!*still) continue;
+    if (!owner.ok()) return NoLockError(path);
+    LockOwner self = ThisProcess();
+    self.job = job;
+    self.left_by = owner->left_by;
+    if (absl::Status written = WriteLockOwner(fd, path, self); !written.ok()) return written;
+    lock->owner_ = std::move(self);
+    return lock;
+  }
+  return absl::AbortedError(absl::StrCat(place, ": other processes take turns to write it; run again"));
+}
+
+// A regular file that has this name and no other.
+absl::StatusOr<bool> PlaceLock::IsStillTheFile() const {
+  struct stat ours;
+  struct stat named;
+  if (fstat(fd_, &ours) != 0) return absl::ErrnoToStatus(errno, absl::StrCat(path_, ": cannot look at it"));
+  if (lstat(path_.c_str(), &named) != 0 || ours.st_dev != named.st_dev || ours.st_ino != named.st_ino) return false;
+  if (!S_ISREG(ours.st_mode) || ours.st_nlink != 1) return NoLockError(path_);
+  return true;
+}
+
+absl::Status PlaceLock::Claim() {
+  LockOwner claimed = owner_;
+  claimed.left_by = owner_.job;
+  if (absl::Status written = WriteLockOwner(fd_, path_, claimed); !written.ok()) return written;
+  owner_ = std::move(claimed);
+  return absl::OkStatus();
+}
+
+PlaceLock::~PlaceLock() {
+  // While it is locked: nobody else can hold a file that has lost its name.
+  const bool is_taken = !owner_.job.empty();
+  if (const absl::StatusOr<bool> still = IsStillTheFile(); is_taken && still.ok() && *still) {
+    if (owner_.left_by.empty()) unlink(path_.c_str());
+  }
+  close(fd_);
+}
+
+}  // namespace reembed

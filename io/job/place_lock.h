@@ -1,0 +1,49 @@
+#ifndef REEMBED_IO_JOB_PLACE_LOCK_H_
+#define REEMBED_IO_JOB_PLACE_LOCK_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "io/job/lock_owner.h"
+
+namespace reembed {
+
+// The right to write the file PATH and what grows beside it until it is complete, held until this is destroyed, or
+// until the process ends in whatever way: the operating system's own lock on PATH.partial.lock. That file says who
+// holds it, and which job has left something unfinished there, and is removed when nothing is left. Used by one thread.
+class PlaceLock {
+ public:
+  // `job`: the directory of the one that wants to write. Errors: kAborted (another process has it: the message has its
+  // job, host, pid and age); kInvalidArgument (what has the lock's name is no lock; it is not touched);
+  // kPermissionDenied, kNotFound, kResourceExhausted, kInternal.
+  static absl::StatusOr<std::unique_ptr<PlaceLock>> Acquire(const std::string& path, const std::string& job);
+
+  PlaceLock(const PlaceLock&) = delete;
+  PlaceLock& operator=(const PlaceLock&) = delete;
+  ~PlaceLock();
+
+  // The job whose unfinished files are at the place, or were: it ended before they were complete. Empty: not known.
+  const std::string& left_by() const { return owner_.left_by; }
+
+  // From now on, also after a kill, what is unfinished there is this job's.
+  absl::Status Claim();
+
+  // Nothing is unfinished there any more.
+  void GiveUp() { owner_.left_by.clear(); }
+
+ private:
+  PlaceLock(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  absl::StatusOr<bool> IsStillTheFile() const;
+
+  const int fd_;
+  const std::string path_;  // of the lock
+  LockOwner owner_;
+};
+
+std::string PlaceLockPath(const std::string& path);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_JOB_PLACE_LOCK_H_

@@ -1,0 +1,131 @@
+#include "tools/target_files.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "io/file/file.h"
+#include "io/file/growing_file.h"
+#include "tools/place.h"
+
+namespace reembed {
+namespace {
+
+// Kinds of targets that are made as a whole.
+struct FileKind {
+  const char* scheme;
+  const char* beside[2];  // what the names of the files that go with it end with
+  bool grows_beside =
+      true;  // each file under its own name with `.partial`; false: under the names that go with PATH.partial
+};
+
+constexpr FileKind kFileKinds[] = {{"jsonl", {}},
+                                   {"hdf5", {}},
+                                   {"npy", {".keys.jsonl"}},
+                                   {"fbin", {".keys.jsonl"}},
+                                   {"faiss", {".json", ".keys.jsonl"}, /*grows_beside=*/false}};
+
+const FileKind* KindOf(const Location& target) {
+  for (const FileKind& kind : kFileKinds) {
+    if (target.scheme == kind.scheme) return &kind;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> WithFilesBeside(const FileKind& kind, const std::string& path) {
+  std::vector<std::string> files = {path};
+  for (const char* const end : kind.beside) {
+    if (end != nullptr) files.push_back(path + end);
+  }
+  return files;
+}
+
+// What tells a file from all others, there or not: its folder, by which names ever, and its name in it.
+std::string FileIdentity(const std::string& path) {
+  const std::filesystem::path file(path);
+  struct stat folder;
+  if (stat(file.parent_path().c_str(), &folder) != 0) return path;
+  return absl::StrCat(folder.st_dev, ":", folder.st_ino, "/", file.filename().string());
+}
+
+// Files that are databases are shared by the targets in them.
+bool IsFileOfTables(const Location& target) { return target.scheme == "sqlite" || target.scheme == "memu"; }
+
+}  // namespace
+
+std::vector<std::string> FilesOf(const Location& target) {
+  const FileKind* const kind = KindOf(target);
+  return kind == nullptr ? std::vector<std::string>() : WithFilesBeside(*kind, target.path);
+}
+
+std::vector<std::string> GrowingNamesOf(const Location& target) {
+  const FileKind* const kind = KindOf(target);
+  if (kind == nullptr) return {};
+  if (!kind->grows_beside) return WithFilesBeside(*kind, PartialPath(target.path));
+  std::vector<std::string> names;
+  for (const std::string& file : FilesOf(target)) {
+    names.push_back(PartialPath(file));
+    names.push_back(UnfinishedCopyPath(PartialPath(file)));
+  }
+  return names;
+}
+
+absl::Status CheckTargetsApart(absl::Span<const Location> targets) {
+  std::map<std::string, const Location*> owners;
+  for (const Location& target : targets) {
+    std::vector<std::string> names = FilesOf(target);
+    for (std::string& name : GrowingNamesOf(target)) names.push_back(std::move(name));
+    if (!names.empty()) names.push_back(PlaceLockPath(target.path));
+    if (IsFileOfTables(target)) names.push_back(target.path);
+    for (const std::string& name : names) {
+      const auto [owner, is_first] = owners.emplace(FileIdentity(name), &target);
+      if (is_first || owner->second == &target || (IsFileOfTables(target) && IsFileOfTables(*owner->second))) continue;
+      return absl::InvalidArgumentError(absl::StrCat("--target ", PlaceText(*owner->second), " and --target ",
+                                                     PlaceText(target), " would both write ", name,
+                                                     "; give each a file of its own"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGrowingFiles(const Location& target, const std::string& directory, bool is_new) {
+  for (const std::string& name : GrowingNamesOf(target)) {
+    struct stat info;
+    if (lstat(name.c_str(), &info) != 0) continue;
+    if (!S_ISREG(info.st_mode) || info.st_nlink > 1) return NotOursError(name);
+    LockOwner owner;
+    {
+      std::ifstream lock(PlaceLockPath(target.path));
+      const std::string text((std::istreambuf_iterator<char>(lock)), std::istreambuf_iterator<char>());
+      const absl::StatusOr<LockOwner> parsed = ParseLockOwner(text);
+      if (parsed.ok()) owner = *parsed;
+    }
+    const bool is_anothers = !owner.left_by.empty() && owner.left_by != AbsolutePath(directory);
+    if (!is_anothers && !is_new) continue;
+    const std::string whose = is_anothers ? absl::StrCat("the job ", owner.left_by) : "another job";
+    return absl::InvalidArgumentError(absl::StrCat(name, " exists already: ", whose, " writes ", target.path,
+                                                   ", or was stopped while it did; let that job finish, ",
+                                                   "move the file away, or choose another target"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TargetLocks> LockTargets(absl::Span<const Location> targets, const std::string& directory) {
+  TargetLocks locks;
+  for (const Location& target : targets) {
+    locks.emplace_back();
+    if (FilesOf(target).empty()) continue;
+    if (absl::Status path = CheckTargetPath(target.path); !path.ok()) return path;
+    absl::StatusOr<std::unique_ptr<PlaceLock>> lock = PlaceLock::Acquire(target.path, AbsolutePath(directory));
+    if (!lock.ok()) return lock.status();
+    locks.back() = *std::move(lock);
+  }
+  return locks;
+}
+
+}  // namespace reembed
