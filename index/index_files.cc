@@ -230,13 +230,13 @@ absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(const std::string
   const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
   struct stat info;
   const bool is_open = descriptor >= 0 && fstat(descriptor, &info) == 0;
-  if ((!is_open && errno == ELOOP) || (is_open && (!S_ISREG(info.st_mode) || info.st_nlink > 1))) {
+  if ((!is_open && errno == ELOOP) || (is_open && S_ISREG(info.st_mode) && info.st_nlink > 1)) {
     if (descriptor >= 0) close(descriptor);
     return absl::InvalidArgumentError(absl::StrCat(
-        path, ": expected a file of its own, or nothing, got a link or something else; it is not written to: move it ",
-        "away"));
+        path, ": expected a file of its own, or nothing, got a link; it is not written to: move it ", "away"));
   }
-  std::FILE* const file = is_open && ftruncate(descriptor, 0) == 0 ? fdopen(descriptor, "wb") : nullptr;
+  std::FILE* const file =
+      is_open && (!S_ISREG(info.st_mode) || ftruncate(descriptor, 0) == 0) ? fdopen(descriptor, "wb") : nullptr;
   if (file == nullptr) {
     const absl::Status failed = FileError("create", path);
     if (descriptor >= 0) close(descriptor);

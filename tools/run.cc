@@ -365,19 +365,38 @@ absl::Status TakeUpChanged(Prepared* prepared) {
   return store->Sync();
 }
 
-// What the job's targets will be served with is looked at before: a vector that is damaged is bought again.
-absl::Status TakeUpDamaged(Prepared* prepared) {
-  JobStore* const store = prepared->store.get();
-  int64_t lowest = store->rows();
-  for (const Location& target : prepared->job.targets) {
+// The lowest row of the job that a target will be served with.
+absl::StatusOr<int64_t> LowestServed(const Prepared& prepared) {
+  int64_t lowest = prepared.store->rows();
+  for (size_t i = 0; i < prepared.job.targets.size() && lowest > 0; ++i) {
+    const Location& target = prepared.job.targets[i];
     int64_t position = 0;
-    for (const auto& [sink, reached] : prepared->before.sinks) {
+    for (const auto& [sink, reached] : prepared.before.sinks) {
       if (IsNameOf(sink, target)) position = reached;
     }
     lowest = std::min(lowest, position);
+    if (prepared.preflight.sinks[i]->row_order() == RowOrder::kAny) continue;
+    // It cannot replace rows, so it is built again for those that it is owed.
+    const absl::StatusOr<std::vector<int64_t>> owed = prepared.store->Owed(target.ToString());
+    if (!owed.ok()) return owed.status();
+    if (!owed->empty()) lowest = 0;
   }
-  if (absl::Status dropped = store->DropDamaged(lowest); !dropped.ok()) return dropped;
+  return lowest;
+}
+
+// What the job's targets will be served with is looked at before: a vector that is damaged is bought again.
+absl::Status TakeUpDamaged(Prepared* prepared) {
+  JobStore* const store = prepared->store.get();
+  absl::StatusOr<int64_t> lowest = LowestServed(*prepared);
+  if (!lowest.ok()) return lowest.status();
+  if (absl::Status dropped = store->DropDamaged(*lowest); !dropped.ok()) return dropped;
   if (store->recovery().damaged_texts == 0) return absl::OkStatus();
+  // Targets may have to be built again for what was found.
+  const absl::StatusOr<int64_t> now = LowestServed(*prepared);
+  if (!now.ok()) return now.status();
+  if (*now < *lowest) {
+    if (absl::Status dropped = store->DropDamaged(*now); !dropped.ok()) return dropped;
+  }
   absl::StatusOr<JobStats> stats = store->Stats();
   if (!stats.ok()) return stats.status();
   prepared->before = *std::move(stats);

@@ -35,6 +35,7 @@ void Add(const JobStats& from, JobStats* to) {
   to->texts += from.texts;
   to->kept_texts += from.kept_texts;
   to->texts_possibly_rebought += from.texts_possibly_rebought;
+  to->texts_damaged += from.texts_damaged;
 }
 
 // Endpoints are the same in all streams; the latest state is the true one.
@@ -223,7 +224,8 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     out << Counted(outcome.texts_damaged, "kept vector was", "kept vectors were")
         << " damaged on the disk, and bought again where a row needs it\n";
   }
-  const int64_t rebought = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped - outcome.texts_damaged;
+  const int64_t rebought =
+      outcome.after.texts_possibly_rebought - outcome.after.texts_damaged - outcome.client.texts_dropped;
   if (rebought > 0) {
     out << "earlier runs were cut off: at most " << Counted(rebought, "text was", "texts were")
         << " in flight, and bought a second time\n";

@@ -60,8 +60,12 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
     std::cout << "money     at most " << MoneyText(stats.unreceipted_usd)
               << " beside these: of runs that were killed, and of requests without an answer\n";
   }
-  if (stats.texts_possibly_rebought > 0) {
-    std::cout << "killed    at most " << Counted(stats.texts_possibly_rebought, "text", "texts")
+  if (stats.texts_damaged > 0) {
+    std::cout << "damaged   " << Counted(stats.texts_damaged, "kept vector", "kept vectors")
+              << " so far, bought again where a row needs it\n";
+  }
+  if (const int64_t in_flight = stats.texts_possibly_rebought - stats.texts_damaged; in_flight > 0) {
+    std::cout << "killed    at most " << Counted(in_flight, "text", "texts")
               << " bought a second time, as they were in flight\n";
   }
   for (const RejectedRow& row : rejects) std::cout << RejectText(row) << "\n";
@@ -127,6 +131,7 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
       .Add("rows_rejected", stats.rejected_rows + stats.refused_rows)
       .Add("texts_unique", stats.texts)
       .Add("texts_possibly_rebought", stats.texts_possibly_rebought)
+      .Add("texts_damaged", stats.texts_damaged)
       .Add("unreceipted_usd", stats.unreceipted_usd)
       .Add("texts_kept", stats.kept_texts);
   std::cout << line.ToString() << std::endl;

@@ -3,8 +3,6 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <utility>
 
@@ -98,13 +96,7 @@ absl::Status CheckGrowingFiles(const Location& target, const std::string& direct
     struct stat info;
     if (lstat(name.c_str(), &info) != 0) continue;
     if (!S_ISREG(info.st_mode) || info.st_nlink > 1) return NotOursError(name);
-    LockOwner owner;
-    {
-      std::ifstream lock(PlaceLockPath(target.path));
-      const std::string text((std::istreambuf_iterator<char>(lock)), std::istreambuf_iterator<char>());
-      const absl::StatusOr<LockOwner> parsed = ParseLockOwner(text);
-      if (parsed.ok()) owner = *parsed;
-    }
+    const LockOwner owner = PlaceLock::OwnerOf(target.path);
     const bool is_anothers = !owner.left_by.empty() && owner.left_by != AbsolutePath(directory);
     if (!is_anothers && !is_new) continue;
     const std::string whose = is_anothers ? absl::StrCat("the job ", owner.left_by) : "another job";

@@ -60,6 +60,7 @@ bool Same(const Location& target, absl::Span<const float> bought, absl::Span<con
 // What was compared, for people and for programs.
 struct Counts {
   int64_t vectors_read = 0;      // of the job's own store
+  int64_t texts_damaged = 0;     // of them: not what was kept
   int64_t vectors_compared = 0;  // of all targets
   int64_t texts_compared = 0;
   int64_t rows_resampled = 0;
@@ -69,6 +70,7 @@ struct Counts {
 
   void Add(const Counts& more) {
     vectors_read += more.vectors_read;
+    texts_damaged += more.texts_damaged;
     vectors_compared += more.vectors_compared;
     texts_compared += more.texts_compared;
     rows_resampled += more.rows_resampled;
@@ -121,6 +123,7 @@ absl::Status Verification::CheckStore() {
   if (!check.ok()) return check.status();
   if (absl::Status named = NameDamage(check->damaged); !named.ok()) return named;
   counts_.vectors_read = check->texts;
+  for (const SlotRange& range : check->damaged) counts_.texts_damaged += range.size();
   notes_.push_back(absl::StrCat("vectors.f32: ", Counted(check->texts, "vector", "vectors"), " read"));
   return absl::OkStatus();
 }
@@ -413,6 +416,7 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
   Problems problems;
   std::vector<std::string> notes;
   Counts counts;
+  int64_t repaired = 0;           // damaged texts, bought again
   ExitCode rejected = kExitDone;  // rows that a repair could not buy again
   for (const std::string& folder : *folders) {
     absl::StatusOr<Findings> found = VerifyFolder(folder, options, environment);
@@ -424,6 +428,7 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
       if (!run.ok()) return fail(run.status());
       if (*run != kExitDone && *run != kExitRejectedRows) return *run;
       rejected = WorseOf(rejected, *run);
+      repaired += found->counts.texts_damaged;
       found = VerifyFolder(folder, options, environment);
       if (!found.ok()) return fail(found.status());
     }
@@ -441,6 +446,7 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
     JsonLine line("summary");
     line.Add("problems", problems.count)
         .Add("vectors_read", counts.vectors_read)
+        .Add("texts_damaged", counts.texts_damaged)
         .Add("vectors_compared", counts.vectors_compared)
         .Add("texts_compared", counts.texts_compared);
     if (options.sample > 0) {
@@ -449,9 +455,14 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
           .Add("lowest_cosine", counts.lowest_cosine)
           .Add("least_cosine", kSameModelCosine);
     }
+    if (options.repair) line.Add("texts_repaired", repaired);
     line.Add("job", options.job).Add("exit_code", static_cast<int>(code));
     std::cout << line.ToString() << std::endl;
     return code;
+  }
+  if (repaired > 0) {
+    notes.push_back(Counted(repaired, "kept vector was damaged, and bought again where a row needs it",
+                            "kept vectors were damaged, and bought again where a row needs it"));
   }
   for (const std::string& note : notes) std::cout << note << "\n";
   for (const std::string& problem : problems.shown) std::cout << "problem: " << problem << "\n";

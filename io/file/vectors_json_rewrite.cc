@@ -52,7 +52,10 @@ class VectorsJsonRewrite::Output {
 VectorsJsonRewrite::VectorsJsonRewrite(std::string path, std::string collection)
     : path_(std::move(path)), collection_(std::move(collection)) {}
 
-VectorsJsonRewrite::~VectorsJsonRewrite() { unlink(PartialPath().c_str()); }
+VectorsJsonRewrite::~VectorsJsonRewrite() {
+  // What kept Begin() from making the file is not ours.
+  if (partial_ != nullptr) unlink(PartialPath().c_str());
+}
 
 std::string VectorsJsonRewrite::PartialPath() const { return absl::StrCat(path_, ".", collection_, ".partial"); }
 

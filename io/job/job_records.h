@@ -64,8 +64,9 @@ struct JobStats {
   int64_t rejected_rows = 0;            // that no sink gets
   int64_t refused_rows = 0;             // row and sink pairs: that only this sink does not get
   int64_t rows_pending = 0;             // neither with a vector nor rejected
-  int64_t texts_possibly_rebought = 0;  // at most so many were bought a second time, since requests were cut off
-  double unreceipted_usd = 0;           // what runs may have spent beyond their receipts: killed, or without an answer
+  int64_t texts_possibly_rebought = 0;  // at most so many were bought a second time
+  int64_t texts_damaged = 0;   // of them: as their kept vector was damaged; of the others requests were cut off
+  double unreceipted_usd = 0;  // what runs may have spent beyond their receipts: killed, or without an answer
   std::vector<std::pair<std::string, int64_t>> sinks;  // name and position
   std::vector<Receipt> receipts;                       // by run
   std::optional<absl::Time> rolled_back;               // when its targets were put back, if no run wrote to them since

@@ -172,6 +172,7 @@ absl::StatusOr<std::vector<SlotRange>> JobStore::FindDamageFrom(int64_t from) {
     }
     if (!row.ok()) return row.status();
   }
+  if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return std::vector<SlotRange>();
   absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger->get(), *texts);
   if (!runs.ok()) return runs.status();
   std::erase_if(*runs, [&wanted](const KeptRun& run) {
@@ -206,7 +207,6 @@ void JobStore::DropKept(absl::Span<const SlotRange> damaged) {
     }
     if (dropped == 0) continue;
     pending_.DropKept(slots);
-    pending_.AddDropped(dropped);
     recovery_.damaged_texts += dropped;
   }
 }

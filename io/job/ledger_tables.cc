@@ -389,7 +389,10 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
   if (!rebought.ok()) return rebought.status();
   const absl::StatusOr<int64_t> certain = CertainlyNotRebought(ledger, stats.texts, /*all_read=*/false);
   if (!certain.ok()) return certain.status();
-  stats.texts_possibly_rebought = std::max<int64_t>(0, *rebought - *certain);
+  const absl::StatusOr<int64_t> damaged = ReadMetaNumber(ledger, kMetaDamaged);
+  if (!damaged.ok()) return damaged.status();
+  stats.texts_damaged = *damaged;
+  stats.texts_possibly_rebought = std::max<int64_t>(0, *rebought - *certain) + *damaged;
   const absl::StatusOr<int64_t> unreceipted = ReadUnreceipted(ledger);
   if (!unreceipted.ok()) return unreceipted.status();
   stats.unreceipted_usd = static_cast<double>(*unreceipted) / kNanosPerDollar;

@@ -104,8 +104,10 @@ inline constexpr absl::string_view kMetaRuns = "runs";    // how often the job w
 // How many texts the last run can have had in flight; and how many all killed runs together can have paid for in vain.
 inline constexpr absl::string_view kMetaInFlight = "texts_in_flight";
 inline constexpr absl::string_view kMetaRebought = "texts_possibly_rebought";
-// Of the latter, what is not final: of so many killed runs so many texts were in flight, when so many were kept (a sum
-// over these runs). Once all rows have been read, what they lost is among the texts that the ledger knows.
+// How many texts had a kept vector that was found damaged: bought in vain, and again where a row needs it.
+inline constexpr absl::string_view kMetaDamaged = "texts_damaged";
+// Of the killed runs' texts, what is not final: of so many killed runs so many texts were in flight, when so many were
+// kept (a sum over these runs). Once all rows have been read, what they lost is among the texts that the ledger knows.
 inline constexpr absl::string_view kMetaOpenKills = "open_kills";
 inline constexpr absl::string_view kMetaOpenInFlight = "open_in_flight";
 inline constexpr absl::string_view kMetaOpenKept = "open_kept";

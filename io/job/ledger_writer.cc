@@ -246,6 +246,7 @@ absl::Status LedgerWriter::DropKept(absl::Span<const SlotRange> damaged) {
 
 absl::Status LedgerWriter::DropFromRuns(const SlotRange& damaged) {
   std::vector<KeptRun> pieces;
+  int64_t lost = 0;
   {
     absl::StatusOr<LedgerStatement> find =
         ledger_->Prepare(absl::StrCat("SELECT slot_begin, slot_end, checksum, epoch, ", format_ == 1 ? "x''" : "sums",
@@ -258,6 +259,7 @@ absl::Status LedgerWriter::DropFromRuns(const SlotRange& damaged) {
       const SlotRange run = {find->Integer(0), find->Integer(1)};
       const int64_t epoch = find->Integer(3);
       const absl::string_view sums = find->Blob(4);
+      lost += std::min(run.end, damaged.end) - std::max(run.begin, damaged.begin);
       for (const SlotRange& piece : {SlotRange{run.begin, damaged.begin}, SlotRange{damaged.end, run.end}}) {
         const int64_t from = (piece.begin - run.begin) * kSumBytes;
         // In format 1, or where the ledger itself is damaged, the whole run is named, and nothing of it stays.
@@ -276,7 +278,7 @@ absl::Status LedgerWriter::DropFromRuns(const SlotRange& damaged) {
   for (const KeptRun& piece : pieces) {
     if (status.ok()) status = WriteKept(piece);
   }
-  return status;
+  return status.ok() ? AddToMeta(kMetaDamaged, lost) : status;
 }
 
 absl::Status LedgerWriter::WriteRejects(const LedgerChanges& changes) {
@@ -381,19 +383,17 @@ absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damag
     absl::Status set = SetMeta(kMetaRuns, *runs + 1);
     if (set.ok()) set = SetMeta(kMetaUnreceipted, *unreceipted);
     if (set.ok()) set = SetMeta(kMetaSpending, 0);
-    if (set.ok()) set = NoteWhatAKillCosts(*runs > 0 && *clean == 0, damaged, kept, texts_in_flight);
+    if (set.ok()) set = NoteWhatAKillCosts(*runs > 0 && *clean == 0, kept, texts_in_flight);
     return set.ok() ? WriteBegin(damaged) : set;
   });
   if (!status.ok()) return status;
   return *runs + 1;
 }
 
-absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged, int64_t kept,
-                                              int64_t texts_in_flight) {
+absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, int64_t kept, int64_t texts_in_flight) {
   absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger_, kMetaRebought);
   if (!rebought.ok()) return rebought.status();
   const int64_t before = *rebought;
-  for (const SlotRange& slots : damaged) *rebought += slots.size();
   if (was_killed) {
     const absl::StatusOr<int64_t> in_flight = ReadMetaNumber(ledger_, kMetaInFlight);
     if (!in_flight.ok()) return in_flight.status();

@@ -166,8 +166,7 @@ class LedgerWriter {
   absl::Status WriteRejects(const LedgerChanges& changes);
   absl::Status WriteProgress(const LedgerChanges& changes);
   absl::Status WriteBegin(absl::Span<const SlotRange> damaged);
-  absl::Status NoteWhatAKillCosts(bool was_killed, absl::Span<const SlotRange> damaged, int64_t kept,
-                                  int64_t texts_in_flight);
+  absl::Status NoteWhatAKillCosts(bool was_killed, int64_t kept, int64_t texts_in_flight);
   absl::Status SettleKills();
   absl::Status AddToMeta(absl::string_view key, int64_t more);
   absl::Status SetMeta(absl::string_view key, int64_t value);

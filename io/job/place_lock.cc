@@ -56,6 +56,15 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string&
   return absl::AbortedError(absl::StrCat(place, ": other processes take turns to write it; run again"));
 }
 
+LockOwner PlaceLock::OwnerOf(const std::string& path) {
+  const int fd = open(PlaceLockPath(path).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return LockOwner();
+  const absl::StatusOr<std::string> text = ReadLockText(fd, path);
+  close(fd);
+  const absl::StatusOr<LockOwner> owner = ParseLockOwner(text.ok() ? *text : "");
+  return owner.ok() ? *owner : LockOwner();
+}
+
 // A regular file that has this name and no other.
 absl::StatusOr<bool> PlaceLock::IsStillTheFile() const {
   struct stat ours;

@@ -20,12 +20,12 @@ class PlaceLock {
   // kPermissionDenied, kNotFound, kResourceExhausted, kInternal.
   static absl::StatusOr<std::unique_ptr<PlaceLock>> Acquire(const std::string& path, const std::string& job);
 
+  // What the lock of a place says, whoever has it; nothing, if there is none that can be read.
+  static LockOwner OwnerOf(const std::string& path);
+
   PlaceLock(const PlaceLock&) = delete;
   PlaceLock& operator=(const PlaceLock&) = delete;
   ~PlaceLock();
-
-  // The job whose unfinished files are at the place, or were: it ended before they were complete. Empty: not known.
-  const std::string& left_by() const { return owner_.left_by; }
 
   // From now on, also after a kill, what is unfinished there is this job's.
   absl::Status Claim();

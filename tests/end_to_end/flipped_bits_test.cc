@@ -114,7 +114,7 @@ TEST_F(FlippedBitsTest, VerifyNamesTheRowAndRepairsIt) {
                                Not(HasSubstr("another vector"))));
   const ProcessResult repaired = Verify({"--repair", "--yes", "--json"});
   EXPECT_EQ(repaired.exit_code, 0) << repaired.out << repaired.err;
-  EXPECT_THAT(repaired.out, AllOf(HasSubstr(R"("texts_damaged":2)"), HasSubstr(R"("texts_embedded":2)"),
+  EXPECT_THAT(repaired.out, AllOf(HasSubstr(R"("texts_repaired":2)"), HasSubstr(R"("texts_embedded":2)"),
                                   HasSubstr(R"("problems":0)")));
   EXPECT_EQ(Verify().exit_code, 0);
 }

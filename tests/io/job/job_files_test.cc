@@ -126,8 +126,8 @@ TEST_F(JobFilesTest, RefusesAWidthThatNoModelHas) {
 TEST_F(JobFilesTest, RefusesANewerFormat) {
   ASSERT_THAT(Open(), IsOk());
   store_.reset();
-  Execute("PRAGMA user_version = 2");
-  const auto message = AllOf(HasSubstr("format 2"), HasSubstr("newer reembed"));
+  Execute("PRAGMA user_version = 3");
+  const auto message = AllOf(HasSubstr("format 3"), HasSubstr("newer reembed"));
   EXPECT_THAT(Open(), HasError(absl::StatusCode::kFailedPrecondition, message));
   EXPECT_THAT(JobReader::Open(dir_), HasError(absl::StatusCode::kFailedPrecondition, message));
 }
