@@ -30,7 +30,7 @@ class FlippedBitsTest : public ::testing::Test {
  protected:
   FlippedBitsTest() { WriteRows(kRows); }
 
-  // Row i of `broken` has another text.
+  // Without one row, and another text in one.
   void WriteRows(int rows, int without = -1, int edited = -1) const {
     std::ofstream file(folder_ / "rows.jsonl");
     for (int i = 0; i < rows; ++i) {
@@ -82,6 +82,7 @@ class FlippedBitsTest : public ::testing::Test {
 // Every kind of target that can come later.
 TEST_F(FlippedBitsTest, ALateTargetGetsWhatWasBoughtAgain) {
   ASSERT_EQ(Run({"npy:" + (folder_ / "first.npy")}).exit_code, 0);
+  std::ofstream(folder_ / "notes.db").close();  // an empty database
   Change(folder_ / "notes.db",
          "CREATE TABLE notes (id INTEGER PRIMARY KEY, vector BLOB);"
          "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39) INSERT INTO notes(id) SELECT i "
@@ -120,6 +121,7 @@ TEST_F(FlippedBitsTest, VerifyNamesTheRowAndRepairsIt) {
 }
 
 TEST_F(FlippedBitsTest, ARepairWritesWhatATargetLacksOrHoldsOtherwise) {
+  std::ofstream(folder_ / "notes.db").close();  // an empty database
   Change(folder_ / "notes.db",
          "CREATE TABLE notes (id INTEGER PRIMARY KEY, vector BLOB);"
          "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39) INSERT INTO notes(id) SELECT i "
@@ -161,6 +163,7 @@ TEST_F(FlippedBitsTest, ASampleIsBoughtAgainAndCompared) {
 // A flipped bit in the log of old vectors: verify names the row, and a rollback leaves it alone.
 TEST_F(FlippedBitsTest, AnOldVectorThatIsDamagedIsNotPutBack) {
   const std::string db = folder_ / "notes.db";
+  std::ofstream(db).close();  // an empty database
   Change(db,
          "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, vector BLOB);"
          "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30) "

@@ -60,12 +60,10 @@ class TargetFilesTest : public ::testing::TestWithParam<std::string> {
   }
   // With an API, one text at a time.
   std::vector<std::string> ApiCommand(const std::string& job, const std::string& api) const {
-    std::vector<std::string> args = {REEMBED_BINARY, "run", "--json", "--job", folder_ / job};
-    for (const std::string& word : {"--source", ("jsonl:" + (folder_ / "rows.jsonl")).c_str(), "--target",
-                                    target().c_str(), "--api-base", (api + "/v1").c_str(), "--model", "any-model",
-                                    "--dimensions", "32", "--batch-size", "1", "--concurrency", "1"}) {
-      args.push_back(word);
-    }
+    std::vector<std::string> args = Args(
+        job, {"--source", "jsonl:" + (folder_ / "rows.jsonl"), "--target", target(), "--api-base", api + "/v1",
+              "--model", "any-model", "--dimensions", absl::StrCat(kDim), "--batch-size", "1", "--concurrency", "1"});
+    args.insert(args.begin(), REEMBED_BINARY);
     return args;
   }
   static std::map<std::string, std::string> Clean(const std::string& folder) {
@@ -267,7 +265,9 @@ TEST_P(TargetFilesTest, APreviousFileThatIsNotOursStays) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(Bytes(path() + ".previous"), "mine");
   EXPECT_TRUE(fs::exists(path() + ".previous.2"));
-  if (GetParam() != "faiss") EXPECT_EQ(Bytes(path() + ".previous.2"), "somebody's");
+  if (GetParam() != "faiss") {
+    EXPECT_EQ(Bytes(path() + ".previous.2"), "somebody's");
+  }
 }
 
 // Complete and empty, and of the width that rows would have; rows that come later are added.
@@ -279,10 +279,18 @@ TEST_P(TargetFilesTest, ASourceWithoutRowsMakesAnEmptyTargetThatCanGrow) {
     ASSERT_TRUE(fs::exists(path()));
     EXPECT_THAT(Beside(), testing::IsEmpty());
   }
-  if (GetParam() == "npy") EXPECT_THAT(Bytes(path()), HasSubstr("'shape': (0, 32)"));
-  if (GetParam() == "fbin") EXPECT_EQ(Bytes(path()), std::string("\0\0\0\0\x20\0\0\0", 8));
-  if (GetParam() == "jsonl") EXPECT_EQ(Bytes(path()), "");
-  if (GetParam() == "faiss") EXPECT_THAT(Bytes(path() + ".json"), HasSubstr("\"rows\": 0,"));
+  if (GetParam() == "npy") {
+    EXPECT_THAT(Bytes(path()), HasSubstr("'shape': (0, 32)"));
+  }
+  if (GetParam() == "fbin") {
+    EXPECT_EQ(Bytes(path()), std::string("\0\0\0\0\x20\0\0\0", 8));
+  }
+  if (GetParam() == "jsonl") {
+    EXPECT_EQ(Bytes(path()), "");
+  }
+  if (GetParam() == "faiss") {
+    EXPECT_THAT(Bytes(path() + ".json"), HasSubstr("\"rows\": 0,"));
+  }
   const ProcessResult verify = Verify("job");
   EXPECT_EQ(verify.exit_code, 0) << verify.out << verify.err;
   fs::copy_file(folder_ / "rows.jsonl", folder_ / "none.jsonl", fs::copy_options::overwrite_existing);
