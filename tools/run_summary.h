@@ -30,7 +30,7 @@ struct RunOutcome {
   std::vector<EndpointReport> endpoints;
   int64_t texts_embedded = 0;
   int64_t texts_damaged = 0;  // whose kept vector was found damaged, and which are bought again
-  int64_t rows_changed = 0;  // had another text than their vector was made from
+  int64_t rows_changed = 0;   // had another text than their vector was made from
   int64_t rows_truncated = 0;
   int64_t rows_split = 0;
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
