@@ -13,6 +13,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 namespace reembed {
 namespace {
 
