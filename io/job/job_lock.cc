@@ -1,7 +1,6 @@
 #include "io/job/job_lock.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -18,20 +17,18 @@ absl::StatusOr<std::unique_ptr<JobLock>> JobLock::Acquire(const std::string& pat
         absl::StrCat(path, ": is a symbolic link; remove it, and find out who put it there"));
   }
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-  std::unique_ptr<JobLock> lock(new JobLock(fd));
-  const absl::StatusOr<bool> locked = TryLock(fd, path);
+  std::unique_ptr<JobLock> lock(new JobLock(File(fd, path)));
+  const absl::StatusOr<bool> locked = TryLock(lock->file_);
   if (!locked.ok()) return locked.status();
   if (!*locked) {
-    const absl::StatusOr<std::string> text = ReadLockText(fd, path);
+    const absl::StatusOr<std::string> text = ReadLockText(lock->file_);
     const absl::StatusOr<LockOwner> owner = ParseLockOwner(text.ok() ? *text : "");
     return absl::AbortedError(absl::StrCat(path, ": this job is in use by ",
                                            OwnerWords(owner.ok() ? *owner : LockOwner()),
                                            "; wait for it to end, or stop it"));
   }
-  if (absl::Status written = WriteLockOwner(fd, path, ThisProcess()); !written.ok()) return written;
+  if (absl::Status written = WriteLockOwner(lock->file_, ThisProcess()); !written.ok()) return written;
   return lock;
 }
-
-JobLock::~JobLock() { close(fd_); }
 
 }  // namespace reembed

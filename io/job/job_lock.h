@@ -3,8 +3,10 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
+#include "io/file/file.h"
 
 namespace reembed {
 
@@ -17,12 +19,11 @@ class JobLock {
 
   JobLock(const JobLock&) = delete;
   JobLock& operator=(const JobLock&) = delete;
-  ~JobLock();
 
  private:
-  explicit JobLock(int fd) : fd_(fd) {}
+  explicit JobLock(File file) : file_(std::move(file)) {}
 
-  const int fd_;
+  const File file_;
 };
 
 }  // namespace reembed

@@ -8,15 +8,20 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace reembed {
 namespace {
 
+// What the text of a lock among other people's files begins with.
+constexpr absl::string_view kPlaceMark = "reembed writes here\n";
+constexpr size_t kSectorBytes = 512;
 constexpr size_t kMaxTextBytes = 16384;  // two paths, escaped, and little more
 
 std::string HostName() {
@@ -45,6 +50,17 @@ absl::StatusOr<LockOwner> ParseLockOwner(absl::string_view text) {
   return owner;
 }
 
+absl::StatusOr<LockOwner> ParsePlaceOwner(absl::string_view text) {
+  const absl::string_view sector = text.substr(0, kSectorBytes);
+  const bool is_lost = std::all_of(sector.begin(), sector.end(), [](char byte) { return byte == '\0'; });
+  if (is_lost || absl::StartsWith(kPlaceMark, text)) return LockOwner();
+  if (!absl::ConsumePrefix(&text, kPlaceMark)) {
+    return absl::DataLossError("expected the lock of a target, got something else");
+  }
+  const absl::StatusOr<LockOwner> owner = ParseLockOwner(text);
+  return owner.ok() ? *owner : LockOwner();
+}
+
 std::string OwnerWords(const LockOwner& owner) {
   if (owner.pid.empty()) return "another process";
   // Whole seconds, and never negative after the clock was set back.
@@ -53,32 +69,30 @@ std::string OwnerWords(const LockOwner& owner) {
                       absl::FormatDuration(absl::Seconds(age)), " ago");
 }
 
-absl::StatusOr<bool> TryLock(int fd, const std::string& path) {
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+absl::StatusOr<bool> TryLock(const File& file) {
+  if (flock(file.fd(), LOCK_EX | LOCK_NB) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
-  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot lock"));
+  return FileError(file.path(), "lock", errno);
 }
 
-absl::StatusOr<std::string> ReadLockText(int fd, const std::string& path) {
+absl::StatusOr<std::string> ReadLockText(const File& file) {
   std::string text(kMaxTextBytes, '\0');
-  const ssize_t bytes = pread(fd, text.data(), text.size(), 0);
-  if (bytes < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot read"));
-  if (static_cast<size_t>(bytes) == text.size()) return absl::DataLossError(absl::StrCat(path, ": is no lock"));
-  text.resize(static_cast<size_t>(bytes));
+  const absl::StatusOr<size_t> bytes = file.ReadAt(0, absl::MakeSpan(text));
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes == text.size()) return absl::DataLossError(absl::StrCat(file.path(), ": is no lock"));
+  text.resize(*bytes);
   return text;
 }
 
-absl::Status WriteLockOwner(int fd, const std::string& path, const LockOwner& owner) {
-  std::string text = absl::StrCat(owner.host, "\n", owner.pid, "\n", owner.started, "\n");
+absl::Status WriteLockOwner(const File& file, const LockOwner& owner) {
+  std::string text(owner.job.empty() ? "" : kPlaceMark);
+  absl::StrAppend(&text, owner.host, "\n", owner.pid, "\n", owner.started, "\n");
   if (!owner.job.empty()) {
     absl::StrAppend(&text, absl::CEscape(owner.job), "\n", absl::CEscape(owner.left_by), "\n");
   }
   // In this order: who reads meanwhile finds a text whose first lines are whole.
-  if (pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
-      ftruncate(fd, static_cast<off_t>(text.size())) == 0) {
-    return absl::OkStatus();
-  }
-  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot write"));
+  if (absl::Status written = file.WriteAt(0, text); !written.ok()) return written;
+  return file.Truncate(static_cast<int64_t>(text.size()));
 }
 
 }  // namespace reembed

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "io/file/file.h"
 
 // What all locks on files have in common: the operating system's own lock (`flock`), which ends with the process that
 // has it, and a text in the locked file that says who that is.
@@ -26,15 +27,20 @@ LockOwner ThisProcess();
 // Errors: kDataLoss (it is the text of no lock). An empty text is that of a lock which nobody has had yet.
 absl::StatusOr<LockOwner> ParseLockOwner(absl::string_view text);
 
+// The same of a lock that lies among other people's files: its text begins with a mark. What a full disk or a power cut
+// has left of such a text is one that names nobody; a text that is none at all is kDataLoss.
+absl::StatusOr<LockOwner> ParsePlaceOwner(absl::string_view text);
+
 // "process 12 on host here, started 5s ago"; "another process" if the text does not say who.
 std::string OwnerWords(const LockOwner& owner);
 
-// Whether this process has the lock on `fd` now; false: another has it. Errors: those of the system, with `path`.
-absl::StatusOr<bool> TryLock(int fd, const std::string& path);
+// Whether this process has the lock on `file` now; false: another has it. Errors: those of the system.
+absl::StatusOr<bool> TryLock(const File& file);
 
 // What an owner wrote, who may be in the middle of it. Errors: kDataLoss (too long for such a text), of the system.
-absl::StatusOr<std::string> ReadLockText(int fd, const std::string& path);
-absl::Status WriteLockOwner(int fd, const std::string& path, const LockOwner& owner);
+absl::StatusOr<std::string> ReadLockText(const File& file);
+// With the mark if the owner says whose process it is.
+absl::Status WriteLockOwner(const File& file, const LockOwner& owner);
 
 }  // namespace reembed
 

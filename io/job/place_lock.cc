@@ -30,11 +30,11 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string&
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
     if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-    std::unique_ptr<PlaceLock> lock(new PlaceLock(fd, path));
-    const absl::StatusOr<bool> locked = TryLock(fd, path);
+    std::unique_ptr<PlaceLock> lock(new PlaceLock(File(fd, path)));
+    const absl::StatusOr<bool> locked = TryLock(lock->file_);
     if (!locked.ok()) return locked.status();
-    const absl::StatusOr<std::string> text = ReadLockText(fd, path);
-    const absl::StatusOr<LockOwner> owner = ParseLockOwner(text.ok() ? *text : "no lock's text");
+    const absl::StatusOr<std::string> text = ReadLockText(lock->file_);
+    const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
     if (!*locked) {
       const LockOwner known = owner.ok() ? *owner : LockOwner();
       return absl::AbortedError(absl::StrCat(place, ": is being written by ", OwnerWords(known),
@@ -49,7 +49,7 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string&
     LockOwner self = ThisProcess();
     self.job = job;
     self.left_by = owner->left_by;
-    if (absl::Status written = WriteLockOwner(fd, path, self); !written.ok()) return written;
+    if (absl::Status written = WriteLockOwner(lock->file_, self); !written.ok()) return written;
     lock->owner_ = std::move(self);
     return lock;
   }
@@ -57,11 +57,11 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string&
 }
 
 LockOwner PlaceLock::OwnerOf(const std::string& path) {
-  const int fd = open(PlaceLockPath(path).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return LockOwner();
-  const absl::StatusOr<std::string> text = ReadLockText(fd, path);
-  close(fd);
-  const absl::StatusOr<LockOwner> owner = ParseLockOwner(text.ok() ? *text : "");
+  const std::string lock = PlaceLockPath(path);
+  const File file(open(lock.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), lock);
+  if (file.fd() < 0) return LockOwner();
+  const absl::StatusOr<std::string> text = ReadLockText(file);
+  const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "");
   return owner.ok() ? *owner : LockOwner();
 }
 
@@ -69,16 +69,20 @@ LockOwner PlaceLock::OwnerOf(const std::string& path) {
 absl::StatusOr<bool> PlaceLock::IsStillTheFile() const {
   struct stat ours;
   struct stat named;
-  if (fstat(fd_, &ours) != 0) return absl::ErrnoToStatus(errno, absl::StrCat(path_, ": cannot look at it"));
-  if (lstat(path_.c_str(), &named) != 0 || ours.st_dev != named.st_dev || ours.st_ino != named.st_ino) return false;
-  if (!S_ISREG(ours.st_mode) || ours.st_nlink != 1) return NoLockError(path_);
+  if (fstat(file_.fd(), &ours) != 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat(file_.path(), ": cannot look at it"));
+  if (lstat(file_.path().c_str(), &named) != 0 || ours.st_dev != named.st_dev || ours.st_ino != named.st_ino)
+    return false;
+  if (!S_ISREG(ours.st_mode) || ours.st_nlink != 1) return NoLockError(file_.path());
   return true;
 }
 
 absl::Status PlaceLock::Claim() {
   LockOwner claimed = owner_;
   claimed.left_by = owner_.job;
-  if (absl::Status written = WriteLockOwner(fd_, path_, claimed); !written.ok()) return written;
+  if (absl::Status written = WriteLockOwner(file_, claimed); !written.ok()) return written;
+  // Before anything grows there: after a power cut it must not look like another job's.
+  if (absl::Status synced = file_.Sync(); !synced.ok()) return synced;
   owner_ = std::move(claimed);
   return absl::OkStatus();
 }
@@ -87,9 +91,8 @@ PlaceLock::~PlaceLock() {
   // While it is locked: nobody else can hold a file that has lost its name.
   const bool is_taken = !owner_.job.empty();
   if (const absl::StatusOr<bool> still = IsStillTheFile(); is_taken && still.ok() && *still) {
-    if (owner_.left_by.empty()) unlink(path_.c_str());
+    if (owner_.left_by.empty()) unlink(file_.path().c_str());
   }
-  close(fd_);
 }
 
 }  // namespace reembed

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "io/file/file.h"
 #include "io/job/lock_owner.h"
 
 namespace reembed {
@@ -34,11 +35,10 @@ class PlaceLock {
   void GiveUp() { owner_.left_by.clear(); }
 
  private:
-  PlaceLock(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  explicit PlaceLock(File file) : file_(std::move(file)) {}
   absl::StatusOr<bool> IsStillTheFile() const;
 
-  const int fd_;
-  const std::string path_;  // of the lock
+  const File file_;  // the lock
   LockOwner owner_;
 };
 

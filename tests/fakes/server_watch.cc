@@ -2,9 +2,11 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <iostream>
 #include <random>
@@ -21,6 +23,20 @@ namespace {
 // itself, and the server that comes back finds its port taken.
 constexpr int kFirstPort = 12000, kLastPort = 32000;
 constexpr size_t kShownBytes = 12000;  // of a log: a crash report with its stack
+
+// Makes a port this process's among all that ask here, also while its server is away: by a name that goes with the
+// process.
+bool ReservePort(int port) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = absl::StrCat("reembed-test-port-", port);
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);  // behind a NUL: a name without a file
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0) return true;
+  close(fd);
+  return false;
+}
 
 std::string Tail(const std::string& log) {
   return log.size() <= kShownBytes ? log : "..." + log.substr(log.size() - kShownBytes);
@@ -89,7 +105,7 @@ int FreePort() {
     address.sin_port = htons(static_cast<uint16_t>(port));
     const bool free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
     close(fd);
-    if (free) return port;
+    if (free && ReservePort(port)) return port;
   }
   std::cerr << "no free port between " << kFirstPort << " and " << kLastPort << "\n";
   abort();

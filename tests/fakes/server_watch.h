@@ -26,7 +26,8 @@ class ServerWatch {
   Process* const process_;
 };
 
-// A port that nobody had a moment ago, for servers that take no port 0. Another program may take it first.
+// A port for servers that take no port 0, or must come back at theirs: of this process until it ends, as far as the
+// tests are concerned. Another program may take it all the same.
 int FreePort();
 
 }  // namespace reembed
