@@ -57,7 +57,7 @@ void LearnedCaps::Refused(absl::Span<const BatchText> texts, const Excess& exces
   const Size half = HalfOf(texts);
   const bool is_alone = size.texts == 1;
   int64_t named = 0;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   switch (excess.measure) {
     case Measure::kNone:
     case Measure::kTextTokens:
@@ -94,7 +94,7 @@ void LearnedCaps::Cap::Guess(int64_t size, int64_t half, bool is_alone) {
 
 int64_t LearnedCaps::TimedOut(absl::Span<const BatchText> texts, bool again) {
   const auto size = static_cast<int64_t>(texts.size());
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (size < 2 || (!again && size <= texts_.taken)) return 0;
   texts_.slow = std::min(texts_.slow, size / 2);
   texts_.taken = std::min(texts_.taken, texts_.slow);
@@ -103,7 +103,7 @@ int64_t LearnedCaps::TimedOut(absl::Span<const BatchText> texts, bool again) {
 
 void LearnedCaps::Taken(absl::Span<const BatchText> texts, double time_share) {
   const Size size = SizeOf(texts);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (texts_.slow != kNone && size.texts >= texts_.slow && time_share < kQuick) texts_.slow *= 2;
   texts_.taken = std::max(texts_.taken, size.texts);
   tokens_.taken = std::max(tokens_.taken, size.tokens);
@@ -113,7 +113,7 @@ void LearnedCaps::Taken(absl::Span<const BatchText> texts, double time_share) {
 int LearnedCaps::Fitting(absl::Span<const BatchText> texts) const {
   Size cap;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     cap = {texts_.Value(), tokens_.Value(), bytes_.Value()};
   }
   if (cap.texts == kNone && cap.tokens == kNone && cap.bytes == kNone) return static_cast<int>(texts.size());

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <mutex>
 
 #include "absl/types/span.h"
 #include "engine/batch.h"
+#include "engine/mutex.h"
 #include "engine/reply_class.h"
 
 namespace reembed {
@@ -47,10 +47,10 @@ class LearnedCaps {
     void Guess(int64_t size, int64_t half, bool is_alone);
   };
 
-  mutable std::mutex mutex_;
-  Cap texts_;
-  Cap tokens_;  // as we count them, which may not be as the API does
-  Cap bytes_;   // of the texts alone
+  mutable Mutex mutex_;
+  Cap texts_ ABSL_GUARDED_BY(mutex_);
+  Cap tokens_ ABSL_GUARDED_BY(mutex_);  // as we count them, which may not be as the API does
+  Cap bytes_ ABSL_GUARDED_BY(mutex_);   // of the texts alone
 };
 
 }  // namespace reembed

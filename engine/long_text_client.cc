@@ -74,7 +74,7 @@ struct LongTextClient::Job {
   Batch* const batch;
   Done done;
 
-  std::mutex mutex;      // guards what follows, until `open` is 0
+  Mutex mutex;           // guards what follows, until `open` is 0
   int open = 0;          // batches under way: the job's own and those of rounds
   int64_t answered = 0;  // texts
   absl::Status failure;
@@ -96,7 +96,7 @@ ClientStats LongTextClient::stats() const {
 void LongTextClient::Send(Batch* batch, Done done) {
   JobPtr begun;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (const auto found = answered_.find(batch); found != answered_.end()) {
       if (batch->attempts() > 0) begun = std::move(found->second);
       answered_.erase(found);
@@ -104,14 +104,15 @@ void LongTextClient::Send(Batch* batch, Done done) {
   }
   if (begun != nullptr) return SendAgain(begun, std::move(done));
   auto job = std::make_shared<Job>(batch, std::move(done));
-  std::unique_lock lock(job->mutex);
+  MutexLock lock(&job->mutex);
   job->open = 2;  // the batch, and this function
   const std::vector<Round*> rounds = HoldBack(job.get());
   lock.unlock();
   client_->Send(batch, Done([this, job](absl::Status status) { OnBatch(job, std::move(status)); }));
   lock.lock();
-  --job->open;
-  GoOn(job, std::move(lock), rounds);
+  const bool last = --job->open == 0;
+  lock.unlock();
+  GoOn(job, last, rounds);
 }
 
 // After replies that were of no use: each batch asks for what it lacks.
@@ -123,10 +124,11 @@ void LongTextClient::SendAgain(const JobPtr& job, Done done) {
   job->open = static_cast<int>(batches.size());
   for (Batch* const batch : batches) {
     client_->Send(batch, Done([this, job](absl::Status status) {
-                    std::unique_lock lock(job->mutex);
+                    MutexLock lock(&job->mutex);
                     if (!status.ok() && job->failure.ok()) job->failure = std::move(status);
-                    --job->open;
-                    GoOn(job, std::move(lock), {});
+                    const bool last = --job->open == 0;
+                    lock.unlock();
+                    GoOn(job, last, {});
                   }));
   }
 }
@@ -184,7 +186,7 @@ void LongTextClient::CutAgain(const Piece& piece, const BatchText& refused, Job*
 }
 
 void LongTextClient::OnBatch(const JobPtr& job, absl::Status status) {
-  std::unique_lock lock(job->mutex);
+  MutexLock lock(&job->mutex);
   std::vector<Round*> rounds;
   if (status.ok()) job->answered += TextsAnswered(*job->batch);
   if (!status.ok()) {
@@ -204,12 +206,13 @@ void LongTextClient::OnBatch(const JobPtr& job, absl::Status status) {
     cutter_.Taken(longest);
     if (!sure.empty()) rounds.push_back(job->AddRound(std::move(sure)));
   }
-  --job->open;
-  GoOn(job, std::move(lock), rounds);
+  const bool last = --job->open == 0;
+  lock.unlock();
+  GoOn(job, last, rounds);
 }
 
 void LongTextClient::OnRound(const JobPtr& job, Round* round, absl::Status status) {
-  std::unique_lock lock(job->mutex);
+  MutexLock lock(&job->mutex);
   std::vector<Round*> rounds;
   std::vector<Piece> sure;
   if (status.ok()) job->answered += TextsAnswered(round->batch);
@@ -229,13 +232,12 @@ void LongTextClient::OnRound(const JobPtr& job, Round* round, absl::Status statu
     }
   }
   if (!sure.empty()) rounds.push_back(job->AddRound(std::move(sure)));
-  --job->open;
-  GoOn(job, std::move(lock), rounds);
+  const bool last = --job->open == 0;
+  lock.unlock();
+  GoOn(job, last, rounds);
 }
 
-void LongTextClient::GoOn(const JobPtr& job, std::unique_lock<std::mutex> lock, const std::vector<Round*>& rounds) {
-  const bool last = job->open == 0;
-  lock.unlock();
+void LongTextClient::GoOn(const JobPtr& job, bool last, const std::vector<Round*>& rounds) {
   for (Round* const round : rounds) {
     client_->Send(&round->batch,
                   Done([this, job, round](absl::Status status) { OnRound(job, round, std::move(status)); }));
@@ -255,7 +257,7 @@ void LongTextClient::Finish(const JobPtr& job) {
     }
   }
   if (job->failure.ok() && !job->repairs.empty()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     answered_[job->batch] = job;
   }
   std::move(job->done)(std::move(job->failure));
@@ -265,7 +267,7 @@ absl::Status LongTextClient::Decode(Batch* batch) const {
   absl::Status decoded = client_->Decode(batch);
   JobPtr job;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     const auto found = answered_.find(batch);
     if (found == answered_.end()) return decoded;
     job = std::move(found->second);
@@ -278,7 +280,7 @@ absl::Status LongTextClient::Decode(Batch* batch) const {
     if (!of_round.ok() && (decoded.ok() || !absl::IsDataLoss(of_round))) decoded = std::move(of_round);
   }
   if (absl::IsDataLoss(decoded)) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     answered_[batch] = std::move(job);
   }
   if (!decoded.ok()) return decoded;

@@ -4,11 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/embedding_client.h"
+#include "engine/mutex.h"
 #include "engine/text_cutter.h"
 
 namespace reembed {
@@ -47,16 +47,16 @@ class LongTextClient final : public EmbeddingClient {
   void OnRound(const JobPtr& job, Round* round, absl::Status status);
   void CutAgain(const Piece& piece, const BatchText& refused, Job* job, std::vector<Piece>* sure,
                 std::vector<Round*>* rounds);
-  // Lets go of job->mutex.
-  void GoOn(const JobPtr& job, std::unique_lock<std::mutex> lock, const std::vector<Round*>& rounds);
+  // Without its mutex. `last`: nothing of it was under way when the mutex was let go.
+  void GoOn(const JobPtr& job, bool last, const std::vector<Round*>& rounds);
   void Finish(const JobPtr& job);
 
   EmbeddingClient* const client_;
   const LongText policy_;
   TextCutter cutter_;
   std::atomic<int64_t> texts_dropped_{0};  // answered, of batches that failed
-  mutable std::mutex mutex_;
-  mutable absl::flat_hash_map<const Batch*, JobPtr> answered_;  // guarded by mutex_: until Decode()
+  mutable Mutex mutex_;
+  mutable absl::flat_hash_map<const Batch*, JobPtr> answered_ ABSL_GUARDED_BY(mutex_);  // until Decode()
 };
 
 }  // namespace reembed

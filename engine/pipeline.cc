@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <tuple>
@@ -14,6 +13,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "engine/mutex.h"
 #include "engine/normalize.h"
 #include "engine/owed_rows.h"
 #include "engine/row_reader.h"
@@ -99,17 +99,18 @@ class Run {
   int home_ = 0;                       // guarded by mutex_ until the graph has ended: batches that came home to stay
   std::atomic<int64_t> next_ticket_{1};
 
-  std::mutex mutex_;
-  int under_way_ = 0;                            // guarded by mutex_: batches neither home nor given up
-  std::condition_variable all_home_;             // with mutex_
-  absl::Status failure_;                         // guarded by mutex_
-  absl::flat_hash_map<int64_t, Embedded> cuts_;  // guarded by mutex_: by slot, of texts that are not embedded whole
+  Mutex mutex_;
+  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;  // batches neither home nor given up
+  std::condition_variable_any all_home_;       // with mutex_
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<int64_t, Embedded> cuts_
+      ABSL_GUARDED_BY(mutex_);  // by slot, of texts that are not embedded whole
   struct Awaited {
     std::shared_ptr<Slot> slot;
     Async::gateway_type* gate;
     int64_t ticket;
   };
-  std::vector<Awaited> awaited_;       // guarded by mutex_
+  std::vector<Awaited> awaited_ ABSL_GUARDED_BY(mutex_);
   std::condition_variable_any watch_;  // with mutex_; nobody notifies, it only waits
   std::atomic<int64_t> answers_{0};
 };
@@ -191,7 +192,7 @@ absl::Status Run::Execute() {
     NoteFailure(closed);
   }
   NoteFailure(parts_.ledger->Sync());
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (!failure_.ok()) return failure_;
   if (outcome_ == Outcome::kStopped || left_unfinished)
     return absl::CancelledError("stopped; the same command goes on from here");
@@ -223,20 +224,25 @@ void Run::BuildAndWait() {
   flow::make_edge(write, commit);
   flow::make_edge(flow::output_port<0>(commit), read);  // the batch goes round
 
-  under_way_ = static_cast<int>(slots_.size());
+  {
+    const MutexLock lock(&mutex_);
+    under_way_ = static_cast<int>(slots_.size());
+  }
   std::vector<Slot*> all;  // the watchdog may take one out of slots_
   for (const auto& slot : slots_) all.push_back(slot.get());
   for (Slot* const slot : all) read.try_put(slot);
   {
-    std::unique_lock lock(mutex_);
-    const auto over = [this, &context] { return under_way_ == 0 || context.is_group_execution_cancelled(); };
+    MutexLock lock(&mutex_);
+    const auto over = [this, &context]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return under_way_ == 0 || context.is_group_execution_cancelled();
+    };
     while (!all_home_.wait_for(lock, std::chrono::seconds(1), over)) continue;
   }
   arena.execute([&graph] { graph.wait_for_all(); });
 }
 
 void Run::StayHome() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   ++home_;
   if (--under_way_ == 0) all_home_.notify_all();
 }
@@ -269,7 +275,7 @@ void Run::Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin 
   const int64_t ticket = next_ticket_++;
   std::shared_ptr<Slot> owner;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     const auto is_slot = [slot](const auto& shared) { return shared.get() == slot; };
     owner = *std::find_if(slots_.begin(), slots_.end(), is_slot);
     gate.reserve_wait();
@@ -282,7 +288,7 @@ void Run::Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin 
       if (!owner->ticket.compare_exchange_strong(expected, 0)) return;  // given up: `this` and the gate may be gone
       ++answers_;
       {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(&mutex_);
         std::erase_if(awaited_, [ticket](const Awaited& awaited) { return awaited.ticket == ticket; });
       }
       if (!status.ok()) owner->batch.Fail(std::move(status));
@@ -347,7 +353,7 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
 void Run::RememberCuts(const Batch& batch) {
   for (const BatchText& text : batch.texts()) {
     if (text.embedded == Embedded::kWhole || !text.reject.ok()) continue;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     cuts_[text.slot] = text.embedded;
   }
 }
@@ -355,7 +361,7 @@ void Run::RememberCuts(const Batch& batch) {
 Embedded Run::EmbeddedAs(const Batch& batch, const BatchRow& row) {
   if (row.embedded != Embedded::kWhole || row.replayed) return row.embedded;
   if (row.text >= 0) return batch.texts()[row.text].embedded;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   const auto cut = cuts_.find(row.slot);
   return cut == cuts_.end() ? Embedded::kWhole : cut->second;
 }
@@ -409,7 +415,7 @@ void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
 }
 
 void Run::Watch(std::stop_token done) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   int64_t seen = -1;
   while (!done.stop_requested()) {
     const bool nothing_new = seen == answers_.load() && !awaited_.empty();
@@ -438,12 +444,12 @@ void Run::Watch(std::stop_token done) {
 
 void Run::NoteFailure(const absl::Status& status) {
   if (status.ok()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (failure_.ok()) failure_ = status;
 }
 
 bool Run::Failed() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return !failure_.ok();
 }
 

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <stop_token>
 #include <thread>
 #include <utility>
@@ -13,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -31,8 +31,8 @@ class ReadAhead {
   // `fill` comes behind the pages that were filled before it.
   absl::StatusOr<bool> Next(Page* page) {
     page->Clear();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !pages_.empty() || ended_; });
+    MutexLock lock(&mutex_);
+    changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !pages_.empty() || ended_; });
     if (pages_.empty()) {
       if (!status_.ok()) return status_;
       return false;
@@ -52,19 +52,19 @@ class ReadAhead {
     while (more.ok() && *more && !stop.stop_requested()) {
       Page page = UsedPage();
       more = fill_(&page);
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, stop, [this] { return pages_.size() < kPagesAhead; });
+      MutexLock lock(&mutex_);
+      changed_.wait(lock, stop, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return pages_.size() < kPagesAhead; });
       pages_.push_back(std::move(page));
       changed_.notify_all();
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     status_ = more.status();
     ended_ = true;
     changed_.notify_all();
   }
 
   Page UsedPage() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (used_.empty()) return {};
     Page page = std::move(used_.back());
     used_.pop_back();
@@ -73,12 +73,12 @@ class ReadAhead {
 
   const std::function<absl::StatusOr<bool>(Page*)> fill_;
 
-  std::mutex mutex_;  // guards what follows
+  Mutex mutex_;
   std::condition_variable_any changed_;
-  std::deque<Page> pages_;
-  std::vector<Page> used_;  // their memory is used again
-  absl::Status status_;
-  bool ended_ = false;
+  std::deque<Page> pages_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Page> used_ ABSL_GUARDED_BY(mutex_);  // their memory is used again
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::jthread thread_;  // last: it uses all of the above
 };

@@ -47,7 +47,7 @@ SinkWriter::~SinkWriter() {
 
 void SinkWriter::Write(const Batch* batch, int64_t sequence, Done done) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     queue_.emplace(sequence, Item{batch, std::move(done)});
   }
   wake_.notify_one();
@@ -68,8 +68,8 @@ void SinkWriter::Loop() {
   while (true) {
     std::map<int64_t, Item> group;
     {
-      std::unique_lock lock(mutex_);
-      const auto ready = [this] {
+      MutexLock lock(&mutex_);
+      const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return closing_ || (!queue_.empty() && (order_ == RowOrder::kAny || queue_.begin()->first == next_sequence_));
       };
       if (dirty_) {
@@ -145,13 +145,18 @@ void SinkWriter::Flush() {
 
 absl::Status SinkWriter::Close(Ending ending) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     closing_ = true;
   }
   wake_.notify_one();
   thread_.join();
   // An ascending sink that stopped at a gap still holds batches.
-  for (auto& [sequence, item] : std::exchange(queue_, {})) {
+  std::map<int64_t, Item> held;
+  {
+    const MutexLock lock(&mutex_);
+    held.swap(queue_);
+  }
+  for (auto& [sequence, item] : held) {
     std::move(item.done)(absl::InternalError("a batch never reached its turn"));
   }
   Flush();

@@ -4,7 +4,6 @@
 #include <condition_variable>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "absl/time/time.h"
 #include "engine/done.h"
 #include "engine/ledger.h"
+#include "engine/mutex.h"
 #include "engine/pipeline.h"
 #include "engine/rate_limiter.h"
 
@@ -49,7 +49,7 @@ class SinkWriter {
 
   void Loop();
   void WriteGroup(std::map<int64_t, Item> group);
-  std::map<int64_t, Item> TakeWritable();  // requires mutex_
+  std::map<int64_t, Item> TakeWritable() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MarkPassed(int64_t sequence, const Batch& batch);
   void FlushIfDue(Moment now);
   void Flush();
@@ -60,10 +60,10 @@ class SinkWriter {
   const absl::Duration flush_interval_;
   const RowOrder order_;
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::map<int64_t, Item> queue_;  // by sequence; guarded by mutex_
-  bool closing_ = false;           // guarded by mutex_
+  Mutex mutex_;
+  std::condition_variable_any wake_;
+  std::map<int64_t, Item> queue_ ABSL_GUARDED_BY(mutex_);  // by sequence
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
 
   // The writer's thread only, and Close() after joining it.
   int64_t next_sequence_ = 0;              // every batch before it has been written or passed over

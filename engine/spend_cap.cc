@@ -58,14 +58,14 @@ void SpendHold::Add(SpendHold other) {
 
 void SpendHold::Leave() {
   if (cap_ == nullptr) return;
-  const std::lock_guard lock(cap_->mutex_);
+  const MutexLock lock(&cap_->mutex_);
   ++cap_->in_air_;
   has_left_ = in_air_ = true;
 }
 
 void SpendHold::Return() {
   if (cap_ == nullptr) return;
-  const std::lock_guard lock(cap_->mutex_);
+  const MutexLock lock(&cap_->mutex_);
   --cap_->in_air_;
   has_left_ = in_air_ = false;
 }
@@ -73,14 +73,14 @@ void SpendHold::Return() {
 void SpendHold::End() {
   if (cap_ == nullptr) return;
   SpendCap* const cap = std::exchange(cap_, nullptr);
-  const std::lock_guard lock(cap->mutex_);
+  const MutexLock lock(&cap->mutex_);
   cap->Settle(*this, has_left_ ? usd_ : 0);
 }
 
 void SpendCap::AwaitCharge(const void* batch, int first_text, SpendHold hold) {
   if (hold.cap_ == nullptr) return;
   SpendHold unread;  // that of an earlier reply: ends when the lock is gone
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (hold.in_air_) --in_air_;
   hold.in_air_ = false;
   unread = std::exchange(unread_[{batch, first_text}], std::move(hold));
@@ -88,7 +88,7 @@ void SpendCap::AwaitCharge(const void* batch, int first_text, SpendHold hold) {
 
 void SpendCap::Charge(const void* batch, int first_text, int64_t tokens) {
   SpendHold hold;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   const auto found = unread_.find({batch, first_text});
   if (found == unread_.end()) return;
   hold = std::move(found->second);
@@ -103,7 +103,7 @@ void SpendCap::Charge(const void* batch, int first_text, int64_t tokens) {
 SpendCap::Answer SpendCap::Take(int64_t tokens, SpendHold* hold) {
   SpendHold taken;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     const Answer answer = TakeFitting(tokens, &taken);
     if (answer == Answer::kNever && reached_.ok()) CloseFor(Cost(tokens));
     if (answer != Answer::kTaken) return answer;
@@ -115,14 +115,14 @@ SpendCap::Answer SpendCap::Take(int64_t tokens, SpendHold* hold) {
 SpendCap::Answer SpendCap::Offer(int64_t tokens, SpendHold* hold) {
   SpendHold taken;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (const Answer answer = TakeFitting(tokens, &taken); answer != Answer::kTaken) return answer;
   }
   *hold = std::move(taken);
   return Answer::kTaken;
 }
 
-// Requires mutex_. *hold is an empty one.
+// *hold is an empty one.
 SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
   if (!reached_.ok()) return Answer::kNever;
   const double usd = Cost(tokens);
@@ -137,11 +137,10 @@ SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
 }
 
 void SpendCap::Close(int64_t tokens) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (reached_.ok()) CloseFor(Cost(tokens));
 }
 
-// Requires mutex_.
 void SpendCap::CloseFor(double usd) {
   reached_ = absl::CancelledError(absl::StrCat(
       "--max-spend ", DollarsText(options_.cap_usd), " is reached: all runs of the job together have spent ",
@@ -152,21 +151,21 @@ void SpendCap::CloseFor(double usd) {
 }
 
 absl::Status SpendCap::Reached() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return reached_;
 }
 
 void SpendCap::ChargeTo(SpendAccount* account) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   account_ = account;
 }
 
 double SpendCap::spent_usd() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return used_ + held_;
 }
 
-// Requires mutex_. What is about to leave is in a note before it does.
+// What is about to leave is in a note before it does.
 absl::Status SpendCap::NoteAhead(double usd) {
   if (account_ == nullptr || !account_->note) return absl::OkStatus();
   const double needed = account_->used_usd + held_ + usd;
@@ -179,14 +178,12 @@ absl::Status SpendCap::NoteAhead(double usd) {
   return absl::OkStatus();
 }
 
-// Requires mutex_.
 void SpendCap::WarnOnce() {
   if (warned_ || !options_.warn || used_ + held_ < kWarnAt * options_.cap_usd) return;
   warned_ = true;
   options_.warn(used_ + held_, options_.cap_usd);
 }
 
-// Requires mutex_.
 void SpendCap::Settle(const SpendHold& hold, double usd) {
   if (hold.in_air_) --in_air_;
   held_ -= hold.usd_;

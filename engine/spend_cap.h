@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -104,25 +104,31 @@ class SpendCap {
  private:
   friend class SpendHold;
 
-  bool Fits(double usd) const { return used_ + held_ + usd <= options_.cap_usd * (1 + 1e-12); }
-  double Cost(int64_t tokens) const { return options_.usd_per_token * factor_ * static_cast<double>(tokens); }
-  absl::Status NoteAhead(double usd);
-  void CloseFor(double usd);
-  Answer TakeFitting(int64_t tokens, SpendHold* hold);
-  void WarnOnce();
-  void Settle(const SpendHold& hold, double usd);
+  bool Fits(double usd) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return used_ + held_ + usd <= options_.cap_usd * (1 + 1e-12);
+  }
+  double Cost(int64_t tokens) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return options_.usd_per_token * factor_ * static_cast<double>(tokens);
+  }
+  absl::Status NoteAhead(double usd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CloseFor(double usd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Answer TakeFitting(int64_t tokens, SpendHold* hold) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WarnOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Settle(const SpendHold& hold, double usd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const SpendOptions options_;
-  mutable std::mutex mutex_;  // guards what follows
-  double used_;
-  double held_ = 0;
-  int in_air_ = 0;
-  absl::flat_hash_map<std::pair<const void*, int>, SpendHold> unread_;  // by batch and first text
-  SpendAccount* account_ = nullptr;
-  double charged_ = 0, estimated_ = 0;  // of the last replies, in tokens, fading
-  double factor_ = 1;                   // what an estimated token is charged as
-  bool warned_ = false;
-  absl::Status reached_;
+  mutable Mutex mutex_;
+  double used_ ABSL_GUARDED_BY(mutex_);
+  double held_ ABSL_GUARDED_BY(mutex_) = 0;
+  int in_air_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<std::pair<const void*, int>, SpendHold> unread_
+      ABSL_GUARDED_BY(mutex_);  // by batch and first text
+  SpendAccount* account_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  double charged_ ABSL_GUARDED_BY(mutex_) = 0;  // of the last replies, in tokens, fading
+  double estimated_ ABSL_GUARDED_BY(mutex_) = 0;
+  double factor_ ABSL_GUARDED_BY(mutex_) = 1;  // what an estimated token is charged as
+  bool warned_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status reached_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Whether it says that a spend cap ended the run. Survives copies, not a new message.

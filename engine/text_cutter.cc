@@ -39,7 +39,7 @@ TextCutter::TextCutter(const CutOptions& options)
 TextCutter::Length TextCutter::Judge(absl::string_view text, int64_t tokens) const {
   int64_t limit = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (fitting_ == 0 || tokens <= fitting_) return Length::kFits;
     limit = limit_;
   }
@@ -47,14 +47,14 @@ TextCutter::Length TextCutter::Judge(absl::string_view text, int64_t tokens) con
 }
 
 void TextCutter::Taken(int64_t tokens) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (fitting_ > 0) fitting_ = std::max(fitting_, tokens);
 }
 
 // Of the text, prefix included, that the next try keeps.
 double TextCutter::Share(int64_t tokens, const Overlength& said, int cuts) {
   const auto part = [](int64_t of, int64_t whole) { return static_cast<double>(of) / static_cast<double>(whole); };
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (said.limit > 0 && !said.estimated && (limit_ == 0 || said.limit < limit_)) {
     // Only ever lower: what is named may be the limit of a whole request.
     limit_ = said.limit;

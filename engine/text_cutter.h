@@ -3,12 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "engine/batch.h"
 #include "engine/long_text.h"
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -45,9 +45,9 @@ class TextCutter {
   double Share(int64_t tokens, const Overlength& said, int cuts);
 
   const CutOptions options_;
-  mutable std::mutex mutex_;  // guards what follows
-  int64_t limit_;             // tokens as the provider counts them; 0: not known
-  int64_t fitting_;           // tokens as we count them, of a text that should fit; 0: not known
+  mutable Mutex mutex_;
+  int64_t limit_ ABSL_GUARDED_BY(mutex_);    // tokens as the provider counts them; 0: not known
+  int64_t fitting_ ABSL_GUARDED_BY(mutex_);  // tokens as we count them, of a text that should fit; 0: not known
 };
 
 }  // namespace reembed

@@ -24,7 +24,7 @@ int64_t TokenEstimator::Estimate(int64_t bytes) const {
 void TokenEstimator::Learn(int64_t texts, int64_t bytes, int64_t tokens) {
   if (bytes <= 0 || tokens * kLongestToken < bytes || tokens > bytes + texts * kTokensAroundText) return;
   const double charged = static_cast<double>(tokens) / static_cast<double>(bytes);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   // What was charged counts more than the guess at the start, however short the first texts are.
   const double before = static_cast<double>(bytes_learnt_);
   const double weight = static_cast<double>(bytes) / std::min(kMemoryBytes, before + static_cast<double>(bytes));

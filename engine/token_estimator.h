@@ -3,7 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
+
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -31,7 +32,7 @@ class TokenEstimator {
  private:
   std::atomic<double> tokens_per_byte_;
   std::atomic<int64_t> bytes_learnt_{0};
-  std::mutex mutex_;  // one learns at a time
+  Mutex mutex_;  // one learns at a time
 };
 
 }  // namespace reembed

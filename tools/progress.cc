@@ -8,11 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <mutex>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/mutex.h"
 #include "engine/rate_limiter.h"
 #include "tools/format.h"
 #include "tools/time_left.h"
@@ -117,9 +117,9 @@ void Progress::Loop(const std::stop_token& done) {
   const Moment start = MonotonicNow();
   Moment next_show = start + (style_ == ProgressStyle::kLine ? kLookInterval : kLineInterval);
   std::optional<TimeLeft> time_left;
-  std::mutex mutex;
+  Mutex mutex;
   std::condition_variable_any never;
-  std::unique_lock lock(mutex);
+  MutexLock lock(&mutex);
   while (!never.wait_for(lock, done, absl::ToChronoNanoseconds(kLookInterval), [] { return false; })) {
     if (done.stop_requested()) return;
     const Moment now = MonotonicNow();

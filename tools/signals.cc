@@ -28,22 +28,22 @@ std::atomic<int> handler_pipe{-1};
 // Calls it on a thread that is left alone when it takes longer: it may wait for ever, as on a pipe that nobody reads.
 void CallAside(std::function<void()> call, absl::Duration longest) {
   struct Called {
-    std::mutex mutex;
-    std::condition_variable changed;
+    Mutex mutex;
+    std::condition_variable_any changed;
     bool done = false;  // guarded by mutex
   };
   auto called = std::make_shared<Called>();
   try {
     std::thread([called, call = std::move(call)] {
       call();
-      const std::lock_guard lock(called->mutex);
+      const MutexLock lock(&called->mutex);
       called->done = true;
       called->changed.notify_all();
     }).detach();
   } catch (const std::system_error&) {
     return;  // no thread is to be had
   }
-  std::unique_lock lock(called->mutex);
+  MutexLock lock(&called->mutex);
   called->changed.wait_for(lock, absl::ToChronoNanoseconds(longest), [&] { return called->done; });
 }
 
@@ -113,7 +113,7 @@ void StopSignals::Listen() {
       if (read(pipe_[0], &came, sizeof(came)) != sizeof(came) || came.signal == 0) return;
       OnSignal(came);
     }
-    std::unique_lock lock(mutex_);
+    MutexLock lock(&mutex_);
     if (MonotonicNow() < end_) continue;
     ending_ = true;
     lock.unlock();
@@ -122,7 +122,7 @@ void StopSignals::Listen() {
 }
 
 void StopSignals::OnSignal(const Came& came) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   const Moment now = MonotonicNow();
   if (signal_ == 0) {
     first_ = came;
@@ -139,9 +139,9 @@ void StopSignals::OnSignal(const Came& came) {
 }
 
 void StopSignals::TakeSteps(const StopSteps& steps) {
-  std::unique_lock lock(mutex_);
-  const auto over = [this] { return steps_ == nullptr; };
-  changed_.wait(lock, [&] { return over() || signal_ != 0; });
+  MutexLock lock(&mutex_);
+  const auto over = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return steps_ == nullptr; };
+  changed_.wait(lock, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return over() || signal_ != 0; });
   if (over()) return;
   const Moment drop_at = MonotonicNow() + steps.wait;
   lock.unlock();
@@ -164,8 +164,11 @@ void StopSignals::TakeSteps(const StopSteps& steps) {
 }
 
 void StopSignals::EndProcess() {
-  // Nobody takes the steps away any more.
-  const StopSteps* const steps = steps_;
+  const StopSteps* steps = nullptr;  // nobody takes them away any more
+  {
+    const MutexLock lock(&mutex_);
+    steps = steps_;
+  }
   if (steps != nullptr && steps->last_words) {
     CallAside([steps, signal = signal()] { steps->last_words(signal); }, kStopLastWords);
   } else {
@@ -180,7 +183,7 @@ void StopSignals::EndProcess() {
 
 StopSignals::Work::Work(StopSignals* signals, StopSteps steps) : signals_(signals), steps_(std::move(steps)) {
   {
-    const std::lock_guard lock(signals_->mutex_);
+    const MutexLock lock(&signals_->mutex_);
     signals_->steps_ = &steps_;
   }
   signals_->stepper_ = std::thread([this] { signals_->TakeSteps(steps_); });
@@ -188,8 +191,9 @@ StopSignals::Work::Work(StopSignals* signals, StopSteps steps) : signals_(signal
 
 StopSignals::Work::~Work() {
   {
-    std::unique_lock lock(signals_->mutex_);
-    signals_->changed_.wait(lock, [this] { return !signals_->ending_; });  // for good
+    MutexLock lock(&signals_->mutex_);
+    signals_->changed_.wait(
+        lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(signals_->mutex_) { return !signals_->ending_; });  // for good
     signals_->steps_ = nullptr;
     signals_->changed_.notify_all();
   }

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/mutex.h"
 #include "engine/rate_limiter.h"
 
 namespace reembed {
@@ -101,14 +101,14 @@ class StopSignals {
   std::atomic<int> signal_{0};
   int pipe_[2] = {-1, -1};  // from the signal handler to listener_
 
-  std::mutex mutex_;  // guards what follows; nothing that may wait is called with it held
-  std::condition_variable changed_;
-  const StopSteps* steps_ = nullptr;  // of the work
-  Came first_;
-  Moment first_at_ = absl::InfiniteDuration();
-  bool aborted_ = false;                   // a second signal has come
-  bool ending_ = false;                    // the process ends; the work must not go away any more
-  Moment end_ = absl::InfiniteDuration();  // of the process
+  Mutex mutex_;  // nothing that may wait is called with it held
+  std::condition_variable_any changed_;
+  const StopSteps* steps_ ABSL_GUARDED_BY(mutex_) = nullptr;  // of the work
+  Came first_ ABSL_GUARDED_BY(mutex_);
+  Moment first_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
+  bool aborted_ ABSL_GUARDED_BY(mutex_) = false;  // a second signal has come
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;   // the process ends; the work must not go away any more
+  Moment end_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();  // of the process
 
   std::thread stepper_;   // while there is work
   std::thread listener_;  // keeps the time, so it calls nothing that may wait

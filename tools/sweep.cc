@@ -4,11 +4,11 @@
 #include <cmath>
 #include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/mutex.h"
 #include "engine/rate_limiter.h"
 #include "io/store/agentloop_phrases.h"
 #include "tools/format.h"
@@ -121,22 +121,22 @@ struct Sweeper::Request {
 class Sweeper::Answers {
  public:
   void Push(Request* request) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     answered_.push_back(request);
     changed_.notify_one();  // under the lock: the last one lets the object end
   }
   Request* Pop() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !answered_.empty(); });
+    MutexLock lock(&mutex_);
+    changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !answered_.empty(); });
     Request* const request = answered_.front();
     answered_.pop_front();
     return request;
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Request*> answered_;
+  Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::deque<Request*> answered_ ABSL_GUARDED_BY(mutex_);
 };
 
 Sweeper::Sweeper(EmbeddingClient* client, const SweepOptions& options) : client_(client), options_(options) {}

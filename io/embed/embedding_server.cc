@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <mutex>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "engine/lexical_embedder.h"
+#include "engine/mutex.h"
 #include "io/embed/embedding_server_reply.h"
 #include "io/embed/embedding_server_request.h"
 #include "io/net/http_server.h"
@@ -47,11 +47,11 @@ class PreparedReplies {
   std::shared_ptr<const std::string> Get(int vectors, int dim, EmbeddingEncoding encoding) {
     const Key key(vectors, dim, encoding);
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const MutexLock lock(&mutex_);
       if (const auto it = replies_.find(key); it != replies_.end()) return it->second;
     }
     auto made = std::make_shared<const std::string>(Make(vectors, dim, encoding));  // twice if two ask at once
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (bytes_ + made->size() > kMaxPreparedBytes) {
       replies_.clear();  // what is being sent lives on until it is sent
       bytes_ = 0;
@@ -74,9 +74,9 @@ class PreparedReplies {
     return std::move(writer).TakeVectors();
   }
 
-  std::mutex mutex_;
-  absl::flat_hash_map<Key, std::shared_ptr<const std::string>> replies_;  // these two are guarded by mutex_
-  size_t bytes_ = 0;
+  Mutex mutex_;
+  absl::flat_hash_map<Key, std::shared_ptr<const std::string>> replies_ ABSL_GUARDED_BY(mutex_);
+  size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace

@@ -9,7 +9,7 @@ EmbeddingServerLoad::EmbeddingServerLoad(const EmbeddingServerSpeed& speed) : sp
 }
 
 absl::Duration EmbeddingServerLoad::DelayOf(absl::Duration now) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   std::uniform_real_distribution<double> share(0, 1);
   absl::Duration delay = speed_.latency;
   if (speed_.jitter > absl::ZeroDuration()) delay += speed_.jitter * (2 * share(random_) - 1);

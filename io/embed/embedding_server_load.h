@@ -2,12 +2,12 @@
 #define REEMBED_IO_EMBED_EMBEDDING_SERVER_LOAD_H_
 
 #include <cstdint>
-#include <mutex>
 #include <queue>
 #include <random>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -33,9 +33,10 @@ class EmbeddingServerLoad {
 
  private:
   const EmbeddingServerSpeed speed_;
-  std::mutex mutex_;
-  std::mt19937_64 random_;  // this and free_at_ are guarded by mutex_
-  std::priority_queue<absl::Duration, std::vector<absl::Duration>, std::greater<>> free_at_;  // one for each place
+  Mutex mutex_;
+  std::mt19937_64 random_ ABSL_GUARDED_BY(mutex_);
+  std::priority_queue<absl::Duration, std::vector<absl::Duration>, std::greater<>> free_at_
+      ABSL_GUARDED_BY(mutex_);  // one for each place
 };
 
 }  // namespace reembed

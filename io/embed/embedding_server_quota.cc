@@ -25,7 +25,7 @@ absl::Duration EmbeddingServerQuota::Bucket::TimeTo(double wanted) const {
 
 EmbeddingServerError EmbeddingServerQuota::Admit(absl::string_view model, int64_t tokens, absl::Duration now,
                                                  std::vector<std::pair<std::string, std::string>>* headers) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const MutexLock lock(&mutex_);
   const std::pair<Bucket*, double> wanted[] = {{&requests_, 1}, {&tokens_, static_cast<double>(tokens)}};
   EmbeddingServerError error;
   absl::Duration wait = absl::ZeroDuration();

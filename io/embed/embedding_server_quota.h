@@ -2,13 +2,13 @@
 #define REEMBED_IO_EMBED_EMBEDDING_SERVER_QUOTA_H_
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "engine/mutex.h"
 #include "io/embed/embedding_server_request.h"
 
 namespace reembed {
@@ -42,10 +42,10 @@ class EmbeddingServerQuota {
     absl::Duration TimeTo(double wanted) const;
   };
 
-  std::mutex mutex_;
-  Bucket requests_;  // these and `last_` are guarded by mutex_
-  Bucket tokens_;
-  absl::Duration last_ = -absl::InfiniteDuration();
+  Mutex mutex_;
+  Bucket requests_ ABSL_GUARDED_BY(mutex_);
+  Bucket tokens_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration last_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
 };
 
 }  // namespace reembed

@@ -99,8 +99,8 @@ EndpointPool::EndpointPool(std::vector<PoolEndpoint> endpoints, EndpointPoolOpti
 EndpointPool::~EndpointPool() {
   Stop(InTheAir::kDrop, absl::CancelledError("cancelled"));
   // A client that has ended must not be called by another one's thread. Whoever comes later calls none.
-  std::unique_lock lock(mutex_);
-  acted_.wait(lock, [this] { return acting_ == 0; });
+  MutexLock lock(&mutex_);
+  acted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return acting_ == 0; });
 }
 
 void EndpointPool::Send(Batch* batch, Done done) {
@@ -109,7 +109,7 @@ void EndpointPool::Send(Batch* batch, Done done) {
   work->done = std::move(done);
   work->tokens = batch->tokens();
   Actions actions;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   const Moment now = options_.clock();
   answered_by_.erase(batch);
   if (start_ == Start::kNotYet && stopped_.ok()) {
@@ -119,7 +119,7 @@ void EndpointPool::Send(Batch* batch, Done done) {
   }
   Route(std::move(work), now, &actions);
   AddDueChecks(now, &actions);
-  Act(std::move(lock), std::move(actions));
+  Act(std::move(actions));
 }
 
 void EndpointPool::Route(WorkPtr work, Moment now, Actions* actions) {
@@ -172,10 +172,10 @@ void EndpointPool::AddDueChecks(Moment now, Actions* actions) {
   }
 }
 
-void EndpointPool::Act(std::unique_lock<std::mutex> lock, Actions actions) {
+void EndpointPool::Act(Actions actions) {
   ++acting_;
   const absl::Status why = tripped_.ok() ? stopped_ : absl::CancelledError("cancelled");  // OK: nothing stops
-  lock.unlock();
+  mutex_.unlock();
   if (options_.note) {
     for (const std::string& note : actions.notes) options_.note(note);
   }
@@ -197,13 +197,13 @@ void EndpointPool::Act(std::unique_lock<std::mutex> lock, Actions actions) {
                    OnAnswer(std::move(work), std::move(status));
                  }));
   }
-  lock.lock();
+  mutex_.lock();
   if (--acting_ == 0) acted_.notify_all();
 }
 
 void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
   Actions actions;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   const Moment now = options_.clock();
   const int e = work->endpoint;
   chooser_.Ended(e, work->tokens, status.ok(), now);
@@ -232,7 +232,7 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     }
   }
   AddDueChecks(now, &actions);
-  Act(std::move(lock), std::move(actions));
+  Act(std::move(actions));
 }
 
 void EndpointPool::NoteFailure(int endpoint, const absl::Status& status, Moment sent, Moment now, Actions* actions) {
@@ -259,7 +259,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
     if (status.ok() && !text.reject.ok()) status = absl::UnavailableError(text.reject.message());
   }
   Actions actions;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   const Moment now = options_.clock();
   const bool going = tripped_.ok() && stopped_.ok();
   if (absl::IsDataLoss(status)) batch.NextAttempt();
@@ -290,7 +290,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
     if (start_ == Start::kChecking && --first_checks_out_ == 0) FinishStart(now, &actions);
     if (--checks_out_ == 0) acted_.notify_all();
   }
-  Act(std::move(lock), std::move(actions));
+  Act(std::move(actions));
 }
 
 // All endpoints have answered the first check, or failed it.
@@ -332,7 +332,7 @@ void EndpointPool::Trip(absl::Status status, Actions* actions) {
 absl::Status EndpointPool::Decode(Batch* batch) const {
   std::vector<int> givers = {0};  // a batch without texts to ask for is answered by any
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!tripped_.ok()) return tripped_;
     if (const auto found = answered_by_.find(batch); found != answered_by_.end()) {
       givers = std::move(found->second);
@@ -341,7 +341,7 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
   }
   const int endpoint = givers.back();
   absl::Status decoded = clients_[endpoint]->Decode(batch);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (!tripped_.ok()) return tripped_;
   if (decoded.ok()) {
     const int64_t texts = std::count_if(batch->texts().begin(), batch->texts().end(),
@@ -361,24 +361,23 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
 
 void EndpointPool::Stop(InTheAir in_the_air, const absl::Status& why) {
   Actions actions;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   if (stopped_.ok()) stopped_ = why;
   actions.stop = in_the_air;
   for (WorkPtr& work : std::exchange(parked_, {})) actions.answer.emplace_back(std::move(work), stopped_);
-  Act(std::move(lock), std::move(actions));
+  Act(std::move(actions));
 }
 
 absl::Status EndpointPool::FinishChecks() {
   Actions actions;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   const Moment now = options_.clock();
   for (int e = 0; e < chooser_.size() && stopped_.ok() && tripped_.ok(); ++e) {
     const bool working = chooser_.state(e) == EndpointState::kWorking;
     if (working && canary_.TakeLast(e, now)) AddCheck(e, canary_.NextText(), 1, now, &actions);
   }
-  Act(std::move(lock), std::move(actions));
-  std::unique_lock waiting(mutex_);
-  acted_.wait(waiting, [this] { return checks_out_ == 0; });
+  Act(std::move(actions));
+  acted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return checks_out_ == 0; });
   return tripped_;
 }
 
@@ -406,13 +405,13 @@ ClientStats EndpointPool::stats() const {
   }
   if (!requests_known) sum.requests_per_minute = 0;
   if (!tokens_known) sum.tokens_per_minute = 0;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   sum.requests_retried += rerouted_;
   return sum;
 }
 
 std::vector<EndpointReport> EndpointPool::endpoints() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   std::vector<EndpointReport> reports = reports_;
   const Moment now = options_.clock();
   for (int e = 0; e < chooser_.size(); ++e) {
@@ -424,7 +423,7 @@ std::vector<EndpointReport> EndpointPool::endpoints() const {
 }
 
 int64_t EndpointPool::checks_passed() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return canary_.passed();
 }
 

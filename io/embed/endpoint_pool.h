@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +18,7 @@
 #include "engine/canary.h"
 #include "engine/embedding_client.h"
 #include "engine/endpoint_chooser.h"
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -103,40 +103,43 @@ class EndpointPool final : public EmbeddingClient {
 
   EndpointPool(std::vector<PoolEndpoint> endpoints, EndpointPoolOptions options);
 
-  // With mutex_ held.
-  void Route(WorkPtr work, Moment now, Actions* actions);
-  void AddCheck(int endpoint, int first_text, int texts, Moment now, Actions* actions);
-  void AddDueChecks(Moment now, Actions* actions);
-  void FinishStart(Moment now, Actions* actions);
-  void Judge(int endpoint, int first_text, std::vector<float> vectors, Actions* actions);
-  void NoteFailure(int endpoint, const absl::Status& status, Moment sent, Moment now, Actions* actions);
-  void Trip(absl::Status status, Actions* actions);
-  // Lets go of it.
-  void Act(std::unique_lock<std::mutex> lock, Actions actions);
+  void Route(WorkPtr work, Moment now, Actions* actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddCheck(int endpoint, int first_text, int texts, Moment now, Actions* actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddDueChecks(Moment now, Actions* actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FinishStart(Moment now, Actions* actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Judge(int endpoint, int first_text, std::vector<float> vectors, Actions* actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteFailure(int endpoint, const absl::Status& status, Moment sent, Moment now, Actions* actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Trip(absl::Status status, Actions* actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets go of it meanwhile.
+  void Act(Actions actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnAnswer(WorkPtr work, absl::Status status);
   void OnChecked(std::unique_ptr<Check> check, absl::Status status);
 
   const Model model_;
   const EndpointPoolOptions options_;
 
-  mutable std::mutex mutex_;  // guards what follows, apart from the clients
-  mutable EndpointChooser chooser_;
-  mutable CanaryWatch canary_;
-  Start start_ = Start::kNotYet;
-  int first_checks_out_ = 0;
-  std::vector<std::vector<float>> first_vectors_;  // of each endpoint, until all have answered
-  std::vector<WorkPtr> parked_;                    // until the first checks have been answered
-  absl::Status stopped_;                           // not OK: nothing is sent any more
-  absl::Status tripped_;                           // not OK: another model was seen, nothing goes on
-  absl::Status first_fatal_;
-  absl::Status last_failure_;      // of another kind
-  bool down_ = false;              // some work has failed everywhere, and nothing was answered since
-  int acting_ = 0;                 // threads in Act(): they may call clients
-  std::condition_variable acted_;  // acting_ or checks_out_ has come to 0
-  int checks_out_ = 0;
-  mutable absl::flat_hash_map<const Batch*, std::vector<int>> answered_by_;  // until Decode(); the last answered last
-  mutable std::vector<EndpointReport> reports_;                              // name, trouble, texts
-  int64_t rerouted_ = 0;
+  mutable Mutex mutex_;
+  mutable EndpointChooser chooser_ ABSL_GUARDED_BY(mutex_);
+  mutable CanaryWatch canary_ ABSL_GUARDED_BY(mutex_);
+  Start start_ ABSL_GUARDED_BY(mutex_) = Start::kNotYet;
+  int first_checks_out_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::vector<float>> first_vectors_ ABSL_GUARDED_BY(mutex_);  // of each endpoint, until all have answered
+  std::vector<WorkPtr> parked_ ABSL_GUARDED_BY(mutex_);                    // until the first checks have been answered
+  absl::Status stopped_ ABSL_GUARDED_BY(mutex_);                           // not OK: nothing is sent any more
+  absl::Status tripped_ ABSL_GUARDED_BY(mutex_);  // not OK: another model was seen, nothing goes on
+  absl::Status first_fatal_ ABSL_GUARDED_BY(mutex_);
+  absl::Status last_failure_ ABSL_GUARDED_BY(mutex_);  // of another kind
+  bool down_ ABSL_GUARDED_BY(mutex_) = false;  // some work has failed everywhere, and nothing was answered since
+  int acting_ ABSL_GUARDED_BY(mutex_) = 0;     // threads in Act(): they may call clients
+  std::condition_variable_any acted_;          // acting_ or checks_out_ has come to 0
+  int checks_out_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable absl::flat_hash_map<const Batch*, std::vector<int>> answered_by_
+      ABSL_GUARDED_BY(mutex_);                                           // until Decode(); the last answered last
+  mutable std::vector<EndpointReport> reports_ ABSL_GUARDED_BY(mutex_);  // name, trouble, texts
+  int64_t rerouted_ ABSL_GUARDED_BY(mutex_) = 0;
 
   std::vector<std::unique_ptr<EmbeddingClient>> clients_;  // last: while they end, their answers use all of the above
 };

@@ -97,7 +97,7 @@ void RequestFlow::Stop(InTheAir in_the_air, const absl::Status& why) {
   std::vector<PartPtr> waiting;
   absl::Status first;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     told_to_stop_ = true;
     if (stopped_.ok()) stopped_ = why;
     first = stopped_;
@@ -108,7 +108,7 @@ void RequestFlow::Stop(InTheAir in_the_air, const absl::Status& why) {
 }
 
 ClientStats RequestFlow::stats() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   const Part* const next = !retries_.empty() ? retries_.begin()->second.get()
                            : !queue_.empty() ? queue_.front().get()
                                              : nullptr;
@@ -128,13 +128,13 @@ ClientStats RequestFlow::stats() const {
 
 void RequestFlow::CountTokens(int64_t tokens, int64_t estimated) {
   CountTokens(tokens);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   pacer_.Correct(estimated, tokens);
 }
 
 void RequestFlow::Recycle(std::vector<Reply>* replies) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     for (Reply& reply : *replies) {
       if (static_cast<int>(spare_replies_.size()) < options_.concurrency) {
         spare_replies_.push_back(std::move(reply.body));
@@ -147,7 +147,7 @@ void RequestFlow::Recycle(std::vector<Reply>* replies) {
 RequestFlow::PartPtr RequestFlow::MakePart(Call* call, int first, int count) {
   auto part = std::make_shared<Part>();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!spare_bodies_.empty()) {
       part->body = std::move(spare_bodies_.back());
       spare_bodies_.pop_back();
@@ -164,7 +164,7 @@ RequestFlow::PartPtr RequestFlow::MakePart(Call* call, int first, int count) {
   return part;
 }
 
-// Requires mutex_. The first rows go first, in whatever order they come here: targets that are written in order hold
+// The first rows go first, in whatever order they come here: targets that are written in order hold
 // all other batches until the first has its vectors.
 void RequestFlow::Queue(PartPtr part) {
   auto place = queue_.end();
@@ -176,7 +176,7 @@ void RequestFlow::Queue(PartPtr part) {
 void RequestFlow::Submit(PartPtr part) {
   absl::Status refused;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     refused = stopped_;
     if (refused.ok()) return Queue(std::move(part));
   }
@@ -190,7 +190,7 @@ void RequestFlow::Dispatch() {
     Moment ask_again = absl::InfiniteDuration();
     PartPtr part;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       if (!stopped_.ok()) return;
       const Moment now = MonotonicNow();
       part = TakeNext(now, &leaving, &ask_again);
@@ -205,7 +205,7 @@ void RequestFlow::Dispatch() {
   }
 }
 
-// Requires mutex_. Those that failed before go first, as their batches have waited longest.
+// Those that failed before go first, as their batches have waited longest.
 RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment* ask_again) {
   PartPtr part;
   const bool probing = pacer_.probing();
@@ -248,7 +248,6 @@ RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment*
   return part;
 }
 
-// Requires mutex_.
 RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Leaving* leaving, Moment* ask_again) {
   while (!by_age_.empty()) {
     const auto& [left_at, weak] = by_age_.front();
@@ -274,7 +273,7 @@ RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Leaving* leaving, Mo
   return nullptr;
 }
 
-// Requires mutex_. As Pacer::TryStart, with the money for it.
+// As Pacer::TryStart, with the money for it.
 Moment RequestFlow::TryStart(Part* part, Moment now, Leaving* leaving) {
   if (options_.spend == nullptr) return pacer_.TryStart(part->reason, part->tokens, now, &leaving->departure);
   Call* const call = part->call;
@@ -293,7 +292,7 @@ Moment RequestFlow::TryStart(Part* part, Moment now, Leaving* leaving) {
   return start;
 }
 
-// Requires mutex_. A reply that nobody reads, as its batch waits for others, must not keep us waiting for ever.
+// A reply that nobody reads, as its batch waits for others, must not keep us waiting for ever.
 Moment RequestFlow::AskForMoneyAgain(const Part& part, SpendCap::Answer answer, Moment now) {
   if (answer == SpendCap::Answer::kAskLater) without_money_since_ = absl::InfiniteDuration();
   if (answer == SpendCap::Answer::kAskSoon) {
@@ -308,7 +307,7 @@ void RequestFlow::EndForMoney() {
   std::vector<PartPtr> waiting;
   absl::Status reached;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (stopped_.ok()) stopped_ = options_.spend->Reached();
     reached = stopped_;
     waiting = TakeAllWaiting();
@@ -324,7 +323,7 @@ void RequestFlow::Launch(PartPtr part, Leaving leaving) {
                       .total_timeout = options_.timeout,
                       .max_reply_bytes = part->max_reply_bytes};
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (part->is_probe) {
       request.total_timeout = std::min(options_.timeout, std::max(kShortestProbe, kProbeLatencies * pacer_.latency()));
     }
@@ -347,14 +346,14 @@ void RequestFlow::Launch(PartPtr part, Leaving leaving) {
         OnAnswer(std::move(part), std::move(left), std::move(answer));
       });
   if (!options_.hedge) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   part->tickets.push_back(ticket);
 }
 
 void RequestFlow::OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer) {
   bool dropped = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     --part->in_air;
     dropped = std::exchange(part->answered, true);
     if (dropped) pacer_.Ended(left.departure, SendOutcome::kDropped, MonotonicNow());

@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 #include <utility>
@@ -23,6 +22,7 @@
 #include "engine/done.h"
 #include "engine/embedding_client.h"
 #include "engine/learned_caps.h"
+#include "engine/mutex.h"
 #include "engine/pacer.h"
 #include "engine/rate_limiter.h"
 #include "engine/recent_latencies.h"
@@ -102,26 +102,27 @@ class RequestFlow {
   RequestFlow(FlowOptions options, BodyWriter write_body);
 
   PartPtr MakePart(Call* call, int first, int count);
-  void Queue(PartPtr part);
+  void Queue(PartPtr part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Submit(PartPtr part);
   void Dispatch();
-  PartPtr TakeNext(Moment now, Leaving* leaving, Moment* ask_again);
-  PartPtr TakeStraggler(Moment now, Leaving* leaving, Moment* ask_again);
-  Moment TryStart(Part* part, Moment now, Leaving* leaving);
-  Moment AskForMoneyAgain(const Part& part, SpendCap::Answer answer, Moment now);
+  PartPtr TakeNext(Moment now, Leaving* leaving, Moment* ask_again) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  PartPtr TakeStraggler(Moment now, Leaving* leaving, Moment* ask_again) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Moment TryStart(Part* part, Moment now, Leaving* leaving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Moment AskForMoneyAgain(const Part& part, SpendCap::Answer answer, Moment now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndForMoney();
   void Launch(PartPtr part, Leaving leaving);
   void OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer);
   void Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply);
-  void TestAlibi(const PartPtr& part, const Departure& departure, RequestVerdict* verdict, Moment now);
+  void TestAlibi(const PartPtr& part, const Departure& departure, RequestVerdict* verdict, Moment now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Suspect(PartPtr part);
-  void ReleaseSuspects();
-  void SuspectsRest(Moment now, std::vector<PartPtr>* given_up);
-  bool WantsControl() const;
+  void ReleaseSuspects() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SuspectsRest(Moment now, std::vector<PartPtr>* given_up) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool WantsControl() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendControl();
   bool SplitSlow(const PartPtr& part);
   bool SettleBroken(PartPtr* part, const RequestVerdict& verdict);
-  void ReleaseRetries(Moment outage_began, Moment now);
+  void ReleaseRetries(Moment outage_began, Moment now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Keep(PartPtr part, HttpReply reply, SpendHold money);
   void Reject(PartPtr part, RequestVerdict verdict);
   void SplitInto(PartPtr part, const std::vector<int>& counts);
@@ -130,8 +131,8 @@ class RequestFlow {
   void GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now);
   void End(PartPtr part, absl::Status status);
   void EndAll(std::vector<PartPtr> parts, const absl::Status& status);
-  std::string NoteOn(const RequestVerdict& verdict);
-  std::vector<PartPtr> TakeAllWaiting();
+  std::string NoteOn(const RequestVerdict& verdict) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<PartPtr> TakeAllWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const FlowOptions options_;
   const BodyWriter write_body_;
@@ -147,26 +148,28 @@ class RequestFlow {
   std::atomic<int64_t> texts_dropped_{0};
   std::atomic<int64_t> texts_unanswered_{0};
 
-  mutable std::mutex mutex_;  // guards what follows, and the calls and their batches while several parts are out
-  bool told_to_stop_ = false;
-  absl::Status stopped_;  // why no request of this run leaves any more: we were told so, or none can succeed
-  Pacer pacer_;
-  Moment without_money_since_ = absl::InfiniteDuration();  // nothing is in the air, and the next request has none
-  Alibi alibi_;
+  mutable Mutex mutex_;  // guards also the calls and their batches while several parts are out
+  bool told_to_stop_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status stopped_
+      ABSL_GUARDED_BY(mutex_);  // why no request of this run leaves any more: we were told so, or none can succeed
+  Pacer pacer_ ABSL_GUARDED_BY(mutex_);
+  Moment without_money_since_ ABSL_GUARDED_BY(mutex_) =
+      absl::InfiniteDuration();  // nothing is in the air, and the next request has none
+  Alibi alibi_ ABSL_GUARDED_BY(mutex_);
   // Texts that were refused alone, in words that no rule knows, and are asked for again when others have been taken.
-  std::vector<PartPtr> suspects_;
-  PartPtr control_;           // waits to leave
-  bool control_out_ = false;  // it does, or is in the air
-  int controls_ = 0;
-  bool noted_loading_ = false;
-  bool noted_long_wait_ = false;
-  std::deque<PartPtr> queue_;               // that may leave when the pacer lets them, first rows first
-  std::multimap<Moment, PartPtr> retries_;  // failed ones, by the moment from which they may
-  std::deque<std::pair<Moment, std::weak_ptr<Part>>> by_age_;  // sent then; only when hedging
-  RecentLatencies latencies_;
-  std::mt19937_64 random_;
-  std::vector<std::string> spare_bodies_;   // for their memory
-  std::vector<std::string> spare_replies_;  // likewise
+  std::vector<PartPtr> suspects_ ABSL_GUARDED_BY(mutex_);
+  PartPtr control_ ABSL_GUARDED_BY(mutex_);           // waits to leave
+  bool control_out_ ABSL_GUARDED_BY(mutex_) = false;  // it does, or is in the air
+  int controls_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool noted_loading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool noted_long_wait_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<PartPtr> queue_ ABSL_GUARDED_BY(mutex_);  // that may leave when the pacer lets them, first rows first
+  std::multimap<Moment, PartPtr> retries_ ABSL_GUARDED_BY(mutex_);  // failed ones, by the moment from which they may
+  std::deque<std::pair<Moment, std::weak_ptr<Part>>> by_age_ ABSL_GUARDED_BY(mutex_);  // sent then; only when hedging
+  RecentLatencies latencies_ ABSL_GUARDED_BY(mutex_);
+  std::mt19937_64 random_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> spare_bodies_ ABSL_GUARDED_BY(mutex_);   // for their memory
+  std::vector<std::string> spare_replies_ ABSL_GUARDED_BY(mutex_);  // likewise
 
   std::unique_ptr<HttpLoop> loop_;  // last: while it ends, its callbacks use all of the above
   HttpLoop* http_ = nullptr;        // the same

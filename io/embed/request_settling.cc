@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/mutex.h"
 #include "engine/wait_hints.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/request_part.h"
@@ -20,7 +21,6 @@ bool IsBusy(const RequestVerdict& verdict) {
 
 }  // namespace
 
-// Requires mutex_.
 std::string RequestFlow::NoteOn(const RequestVerdict& verdict) {
   if (options_.note == nullptr) return "";
   const absl::Duration named = verdict.named_wait.value_or(absl::ZeroDuration());
@@ -43,7 +43,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
   std::vector<HttpLoop::Ticket> twins;
   std::vector<PartPtr> hopeless;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (reply.status != 0) pacer_.Learn(QuotaOf(reply.headers), departure, now);
     if (reply.status == 429) ++http_429_;
     note = NoteOn(verdict);
@@ -98,7 +98,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
   }
 }
 
-// Requires mutex_. The server is well again: nobody sleeps on, and what failed for the outage is owed nothing.
+// The server is well again: nobody sleeps on, and what failed for the outage is owed nothing.
 void RequestFlow::ReleaseRetries(Moment outage_began, Moment now) {
   std::multimap<Moment, PartPtr> others;
   std::vector<PartPtr> released;
@@ -117,7 +117,7 @@ void RequestFlow::ReleaseRetries(Moment outage_began, Moment now) {
 
 void RequestFlow::Keep(PartPtr part, HttpReply reply, SpendHold money) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     caps_.Taken(part->call->batch->texts().subspan(part->first, part->count),
                 absl::FDivDuration(MonotonicNow() - part->left_at, options_.timeout));
     part->call->batch->replies().push_back({.first_text = part->first,
@@ -132,7 +132,7 @@ void RequestFlow::Keep(PartPtr part, HttpReply reply, SpendHold money) {
 
 void RequestFlow::Reject(PartPtr part, RequestVerdict verdict) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     BatchText& text = part->call->batch->texts()[part->first];
     text.reject = std::move(verdict.status);
     const Excess& excess = verdict.excess;
@@ -170,7 +170,7 @@ void RequestFlow::SplitInto(PartPtr part, const std::vector<int>& counts) {
   }
   absl::Status refused;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     refused = stopped_;
     if (refused.ok()) {
       part->call->open_parts += static_cast<int>(parts.size()) - 1;
@@ -186,7 +186,7 @@ void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now)
   enum class Next { kAgain, kGiveUp, kEnd } next = Next::kAgain;
   absl::Status end;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     part->failing_since = std::min(part->failing_since, now);
     part->failed_at = now;
     // A server that says it is not ready yet is there, and gets as long before its first answer as after it.
@@ -220,7 +220,7 @@ void RequestFlow::GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now
   std::string message = absl::StrCat(verdict.status.message(), "; gave up after ", part->attempts, " attempts");
   std::vector<PartPtr> others;  // an outage without an end is that of all
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (pacer_.GivenUp(now)) {
       others = TakeAllWaiting();
       absl::StrAppend(&message, ", no answer to any request for ",
@@ -242,7 +242,7 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
   std::unique_ptr<Call> ended;
   std::vector<PartPtr> needless;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     Call* const call = part->call;
     if (!status.ok() && call->failure.ok()) {
       call->failure = std::move(status);
@@ -276,7 +276,6 @@ void RequestFlow::EndAll(std::vector<PartPtr> parts, const absl::Status& status)
   for (PartPtr& part : parts) End(std::move(part), status);
 }
 
-// Requires mutex_.
 std::vector<RequestFlow::PartPtr> RequestFlow::TakeAllWaiting() {
   std::vector<PartPtr> waiting(queue_.begin(), queue_.end());
   queue_.clear();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/mutex.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/request_part.h"
 
@@ -19,7 +20,7 @@ constexpr int64_t kControlTokens = 8;
 
 }  // namespace
 
-// Requires mutex_. Remembers what the answer says about this request and about the others. A text of our own that is
+// Remembers what the answer says about this request and about the others. A text of our own that is
 // refused turns into the end of the run.
 void RequestFlow::TestAlibi(const PartPtr& part, const Departure& departure, RequestVerdict* verdict, Moment now) {
   if (part->is_control) control_out_ = false;
@@ -56,7 +57,7 @@ void RequestFlow::TestAlibi(const PartPtr& part, const Departure& departure, Req
 void RequestFlow::Suspect(PartPtr part) {
   absl::Status refused;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     refused = stopped_;
     if (refused.ok()) {
       part->reason = SendReason::kFirst;
@@ -70,15 +71,16 @@ void RequestFlow::Suspect(PartPtr part) {
   Dispatch();
 }
 
-// Requires mutex_. Those that others were taken since are asked for again, once.
+// Those that others were taken since are asked for again, once.
 void RequestFlow::ReleaseSuspects() {
-  const auto waits = [this](const PartPtr& part) { return !alibi_.TakenSince(part->trial.first_at); };
+  const auto waits = [this](const PartPtr& part)
+                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !alibi_.TakenSince(part->trial.first_at); };
   const auto released = std::partition(suspects_.begin(), suspects_.end(), waits);
   queue_.insert(queue_.begin(), std::make_move_iterator(released), std::make_move_iterator(suspects_.end()));
   suspects_.erase(released, suspects_.end());
 }
 
-// Requires mutex_. The service answers nobody any more: that is another trouble, with other waits.
+// The service answers nobody any more: that is another trouble, with other waits.
 void RequestFlow::SuspectsRest(Moment now, std::vector<PartPtr>* given_up) {
   for (PartPtr& part : std::exchange(suspects_, {})) {
     if (part->attempts >= options_.retry.max_attempts) {
@@ -91,7 +93,7 @@ void RequestFlow::SuspectsRest(Moment now, std::vector<PartPtr>* given_up) {
   }
 }
 
-// Requires mutex_. Whether a text of our own should find out how the service is: where there are many suspects, and
+// Whether a text of our own should find out how the service is: where there are many suspects, and
 // where nothing else is on its way that would tell.
 bool RequestFlow::WantsControl() const {
   if (control_out_ || !stopped_.ok()) return false;
@@ -99,7 +101,7 @@ bool RequestFlow::WantsControl() const {
   if (!suspects_.empty()) return suspects_.size() >= kManySuspects || (quiet && pacer_.in_air() == 0);
   // An outage has its own probes, and nothing to compare with.
   if (!quiet || pacer_.probing() || !pacer_.ever_well()) return false;
-  return std::any_of(retries_.begin(), retries_.end(), [this](const auto& entry) {
+  return std::any_of(retries_.begin(), retries_.end(), [this](const auto& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const Trial& trial = entry.second->trial;
     return trial.failures >= 2 && !alibi_.TakenSince(trial.failed_at);
   });
@@ -110,7 +112,7 @@ bool RequestFlow::WantsControl() const {
 void RequestFlow::SendControl() {
   int number = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!WantsControl()) return;
     control_out_ = true;
     number = ++controls_;
@@ -129,7 +131,7 @@ void RequestFlow::SendControl() {
   part->is_control = true;
   absl::Status refused;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     refused = stopped_;
     if (refused.ok()) control_ = std::move(part);
   }
@@ -141,7 +143,7 @@ bool RequestFlow::SettleBroken(PartPtr* part, const RequestVerdict& verdict) {
   if ((*part)->is_control) {
     std::vector<PartPtr> given_up;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       SuspectsRest(MonotonicNow(), &given_up);
     }
     const absl::Status status(verdict.status.code(),

@@ -15,7 +15,7 @@ namespace {
 static_assert(std::is_same_v<hid_t, int64_t>);
 
 // The state of the library is global, so its lock is.
-constinit std::mutex g_library;
+constinit Mutex g_library;
 
 // The walk begins at the innermost error; a positive answer ends it.
 herr_t TakeDescription(unsigned, const H5E_error2_t* error, void* to) {
@@ -36,7 +36,7 @@ int ErrnoIn(absl::string_view description) {
 
 }  // namespace
 
-Hdf5Call::Hdf5Call() : lock_(g_library) {
+Hdf5Call::Hdf5Call() : lock_(&g_library) {
   // At exit the library would write files that could not be written before, and crash over it. All others are closed.
   static const herr_t stays_quiet = H5dont_atexit();
   static_cast<void>(stays_quiet);

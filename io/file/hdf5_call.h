@@ -2,11 +2,11 @@
 #define REEMBED_IO_FILE_HDF5_CALL_H_
 
 #include <cstdint>
-#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "engine/mutex.h"
 
 namespace reembed {
 
@@ -25,7 +25,7 @@ class Hdf5Call {
   absl::Status Error(absl::string_view path, absl::string_view doing, absl::StatusCode otherwise) const;
 
  private:
-  const std::lock_guard<std::mutex> lock_;
+  const MutexLock lock_;
   int (*print_)(int64_t, void*) = nullptr;  // what the library did with errors before
   void* print_data_ = nullptr;
 };

@@ -74,7 +74,10 @@ absl::Status JobStore::OpenFiles() {
   format_ = *format;
   absl::StatusOr<std::unique_ptr<LedgerConnection>> reader = OpenLedgerReadOnly(path);
   if (!reader.ok()) return reader.status();
-  reader_ = *std::move(reader);
+  {
+    const MutexLock lock(&reader_mutex_);
+    reader_ = *std::move(reader);
+  }
   absl::StatusOr<std::unique_ptr<LedgerWriter>> writer = LedgerWriter::Create(ledger_.get());
   if (!writer.ok()) return writer.status();
   writer_ = *std::move(writer);
@@ -82,6 +85,7 @@ absl::Status JobStore::OpenFiles() {
 }
 
 absl::Status JobStore::LoadTexts() {
+  const MutexLock lock(&mutex_);
   const absl::StatusOr<int64_t> rows = ReadRowCount(ledger_.get());
   if (!rows.ok()) return rows.status();
   rows_ = *rows;
@@ -180,7 +184,7 @@ absl::Status JobStore::DropDamaged(int64_t from) {
   const absl::StatusOr<std::vector<SlotRange>> damaged = FindDamageFrom(from);
   if (!damaged.ok()) return damaged.status();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     DropKept(*damaged);
   }
@@ -202,7 +206,7 @@ void JobStore::DropKept(absl::Span<const SlotRange> damaged) {
 }
 
 int64_t JobStore::rows() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   return rows_;
 }
 
@@ -211,11 +215,11 @@ absl::StatusOr<std::unique_ptr<LedgerCursor>> JobStore::Scan(int64_t from) {
   return RowScan::Open(
       absl::StrCat(dir_, "/ledger.db"), head_.keep_vectors, from, rows(),
       [this](const LedgerRow& row) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(&mutex_);
         return StateOf(row);
       },
       [this](int64_t first_slot, absl::Span<TextHash> hashes) {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(&mutex_);
         return texts_.ReadHashes(first_slot, hashes);
       });
 }
@@ -231,9 +235,11 @@ void JobStore::WakeIfFull() {
   if (pending_.size() >= kUrgentRows) wake_.notify_one();
 }
 
-void JobStore::WaitForRoom(std::unique_lock<std::mutex>* lock) {
+void JobStore::WaitForRoom(MutexLock* lock) {
   if (pending_.size() < kMaxWaitingRows) return;
-  changed_.wait(*lock, [this] { return pending_.size() < kMaxWaitingRows || !broken_.ok(); });
+  changed_.wait(*lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return pending_.size() < kMaxWaitingRows || !broken_.ok();
+  });
 }
 
 void JobStore::Break(absl::Status failure) {
@@ -270,7 +276,7 @@ void JobStore::Buy(const TextHash& hash, Enrolment* enrolment) {
 Enrolment JobStore::Enrol(KeyView key, const TextHash& hash) {
   Enrolment enrolment = {.slot = -1};
   {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(&mutex_);
     WaitForRoom(&lock);
     enrolment.ordinal = rows_++;
     // Nothing may be bought that could not be kept; the row's batch learns the reason from Keep().
@@ -287,7 +293,7 @@ Enrolment JobStore::Enrol(KeyView key, const TextHash& hash) {
 Enrolment JobStore::Resume(const LedgerRow& row, const TextHash& hash) {
   Enrolment enrolment = {.ordinal = row.ordinal, .slot = row.slot};
   {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(&mutex_);
     WaitForRoom(&lock);
     if (!broken_.ok()) return enrolment;
     Buy(hash, &enrolment);
@@ -302,7 +308,7 @@ Enrolment JobStore::Resume(const LedgerRow& row, const TextHash& hash) {
 
 void JobStore::RecordTextReject(Enrolment* enrolment) {
   const absl::StatusOr<absl::Status> reason = TextReject(enrolment->slot);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (reason.ok()) {
     enrolment->reject = *reason;
     pending_.AddReject(enrolment->ordinal, "", *reason);
@@ -312,12 +318,12 @@ void JobStore::RecordTextReject(Enrolment* enrolment) {
 }
 
 absl::StatusOr<absl::Status> JobStore::TextReject(int64_t slot) {
-  const std::lock_guard lock(reader_mutex_);
+  const MutexLock lock(&reader_mutex_);
   return ReadTextReject(reader_.get(), slot);
 }
 
 int64_t JobStore::Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   WaitForRoom(&lock);
   const int64_t rejected = ordinal.has_value() ? *ordinal : rows_++;
   if (!broken_.ok()) return rejected;
@@ -331,7 +337,7 @@ void JobStore::Keep(Batch* batch, Done done) {
   Waiting waiting = {.batch = batch, .done = std::move(done), .own_texts = OwnTexts(*batch)};
   absl::Status broken;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     broken = broken_;
     if (broken.ok()) {
       queue_.push_back(std::move(waiting));
@@ -346,17 +352,17 @@ absl::StatusOr<SinkPosition> JobStore::Position(absl::string_view sink) {
   if (absl::Status status = Sync(); !status.ok()) return status;
   absl::StatusOr<SinkPosition> position;
   {
-    const std::lock_guard lock(reader_mutex_);
+    const MutexLock lock(&reader_mutex_);
     position = ReadPosition(reader_.get(), sink);
   }
   if (!position.ok()) return position.status();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   positions_[std::string(sink)] = position->position;
   return position;
 }
 
 void JobStore::SavePosition(absl::string_view sink, int64_t position) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (!broken_.ok()) return;
   positions_[std::string(sink)] = position;
   pending_.AddPosition(sink, position);
@@ -365,7 +371,7 @@ void JobStore::SavePosition(absl::string_view sink, int64_t position) {
 }
 
 void JobStore::Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (!broken_.ok()) return;
   for (const RefusedRow& row : rows) pending_.AddReject(row.ordinal, sink, row.reason);
   flush_wanted_ = true;
@@ -374,7 +380,7 @@ void JobStore::Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows)
 
 absl::StatusOr<std::vector<int64_t>> JobStore::Owed(absl::string_view sink) {
   if (absl::Status status = Sync(); !status.ok()) return status;
-  const std::lock_guard lock(reader_mutex_);
+  const MutexLock lock(&reader_mutex_);
   return ReadOwed(reader_.get(), sink);
 }
 
@@ -382,7 +388,7 @@ absl::Status JobStore::BeginAgain(absl::string_view sink) {
   const absl::StatusOr<SinkPosition> position = Position(sink);
   if (!position.ok()) return position.status();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     // The second time it is still the first target that stands there.
     pending_.BeginAgain(sink, OutdatedRows(*position).value_or(position->stored_rows));
@@ -391,7 +397,7 @@ absl::Status JobStore::BeginAgain(absl::string_view sink) {
 }
 
 void JobStore::Settle(absl::string_view sink) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   if (!broken_.ok()) return;
   pending_.Settle(sink);
   flush_wanted_ = true;
@@ -401,7 +407,7 @@ void JobStore::Settle(absl::string_view sink) {
 void JobStore::Change(const LedgerRow& row, const TextHash& hash) {
   Enrolment enrolment = {.ordinal = row.ordinal};
   {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(&mutex_);
     WaitForRoom(&lock);
     if (!broken_.ok()) return;
     const absl::StatusOr<int64_t> slot = texts_.Find(hash);
@@ -421,7 +427,7 @@ void JobStore::Change(const LedgerRow& row, const TextHash& hash) {
 }
 
 void JobStore::Owe(absl::string_view sink, int64_t ordinal) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   WaitForRoom(&lock);
   if (!broken_.ok()) return;
   pending_.OweRow(sink, ordinal);
@@ -429,7 +435,7 @@ void JobStore::Owe(absl::string_view sink, int64_t ordinal) {
 }
 
 absl::StatusOr<JobIdentity> JobStore::identity() {
-  const std::lock_guard lock(reader_mutex_);
+  const MutexLock lock(&reader_mutex_);
   const absl::StatusOr<LedgerHead> head = ReadHead(reader_.get());
   if (!head.ok()) return head.status();
   return head->identity;
@@ -437,7 +443,7 @@ absl::StatusOr<JobIdentity> JobStore::identity() {
 
 absl::Status JobStore::WidenSelection(absl::string_view sink) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     if (!sink.empty()) pending_.AddPosition(sink, 0);
     pending_.WidenSelection(head_.identity.selection);
@@ -446,20 +452,20 @@ absl::Status JobStore::WidenSelection(absl::string_view sink) {
 }
 
 absl::Status JobStore::Sync() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(&mutex_);
   if (!broken_.ok()) return broken_;
   if (done_ == taken_ && pending_.empty() && queue_.empty()) return absl::OkStatus();
   // The next commit takes all that was said until now; the one under way, if any, may not have.
   const int64_t wanted = taken_ + 1;
   flush_wanted_ = true;
   wake_.notify_one();
-  changed_.wait(lock, [&] { return done_ >= wanted || !broken_.ok(); });
+  changed_.wait(lock, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return done_ >= wanted || !broken_.ok(); });
   return broken_;
 }
 
 absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     pending_.AddReceipt(receipt);
   }
@@ -468,7 +474,7 @@ absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
 
 absl::Status JobStore::NoteDropped(int64_t texts) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     pending_.AddDropped(texts);
   }
@@ -477,7 +483,7 @@ absl::Status JobStore::NoteDropped(int64_t texts) {
 
 absl::Status JobStore::NoteSpending(double usd) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     pending_.AddSpending(std::llround(usd * kNanosPerDollar));
   }
@@ -487,7 +493,7 @@ absl::Status JobStore::NoteSpending(double usd) {
 absl::Status JobStore::NoteAllRead() {
   if (head_.keep_vectors == KeepVectors::kNever) return absl::OkStatus();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     pending_.AllRead();
   }
@@ -498,7 +504,7 @@ absl::Status JobStore::ForgetRollback() {
   // What was kept goes first: the note that it is worth nothing must outlive it.
   if (absl::Status removed = RemoveUndo(dir_); !removed.ok()) return removed;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (!broken_.ok()) return broken_;
     pending_.ForgetRollback();
   }
@@ -514,27 +520,27 @@ absl::StatusOr<JobStats> JobStore::Stats() {
 
 absl::StatusOr<std::vector<RejectedRow>> JobStore::ListRejects(int64_t limit) {
   if (absl::Status status = Sync(); !status.ok()) return status;
-  const std::lock_guard lock(reader_mutex_);
+  const MutexLock lock(&reader_mutex_);
   return ReadRejects(reader_.get(), limit);
 }
 
 absl::Status JobStore::Close() {
   if (!thread_.joinable()) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     return broken_;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     stopping_ = true;
     wake_.notify_one();
   }
   thread_.join();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   const absl::Status result = broken_.ok() ? writer_->EndRun() : broken_;
   if (broken_.ok()) broken_ = absl::FailedPreconditionError(absl::StrCat(dir_, ": the job is closed"));
   // In this order: the writing connection last, which removes the log; the lock when nothing writes any more.
   {
-    const std::lock_guard reader_lock(reader_mutex_);
+    const MutexLock reader_lock(&reader_mutex_);
     reader_.reset();
   }
   writer_.reset();

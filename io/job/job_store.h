@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/ledger.h"
+#include "engine/mutex.h"
 #include "engine/owed_rows.h"
 #include "io/job/job_lock.h"
 #include "io/job/job_records.h"
@@ -161,19 +161,18 @@ class JobStore final : public Ledger, public OwedRows {
   absl::Status OpenVectors(absl::Span<const KeptRun> runs);
   absl::StatusOr<std::vector<SlotRange>> FindDamageFrom(int64_t from);
 
-  // Called with mutex_ held.
-  void Break(absl::Status failure);
-  void DropKept(absl::Span<const SlotRange> damaged);
-  void Buy(const TextHash& hash, Enrolment* enrolment);
-  SlotState StateOf(const LedgerRow& row) const;
-  bool IsDecided(Waiting* waiting) const;
-  void WaitForRoom(std::unique_lock<std::mutex>* lock);
-  void WakeIfFull();
-  bool HasWork() const;
-  void ApplyStates(absl::Span<const Waiting> group);
-  void CheckClaims(absl::Span<const Waiting> group) const;
+  void Break(absl::Status failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropKept(absl::Span<const SlotRange> damaged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Buy(const TextHash& hash, Enrolment* enrolment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  SlotState StateOf(const LedgerRow& row) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsDecided(Waiting* waiting) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WaitForRoom(MutexLock* lock) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeIfFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ApplyStates(absl::Span<const Waiting> group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CheckClaims(absl::Span<const Waiting> group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Called without it.
+  // Called without the mutexes.
   void RecordTextReject(Enrolment* enrolment);
   absl::StatusOr<absl::Status> TextReject(int64_t slot);
 
@@ -207,22 +206,22 @@ class JobStore final : public Ledger, public OwedRows {
   int64_t epoch_ = 0;
   int64_t epoch_bytes_ = 0;
 
-  std::mutex reader_mutex_;  // guards reader_
-  std::unique_ptr<LedgerConnection> reader_;
+  Mutex reader_mutex_;
+  std::unique_ptr<LedgerConnection> reader_ ABSL_GUARDED_BY(reader_mutex_);
 
-  mutable std::mutex mutex_;         // guards all below
-  std::condition_variable wake_;     // there is work
-  std::condition_variable changed_;  // a commit has ended
-  TextIndex texts_;                  // empty if no vectors are kept
-  int64_t rows_ = 0;
-  LedgerChanges pending_;
-  std::vector<Waiting> queue_;
-  std::map<std::string, int64_t> positions_;  // of the sinks of this run
-  int64_t taken_ = 0;                         // commits begun
-  int64_t done_ = 0;                          // commits ended
-  bool flush_wanted_ = false;
-  bool stopping_ = false;
-  absl::Status broken_;  // the first failure
+  mutable Mutex mutex_;
+  std::condition_variable_any wake_;         // there is work
+  std::condition_variable_any changed_;      // a commit has ended
+  TextIndex texts_ ABSL_GUARDED_BY(mutex_);  // empty if no vectors are kept
+  int64_t rows_ ABSL_GUARDED_BY(mutex_) = 0;
+  LedgerChanges pending_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Waiting> queue_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int64_t> positions_ ABSL_GUARDED_BY(mutex_);  // of the sinks of this run
+  int64_t taken_ ABSL_GUARDED_BY(mutex_) = 0;                         // commits begun
+  int64_t done_ ABSL_GUARDED_BY(mutex_) = 0;                          // commits ended
+  bool flush_wanted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status broken_ ABSL_GUARDED_BY(mutex_);  // the first failure
 
   std::thread thread_;
 };

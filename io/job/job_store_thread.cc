@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
+#include "engine/mutex.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_store.h"
 
@@ -18,8 +19,8 @@ void JobStore::Loop() {
     std::vector<Waiting> group;
     absl::Status status;
     {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return HasWork(); });
+      MutexLock lock(&mutex_);
+      wake_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return HasWork(); });
       if (stopping_ && queue_.empty() && (pending_.empty() || !broken_.ok())) break;
       std::swap(pending_, writing_);
       group.swap(queue_);
@@ -151,7 +152,7 @@ void JobStore::Settle(std::vector<Waiting> group, const absl::Status& committed)
   std::vector<Waiting> decided;
   absl::Status broken;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     if (broken_.ok()) broken_ = committed;
     broken = broken_;
     if (committed.ok()) ApplyStates(group);
@@ -181,7 +182,7 @@ absl::Status JobStore::Finish(const Waiting& waiting) {
     absl::StatusOr<absl::Status> reason = TextReject(row.slot);
     if (!reason.ok()) return reason.status();
     row.reject = *std::move(reason);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     pending_.AddReject(row.ordinal, "", row.reject);
   }
   if (!waiting.stored.empty()) {
@@ -211,7 +212,7 @@ absl::Status JobStore::DropDamagedRows(const Waiting& waiting) {
     if (!lost.ok()) return lost.status();
     damaged.push_back(*lost);
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(&mutex_);
   DropKept(damaged);
   flush_wanted_ = true;
   return absl::UnavailableError(

@@ -87,7 +87,7 @@ class UndoStore::Log final : public UndoLog {
   Log(UndoStore* store, absl::string_view target) : store_(store), target_(target) {}
 
   absl::Status Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override {
-    return store_->InTransaction(target_, [&](int64_t target) {
+    return store_->InTransaction(target_, [&](int64_t target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex_) {
       while (true) {
         const absl::StatusOr<std::optional<OldRow>> row = next();
         if (!row.ok()) return row.status();
@@ -108,7 +108,7 @@ class UndoStore::Log final : public UndoLog {
   }
 
   absl::Status KeepNote(absl::string_view name, absl::string_view value) override {
-    return store_->InTransaction(target_, [&](int64_t target) {
+    return store_->InTransaction(target_, [&](int64_t target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex_) {
       store_->insert_note_.Bind(1, target);
       store_->insert_note_.BindText(2, name);
       store_->insert_note_.BindText(3, value);
@@ -196,9 +196,10 @@ absl::StatusOr<int64_t> UndoStore::TargetId(const std::string& name) {
   return id;
 }
 
+// Not analysed: `body` requires this store's mutex, and calls it by another name.
 template <typename Body>
-absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
-  const std::lock_guard lock(mutex_);
+absl::Status UndoStore::InTransaction(const std::string& target, Body body) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const MutexLock lock(&mutex_);
   if (absl::Status opened = OpenOnce(); !opened.ok()) return opened;
   absl::Status status = file_->Execute("BEGIN IMMEDIATE");
   if (!status.ok()) return status;

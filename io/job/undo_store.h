@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "engine/mutex.h"
 #include "engine/undo_log.h"
 #include "io/job/ledger_sql.h"
 
@@ -32,17 +32,18 @@ class UndoStore {
 
  private:
   class Log;
-  absl::Status OpenOnce();
-  absl::StatusOr<int64_t> TargetId(const std::string& name);
-  absl::StatusOr<std::optional<int64_t>> AdoptTarget(const std::string& name);
+  absl::Status OpenOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<int64_t> TargetId(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::optional<int64_t>> AdoptTarget(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <typename Body>
-  absl::Status InTransaction(const std::string& target, Body body);
+  absl::Status InTransaction(const std::string& target, Body body) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string path_;
-  std::mutex mutex_;                        // guards all below
-  std::unique_ptr<LedgerConnection> file_;  // null until something is kept
-  bool has_sums_ = true;
-  LedgerStatement insert_row_, insert_note_;
+  Mutex mutex_;
+  std::unique_ptr<LedgerConnection> file_ ABSL_GUARDED_BY(mutex_);  // null until something is kept
+  bool has_sums_ ABSL_GUARDED_BY(mutex_) = true;
+  LedgerStatement insert_row_ ABSL_GUARDED_BY(mutex_);
+  LedgerStatement insert_note_ ABSL_GUARDED_BY(mutex_);
 };
 
 // What JOB/undo.db has beside each row and note since format 2, to tell damage; `target`: its id.

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <future>
-#include <mutex>
 #include <thread>
 
 #include "absl/strings/ascii.h"
@@ -13,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/mutex.h"
 #include "io/net/proxy.h"
 #include "io/net/unsent.h"
 
@@ -221,7 +221,7 @@ class HttpLoop::Loop {
   void Start(TransferPtr transfer) {
     bool wake = false;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       wake = inbox_.empty();
       inbox_.push_back(std::move(transfer));
     }
@@ -230,7 +230,7 @@ class HttpLoop::Loop {
 
   void Abandon(Ticket ticket) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       abandoned_.push_back(ticket);
     }
     curl_multi_wakeup(multi_);
@@ -238,7 +238,7 @@ class HttpLoop::Loop {
 
   void SetTimer(Moment when) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       if (when >= timer_) return;
       timer_ = when;
     }
@@ -247,7 +247,7 @@ class HttpLoop::Loop {
 
   void Cancel() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       cancelled_ = true;
     }
     curl_multi_wakeup(multi_);
@@ -256,7 +256,7 @@ class HttpLoop::Loop {
   // Cancels and ends the thread.
   void Quit() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       quit_ = true;
     }
     curl_multi_wakeup(multi_);
@@ -296,7 +296,7 @@ class HttpLoop::Loop {
   }
 
   Next TakeInbox() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     for (TransferPtr& transfer : inbox_) arrived_.push_back(std::move(transfer));
     inbox_.clear();
     abandoned_now_.swap(abandoned_);
@@ -327,12 +327,12 @@ class HttpLoop::Loop {
   absl::Duration RunTimer() {
     const Moment now = MonotonicNow();
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(&mutex_);
       if (timer_ > now) return std::min(kIdlePoll, timer_ - now);
       timer_ = absl::InfiniteDuration();
     }
     if (on_timer_ != nullptr) on_timer_();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     // What the callback started is in the inbox.
     return inbox_.empty() ? std::clamp(timer_ - now, absl::ZeroDuration(), kIdlePoll) : absl::ZeroDuration();
   }
@@ -434,12 +434,12 @@ class HttpLoop::Loop {
   CURLM* const multi_;
   const HttpLoopOptions options_;
   absl::AnyInvocable<void()> on_timer_;
-  std::mutex mutex_;  // guards what follows, until quit_
-  std::vector<TransferPtr> inbox_;
-  std::vector<Ticket> abandoned_;
-  Moment timer_ = absl::InfiniteDuration();
-  bool cancelled_ = false;
-  bool quit_ = false;
+  Mutex mutex_;
+  std::vector<TransferPtr> inbox_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Ticket> abandoned_ ABSL_GUARDED_BY(mutex_);
+  Moment timer_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool quit_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::vector<TransferPtr> arrived_;
   std::vector<Ticket> abandoned_now_;

@@ -63,7 +63,7 @@ void HttpServerWorker::Run() {
 
 void HttpServerWorker::Hand(OwnedFd socket) {
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(&mutex_);
     handed_.push_back(std::move(socket));
   }
   eventfd_write(event_.get(), 1);
@@ -144,7 +144,7 @@ void HttpServerWorker::Accept() {
 void HttpServerWorker::TakeHanded() {
   std::vector<OwnedFd> handed;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const MutexLock lock(&mutex_);
     handed.swap(handed_);
   }
   for (OwnedFd& socket : handed) Add(std::move(socket));

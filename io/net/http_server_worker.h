@@ -4,13 +4,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "engine/mutex.h"
 #include "io/net/http_server.h"
 #include "io/net/http_server_connection.h"
 #include "io/net/owned_fd.h"
@@ -72,8 +72,8 @@ class HttpServerWorker {
   OwnedFd timer_;
   OwnedFd listener_;
 
-  std::mutex mutex_;
-  std::vector<OwnedFd> handed_;  // guarded by mutex_
+  Mutex mutex_;
+  std::vector<OwnedFd> handed_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> stop_{false};
 
   size_t next_worker_ = 0;

@@ -127,7 +127,7 @@ void QdrantClient::Send(std::shared_ptr<Sent> sent) {
   HttpRequest http = HttpOf(sent->request);
   loop_->Start(std::move(http), [this, sent](absl::StatusOr<HttpReply> reply) {
     sent->reply = std::move(reply);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(&mutex_);
     answered_.push_back(sent);
     arrived_.notify_one();
   });
@@ -148,7 +148,7 @@ void QdrantClient::Drain() {
 
 std::shared_ptr<QdrantClient::Sent> QdrantClient::NextAnswered() {
   while (true) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(&mutex_);
     if (!answered_.empty()) {
       std::shared_ptr<Sent> sent = std::move(answered_.back());
       answered_.pop_back();
@@ -156,7 +156,7 @@ std::shared_ptr<QdrantClient::Sent> QdrantClient::NextAnswered() {
     }
     const auto next = std::min_element(resting_.begin(), resting_.end(),
                                        [](const auto& a, const auto& b) { return a->not_before < b->not_before; });
-    const auto arrived = [&] { return !answered_.empty(); };
+    const auto arrived = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !answered_.empty(); };
     if (next == resting_.end()) {
       arrived_.wait(lock, arrived);
       continue;

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "engine/mutex.h"
 #include "io/net/http_loop.h"
 
 namespace reembed {
@@ -80,9 +80,9 @@ class QdrantClient {
   const QdrantOptions options_;
   std::mt19937_64 random_;
 
-  std::mutex mutex_;
-  std::condition_variable arrived_;
-  std::vector<std::shared_ptr<Sent>> answered_;  // guarded by mutex_
+  Mutex mutex_;
+  std::condition_variable_any arrived_;
+  std::vector<std::shared_ptr<Sent>> answered_ ABSL_GUARDED_BY(mutex_);
 
   // Of the thread that uses it.
   std::vector<std::shared_ptr<Sent>> resting_;  // to be sent again
