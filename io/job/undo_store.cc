@@ -198,7 +198,7 @@ absl::StatusOr<int64_t> UndoStore::TargetId(const std::string& name) {
 
 // Not analysed: `body` requires this store's mutex, and calls it by another name.
 template <typename Body>
-absl::Status UndoStore::InTransaction(const std::string& target, Body body) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
   const MutexLock lock(&mutex_);
   if (absl::Status opened = OpenOnce(); !opened.ok()) return opened;
   absl::Status status = file_->Execute("BEGIN IMMEDIATE");

@@ -36,7 +36,7 @@ class UndoStore {
   absl::StatusOr<int64_t> TargetId(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::optional<int64_t>> AdoptTarget(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <typename Body>
-  absl::Status InTransaction(const std::string& target, Body body) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status InTransaction(const std::string& target, Body body) ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   const std::string path_;
   Mutex mutex_;
