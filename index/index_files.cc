@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -80,6 +81,7 @@ class Fields {
   template <typename T>
   T Get(const char* name) {
     const auto found = object_.find(name);
+    ++wanted_;
     if (found != object_.end() && std::holds_alternative<T>(found->second)) return std::get<T>(found->second);
     complete_ = false;
     return T();
@@ -98,10 +100,13 @@ class Fields {
     return mark;
   }
 
-  bool complete() const { return complete_; }
+  bool Has(const char* name) const { return object_.contains(name); }
+  // All that were asked for are there, and no other.
+  bool complete() const { return complete_ && wanted_ == object_.size(); }
 
  private:
   const FlatJson& object_;
+  size_t wanted_ = 0;
   bool complete_ = true;
 };
 
@@ -146,6 +151,19 @@ uint64_t Checksum::Value() const {
   return value;
 }
 
+namespace {
+
+// A description ends with the checksum of all before it.
+constexpr absl::string_view kOwnChecksum = ",\n  \"checksum\": \"";
+
+std::string ChecksumText(absl::string_view bytes) {
+  Checksum checksum;
+  checksum.Add(bytes.data(), bytes.size());
+  return absl::StrCat(absl::Hex(checksum.Value(), absl::kZeroPad16));
+}
+
+}  // namespace
+
 std::string DescriptionJson(const IndexDescription& d) {
   std::string json;
   const auto name = [&json](absl::string_view field) { absl::StrAppend(&json, "  \"", field, "\": "); };
@@ -177,8 +195,8 @@ std::string DescriptionJson(const IndexDescription& d) {
   mark("index", d.index_file);
   mark("keys", d.keys_file);
   name("normalized");
-  absl::StrAppend(&json, d.metric == Metric::kCosine ? "true" : "false", "\n}\n");
-  return json;
+  absl::StrAppend(&json, d.metric == Metric::kCosine ? "true" : "false");
+  return absl::StrCat(json, kOwnChecksum, ChecksumText(json), "\"\n}\n");
 }
 
 absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
@@ -204,7 +222,18 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
   d.source = fields.Get<std::string>("source");
   d.index_file = fields.Mark("index_bytes", "index_checksum");
   d.keys_file = fields.Mark("keys_bytes", "keys_checksum");
-  if (!fields.complete() || !metric.ok() || dim < 1 || dim > INT32_MAX || (ids != "key" && ids != "ordinal")) {
+  const auto normalized = fields.Get<bool>("normalized");
+  if (fields.Has("checksum")) {  // earlier versions wrote none
+    const std::string expected = fields.Get<std::string>("checksum");
+    const absl::string_view before = absl::string_view(*json).substr(0, json->rfind(kOwnChecksum));
+    if (const std::string got = ChecksumText(before); got != expected) {
+      return absl::DataLossError(absl::StrCat(path, ": expected a description with checksum ",
+                                              absl::CHexEscape(expected), ", got one with ", got,
+                                              "; it was changed or is damaged, build the index again"));
+    }
+  }
+  if (!fields.complete() || !metric.ok() || dim < 1 || dim > INT32_MAX || (ids != "key" && ids != "ordinal") ||
+      normalized != (*metric == Metric::kCosine)) {
     return absl::DataLossError(
         absl::StrCat(path, ": expected the description of an index, got fields that do not fit"));
   }

@@ -217,6 +217,10 @@ std::vector<int> CallsToTry(const std::string& store, uint64_t seed, const std::
 
 struct StorageFault {
   std::string kind, what;
+
+  friend std::ostream& operator<<(std::ostream& out, const StorageFault& fault) {
+    return out << fault.kind << " " << fault.what;
+  }
 };
 
 class StorageFaultTest : public ::testing::TestWithParam<std::tuple<std::string, StorageFault>> {

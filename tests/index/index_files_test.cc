@@ -77,7 +77,10 @@ TEST_F(IndexFilesTest, DescriptionComesBack) {
 }
 
 TEST_F(IndexFilesTest, DescriptionWithoutAFieldIsRefused) {
-  const std::string json = DescriptionJson({.model = {.name = "m", .dim = 3}});
+  std::string json = DescriptionJson({.model = {.name = "m", .dim = 3}});
+  json.replace(json.rfind(",\n"), std::string::npos, "\n}\n");  // as earlier versions wrote it, without a checksum
+  WriteFile(path("d.json"), json);
+  EXPECT_THAT(ReadDescription(path("d.json")), IsOk());
   for (const char* const field :
        {"format", "model", "dim", "metric", "asked_factory", "factory", "rows", "trained_rows", "ids", "faiss_version",
         "source", "index_bytes", "index_checksum", "keys_bytes"}) {
@@ -87,6 +90,17 @@ TEST_F(IndexFilesTest, DescriptionWithoutAFieldIsRefused) {
     EXPECT_THAT(ReadDescription(path("d.json")), HasError(absl::StatusCode::kDataLoss, HasSubstr("d.json"))) << field;
   }
   EXPECT_THAT(ReadDescription(path("none.json")), HasError(absl::StatusCode::kNotFound, HasSubstr("none.json")));
+}
+
+TEST_F(IndexFilesTest, DescriptionThatWasChangedIsRefused) {
+  const std::string json = DescriptionJson({.model = {.name = "m", .dim = 3}, .rows = 10, .source = "sqlite:a.db"});
+  for (size_t i = 0; i < json.size(); ++i) {
+    std::string changed = json;
+    changed[i] ^= 1;
+    if (i > json.rfind('"')) continue;  // blanks
+    WriteFile(path("d.json"), changed);
+    EXPECT_THAT(ReadDescription(path("d.json")), HasError(absl::StatusCode::kDataLoss, HasSubstr("d.json"))) << i;
+  }
 }
 
 TEST_F(IndexFilesTest, KeysComeBackWithTheirIds) {
