@@ -225,7 +225,7 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
   const auto normalized = fields.Get<bool>("normalized");
   if (fields.Has("checksum")) {  // earlier versions wrote none
     const std::string expected = fields.Get<std::string>("checksum");
-    const absl::string_view before = absl::string_view(*json).substr(0, json->rfind(kOwnChecksum));
+    const absl::string_view before = absl::string_view(*json).substr(0, absl::string_view(*json).rfind(kOwnChecksum));
     if (const std::string got = ChecksumText(before); got != expected) {
       return absl::DataLossError(absl::StrCat(path, ": expected a description with checksum ",
                                               absl::CHexEscape(expected), ", got one with ", got,
