@@ -4,11 +4,16 @@
 //   sync    fsync() and fdatasync(), as of a disk that hangs
 //   write   pwrite() and pwritev() to files with `slow` in their name
 //   build   the parallel loops of OpenMP, as of FAISS
+//
+// $REEMBED_SLOW_SYNC: so many milliseconds does each fsync() and fdatasync() take more, as on a slow disk. Where and when
+// is added to $REEMBED_SYNC_LOG, a line each: the path, and begin and end in milliseconds of the monotonic clock.
+// $REEMBED_SLOW_WRITE: likewise each pwrite() and pwritev() to files with `slow` in their name.
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -29,13 +34,39 @@ void WaitWhileHeld(const char* name) {
   while (access(path, F_OK) == 0) poll(nullptr, 0, 5);
 }
 
-bool IsSlow(int fd) {
-  char link[64], path[4096];
+// Null: there is no path.
+const char* PathOf(int fd, char (&path)[4096]) {
+  char link[64];
   snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
   const ssize_t length = readlink(link, path, sizeof(path) - 1);
-  if (length <= 0) return false;
-  path[length] = '\0';
-  return strstr(path, "slow") != nullptr;
+  path[length < 0 ? 0 : length] = '\0';
+  return length < 0 ? nullptr : path;
+}
+
+long Milliseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+// As long as $`variable` says.
+void WaitForSlowDisk(int fd, const char* variable) {
+  const char* const more = getenv(variable);
+  if (more == nullptr) return;
+  const long begin = Milliseconds();
+  poll(nullptr, 0, atoi(more));
+  const char* const log = getenv("REEMBED_SYNC_LOG");
+  char path[4096], line[4200];
+  if (log == nullptr || PathOf(fd, path) == nullptr) return;
+  const int to = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int length = snprintf(line, sizeof(line), "%s %ld %ld\n", path, begin, Milliseconds());
+  if (write(to, line, static_cast<size_t>(length)) != length) abort();
+  close(to);
+}
+
+bool IsSlow(int fd) {
+  char path[4096];
+  return PathOf(fd, path) != nullptr && strstr(path, "slow") != nullptr;
 }
 
 template <typename Function>
@@ -49,24 +80,32 @@ extern "C" {
 
 int fsync(int fd) {
   WaitWhileHeld("sync");
+  WaitForSlowDisk(fd, "REEMBED_SLOW_SYNC");
   static auto* const next = Next<int(int)>("fsync");
   return next(fd);
 }
 
 int fdatasync(int fd) {
   WaitWhileHeld("sync");
+  WaitForSlowDisk(fd, "REEMBED_SLOW_SYNC");
   static auto* const next = Next<int(int)>("fdatasync");
   return next(fd);
 }
 
 ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) {
-  if (IsSlow(fd)) WaitWhileHeld("write");
+  if (IsSlow(fd)) {
+    WaitWhileHeld("write");
+    WaitForSlowDisk(fd, "REEMBED_SLOW_WRITE");
+  }
   static auto* const next = Next<ssize_t(int, const void*, size_t, off_t)>("pwrite");
   return next(fd, bytes, count, offset);
 }
 
 ssize_t pwritev(int fd, const iovec* vectors, int count, off_t offset) {
-  if (IsSlow(fd)) WaitWhileHeld("write");
+  if (IsSlow(fd)) {
+    WaitWhileHeld("write");
+    WaitForSlowDisk(fd, "REEMBED_SLOW_WRITE");
+  }
   static auto* const next = Next<ssize_t(int, const iovec*, int, off_t)>("pwritev");
   return next(fd, vectors, count, offset);
 }
