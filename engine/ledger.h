@@ -93,7 +93,7 @@ class Ledger {
   // kInternal (input/output error).
   virtual void Keep(Batch* batch, Done done) = 0;
 
-  // How many batches Keep() holds up just now for the sake of its disk: not those that wait for another batch. Any thread.
+  // How many batches Keep() holds up just now for its disk's sake; not those that wait for another batch. Any thread.
   virtual int HeldUp() const = 0;
 
   // Position of a sink; {0, 0} if it is new. `sink` is the target's URI, without secrets. Rows rejected as a whole or

@@ -525,7 +525,8 @@ absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& pa
 
 int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim) {
   constexpr int64_t kSpareBytes = int64_t{96} << 20;
-  const auto affordable = static_cast<int>(std::min<int64_t>(kSpareBytes / Batch::BytesOf(limits, dim), 2 * concurrency));
+  const auto affordable =
+      static_cast<int>(std::min<int64_t>(kSpareBytes / Batch::BytesOf(limits, dim), 2 * concurrency));
   return concurrency + std::max({4, concurrency / 2, affordable});
 }
 

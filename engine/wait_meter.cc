@@ -46,7 +46,8 @@ std::vector<WaitShare> WaitMeter::Sorted(bool recent) const {
   std::vector<WaitShare> shares;
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries_) {
-    const double share = recent ? entry.recent / recent_ : static_cast<double>(entry.looks) / static_cast<double>(looks_);
+    const double share =
+        recent ? entry.recent / recent_ : static_cast<double>(entry.looks) / static_cast<double>(looks_);
     shares.push_back({entry.what, entry.looks, looks_, share});
   }
   SortByLooks(&shares);
@@ -60,7 +61,8 @@ std::vector<WaitShare> WaitMeter::RecentShares() const { return Sorted(/*recent=
 void Add(const std::vector<WaitShare>& from, std::vector<WaitShare>* to) {
   const int64_t all = (from.empty() ? 0 : from.front().of) + (to->empty() ? 0 : to->front().of);
   for (const WaitShare& added : from) {
-    const auto same = std::find_if(to->begin(), to->end(), [&](const WaitShare& one) { return one.what == added.what; });
+    const auto same =
+        std::find_if(to->begin(), to->end(), [&](const WaitShare& one) { return one.what == added.what; });
     if (same != to->end()) {
       same->looks += added.looks;
     } else {

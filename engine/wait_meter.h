@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-
 namespace reembed {
 
 // What a run can wait for.
@@ -44,8 +43,8 @@ struct WaitShare {
   double share = 0;
 };
 
-// What a run has waited for, by looks at even times. A time in which nobody looked, as the process stood still, does not
-// count. Thread-safe.
+// What a run has waited for, by looks at even times. A time in which nobody looked, as the process stood still, does
+// not count. Thread-safe.
 class WaitMeter {
  public:
   // A look found this; nullopt: nothing is under way.

@@ -18,7 +18,7 @@ std::string WaitText(const WaitShare& share);
 // a quota. Of `shares`, the largest first; nullopt: there is no such thing, or too little is known.
 std::optional<WaitShare> WhatHoldsUp(absl::Span<const WaitShare> shares);
 
-// "waited for the disk of the job 93 %, the API 5 % of the time"; of what was small no word. Empty for a run of a moment.
+// "waited for the disk of the job 93 %, the API 5 % of the time"; of what was small no word. Empty for short runs.
 std::string WaitLine(absl::Span<const WaitShare> shares);
 
 // [{"part":"disk","share":0.93},{"part":"target","target":"fbin:x","share":0.05}]

@@ -225,8 +225,8 @@ class JobStore final : public Ledger, public OwedRows {
   int64_t rows_ = 0;
   LedgerChanges pending_;
   std::vector<Waiting> queue_;
-  int committing_ = 0;  // batches of the commit under way
-  absl::Duration last_commit_;  // how long it took
+  int committing_ = 0;                        // batches of the commit under way
+  absl::Duration last_commit_;                // how long it took
   std::map<std::string, int64_t> positions_;  // of the sinks of this run
   int64_t taken_ = 0;                         // commits begun
   int64_t done_ = 0;                          // commits ended

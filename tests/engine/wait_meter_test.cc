@@ -13,7 +13,8 @@ const std::vector<std::string> kNames = {"a", "b"};
 
 TEST(SlowestOfTest, IsWhereMostBatchesAre) {
   EXPECT_EQ(SlowestOf({.targets = {0, 0}}, kNames), std::nullopt);
-  EXPECT_EQ(SlowestOf({.source = 9, .api = 3, .disk = 1, .targets = {0, 0}}, kNames), (WaitedFor{WaitPart::kSource, ""}));
+  EXPECT_EQ(SlowestOf({.source = 9, .api = 3, .disk = 1, .targets = {0, 0}}, kNames),
+            (WaitedFor{WaitPart::kSource, ""}));
   EXPECT_EQ(SlowestOf({.source = 1, .api = 9, .targets = {3, 2}}, kNames), (WaitedFor{WaitPart::kApi, ""}));
   EXPECT_EQ(SlowestOf({.api = 9, .quota = true, .targets = {3, 2}}, kNames), (WaitedFor{WaitPart::kQuota, ""}));
   EXPECT_EQ(SlowestOf({.api = 4, .processor = 5, .targets = {3, 2}}, kNames), (WaitedFor{WaitPart::kProcessor, ""}));
