@@ -524,9 +524,11 @@ absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& pa
 }
 
 int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim) {
-  constexpr int64_t kSpareBytes = int64_t{96} << 20;
-  const auto affordable =
-      static_cast<int>(std::min<int64_t>(kSpareBytes / Batch::BytesOf(limits, dim), 2 * concurrency));
+  constexpr int64_t kSpareBytes = int64_t{32} << 20;  // of their vectors
+  BatchLimits without_texts = limits;
+  without_texts.max_text_bytes = 0;
+  const int64_t bytes = Batch::BytesOf(without_texts, dim);
+  const auto affordable = static_cast<int>(std::min<int64_t>(kSpareBytes / bytes, int64_t{3} * concurrency));
   return concurrency + std::max({4, concurrency / 2, affordable});
 }
 

@@ -115,8 +115,8 @@ struct PipelineParts {
 // what is safely stored, and the same call goes on from there.
 absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop);
 
-// How many batches keep `concurrency` requests in the air while others are decoded, kept and written; up to twice as
-// many more, as far as their memory is small, since those that a slow disk is making durable are missing elsewhere.
+// How many batches keep `concurrency` requests in the air while others are decoded, kept and written; up to three times
+// as many more where vectors are small, since those that a slow disk is making durable are missing elsewhere.
 int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim);
 
 // What RunPipeline will use at most for its batches.

@@ -34,6 +34,8 @@ struct Delay {
 
 class SlowPartsTest : public FaultTest {
  protected:
+  SlowPartsTest() { batch_size_ = 16; }
+
   // `texts` texts of so many bytes; `name` with `slow` in it is read slowly.
   std::string MakeLines(const std::string& name, int texts, int bytes) {
     std::ofstream lines(folder_ / name);
@@ -62,7 +64,7 @@ class SlowPartsTest : public FaultTest {
                                      "--dimensions",
                                      absl::StrCat(kWidth),
                                      "--batch-size",
-                                     "16",
+                                     absl::StrCat(batch_size_),
                                      "--concurrency",
                                      "8",
                                      "--job",
@@ -147,7 +149,7 @@ TEST_F(SlowPartsTest, ASlowDiskIsNamedAndGetsLargeCommits) {
 
 TEST_F(SlowPartsTest, ASlowTargetIsNamed) {
   const std::string target = "fbin:" + folder_ / "slow.fbin";
-  const ProcessResult result = RunSlow(MakeLines("rows.jsonl", 8000, 40), target, {}, {{"REEMBED_SLOW_WRITE", "400"}});
+  const ProcessResult result = RunSlow(MakeLines("rows.jsonl", 8000, 40), target, {}, {{"REEMBED_SLOW_WRITE", "200"}});
   double delayed = 0;
   for (const Delay& delay : Delays()) delayed += static_cast<double>(delay.end - delay.begin);
   const double truth = delayed / ElapsedMilliseconds(result);
@@ -158,7 +160,7 @@ TEST_F(SlowPartsTest, ASlowTargetIsNamed) {
 
 TEST_F(SlowPartsTest, ASlowSourceIsNamed) {
   const ProcessResult result =
-      RunSlow(MakeLines("slow.jsonl", 4000, 100), "fbin:" + folder_ / "out.fbin", {}, {{"REEMBED_SLOW_READ", "30"}});
+      RunSlow(MakeLines("slow.jsonl", 4000, 100), "fbin:" + folder_ / "out.fbin", {}, {{"REEMBED_SLOW_READ", "15"}});
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   const int64_t end = now.tv_sec * 1000 + now.tv_nsec / 1000000;
@@ -169,9 +171,10 @@ TEST_F(SlowPartsTest, ASlowSourceIsNamed) {
 }
 
 TEST_F(SlowPartsTest, AQuotaIsNamed) {
+  batch_size_ = 1;
   const Moment begin = MonotonicNow();
   const ProcessResult result =
-      RunSlow(MakeLines("rows.jsonl", 8, 40), "fbin:" + folder_ / "out.fbin", {"--rpm", "60", "--batch-size", "1"}, {});
+      RunSlow(MakeLines("rows.jsonl", 8, 40), "fbin:" + folder_ / "out.fbin", {"--rpm", "60"}, {});
   EXPECT_GT(MonotonicNow() - begin, absl::Seconds(4));
   // The answers of a server beside it and its writes are nothing beside a second.
   EXPECT_GT(ShareOf(result, "quota"), 1 - kTolerance) << result.out;

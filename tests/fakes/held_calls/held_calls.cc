@@ -8,8 +8,8 @@
 // $REEMBED_SLOW_SYNC: so many milliseconds does each fsync() and fdatasync() take more, as on a slow disk. Where and
 // when is added to $REEMBED_DELAY_LOG, a line each: the path, and begin and end in milliseconds of the monotonic clock.
 // $REEMBED_SLOW_WRITE: likewise each pwrite() and pwritev() to files with `slow` in their name. $REEMBED_SLOW_READ:
-// each read() of them, which brings at most 4,096 bytes. $REEMBED_CLOCK_SHIFT: a file that says by how many seconds the
-// clock of the day is wrong; read each time.
+// each pread() of them, which brings at most 4,096 bytes. $REEMBED_CLOCK_SHIFT: a file that says by how many seconds
+// the clock of the day is wrong; read each time.
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -75,11 +75,10 @@ void WaitForSlowDisk(int fd, const char* variable) {
 long ClockShift() {
   const char* const path = getenv("REEMBED_CLOCK_SHIFT");
   if (path == nullptr) return 0;
-  static auto* const next_read = Next<ssize_t(int, void*, size_t)>("read");
   char text[32];
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
-  const ssize_t length = next_read(fd, text, sizeof(text) - 1);
+  const ssize_t length = read(fd, text, sizeof(text) - 1);
   close(fd);
   text[length < 0 ? 0 : length] = '\0';
   return atol(text);
@@ -108,11 +107,11 @@ int fdatasync(int fd) {
   return next(fd);
 }
 
-ssize_t read(int fd, void* bytes, size_t count) {
-  static auto* const next = Next<ssize_t(int, void*, size_t)>("read");
-  if (getenv("REEMBED_SLOW_READ") == nullptr || !IsSlow(fd)) return next(fd, bytes, count);
+ssize_t pread(int fd, void* bytes, size_t count, off_t offset) {
+  static auto* const next = Next<ssize_t(int, void*, size_t, off_t)>("pread");
+  if (getenv("REEMBED_SLOW_READ") == nullptr || !IsSlow(fd)) return next(fd, bytes, count, offset);
   WaitForSlowDisk(fd, "REEMBED_SLOW_READ");
-  return next(fd, bytes, count < 4096 ? count : 4096);
+  return next(fd, bytes, count < 4096 ? count : 4096, offset);
 }
 
 int clock_gettime(clockid_t clock, timespec* now) {
