@@ -58,6 +58,7 @@ class NoLedger final : public Ledger {
     for (BatchRow& row : batch->rows()) row.vector = batch->vectors().data() + row.text * kDim;
     std::move(done)(absl::OkStatus());
   }
+  int HeldUp() const override { return 0; }
   absl::StatusOr<SinkPosition> Position(absl::string_view) override { return SinkPosition{}; }
   void SavePosition(absl::string_view, int64_t) override {}
   void Refuse(absl::string_view, absl::Span<const RefusedRow>) override {}

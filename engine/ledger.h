@@ -93,6 +93,9 @@ class Ledger {
   // kInternal (input/output error).
   virtual void Keep(Batch* batch, Done done) = 0;
 
+  // How many batches Keep() holds up just now for its disk's sake; not those that wait for another batch. Any thread.
+  virtual int HeldUp() const = 0;
+
   // Position of a sink; {0, 0} if it is new. `sink` is the target's URI, without secrets. Rows rejected as a whole or
   // refused by this very sink do not count as stored.
   virtual absl::StatusOr<SinkPosition> Position(absl::string_view sink) = 0;

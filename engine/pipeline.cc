@@ -26,6 +26,13 @@ namespace {
 
 namespace flow = oneapi::tbb::flow;
 
+// So many looks in a row must find no new answer before a run gives up. A process that stood still made one of them.
+constexpr int kStallLooks = 32;
+constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
+
+// Where a batch is.
+enum class Stage { kHome, kRead, kEmbed, kDecode, kKeep, kWrite };
+
 // A batch on its way round, and who is being waited for.
 struct Slot {
   Slot(const BatchLimits& limits, int dim) : batch(limits, dim) {}
@@ -33,6 +40,7 @@ struct Slot {
   Batch batch;
   int64_t sequence = 0;  // of the batch among all of this run, dense, in ordinal order
   std::atomic<int> sinks_left{0};
+  std::atomic<Stage> stage{Stage::kHome};
   // An asynchronous stage waits for an answer under this number; 0: none does. Whoever sets it back to 0 (the part that
   // answers, or the watchdog in its stead) goes on with the slot, and a later answer is ignored.
   std::atomic<int64_t> ticket{0};
@@ -66,7 +74,7 @@ class Run {
   enum class Outcome { kGoing, kSourceEnded, kStopped };
 
   void BuildAndWait();
-  void StayHome();
+  void StayHome(Slot* slot);
   void ReadInto(Slot* slot, Read::output_ports_type& out);
   void Send(Slot* slot, Async::gateway_type& gate);
   void DecodeReply(Slot* slot, Decode::output_ports_type& out);
@@ -81,6 +89,9 @@ class Run {
   void RememberCuts(const Batch& batch);
   Embedded EmbeddedAs(const Batch& batch, const BatchRow& row);
   void Watch(std::stop_token done);
+  void GiveUpWaiting(MutexLock* lock);
+  void LookAtTimes(std::stop_token done);
+  std::optional<WaitedFor> Look();
   void NoteFailure(const absl::Status& status);
   bool Failed();
 
@@ -113,6 +124,8 @@ class Run {
   std::vector<Awaited> awaited_ ABSL_GUARDED_BY(mutex_);
   std::condition_variable_any watch_;  // with mutex_; nobody notifies, it only waits
   std::atomic<int64_t> answers_{0};
+  std::atomic<bool> reading_{false};
+  std::atomic<int> closing_{-1};  // the sink that is made complete; behind the last the ledger
 };
 
 absl::Status Run::OpenSinks() {
@@ -174,6 +187,7 @@ absl::Status Run::Execute() {
   for (int i = 0; i < options_.batches_in_flight; ++i) {
     slots_.push_back(std::make_shared<Slot>(options_.batch, dim_));
   }
+  const std::jthread looker([this](std::stop_token done) { LookAtTimes(std::move(done)); });
   {
     std::jthread watchdog([this](std::stop_token done) { Watch(std::move(done)); });
     BuildAndWait();
@@ -185,12 +199,14 @@ absl::Status Run::Execute() {
   const bool complete = outcome_ == Outcome::kSourceEnded && !Failed() && parts_.ledger->rows() > 0;
   bool left_unfinished = false;
   for (auto& writer : writers_) {
+    ++closing_;
     const bool finish = complete && !stop_.stop_requested();
     left_unfinished |= complete && !finish;
     const absl::Status closed = writer->Close(finish ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly);
     if (finish && closed.ok() && parts_.owed != nullptr) parts_.owed->Settle(writer->name());
     NoteFailure(closed);
   }
+  ++closing_;
   NoteFailure(parts_.ledger->Sync());
   const MutexLock lock(&mutex_);
   if (!failure_.ok()) return failure_;
@@ -241,7 +257,8 @@ void Run::BuildAndWait() {
   arena.execute([&graph] { graph.wait_for_all(); });
 }
 
-void Run::StayHome() {
+void Run::StayHome(Slot* slot) {
+  slot->stage = Stage::kHome;
   const MutexLock lock(&mutex_);
   ++home_;
   if (--under_way_ == 0) all_home_.notify_all();
@@ -249,20 +266,23 @@ void Run::StayHome() {
 
 void Run::ReadInto(Slot* slot, Read::output_ports_type& out) {
   slot->batch.Clear();
+  slot->stage = Stage::kRead;
   if (outcome_ == Outcome::kGoing && stop_.stop_requested()) outcome_ = Outcome::kStopped;
   if (outcome_ != Outcome::kGoing || Failed()) {
-    StayHome();
+    StayHome(slot);
     return;
   }
   const absl::Status filled = Contained("read", [&] {
+    reading_ = true;
     const absl::StatusOr<FillResult> result = reader_->Fill(&slot->batch);
+    reading_ = false;
     if (result.ok() && *result == FillResult::kEnd) outcome_ = Outcome::kSourceEnded;
     return result.status();
   });
   // Rows that were numbered before the source failed are in the batch: they go their way.
   if (!filled.ok()) NoteFailure(filled);
   if (slot->batch.range().size() == 0) {
-    StayHome();
+    StayHome(slot);
     return;
   }
   parts_.counters->rows_read += static_cast<int64_t>(slot->batch.rows().size());
@@ -292,6 +312,7 @@ void Run::Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin 
         std::erase_if(awaited_, [ticket](const Awaited& awaited) { return awaited.ticket == ticket; });
       }
       if (!status.ok()) owner->batch.Fail(std::move(status));
+      if (owner->stage == Stage::kEmbed) owner->stage = Stage::kDecode;
       gate.try_put(owner.get());
       gate.release_wait();  // last: the graph may be gone right after
     }));
@@ -303,10 +324,12 @@ void Run::Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin 
 void Run::Send(Slot* slot, Async::gateway_type& gate) {
   Batch* const batch = &slot->batch;
   if (batch->texts().empty() || !batch->status().ok()) {
+    slot->stage = Stage::kDecode;
     gate.try_put(slot);
     return;
   }
   batch->replies().clear();
+  slot->stage = Stage::kEmbed;
   Await("embed", slot, gate, [&](Done done) { parts_.client->Send(batch, std::move(done)); });
 }
 
@@ -367,6 +390,7 @@ Embedded Run::EmbeddedAs(const Batch& batch, const BatchRow& row) {
 }
 
 void Run::KeepVectors(Slot* slot, Async::gateway_type& gate) {
+  slot->stage = Stage::kKeep;
   Await("keep", slot, gate, [&](Done done) { parts_.ledger->Keep(&slot->batch, std::move(done)); });
 }
 
@@ -376,6 +400,7 @@ void Run::WriteToSinks(Slot* slot, Async::gateway_type& gate) {
     return;
   }
   slot->sinks_left = static_cast<int>(writers_.size());
+  slot->stage = Stage::kWrite;
   Await("write", slot, gate, [&](Done done) {
     // Whichever sink answers last answers for all; each reports its own failure.
     auto all = std::make_shared<Done>(std::move(done));
@@ -411,35 +436,78 @@ void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
     counters.rows_rejected +=
         std::count_if(batch.rows().begin(), batch.rows().end(), [](const BatchRow& row) { return !row.reject.ok(); });
   }
+  slot->stage = Stage::kRead;
   std::get<0>(out).try_put(slot);
 }
 
 void Run::Watch(std::stop_token done) {
+  const auto interval = absl::ToChronoNanoseconds(options_.stall_timeout / kStallLooks);
   MutexLock lock(&mutex_);
   int64_t seen = -1;
+  int quiet = 0;  // looks in a row without an answer
   while (!done.stop_requested()) {
-    const bool nothing_new = seen == answers_.load() && !awaited_.empty();
-    if (nothing_new) {
-      lock.unlock();
-      NoteFailure(absl::DeadlineExceededError(absl::StrCat("no answer from any part for ",
-                                                           absl::FormatDuration(options_.stall_timeout),
-                                                           "; gave up waiting. run again: it goes on from here")));
-      parts_.client->Cancel();
-      lock.lock();
-      for (const Awaited& awaited : std::exchange(awaited_, {})) {
-        int64_t expected = awaited.ticket;
-        if (!awaited.slot->ticket.compare_exchange_strong(expected, 0)) continue;
-        // The part that stalled may still write to this batch, so it does not go round again.
-        const auto is_slot = [&](const auto& shared) { return shared == awaited.slot; };
-        const auto place = std::find_if(slots_.begin(), slots_.end(), is_slot);
-        if (place != slots_.end()) slots_.erase(place);
-        awaited.gate->release_wait();
-        if (--under_way_ == 0) all_home_.notify_all();
-      }
-    }
+    quiet = seen == answers_.load() && !awaited_.empty() ? quiet + 1 : 0;
     seen = answers_.load();
-    watch_.wait_for(lock, done, absl::ToChronoNanoseconds(options_.stall_timeout), [] { return false; });
+    if (quiet >= kStallLooks) {
+      GiveUpWaiting(&lock);
+      quiet = 0;
+    }
+    // A process that was stopped for a while finds one look late, and the answers may be there by the next.
+    watch_.wait_for(lock, done, interval, [] { return false; });
   }
+}
+
+void Run::GiveUpWaiting(MutexLock* lock) {
+  lock->unlock();
+  NoteFailure(absl::DeadlineExceededError(absl::StrCat("no answer from any part for ",
+                                                       absl::FormatDuration(options_.stall_timeout),
+                                                       "; gave up waiting. run again: it goes on from here")));
+  parts_.client->Cancel();
+  lock->lock();
+  for (const Awaited& awaited : std::exchange(awaited_, {})) {
+    int64_t expected = awaited.ticket;
+    if (!awaited.slot->ticket.compare_exchange_strong(expected, 0)) continue;
+    // The part that stalled may still write to this batch, so it does not go round again.
+    const auto is_slot = [&](const auto& shared) { return shared == awaited.slot; };
+    const auto place = std::find_if(slots_.begin(), slots_.end(), is_slot);
+    if (place != slots_.end()) slots_.erase(place);
+    awaited.gate->release_wait();
+    if (--under_way_ == 0) all_home_.notify_all();
+  }
+}
+
+void Run::LookAtTimes(std::stop_token done) {
+  Mutex mutex;
+  MutexLock lock(&mutex);
+  std::condition_variable_any never;
+  while (!never.wait_for(lock, done, absl::ToChronoNanoseconds(kLookInterval), [] { return false; })) {
+    if (done.stop_requested()) return;
+    parts_.counters->waits.Note(Look());
+  }
+}
+
+std::optional<WaitedFor> Run::Look() {
+  std::vector<std::string> names;
+  for (const NamedSink& sink : parts_.sinks) names.push_back(sink.name);
+  if (const int closing = closing_; closing >= 0) {
+    if (closing < static_cast<int>(names.size())) return WaitedFor{WaitPart::kTarget, names[closing]};
+    return WaitedFor{WaitPart::kDisk, ""};
+  }
+  BatchCounts counts;
+  {
+    const MutexLock lock(&mutex_);
+    for (const auto& slot : slots_) {
+      const Stage stage = slot->stage;
+      // Those that are not read for want of a processor wait for no source.
+      counts.source += stage == Stage::kRead && reading_ ? 1 : 0;
+      counts.api += stage == Stage::kEmbed ? 1 : 0;
+      counts.processor += stage == Stage::kDecode ? 1 : 0;
+    }
+  }
+  counts.quota = counts.api > 0 && parts_.client->stats().quota_wait > absl::ZeroDuration();
+  counts.disk = parts_.ledger->HeldUp();
+  for (const auto& writer : writers_) counts.targets.push_back(writer->HeldUp());
+  return SlowestOf(counts, names);
 }
 
 void Run::NoteFailure(const absl::Status& status) {
@@ -459,6 +527,15 @@ absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& pa
   Run run(options, parts, std::move(stop));
   if (absl::Status opened = run.OpenSinks(); !opened.ok()) return opened;
   return run.Execute();
+}
+
+int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim) {
+  constexpr int64_t kSpareBytes = int64_t{32} << 20;  // of their vectors
+  BatchLimits without_texts = limits;
+  without_texts.max_text_bytes = 0;
+  const int64_t bytes = Batch::BytesOf(without_texts, dim);
+  const auto affordable = static_cast<int>(std::min<int64_t>(kSpareBytes / bytes, int64_t{3} * concurrency));
+  return concurrency + std::max({4, concurrency / 2, affordable});
 }
 
 int64_t PeakBatchBytes(const PipelineOptions& options, int dim) {

@@ -18,6 +18,7 @@
 #include "engine/source.h"
 #include "engine/token_estimator.h"
 #include "engine/vector_sink.h"
+#include "engine/wait_meter.h"
 
 // The pipeline. Read this file first; it is the map of the house.
 //
@@ -91,6 +92,7 @@ struct RunCounters {
   // bought for another row in an earlier run.
   std::atomic<int64_t> rows_truncated{0};
   std::atomic<int64_t> rows_split{0};  // of rows_embedded: whose vector is the mean of their text's parts
+  WaitMeter waits;                     // what the run has waited for
 };
 
 // The parts of a run. All are borrowed and must outlive RunPipeline().
@@ -112,6 +114,10 @@ struct PipelineParts {
 // Errors: the first failure of any part, or kCancelled after `stop`. Whatever it returns, the ledger names exactly
 // what is safely stored, and the same call goes on from there.
 absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop);
+
+// How many batches keep `concurrency` requests in the air while others are decoded, kept and written; up to three times
+// as many more where vectors are small, since those that a slow disk is making durable are missing elsewhere.
+int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim);
 
 // What RunPipeline will use at most for its batches.
 int64_t PeakBatchBytes(const PipelineOptions& options, int dim);

@@ -53,6 +53,11 @@ void SinkWriter::Write(const Batch* batch, int64_t sequence, Done done) {
   wake_.notify_one();
 }
 
+int SinkWriter::HeldUp() {
+  const MutexLock lock(&mutex_);
+  return busy_ ? writing_ + static_cast<int>(queue_.size()) : 0;
+}
+
 std::map<int64_t, SinkWriter::Item> SinkWriter::TakeWritable() {
   if (order_ == RowOrder::kAny) return std::exchange(queue_, {});
   std::map<int64_t, Item> ready;
@@ -79,9 +84,13 @@ void SinkWriter::Loop() {
       }
       group = TakeWritable();
       if (group.empty() && closing_) return;
+      busy_ = true;
+      writing_ = static_cast<int>(group.size());
     }
     if (!group.empty()) WriteGroup(std::move(group));
     FlushIfDue(MonotonicNow());
+    const MutexLock lock(&mutex_);
+    busy_ = false;
   }
 }
 
@@ -103,6 +112,10 @@ void SinkWriter::WriteGroup(std::map<int64_t, Item> group) {
     if (!refused.empty()) ledger_->Refuse(sink_.name, refused);
   }
   for (const auto& [sequence, item] : group) MarkPassed(sequence, *item.batch);
+  {
+    const MutexLock lock(&mutex_);
+    writing_ = 0;
+  }
   // Last: the batch may be on its way again as soon as its Done has run.
   for (auto& [sequence, item] : group) std::move(item.done)(status_);
 }

@@ -37,6 +37,9 @@ class SinkWriter {
 
   const std::string& name() const { return sink_.name; }
 
+  // How many batches the sink holds up just now: those that it is writing, and what has come since. Any thread.
+  int HeldUp();
+
   // Writes what is left, flushes, saves the position; kComplete also finishes the target, when nothing has failed.
   // Call it once, after the last Done has run. Returns the first failure.
   absl::Status Close(Ending ending);
@@ -64,6 +67,8 @@ class SinkWriter {
   std::condition_variable_any wake_;
   std::map<int64_t, Item> queue_ ABSL_GUARDED_BY(mutex_);  // by sequence
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;  // the sink writes, or is made durable
+  int writing_ ABSL_GUARDED_BY(mutex_) = 0;    // batches that it writes
 
   // The writer's thread only, and Close() after joining it.
   int64_t next_sequence_ = 0;              // every batch before it has been written or passed over

@@ -26,9 +26,6 @@ constexpr absl::Duration kDefaultCanaryInterval = absl::Minutes(10);
 constexpr int kAttemptsAmongOthers = 3;
 constexpr absl::Duration kMaxWaitAmongOthers = absl::Seconds(6);
 
-// Being decoded, kept and written while others are at the endpoints: a fast endpoint takes from them first.
-constexpr int kSpareBatches = 8;
-
 absl::Status SetNumber(absl::string_view text, double* number) {
   if (absl::SimpleAtod(text, number) && *number > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("expected a number above 0, got ", text));
@@ -208,7 +205,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     job->endpoints.push_back({.name = NameOf(spec, *specs), .weight = spec.weight, .client = std::move(client)});
   }
   if (job->endpoints.empty()) return absl::OkStatus();
-  job->pipeline.batches_in_flight = concurrency + std::max(kSpareBatches, concurrency / 2);
+  job->pipeline.batches_in_flight = BatchesInFlight(concurrency, job->pipeline.batch, job->client.model.dim);
   // Whose quota is smaller splits what it gets.
   job->pipeline.quota_tokens = unlimited ? 0 : quota_tokens;
   job->client = job->endpoints.front().client;

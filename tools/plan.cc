@@ -5,12 +5,12 @@
 #include <optional>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "engine/long_text.h"
 #include "engine/request_packer.h"
 #include "engine/row_reader.h"
+#include "engine/text_set.h"
 #include "io/job/job_reader.h"
 #include "tools/changed_rows.h"
 #include "tools/commands.h"
@@ -50,6 +50,7 @@ struct PlanNumbers {
   bool price_known = false;
   absl::Duration time = absl::InfiniteDuration();  // at the given limits; infinite: no limit is given
   int64_t memory_bytes = 0;
+  int64_t text_map_bytes = 0;  // of memory_bytes: what grows with the texts
   int64_t disk_bytes = 0;
   int64_t undo_bytes = 0;  // of disk_bytes: what is overwritten, kept
   UnknownModel unknown;    // what is there already
@@ -130,19 +131,19 @@ class RowReckoner {
       ++plan_->rows_rejected;
       return;
     }
-    const uint64_t hash = HashText(*text).lo;
-    if (refused_.contains(hash)) {
+    const TextHash hash = HashText(*text);
+    if (refused_.Contains(hash)) {
       ++plan_->rows_rejected;
       ++plan_->rows_too_long;
       return;
     }
-    if (job_.keep_vectors == KeepVectors::kAlways && !seen_.insert(hash).second) {
+    if (job_.keep_vectors == KeepVectors::kAlways && !seen_.Insert(hash)) {
       if (IsTooLong(counting_->limit(), *text)) ++plan_->rows_too_long;
       return;
     }
     if (texts_.Add(*text)) return;
     ++plan_->rows_rejected;
-    refused_.insert(hash);
+    refused_.Insert(hash);
   }
 
  private:
@@ -150,7 +151,7 @@ class RowReckoner {
   const TokenCounting* const counting_;
   PlanNumbers* const plan_;
   TextReckoner texts_;
-  absl::flat_hash_set<uint64_t> seen_, refused_;  // 64 bits are enough to count
+  TextSet seen_, refused_;
 };
 
 absl::Status ReadAll(const ResolvedJob& job, Source* source, RowReckoner* reckoner, PlanNumbers* plan) {
@@ -204,8 +205,8 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   if (rpm > 0) minutes = static_cast<double>(plan->requests) / rpm;
   if (tpm > 0) minutes = std::max(minutes, static_cast<double>(plan->tokens) / tpm);
   if (rpm > 0 || tpm > 0) plan->time = absl::Minutes(minutes);
-  plan->memory_bytes =
-      kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) + plan->texts * kMemoryBytesPerText;
+  if (job.keep_vectors == KeepVectors::kAlways) plan->text_map_bytes = plan->texts * kMemoryBytesPerText;
+  plan->memory_bytes = kBaseMemoryBytes + PeakBatchBytes(job.pipeline, job.client.model.dim) + plan->text_map_bytes;
   const int64_t stored_rows = plan->rows - plan->rows_rejected;
   plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
   if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
@@ -265,6 +266,7 @@ void Add(const PlanNumbers& from, PlanNumbers* to) {
   to->price_known = from.price_known;
   to->time = to->time == absl::InfiniteDuration() ? from.time : to->time + from.time;
   to->memory_bytes = std::max(to->memory_bytes, from.memory_bytes);
+  to->text_map_bytes = std::max(to->text_map_bytes, from.text_map_bytes);
   to->disk_bytes += from.disk_bytes;
   to->undo_bytes += from.undo_bytes;
   to->unknown.rows += from.unknown.rows;
@@ -338,7 +340,8 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   line("time", plan.time == absl::InfiniteDuration()
                    ? "no limit given (--rpm, --tpm); the API decides"
                    : absl::StrCat("at least ", DurationText(plan.time), " at the given limits"));
-  line("memory", absl::StrCat("at most ", BytesText(plan.memory_bytes)));
+  line("memory", absl::StrCat("at most ", BytesText(plan.memory_bytes), ", of which ", BytesText(plan.text_map_bytes),
+                              " for the map of the texts"));
   line("disk", absl::StrCat("about ", BytesText(plan.disk_bytes)));
   for (const UndoPlan& target : plan.undo) line("overwrites", UndoText(target, job.directory));
   if (const std::string dropped = WithoutWayBack(job); !dropped.empty()) line("no way back", dropped);
@@ -369,6 +372,7 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
       .Add("cost_usd", plan.price_known ? plan.cost_usd : absl::ToDoubleSeconds(absl::InfiniteDuration()))
       .Add("seconds_at_limits", absl::ToDoubleSeconds(plan.time))
       .Add("memory_bytes", plan.memory_bytes)
+      .Add("memory_text_map_bytes", plan.text_map_bytes)
       .Add("disk_bytes", plan.disk_bytes)
       .Add("undo_bytes", plan.undo_bytes)
       .Add("unknown_model_rows", plan.unknown.rows)

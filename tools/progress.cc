@@ -16,6 +16,7 @@
 #include "engine/rate_limiter.h"
 #include "tools/format.h"
 #include "tools/time_left.h"
+#include "tools/waits.h"
 
 namespace reembed {
 namespace {
@@ -66,6 +67,9 @@ std::string ProgressLine(const ProgressView& view, size_t columns) {
   if (view.left.has_value()) parts.push_back({7, absl::StrCat(DurationText(*view.left), " left")});
   if (view.client.quota_wait >= kShownQuotaWait && view.client.quota_wait < absl::InfiniteDuration()) {
     parts.push_back({6, absl::StrCat("waiting for quota, ", DurationText(view.client.quota_wait))});
+  }
+  if (const std::optional<WaitShare> slow = WhatHoldsUp(view.waits); slow.has_value()) {
+    parts.push_back({6, absl::StrCat("held up by ", WaitText(*slow))});
   }
   if (view.client.tokens > 0) parts.push_back({2, absl::StrCat(WithCommas(view.client.tokens), " tokens")});
   if (view.client.requests_retried > 0) {
@@ -125,7 +129,8 @@ void Progress::Loop(const std::stop_token& done) {
     const Moment now = MonotonicNow();
     ProgressView view{.rows_expected = scope_.rows >= 0 ? scope_.rows_before + scope_.rows : 0,
                       .rows_rejected = counters_->rows_rejected,
-                      .client = client_->stats()};
+                      .client = client_->stats(),
+                      .waits = counters_->waits.RecentShares()};
     const int64_t rows = counters_->rows_done + view.rows_rejected;
     view.rows = scope_.rows_before + rows;
     view.rows_per_second = PerSecond(rows, now - start);
@@ -179,7 +184,8 @@ std::string Progress::Json(const ProgressView& view, absl::Duration elapsed) con
       .Add("elapsed_seconds", absl::ToDoubleSeconds(elapsed))
       .Add("rows_per_second", view.rows_per_second)
       .Add("seconds_left", absl::ToDoubleSeconds(view.left.value_or(absl::InfiniteDuration())))
-      .Add("quota_wait_seconds", absl::ToDoubleSeconds(view.client.quota_wait));
+      .Add("quota_wait_seconds", absl::ToDoubleSeconds(view.client.quota_wait))
+      .AddRaw("waited_for", WaitJson(view.waits));
   return line.ToString();
 }
 

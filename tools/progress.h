@@ -5,10 +5,12 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "engine/embedding_client.h"
 #include "engine/pipeline.h"
+#include "engine/wait_meter.h"
 
 namespace reembed {
 
@@ -38,6 +40,7 @@ struct ProgressView {
   double rows_per_second = 0;
   std::optional<absl::Duration> left;
   ClientStats client;
+  std::vector<WaitShare> waits;  // of the last seconds, the largest first
 };
 
 // One line for people of at most so many columns: what does not fit whole is left out, the least important first.

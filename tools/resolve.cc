@@ -206,8 +206,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   if (limits.body_bytes > 0) {
     pipeline.batch.max_text_bytes = std::min(pipeline.batch.max_text_bytes, limits.body_bytes / 2);  // JSON escapes
   }
-  // Some batches are being decoded, kept and written while others are at the API.
-  pipeline.batches_in_flight = concurrency + std::max(4, concurrency / 2);
+  pipeline.batches_in_flight = BatchesInFlight(concurrency, pipeline.batch, job->client.model.dim);
   pipeline.max_rows = options.limit;
   if (options.max_text > static_cast<int>(kMaxTextBytes)) {
     return absl::InvalidArgumentError(absl::StrCat("--max-text ", options.max_text, ": at most ", kMaxTextBytes));

@@ -138,6 +138,7 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
   outcome->texts_damaged = prepared.store->recovery().damaged_texts;
   outcome->rows_truncated = running.counters.rows_truncated;
   outcome->rows_split = running.counters.rows_split;
+  outcome->waits = running.counters.waits.Shares();
   outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
   outcome->in_place = prepared.job.in_place;
   outcome->may_hide_rows = IsPostgres(prepared.job.source);

@@ -12,6 +12,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/spending.h"
+#include "tools/waits.h"
 
 namespace reembed {
 
@@ -106,6 +107,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
     if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
   }
   to->targets.insert(to->targets.end(), from.targets.begin(), from.targets.end());
+  Add(from.waits, &to->waits);
   to->elapsed += from.elapsed;
   to->cost_usd += from.cost_usd;
   to->max_spend_usd = from.max_spend_usd;
@@ -166,7 +168,8 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
   if (outcome.max_spend_usd.has_value()) {
     line.Add("spent_usd", outcome.spent_usd).Add("max_spend_usd", *outcome.max_spend_usd);
   }
-  line.Add("elapsed_seconds", seconds)
+  line.AddRaw("waited_for", WaitJson(outcome.waits))
+      .Add("elapsed_seconds", seconds)
       .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
@@ -206,6 +209,7 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
         << Counted(outcome.client.tokens, "token", "tokens");
     if (UsdPerToken(job).value_or(0) > 0) out << ", " << MoneyText(outcome.cost_usd);
     out << "\n";
+    if (const std::string waits = WaitLine(outcome.waits); !waits.empty()) out << waits << "\n";
   }
   if (outcome.rows_changed > 0) {
     out << Counted(outcome.rows_changed, "row had another text than the one that its vector was made from",

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "engine/embedding_client.h"
 #include "engine/model_sample.h"
+#include "engine/wait_meter.h"
 #include "io/job/job_records.h"
 #include "tools/endpoints.h"
 #include "tools/exit_code.h"
@@ -46,6 +47,7 @@ struct RunOutcome {
   SampleVerdict sample;              // of those; nothing compared: nobody had to
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   std::vector<TargetState> targets;  // as they are at the end
+  std::vector<WaitShare> waits;      // the largest first
   absl::Duration elapsed;
   double cost_usd = 0;
   std::optional<double> max_spend_usd;  // the cap, and what of it all runs of the job have spent

@@ -348,6 +348,11 @@ void JobStore::Keep(Batch* batch, Done done) {
   std::move(waiting.done)(broken);
 }
 
+int JobStore::HeldUp() const {
+  const MutexLock lock(&mutex_);
+  return committing_ + static_cast<int>(queue_.size());
+}
+
 absl::StatusOr<SinkPosition> JobStore::Position(absl::string_view sink) {
   if (absl::Status status = Sync(); !status.ok()) return status;
   absl::StatusOr<SinkPosition> position;

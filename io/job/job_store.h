@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "engine/ledger.h"
 #include "engine/mutex.h"
@@ -58,7 +59,9 @@ struct Recovery {
 //
 // One thread of its own does all writing: it takes what all callers have said so far, writes the vectors, makes them
 // durable, commits the ledger, and answers; what arrives meanwhile is the next commit. So commits group by themselves
-// when the disk is slow, and nobody waits in line for a lock held across disk access.
+// when the disk is slow, and nobody waits in line for a lock held across disk access. A slow disk is also given those
+// that come back at once: else the batches of a run would part into two halves, each of which waits for the other's
+// commit.
 // After the first failed write nothing is kept or acknowledged any more, and every call answers with that failure: what
 // the disk did with the data is not known, so it is never tried again within a run.
 //
@@ -80,6 +83,7 @@ class JobStore final : public Ledger, public OwedRows {
   Enrolment Resume(const LedgerRow& row, const TextHash& hash) override;
   int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) override;
   void Keep(Batch* batch, Done done) override;
+  int HeldUp() const override;
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override;
   void SavePosition(absl::string_view sink, int64_t position) override;
   absl::StatusOr<std::vector<int64_t>> Owed(absl::string_view sink) override;
@@ -161,6 +165,9 @@ class JobStore final : public Ledger, public OwedRows {
   absl::Status OpenVectors(absl::Span<const KeptRun> runs);
   absl::StatusOr<std::vector<SlotRange>> FindDamageFrom(int64_t from);
 
+  // From here on a commit is slow: what comes a little later is worth waiting for.
+  static constexpr absl::Duration kSlowCommit = absl::Milliseconds(20);
+
   void Break(absl::Status failure) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropKept(absl::Span<const SlotRange> damaged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Buy(const TextHash& hash, Enrolment* enrolment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -169,6 +176,7 @@ class JobStore final : public Ledger, public OwedRows {
   void WaitForRoom(MutexLock* lock) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeIfFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Gather(MutexLock* lock) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ApplyStates(absl::Span<const Waiting> group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CheckClaims(absl::Span<const Waiting> group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -181,7 +189,7 @@ class JobStore final : public Ledger, public OwedRows {
   absl::Status CommitGroup(absl::Span<const Waiting> group);
   absl::Status WriteGroup(absl::Span<const Waiting> group);
   void RecordRejects(const Waiting& waiting);
-  void Settle(std::vector<Waiting> group, const absl::Status& committed);
+  void Settle(std::vector<Waiting> group, const absl::Status& committed, absl::Duration took);
   absl::Status Finish(const Waiting& waiting);
   absl::Status DropDamagedRows(const Waiting& waiting);
   void AnswerAll(std::vector<Waiting> waiting, const absl::Status& status);
@@ -216,6 +224,8 @@ class JobStore final : public Ledger, public OwedRows {
   int64_t rows_ ABSL_GUARDED_BY(mutex_) = 0;
   LedgerChanges pending_ ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> queue_ ABSL_GUARDED_BY(mutex_);
+  int committing_ ABSL_GUARDED_BY(mutex_) = 0;                        // batches of the commit under way
+  absl::Duration last_commit_ ABSL_GUARDED_BY(mutex_);                // how long it took
   std::map<std::string, int64_t> positions_ ABSL_GUARDED_BY(mutex_);  // of the sinks of this run
   int64_t taken_ ABSL_GUARDED_BY(mutex_) = 0;                         // commits begun
   int64_t done_ ABSL_GUARDED_BY(mutex_) = 0;                          // commits ended

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/mutex.h"
+#include "engine/rate_limiter.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_store.h"
 
@@ -14,24 +15,42 @@ bool JobStore::HasWork() const {
   return stopping_ || flush_wanted_ || !queue_.empty() || pending_.size() >= kUrgentRows;
 }
 
+// Waits for as long as more batches come soon one after another, but not long beside what a commit takes.
+void JobStore::Gather(MutexLock* lock) {
+  if (last_commit_ < kSlowCommit) return;
+  const auto patience = absl::ToChronoNanoseconds(last_commit_ / 16);
+  const Moment latest = MonotonicNow() + last_commit_ / 4;
+  while (MonotonicNow() < latest) {
+    const size_t waiting = queue_.size();
+    const auto is_over = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return queue_.size() > waiting || stopping_ || flush_wanted_;
+    };
+    if (!wake_.wait_for(*lock, patience, is_over) || stopping_ || flush_wanted_) return;
+  }
+}
+
 void JobStore::Loop() {
   for (;;) {
     std::vector<Waiting> group;
     absl::Status status;
+    Moment begun;
     {
       MutexLock lock(&mutex_);
       wake_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return HasWork(); });
+      Gather(&lock);
       if (stopping_ && queue_.empty() && (pending_.empty() || !broken_.ok())) break;
       std::swap(pending_, writing_);
       group.swap(queue_);
       flush_wanted_ = false;
+      committing_ = static_cast<int>(group.size());
+      begun = MonotonicNow();
       ++taken_;
       status = broken_;
       if (status.ok()) CheckClaims(group);
     }
     if (status.ok()) status = CommitGroup(group);
     writing_.Clear();
-    Settle(std::move(group), status);
+    Settle(std::move(group), status, MonotonicNow() - begun);
   }
   AnswerAll(std::move(parked_), absl::UnavailableError(absl::StrCat(dir_,
                                                                     ": the run ended before another batch had "
@@ -148,7 +167,7 @@ bool JobStore::IsDecided(Waiting* waiting) const {
   return !waits || !batch->status().ok();
 }
 
-void JobStore::Settle(std::vector<Waiting> group, const absl::Status& committed) {
+void JobStore::Settle(std::vector<Waiting> group, const absl::Status& committed, absl::Duration took) {
   std::vector<Waiting> decided;
   absl::Status broken;
   {
@@ -164,6 +183,8 @@ void JobStore::Settle(std::vector<Waiting> group, const absl::Status& committed)
       }
     }
     done_ = taken_;
+    committing_ = 0;
+    last_commit_ = took;
   }
   changed_.notify_all();
   if (!broken.ok()) return AnswerAll(std::move(decided), broken);

@@ -23,6 +23,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class ProcessLimitsTest : public ::testing::Test {
  protected:
@@ -96,6 +97,31 @@ TEST_F(ProcessLimitsTest, OutOfMemoryIsSaidAndTheSameCommandGoesOn) {
   EXPECT_GT(out_of_memory, 0);
   const ProcessResult rest = RunClean(REEMBED_BINARY, folder_.path(), RunArgs());
   EXPECT_EQ(rest.exit_code, 0) << rest.err;
+}
+
+// A header of a file of a few bytes is believed in nothing: what it says is compared with the file before room is made.
+TEST_F(ProcessLimitsTest, NoFileIsTakenAtItsWordForItsSize) {
+  const std::string npy = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 64), }";
+  std::string npy_long = absl::StrCat(std::string("\x93NUMPY\x02\x00\xff\xff\xff\x7f", 12), npy);
+  std::string npy_file = absl::StrCat(std::string("\x93NUMPY\x01\x00", 8), std::string(1, char(npy.size() + 1)),
+                                      std::string(1, '\0'), npy, "\n", std::string(256, '\0'));
+  const std::pair<const char*, std::string> files[] = {
+      {"npy:rows.npy", npy_file},
+      {"npy:head.npy", npy_long},
+      {"fbin:rows.fbin", std::string("\xff\xff\xff\xff\x40\x00\x00\x00", 8) + std::string(256, '\0')},
+      {"fbin:width.fbin", std::string("\x01\x00\x00\x00\xff\xff\xff\x7f", 8) + std::string(256, '\0')}};
+  for (const auto& [place, bytes] : files) {
+    const std::string uri = place;
+    const size_t colon = uri.find(':');
+    const std::string path = folder_ / uri.substr(colon + 1);
+    std::ofstream(path) << bytes;
+    const ProcessResult result = Limited("-v 700000", {"search", "--target", uri.substr(0, colon + 1) + path,
+                                                       "--embedder", "builtin", "--dimensions", "64", "some words"});
+    EXPECT_GT(result.exit_code, 0) << uri << ": " << result.out;
+    EXPECT_EQ(result.signal, 0) << uri;
+    EXPECT_THAT(result.err, HasSubstr(path)) << uri;
+    EXPECT_THAT(result.err, Not(HasSubstr("out of memory"))) << uri;
+  }
 }
 
 TEST_F(ProcessLimitsTest, ALineThatIsTooLongIsRejectedAlone) {

@@ -245,6 +245,35 @@ TEST(PacerTest, AnOutageThatDoesNotEndIsGivenUp) {
   EXPECT_TRUE(simulation.pacer().GivenUp(kStart + absl::Minutes(11)));
 }
 
+TEST(PacerTest, AMinuteInWhichNobodyWasThereGivesNoBurstAndNoOutage) {
+  Pacer pacer({.limit = {.requests_per_minute = 600}, .concurrency = 64});
+  Moment now = kStart;
+  std::vector<Departure> in_air;
+  for (int i = 0; i < 300; ++i, now += absl::Milliseconds(20)) {
+    Departure departure;
+    if (pacer.TryStart(SendReason::kFirst, 1, now, &departure) != now) continue;
+    pacer.Ended(departure, SendOutcome::kOk, now + absl::Milliseconds(5));
+  }
+  for (int i = 0; i < 100; ++i, now += absl::Milliseconds(20)) {
+    Departure departure;
+    if (pacer.TryStart(SendReason::kFirst, 1, now, &departure) == now) in_air.push_back(departure);
+  }
+  ASSERT_GT(in_air.size(), 5u);
+  // The process was stopped: what was in the air has taken too long.
+  now += absl::Minutes(1);
+  for (const Departure& departure : in_air) pacer.Ended(departure, SendOutcome::kFailed, now);
+  EXPECT_FALSE(pacer.GivenUp(now));
+  int sent = 0;
+  for (const Moment end = now + absl::Seconds(1); now < end; now += absl::Milliseconds(5)) {
+    for (Departure departure; pacer.TryStart(SendReason::kFirst, 1, now, &departure) == now;) {
+      ++sent;
+      pacer.Ended(departure, SendOutcome::kOk, now);
+    }
+  }
+  EXPECT_GE(sent, 1);
+  EXPECT_LE(sent, 12);  // of a second, and what a bucket holds
+}
+
 TEST(PacerTest, HedgesAreFewAndOnlyWhileAllIsWell) {
   Pacer pacer({.concurrency = 1000});
   Moment now = kStart;

@@ -364,5 +364,12 @@ TEST_F(PipelineTest, RandomFaultsOverManyRunsEndComplete) {
   }
 }
 
+TEST(BatchesInFlightTest, ThereAreMoreOfThemWhereVectorsAreSmall) {
+  const BatchLimits limits{.max_texts = 256, .max_rows = 512};
+  EXPECT_EQ(BatchesInFlight(16, limits, 64), 64);
+  EXPECT_EQ(BatchesInFlight(16, limits, 1536), 24);
+  EXPECT_EQ(BatchesInFlight(1, limits, 3072), 5);
+}
+
 }  // namespace
 }  // namespace reembed

@@ -125,6 +125,7 @@ class MemoryLedger final : public Ledger {
   Enrolment Resume(const LedgerRow& row, const TextHash& hash) override;
   int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) override;
   void Keep(Batch* batch, Done done) override;
+  int HeldUp() const override { return 0; }
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override;
   void SavePosition(absl::string_view sink, int64_t position) override;
   void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) override;

@@ -4,6 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/waits.h"
 
 namespace reembed {
 namespace {
@@ -44,6 +45,33 @@ TEST(ProgressLineTest, SaysThatItWaitsForQuota) {
   EXPECT_THAT(ProgressLine(view, 79), HasSubstr("waiting for quota, 42 s"));
   view.client.quota_wait = absl::Milliseconds(300);  // how a quota is kept all the time
   EXPECT_THAT(ProgressLine(view, 79), Not(HasSubstr("waiting")));
+}
+
+TEST(ProgressLineTest, SaysWhatHoldsItUp) {
+  ProgressView view = View();
+  view.waits = {{.what = {WaitPart::kDisk, ""}, .looks = 93, .of = 100, .share = 0.93},
+                {.what = {WaitPart::kApi, ""}, .looks = 7, .of = 100, .share = 0.07}};
+  EXPECT_THAT(ProgressLine(view, 200), HasSubstr("left, held up by the disk of the job 93 %, "));
+  view.waits[0].what = {WaitPart::kTarget, "sqlite:/home/me/notes.db?table=notes&key=id&vector=v"};
+  EXPECT_THAT(ProgressLine(view, 200), HasSubstr("held up by target /home/me/notes.db 93 %"));
+  view.waits[0].what = {WaitPart::kApi, ""};  // that is what a run is for
+  EXPECT_THAT(ProgressLine(view, 200), Not(HasSubstr("held up")));
+  view.waits[0] = {.what = {WaitPart::kDisk, ""}, .looks = 45, .of = 100, .share = 0.45};
+  EXPECT_THAT(ProgressLine(view, 200), Not(HasSubstr("held up")));
+  view.waits[0] = {.what = {WaitPart::kDisk, ""}, .looks = 30, .of = 30, .share = 1};  // too few to say so
+  EXPECT_THAT(ProgressLine(view, 200), Not(HasSubstr("held up")));
+}
+
+TEST(WaitLineTest, NamesWhatTookTime) {
+  const std::vector<WaitShare> waits = {{.what = {WaitPart::kQuota, ""}, .looks = 80, .of = 100, .share = 0.8},
+                                        {.what = {WaitPart::kSource, ""}, .looks = 16, .of = 100, .share = 0.16},
+                                        {.what = {WaitPart::kDisk, ""}, .looks = 4, .of = 100, .share = 0.04}};
+  EXPECT_EQ(WaitLine(waits), "waited for the quota 80 %, the source 16 % of the time");
+  EXPECT_EQ(WaitLine({}), "");
+  EXPECT_EQ(WaitJson(waits),
+            R"([{"part":"quota","share":0.8000},{"part":"source","share":0.1600},{"part":"disk","share":0.0400}])");
+  EXPECT_EQ(WaitJson({{.what = {WaitPart::kTarget, "fbin:x\""}, .looks = 1, .of = 1, .share = 1}}),
+            R"([{"part":"target","target":"fbin:x\"","share":1.0000}])");
 }
 
 TEST(ProgressLineTest, DoesWithoutAnExpectedNumberOfRows) {

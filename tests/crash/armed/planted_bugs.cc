@@ -57,6 +57,7 @@ class BuggyLedger final : public Ledger {
     }
     ledger_->Keep(batch, std::move(done));
   }
+  int HeldUp() const override { return ledger_->HeldUp(); }
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override { return ledger_->Position(sink); }
   void SavePosition(absl::string_view sink, int64_t position) override {
     if (!bug_->Strikes("forget")) ledger_->SavePosition(sink, position);
