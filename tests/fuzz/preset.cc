@@ -8,6 +8,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
   const absl::StatusOr<SystemPreset> preset = ParseSystemPreset(text, "preset.toml");
   Saw(preset.status());
-  if (preset.ok()) Require(!preset->streams.empty(), "a preset has a stream");
+  if (!preset.ok()) return 0;
+  Require(!preset->streams.empty(), "a preset has a stream");
+  Require(preset->dim >= 0, "a width is not below zero");
+  for (const PresetProvider& provider : preset->providers) {
+    Require(provider.dim >= 0 && provider.max_dim >= 0, "a provider's width is not below zero");
+  }
   return 0;
 }

@@ -35,12 +35,12 @@ std::string ReadAnswers(absl::string_view bytes, bool cut) {
     redisReaderFeed(reader.get(), piece.data(), piece.size());
     while (true) {
       void* raw = nullptr;
-      if (redisReaderGetReply(reader.get(), &raw) != REDIS_OK) return out + " error";
+      if (redisReaderGetReply(reader.get(), &raw) != REDIS_OK) return out + " refused";
       if (raw == nullptr) break;
       RespReply reply(static_cast<redisReply*>(raw));
       Print(reply.value(), &out);
     }
-    if (AwaitsTooMuch(*reader)) return out + " too long";
+    if (AwaitsTooMuch(*reader)) return out + " refused";
   }
   return out + " end";
 }
