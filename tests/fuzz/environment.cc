@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!variables.ok()) return 0;
   for (const auto& [name, value] : *variables) {
     Require(!name.empty() && name.find('=') == std::string::npos, "a variable has a name");
-    std::string line = absl::StrCat(name, "=\"");
+    std::string line = absl::StrCat("export ", name, "=\"");
     for (const char c : value) {
       if (c == '"' || c == '\\') line.push_back('\\');
       line += c == '\n' ? "\\n" : std::string(1, c);

@@ -14,14 +14,13 @@ void CheckPostgres(PostgresForm form, absl::string_view cell) {
   std::vector<float> room(64), small(3);
   const int64_t dim = DecodePostgresVector(form, cell, absl::MakeSpan(room));
   Require(dim >= -1 && dim <= static_cast<int64_t>(8 * cell.size()), "there are not more numbers than bits");
-  Require(DecodePostgresVector(form, cell, absl::MakeSpan(small)) == dim, "how many there are is not for the room");
+  Require(dim < 0 || DecodePostgresVector(form, cell, absl::MakeSpan(small)) == dim,
+          "how many there are is not for the room");
   (void)DecodePostgresVector(form, cell, {});
   Saw(dim < 0 ? "none" : dim == 0 ? "empty" : "a vector");
   if (dim <= 0 || dim > static_cast<int64_t>(room.size())) return;
   room.resize(static_cast<size_t>(dim));
-  for (const float number : room) {
-    if (!std::isfinite(number)) return;
-  }
+  for (const float number : room) Require(std::isfinite(number), "a vector is finite");
   std::string element;
   if (!AppendPostgresVector(form, room, &element)) return;
   Require(element.size() >= 4 && ReadInt32(element) == element.size() - 4, "an element is as long as it says");
