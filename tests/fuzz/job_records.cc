@@ -12,9 +12,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace reembed::fuzz;
   static Scratch scratch;
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
-  const absl::StatusOr<LockOwner> owner = ParseLockOwner(text);
-  Saw(owner.status());
-  if (owner.ok()) (void)OwnerWords(*owner);
+  for (const absl::StatusOr<LockOwner>& owner : {ParseLockOwner(text), ParsePlaceOwner(text)}) {
+    Saw(owner.status());
+    if (owner.ok()) (void)OwnerWords(*owner);
+  }
   scratch.Write("targets", text);
   const absl::StatusOr<TargetRecords> records = ReadTargetRecords(scratch.dir());
   Saw(records.status());
