@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <set>
 #include <sstream>
@@ -42,11 +43,17 @@ std::string Text(const toml::table& table, std::string_view name) {
   return table[name].value<std::string>().value_or("");
 }
 
-// A typing mistake in a preset must not silently fall back to a default.
+// A typing mistake in a preset must not silently fall back to a default, or become another number: all are counts.
 absl::Status CheckNames(const toml::table& table, const std::vector<std::string>& known, const std::string& file) {
   for (const auto& [name, value] : table) {
     const std::string text(name.str());
-    if (std::find(known.begin(), known.end(), text) != known.end()) continue;
+    if (std::find(known.begin(), known.end(), text) != known.end()) {
+      const int64_t count = value.value<int64_t>().value_or(0);
+      if (count >= 0 && count <= std::numeric_limits<int>::max()) continue;
+      return absl::InvalidArgumentError(absl::StrCat(file, ": line ", value.source().begin.line, ": `", text,
+                                                     "`: expected a number from 0 to ", std::numeric_limits<int>::max(),
+                                                     ", got ", count));
+    }
     const std::string near = NearestName(text, known);
     return absl::InvalidArgumentError(
         absl::StrCat(file, ": line ", value.source().begin.line, ": unknown name `", text, "`",

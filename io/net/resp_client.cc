@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/kill_point.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
+#include "io/net/resp_limits.h"
 
 namespace reembed {
 namespace {
@@ -23,28 +23,6 @@ constexpr timeval kConnectTimeout = {.tv_sec = 10, .tv_usec = 0};
 // Long enough for any one command that is sent here; a server that is silent for longer is not there.
 constexpr timeval kReplyTimeout = {.tv_sec = 600, .tv_usec = 0};
 constexpr size_t kMaxWordsShown = 300;
-
-// What is asked for comes in pages far below these. Lengths are what the server says, and nothing is made or waited for
-// that is longer.
-constexpr int kMaxElements = 1 << 20;                    // of one array
-constexpr int64_t kMaxStringBytes = int64_t{512} << 20;  // what servers take at most, too
-constexpr size_t kMaxReplyBytes = size_t{1} << 30;
-
-// As hiredis does, which it remembers in `privdata`; but never for a length that nobody means.
-void* MakeArray(const redisReadTask* task, int elements) {
-  if (elements > kMaxElements) return nullptr;
-  return static_cast<const redisReplyObjectFunctions*>(task->privdata)->createArray(task, elements);
-}
-
-// Whether what comes next is a string of an announced length that is too long.
-bool IsTooLong(const redisReader& reader) {
-  // hiredis has taken the type, and keeps the length until all is there.
-  if (reader.ridx < 0 || reader.rstack[reader.ridx].type != REDIS_REPLY_STRING) return false;
-  const absl::string_view rest(reader.buf + reader.pos, reader.len - reader.pos);
-  const size_t end = rest.find('\r');
-  int64_t bytes = 0;
-  return end != absl::string_view::npos && absl::SimpleAtoi(rest.substr(0, end), &bytes) && bytes > kMaxStringBytes;
-}
 
 absl::StatusCode CodeOf(absl::string_view words) {
   const absl::string_view kind = words.substr(0, words.find(' '));
@@ -115,11 +93,7 @@ absl::Status RespClient::Connect() {
     Disconnect();
     return status;
   }
-  redisReader* const reader = context_->reader;
-  reader->privdata = reader->fn;
-  *functions_ = *reader->fn;
-  functions_->createArray = &MakeArray;
-  reader->fn = functions_.get();
+  LimitArrays(context_->reader, functions_.get());
   redisSetTimeout(context_, kReplyTimeout);
   redisEnableKeepAlive(context_);
   std::vector<absl::string_view> greeting = {"PING"};
@@ -170,7 +144,7 @@ absl::StatusOr<RespReply> RespClient::Read() {
       if (address_.answered != nullptr) *address_.answered = true;
       return RespReply(static_cast<redisReply*>(raw));
     }
-    if (IsTooLong(*context_->reader) || received > kMaxReplyBytes) {
+    if (AwaitsTooMuch(*context_->reader) || received > kMaxRespReplyBytes) {
       Disconnect();
       return absl::FailedPreconditionError(
           absl::StrCat(address_.name, ": the answer is longer than any that was asked for; is this the right server?"));

@@ -1,17 +1,11 @@
 #include "io/store/hrana.h"
 
-#include <simdjson.h>
-
 #include <algorithm>
 #include <random>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "engine/base64.h"
 #include "engine/json_text.h"
@@ -19,11 +13,10 @@
 #include "engine/retry.h"
 #include "engine/shown_text.h"
 #include "engine/wait_hints.h"
+#include "io/store/hrana_answer.h"
 
 namespace reembed {
 namespace {
-
-using simdjson::dom::element;
 
 constexpr size_t kMaxReplyBytes = size_t{64} << 20;  // servers send at most 10 MB for one statement by default
 constexpr size_t kMaxWordsShown = 300;
@@ -61,167 +54,7 @@ void AppendArguments(absl::Span<const SqliteValue> arguments, std::string* base6
   out->push_back(']');
 }
 
-std::string TextOf(const element& object, absl::string_view name) {
-  std::string_view text;
-  if (object.at_key({name.data(), name.size()}).get_string().get(text) != simdjson::SUCCESS) return "";
-  return std::string(text);
-}
-
-// Replies have base64 without padding; other servers may pad.
-bool DecodeBlob(std::string_view text, std::string* scratch, std::string* out) {
-  scratch->assign(text);
-  while (!scratch->empty() && scratch->back() == '=') scratch->pop_back();
-  if (scratch->size() % 4 == 1) return false;
-  while (scratch->size() % 4 != 0) scratch->push_back('=');
-  out->resize(DecodedBase64Size(*scratch));
-  return DecodeBase64(*scratch, {reinterpret_cast<unsigned char*>(out->data()), out->size()});
-}
-
-bool TakeValue(const element& json, std::string* scratch, HranaRows* rows) {
-  SqliteValue value;
-  std::string_view type, text;
-  if (json["type"].get_string().get(type) != simdjson::SUCCESS) return false;
-  if (type == "integer") {
-    value.type = SqliteType::kInteger;
-    if (json["value"].get_string().get(text) != simdjson::SUCCESS) return false;
-    if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &value.integer)) return false;
-  } else if (type == "float") {
-    value.type = SqliteType::kReal;
-    // What is not finite comes as null.
-    if (json["value"].get_double().get(value.real) != simdjson::SUCCESS) value.real = 0;
-  } else if (type == "text") {
-    value.type = SqliteType::kText;
-    if (json["value"].get_string().get(text) != simdjson::SUCCESS) return false;
-    rows->bytes.emplace_back(text);
-    value.bytes = rows->bytes.back();
-  } else if (type == "blob") {
-    value.type = SqliteType::kBlob;
-    if (json["base64"].get_string().get(text) != simdjson::SUCCESS) return false;
-    if (!DecodeBlob(text, scratch, &rows->bytes.emplace_back())) return false;
-    value.bytes = rows->bytes.back();
-  } else if (type != "null") {
-    return false;
-  }
-  rows->values.push_back(value);
-  return true;
-}
-
-absl::Status Malformed(const HranaServer& server, absl::string_view expected) {
-  return absl::UnavailableError(absl::StrCat(server.name, ": expected ", expected,
-                                             " in the answer, got something else; is it a libSQL server, and whole?"));
-}
-
-bool TakeRows(const element& result, HranaRows* rows) {
-  simdjson::dom::array columns, lines;
-  if (result["cols"].get_array().get(columns) != simdjson::SUCCESS) return false;
-  if (result["rows"].get_array().get(lines) != simdjson::SUCCESS) return false;
-  rows->columns = columns.size();
-  std::string scratch;
-  for (const element line : lines) {
-    simdjson::dom::array values;
-    if (line.get_array().get(values) != simdjson::SUCCESS || values.size() != rows->columns) return false;
-    for (const element value : values) {
-      if (!TakeValue(value, &scratch, rows)) return false;
-    }
-  }
-  return true;
-}
-
-// A statement that failed, by the server's code. Sources: libsql-server/src/hrana, sqlite.org/rescode.html.
-absl::Status StatementStatus(const HranaServer& server, const element& error) {
-  const std::string code = TextOf(error, "code");
-  const std::string message =
-      absl::StrCat(server.name, ": ", ServerWords(TextOf(error, "message"), {server.token}, kMaxWordsShown));
-  const auto is = [&](std::initializer_list<absl::string_view> prefixes) {
-    return std::any_of(prefixes.begin(), prefixes.end(),
-                       [&](absl::string_view p) { return absl::StartsWith(code, p); });
-  };
-  if (is({"TRANSACTION_TIMEOUT"})) return absl::DeadlineExceededError(message);
-  if (is({"SQLITE_BUSY", "SQLITE_LOCKED", "TRANSACTION_BUSY", "SQLITE_IOERR", "PROXY_ERROR", "STREAM_EXPIRED"})) {
-    return absl::UnavailableError(message);
-  }
-  if (is({"RESPONSE_TOO_LARGE"})) return absl::OutOfRangeError(message);
-  if (is({"SQLITE_FULL", "SQLITE_NOMEM"})) return absl::ResourceExhaustedError(message);
-  if (is({"SQLITE_CONSTRAINT", "SQLITE_READONLY", "BLOCKED", "SQLITE_MISMATCH"})) {
-    return absl::FailedPreconditionError(message);
-  }
-  if (is({"SQLITE_CORRUPT", "SQLITE_NOTADB"})) return absl::DataLossError(message);
-  if (is({"SQLITE_AUTH", "SQLITE_PERM"})) return absl::PermissionDeniedError(message);
-  return absl::InvalidArgumentError(message);
-}
-
-bool IsRefusal(const element& error) {
-  const std::string code = TextOf(error, "code");
-  return absl::StartsWith(code, "SQLITE_CONSTRAINT") || code == "SQLITE_MISMATCH" || code == "SQLITE_TOOBIG";
-}
-
-// The first result of a pipeline of the expected type.
-absl::StatusOr<element> TakeResult(const HranaServer& server, const std::string& answer, absl::string_view type,
-                                   simdjson::dom::parser* parser) {
-  element root;
-  // Answers have room behind them; one that has not is copied by the parser.
-  const bool roomy = answer.capacity() - answer.size() >= simdjson::SIMDJSON_PADDING;
-  simdjson::dom::array results;
-  if (parser->parse(answer.data(), answer.size(), !roomy).get(root) != simdjson::SUCCESS ||
-      root["results"].get_array().get(results) != simdjson::SUCCESS) {
-    return Malformed(server, "results");
-  }
-  for (const element result : results) {
-    element inner;
-    if (result["error"].get(inner) == simdjson::SUCCESS) return StatementStatus(server, inner);
-    if (result["response"].get(inner) != simdjson::SUCCESS) return Malformed(server, "a response");
-    if (TextOf(inner, "type") != type) continue;
-    element found;
-    if (inner["result"].get(found) != simdjson::SUCCESS) break;
-    return found;
-  }
-  return Malformed(server, absl::StrCat("a result of `", type, "`"));
-}
-
 constexpr char kClose[] = ",{\"type\":\"close\"}]}";
-
-// Steps of the batch: BEGIN, the statements, COMMIT, ROLLBACK.
-absl::Status TakeSteps(const HranaServer& server, const element& result, size_t statements,
-                       std::vector<HranaStep>* steps) {
-  simdjson::dom::array results, errors;
-  if (result["step_results"].get_array().get(results) != simdjson::SUCCESS ||
-      result["step_errors"].get_array().get(errors) != simdjson::SUCCESS || results.size() != statements + 3 ||
-      errors.size() != statements + 3) {
-    return Malformed(server, absl::StrCat("the results of ", statements + 3, " steps"));
-  }
-  absl::Status begin, commit, busy;
-  bool ended_early = false;
-  size_t i = 0;
-  auto done = results.begin();
-  for (const element error : errors) {
-    const element outcome = *done;
-    ++done;
-    const size_t step = i++;
-    absl::Status status;
-    if (!error.is_null()) {
-      status = StatementStatus(server, error);
-    } else if (outcome.is_null()) {
-      status = absl::AbortedError(absl::StrCat(server.name, ": the transaction had not begun"));
-    }
-    if (step == 0) begin = status;
-    if (step == statements + 1) commit = status;
-    if (step == 0 || step > statements) continue;
-    HranaStep taken{.status = status, .refused = !error.is_null() && IsRefusal(error)};
-    if (status.ok() && outcome["affected_row_count"].get_int64().get(taken.changed_rows) != simdjson::SUCCESS) {
-      return Malformed(server, "affected_row_count");
-    }
-    ended_early = ended_early || taken.refused;
-    if (absl::IsUnavailable(status)) busy = status;
-    // A transaction that is over takes no more statements; nothing of it is stored.
-    if (absl::IsDeadlineExceeded(status)) commit = status;
-    steps->push_back(std::move(taken));
-  }
-  if (!begin.ok()) return begin;
-  if (!busy.ok()) return busy;
-  if (commit.ok()) return absl::OkStatus();
-  if (ended_early) return absl::AbortedError(commit.message());
-  return commit;
-}
 
 }  // namespace
 
@@ -320,13 +153,7 @@ absl::StatusOr<int> HranaConnection::CountParameters(absl::string_view sql) {
   absl::Status status = Persist([&] {
     const absl::StatusOr<std::string> answer = Post(body);
     if (!answer.ok()) return answer.status();
-    simdjson::dom::parser parser;
-    const absl::StatusOr<element> result = TakeResult(server_, *answer, "describe", &parser);
-    if (!result.ok()) return result.status();
-    simdjson::dom::array list;
-    if ((*result)["params"].get_array().get(list) != simdjson::SUCCESS) return Malformed(server_, "params");
-    parameters = static_cast<int>(list.size());
-    return absl::OkStatus();
+    return ReadHranaParameters(server_, *answer, &parameters);
   });
   if (!status.ok()) return status;
   return parameters;
@@ -342,12 +169,7 @@ absl::Status HranaConnection::Query(absl::string_view sql, absl::Span<const Sqli
   return Persist([&] {
     const absl::StatusOr<std::string> answer = Post(body);
     if (!answer.ok()) return answer.status();
-    simdjson::dom::parser parser;
-    const absl::StatusOr<element> result = TakeResult(server_, *answer, "execute", &parser);
-    if (!result.ok()) return result.status();
-    *rows = HranaRows{.answer_bytes = answer->size()};
-    if (!TakeRows(*result, rows)) return Malformed(server_, "rows");
-    return absl::OkStatus();
+    return ReadHranaRows(server_, *answer, rows);
   });
 }
 
@@ -367,17 +189,8 @@ absl::Status HranaConnection::QueryInStream(absl::string_view sql, absl::Span<co
   body += "}}]}";
   const absl::StatusOr<std::string> answer = Post(body, stream->base_url);
   if (!answer.ok()) return answer.status();
-  simdjson::dom::parser parser;
-  element root;
-  if (parser.parse(answer->data(), answer->size()).get(root) != simdjson::SUCCESS) return Malformed(server_, "JSON");
-  stream->baton = TextOf(root, "baton");
-  stream->base_url = TextOf(root, "base_url");
-  if (stream->baton.empty()) return Malformed(server_, "a baton");
-  simdjson::dom::parser again;
-  const absl::StatusOr<element> result = TakeResult(server_, *answer, "execute", &again);
-  if (!result.ok()) return result.status();
-  *rows = HranaRows{.answer_bytes = answer->size()};
-  return TakeRows(*result, rows) ? absl::OkStatus() : Malformed(server_, "rows");
+  if (absl::Status read = ReadHranaStream(server_, *answer, stream); !read.ok()) return read;
+  return ReadHranaRows(server_, *answer, rows);
 }
 
 absl::Status HranaConnection::Transact(const HranaBatch& batch, std::vector<HranaStep>* steps) {
@@ -390,10 +203,7 @@ absl::Status HranaConnection::Transact(const HranaBatch& batch, std::vector<Hran
     const absl::StatusOr<std::string> answer = Post(body);
     KillPoint("libsql: answered");
     if (!answer.ok()) return answer.status();
-    simdjson::dom::parser parser;
-    const absl::StatusOr<element> result = TakeResult(server_, *answer, "batch", &parser);
-    if (!result.ok()) return result.status();
-    return TakeSteps(server_, *result, batch.statements_, steps);
+    return ReadHranaSteps(server_, *answer, batch.statements_, steps);
   });
 }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/normalize.h"
 #include "engine/number_array.h"
 
 namespace reembed {
@@ -275,7 +276,9 @@ bool AppendPostgresVector(PostgresForm form, absl::Span<const float> vector, std
   return true;
 }
 
-int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Span<float> out) {
+namespace {
+
+int64_t StoreCell(PostgresForm form, absl::string_view cell, absl::Span<float> out) {
   switch (form) {
     case PostgresForm::kVector:
     case PostgresForm::kHalfvec: {
@@ -316,10 +319,21 @@ int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Sp
     }
     case PostgresForm::kBytes:
       if (cell.size() % sizeof(float) != 0) return -1;
-      if (!cell.empty()) std::memcpy(out.data(), cell.data(), std::min(cell.size(), out.size() * sizeof(float)));
+      if (!cell.empty() && !out.empty()) {
+        std::memcpy(out.data(), cell.data(), std::min(cell.size(), out.size() * sizeof(float)));
+      }
       return static_cast<int64_t>(cell.size() / sizeof(float));
   }
   return -1;
+}
+
+}  // namespace
+
+int64_t DecodePostgresVector(PostgresForm form, absl::string_view cell, absl::Span<float> out) {
+  const int64_t dim = StoreCell(form, cell, out);
+  if (dim <= 0 || out.empty()) return dim;
+  const absl::Span<const float> stored = out.subspan(0, static_cast<size_t>(dim));
+  return CheckVector(stored) == VectorFault::kNotFinite ? -1 : dim;
 }
 
 void RoundLikePostgres(const PostgresVectorColumn& column, absl::Span<float> vector) {

@@ -106,9 +106,10 @@ class SqliteReader final : public VectorReader {
     if (right_type && DecodeVector(opened_.asked.encoding, cell, VectorAt(place))) {
       return absl::OkStatus();
     }
-    const std::string got =
-        !right_type ? absl::StrCat("a value that is no ", is_text ? "text" : "blob")
-                    : absl::StrCat(cell.size(), " bytes (", EncodedDim(opened_.asked.encoding, cell), " numbers)");
+    const int64_t dim = EncodedDim(opened_.asked.encoding, cell);
+    const std::string got = !right_type          ? absl::StrCat("a value that is no ", is_text ? "text" : "blob")
+                            : dim == opened_.dim ? std::string("one that is not finite")
+                                                 : absl::StrCat(cell.size(), " bytes (", dim, " numbers)");
     return absl::DataLossError(
         RowMessage(opened_, key, absl::StrCat("expected a vector of ", opened_.dim, " numbers, got ", got)));
   }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/json_scanner.h"
 #include "engine/json_value.h"
+#include "engine/normalize.h"
 #include "engine/number_text.h"
 
 namespace reembed {
@@ -83,7 +84,7 @@ bool DecodeVector(VectorEncoding encoding, absl::string_view cell, absl::Span<fl
   if (IsText(encoding)) return DecodeJson(cell, vector);
   if (cell.size() != vector.size() * sizeof(float)) return false;
   if (!cell.empty()) std::memcpy(vector.data(), cell.data(), cell.size());
-  return true;
+  return CheckVector(vector) != VectorFault::kNotFinite;
 }
 
 int64_t EncodedDim(VectorEncoding encoding, absl::string_view cell) {

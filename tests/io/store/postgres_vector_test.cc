@@ -3,6 +3,8 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -33,6 +35,15 @@ TEST(PostgresVectorTest, RoundsToTheNearestHalfAndTiesToEven) {
   EXPECT_EQ(HalfFromFloat(65520.0f), 0x7c00);
   EXPECT_EQ(HalfFromFloat(1e30f), 0x7c00);
   EXPECT_EQ(HalfFromFloat(std::nanf("")), 0x7e00);
+}
+
+TEST(PostgresVectorTest, WhatIsNotFiniteIsNoVector) {
+  std::vector<float> back(2);
+  const std::string nan("\0\0\xc0\x7f\0\0\0\0", 8);  // little-endian
+  EXPECT_EQ(DecodePostgresVector(PostgresForm::kBytes, nan, absl::MakeSpan(back)), -1);
+  EXPECT_EQ(DecodePostgresVector(PostgresForm::kJson, "[1,null]", absl::MakeSpan(back)), -1);
+  EXPECT_EQ(DecodePostgresVector(PostgresForm::kJson, "[1e39,1]", absl::MakeSpan(back)), -1);
+  EXPECT_EQ(DecodePostgresVector(PostgresForm::kJson, "[1,2]", absl::MakeSpan(back)), 2);
 }
 
 TEST(PostgresVectorTest, WhatIsCutShortIsNoVector) {

@@ -1,6 +1,7 @@
 #include "io/store/vector_encoding.h"
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -50,6 +51,14 @@ TEST(VectorEncodingTest, EveryFloatComesBack) {
 }
 
 // Every cell that memory systems have been seen to hold, and what we and SQLite make of it.
+TEST(VectorEncodingTest, WhatIsNotFiniteIsNoVector) {
+  const float infinite = std::numeric_limits<float>::infinity();
+  for (const float odd : {std::nanf(""), infinite, -infinite}) {
+    std::vector<float> back(3);
+    EXPECT_FALSE(DecodeVector(VectorEncoding::kF32, Encoded(VectorEncoding::kF32, {1, odd, 2}), absl::MakeSpan(back)));
+  }
+}
+
 TEST(VectorEncodingTest, OddCellsAreNamedAndNeverAnError) {
   struct Case {
     const char* sql;

@@ -1,0 +1,33 @@
+// FAISS's own file, whose checksum is right: what somebody made who means harm.
+#include <string>
+#include <vector>
+
+#include "index/faiss_io.h"
+#include "index/index_files.h"
+#include "index/index_reader.h"
+#include "tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace reembed;
+  using namespace reembed::fuzz;
+  static Scratch scratch;
+  Checksum checksum;
+  checksum.Add(data, size);
+  const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
+  IndexDescription description{.model = {.name = "m", .dim = 32},
+                               .metric = Metric::kL2,
+                               .factory = "Flat",
+                               .rows = 3,
+                               .faiss_version = FaissVersion(),
+                               .index_file = {.bytes = static_cast<int64_t>(size), .checksum = checksum.Value()}};
+  description.factory = std::vector<std::string>{"Flat", "HNSW4", "IVF1,Flat"}[size % 3];
+  const std::string path = scratch.Write("index", bytes);
+  scratch.Write("index.json", DescriptionJson(description));
+  Saw(LoadFaissIndex(path, description.index_file).status());
+  absl::StatusOr<std::unique_ptr<IndexReader>> reader = IndexReader::Open(path);
+  Saw(reader.status());
+  if (!reader.ok()) return 0;
+  const std::vector<float> query((*reader)->dim(), 0.5f);
+  Saw((*reader)->Search(query, 3, {}).status());
+  return 0;
+}

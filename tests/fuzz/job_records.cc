@@ -1,0 +1,28 @@
+// The small files of a job: what runs left of its targets, who has its lock, the canary's vectors.
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "io/job/canary_file.h"
+#include "io/job/lock_owner.h"
+#include "io/job/target_record.h"
+#include "tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace reembed;
+  using namespace reembed::fuzz;
+  static Scratch scratch;
+  const absl::string_view text(reinterpret_cast<const char*>(data), size);
+  for (const absl::StatusOr<LockOwner>& owner : {ParseLockOwner(text), ParsePlaceOwner(text)}) {
+    Saw(owner.status());
+    if (owner.ok()) (void)OwnerWords(*owner);
+  }
+  scratch.Write("targets", text);
+  const absl::StatusOr<TargetRecords> records = ReadTargetRecords(scratch.dir());
+  Saw(records.status());
+  if (records.ok()) {
+    for (const auto& [name, record] : *records) Require(name.find('\n') == std::string::npos, "a name is one line");
+  }
+  scratch.Write("canary.f32", text);
+  Saw(ReadCanary(scratch.dir(), 4).status());
+  return 0;
+}
