@@ -30,6 +30,16 @@ size_t CharacterBytes(absl::string_view text) {
   return bytes <= text.size() && IsValidUtf8(text.substr(0, bytes)) ? bytes : 0;
 }
 
+// The code point of a character of three bytes that has text after it read in another direction; 0: it is none. What is
+// shown would not be what is there (Unicode's UTS 55 on such spoofing).
+int DirectionControl(absl::string_view character) {
+  if (character.size() != 3 || character.substr(0, 1) != "\xE2") return 0;
+  const int point = 0x2000 | (character[1] & 0x3F) << 6 | (character[2] & 0x3F);
+  const bool turns = point == 0x200E || point == 0x200F || (point >= 0x202A && point <= 0x202E) ||
+                     (point >= 0x2066 && point <= 0x2069);
+  return turns ? point : 0;
+}
+
 // Of `rest`, behind :// of a URL. A user alone is no secret, but behind http:// it may be a token.
 size_t LoginBytes(absl::string_view rest, bool is_http) {
   const size_t end = std::find_if(rest.begin(), rest.end(),
@@ -75,6 +85,9 @@ std::string Shown(absl::string_view text, bool one_line) {
     } else if (byte == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0) {
       absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned char>(text[i + 1]));
       i += 2;
+    } else if (const int point = DirectionControl(text.substr(i, bytes)); point != 0) {
+      absl::StrAppendFormat(&out, "\\u%04x", point);
+      i += bytes;
     } else {
       out.append(text.data() + i, bytes);
       i += bytes;

@@ -66,7 +66,7 @@ std::string OwnerWords(const LockOwner& owner) {
   // Whole seconds, and never negative after the clock was set back.
   const int64_t age = std::max<int64_t>(0, absl::ToUnixSeconds(absl::Now()) - owner.started);
   return absl::StrCat("process ", owner.pid, " on host ", absl::CHexEscape(owner.host), ", started ",
-                      absl::FormatDuration(absl::Seconds(age)), " ago");
+                      age == 0 ? "just now" : absl::StrCat(absl::FormatDuration(absl::Seconds(age)), " ago"));
 }
 
 absl::StatusOr<bool> TryLock(const File& file) {

@@ -26,6 +26,14 @@ TEST(ShownTextTest, SpellsWhatControlsATerminal) {
   EXPECT_EQ(ShownText("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // a surrogate
 }
 
+TEST(ShownTextTest, SpellsWhatTurnsTextAround) {
+  EXPECT_EQ(ShownText("k\xE2\x80\xAE"
+                      "1"),
+            "k\\u202e1");
+  EXPECT_EQ(ShownText("\xE2\x81\xA6\xE2\x81\xA9\xE2\x80\x8F"), "\\u2066\\u2069\\u200f");
+  EXPECT_EQ(ShownText("\xE2\x80\x93 \xE2\x82\xAC \xD7\x90"), "\xE2\x80\x93 \xE2\x82\xAC \xD7\x90");  // dash, euro, alef
+}
+
 TEST(ShownTextTest, KeepsLineBreaksUnlessItIsOneLine) {
   EXPECT_EQ(ShownText("a\tb\nc\r\nd\re"), "a\tb\nc\r\nd\\u000de");
   EXPECT_EQ(ShownLine("a\tb\nc\r\nd"), "a\tb\\u000ac\\u000d\\u000ad");
