@@ -149,7 +149,7 @@ TEST_F(SlowPartsTest, ASlowDiskIsNamedAndGetsLargeCommits) {
 
 TEST_F(SlowPartsTest, ASlowTargetIsNamed) {
   const std::string target = "fbin:" + folder_ / "slow.fbin";
-  const ProcessResult result = RunSlow(MakeLines("rows.jsonl", 8000, 40), target, {}, {{"REEMBED_SLOW_WRITE", "200"}});
+  const ProcessResult result = RunSlow(MakeLines("rows.jsonl", 6000, 40), target, {}, {{"REEMBED_SLOW_WRITE", "400"}});
   double delayed = 0;
   for (const Delay& delay : Delays()) delayed += static_cast<double>(delay.end - delay.begin);
   const double truth = delayed / ElapsedMilliseconds(result);
