@@ -275,8 +275,10 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
   std::map<std::string, toml::table> sections;
   for (const auto& [section, names] : PresetSections()) {
     const toml::table* const found = (*table)[section].as_table();
-    sections[section] = found == nullptr ? toml::table() : *found;
-    if (absl::Status checked = CheckNames(sections[section], names, file); !checked.ok()) return checked;
+    if (found == nullptr) continue;
+    // Not of the copy, which does not know its lines.
+    if (absl::Status checked = CheckNames(*found, names, file); !checked.ok()) return checked;
+    sections[section] = *found;
   }
   absl::StatusOr<std::vector<PresetStream>> streams = ParseStreams(*table, file);
   if (!streams.ok()) return streams.status();
