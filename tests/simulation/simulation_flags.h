@@ -1,0 +1,20 @@
+#ifndef REEMBED_TESTS_SIMULATION_SIMULATION_FLAGS_H_
+#define REEMBED_TESTS_SIMULATION_SIMULATION_FLAGS_H_
+
+#include <cstdint>
+#include <optional>
+
+namespace reembed {
+
+// What the program was told besides GoogleTest's own flags.
+struct SimulationFlags {
+  std::optional<uint64_t> seed;  // the only one to run; none: so many, from a random one on
+  int64_t seeds = 2000;
+};
+
+// As main() read them.
+const SimulationFlags& TheSimulationFlags();
+
+}  // namespace reembed
+
+#endif  // REEMBED_TESTS_SIMULATION_SIMULATION_FLAGS_H_
