@@ -108,7 +108,8 @@ class HttpLoop::Loop {
         if (next == absl::InfiniteDuration()) {
           wake_.wait(lock);
         } else {
-          wake_.wait_until(lock, std::chrono::steady_clock::time_point(absl::ToChronoNanoseconds(next)));
+          wake_.wait_until(lock, std::chrono::steady_clock::time_point(
+                                     absl::ToChronoNanoseconds(absl::Ceil(next, absl::Nanoseconds(1)))));
         }
       }
     }

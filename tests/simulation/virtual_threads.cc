@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kStackBytes = size_t{1} << 19;  // pages that are not touched cost nothing
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 constexpr int64_t kWallStart = 1'790'000'000'000'000'000;  // in 2026
+constexpr int64_t kMostSwitches = 2'000'000;               // at one time: threads keep each other awake
 constexpr uint64_t kYieldOneIn = 8;                        // locks taken: others may go first
 
 struct Thread {
@@ -145,7 +146,9 @@ class Scheduler {
       if (!ready.empty()) break;
       if (first == kNever) stuck_();
       now_ = first;
+      switches_ = 0;
     }
+    if (++switches_ > kMostSwitches) stuck_();
     Thread* const from = current_;
     current_ = ready[random_() % ready.size()];
     if (current_ != from) swapcontext(&from->context, &current_->context);
@@ -159,6 +162,7 @@ class Scheduler {
   std::map<pthread_mutex_t*, std::pair<Thread*, int>> held_;  // by whom, and how often
   int64_t now_ = 0;                                           // nanoseconds
   int64_t wall_ahead_ = 0;
+  int64_t switches_ = 0;  // at this time
 };
 
 thread_local Scheduler* the_scheduler = nullptr;  // null: the C library's own functions
