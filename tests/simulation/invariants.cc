@@ -19,8 +19,8 @@ bool IsOfTheJob(const std::string& text) { return absl::StartsWith(text, "text "
 
 Broken NoLostRow(const World& world) {
   const Life& last = world.lives.back();
-  if (!last.status.ok() || world.IsComplete(last.rejects)) return std::nullopt;
-  return Violation{last.ended, "the last run ended well, but a row is neither in all targets nor rejected"};
+  if (!last.status.ok() || !last.missing.has_value()) return std::nullopt;
+  return Violation{last.ended, *last.missing};
 }
 
 Broken NoForeignVector(const World& world) {
@@ -72,7 +72,8 @@ Broken TheReportTellsTheTruth(const World& world) {
   for (int life = 0; life < static_cast<int>(world.lives.size()); ++life) {
     const Life& one = world.lives[life];
     if (one.killed || one.ended == Moment()) continue;
-    if (one.status.ok() && !one.complete) return Violation{one.ended, "a run says that all is done, and it is not"};
+    if (one.status.ok() && one.missing.has_value())
+      return Violation{one.ended, "a run says that all is done, and it is not"};
     const auto seen = std::count_if(world.requests.begin(), world.requests.end(),
                                     [life](const SeenRequest& request) { return request.life == life; });
     if (seen != one.client.requests) {
@@ -99,6 +100,7 @@ class QuotaBucket {
   QuotaBucket(double per_minute, absl::Duration burst, double slack)
       : rate_(per_minute / 60), capacity_(rate_ * absl::ToDoubleSeconds(burst)), slack_(slack) {}
 
+  double level() const { return level_; }
   bool Takes(int life, Moment at, double amount) {
     if (rate_ <= 0) return true;
     if (std::exchange(life_, life) != life) level_ = capacity_;
@@ -115,20 +117,30 @@ class QuotaBucket {
   Moment at_;
 };
 
+bool HasStop(const Scenario& scenario) {
+  const auto stops = [](const SimulatedEvent& event) { return event.kind == SimulatedEvent::Kind::kProcessStopped; };
+  return std::any_of(scenario.events.begin(), scenario.events.end(), stops);
+}
+
 Broken WithinTheQuota(const World& world) {
   const auto& endpoints = world.scenario().endpoints;
   for (int e = 0; e < static_cast<int>(endpoints.size()); ++e) {
     const RateLimit& limit = endpoints[e].limit;
-    // A note of the money, which is durable, may lie between the decision and the request.
-    const double late =
-        absl::ToDoubleMinutes(world.scenario().cap_usd > 0 ? 5 * world.scenario().sync_time : absl::ZeroDuration());
-    QuotaBucket requests(limit.requests_per_minute, limit.burst, 0.01 + late * limit.requests_per_minute);
-    QuotaBucket tokens(limit.tokens_per_minute, limit.burst, 60 + late * limit.tokens_per_minute);
+    // A note of the money, which is durable, may lie between the decision and the request; so may a stop of the
+    // process.
+    const double late = absl::ToDoubleMinutes(5 * world.scenario().sync_time);
+    const double held = HasStop(world.scenario()) ? 1 : 0;
+    QuotaBucket requests(limit.requests_per_minute, limit.burst, 0.01 + held + late * limit.requests_per_minute);
+    QuotaBucket tokens(limit.tokens_per_minute, limit.burst, 60 * (1 + held) + late * limit.tokens_per_minute);
     for (const SeenRequest& request : world.requests) {
       if (request.endpoint != e) continue;
       const auto amount = static_cast<double>(kTokensPerText * request.texts.size());
-      if (requests.Takes(request.life, request.at, 1) && tokens.Takes(request.life, request.at, amount)) continue;
-      return Violation{request.at, absl::StrCat("endpoint ", e, " gets more than its quota")};
+      const bool few = requests.Takes(request.life, request.at, 1);
+      if (few && tokens.Takes(request.life, request.at, amount)) continue;
+      return Violation{request.at,
+                       absl::StrCat("endpoint ", e, " gets more ", few ? "tokens" : "requests", " than its quota: run ",
+                                    request.life, ", bucket at ", (few ? tokens : requests).level(), " after `",
+                                    request.texts.front(), "`")};
     }
   }
   return std::nullopt;

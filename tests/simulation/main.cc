@@ -1,5 +1,5 @@
 // simulation_test [--seed S] [--seeds N] [GoogleTest's flags]
-//   --seed S    this one alone
+//   --seed S    this one alone, or the first of N
 //   --seeds N   so many, in place of 2,000
 
 #include <cstdlib>

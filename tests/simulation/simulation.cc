@@ -1,6 +1,7 @@
 #include "tests/simulation/simulation.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -54,7 +55,7 @@ class Command {
     if (world_->ghost()) return;
     life.status = mistaken ? absl::OkStatus() : status;
     life.reached_cap = IsSpendCapReached(status);
-    life.complete = world_->IsComplete(life.rejects);
+    life.missing = world_->Missing(life.rejects);
     life.ended = VirtualNow();
   }
 
@@ -204,40 +205,43 @@ class Command {
 // Lets the events of the scenario happen, on a thread of its own, to whichever command is running.
 class Fate {
  public:
-  explicit Fate(World* world) : world_(world), thread_([this] { Loop(); }) {}
+  explicit Fate(World* world) : world_(world), thread_([this] { Loop(); }) {
+    world->on_kill = [this] { wake_.notify_all(); };
+  }
   ~Fate() {
     {
       const std::lock_guard lock(mutex_);
       over_ = true;
     }
+    wake_.notify_all();
     thread_.join();
   }
 
   void SetRunning(Command* command) {
     const std::lock_guard lock(mutex_);
     running_ = command;
+    wake_.notify_all();
   }
 
  private:
-  // Small steps, as a kill may come from anywhere within.
-  static constexpr auto kStep = std::chrono::milliseconds(10);
-  static constexpr auto kIdle = std::chrono::milliseconds(500);
-
   void Loop() {
     std::vector<SimulatedEvent> events = world_->scenario().events;
-    while (true) {
-      {
-        const std::lock_guard lock(mutex_);
-        if (over_) return;
-        while (!events.empty() && events.front().at <= VirtualNow()) {
-          Happen(events.front());
-          events.erase(events.begin());
-        }
-        if (second_interrupt_ <= VirtualNow()) Interrupt(InTheAir::kDrop);
-        // Whoever is a ghost winds up.
-        if (world_->ghost() && running_ != nullptr) running_->Interrupt(InTheAir::kDrop);
+    std::unique_lock lock(mutex_);
+    while (!over_) {
+      while (!events.empty() && events.front().at <= VirtualNow()) {
+        Happen(events.front());
+        events.erase(events.begin());
       }
-      std::this_thread::sleep_for(events.empty() && !world_->kill_at_point ? kIdle : kStep);
+      if (second_interrupt_ <= VirtualNow()) Interrupt(InTheAir::kDrop);
+      // Whoever is a ghost winds up.
+      if (world_->ghost() && running_ != nullptr) running_->Interrupt(InTheAir::kDrop);
+      const Moment next = std::min(second_interrupt_, events.empty() ? absl::InfiniteDuration() : events.front().at);
+      if (next == absl::InfiniteDuration()) {
+        wake_.wait(lock);
+      } else {
+        wake_.wait_until(lock, std::chrono::steady_clock::time_point(
+                                   absl::ToChronoNanoseconds(absl::Ceil(next, absl::Nanoseconds(1)))));
+      }
     }
   }
 
@@ -276,6 +280,7 @@ class Fate {
 
   World* const world_;
   std::mutex mutex_;
+  std::condition_variable wake_;
   bool over_ = false;
   Command* running_ = nullptr;
   Moment second_interrupt_ = absl::InfiniteDuration();

@@ -8,8 +8,8 @@ namespace reembed {
 
 // What the program was told besides GoogleTest's own flags.
 struct SimulationFlags {
-  std::optional<uint64_t> seed;  // the only one to run; none: so many, from a random one on
-  int64_t seeds = 2000;
+  std::optional<uint64_t> seed;  // the first; none: a random one
+  std::optional<int64_t> seeds;  // how many; none: one if `seed` is given, else 2,000
 };
 
 // As main() read them.

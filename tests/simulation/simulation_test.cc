@@ -15,10 +15,12 @@
 namespace reembed {
 namespace {
 
+constexpr int64_t kSeeds = 2000;
+
 TEST(SimulationTest, EveryInvariantHolds) {
   const SimulationFlags& flags = TheSimulationFlags();
   const uint64_t first = flags.seed.value_or(uint64_t{std::random_device()()} << 20);
-  const int64_t seeds = flags.seed.has_value() ? 1 : flags.seeds;
+  const int64_t seeds = flags.seeds.value_or(flags.seed.has_value() ? 1 : kSeeds);
   absl::Duration time;
   int64_t lives = 0, kills = 0, requests = 0;
   for (int64_t i = 0; i < seeds; ++i) {

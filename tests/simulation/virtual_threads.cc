@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <ctime>
 #include <limits>
-#include <map>
 #include <memory>
 #include <random>
 #include <vector>
@@ -28,6 +27,7 @@ constexpr uint64_t kYieldOneIn = 8;                        // locks taken: other
 struct Thread {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
+  int number = 1;
   void* (*start)(void*) = nullptr;
   void* argument = nullptr;
   bool ready = true;
@@ -47,6 +47,7 @@ class Scheduler {
 
   Thread* Create(void* (*start)(void*), void* argument) {
     auto thread = std::make_unique<Thread>();
+    thread->number = ++last_number_;
     thread->start = start;
     thread->argument = argument;
     if (!stacks_.empty()) {
@@ -73,17 +74,20 @@ class Scheduler {
     if (may_yield && random_() % kYieldOneIn == 0) Yield();
     while (!TryLock(mutex)) Wait(mutex, kNever);
   }
+  // A mutex tells by its own fields who has it: nobody else looks at them while the simulation runs.
   bool TryLock(pthread_mutex_t* mutex) {
-    const auto [held, free] = held_.try_emplace(mutex, current_, 0);
-    const bool recursive = mutex->__data.__kind == PTHREAD_MUTEX_RECURSIVE_NP;
-    if (!free && (held->second.first != current_ || !recursive)) return false;
-    ++held->second.second;
+    auto& own = mutex->__data;
+    const bool recursive = own.__kind == PTHREAD_MUTEX_RECURSIVE_NP;
+    if (own.__lock != 0 && (own.__owner != current_->number || !recursive)) return false;
+    own.__lock = 1;
+    own.__owner = current_->number;
+    ++own.__count;
     return true;
   }
   void Unlock(pthread_mutex_t* mutex) {
-    const auto held = held_.find(mutex);
-    if (held == held_.end() || --held->second.second > 0) return;
-    held_.erase(held);
+    auto& own = mutex->__data;
+    if (own.__lock == 0 || --own.__count > 0) return;
+    own.__lock = own.__owner = 0;
     WakeAll(mutex);
   }
 
@@ -135,7 +139,8 @@ class Scheduler {
 
   // On to any thread that can go on, this one included.
   void Switch() {
-    std::vector<Thread*> ready;
+    std::vector<Thread*>& ready = ready_;
+    ready.clear();
     while (true) {
       int64_t first = kNever;
       for (const auto& thread : threads_) {
@@ -159,8 +164,9 @@ class Scheduler {
   std::vector<std::unique_ptr<Thread>> threads_;  // the first is that of RunVirtually()
   std::vector<std::unique_ptr<char[]>> stacks_;   // to be used again
   Thread* current_;
-  std::map<pthread_mutex_t*, std::pair<Thread*, int>> held_;  // by whom, and how often
-  int64_t now_ = 0;                                           // nanoseconds
+  std::vector<Thread*> ready_;  // of Switch()
+  int last_number_ = 1;
+  int64_t now_ = 0;  // nanoseconds
   int64_t wall_ahead_ = 0;
   int64_t switches_ = 0;  // at this time
 };

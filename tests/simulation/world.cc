@@ -9,8 +9,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "absl/strings/match.h"
@@ -32,11 +30,6 @@ thread_local World* the_world = nullptr;
 std::string MakeFolder() {
   std::string path = fs::exists("/dev/shm") ? "/dev/shm/reembed-sim-XXXXXX" : "/tmp/reembed-sim-XXXXXX";
   return mkdtemp(path.data());
-}
-
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 }  // namespace
@@ -175,13 +168,28 @@ bool World::IsInJob(int fd, std::string* name) const {
   return true;
 }
 
+void World::Written(int fd, size_t count, int64_t offset) {
+  std::string name;
+  if (ghost_ || !IsInJob(fd, &name)) return;
+  struct stat file;
+  fstat(fd, &file);
+  Overwritten old{.inode = file.st_ino, .offset = offset, .size = file.st_size, .bytes = std::string(count, 0)};
+  // SQLite opens its files for writing and reading, and so do we.
+  old.bytes.resize(std::max<ssize_t>(0, pread(fd, old.bytes.data(), count, offset)));
+  not_durable_.push_back(std::move(old));
+}
+
 void World::Synced(int fd) {
   std::string name;
   if (ghost_ || !IsInJob(fd, &name)) return;
   const bool slow = scenario_.sync_time > absl::ZeroDuration() && !calm_;
-  if (slow) std::this_thread::sleep_for(absl::ToChronoNanoseconds(scenario_.sync_time));
+  const size_t written = not_durable_.size();  // what comes meanwhile is not meant
   struct stat file;
-  if (!ghost_ && fstat(fd, &file) == 0) durable_[file.st_ino] = ReadAll(absl::StrCat(directory_, "/", name));
+  fstat(fd, &file);
+  if (slow) std::this_thread::sleep_for(absl::ToChronoNanoseconds(scenario_.sync_time));
+  if (ghost_) return;
+  size_t seen = 0;
+  std::erase_if(not_durable_, [&](const Overwritten& old) { return seen++ < written && old.inode == file.st_ino; });
 }
 
 bool World::DiskFails(int fd) const {
@@ -197,24 +205,23 @@ void World::Kill(bool power_loss) {
   const std::string next = absl::StrCat(folder_, "/life-", lives.size());
   fs::create_directory(next);
   fs::permissions(next, fs::perms::owner_all);
-  std::map<uint64_t, std::string> durable;
   for (const auto& file : fs::directory_iterator(directory_)) {
     const std::string name = file.path().filename();
     if (power_loss && absl::EndsWith(name, "-shm")) continue;
+    const std::string copy = absl::StrCat(next, "/", name);
+    fs::copy_file(file.path(), copy);
     struct stat info;
     stat(file.path().c_str(), &info);
-    const auto synced = durable_.find(info.st_ino);
-    const std::string bytes = !power_loss                ? ReadAll(file.path())
-                              : synced == durable_.end() ? std::string()
-                                                         : synced->second;
-    const int fd = open(absl::StrCat(next, "/", name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    for (size_t done = 0; done < bytes.size();) done += write(fd, bytes.data() + done, bytes.size() - done);
-    fstat(fd, &info);
-    durable[info.st_ino] = bytes;
-    close(fd);
+    for (auto old = not_durable_.rbegin(); old != not_durable_.rend() && power_loss; ++old) {
+      if (old->inode != info.st_ino) continue;
+      const int fd = open(copy.c_str(), O_WRONLY | O_CLOEXEC);
+      (void)!pwrite(fd, old->bytes.data(), old->bytes.size(), old->offset);
+      (void)!ftruncate(fd, old->size);
+      close(fd);
+    }
   }
   directory_ = next;
-  durable_ = std::move(durable);
+  not_durable_.clear();
   for (size_t i = 0; i < tables.size() && power_loss; ++i) {
     Table& table = tables[i];
     const bool ascending = scenario_.sinks[i].order == RowOrder::kAscending;
@@ -228,6 +235,7 @@ void World::Kill(bool power_loss) {
   }
   lives.back().killed = true;
   lives.back().ended = VirtualNow();
+  if (on_kill) on_kill();
 }
 
 void World::Restart() {
@@ -247,19 +255,20 @@ bool World::IsTaken(const MemoryRow& row) const {
   return row.text.has_value() && !scenario_.refused_texts.contains(*row.text);
 }
 
-bool World::IsComplete(const std::vector<RejectedRow>& rejects) const {
+std::optional<std::string> World::Missing(const std::vector<RejectedRow>& rejects) const {
   std::set<std::string> rejected;
   for (const RejectedRow& row : rejects) rejected.insert(KeyText(ViewOf(row.key)));
   for (const MemoryRow& row : scenario_.rows) {
     const std::string key = KeyText(ViewOf(row.key));
     if (rejected.contains(key)) continue;
-    if (!row.text.has_value()) return false;
-    for (const Table& table : tables) {
-      const auto found = table.rows.find(key);
-      if (found == table.rows.end() || found->second != TextVector(*row.text, kSimulatedDim)) return false;
+    for (size_t i = 0; i < tables.size(); ++i) {
+      const auto found = tables[i].rows.find(key);
+      const bool there = row.text.has_value() && found != tables[i].rows.end();
+      if (there && found->second == TextVector(*row.text, kSimulatedDim)) continue;
+      return absl::StrCat("row ", key, ", `", row.text.value_or(""), "`, is not in target ", i, ", and not rejected");
     }
   }
-  return true;
+  return std::nullopt;
 }
 
 }  // namespace reembed
@@ -268,14 +277,20 @@ bool World::IsComplete(const std::vector<RejectedRow>& rejects) const {
 extern "C" {
 
 ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
-  if (reembed::the_world != nullptr && reembed::the_world->DiskFails(fd)) return errno = ENOSPC, -1;
+  if (reembed::the_world != nullptr) {
+    if (reembed::the_world->DiskFails(fd)) return errno = ENOSPC, -1;
+    reembed::the_world->Written(fd, count, offset);
+  }
   return syscall(SYS_pwrite64, fd, bytes, count, offset);
 }
 
 ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) { return pwrite64(fd, bytes, count, offset); }
 
 ssize_t write(int fd, const void* bytes, size_t count) {
-  if (reembed::the_world != nullptr && reembed::the_world->DiskFails(fd)) return errno = ENOSPC, -1;
+  if (reembed::the_world != nullptr) {
+    if (reembed::the_world->DiskFails(fd)) return errno = ENOSPC, -1;
+    reembed::the_world->Written(fd, count, lseek(fd, 0, SEEK_CUR));
+  }
   return syscall(SYS_write, fd, bytes, count);
 }
 

@@ -2,6 +2,7 @@
 #define REEMBED_TESTS_SIMULATION_WORLD_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <random>
@@ -55,7 +56,7 @@ struct Life {
   bool reached_cap = false;
   double cap_usd = 0;  // 0: none
   int most_batches = 0;
-  bool complete = false;  // all rows are in all targets, or in the list of rejects
+  std::optional<std::string> missing;  // a row at its end
   ClientStats client;
   JobStats job;
   std::vector<RejectedRow> rejects;
@@ -87,6 +88,7 @@ class World {
 
   // The disk.
   const std::string& job_directory() const { return directory_; }
+  void Written(int fd, size_t count, int64_t offset);  // about to be
   void Synced(int fd);
   bool DiskFails(int fd) const;
 
@@ -103,14 +105,16 @@ class World {
   const Scenario& scenario() const { return scenario_; }
   int life() const { return static_cast<int>(lives.size()) - 1; }
   bool IsTaken(const MemoryRow& row) const;
-  bool IsComplete(const std::vector<RejectedRow>& rejects) const;
+  // A row that a target lacks, and that is not rejected; nullopt: there is none.
+  std::optional<std::string> Missing(const std::vector<RejectedRow>& rejects) const;
 
   std::vector<SeenRequest> requests;
   std::vector<SeenRow> rows;
   std::vector<Life> lives;
   std::vector<Table> tables;  // of the sinks
-  int kill_points = 0;        // passed
-  int kill_at_point = 0;      // 0: at none
+  std::function<void()> on_kill;
+  int kill_points = 0;    // passed
+  int kill_at_point = 0;  // 0: at none
 
  private:
   const BadTime* BadTimeOf(const EndpointScript& endpoint);
@@ -128,7 +132,14 @@ class World {
   std::vector<Server> servers_;
   const std::string folder_;
   std::string directory_;
-  std::map<uint64_t, std::string> durable_;  // the files of the job as they were synced, by inode
+  // What a write to a file of the job took the place of, until it is synced.
+  struct Overwritten {
+    uint64_t inode = 0;
+    int64_t offset = 0;
+    int64_t size = 0;  // of the file
+    std::string bytes;
+  };
+  std::vector<Overwritten> not_durable_;
   bool ghost_ = false;
   bool calm_ = false;
 };
