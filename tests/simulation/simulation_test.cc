@@ -51,7 +51,7 @@ struct Planted {
 class PlantedTest : public testing::TestWithParam<Planted> {};
 
 TEST_P(PlantedTest, IsSeenByItsInvariant) {
-  constexpr uint64_t kSeeds = 100;
+  constexpr uint64_t kSeeds = 300;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const Simulated simulated = Simulate(seed, GetParam().plant);
     for (const Simulated::Broken& broken : simulated.broken) {
