@@ -23,7 +23,6 @@ enum class Plant {
   kOverwrite,      // a target loses what is not the job's
   kRosyReport,     // a run that could not go on says that all is done
   kQuota,          // the quota is taken for a third larger
-  kRetries,        // what failed is sent again ten times as often
   kSpendCap,       // the cap is taken for half as much again
   kOrder,          // a target that wants its rows in order gets them in any
   kBatches,        // there are two batches more than were granted

@@ -115,7 +115,6 @@ class Command {
                        .seed = scenario_.seed};
     if (scenario_.endpoints.size() > 1) options.retry.outage_waits = 0;
     if (plant_ == Plant::kQuota) options.limit.requests_per_minute *= 4.0 / 3;
-    if (plant_ == Plant::kRetries) options.retry.first_backoff /= 10;
     return options;
   }
 
