@@ -7,10 +7,11 @@
 
 namespace reembed {
 
-// A std::mutex whose rules the compiler checks: what says ABSL_GUARDED_BY(mutex_) is touched with it held, and functions
-// that say ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) are called with it held, or clang does not build (-Wthread-safety, the
-// preset `clang`). Not absl::Mutex: the thread sanitizer does not see through it where Abseil was built without one.
-// Waiting is std::condition_variable_any, with a MutexLock; a predicate is a lambda that requires the mutex.
+// A std::mutex whose rules the compiler checks: what says ABSL_GUARDED_BY(mutex_) is touched with it held, and
+// functions that say ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) are called with it held, or clang does not build
+// (-Wthread-safety, the preset `clang`). Not absl::Mutex: the thread sanitizer does not see through it where Abseil was
+// built without one. Waiting is std::condition_variable_any, with a MutexLock; a predicate is a lambda that requires
+// the mutex.
 class ABSL_LOCKABLE Mutex {
  public:
   void lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
