@@ -411,11 +411,9 @@ absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, int64_t kept, int
 }
 
 absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
-  const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_, kMetaClean);
-  if (!clean.ok()) return clean.status();
   if (absl::Status status = SetMeta(kMetaClean, 0); !status.ok()) return status;
   if (absl::Status dropped = DropKept(damaged); !dropped.ok()) return dropped;
-  if (*clean != 0) return absl::OkStatus();
+  // Rows whose batch failed, or was cut off by a kill, have not been told that their text is refused.
   const absl::StatusOr<int64_t> rejected = ledger_->QueryInteger("SELECT count(*) FROM rejected_texts");
   if (!rejected.ok() || *rejected == 0) return rejected.status();
   return ledger_->Execute(

@@ -238,6 +238,24 @@ TEST_F(JobStoreTest, ARejectedTextStaysRejectedInTheNextRun) {
   EXPECT_THAT(second.reject, HasError(absl::StatusCode::kInvalidArgument, "too long"));
 }
 
+TEST_F(JobStoreTest, ARowWhoseBatchFailedIsRejectedWithItsTextInTheNextRun) {
+  ASSERT_THAT(Open(), IsOk());
+  const auto buyer = Enrol({{int64_t{1}, "bad"}});
+  const auto sharer = Enrol({{int64_t{2}, "bad"}});
+  sharer->batch.Fail(absl::UnavailableError("another text of it got no answer"));
+  Send(sharer.get());
+  buyer->batch.texts()[0].reject = absl::InvalidArgumentError("too long");
+  Send(buyer.get());
+  EXPECT_THAT(buyer->Answer(), IsOk());
+  EXPECT_FALSE(sharer->Answer().ok());
+  ASSERT_THAT(Open(), IsOk());
+  const auto rejects = store_->ListRejects(10);
+  ASSERT_THAT(rejects, IsOk());
+  ASSERT_THAT(*rejects, SizeIs(2));
+  EXPECT_EQ((*rejects)[1].key, Key(int64_t{2}));
+  EXPECT_THAT((*rejects)[1].reason, HasError(absl::StatusCode::kInvalidArgument, "too long"));
+}
+
 TEST_F(JobStoreTest, RowsWithoutATextAreRejectedButNumbered) {
   ASSERT_THAT(Open(), IsOk());
   EXPECT_EQ(store_->Reject("null", std::nullopt, absl::InvalidArgumentError("no text")), 0);
