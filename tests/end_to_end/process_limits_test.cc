@@ -32,21 +32,7 @@ class ProcessLimitsTest : public ::testing::Test {
     for (int i = 0; i < count; ++i) notes << "{\"id\":" << i << ",\"text\":\"note " << i << "\"}\n";
   }
 
-  std::vector<std::string> RunArgs() const {
-    return {"run",
-            "--source",
-            "jsonl:" + folder_ / "notes.jsonl",
-            "--target",
-            "fbin:" + folder_ / "out.fbin",
-            "--job",
-            folder_ / "job",
-            "--embedder",
-            "builtin",
-            "--dimensions",
-            "64",
-            "--progress",
-            "off"};
-  }
+  std::vector<std::string> RunArgs() const { return BuiltinRun(folder_.path()); }
 
   // Under a limit of the shell: "-n 24". One that does not end is ended, with exit code 124.
   ProcessResult Limited(const std::string& limit, const std::vector<std::string>& args) {

@@ -218,18 +218,7 @@ TEST_F(SecretsTest, AllOfAJobIsForItsUserAlone) {
   std::ofstream(folder_ / "job/job.toml");
   fs::create_directories(folder_ / "given");
   ASSERT_EQ(chmod((folder_ / "job/ledger.db").c_str(), 0644), 0);
-  EXPECT_EQ(Cli(RunArgs({"--embedder", "builtin", "--model", "", "--dimensions", "64"})).exit_code, 2);
-  std::vector<std::string> args = {"run",
-                                   "--source",
-                                   "jsonl:" + folder_ / "notes.jsonl",
-                                   "--target",
-                                   "fbin:" + folder_ / "out.fbin",
-                                   "--job",
-                                   folder_ / "job",
-                                   "--embedder",
-                                   "builtin",
-                                   "--dimensions",
-                                   "64"};
+  std::vector<std::string> args = BuiltinRun(folder_.path());
   EXPECT_EQ(Cli(args).exit_code, 0) << said_;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_ / "job")) {
     EXPECT_EQ(RightsOf(entry.path()), 0600u) << entry.path();
@@ -243,17 +232,7 @@ TEST_F(SecretsTest, AllOfAJobIsForItsUserAlone) {
 
 TEST_F(SecretsTest, PlantedLinksAreNotFollowed) {
   const std::string victim = folder_ / "victim";
-  std::vector<std::string> args = {"run",
-                                   "--source",
-                                   "jsonl:" + folder_ / "notes.jsonl",
-                                   "--target",
-                                   "fbin:" + folder_ / "out.fbin",
-                                   "--job",
-                                   folder_ / "job",
-                                   "--embedder",
-                                   "builtin",
-                                   "--dimensions",
-                                   "64"};
+  std::vector<std::string> args = BuiltinRun(folder_.path());
   for (const char* const name : {"vectors.f32", "lock", "ledger.db", "ledger.db-wal", "job.toml.partial", "job.toml",
                                  "targets.partial", "canary.f32.partial"}) {
     RemoveJob();
@@ -275,20 +254,7 @@ TEST_F(SecretsTest, PlantedLinksAreNotFollowed) {
 TEST_F(SecretsTest, AJobFolderThatOthersMayWriteToIsRefused) {
   ASSERT_EQ(mkdir((folder_ / "job").c_str(), 0777), 0);
   std::ofstream(folder_ / "job/something") << "x";
-  const ProcessResult result = Cli(RunArgs({"--embedder", "builtin", "--model", "reembed-lexical"}));
-  EXPECT_EQ(result.exit_code, 2) << result.err;
-  std::vector<std::string> args = {"run",
-                                   "--source",
-                                   "jsonl:" + folder_ / "notes.jsonl",
-                                   "--target",
-                                   "fbin:" + folder_ / "out.fbin",
-                                   "--job",
-                                   folder_ / "job",
-                                   "--embedder",
-                                   "builtin",
-                                   "--dimensions",
-                                   "64"};
-  const ProcessResult refused = Cli(args);
+  const ProcessResult refused = Cli(BuiltinRun(folder_.path()));
   EXPECT_EQ(refused.exit_code, 2) << refused.err;
   EXPECT_THAT(refused.err, HasSubstr("chmod go-w"));
 }
@@ -304,17 +270,7 @@ TEST_F(SecretsTest, NothingFromOutsideReachesATerminalRaw) {
   }
   std::ofstream(folder_ / "notes.jsonl") << "{\"id\":\"" << absl::StrReplaceAll(json_key, {{"\x9B\x7F", "\x7F"}})
                                          << "\",\"text\":\"\"}\n{\"id\":\"b\",\"text\":\"good\"}\n";
-  std::vector<std::string> args = {"run",
-                                   "--source",
-                                   "jsonl:" + folder_ / "notes.jsonl",
-                                   "--target",
-                                   "fbin:" + folder_ / "out.fbin",
-                                   "--job",
-                                   folder_ / "job",
-                                   "--embedder",
-                                   "builtin",
-                                   "--dimensions",
-                                   "64"};
+  std::vector<std::string> args = BuiltinRun(folder_.path());
   const auto expect_harmless = [](const std::string& said) {
     for (const char* const raw : {"\x1b", "\x07", "\xC2\x9B", "\x7F"}) EXPECT_THAT(said, Not(HasSubstr(raw)));
   };

@@ -23,6 +23,23 @@ inline ProcessResult RunClean(const std::string& binary, const std::string& fold
   return RunProcess(args, environment);
 }
 
+// `reembed run` of FOLDER/notes.jsonl into FOLDER/out.fbin by the built-in embedder; the job is FOLDER/job.
+inline std::vector<std::string> BuiltinRun(const std::string& folder) {
+  return {"run",
+          "--source",
+          "jsonl:" + folder + "/notes.jsonl",
+          "--target",
+          "fbin:" + folder + "/out.fbin",
+          "--job",
+          folder + "/job",
+          "--embedder",
+          "builtin",
+          "--dimensions",
+          "64",
+          "--progress",
+          "off"};
+}
+
 // The number that a JSON line on standard output has under `name`; of the last line that has it. -1: none.
 inline int64_t LastNumber(const ProcessResult& result, const std::string& name) {
   const std::string field = "\"" + name + "\":";
