@@ -205,7 +205,8 @@ void CrashJob::CheckPurchases() {
   if (twice > said) {
     report_->findings.Overpay(twice - said, absl::StrCat("bought twice: ", twice, ", said: at most ", said));
   }
-  const int64_t in_flight = batch_ * (concurrency_ + std::max(4, concurrency_ / 2));
+  // So many batches go round at most, see BatchesInFlight().
+  const int64_t in_flight = batch_ * (concurrency_ + std::max(4, 3 * concurrency_));
   if (said > run_kills_ * in_flight) {
     report_->findings.Doubt(absl::StrCat("a bound that is none: ", said, " texts after ", run_kills_, " kills"));
   }

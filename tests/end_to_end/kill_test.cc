@@ -455,7 +455,8 @@ TEST_P(KillTest, TheSameCommandFinishesAfterKillsAtRandomMoments) {
     const int64_t rebought = PossiblyRebought(job);
     const int64_t probes = (kills_of_job + 1) * (1 + streams * static_cast<int64_t>(CanaryTexts().size()));
     EXPECT_LE(bought, texts_of_job + rebought + probes);
-    const int64_t in_flight = kBatchSize * (kConcurrency + std::max(4, kConcurrency / 2));
+    // So many batches go round at most, see BatchesInFlight().
+    const int64_t in_flight = kBatchSize * (kConcurrency + std::max(4, 3 * kConcurrency));
     EXPECT_LE(rebought, kills_of_job * in_flight * streams) << "a bound that is none";
     // Kills before the first request leave probes out, so this is a lower bound by a few texts a kill.
     twice += std::max<int64_t>(0, bought - texts_of_job - probes);
