@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "engine/json_text.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/qdrant_openapi.h"
@@ -595,11 +596,19 @@ void QdrantServer::Stop() { server_.reset(); }
 void QdrantServer::Start() {
   // Not one that the system gives to connections: while the server is away, its port would go to one of them.
   if (port_ == 0) port_ = FreePort();
-  auto server = HttpServer::Start({.port = port_,
-                                   .threads = 2,
-                                   .limits = {.max_body_bytes = size_t{128} << 20},
-                                   .stop_timeout = absl::ZeroDuration()},
-                                  [this](const HttpServerRequest& request) { return Handle(request); });
+  const auto start = [this] {
+    return HttpServer::Start({.port = port_,
+                              .threads = 2,
+                              .limits = {.max_body_bytes = size_t{128} << 20},
+                              .stop_timeout = absl::ZeroDuration()},
+                             [this](const HttpServerRequest& request) { return Handle(request); });
+  };
+  auto server = start();
+  // A process that is being made has its parent's sockets until it is another program, the one that listened, too.
+  for (int again = 0; !server.ok() && again < 500; ++again) {
+    absl::SleepFor(absl::Milliseconds(10));
+    server = start();
+  }
   ASSERT_TRUE(server.ok()) << server.status();
   server_ = *std::move(server);
   port_ = server_->port();
