@@ -247,7 +247,8 @@ RateLimit TotalLimit(const ResolvedJob& job) {
 }
 
 absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
-                                      std::function<void(const std::string&)> note) {
+                                      std::function<void(const std::string&)> note,
+                                      std::function<void(int64_t, Done)> lost) {
   RunningPool running;
   std::vector<ResolvedEndpoint> resolved = job.endpoints;
   if (resolved.empty()) resolved.push_back({.name = job.client.api_base, .client = job.client});
@@ -273,6 +274,7 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
     endpoint.client.encoding = job.client.encoding;
     endpoint.client.estimator = estimator;
     endpoint.client.note = note;
+    endpoint.client.lost = lost;
     const int concurrency = endpoint.client.concurrency;
     absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeApiClient(std::move(endpoint.client));
     if (!client.ok()) {

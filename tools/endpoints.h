@@ -65,10 +65,11 @@ struct RunningPool {
   std::unique_ptr<EndpointPool> pool;
 };
 
-// `estimator`: see ApiOptions. `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in the
-// job's directory.
+// `estimator`, `lost`: see ApiOptions. `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in
+// the job's directory.
 absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
-                                      std::function<void(const std::string&)> note);
+                                      std::function<void(const std::string&)> note,
+                                      std::function<void(int64_t, Done)> lost);
 
 // For the summary: a line each for people, an array for programs.
 std::string EndpointLine(const EndpointReport& report);

@@ -249,7 +249,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     }
   }
   const ClientStats stats = client->stats();
-  if (const int64_t lost = stats.texts_dropped + stats.texts_unanswered; lost > 0) {
+  if (const int64_t lost = stats.texts_dropped; lost > 0) {  // those without an answer are noted as they come
     // A store that failed to write ends without this note as if it had been killed, and that counts for more.
     store->NoteDropped(lost).IgnoreError();
   }
@@ -629,8 +629,9 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   PrintHead(*prepared);
   RunOutcome outcome{.before = prepared->before, .after = prepared->before};
   if (prepared->before.rolled_back.has_value()) outcome.status = prepared->store->ForgetRollback();
-  absl::StatusOr<RunningPool> embedder =
-      StartPool(job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); });
+  absl::StatusOr<RunningPool> embedder = StartPool(
+      job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); },
+      [store = prepared->store.get()](int64_t texts, Done noted) { store->NoteLost(texts, std::move(noted)); });
   if (outcome.status.ok()) outcome.status = embedder.status();
   if (outcome.status.ok()) {
     const int64_t expected = std::max<int64_t>(prepared->preflight.rows_selected, prepared->before.rows);

@@ -182,6 +182,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .errors = {dialect.error_rules},
                    .hints = HintsOf(options, dialect),
                    .note = options.note,
+                   .lost = options.lost,
                    .spend = options.spend,
                    .seed = options.seed};
   if (!options.api_key.empty()) {

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/done.h"
 #include "engine/embedding_client.h"
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
@@ -49,6 +50,7 @@ struct ApiOptions {
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
   SpendCap* spend = nullptr;                     // see FlowOptions
+  std::function<void(int64_t, Done)> lost;       // likewise
   uint64_t seed = 0;                             // of the jitter
   std::function<void(const std::string&)> note;  // see FlowOptions
 };

@@ -35,7 +35,10 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions optio
                                      .proxy = options.proxy,
                                      .accept_gzip = options.accept_gzip};
   std::unique_ptr<RequestFlow> flow(new RequestFlow(std::move(options), std::move(write_body)));
-  auto loop = HttpLoop::Make(loop_options, [flow = flow.get()] { flow->Dispatch(); });
+  auto loop = HttpLoop::Make(loop_options, [flow = flow.get()] {
+    flow->RetryNoted();
+    flow->Dispatch();
+  });
   if (!loop.ok()) return loop.status();
   flow->loop_ = *std::move(loop);
   flow->http_ = flow->loop_.get();
@@ -53,7 +56,11 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
               .retry = options_.retry}),
       random_(options_.seed) {}
 
-RequestFlow::~RequestFlow() { Stop(InTheAir::kDrop, absl::CancelledError("cancelled")); }
+RequestFlow::~RequestFlow() {
+  Stop(InTheAir::kDrop, absl::CancelledError("cancelled"));
+  MutexLock lock(&mutex_);
+  all_noted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return noting_ == 0; });
+}
 
 void RequestFlow::Send(Batch* batch, Done done) {
   auto call = std::make_unique<Call>();

@@ -2,6 +2,7 @@
 #define REEMBED_IO_EMBED_REQUEST_FLOW_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -56,6 +57,10 @@ struct FlowOptions {
   // when requests get smaller, as they took too long. Once for each reason, on a loop thread, which it must not block;
   // null: nobody is told.
   std::function<void(const std::string&)> note;
+  // Gets how many texts may have been charged for without an answer. They are asked for again when it is answered, with
+  // whatever: so somebody can write down beforehand what is bought twice. On a loop thread, which it must not block;
+  // null: nobody writes it down.
+  std::function<void(int64_t texts, Done noted)> lost;
   SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
   uint64_t seed = 0;          // of the jitter
 };
@@ -68,7 +73,7 @@ using BodyWriter = absl::AnyInvocable<void(absl::Span<const BatchText> texts, st
 class RequestFlow {
  public:
   static absl::StatusOr<std::unique_ptr<RequestFlow>> Make(FlowOptions options, BodyWriter write_body);
-  ~RequestFlow();  // as Stop(kDrop), and waits until all is answered
+  ~RequestFlow();  // as Stop(kDrop), and waits until all is answered and noted
 
   // As EmbeddingClient::Send. Texts that have a reject already are left out, and so are those with a vector and those
   // that one of the batch's replies answers: a Send() that failed has left them, and they are paid for. Once the API
@@ -99,6 +104,13 @@ class RequestFlow {
     SpendHold money;
   };
 
+  // A request without an answer, whose loss is written down.
+  struct Noted {
+    PartPtr part;
+    RequestVerdict verdict;
+    Moment at;
+  };
+
   RequestFlow(FlowOptions options, BodyWriter write_body);
 
   PartPtr MakePart(Call* call, int first, int count);
@@ -127,6 +139,8 @@ class RequestFlow {
   void Reject(PartPtr part, RequestVerdict verdict);
   void SplitInto(PartPtr part, const std::vector<int>& counts);
   void Split(PartPtr part, const Excess& excess);
+  void RetryWhenNoted(PartPtr part, RequestVerdict verdict, Moment now);
+  void RetryNoted();
   void Retry(PartPtr part, const RequestVerdict& verdict, Moment now);
   void GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now);
   void End(PartPtr part, absl::Status status);
@@ -160,6 +174,9 @@ class RequestFlow {
   std::vector<PartPtr> suspects_ ABSL_GUARDED_BY(mutex_);
   PartPtr control_ ABSL_GUARDED_BY(mutex_);           // waits to leave
   bool control_out_ ABSL_GUARDED_BY(mutex_) = false;  // it does, or is in the air
+  int noting_ ABSL_GUARDED_BY(mutex_) = 0;            // losses that are being written down, or are in noted_
+  std::vector<Noted> noted_ ABSL_GUARDED_BY(mutex_);  // for RetryNoted()
+  std::condition_variable_any all_noted_;             // noting_ has come to 0
   int controls_ ABSL_GUARDED_BY(mutex_) = 0;
   bool noted_loading_ ABSL_GUARDED_BY(mutex_) = false;
   bool noted_long_wait_ ABSL_GUARDED_BY(mutex_) = false;

@@ -38,6 +38,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
   const Departure& departure = left.departure;
   const Moment now = MonotonicNow();
   const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
+  const bool is_lost = again && verdict.may_cost && !part->is_control;
   bool twin_decides = false;
   std::string note;
   std::vector<HttpLoop::Ticket> twins;
@@ -69,7 +70,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
     twin_decides = again && part->in_air > 0;
     if (twin_decides) part->answered = false;
     if (!twin_decides && part->in_air > 0) twins = part->tickets;
-    if (again && verdict.may_cost && !part->is_control) texts_unanswered_ += part->count;
+    if (is_lost) texts_unanswered_ += part->count;
     if (!verdict.may_cost) {
       left.money.Return();
       part->call->money.Add(std::move(left.money));
@@ -79,6 +80,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
   if (!note.empty()) options_.note(note);
   for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
   SendControl();
+  if (twin_decides && is_lost && options_.lost) options_.lost(part->count, Done());
   if (twin_decides) return Dispatch();
   Dispatch();  // first of all, the next request leaves
   switch (verdict.reply_class) {
@@ -94,8 +96,35 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
       return End(std::move(part), std::move(verdict.status));
     case ReplyClass::kRetry:
     case ReplyClass::kRetryWait:
-      return Retry(std::move(part), verdict, now);
+      return is_lost && options_.lost ? RetryWhenNoted(std::move(part), std::move(verdict), now)
+                                      : Retry(std::move(part), verdict, now);
   }
+}
+
+void RequestFlow::RetryWhenNoted(PartPtr part, RequestVerdict verdict, Moment now) {
+  {
+    const MutexLock lock(&mutex_);
+    ++noting_;
+  }
+  const int texts = part->count;
+  options_.lost(texts, Done([this, part = std::move(part), verdict = std::move(verdict), now](absl::Status) mutable {
+                  const MutexLock lock(&mutex_);
+                  noted_.push_back({std::move(part), std::move(verdict), now});
+                  http_->SetTimer(MonotonicNow());  // not here: money is asked for where this is noted
+                }));
+}
+
+// On a loop thread.
+void RequestFlow::RetryNoted() {
+  std::vector<Noted> noted;
+  {
+    const MutexLock lock(&mutex_);
+    noted.swap(noted_);
+  }
+  for (Noted& loss : noted) Retry(std::move(loss.part), loss.verdict, loss.at);
+  const MutexLock lock(&mutex_);
+  noting_ -= static_cast<int>(noted.size());
+  if (noting_ == 0) all_noted_.notify_all();
 }
 
 // The server is well again: nobody sleeps on, and what failed for the outage is owed nothing.

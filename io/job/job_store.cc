@@ -486,6 +486,22 @@ absl::Status JobStore::NoteDropped(int64_t texts) {
   return Sync();
 }
 
+void JobStore::NoteLost(int64_t texts, Done noted) {
+  absl::Status broken;
+  {
+    const MutexLock lock(&mutex_);
+    broken = broken_;
+    if (broken.ok()) {
+      pending_.AddDropped(texts);
+      notes_.push_back(std::move(noted));
+      flush_wanted_ = true;
+      wake_.notify_one();
+      return;
+    }
+  }
+  std::move(noted)(broken);
+}
+
 absl::Status JobStore::NoteSpending(double usd) {
   {
     const MutexLock lock(&mutex_);

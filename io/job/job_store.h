@@ -123,6 +123,9 @@ class JobStore final : public Ledger, public OwedRows {
   // when it returns.
   absl::Status NoteDropped(int64_t texts);
 
+  // The same of texts that are to be asked for again; `noted` is answered when it is durable, on the ledger's thread.
+  void NoteLost(int64_t texts, Done noted);
+
   // This run will have spent so many US dollars at most. Durable when it returns; also on a thread of a client.
   absl::Status NoteSpending(double usd);
 
@@ -224,6 +227,7 @@ class JobStore final : public Ledger, public OwedRows {
   int64_t rows_ ABSL_GUARDED_BY(mutex_) = 0;
   LedgerChanges pending_ ABSL_GUARDED_BY(mutex_);
   std::vector<Waiting> queue_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Done> notes_ ABSL_GUARDED_BY(mutex_);                   // of what is in pending_
   int committing_ ABSL_GUARDED_BY(mutex_) = 0;                        // batches of the commit under way
   absl::Duration last_commit_ ABSL_GUARDED_BY(mutex_);                // how long it took
   std::map<std::string, int64_t> positions_ ABSL_GUARDED_BY(mutex_);  // of the sinks of this run

@@ -32,6 +32,7 @@ void JobStore::Gather(MutexLock* lock) {
 void JobStore::Loop() {
   for (;;) {
     std::vector<Waiting> group;
+    std::vector<Done> notes;
     absl::Status status;
     Moment begun;
     {
@@ -41,6 +42,7 @@ void JobStore::Loop() {
       if (stopping_ && queue_.empty() && (pending_.empty() || !broken_.ok())) break;
       std::swap(pending_, writing_);
       group.swap(queue_);
+      notes.swap(notes_);
       flush_wanted_ = false;
       committing_ = static_cast<int>(group.size());
       begun = MonotonicNow();
@@ -51,7 +53,14 @@ void JobStore::Loop() {
     if (status.ok()) status = CommitGroup(group);
     writing_.Clear();
     Settle(std::move(group), status, MonotonicNow() - begun);
+    for (Done& noted : notes) std::move(noted)(status);
   }
+  std::vector<Done> notes;
+  {
+    const MutexLock lock(&mutex_);
+    notes.swap(notes_);
+  }
+  for (Done& noted : notes) std::move(noted)(absl::UnavailableError(absl::StrCat(dir_, ": the ledger has failed")));
   AnswerAll(std::move(parked_), absl::UnavailableError(absl::StrCat(dir_,
                                                                     ": the run ended before another batch had "
                                                                     "the text of a row; run again")));

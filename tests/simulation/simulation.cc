@@ -104,15 +104,17 @@ class Command {
 
   ApiOptions OptionsOf(int e) const {
     const EndpointScript& script = scenario_.endpoints[e];
-    ApiOptions options{.api_base = absl::StrCat("http://server-", e, ".test/v1"),
-                       .model = {.name = "simulated", .dim = kSimulatedDim},
-                       .limit = script.limit,
-                       .concurrency = script.concurrency,
-                       .hedge = scenario_.hedge,
-                       .timeout = scenario_.timeout,
-                       .retry = {.first_backoff = scenario_.first_backoff},
-                       .spend = cap_.get(),
-                       .seed = scenario_.seed};
+    ApiOptions options{
+        .api_base = absl::StrCat("http://server-", e, ".test/v1"),
+        .model = {.name = "simulated", .dim = kSimulatedDim},
+        .limit = script.limit,
+        .concurrency = script.concurrency,
+        .hedge = scenario_.hedge,
+        .timeout = scenario_.timeout,
+        .retry = {.first_backoff = scenario_.first_backoff},
+        .spend = cap_.get(),
+        .lost = [store = store_.get()](int64_t texts, Done noted) { store->NoteLost(texts, std::move(noted)); },
+        .seed = scenario_.seed};
     if (scenario_.endpoints.size() > 1) options.retry.outage_waits = 0;
     if (plant_ == Plant::kQuota) options.limit.requests_per_minute *= 4.0 / 3;
     return options;
@@ -171,7 +173,7 @@ class Command {
     if (status.ok()) status = store_->NoteAllRead();
     if (absl::Status checked = pool_->FinishChecks(); !checked.ok()) status = checked;
     const ClientStats stats = client_->stats();
-    if (const int64_t lost = stats.texts_dropped + stats.texts_unanswered; lost > 0) {
+    if (const int64_t lost = stats.texts_dropped; lost > 0) {
       store_->NoteDropped(lost).IgnoreError();
     }
     return status;

@@ -283,6 +283,35 @@ TEST_F(RequestFlowTest, ATextThatAlwaysBreaksIsFoundAndRejectedInTheApisWords) {
   }
 }
 
+// What may be bought twice is written down before it is.
+TEST_F(RequestFlowTest, ALossIsNotedBeforeItsTextsLeaveAgain) {
+  std::promise<Done> lost;
+  int64_t texts_lost = 0;
+  options_.lost = [&](int64_t texts, Done noted) {
+    texts_lost += texts;
+    lost.set_value(std::move(noted));
+  };
+  std::atomic<int> sent{0};
+  Serve([&](const ServerRequest& request) {
+    const bool mine = absl::StrContains(request.body, "text number 0");
+    if (mine && ++sent == 1) return ServerReply{.fault = ServerFault::kClose};
+    return OpenAiAnswer(request, {.dim = kDim});
+  });
+  const auto batch = MakeBatch(3);
+  std::future<absl::Status> answer = Start(batch.get());
+  Done noted = lost.get_future().get();
+  EXPECT_EQ(texts_lost, 3);
+  for (int i = 0; i < 50; ++i) {
+    const auto other = MakeBatch(1, 100 + i);
+    ASSERT_THAT(Start(other.get()).get(), IsOk());
+  }
+  EXPECT_EQ(sent, 1);
+  std::move(noted)(absl::OkStatus());
+  EXPECT_THAT(answer.get(), IsOk());
+  EXPECT_EQ(sent, 2);
+  EXPECT_EQ(client_->stats().texts_unanswered, 3);
+}
+
 // What is not answered in time goes on in smaller requests, and later ones are as small.
 TEST_F(RequestFlowTest, TimeOutsTeachSmallerRequests) {
   options_.timeout = absl::Milliseconds(300);
