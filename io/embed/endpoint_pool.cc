@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "io/embed/own_trouble.h"
 
 namespace reembed {
 namespace {
@@ -214,6 +215,7 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     work->givers.push_back(e);
     answered_by_[work->batch] = work->givers;
   }
+  if (IsOwnTrouble(status)) Trip(status, &actions);
   const bool elsewhere = tripped_.ok() && stopped_.ok() && (IsForGood(status) || IsTemporary(status));
   if (!elsewhere) {
     actions.answer.emplace_back(std::move(work), std::move(status));
@@ -261,6 +263,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
   Actions actions;
   MutexLock lock(&mutex_);
   const Moment now = options_.clock();
+  if (IsOwnTrouble(status)) Trip(status, &actions);
   const bool going = tripped_.ok() && stopped_.ok();
   if (absl::IsDataLoss(status)) batch.NextAttempt();
   if (absl::IsDataLoss(status) && batch.attempts() < kMaxBadChecks && going) {

@@ -7,6 +7,7 @@
 #include "engine/request_packer.h"
 #include "io/embed/request_part.h"
 #include "io/net/proxy.h"
+#include "io/net/unsent.h"
 
 // How requests come and leave; what becomes of their answers is in request_settling.cc.
 
@@ -58,8 +59,8 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
 
 RequestFlow::~RequestFlow() {
   Stop(InTheAir::kDrop, absl::CancelledError("cancelled"));
-  MutexLock lock(&mutex_);
-  all_noted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return noting_ == 0; });
+  MutexLock lock(&noting_mutex_);
+  all_noted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(noting_mutex_) { return noting_ == 0; });
 }
 
 void RequestFlow::Send(Batch* batch, Done done) {
@@ -365,8 +366,13 @@ void RequestFlow::OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply>
     dropped = std::exchange(part->answered, true);
     if (dropped) pacer_.Ended(left.departure, SendOutcome::kDropped, MonotonicNow());
     if (told_to_stop_ && absl::IsCancelled(answer.status())) {  // it was in the air at Stop(kDrop)
-      answer = stopped_;
-      texts_dropped_ += dropped || part->is_control ? 0 : part->count;
+      if (NothingWasSent(answer.status())) {
+        answer = Unsent(stopped_);
+        --requests_;
+      } else {
+        answer = stopped_;
+        texts_dropped_ += dropped || part->is_control ? 0 : part->count;
+      }
     }
   }
   if (dropped) return Dispatch();

@@ -57,9 +57,10 @@ struct FlowOptions {
   // when requests get smaller, as they took too long. Once for each reason, on a loop thread, which it must not block;
   // null: nobody is told.
   std::function<void(const std::string&)> note;
-  // Gets how many texts may have been charged for without an answer. They are asked for again when it is answered, with
-  // whatever: so somebody can write down beforehand what is bought twice. On a loop thread, which it must not block;
-  // null: nobody writes it down.
+  // Gets how many texts may have been charged for without an answer. They are asked for again when it is answered: so
+  // somebody can write down beforehand what is bought twice. With an error they are not asked for again, and their
+  // batches end with it. On a loop thread, which it must not block; the answer may come on any, and waits for nothing.
+  // Null: nobody writes it down.
   std::function<void(int64_t texts, Done noted)> lost;
   SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
   uint64_t seed = 0;          // of the jitter
@@ -109,6 +110,7 @@ class RequestFlow {
     PartPtr part;
     RequestVerdict verdict;
     Moment at;
+    absl::Status status;  // of the writing
   };
 
   RequestFlow(FlowOptions options, BodyWriter write_body);
@@ -174,9 +176,6 @@ class RequestFlow {
   std::vector<PartPtr> suspects_ ABSL_GUARDED_BY(mutex_);
   PartPtr control_ ABSL_GUARDED_BY(mutex_);           // waits to leave
   bool control_out_ ABSL_GUARDED_BY(mutex_) = false;  // it does, or is in the air
-  int noting_ ABSL_GUARDED_BY(mutex_) = 0;            // losses that are being written down, or are in noted_
-  std::vector<Noted> noted_ ABSL_GUARDED_BY(mutex_);  // for RetryNoted()
-  std::condition_variable_any all_noted_;             // noting_ has come to 0
   int controls_ ABSL_GUARDED_BY(mutex_) = 0;
   bool noted_loading_ ABSL_GUARDED_BY(mutex_) = false;
   bool noted_long_wait_ ABSL_GUARDED_BY(mutex_) = false;
@@ -187,6 +186,13 @@ class RequestFlow {
   std::mt19937_64 random_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> spare_bodies_ ABSL_GUARDED_BY(mutex_);   // for their memory
   std::vector<std::string> spare_replies_ ABSL_GUARDED_BY(mutex_);  // likewise
+
+  // Of losses that are being written down. Its own mutex: whoever writes them down may be waited for under mutex_, for a
+  // note of the money.
+  Mutex noting_mutex_;
+  int noting_ ABSL_GUARDED_BY(noting_mutex_) = 0;            // being written down, or in noted_
+  std::vector<Noted> noted_ ABSL_GUARDED_BY(noting_mutex_);  // for RetryNoted()
+  std::condition_variable_any all_noted_;                    // noting_ has come to 0
 
   std::unique_ptr<HttpLoop> loop_;  // last: while it ends, its callbacks use all of the above
   HttpLoop* http_ = nullptr;        // the same

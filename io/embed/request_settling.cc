@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/mutex.h"
 #include "engine/wait_hints.h"
+#include "io/embed/own_trouble.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/request_part.h"
 
@@ -103,13 +104,14 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
 
 void RequestFlow::RetryWhenNoted(PartPtr part, RequestVerdict verdict, Moment now) {
   {
-    const MutexLock lock(&mutex_);
+    const MutexLock lock(&noting_mutex_);
     ++noting_;
   }
   const int texts = part->count;
-  options_.lost(texts, Done([this, part = std::move(part), verdict = std::move(verdict), now](absl::Status) mutable {
-                  const MutexLock lock(&mutex_);
-                  noted_.push_back({std::move(part), std::move(verdict), now});
+  options_.lost(texts,
+                Done([this, part = std::move(part), verdict = std::move(verdict), now](absl::Status status) mutable {
+                  const MutexLock lock(&noting_mutex_);
+                  noted_.push_back({std::move(part), std::move(verdict), now, std::move(status)});
                   http_->SetTimer(MonotonicNow());  // not here: money is asked for where this is noted
                 }));
 }
@@ -118,11 +120,17 @@ void RequestFlow::RetryWhenNoted(PartPtr part, RequestVerdict verdict, Moment no
 void RequestFlow::RetryNoted() {
   std::vector<Noted> noted;
   {
-    const MutexLock lock(&mutex_);
+    const MutexLock lock(&noting_mutex_);
     noted.swap(noted_);
   }
-  for (Noted& loss : noted) Retry(std::move(loss.part), loss.verdict, loss.at);
-  const MutexLock lock(&mutex_);
+  for (Noted& loss : noted) {
+    if (loss.status.ok()) {
+      Retry(std::move(loss.part), loss.verdict, loss.at);
+    } else {
+      End(std::move(loss.part), OwnTrouble(std::move(loss.status)));
+    }
+  }
+  const MutexLock lock(&noting_mutex_);
   noting_ -= static_cast<int>(noted.size());
   if (noting_ == 0) all_noted_.notify_all();
 }

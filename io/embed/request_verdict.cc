@@ -81,16 +81,19 @@ RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl
   const HttpReply& reply = *answer;
   ApiError error;
   if (reply.status != 200 || reply.body.size() <= kMaxErrorIn200) error = ParseApiError(reply.body);
+  bool may_be_vectors = false;
   if (reply.status == 200 && error.empty() && !LooksLikeJson(reply.body)) {
+    const bool is_page = absl::StartsWith(absl::StripAsciiWhitespace(reply.body), "<");
+    may_be_vectors = !is_page;  // that came empty or torn; a page has another author than the API
     // A web page at an address that lacks something does not pass.
-    const bool wrong_address = !hints_.address.empty() && absl::StartsWith(absl::StripAsciiWhitespace(reply.body), "<");
+    const bool wrong_address = !hints_.address.empty() && is_page;
     error.message = wrong_address ? "the reply is a web page" : "the reply is not JSON";
     if (wrong_address) error.code = "404";
   }
   if (reply.status >= 300 && reply.status < 400 && error.empty()) error.message = Redirected(reply);
   RequestVerdict verdict;
   verdict.reply_class = ClassifyReply(reply.status, error, static_cast<int>(texts.size()), errors_);
-  verdict.may_cost = verdict.reply_class == ReplyClass::kOk;
+  verdict.may_cost = verdict.reply_class == ReplyClass::kOk || may_be_vectors;
   if (verdict.reply_class == ReplyClass::kOk) return verdict;
   verdict.reply_class = Overruled(verdict.reply_class, reply, &verdict.give_up);
   const std::string said = WhatItSaid(error.message.empty() ? absl::string_view(reply.body) : error.message, texts);

@@ -19,8 +19,6 @@
 namespace reembed {
 namespace {
 
-constexpr char kUnsent[] = "reembed/unsent";
-
 constexpr long kReceiveBufferBytes = 128L * 1024;  // fewer and larger reads that stay in the processor's cache
 constexpr long kSendBufferBytes = 64L * 1024;
 constexpr long kIdleConnections = 512;  // kept alive per loop
@@ -415,7 +413,7 @@ class HttpLoop::Loop {
   static void Answer(TransferPtr transfer, absl::Status status) {
     Callback callback = std::move(transfer->callback);
     HttpReply reply = std::move(transfer->reply);
-    if (!status.ok() && transfer->sendings == 0) status.SetPayload(kUnsent, absl::Cord(""));
+    if (!status.ok() && transfer->sendings == 0) status = Unsent(std::move(status));
     transfer.reset();
     if (status.ok()) {
       std::move(callback)(std::move(reply));
@@ -503,7 +501,5 @@ absl::string_view HttpReply::Header(absl::string_view name) const {
   }
   return "";
 }
-
-bool NothingWasSent(const absl::Status& status) { return status.GetPayload(kUnsent).has_value(); }
 
 }  // namespace reembed

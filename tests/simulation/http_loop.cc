@@ -32,11 +32,12 @@ class HttpLoop::Loop {
   void Start(Ticket ticket, HttpRequest request, Callback callback) {
     {
       const std::lock_guard lock(mutex_);
-      Exchange exchange{.ticket = ticket,
-                        .answer = {.at = VirtualNow(), .reply = absl::CancelledError("cancelled"), .index = kNotSent},
-                        .late_at = VirtualNow() + request.total_timeout,
-                        .read_body = std::move(request.read_body),
-                        .callback = std::move(callback)};
+      Exchange exchange{
+          .ticket = ticket,
+          .answer = {.at = VirtualNow(), .reply = Unsent(absl::CancelledError("cancelled")), .index = kNotSent},
+          .late_at = VirtualNow() + request.total_timeout,
+          .read_body = std::move(request.read_body),
+          .callback = std::move(callback)};
       if (!cancelled_ && !World::Current()->ghost()) {
         exchange.answer = World::Current()->Send(request.url, request.body, request.total_timeout);
       }
@@ -65,7 +66,7 @@ class HttpLoop::Loop {
     const std::lock_guard lock(mutex_);
     cancelled_ = true;
     for (auto& waiting : std::exchange(exchanges_, {})) {
-      waiting.second.answer.reply = absl::CancelledError("cancelled");
+      if (waiting.second.answer.index != kNotSent) waiting.second.answer.reply = absl::CancelledError("cancelled");
       exchanges_.emplace(VirtualNow(), std::move(waiting.second));
     }
     wake_.notify_all();
@@ -169,7 +170,5 @@ absl::string_view HttpReply::Header(absl::string_view name) const {
   }
   return "";
 }
-
-bool NothingWasSent(const absl::Status&) { return false; }
 
 }  // namespace reembed

@@ -334,6 +334,7 @@ Simulated Simulate(uint64_t seed, Plant plant) {
       },
       [&] {
         std::puts(message("ItEnds", "no run stands still", VirtualNow(), "all threads wait for each other").c_str());
+        std::fflush(stdout);
         std::abort();
       });
   for (const Invariant& invariant : Invariants()) {

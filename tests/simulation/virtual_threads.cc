@@ -20,9 +20,10 @@ namespace {
 
 constexpr size_t kStackBytes = size_t{1} << 19;  // pages that are not touched cost nothing
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-constexpr int64_t kWallStart = 1'790'000'000'000'000'000;  // in 2026
-constexpr int64_t kMostSwitches = 2'000'000;               // at one time: threads keep each other awake
-constexpr uint64_t kYieldOneIn = 8;                        // locks taken: others may go first
+constexpr int64_t kWallStart = 1'790'000'000'000'000'000;                // in 2026
+constexpr int64_t kMostSwitches = 2'000'000;                             // at one time: threads keep each other awake
+constexpr int64_t kEndOfTime = int64_t{30} * 24 * 3600 * 1'000'000'000;  // somebody looks in vain again and again
+constexpr uint64_t kYieldOneIn = 8;                                      // locks taken: others may go first
 
 struct Thread {
   ucontext_t context;
@@ -149,7 +150,7 @@ class Scheduler {
         if (!thread->ready) first = std::min(first, thread->wake_at);
       }
       if (!ready.empty()) break;
-      if (first == kNever) stuck_();
+      if (first > kEndOfTime) stuck_();
       now_ = first;
       switches_ = 0;
     }

@@ -143,7 +143,7 @@ World::Answer World::Send(absl::string_view url, absl::string_view body, absl::D
     take(OpenAiError(400, "", "invalid_request_error", "this is not to our taste"));
   } else {
     answer.reply->body = Reply(&seen, absl::StrContains(body, "base64"), is(BadTime::Kind::kOddAnswer));
-    seen.sold = true;
+    seen.sold = !absl::StartsWith(answer.reply->body, "<");  // a page is a proxy's, and the API was not asked
     if (is(BadTime::Kind::kAnswerLost)) answer.reply = absl::UnavailableError("the connection broke");
   }
   if (answer.at >= now + timeout) answer.reply = absl::DeadlineExceededError("no answer in time");

@@ -235,6 +235,19 @@ TEST_F(ApiClientTest, RefusalsCostNothingButWhatGotNoAnswerMay) {
   EXPECT_EQ(third.spent_usd(), 24);
 }
 
+TEST_F(ApiClientTest, AnAnswerThatCameEmptyMayBeChargedAndAPageIsNot) {
+  SpendCap& cap = Cap(30);
+  ServeFirst({{.status = 200, .body = ""}});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(cap.spent_usd(), 24) << "15 for nothing, 9 for the vectors";
+  EXPECT_EQ(client_->stats().texts_unanswered, 3);
+
+  SpendCap& second = Cap(30);
+  ServeFirst({{.status = 200, .body = "<html>Sign in to this network</html>"}});
+  ExpectEmbeds(Texts(3));
+  EXPECT_EQ(second.spent_usd(), 9);
+}
+
 TEST_F(ApiClientTest, AServerThatNobodyReachesCostsNothing) {
   SpendCap& cap = Cap(20);
   options_.api_base = absl::StrCat("http://127.0.0.1:", FreePort(), "/v1");

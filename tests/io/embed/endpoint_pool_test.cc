@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "io/embed/api_client.h"
 #include "io/embed/embedding_server.h"
+#include "io/embed/own_trouble.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/status_matchers.h"
@@ -625,6 +626,17 @@ TEST_F(EndpointPoolTest, CancelledWorkIsNotSentElsewhere) {
   ASSERT_TRUE(one->answer.has_value());
   EXPECT_THAT(*one->answer, HasError(absl::StatusCode::kCancelled, HasSubstr("")));
   EXPECT_THAT(clients_[1]->texts_sent, IsEmpty());
+}
+
+TEST_F(EndpointPoolTest, OurOwnTroubleIsNotSentElsewhere) {
+  MakeReady(2);
+  Sent* const one = Send("one");
+  clients_[0]->Answer(OwnTrouble(absl::ResourceExhaustedError("disk full")));
+  ASSERT_TRUE(one->answer.has_value());
+  EXPECT_THAT(*one->answer, HasError(absl::StatusCode::kResourceExhausted, HasSubstr("disk full")));
+  EXPECT_THAT(*Send("two")->answer, HasError(absl::StatusCode::kResourceExhausted, HasSubstr("disk full")));
+  EXPECT_THAT(clients_[1]->texts_sent, IsEmpty());
+  EXPECT_EQ(pool_->endpoints()[0].state, EndpointState::kWorking);
 }
 
 TEST_F(EndpointPoolTest, ModelsMustHaveOneNameAndWidth) {

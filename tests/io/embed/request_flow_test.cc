@@ -312,6 +312,14 @@ TEST_F(RequestFlowTest, ALossIsNotedBeforeItsTextsLeaveAgain) {
   EXPECT_EQ(client_->stats().texts_unanswered, 3);
 }
 
+TEST_F(RequestFlowTest, ALossThatCannotBeNotedIsNotAskedForAgain) {
+  options_.lost = [](int64_t, Done noted) { std::move(noted)(absl::ResourceExhaustedError("disk full")); };
+  Serve([](const ServerRequest&) { return ServerReply{.fault = ServerFault::kClose}; });
+  const auto batch = MakeBatch(3);
+  EXPECT_THAT(Start(batch.get()).get(), HasError(absl::StatusCode::kResourceExhausted, HasSubstr("disk full")));
+  EXPECT_EQ(scripted_->request_count(), 1);
+}
+
 // What is not answered in time goes on in smaller requests, and later ones are as small.
 TEST_F(RequestFlowTest, TimeOutsTeachSmallerRequests) {
   options_.timeout = absl::Milliseconds(300);
