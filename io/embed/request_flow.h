@@ -187,8 +187,8 @@ class RequestFlow {
   std::vector<std::string> spare_bodies_ ABSL_GUARDED_BY(mutex_);   // for their memory
   std::vector<std::string> spare_replies_ ABSL_GUARDED_BY(mutex_);  // likewise
 
-  // Of losses that are being written down. Its own mutex: whoever writes them down may be waited for under mutex_, for a
-  // note of the money.
+  // Of losses that are being written down. Its own mutex: whoever writes them down may be waited for under mutex_, for
+  // a note of the money.
   Mutex noting_mutex_;
   int noting_ ABSL_GUARDED_BY(noting_mutex_) = 0;            // being written down, or in noted_
   std::vector<Noted> noted_ ABSL_GUARDED_BY(noting_mutex_);  // for RetryNoted()

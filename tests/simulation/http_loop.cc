@@ -39,7 +39,12 @@ class HttpLoop::Loop {
           .read_body = std::move(request.read_body),
           .callback = std::move(callback)};
       if (!cancelled_ && !World::Current()->ghost()) {
-        exchange.answer = World::Current()->Send(request.url, request.body, request.total_timeout);
+        World* const world = World::Current();
+        exchange.answer = world->Send(request.url, request.body, request.total_timeout);
+        for (int sent = 1; sent < world->sendings && Fails(exchange.answer.reply); ++sent) {
+          world->Ended(exchange.answer.index);
+          exchange.answer = world->Send(request.url, request.body, request.total_timeout);
+        }
       }
       const Moment at = exchange.answer.at;
       exchanges_.emplace(at, std::move(exchange));
@@ -81,6 +86,8 @@ class HttpLoop::Loop {
     absl::AnyInvocable<void(absl::string_view, std::string*)> read_body;
     Callback callback;
   };
+
+  static bool Fails(const absl::StatusOr<HttpReply>& reply) { return !reply.ok() || reply->status >= 500; }
 
   // Requires mutex_.
   void CutOff(std::multimap<Moment, Exchange>::node_type exchange) {

@@ -22,6 +22,7 @@ enum class Plant {
   kBuyAgain,       // texts of a good reply are asked for again
   kOverwrite,      // a target loses what is not the job's
   kRosyReport,     // a run that could not go on says that all is done
+  kNoBudget,       // what fails is sent again at once, and once more
   kQuota,          // the quota is taken for a third larger
   kSpendCap,       // the cap is taken for half as much again
   kOrder,          // a target that wants its rows in order gets them in any

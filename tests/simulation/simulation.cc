@@ -322,6 +322,7 @@ uint64_t PrintOf(const World& world) {
 
 Simulated Simulate(uint64_t seed, Plant plant) {
   World world(DrawScenario(seed));
+  if (plant == Plant::kNoBudget) world.sendings = 3;
   Simulated result;
   const auto message = [seed](const char* name, const char* says, Moment at, const std::string& what) {
     return absl::StrCat("seed ", seed, ", at ", absl::FormatDuration(at), ": ", name, " (", says, "): ", what);

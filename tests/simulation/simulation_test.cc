@@ -69,9 +69,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Planted{Plant::kLostRow, "NoLostRow"}, Planted{Plant::kForeignVector, "NoForeignVector"},
                     Planted{Plant::kBuyAgain, "PayOnce"}, Planted{Plant::kOverwrite, "TheOldStays"},
                     Planted{Plant::kRosyReport, "TheReportTellsTheTruth"}, Planted{Plant::kQuota, "WithinTheQuota"},
-                    Planted{Plant::kSpendCap, "WithinTheSpendCap"}, Planted{Plant::kOrder, "InOrder"},
-                    Planted{Plant::kBatches, "NoMoreAtATime"}, Planted{Plant::kDeafToStop, "StopsInTime"},
-                    Planted{Plant::kNoEnd, "ItEnds"}),
+                    Planted{Plant::kNoBudget, "FewAreSentAgain"}, Planted{Plant::kSpendCap, "WithinTheSpendCap"},
+                    Planted{Plant::kOrder, "InOrder"}, Planted{Plant::kBatches, "NoMoreAtATime"},
+                    Planted{Plant::kDeafToStop, "StopsInTime"}, Planted{Plant::kNoEnd, "ItEnds"}),
     [](const auto& info) { return std::string(info.param.invariant); });
 
 }  // namespace

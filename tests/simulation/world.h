@@ -115,6 +115,7 @@ class World {
   std::function<void()> on_kill;
   int kill_points = 0;    // passed
   int kill_at_point = 0;  // 0: at none
+  int sendings = 1;       // of a request that fails: more is a mistake
 
  private:
   const BadTime* BadTimeOf(const EndpointScript& endpoint);
