@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/shown_text.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -169,24 +170,23 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
     if (equals == absl::string_view::npos || equals == 0) {
       return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "`: `", pair, "` should be name=value"));
     }
-    const absl::StatusOr<std::string> name = PercentDecode(pair.substr(0, equals));
-    if (!name.ok()) return name.status();
+    ABSL_ASSIGN_OR_RETURN(const std::string name, PercentDecode(pair.substr(0, equals)));
     const absl::StatusOr<std::string> value = PercentDecode(pair.substr(equals + 1));
     if (!value.ok()) {
-      if (*name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
+      if (name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
       return value.status();
     }
-    if (*name == "authToken" && takes_token && location.secret.empty()) {
+    if (name == "authToken" && takes_token && location.secret.empty()) {
       location.secret = *value;
       continue;
     }
-    if (*name == "options" && !SecretValues(*value).empty()) {
+    if (name == "options" && !SecretValues(*value).empty()) {
       return absl::InvalidArgumentError(absl::StrCat(
           location.scheme, ": options= holds a secret, and addresses are written down in jobs and messages; leave it ",
           "out and give it by the environment (PGOPTIONS)"));
     }
-    if (!location.parameters.emplace(*name, *value).second) {
-      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` gives `", *name, "` twice"));
+    if (!location.parameters.emplace(name, *value).second) {
+      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` gives `", name, "` twice"));
     }
   }
   return location;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -283,7 +284,7 @@ absl::Status LongTextClient::Decode(Batch* batch) const {
     const MutexLock lock(&mutex_);
     answered_[batch] = std::move(job);
   }
-  if (!decoded.ok()) return decoded;
+  ABSL_RETURN_IF_ERROR(decoded);
   const int dim = batch->dim();
   for (Repair& repair : job->repairs) {
     if (!repair.refusal.ok()) continue;

@@ -18,6 +18,7 @@
 #include "engine/owed_rows.h"
 #include "engine/row_reader.h"
 #include "engine/sink_writer.h"
+#include "engine/status_macros.h"
 #include "oneapi/tbb/flow_graph.h"
 #include "oneapi/tbb/task_arena.h"
 
@@ -143,25 +144,24 @@ absl::Status Run::OpenSinks() {
     context.undo = sink.undo;
     absl::StatusOr<std::vector<int64_t>> owed = std::vector<int64_t>();
     if (parts_.owed != nullptr) owed = parts_.owed->Owed(sink.name);
-    if (!owed.ok()) return owed.status();
+    ABSL_RETURN_IF_ERROR(owed.status());
     const bool replaces = sink.sink->row_order() == RowOrder::kAny;
     if (!owed->empty() && !replaces) {
-      if (absl::Status begun = parts_.owed->BeginAgain(sink.name); !begun.ok()) return begun;
+      ABSL_RETURN_IF_ERROR(parts_.owed->BeginAgain(sink.name));
     }
-    const absl::StatusOr<SinkPosition> last = parts_.ledger->Position(sink.name);
-    if (!last.ok()) return last.status();
-    const absl::StatusOr<int64_t> start = sink.sink->Open(context, *last);
+    ABSL_ASSIGN_OR_RETURN(const SinkPosition last, parts_.ledger->Position(sink.name));
+    const absl::StatusOr<int64_t> start = sink.sink->Open(context, last);
     if (!start.ok()) {
       return absl::Status(start.status().code(), absl::StrCat("target ", sink.name, ": ", start.status().message()));
     }
-    if (*start > last->position || *start < 0) {
+    if (*start > last.position || *start < 0) {
       return absl::InternalError(absl::StrCat("target ", sink.name, ": wants to go on at row ", *start,
-                                              ", but has rows up to ", last->position));
+                                              ", but has rows up to ", last.position));
     }
-    if (*start < last->position) {
+    if (*start < last.position) {
       parts_.ledger->SavePosition(sink.name, *start);
       // At once: the sink has dropped those rows, and a later position must not be believed after a crash.
-      if (absl::Status saved = parts_.ledger->Sync(); !saved.ok()) return saved;
+      ABSL_RETURN_IF_ERROR(parts_.ledger->Sync());
     }
     starts.push_back(*start);
     read_from_.from = std::min(read_from_.from, *start);
@@ -209,7 +209,7 @@ absl::Status Run::Execute() {
   ++closing_;
   NoteFailure(parts_.ledger->Sync());
   const MutexLock lock(&mutex_);
-  if (!failure_.ok()) return failure_;
+  ABSL_RETURN_IF_ERROR(failure_);
   if (outcome_ == Outcome::kStopped || left_unfinished)
     return absl::CancelledError("stopped; the same command goes on from here");
   return absl::OkStatus();
@@ -525,7 +525,7 @@ bool Run::Failed() {
 
 absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop) {
   Run run(options, parts, std::move(stop));
-  if (absl::Status opened = run.OpenSinks(); !opened.ok()) return opened;
+  ABSL_RETURN_IF_ERROR(run.OpenSinks());
   return run.Execute();
 }
 

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/mutex.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 
@@ -34,7 +35,7 @@ class ReadAhead {
     MutexLock lock(&mutex_);
     changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !pages_.empty() || ended_; });
     if (pages_.empty()) {
-      if (!status_.ok()) return status_;
+      ABSL_RETURN_IF_ERROR(status_);
       return false;
     }
     std::swap(*page, pages_.front());

@@ -11,6 +11,7 @@
 #include "engine/read_ahead.h"
 #include "engine/row_page.h"
 #include "engine/row_reader.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -33,10 +34,9 @@ struct LedgerPage {
 absl::StatusOr<bool> Fill(LedgerCursor* cursor, LedgerPage* page) {
   page->rows.reserve(kPageRows);
   while (page->rows.size() < kPageRows) {
-    const absl::StatusOr<std::optional<LedgerRow>> next = cursor->Next();
-    if (!next.ok()) return next.status();
-    if (!next->has_value()) return false;
-    LedgerRow& row = page->rows.emplace_back(**next);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> next, cursor->Next());
+    if (!next.has_value()) return false;
+    LedgerRow& row = page->rows.emplace_back(*next);
     if (const auto* text = std::get_if<absl::string_view>(&row.key)) {
       row.key = absl::string_view(page->keys.emplace_back(*text));
     }
@@ -100,11 +100,11 @@ class Comparison {
       : rows_(rows), findings_(findings), ledger_(std::move(ledger)) {}
 
   absl::StatusOr<RowComparison> Run() {
-    if (absl::Status begun = ledger_.Next(); !begun.ok()) return begun;
-    if (absl::Status begun = NextLacking(); !begun.ok()) return begun;
-    if (absl::Status walked = Walk(); !walked.ok()) return walked;
-    if (absl::Status drained = Drain(); !drained.ok()) return drained;
-    if (absl::Status settled = SettleDeferred(); !settled.ok()) return settled;
+    ABSL_RETURN_IF_ERROR(ledger_.Next());
+    ABSL_RETURN_IF_ERROR(NextLacking());
+    ABSL_RETURN_IF_ERROR(Walk());
+    ABSL_RETURN_IF_ERROR(Drain());
+    ABSL_RETURN_IF_ERROR(SettleDeferred());
     CollectNew();
     return std::move(found_);
   }
@@ -139,9 +139,8 @@ class Comparison {
   absl::Status NextLacking() {
     lacking_.reset();
     if (rows_.lacking == nullptr) return absl::OkStatus();
-    const absl::StatusOr<std::optional<RowView>> next = rows_.lacking->Next();
-    if (!next.ok()) return next.status();
-    if (next->has_value()) lacking_ = (*next)->key;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> next, rows_.lacking->Next());
+    if (next.has_value()) lacking_ = next->key;
     return absl::OkStatus();
   }
 
@@ -151,24 +150,23 @@ class Comparison {
     SourceAhead all(rows_.all);
     while (ledger_.row() != nullptr || !unseen_.empty()) {
       RowView row;
-      const absl::StatusOr<bool> next = all.Next(&row);
-      if (!next.ok()) return next.status();
-      if (!*next) return absl::OkStatus();
+      ABSL_ASSIGN_OR_RETURN(const bool next, all.Next(&row));
+      if (!next) return absl::OkStatus();
       ++found_.rows;
       found_.text_bytes += row.text.has_value() ? static_cast<int64_t>(row.text->size()) : 0;
       bool lacks = rows_.lacking == nullptr && rows_.all_lack;
       if (lacking_.has_value() && *lacking_ == row.key) {
         lacks = true;
-        if (absl::Status moved = NextLacking(); !moved.ok()) return moved;
+        ABSL_RETURN_IF_ERROR(NextLacking());
       }
       const LedgerRow* const known = ledger_.row();
       if (known != nullptr && known->key == row.key) {
         Meet(*known, row.text, lacks);
         SetLast(row.key);
-        if (absl::Status moved = ledger_.Next(); !moved.ok()) return moved;
+        ABSL_RETURN_IF_ERROR(ledger_.Next());
         continue;
       }
-      if (absl::Status taken = TakeUnknown(row, lacks); !taken.ok()) return taken;
+      ABSL_RETURN_IF_ERROR(TakeUnknown(row, lacks));
       if (ledger_.row() == nullptr && found_.rows - last_number_ > kMaxTrailing) return absl::OkStatus();
     }
     return absl::OkStatus();
@@ -212,7 +210,7 @@ class Comparison {
         unknown_.erase(unknown);
       }
       first = false;
-      if (absl::Status moved = ledger_.Next(); !moved.ok()) return moved;
+      ABSL_RETURN_IF_ERROR(ledger_.Next());
     }
     return absl::OkStatus();
   }
@@ -225,7 +223,7 @@ class Comparison {
         MeetLate(*ledger_.row(), unknown->second);
         unknown_.erase(unknown);
       }
-      if (absl::Status moved = ledger_.Next(); !moved.ok()) return moved;
+      ABSL_RETURN_IF_ERROR(ledger_.Next());
     }
     return absl::OkStatus();
   }
@@ -282,15 +280,14 @@ class Comparison {
 
   absl::Status SettleDeferred() {
     for (const Deferred& late : deferred_) {
-      const absl::StatusOr<std::optional<RowView>> now = rows_.all->Find(ViewOf(late.key));
-      if (!now.ok()) return now.status();
-      if (!now->has_value()) continue;
+      ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> now, rows_.all->Find(ViewOf(late.key)));
+      if (!now.has_value()) continue;
       Meet({.ordinal = late.row.ordinal,
             .key = ViewOf(late.key),
             .slot = late.row.slot,
             .hash = late.row.hash,
             .state = late.row.state},
-           (*now)->text, false);
+           now->text, false);
     }
     return absl::OkStatus();
   }

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
 #include "engine/owed_rows.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -169,20 +170,17 @@ absl::StatusOr<FillResult> RowReader::FillOld(Batch* batch) {
       old_done_ = true;
       return FillResult::kEnd;
     }
-    absl::StatusOr<std::unique_ptr<LedgerCursor>> cursor = ledger_->Scan(options_.from);
-    if (!cursor.ok()) return cursor.status();
-    cursor_ = *std::move(cursor);
+    ABSL_ASSIGN_OR_RETURN(cursor_, ledger_->Scan(options_.from));
   }
   while (true) {
     if (!waiting_.has_value()) {
-      absl::StatusOr<std::optional<LedgerRow>> next = cursor_->Next();
-      if (!next.ok()) return next.status();
-      if (!next->has_value()) {
+      ABSL_ASSIGN_OR_RETURN(std::optional<LedgerRow> next, cursor_->Next());
+      if (!next.has_value()) {
         cursor_.reset();
         old_done_ = true;
         return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
       }
-      waiting_ = Waiting{.old = **next, .key = (*next)->key};
+      waiting_ = Waiting{.old = *next, .key = next->key};
     }
     const LedgerRow& row = *waiting_->old;
     const bool must_begin_here = std::binary_search(options_.cuts.begin(), options_.cuts.end(), row.ordinal);
@@ -192,18 +190,16 @@ absl::StatusOr<FillResult> RowReader::FillOld(Batch* batch) {
       waiting_.reset();
       continue;
     }
-    const absl::StatusOr<bool> placed = PlaceOld(batch);
-    if (!placed.ok()) return placed.status();
-    if (!*placed) return FillResult::kFilled;
+    ABSL_ASSIGN_OR_RETURN(const bool placed, PlaceOld(batch));
+    if (!placed) return FillResult::kFilled;
   }
 }
 
 absl::StatusOr<bool> RowReader::PlaceOld(Batch* batch) {
   const LedgerRow& row = *waiting_->old;
   if (row.state != SlotState::kKept && !waiting_->text.has_value()) {
-    absl::StatusOr<std::optional<RowView>> found = options_.lookup->Find(row.key);
-    if (!found.ok()) return found.status();
-    if (!found->has_value()) {
+    ABSL_ASSIGN_OR_RETURN(std::optional<RowView> found, options_.lookup->Find(row.key));
+    if (!found.has_value()) {
       const absl::Status gone = absl::NotFoundError("the row is gone from the source");
       if (!batch->Fits(KeyBytes(row.key), 0)) return false;
       ledger_->Reject(row.key, row.ordinal, gone);
@@ -212,8 +208,8 @@ absl::StatusOr<bool> RowReader::PlaceOld(Batch* batch) {
       waiting_.reset();
       return true;
     }
-    waiting_->text = (*found)->text;
-    waiting_->problem = (*found)->problem;
+    waiting_->text = found->text;
+    waiting_->problem = found->problem;
   }
   return Place(batch);
 }
@@ -225,35 +221,30 @@ absl::StatusOr<std::optional<LedgerRow>> RowReader::NextOwed() {
   const int64_t wanted = options_.owed[next_owed_++];
   const int64_t last = next_owed_ >= 2 ? options_.owed[next_owed_ - 2] : -1;
   if (cursor_ == nullptr || wanted - last > kFar) {
-    absl::StatusOr<std::unique_ptr<LedgerCursor>> cursor = ledger_->Scan(wanted);
-    if (!cursor.ok()) return cursor.status();
-    cursor_ = *std::move(cursor);
+    ABSL_ASSIGN_OR_RETURN(cursor_, ledger_->Scan(wanted));
   }
   while (true) {
-    absl::StatusOr<std::optional<LedgerRow>> row = cursor_->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::InternalError(absl::StrCat("the ledger lost its row ", wanted));
-    if ((*row)->ordinal == wanted) return row;
+    ABSL_ASSIGN_OR_RETURN(std::optional<LedgerRow> row, cursor_->Next());
+    if (!row.has_value()) return absl::InternalError(absl::StrCat("the ledger lost its row ", wanted));
+    if (row->ordinal == wanted) return row;
   }
 }
 
 absl::StatusOr<FillResult> RowReader::FillOwed(Batch* batch) {
   while (true) {
     if (!waiting_.has_value()) {
-      absl::StatusOr<std::optional<LedgerRow>> next = NextOwed();
-      if (!next.ok()) return next.status();
-      if (!next->has_value()) {
+      ABSL_ASSIGN_OR_RETURN(std::optional<LedgerRow> next, NextOwed());
+      if (!next.has_value()) {
         cursor_.reset();
         owed_done_ = true;
         return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
       }
-      if ((*next)->state == SlotState::kRejected) continue;
-      waiting_ = Waiting{.old = **next, .key = (*next)->key};
+      if (next->state == SlotState::kRejected) continue;
+      waiting_ = Waiting{.old = *next, .key = next->key};
     }
-    const absl::StatusOr<bool> placed = PlaceOld(batch);
-    if (!placed.ok()) return placed.status();
+    ABSL_ASSIGN_OR_RETURN(const bool placed, PlaceOld(batch));
     batch->set_range(OwedRange(static_cast<int64_t>(batch->rows().size())));
-    if (!*placed) return FillResult::kFilled;
+    if (!placed) return FillResult::kFilled;
   }
 }
 
@@ -264,36 +255,33 @@ absl::Status RowReader::StartNew() {
                                                 : absl::OkStatus();
   }
   if (old_rows_ == 0) return absl::OkStatus();
-  absl::StatusOr<std::unique_ptr<LedgerCursor>> last = ledger_->Scan(old_rows_ - 1);
-  if (!last.ok()) return last.status();
-  const absl::StatusOr<std::optional<LedgerRow>> row = (*last)->Next();
-  if (!row.ok()) return row.status();
-  if (!row->has_value()) return absl::InternalError(absl::StrCat("the ledger lost its row ", old_rows_ - 1));
-  return source_->SeekAfter((*row)->key);
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> last, ledger_->Scan(old_rows_ - 1));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, last->Next());
+  if (!row.has_value()) return absl::InternalError(absl::StrCat("the ledger lost its row ", old_rows_ - 1));
+  return source_->SeekAfter(row->key);
 }
 
 absl::StatusOr<bool> RowReader::NextNew() {
   if (source_done_ || (options_.max_new_rows > 0 && new_rows_ >= options_.max_new_rows)) return false;
   const NewRows* const found = options_.new_rows;
   while (found != nullptr && next_new_key_ < found->keys.size()) {
-    const absl::StatusOr<std::optional<RowView>> row = options_.lookup->Find(ViewOf(found->keys[next_new_key_++]));
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) continue;  // it went meanwhile
-    waiting_ = Waiting{.key = (*row)->key, .text = (*row)->text, .problem = (*row)->problem};
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row,
+                          options_.lookup->Find(ViewOf(found->keys[next_new_key_++])));
+    if (!row.has_value()) continue;  // it went meanwhile
+    waiting_ = Waiting{.key = row->key, .text = row->text, .problem = row->problem};
     return true;
   }
   if (!new_started_) {
-    if (absl::Status started = StartNew(); !started.ok()) return started;
+    ABSL_RETURN_IF_ERROR(StartNew());
   }
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> next = source_->Next();
-    if (!next.ok()) return next.status();
-    if (!next->has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> next, source_->Next());
+    if (!next.has_value()) {
       source_done_ = true;
       return false;
     }
-    if (found != nullptr && !found->known.empty() && found->known.contains(KeyPrint((*next)->key))) continue;
-    waiting_ = Waiting{.key = (*next)->key, .text = (*next)->text, .problem = (*next)->problem};
+    if (found != nullptr && !found->known.empty() && found->known.contains(KeyPrint(next->key))) continue;
+    waiting_ = Waiting{.key = next->key, .text = next->text, .problem = next->problem};
     return true;
   }
 }
@@ -301,9 +289,8 @@ absl::StatusOr<bool> RowReader::NextNew() {
 absl::StatusOr<FillResult> RowReader::FillNew(Batch* batch) {
   while (true) {
     if (!waiting_.has_value()) {
-      const absl::StatusOr<bool> next = NextNew();
-      if (!next.ok()) return next.status();
-      if (!*next) return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
+      ABSL_ASSIGN_OR_RETURN(const bool next, NextNew());
+      if (!next) return batch->range().size() > 0 ? FillResult::kFilled : FillResult::kEnd;
       ++new_rows_;
     }
     if (!Place(batch)) return FillResult::kFilled;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/owed_rows.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -176,7 +177,7 @@ absl::Status SinkWriter::Close(Ending ending) {
   if (!status_.ok() || ending != Ending::kComplete || blocked_) return status_;
   // The position goes first: a finished target whose position was never saved would look like somebody else's.
   ledger_->SavePosition(sink_.name, ledger_->rows());
-  if (absl::Status synced = ledger_->Sync(); !synced.ok()) return synced;
+  ABSL_RETURN_IF_ERROR(ledger_->Sync());
   KillPoint("sink: position of the end saved");
   status_ = Named(sink_.name, Contained([this] { return sink_.sink->Finish(); }));
   KillPoint("sink: finished");

@@ -6,6 +6,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -173,7 +174,7 @@ absl::Status SpendCap::NoteAhead(double usd) {
   const double ahead = std::max(std::min(needed - usd, kRequestsAhead * usd), needed * kShareAhead);
   const double left = options_.cap_usd - used_ - held_ - usd;
   const double noted = needed + std::clamp(ahead, 0.0, std::max(0.0, left));
-  if (absl::Status failed = account_->note(noted); !failed.ok()) return failed;
+  ABSL_RETURN_IF_ERROR(account_->note(noted));
   account_->noted_usd = noted;
   return absl::OkStatus();
 }

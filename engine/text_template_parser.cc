@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/location.h"
+#include "engine/status_macros.h"
 #include "engine/text_template.h"
 
 namespace reembed {
@@ -64,7 +65,7 @@ class TextTemplateParser {
         end_literal();
         ++at_;
         TextTemplate::Part part;
-        if (absl::Status status = ParseExpression(0, &part); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(ParseExpression(0, &part));
         if (!Take('}')) return Error("expected | or } here");
         result_.parts_.push_back(std::move(part));
       }
@@ -152,7 +153,7 @@ class TextTemplateParser {
     if (depth >= kMaxDepth) return Error("too many parentheses in each other");
     do {
       TextTemplate::Part inner;
-      if (absl::Status status = ParseExpression(depth + 1, &inner); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(ParseExpression(depth + 1, &inner));
       part->parts.push_back(std::move(inner));
     } while (Take(','));
     return Take(')') ? absl::OkStatus() : Error("expected , or ) here");
@@ -160,13 +161,13 @@ class TextTemplateParser {
 
   absl::Status ParseExpression(int depth, TextTemplate::Part* part) {
     if (Take('(')) {
-      if (absl::Status status = ParseList(depth, part); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(ParseList(depth, part));
     } else if (AtQuote("\"'")) {
-      if (absl::Status status = TakeQuoted(&part->text); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(TakeQuoted(&part->text));
     } else {
       std::string name;
       if (AtQuote("`")) {
-        if (absl::Status status = TakeQuoted(&name); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(TakeQuoted(&name));
       } else {
         name = std::string(TakeWord());
       }
@@ -181,7 +182,7 @@ class TextTemplateParser {
       if (!Take('?')) result_.optional_[part->field] = false;
     }
     while (Take('|')) {
-      if (absl::Status status = ParseFilter(part); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(ParseFilter(part));
     }
     return absl::OkStatus();
   }
@@ -206,7 +207,7 @@ class TextTemplateParser {
       at_ = begin;
       return Error(absl::StrCat("`", name, "` comes right behind a list in parentheses"));
     }
-    if (absl::Status status = ParseArguments(known->argument, &filter); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(ParseArguments(known->argument, &filter));
     part->filters.push_back(std::move(filter));
     return absl::OkStatus();
   }
@@ -240,14 +241,14 @@ class TextTemplateParser {
       case Argument::kKeep: {
         std::string spec;
         status = TakeText(&spec);
-        if (!status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(status);
         return ExpandKeep(spec, &filter->text) ? status : Error("expected ASCII characters and ranges like a-z");
       }
       case Argument::kNumber:
       case Argument::kNumberText:
       case Argument::kNumberPercent:
         status = TakeNumber(1, kMaxLength, &filter->number);
-        if (!status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(status);
         if (argument == Argument::kNumberPercent) return TakeNumber(0, 100, &filter->percent);
         SkipSpace();
         if (at_ == text_.size() || text_[at_] != ':') return status;

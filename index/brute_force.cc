@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
+#include "engine/status_macros.h"
 
 // This file is compiled once per SIMD target; HWY_DYNAMIC_DISPATCH picks the best one for the processor at run time.
 #undef HWY_TARGET_INCLUDE
@@ -139,10 +140,9 @@ absl::StatusOr<std::vector<Hit>> SearchExactly(VectorReader* reader, absl::Span<
   }
   Nearest nearest(static_cast<size_t>(k), metric);
   for (;;) {
-    const absl::StatusOr<std::optional<StoredVector>> stored = reader->Next();
-    if (!stored.ok()) return stored.status();
-    if (!stored->has_value()) return nearest.Take();
-    const StoredVector& row = **stored;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<StoredVector> stored, reader->Next());
+    if (!stored.has_value()) return nearest.Take();
+    const StoredVector& row = *stored;
     if (static_cast<int>(row.vector.size()) != reader->dim()) {
       return absl::InternalError(
           absl::StrCat("search: a reader of dim ", reader->dim(), " gave a vector of ", row.vector.size()));

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -32,9 +33,7 @@ int MetricNumber(const faiss::Index& index) {
 absl::Status CheckPart(const faiss::Index& whole, const faiss::Index* part, int dim, int64_t rows) {
   const bool fits =
       part != nullptr && part->d == dim && MetricNumber(*part) == MetricNumber(whole) && part->ntotal == rows;
-  if (absl::Status status = Expect(fits, absl::StrCat("a part of dim ", dim, " with ", rows, " rows")); !status.ok()) {
-    return status;
-  }
+  ABSL_RETURN_IF_ERROR(Expect(fits, absl::StrCat("a part of dim ", dim, " with ", rows, " rows")));
   return CheckFaissIndex(*part);
 }
 
@@ -57,7 +56,7 @@ absl::Status CheckSizes(const faiss::HNSW& graph, int64_t rows) {
 }
 
 absl::Status CheckGraph(const faiss::HNSW& graph, int64_t rows) {
-  if (absl::Status status = CheckSizes(graph, rows); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckSizes(graph, rows));
   if (rows == 0) return Expect(graph.entry_point == -1, "no entry into a graph without rows");
   const bool good_entry = graph.entry_point >= 0 && graph.entry_point < rows && graph.max_level >= 0 &&
                           graph.levels[graph.entry_point] == graph.max_level + 1 && graph.upper_beam == 1;
@@ -86,10 +85,7 @@ absl::Status CheckLists(const faiss::IndexIVF& ivf) {
     return Expect(false, "as many lists as the index says");
   }
   if (!ivf.direct_map.no()) return Expect(false, "no map from rows to lists, which is made when needed");
-  if (absl::Status status = CheckPart(ivf, ivf.quantizer, ivf.d, ivf.is_trained ? static_cast<int64_t>(ivf.nlist) : 0);
-      !status.ok()) {
-    return status;
-  }
+  ABSL_RETURN_IF_ERROR(CheckPart(ivf, ivf.quantizer, ivf.d, ivf.is_trained ? static_cast<int64_t>(ivf.nlist) : 0));
   int64_t rows = 0;
   for (size_t list = 0; list < ivf.nlist; ++list) {
     const size_t size = ivf.invlists->list_size(list);
@@ -132,7 +128,7 @@ absl::Status CheckFaissIndex(const faiss::Index& index) {
     return CheckPart(index, ids->index, ids->d, ids->ntotal);
   }
   if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) {
-    if (absl::Status status = CheckPart(index, hnsw->storage, hnsw->d, hnsw->ntotal); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckPart(index, hnsw->storage, hnsw->d, hnsw->ntotal));
     return CheckGraph(hnsw->hnsw, hnsw->ntotal);
   }
   if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) return CheckLists(*ivf);
@@ -140,8 +136,7 @@ absl::Status CheckFaissIndex(const faiss::Index& index) {
     return CheckTransforms(*transformed);
   }
   if (const auto* const refined = dynamic_cast<const faiss::IndexRefine*>(&index)) {
-    if (absl::Status status = CheckPart(index, refined->base_index, refined->d, refined->ntotal); !status.ok())
-      return status;
+    ABSL_RETURN_IF_ERROR(CheckPart(index, refined->base_index, refined->d, refined->ntotal));
     return CheckPart(index, refined->refine_index, refined->d, refined->ntotal);
   }
   if (const auto* const codes = dynamic_cast<const faiss::IndexFlatCodes*>(&index)) {

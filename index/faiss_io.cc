@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "index/faiss_check.h"
 
 namespace reembed {
@@ -198,7 +199,7 @@ absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_vi
 }
 
 absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark) {
-  if (absl::Status status = CheckFile(path, mark); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFile(path, mark));
   std::FILE* const file = std::fopen(path.c_str(), "rbe");
   if (file == nullptr) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
   FaissIndex index;
@@ -207,7 +208,7 @@ absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMar
     index.reset(faiss::read_index(&reader));
   });
   std::fclose(file);
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   const auto damaged = [&path](const absl::Status& why) {
     return absl::Status(why.code(), absl::StrCat(path, ": damaged index: ", why.message()));
   };
@@ -220,13 +221,12 @@ absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMar
 }
 
 absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path) {
-  absl::StatusOr<std::unique_ptr<OutputFile>> file = OutputFile::Create(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<OutputFile> file, OutputFile::Create(path));
   const absl::Status status = CallFaiss(absl::StatusCode::kInternal, path, [&] {
-    OutputFileWriter writer(path, file->get());
+    OutputFileWriter writer(path, file.get());
     faiss::write_index(&index, &writer);
   });
-  absl::StatusOr<FileMark> mark = (*file)->Close();
+  absl::StatusOr<FileMark> mark = file->Close();
   return status.ok() || !mark.ok() ? mark : status;
 }
 

@@ -15,6 +15,7 @@
 #include "engine/counted.h"
 #include "engine/normalize.h"
 #include "engine/owed_rows.h"
+#include "engine/status_macros.h"
 #include "index/faiss_io.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
@@ -130,31 +131,27 @@ int64_t FaissSink::TrainingTarget() const {
 
 absl::Status FaissSink::Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) {
   if (continues_ && index_ == nullptr) {
-    if (absl::Status status = LoadFinished(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(LoadFinished());
   }
   for (const Batch* const batch : batches) {
     for (const BatchRow& row : batch->rows()) {
       if (row.vector == nullptr) continue;
-      if (absl::Status status = Stage(row, refused); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(Stage(row, refused));
       if (static_cast<int64_t>(staged_ids_.size()) < wanted_rows_) continue;
-      if (absl::Status status = AddStaged(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(AddStaged());
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status FaissSink::LoadFinished() {
-  absl::StatusOr<FaissIndex> index = store_.Load(description_);
-  if (!index.ok()) return index.status();
-  index_ = *std::move(index);
+  ABSL_ASSIGN_OR_RETURN(index_, store_.Load(description_));
   if (description_.rows > 0) id_kind_ = description_.id_kind;
   if (description_.id_kind == IdKind::kKey) {
     const auto& ids = static_cast<const faiss::IndexIDMap2&>(*index_).id_map;
     ids_.insert(ids.begin(), ids.end());
   } else {
-    absl::StatusOr<std::string> lines = store_.LoadKeyLines(description_);
-    if (!lines.ok()) return lines.status();
-    key_lines_ = *std::move(lines);
+    ABSL_ASSIGN_OR_RETURN(key_lines_, store_.LoadKeyLines(description_));
   }
   if (index_->is_trained) wanted_rows_ = rows_per_add_;
   return absl::OkStatus();
@@ -197,9 +194,7 @@ absl::StatusOr<int64_t> FaissSink::IdOf(const BatchRow& row) {
   const auto* const number = std::get_if<int64_t>(&row.key);
   // Before it decides for all: a key that no index holds says nothing of the others.
   if (number != nullptr) {
-    if (absl::Status fits = CheckFaissKey(Location{.scheme = "faiss", .path = store_.path()}, row.key); !fits.ok()) {
-      return fits;
-    }
+    ABSL_RETURN_IF_ERROR(CheckFaissKey(Location{.scheme = "faiss", .path = store_.path()}, row.key));
   }
   const IdKind kind = number != nullptr ? IdKind::kKey : IdKind::kOrdinal;
   if (!id_kind_.has_value()) id_kind_ = kind;
@@ -218,10 +213,10 @@ absl::Status FaissSink::AddStaged() {
   // OpenMP keeps this setting per calling thread.
   omp_set_num_threads(options_.threads > 0 ? options_.threads : omp_get_num_procs());
   if (index_ == nullptr) {
-    if (absl::Status status = MakeIndex(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(MakeIndex());
   }
   if (!index_->is_trained && !staged_ids_.empty()) {
-    if (absl::Status status = Train(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Train());
   }
   absl::Status status = CallFaiss(absl::StatusCode::kInternal, absl::StrCat(store_.path(), ": cannot add rows"), [&] {
     if (!staged_ids_.empty()) {
@@ -238,9 +233,7 @@ absl::Status FaissSink::AddStaged() {
 absl::Status FaissSink::MakeIndex() {
   const auto rows = static_cast<int64_t>(staged_ids_.size());
   description_.factory = ResolveFactory(spec_.factory, std::max(expected_rows_, rows), rows);
-  absl::StatusOr<FaissIndex> index = MakeFaissIndex(spec_, description_.factory, dim());
-  if (!index.ok()) return index.status();
-  index_ = *std::move(index);
+  ABSL_ASSIGN_OR_RETURN(index_, MakeFaissIndex(spec_, description_.factory, dim()));
   return absl::OkStatus();
 }
 
@@ -258,7 +251,7 @@ absl::Status FaissSink::Train() {
 
 absl::Status FaissSink::Finish() {
   if (continues_ && index_ == nullptr) return absl::OkStatus();  // nothing new came
-  if (absl::Status status = AddStaged(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(AddStaged());
   description_.rows = index_->ntotal;
   description_.id_kind = id_kind_.value_or(IdKind::kKey);
   return store_.Replace(*index_, key_lines_, description_,
@@ -277,9 +270,8 @@ absl::Status CheckFaissKey(const Location& location, KeyView key) {
 }
 
 absl::Status CheckFaissRows(const Location& location, int64_t rows) {
-  const absl::StatusOr<IndexSpec> spec = ParseIndexSpec(location);
-  if (!spec.ok()) return spec.status();
-  const std::string factory = ResolveFactory(spec->factory, rows, rows);
+  ABSL_ASSIGN_OR_RETURN(const IndexSpec spec, ParseIndexSpec(location));
+  const std::string factory = ResolveFactory(spec.factory, rows, rows);
   const int64_t least = LeastTrainingRows(factory);
   if (rows >= least || rows == 0) return absl::OkStatus();
   return absl::InvalidArgumentError(TooFewRows(location.path, factory, least, rows));
@@ -288,16 +280,15 @@ absl::Status CheckFaissRows(const Location& location, int64_t rows) {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,
                                                           const FaissSinkOptions& options) {
   if (model.dim < 1) return absl::InternalError(absl::StrCat(location.path, ": a model of dim ", model.dim));
-  absl::StatusOr<IndexSpec> spec = ParseIndexSpec(location);
-  if (!spec.ok()) return spec.status();
+  ABSL_ASSIGN_OR_RETURN(IndexSpec spec, ParseIndexSpec(location));
   // One list stands for any number: only the form of the factory is tried here.
-  const absl::StatusOr<FaissIndex> probe = MakeFaissIndex(*spec, ResolveFactory(spec->factory, 1, 1), model.dim);
+  const absl::StatusOr<FaissIndex> probe = MakeFaissIndex(spec, ResolveFactory(spec.factory, 1, 1), model.dim);
   if (!probe.ok()) {
     return absl::Status(probe.status().code(), absl::StrCat(location.path, ": ", probe.status().message()));
   }
   IndexStore store(location.path);
-  if (absl::Status status = store.CheckReplaceable(model); !status.ok()) return status;
-  return std::make_unique<FaissSink>(std::move(store), *std::move(spec), model, options, !(*probe)->is_trained);
+  ABSL_RETURN_IF_ERROR(store.CheckReplaceable(model));
+  return std::make_unique<FaissSink>(std::move(store), std::move(spec), model, options, !(*probe)->is_trained);
 }
 
 }  // namespace reembed

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "index/flat_json.h"
 
 namespace reembed {
@@ -59,9 +60,8 @@ absl::Status ReadPieces(const std::string& path, int64_t most_bytes, const Use& 
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t most_bytes) {
   std::string content;
-  absl::Status status =
-      ReadPieces(path, most_bytes, [&](absl::string_view piece) { absl::StrAppend(&content, piece); });
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(
+      ReadPieces(path, most_bytes, [&](absl::string_view piece) { absl::StrAppend(&content, piece); }));
   return content;
 }
 
@@ -200,9 +200,8 @@ std::string DescriptionJson(const IndexDescription& d) {
 }
 
 absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
-  const absl::StatusOr<std::string> json = ReadWholeFile(path, kLongestDescription);
-  if (!json.ok()) return json.status();
-  const absl::StatusOr<FlatJson> object = ParseFlatJson(*json);
+  ABSL_ASSIGN_OR_RETURN(const std::string json, ReadWholeFile(path, kLongestDescription));
+  const absl::StatusOr<FlatJson> object = ParseFlatJson(json);
   if (!object.ok()) return absl::DataLossError(absl::StrCat(path, ": ", object.status().message()));
   Fields fields(*object);
   if (const auto format = fields.Get<int64_t>("format"); format != kFormat) {
@@ -225,7 +224,7 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
   const auto normalized = fields.Get<bool>("normalized");
   if (fields.Has("checksum")) {  // earlier versions wrote none
     const std::string expected = fields.Get<std::string>("checksum");
-    const absl::string_view before = absl::string_view(*json).substr(0, absl::string_view(*json).rfind(kOwnChecksum));
+    const absl::string_view before = absl::string_view(json).substr(0, absl::string_view(json).rfind(kOwnChecksum));
     if (const std::string got = ChecksumText(before); got != expected) {
       return absl::DataLossError(absl::StrCat(path, ": expected a description with checksum ",
                                               absl::CHexEscape(expected), ", got one with ", got,
@@ -246,11 +245,10 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
 absl::Status CheckFile(const std::string& path, const FileMark& mark) {
   Checksum checksum;
   FileMark got;
-  absl::Status status = ReadPieces(path, INT64_MAX, [&](absl::string_view piece) {
+  ABSL_RETURN_IF_ERROR(ReadPieces(path, INT64_MAX, [&](absl::string_view piece) {
     checksum.Add(piece.data(), piece.size());
     got.bytes += static_cast<int64_t>(piece.size());
-  });
-  if (!status.ok()) return status;
+  }));
   got.checksum = checksum.Value();
   return CheckMark(path, got, mark);
 }
@@ -293,16 +291,15 @@ absl::StatusOr<FileMark> OutputFile::Close() {
   if (status_.ok() && std::fflush(file_) != 0) status_ = FileError("write", path_);
   if (status_.ok() && fsync(fileno(file_)) != 0) status_ = FileError("sync", path_);
   if (std::fclose(std::exchange(file_, nullptr)) != 0 && status_.ok()) status_ = FileError("close", path_);
-  if (!status_.ok()) return status_;
+  ABSL_RETURN_IF_ERROR(status_);
   return FileMark{.bytes = bytes_, .checksum = checksum_.Value()};
 }
 
 absl::StatusOr<FileMark> WriteWholeFile(const std::string& path, absl::string_view content) {
-  absl::StatusOr<std::unique_ptr<OutputFile>> file = OutputFile::Create(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<OutputFile> file, OutputFile::Create(path));
   // A failed write is told by Close().
-  static_cast<void>((*file)->Write(content.data(), content.size()));
-  return (*file)->Close();
+  static_cast<void>(file->Write(content.data(), content.size()));
+  return file->Close();
 }
 
 absl::Status SyncDirectoryOf(const std::string& path) {
@@ -318,19 +315,18 @@ absl::Status SyncDirectoryOf(const std::string& path) {
 
 absl::StatusOr<std::string> ReadMarkedFile(const std::string& path, const FileMark& mark) {
   absl::StatusOr<std::string> content = ReadWholeFile(path, mark.bytes);
-  if (!content.ok()) return content;
+  ABSL_RETURN_IF_ERROR(content.status());
   Checksum checksum;
   checksum.Add(content->data(), content->size());
   const FileMark got{.bytes = static_cast<int64_t>(content->size()), .checksum = checksum.Value()};
-  if (absl::Status status = CheckMark(path, got, mark); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckMark(path, got, mark));
   return content;
 }
 
 absl::StatusOr<KeyTable> KeyTable::Read(const std::string& path, const FileMark& mark) {
-  const absl::StatusOr<std::string> content = ReadMarkedFile(path, mark);
-  if (!content.ok()) return content.status();
+  ABSL_ASSIGN_OR_RETURN(const std::string content, ReadMarkedFile(path, mark));
   KeyTable table;
-  for (const absl::string_view line : absl::StrSplit(*content, '\n', absl::SkipEmpty())) {
+  for (const absl::string_view line : absl::StrSplit(content, '\n', absl::SkipEmpty())) {
     const FlatJson object = ParseFlatJson(line).value_or(FlatJson());
     Fields fields(object);
     const int64_t id = fields.Count("id");

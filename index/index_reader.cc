@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
+#include "engine/status_macros.h"
 #include "index/faiss_io.h"
 #include "index/index_store.h"
 
@@ -74,12 +75,11 @@ struct IndexReader::State {
 
   absl::StatusOr<std::optional<StoredVector>> At(int64_t place) {
     next = place + 1;
-    const absl::Status status =
+    ABSL_RETURN_IF_ERROR(
         CallFaiss(absl::StatusCode::kFailedPrecondition, absl::StrCat(path, ": cannot give vectors back"), [&] {
           if (ivf != nullptr && ivf->direct_map.no()) ivf->make_direct_map(true);
           ids->index->reconstruct(place, vector.data());
-        });
-    if (!status.ok()) return status;
+        }));
     return StoredVector{KeyAt(place), vector};
   }
 
@@ -114,22 +114,19 @@ absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::Open(const std::string
                         absl::StrCat(path, ": expected an index with its description beside it: ",
                                      description.status().message(), "; make one with --target faiss:", path));
   }
-  absl::StatusOr<FaissIndex> index = IndexStore(path).Load(*description);
-  if (!index.ok()) return index.status();
+  ABSL_ASSIGN_OR_RETURN(FaissIndex index, IndexStore(path).Load(*description));
   auto state = std::make_unique<State>();
   state->path = path;
   state->description = *std::move(description);
-  state->index = *std::move(index);
+  state->index = std::move(index);
   state->ids = static_cast<faiss::IndexIDMap2*>(state->index.get());
   faiss::Index* const core = Core(state->ids->index);
   state->ivf = dynamic_cast<faiss::IndexIVF*>(core);
   state->hnsw = dynamic_cast<faiss::IndexHNSW*>(core);
   state->vector.resize(state->description.model.dim);
   if (state->description.id_kind == IdKind::kOrdinal) {
-    absl::StatusOr<KeyTable> keys = KeyTable::Read(paths.keys, state->description.keys_file);
-    if (!keys.ok()) return keys.status();
-    state->keys = *std::move(keys);
-    if (absl::Status status = state->CheckKeys(); !status.ok()) return status;
+    ABSL_ASSIGN_OR_RETURN(state->keys, KeyTable::Read(paths.keys, state->description.keys_file));
+    ABSL_RETURN_IF_ERROR(state->CheckKeys());
   }
   return std::unique_ptr<IndexReader>(new IndexReader(std::move(state)));
 }
@@ -164,7 +161,7 @@ absl::StatusOr<std::vector<Hit>> IndexReader::Search(absl::Span<const float> que
       CallFaiss(absl::StatusCode::kInternal, absl::StrCat(state_->path, ": cannot search"),
                 [&] { state_->index->search(1, direction.data(), k, scores.data(), labels.data()); });
   omp_set_num_threads(threads);
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   for (int i = 0; i < k; ++i) {
     if (labels[i] < 0) continue;
     if (state_->description.id_kind == IdKind::kKey) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -70,7 +71,7 @@ absl::StatusOr<std::string> ParseFactory(absl::string_view factory) {
   }
   const std::vector<std::string> tokens = absl::StrSplit(factory, ',');
   for (const std::string& token : tokens) {
-    if (absl::Status status = CheckToken(factory, token); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckToken(factory, token));
   }
   const bool ends_with_lists = IsOpenToken(tokens.back()) || ListsOf(tokens.back()).has_value();
   return ends_with_lists ? absl::StrCat(factory, ",Flat") : std::string(factory);
@@ -111,9 +112,7 @@ absl::StatusOr<Metric> ParseMetric(absl::string_view name) {
 }
 
 absl::StatusOr<IndexSpec> ParseIndexSpec(const Location& location) {
-  if (absl::Status status = location.CheckParameters({"factory", "metric", "train", "efConstruction"}); !status.ok()) {
-    return status;
-  }
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({"factory", "metric", "train", "efConstruction"}));
   const auto here = [&location](const absl::Status& status) {
     return absl::Status(status.code(), absl::StrCat(location.scheme, ":", location.path, ": ", status.message()));
   };
@@ -124,12 +123,8 @@ absl::StatusOr<IndexSpec> ParseIndexSpec(const Location& location) {
   const absl::StatusOr<Metric> metric = ParseMetric(location.Get("metric", MetricName(spec.metric)));
   if (!metric.ok()) return here(metric.status());
   spec.metric = *metric;
-  if (absl::Status status = ParseNumber(location, "train", int64_t{1} << 40, &spec.train_rows); !status.ok()) {
-    return status;
-  }
-  if (absl::Status status = ParseNumber(location, "efConstruction", 1 << 16, &spec.ef_construction); !status.ok()) {
-    return status;
-  }
+  ABSL_RETURN_IF_ERROR(ParseNumber(location, "train", int64_t{1} << 40, &spec.train_rows));
+  ABSL_RETURN_IF_ERROR(ParseNumber(location, "efConstruction", 1 << 16, &spec.ef_construction));
   return spec;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
 #include "engine/kill_point.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -76,16 +77,16 @@ absl::Status IndexStore::CheckReplaceable(const Model& model) const {
 
 absl::StatusOr<IndexDescription> IndexStore::CheckFinished() const {
   absl::StatusOr<IndexDescription> description = ReadDescription(now_.description);
-  if (!description.ok()) return description;
-  if (absl::Status status = CheckFile(now_.index, description->index_file); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(description.status());
+  ABSL_RETURN_IF_ERROR(CheckFile(now_.index, description->index_file));
   if (description->id_kind == IdKind::kKey) return description;
-  if (absl::Status status = CheckFile(now_.keys, description->keys_file); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFile(now_.keys, description->keys_file));
   return description;
 }
 
 absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description) const {
   absl::StatusOr<FaissIndex> index = LoadFaissIndex(now_.index, description.index_file);
-  if (!index.ok()) return index;
+  ABSL_RETURN_IF_ERROR(index.status());
   const auto metric = description.metric == Metric::kL2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT;
   if ((*index)->d == description.model.dim && (*index)->ntotal == description.rows && (*index)->metric_type == metric) {
     return index;
@@ -98,28 +99,23 @@ absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description)
 
 absl::Status IndexStore::Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,
                                  Old old) const {
-  absl::StatusOr<FileMark> index_file = SaveFaissIndex(index, partial_.index);
-  if (!index_file.ok()) return index_file.status();
-  description.index_file = *index_file;
+  ABSL_ASSIGN_OR_RETURN(description.index_file, SaveFaissIndex(index, partial_.index));
   description.keys_file = {};
   if (description.id_kind == IdKind::kOrdinal) {
-    absl::StatusOr<FileMark> keys_file = WriteWholeFile(partial_.keys, key_lines);
-    if (!keys_file.ok()) return keys_file.status();
-    description.keys_file = *keys_file;
+    ABSL_ASSIGN_OR_RETURN(description.keys_file, WriteWholeFile(partial_.keys, key_lines));
   }
-  const absl::StatusOr<FileMark> written = WriteWholeFile(partial_.description, DescriptionJson(description));
-  if (!written.ok()) return written.status();
+  ABSL_RETURN_IF_ERROR(WriteWholeFile(partial_.description, DescriptionJson(description)).status());
 
   if (old == Old::kKeep) {
-    if (absl::Status status = KeepPrevious(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(KeepPrevious());
   }
   if (description.id_kind == IdKind::kOrdinal) {
-    if (absl::Status status = Rename(partial_.keys, now_.keys); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Rename(partial_.keys, now_.keys));
   } else if (unlink(now_.keys.c_str()) != 0 && errno != ENOENT) {
     return absl::ErrnoToStatus(errno, absl::StrCat(now_.keys, ": cannot remove"));
   }
-  if (absl::Status status = Rename(partial_.description, now_.description); !status.ok()) return status;
-  if (absl::Status status = Rename(partial_.index, now_.index); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Rename(partial_.description, now_.description));
+  ABSL_RETURN_IF_ERROR(Rename(partial_.index, now_.index));
   return SyncDirectoryOf(now_.index);
 }
 
@@ -138,7 +134,7 @@ absl::Status IndexStore::KeepPrevious() const {
     });
     if (!is_free) continue;
     for (const auto& [from, to] : kept) {
-      if (absl::Status status = Keep(from, to); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(Keep(from, to));
     }
     return SyncDirectoryOf(now_.index);
   }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/file/backup_folder.h"
 #include "io/store/automem_rows.h"
 #include "tools/backup_stores.h"
@@ -29,15 +30,13 @@ namespace fs = std::filesystem;
 absl::StatusOr<std::vector<Location>> FindDatabases(const SystemPreset& preset, const CommandOptions& options,
                                                     const Environment& environment) {
   std::vector<std::string> ignored;
-  absl::StatusOr<PresetDatabase> first = FindDatabase(preset, options, environment, &ignored);
-  if (!first.ok()) return first.status();
-  std::vector<Location> databases = {std::move(first->location)};
+  ABSL_ASSIGN_OR_RETURN(PresetDatabase first, FindDatabase(preset, options, environment, &ignored));
+  std::vector<Location> databases = {std::move(first.location)};
   std::vector<Location> kept;
   for (const std::string& path : preset.databases) {
     if (!fs::exists(ExpandHome(path, environment))) continue;
-    absl::StatusOr<Location> place = ParseDatabase(path, environment);
-    if (!place.ok()) return place.status();
-    kept.push_back(*std::move(place));
+    ABSL_ASSIGN_OR_RETURN(Location place, ParseDatabase(path, environment));
+    kept.push_back(std::move(place));
   }
   const bool is_named = !options.db.empty() || kept.empty() || kept.front().path != databases.front().path;
   return is_named ? databases : kept;
@@ -56,37 +55,32 @@ std::string TablesOf(const SystemPreset& preset) {
 // The graph and the collection of AutoMem.
 absl::StatusOr<std::vector<Location>> AutomemPlaces(const SystemPreset& preset, const CommandOptions& options,
                                                     const Environment& environment, const Location& database) {
-  const absl::StatusOr<Location> both = AutomemSource(preset, preset.streams.front(), options, environment, database);
-  if (!both.ok()) return both.status();
-  const absl::StatusOr<AutomemLocation> parsed = ParseAutomemLocation(*both);
-  if (!parsed.ok()) return parsed.status();
-  const Location points = {.scheme = parsed->points.scheme, .path = parsed->points.path};
+  ABSL_ASSIGN_OR_RETURN(const Location both,
+                        AutomemSource(preset, preset.streams.front(), options, environment, database));
+  ABSL_ASSIGN_OR_RETURN(const AutomemLocation parsed, ParseAutomemLocation(both));
+  const Location points = {.scheme = parsed.points.scheme, .path = parsed.points.path};
   std::vector<Location> places = {database, points};
-  if (absl::Status secret = AddSecret({}, environment, &places.back()); !secret.ok()) return secret;
+  ABSL_RETURN_IF_ERROR(AddSecret({}, environment, &places.back()));
   return places;
 }
 
 absl::Status AddSystem(const BackupOptions& options, const Environment& environment, std::vector<Location>* places) {
-  const absl::StatusOr<SystemPreset> preset = FindSystem(options.system, environment);
-  if (!preset.ok()) return preset.status();
+  ABSL_ASSIGN_OR_RETURN(const SystemPreset preset, FindSystem(options.system, environment));
   const CommandOptions asked{.db = options.db,
                              .db_token_env = options.db_token_env,
                              .db_password_env = options.db_password_env,
                              .targets = options.sources};
-  const absl::StatusOr<std::vector<Location>> databases = FindDatabases(*preset, asked, environment);
-  if (!databases.ok()) return databases.status();
-  if (preset->streams.front().kind == "automem") {
-    absl::StatusOr<std::vector<Location>> both = AutomemPlaces(*preset, asked, environment, databases->front());
-    if (!both.ok()) return both.status();
-    *places = *std::move(both);
+  ABSL_ASSIGN_OR_RETURN(const std::vector<Location> databases, FindDatabases(preset, asked, environment));
+  if (preset.streams.front().kind == "automem") {
+    ABSL_ASSIGN_OR_RETURN(*places, AutomemPlaces(preset, asked, environment, databases.front()));
     return absl::OkStatus();
   }
-  for (const Location& database : *databases) {
+  for (const Location& database : databases) {
     places->push_back(database);
-    if (IsPostgres(database)) places->back().parameters["tables"] = TablesOf(*preset);
-    if (preset->vectors.empty() || database.scheme != "sqlite") continue;
+    if (IsPostgres(database)) places->back().parameters["tables"] = TablesOf(preset);
+    if (preset.vectors.empty() || database.scheme != "sqlite") continue;
     // Behind the database: a vector without its row does no harm, a row without its vector does.
-    const fs::path vectors = fs::path(database.path).parent_path() / preset->vectors;
+    const fs::path vectors = fs::path(database.path).parent_path() / preset.vectors;
     const std::string path = AbsolutePath(vectors.string());
     const bool is_new = std::none_of(places->begin(), places->end(), [&](const Location& other) {
       return other.scheme == "memu" && other.path == path;
@@ -99,16 +93,16 @@ absl::Status AddSystem(const BackupOptions& options, const Environment& environm
 absl::StatusOr<std::vector<Location>> FindPlaces(const BackupOptions& options, const Environment& environment) {
   std::vector<Location> places;
   if (!options.system.empty()) {
-    if (absl::Status added = AddSystem(options, environment, &places); !added.ok()) return added;
+    ABSL_RETURN_IF_ERROR(AddSystem(options, environment, &places));
   }
   for (const std::string& uri : options.sources) {
-    absl::StatusOr<Location> place = ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
-    if (!place.ok()) return place.status();
+    ABSL_ASSIGN_OR_RETURN(Location place,
+                          ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment));
     // A collection that AutoMem's graph has brought along is there already.
     const bool is_new = std::none_of(places.begin(), places.end(), [&](const Location& other) {
-      return other.scheme == place->scheme && other.path == place->path;
+      return other.scheme == place.scheme && other.path == place.path;
     });
-    if (is_new) places.push_back(*std::move(place));
+    if (is_new) places.push_back(std::move(place));
   }
   if (places.empty()) return absl::InvalidArgumentError("nothing to save; say --system NAME, or --source URI");
   std::set<std::string> names;
@@ -152,17 +146,16 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
 }
 
 absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::vector<Location>& places) {
-  absl::StatusOr<std::unique_ptr<BackupFolder>> folder = BackupFolder::Make(options.to);
-  if (!folder.ok()) return folder.status();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<BackupFolder> folder, BackupFolder::Make(options.to));
   const StopSignals signals({.command = "backup",
                              .left = absl::StrCat("there is no backup ", options.to, "; the next of that name removes ",
                                                   options.to, ".partial, or you do"),
                              .json = options.json});
   for (const Location& place : places) {
     if (!options.quiet && !options.json) std::cerr << "reading " << place.ToString() << std::endl;
-    if (absl::Status saved = FindBackupStore(place.scheme)->back_up(place, folder->get()); !saved.ok()) return saved;
+    ABSL_RETURN_IF_ERROR(FindBackupStore(place.scheme)->back_up(place, folder.get()));
   }
-  return (*folder)->Finish("reembed " REEMBED_VERSION, options.system);
+  return folder->Finish("reembed " REEMBED_VERSION, options.system);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/open_elsewhere.h"
 #include "io/file/vectors_json_backup.h"
@@ -44,24 +45,20 @@ absl::Status CheckFolderOf(const std::string& path) {
 
 absl::Status BackUpSqliteFile(const Location& place, BackupFolder* folder) {
   BackupPart part{.file = FileName(place), .kind = "sqlite", .origin = place.ToString()};
-  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
-  if (!path.ok()) return path.status();
-  absl::StatusOr<RowCounts> rows = BackUpSqlite(place.path, *path);
-  if (!rows.ok()) return rows.status();
-  part.rows = *std::move(rows);
+  ABSL_ASSIGN_OR_RETURN(const std::string path, folder->PathOf(part.file));
+  ABSL_ASSIGN_OR_RETURN(part.rows, BackUpSqlite(place.path, path));
   return folder->Add(std::move(part));
 }
 
 absl::StatusOr<std::string> SqliteOccupant(const std::string&, const BackupGroup& group) {
   const std::string& path = group.place.path;
-  const absl::StatusOr<bool> there = PathExists(path);
-  if (!there.ok()) return there.status();
-  if (!*there) {
-    if (absl::Status folder = CheckFolderOf(path); !folder.ok()) return folder;
+  ABSL_ASSIGN_OR_RETURN(const bool there, PathExists(path));
+  if (!there) {
+    ABSL_RETURN_IF_ERROR(CheckFolderOf(path));
     return "";
   }
   // Before another place of the backup is replaced.
-  if (absl::Status unused = CheckNotOpenElsewhere(path); !unused.ok()) return unused;
+  ABSL_RETURN_IF_ERROR(CheckNotOpenElsewhere(path));
   const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kReadOnly);
   if (!db.ok()) return absl::StrCat(path, " (it cannot be read)");
   const absl::StatusOr<RowCounts> rows = CountSqliteRows(**db);
@@ -71,7 +68,7 @@ absl::StatusOr<std::string> SqliteOccupant(const std::string&, const BackupGroup
 
 // The answer of a Restore() that has nothing to say.
 absl::StatusOr<std::string> Silent(const absl::Status& status) {
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   return "";
 }
 
@@ -82,22 +79,18 @@ absl::StatusOr<std::string> RestoreSqliteFile(const std::string& dir, const Back
 
 absl::Status BackUpMemuFile(const Location& place, BackupFolder* folder) {
   BackupPart part{.file = FileName(place), .kind = "memu", .origin = place.ToString()};
-  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
-  if (!path.ok()) return path.status();
-  absl::StatusOr<RowCounts> rows = BackUpVectorsJson(place.path, *path);
-  if (!rows.ok()) return rows.status();
-  part.rows = *std::move(rows);
+  ABSL_ASSIGN_OR_RETURN(const std::string path, folder->PathOf(part.file));
+  ABSL_ASSIGN_OR_RETURN(part.rows, BackUpVectorsJson(place.path, path));
   return folder->Add(std::move(part));
 }
 
 absl::StatusOr<std::string> MemuOccupant(const std::string&, const BackupGroup& group) {
-  const absl::StatusOr<bool> there = PathExists(group.place.path);
-  if (!there.ok()) return there.status();
-  if (*there) {
-    if (absl::Status unused = CheckNotOpenElsewhere(group.place.path); !unused.ok()) return unused;
+  ABSL_ASSIGN_OR_RETURN(const bool there, PathExists(group.place.path));
+  if (there) {
+    ABSL_RETURN_IF_ERROR(CheckNotOpenElsewhere(group.place.path));
     return group.place.path;
   }
-  if (absl::Status folder = CheckFolderOf(group.place.path); !folder.ok()) return folder;
+  ABSL_RETURN_IF_ERROR(CheckFolderOf(group.place.path));
   return "";
 }
 
@@ -116,33 +109,26 @@ absl::StatusOr<FalkorLocation> FalkorPlace(const Location& place) {
 }
 
 absl::Status BackUpFalkordb(const Location& place, BackupFolder* folder) {
-  const absl::StatusOr<FalkorLocation> graph = FalkorPlace(place);
-  if (!graph.ok()) return graph.status();
+  ABSL_ASSIGN_OR_RETURN(const FalkorLocation graph, FalkorPlace(place));
   const std::string timestamp = TimestampOf(*folder);
   BackupPart part{.file = absl::StrCat("falkordb/falkordb_", timestamp, ".json.gz"),
                   .kind = "falkordb",
                   .origin = Location{.scheme = place.scheme, .path = place.path}.ToString()};
-  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
-  if (!path.ok()) return path.status();
-  absl::StatusOr<RowCounts> rows = BackUpFalkorGraph(*graph, timestamp, *path);
-  if (!rows.ok()) return rows.status();
-  part.rows = *std::move(rows);
+  ABSL_ASSIGN_OR_RETURN(const std::string path, folder->PathOf(part.file));
+  ABSL_ASSIGN_OR_RETURN(part.rows, BackUpFalkorGraph(graph, timestamp, path));
   return folder->Add(std::move(part));
 }
 
 absl::StatusOr<std::string> FalkordbOccupant(const std::string&, const BackupGroup& group) {
-  const absl::StatusOr<FalkorLocation> graph = FalkorPlace(group.place);
-  if (!graph.ok()) return graph.status();
-  const absl::StatusOr<int64_t> nodes = CountFalkorNodes(*graph);
-  if (!nodes.ok()) return nodes.status();
-  if (*nodes < 0) return "";
-  return absl::StrCat(group.place.ToString(), " (", Counted(*nodes, "node", "nodes"), ")");
+  ABSL_ASSIGN_OR_RETURN(const FalkorLocation graph, FalkorPlace(group.place));
+  ABSL_ASSIGN_OR_RETURN(const int64_t nodes, CountFalkorNodes(graph));
+  if (nodes < 0) return "";
+  return absl::StrCat(group.place.ToString(), " (", Counted(nodes, "node", "nodes"), ")");
 }
 
 absl::StatusOr<std::string> RestoreFalkordb(const std::string& dir, const BackupGroup& group) {
-  const absl::StatusOr<FalkorLocation> graph = FalkorPlace(group.place);
-  if (!graph.ok()) return graph.status();
-  return RestoreFalkorGraph(absl::StrCat(dir, "/", group.parts.front().file), *graph);
+  ABSL_ASSIGN_OR_RETURN(const FalkorLocation graph, FalkorPlace(group.place));
+  return RestoreFalkorGraph(absl::StrCat(dir, "/", group.parts.front().file), graph);
 }
 
 absl::StatusOr<QdrantLocation> QdrantPlace(const Location& place) {
@@ -150,88 +136,71 @@ absl::StatusOr<QdrantLocation> QdrantPlace(const Location& place) {
 }
 
 absl::Status BackUpQdrant(const Location& place, BackupFolder* folder) {
-  const absl::StatusOr<QdrantLocation> collection = QdrantPlace(place);
-  if (!collection.ok()) return collection.status();
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation collection, QdrantPlace(place));
   const std::string timestamp = TimestampOf(*folder);
   BackupPart part{.file = absl::StrCat("qdrant/qdrant_", timestamp, ".json.gz"),
                   .kind = "qdrant",
                   .origin = Location{.scheme = place.scheme, .path = place.path}.ToString()};
-  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
-  if (!path.ok()) return path.status();
-  absl::StatusOr<RowCounts> rows = BackUpQdrantCollection(*collection, {.api_key = place.secret}, timestamp, *path);
-  if (!rows.ok()) return rows.status();
-  part.rows = *std::move(rows);
+  ABSL_ASSIGN_OR_RETURN(const std::string path, folder->PathOf(part.file));
+  ABSL_ASSIGN_OR_RETURN(part.rows, BackUpQdrantCollection(collection, {.api_key = place.secret}, timestamp, path));
   return folder->Add(std::move(part));
 }
 
 absl::StatusOr<std::string> QdrantOccupant(const std::string&, const BackupGroup& group) {
-  const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
-  if (!collection.ok()) return collection.status();
-  const absl::StatusOr<int64_t> points = CountQdrantCollection(*collection, {.api_key = group.place.secret});
-  if (!points.ok()) return points.status();
-  if (*points < 0) return "";
-  return absl::StrCat(group.place.ToString(), " (", Counted(*points, "point", "points"), ")");
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation collection, QdrantPlace(group.place));
+  ABSL_ASSIGN_OR_RETURN(const int64_t points, CountQdrantCollection(collection, {.api_key = group.place.secret}));
+  if (points < 0) return "";
+  return absl::StrCat(group.place.ToString(), " (", Counted(points, "point", "points"), ")");
 }
 
 absl::StatusOr<std::string> RestoreQdrant(const std::string& dir, const BackupGroup& group) {
-  const absl::StatusOr<QdrantLocation> collection = QdrantPlace(group.place);
-  if (!collection.ok()) return collection.status();
-  return RestoreQdrantCollection(absl::StrCat(dir, "/", group.parts.front().file), *collection,
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation collection, QdrantPlace(group.place));
+  return RestoreQdrantCollection(absl::StrCat(dir, "/", group.parts.front().file), collection,
                                  {.api_key = group.place.secret});
 }
 
 absl::Status BackUpLibsqlServer(const Location& place, BackupFolder* folder) {
-  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(place);
-  if (!server.ok()) return server.status();
+  ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(place));
   BackupPart part{
       .file = "libsql.db",
       .kind = "libsql",
       .origin = Location{.scheme = place.scheme, .path = place.path, .parameters = place.parameters}.ToString()};
-  const absl::StatusOr<std::string> path = folder->PathOf(part.file);
-  if (!path.ok()) return path.status();
-  absl::StatusOr<RowCounts> rows = BackUpLibsql(*server, *path);
-  if (!rows.ok()) return rows.status();
-  part.rows = *std::move(rows);
+  ABSL_ASSIGN_OR_RETURN(const std::string path, folder->PathOf(part.file));
+  ABSL_ASSIGN_OR_RETURN(part.rows, BackUpLibsql(server, path));
   return folder->Add(std::move(part));
 }
 
 absl::StatusOr<std::string> LibsqlOccupant(const std::string&, const BackupGroup& group) {
-  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(group.place);
-  if (!server.ok()) return server.status();
-  return Silent(CheckLibsqlIsEmpty(*server));
+  ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(group.place));
+  return Silent(CheckLibsqlIsEmpty(server));
 }
 
 absl::StatusOr<std::string> RestoreLibsqlServer(const std::string& dir, const BackupGroup& group) {
-  const absl::StatusOr<HranaServer> server = ParseLibsqlServer(group.place);
-  if (!server.ok()) return server.status();
+  ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(group.place));
   const BackupPart& part = group.parts.front();
-  return Silent(RestoreLibsql(absl::StrCat(dir, "/", part.file), *server, part.rows));
+  return Silent(RestoreLibsql(absl::StrCat(dir, "/", part.file), server, part.rows));
 }
 
 absl::Status BackUpPostgresTables(const Location& place, BackupFolder* folder) {
-  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(place);
-  if (!tables.ok()) return tables.status();
-  absl::StatusOr<std::vector<BackupPart>> parts =
-      BackUpPostgres(*tables, [&](const std::string& file) { return folder->PathOf(file); });
-  if (!parts.ok()) return parts.status();
-  for (BackupPart& part : *parts) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(place));
+  ABSL_ASSIGN_OR_RETURN(std::vector<BackupPart> parts,
+                        BackUpPostgres(tables, [&](const std::string& file) { return folder->PathOf(file); }));
+  for (BackupPart& part : parts) {
     part.kind = "postgres";
     part.origin = place.ToString();
-    if (absl::Status added = folder->Add(std::move(part)); !added.ok()) return added;
+    ABSL_RETURN_IF_ERROR(folder->Add(std::move(part)));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> PostgresOccupant(const std::string& dir, const BackupGroup& group) {
-  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(group.place);
-  if (!tables.ok()) return tables.status();
-  return DescribePostgres(dir, group.parts, *tables);
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(group.place));
+  return DescribePostgres(dir, group.parts, tables);
 }
 
 absl::StatusOr<std::string> RestorePostgresTables(const std::string& dir, const BackupGroup& group) {
-  const absl::StatusOr<PostgresTables> tables = ParsePostgresTables(group.place);
-  if (!tables.ok()) return tables.status();
-  return Silent(RestorePostgres(dir, group.parts, *tables));
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(group.place));
+  return Silent(RestorePostgres(dir, group.parts, tables));
 }
 
 constexpr BackupStore kStores[] = {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "engine/status_macros.h"
 #include "tools/earlier_jobs.h"
 #include "tools/registry.h"
 
@@ -20,14 +21,10 @@ class WrittenCursor final : public LedgerCursor {
   explicit WrittenCursor(std::unique_ptr<WrittenRows> rows) : rows_(std::move(rows)) {}
 
   absl::StatusOr<std::optional<LedgerRow>> Next() override {
-    const absl::StatusOr<std::optional<WrittenRow>> row = rows_->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return std::nullopt;
-    return LedgerRow{.ordinal = number_++,
-                     .key = (*row)->key,
-                     .slot = (*row)->slot,
-                     .hash = (*row)->hash,
-                     .state = SlotState::kKept};
+    ABSL_ASSIGN_OR_RETURN(const std::optional<WrittenRow> row, rows_->Next());
+    if (!row.has_value()) return std::nullopt;
+    return LedgerRow{
+        .ordinal = number_++, .key = row->key, .slot = row->slot, .hash = row->hash, .state = SlotState::kKept};
   }
 
  private:
@@ -36,9 +33,8 @@ class WrittenCursor final : public LedgerCursor {
 };
 
 absl::StatusOr<std::unique_ptr<LedgerCursor>> OpenWritten(const EarlierJob& job) {
-  absl::StatusOr<std::unique_ptr<WrittenRows>> rows = WrittenRows::Open(job);
-  if (!rows.ok()) return rows.status();
-  return std::make_unique<WrittenCursor>(*std::move(rows));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<WrittenRows> rows, WrittenRows::Open(job));
+  return std::make_unique<WrittenCursor>(std::move(rows));
 }
 
 // Whether a hash in `earlier` is of the same text as one of `job` would be, and the vector what it would make.
@@ -55,10 +51,9 @@ using KeysByPrint = absl::flat_hash_map<uint64_t, Key>;
 
 absl::Status EraseThoseOf(std::unique_ptr<LedgerCursor> cursor, KeysByPrint* keys) {
   while (!keys->empty()) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = cursor->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::OkStatus();
-    keys->erase(KeyPrint((*row)->key));
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, cursor->Next());
+    if (!row.has_value()) return absl::OkStatus();
+    keys->erase(KeyPrint(row->key));
   }
   return absl::OkStatus();
 }
@@ -68,26 +63,21 @@ absl::StatusOr<KeysByPrint> ChangedSince(const ResolvedJob& job, const std::vect
                                          ScanLedger ledger, int64_t ledger_rows) {
   KeysByPrint all;
   for (size_t i = 0; i < earlier.size(); ++i) {
-    const absl::StatusOr<std::unique_ptr<Source>> source = OpenAllRows(job);
-    if (!source.ok()) return source.status();
-    absl::StatusOr<std::unique_ptr<LedgerCursor>> written = OpenWritten(earlier[i]);
-    if (!written.ok()) return written.status();
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenAllRows(job));
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> written, OpenWritten(earlier[i]));
     KeysByPrint changed;
     const auto note = [&](const LedgerRow& row, const TextHash&, std::optional<absl::string_view>) {
       changed.try_emplace(KeyPrint(row.key), Own(row.key));
     };
-    const absl::StatusOr<RowComparison> compared =
-        CompareRows({.all = source->get()}, *std::move(written), {note, [](const LedgerRow&) {}});
-    if (!compared.ok()) return compared.status();
+    ABSL_RETURN_IF_ERROR(
+        CompareRows({.all = source.get()}, std::move(written), {note, [](const LedgerRow&) {}}).status());
     for (size_t newer = 0; newer < i && !changed.empty(); ++newer) {
-      absl::StatusOr<std::unique_ptr<LedgerCursor>> other = OpenWritten(earlier[newer]);
-      if (!other.ok()) return other.status();
-      if (absl::Status erased = EraseThoseOf(*std::move(other), &changed); !erased.ok()) return erased;
+      ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> other, OpenWritten(earlier[newer]));
+      ABSL_RETURN_IF_ERROR(EraseThoseOf(std::move(other), &changed));
     }
     if (ledger_rows > 0 && !changed.empty()) {
-      absl::StatusOr<std::unique_ptr<LedgerCursor>> own = ledger();
-      if (!own.ok()) return own.status();
-      if (absl::Status erased = EraseThoseOf(*std::move(own), &changed); !erased.ok()) return erased;
+      ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> own, ledger());
+      ABSL_RETURN_IF_ERROR(EraseThoseOf(std::move(own), &changed));
     }
     all.insert(changed.begin(), changed.end());
   }
@@ -103,16 +93,14 @@ absl::Status AddThoseOfEarlierJobs(const ResolvedJob& job, ScanLedger ledger, in
   if (earlier.empty()) return absl::OkStatus();
   absl::StatusOr<KeysByPrint> changed = ChangedSince(job, earlier, ledger, ledger_rows);
   if (!changed.ok() || changed->empty()) return changed.status();
-  const absl::StatusOr<std::unique_ptr<Source>> lookup = OpenAllRows(job);
-  if (!lookup.ok()) return lookup.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> lookup, OpenAllRows(job));
   for (const Key& key : found->new_rows.keys) changed->erase(KeyPrint(ViewOf(key)));
   found->compared = true;
   for (auto& [print, key] : *changed) {
-    const absl::StatusOr<std::optional<RowView>> row = (*lookup)->Find(ViewOf(key));
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) continue;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, lookup->Find(ViewOf(key)));
+    if (!row.has_value()) continue;
     ++found->rows_changed;
-    of_earlier((*row)->text.value_or(""));
+    of_earlier(row->text.value_or(""));
     // It comes by its key, and not once more if it lacks a vector, too.
     found->new_rows.known.insert(print);
     found->new_rows.keys.push_back(std::move(key));
@@ -148,31 +136,25 @@ absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledg
       }  // else the store cannot tell which rows lack a vector of this width, and a run for all rows need not know
     }
     if (texts || !only_lacking) {
-      absl::StatusOr<std::unique_ptr<Source>> source = OpenAllRows(job);
-      if (!source.ok()) return source.status();
-      all = *std::move(source);
+      ABSL_ASSIGN_OR_RETURN(all, OpenAllRows(job));
     }
-    absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = ledger();
-    if (!rows.ok()) return rows.status();
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> rows, ledger());
     // Where no text is compared, rows that have their vector need not be read.
     const ComparedRows compared = {.all = all != nullptr ? all.get() : lacking.get(),
                                    .lacking = all != nullptr ? lacking.get() : nullptr,
                                    .all_lack = all == nullptr,
                                    .only_lacking = only_lacking,
                                    .texts = texts};
-    absl::StatusOr<RowComparison> comparison = CompareRows(compared, *std::move(rows), findings);
-    if (!comparison.ok()) return comparison.status();
+    ABSL_ASSIGN_OR_RETURN(RowComparison comparison, CompareRows(compared, std::move(rows), findings));
     found = {.compared = true,
-             .rows_compared = comparison->rows,
-             .bytes_read = comparison->text_bytes,
-             .rows_changed = comparison->rows_changed,
-             .rows_lost = comparison->rows_lost,
-             .new_rows = std::move(comparison->new_rows)};
+             .rows_compared = comparison.rows,
+             .bytes_read = comparison.text_bytes,
+             .rows_changed = comparison.rows_changed,
+             .rows_lost = comparison.rows_lost,
+             .new_rows = std::move(comparison.new_rows)};
   }
   if (!texts || !only_lacking) return found;
-  if (absl::Status added = AddThoseOfEarlierJobs(job, ledger, ledger_rows, of_earlier, &found); !added.ok()) {
-    return added;
-  }
+  ABSL_RETURN_IF_ERROR(AddThoseOfEarlierJobs(job, ledger, ledger_rows, of_earlier, &found));
   return found;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 #include "io/job/ledger_tables.h"
 #include "tools/place.h"
 #include "tools/streams.h"
@@ -95,22 +96,20 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
   const absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger =
       OpenLedgerReadOnly(absl::StrCat(folder, "/ledger.db"));
   if (absl::IsNotFound(ledger.status())) return absl::OkStatus();  // killed before it had begun
-  if (!ledger.ok()) return ledger.status();
-  const absl::StatusOr<JobStats> stats = ReadStats(ledger->get());
-  if (!stats.ok()) return stats.status();
-  for (const auto& [name, position] : stats->sinks) {
+  ABSL_RETURN_IF_ERROR(ledger.status());
+  ABSL_ASSIGN_OR_RETURN(const JobStats stats, ReadStats(ledger->get()));
+  for (const auto& [name, position] : stats.sinks) {
     const absl::StatusOr<Location> target = ParseLocation(name);
     if (!target.ok() || PlaceOf(*target) != place) continue;
-    const absl::StatusOr<LedgerHead> head = ReadHead(ledger->get());
-    if (!head.ok()) return head.status();
+    ABSL_ASSIGN_OR_RETURN(const LedgerHead head, ReadHead(ledger->get()));
     EarlierJob job{.directory = folder,
-                   .identity = head->identity,
-                   .keep_vectors = head->keep_vectors,
+                   .identity = head.identity,
+                   .keep_vectors = head.keep_vectors,
                    .target = name,
-                   .rows = stats->rows,
+                   .rows = stats.rows,
                    .position = position,
-                   .rolled_back = stats->rolled_back};
-    if (!stats->receipts.empty()) job.ended = stats->receipts.back().ended;
+                   .rolled_back = stats.rolled_back};
+    if (!stats.receipts.empty()) job.ended = stats.receipts.back().ended;
     jobs->push_back(std::move(job));
   }
   return absl::OkStatus();
@@ -159,29 +158,23 @@ EarlierJobs FindEarlierJobs(const Location& target, absl::Span<const std::string
 
 absl::StatusOr<std::unique_ptr<WrittenRows>> WrittenRows::Open(const EarlierJob& job) {
   std::unique_ptr<WrittenRows> written(new WrittenRows);
-  absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
-  if (!reader.ok()) return reader.status();
-  written->reader_ = *std::move(reader);
-  const absl::StatusOr<std::vector<RejectedRow>> rejects =
-      written->reader_->ListRejects(written->reader_->rows() * 2 + 1);
-  if (!rejects.ok()) return rejects.status();
-  for (const RejectedRow& row : *rejects) {
+  ABSL_ASSIGN_OR_RETURN(written->reader_, JobReader::Open(job.directory));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects,
+                        written->reader_->ListRejects(written->reader_->rows() * 2 + 1));
+  for (const RejectedRow& row : rejects) {
     if (row.sink == job.target) written->refused_.insert(row.ordinal);
   }
-  absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = written->reader_->Scan(0);
-  if (!rows.ok()) return rows.status();
-  written->rows_ = *std::move(rows);
+  ABSL_ASSIGN_OR_RETURN(written->rows_, written->reader_->Scan(0));
   written->end_ = job.position;
   return written;
 }
 
 absl::StatusOr<std::optional<WrittenRow>> WrittenRows::Next() {
   while (true) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = rows_->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value() || (*row)->ordinal >= end_) return std::nullopt;
-    if ((*row)->state != SlotState::kKept || refused_.contains((*row)->ordinal)) continue;
-    return WrittenRow{.key = (*row)->key, .hash = (*row)->hash, .slot = (*row)->slot};
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows_->Next());
+    if (!row.has_value() || row->ordinal >= end_) return std::nullopt;
+    if (row->state != SlotState::kKept || refused_.contains(row->ordinal)) continue;
+    return WrittenRow{.key = row->key, .hash = row->hash, .slot = row->slot};
   }
 }
 

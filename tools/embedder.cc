@@ -5,19 +5,17 @@
 #include <latch>
 #include <utility>
 
+#include "engine/status_macros.h"
+
 namespace reembed {
 
 absl::StatusOr<RunningEmbedder> StartEmbedder(ApiOptions options) {
   RunningEmbedder running;
   if (options.api_base.empty()) {
-    absl::StatusOr<std::unique_ptr<EmbeddingServer>> server = EmbeddingServer::Start({.dim = options.model.dim});
-    if (!server.ok()) return server.status();
-    running.server = *std::move(server);
+    ABSL_ASSIGN_OR_RETURN(running.server, EmbeddingServer::Start({.dim = options.model.dim}));
     options.api_base = running.server->base_url();
   }
-  absl::StatusOr<std::unique_ptr<EmbeddingClient>> client = MakeApiClient(std::move(options));
-  if (!client.ok()) return client.status();
-  running.client = *std::move(client);
+  ABSL_ASSIGN_OR_RETURN(running.client, MakeApiClient(std::move(options)));
   return running;
 }
 
@@ -44,7 +42,7 @@ absl::StatusOr<std::vector<float>> EmbedTexts(EmbeddingClient* client, absl::Spa
     decoded = client->Decode(&batch);
     batch.NextAttempt();
   } while (absl::IsDataLoss(decoded) && batch.attempts() < kMostSendings);
-  if (!decoded.ok()) return decoded;
+  ABSL_RETURN_IF_ERROR(decoded);
   std::vector<float> vectors(batch.vectors().begin(), batch.vectors().end());
   int refused = 0;
   for (int i = 0; i < count; ++i) {

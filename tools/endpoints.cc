@@ -12,6 +12,7 @@
 #include "engine/json_value.h"
 #include "engine/location.h"
 #include "engine/request_packer.h"
+#include "engine/status_macros.h"
 #include "io/job/canary_file.h"
 #include "io/net/url.h"
 #include "tools/format.h"
@@ -90,15 +91,14 @@ const char* StateWord(EndpointState state) {
 absl::StatusOr<std::vector<EndpointSpec>> ParseAll(const CommandOptions& options) {
   std::vector<EndpointSpec> specs;
   for (const std::string& text : options.endpoints) {
-    absl::StatusOr<EndpointSpec> spec = ParseEndpoint(text);
-    if (!spec.ok()) return spec.status();
+    ABSL_ASSIGN_OR_RETURN(EndpointSpec spec, ParseEndpoint(text));
     for (const EndpointSpec& other : specs) {
-      if (other.url == spec->url && UserInfo(other) == UserInfo(*spec) && other.key_env == spec->key_env &&
-          other.key_file == spec->key_file) {
-        return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec->url, " is given twice with the same key"));
+      if (other.url == spec.url && UserInfo(other) == UserInfo(spec) && other.key_env == spec.key_env &&
+          other.key_file == spec.key_file) {
+        return absl::InvalidArgumentError(absl::StrCat("--endpoint ", spec.url, " is given twice with the same key"));
       }
     }
-    specs.push_back(*std::move(spec));
+    specs.push_back(std::move(spec));
   }
   return specs;
 }
@@ -160,26 +160,20 @@ absl::StatusOr<CommandOptions> OptionsOfFirst(const CommandOptions& options) {
   if (options.embedder == kBuiltinEmbedder) {
     return absl::InvalidArgumentError("--endpoint: the built-in embedder has none");
   }
-  const absl::StatusOr<std::vector<EndpointSpec>> specs = ParseAll(options);
-  if (!specs.ok()) return specs.status();
-  return OptionsOf(options, specs->front());
+  ABSL_ASSIGN_OR_RETURN(const std::vector<EndpointSpec> specs, ParseAll(options));
+  return OptionsOf(options, specs.front());
 }
 
 absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const Environment& environment,
                               KeyNeed key_need, ResolvedJob* job) {
-  const absl::StatusOr<absl::Duration> interval = ParseCanaryInterval(job->options.canary_interval);
-  if (!interval.ok()) return interval.status();
-  job->canary_interval = *interval;
-  const absl::StatusOr<std::vector<EndpointSpec>> specs = ParseAll(job->options);
-  if (!specs.ok()) return specs.status();
+  ABSL_ASSIGN_OR_RETURN(job->canary_interval, ParseCanaryInterval(job->options.canary_interval));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<EndpointSpec> specs, ParseAll(job->options));
   int concurrency = 0;
   int64_t quota_tokens = 0;
   bool unlimited = false;
-  for (const EndpointSpec& spec : *specs) {
+  for (const EndpointSpec& spec : specs) {
     ResolvedJob alone{.options = OptionsOf(job->options, spec)};
-    if (absl::Status status = ResolveEmbedder(alone.options, preset, environment, key_need, &alone); !status.ok()) {
-      return status;
-    }
+    ABSL_RETURN_IF_ERROR(ResolveEmbedder(alone.options, preset, environment, key_need, &alone));
     ApiOptions client = job->client;
     client.api_base = alone.client.api_base;
     client.api_key = alone.client.api_key;
@@ -190,7 +184,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     }
     if (spec.tpm > 0) client.limit.tokens_per_minute = spec.tpm;
     if (spec.concurrency > 0) client.concurrency = spec.concurrency;
-    if (specs->size() > 1) {
+    if (specs.size() > 1) {
       client.retry.max_attempts = kAttemptsAmongOthers;
       client.retry.max_wait = kMaxWaitAmongOthers;
       client.retry.outage_waits = 0;  // the others go on meanwhile
@@ -202,7 +196,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
     concurrency += client.concurrency;
     quota_tokens = std::max(quota_tokens, QuotaTokensPerRequest(client.limit));
     unlimited |= client.limit.tokens_per_minute <= 0;
-    job->endpoints.push_back({.name = NameOf(spec, *specs), .weight = spec.weight, .client = std::move(client)});
+    job->endpoints.push_back({.name = NameOf(spec, specs), .weight = spec.weight, .client = std::move(client)});
   }
   if (job->endpoints.empty()) return absl::OkStatus();
   job->pipeline.batches_in_flight = BatchesInFlight(concurrency, job->pipeline.batch, job->client.model.dim);
@@ -253,18 +247,14 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
   std::vector<ResolvedEndpoint> resolved = job.endpoints;
   if (resolved.empty()) resolved.push_back({.name = job.client.api_base, .client = job.client});
   if (job.embedder == Embedder::kBuiltin) {
-    absl::StatusOr<std::unique_ptr<EmbeddingServer>> server = EmbeddingServer::Start({.dim = job.client.model.dim});
-    if (!server.ok()) return server.status();
-    running.server = *std::move(server);
+    ABSL_ASSIGN_OR_RETURN(running.server, EmbeddingServer::Start({.dim = job.client.model.dim}));
     resolved.front().name = "the built-in embedder";
     resolved.front().client.api_base = running.server->base_url();
   }
   EndpointPoolOptions options{.check_first = job.canary_interval < absl::InfiniteDuration(),
                               .check_interval = job.canary_interval,
                               .note = note};
-  absl::StatusOr<std::vector<float>> reference = ReadCanary(job.directory, job.client.model.dim);
-  if (!reference.ok()) return reference.status();
-  options.reference = *std::move(reference);
+  ABSL_ASSIGN_OR_RETURN(options.reference, ReadCanary(job.directory, job.client.model.dim));
   options.keep_reference = [directory = job.directory](absl::Span<const float> vectors) {
     return WriteCanary(directory, vectors);
   };
@@ -284,9 +274,7 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
                          .traits = {.concurrency = concurrency, .weight = endpoint.weight},
                          .client = *std::move(client)});
   }
-  absl::StatusOr<std::unique_ptr<EndpointPool>> pool = EndpointPool::Make(std::move(endpoints), std::move(options));
-  if (!pool.ok()) return pool.status();
-  running.pool = *std::move(pool);
+  ABSL_ASSIGN_OR_RETURN(running.pool, EndpointPool::Make(std::move(endpoints), std::move(options)));
   const TextLimit& limit = job.pipeline.text_limit;
   if (limit.policy != LongText::kReject) {
     const CutOptions cut{

@@ -1,15 +1,15 @@
 #include "tools/hidden_rows.h"
 
 #include "absl/strings/string_view.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_security.h"
 
 namespace reembed {
 namespace {
 
 absl::StatusOr<HiddenRows> FindInPostgres(const Location& place) {
-  const absl::StatusOr<PostgresRowSecurity> security = LookUpPostgresRowSecurity(place);
-  if (!security.ok()) return security.status();
-  return HiddenRows{.may_be = security->is_active, .known = security->is_active ? security->rows_known : -1};
+  ABSL_ASSIGN_OR_RETURN(const PostgresRowSecurity security, LookUpPostgresRowSecurity(place));
+  return HiddenRows{.may_be = security.is_active, .known = security.is_active ? security.rows_known : -1};
 }
 
 // Schemes of places that can hide rows.

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "tools/consent.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
@@ -32,7 +33,7 @@ fs::file_time_type LastWrite(const std::vector<std::string>& folders) {
 }  // namespace
 
 absl::StatusOr<std::string> NewestJob(const Environment& environment) {
-  if (absl::Status folder = CheckJobsFolder(environment); !folder.ok()) return folder;
+  ABSL_RETURN_IF_ERROR(CheckJobsFolder(environment));
   const std::string all = JobsFolder(environment);
   std::string newest;
   fs::file_time_type time = fs::file_time_type::min();

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 #include "io/store/automem_rows.h"
 #include "tools/exit_code.h"
 #include "tools/registry.h"
@@ -102,7 +103,7 @@ std::string AbsolutePath(const std::string& path) {
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment) {
   absl::StatusOr<Location> location = ParseLocation(uri);
-  if (!location.ok()) return location;
+  ABSL_RETURN_IF_ERROR(location.status());
   if (IsFileScheme(location->scheme) && location->path == "-") {
     return absl::InvalidArgumentError(absl::StrCat(
         location->scheme, ":- : only JSON lines go through standard input and output (`-`); a file of that name is ",
@@ -114,12 +115,12 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
           absl::StrCat(location->scheme, ":", location->path, " names a folder; add the name of a file"));
     }
     location->path = AbsolutePath(ExpandHome(location->path, environment));
-    if (absl::Status name = CheckNotEscaped(location->scheme, location->path); !name.ok()) return name;
+    ABSL_RETURN_IF_ERROR(CheckNotEscaped(location->scheme, location->path));
   }
   for (auto& [name, value] : location->parameters) {
     if (IsFileParameter(location->scheme, name, value)) value = AbsolutePath(ExpandHome(value, environment));
   }
-  if (absl::Status secret = AddSecret(variables, environment, &*location); !secret.ok()) return secret;
+  ABSL_RETURN_IF_ERROR(AddSecret(variables, environment, &*location));
   return location;
 }
 
@@ -165,9 +166,8 @@ absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environ
     if (absl::StartsWith(database, "///")) database.remove_prefix(2);
     database = database.substr(0, database.find('?'));
     // What other programs take for a URL is one.
-    const absl::StatusOr<std::string> decoded = PercentDecode(database);
-    if (!decoded.ok()) return decoded.status();
-    return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(*decoded, environment))};
+    ABSL_ASSIGN_OR_RETURN(const std::string decoded, PercentDecode(database));
+    return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(decoded, environment))};
   }
   for (const absl::string_view scheme : {"http://", "https://", "ws://", "wss://"}) {
     if (absl::StartsWith(database, scheme)) return ParseLocation(absl::StrCat("libsql:", database));
@@ -189,15 +189,13 @@ absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const
   const size_t driver = url.find('+');
   std::string password;
   if (const PasswordPart part = FindPassword(url); part.at != std::string::npos) {
-    absl::StatusOr<std::string> decoded =
-        DecodeSecret(absl::string_view(url).substr(part.separator + 1, part.at - part.separator - 1));
-    if (!decoded.ok()) return decoded.status();
-    password = *std::move(decoded);
+    ABSL_ASSIGN_OR_RETURN(
+        password, DecodeSecret(absl::string_view(url).substr(part.separator + 1, part.at - part.separator - 1)));
     url.erase(part.separator, part.at - part.separator);
   }
   if (driver < colon) url.erase(driver, colon - driver);
   absl::StatusOr<Location> location = ParseLocation(url);
-  if (!location.ok()) return location;
+  ABSL_RETURN_IF_ERROR(location.status());
   for (const char* const other :
        {"connection_limit", "pool_timeout", "pgbouncer", "statement_cache_size", "socket_timeout", "ssl"}) {
     location->parameters.erase(other);

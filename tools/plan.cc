@@ -10,6 +10,7 @@
 #include "engine/long_text.h"
 #include "engine/request_packer.h"
 #include "engine/row_reader.h"
+#include "engine/status_macros.h"
 #include "engine/text_set.h"
 #include "io/job/job_reader.h"
 #include "tools/changed_rows.h"
@@ -156,13 +157,12 @@ class RowReckoner {
 
 absl::Status ReadAll(const ResolvedJob& job, Source* source, RowReckoner* reckoner, PlanNumbers* plan) {
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> row = source->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) return absl::OkStatus();
     if (job.options.limit > 0 && plan->rows == job.options.limit) return absl::OkStatus();
-    const auto* key = std::get_if<absl::string_view>(&(*row)->key);
+    const auto* key = std::get_if<absl::string_view>(&row->key);
     plan->key_bytes += key == nullptr ? 8 : static_cast<int64_t>(key->size());
-    reckoner->Add((*row)->text);
+    reckoner->Add(row->text);
   }
 }
 
@@ -176,14 +176,14 @@ absl::Status ReadChanged(const ResolvedJob& job, RowReckoner* reckoner, PlanNumb
                                   if (!counted && row.state == SlotState::kKept) reckoner->Add(text);
                                 },
                                 [](const LedgerRow&) {}};
-  const absl::StatusOr<ChangedRows> changed = FindChangedRows(
-      job, ledger.ok() ? (*ledger)->rows() : 0, [&] { return (*ledger)->Scan(0); }, findings,
-      [&](absl::string_view text) { reckoner->Add(text); });
-  if (!changed.ok()) return changed.status();
-  plan->rows_changed = changed->rows_changed;
-  plan->rows_lost = changed->rows_lost;
-  plan->rows_compared = changed->rows_compared;
-  plan->bytes_compared = changed->bytes_read;
+  ABSL_ASSIGN_OR_RETURN(const ChangedRows changed,
+                        FindChangedRows(
+                            job, ledger.ok() ? (*ledger)->rows() : 0, [&] { return (*ledger)->Scan(0); }, findings,
+                            [&](absl::string_view text) { reckoner->Add(text); }));
+  plan->rows_changed = changed.rows_changed;
+  plan->rows_lost = changed.rows_lost;
+  plan->rows_compared = changed.rows_compared;
+  plan->bytes_compared = changed.bytes_read;
   return absl::OkStatus();
 }
 
@@ -216,9 +216,7 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
     plan->disk_bytes += stored_rows * (row_bytes + (target.scheme == "faiss" ? 300 : 16));
     if (target.scheme == "faiss") plan->memory_bytes += stored_rows * (vector_bytes + 300);
   }
-  absl::StatusOr<std::vector<UndoPlan>> undo = PlanUndo(job, preflight, stored_rows);
-  if (!undo.ok()) return undo.status();
-  plan->undo = *std::move(undo);
+  ABSL_ASSIGN_OR_RETURN(plan->undo, PlanUndo(job, preflight, stored_rows));
   for (const UndoPlan& target : plan->undo) plan->undo_bytes += target.bytes;
   plan->disk_bytes += plan->undo_bytes;
   return absl::OkStatus();
@@ -232,9 +230,7 @@ absl::Status LookAtModels(const ResolvedJob& job, const Preflight& preflight, co
   // No job there, or none that can be used: `run` says what is wrong with it.
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
   if (reader.ok()) {
-    absl::StatusOr<JobStats> stats = (*reader)->Stats();
-    if (!stats.ok()) return stats.status();
-    own = *std::move(stats);
+    ABSL_ASSIGN_OR_RETURN(own, (*reader)->Stats());
   }
   plan->unknown = FindUnknownModel(job, *preflight.survey, own, JobsFolder(environment));
   return absl::OkStatus();

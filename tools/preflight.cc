@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "index/faiss_sink.h"
 #include "io/job/job_reader.h"
 #include "tools/format.h"
@@ -25,14 +26,12 @@ absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
   if (scheme->check_key == nullptr || source_scheme->open_source == nullptr || job.source.scheme == "-") {
     return absl::OkStatus();
   }
-  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
-  if (!source.ok()) return source.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) return absl::OkStatus();
     // One that is rejected may have a key that only says where it is.
-    if ((*row)->text.has_value()) return scheme->check_key(target, (*row)->key);
+    if (row->text.has_value()) return scheme->check_key(target, row->key);
   }
 }
 
@@ -44,7 +43,7 @@ absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
   int64_t before = 0;
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
   if (!absl::IsNotFound(reader.status())) {
-    if (!reader.ok()) return reader.status();
+    ABSL_RETURN_IF_ERROR(reader.status());
     before = (*reader)->rows();
   }
   // A table that is filled in place selects what it lacks; other sources select again what the job has.
@@ -52,7 +51,7 @@ absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
   if (job.options.limit > 0) rows = std::min(rows, before + job.options.limit);
   for (const Location& target : job.targets) {
     if (target.scheme != "faiss") continue;
-    if (absl::Status enough = CheckFaissRows(target, rows); !enough.ok()) return enough;
+    ABSL_RETURN_IF_ERROR(CheckFaissRows(target, rows));
   }
   return absl::OkStatus();
 }
@@ -70,7 +69,7 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
     probe = std::move(other);
     where = job->endpoints[i].client.api_base;
   }
-  if (!probe.ok()) return probe.status();
+  ABSL_RETURN_IF_ERROR(probe.status());
   const Model& model = job->client.model;
   if (probe->width != model.dim) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -97,55 +96,50 @@ absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   Preflight preflight;
-  if (absl::Status free = CheckFileTargets(job); !free.ok()) return free;
-  absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
-  if (!source.ok()) return source.status();
-  preflight.source = *std::move(source);
+  ABSL_RETURN_IF_ERROR(CheckFileTargets(job));
+  ABSL_ASSIGN_OR_RETURN(preflight.source, OpenSource(job.source, job.selection));
   for (const Location& target : job.targets) {
-    absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSink(target, job.client.model, job.source);
-    if (!sink.ok()) return sink.status();
-    preflight.sinks.push_back(*std::move(sink));
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorSink> sink, MakeSink(target, job.client.model, job.source));
+    preflight.sinks.push_back(std::move(sink));
     const bool own = job.in_place && &target == &job.targets[0];  // its keys are the source's
-    if (absl::Status key = own ? absl::OkStatus() : CheckFirstKey(job, target); !key.ok()) return key;
+    ABSL_RETURN_IF_ERROR(own ? absl::OkStatus() : CheckFirstKey(job, target));
     const Scheme* const scheme = FindScheme(target.scheme);
     if (!scheme->is_table()) continue;
-    const absl::StatusOr<std::vector<std::string>> changes = scheme->changes(target, job.client.model);
-    if (!changes.ok()) return changes.status();
-    preflight.changes.insert(preflight.changes.end(), changes->begin(), changes->end());
+    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> changes, scheme->changes(target, job.client.model));
+    preflight.changes.insert(preflight.changes.end(), changes.begin(), changes.end());
   }
   if (job.options.record) preflight.changes.push_back("adds one memory with the job's receipt to the source");
   if (job.in_place) {
-    absl::StatusOr<Survey> survey = SurveyTable(job);
-    if (!survey.ok()) return survey.status();
-    if (survey->orphans > 0) {
-      preflight.changes.push_back(absl::StrCat("nothing of ", Counted(survey->orphans, "vector", "vectors"), " in ",
+    ABSL_ASSIGN_OR_RETURN(Survey survey, SurveyTable(job));
+    if (survey.orphans > 0) {
+      preflight.changes.push_back(absl::StrCat("nothing of ", Counted(survey.orphans, "vector", "vectors"), " in ",
                                                PlaceName(job.source), " whose rows are gone; they stay"));
     }
-    preflight.remarks = survey->remarks;
-    if (absl::Status existing = CheckRecordedModel(job, *survey); !existing.ok()) return existing;
-    if (job.selection.rows == Selection::Rows::kAll && survey->rows_selected > survey->rows_null) {
+    preflight.remarks = survey.remarks;
+    ABSL_RETURN_IF_ERROR(CheckRecordedModel(job, survey));
+    if (job.selection.rows == Selection::Rows::kAll && survey.rows_selected > survey.rows_null) {
       preflight.changes.push_back(
-          absl::StrCat("replaces ", Counted(survey->rows_selected - survey->rows_null, "vector", "vectors")));
+          absl::StrCat("replaces ", Counted(survey.rows_selected - survey.rows_null, "vector", "vectors")));
     }
-    if (survey->rows_needed > 0) {
-      preflight.changes.push_back(absl::StrCat("gives ", Counted(survey->rows_needed, "row", "rows"), " of ",
+    if (survey.rows_needed > 0) {
+      preflight.changes.push_back(absl::StrCat("gives ", Counted(survey.rows_needed, "row", "rows"), " of ",
                                                job.source.Get("table"),
                                                " a vector, over whose absence the system's search fails now"));
     }
-    const int64_t broken = survey->rows_selected - survey->rows_null - survey->rows_with_vector;
+    const int64_t broken = survey.rows_selected - survey.rows_null - survey.rows_with_vector;
     if (job.selection.rows != Selection::Rows::kAll && broken > 0) {
       preflight.changes.push_back(
           absl::StrCat("replaces ", WithCommas(broken), " values that are no vector of ", job.client.model.dim));
     }
     preflight.rows_selected = job.selection.rows == Selection::Rows::kAll
-                                  ? survey->rows_selected
-                                  : survey->rows_selected - survey->rows_with_vector;
-    preflight.survey = *std::move(survey);
+                                  ? survey.rows_selected
+                                  : survey.rows_selected - survey.rows_with_vector;
+    preflight.survey = std::move(survey);
   } else {
     const absl::StatusOr<int64_t> rows = preflight.source->CountRows();
     if (rows.ok()) preflight.rows_selected = *rows;
   }
-  if (absl::Status enough = CheckRowCounts(job, preflight.rows_selected); !enough.ok()) return enough;
+  ABSL_RETURN_IF_ERROR(CheckRowCounts(job, preflight.rows_selected));
   return preflight;
 }
 

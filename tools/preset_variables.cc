@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -135,10 +136,9 @@ absl::Status ChooseProvider(const CommandOptions& options, const Environment& en
     break;
   }
   if (preset->providers.empty()) return absl::OkStatus();
-  const absl::StatusOr<const PresetProvider*> found = FindProvider(options, environment, key_need, *preset);
-  if (!found.ok()) return found.status();
-  if (*found == nullptr) return absl::OkStatus();
-  const PresetProvider& provider = **found;
+  ABSL_ASSIGN_OR_RETURN(const PresetProvider* found, FindProvider(options, environment, key_need, *preset));
+  if (found == nullptr) return absl::OkStatus();
+  const PresetProvider& provider = *found;
   preset->embedder = provider.embedder;
   preset->api_base_env = provider.api_base_env;
   preset->api_key_env = provider.api_key_env;

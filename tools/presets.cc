@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/location.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -111,7 +112,7 @@ absl::StatusOr<std::vector<PresetLayout>> ParseLayouts(const toml::table& preset
   for (const toml::node& node : *tables) {
     const toml::table* const table = node.as_table();
     if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[layout]]: expected a table"));
-    if (absl::Status names = CheckNames(*table, {"name", "table", "columns"}, file); !names.ok()) return names;
+    ABSL_RETURN_IF_ERROR(CheckNames(*table, {"name", "table", "columns"}, file));
     layouts.push_back(
         {.name = Text(*table, "name"), .table = Text(*table, "table"), .columns = NamedTexts(*table, "columns")});
   }
@@ -202,9 +203,8 @@ absl::StatusOr<std::vector<PresetStream>> ParseOnlyStream(const toml::table& pre
     if (part == nullptr) continue;
     for (const auto& [name, value] : *part) merged.insert_or_assign(name, value);
   }
-  absl::StatusOr<PresetStream> stream = ParseStream(merged, absl::StrCat(file, ": [source]"));
-  if (!stream.ok()) return stream.status();
-  return std::vector<PresetStream>{*std::move(stream)};
+  ABSL_ASSIGN_OR_RETURN(PresetStream stream, ParseStream(merged, absl::StrCat(file, ": [source]")));
+  return std::vector<PresetStream>{std::move(stream)};
 }
 
 absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset, const std::string& file) {
@@ -215,19 +215,18 @@ absl::StatusOr<std::vector<PresetStream>> ParseStreams(const toml::table& preset
     const toml::table* const table = node.as_table();
     const std::string where = absl::StrCat(file, ": line ", node.source().begin.line, ": [[stream]]");
     if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(where, ": expected a table"));
-    if (absl::Status names = CheckNames(*table, StreamNames(), file); !names.ok()) return names;
-    absl::StatusOr<PresetStream> stream = ParseStream(*table, where);
-    if (!stream.ok()) return stream.status();
+    ABSL_RETURN_IF_ERROR(CheckNames(*table, StreamNames(), file));
+    ABSL_ASSIGN_OR_RETURN(PresetStream stream, ParseStream(*table, where));
     // Streams of two kinds of database are never done together.
     const auto same = [&](const PresetStream& other) {
-      return other.name == stream->name && (other.kind == "postgres") == (stream->kind == "postgres");
+      return other.name == stream.name && (other.kind == "postgres") == (stream.kind == "postgres");
     };
-    const bool fit_for_folder = !stream->name.empty() && stream->name.find_first_of("/.") == std::string::npos;
+    const bool fit_for_folder = !stream.name.empty() && stream.name.find_first_of("/.") == std::string::npos;
     if (!fit_for_folder || std::any_of(streams.begin(), streams.end(), same)) {
       return absl::InvalidArgumentError(
-          absl::StrCat(where, ": name: expected one of its own, without / and ., got `", stream->name, "`"));
+          absl::StrCat(where, ": name: expected one of its own, without / and ., got `", stream.name, "`"));
     }
-    streams.push_back(*std::move(stream));
+    streams.push_back(std::move(stream));
   }
   if (streams.empty()) return absl::InvalidArgumentError(absl::StrCat(file, ": has no [[stream]]"));
   return streams;
@@ -240,12 +239,10 @@ absl::StatusOr<std::vector<PresetProvider>> ParseProviders(const toml::table& pr
   for (const toml::node& node : *tables) {
     const toml::table* const table = node.as_table();
     if (table == nullptr) return absl::InvalidArgumentError(absl::StrCat(file, ": [[provider]]: expected a table"));
-    const absl::Status names =
-        CheckNames(*table,
-                   {"name", "embedder", "model", "model_env", "max_dimensions", "wider_model", "base_url_env",
-                    "key_env", "refused", "dimensions", "base_url", "input_type"},
-                   file);
-    if (!names.ok()) return names;
+    ABSL_RETURN_IF_ERROR(CheckNames(*table,
+                                    {"name", "embedder", "model", "model_env", "max_dimensions", "wider_model",
+                                     "base_url_env", "key_env", "refused", "dimensions", "base_url", "input_type"},
+                                    file));
     providers.push_back({.name = Text(*table, "name"),
                          .embedder = Text(*table, "embedder"),
                          .model = Text(*table, "model"),
@@ -265,27 +262,23 @@ absl::StatusOr<std::vector<PresetProvider>> ParseProviders(const toml::table& pr
 }  // namespace
 
 absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std::string& file) {
-  const absl::StatusOr<toml::table> table = ParseToml(toml, file);
-  if (!table.ok()) return table.status();
+  ABSL_ASSIGN_OR_RETURN(const toml::table table, ParseToml(toml, file));
   std::vector<std::string> known = {"name", "title", "summary", "notes", "stream", "layout", "provider"};
   for (const auto& [section, names] : PresetSections()) known.push_back(section);
   // In a job file with streams the options of the job stand beside the sections; ReadJobFile checks their names.
-  const bool job_file = !table->contains("name");
-  if (absl::Status names = job_file ? absl::OkStatus() : CheckNames(*table, known, file); !names.ok()) return names;
+  const bool job_file = !table.contains("name");
+  ABSL_RETURN_IF_ERROR(job_file ? absl::OkStatus() : CheckNames(table, known, file));
   std::map<std::string, toml::table> sections;
   for (const auto& [section, names] : PresetSections()) {
-    const toml::table* const found = (*table)[section].as_table();
+    const toml::table* const found = table[section].as_table();
     if (found == nullptr) continue;
     // Not of the copy, which does not know its lines.
-    if (absl::Status checked = CheckNames(*found, names, file); !checked.ok()) return checked;
+    ABSL_RETURN_IF_ERROR(CheckNames(*found, names, file));
     sections[section] = *found;
   }
-  absl::StatusOr<std::vector<PresetStream>> streams = ParseStreams(*table, file);
-  if (!streams.ok()) return streams.status();
-  absl::StatusOr<std::vector<PresetLayout>> layouts = ParseLayouts(*table, file);
-  if (!layouts.ok()) return layouts.status();
-  absl::StatusOr<std::vector<PresetProvider>> providers = ParseProviders(*table, file);
-  if (!providers.ok()) return providers.status();
+  ABSL_ASSIGN_OR_RETURN(std::vector<PresetStream> streams, ParseStreams(table, file));
+  ABSL_ASSIGN_OR_RETURN(std::vector<PresetLayout> layouts, ParseLayouts(table, file));
+  ABSL_ASSIGN_OR_RETURN(std::vector<PresetProvider> providers, ParseProviders(table, file));
   const toml::table& model = sections["model"];
   const toml::table& users = sections["users"];
   const toml::table& db = sections["db"];
@@ -297,9 +290,9 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
     }
     model_of_dim[width] = name;
   }
-  return SystemPreset{.name = job_file ? fs::path(file).stem().string() : Text(*table, "name"),
-                      .title = Text(*table, "title"),
-                      .summary = Text(*table, "summary"),
+  return SystemPreset{.name = job_file ? fs::path(file).stem().string() : Text(table, "name"),
+                      .title = Text(table, "title"),
+                      .summary = Text(table, "summary"),
                       .databases = Texts(db, "paths"),
                       .database_env = Texts(db, "env"),
                       .server_env = {.host = Text(db, "host_env"),
@@ -312,10 +305,10 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                       .env_files = Texts(sections["env"], "files"),
                       .env_search_up = sections["env"]["search_up"].value<bool>().value_or(false),
                       .env_read_all = sections["env"]["read_all"].value<bool>().value_or(false),
-                      .notes = Texts(*table, "notes"),
-                      .streams = *std::move(streams),
+                      .notes = Texts(table, "notes"),
+                      .streams = std::move(streams),
                       .users = {.table = Text(users, "table"), .id = Text(users, "id"), .name = Text(users, "name")},
-                      .layouts = *std::move(layouts),
+                      .layouts = std::move(layouts),
                       .insert = ParseInsert(sections["insert"], file),
                       .embedder = Text(model, "embedder"),
                       .model = Text(model, "name"),
@@ -324,7 +317,7 @@ absl::StatusOr<SystemPreset> ParseSystemPreset(absl::string_view toml, const std
                       .dim_env = Texts(model, "dimensions_env"),
                       .provider_env = Text(model, "provider_env"),
                       .provider = Text(model, "provider"),
-                      .providers = *std::move(providers),
+                      .providers = std::move(providers),
                       .normalize = Text(model, "normalize"),
                       .api_base_env = Text(model, "base_url_env"),
                       .api_key_env = Text(model, "key_env"),
@@ -338,12 +331,10 @@ absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environ
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(fs::path(folder) / "systems", ignored)) {
       if (entry.path().extension() != ".toml") continue;
-      const absl::StatusOr<std::string> text = ReadFile(entry.path());
-      if (!text.ok()) return text.status();
-      absl::StatusOr<SystemPreset> preset = ParseSystemPreset(*text, entry.path().string());
-      if (!preset.ok()) return preset.status();
-      std::string name = preset->name;
-      found.emplace(std::move(name), *std::move(preset));
+      ABSL_ASSIGN_OR_RETURN(const std::string text, ReadFile(entry.path()));
+      ABSL_ASSIGN_OR_RETURN(SystemPreset preset, ParseSystemPreset(text, entry.path().string()));
+      std::string name = preset.name;
+      found.emplace(std::move(name), std::move(preset));
     }
   }
   std::vector<SystemPreset> systems;
@@ -353,14 +344,12 @@ absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environ
 
 absl::StatusOr<SystemPreset> FindSystem(const std::string& name, const Environment& environment) {
   if (name.size() > 5 && name.substr(name.size() - 5) == ".toml") {
-    const absl::StatusOr<std::string> text = ReadFile(name);
-    if (!text.ok()) return text.status();
-    return ParseSystemPreset(*text, name);
+    ABSL_ASSIGN_OR_RETURN(const std::string text, ReadFile(name));
+    return ParseSystemPreset(text, name);
   }
-  const absl::StatusOr<std::vector<SystemPreset>> systems = ListSystems(environment);
-  if (!systems.ok()) return systems.status();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<SystemPreset> systems, ListSystems(environment));
   std::vector<std::string> names;
-  for (const SystemPreset& system : *systems) {
+  for (const SystemPreset& system : systems) {
     if (system.name == name) return system;
     names.push_back(system.name);
   }
@@ -375,20 +364,18 @@ absl::StatusOr<std::vector<KnownModel>> LoadModels(const Environment& environmen
     const fs::path file = fs::path(folder) / "models.toml";
     const absl::StatusOr<std::string> text = ReadFile(file);
     if (!text.ok()) continue;
-    const absl::StatusOr<toml::table> table = ParseToml(*text, file.string());
-    if (!table.ok()) return table.status();
+    ABSL_ASSIGN_OR_RETURN(const toml::table table, ParseToml(*text, file.string()));
     std::vector<KnownModel> models;
-    const toml::array* const entries = (*table)["model"].as_array();
+    const toml::array* const entries = table["model"].as_array();
     if (entries == nullptr) return absl::InvalidArgumentError(absl::StrCat(file.string(), ": has no [[model]]"));
     for (const auto& entry : *entries) {
       const toml::table* const model = entry.as_table();
       if (model == nullptr) continue;
-      const absl::Status names =
+      ABSL_RETURN_IF_ERROR(
           CheckNames(*model,
                      {"name", "also", "dim", "resizable", "max_dim", "max_tokens", "tokenizer", "max_request_tokens",
                       "unit_length", "document_prefix", "query_prefix", "usd_per_million_tokens"},
-                     file.string());
-      if (!names.ok()) return names;
+                     file.string()));
       KnownModel known{.name = Text(*model, "name"),
                        .dim = static_cast<int>((*model)["dim"].value<int64_t>().value_or(0)),
                        .resizable = (*model)["resizable"].value<bool>().value_or(false),

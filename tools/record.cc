@@ -11,6 +11,7 @@
 #include "engine/key.h"
 #include "engine/ledger.h"
 #include "engine/owed_rows.h"
+#include "engine/status_macros.h"
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/registry.h"
@@ -67,13 +68,11 @@ std::string FactsOf(const ResolvedJob& job, const Totals& totals) {
 
 // Whether the row with this id is one of the job's; whatever it lacked, the run that has ended has made it.
 absl::StatusOr<bool> HasRow(JobStore* store, const std::string& id) {
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = store->Scan(0);
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, store->Scan(0));
   while (true) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return false;
-    if ((*row)->key == KeyView(absl::string_view(id))) return true;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
+    if (!row.has_value()) return false;
+    if (row->key == KeyView(absl::string_view(id))) return true;
   }
 }
 
@@ -101,34 +100,30 @@ RunRecord RecordOf(const ResolvedJob& job, const JobStats& stats) {
 
 absl::StatusOr<std::string> KeepRecord(const ResolvedJob& job, JobStore* store, const PipelineOptions& options,
                                        PipelineParts run, std::stop_token stop) {
-  const absl::StatusOr<JobStats> stats = store->Stats();
-  if (!stats.ok()) return stats.status();
-  if (stats->rows == 0) return "";
-  const RunRecord record = RecordOf(job, *stats);
-  const absl::StatusOr<bool> there = HasRow(store, record.id);
-  if (!there.ok()) return there.status();
-  if (*there) return "";
-  const absl::StatusOr<std::unique_ptr<Source>> row = FindScheme(job.source.scheme)->keep_record(job.source, record);
-  if (!row.ok()) return row.status();
+  ABSL_ASSIGN_OR_RETURN(const JobStats stats, store->Stats());
+  if (stats.rows == 0) return "";
+  const RunRecord record = RecordOf(job, stats);
+  ABSL_ASSIGN_OR_RETURN(const bool there, HasRow(store, record.id));
+  if (there) return "";
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> row,
+                        FindScheme(job.source.scheme)->keep_record(job.source, record));
   // New ones: those of the run are through, and a target of another width is in its place only now.
   std::vector<std::unique_ptr<VectorSink>> made;
   std::vector<NamedSink> sinks;
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    absl::StatusOr<std::unique_ptr<VectorSink>> sink = MakeSink(job.targets[i], job.client.model, job.source);
-    if (!sink.ok()) return sink.status();
-    made.push_back(*std::move(sink));
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorSink> sink, MakeSink(job.targets[i], job.client.model, job.source));
+    made.push_back(std::move(sink));
     sinks.push_back({run.sinks[i].name, made.back().get(), run.sinks[i].undo});
   }
-  run.source = row->get();
+  run.source = row.get();
   run.lookup = nullptr;
   const NewRows new_rows;  // it is the one row of its source
   run.new_rows = &new_rows;
   run.sinks = sinks;
-  run.expected_rows = stats->rows + 1;
-  if (absl::Status kept = RunPipeline(options, run, std::move(stop)); !kept.ok()) return kept;
-  const absl::StatusOr<JobStats> after = store->Stats();
-  if (!after.ok()) return after.status();
-  if (after->rejected_rows + after->refused_rows > stats->rejected_rows + stats->refused_rows) {
+  run.expected_rows = stats.rows + 1;
+  ABSL_RETURN_IF_ERROR(RunPipeline(options, run, std::move(stop)));
+  ABSL_ASSIGN_OR_RETURN(const JobStats after, store->Stats());
+  if (after.rejected_rows + after.refused_rows > stats.rejected_rows + stats.refused_rows) {
     return absl::FailedPreconditionError(absl::StrCat("memory ", record.id, " was rejected, and why: reembed status ",
                                                       job.directory, "; then reembed retry-rejects ", job.directory));
   }

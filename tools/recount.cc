@@ -11,6 +11,7 @@
 #include "engine/pipeline.h"
 #include "engine/place_name.h"
 #include "engine/row_reader.h"
+#include "engine/status_macros.h"
 #include "tools/format.h"
 #include "tools/preflight.h"
 
@@ -25,42 +26,35 @@ uint64_t PrintOf(KeyView key) { return HashText(KeyText(key)).lo; }
 absl::StatusOr<absl::flat_hash_set<uint64_t>> FindLacking(const ResolvedJob& job) {
   Selection selection = job.selection;
   selection.rows = Selection::Rows::kWithoutVector;
-  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, selection);
-  if (!source.ok()) return source.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, selection));
   absl::flat_hash_set<uint64_t> lacking;
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return lacking;
-    if (CheckText((*row)->text, std::numeric_limits<size_t>::max()).ok()) lacking.insert(PrintOf((*row)->key));
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) return lacking;
+    if (CheckText(row->text, std::numeric_limits<size_t>::max()).ok()) lacking.insert(PrintOf(row->key));
   }
 }
 
 }  // namespace
 
 absl::StatusOr<Recount> RecountTable(const ResolvedJob& job, int64_t rows_rejected, JobStore* store) {
-  const absl::StatusOr<Survey> survey = SurveyTable(job);
-  if (!survey.ok()) return survey.status();
-  const absl::StatusOr<HiddenRows> hidden = FindHiddenRows(job.source);
-  if (!hidden.ok()) return hidden.status();
-  Recount recount{.rows = survey->rows_selected, .rows_with_vector = survey->rows_with_vector, .hidden = *hidden};
+  ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyTable(job));
+  ABSL_ASSIGN_OR_RETURN(const HiddenRows hidden, FindHiddenRows(job.source));
+  Recount recount{.rows = survey.rows_selected, .rows_with_vector = survey.rows_with_vector, .hidden = hidden};
   if (job.options.limit > 0 || recount.rows - recount.rows_with_vector <= rows_rejected) return recount;
-  absl::StatusOr<absl::flat_hash_set<uint64_t>> lacking = FindLacking(job);
-  if (!lacking.ok()) return lacking.status();
-  const absl::StatusOr<std::vector<RejectedRow>> rejects = store->ListRejects(std::numeric_limits<int64_t>::max());
-  if (!rejects.ok()) return rejects.status();
-  for (const RejectedRow& row : *rejects) lacking->erase(PrintOf(ViewOf(row.key)));
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = store->Scan(0);
-  if (!rows.ok()) return rows.status();
-  while (!lacking->empty()) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
-    if ((*row)->state != SlotState::kKept || lacking->erase(PrintOf((*row)->key)) == 0) continue;
-    if (recount.rows_emptied++ == 0) recount.first_emptied = (*row)->ordinal;
-    if (recount.emptied.size() < kNamed) recount.emptied.push_back(Own((*row)->key));
+  ABSL_ASSIGN_OR_RETURN(absl::flat_hash_set<uint64_t> lacking, FindLacking(job));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects,
+                        store->ListRejects(std::numeric_limits<int64_t>::max()));
+  for (const RejectedRow& row : rejects) lacking.erase(PrintOf(ViewOf(row.key)));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, store->Scan(0));
+  while (!lacking.empty()) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
+    if (!row.has_value()) break;
+    if (row->state != SlotState::kKept || lacking.erase(PrintOf(row->key)) == 0) continue;
+    if (recount.rows_emptied++ == 0) recount.first_emptied = row->ordinal;
+    if (recount.emptied.size() < kNamed) recount.emptied.push_back(Own(row->key));
   }
-  recount.rows_added = static_cast<int64_t>(lacking->size());
+  recount.rows_added = static_cast<int64_t>(lacking.size());
   return recount;
 }
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_import_undo.h"
 #include "io/store/postgres_lookup.h"
 #include "tools/consent.h"
@@ -21,14 +22,12 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
         "--force-recreate: only where a system's rows are brought into a PostgreSQL server, as with --system "
         "espressobot --db FILE");
   }
-  const absl::Status consent = AskConsent(
+  ABSL_RETURN_IF_ERROR(AskConsent(
       absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
                    target->scheme, ":", target->path, " with all that is in them, and no rollback brings that back"),
-      "make a backup with pg_dump first, then say --yes", options.yes);
-  if (!consent.ok()) return consent;
+      "make a backup with pg_dump first, then say --yes", options.yes));
   // Not before it is known that they can be filled again.
-  const absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&first);
-  if (!probe.ok()) return probe.status();
+  ABSL_RETURN_IF_ERROR(ProbeEmbedder(&first).status());
   first.dropped_tables = first.recreated_tables;
   return DropPostgresTables(*target, first.recreated_tables);
 }

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "tools/commands.h"
 #include "tools/environment.h"
 #include "tools/job_choice.h"
@@ -403,7 +404,7 @@ void AddHelpAndVersion(CLI::App* app, Command* chosen) {
 
 // What is to be said of the words before anything is done.
 absl::Status CheckWords(const CLI::App& app, Words words) {
-  if (absl::Status empty = CheckNoEmptyValue(app); !empty.ok()) return empty;
+  ABSL_RETURN_IF_ERROR(CheckNoEmptyValue(app));
   if (std::find(words.begin(), words.end(), "--quiet") != words.end()) return absl::OkStatus();
   for (const std::string& note : UnreadVariables(app, words)) Note(note, WantsJson(words));
   return absl::OkStatus();

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "index/faiss_sink.h"
 #include "index/index_reader.h"
 #include "io/file/fbin_sink.h"
@@ -88,15 +89,13 @@ Survey SurveyOf(const SqliteSurvey& found) {
 }
 
 absl::StatusOr<Survey> SurveySqliteTable(const Location& location, const Selection& selection) {
-  const absl::StatusOr<SqliteSurvey> found = SurveySqlite(location, SqliteSelectionOf(selection));
-  if (!found.ok()) return found.status();
-  return SurveyOf(*found);
+  ABSL_ASSIGN_OR_RETURN(const SqliteSurvey found, SurveySqlite(location, SqliteSelectionOf(selection)));
+  return SurveyOf(found);
 }
 
 absl::StatusOr<Survey> SurveyMemuFile(const Location& location, const Selection& selection) {
-  const absl::StatusOr<SqliteSurvey> found = SurveyMemu(location, SqliteSelectionOf(selection));
-  if (!found.ok()) return found.status();
-  return SurveyOf(*found);
+  ABSL_ASSIGN_OR_RETURN(const SqliteSurvey found, SurveyMemu(location, SqliteSelectionOf(selection)));
+  return SurveyOf(found);
 }
 
 absl::StatusOr<std::vector<std::string>> NoChanges(const Location&, const Model&) { return std::vector<std::string>(); }
@@ -155,15 +154,13 @@ absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
 }
 
 SourceOr OpenQdrant(const Location& location, const Selection& selection) {
-  const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
-  if (!points.ok()) return points.status();
-  return OpenQdrantSource(location, *points, QdrantLogin(location));
+  ABSL_ASSIGN_OR_RETURN(const QdrantSelection points, QdrantSelectionOf(selection));
+  return OpenQdrantSource(location, points, QdrantLogin(location));
 }
 
 absl::StatusOr<Survey> SurveyQdrantPoints(const Location& location, const Selection& selection) {
-  const absl::StatusOr<QdrantSelection> points = QdrantSelectionOf(selection);
-  if (!points.ok()) return points.status();
-  return SurveyQdrant(location, *points, QdrantLogin(location));
+  ABSL_ASSIGN_OR_RETURN(const QdrantSelection points, QdrantSelectionOf(selection));
+  return SurveyQdrant(location, points, QdrantLogin(location));
 }
 
 // Points of a system's own rows get what the system keeps beside the vector.
@@ -171,9 +168,8 @@ SinkOr MakeQdrantTarget(const Location& location, const Model& model, const Loca
   if (!HoldsAutomemPoints(source, location)) {
     return MakeQdrantSink(location, model, IsSameQdrantCollection(source, location), QdrantLogin(location));
   }
-  absl::StatusOr<std::unique_ptr<QdrantPayloads>> payloads = OpenAutomemPayloads(source, AutomemLoginOf(source));
-  if (!payloads.ok()) return payloads.status();
-  return MakeQdrantSink(location, model, false, QdrantLogin(location), *std::move(payloads));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantPayloads> payloads, OpenAutomemPayloads(source, AutomemLoginOf(source)));
+  return MakeQdrantSink(location, model, false, QdrantLogin(location), std::move(payloads));
 }
 
 constexpr Scheme kSchemes[] = {
@@ -239,7 +235,7 @@ constexpr Scheme kSchemes[] = {
     {"-", "- (JSON lines on standard input or output)",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenJsonlSource(l, {.strict = s.strict}); },
      [](const Location& l, const Model&, const Location&) -> SinkOr {
-       if (absl::Status parameters = l.CheckParameters({}); !parameters.ok()) return parameters;
+       ABSL_RETURN_IF_ERROR(l.CheckParameters({}));
        return MakeJsonlStreamSink(STDOUT_FILENO);
      },
      nullptr},
@@ -274,21 +270,18 @@ const Scheme* FindScheme(absl::string_view name) {
 }
 
 SourceOr OpenSource(const Location& location, const Selection& selection) {
-  const auto open = Find(location, &Scheme::open_source, "source");
-  if (!open.ok()) return open.status();
-  return (*open)(location, selection);
+  ABSL_ASSIGN_OR_RETURN(const auto open, Find(location, &Scheme::open_source, "source"));
+  return (open)(location, selection);
 }
 
 SinkOr MakeSink(const Location& location, const Model& model, const Location& source) {
-  const auto make = Find(location, &Scheme::make_sink, "target");
-  if (!make.ok()) return make.status();
-  return (*make)(location, model, source);
+  ABSL_ASSIGN_OR_RETURN(const auto make, Find(location, &Scheme::make_sink, "target"));
+  return (make)(location, model, source);
 }
 
 ReaderOr OpenReader(const Location& location, int dim) {
-  const auto open = Find(location, &Scheme::open_reader, "target that can be read back");
-  if (!open.ok()) return open.status();
-  return (*open)(location, dim);
+  ABSL_ASSIGN_OR_RETURN(const auto open, Find(location, &Scheme::open_reader, "target that can be read back"));
+  return (open)(location, dim);
 }
 
 }  // namespace reembed

@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "engine/request_packer.h"
+#include "engine/status_macros.h"
 #include "engine/text_template.h"
 #include "io/job/owed_table.h"
 #include "io/net/url.h"
@@ -38,10 +39,9 @@ constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const CommandOptions& options,
                                                       const Environment& environment) {
   if (source.scheme == "automem") {
-    absl::StatusOr<Location> points =
-        ParsePlace(source.Get("points"), {options.db_token_env, options.db_password_env}, environment);
-    if (!points.ok()) return points.status();
-    return *std::move(points);
+    ABSL_ASSIGN_OR_RETURN(Location points, ParsePlace(source.Get("points"),
+                                                      {options.db_token_env, options.db_password_env}, environment));
+    return points;
   }
   const Scheme* const scheme = FindScheme(source.scheme);
   const bool in_place =
@@ -60,19 +60,18 @@ absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& optio
                                                      const Environment& environment, ResolvedJob* job) {
   std::vector<Location> targets;
   for (const std::string& uri : options.targets) {
-    absl::StatusOr<Location> target =
+    ABSL_ASSIGN_OR_RETURN(
+        Location target,
         ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}),
-                   {options.db_token_env, job->options.db_password_env}, environment);
-    if (!target.ok()) return target.status();
-    targets.push_back(*std::move(target));
+                   {options.db_token_env, job->options.db_password_env}, environment));
+    targets.push_back(std::move(target));
   }
   if (!preset.has_value() || preset->insert.table.empty() || IsPostgres(job->source)) return targets;
   if (targets.empty()) {
-    absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(*preset, options, environment);
-    if (!server.ok()) return server.status();
-    if (server->has_value() && IsPostgres((*server)->location)) {
-      if (!(*server)->password_variable.empty()) job->options.db_password_env = (*server)->password_variable;
-      targets.push_back((*server)->location);
+    ABSL_ASSIGN_OR_RETURN(std::optional<PresetDatabase> server, PresetServer(*preset, options, environment));
+    if (server.has_value() && IsPostgres(server->location)) {
+      if (!server->password_variable.empty()) job->options.db_password_env = server->password_variable;
+      targets.push_back(server->location);
     }
   }
   for (Location& target : targets) {
@@ -111,29 +110,23 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
   if (preset.has_value() && stream->kind == "automem") {
-    absl::StatusOr<Location> source = AutomemSource(*preset, *stream, options, environment, database.location);
-    if (!source.ok()) return source.status();
-    job->source = *std::move(source);
+    ABSL_ASSIGN_OR_RETURN(job->source, AutomemSource(*preset, *stream, options, environment, database.location));
   } else if (preset.has_value()) {
     job->source = PresetSource(*preset, *stream, options, database.location);
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
-    if (absl::Status fitted = FitPresetToTable(*preset, *stream, options, before, job); !fitted.ok()) return fitted;
+    ABSL_RETURN_IF_ERROR(FitPresetToTable(*preset, *stream, options, before, job));
   } else {
-    absl::StatusOr<Location> source =
-        ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment);
-    if (!source.ok()) return source.status();
-    job->source = *std::move(source);
+    ABSL_ASSIGN_OR_RETURN(job->source,
+                          ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment));
   }
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
   if (FindScheme(job->source.scheme) == nullptr) return OpenSource(job->source, {}).status();
-  absl::StatusOr<std::optional<Location>> own = InPlaceTarget(job->source, job->options, environment);
-  if (!own.ok()) return own.status();
-  job->in_place = own->has_value();
-  if (job->in_place) job->targets.push_back(**std::move(own));
-  absl::StatusOr<std::vector<Location>> targets = ResolveTargets(options, preset, environment, job);
-  if (!targets.ok()) return targets.status();
-  for (Location& target : *targets) {
+  ABSL_ASSIGN_OR_RETURN(std::optional<Location> own, InPlaceTarget(job->source, job->options, environment));
+  job->in_place = own.has_value();
+  if (job->in_place) job->targets.push_back(*std::move(own));
+  ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
+  for (Location& target : targets) {
     const auto same = [&](const Location& other) {
       return other.ToString() == target.ToString() || HoldsAutomemPoints(job->source, target);
     };
@@ -143,9 +136,9 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
     }
     job->targets.push_back(std::move(target));
   }
-  if (absl::Status apart = CheckTargetsApart(job->targets); !apart.ok()) return apart;
+  ABSL_RETURN_IF_ERROR(CheckTargetsApart(job->targets));
   for (const Location& target : job->targets) {
-    if (absl::Status other = CheckIsNotTheText(job->source, target); !other.ok()) return other;
+    ABSL_RETURN_IF_ERROR(CheckIsNotTheText(job->source, target));
   }
   if (job->targets.empty()) {
     return absl::InvalidArgumentError(
@@ -162,9 +155,8 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
     if (!preset.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat("--user, --agent: ", job->name, " has neither; use --where"));
     }
-    const absl::StatusOr<std::string> owner = OwnerCondition(*preset, *stream, options);
-    if (!owner.ok()) return owner.status();
-    where = where.empty() ? *owner : absl::StrCat("(", where, ") AND ", *owner);
+    ABSL_ASSIGN_OR_RETURN(const std::string owner, OwnerCondition(*preset, *stream, options));
+    where = where.empty() ? owner : absl::StrCat("(", where, ") AND ", owner);
     if (!options.user.empty()) {
       const UserTable own{.table = stream->table, .id = stream->user, .name = stream->user};
       job->users = preset->users.table.empty() ? own : preset->users;
@@ -330,10 +322,9 @@ absl::Status MakeFilesAbsolute(const Environment& environment, CommandOptions* o
     if (!file->empty()) *file = absolute(*file);
   }
   for (std::string& endpoint : options->endpoints) {
-    const absl::StatusOr<EndpointSpec> spec = ParseEndpoint(endpoint);
-    if (!spec.ok()) return spec.status();
-    if (spec->key_file.empty()) continue;
-    endpoint = absl::StrReplaceAll(endpoint, {{"key-file=" + spec->key_file, "key-file=" + absolute(spec->key_file)}});
+    ABSL_ASSIGN_OR_RETURN(const EndpointSpec spec, ParseEndpoint(endpoint));
+    if (spec.key_file.empty()) continue;
+    endpoint = absl::StrReplaceAll(endpoint, {{"key-file=" + spec.key_file, "key-file=" + absolute(spec.key_file)}});
   }
   return absl::OkStatus();
 }
@@ -347,23 +338,16 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
     job.stream = stream->name;
     job.optional = stream->optional;
   }
-  if (absl::Status places = ResolvePlaces(options, preset, stream, database, environment, before, &job); !places.ok()) {
-    return places;
-  }
-  if (absl::Status selection = ResolveSelection(options, preset, stream, &job); !selection.ok()) return selection;
-  const absl::StatusOr<CommandOptions> first = OptionsOfFirst(job.options);
-  if (!first.ok()) return first.status();
-  if (absl::Status embedder = ResolveEmbedder(*first, preset, environment, key_need, &job); !embedder.ok()) {
-    return embedder;
-  }
-  if (absl::Status limits = ResolveLimits(options, preset, &job); !limits.ok()) return limits;
-  if (absl::Status texts = ResolveTextLimit(options, &job); !texts.ok()) return texts;
-  if (absl::Status endpoints = ResolveEndpoints(preset, environment, key_need, &job); !endpoints.ok()) {
-    return endpoints;
-  }
-  if (absl::Status money = CheckMaxSpend(job); !money.ok()) return money;
-  if (absl::Status files = MakeFilesAbsolute(environment, &job.options); !files.ok()) return files;
-  if (absl::Status record = CheckRecord(job); !record.ok()) return record;
+  ABSL_RETURN_IF_ERROR(ResolvePlaces(options, preset, stream, database, environment, before, &job));
+  ABSL_RETURN_IF_ERROR(ResolveSelection(options, preset, stream, &job));
+  ABSL_ASSIGN_OR_RETURN(const CommandOptions first, OptionsOfFirst(job.options));
+  ABSL_RETURN_IF_ERROR(ResolveEmbedder(first, preset, environment, key_need, &job));
+  ABSL_RETURN_IF_ERROR(ResolveLimits(options, preset, &job));
+  ABSL_RETURN_IF_ERROR(ResolveTextLimit(options, &job));
+  ABSL_RETURN_IF_ERROR(ResolveEndpoints(preset, environment, key_need, &job));
+  ABSL_RETURN_IF_ERROR(CheckMaxSpend(job));
+  ABSL_RETURN_IF_ERROR(MakeFilesAbsolute(environment, &job.options));
+  ABSL_RETURN_IF_ERROR(CheckRecord(job));
   if (options.no_undo) job.notes.push_back("--no-undo: what this run overwrites cannot be brought back");
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
@@ -439,21 +423,13 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& gi
   PresetDatabase database;
   std::vector<std::string> notes, known_tables;
   if (!options.system.empty()) {
-    absl::StatusOr<SystemPreset> found = FindSystem(options.system, environment);
-    if (!found.ok()) return found.status();
-    preset = *std::move(found);
-    if (absl::Status model = ChooseProvider(options, environment, key_need, &*preset); !model.ok()) return model;
+    ABSL_ASSIGN_OR_RETURN(preset, FindSystem(options.system, environment));
+    ABSL_RETURN_IF_ERROR(ChooseProvider(options, environment, key_need, &*preset));
     notes = preset->notes;
-    absl::StatusOr<PresetDatabase> database_found = FindDatabase(*preset, options, environment, &notes);
-    if (!database_found.ok()) return database_found.status();
-    database = *std::move(database_found);
+    ABSL_ASSIGN_OR_RETURN(database, FindDatabase(*preset, options, environment, &notes));
     for (const PresetStream& stream : preset->streams) known_tables.push_back(stream.table);
-    const absl::Status file = TakeVectorsFile(database.location, environment, &options, &*preset, &notes);
-    if (!file.ok()) return file;
-    absl::StatusOr<std::vector<const PresetStream*>> chosen =
-        ChooseStreams(*preset, options, database.location, &notes);
-    if (!chosen.ok()) return chosen.status();
-    streams = *std::move(chosen);
+    ABSL_RETURN_IF_ERROR(TakeVectorsFile(database.location, environment, &options, &*preset, &notes));
+    ABSL_ASSIGN_OR_RETURN(streams, ChooseStreams(*preset, options, database.location, &notes));
   } else if (!options.db.empty() || !options.streams.empty() || !options.recipe.empty() ||
              !options.updated_at.empty()) {
     return absl::InvalidArgumentError("--db, --stream, --recipe and --updated-at go with --system");
@@ -461,13 +437,13 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& gi
   std::vector<ResolvedJob> jobs;
   for (const PresetStream* const stream : streams) {
     const ResolvedJob* const before = jobs.empty() ? nullptr : &jobs.back();
-    absl::StatusOr<ResolvedJob> job = ResolveOne(options, preset, stream, database, environment, before, key_need);
-    if (!job.ok()) return job.status();
-    job->notes.insert(job->notes.begin(), notes.begin(), notes.end());
-    job->known_tables = known_tables;
-    jobs.push_back(*std::move(job));
+    ABSL_ASSIGN_OR_RETURN(ResolvedJob job,
+                          ResolveOne(options, preset, stream, database, environment, before, key_need));
+    job.notes.insert(job.notes.begin(), notes.begin(), notes.end());
+    job.known_tables = known_tables;
+    jobs.push_back(std::move(job));
   }
-  if (absl::Status apart = CheckTargetsApart(jobs); !apart.ok()) return apart;
+  ABSL_RETURN_IF_ERROR(CheckTargetsApart(jobs));
   const std::string directory = DirectoryOf(options, jobs.front(), environment);
   for (ResolvedJob& job : jobs) {
     job.directory = job.stream.empty() || directory.empty() ? directory : absl::StrCat(directory, "/", job.stream);
@@ -477,9 +453,8 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& gi
 }
 
 absl::StatusOr<ResolvedJob> Resolve(const CommandOptions& options, const Environment& environment, KeyNeed key_need) {
-  absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, key_need);
-  if (!jobs.ok()) return jobs.status();
-  if (jobs->size() == 1) return std::move(jobs->front());
+  ABSL_ASSIGN_OR_RETURN(std::vector<ResolvedJob> jobs, ResolveStreams(options, environment, key_need));
+  if (jobs.size() == 1) return std::move(jobs.front());
   return absl::InvalidArgumentError("expected one stream; choose it with --stream");
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
 
@@ -42,18 +43,16 @@ absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetS
     }
     uri = absl::StrCat("qdrant:", WithQdrantPort(*url));
   }
-  absl::StatusOr<Location> points = ParseLocation(uri);
-  if (!points.ok()) return points.status();
+  ABSL_ASSIGN_OR_RETURN(Location points, ParseLocation(uri));
   // An alias in place of the collection would not do: the system looks for the name in the list of collections.
-  points->parameters.emplace("on_width", "side");
+  points.parameters.emplace("on_width", "side");
   Location location{.scheme = "automem", .path = database.path, .parameters = database.parameters};
   for (const auto& [name, value] :
        {std::pair("label", stream.table), std::pair("key", stream.key), std::pair("text", stream.text),
-        std::pair("where", stream.where), std::pair("points", points->ToString())}) {
+        std::pair("where", stream.where), std::pair("points", points.ToString())}) {
     if (!value.empty()) location.parameters[name] = value;
   }
-  absl::Status secret = AddSecret({.password = options.db_password_env}, environment, &location);
-  if (!secret.ok()) return secret;
+  ABSL_RETURN_IF_ERROR(AddSecret({.password = options.db_password_env}, environment, &location));
   return location;
 }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "engine/json_value.h"
 #include "engine/lexical_embedder.h"
+#include "engine/status_macros.h"
 #include "io/embed/api_address.h"
 #include "io/embed/body_fields.h"
 #include "io/net/url.h"
@@ -83,9 +84,7 @@ absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
   std::string& base = client->api_base;
   const bool by_variable = options.api_base.empty();
   base = by_variable ? FirstSet(variables, environment) : options.api_base;
-  if (absl::Status login = TakeLoginOf(dialect, variables, environment, &base, &client->login); !login.ok()) {
-    return login;
-  }
+  ABSL_RETURN_IF_ERROR(TakeLoginOf(dialect, variables, environment, &base, &client->login));
   // OLLAMA_HOST is a host, and perhaps a port.
   if (!base.empty() && dialect.self_hosted && (by_variable || !absl::StrContains(base, "://"))) {
     base = AddressOfHost(base, dialect.api_base);
@@ -116,9 +115,7 @@ absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
 
 absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
                         const std::vector<std::string>& variables, const Environment& environment, ApiOptions* client) {
-  absl::StatusOr<std::string> key = FindApiKey(options, variables, environment);
-  if (!key.ok()) return key.status();
-  client->api_key = *std::move(key);
+  ABSL_ASSIGN_OR_RETURN(client->api_key, FindApiKey(options, variables, environment));
   const bool has_secret = !client->api_key.empty() || !client->login.empty();
   if (has_secret || dialect.self_hosted || IsLoopback(client->api_base)) return absl::OkStatus();
   return absl::UnauthenticatedError(
@@ -172,22 +169,20 @@ absl::Status ResolveHeaders(const CommandOptions& options, const Environment& en
 
 absl::Status ResolveBodyFields(const CommandOptions& options, ApiOptions* client) {
   for (const std::string& text : options.body_fields) {
-    absl::StatusOr<BodyField> field = ParseBodyField(text);
-    if (!field.ok()) return field.status();
+    ABSL_ASSIGN_OR_RETURN(BodyField field, ParseBodyField(text));
     std::string space;
-    if (LooksLikeSecret(JsonString(field->json, &space).value_or(""))) {
+    if (LooksLikeSecret(JsonString(field.json, &space).value_or(""))) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "--body-field ", field->name, ": looks like a secret, and these fields are written down in jobs"));
+          "--body-field ", field.name, ": looks like a secret, and these fields are written down in jobs"));
     }
-    client->body_fields.push_back(*std::move(field));
+    client->body_fields.push_back(std::move(field));
   }
   return CheckBodyFields(*client);
 }
 
 absl::StatusOr<std::optional<KnownModel>> FindModel(const std::string& name, const Environment& environment) {
-  absl::StatusOr<std::vector<KnownModel>> models = LoadModels(environment);
-  if (!models.ok()) return models.status();
-  for (KnownModel& known : *models) {
+  ABSL_ASSIGN_OR_RETURN(std::vector<KnownModel> models, LoadModels(environment));
+  for (KnownModel& known : models) {
     if (IsNameOf(known, name)) return std::move(known);
   }
   return std::nullopt;
@@ -214,9 +209,7 @@ absl::Status ResolveModel(const CommandOptions& options, const std::string& of_p
     return absl::InvalidArgumentError(
         absl::StrCat("--embedder ", dialect.name, ": say which of its models with --model NAME"));
   }
-  absl::StatusOr<std::optional<KnownModel>> known = FindModel(model.name, environment);
-  if (!known.ok()) return known.status();
-  job->known_model = *std::move(known);
+  ABSL_ASSIGN_OR_RETURN(job->known_model, FindModel(model.name, environment));
   if (model.dim == 0 && job->known_model.has_value()) model.dim = job->known_model->dim;
   if (model.dim == 0) {
     return absl::InvalidArgumentError(absl::StrCat("the width of ", model.name,
@@ -378,14 +371,12 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
     if (asked.api_base.empty() && FirstSet(bases, environment).empty()) asked.api_base = preset->api_base;
     if (asked.input_type.empty()) asked.input_type = job->options.input_type = preset->input_type;
   }
-  if (absl::Status base = ResolveBase(asked, *dialect, bases, environment, &job->client); !base.ok()) return base;
+  ABSL_RETURN_IF_ERROR(ResolveBase(asked, *dialect, bases, environment, &job->client));
   if (key_need == KeyNeed::kWanted) {
-    if (absl::Status key = ResolveKey(options, *dialect, keys, environment, &job->client); !key.ok()) return key;
+    ABSL_RETURN_IF_ERROR(ResolveKey(options, *dialect, keys, environment, &job->client));
     RememberKeyVariable(options, *dialect, keys, environment, job);
   }
-  if (absl::Status headers = ResolveHeaders(options, environment, key_need, &job->client); !headers.ok()) {
-    return headers;
-  }
+  ABSL_RETURN_IF_ERROR(ResolveHeaders(options, environment, key_need, &job->client));
   if (!job->client.login.empty()) {
     const bool key_goes =
         absl::StartsWithIgnoreCase(dialect->key_header, "authorization:") && !job->client.api_key.empty();
@@ -400,11 +391,9 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
   job->client.proxy = options.proxy;
   job->client.ca_file = options.ca_file.empty() ? "" : ExpandHome(options.ca_file, environment);
   const std::string model_of_preset = preset_means_it ? preset->model : "";
-  if (absl::Status model = ResolveModel(options, model_of_preset, *dialect, environment, job); !model.ok()) {
-    return model;
-  }
+  ABSL_RETURN_IF_ERROR(ResolveModel(options, model_of_preset, *dialect, environment, job));
   ResolveTexts(asked, *dialect, job);
-  if (absl::Status fields = ResolveBodyFields(options, &job->client); !fields.ok()) return fields;
+  ABSL_RETURN_IF_ERROR(ResolveBodyFields(options, &job->client));
   NoteLength(options.normalize.empty() && preset.has_value() ? preset->normalize : options.normalize, job);
   return absl::OkStatus();
 }

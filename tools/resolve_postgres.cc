@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_lookup.h"
 #include "tools/place.h"
 
@@ -51,25 +52,24 @@ std::string LayoutNote(const SystemPreset& preset, const std::string& table, con
 absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
                               const ResolvedJob* before, ResolvedJob* job) {
   if (!IsPostgres(job->source)) return absl::OkStatus();
-  const absl::StatusOr<PostgresTableFacts> facts = LookUpPostgresTable(job->source);
-  if (!facts.ok()) return facts.status();
-  if (!facts->exists) return absl::OkStatus();
-  const std::string note = LayoutNote(preset, job->source.Get("table"), *facts);
+  ABSL_ASSIGN_OR_RETURN(const PostgresTableFacts facts, LookUpPostgresTable(job->source));
+  if (!facts.exists) return absl::OkStatus();
+  const std::string note = LayoutNote(preset, job->source.Get("table"), facts);
   if (!note.empty()) job->notes.push_back(note);
-  if (!stream.needed_column.empty() && facts->types.count(stream.needed_column) == 0) {
+  if (!stream.needed_column.empty() && facts.types.count(stream.needed_column) == 0) {
     job->source.parameters["needed"] = "true";
   }
   CommandOptions& fitted = job->options;
-  if (fitted.dimensions == 0) fitted.dimensions = facts->dim;
+  if (fitted.dimensions == 0) fitted.dimensions = facts.dim;
   if (fitted.dimensions == 0 && before != nullptr) fitted.dimensions = before->client.model.dim;
   const auto model = preset.model_of_dim.find(fitted.dimensions);
   const bool of_preset = options.model.empty() && options.embedder.empty();
   if (of_preset && model != preset.model_of_dim.end()) fitted.model = model->second;
   // The new column keeps its job when it has the old one's name already.
-  std::string new_column = facts->dim == fitted.dimensions ? facts->made_as : "";
-  if (facts->dim_is_fixed && facts->dim != fitted.dimensions) {
+  std::string new_column = facts.dim == fitted.dimensions ? facts.made_as : "";
+  if (facts.dim_is_fixed && facts.dim != fitted.dimensions) {
     new_column = absl::StrCat(job->source.Get("vector"), "_", fitted.dimensions);
-    job->notes.push_back(absl::StrCat("the vectors of ", facts->dim, " numbers stay in use until all those of ",
+    job->notes.push_back(absl::StrCat("the vectors of ", facts.dim, " numbers stay in use until all those of ",
                                       fitted.dimensions, " are there, and are kept in the column ",
                                       job->source.Get("vector"), "_old"));
   }

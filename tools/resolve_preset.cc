@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
 
@@ -26,9 +27,8 @@ std::string SqlName(absl::string_view name) {
 
 absl::StatusOr<PresetDatabase> WithSecret(absl::StatusOr<Location> location, const CommandOptions& options,
                                           const Environment& environment) {
-  if (!location.ok()) return location.status();
-  absl::Status secret = AddSecret({options.db_token_env, options.db_password_env}, environment, &*location);
-  if (!secret.ok()) return secret;
+  ABSL_RETURN_IF_ERROR(location.status());
+  ABSL_RETURN_IF_ERROR(AddSecret({options.db_token_env, options.db_password_env}, environment, &*location));
   return PresetDatabase{.location = *std::move(location)};
 }
 
@@ -69,18 +69,16 @@ absl::StatusOr<std::optional<PresetDatabase>> PresetServer(const SystemPreset& p
   }
   Location location = ServerInParts(parts, environment);
   const bool has_secret = !location.secret.empty();
-  absl::StatusOr<PresetDatabase> found = WithSecret(std::move(location), options, environment);
-  if (!found.ok()) return found.status();
-  if (has_secret) found->password_variable = parts.password;
-  return std::optional(*std::move(found));
+  ABSL_ASSIGN_OR_RETURN(PresetDatabase found, WithSecret(std::move(location), options, environment));
+  if (has_secret) found.password_variable = parts.password;
+  return std::optional(std::move(found));
 }
 
 absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const CommandOptions& options,
                                             const Environment& environment, std::vector<std::string>* notes) {
   if (!options.db.empty()) return WithSecret(ParseDatabase(options.db, environment), options, environment);
-  absl::StatusOr<std::optional<PresetDatabase>> server = PresetServer(preset, options, environment);
-  if (!server.ok()) return server.status();
-  if (server->has_value()) return **std::move(server);
+  ABSL_ASSIGN_OR_RETURN(std::optional<PresetDatabase> server, PresetServer(preset, options, environment));
+  if (server.has_value()) return *std::move(server);
   if (const std::optional<std::string> url = FirstUrl(preset.database_urls, environment); url.has_value()) {
     return WithSecret(ParseDatabase(*url, environment), options, environment);
   }
@@ -164,7 +162,7 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
     if (fits(stream) && (options.streams.empty() ? stream.by_default : named)) chosen.push_back(&stream);
   }
   if (options.streams.empty()) LeaveOutOwnerless(options, &chosen, notes);
-  if (absl::Status asked = CheckAsked(preset, chosen, options); !asked.ok()) return asked;
+  ABSL_RETURN_IF_ERROR(CheckAsked(preset, chosen, options));
   return chosen;
 }
 
@@ -252,7 +250,7 @@ absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const Pre
 absl::Status AddEnvFile(const CommandOptions& options, Environment* environment) {
   if (!options.env_file.empty()) return environment->AddFile(options.env_file);
   CommandOptions asked = options;
-  if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&asked));
   SystemPreset files{.env_files = {".env"}};
   // A finished job has its source in the place of the system, and some sources are of one system only.
   const std::string name = asked.system.empty() ? asked.source.substr(0, asked.source.find(':')) : asked.system;
@@ -262,7 +260,7 @@ absl::Status AddEnvFile(const CommandOptions& options, Environment* environment)
     if (preset.ok() && !preset->env_files.empty()) files = *std::move(preset);
   }
   for (const std::string& file : EnvFilesOf(files, *environment)) {
-    if (absl::Status added = environment->AddFile(file); !added.ok()) return added;
+    ABSL_RETURN_IF_ERROR(environment->AddFile(file));
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/file/backup_folder.h"
 #include "tools/backup_stores.h"
 #include "tools/commands.h"
@@ -36,9 +37,9 @@ absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest
     }
     if (groups.empty() || part.origin != last_origin || part.origin.empty()) {
       // AutoMem's own backups do not say where they were made; --db and --target must.
-      absl::StatusOr<Location> place = part.origin.empty() ? Location{.scheme = part.kind} : ParseLocation(part.origin);
-      if (!place.ok()) return place.status();
-      groups.push_back({.place = *std::move(place)});
+      ABSL_ASSIGN_OR_RETURN(Location place,
+                            part.origin.empty() ? Location{.scheme = part.kind} : ParseLocation(part.origin));
+      groups.push_back({.place = std::move(place)});
     }
     groups.back().parts.push_back(part);
     last_origin = part.origin;
@@ -81,34 +82,33 @@ absl::Status CheckPlacesAreTrusted(const BackupManifest& manifest, const Restore
 absl::Status Redirect(const RestoreOptions& options, const std::string& system, const Environment& environment,
                       std::vector<BackupGroup>* groups) {
   if (!options.db.empty()) {
-    absl::StatusOr<Location> place = ParseDatabase(options.db, environment);
-    if (!place.ok()) return place.status();
-    const auto is_database = [&](const BackupGroup& group) { return group.place.scheme == place->scheme; };
+    ABSL_ASSIGN_OR_RETURN(Location place, ParseDatabase(options.db, environment));
+    const auto is_database = [&](const BackupGroup& group) { return group.place.scheme == place.scheme; };
     const auto first = std::find_if(groups->begin(), groups->end(), is_database);
     if (first == groups->end()) {
-      return absl::InvalidArgumentError(absl::StrCat("--db: the backup holds no ", place->scheme, " database"));
+      return absl::InvalidArgumentError(absl::StrCat("--db: the backup holds no ", place.scheme, " database"));
     }
     if (std::count_if(groups->begin(), groups->end(), is_database) > 1) {
       return absl::InvalidArgumentError("--db: the backup holds several databases; choose one with --only FILE");
     }
-    first->place = *place;
+    first->place = place;
     first->named = true;
     // MemU looks for its vectors beside the database.
     for (BackupGroup& group : *groups) {
       if (group.place.scheme != "memu") continue;
-      group.place.path = (fs::path(place->path).parent_path() / fs::path(group.place.path).filename()).string();
+      group.place.path = (fs::path(place.path).parent_path() / fs::path(group.place.path).filename()).string();
       group.named = true;
     }
   }
   for (const std::string& uri : options.targets) {
-    absl::StatusOr<Location> place = ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
-    if (!place.ok()) return place.status();
+    ABSL_ASSIGN_OR_RETURN(Location place,
+                          ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment));
     const auto group = std::find_if(groups->begin(), groups->end(),
-                                    [&](const BackupGroup& each) { return each.place.scheme == place->scheme; });
+                                    [&](const BackupGroup& each) { return each.place.scheme == place.scheme; });
     if (group == groups->end()) {
-      return absl::InvalidArgumentError(absl::StrCat("--target: the backup holds nothing of a ", place->scheme));
+      return absl::InvalidArgumentError(absl::StrCat("--target: the backup holds nothing of a ", place.scheme));
     }
-    group->place = *std::move(place);
+    group->place = std::move(place);
     group->named = true;
   }
   for (BackupGroup& group : *groups) {
@@ -120,7 +120,7 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
                        ", or leave it out with --only FILE"));
     }
     const SecretVariables variables{options.db_token_env, options.db_password_env};
-    if (absl::Status secret = AddSecret(variables, environment, &group.place); !secret.ok()) return secret;
+    ABSL_RETURN_IF_ERROR(AddSecret(variables, environment, &group.place));
     if (group.place.secret.empty()) group.place.secret = SecretOfSystem(system, group.place, environment);
   }
   return absl::OkStatus();
@@ -130,9 +130,9 @@ absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
                  const std::vector<BackupGroup>& groups) {
   std::vector<std::string> old;
   for (const BackupGroup& group : groups) {
-    const absl::StatusOr<std::string> occupant = FindBackupStore(group.place.scheme)->occupant(options.backup, group);
-    if (!occupant.ok()) return occupant.status();
-    if (!occupant->empty()) old.push_back(*occupant);
+    ABSL_ASSIGN_OR_RETURN(const std::string occupant,
+                          FindBackupStore(group.place.scheme)->occupant(options.backup, group));
+    if (!occupant.empty()) old.push_back(occupant);
   }
   const std::string made = absl::FormatTime("%Y-%m-%d %H:%M:%S", manifest.made, absl::LocalTimeZone());
   std::vector<std::string> places;
@@ -150,21 +150,20 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
     for (const BackupPart& part : group.parts) {
       // AutoMem's own have no manifest; the store reads them once before it begins.
       if (part.hash.empty()) continue;
-      if (absl::Status sound = CheckBackupPart(options.backup, part); !sound.ok()) return sound;
+      ABSL_RETURN_IF_ERROR(CheckBackupPart(options.backup, part));
     }
   }
-  if (absl::Status consent = Ask(options, manifest, groups); !consent.ok()) return consent;
+  ABSL_RETURN_IF_ERROR(Ask(options, manifest, groups));
   const StopSignals signals(
       {.command = "restore", .left = "give the same command again to complete it", .json = options.json});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
-    const absl::StatusOr<std::string> note = FindBackupStore(group.place.scheme)->restore(options.backup, group);
-    if (!note.ok()) return note.status();
+    ABSL_ASSIGN_OR_RETURN(const std::string note, FindBackupStore(group.place.scheme)->restore(options.backup, group));
     if (options.json) {
       JsonLine line("restored");
-      std::cout << line.Add("place", group.place.ToString()).Add("note", *note).ToString() << "\n";
+      std::cout << line.Add("place", group.place.ToString()).Add("note", note).ToString() << "\n";
     } else if (!options.quiet) {
-      std::cout << "restored " << group.place.ToString() << (note->empty() ? "" : "; ") << *note << "\n";
+      std::cout << "restored " << group.place.ToString() << (note.empty() ? "" : "; ") << note << "\n";
     }
   }
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/job/job_reader.h"
 #include "io/job/reject_retry.h"
 #include "tools/commands.h"
@@ -26,9 +27,8 @@ CommandOptions RunOptionsOf(const std::string& folder, const RetryRejectsOptions
 }
 
 absl::StatusOr<JobStats> StatsOf(const std::string& folder) {
-  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(folder);
-  if (!reader.ok()) return reader.status();
-  return (*reader)->Stats();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> reader, JobReader::Open(folder));
+  return reader->Stats();
 }
 
 // A killed run has left rows undecided or targets behind. Of an earlier retry-rejects, which takes rows back before it
@@ -51,7 +51,7 @@ absl::Status AskToWriteAgain(const std::string& folder, const JobStats& stats, b
 
 // What would keep the run from beginning is found before the reasons of the rejects are gone.
 absl::Status CheckRun(CommandOptions run, const Environment& environment) {
-  if (absl::Status read = ReadJobFile(&run); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&run));
   return ResolveStreams(run, environment).status();
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "engine/status_macros.h"
 #include "io/job/job_rollback.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
@@ -42,25 +43,21 @@ absl::StatusOr<SecretVariables> SecretVariablesOf(const std::string& folder) {
   CommandOptions asked;
   asked.job_file = folder + "/job.toml";
   if (!std::filesystem::exists(asked.job_file)) return SecretVariables();
-  if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&asked));
   return SecretVariables{asked.db_token_env, asked.db_password_env};
 }
 
 absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& environment) {
   Folder folder{.path = path};
-  absl::StatusOr<std::unique_ptr<JobRollback>> job = JobRollback::Begin(path);
-  if (!job.ok()) return job.status();
-  folder.job = *std::move(job);
-  const absl::StatusOr<SecretVariables> variables = SecretVariablesOf(path);
-  if (!variables.ok()) return variables.status();
+  ABSL_ASSIGN_OR_RETURN(folder.job, JobRollback::Begin(path));
+  ABSL_ASSIGN_OR_RETURN(const SecretVariables variables, SecretVariablesOf(path));
   for (const UndoTarget& kept : folder.job->targets()) {
-    absl::StatusOr<Location> location = ParsePlace(kept.name, *variables, environment);
-    if (!location.ok()) return location.status();
-    const Scheme* const scheme = FindScheme(location->scheme);
+    ABSL_ASSIGN_OR_RETURN(Location location, ParsePlace(kept.name, variables, environment));
+    const Scheme* const scheme = FindScheme(location.scheme);
     if (scheme == nullptr || scheme->roll_back == nullptr) {
       return absl::UnimplementedError(absl::StrCat(kept.name, ": this version does not put such a target back"));
     }
-    folder.tasks.push_back({kept, *std::move(location)});
+    folder.tasks.push_back({kept, std::move(location)});
   }
   return folder;
 }
@@ -68,17 +65,16 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
 // All that have something to put back, the last first, since streams may share a table. One that has overwritten
 // nothing holds up no other.
 absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const Environment& environment) {
-  const absl::StatusOr<std::vector<std::string>> paths = JobFolders(job);
-  if (!paths.ok()) return paths.status();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths, JobFolders(job));
   std::vector<Folder> folders;
   absl::Status nothing;
-  for (auto path = paths->rbegin(); path != paths->rend(); ++path) {
+  for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
     absl::StatusOr<Folder> folder = OpenFolder(*path, environment);
     if (absl::IsNotFound(folder.status())) {
       nothing = folder.status();
       continue;
     }
-    if (!folder.ok()) return folder.status();
+    ABSL_RETURN_IF_ERROR(folder.status());
     folders.push_back(*std::move(folder));
   }
   if (folders.empty()) return nothing;
@@ -133,17 +129,16 @@ void PrintJson(const Task& task, const RollbackReport& report) {
 absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* total) {
   for (const Task& task : folder.tasks) {
     RollbackReport damaged;
-    const absl::StatusOr<std::unique_ptr<UndoReader>> old_rows = folder.job->Read(task.kept, &damaged);
-    if (!old_rows.ok()) return old_rows.status();
-    absl::StatusOr<RollbackReport> report = FindScheme(task.location.scheme)->roll_back(task.location, old_rows->get());
-    if (!report.ok()) return report.status();
-    for (const RollbackReport::Row& row : damaged.left) report->Leave(ViewOf(row.key), row.reason);
-    report->rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
-    (json ? PrintJson : PrintText)(task, *report);
-    total->rows_restored += report->rows_restored;
-    total->rows_unchanged += report->rows_unchanged;
-    total->rows_gone += report->rows_gone;
-    total->rows_left += report->rows_left;
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<UndoReader> old_rows, folder.job->Read(task.kept, &damaged));
+    ABSL_ASSIGN_OR_RETURN(RollbackReport report,
+                          FindScheme(task.location.scheme)->roll_back(task.location, old_rows.get()));
+    for (const RollbackReport::Row& row : damaged.left) report.Leave(ViewOf(row.key), row.reason);
+    report.rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
+    (json ? PrintJson : PrintText)(task, report);
+    total->rows_restored += report.rows_restored;
+    total->rows_unchanged += report.rows_unchanged;
+    total->rows_gone += report.rows_gone;
+    total->rows_left += report.rows_left;
   }
   return folder.job->Finish(absl::Now());
 }

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/file/own_file.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
@@ -45,9 +46,8 @@ namespace {
 // Overwriting vectors that are there needs a yes; a job that has begun has it, until it is put back.
 absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, const JobStats& before, JobStore* store) {
   if (!preflight.survey.has_value() || job.selection.rows != Selection::Rows::kAll) return absl::OkStatus();
-  const absl::StatusOr<JobIdentity> begun = store->identity();
-  if (!begun.ok()) return begun.status();
-  const bool has_consent = before.rows > 0 && absl::StartsWith(begun->selection, kEveryRow);
+  ABSL_ASSIGN_OR_RETURN(const JobIdentity begun, store->identity());
+  const bool has_consent = before.rows > 0 && absl::StartsWith(begun.selection, kEveryRow);
   if (has_consent && !before.rolled_back.has_value()) return absl::OkStatus();
   const int64_t existing = preflight.survey->rows_selected - preflight.survey->rows_null;
   if (existing == 0) return absl::OkStatus();
@@ -163,11 +163,10 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
     if (!own_table && FilesOf(job.targets[i]).empty()) continue;
     const Scheme* const scheme = FindScheme(job.targets[i].scheme);
     if (scheme->overwriting != nullptr) {
-      const absl::StatusOr<Overwriting> overwriting = scheme->overwriting(job.targets[i], job.client.model);
-      if (!overwriting.ok()) return overwriting.status();
-      if (overwriting->kind == Overwriting::Kind::kSwitch) continue;
+      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, scheme->overwriting(job.targets[i], job.client.model));
+      if (overwriting.kind == Overwriting::Kind::kSwitch) continue;
     }
-    if (absl::Status finished = preflight->sinks[i]->Finish(); !finished.ok()) return finished;
+    ABSL_RETURN_IF_ERROR(preflight->sinks[i]->Finish());
   }
   return absl::OkStatus();
 }
@@ -267,21 +266,19 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
 // The last word has the table itself: are there rows that lack a vector, and are not rejected?
 absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* outcome) {
   if (!job.in_place || !outcome->status.ok()) return absl::OkStatus();
-  const absl::StatusOr<Recount> recount =
-      RecountTable(job, outcome->after.rejected_rows + outcome->after.refused_rows, store);
-  if (!recount.ok()) return recount.status();
-  outcome->table_rows = recount->rows;
-  outcome->table_rows_with_vector = recount->rows_with_vector;
-  outcome->hidden = recount->hidden;
-  outcome->rows_emptied = recount->rows_emptied;
-  outcome->rows_unaccounted = recount->rows_emptied + recount->rows_added;
-  outcome->unaccounted = RecountMessage(job, *recount);
-  if (recount->rows_emptied == 0 || job.keep_vectors != KeepVectors::kAlways) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const Recount recount,
+                        RecountTable(job, outcome->after.rejected_rows + outcome->after.refused_rows, store));
+  outcome->table_rows = recount.rows;
+  outcome->table_rows_with_vector = recount.rows_with_vector;
+  outcome->hidden = recount.hidden;
+  outcome->rows_emptied = recount.rows_emptied;
+  outcome->rows_unaccounted = recount.rows_emptied + recount.rows_added;
+  outcome->unaccounted = RecountMessage(job, recount);
+  if (recount.rows_emptied == 0 || job.keep_vectors != KeepVectors::kAlways) return absl::OkStatus();
   // The next run writes them again from what is kept. A position that is lower already stays.
   const std::string sink = job.targets.front().ToString();
-  const absl::StatusOr<SinkPosition> position = store->Position(sink);
-  if (!position.ok()) return position.status();
-  if (position->position > recount->first_emptied) store->SavePosition(sink, recount->first_emptied);
+  ABSL_ASSIGN_OR_RETURN(const SinkPosition position, store->Position(sink));
+  if (position.position > recount.first_emptied) store->SavePosition(sink, recount.first_emptied);
   return store->Sync();
 }
 
@@ -324,14 +321,11 @@ absl::Status TakeUpChanged(Prepared* prepared) {
   const ResolvedJob& job = prepared->job;
   JobStore* const store = prepared->store.get();
   const std::string own = job.in_place ? job.targets[0].ToString() : "";
-  const absl::StatusOr<JobIdentity> begun = store->identity();
-  if (!begun.ok()) return begun.status();
-  const bool widens = job.selection.rows == Selection::Rows::kAll && !absl::StartsWith(begun->selection, kEveryRow);
+  ABSL_ASSIGN_OR_RETURN(const JobIdentity begun, store->identity());
+  const bool widens = job.selection.rows == Selection::Rows::kAll && !absl::StartsWith(begun.selection, kEveryRow);
   if (widens) {
-    if (absl::Status widened = store->WidenSelection(own); !widened.ok()) return widened;
-    absl::StatusOr<JobStats> stats = store->Stats();
-    if (!stats.ok()) return stats.status();
-    prepared->before = *std::move(stats);
+    ABSL_RETURN_IF_ERROR(store->WidenSelection(own));
+    ABSL_ASSIGN_OR_RETURN(prepared->before, store->Stats());
   }
   // Of what the job's own table has had; what it is still to get comes anyway.
   int64_t written = 0;
@@ -348,13 +342,10 @@ absl::Status TakeUpChanged(Prepared* prepared) {
                                 [&](const LedgerRow& row) {
                                   if (row.ordinal < written) store->Owe(own, row.ordinal);
                                 }};
-  absl::StatusOr<ChangedRows> changed = FindChangedRows(
-      job, store->rows(), [store] { return store->Scan(0); }, findings, [](absl::string_view) {});
-  if (!changed.ok()) return changed.status();
-  prepared->changed = *std::move(changed);
-  absl::StatusOr<std::unique_ptr<Source>> lookup = OpenAllRows(job);
-  if (!lookup.ok()) return lookup.status();
-  prepared->preflight.lookup = *std::move(lookup);
+  ABSL_ASSIGN_OR_RETURN(prepared->changed, FindChangedRows(
+                                               job, store->rows(), [store] { return store->Scan(0); }, findings,
+                                               [](absl::string_view) {}));
+  ABSL_ASSIGN_OR_RETURN(prepared->preflight.lookup, OpenAllRows(job));
   return store->Sync();
 }
 
@@ -370,9 +361,8 @@ absl::StatusOr<int64_t> LowestServed(const Prepared& prepared) {
     lowest = std::min(lowest, position);
     if (prepared.preflight.sinks[i]->row_order() == RowOrder::kAny) continue;
     // It cannot replace rows, so it is built again for those that it is owed.
-    const absl::StatusOr<std::vector<int64_t>> owed = prepared.store->Owed(target.ToString());
-    if (!owed.ok()) return owed.status();
-    if (!owed->empty()) lowest = 0;
+    ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> owed, prepared.store->Owed(target.ToString()));
+    if (!owed.empty()) lowest = 0;
   }
   return lowest;
 }
@@ -380,19 +370,15 @@ absl::StatusOr<int64_t> LowestServed(const Prepared& prepared) {
 // What the job's targets will be served with is looked at before: a vector that is damaged is bought again.
 absl::Status TakeUpDamaged(Prepared* prepared) {
   JobStore* const store = prepared->store.get();
-  absl::StatusOr<int64_t> lowest = LowestServed(*prepared);
-  if (!lowest.ok()) return lowest.status();
-  if (absl::Status dropped = store->DropDamaged(*lowest); !dropped.ok()) return dropped;
+  ABSL_ASSIGN_OR_RETURN(int64_t lowest, LowestServed(*prepared));
+  ABSL_RETURN_IF_ERROR(store->DropDamaged(lowest));
   if (store->recovery().damaged_texts == 0) return absl::OkStatus();
   // Targets may have to be built again for what was found.
-  const absl::StatusOr<int64_t> now = LowestServed(*prepared);
-  if (!now.ok()) return now.status();
-  if (*now < *lowest) {
-    if (absl::Status dropped = store->DropDamaged(*now); !dropped.ok()) return dropped;
+  ABSL_ASSIGN_OR_RETURN(const int64_t now, LowestServed(*prepared));
+  if (now < lowest) {
+    ABSL_RETURN_IF_ERROR(store->DropDamaged(now));
   }
-  absl::StatusOr<JobStats> stats = store->Stats();
-  if (!stats.ok()) return stats.status();
-  prepared->before = *std::move(stats);
+  ABSL_ASSIGN_OR_RETURN(prepared->before, store->Stats());
   return absl::OkStatus();
 }
 
@@ -403,22 +389,14 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& enviro
   prepared.new_directory = !std::filesystem::exists(directory);
   prepared.new_parent_directory = !job.stream.empty() && !std::filesystem::exists(directory.parent_path());
   // First: what is looked at stays as it is then.
-  absl::StatusOr<TargetLocks> locks = LockTargets(job.targets, job.directory);
-  if (!locks.ok()) return locks.status();
-  prepared.locks = *std::move(locks);
-  absl::StatusOr<Preflight> preflight = Check(job);
-  if (!preflight.ok()) return preflight.status();
-  prepared.preflight = *std::move(preflight);
-  if (absl::Status adopted = AdoptTargetNames(job.directory, TargetNames(job)); !adopted.ok()) return adopted;
-  absl::StatusOr<std::unique_ptr<JobStore>> store =
-      JobStore::Open(job.directory, job.identity,
-                     {.keep_vectors = job.keep_vectors,
-                      .texts_in_flight = int64_t{job.pipeline.batches_in_flight} * job.pipeline.batch.max_texts});
-  if (!store.ok()) return store.status();
-  prepared.store = *std::move(store);
-  absl::StatusOr<JobStats> before = prepared.store->Stats();
-  if (!before.ok()) return before.status();
-  prepared.before = *std::move(before);
+  ABSL_ASSIGN_OR_RETURN(prepared.locks, LockTargets(job.targets, job.directory));
+  ABSL_ASSIGN_OR_RETURN(prepared.preflight, Check(job));
+  ABSL_RETURN_IF_ERROR(AdoptTargetNames(job.directory, TargetNames(job)));
+  ABSL_ASSIGN_OR_RETURN(prepared.store, JobStore::Open(job.directory, job.identity,
+                                                       {.keep_vectors = job.keep_vectors,
+                                                        .texts_in_flight = int64_t{job.pipeline.batches_in_flight} *
+                                                                           job.pipeline.batch.max_texts}));
+  ABSL_ASSIGN_OR_RETURN(prepared.before, prepared.store->Stats());
   if (prepared.preflight.survey.has_value()) {
     prepared.unknown = FindUnknownModel(job, *prepared.preflight.survey, prepared.before, JobsFolder(environment));
   }
@@ -445,7 +423,7 @@ absl::Status Probe(std::vector<Prepared>* all, Spending* spending) {
     prepared.job.client.note = [&job = prepared.job](const std::string& note) { PrintNote(job, note); };
     absl::StatusOr<LiveProbe> probe = ProbeEmbedder(&prepared.job);
     prepared.job.client.note = nullptr;
-    if (!probe.ok()) return probe.status();
+    ABSL_RETURN_IF_ERROR(probe.status());
     prepared.probed = probe->stats;
     if (!probe->note.empty()) prepared.job.notes.push_back(probe->note);
     probed = &prepared.job;
@@ -460,15 +438,14 @@ absl::Status CheckModels(const TokenCounting& counting, std::vector<Prepared>* a
     ResolvedJob& job = prepared.job;
     if (job.options.mix) {
       job.notes.push_back(UnknownModelText(job, prepared.unknown));
-      if (absl::Status accepted = AcceptUnknownModel(job, prepared.unknown); !accepted.ok()) return accepted;
+      ABSL_RETURN_IF_ERROR(AcceptUnknownModel(job, prepared.unknown));
       continue;
     }
     spending->ChargeTo(prepared.store.get());
-    absl::StatusOr<ModelSample> sample = CompareWithStored(job, prepared.unknown, counting);
-    if (!sample.ok()) return sample.status();
-    Add(sample->stats, &prepared.probed);
-    prepared.sample = sample->verdict;
-    if (!sample->note.empty()) job.notes.push_back(std::move(sample->note));
+    ABSL_ASSIGN_OR_RETURN(ModelSample sample, CompareWithStored(job, prepared.unknown, counting));
+    Add(sample.stats, &prepared.probed);
+    prepared.sample = sample.verdict;
+    if (!sample.note.empty()) job.notes.push_back(std::move(sample.note));
   }
   return absl::OkStatus();
 }
@@ -498,20 +475,18 @@ absl::StatusOr<std::unique_ptr<Spending>> MakeSpending(std::vector<Prepared>* al
       if (std::find(asked.begin(), asked.end(), folder) != asked.end()) continue;
       const absl::StatusOr<std::unique_ptr<JobReader>> other = JobReader::Open(folder);
       if (absl::IsNotFound(other.status())) continue;  // killed before it had begun
-      if (!other.ok()) return other.status();
-      const absl::StatusOr<JobStats> stats = (*other)->Stats();
-      if (!stats.ok()) return stats.status();
-      spent += SpentBefore(*stats);
+      ABSL_RETURN_IF_ERROR(other.status());
+      ABSL_ASSIGN_OR_RETURN(const JobStats stats, (*other)->Stats());
+      spent += SpentBefore(stats);
     }
   }
-  absl::StatusOr<std::unique_ptr<Spending>> spending =
-      Spending::Make(first, spent, [&first](const std::string& note) { PrintNote(first, note); });
-  if (!spending.ok()) return spending.status();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Spending> spending,
+                        Spending::Make(first, spent, [&first](const std::string& note) { PrintNote(first, note); }));
   for (Prepared& prepared : *all) {
     ResolvedJob& job = prepared.job;
-    job.options.max_spend = (*spending)->max_spend_text();
-    job.client.spend = (*spending)->cap();
-    for (ResolvedEndpoint& endpoint : job.endpoints) endpoint.client.spend = (*spending)->cap();
+    job.options.max_spend = spending->max_spend_text();
+    job.client.spend = spending->cap();
+    for (ResolvedEndpoint& endpoint : job.endpoints) endpoint.client.spend = spending->cap();
   }
   return spending;
 }

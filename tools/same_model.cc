@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/place_name.h"
 #include "engine/row_reader.h"
+#include "engine/status_macros.h"
 #include "io/file/own_file.h"
 #include "io/store/automem_placeholder.h"
 #include "tools/earlier_jobs.h"
@@ -66,22 +67,20 @@ absl::StatusOr<std::vector<StoredText>> FindCandidates(const ResolvedJob& job, i
   const int64_t most_tokens = (limit > 0 ? limit : kUnknownLimit) / kPartOfLimit;
   Selection selection = job.selection;
   selection.rows = Selection::Rows::kWithVector;
-  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, selection);
-  if (!source.ok()) return source.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, selection));
   const int64_t strata = std::min(kCandidates, rows);
   std::vector<StoredText> candidates;
   int64_t next = 0;  // stratum that still wants a row
   for (int64_t i = 0; next < strata; ++i) {
-    const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) break;
     const int64_t stratum = i * strata / rows;
-    if (stratum < next || !CheckText((*row)->text, job.pipeline.batch.max_text_bytes / kSampleRows).ok()) continue;
-    const absl::string_view text = *(*row)->text;
+    if (stratum < next || !CheckText(row->text, job.pipeline.batch.max_text_bytes / kSampleRows).ok()) continue;
+    const absl::string_view text = *row->text;
     if (counting.Count(text) > most_tokens) continue;
     const auto same_text = [&](const StoredText& other) { return other.text == text; };
     if (std::any_of(candidates.begin(), candidates.end(), same_text)) continue;
-    candidates.push_back({.key = Own((*row)->key), .text = std::string(text)});
+    candidates.push_back({.key = Own(row->key), .text = std::string(text)});
     next = stratum + 1;
   }
   return candidates;
@@ -97,7 +96,7 @@ absl::StatusOr<std::vector<StoredText>> ReadStored(VectorReader* reader, std::ve
       StoredText& row = candidates[i];
       const absl::StatusOr<std::optional<StoredVector>> stored = reader->Find(ViewOf(row.key));
       if (absl::IsDataLoss(stored.status())) continue;
-      if (!stored.ok()) return stored.status();
+      ABSL_RETURN_IF_ERROR(stored.status());
       if (!stored->has_value() || !CanBeSampled((*stored)->vector)) continue;
       if (IsAutomemPlaceholder(row.text, (*stored)->vector)) continue;
       row.vector.assign((*stored)->vector.begin(), (*stored)->vector.end());
@@ -127,19 +126,18 @@ absl::StatusOr<std::vector<float>> EmbedAgain(const ResolvedJob& job, const std:
   absl::StatusOr<std::vector<float>> made;
   for (ApiOptions& client : clients) {
     client.encoding = job.client.encoding;
-    const absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(std::move(client));
-    if (!embedder.ok()) return embedder.status();
+    ABSL_ASSIGN_OR_RETURN(const RunningEmbedder embedder, StartEmbedder(std::move(client)));
     made = std::vector<float>();
     for (size_t i = 0; i < texts.size() && made.ok(); i += at_once) {
       const absl::StatusOr<std::vector<float>> some =
-          EmbedTexts(embedder->client.get(), absl::MakeConstSpan(texts).subspan(i, at_once));
+          EmbedTexts(embedder.client.get(), absl::MakeConstSpan(texts).subspan(i, at_once));
       if (some.ok()) {
         made->insert(made->end(), some->begin(), some->end());
       } else {
         made = some.status();
       }
     }
-    Add(embedder->client->stats(), stats);
+    Add(embedder.client->stats(), stats);
     if (made.ok()) break;
   }
   return made;
@@ -232,13 +230,11 @@ int64_t CountWritten(const EarlierJob& job) {
 
 // Whether any row of the job has a text that gets a vector.
 absl::StatusOr<bool> HasTextToEmbed(const ResolvedJob& job) {
-  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(job.source, job.selection);
-  if (!source.ok()) return source.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return false;
-    if (CheckText((*row)->text, job.pipeline.batch.max_text_bytes).ok()) return true;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) return false;
+    if (CheckText(row->text, job.pipeline.batch.max_text_bytes).ok()) return true;
   }
 }
 
@@ -338,30 +334,24 @@ absl::Status AcceptUnknownModel(const ResolvedJob& job, const UnknownModel& unkn
 absl::StatusOr<ModelSample> CompareWithStored(const ResolvedJob& job, const UnknownModel& unknown,
                                               const TokenCounting& counting) {
   ModelSample sample;
-  const absl::StatusOr<bool> adds = HasTextToEmbed(job);
-  if (!adds.ok()) return adds.status();
-  if (!*adds) return sample;
-  absl::StatusOr<std::vector<StoredText>> candidates = FindCandidates(job, unknown.filled, counting);
-  if (!candidates.ok()) return candidates.status();
-  const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(job.targets[0], job.client.model.dim);
-  if (!reader.ok()) return reader.status();
-  const absl::StatusOr<std::vector<StoredText>> rows = ReadStored(reader->get(), *std::move(candidates));
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const bool adds, HasTextToEmbed(job));
+  if (!adds) return sample;
+  ABSL_ASSIGN_OR_RETURN(std::vector<StoredText> candidates, FindCandidates(job, unknown.filled, counting));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(job.targets[0], job.client.model.dim));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<StoredText> rows, ReadStored(reader.get(), std::move(candidates)));
   Comparison comparison;
-  if (rows->size() >= kLeastSampleRows) {
-    absl::StatusOr<std::vector<float>> made = EmbedAgain(job, *rows, &sample.stats);
-    if (!made.ok()) return made.status();
-    comparison = Compare(job, **reader, *rows, *std::move(made));
+  if (rows.size() >= kLeastSampleRows) {
+    ABSL_ASSIGN_OR_RETURN(std::vector<float> made, EmbedAgain(job, rows, &sample.stats));
+    comparison = Compare(job, *reader, rows, std::move(made));
   }
   sample.verdict = JudgeSample(comparison.cosines);
-  if (sample.stats.requests == 0) sample.verdict.compared = static_cast<int>(rows->size());
+  if (sample.stats.requests == 0) sample.verdict.compared = static_cast<int>(rows.size());
   const std::string sent =
       sample.stats.requests == 0
           ? ""
-          : absl::StrCat(" (", rows->size(), " texts, ", Counted(sample.stats.tokens, "token was", "tokens were"), " ",
+          : absl::StrCat(" (", rows.size(), " texts, ", Counted(sample.stats.tokens, "token was", "tokens were"), " ",
                          "sent to find out)");
-  const absl::Status status = StatusOf(job, unknown, sample.verdict, sent);
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(StatusOf(job, unknown, sample.verdict, sent));
   const SampleVerdict& verdict = sample.verdict;
   sample.note = absl::StrCat(
       VectorsPlace(job), " holds ", Counted(unknown.rows, "vector", "vectors"), " of a model that is not recorded; of ",
@@ -371,7 +361,7 @@ absl::StatusOr<ModelSample> CompareWithStored(const ResolvedJob& job, const Unkn
                                        : absl::StrCat(" (the others have a cosine of ", Cosines(verdict),
                                                       ": their texts may have been edited; --all makes all anew)"),
       comparison.lengths);
-  if (absl::Status accepted = AcceptUnknownModel(job, unknown); !accepted.ok()) return accepted;
+  ABSL_RETURN_IF_ERROR(AcceptUnknownModel(job, unknown));
   return sample;
 }
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/lexical_embedder.h"
 #include "engine/pipeline.h"
+#include "engine/status_macros.h"
 #include "index/brute_force.h"
 #include "index/index_reader.h"
 #include "tools/commands.h"
@@ -31,27 +32,25 @@ absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& option
     return vector;
   }
   // The same defaults and checks as a run has; its places do not matter here.
-  const absl::StatusOr<ResolvedJob> job =
-      Resolve({.source = "-",
-               .targets = {"-"},
-               .embedder = embedder,
-               .api_base = options.api_base,
-               .model = model.name,
-               .dimensions = model.dim,
-               .api_key_env = options.api_key_env,
-               .api_key_file = options.api_key_file,
-               .input_type = options.input_type.empty() ? "query" : options.input_type,
-               .input_type_is_default = options.input_type.empty(),
-               .headers = options.headers,
-               .header_envs = options.header_envs,
-               .body_fields = options.body_fields,
-               .proxy = options.proxy,
-               .ca_file = options.ca_file},
-              environment);
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<RunningEmbedder> running = StartEmbedder(job->client);
-  if (!running.ok()) return running.status();
-  return EmbedOne(running->client.get(), options.query);
+  ABSL_ASSIGN_OR_RETURN(const ResolvedJob job,
+                        Resolve({.source = "-",
+                                 .targets = {"-"},
+                                 .embedder = embedder,
+                                 .api_base = options.api_base,
+                                 .model = model.name,
+                                 .dimensions = model.dim,
+                                 .api_key_env = options.api_key_env,
+                                 .api_key_file = options.api_key_file,
+                                 .input_type = options.input_type.empty() ? "query" : options.input_type,
+                                 .input_type_is_default = options.input_type.empty(),
+                                 .headers = options.headers,
+                                 .header_envs = options.header_envs,
+                                 .body_fields = options.body_fields,
+                                 .proxy = options.proxy,
+                                 .ca_file = options.ca_file},
+                                environment));
+  ABSL_ASSIGN_OR_RETURN(const RunningEmbedder running, StartEmbedder(job.client));
+  return EmbedOne(running.client.get(), options.query);
 }
 
 std::string OneLine(absl::string_view text) {
@@ -77,31 +76,24 @@ struct Found {
 };
 
 absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Environment& environment) {
-  const absl::StatusOr<std::unique_ptr<IndexReader>> index = IndexReader::Open(options.index);
-  if (!index.ok()) return index.status();
-  const IndexDescription& description = (*index)->description();
-  const absl::StatusOr<std::vector<float>> query = EmbedQuery(options, description.model, environment);
-  if (!query.ok()) return query.status();
-  absl::StatusOr<std::vector<Hit>> hits =
-      (*index)->Search(*query, options.k, {.nprobe = options.nprobe, .ef_search = options.ef_search});
-  if (!hits.ok()) return hits.status();
-  return Found{*std::move(hits), description.source};
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<IndexReader> index, IndexReader::Open(options.index));
+  const IndexDescription& description = index->description();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<float> query, EmbedQuery(options, description.model, environment));
+  ABSL_ASSIGN_OR_RETURN(std::vector<Hit> hits,
+                        index->Search(query, options.k, {.nprobe = options.nprobe, .ef_search = options.ef_search}));
+  return Found{std::move(hits), description.source};
 }
 
 absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const Environment& environment) {
-  const absl::StatusOr<Location> location =
-      ParsePlace(options.target, {options.db_token_env, options.db_password_env}, environment);
-  if (!location.ok()) return location.status();
-  const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(*location, options.dimensions);
-  if (!reader.ok()) return reader.status();
-  Model model{.name = options.model, .dim = (*reader)->dim()};
+  ABSL_ASSIGN_OR_RETURN(const Location location,
+                        ParsePlace(options.target, {options.db_token_env, options.db_password_env}, environment));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(location, options.dimensions));
+  Model model{.name = options.model, .dim = reader->dim()};
   if (model.name.empty() && options.embedder == "builtin") model.name = kLexicalModelName;
   if (model.name.empty()) return absl::InvalidArgumentError("--target: say which model made it with --model");
-  const absl::StatusOr<std::vector<float>> query = EmbedQuery(options, model, environment);
-  if (!query.ok()) return query.status();
-  absl::StatusOr<std::vector<Hit>> hits = SearchExactly(reader->get(), *query, options.k, Metric::kCosine);
-  if (!hits.ok()) return hits.status();
-  return Found{*std::move(hits), location->Get("text").empty() ? "" : options.target};
+  ABSL_ASSIGN_OR_RETURN(const std::vector<float> query, EmbedQuery(options, model, environment));
+  ABSL_ASSIGN_OR_RETURN(std::vector<Hit> hits, SearchExactly(reader.get(), query, options.k, Metric::kCosine));
+  return Found{std::move(hits), location.Get("text").empty() ? "" : options.target};
 }
 
 }  // namespace

@@ -6,13 +6,13 @@
 
 #include "absl/status/statusor.h"
 #include "engine/lexical_embedder.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 
 absl::Status Serve(const ServeOptions& options, std::stop_token stop, std::ostream& out) {
-  const absl::StatusOr<std::unique_ptr<EmbeddingServer>> server = EmbeddingServer::Start(options.server);
-  if (!server.ok()) return server.status();
-  out << "listening on " << (*server)->base_url();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<EmbeddingServer> server, EmbeddingServer::Start(options.server));
+  out << "listening on " << server->base_url();
   if (options.server.mode == EmbeddingServerMode::kPrepared) {
     out << " (prepared vectors that say nothing about the texts, ";
   } else {
@@ -22,7 +22,7 @@ absl::Status Serve(const ServeOptions& options, std::stop_token stop, std::ostre
   std::latch stopped(1);
   const std::stop_callback on_stop(std::move(stop), [&stopped] { stopped.count_down(); });
   stopped.wait();
-  (*server)->Stop();
+  server->Stop();
   return absl::OkStatus();
 }
 

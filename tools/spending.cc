@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 #include "tools/format.h"
 
 namespace reembed {
@@ -57,7 +58,7 @@ absl::StatusOr<MaxSpend> ParseMaxSpend(const std::string& text) {
 
 absl::Status CheckMaxSpend(const ResolvedJob& job) {
   if (job.options.max_spend.empty()) return absl::OkStatus();
-  if (const absl::StatusOr<MaxSpend> spend = ParseMaxSpend(job.options.max_spend); !spend.ok()) return spend.status();
+  ABSL_RETURN_IF_ERROR(ParseMaxSpend(job.options.max_spend).status());
   if (UsdPerToken(job).has_value()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--max-spend: nobody knows what ", job.client.model.name,
                                                  " costs, so no cap could hold; copy models.toml into ",
@@ -79,9 +80,8 @@ absl::StatusOr<std::unique_ptr<Spending>> Spending::Make(const ResolvedJob& job,
   if (price <= 0) return spending;
   SpendOptions options{.usd_per_token = price, .spent_usd = spent_usd};
   if (!job.options.max_spend.empty()) {
-    const absl::StatusOr<MaxSpend> max = ParseMaxSpend(job.options.max_spend);
-    if (!max.ok()) return max.status();
-    options.cap_usd = max->usd + (max->adds ? spent_usd : 0);
+    ABSL_ASSIGN_OR_RETURN(const MaxSpend max, ParseMaxSpend(job.options.max_spend));
+    options.cap_usd = max.usd + (max.adds ? spent_usd : 0);
     spending->max_usd_ = options.cap_usd;
     options.warn = [say = std::move(say)](double spent, double cap) {
       say(absl::StrFormat("%s of --max-spend %s are spent, or in the air (%d %%)", MoneyText(spent), MoneyText(cap),

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "io/job/job_reader.h"
 #include "io/job/undo_store.h"
 #include "tools/commands.h"
@@ -151,13 +152,12 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
   }
   const absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
   if (absl::IsNotFound(undo.status())) return absl::OkStatus();
-  if (!undo.ok()) return undo.status();
-  const absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(undo->get());
-  if (!targets.ok()) return targets.status();
-  if (targets->empty()) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(undo.status());
+  ABSL_ASSIGN_OR_RETURN(const std::vector<UndoTarget> targets, ReadUndoTargets(undo->get()));
+  if (targets.empty()) return absl::OkStatus();
   int64_t rows = 0;
   std::vector<std::string> objects;
-  for (const UndoTarget& target : *targets) {
+  for (const UndoTarget& target : targets) {
     rows += target.rows;
     std::string name;
     AppendJsonString(target.name, &name);
@@ -174,7 +174,7 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
   }
   std::cout << "undo      " << Counted(rows, "row", "rows") << " as they were, " << BytesText(UndoBytes(dir))
             << ": `reembed rollback " << dir << "` puts them back\n";
-  for (const UndoTarget& target : *targets) {
+  for (const UndoTarget& target : targets) {
     std::cout << "  " << (target.rows > 0 ? Counted(target.rows, "row", "rows") : "what was made or switched") << " of "
               << target.name << "\n";
   }
@@ -188,21 +188,17 @@ std::vector<std::string> NamesOf(const JobStats& stats) {
 }
 
 absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
-  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<JobStats> stats = (*job)->Stats();
-  if (!stats.ok()) return stats.status();
-  const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects(options.rejects);
-  if (!rejects.ok()) return rejects.status();
-  const absl::StatusOr<TargetRecords> records = ReadTargetRecords(dir);
-  if (!records.ok()) return records.status();
-  const std::vector<TargetState> targets = TargetStates(*stats, *records, NamesOf(*stats));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> job, JobReader::Open(dir));
+  ABSL_ASSIGN_OR_RETURN(const JobStats stats, job->Stats());
+  ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects, job->ListRejects(options.rejects));
+  ABSL_ASSIGN_OR_RETURN(const TargetRecords records, ReadTargetRecords(dir));
+  const std::vector<TargetState> targets = TargetStates(stats, records, NamesOf(stats));
   if (!options.json) {
-    PrintText(dir, **job, *stats, *rejects, targets);
-    return ShowUndo(dir, *stats, false);
+    PrintText(dir, *job, stats, rejects, targets);
+    return ShowUndo(dir, stats, false);
   }
-  if (absl::Status undo = ShowUndo(dir, *stats, true); !undo.ok()) return undo;
-  PrintJson(dir, **job, *stats, *rejects, targets);
+  ABSL_RETURN_IF_ERROR(ShowUndo(dir, stats, true));
+  PrintJson(dir, *job, stats, rejects, targets);
   return absl::OkStatus();
 }
 

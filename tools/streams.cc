@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_lookup.h"
 #include "io/store/sqlite_lookup.h"
 #include "tools/place.h"
@@ -32,9 +33,8 @@ std::optional<Location> DatabaseOf(const Location& source) {
 
 absl::StatusOr<bool> HasTable(const Location& source, const std::optional<Location>& database) {
   if (database.has_value()) return DatabaseHasTable(*database, source.Get("table"));
-  const absl::StatusOr<PostgresTableFacts> facts = LookUpPostgresTable(source);
-  if (!facts.ok()) return facts.status();
-  return facts->exists;
+  ABSL_ASSIGN_OR_RETURN(const PostgresTableFacts facts, LookUpPostgresTable(source));
+  return facts.exists;
 }
 
 // "the column embedding of memu_x", of all tables with vectors that the preset of `job` does not know; empty: none, or
@@ -42,11 +42,10 @@ absl::StatusOr<bool> HasTable(const Location& source, const std::optional<Locati
 absl::StatusOr<std::string> UnknownTables(const ResolvedJob& job) {
   const std::optional<Location> database = DatabaseOf(job.source);
   if (job.known_tables.empty() || !(database.has_value() || IsPostgres(job.source))) return std::string();
-  const absl::StatusOr<std::vector<VectorColumnName>> columns =
-      database.has_value() ? SqliteVectorColumns(*database) : PostgresVectorColumns(job.source);
-  if (!columns.ok()) return columns.status();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<VectorColumnName> columns,
+                        database.has_value() ? SqliteVectorColumns(*database) : PostgresVectorColumns(job.source));
   std::vector<std::string> unknown;
-  for (const VectorColumnName& found : *columns) {
+  for (const VectorColumnName& found : columns) {
     const bool known = std::any_of(job.known_tables.begin(), job.known_tables.end(), [&](const std::string& table) {
       return absl::EqualsIgnoreCase(table, found.table);
     });
@@ -85,25 +84,23 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
     const std::optional<Location> database = DatabaseOf(job.source);
     path = database.has_value() ? database->path : PlaceName(job.source);
     if (job.optional && (database.has_value() || IsPostgres(job.source))) {
-      const absl::StatusOr<bool> there = HasTable(job.source, database);
-      if (!there.ok()) return there.status();
-      if (!*there) {
+      ABSL_ASSIGN_OR_RETURN(const bool there, HasTable(job.source, database));
+      if (!there) {
         absent.push_back(job.source.Get("table"));
         continue;
       }
     }
     kept.push_back(std::move(job));
   }
-  const absl::StatusOr<std::string> unknown = UnknownTables(kept.empty() ? jobs->front() : kept.front());
-  if (!unknown.ok()) return unknown.status();
+  ABSL_ASSIGN_OR_RETURN(const std::string unknown, UnknownTables(kept.empty() ? jobs->front() : kept.front()));
   if (kept.empty()) {
     return absl::NotFoundError(absl::StrCat(
         path, ": has none of the tables ", absl::StrJoin(absent, ", "),
-        unknown->empty() ? "" : absl::StrCat("; its vectors are in ", *unknown, ", which ", kUnknownTableAdvice)));
+        unknown.empty() ? "" : absl::StrCat("; its vectors are in ", unknown, ", which ", kUnknownTableAdvice)));
   }
-  if (!unknown->empty()) {
+  if (!unknown.empty()) {
     kept.front().notes.push_back(
-        absl::StrCat("PASSED OVER: ", path, " has vectors in ", *unknown, ", which ", kUnknownTableAdvice));
+        absl::StrCat("PASSED OVER: ", path, " has vectors in ", unknown, ", which ", kUnknownTableAdvice));
   }
   *jobs = std::move(kept);
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/growing_file.h"
 #include "tools/place.h"
@@ -112,10 +113,8 @@ absl::StatusOr<TargetLocks> LockTargets(absl::Span<const Location> targets, cons
   for (const Location& target : targets) {
     locks.emplace_back();
     if (FilesOf(target).empty()) continue;
-    if (absl::Status path = CheckTargetPath(target.path); !path.ok()) return path;
-    absl::StatusOr<std::unique_ptr<PlaceLock>> lock = PlaceLock::Acquire(target.path, AbsolutePath(directory));
-    if (!lock.ok()) return lock.status();
-    locks.back() = *std::move(lock);
+    ABSL_RETURN_IF_ERROR(CheckTargetPath(target.path));
+    ABSL_ASSIGN_OR_RETURN(locks.back(), PlaceLock::Acquire(target.path, AbsolutePath(directory)));
   }
   return locks;
 }

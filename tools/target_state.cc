@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/json_text.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/growing_file.h"
 #include "io/job/job_reader.h"
@@ -93,7 +94,7 @@ absl::Status CheckFileTarget(const Location& target, const std::string& director
                              const TargetRecords& records) {
   const std::vector<std::string> files = FilesOf(target);
   if (files.empty()) return absl::OkStatus();
-  if (absl::Status path = CheckTargetPath(files[0]); !path.ok()) return path;
+  ABSL_RETURN_IF_ERROR(CheckTargetPath(files[0]));
   const std::optional<int64_t> position = PositionOf(stats, target);
   const TargetRecord* const record = RecordOf(records, target.ToString());
   if (!position.has_value() && record == nullptr) {
@@ -101,7 +102,7 @@ absl::Status CheckFileTarget(const Location& target, const std::string& director
       return CheckIsFree(target, files, directory, records.empty() && stats.rows > 0);
     }
   }
-  if (absl::Status growing = CheckGrowingFiles(target, directory, /*is_new=*/false); !growing.ok()) return growing;
+  ABSL_RETURN_IF_ERROR(CheckGrowingFiles(target, directory, /*is_new=*/false));
   if (record == nullptr || !Exists(files[0])) return absl::OkStatus();  // of an older version; or there is nothing
   if (!record->mark.empty()) {
     return record->mark == MarkOf(files[0]) ? absl::OkStatus() : ChangedFileError(files[0]);
@@ -216,47 +217,42 @@ absl::Status CheckFileTargets(const ResolvedJob& job) {
   // Not found: there is no job, or a run was killed before it had begun one.
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
   if (!absl::IsNotFound(reader.status())) {
-    if (!reader.ok()) return reader.status();
-    absl::StatusOr<JobStats> read = (*reader)->Stats();
-    if (!read.ok()) return read.status();
-    stats = *std::move(read);
-    absl::StatusOr<TargetRecords> known = ReadTargetRecords(job.directory);
-    if (!known.ok()) return known.status();
-    records = *std::move(known);
+    ABSL_RETURN_IF_ERROR(reader.status());
+    ABSL_ASSIGN_OR_RETURN(stats, (*reader)->Stats());
+    ABSL_ASSIGN_OR_RETURN(records, ReadTargetRecords(job.directory));
   }
   for (const Location& target : job.targets) {
-    if (absl::Status checked = CheckFileTarget(target, job.directory, stats, records); !checked.ok()) return checked;
+    ABSL_RETURN_IF_ERROR(CheckFileTarget(target, job.directory, stats, records));
   }
   return absl::OkStatus();
 }
 
 absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_t expected_rows,
                           const TargetLocks& locks, JobStore* store) {
-  absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
-  if (!records.ok()) return records.status();
-  const bool older_version = records->empty() && before.rows > 0;
+  ABSL_ASSIGN_OR_RETURN(TargetRecords records, ReadTargetRecords(job.directory));
+  const bool older_version = records.empty() && before.rows > 0;
   std::set<size_t> fresh;  // targets whose places this job has not noted before
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const Location& target = job.targets[i];
     const std::string name = target.ToString();
     if (locks[i] != nullptr) {
-      std::erase_if(*records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target); });
-      if (!PositionOf(before, target).has_value() && RecordOf(*records, name) == nullptr) fresh.insert(i);
+      std::erase_if(records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target); });
+      if (!PositionOf(before, target).has_value() && RecordOf(records, name) == nullptr) fresh.insert(i);
     }
-    TargetRecord& record = (*records)[name];
+    TargetRecord& record = records[name];
     record.expected_rows = expected_rows;
     record.mark.clear();
   }
   // First: a kill from here on leaves no file of which nobody knows whose it is.
-  if (absl::Status noted = WriteTargetRecords(job.directory, *records); !noted.ok()) return noted;
+  ABSL_RETURN_IF_ERROR(WriteTargetRecords(job.directory, records));
   std::set<size_t> made;
   const auto give_back = [&](absl::Status why) {
-    for (const size_t i : fresh) records->erase(job.targets[i].ToString());
+    for (const size_t i : fresh) records.erase(job.targets[i].ToString());
     for (const size_t i : made) {
       unlink(PartialPath(job.targets[i].path).c_str());
       locks[i]->GiveUp();
     }
-    const absl::Status noted = WriteTargetRecords(job.directory, *records);
+    const absl::Status noted = WriteTargetRecords(job.directory, records);
     return noted.ok() ? why : noted;
   };
   for (size_t i = 0; i < job.targets.size(); ++i) {
@@ -282,11 +278,10 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
 }
 
 absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows, const TargetLocks& locks) {
-  absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
-  if (!records.ok()) return records.status();
+  ABSL_ASSIGN_OR_RETURN(TargetRecords records, ReadTargetRecords(job.directory));
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const Location& target = job.targets[i];
-    TargetRecord& record = (*records)[target.ToString()];
+    TargetRecord& record = records[target.ToString()];
     if (rows >= 0) record.finished_rows = record.expected_rows = rows;
     if (locks[i] == nullptr) continue;
     const std::string partial = PartialPath(target.path);
@@ -296,7 +291,7 @@ absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows, const TargetLo
     // What is there and was never finished is somebody else's.
     if (record.finished_rows >= 0) record.mark = MarkOf(target.path);
   }
-  return WriteTargetRecords(job.directory, *records);
+  return WriteTargetRecords(job.directory, records);
 }
 
 }  // namespace reembed

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "tools/format.h"
 #include "tools/place.h"
 #include "tools/registry.h"
@@ -44,9 +45,7 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
   UndoPlan plan{.target = PlaceText(location)};
   Overwriting overwriting;
   if (scheme.overwriting != nullptr) {
-    absl::StatusOr<Overwriting> found = scheme.overwriting(location, job.client.model);
-    if (!found.ok()) return found.status();
-    overwriting = *found;
+    ABSL_ASSIGN_OR_RETURN(overwriting, scheme.overwriting(location, job.client.model));
   }
   if (overwriting.kind == Overwriting::Kind::kSwitch && !overwriting.keeps_old) {
     plan.way_back = UndoPlan::WayBack::kNone;
@@ -83,9 +82,8 @@ absl::StatusOr<std::vector<UndoPlan>> PlanUndo(const ResolvedJob& job, const Pre
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const Scheme& scheme = *FindScheme(job.targets[i].scheme);
     if (!scheme.is_table() && scheme.roll_back == nullptr) continue;
-    absl::StatusOr<UndoPlan> plan = PlanTarget(job, preflight, i, rows);
-    if (!plan.ok()) return plan.status();
-    plans.push_back(*std::move(plan));
+    ABSL_ASSIGN_OR_RETURN(UndoPlan plan, PlanTarget(job, preflight, i, rows));
+    plans.push_back(std::move(plan));
   }
   return plans;
 }

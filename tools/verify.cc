@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_store.h"
 #include "io/job/undo_store.h"
@@ -119,12 +120,11 @@ absl::Status Verification::CheckStore() {
     notes_.push_back("the job keeps no vectors: targets are checked for presence and width only");
     return absl::OkStatus();
   }
-  const absl::StatusOr<VectorCheck> check = job_->CheckVectors();
-  if (!check.ok()) return check.status();
-  if (absl::Status named = NameDamage(check->damaged); !named.ok()) return named;
-  counts_.vectors_read = check->texts;
-  for (const SlotRange& range : check->damaged) counts_.texts_damaged += range.size();
-  notes_.push_back(absl::StrCat("vectors.f32: ", Counted(check->texts, "vector", "vectors"), " read"));
+  ABSL_ASSIGN_OR_RETURN(const VectorCheck check, job_->CheckVectors());
+  ABSL_RETURN_IF_ERROR(NameDamage(check.damaged));
+  counts_.vectors_read = check.texts;
+  for (const SlotRange& range : check.damaged) counts_.texts_damaged += range.size();
+  notes_.push_back(absl::StrCat("vectors.f32: ", Counted(check.texts, "vector", "vectors"), " read"));
   return absl::OkStatus();
 }
 
@@ -132,17 +132,15 @@ absl::Status Verification::CheckStore() {
 absl::Status Verification::NameDamage(absl::Span<const SlotRange> damaged) {
   if (damaged.empty()) return absl::OkStatus();
   std::vector<std::pair<int64_t, std::string>> rows(damaged.size());  // how many, and the first one's name
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> cursor = job_->Scan(0);
-  if (!cursor.ok()) return cursor.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> cursor, job_->Scan(0));
   while (true) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = (*cursor)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
-    const auto behind = std::upper_bound(damaged.begin(), damaged.end(), (*row)->slot,
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, cursor->Next());
+    if (!row.has_value()) break;
+    const auto behind = std::upper_bound(damaged.begin(), damaged.end(), row->slot,
                                          [](int64_t slot, const SlotRange& range) { return slot < range.begin; });
-    if (behind == damaged.begin() || (*row)->slot >= (behind - 1)->end) continue;
+    if (behind == damaged.begin() || row->slot >= (behind - 1)->end) continue;
     auto& [count, first] = rows[static_cast<size_t>(behind - 1 - damaged.begin())];
-    if (count++ == 0) first = KeyText((*row)->key);
+    if (count++ == 0) first = KeyText(row->key);
   }
   for (size_t i = 0; i < damaged.size(); ++i) {
     const auto& [begin, end] = damaged[i];
@@ -159,12 +157,11 @@ absl::Status Verification::NameDamage(absl::Span<const SlotRange> damaged) {
 }
 
 absl::Status Verification::CheckUndoLog(const std::string& folder) {
-  const absl::StatusOr<UndoCheck> check = CheckUndo(folder);
-  if (!check.ok()) return check.status();
-  for (const std::string& problem : check->shown) problems_.Add(problem);
-  problems_.count += check->damaged - static_cast<int64_t>(check->shown.size());
-  if (check->rows > 0) {
-    notes_.push_back(absl::StrCat("undo.db: ", Counted(check->rows, "row", "rows"), " read"));
+  ABSL_ASSIGN_OR_RETURN(const UndoCheck check, CheckUndo(folder));
+  for (const std::string& problem : check.shown) problems_.Add(problem);
+  problems_.count += check.damaged - static_cast<int64_t>(check.shown.size());
+  if (check.rows > 0) {
+    notes_.push_back(absl::StrCat("undo.db: ", Counted(check.rows, "row", "rows"), " read"));
   }
   return absl::OkStatus();
 }
@@ -175,32 +172,30 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
     problems_.Add(std::string(reader.status().message()));
     return absl::OkStatus();
   }
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   std::vector<float> bought;
   int64_t compared = 0;
   while (true) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
-    if ((*row)->state != SlotState::kKept || refused.count((*row)->ordinal) > 0) continue;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
+    if (!row.has_value()) break;
+    if (row->state != SlotState::kKept || refused.count(row->ordinal) > 0) continue;
     ++compared;
-    const absl::StatusOr<std::optional<StoredVector>> stored = (*reader)->Find((*row)->key);
-    const std::string name = absl::StrCat(PlaceText(target), ": row ", KeyText((*row)->key));
+    const absl::StatusOr<std::optional<StoredVector>> stored = (*reader)->Find(row->key);
+    const std::string name = absl::StrCat(PlaceText(target), ": row ", KeyText(row->key));
     if (!stored.ok()) {
       problems_.Add(absl::StrCat(name, ": ", stored.status().message()));
-      lost_[target.ToString()].push_back((*row)->ordinal);
+      lost_[target.ToString()].push_back(row->ordinal);
     } else if (!stored->has_value()) {
       problems_.Add(absl::StrCat(name, ": has no vector"));
-      lost_[target.ToString()].push_back((*row)->ordinal);
+      lost_[target.ToString()].push_back(row->ordinal);
     } else if (job_->keep_vectors() == KeepVectors::kAlways) {
-      const absl::Status read = Read(**row, &bought);
+      const absl::Status read = Read(*row, &bought);
       if (absl::IsDataLoss(read)) continue;  // it has been named
-      if (!read.ok()) return read;
+      ABSL_RETURN_IF_ERROR(read);
       (*reader)->Round(absl::MakeSpan(bought));
       if (Same(target, bought, (*stored)->vector)) continue;
       problems_.Add(absl::StrCat(name, ": holds another vector"));
-      lost_[target.ToString()].push_back((*row)->ordinal);
+      lost_[target.ToString()].push_back(row->ordinal);
     }
   }
   const bool whole_file = !FindScheme(target.scheme)->is_table();
@@ -221,26 +216,22 @@ std::string Verification::SourceName() const {
 
 absl::Status Verification::CheckSource() {
   if (resolved_->source.scheme == "-") return absl::OkStatus();
-  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(resolved_->source, resolved_->selection);
-  if (!source.ok()) return source.status();
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(resolved_->source, resolved_->selection));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   const std::string place = SourceName();
   int64_t compared = 0;
   while (true) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
-    if ((*row)->state == SlotState::kRejected) continue;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
+    if (!row.has_value()) break;
+    if (row->state == SlotState::kRejected) continue;
     ++compared;
-    const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
-    if (!now.ok()) return now.status();
-    const std::string name = absl::StrCat(place, ": row ", KeyText((*row)->key));
-    if (!now->has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> now, source->Find(row->key));
+    const std::string name = absl::StrCat(place, ": row ", KeyText(row->key));
+    if (!now.has_value()) {
       problems_.Add(absl::StrCat(name, ": is gone"));
-    } else if ((*row)->state != SlotState::kKept) {
+    } else if (row->state != SlotState::kKept) {
       problems_.Add(absl::StrCat(name, ": has no vector yet; run the job again"));
-    } else if (!(*now)->text.has_value() || !(HashText(*(*now)->text) == (*row)->hash)) {
+    } else if (!now->text.has_value() || !(HashText(*now->text) == row->hash)) {
       if (job_->keep_vectors() == KeepVectors::kAlways) problems_.Add(absl::StrCat(name, ": has another text now"));
     }
   }
@@ -254,22 +245,21 @@ absl::Status Verification::CheckSource() {
 }
 
 absl::Status Verification::CountTable(const std::string& place, JsonLine* line) {
-  const absl::StatusOr<Survey> survey = SurveyTable(*resolved_);
-  if (!survey.ok()) return survey.status();
-  line->Add("rows_selected", survey->rows_selected)
-      .Add("rows_with_vector", survey->rows_with_vector)
-      .Add("rows_needed", survey->rows_needed)
-      .Add("orphans", survey->orphans);
-  notes_.push_back(absl::StrCat(place, ": ", WithCommas(survey->rows_with_vector), " of ",
-                                WithCommas(survey->rows_selected), " selected rows have a vector"));
-  if (survey->rows_needed > 0) {
-    notes_.push_back(absl::StrCat(place, ": ", Counted(survey->rows_needed, "row has", "rows have"),
+  ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyTable(*resolved_));
+  line->Add("rows_selected", survey.rows_selected)
+      .Add("rows_with_vector", survey.rows_with_vector)
+      .Add("rows_needed", survey.rows_needed)
+      .Add("orphans", survey.orphans);
+  notes_.push_back(absl::StrCat(place, ": ", WithCommas(survey.rows_with_vector), " of ",
+                                WithCommas(survey.rows_selected), " selected rows have a vector"));
+  if (survey.rows_needed > 0) {
+    notes_.push_back(absl::StrCat(place, ": ", Counted(survey.rows_needed, "row has", "rows have"),
                                   " no vector and should: the system's search fails over them"));
   }
-  if (survey->orphans > 0) {
-    notes_.push_back(absl::StrCat(place, ": ", Counted(survey->orphans, "vector", "vectors"), " whose rows are gone"));
+  if (survey.orphans > 0) {
+    notes_.push_back(absl::StrCat(place, ": ", Counted(survey.orphans, "vector", "vectors"), " whose rows are gone"));
   }
-  for (const std::string& remark : survey->remarks) notes_.push_back(absl::StrCat(place, ": ", remark));
+  for (const std::string& remark : survey.remarks) notes_.push_back(absl::StrCat(place, ": ", remark));
   return absl::OkStatus();
 }
 
@@ -277,35 +267,29 @@ absl::Status Verification::CheckSample(int64_t sample) {
   if (job_->keep_vectors() == KeepVectors::kNever) {
     return absl::InvalidArgumentError("--sample: this job keeps no vectors to compare with");
   }
-  const absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(resolved_->client);
-  if (!embedder.ok()) return embedder.status();
-  const absl::StatusOr<std::unique_ptr<Source>> source = OpenSource(resolved_->source, resolved_->selection);
-  if (!source.ok()) return source.status();
-  const absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = job_->Scan(0);
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const RunningEmbedder embedder, StartEmbedder(resolved_->client));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(resolved_->source, resolved_->selection));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   const int64_t stride = std::max<int64_t>(1, job_->rows() / sample);
   std::vector<float> bought;
   int64_t compared = 0, identical = 0;
   double lowest = 1;
   while (compared < sample) {
-    const absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
-    if ((*row)->state != SlotState::kKept || (*row)->ordinal < compared * stride) continue;
-    const absl::StatusOr<std::optional<RowView>> now = (*source)->Find((*row)->key);
-    if (!now.ok()) return now.status();
-    if (!now->has_value() || !(*now)->text.has_value()) continue;
-    const absl::Status read = Read(**row, &bought);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
+    if (!row.has_value()) break;
+    if (row->state != SlotState::kKept || row->ordinal < compared * stride) continue;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> now, source->Find(row->key));
+    if (!now.has_value() || !now->text.has_value()) continue;
+    const absl::Status read = Read(*row, &bought);
     if (absl::IsDataLoss(read)) continue;  // it has been named
-    if (!read.ok()) return read;
-    const absl::StatusOr<std::vector<float>> again = EmbedOne(embedder->client.get(), *(*now)->text);
-    if (!again.ok()) return again.status();
-    const double cosine = Cosine(bought, *again);
+    ABSL_RETURN_IF_ERROR(read);
+    ABSL_ASSIGN_OR_RETURN(const std::vector<float> again, EmbedOne(embedder.client.get(), *now->text));
+    const double cosine = Cosine(bought, again);
     lowest = std::min(lowest, cosine);
     ++compared;
-    if (*again == bought) ++identical;
+    if (again == bought) ++identical;
     if (cosine < kSameModelCosine) {
-      problems_.Add(absl::StrCat(SourceName(), ": row ", KeyText((*row)->key),
+      problems_.Add(absl::StrCat(SourceName(), ": row ", KeyText(row->key),
                                  ": embedded again, the cosine to its vector is ", cosine));
     }
   }
@@ -326,7 +310,7 @@ absl::StatusOr<ResolvedJob> ResolveAgain(const std::string& folder, const Verify
   if (!options.api_base.empty()) asked.endpoints.clear();
   asked.api_key_env = options.api_key_env;
   asked.api_key_file = options.api_key_file;
-  if (absl::Status read = ReadJobFile(&asked); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&asked));
   return Resolve(asked, environment, options.sample > 0 ? KeyNeed::kWanted : KeyNeed::kNone);
 }
 
@@ -340,27 +324,24 @@ struct Findings {
 
 absl::StatusOr<Findings> VerifyFolder(const std::string& folder, const VerifyOptions& options,
                                       const Environment& environment) {
-  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
-  if (!job.ok()) return job.status();
-  const absl::StatusOr<ResolvedJob> resolved = ResolveAgain(folder, options, environment);
-  if (!resolved.ok()) return resolved.status();
-  const absl::StatusOr<std::vector<RejectedRow>> rejects = (*job)->ListRejects((*job)->rows() + 1);
-  if (!rejects.ok()) return rejects.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> job, JobReader::Open(folder));
+  ABSL_ASSIGN_OR_RETURN(const ResolvedJob resolved, ResolveAgain(folder, options, environment));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects, job->ListRejects(job->rows() + 1));
 
-  Verification verification(job->get(), &*resolved);
-  if (absl::Status store = verification.CheckStore(); !store.ok()) return store;
-  if (absl::Status undo = verification.CheckUndoLog(folder); !undo.ok()) return undo;
-  for (const Location& target : resolved->targets) {
+  Verification verification(job.get(), &resolved);
+  ABSL_RETURN_IF_ERROR(verification.CheckStore());
+  ABSL_RETURN_IF_ERROR(verification.CheckUndoLog(folder));
+  for (const Location& target : resolved.targets) {
     if (target.scheme == "-") continue;
     std::map<int64_t, std::string> refused;
-    for (const RejectedRow& row : *rejects) {
+    for (const RejectedRow& row : rejects) {
       if (IsNameOf(row.sink, target)) refused[row.ordinal] = row.sink;
     }
-    if (absl::Status checked = verification.CheckTarget(target, refused); !checked.ok()) return checked;
+    ABSL_RETURN_IF_ERROR(verification.CheckTarget(target, refused));
   }
-  if (absl::Status source = verification.CheckSource(); !source.ok()) return source;
+  ABSL_RETURN_IF_ERROR(verification.CheckSource());
   if (options.sample > 0) {
-    if (absl::Status sample = verification.CheckSample(options.sample); !sample.ok()) return sample;
+    ABSL_RETURN_IF_ERROR(verification.CheckSample(options.sample));
   }
 
   return Findings{verification.problems(), verification.notes(), verification.counts(), verification.lost()};
@@ -372,19 +353,18 @@ absl::Status ForgetWhatIsWrong(const std::string& folder, const Findings& found)
   JobIdentity identity;
   KeepVectors keep_vectors;
   {
-    const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
-    if (!job.ok()) return job.status();
-    identity = (*job)->identity();
-    keep_vectors = (*job)->keep_vectors();
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> job, JobReader::Open(folder));
+    identity = job->identity();
+    keep_vectors = job->keep_vectors();
   }
-  const absl::StatusOr<std::unique_ptr<JobStore>> store =
-      JobStore::Open(folder, identity, {.keep_vectors = keep_vectors, .check = JobOptions::Check::kEverything});
-  if (!store.ok()) return store.status();
+  ABSL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<JobStore> store,
+      JobStore::Open(folder, identity, {.keep_vectors = keep_vectors, .check = JobOptions::Check::kEverything}));
   for (const auto& [target, ordinals] : found.lost) {
     if (keep_vectors == KeepVectors::kNever) break;  // there is nothing to write again
-    for (const int64_t ordinal : ordinals) (*store)->Owe(target, ordinal);
+    for (const int64_t ordinal : ordinals) store->Owe(target, ordinal);
   }
-  return (*store)->Close();
+  return store->Close();
 }
 
 // kExitDone and kExitRejectedRows: the run came to its end.
@@ -399,9 +379,9 @@ absl::StatusOr<ExitCode> RepairFolder(const std::string& folder, const VerifyOpt
   run.json = options.json;
   CommandOptions tried = run;
   // What would keep the run from beginning is found before anything is forgotten.
-  if (absl::Status read = ReadJobFile(&tried); !read.ok()) return read;
-  if (const absl::Status resolved = ResolveStreams(tried, environment).status(); !resolved.ok()) return resolved;
-  if (absl::Status forgotten = ForgetWhatIsWrong(folder, found); !forgotten.ok()) return forgotten;
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&tried));
+  ABSL_RETURN_IF_ERROR(ResolveStreams(tried, environment).status());
+  ABSL_RETURN_IF_ERROR(ForgetWhatIsWrong(folder, found));
   return RunCommand(run, environment);
 }
 

@@ -16,6 +16,7 @@
 #include "engine/counted.h"
 #include "engine/json_text.h"
 #include "engine/normalize.h"
+#include "engine/status_macros.h"
 #include "io/embed/api_address.h"
 #include "io/embed/reply_reader.h"
 #include "io/embed/request_flow.h"
@@ -80,8 +81,8 @@ absl::Status CheckOptions(const ApiOptions& options) {
     return absl::InvalidArgumentError(
         "the API key has a space, a line break or another character that keys do not have; check where it comes from");
   }
-  if (absl::Status headers = CheckHeaders(options.headers); !headers.ok()) return headers;
-  if (absl::Status fields = CheckBodyFields(options); !fields.ok()) return fields;
+  ABSL_RETURN_IF_ERROR(CheckHeaders(options.headers));
+  ABSL_RETURN_IF_ERROR(CheckBodyFields(options));
   if (options.model.name.empty()) return absl::InvalidArgumentError("the model has no name");
   if (options.model.dim < 1) return absl::InvalidArgumentError("the model's dimensions should be at least 1");
   if (options.dimensions.has_value() && *options.dimensions != options.model.dim) {
@@ -370,18 +371,16 @@ struct ProbeReply {
 
 // `width`: that is wanted; 0: any. Errors: kDataLoss.
 absl::StatusOr<ProbeReply> ReadProbe(const ReplyShape& shape, std::string* body, int width) {
-  const absl::StatusOr<int> got = ReplyWidth(shape, body);
-  if (!got.ok()) return got.status();
-  ProbeReply reply{.vector = std::vector<float>(*got)};
+  ABSL_ASSIGN_OR_RETURN(const int got, ReplyWidth(shape, body));
+  ProbeReply reply{.vector = std::vector<float>(got)};
   VectorFault fault = VectorFault::kNone;
-  const absl::StatusOr<int64_t> tokens =
-      DecodeReply(shape, body, *got, absl::MakeSpan(reply.vector), absl::MakeSpan(&fault, 1));
-  if (!tokens.ok()) return tokens.status();
-  if (fault != VectorFault::kNone) return StatusOf(fault, *got);
-  if (width > 0 && width != *got) {
-    return absl::DataLossError(absl::StrCat("expected a vector of ", width, " numbers, got ", *got));
+  ABSL_ASSIGN_OR_RETURN(const int64_t tokens,
+                        DecodeReply(shape, body, got, absl::MakeSpan(reply.vector), absl::MakeSpan(&fault, 1)));
+  if (fault != VectorFault::kNone) return StatusOf(fault, got);
+  if (width > 0 && width != got) {
+    return absl::DataLossError(absl::StrCat("expected a vector of ", width, " numbers, got ", got));
   }
-  reply.tokens = *tokens;
+  reply.tokens = tokens;
   std::string base64;
   EncodeBase64({reinterpret_cast<const unsigned char*>(reply.vector.data()), reply.vector.size() * sizeof(float)},
                &base64);
@@ -394,15 +393,14 @@ absl::StatusOr<ProbeReply> ReadProbe(const ReplyShape& shape, std::string* body,
 // it does not know.
 absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, int width, absl::Status* refusal) {
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
-  const auto flow = MakeFlow(options, wire, /*base64_dim=*/0);
-  if (!flow.ok()) return flow.status();
+  ABSL_ASSIGN_OR_RETURN(const auto flow, MakeFlow(options, wire, /*base64_dim=*/0));
   absl::StatusOr<ProbeReply> reply;
   // As for any text in a run: what is of no use is asked for again. Only the last word on the width is the caller's.
   for (int asked = 1; asked <= kFaultsToReject && !reply.ok(); ++asked) {
     Batch batch({.max_texts = 1, .max_rows = 1, .max_text_bytes = 64}, 1);
     batch.AddRowWithText(0, KeyView(int64_t{0}), 0, kProbeText, kProbeTokens);
     std::promise<absl::Status> promise;
-    (*flow)->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
+    flow->Send(&batch, Done([&promise](absl::Status status) { promise.set_value(std::move(status)); }));
     if (absl::Status status = promise.get_future().get(); !status.ok()) {
       if (absl::StrContains(status.message(), "encoding_format")) *refusal = status;
       return status;
@@ -414,11 +412,11 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, int width, absl::S
     reply = ReadProbe(wire.reply, &batch.replies()[0].body, asked < kFaultsToReject ? width : 0);
     const int64_t charged = ChargedTokens(reply.ok() ? reply->tokens : -1, 1, kProbeTokens);
     if (options.spend != nullptr) options.spend->Charge(&batch, 0, charged);
-    (*flow)->CountTokens(charged);
+    flow->CountTokens(charged);
   }
   if (!reply.ok()) {
     const std::string hint = HintsOf(options, *FindDialect(options.dialect)).address;
-    return absl::UnavailableError(absl::StrCat((*flow)->where(), ": ", reply.status().message(), " (asked ",
+    return absl::UnavailableError(absl::StrCat(flow->where(), ": ", reply.status().message(), " (asked ",
                                                kFaultsToReject, " times); ", hint, hint.empty() ? "" : "; ",
                                                "run the same command again later"));
   }
@@ -427,7 +425,7 @@ absl::StatusOr<ApiProbe> ProbeOnce(const ApiOptions& options, int width, absl::S
   return ApiProbe{.width = static_cast<int>(reply->vector.size()),
                   .norm = std::sqrt(squares),
                   .base64 = reply->base64,
-                  .stats = (*flow)->stats()};
+                  .stats = flow->stats()};
 }
 
 }  // namespace
@@ -438,18 +436,17 @@ absl::Status CheckBodyFields(const ApiOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options) {
-  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckOptions(options));
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
   const bool base64 = FindDialect(options.dialect)->base64 && options.encoding == ReplyFormat::kBase64;
-  auto flow = MakeFlow(options, wire, base64 ? options.model.dim : 0);
-  if (!flow.ok()) return flow.status();
-  return std::make_unique<ApiClient>(options, wire.reply, *std::move(flow));
+  ABSL_ASSIGN_OR_RETURN(auto flow, MakeFlow(options, wire, base64 ? options.model.dim : 0));
+  return std::make_unique<ApiClient>(options, wire.reply, std::move(flow));
 }
 
 absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
   ApiOptions asked = options;
   asked.model.dim = options.dimensions.value_or(1);
-  if (absl::Status status = CheckOptions(asked); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckOptions(asked));
   const Moment start = MonotonicNow();
   absl::Status refusal;
   absl::StatusOr<ApiProbe> probe = ProbeOnce(asked, options.model.dim, &refusal);
@@ -458,7 +455,7 @@ absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {
     absl::StatusOr<ApiProbe> second = ProbeOnce(asked, options.model.dim, &refusal);
     if (second.ok()) probe = std::move(second);
   }
-  if (!probe.ok()) return probe;
+  ABSL_RETURN_IF_ERROR(probe.status());
   probe->encoding = asked.encoding;
   probe->elapsed = MonotonicNow() - start;
   return probe;

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "engine/lexical_embedder.h"
 #include "engine/mutex.h"
+#include "engine/status_macros.h"
 #include "io/embed/embedding_server_reply.h"
 #include "io/embed/embedding_server_request.h"
 #include "io/net/http_server.h"
@@ -218,10 +219,11 @@ absl::StatusOr<std::unique_ptr<EmbeddingServer>> EmbeddingServer::Start(const Em
   http_options.address = options.address;
   http_options.port = options.port;
   http_options.threads = options.threads;
-  absl::StatusOr<std::unique_ptr<HttpServer>> http = HttpServer::Start(
-      http_options, [service = service.get()](const HttpServerRequest& request) { return service->Handle(request); });
-  if (!http.ok()) return http.status();
-  return std::unique_ptr<EmbeddingServer>(new EmbeddingServer(options.address, std::move(service), *std::move(http)));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> http,
+                        HttpServer::Start(http_options, [service = service.get()](const HttpServerRequest& request) {
+                          return service->Handle(request);
+                        }));
+  return std::unique_ptr<EmbeddingServer>(new EmbeddingServer(options.address, std::move(service), std::move(http)));
 }
 
 EmbeddingServer::EmbeddingServer(std::string address, std::unique_ptr<Service> service,

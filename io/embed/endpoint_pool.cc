@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/status_macros.h"
 #include "io/embed/own_trouble.h"
 
 namespace reembed {
@@ -336,7 +337,7 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
   std::vector<int> givers = {0};  // a batch without texts to ask for is answered by any
   {
     const MutexLock lock(&mutex_);
-    if (!tripped_.ok()) return tripped_;
+    ABSL_RETURN_IF_ERROR(tripped_);
     if (const auto found = answered_by_.find(batch); found != answered_by_.end()) {
       givers = std::move(found->second);
       answered_by_.erase(found);
@@ -345,7 +346,7 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
   const int endpoint = givers.back();
   absl::Status decoded = clients_[endpoint]->Decode(batch);
   const MutexLock lock(&mutex_);
-  if (!tripped_.ok()) return tripped_;
+  ABSL_RETURN_IF_ERROR(tripped_);
   if (decoded.ok()) {
     const int64_t texts = std::count_if(batch->texts().begin(), batch->texts().end(),
                                         [](const BatchText& text) { return text.reject.ok(); });

@@ -15,6 +15,7 @@
 #include "engine/base64.h"
 #include "engine/counted.h"
 #include "engine/number_array.h"
+#include "engine/status_macros.h"
 #include "io/embed/reply_skeleton.h"
 #include "io/net/http_loop.h"
 
@@ -101,9 +102,8 @@ class Reader {
     for (int i = 0; i < 2; ++i) {
       if (shape_.tokens[i] != nullptr) paths.tokens[i] = shape_.tokens[i];
     }
-    const absl::Status status =
-        paths.list->empty() ? ReadItems(document.get_array()) : ReadFields(document.get_object(), paths);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(paths.list->empty() ? ReadItems(document.get_array())
+                                             : ReadFields(document.get_object(), paths));
     const bool at_end = document.current_location().error() == simdjson::OUT_OF_BOUNDS;
     if (!at_end) return absl::DataLossError("got something behind the end of the reply");
     if (!has_list_) return absl::DataLossError(absl::StrCat("expected an embedding reply, got one without ", List()));
@@ -120,9 +120,9 @@ class Reader {
       if (below.lead_nowhere()) continue;
       ondemand::value value = field.value();
       if (below.list == "") {
-        if (absl::Status status = ReadItems(value.get_array()); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(ReadItems(value.get_array()));
       } else if (value.type() == ondemand::json_type::object) {
-        if (absl::Status status = ReadFields(value.get_object(), below); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(ReadFields(value.get_object(), below));
       } else {
         for (int i = 0; i < 2; ++i) {
           if (below.tokens[i] == "") ReadTokens(value, &tokens_[i]);
@@ -143,17 +143,15 @@ class Reader {
     has_list_ = true;
     for (ondemand::value element : list) {
       Item item;
-      const absl::Status status = *shape_.vector == '\0' && shape_.index == nullptr
-                                      ? ReadVector(element, &item)
-                                      : ReadItem(element.get_object(), shape_.vector, shape_.index, &item);
-      if (!status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(*shape_.vector == '\0' && shape_.index == nullptr
+                               ? ReadVector(element, &item)
+                               : ReadItem(element.get_object(), shape_.vector, shape_.index, &item));
       if (shape_.index == nullptr) item.index = static_cast<int64_t>(items_);
       ++items_;
       if (item.index == kNoIndex && !without_index_.has_value()) {
         without_index_ = item;
-      } else if (absl::Status placed = Place(item); !placed.ok()) {
-        return placed;
-      }
+      } else
+        ABSL_RETURN_IF_ERROR(Place(item));
     }
     return PlaceLast();
   }
@@ -173,12 +171,11 @@ class Reader {
       if (index != nullptr && name == index) {
         if (item->index != kNoIndex)
           return absl::DataLossError(absl::StrCat("expected one `", index, "` per vector, got two"));
-        if (absl::Status read = ReadIndex(field.value(), &item->index); !read.ok()) return read;
+        ABSL_RETURN_IF_ERROR(ReadIndex(field.value(), &item->index));
       } else if (const Rest below = Below(vector, name); below.has_value()) {
         ondemand::value value = field.value();
-        const absl::Status status =
-            below->empty() ? ReadVector(value, item) : ReadItem(value.get_object(), below, nullptr, item);
-        if (!status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(below->empty() ? ReadVector(value, item)
+                                            : ReadItem(value.get_object(), below, nullptr, item));
       }
     }
     return absl::OkStatus();
@@ -245,7 +242,7 @@ class Reader {
     int rows = 0;
     for (ondemand::value row : value.get_array()) {
       if (++rows > 1) return absl::DataLossError("expected one row per vector, got two; check the pooling");
-      if (absl::Status status = ReadNumbers(row, item); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(ReadNumbers(row, item));
     }
     return absl::OkStatus();
   }
@@ -373,7 +370,7 @@ absl::StatusOr<int64_t> DecodeReply(const ReplyShape& shape, std::string* body, 
   }
   // The parser has the last word, and the words for what is wrong, on the whole reply.
   Reader strict(shape, dim, vectors, faults, decoded);
-  if (absl::Status status = strict.Read(&parser, body, nullptr); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(strict.Read(&parser, body, nullptr));
   return strict.tokens();
 }
 

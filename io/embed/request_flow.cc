@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "engine/request_packer.h"
+#include "engine/status_macros.h"
 #include "io/embed/request_part.h"
 #include "io/net/proxy.h"
 #include "io/net/unsent.h"
@@ -36,12 +37,10 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions optio
                                      .proxy = options.proxy,
                                      .accept_gzip = options.accept_gzip};
   std::unique_ptr<RequestFlow> flow(new RequestFlow(std::move(options), std::move(write_body)));
-  auto loop = HttpLoop::Make(loop_options, [flow = flow.get()] {
-    flow->RetryNoted();
-    flow->Dispatch();
-  });
-  if (!loop.ok()) return loop.status();
-  flow->loop_ = *std::move(loop);
+  ABSL_ASSIGN_OR_RETURN(flow->loop_, HttpLoop::Make(loop_options, [flow = flow.get()] {
+                          flow->RetryNoted();
+                          flow->Dispatch();
+                        }));
   flow->http_ = flow->loop_.get();
   return flow;
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "engine/piece_splitter.h"
+#include "engine/status_macros.h"
 #include "simdjson.h"
 
 namespace reembed {
@@ -64,9 +65,8 @@ absl::Status AddRun(absl::string_view line, TokenList* list) {
       int64_t first;
       if (!absl::SimpleAtoi(word, &first)) return Wrong("`bpe_ranks` has a line without a first rank");
       rank = first;
-    } else if (absl::Status added = list->Add((*rank)++, word); !added.ok()) {
-      return added;
-    }
+    } else
+      ABSL_RETURN_IF_ERROR(list->Add((*rank)++, word));
   }
   return absl::OkStatus();
 }
@@ -82,7 +82,7 @@ absl::StatusOr<std::vector<std::string>> TokensOfJson(const std::string& content
   if (pattern != kCl100kPattern) return Wrong("cuts texts by another pattern");
   TokenList list;
   for (const absl::string_view line : absl::StrSplit(absl::string_view(ranks.data(), ranks.size()), '\n')) {
-    if (absl::Status added = AddRun(line, &list); !added.ok()) return added;
+    ABSL_RETURN_IF_ERROR(AddRun(line, &list));
   }
   return list.Take();
 }
@@ -97,7 +97,7 @@ absl::StatusOr<std::vector<std::string>> TokensOfLines(absl::string_view content
     const std::pair<absl::string_view, absl::string_view> fields = absl::StrSplit(line, absl::MaxSplits(' ', 1));
     int64_t rank;
     if (!absl::SimpleAtoi(fields.second, &rank)) return Wrong(absl::StrCat("line ", number, " is not `TOKEN RANK`"));
-    if (absl::Status added = list.Add(rank, fields.first); !added.ok()) return added;
+    ABSL_RETURN_IF_ERROR(list.Add(rank, fields.first));
   }
   return list.Take();
 }
@@ -115,12 +115,10 @@ absl::StatusOr<std::string> ReadWhole(const std::string& path) {
 }
 
 absl::StatusOr<std::unique_ptr<BpeTokenizer>> Load(const std::string& path) {
-  const absl::StatusOr<std::string> content = ReadWhole(path);
-  if (!content.ok()) return content.status();
-  const bool json = absl::StartsWith(absl::StripLeadingAsciiWhitespace(*content), "{");
-  const absl::StatusOr<std::vector<std::string>> tokens = json ? TokensOfJson(*content) : TokensOfLines(*content);
-  if (!tokens.ok()) return tokens.status();
-  absl::StatusOr<std::unique_ptr<BpeTokenizer>> made = BpeTokenizer::Make(kCl100k, *tokens);
+  ABSL_ASSIGN_OR_RETURN(const std::string content, ReadWhole(path));
+  const bool json = absl::StartsWith(absl::StripLeadingAsciiWhitespace(content), "{");
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> tokens, json ? TokensOfJson(content) : TokensOfLines(content));
+  absl::StatusOr<std::unique_ptr<BpeTokenizer>> made = BpeTokenizer::Make(kCl100k, tokens);
   return made.ok() ? std::move(made) : Wrong(made.status().message());
 }
 

@@ -15,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "engine/json_text.h"
 #include "engine/ledger.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/mapped_file.h"
 #include "io/file/own_file.h"
@@ -118,17 +119,15 @@ bool TakePart(const element& json, BackupPart* part) {
 }  // namespace
 
 absl::StatusOr<std::string> HashFile(const std::string& path) {
-  const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
-  if (!file.ok()) return file.status();
-  return HashOf(file->bytes());
+  ABSL_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  return HashOf(file.bytes());
 }
 
 absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::Make(const std::string& dir) {
   std::string name = dir;
   while (name.size() > 1 && name.back() == '/') name.pop_back();
-  const absl::StatusOr<bool> exists = PathExists(name);
-  if (!exists.ok()) return exists.status();
-  if (*exists && !IsEmptyFolder(name)) {
+  ABSL_ASSIGN_OR_RETURN(const bool exists, PathExists(name));
+  if (exists && !IsEmptyFolder(name)) {
     return absl::AlreadyExistsError(absl::StrCat(name,
                                                  ": is there already, and a backup is never written over "
                                                  "another; name a folder that is not there yet"));
@@ -138,10 +137,8 @@ absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::Make(const std::stri
   folder->finished_ = true;  // what is there may be another process's, until the lock is ours
   std::error_code failed;
   fs::create_directories(fs::absolute(name).parent_path(), failed);
-  if (absl::Status made = MakeFolder(partial); !made.ok()) return made;
-  absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(partial + kLock);
-  if (!lock.ok()) return lock.status();
-  folder->lock_ = *std::move(lock);
+  ABSL_RETURN_IF_ERROR(MakeFolder(partial));
+  ABSL_ASSIGN_OR_RETURN(folder->lock_, JobLock::Acquire(partial + kLock));
   folder->finished_ = false;
   // What a process left here that died.
   for (const fs::directory_entry& entry : fs::directory_iterator(partial, failed)) {
@@ -161,7 +158,7 @@ absl::StatusOr<std::string> BackupFolder::PathOf(const std::string& file) const 
   std::string path = partial_;
   for (const fs::path& piece : fs::path(file).parent_path()) {
     absl::StrAppend(&path, "/", piece.string());
-    if (absl::Status made = MakeFolder(path); !made.ok()) return made;
+    ABSL_RETURN_IF_ERROR(MakeFolder(path));
   }
   return absl::StrCat(partial_, "/", file);
 }
@@ -169,17 +166,12 @@ absl::StatusOr<std::string> BackupFolder::PathOf(const std::string& file) const 
 absl::Status BackupFolder::Add(BackupPart part) {
   const std::string path = absl::StrCat(partial_, "/", part.file);
   {
-    const absl::StatusOr<File> file = File::OpenToWrite(path);
-    if (!file.ok()) return file.status();
-    const absl::StatusOr<int64_t> bytes = file->Size();
-    if (!bytes.ok()) return bytes.status();
-    part.bytes = *bytes;
-    if (absl::Status synced = file->Sync(); !synced.ok()) return synced;
+    ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToWrite(path));
+    ABSL_ASSIGN_OR_RETURN(part.bytes, file.Size());
+    ABSL_RETURN_IF_ERROR(file.Sync());
   }
-  absl::StatusOr<std::string> hash = HashFile(path);
-  if (!hash.ok()) return hash.status();
-  part.hash = *std::move(hash);
-  if (absl::Status synced = SyncFolderOf(path); !synced.ok()) return synced;
+  ABSL_ASSIGN_OR_RETURN(part.hash, HashFile(path));
+  ABSL_RETURN_IF_ERROR(SyncFolderOf(path));
   parts_.push_back(std::move(part));
   return absl::OkStatus();
 }
@@ -187,11 +179,11 @@ absl::Status BackupFolder::Add(BackupPart part) {
 absl::StatusOr<BackupManifest> BackupFolder::Finish(const std::string& program, const std::string& system) {
   BackupManifest manifest{.program = program, .system = system, .made = absl::Now(), .parts = parts_};
   const std::string path = partial_ + kManifest;
-  if (absl::Status written = ReplaceOwnFile(path, ManifestJson(manifest)); !written.ok()) return written;
+  ABSL_RETURN_IF_ERROR(ReplaceOwnFile(path, ManifestJson(manifest)));
   // The lock is held by the open file, which needs no name any more.
   if (unlink((partial_ + kLock).c_str()) != 0) return FileError(partial_ + kLock, "remove", errno);
-  if (absl::Status synced = SyncFolderOf(path); !synced.ok()) return synced;
-  if (absl::Status renamed = RenameDurably(partial_, dir_); !renamed.ok()) return renamed;
+  ABSL_RETURN_IF_ERROR(SyncFolderOf(path));
+  ABSL_RETURN_IF_ERROR(RenameDurably(partial_, dir_));
   finished_ = true;
   return manifest;
 }
@@ -209,7 +201,7 @@ absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
                                             partial.ok() && *partial ? "; the one that was begun was never finished"
                                                                      : "; name the folder of `reembed backup --to`"));
   }
-  if (!file.ok()) return file.status();
+  ABSL_RETURN_IF_ERROR(file.status());
   const auto damaged = [&](absl::string_view what) {
     return absl::DataLossError(absl::StrCat(path, ": ", what, "; this backup cannot be trusted"));
   };
@@ -250,18 +242,15 @@ absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
 
 absl::Status CheckBackupPart(const std::string& dir, const BackupPart& part) {
   const std::string path = absl::StrCat(dir, "/", part.file);
-  const absl::StatusOr<File> file = File::OpenToRead(path);
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<int64_t> bytes = file->Size();
-  if (!bytes.ok()) return bytes.status();
-  if (*bytes != part.bytes) {
-    return absl::DataLossError(absl::StrCat(path, ": expected ", part.bytes, " bytes as the manifest says, got ",
-                                            *bytes, "; this backup cannot be trusted"));
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(path));
+  ABSL_ASSIGN_OR_RETURN(const int64_t bytes, file.Size());
+  if (bytes != part.bytes) {
+    return absl::DataLossError(absl::StrCat(path, ": expected ", part.bytes, " bytes as the manifest says, got ", bytes,
+                                            "; this backup cannot be trusted"));
   }
-  const absl::StatusOr<std::string> hash = HashFile(path);
-  if (!hash.ok()) return hash.status();
-  if (*hash == part.hash) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(path, ": its bytes are not those that were written (XXH3-128 ", *hash,
+  ABSL_ASSIGN_OR_RETURN(const std::string hash, HashFile(path));
+  if (hash == part.hash) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": its bytes are not those that were written (XXH3-128 ", hash,
                                           ", expected ", part.hash, "); this backup cannot be trusted"));
 }
 

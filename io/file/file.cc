@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -49,12 +50,11 @@ absl::Status CopyBytes(const File& from, const File& to, int64_t bytes) {
   const auto buffer = std::make_unique<char[]>(kBufferBytes);
   while (done < bytes) {
     const size_t wanted = static_cast<size_t>(std::min<int64_t>(kBufferBytes, bytes - done));
-    const absl::StatusOr<size_t> read = from.ReadAt(done, absl::MakeSpan(buffer.get(), wanted));
-    if (!read.ok()) return read.status();
-    if (*read == 0)
+    ABSL_ASSIGN_OR_RETURN(const size_t read, from.ReadAt(done, absl::MakeSpan(buffer.get(), wanted)));
+    if (read == 0)
       return absl::DataLossError(absl::StrCat(from.path(), ": ended at byte ", done, " while it was copied"));
-    if (absl::Status status = to.WriteAt(done, {buffer.get(), *read}); !status.ok()) return status;
-    done += static_cast<off_t>(*read);
+    ABSL_RETURN_IF_ERROR(to.WriteAt(done, {buffer.get(), read}));
+    done += static_cast<off_t>(read);
   }
   return absl::OkStatus();
 }
@@ -153,7 +153,7 @@ absl::Status File::WritePiecesAt(int64_t offset, absl::Span<const absl::string_v
     }
     if (written == 0) continue;
     const absl::string_view rest = pieces.front().substr(static_cast<size_t>(written));
-    if (absl::Status status = WriteAt(offset, rest); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(WriteAt(offset, rest));
     offset += static_cast<int64_t>(rest.size());
     pieces.remove_prefix(1);
   }
@@ -210,7 +210,7 @@ absl::Status KeepAsPrevious(const std::string& path) {
   for (int number = 1;; ++number) {
     const std::string previous = PreviousPath(path, number);
     exists = PathExists(previous);
-    if (!exists.ok()) return exists.status();
+    ABSL_RETURN_IF_ERROR(exists.status());
     if (!*exists) return RenameDurably(path, previous);
   }
 }
@@ -218,15 +218,13 @@ absl::Status KeepAsPrevious(const std::string& path) {
 std::string UnfinishedCopyPath(absl::string_view path) { return absl::StrCat(path, ".copy"); }
 
 absl::Status CopyDurably(const std::string& from, const std::string& to, int64_t bytes) {
-  const absl::StatusOr<File> source = File::OpenToRead(from);
-  if (!source.ok()) return source.status();
+  ABSL_ASSIGN_OR_RETURN(const File source, File::OpenToRead(from));
   const std::string unfinished = UnfinishedCopyPath(to);
   {
-    const absl::StatusOr<File> copy = File::OpenToWrite(unfinished);
-    if (!copy.ok()) return copy.status();
-    if (absl::Status status = copy->Truncate(0); !status.ok()) return status;
-    if (absl::Status status = CopyBytes(*source, *copy, bytes); !status.ok()) return status;
-    if (absl::Status status = copy->Sync(); !status.ok()) return status;
+    ABSL_ASSIGN_OR_RETURN(const File copy, File::OpenToWrite(unfinished));
+    ABSL_RETURN_IF_ERROR(copy.Truncate(0));
+    ABSL_RETURN_IF_ERROR(CopyBytes(source, copy, bytes));
+    ABSL_RETURN_IF_ERROR(copy.Sync());
   }
   return RenameDurably(unfinished, to);
 }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/owed_rows.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -54,9 +55,8 @@ absl::Status GrowingFiles::CheckOurs() const {
     if (!partial.ok() || *partial) return partial.status();
   }
   for (const Growing& growing : files_) {
-    const absl::StatusOr<bool> complete = PathExists(growing.file.path);
-    if (!complete.ok()) return complete.status();
-    if (*complete) return ForeignFileError(growing.file.path);
+    ABSL_ASSIGN_OR_RETURN(const bool complete, PathExists(growing.file.path));
+    if (complete) return ForeignFileError(growing.file.path);
   }
   return absl::OkStatus();
 }
@@ -65,13 +65,11 @@ absl::Status GrowingFiles::CheckOurs() const {
 absl::StatusOr<bool> GrowingFiles::ContinuePartial(Growing* growing, int64_t rows) {
   const absl::StatusOr<bool> exists = PathExists(PartialPath(growing->file.path));
   if (!exists.ok() || !*exists) return exists;
-  absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing->file.path));
-  if (!partial.ok()) return partial.status();
-  const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*partial, rows);
-  if (!bytes.ok()) return bytes.status();
-  if (!bytes->has_value()) return false;
-  growing->partial = std::move(*partial);
-  growing->bytes = **bytes;
+  ABSL_ASSIGN_OR_RETURN(File partial, File::OpenToWrite(PartialPath(growing->file.path)));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> bytes, growing->file.measure(partial, rows));
+  if (!bytes.has_value()) return false;
+  growing->partial = std::move(partial);
+  growing->bytes = *bytes;
   return true;
 }
 
@@ -79,23 +77,20 @@ absl::StatusOr<bool> GrowingFiles::ContinuePartial(Growing* growing, int64_t row
 absl::StatusOr<bool> GrowingFiles::ContinueComplete(Growing* growing, int64_t rows) {
   const absl::StatusOr<File> complete = File::OpenToRead(growing->file.path);
   if (absl::IsNotFound(complete.status())) return false;
-  if (!complete.ok()) return complete.status();
-  const absl::StatusOr<std::optional<int64_t>> bytes = growing->file.measure(*complete, rows);
-  if (!bytes.ok()) return bytes.status();
-  const absl::StatusOr<int64_t> size = complete->Size();
-  if (!size.ok()) return size.status();
-  growing->bytes = bytes->value_or(-1);
-  return growing->bytes == *size;
+  ABSL_RETURN_IF_ERROR(complete.status());
+  ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> bytes, growing->file.measure(*complete, rows));
+  ABSL_ASSIGN_OR_RETURN(const int64_t size, complete->Size());
+  growing->bytes = bytes.value_or(-1);
+  return growing->bytes == size;
 }
 
 absl::Status GrowingFiles::StartOver() {
   started_over_ = true;
   for (Growing& growing : files_) {
-    absl::StatusOr<File> partial = File::OpenToWrite(PartialPath(growing.file.path));
-    if (!partial.ok()) return partial.status();
-    if (absl::Status status = partial->Truncate(0); !status.ok()) return status;
-    if (absl::Status status = partial->WriteAt(0, growing.file.header); !status.ok()) return status;
-    growing.partial = std::move(*partial);
+    ABSL_ASSIGN_OR_RETURN(File partial, File::OpenToWrite(PartialPath(growing.file.path)));
+    ABSL_RETURN_IF_ERROR(partial.Truncate(0));
+    ABSL_RETURN_IF_ERROR(partial.WriteAt(0, growing.file.header));
+    growing.partial = std::move(partial);
     growing.bytes = static_cast<int64_t>(growing.file.header.size());
   }
   return SyncFolderOf(files_.front().file.path);
@@ -104,7 +99,7 @@ absl::Status GrowingFiles::StartOver() {
 absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
   const std::optional<int64_t> outdated = OutdatedRows(last);
   if (last.position == 0 && !outdated.has_value()) {
-    if (absl::Status status = CheckOurs(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckOurs());
   }
   // Every file decides for itself, so a crash between two renames or two copies loses nothing.
   bool goes_on = last.position > 0;
@@ -112,7 +107,7 @@ absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
     if (!goes_on) break;
     absl::StatusOr<bool> found = ContinuePartial(&growing, last.stored_rows);
     if (found.ok() && !*found) found = ContinueComplete(&growing, last.stored_rows);
-    if (!found.ok()) return found.status();
+    ABSL_RETURN_IF_ERROR(found.status());
     goes_on = *found;
   }
   if (!goes_on) {
@@ -121,22 +116,21 @@ absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
     keeps_previous_ = false;
     for (Growing& growing : files_) {
       if (keeps_previous_) break;
-      const absl::StatusOr<bool> ours = ContinueComplete(&growing, replaced_rows);
-      if (!ours.ok()) return ours.status();
-      keeps_previous_ = !*ours;
+      ABSL_ASSIGN_OR_RETURN(const bool ours, ContinueComplete(&growing, replaced_rows));
+      keeps_previous_ = !ours;
     }
-    if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Keep(StartOver()));
     return 0;
   }
   for (const Growing& growing : files_) {
     if (growing.partial.fd() < 0) continue;
-    if (absl::Status status = Keep(growing.partial.Truncate(growing.bytes)); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Keep(growing.partial.Truncate(growing.bytes)));
   }
   return last.position;
 }
 
 absl::Status GrowingFiles::BeginWriting() {
-  if (!failure_.ok()) return failure_;
+  ABSL_RETURN_IF_ERROR(failure_);
   // Last file first: the target itself says where the next Open() goes on.
   for (auto growing = files_.rbegin(); growing != files_.rend(); ++growing) {
     if (growing->partial.fd() >= 0) continue;
@@ -158,7 +152,7 @@ absl::Status GrowingFiles::Drain(Growing* growing) {
 }
 
 absl::Status GrowingFiles::Append(size_t file, absl::string_view bytes) {
-  if (!failure_.ok()) return failure_;
+  ABSL_RETURN_IF_ERROR(failure_);
   Growing& growing = files_[file];
   growing.buffer.append(bytes.data(), bytes.size());
   growing.bytes += static_cast<int64_t>(bytes.size());
@@ -166,32 +160,32 @@ absl::Status GrowingFiles::Append(size_t file, absl::string_view bytes) {
 }
 
 absl::Status GrowingFiles::AppendPieces(size_t file, absl::Span<const absl::string_view> pieces) {
-  if (!failure_.ok()) return failure_;
+  ABSL_RETURN_IF_ERROR(failure_);
   Growing& growing = files_[file];
-  if (absl::Status status = Drain(&growing); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Drain(&growing));
   if (absl::Status status = growing.partial.WritePiecesAt(growing.bytes, pieces); !status.ok()) return Keep(status);
   for (const absl::string_view piece : pieces) growing.bytes += static_cast<int64_t>(piece.size());
   return absl::OkStatus();
 }
 
 absl::Status GrowingFiles::SetHeader(size_t file, absl::string_view header) {
-  if (!failure_.ok()) return failure_;
+  ABSL_RETURN_IF_ERROR(failure_);
   if (files_[file].partial.fd() < 0) return absl::OkStatus();
   return Keep(files_[file].partial.WriteAt(0, header));
 }
 
 absl::Status GrowingFiles::Flush() {
-  if (!failure_.ok()) return failure_;
+  ABSL_RETURN_IF_ERROR(failure_);
   for (Growing& growing : files_) {
     if (growing.partial.fd() < 0) continue;
-    if (absl::Status status = Drain(&growing); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Drain(&growing));
     if (absl::Status status = growing.partial.Sync(); !status.ok()) return Keep(status);
   }
   return absl::OkStatus();
 }
 
 absl::Status GrowingFiles::Finish() {
-  if (absl::Status status = Flush(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Flush());
   // The target itself last: nobody finds it without what goes with it.
   for (auto growing = files_.rbegin(); growing != files_.rend(); ++growing) {
     if (growing->partial.fd() < 0) continue;

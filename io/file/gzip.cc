@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/json_scanner.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 
 namespace reembed {
@@ -56,7 +57,7 @@ class GzipText {
                                                 passed_ + static_cast<int64_t>(scanner.position()),
                                                 " of its text, got something else; is it whole?"));
       }
-      if (absl::Status more = Read(); !more.ok()) return more;
+      ABSL_RETURN_IF_ERROR(Read());
     }
   }
 
@@ -131,23 +132,22 @@ absl::Status GzipWriter::Close() {
 absl::Status ReadGzipJson(
     const std::string& path,
     absl::FunctionRef<absl::Status(absl::string_view member, absl::string_view token, bool element)> take) {
-  absl::StatusOr<GzipText> text = GzipText::Open(path);
-  if (!text.ok()) return text.status();
-  if (absl::Status begun = text->Take("{", [](JsonScanner* s) { return s->Take('{'); }); !begun.ok()) return begun;
+  ABSL_ASSIGN_OR_RETURN(GzipText text, GzipText::Open(path));
+  ABSL_RETURN_IF_ERROR(text.Take("{", [](JsonScanner* s) { return s->Take('{'); }));
   bool ended = false;
   const auto separator = [&](char end, bool first) {
-    return text->Take(absl::StrCat(absl::string_view(&end, 1), first ? "" : " or a comma"), [&, end](JsonScanner* s) {
+    return text.Take(absl::StrCat(absl::string_view(&end, 1), first ? "" : " or a comma"), [&, end](JsonScanner* s) {
       ended = s->Peek() == end;
       return s->Peek() != '\0' && (ended ? s->Take(end) : first || s->Take(','));
     });
   };
   for (bool first = true;; first = false) {
-    if (absl::Status status = separator('}', first); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(separator('}', first));
     if (ended) break;
     std::string name;
     bool is_array = false;
     absl::string_view token;
-    absl::Status status = text->Take("a member", [&](JsonScanner* s) {
+    absl::Status status = text.Take("a member", [&](JsonScanner* s) {
       std::string space;
       if (!s->TakeString(&token)) return false;
       name = std::string(JsonString(token, &space).value_or(""));
@@ -155,20 +155,20 @@ absl::Status ReadGzipJson(
       is_array = s->Peek() == '[';
       return is_array ? s->Take('[') : s->TakeValue(&token);
     });
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
     if (!is_array) {
-      if (absl::Status taken = take(name, token, false); !taken.ok()) return taken;
+      ABSL_RETURN_IF_ERROR(take(name, token, false));
       continue;
     }
     for (bool first_element = true;; first_element = false) {
-      if (status = separator(']', first_element); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(separator(']', first_element));
       if (std::exchange(ended, false)) break;
-      status = text->Take("a value", [&](JsonScanner* s) { return s->TakeValue(&token); });
-      if (!status.ok()) return status;
-      if (absl::Status taken = take(name, token, true); !taken.ok()) return taken;
+      status = text.Take("a value", [&](JsonScanner* s) { return s->TakeValue(&token); });
+      ABSL_RETURN_IF_ERROR(status);
+      ABSL_RETURN_IF_ERROR(take(name, token, true));
     }
   }
-  return text->Take("the end", [](JsonScanner* s) { return s->AtEnd(); });
+  return text.Take("the end", [](JsonScanner* s) { return s->AtEnd(); });
 }
 
 }  // namespace reembed

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -44,7 +45,7 @@ absl::Status CheckKeysFit(const Hdf5Dataset& dataset) {
   std::vector<int64_t> block;
   for (int64_t row = 0; row < dataset.shape().rows; row += kBlockRows) {
     block.resize(static_cast<size_t>(std::min(kBlockRows, dataset.shape().rows - row)));
-    if (absl::Status status = dataset.Read(row, absl::MakeSpan(block)); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(dataset.Read(row, absl::MakeSpan(block)));
     const auto beyond = std::find_if(block.begin(), block.end(), [](int64_t key) { return key < 0; });
     if (beyond == block.end()) continue;
     return absl::InvalidArgumentError(absl::StrCat(dataset.name(), ": expected keys below 2^63, got ",
@@ -59,9 +60,8 @@ class TextKeys final : public KeyColumn {
   explicit TextKeys(std::unique_ptr<Hdf5TextColumn> texts) : texts_(std::move(texts)) {}
 
   absl::StatusOr<KeyView> At(int64_t row) override {
-    const absl::StatusOr<absl::string_view> text = texts_->At(row);
-    if (!text.ok()) return text.status();
-    return KeyView(*text);
+    ABSL_ASSIGN_OR_RETURN(const absl::string_view text, texts_->At(row));
+    return KeyView(text);
   }
 
  private:
@@ -79,9 +79,7 @@ absl::StatusOr<std::unique_ptr<Hdf5TextColumn>> Hdf5TextColumn::Make(std::unique
 absl::StatusOr<absl::string_view> Hdf5TextColumn::At(int64_t row) {
   if (row < first_ || row >= first_ + block_.size()) {
     block_ = Hdf5TextBlock();
-    absl::StatusOr<Hdf5TextBlock> block = dataset_->ReadTexts(row, std::min(kBlockRows, rows() - row));
-    if (!block.ok()) return block.status();
-    block_ = *std::move(block);
+    ABSL_ASSIGN_OR_RETURN(block_, dataset_->ReadTexts(row, std::min(kBlockRows, rows() - row)));
     first_ = row;
   }
   return block_[row - first_];
@@ -90,13 +88,12 @@ absl::StatusOr<absl::string_view> Hdf5TextColumn::At(int64_t row) {
 absl::StatusOr<std::unique_ptr<KeyColumn>> MakeHdf5KeyColumn(std::unique_ptr<Hdf5Dataset> dataset) {
   const Hdf5Dataset::Shape& shape = dataset->shape();
   if (shape.dimensions == 1 && shape.kind == Hdf5Kind::kIntegers) {
-    if (absl::Status status = CheckKeysFit(*dataset); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckKeysFit(*dataset));
     return std::make_unique<IntegerKeys>(std::move(dataset));
   }
   if (shape.dimensions != 1 || shape.kind != Hdf5Kind::kTexts) return KindError(*dataset, "integers or strings");
-  absl::StatusOr<std::unique_ptr<Hdf5TextColumn>> texts = Hdf5TextColumn::Make(std::move(dataset));
-  if (!texts.ok()) return texts.status();
-  return std::make_unique<TextKeys>(*std::move(texts));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5TextColumn> texts, Hdf5TextColumn::Make(std::move(dataset)));
+  return std::make_unique<TextKeys>(std::move(texts));
 }
 
 }  // namespace reembed

@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/hdf5_call.h"
 #include "io/file/hdf5_file.h"
@@ -116,8 +117,8 @@ absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5Dataset::Take(int64_t id, const
   if (file.empty()) file = path;
   std::unique_ptr<Hdf5Dataset> dataset(new Hdf5Dataset(
       id, file, absl::StrCat(path, ": dataset `", name, "`", file == path ? "" : absl::StrCat(" (in ", file, ")"))));
-  if (absl::Status status = dataset->Measure(); !status.ok()) return status;
-  if (absl::Status status = dataset->OpenHeap(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(dataset->Measure());
+  ABSL_RETURN_IF_ERROR(dataset->OpenHeap());
   return dataset;
 }
 
@@ -262,9 +263,8 @@ absl::Status Hdf5Dataset::OpenHeap() {
     }
     base = static_cast<int64_t>(before);
   }
-  absl::StatusOr<File> file = File::OpenToRead(file_);
-  if (!file.ok()) return file.status();
-  heap_ = std::make_unique<Hdf5TextHeap>(*std::move(file), base, kMaxTextBytes);
+  ABSL_ASSIGN_OR_RETURN(File file, File::OpenToRead(file_));
+  heap_ = std::make_unique<Hdf5TextHeap>(std::move(file), base, kMaxTextBytes);
   return absl::OkStatus();
 }
 

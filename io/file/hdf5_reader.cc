@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/file/hdf5_column.h"
 #include "io/file/hdf5_file.h"
 #include "io/file/key_column.h"
@@ -44,26 +45,24 @@ class Hdf5Reader final : public VectorReader {
   }
 
   absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override {
-    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), rows(), next_, key);
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return std::nullopt;
-    next_ = **row + 1;
-    return RowAt(**row);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> row, FindRow(keys_.get(), rows(), next_, key));
+    if (!row.has_value()) return std::nullopt;
+    next_ = *row + 1;
+    return RowAt(*row);
   }
 
  private:
   absl::StatusOr<std::optional<StoredVector>> RowAt(int64_t row) {
-    const absl::StatusOr<KeyView> key = KeyOfRow(keys_.get(), row);
-    if (!key.ok()) return key.status();
+    ABSL_ASSIGN_OR_RETURN(const KeyView key, KeyOfRow(keys_.get(), row));
     const auto width = static_cast<size_t>(dim());
     const int64_t first = row / block_rows_ * block_rows_;
     if (first != first_) {
       block_.resize(static_cast<size_t>(std::min(block_rows_, rows() - first)) * width);
       first_ = -1;
-      if (absl::Status status = train_->Read(first, absl::MakeSpan(block_)); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(train_->Read(first, absl::MakeSpan(block_)));
       first_ = first;
     }
-    return StoredVector{.key = *key,
+    return StoredVector{.key = key,
                         .vector = absl::MakeSpan(block_).subspan(static_cast<size_t>(row - first) * width, width)};
   }
 
@@ -79,26 +78,22 @@ class Hdf5Reader final : public VectorReader {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& location) {
-  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
-  absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Open(location.path, Hdf5File::Access::kRead);
-  if (!file.ok()) return file.status();
-  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> train = (*file)->Dataset("train");
-  if (!train.ok()) return train.status();
-  const Hdf5Dataset::Shape& shape = (*train)->shape();
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5File> file, Hdf5File::Open(location.path, Hdf5File::Access::kRead));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5Dataset> train, file->Dataset("train"));
+  const Hdf5Dataset::Shape& shape = train->shape();
   if (shape.dimensions != 2 || shape.kind != Hdf5Kind::kFloats) {
-    return absl::InvalidArgumentError(absl::StrCat((*train)->name(), ": expected two dimensions of floats, got ",
+    return absl::InvalidArgumentError(absl::StrCat(train->name(), ": expected two dimensions of floats, got ",
                                                    shape.dimensions, " of ", NameOf(shape.kind)));
   }
-  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = (*file)->DatasetOrNull("keys");
-  if (!dataset.ok()) return dataset.status();
-  if (*dataset == nullptr) return std::make_unique<Hdf5Reader>(*std::move(file), *std::move(train), nullptr);
-  if ((*dataset)->shape().rows != shape.rows) {
-    return absl::DataLossError(absl::StrCat((*dataset)->name(), ": expected a key for each of ", shape.rows,
-                                            " vectors, got ", (*dataset)->shape().rows));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5Dataset> dataset, file->DatasetOrNull("keys"));
+  if (dataset == nullptr) return std::make_unique<Hdf5Reader>(std::move(file), std::move(train), nullptr);
+  if (dataset->shape().rows != shape.rows) {
+    return absl::DataLossError(absl::StrCat(dataset->name(), ": expected a key for each of ", shape.rows,
+                                            " vectors, got ", dataset->shape().rows));
   }
-  absl::StatusOr<std::unique_ptr<KeyColumn>> keys = MakeHdf5KeyColumn(*std::move(dataset));
-  if (!keys.ok()) return keys.status();
-  return std::make_unique<Hdf5Reader>(*std::move(file), *std::move(train), *std::move(keys));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<KeyColumn> keys, MakeHdf5KeyColumn(std::move(dataset)));
+  return std::make_unique<Hdf5Reader>(std::move(file), std::move(train), std::move(keys));
 }
 
 }  // namespace reembed

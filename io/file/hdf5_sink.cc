@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/owed_rows.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/growing_file.h"
 #include "io/file/hdf5_file.h"
@@ -60,24 +61,22 @@ class Hdf5Sink final : public VectorSink {
 
   absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition& last) override {
     const std::optional<int64_t> outdated = OutdatedRows(last);
-    const absl::StatusOr<bool> complete = PathExists(path_);
-    if (!complete.ok()) return complete.status();
-    const absl::StatusOr<bool> partial = PathExists(partial_path_);
-    if (!partial.ok()) return partial.status();
-    if (last.position == 0 && !outdated.has_value() && *complete && !*partial) return ForeignFileError(path_);
+    ABSL_ASSIGN_OR_RETURN(const bool complete, PathExists(path_));
+    ABSL_ASSIGN_OR_RETURN(const bool partial, PathExists(partial_path_));
+    if (last.position == 0 && !outdated.has_value() && complete && !partial) return ForeignFileError(path_);
     if (last.position > 0 && OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, last.stored_rows).has_value()) {
-      if (*partial && unlink(partial_path_.c_str()) != 0) return FileError(partial_path_, "remove", errno);
+      if (partial && unlink(partial_path_.c_str()) != 0) return FileError(partial_path_, "remove", errno);
       rows_ = last.stored_rows;
       return last.position;
     }
     // What has no rows is not worth keeping, either.
     keeps_previous_ = !OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, outdated.value_or(0)).has_value();
-    if (absl::Status status = Keep(StartOver()); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Keep(StartOver()));
     return 0;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    if (!failure_.ok()) return failure_;
+    ABSL_RETURN_IF_ERROR(failure_);
     if (file_ == nullptr) {
       if (absl::Status status = GoOn(); !status.ok()) return Keep(std::move(status));
     }
@@ -117,18 +116,13 @@ class Hdf5Sink final : public VectorSink {
     started_over_ = true;
     Close();
     const int64_t chunk_rows = std::max<int64_t>(kChunkBytes / (model_.dim * static_cast<int64_t>(sizeof(float))), 1);
-    absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Create(partial_path_);
-    if (!file.ok()) return file.status();
-    file_ = *std::move(file);
-    absl::StatusOr<std::unique_ptr<Hdf5Dataset>> train =
-        file_->AddDataset("train", Hdf5Kind::kFloats, chunk_rows, model_.dim);
-    if (!train.ok()) return train.status();
-    train_ = *std::move(train);
+    ABSL_ASSIGN_OR_RETURN(file_, Hdf5File::Create(partial_path_));
+    ABSL_ASSIGN_OR_RETURN(train_, file_->AddDataset("train", Hdf5Kind::kFloats, chunk_rows, model_.dim));
     for (const auto& [name, value] : {std::pair("distance", "angular"), std::pair("point_type", "float"),
                                       std::pair("model", model_.name.c_str())}) {
-      if (absl::Status status = file_->SetAttribute(name, std::string(value)); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(file_->SetAttribute(name, std::string(value)));
     }
-    if (absl::Status status = file_->SetAttribute("dimension", int64_t{model_.dim}); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(file_->SetAttribute("dimension", int64_t{model_.dim}));
     rows_ = 0;
     SetUpChunk(chunk_rows);
     return SyncFolderOf(path_);
@@ -138,11 +132,9 @@ class Hdf5Sink final : public VectorSink {
   absl::Status GoOn() {
     // The keys of an empty file have no kind yet.
     if (rows_ == 0) return StartOver();
-    const absl::StatusOr<File> complete = File::OpenToRead(path_);
-    if (!complete.ok()) return complete.status();
-    const absl::StatusOr<int64_t> bytes = complete->Size();
-    if (!bytes.ok()) return bytes.status();
-    if (absl::Status status = CopyDurably(path_, partial_path_, *bytes); !status.ok()) return status;
+    ABSL_ASSIGN_OR_RETURN(const File complete, File::OpenToRead(path_));
+    ABSL_ASSIGN_OR_RETURN(const int64_t bytes, complete.Size());
+    ABSL_RETURN_IF_ERROR(CopyDurably(path_, partial_path_, bytes));
     std::optional<OurFile> copy = OpenOurs(partial_path_, Hdf5File::Access::kWrite, model_.dim, rows_);
     if (!copy.has_value()) return absl::DataLossError(absl::StrCat(path_, ": changed while it was copied"));
     file_ = std::move(copy->file);
@@ -174,7 +166,7 @@ class Hdf5Sink final : public VectorSink {
                                            "; choose a target that takes both"))});
       return absl::OkStatus();
     }
-    if (absl::Status status = AddKey(row.key); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(AddKey(row.key));
     std::copy_n(row.vector, model_.dim, chunk_.data() + rows_ % chunk_rows_ * model_.dim);
     ++rows_;
     return rows_ % chunk_rows_ == 0 ? WriteChunk() : absl::OkStatus();
@@ -182,9 +174,7 @@ class Hdf5Sink final : public VectorSink {
 
   absl::Status AddKey(KeyView key) {
     if (keys_ == nullptr) {
-      absl::StatusOr<std::unique_ptr<Hdf5Dataset>> keys = file_->AddDataset("keys", KindOf(key), kKeyChunkRows, 0);
-      if (!keys.ok()) return keys.status();
-      keys_ = *std::move(keys);
+      ABSL_ASSIGN_OR_RETURN(keys_, file_->AddDataset("keys", KindOf(key), kKeyChunkRows, 0));
     }
     if (const auto* const number = std::get_if<int64_t>(&key)) {
       number_keys_.push_back(*number);
@@ -214,27 +204,22 @@ class Hdf5Sink final : public VectorSink {
 
   absl::Status Complete() {
     if (rows_ % chunk_rows_ != 0) {
-      if (absl::Status status = WriteChunk(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(WriteChunk());
     }
     if (keys_ == nullptr) {
-      absl::StatusOr<std::unique_ptr<Hdf5Dataset>> keys =
-          file_->AddDataset("keys", Hdf5Kind::kIntegers, kKeyChunkRows, 0);
-      if (!keys.ok()) return keys.status();
-      keys_ = *std::move(keys);
+      ABSL_ASSIGN_OR_RETURN(keys_, file_->AddDataset("keys", Hdf5Kind::kIntegers, kKeyChunkRows, 0));
     }
-    if (absl::Status status = WriteKeys(); !status.ok()) return status;
-    if (absl::Status status = file_->Flush(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(WriteKeys());
+    ABSL_RETURN_IF_ERROR(file_->Flush());
     Close();
     // The library closes a file without telling whether all of it was written, so look again before it gets its name.
     if (!OpenOurs(partial_path_, Hdf5File::Access::kRead, model_.dim, rows_).has_value()) {
       return absl::UnavailableError(absl::StrCat(partial_path_, ": not readable after it was written; run again"));
     }
-    const absl::StatusOr<File> partial = File::OpenToWrite(partial_path_);
-    if (!partial.ok()) return partial.status();
-    if (absl::Status status = partial->Sync(); !status.ok()) return status;
+    ABSL_ASSIGN_OR_RETURN(const File partial, File::OpenToWrite(partial_path_));
+    ABSL_RETURN_IF_ERROR(partial.Sync());
     // Whatever stands there now does not live on in the new file.
-    if (absl::Status kept = started_over_ && keeps_previous_ ? KeepAsPrevious(path_) : absl::OkStatus(); !kept.ok())
-      return kept;
+    ABSL_RETURN_IF_ERROR(started_over_ && keeps_previous_ ? KeepAsPrevious(path_) : absl::OkStatus());
     return RenameDurably(partial_path_, path_);
   }
 
@@ -258,12 +243,12 @@ class Hdf5Sink final : public VectorSink {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeHdf5Sink(const Location& location, const Model& model) {
-  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
   if (model.dim <= 0 || model.dim > Hdf5Dataset::kMaxColumns) {
     return absl::InvalidArgumentError(absl::StrCat(location.path, ": expected vectors of 1 to ",
                                                    Hdf5Dataset::kMaxColumns, " numbers, got ", model.dim));
   }
-  if (absl::Status status = CheckTargetPath(location.path); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckTargetPath(location.path));
   return std::make_unique<Hdf5Sink>(location.path, model);
 }
 

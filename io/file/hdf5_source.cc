@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/status_macros.h"
 #include "io/file/hdf5_column.h"
 #include "io/file/hdf5_file.h"
 #include "io/file/key_column.h"
@@ -27,36 +28,33 @@ class Hdf5Source final : public Source {
   }
 
   absl::Status SeekAfter(KeyView key) override {
-    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), texts_->rows(), next_, key);
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> row, FindRow(keys_.get(), texts_->rows(), next_, key));
+    if (!row.has_value()) {
       return absl::NotFoundError(absl::StrCat(file_->path(), ": there is no row with the key ", KeyText(key)));
     }
-    next_ = **row + 1;
+    next_ = *row + 1;
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
-    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), texts_->rows(), next_, key);
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return std::nullopt;
-    next_ = **row + 1;
-    return RowAt(**row);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> row, FindRow(keys_.get(), texts_->rows(), next_, key));
+    if (!row.has_value()) return std::nullopt;
+    next_ = *row + 1;
+    return RowAt(*row);
   }
 
   absl::StatusOr<int64_t> CountRows() override { return texts_->rows(); }
 
  private:
   absl::StatusOr<std::optional<RowView>> RowAt(int64_t row) {
-    const absl::StatusOr<KeyView> key = KeyOfRow(keys_.get(), row);
-    if (!key.ok()) return key.status();
+    ABSL_ASSIGN_OR_RETURN(const KeyView key, KeyOfRow(keys_.get(), row));
     const absl::StatusOr<absl::string_view> text = texts_->At(row);
     if (absl::IsOutOfRange(text.status())) {
       problem_ = std::string(text.status().message());
-      return RowView{.key = *key, .problem = problem_};
+      return RowView{.key = key, .problem = problem_};
     }
-    if (!text.ok()) return text.status();
-    return RowView{.key = *key, .text = *text};
+    ABSL_RETURN_IF_ERROR(text.status());
+    return RowView{.key = key, .text = *text};
   }
 
   const std::unique_ptr<Hdf5File> file_;
@@ -69,24 +67,21 @@ class Hdf5Source final : public Source {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location) {
-  if (absl::Status status = location.CheckParameters({"texts", "keys"}); !status.ok()) return status;
-  absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Open(location.path, Hdf5File::Access::kRead);
-  if (!file.ok()) return file.status();
-  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = (*file)->Dataset(location.Get("texts", "texts"));
-  if (!dataset.ok()) return dataset.status();
-  absl::StatusOr<std::unique_ptr<Hdf5TextColumn>> texts = Hdf5TextColumn::Make(*std::move(dataset));
-  if (!texts.ok()) return texts.status();
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({"texts", "keys"}));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5File> file, Hdf5File::Open(location.path, Hdf5File::Access::kRead));
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = file->Dataset(location.Get("texts", "texts"));
+  ABSL_RETURN_IF_ERROR(dataset.status());
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5TextColumn> texts, Hdf5TextColumn::Make(*std::move(dataset)));
   const std::string keys_name = location.Get("keys");
-  if (keys_name.empty()) return std::make_unique<Hdf5Source>(*std::move(file), *std::move(texts), nullptr);
-  dataset = (*file)->Dataset(keys_name);
-  if (!dataset.ok()) return dataset.status();
-  if (const int64_t keys = (*dataset)->shape().rows; keys != (*texts)->rows()) {
+  if (keys_name.empty()) return std::make_unique<Hdf5Source>(std::move(file), std::move(texts), nullptr);
+  dataset = file->Dataset(keys_name);
+  ABSL_RETURN_IF_ERROR(dataset.status());
+  if (const int64_t keys = (*dataset)->shape().rows; keys != texts->rows()) {
     return absl::InvalidArgumentError(absl::StrCat((*dataset)->name(), ": expected a key for each of ",
-                                                   Counted((*texts)->rows(), "text", "texts"), ", got ", keys));
+                                                   Counted(texts->rows(), "text", "texts"), ", got ", keys));
   }
-  absl::StatusOr<std::unique_ptr<KeyColumn>> keys = MakeHdf5KeyColumn(*std::move(dataset));
-  if (!keys.ok()) return keys.status();
-  return std::make_unique<Hdf5Source>(*std::move(file), *std::move(texts), *std::move(keys));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<KeyColumn> keys, MakeHdf5KeyColumn(*std::move(dataset)));
+  return std::make_unique<Hdf5Source>(std::move(file), std::move(texts), std::move(keys));
 }
 
 }  // namespace reembed

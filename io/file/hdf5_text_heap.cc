@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -37,7 +38,7 @@ absl::StatusOr<absl::string_view> Hdf5TextHeap::At(const Hdf5TextPlace& place) {
   }
   if (place.collection != address_) {
     address_ = 0;
-    if (absl::Status status = Load(place.collection); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Load(place.collection));
     address_ = place.collection;
   }
   size_t at = kHeaderBytes;
@@ -63,13 +64,11 @@ absl::StatusOr<absl::string_view> Hdf5TextHeap::At(const Hdf5TextPlace& place) {
 }
 
 absl::Status Hdf5TextHeap::Load(uint64_t address) {
-  const absl::StatusOr<int64_t> end = file_.Size();
-  if (!end.ok()) return end.status();
+  ABSL_ASSIGN_OR_RETURN(const int64_t end, file_.Size());
   char header[kHeaderBytes] = {};
-  const auto file_bytes = static_cast<uint64_t>(*end - base_);
+  const auto file_bytes = static_cast<uint64_t>(end - base_);
   if (address < file_bytes) {
-    const absl::StatusOr<size_t> read = file_.ReadAt(base_ + static_cast<int64_t>(address), absl::MakeSpan(header));
-    if (!read.ok()) return read.status();
+    ABSL_RETURN_IF_ERROR(file_.ReadAt(base_ + static_cast<int64_t>(address), absl::MakeSpan(header)).status());
   }
   const auto bytes = NumberAt<uint64_t>(header + 8);
   if (absl::string_view(header, kSignature.size()) != kSignature || bytes < kHeaderBytes ||
@@ -82,10 +81,9 @@ absl::Status Hdf5TextHeap::Load(uint64_t address) {
         absl::StrCat("the text lies beside one of more than the limit of ", max_bytes_, " bytes"));
   }
   collection_.resize(static_cast<size_t>(bytes));
-  const absl::StatusOr<size_t> read =
-      file_.ReadAt(base_ + static_cast<int64_t>(address), absl::MakeSpan(collection_.data(), collection_.size()));
-  if (!read.ok()) return read.status();
-  if (*read < collection_.size()) return absl::DataLossError(absl::StrCat(file_.path(), ": cut short"));
+  ABSL_ASSIGN_OR_RETURN(const size_t read, file_.ReadAt(base_ + static_cast<int64_t>(address),
+                                                        absl::MakeSpan(collection_.data(), collection_.size())));
+  if (read < collection_.size()) return absl::DataLossError(absl::StrCat(file_.path(), ": cut short"));
   return absl::OkStatus();
 }
 

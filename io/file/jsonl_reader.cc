@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/file/matrix_format.h"
 #include "io/file/unpacker.h"
 
@@ -47,7 +48,7 @@ class VectorLineParser {
       }
       if (name == "key") key_ = JsonKey(TokenOf(value), &space_);
       if (name != "embedding") continue;
-      if (absl::Status status = ParseVector(value); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(ParseVector(value));
     }
     if (!AtEnd(document)) return absl::DataLossError("expected one JSON object, got more behind it");
     if (!key_.has_value()) return absl::DataLossError("expected a `key` that is an integer or a string, got none");
@@ -98,7 +99,7 @@ class JsonlReader final : public VectorReader {
     for (; line.ok() && line->has_value(); line = lines_.Next()) {
       if (IsBlank(**line)) continue;
       if (rows_++ > 0) continue;
-      if (absl::Status status = Parse(**line); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(Parse(**line));
       dim_ = static_cast<int>(parser_.vector().size());
       if (dim_ == 0) return Damaged(**line, "expected numbers in `embedding`, got none");
     }
@@ -111,14 +112,13 @@ class JsonlReader final : public VectorReader {
 
   absl::StatusOr<std::optional<StoredVector>> Next() override {
     while (true) {
-      const absl::StatusOr<std::optional<Line>> line = lines_.Next();
-      if (!line.ok()) return line.status();
-      if (!line->has_value()) return std::nullopt;
-      if (IsBlank(**line)) continue;
-      if (absl::Status status = Parse(**line); !status.ok()) return status;
+      ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines_.Next());
+      if (!line.has_value()) return std::nullopt;
+      if (IsBlank(*line)) continue;
+      ABSL_RETURN_IF_ERROR(Parse(*line));
       if (static_cast<int>(parser_.vector().size()) != dim_) {
-        return Damaged(**line, absl::StrCat("row ", KeyText(parser_.key()), ": expected ", dim_, " numbers, got ",
-                                            parser_.vector().size()));
+        return Damaged(*line, absl::StrCat("row ", KeyText(parser_.key()), ": expected ", dim_, " numbers, got ",
+                                           parser_.vector().size()));
       }
       return StoredVector{.key = parser_.key(), .vector = parser_.vector()};
     }
@@ -129,7 +129,7 @@ class JsonlReader final : public VectorReader {
     while (true) {
       absl::StatusOr<std::optional<StoredVector>> row = Next();
       if (!row.ok() || !row->has_value()) {
-        if (!row.ok()) return row;
+        ABSL_RETURN_IF_ERROR(row.status());
         break;
       }
       if ((*row)->key == key) return row;
@@ -166,17 +166,15 @@ class JsonlReader final : public VectorReader {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenJsonlReader(const Location& location) {
-  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
-  absl::StatusOr<File> file = File::OpenToRead(location.path);
-  if (!file.ok()) return file.status();
-  if (!file->IsRegular()) {
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+  ABSL_ASSIGN_OR_RETURN(File file, File::OpenToRead(location.path));
+  if (!file.IsRegular()) {
     return absl::InvalidArgumentError(absl::StrCat(location.path, ": expected a file, got a pipe or a device"));
   }
-  auto kept = std::make_unique<File>(std::move(*file));
-  absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(kept.get());
-  if (!unpacker.ok()) return unpacker.status();
-  auto reader = std::make_unique<JsonlReader>(std::move(kept), *std::move(unpacker));
-  if (absl::Status status = reader->Open(); !status.ok()) return status;
+  auto kept = std::make_unique<File>(std::move(file));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Unpacker> unpacker, MakeUnpacker(kept.get()));
+  auto reader = std::make_unique<JsonlReader>(std::move(kept), std::move(unpacker));
+  ABSL_RETURN_IF_ERROR(reader->Open());
   return reader;
 }
 

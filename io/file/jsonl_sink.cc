@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/key.h"
+#include "engine/status_macros.h"
 #include "io/file/growing_file.h"
 #include "io/file/jsonl_reader.h"
 #include "io/file/line_reader.h"
@@ -41,7 +42,7 @@ absl::StatusOr<std::optional<int64_t>> BytesOfLines(const File& file, int64_t ro
   LineReader lines(&file);
   const absl::StatusOr<std::optional<Line>> first = lines.Next();
   if (absl::IsDataLoss(first.status())) return std::nullopt;
-  if (!first.ok()) return first.status();
+  ABSL_RETURN_IF_ERROR(first.status());
   if (rows > 0 && (!first->has_value() || CountJsonlNumbers(**first) != dim)) return std::nullopt;
   return OffsetBehindLines(file, rows);
 }
@@ -55,15 +56,15 @@ class JsonlSink final : public VectorSink {
   absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition& last) override { return files_.Open(last); }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>*) override {
-    if (absl::Status status = files_.BeginWriting(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(files_.BeginWriting());
     for (const Batch* const batch : batches) {
-      if (absl::Status status = CheckDim(path_, dim_, *batch); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(CheckDim(path_, dim_, *batch));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
-        if (absl::Status status = order_.Check(path_, row); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(order_.Check(path_, row));
         line_.clear();
         AppendLine(row, dim_, &line_);
-        if (absl::Status status = files_.Append(0, line_); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(files_.Append(0, line_));
       }
     }
     return absl::OkStatus();
@@ -98,10 +99,10 @@ class JsonlStreamSink final : public VectorSink {
     for (const Batch* const batch : batches) {
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
-        if (absl::Status status = order_.Check("standard output", row); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(order_.Check("standard output", row));
         AppendLine(row, batch->dim(), &buffer_);
         if (buffer_.size() < kBufferBytes) continue;
-        if (absl::Status status = Flush(); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(Flush());
       }
     }
     return absl::OkStatus();
@@ -143,7 +144,7 @@ class JsonlStreamSink final : public VectorSink {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeJsonlSink(const Location& location, const Model& model) {
-  if (absl::Status status = CheckFileTarget(location, model); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFileTarget(location, model));
   return std::make_unique<JsonlSink>(location.path, model.dim);
 }
 

@@ -19,6 +19,7 @@
 #include "absl/strings/strip.h"
 #include "engine/json_value.h"
 #include "engine/location.h"
+#include "engine/status_macros.h"
 #include "io/file/line_reader.h"
 #include "io/file/unpacker.h"
 
@@ -220,20 +221,19 @@ class JsonlSource final : public Source {
   absl::Status Open() {
     std::optional<Line> first;
     while (true) {
-      absl::StatusOr<std::optional<Line>> line = NextLine();
-      if (!line.ok()) return line.status();
-      if (!line->has_value()) break;
+      ABSL_ASSIGN_OR_RETURN(std::optional<Line> line, NextLine());
+      if (!line.has_value()) break;
       if (!first.has_value()) {
-        if (const std::string other = OtherFormat((*line)->text); !other.empty()) {
+        if (const std::string other = OtherFormat(line->text); !other.empty()) {
           return absl::InvalidArgumentError(absl::StrCat(file_->path(), ": ", other));
         }
       }
-      const absl::Status looked_at = LookAt(**line);
-      if (!looked_at.ok() && (options_.strict || !first.has_value())) first_error_ = AtLine(**line, looked_at);
+      const absl::Status looked_at = LookAt(*line);
+      if (!looked_at.ok() && (options_.strict || !first.has_value())) first_error_ = AtLine(*line, looked_at);
       if (!looked_at.ok() && options_.strict) return first_error_;
-      first = **line;
+      first = *line;
       if (!regular_) {
-        again_ = **line;
+        again_ = *line;
         return absl::OkStatus();
       }
       if (has_text_ && (has_key_ || key_kind_ == KeyKind::kLineNumber)) break;
@@ -244,18 +244,16 @@ class JsonlSource final : public Source {
   }
 
   absl::StatusOr<std::optional<RowView>> Next() override {
-    const absl::StatusOr<std::optional<Line>> line = NextLine();
-    if (!line.ok()) return line.status();
-    if (!line->has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, NextLine());
+    if (!line.has_value()) {
       if (!regular_ && last_.has_value()) {
-        if (absl::Status members = CheckMembers(); !members.ok()) return members;
+        ABSL_RETURN_IF_ERROR(CheckMembers());
       }
       return std::nullopt;
     }
-    absl::StatusOr<RowView> row = Parse(**line);
-    if (!row.ok()) return row.status();
-    if (!regular_) last_ = Own(row->key);
-    return *row;
+    ABSL_ASSIGN_OR_RETURN(RowView row, Parse(*line));
+    if (!regular_) last_ = Own(row.key);
+    return row;
   }
 
   absl::Status SeekAfter(KeyView key) override {
@@ -264,9 +262,8 @@ class JsonlSource final : public Source {
       return absl::FailedPreconditionError(absl::StrCat(
           file_->path(), " is read as it comes and cannot go back to row ", KeyText(key), "; save it to a file first"));
     }
-    const absl::StatusOr<std::optional<RowView>> row = Find(key);
-    if (!row.ok()) return row.status();
-    if (row->has_value()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, Find(key));
+    if (row.has_value()) return absl::OkStatus();
     if (const std::optional<int64_t> line = NumberOfLineName(key)) return SeekToLine(*line);
     return absl::NotFoundError(absl::StrCat(file_->path(), ": expected a row ", KeyText(key), ", got none"));
   }
@@ -289,14 +286,12 @@ class JsonlSource final : public Source {
 
   absl::StatusOr<int64_t> CountRows() override {
     if (!regular_) return OnceOnly("counted before it is read");
-    absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(file_.get());
-    if (!unpacker.ok()) return unpacker.status();
-    LineReader lines(file_.get(), unpacker->get(), LongLines::kPassOver);
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Unpacker> unpacker, MakeUnpacker(file_.get()));
+    LineReader lines(file_.get(), unpacker.get(), LongLines::kPassOver);
     for (int64_t rows = 0;;) {
-      const absl::StatusOr<std::optional<Line>> line = lines.Next();
-      if (!line.ok()) return line.status();
-      if (!line->has_value()) return rows;
-      if (!IsBlank(**line)) ++rows;
+      ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines.Next());
+      if (!line.has_value()) return rows;
+      if (!IsBlank(*line)) ++rows;
     }
   }
 
@@ -322,9 +317,8 @@ class JsonlSource final : public Source {
   absl::Status SeekToLine(int64_t number) {
     Rewind();
     while (lines_.number() < number) {
-      const absl::StatusOr<std::optional<Line>> line = lines_.Next();
-      if (!line.ok()) return line.status();
-      if (!line->has_value()) break;
+      ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines_.Next());
+      if (!line.has_value()) break;
     }
     return absl::OkStatus();
   }
@@ -356,7 +350,7 @@ class JsonlSource final : public Source {
   absl::StatusOr<MemberTokens> ParseMembers(const Line& line) {
     if (line.too_long) return absl::DataLossError(absl::StrCat("the line is longer than ", kMaxLineBytes, " bytes"));
     absl::StatusOr<MemberTokens> members = parser_.Parse(line.text);
-    if (!members.ok()) return members;
+    ABSL_RETURN_IF_ERROR(members.status());
     has_object_ = true;
     if (!key_kind_.has_value()) key_kind_ = members->key.has_value() ? KeyKind::kMember : KeyKind::kLineNumber;
     has_key_ = has_key_ || members->key.has_value();
@@ -468,16 +462,14 @@ absl::StatusOr<File> OpenInput(const Location& location) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location, const JsonlOptions& options) {
-  if (absl::Status status = location.CheckParameters({"key", "text"}); !status.ok()) return status;
-  absl::StatusOr<File> opened = OpenInput(location);
-  if (!opened.ok()) return opened.status();
-  auto file = std::make_unique<File>(*std::move(opened));
-  absl::StatusOr<std::unique_ptr<Unpacker>> unpacker = MakeUnpacker(file.get());
-  if (!unpacker.ok()) return unpacker.status();
-  auto source = std::make_unique<JsonlSource>(std::move(file), *std::move(unpacker),
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({"key", "text"}));
+  ABSL_ASSIGN_OR_RETURN(File opened, OpenInput(location));
+  auto file = std::make_unique<File>(std::move(opened));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Unpacker> unpacker, MakeUnpacker(file.get()));
+  auto source = std::make_unique<JsonlSource>(std::move(file), std::move(unpacker),
                                               LineParser(location.Get("key", "id"), location.Get("text", "text")),
                                               location.parameters.count("key") > 0, options);
-  if (absl::Status status = source->Open(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(source->Open());
   return source;
 }
 

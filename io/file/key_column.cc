@@ -1,5 +1,7 @@
 #include "io/file/key_column.h"
 
+#include "engine/status_macros.h"
+
 namespace reembed {
 
 absl::StatusOr<KeyView> KeyOfRow(KeyColumn* keys, int64_t row) {
@@ -15,9 +17,8 @@ absl::StatusOr<std::optional<int64_t>> FindRow(KeyColumn* keys, int64_t rows, in
   }
   for (int64_t looked_at = 0; looked_at < rows; ++looked_at) {
     const int64_t row = from + looked_at < rows ? from + looked_at : from + looked_at - rows;
-    const absl::StatusOr<KeyView> found = keys->At(row);
-    if (!found.ok()) return found.status();
-    if (*found == key) return row;
+    ABSL_ASSIGN_OR_RETURN(const KeyView found, keys->At(row));
+    if (found == key) return row;
   }
   return std::nullopt;
 }

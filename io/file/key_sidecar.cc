@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/file/line_reader.h"
 
 namespace reembed {
@@ -23,14 +24,13 @@ class KeySidecar final : public KeyColumn {
     key_.reset();
     if (row < lines_.number() - 1) lines_.SeekTo(0, 1);
     while (true) {
-      const absl::StatusOr<std::optional<Line>> line = lines_.Next();
-      if (!line.ok()) return line.status();
-      if (!line->has_value()) {
+      ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines_.Next());
+      if (!line.has_value()) {
         return absl::DataLossError(absl::StrCat(file_.path(), ": expected a key in line ", row + 1, ", got the end"));
       }
-      if ((*line)->number < row + 1) continue;
+      if (line->number < row + 1) continue;
       row_ = row;
-      return Parse(**line);
+      return Parse(*line);
     }
   }
 
@@ -74,12 +74,11 @@ GrowingFile GrowingKeySidecar(absl::string_view path) {
 absl::StatusOr<std::unique_ptr<KeyColumn>> OpenKeySidecar(absl::string_view path, int64_t rows) {
   absl::StatusOr<File> file = File::OpenToRead(KeySidecarPath(path));
   if (absl::IsNotFound(file.status())) return nullptr;
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<int64_t> lines = CountLines(*file);
-  if (!lines.ok()) return lines.status();
-  if (*lines != rows) {
+  ABSL_RETURN_IF_ERROR(file.status());
+  ABSL_ASSIGN_OR_RETURN(const int64_t lines, CountLines(*file));
+  if (lines != rows) {
     return absl::DataLossError(absl::StrCat(file->path(), ": expected a key for each of ", Counted(rows, "row", "rows"),
-                                            ", got ", *lines, "; move it away to use row numbers"));
+                                            ", got ", lines, "; move it away to use row numbers"));
   }
   return std::make_unique<KeySidecar>(std::move(*file));
 }

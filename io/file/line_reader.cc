@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -23,17 +24,16 @@ absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end)
   int64_t found = 0;
   *end = 0;
   for (int64_t offset = 0; found < lines;) {
-    const absl::StatusOr<size_t> read = file.ReadAt(offset, absl::MakeSpan(block.get(), kBlockBytes));
-    if (!read.ok()) return read.status();
-    if (*read == 0) break;
-    const char* const stop = block.get() + *read;
+    ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(offset, absl::MakeSpan(block.get(), kBlockBytes)));
+    if (read == 0) break;
+    const char* const stop = block.get() + read;
     for (const char* p = block.get(); found < lines; ++p) {
       p = static_cast<const char*>(std::memchr(p, '\n', static_cast<size_t>(stop - p)));
       if (p == nullptr) break;
       ++found;
       *end = offset + (p + 1 - block.get());
     }
-    offset += static_cast<int64_t>(*read);
+    offset += static_cast<int64_t>(read);
   }
   return found;
 }
@@ -83,11 +83,10 @@ absl::Status LineReader::Refill() {
   }
   begin_ = 0;
   end_ = left;
-  const absl::StatusOr<size_t> read =
-      Read(offset_ + static_cast<int64_t>(left), buffer_.get() + left, capacity_ - left);
-  if (!read.ok()) return read.status();
-  at_end_ = *read == 0;
-  end_ += *read;
+  ABSL_ASSIGN_OR_RETURN(const size_t read,
+                        Read(offset_ + static_cast<int64_t>(left), buffer_.get() + left, capacity_ - left));
+  at_end_ = read == 0;
+  end_ += read;
   // What lies behind the text is looked at by the parser, so it must be something.
   std::memset(buffer_.get() + end_, 0, kLinePadding);
   return absl::OkStatus();
@@ -110,7 +109,7 @@ absl::StatusOr<std::optional<Line>> LineReader::Next() {
         dropped += available;
         searched = 0;
       }
-      if (absl::Status status = Refill(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(Refill());
       continue;
     }
     if (newline == nullptr && available == 0 && dropped == 0) {
@@ -135,9 +134,8 @@ absl::StatusOr<std::optional<Line>> LineReader::Next() {
 
 absl::StatusOr<std::optional<int64_t>> OffsetBehindLines(const File& file, int64_t lines) {
   int64_t end = 0;
-  const absl::StatusOr<int64_t> found = ScanLines(file, lines, &end);
-  if (!found.ok()) return found.status();
-  if (*found < lines) return std::nullopt;
+  ABSL_ASSIGN_OR_RETURN(const int64_t found, ScanLines(file, lines, &end));
+  if (found < lines) return std::nullopt;
   return end;
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/key.h"
+#include "engine/status_macros.h"
 #include "io/file/growing_file.h"
 #include "io/file/key_sidecar.h"
 #include "io/file/sink_checks.h"
@@ -25,40 +26,40 @@ class MatrixFileSink final : public VectorSink {
   RowOrder row_order() const override { return RowOrder::kAscending; }
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    if (absl::Status status = CheckRows(context.expected_rows); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckRows(context.expected_rows));
     const absl::StatusOr<int64_t> position = files_.Open(last);
     if (position.ok()) rows_ = *position > 0 ? last.stored_rows : 0;
     return position;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>*) override {
-    if (absl::Status status = files_.BeginWriting(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(files_.BeginWriting());
     pieces_.clear();
     keys_.clear();
     int64_t rows = 0;
     for (const Batch* const batch : batches) {
-      if (absl::Status status = CheckDim(path_, dim_, *batch); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(CheckDim(path_, dim_, *batch));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
-        if (absl::Status status = order_.Check(path_, row); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(order_.Check(path_, row));
         AddPiece(row.vector);
         absl::StrAppend(&keys_, KeyJson(row.key), "\n");
         ++rows;
       }
     }
-    if (absl::Status status = CheckRows(rows_ + rows); !status.ok()) return status;
-    if (absl::Status status = files_.AppendPieces(kVectors, pieces_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckRows(rows_ + rows));
+    ABSL_RETURN_IF_ERROR(files_.AppendPieces(kVectors, pieces_));
     rows_ += rows;
     return files_.Append(kKeys, keys_);
   }
 
   absl::Status Flush() override {
-    if (absl::Status status = files_.SetHeader(kVectors, format_.header(rows_, dim_)); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(files_.SetHeader(kVectors, format_.header(rows_, dim_)));
     return files_.Flush();
   }
 
   absl::Status Finish() override {
-    if (absl::Status status = files_.SetHeader(kVectors, format_.header(rows_, dim_)); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(files_.SetHeader(kVectors, format_.header(rows_, dim_)));
     return files_.Finish();
   }
 
@@ -71,10 +72,9 @@ class MatrixFileSink final : public VectorSink {
       if (!shape.ok() || shape->dim != dim || shape->data_offset != static_cast<int64_t>(ours.size())) {
         return std::nullopt;
       }
-      const absl::StatusOr<int64_t> size = file.Size();
-      if (!size.ok()) return size.status();
+      ABSL_ASSIGN_OR_RETURN(const int64_t size, file.Size());
       const int64_t bytes = shape->data_offset + rows * RowBytes(dim);
-      if (bytes > *size) return std::nullopt;
+      if (bytes > size) return std::nullopt;
       return bytes;
     };
     return {.path = path, .header = format.header(0, dim), .measure = measure};
@@ -110,7 +110,7 @@ class MatrixFileSink final : public VectorSink {
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMatrixFileSink(const MatrixFormat& format, const Location& location,
                                                                const Model& model) {
-  if (absl::Status status = CheckFileTarget(location, model); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFileTarget(location, model));
   return std::make_unique<MatrixFileSink>(format, location.path, model.dim);
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -64,7 +65,7 @@ class NpyDict {
       } else {
         status = Unexpected("'descr', 'fortran_order' or 'shape'");
       }
-      if (!status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(status);
       if (!Take(",") && !absl::StartsWith(rest_, "}")) return Unexpected(", or }");
     }
     if (seen != 7 || !absl::StripAsciiWhitespace(rest_).empty()) return Unexpected("'descr', 'fortran_order', 'shape'");
@@ -139,7 +140,7 @@ absl::StatusOr<MatrixShape> ParseNpy(absl::string_view start) {
         absl::StrCat("expected an npy header of ", length, " bytes, got fewer, or too long a one"));
   }
   MatrixShape shape = {.data_offset = static_cast<int64_t>(begin + length)};
-  if (absl::Status status = NpyDict(start.substr(begin, length)).Parse(&shape); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(NpyDict(start.substr(begin, length)).Parse(&shape));
   return shape;
 }
 
@@ -152,9 +153,8 @@ const MatrixFormat kNpyFormat = {.name = "npy", .header = NpyHeader, .parse = Pa
 
 absl::StatusOr<MatrixShape> ReadMatrixHeader(const MatrixFormat& format, const File& file) {
   std::string start(kMatrixHeaderBytes, '\0');
-  const absl::StatusOr<size_t> read = file.ReadAt(0, absl::MakeSpan(start.data(), start.size()));
-  if (!read.ok()) return read.status();
-  absl::StatusOr<MatrixShape> shape = format.parse(absl::string_view(start).substr(0, *read));
+  ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(0, absl::MakeSpan(start.data(), start.size())));
+  absl::StatusOr<MatrixShape> shape = format.parse(absl::string_view(start).substr(0, read));
   if (shape.ok()) return shape;
   return absl::Status(shape.status().code(), absl::StrCat(file.path(), ": ", shape.status().message()));
 }

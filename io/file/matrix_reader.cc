@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 #include "io/file/key_sidecar.h"
 #include "io/file/matrix_format.h"
 
@@ -24,11 +25,10 @@ class FileRows final : public VectorRows {
   absl::Status Read(int64_t first, int64_t rows, float* to) override {
     const int64_t offset = shape_.data_offset + first * RowBytes(shape_.dim);
     const size_t bytes = static_cast<size_t>(rows * RowBytes(shape_.dim));
-    const absl::StatusOr<size_t> read = file_.ReadAt(offset, absl::MakeSpan(reinterpret_cast<char*>(to), bytes));
-    if (!read.ok()) return read.status();
-    if (*read == bytes) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const size_t read, file_.ReadAt(offset, absl::MakeSpan(reinterpret_cast<char*>(to), bytes)));
+    if (read == bytes) return absl::OkStatus();
     return absl::DataLossError(absl::StrCat(file_.path(), ": row ", first, ": expected ", bytes, " bytes at byte ",
-                                            offset, ", got ", *read, "; the file became shorter"));
+                                            offset, ", got ", read, "; the file became shorter"));
   }
 
  private:
@@ -54,10 +54,9 @@ class MatrixReader final : public VectorReader {
   }
 
   absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override {
-    const absl::StatusOr<std::optional<int64_t>> row = FindRow(keys_.get(), rows_, next_, key);
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return std::nullopt;
-    return Row(**row);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> row, FindRow(keys_.get(), rows_, next_, key));
+    if (!row.has_value()) return std::nullopt;
+    return Row(*row);
   }
 
  private:
@@ -66,15 +65,14 @@ class MatrixReader final : public VectorReader {
       const int64_t end = std::min(rows_, row + block_rows_);
       block_.resize(static_cast<size_t>(std::min(rows_, block_rows_) * dim_));
       block_end_ = block_begin_;  // nothing, should reading fail
-      if (absl::Status status = vectors_->Read(row, end - row, block_.data()); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(vectors_->Read(row, end - row, block_.data()));
       block_begin_ = row;
       block_end_ = end;
     }
-    const absl::StatusOr<KeyView> key = KeyOfRow(keys_.get(), row);
-    if (!key.ok()) return key.status();
+    ABSL_ASSIGN_OR_RETURN(const KeyView key, KeyOfRow(keys_.get(), row));
     next_ = row + 1;
     const float* const vector = block_.data() + (row - block_begin_) * dim_;
-    return StoredVector{.key = *key, .vector = {vector, static_cast<size_t>(dim_)}};
+    return StoredVector{.key = key, .vector = {vector, static_cast<size_t>(dim_)}};
   }
 
   const std::unique_ptr<VectorRows> vectors_;
@@ -93,9 +91,8 @@ absl::Status CheckShape(const MatrixShape& shape, const File& file) {
     return absl::DataLossError(
         absl::StrCat(file.path(), ": expected a width of 1 to ", kMaxDim, " in the header, got ", shape.dim));
   }
-  const absl::StatusOr<int64_t> size = file.Size();
-  if (!size.ok()) return size.status();
-  const int64_t data_bytes = *size - shape.data_offset;
+  ABSL_ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  const int64_t data_bytes = size - shape.data_offset;
   // Compared as rows: rows times width may overflow.
   if (data_bytes % RowBytes(shape.dim) == 0 && data_bytes / RowBytes(shape.dim) == shape.rows) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(file.path(), ": expected ", shape.rows, " rows of ", shape.dim,
@@ -103,16 +100,13 @@ absl::Status CheckShape(const MatrixShape& shape, const File& file) {
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenMatrixReader(const MatrixFormat& format, const Location& location) {
-  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
-  absl::StatusOr<File> file = File::OpenToRead(location.path);
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<MatrixShape> shape = ReadMatrixHeader(format, *file);
-  if (!shape.ok()) return shape.status();
-  if (absl::Status status = CheckShape(*shape, *file); !status.ok()) return status;
-  absl::StatusOr<std::unique_ptr<KeyColumn>> keys = OpenKeySidecar(location.path, shape->rows);
-  if (!keys.ok()) return keys.status();
-  return MakeMatrixReader(std::make_unique<FileRows>(std::move(*file), *shape), std::move(*keys), shape->rows,
-                          static_cast<int>(shape->dim));
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+  ABSL_ASSIGN_OR_RETURN(File file, File::OpenToRead(location.path));
+  ABSL_ASSIGN_OR_RETURN(const MatrixShape shape, ReadMatrixHeader(format, file));
+  ABSL_RETURN_IF_ERROR(CheckShape(shape, file));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<KeyColumn> keys, OpenKeySidecar(location.path, shape.rows));
+  return MakeMatrixReader(std::make_unique<FileRows>(std::move(file), shape), std::move(keys), shape.rows,
+                          static_cast<int>(shape.dim));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -37,7 +38,7 @@ absl::Status CheckFolder(const std::string& dir) {
   }
   struct stat info;
   if (folder.fd() < 0 || fstat(folder.fd(), &info) != 0) return FileError(dir, "open the folder", errno);
-  if (absl::Status owner = CheckOwner(dir, info); !owner.ok()) return owner;
+  ABSL_RETURN_IF_ERROR(CheckOwner(dir, info));
   if ((info.st_mode & kOthers) == 0) return absl::OkStatus();
   std::error_code failed;
   if (fs::is_empty(dir, failed) && !failed) {
@@ -54,7 +55,7 @@ absl::Status MakeFolders(const fs::path& dir) {
   std::error_code failed;
   if (dir.empty() || fs::exists(dir, failed)) return absl::OkStatus();
   if (dir.has_parent_path() && dir.parent_path() != dir) {
-    if (absl::Status above = MakeFolders(dir.parent_path()); !above.ok()) return above;
+    ABSL_RETURN_IF_ERROR(MakeFolders(dir.parent_path()));
   }
   if (mkdir(dir.c_str(), kOwnFolder) == 0) return SyncFolderOf(dir.string());
   return errno == EEXIST ? absl::OkStatus() : FileError(dir.string(), "make the folder", errno);
@@ -78,7 +79,7 @@ absl::Status CheckOwn(const std::string& path, const struct stat& info) {
 
 absl::Status MakeOwnFolder(const std::string& dir) {
   const fs::path path = fs::absolute(dir).lexically_normal();
-  if (absl::Status made = MakeFolders(path); !made.ok()) return made;
+  ABSL_RETURN_IF_ERROR(MakeFolders(path));
   return CheckFolder(dir);
 }
 
@@ -89,7 +90,7 @@ absl::StatusOr<File> OpenOwnFile(const std::string& path, Absent absent) {
   if (file.fd() < 0 && errno == ELOOP) return IsLink(path);
   struct stat info;
   if (file.fd() < 0 || fstat(file.fd(), &info) != 0) return FileError(path, "open", errno);
-  if (absl::Status own = CheckOwn(path, info); !own.ok()) return own;
+  ABSL_RETURN_IF_ERROR(CheckOwn(path, info));
   if ((info.st_mode & kOthers) != 0 && fchmod(file.fd(), kOwnFile) != 0) {
     return FileError(path, "make it private", errno);
   }
@@ -104,7 +105,7 @@ absl::Status ClaimOwnFile(const std::string& path, Absent absent) {
   }
   struct stat info;
   if (lstat(path.c_str(), &info) != 0) return errno == ENOENT ? absl::OkStatus() : FileError(path, "look at it", errno);
-  if (absl::Status own = CheckOwn(path, info); !own.ok()) return own;
+  ABSL_RETURN_IF_ERROR(CheckOwn(path, info));
   const bool is_tight = (info.st_mode & kOthers) == 0 || chmod(path.c_str(), kOwnFile) == 0;
   return is_tight ? absl::OkStatus() : FileError(path, "make it private", errno);
 }
@@ -115,8 +116,8 @@ absl::Status ReplaceOwnFile(const std::string& path, absl::string_view content) 
   {
     const File file(open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnFile), partial);
     if (file.fd() < 0) return FileError(partial, "make", errno);
-    if (absl::Status written = file.WriteAt(0, content); !written.ok()) return written;
-    if (absl::Status synced = file.Sync(); !synced.ok()) return synced;
+    ABSL_RETURN_IF_ERROR(file.WriteAt(0, content));
+    ABSL_RETURN_IF_ERROR(file.Sync());
   }
   return RenameDurably(partial, path);
 }

@@ -2,13 +2,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/key.h"
+#include "engine/status_macros.h"
 #include "io/file/growing_file.h"
 #include "io/file/matrix_format.h"
 
 namespace reembed {
 
 absl::Status CheckFileTarget(const Location& location, const Model& model) {
-  if (absl::Status status = location.CheckParameters({}); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
   if (model.dim < 1 || model.dim > kMaxDim) {
     return absl::InvalidArgumentError(
         absl::StrCat(location.path, ": expected a width of 1 to ", kMaxDim, ", got ", model.dim));

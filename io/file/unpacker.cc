@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -124,10 +125,9 @@ class PackedFile final : public Unpacker {
     Flow flow{.in = in_, .out = to};
     while (!flow.out.empty()) {
       if (flow.in.empty()) {
-        const absl::StatusOr<size_t> read = file_->ReadAt(packed_, absl::MakeSpan(input_));
-        if (!read.ok()) return read.status();
-        packed_ += static_cast<int64_t>(*read);
-        flow.in = absl::MakeConstSpan(input_).subspan(0, *read);
+        ABSL_ASSIGN_OR_RETURN(const size_t read, file_->ReadAt(packed_, absl::MakeSpan(input_)));
+        packed_ += static_cast<int64_t>(read);
+        flow.in = absl::MakeConstSpan(input_).subspan(0, read);
       }
       const bool at_end = flow.in.empty();
       // The padding of tapes, which gzip passes over, too.
@@ -165,9 +165,8 @@ class PackedFile final : public Unpacker {
 absl::StatusOr<std::unique_ptr<Unpacker>> MakeUnpacker(const File* file) {
   if (!file->IsRegular()) return nullptr;
   std::string head(kZstdMagic.size(), '\0');
-  const absl::StatusOr<size_t> read = file->ReadAt(0, absl::MakeSpan(head.data(), head.size()));
-  if (!read.ok()) return read.status();
-  head.resize(*read);
+  ABSL_ASSIGN_OR_RETURN(const size_t read, file->ReadAt(0, absl::MakeSpan(head.data(), head.size())));
+  head.resize(read);
   std::unique_ptr<Format> format;
   if (absl::StartsWith(head, kGzipMagic)) format = std::make_unique<Gzip>();
   if (absl::StartsWith(head, kZstdMagic)) format = std::make_unique<Zstd>();

@@ -14,6 +14,7 @@
 #include "engine/json_text.h"
 #include "engine/json_value.h"
 #include "engine/number_text.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 
 namespace reembed {
@@ -155,9 +156,9 @@ const VectorsJson::Entry* VectorsJson::Collection::Find(absl::string_view id) co
 
 absl::StatusOr<std::unique_ptr<VectorsJson>> VectorsJson::Open(const std::string& path) {
   auto file = std::unique_ptr<VectorsJson>(new VectorsJson(path));
-  if (absl::Status mapped = file->Map(); !mapped.ok()) return mapped;
+  ABSL_RETURN_IF_ERROR(file->Map());
   if (file->data_ == nullptr) return file;
-  if (absl::Status parsed = file->Parse(); !parsed.ok()) return parsed;
+  ABSL_RETURN_IF_ERROR(file->Parse());
   return file;
 }
 
@@ -166,21 +167,18 @@ VectorsJson::~VectorsJson() {
 }
 
 absl::Status VectorsJson::Map() {
-  const absl::StatusOr<bool> exists = PathExists(path_);
-  if (!exists.ok()) return exists.status();
-  if (!*exists) return absl::OkStatus();
-  const absl::StatusOr<File> file = File::OpenToRead(path_);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(const bool exists, PathExists(path_));
+  if (!exists) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(path_));
   struct stat info {};
-  if (fstat(file->fd(), &info) != 0) return FileError(path_, "read its size", errno);
+  if (fstat(file.fd(), &info) != 0) return FileError(path_, "read its size", errno);
   Identify(info, identity_);
   if (info.st_size == 0) {
     return absl::DataLossError(absl::StrCat(path_, ": is empty; restore a copy, or remove it to start anew"));
   }
   // Whoever cuts a file short that is mapped ends the process that mapped it: nobody can do so to a nameless copy.
-  const absl::StatusOr<File> copy = NamelessCopy(*file, info.st_size);
-  if (!copy.ok()) return copy.status();
-  const int fd = copy->fd() < 0 ? file->fd() : copy->fd();
+  ABSL_ASSIGN_OR_RETURN(const File copy, NamelessCopy(file, info.st_size));
+  const int fd = copy.fd() < 0 ? file.fd() : copy.fd();
   void* const mapped = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
   if (mapped == MAP_FAILED) return FileError(path_, "map it", errno);
   data_ = static_cast<const char*>(mapped);

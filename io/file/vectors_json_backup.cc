@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/open_elsewhere.h"
 #include "io/file/vectors_json.h"
@@ -17,18 +18,15 @@ namespace {
 constexpr int kAttempts = 5;
 
 absl::Status Copy(const std::string& from, const std::string& to) {
-  const absl::StatusOr<File> file = File::OpenToRead(from);
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<int64_t> bytes = file->Size();
-  if (!bytes.ok()) return bytes.status();
-  return CopyDurably(from, to, *bytes);
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(from));
+  ABSL_ASSIGN_OR_RETURN(const int64_t bytes, file.Size());
+  return CopyDurably(from, to, bytes);
 }
 
 absl::StatusOr<RowCounts> CountEntries(const std::string& path) {
-  const absl::StatusOr<std::unique_ptr<VectorsJson>> file = VectorsJson::Open(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorsJson> file, VectorsJson::Open(path));
   RowCounts counts;
-  for (const VectorsJson::Collection& collection : (*file)->collections()) {
+  for (const VectorsJson::Collection& collection : file->collections()) {
     counts.emplace_back(collection.name, static_cast<int64_t>(collection.entries.size()));
   }
   return counts;
@@ -50,8 +48,8 @@ absl::StatusOr<RowCounts> BackUpVectorsJson(const std::string& from, const std::
 }
 
 absl::Status RestoreVectorsJson(const std::string& from, const std::string& to) {
-  if (absl::Status unused = CheckNotOpenElsewhere(to); !unused.ok()) return unused;
-  if (absl::Status readable = CountEntries(from).status(); !readable.ok()) return readable;
+  ABSL_RETURN_IF_ERROR(CheckNotOpenElsewhere(to));
+  ABSL_RETURN_IF_ERROR(CountEntries(from).status());
   return Copy(from, to);
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -28,7 +29,7 @@ class VectorsJsonRewrite::Output {
       buffer_.append(bytes.data(), bytes.size());
       return buffer_.size() < kBufferBytes ? absl::OkStatus() : Drain();
     }
-    if (absl::Status drained = Drain(); !drained.ok()) return drained;
+    ABSL_RETURN_IF_ERROR(Drain());
     absl::Status status = file_.WriteAt(written_, bytes);
     written_ += static_cast<int64_t>(bytes.size());
     return status;
@@ -62,10 +63,9 @@ std::string VectorsJsonRewrite::PartialPath() const { return absl::StrCat(path_,
 absl::StatusOr<std::unique_ptr<VectorsJsonRewrite>> VectorsJsonRewrite::Begin(const std::string& path,
                                                                               const std::string& collection) {
   std::unique_ptr<VectorsJsonRewrite> rewrite(new VectorsJsonRewrite(path, collection));
-  absl::StatusOr<File> file = File::OpenToWrite(rewrite->PartialPath());
-  if (!file.ok()) return file.status();
-  if (absl::Status emptied = file->Truncate(0); !emptied.ok()) return emptied;
-  rewrite->partial_ = std::make_unique<Output>(*std::move(file));
+  ABSL_ASSIGN_OR_RETURN(File file, File::OpenToWrite(rewrite->PartialPath()));
+  ABSL_RETURN_IF_ERROR(file.Truncate(0));
+  rewrite->partial_ = std::make_unique<Output>(std::move(file));
   return rewrite;
 }
 
@@ -78,9 +78,8 @@ absl::Status VectorsJsonRewrite::Put(absl::string_view id, absl::string_view ent
 
 absl::Status VectorsJsonRewrite::AppendNew(const Place& place, Output* out) {
   entry_.resize(static_cast<size_t>(place.size));
-  const absl::StatusOr<size_t> read = partial_->file().ReadAt(place.begin, absl::MakeSpan(entry_));
-  if (!read.ok()) return read.status();
-  if (*read != entry_.size()) return absl::DataLossError(absl::StrCat(PartialPath(), ": was cut short"));
+  ABSL_ASSIGN_OR_RETURN(const size_t read, partial_->file().ReadAt(place.begin, absl::MakeSpan(entry_)));
+  if (read != entry_.size()) return absl::DataLossError(absl::StrCat(PartialPath(), ": was cut short"));
   return out->Append(entry_);
 }
 
@@ -129,7 +128,7 @@ absl::Status VectorsJsonRewrite::AppendCollection(absl::string_view key, const V
     head += ": ";
     if (status.ok()) status = out->Append(head);
     if (status.ok()) status = entry.place == nullptr ? out->Append(entry.value) : AppendNew(*entry.place, out);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
   }
   return out->Append("\n  }");
 }
@@ -141,32 +140,29 @@ absl::Status VectorsJsonRewrite::AppendAll(const VectorsJson& old, bool drops_em
     const bool is_ours = collection.name == collection_;
     seen = seen || is_ours;
     if (is_ours && drops_empty_collection && places_.empty() && collection.by_id.size() == removed_.size()) continue;
-    absl::Status status = AppendCollection(collection.key, &collection, is_ours, out);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(AppendCollection(collection.key, &collection, is_ours, out));
   }
   if (!seen && !places_.empty()) {
-    absl::Status status = AppendCollection(absl::StrCat("\"", collection_, "\""), nullptr, true, out);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(AppendCollection(absl::StrCat("\"", collection_, "\""), nullptr, true, out));
   }
-  if (absl::Status status = out->Append(collections_written_ == 0 ? "{}" : "\n}"); !status.ok()) return status;
-  if (absl::Status status = out->Drain(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(out->Append(collections_written_ == 0 ? "{}" : "\n}"));
+  ABSL_RETURN_IF_ERROR(out->Drain());
   return out->file().Sync();
 }
 
 // The new file is whole: MemU can read it, and it has what it must have.
 absl::Status VectorsJsonRewrite::CheckNew(const std::string& path, const VectorsJson& old,
                                           const CommitOptions& options) const {
-  const absl::StatusOr<std::unique_ptr<VectorsJson>> made = VectorsJson::Open(path);
-  if (!made.ok()) return made.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorsJson> made, VectorsJson::Open(path));
   const auto fail = [&](absl::string_view what) {
     return absl::InternalError(absl::StrCat(path, ": ", what, "; ", path_, " was not touched"));
   };
   for (const VectorsJson::Collection& collection : old.collections()) {
-    const VectorsJson::Collection* const now = (*made)->Find(collection.name);
+    const VectorsJson::Collection* const now = made->Find(collection.name);
     const size_t gone = collection.name == collection_ ? removed_.size() : 0;
     if ((now == nullptr ? 0 : now->entries.size()) + gone < collection.entries.size()) return fail("lost entries");
   }
-  const VectorsJson::Collection* const ours = (*made)->Find(collection_);
+  const VectorsJson::Collection* const ours = made->Find(collection_);
   for (const auto& [id, place] : places_) {
     const VectorsJson::Entry* const entry = ours == nullptr ? nullptr : ours->Find(id);
     if (entry == nullptr || (options.dim != 0 && entry->dim != options.dim)) {
@@ -177,12 +173,11 @@ absl::Status VectorsJsonRewrite::CheckNew(const std::string& path, const Vectors
 }
 
 absl::Status VectorsJsonRewrite::Commit(const VectorsJson& old, const CommitOptions& options) {
-  if (absl::Status drained = partial_->Drain(); !drained.ok()) return drained;
+  ABSL_RETURN_IF_ERROR(partial_->Drain());
   const std::string path = absl::StrCat(path_, ".new");
-  absl::StatusOr<File> file = File::OpenToWrite(path);
-  if (!file.ok()) return file.status();
-  absl::Status status = file->Truncate(0);
-  Output out(*std::move(file));
+  ABSL_ASSIGN_OR_RETURN(File file, File::OpenToWrite(path));
+  absl::Status status = file.Truncate(0);
+  Output out(std::move(file));
   if (status.ok()) status = AppendAll(old, options.drops_empty_collection, &out);
   if (status.ok()) status = CheckNew(path, old, options);
   if (status.ok() && old.HasChanged()) {

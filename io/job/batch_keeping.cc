@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 
@@ -35,7 +36,7 @@ absl::Status WriteVectors(const Batch& batch, int format, VectorFile* file, std:
     size_t end = begin + 1;
     while (end < texts.size() && texts[end].reject.ok() && texts[end].slot == texts[end - 1].slot + 1) ++end;
     const absl::Span<const float> vectors = batch.vectors().subspan(begin * dim, (end - begin) * dim);
-    if (absl::Status status = file->Write(texts[begin].slot, vectors); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(file->Write(texts[begin].slot, vectors));
     KeptRun run = {.slots = {texts[begin].slot, texts[end - 1].slot + 1}};
     if (format == 1) {
       run.checksum = VectorFile::Checksum(vectors);
@@ -62,7 +63,7 @@ absl::Status LoadVectors(absl::Span<const int> rows, KeptVectors* kept, Batch* b
       ++end;
     }
     const absl::Span<float> vectors = batch->TakeLoadSpace(static_cast<int>(end - begin));
-    if (absl::Status status = kept->Read(batch_rows[rows[begin]].slot, vectors); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(kept->Read(batch_rows[rows[begin]].slot, vectors));
     for (size_t i = begin; i < end; ++i) batch_rows[rows[i]].vector = vectors.data() + (i - begin) * batch->dim();
     begin = end;
   }
@@ -71,12 +72,11 @@ absl::Status LoadVectors(absl::Span<const int> rows, KeptVectors* kept, Batch* b
 
 absl::StatusOr<std::vector<SlotRange>> FindDamage(absl::Span<const KeptRun> runs, int64_t from_epoch,
                                                   const VectorFile& file, KeptVectors* vectors) {
-  const absl::StatusOr<int64_t> slots = file.slots();
-  if (!slots.ok()) return slots.status();
+  ABSL_ASSIGN_OR_RETURN(const int64_t slots, file.slots());
   std::vector<SlotRange> damaged;
   for (const KeptRun& run : runs) {
-    if (run.slots.end <= *slots && run.epoch < from_epoch) continue;
-    if (absl::Status found = vectors->FindDamage(run.slots, &damaged); !found.ok()) return found;
+    if (run.slots.end <= slots && run.epoch < from_epoch) continue;
+    ABSL_RETURN_IF_ERROR(vectors->FindDamage(run.slots, &damaged));
   }
   return damaged;
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/canary.h"
 #include "engine/ledger.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/own_file.h"
 
@@ -23,22 +24,19 @@ TextHash HashOfTexts() { return HashText(absl::StrJoin(CanaryTexts(), "\n")); }
 
 absl::StatusOr<std::vector<float>> ReadCanary(const std::string& job_directory, int dim) {
   const std::string path = PathIn(job_directory);
-  const absl::StatusOr<bool> exists = PathExists(path);
-  if (!exists.ok()) return exists.status();
-  if (!*exists) return std::vector<float>();
-  const absl::StatusOr<File> file = File::OpenToRead(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(const bool exists, PathExists(path));
+  if (!exists) return std::vector<float>();
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(path));
   std::vector<float> vectors(CanaryTexts().size() * dim);
   const size_t vector_bytes = vectors.size() * sizeof(float);
   std::vector<char> bytes(vector_bytes + sizeof(TextHash) + 1);
-  const absl::StatusOr<size_t> read = file->ReadAt(0, absl::MakeSpan(bytes));
-  if (!read.ok()) return read.status();
+  ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(0, absl::MakeSpan(bytes)));
   TextHash hash;
-  if (*read >= sizeof(TextHash)) std::memcpy(&hash, bytes.data() + *read - sizeof(TextHash), sizeof(TextHash));
-  if (*read != vector_bytes + sizeof(TextHash)) {
+  if (read >= sizeof(TextHash)) std::memcpy(&hash, bytes.data() + read - sizeof(TextHash), sizeof(TextHash));
+  if (read != vector_bytes + sizeof(TextHash)) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": expected ", vector_bytes + sizeof(TextHash), " bytes for ", CanaryTexts().size(),
-                     " vectors of ", dim, " dimensions, got ", *read > bytes.size() - 1 ? "more" : absl::StrCat(*read),
+                     " vectors of ", dim, " dimensions, got ", read > bytes.size() - 1 ? "more" : absl::StrCat(read),
                      "; remove the file if the job's model is still the same"));
   }
   if (hash != HashOfTexts()) return std::vector<float>();

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/job/lock_owner.h"
 
 namespace reembed {
@@ -18,16 +19,15 @@ absl::StatusOr<std::unique_ptr<JobLock>> JobLock::Acquire(const std::string& pat
   }
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
   std::unique_ptr<JobLock> lock(new JobLock(File(fd, path)));
-  const absl::StatusOr<bool> locked = TryLock(lock->file_);
-  if (!locked.ok()) return locked.status();
-  if (!*locked) {
+  ABSL_ASSIGN_OR_RETURN(const bool locked, TryLock(lock->file_));
+  if (!locked) {
     const absl::StatusOr<std::string> text = ReadLockText(lock->file_);
     const absl::StatusOr<LockOwner> owner = ParseLockOwner(text.ok() ? *text : "");
     return absl::AbortedError(absl::StrCat(path, ": this job is in use by ",
                                            OwnerWords(owner.ok() ? *owner : LockOwner()),
                                            "; wait for it to end, or stop it"));
   }
-  if (absl::Status written = WriteLockOwner(lock->file_, ThisProcess()); !written.ok()) return written;
+  ABSL_RETURN_IF_ERROR(WriteLockOwner(lock->file_, ThisProcess()));
   return lock;
 }
 

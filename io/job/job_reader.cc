@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/row_scan.h"
 
@@ -17,52 +18,38 @@ absl::StatusOr<std::unique_ptr<JobReader>> JobReader::Open(const std::string& di
   if (absl::IsNotFound(ledger.status()) && !std::filesystem::exists(path)) {
     return absl::NotFoundError(absl::StrCat(dir, ": no job directory"));
   }
-  if (!ledger.ok()) return ledger.status();
+  ABSL_RETURN_IF_ERROR(ledger.status());
   reader->ledger_ = *std::move(ledger);
-  absl::StatusOr<LedgerStatement> find_slot = reader->ledger_->Prepare("SELECT slot FROM rows WHERE ordinal = ?1");
-  if (!find_slot.ok()) return find_slot.status();
-  reader->find_slot_ = *std::move(find_slot);
+  ABSL_ASSIGN_OR_RETURN(reader->find_slot_, reader->ledger_->Prepare("SELECT slot FROM rows WHERE ordinal = ?1"));
   // One view of all tables, whatever a run commits meanwhile.
-  if (absl::Status status = reader->ledger_->Execute("BEGIN"); !status.ok()) return status;
-  if (absl::Status status = reader->Load(); !status.ok()) return status;
-  if (absl::Status status = reader->ledger_->Execute("COMMIT"); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(reader->ledger_->Execute("BEGIN"));
+  ABSL_RETURN_IF_ERROR(reader->Load());
+  ABSL_RETURN_IF_ERROR(reader->ledger_->Execute("COMMIT"));
   return reader;
 }
 
 absl::Status JobReader::Load() {
-  absl::StatusOr<LedgerHead> head = ReadHead(ledger_.get());
-  if (!head.ok()) return head.status();
-  head_ = *std::move(head);
-  const absl::StatusOr<int64_t> rows = ReadRowCount(ledger_.get());
-  if (!rows.ok()) return rows.status();
-  rows_ = *rows;
+  ABSL_ASSIGN_OR_RETURN(head_, ReadHead(ledger_.get()));
+  ABSL_ASSIGN_OR_RETURN(rows_, ReadRowCount(ledger_.get()));
   if (head_.keep_vectors == KeepVectors::kNever) {
-    const absl::StatusOr<int64_t> done = ledger_->QueryInteger("SELECT min(position) FROM sinks");
-    if (!done.ok()) return done.status();
-    done_rows_ = *done;
+    ABSL_ASSIGN_OR_RETURN(done_rows_, ledger_->QueryInteger("SELECT min(position) FROM sinks"));
     return absl::OkStatus();
   }
-  const absl::StatusOr<int64_t> texts = ReadTextCount(ledger_.get());
-  if (!texts.ok()) return texts.status();
-  absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger_.get(), *texts);
-  if (!runs.ok()) return runs.status();
-  runs_ = *std::move(runs);
-  const absl::StatusOr<std::vector<int64_t>> rejected = ReadRejectedSlots(ledger_.get(), *texts);
-  if (!rejected.ok()) return rejected.status();
-  states_.assign(*texts, SlotState::kFree);
+  ABSL_ASSIGN_OR_RETURN(const int64_t texts, ReadTextCount(ledger_.get()));
+  ABSL_ASSIGN_OR_RETURN(runs_, ReadKeptRuns(ledger_.get(), texts));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> rejected, ReadRejectedSlots(ledger_.get(), texts));
+  states_.assign(texts, SlotState::kFree);
   for (const KeptRun& run : runs_) {
     std::fill(states_.begin() + run.slots.begin, states_.begin() + run.slots.end, SlotState::kKept);
   }
-  for (const int64_t slot : *rejected) states_[slot] = SlotState::kRejected;
+  for (const int64_t slot : rejected) states_[slot] = SlotState::kRejected;
   absl::StatusOr<std::unique_ptr<VectorFile>> vectors =
       VectorFile::Open(absl::StrCat(dir_, "/vectors.f32"), head_.identity.dim, VectorFile::Access::kReadOnly);
   // A run that was killed right at its start may have made no file yet.
   if (absl::IsNotFound(vectors.status()) && runs_.empty()) return absl::OkStatus();
-  if (!vectors.ok()) return vectors.status();
+  ABSL_RETURN_IF_ERROR(vectors.status());
   vectors_ = *std::move(vectors);
-  absl::StatusOr<std::unique_ptr<KeptVectors>> kept = KeptVectors::Open(ledger_.get(), vectors_.get());
-  if (!kept.ok()) return kept.status();
-  kept_ = *std::move(kept);
+  ABSL_ASSIGN_OR_RETURN(kept_, KeptVectors::Open(ledger_.get(), vectors_.get()));
   return absl::OkStatus();
 }
 
@@ -81,18 +68,16 @@ absl::StatusOr<std::unique_ptr<LedgerCursor>> JobReader::Scan(int64_t from) cons
 }
 
 absl::StatusOr<JobStats> JobReader::Stats() {
-  absl::StatusOr<JobStats> stats = ReadStats(ledger_.get());
-  if (!stats.ok()) return stats.status();
-  stats->rows = rows_;
-  stats->texts = static_cast<int64_t>(states_.size());
-  stats->kept_texts = std::count(states_.begin(), states_.end(), SlotState::kKept);
-  absl::StatusOr<std::unique_ptr<LedgerCursor>> rows = Scan(0);
-  if (!rows.ok()) return rows.status();
-  absl::StatusOr<std::optional<LedgerRow>> row = (*rows)->Next();
-  for (; row.ok() && row->has_value(); row = (*rows)->Next()) {
-    if ((*row)->state == SlotState::kFree) ++stats->rows_pending;
+  ABSL_ASSIGN_OR_RETURN(JobStats stats, ReadStats(ledger_.get()));
+  stats.rows = rows_;
+  stats.texts = static_cast<int64_t>(states_.size());
+  stats.kept_texts = std::count(states_.begin(), states_.end(), SlotState::kKept);
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> rows, Scan(0));
+  absl::StatusOr<std::optional<LedgerRow>> row = rows->Next();
+  for (; row.ok() && row->has_value(); row = rows->Next()) {
+    if ((*row)->state == SlotState::kFree) ++stats.rows_pending;
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return stats;
 }
 
@@ -102,9 +87,8 @@ absl::StatusOr<std::vector<RejectedRow>> JobReader::ListRejects(int64_t limit) {
 
 absl::StatusOr<int64_t> JobReader::FindSlot(int64_t ordinal) const {
   find_slot_.Bind(1, ordinal);
-  const absl::StatusOr<bool> row = find_slot_.Step();
-  if (!row.ok()) return row.status();
-  if (!*row) return absl::NotFoundError(absl::StrCat(dir_, ": no row ", ordinal));
+  ABSL_ASSIGN_OR_RETURN(const bool row, find_slot_.Step());
+  if (!row) return absl::NotFoundError(absl::StrCat(dir_, ": no row ", ordinal));
   const int64_t slot = find_slot_.Integer(0);
   find_slot_.Reset();
   return slot;
@@ -120,9 +104,7 @@ absl::StatusOr<VectorCheck> JobReader::CheckVectors() const {
   VectorCheck check;
   if (vectors_ == nullptr) return check;
   for (const KeptRun& run : runs_) check.texts += run.slots.size();
-  absl::StatusOr<std::vector<SlotRange>> damaged = FindDamage(runs_, 0, *vectors_, kept_.get());
-  if (!damaged.ok()) return damaged.status();
-  check.damaged = *std::move(damaged);
+  ABSL_ASSIGN_OR_RETURN(check.damaged, FindDamage(runs_, 0, *vectors_, kept_.get()));
   return check;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/job/ledger_tables.h"
 #include "io/job/ledger_writer.h"
 #include "io/job/owed_table.h"
@@ -28,9 +29,8 @@ class Reader final : public UndoReader {
 
   absl::StatusOr<std::optional<OldRow>> Next() override {
     while (!at_end_) {  // the statement would begin again
-      const absl::StatusOr<bool> row = rows_.Step();
-      if (!row.ok()) return row.status();
-      at_end_ = !*row;
+      ABSL_ASSIGN_OR_RETURN(const bool row, rows_.Step());
+      at_end_ = !row;
       if (at_end_) break;
       OldRow old{.ordinal = rows_.Integer(0), .key = rows_.KeyAt(1)};
       if (!rows_.IsNull(2)) old.content = rows_.Blob(2);
@@ -53,9 +53,8 @@ class Reader final : public UndoReader {
   absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) override {
     note_.Bind(1, target_);
     note_.BindText(2, name);
-    const absl::StatusOr<bool> found = note_.Step();
-    if (!found.ok()) return found.status();
-    if (!*found) return std::nullopt;
+    ABSL_ASSIGN_OR_RETURN(const bool found, note_.Step());
+    if (!found) return std::nullopt;
     std::string value(note_.Text(0));
     const bool is_sound = !has_sums_ || UndoNoteSum(target_, name, value) == note_.Integer(1);
     note_.Reset();
@@ -67,15 +66,13 @@ class Reader final : public UndoReader {
   absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
     if (job_->keep_vectors() == KeepVectors::kNever) return std::nullopt;
     // A run may have been ended between the row's new text and its write: which of the vectors is there is not known.
-    const absl::StatusOr<bool> owed = IsRowOwed(ledger_, name_, ordinal);
-    if (!owed.ok()) return owed.status();
-    if (*owed) return std::nullopt;
-    const absl::StatusOr<int64_t> slot = job_->FindSlot(ordinal);
-    if (!slot.ok()) return slot.status();
+    ABSL_ASSIGN_OR_RETURN(const bool owed, IsRowOwed(ledger_, name_, ordinal));
+    if (owed) return std::nullopt;
+    ABSL_ASSIGN_OR_RETURN(const int64_t slot, job_->FindSlot(ordinal));
     vector_.resize(static_cast<size_t>(job_->identity().dim));
-    const absl::Status read = job_->ReadVector(*slot, absl::MakeSpan(vector_));
+    const absl::Status read = job_->ReadVector(slot, absl::MakeSpan(vector_));
     if (absl::IsNotFound(read)) return std::nullopt;
-    if (!read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(read);
     return absl::MakeConstSpan(vector_);
   }
 
@@ -97,55 +94,47 @@ absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::strin
   std::unique_ptr<JobRollback> rollback(new JobRollback(dir));
   // First: a directory that is none must not get a lock file.
   absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(dir);
-  if (!job.ok()) return job.status();
-  absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(absl::StrCat(dir, "/lock"));
-  if (!lock.ok()) return lock.status();
-  rollback->lock_ = *std::move(lock);
+  ABSL_RETURN_IF_ERROR(job.status());
+  ABSL_ASSIGN_OR_RETURN(rollback->lock_, JobLock::Acquire(absl::StrCat(dir, "/lock")));
   // Again: what a run wrote before it gave the lock away is to be seen.
   job = JobReader::Open(dir);
-  if (!job.ok()) return job.status();
+  ABSL_RETURN_IF_ERROR(job.status());
   rollback->job_ = *std::move(job);
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db"));
-  if (!ledger.ok()) return ledger.status();
-  rollback->ledger_ = *std::move(ledger);
+  ABSL_ASSIGN_OR_RETURN(rollback->ledger_, OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db")));
   const absl::Status nothing = absl::NotFoundError(
       absl::StrCat(dir,
                    ": nothing to put back: this job has overwritten nothing, or ran with --no-undo; new files that "
                    "it made are yours to remove"));
   absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
   if (absl::IsNotFound(undo.status())) return nothing;
-  if (!undo.ok()) return undo.status();
+  ABSL_RETURN_IF_ERROR(undo.status());
   rollback->undo_ = *std::move(undo);
-  absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(rollback->undo_.get());
-  if (!targets.ok()) return targets.status();
-  if (targets->empty()) return nothing;
-  rollback->targets_ = *std::move(targets);
+  ABSL_ASSIGN_OR_RETURN(std::vector<UndoTarget> targets, ReadUndoTargets(rollback->undo_.get()));
+  if (targets.empty()) return nothing;
+  rollback->targets_ = std::move(targets);
   return rollback;
 }
 
 absl::StatusOr<std::unique_ptr<UndoReader>> JobRollback::Read(const UndoTarget& target, RollbackReport* report) const {
-  const absl::StatusOr<bool> has_sums = HasUndoSums(undo_.get());
-  if (!has_sums.ok()) return has_sums.status();
-  const absl::string_view sum = *has_sums ? "sum" : "0";
-  absl::StatusOr<LedgerStatement> rows = undo_->Prepare(
-      absl::StrCat("SELECT ordinal, key, content, ", sum, " FROM old_rows WHERE target = ?1 ORDER BY id"));
-  if (!rows.ok()) return rows.status();
-  absl::StatusOr<LedgerStatement> note =
-      undo_->Prepare(absl::StrCat("SELECT value, ", sum, " FROM notes WHERE target = ?1 AND name = ?2"));
-  if (!note.ok()) return note.status();
-  return std::make_unique<Reader>(target, job_.get(), ledger_.get(), *std::move(rows), *std::move(note), *has_sums,
+  ABSL_ASSIGN_OR_RETURN(const bool has_sums, HasUndoSums(undo_.get()));
+  const absl::string_view sum = has_sums ? "sum" : "0";
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement rows,
+                        undo_->Prepare(absl::StrCat("SELECT ordinal, key, content, ", sum,
+                                                    " FROM old_rows WHERE target = ?1 ORDER BY id")));
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement note,
+      undo_->Prepare(absl::StrCat("SELECT value, ", sum, " FROM notes WHERE target = ?1 AND name = ?2")));
+  return std::make_unique<Reader>(target, job_.get(), ledger_.get(), std::move(rows), std::move(note), has_sums,
                                   report);
 }
 
 absl::Status JobRollback::Finish(absl::Time when) {
   const LedgerHead head{.identity = job_->identity(), .keep_vectors = job_->keep_vectors()};
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(absl::StrCat(dir_, "/ledger.db"), head);
-  if (!ledger.ok()) return ledger.status();
-  absl::StatusOr<std::unique_ptr<LedgerWriter>> writer = LedgerWriter::Create(ledger->get());
-  if (!writer.ok()) return writer.status();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> ledger, OpenLedger(absl::StrCat(dir_, "/ledger.db"), head));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerWriter> writer, LedgerWriter::Create(ledger.get()));
   std::vector<std::string> names;
   for (const UndoTarget& target : targets_) names.push_back(target.name);
-  return (*writer)->RecordRollback(names, when);
+  return writer->RecordRollback(names, when);
 }
 
 }  // namespace reembed

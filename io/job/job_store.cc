@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/file/own_file.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_reader.h"
@@ -45,10 +46,10 @@ absl::Status CheckIdentityUsable(const JobIdentity& identity) {
 
 absl::StatusOr<std::unique_ptr<JobStore>> JobStore::Open(const std::string& dir, const JobIdentity& identity,
                                                          JobOptions options) {
-  if (absl::Status status = CheckIdentityUsable(identity); !status.ok()) return status;
-  if (absl::Status status = MakeDirectory(dir); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckIdentityUsable(identity));
+  ABSL_RETURN_IF_ERROR(MakeDirectory(dir));
   std::unique_ptr<JobStore> store(new JobStore(dir, identity, std::move(options)));
-  if (absl::Status status = store->OpenFiles(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(store->OpenFiles());
   store->thread_ = std::thread([raw = store.get()] { raw->Loop(); });
   return store;
 }
@@ -64,54 +65,39 @@ JobStore::~JobStore() { Close().IgnoreError(); }
 absl::Status JobStore::OpenFiles() {
   const std::string path = absl::StrCat(dir_, "/ledger.db");
   absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(absl::StrCat(dir_, "/lock"));
-  if (!lock.ok()) return lock.status();
+  ABSL_RETURN_IF_ERROR(lock.status());
   lock_ = *std::move(lock);
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(path, head_);
-  if (!ledger.ok()) return ledger.status();
-  ledger_ = *std::move(ledger);
-  const absl::StatusOr<int> format = ReadFormat(ledger_.get());
-  if (!format.ok()) return format.status();
-  format_ = *format;
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> reader = OpenLedgerReadOnly(path);
-  if (!reader.ok()) return reader.status();
+  ABSL_ASSIGN_OR_RETURN(ledger_, OpenLedger(path, head_));
+  ABSL_ASSIGN_OR_RETURN(format_, ReadFormat(ledger_.get()));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> reader, OpenLedgerReadOnly(path));
   {
     const MutexLock lock(&reader_mutex_);
-    reader_ = *std::move(reader);
+    reader_ = std::move(reader);
   }
-  absl::StatusOr<std::unique_ptr<LedgerWriter>> writer = LedgerWriter::Create(ledger_.get());
-  if (!writer.ok()) return writer.status();
-  writer_ = *std::move(writer);
+  ABSL_ASSIGN_OR_RETURN(writer_, LedgerWriter::Create(ledger_.get()));
   return LoadTexts();
 }
 
 absl::Status JobStore::LoadTexts() {
   const MutexLock lock(&mutex_);
-  const absl::StatusOr<int64_t> rows = ReadRowCount(ledger_.get());
-  if (!rows.ok()) return rows.status();
-  rows_ = *rows;
-  if (absl::Status status = ReadTexts(ledger_.get(), &texts_); !status.ok()) return status;
-  const absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger_.get(), texts_.size());
-  if (!runs.ok()) return runs.status();
-  const absl::StatusOr<std::vector<int64_t>> rejected = ReadRejectedSlots(ledger_.get(), texts_.size());
-  if (!rejected.ok()) return rejected.status();
-  const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_.get(), kMetaClean);
-  if (!clean.ok()) return clean.status();
-  const absl::StatusOr<int64_t> earlier_runs = ReadMetaNumber(ledger_.get(), kMetaRuns);
-  if (!earlier_runs.ok()) return earlier_runs.status();
-  recovery_.unclean_end = *clean == 0 && *earlier_runs > 0;
+  ABSL_ASSIGN_OR_RETURN(rows_, ReadRowCount(ledger_.get()));
+  ABSL_RETURN_IF_ERROR(ReadTexts(ledger_.get(), &texts_));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<KeptRun> runs, ReadKeptRuns(ledger_.get(), texts_.size()));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> rejected, ReadRejectedSlots(ledger_.get(), texts_.size()));
+  ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger_.get(), kMetaClean));
+  ABSL_ASSIGN_OR_RETURN(const int64_t earlier_runs, ReadMetaNumber(ledger_.get(), kMetaRuns));
+  recovery_.unclean_end = clean == 0 && earlier_runs > 0;
 
   std::vector<SlotRange> damaged;
   if (head_.keep_vectors == KeepVectors::kAlways) {
-    if (absl::Status status = OpenVectors(*runs); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(OpenVectors(runs));
     int64_t from_epoch = epoch_;
     if (recovery_.unclean_end) from_epoch = epoch_ - 2;
     if (options_.check == JobOptions::Check::kEverything) from_epoch = 0;
-    absl::StatusOr<std::vector<SlotRange>> found = FindDamage(*runs, from_epoch, *vectors_, kept_.get());
-    if (!found.ok()) return found.status();
-    damaged = *std::move(found);
+    ABSL_ASSIGN_OR_RETURN(damaged, FindDamage(runs, from_epoch, *vectors_, kept_.get()));
   }
   recovery_.texts_without_vector = texts_.size();
-  for (const KeptRun& run : *runs) {
+  for (const KeptRun& run : runs) {
     for (int64_t slot = run.slots.begin; slot < run.slots.end; ++slot) texts_.set_state(slot, SlotState::kKept);
     recovery_.texts_without_vector -= run.slots.size();
   }
@@ -119,13 +105,11 @@ absl::Status JobStore::LoadTexts() {
     for (int64_t slot = slots.begin; slot < slots.end; ++slot) texts_.set_state(slot, SlotState::kFree);
     recovery_.damaged_texts += slots.size();
   }
-  for (const int64_t slot : *rejected) texts_.set_state(slot, SlotState::kRejected);
-  recovery_.texts_without_vector -= static_cast<int64_t>(rejected->size());
+  for (const int64_t slot : rejected) texts_.set_state(slot, SlotState::kRejected);
+  recovery_.texts_without_vector -= static_cast<int64_t>(rejected.size());
   int64_t kept = 0;
-  for (const KeptRun& run : *runs) kept += run.slots.size();
-  const absl::StatusOr<int64_t> run = writer_->BeginRun(damaged, kept, options_.texts_in_flight);
-  if (!run.ok()) return run.status();
-  run_ = *run;
+  for (const KeptRun& run : runs) kept += run.slots.size();
+  ABSL_ASSIGN_OR_RETURN(run_, writer_->BeginRun(damaged, kept, options_.texts_in_flight));
   if (kept_ != nullptr) kept_->Forget();
   return SyncDirectory(dir_);
 }
@@ -141,52 +125,45 @@ absl::Status JobStore::OpenVectors(absl::Span<const KeptRun> runs) {
         absl::StrCat(path, ": is gone, but the ledger lists vectors in it; put it back. Without it all of them are to ",
                      "be bought again, which removing the folder begins"));
   }
-  if (!vectors.ok()) return vectors.status();
+  ABSL_RETURN_IF_ERROR(vectors.status());
   vectors_ = *std::move(vectors);
-  absl::StatusOr<std::unique_ptr<KeptVectors>> kept = KeptVectors::Open(ledger_.get(), vectors_.get());
-  if (!kept.ok()) return kept.status();
-  kept_ = *std::move(kept);
+  ABSL_ASSIGN_OR_RETURN(kept_, KeptVectors::Open(ledger_.get(), vectors_.get()));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<SlotRange>> JobStore::FindDamageFrom(int64_t from) {
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(absl::StrCat(dir_, "/ledger.db"));
-  if (!ledger.ok()) return ledger.status();
-  const absl::StatusOr<int64_t> texts = ReadTextCount(ledger->get());
-  if (!texts.ok()) return texts.status();
-  std::vector<bool> wanted(static_cast<size_t>(*texts));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> ledger, OpenLedgerReadOnly(absl::StrCat(dir_, "/ledger.db")));
+  ABSL_ASSIGN_OR_RETURN(const int64_t texts, ReadTextCount(ledger.get()));
+  std::vector<bool> wanted(static_cast<size_t>(texts));
   {
-    absl::StatusOr<LedgerStatement> slots = (*ledger)->Prepare(
-        "SELECT slot FROM rows WHERE ordinal >= ?1 UNION ALL SELECT rows.slot FROM owed JOIN rows USING (ordinal)");
-    if (!slots.ok()) return slots.status();
-    slots->Bind(1, from);
-    absl::StatusOr<bool> row = slots->Step();
-    for (; row.ok() && *row; row = slots->Step()) {
-      if (const int64_t slot = slots->Integer(0); slot >= 0 && slot < *texts) wanted[static_cast<size_t>(slot)] = true;
+    ABSL_ASSIGN_OR_RETURN(LedgerStatement slots,
+                          ledger->Prepare("SELECT slot FROM rows WHERE ordinal >= ?1 UNION ALL SELECT rows.slot FROM "
+                                          "owed JOIN rows USING (ordinal)"));
+    slots.Bind(1, from);
+    absl::StatusOr<bool> row = slots.Step();
+    for (; row.ok() && *row; row = slots.Step()) {
+      if (const int64_t slot = slots.Integer(0); slot >= 0 && slot < texts) wanted[static_cast<size_t>(slot)] = true;
     }
-    if (!row.ok()) return row.status();
+    ABSL_RETURN_IF_ERROR(row.status());
   }
   if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return std::vector<SlotRange>();
-  absl::StatusOr<std::vector<KeptRun>> runs = ReadKeptRuns(ledger->get(), *texts);
-  if (!runs.ok()) return runs.status();
-  std::erase_if(*runs, [&wanted](const KeptRun& run) {
+  ABSL_ASSIGN_OR_RETURN(std::vector<KeptRun> runs, ReadKeptRuns(ledger.get(), texts));
+  std::erase_if(runs, [&wanted](const KeptRun& run) {
     const auto begin = wanted.begin() + run.slots.begin;
     return std::find(begin, begin + run.slots.size(), true) == begin + run.slots.size();
   });
-  const absl::StatusOr<std::unique_ptr<KeptVectors>> kept = KeptVectors::Open(ledger->get(), vectors_.get());
-  if (!kept.ok()) return kept.status();
-  return FindDamage(*runs, /*from_epoch=*/0, *vectors_, kept->get());
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<KeptVectors> kept, KeptVectors::Open(ledger.get(), vectors_.get()));
+  return FindDamage(runs, /*from_epoch=*/0, *vectors_, kept.get());
 }
 
 absl::Status JobStore::DropDamaged(int64_t from) {
   if (vectors_ == nullptr) return absl::OkStatus();
-  if (absl::Status synced = Sync(); !synced.ok()) return synced;
-  const absl::StatusOr<std::vector<SlotRange>> damaged = FindDamageFrom(from);
-  if (!damaged.ok()) return damaged.status();
+  ABSL_RETURN_IF_ERROR(Sync());
+  ABSL_ASSIGN_OR_RETURN(const std::vector<SlotRange> damaged, FindDamageFrom(from));
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
-    DropKept(*damaged);
+    ABSL_RETURN_IF_ERROR(broken_);
+    DropKept(damaged);
   }
   return Sync();
 }
@@ -211,7 +188,7 @@ int64_t JobStore::rows() const {
 }
 
 absl::StatusOr<std::unique_ptr<LedgerCursor>> JobStore::Scan(int64_t from) {
-  if (absl::Status status = Sync(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Sync());
   return RowScan::Open(
       absl::StrCat(dir_, "/ledger.db"), head_.keep_vectors, from, rows(),
       [this](const LedgerRow& row) {
@@ -354,13 +331,13 @@ int JobStore::HeldUp() const {
 }
 
 absl::StatusOr<SinkPosition> JobStore::Position(absl::string_view sink) {
-  if (absl::Status status = Sync(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Sync());
   absl::StatusOr<SinkPosition> position;
   {
     const MutexLock lock(&reader_mutex_);
     position = ReadPosition(reader_.get(), sink);
   }
-  if (!position.ok()) return position.status();
+  ABSL_RETURN_IF_ERROR(position.status());
   const MutexLock lock(&mutex_);
   positions_[std::string(sink)] = position->position;
   return position;
@@ -384,19 +361,18 @@ void JobStore::Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows)
 }
 
 absl::StatusOr<std::vector<int64_t>> JobStore::Owed(absl::string_view sink) {
-  if (absl::Status status = Sync(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Sync());
   const MutexLock lock(&reader_mutex_);
   return ReadOwed(reader_.get(), sink);
 }
 
 absl::Status JobStore::BeginAgain(absl::string_view sink) {
-  const absl::StatusOr<SinkPosition> position = Position(sink);
-  if (!position.ok()) return position.status();
+  ABSL_ASSIGN_OR_RETURN(const SinkPosition position, Position(sink));
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     // The second time it is still the first target that stands there.
-    pending_.BeginAgain(sink, OutdatedRows(*position).value_or(position->stored_rows));
+    pending_.BeginAgain(sink, OutdatedRows(position).value_or(position.stored_rows));
   }
   return Sync();
 }
@@ -441,15 +417,14 @@ void JobStore::Owe(absl::string_view sink, int64_t ordinal) {
 
 absl::StatusOr<JobIdentity> JobStore::identity() {
   const MutexLock lock(&reader_mutex_);
-  const absl::StatusOr<LedgerHead> head = ReadHead(reader_.get());
-  if (!head.ok()) return head.status();
-  return head->identity;
+  ABSL_ASSIGN_OR_RETURN(const LedgerHead head, ReadHead(reader_.get()));
+  return head.identity;
 }
 
 absl::Status JobStore::WidenSelection(absl::string_view sink) {
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     if (!sink.empty()) pending_.AddPosition(sink, 0);
     pending_.WidenSelection(head_.identity.selection);
   }
@@ -458,7 +433,7 @@ absl::Status JobStore::WidenSelection(absl::string_view sink) {
 
 absl::Status JobStore::Sync() {
   MutexLock lock(&mutex_);
-  if (!broken_.ok()) return broken_;
+  ABSL_RETURN_IF_ERROR(broken_);
   if (done_ == taken_ && pending_.empty() && queue_.empty()) return absl::OkStatus();
   // The next commit takes all that was said until now; the one under way, if any, may not have.
   const int64_t wanted = taken_ + 1;
@@ -471,7 +446,7 @@ absl::Status JobStore::Sync() {
 absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     pending_.AddReceipt(receipt);
   }
   return Sync();
@@ -480,7 +455,7 @@ absl::Status JobStore::RecordReceipt(const Receipt& receipt) {
 absl::Status JobStore::NoteDropped(int64_t texts) {
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     pending_.AddDropped(texts);
   }
   return Sync();
@@ -505,7 +480,7 @@ void JobStore::NoteLost(int64_t texts, Done noted) {
 absl::Status JobStore::NoteSpending(double usd) {
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     pending_.AddSpending(std::llround(usd * kNanosPerDollar));
   }
   return Sync();
@@ -515,7 +490,7 @@ absl::Status JobStore::NoteAllRead() {
   if (head_.keep_vectors == KeepVectors::kNever) return absl::OkStatus();
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     pending_.AllRead();
   }
   return Sync();
@@ -523,24 +498,23 @@ absl::Status JobStore::NoteAllRead() {
 
 absl::Status JobStore::ForgetRollback() {
   // What was kept goes first: the note that it is worth nothing must outlive it.
-  if (absl::Status removed = RemoveUndo(dir_); !removed.ok()) return removed;
+  ABSL_RETURN_IF_ERROR(RemoveUndo(dir_));
   {
     const MutexLock lock(&mutex_);
-    if (!broken_.ok()) return broken_;
+    ABSL_RETURN_IF_ERROR(broken_);
     pending_.ForgetRollback();
   }
   return Sync();
 }
 
 absl::StatusOr<JobStats> JobStore::Stats() {
-  if (absl::Status status = Sync(); !status.ok()) return status;
-  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(dir_);
-  if (!reader.ok()) return reader.status();
-  return (*reader)->Stats();
+  ABSL_RETURN_IF_ERROR(Sync());
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> reader, JobReader::Open(dir_));
+  return reader->Stats();
 }
 
 absl::StatusOr<std::vector<RejectedRow>> JobStore::ListRejects(int64_t limit) {
-  if (absl::Status status = Sync(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Sync());
   const MutexLock lock(&reader_mutex_);
   return ReadRejects(reader_.get(), limit);
 }

@@ -4,6 +4,7 @@
 #include "engine/kill_point.h"
 #include "engine/mutex.h"
 #include "engine/rate_limiter.h"
+#include "engine/status_macros.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_store.h"
 
@@ -85,13 +86,13 @@ void JobStore::CheckClaims(absl::Span<const Waiting> group) const {
 
 absl::Status JobStore::CommitGroup(absl::Span<const Waiting> group) {
   if (vectors_ != nullptr) {
-    if (absl::Status status = WriteGroup(group); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(WriteGroup(group));
   }
   for (const Waiting& waiting : group) {
     if (waiting.batch->status().ok()) RecordRejects(waiting);
   }
   if (writing_.empty()) return absl::OkStatus();
-  if (absl::Status status = writer_->Commit(writing_); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(writer_->Commit(writing_));
   if (kept_ != nullptr && writing_.drops_kept()) kept_->Forget();
   Step(CommitStep::kCommitted);
   return absl::OkStatus();
@@ -101,12 +102,12 @@ absl::Status JobStore::WriteGroup(absl::Span<const Waiting> group) {
   std::vector<KeptRun> runs;
   for (const Waiting& waiting : group) {
     if (!waiting.batch->status().ok()) continue;
-    if (absl::Status status = WriteVectors(*waiting.batch, format_, vectors_.get(), &runs); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(WriteVectors(*waiting.batch, format_, vectors_.get(), &runs));
   }
   if (runs.empty()) return absl::OkStatus();
   KillPoint("store: vectors written");
   Step(CommitStep::kVectorsWritten);
-  if (absl::Status status = vectors_->Sync(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(vectors_->Sync());
   KillPoint("store: vectors durable");
   Step(CommitStep::kVectorsDurable);
   for (KeptRun& run : runs) {
@@ -209,16 +210,14 @@ absl::Status JobStore::Finish(const Waiting& waiting) {
   if (!batch->status().ok()) return batch->status();
   for (const int i : waiting.refused) {
     BatchRow& row = batch->rows()[i];
-    absl::StatusOr<absl::Status> reason = TextReject(row.slot);
-    if (!reason.ok()) return reason.status();
-    row.reject = *std::move(reason);
+    ABSL_ASSIGN_OR_RETURN(row.reject, TextReject(row.slot));
     const MutexLock lock(&mutex_);
     pending_.AddReject(row.ordinal, "", row.reject);
   }
   if (!waiting.stored.empty()) {
     absl::Status status = LoadVectors(waiting.stored, kept_.get(), batch);
     if (absl::IsDataLoss(status)) status = DropDamagedRows(waiting);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
   }
   const absl::Span<BatchRow> rows = batch->rows();
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -238,9 +237,8 @@ absl::Status JobStore::DropDamagedRows(const Waiting& waiting) {
   std::vector<SlotRange> damaged;
   for (const int i : waiting.stored) {
     if (!absl::IsDataLoss(kept_->Read(rows[i].slot, absl::MakeSpan(vector)))) continue;
-    const absl::StatusOr<SlotRange> lost = kept_->LostWith(rows[i].slot);
-    if (!lost.ok()) return lost.status();
-    damaged.push_back(*lost);
+    ABSL_ASSIGN_OR_RETURN(const SlotRange lost, kept_->LostWith(rows[i].slot));
+    damaged.push_back(lost);
   }
   const MutexLock lock(&mutex_);
   DropKept(damaged);

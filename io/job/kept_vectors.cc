@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -23,22 +24,20 @@ void AddRange(const SlotRange& range, std::vector<SlotRange>* ranges) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<KeptVectors>> KeptVectors::Open(LedgerConnection* ledger, const VectorFile* file) {
-  const absl::StatusOr<int> format = ReadFormat(ledger);
-  if (!format.ok()) return format.status();
-  absl::StatusOr<LedgerStatement> find =
-      ledger->Prepare(absl::StrCat("SELECT slot_begin, slot_end, checksum, epoch, ", *format == 1 ? "x''" : "sums",
-                                   " FROM kept WHERE slot_begin <= ?1 ORDER BY slot_begin DESC LIMIT 1"));
-  if (!find.ok()) return find.status();
-  return std::unique_ptr<KeptVectors>(new KeptVectors(*format, file, *std::move(find)));
+  ABSL_ASSIGN_OR_RETURN(const int format, ReadFormat(ledger));
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement find,
+      ledger->Prepare(absl::StrCat("SELECT slot_begin, slot_end, checksum, epoch, ", format == 1 ? "x''" : "sums",
+                                   " FROM kept WHERE slot_begin <= ?1 ORDER BY slot_begin DESC LIMIT 1")));
+  return std::unique_ptr<KeptVectors>(new KeptVectors(format, file, std::move(find)));
 }
 
 absl::Status KeptVectors::Load(int64_t slot) {
   if (slot >= run_.slots.begin && slot < run_.slots.end) return absl::OkStatus();
   run_ = {};
   find_.Bind(1, slot);
-  const absl::StatusOr<bool> found = find_.Step();
-  if (!found.ok()) return found.status();
-  if (*found) {
+  ABSL_ASSIGN_OR_RETURN(const bool found, find_.Step());
+  if (found) {
     run_ = {.slots = {find_.Integer(0), find_.Integer(1)},
             .checksum = static_cast<uint64_t>(find_.Integer(2)),
             .epoch = find_.Integer(3),
@@ -77,11 +76,11 @@ absl::Status KeptVectors::Damaged(int64_t begin, int64_t end) const {
 absl::Status KeptVectors::Read(int64_t slot, absl::Span<float> vectors) {
   const auto dim = static_cast<size_t>(file_->dim());
   while (!vectors.empty()) {
-    if (absl::Status loaded = Load(slot); !loaded.ok()) return loaded;
+    ABSL_RETURN_IF_ERROR(Load(slot));
     const auto wanted = static_cast<int64_t>(vectors.size() / dim);
     const int64_t end = std::min(run_.slots.end, slot + wanted);
     const absl::Span<float> part = vectors.first(static_cast<size_t>(end - slot) * dim);
-    if (absl::Status read = file_->Read(slot, part); !read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(file_->Read(slot, part));
     for (size_t i = 0; i < part.size() / dim; ++i) {
       const int64_t at = slot + static_cast<int64_t>(i);
       if (IsSound(at, part.subspan(i * dim, dim))) continue;
@@ -95,18 +94,17 @@ absl::Status KeptVectors::Read(int64_t slot, absl::Span<float> vectors) {
 
 absl::Status KeptVectors::FindDamage(const SlotRange& run, std::vector<SlotRange>* damaged) {
   Forget();  // it may have been read before it was damaged
-  if (absl::Status loaded = Load(run.begin); !loaded.ok()) return loaded;
-  const absl::StatusOr<int64_t> slots = file_->slots();
-  if (!slots.ok()) return slots.status();
+  ABSL_RETURN_IF_ERROR(Load(run.begin));
+  ABSL_ASSIGN_OR_RETURN(const int64_t slots, file_->slots());
   if (!is_sound_) AddRange(run, damaged);
   if (!is_sound_ || format_ == 1) return absl::OkStatus();
   const int64_t dim = file_->dim();
   const int64_t piece_slots = std::max<int64_t>(1, kPieceBytes / (dim * static_cast<int64_t>(sizeof(float))));
-  const int64_t end = std::min(run.end, *slots);
+  const int64_t end = std::min(run.end, slots);
   for (int64_t begin = run.begin; begin < end; begin += piece_slots) {
     const int64_t count = std::min(piece_slots, end - begin);
     piece_.resize(static_cast<size_t>(count * dim));
-    if (absl::Status read = file_->Read(begin, absl::MakeSpan(piece_)); !read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(file_->Read(begin, absl::MakeSpan(piece_)));
     for (int64_t i = 0; i < count; ++i) {
       const absl::Span<const float> vector(piece_.data() + i * dim, static_cast<size_t>(dim));
       if (!IsSound(begin + i, vector)) AddRange({begin + i, begin + i + 1}, damaged);
@@ -117,7 +115,7 @@ absl::Status KeptVectors::FindDamage(const SlotRange& run, std::vector<SlotRange
 }
 
 absl::StatusOr<SlotRange> KeptVectors::LostWith(int64_t slot) {
-  if (absl::Status loaded = Load(slot); !loaded.ok()) return loaded;
+  ABSL_RETURN_IF_ERROR(Load(slot));
   return format_ == 1 || !is_sound_ ? run_.slots : SlotRange{slot, slot + 1};
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/own_file.h"
 
@@ -100,7 +101,7 @@ absl::StatusOr<bool> LedgerStatement::Step() {
   absl::Status status;
   if (code != SQLITE_DONE) status = connection_->Error(code);
   sqlite3_reset(statement_.get());
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   return false;
 }
 
@@ -140,7 +141,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
   for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
     if (access == LedgerAccess::kReadOnly) break;
     const Absent absent = *suffix == '\0' ? Absent::kMake : Absent::kFail;
-    if (absl::Status own = ClaimOwnFile(path + suffix, absent); !own.ok()) return own;
+    ABSL_RETURN_IF_ERROR(ClaimOwnFile(path + suffix, absent));
   }
   std::unique_ptr<LedgerConnection> ledger(new LedgerConnection);
   ledger->path_ = path;
@@ -156,23 +157,22 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
   sqlite3_busy_timeout(connection, kBusyTimeoutMilliseconds);
   if (access == LedgerAccess::kReadWrite) {
     // 10,000 pages: bulk appends touch a page many times before it goes to the main file once.
-    const absl::Status status = ledger->Execute(
+    ABSL_RETURN_IF_ERROR(ledger->Execute(
         absl::StrCat("PRAGMA page_size=", page_bytes, "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
                      "PRAGMA wal_autocheckpoint=10000; PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY;",
-                     "PRAGMA cache_size=-1024"));
-    if (!status.ok()) return status;
+                     "PRAGMA cache_size=-1024")));
     return ledger;
   }
   // Opening reads nothing; this does.
   const absl::Status read = ledger->Execute(kFirstRead);
   const int read_code = sqlite3_extended_errcode(connection);
   if (read_code != SQLITE_READONLY_ROLLBACK && read_code != SQLITE_READONLY_RECOVERY) {
-    if (!read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(read);
     return ledger;
   }
   // A run died while it made the file: a connection that may write undoes what it left.
-  if (absl::Status undone = Open(path, LedgerAccess::kReadWrite, page_bytes).status(); !undone.ok()) return undone;
-  if (absl::Status again = ledger->Execute(kFirstRead); !again.ok()) return again;
+  ABSL_RETURN_IF_ERROR(Open(path, LedgerAccess::kReadWrite, page_bytes).status());
+  ABSL_RETURN_IF_ERROR(ledger->Execute(kFirstRead));
   return ledger;
 }
 
@@ -194,11 +194,9 @@ absl::Status LedgerConnection::Execute(const std::string& sql) {
 }
 
 absl::StatusOr<int64_t> LedgerConnection::QueryInteger(absl::string_view sql) {
-  absl::StatusOr<LedgerStatement> query = Prepare(sql);
-  if (!query.ok()) return query.status();
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  return *row ? query->Integer(0) : 0;
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query, Prepare(sql));
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  return row ? query.Integer(0) : 0;
 }
 
 absl::Status LedgerConnection::Error(int code) const {

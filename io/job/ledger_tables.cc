@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/job/ledger_hash.h"
 #include "io/job/owed_table.h"
 
@@ -60,18 +61,16 @@ std::array<HeadField, 7> FieldsOf(const LedgerHead& head) {
 }
 
 absl::StatusOr<std::string> ReadMetaText(LedgerConnection* ledger, absl::string_view key) {
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT value FROM meta WHERE key = ?1");
-  if (!query.ok()) return query.status();
-  query->BindText(1, key);
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  if (!*row) return absl::DataLossError(absl::StrCat(ledger->path(), ": meta has no ", key));
-  return std::string(query->Text(0));
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT value FROM meta WHERE key = ?1"));
+  query.BindText(1, key);
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  if (!row) return absl::DataLossError(absl::StrCat(ledger->path(), ": meta has no ", key));
+  return std::string(query.Text(0));
 }
 
 absl::Status CreateTables(LedgerConnection* ledger, const LedgerHead& head) {
   // One transaction: a crash leaves either no ledger or a whole one.
-  if (absl::Status status = ledger->Execute("BEGIN IMMEDIATE"); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(ledger->Execute("BEGIN IMMEDIATE"));
   absl::Status status = ledger->Execute(
       absl::StrCat(kSchema, "PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", kLedgerFormat));
   absl::StatusOr<LedgerStatement> insert;
@@ -94,25 +93,23 @@ bool IsFormerSource(const HeadField& field, absl::string_view found) {
 }
 
 absl::Status RenameSource(LedgerConnection* ledger, absl::string_view source) {
-  absl::StatusOr<LedgerStatement> update = ledger->Prepare("UPDATE meta SET value = ?1 WHERE key = 'source'");
-  if (!update.ok()) return update.status();
-  update->BindText(1, source);
-  return update->Run();
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement update, ledger->Prepare("UPDATE meta SET value = ?1 WHERE key = 'source'"));
+  update.BindText(1, source);
+  return update.Run();
 }
 
 absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
   for (const HeadField& field : FieldsOf(head)) {
-    const absl::StatusOr<std::string> found = ReadMetaText(ledger, field.key);
-    if (!found.ok()) return found.status();
-    if (*found == field.value) continue;
-    if (IsFormerSource(field, *found)) {
-      if (absl::Status renamed = RenameSource(ledger, field.value); !renamed.ok()) return renamed;
+    ABSL_ASSIGN_OR_RETURN(const std::string found, ReadMetaText(ledger, field.key));
+    if (found == field.value) continue;
+    if (IsFormerSource(field, found)) {
+      ABSL_RETURN_IF_ERROR(RenameSource(ledger, field.value));
       continue;
     }
     // Whether rows that have a vector are taken, too, is a matter of a run.
-    if (field.key == "selection" && ConditionOf(*found) == ConditionOf(field.value)) continue;
+    if (field.key == "selection" && ConditionOf(found) == ConditionOf(field.value)) continue;
     return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `",
-                                                      *found, "`, and not for `", field.value,
+                                                      found, "`, and not for `", field.value,
                                                       "`; leave --job out, and the right folder is found, or name the "
                                                       "one that belongs to these arguments"));
   }
@@ -120,26 +117,23 @@ absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
 }
 
 absl::StatusOr<bool> IsEmpty(LedgerConnection* ledger) {
-  const absl::StatusOr<int64_t> tables = ledger->QueryInteger("SELECT count(*) FROM sqlite_master");
-  if (!tables.ok()) return tables.status();
-  return *tables == 0;
+  ABSL_ASSIGN_OR_RETURN(const int64_t tables, ledger->QueryInteger("SELECT count(*) FROM sqlite_master"));
+  return tables == 0;
 }
 
 absl::Status CheckFormat(LedgerConnection* ledger) {
-  const absl::StatusOr<int64_t> application = ledger->QueryInteger("PRAGMA application_id");
-  if (!application.ok()) return application.status();
-  const absl::StatusOr<int64_t> format = ledger->QueryInteger("PRAGMA user_version");
-  if (!format.ok()) return format.status();
-  if (*application != kApplicationId) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t application, ledger->QueryInteger("PRAGMA application_id"));
+  ABSL_ASSIGN_OR_RETURN(const int64_t format, ledger->QueryInteger("PRAGMA user_version"));
+  if (application != kApplicationId) {
     return absl::FailedPreconditionError(absl::StrCat(
         ledger->path(), ": not a ledger of reembed; name the folder of a job with --job, or leave it out"));
   }
-  if (*format > kLedgerFormat) {
-    return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": format ", *format,
+  if (format > kLedgerFormat) {
+    return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": format ", format,
                                                       " is newer than what this program knows (", kLedgerFormat,
                                                       "); use a newer reembed"));
   }
-  if (*format < 1) return absl::DataLossError(absl::StrCat(ledger->path(), ": format ", *format, " does not exist"));
+  if (format < 1) return absl::DataLossError(absl::StrCat(ledger->path(), ": format ", format, " does not exist"));
   return absl::OkStatus();
 }
 
@@ -163,37 +157,34 @@ absl::Status OutOfRange(LedgerConnection* ledger, absl::string_view table, int64
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& path, const LedgerHead& head) {
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = LedgerConnection::Open(path, LedgerAccess::kReadWrite);
-  if (!ledger.ok()) return ledger.status();
-  const absl::StatusOr<bool> empty = IsEmpty(ledger->get());
-  if (!empty.ok()) return empty.status();
-  if (*empty) {
-    if (absl::Status status = CreateTables(ledger->get(), head); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> ledger,
+                        LedgerConnection::Open(path, LedgerAccess::kReadWrite));
+  ABSL_ASSIGN_OR_RETURN(const bool empty, IsEmpty(ledger.get()));
+  if (empty) {
+    ABSL_RETURN_IF_ERROR(CreateTables(ledger.get(), head));
   }
-  if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
-  if (absl::Status status = CheckIdentity(ledger->get(), head); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFormat(ledger.get()));
+  ABSL_RETURN_IF_ERROR(CheckIdentity(ledger.get(), head));
   for (const absl::string_view table : {kReceiptDetails, kOwedTable}) {
-    if (absl::Status status = (*ledger)->Execute(std::string(table)); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(ledger->Execute(std::string(table)));
   }
   return ledger;
 }
 
 absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedgerReadOnly(const std::string& path) {
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = LedgerConnection::Open(path, LedgerAccess::kReadOnly);
-  if (!ledger.ok()) return ledger.status();
-  const absl::StatusOr<bool> empty = IsEmpty(ledger->get());
-  if (!empty.ok()) return empty.status();
-  if (*empty) {
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> ledger,
+                        LedgerConnection::Open(path, LedgerAccess::kReadOnly));
+  ABSL_ASSIGN_OR_RETURN(const bool empty, IsEmpty(ledger.get()));
+  if (empty) {
     return absl::NotFoundError(absl::StrCat(path, ": holds no job: a run was killed before it had begun one"));
   }
-  if (absl::Status status = CheckFormat(ledger->get()); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFormat(ledger.get()));
   return ledger;
 }
 
 absl::StatusOr<int> ReadFormat(LedgerConnection* ledger) {
-  const absl::StatusOr<int64_t> format = ledger->QueryInteger("PRAGMA user_version");
-  if (!format.ok()) return format.status();
-  return static_cast<int>(*format);
+  ABSL_ASSIGN_OR_RETURN(const int64_t format, ledger->QueryInteger("PRAGMA user_version"));
+  return static_cast<int>(format);
 }
 
 uint64_t SealOf(const KeptRun& run) {
@@ -213,25 +204,20 @@ absl::StatusOr<LedgerHead> ReadHead(LedgerConnection* ledger) {
                                                               {"normalization", &head.identity.normalization},
                                                               {"keep_vectors", &keep}};
   for (const auto& [key, value] : texts) {
-    absl::StatusOr<std::string> found = ReadMetaText(ledger, key);
-    if (!found.ok()) return found.status();
-    *value = *std::move(found);
+    ABSL_ASSIGN_OR_RETURN(*value, ReadMetaText(ledger, key));
   }
   head.keep_vectors = keep == kKeepNever ? KeepVectors::kNever : KeepVectors::kAlways;
-  const absl::StatusOr<int64_t> dim = ReadMetaNumber(ledger, "dim");
-  if (!dim.ok()) return dim.status();
-  if (*dim < 1 || *dim > kMaxLedgerDim) return absl::DataLossError(absl::StrCat(ledger->path(), ": dim is ", *dim));
-  head.identity.dim = static_cast<int>(*dim);
+  ABSL_ASSIGN_OR_RETURN(const int64_t dim, ReadMetaNumber(ledger, "dim"));
+  if (dim < 1 || dim > kMaxLedgerDim) return absl::DataLossError(absl::StrCat(ledger->path(), ": dim is ", dim));
+  head.identity.dim = static_cast<int>(dim);
   return head;
 }
 
 absl::StatusOr<int64_t> ReadMetaNumber(LedgerConnection* ledger, absl::string_view key) {
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT value FROM meta WHERE key = ?1");
-  if (!query.ok()) return query.status();
-  query->BindText(1, key);
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  return *row ? query->Integer(0) : 0;
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT value FROM meta WHERE key = ?1"));
+  query.BindText(1, key);
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  return row ? query.Integer(0) : 0;
 }
 
 absl::StatusOr<int64_t> ReadRowCount(LedgerConnection* ledger) {
@@ -239,135 +225,122 @@ absl::StatusOr<int64_t> ReadRowCount(LedgerConnection* ledger) {
 }
 
 absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger) {
-  const absl::StatusOr<int64_t> count = ledger->QueryInteger("SELECT max(slot) + 1 FROM texts");
-  if (!count.ok()) return count.status();
-  const absl::StatusOr<int64_t> bytes =
-      ledger->QueryInteger("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()");
-  if (!bytes.ok()) return bytes.status();
+  ABSL_ASSIGN_OR_RETURN(const int64_t count, ledger->QueryInteger("SELECT max(slot) + 1 FROM texts"));
+  ABSL_ASSIGN_OR_RETURN(
+      const int64_t bytes,
+      ledger->QueryInteger("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"));
   // A text takes more than its 16 bytes of hash: a damaged slot number must not size a table in memory.
-  if (*count < 0 || *count > std::min(TextIndex::kMaxSlots, *bytes / 16)) return OutOfRange(ledger, "texts", *count);
+  if (count < 0 || count > std::min(TextIndex::kMaxSlots, bytes / 16)) return OutOfRange(ledger, "texts", count);
   return count;
 }
 
 absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
-  const absl::StatusOr<int64_t> count = ReadTextCount(ledger);
-  if (!count.ok()) return count.status();
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT slot, hash FROM texts ORDER BY slot");
-  if (!query.ok()) return query.status();
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
-    const int64_t slot = query->Integer(0);
+  ABSL_RETURN_IF_ERROR(ReadTextCount(ledger).status());
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT slot, hash FROM texts ORDER BY slot"));
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
+    const int64_t slot = query.Integer(0);
     TextHash hash;
-    if (slot != texts->size() || !DecodeHash(query->Blob(1), &hash)) {
+    if (slot != texts->size() || !DecodeHash(query.Blob(1), &hash)) {
       return absl::DataLossError(absl::StrCat(ledger->path(), ": texts: slot ", slot, " is missing or damaged"));
     }
-    if (absl::Status status = texts->Add(hash, SlotState::kFree); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(texts->Add(hash, SlotState::kFree));
   }
   return row.status();
 }
 
 absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int64_t texts) {
-  absl::StatusOr<LedgerStatement> query =
-      ledger->Prepare("SELECT slot_begin, slot_end, checksum, epoch FROM kept ORDER BY slot_begin");
-  if (!query.ok()) return query.status();
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
+                        ledger->Prepare("SELECT slot_begin, slot_end, checksum, epoch FROM kept ORDER BY slot_begin"));
   std::vector<KeptRun> runs;
   int64_t end = 0;
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
-    const KeptRun run = {.slots = {query->Integer(0), query->Integer(1)},
-                         .checksum = static_cast<uint64_t>(query->Integer(2)),
-                         .epoch = query->Integer(3)};
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
+    const KeptRun run = {.slots = {query.Integer(0), query.Integer(1)},
+                         .checksum = static_cast<uint64_t>(query.Integer(2)),
+                         .epoch = query.Integer(3)};
     if (run.slots.begin < end || run.slots.end <= run.slots.begin || run.slots.end > texts) {
       return OutOfRange(ledger, "kept", run.slots.begin);
     }
     end = run.slots.end;
     runs.push_back(run);
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return runs;
 }
 
 absl::StatusOr<std::vector<int64_t>> ReadRejectedSlots(LedgerConnection* ledger, int64_t texts) {
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT slot FROM rejected_texts ORDER BY slot");
-  if (!query.ok()) return query.status();
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT slot FROM rejected_texts ORDER BY slot"));
   std::vector<int64_t> slots;
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
-    slots.push_back(query->Integer(0));
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
+    slots.push_back(query.Integer(0));
     if (slots.back() < 0 || slots.back() >= texts) return OutOfRange(ledger, "rejected_texts", slots.back());
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return slots;
 }
 
 absl::StatusOr<absl::Status> ReadTextReject(LedgerConnection* ledger, int64_t slot) {
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare("SELECT code, reason FROM rejected_texts WHERE slot = ?1");
-  if (!query.ok()) return query.status();
-  query->Bind(1, slot);
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  if (!*row) return absl::InternalError(absl::StrCat(ledger->path(), ": slot ", slot, " is not rejected"));
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
+                        ledger->Prepare("SELECT code, reason FROM rejected_texts WHERE slot = ?1"));
+  query.Bind(1, slot);
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  if (!row) return absl::InternalError(absl::StrCat(ledger->path(), ": slot ", slot, " is not rejected"));
   // Built in place: a StatusOr<Status> would take a bare Status for its error.
-  return absl::StatusOr<absl::Status>(absl::in_place, StatusFrom(query->Integer(0), query->Text(1)));
+  return absl::StatusOr<absl::Status>(absl::in_place, StatusFrom(query.Integer(0), query.Text(1)));
 }
 
 absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string_view sink) {
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare(
-      "SELECT position, (SELECT count(DISTINCT ordinal) FROM rejects WHERE ordinal < position AND sink IN ('', ?1))"
-      " FROM sinks WHERE name = ?1");
-  if (!query.ok()) return query.status();
-  query->BindText(1, sink);
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  if (!*row) return SinkPosition{};
-  const SinkPosition position{.position = query->Integer(0), .stored_rows = query->Integer(0) - query->Integer(1)};
-  const absl::StatusOr<int64_t> outdated = ReadOutdatedRows(ledger, sink);
-  if (!outdated.ok()) return outdated.status();
-  return *outdated >= 0 ? OutdatedPosition(*outdated) : position;
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement query,
+      ledger->Prepare(
+          "SELECT position, (SELECT count(DISTINCT ordinal) FROM rejects WHERE ordinal < position AND sink IN ('', ?1))"
+          " FROM sinks WHERE name = ?1"));
+  query.BindText(1, sink);
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  if (!row) return SinkPosition{};
+  const SinkPosition position{.position = query.Integer(0), .stored_rows = query.Integer(0) - query.Integer(1)};
+  ABSL_ASSIGN_OR_RETURN(const int64_t outdated, ReadOutdatedRows(ledger, sink));
+  return outdated >= 0 ? OutdatedPosition(outdated) : position;
 }
 
 absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit) {
-  absl::StatusOr<LedgerStatement> query = ledger->Prepare(
-      "SELECT ordinal, key, sink, code, reason FROM rejects JOIN rows USING (ordinal) ORDER BY ordinal, sink LIMIT ?1");
-  if (!query.ok()) return query.status();
-  query->Bind(1, limit);
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
+                        ledger->Prepare("SELECT ordinal, key, sink, code, reason FROM rejects JOIN rows USING "
+                                        "(ordinal) ORDER BY ordinal, sink LIMIT ?1"));
+  query.Bind(1, limit);
   std::vector<RejectedRow> rejects;
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
-    rejects.push_back({.ordinal = query->Integer(0),
-                       .key = Own(query->KeyAt(1)),
-                       .sink = std::string(query->Text(2)),
-                       .reason = StatusFrom(query->Integer(3), query->Text(4))});
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
+    rejects.push_back({.ordinal = query.Integer(0),
+                       .key = Own(query.KeyAt(1)),
+                       .sink = std::string(query.Text(2)),
+                       .reason = StatusFrom(query.Integer(3), query.Text(4))});
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return rejects;
 }
 
 absl::StatusOr<int64_t> CertainlyNotRebought(LedgerConnection* ledger, int64_t texts, bool all_read) {
-  const absl::StatusOr<int64_t> kills = ReadMetaNumber(ledger, kMetaOpenKills);
-  if (!kills.ok()) return kills.status();
-  const absl::StatusOr<int64_t> in_flight = ReadMetaNumber(ledger, kMetaOpenInFlight);
-  if (!in_flight.ok()) return in_flight.status();
-  const absl::StatusOr<int64_t> kept = ReadMetaNumber(ledger, kMetaOpenKept);
-  if (!kept.ok()) return kept.status();
+  ABSL_ASSIGN_OR_RETURN(const int64_t kills, ReadMetaNumber(ledger, kMetaOpenKills));
+  ABSL_ASSIGN_OR_RETURN(const int64_t in_flight, ReadMetaNumber(ledger, kMetaOpenInFlight));
+  ABSL_ASSIGN_OR_RETURN(const int64_t kept, ReadMetaNumber(ledger, kMetaOpenKept));
   // What the only kill lost and what was bought again since is in the ledger. Of several kills the later ones may have
   // lost again what the earlier ones had, so only the end tells.
-  if (*kills != 1 && !all_read) return 0;
-  return std::max<int64_t>(0, *in_flight - std::max<int64_t>(0, *kills * texts - *kept));
+  if (kills != 1 && !all_read) return 0;
+  return std::max<int64_t>(0, in_flight - std::max<int64_t>(0, kills * texts - kept));
 }
 
 absl::StatusOr<int64_t> ReadUnreceipted(LedgerConnection* ledger) {
-  const absl::StatusOr<int64_t> before = ReadMetaNumber(ledger, kMetaUnreceipted);
-  if (!before.ok()) return before.status();
-  const absl::StatusOr<int64_t> spending = ReadMetaNumber(ledger, kMetaSpending);
-  if (!spending.ok()) return spending.status();
-  absl::StatusOr<LedgerStatement> receipt =
-      ledger->Prepare("SELECT cost_usd FROM receipts WHERE run = (SELECT value FROM meta WHERE key = 'runs')");
-  if (!receipt.ok()) return receipt.status();
-  const absl::StatusOr<bool> found = receipt->Step();
-  if (!found.ok()) return found.status();
-  const double cost = *found ? receipt->Real(0) : 0;
-  return *before + std::max<int64_t>(0, *spending - static_cast<int64_t>(std::llround(cost * kNanosPerDollar)));
+  ABSL_ASSIGN_OR_RETURN(const int64_t before, ReadMetaNumber(ledger, kMetaUnreceipted));
+  ABSL_ASSIGN_OR_RETURN(const int64_t spending, ReadMetaNumber(ledger, kMetaSpending));
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement receipt,
+      ledger->Prepare("SELECT cost_usd FROM receipts WHERE run = (SELECT value FROM meta WHERE key = 'runs')"));
+  ABSL_ASSIGN_OR_RETURN(const bool found, receipt.Step());
+  const double cost = found ? receipt.Real(0) : 0;
+  return before + std::max<int64_t>(0, spending - static_cast<int64_t>(std::llround(cost * kNanosPerDollar)));
 }
 
 absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
@@ -378,63 +351,53 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
       {"SELECT count(*) FROM rejects WHERE sink = ''", &stats.rejected_rows},
       {"SELECT count(*) FROM rejects WHERE sink <> ''", &stats.refused_rows}};
   for (const auto& [sql, count] : counts) {
-    const absl::StatusOr<int64_t> found = ledger->QueryInteger(sql);
-    if (!found.ok()) return found.status();
-    *count = *found;
+    ABSL_ASSIGN_OR_RETURN(*count, ledger->QueryInteger(sql));
   }
-  const absl::StatusOr<int64_t> rolled_back = ReadMetaNumber(ledger, kMetaRolledBack);
-  if (!rolled_back.ok()) return rolled_back.status();
-  if (*rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(*rolled_back);
-  const absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger, kMetaRebought);
-  if (!rebought.ok()) return rebought.status();
-  const absl::StatusOr<int64_t> certain = CertainlyNotRebought(ledger, stats.texts, /*all_read=*/false);
-  if (!certain.ok()) return certain.status();
-  const absl::StatusOr<int64_t> damaged = ReadMetaNumber(ledger, kMetaDamaged);
-  if (!damaged.ok()) return damaged.status();
-  stats.texts_damaged = *damaged;
-  stats.texts_possibly_rebought = std::max<int64_t>(0, *rebought - *certain) + *damaged;
-  const absl::StatusOr<int64_t> unreceipted = ReadUnreceipted(ledger);
-  if (!unreceipted.ok()) return unreceipted.status();
-  stats.unreceipted_usd = static_cast<double>(*unreceipted) / kNanosPerDollar;
-  absl::StatusOr<LedgerStatement> sinks = ledger->Prepare("SELECT name, position FROM sinks ORDER BY name");
-  if (!sinks.ok()) return sinks.status();
-  absl::StatusOr<bool> row = sinks->Step();
-  for (; row.ok() && *row; row = sinks->Step()) {
-    stats.sinks.emplace_back(std::string(sinks->Text(0)), sinks->Integer(1));
+  ABSL_ASSIGN_OR_RETURN(const int64_t rolled_back, ReadMetaNumber(ledger, kMetaRolledBack));
+  if (rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(rolled_back);
+  ABSL_ASSIGN_OR_RETURN(const int64_t rebought, ReadMetaNumber(ledger, kMetaRebought));
+  ABSL_ASSIGN_OR_RETURN(const int64_t certain, CertainlyNotRebought(ledger, stats.texts, /*all_read=*/false));
+  ABSL_ASSIGN_OR_RETURN(const int64_t damaged, ReadMetaNumber(ledger, kMetaDamaged));
+  stats.texts_damaged = damaged;
+  stats.texts_possibly_rebought = std::max<int64_t>(0, rebought - certain) + damaged;
+  ABSL_ASSIGN_OR_RETURN(const int64_t unreceipted, ReadUnreceipted(ledger));
+  stats.unreceipted_usd = static_cast<double>(unreceipted) / kNanosPerDollar;
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement sinks, ledger->Prepare("SELECT name, position FROM sinks ORDER BY name"));
+  absl::StatusOr<bool> row = sinks.Step();
+  for (; row.ok() && *row; row = sinks.Step()) {
+    stats.sinks.emplace_back(std::string(sinks.Text(0)), sinks.Integer(1));
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   for (auto& [name, position] : stats.sinks) {
-    const absl::StatusOr<int64_t> outdated = ReadOutdatedRows(ledger, name);
-    if (!outdated.ok()) return outdated.status();
-    if (*outdated >= 0) position = 0;  // what stands there is not what the job knows
+    ABSL_ASSIGN_OR_RETURN(const int64_t outdated, ReadOutdatedRows(ledger, name));
+    if (outdated >= 0) position = 0;  // what stands there is not what the job knows
   }
-  const absl::StatusOr<int64_t> detailed =
-      ledger->QueryInteger("SELECT count(*) FROM sqlite_master WHERE name = 'receipt_details'");
-  if (!detailed.ok()) return detailed.status();
-  absl::StatusOr<LedgerStatement> receipts =
-      ledger->Prepare(*detailed > 0 ? "SELECT r.*, coalesce(switched, 0), coalesce(endpoints, '') FROM receipts r "
-                                      "LEFT JOIN receipt_details USING (run) ORDER BY run"
-                                    : "SELECT *, 0, '' FROM receipts ORDER BY run");
-  if (!receipts.ok()) return receipts.status();
-  for (row = receipts->Step(); row.ok() && *row; row = receipts->Step()) {
-    stats.receipts.push_back({.run = receipts->Integer(0),
-                              .started = absl::FromUnixMillis(receipts->Integer(1)),
-                              .ended = absl::FromUnixMillis(receipts->Integer(2)),
-                              .outcome = std::string(receipts->Text(3)),
-                              .requests = receipts->Integer(4),
-                              .requests_retried = receipts->Integer(5),
-                              .http_429 = receipts->Integer(6),
-                              .tokens = receipts->Integer(7),
-                              .cost_usd = receipts->Real(8),
-                              .rows_embedded = receipts->Integer(9),
-                              .rows_rejected = receipts->Integer(10),
-                              .rows_possibly_rebought = receipts->Integer(11),
-                              .endpoints = std::string(receipts->Text(13))});
-    if (const int64_t switched = receipts->Integer(12); switched != 0) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t detailed,
+                        ledger->QueryInteger("SELECT count(*) FROM sqlite_master WHERE name = 'receipt_details'"));
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement receipts,
+      ledger->Prepare(detailed > 0 ? "SELECT r.*, coalesce(switched, 0), coalesce(endpoints, '') FROM receipts r "
+                                     "LEFT JOIN receipt_details USING (run) ORDER BY run"
+                                   : "SELECT *, 0, '' FROM receipts ORDER BY run"));
+  for (row = receipts.Step(); row.ok() && *row; row = receipts.Step()) {
+    stats.receipts.push_back({.run = receipts.Integer(0),
+                              .started = absl::FromUnixMillis(receipts.Integer(1)),
+                              .ended = absl::FromUnixMillis(receipts.Integer(2)),
+                              .outcome = std::string(receipts.Text(3)),
+                              .requests = receipts.Integer(4),
+                              .requests_retried = receipts.Integer(5),
+                              .http_429 = receipts.Integer(6),
+                              .tokens = receipts.Integer(7),
+                              .cost_usd = receipts.Real(8),
+                              .rows_embedded = receipts.Integer(9),
+                              .rows_rejected = receipts.Integer(10),
+                              .rows_possibly_rebought = receipts.Integer(11),
+                              .endpoints = std::string(receipts.Text(13))});
+    if (const int64_t switched = receipts.Integer(12); switched != 0) {
       stats.receipts.back().switched = absl::FromUnixMillis(switched);
     }
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return stats;
 }
 

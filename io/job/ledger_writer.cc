@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
+#include "engine/status_macros.h"
 #include "io/job/ledger_hash.h"
 
 namespace reembed {
@@ -75,14 +76,12 @@ int64_t LedgerChanges::EstimatedBytes() const {
 
 absl::StatusOr<std::unique_ptr<LedgerWriter>> LedgerWriter::Create(LedgerConnection* ledger) {
   std::unique_ptr<LedgerWriter> writer(new LedgerWriter(ledger));
-  if (absl::Status status = writer->Prepare(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(writer->Prepare());
   return writer;
 }
 
 absl::Status LedgerWriter::Prepare() {
-  const absl::StatusOr<int> format = ReadFormat(ledger_);
-  if (!format.ok()) return format.status();
-  format_ = *format;
+  ABSL_ASSIGN_OR_RETURN(format_, ReadFormat(ledger_));
   const std::pair<LedgerStatement*, absl::string_view> statements[] = {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
@@ -109,16 +108,14 @@ absl::Status LedgerWriter::Prepare() {
       {&insert_receipt_details_, "INSERT OR REPLACE INTO receipt_details VALUES(?1, nullif(?2, 0), ?3)"},
       {&insert_meta_, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)"}};
   for (const auto& [statement, sql] : statements) {
-    absl::StatusOr<LedgerStatement> prepared = ledger_->Prepare(sql);
-    if (!prepared.ok()) return prepared.status();
-    *statement = *std::move(prepared);
+    ABSL_ASSIGN_OR_RETURN(*statement, ledger_->Prepare(sql));
   }
   return absl::OkStatus();
 }
 
 template <typename Body>
 absl::Status LedgerWriter::InTransaction(Body body) {
-  if (absl::Status status = begin_.Run(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(begin_.Run());
   absl::Status status = body();
   KillPoint("ledger: before the commit");
   if (status.ok()) status = commit_.Run();
@@ -134,10 +131,10 @@ absl::Status LedgerWriter::Commit(const LedgerChanges& changes) {
 }
 
 absl::Status LedgerWriter::WriteAll(const LedgerChanges& changes) {
-  if (absl::Status status = WriteRows(changes); !status.ok()) return status;
-  if (absl::Status status = WriteOwed(changes); !status.ok()) return status;
-  if (absl::Status status = WriteTexts(changes); !status.ok()) return status;
-  if (absl::Status status = WriteRejects(changes); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(WriteRows(changes));
+  ABSL_RETURN_IF_ERROR(WriteOwed(changes));
+  ABSL_RETURN_IF_ERROR(WriteTexts(changes));
+  ABSL_RETURN_IF_ERROR(WriteRejects(changes));
   return WriteProgress(changes);
 }
 
@@ -150,12 +147,12 @@ absl::Status LedgerWriter::WriteRows(const LedgerChanges& changes) {
       insert_row_.BindText(2, absl::string_view(changes.key_bytes_).substr(row.number, row.text_bytes));
     }
     insert_row_.Bind(3, row.slot);
-    if (absl::Status status = insert_row_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_row_.Run());
   }
   for (const auto& [ordinal, slot] : changes.moved_rows_) {
     move_row_.Bind(1, ordinal);
     move_row_.Bind(2, slot);
-    if (absl::Status status = move_row_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(move_row_.Run());
   }
   return absl::OkStatus();
 }
@@ -165,30 +162,30 @@ absl::Status LedgerWriter::WriteOwed(const LedgerChanges& changes) {
   for (const LedgerChanges::ChangedRow& row : changes.changed_rows_) {
     move_row_.Bind(1, row.ordinal);
     move_row_.Bind(2, row.slot);
-    if (absl::Status status = move_row_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(move_row_.Run());
     // What was refused was the other text, or its vector.
     delete_all_rejects_.Bind(1, row.ordinal);
-    if (absl::Status status = delete_all_rejects_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(delete_all_rejects_.Run());
     insert_owed_by_all_.Bind(1, row.ordinal);
     insert_owed_by_all_.Bind(2, row.old_slot);
-    if (absl::Status status = insert_owed_by_all_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_owed_by_all_.Run());
   }
   for (const LedgerChanges::OwedRow& row : changes.owed_) {
     insert_owed_.BindText(1, row.sink);
     insert_owed_.Bind(2, row.ordinal);
     insert_owed_.Bind(3, -1);
-    if (absl::Status status = insert_owed_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_owed_.Run());
   }
   for (const auto& [sink, rows] : changes.outdated_) {
     delete_owed_.BindText(1, sink);
-    if (absl::Status status = delete_owed_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(delete_owed_.Run());
     insert_owed_.BindText(1, sink);
     insert_owed_.Bind(2, -1);
     insert_owed_.Bind(3, rows);
-    if (absl::Status status = insert_owed_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_owed_.Run());
     insert_position_.BindText(1, sink);
     insert_position_.Bind(2, 0);
-    if (absl::Status status = insert_position_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_position_.Run());
   }
   return absl::OkStatus();
 }
@@ -198,18 +195,18 @@ absl::Status LedgerWriter::WriteTexts(const LedgerChanges& changes) {
     const std::array<char, 16> bytes = EncodeHash(hash);
     insert_text_.Bind(1, slot);
     insert_text_.BindBlob(2, absl::string_view(bytes.data(), bytes.size()));
-    if (absl::Status status = insert_text_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_text_.Run());
   }
   // First: what is damaged may have been bought again within one commit.
-  if (absl::Status dropped = DropKept(changes.dropped_); !dropped.ok()) return dropped;
+  ABSL_RETURN_IF_ERROR(DropKept(changes.dropped_));
   for (const KeptRun& run : changes.kept_) {
-    if (absl::Status status = WriteKept(run); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(WriteKept(run));
   }
   for (const LedgerChanges::Rejection& reject : changes.text_rejects_) {
     insert_text_reject_.Bind(1, reject.id);
     insert_text_reject_.Bind(2, static_cast<int64_t>(reject.reason.code()));
     insert_text_reject_.BindText(3, Shortened(reject.reason.message()));
-    if (absl::Status status = insert_text_reject_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_text_reject_.Run());
   }
   return absl::OkStatus();
 }
@@ -225,16 +222,14 @@ absl::Status LedgerWriter::WriteKept(const KeptRun& run) {
 
 absl::Status LedgerWriter::DropKept(absl::Span<const SlotRange> damaged) {
   if (damaged.empty()) return absl::OkStatus();
-  absl::Status status =
-      ledger_->Execute("CREATE TEMP TABLE IF NOT EXISTS damaged(slot INTEGER PRIMARY KEY); DELETE FROM temp.damaged");
-  if (!status.ok()) return status;
-  absl::StatusOr<LedgerStatement> note = ledger_->Prepare("INSERT OR IGNORE INTO temp.damaged VALUES(?1)");
-  if (!note.ok()) return note.status();
+  ABSL_RETURN_IF_ERROR(
+      ledger_->Execute("CREATE TEMP TABLE IF NOT EXISTS damaged(slot INTEGER PRIMARY KEY); DELETE FROM temp.damaged"));
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement note, ledger_->Prepare("INSERT OR IGNORE INTO temp.damaged VALUES(?1)"));
   for (const SlotRange& slots : damaged) {
-    if (absl::Status dropped = DropFromRuns(slots); !dropped.ok()) return dropped;
+    ABSL_RETURN_IF_ERROR(DropFromRuns(slots));
     for (int64_t slot = slots.begin; slot < slots.end; ++slot) {
-      note->Bind(1, slot);
-      if (absl::Status noted = note->Run(); !noted.ok()) return noted;
+      note.Bind(1, slot);
+      ABSL_RETURN_IF_ERROR(note.Run());
     }
   }
   // One walk over all rows, since slots have no index.
@@ -249,17 +244,17 @@ absl::Status LedgerWriter::DropFromRuns(const SlotRange& damaged) {
   std::vector<KeptRun> pieces;
   int64_t lost = 0;
   {
-    absl::StatusOr<LedgerStatement> find =
+    ABSL_ASSIGN_OR_RETURN(
+        LedgerStatement find,
         ledger_->Prepare(absl::StrCat("SELECT slot_begin, slot_end, checksum, epoch, ", format_ == 1 ? "x''" : "sums",
-                                      " FROM kept WHERE slot_begin < ?2 AND slot_end > ?1"));
-    if (!find.ok()) return find.status();
-    find->Bind(1, damaged.begin);
-    find->Bind(2, damaged.end);
-    absl::StatusOr<bool> row = find->Step();
-    for (; row.ok() && *row; row = find->Step()) {
-      const SlotRange run = {find->Integer(0), find->Integer(1)};
-      const int64_t epoch = find->Integer(3);
-      const absl::string_view sums = find->Blob(4);
+                                      " FROM kept WHERE slot_begin < ?2 AND slot_end > ?1")));
+    find.Bind(1, damaged.begin);
+    find.Bind(2, damaged.end);
+    absl::StatusOr<bool> row = find.Step();
+    for (; row.ok() && *row; row = find.Step()) {
+      const SlotRange run = {find.Integer(0), find.Integer(1)};
+      const int64_t epoch = find.Integer(3);
+      const absl::string_view sums = find.Blob(4);
       lost += std::min(run.end, damaged.end) - std::max(run.begin, damaged.begin);
       for (const SlotRange& piece : {SlotRange{run.begin, damaged.begin}, SlotRange{damaged.end, run.end}}) {
         const int64_t from = (piece.begin - run.begin) * kSumBytes;
@@ -272,7 +267,7 @@ absl::Status LedgerWriter::DropFromRuns(const SlotRange& damaged) {
                               sums.substr(static_cast<size_t>(from), static_cast<size_t>(piece.size() * kSumBytes)))});
       }
     }
-    if (!row.ok()) return row.status();
+    ABSL_RETURN_IF_ERROR(row.status());
   }
   absl::Status status = ledger_->Execute(
       absl::StrCat("DELETE FROM kept WHERE slot_begin < ", damaged.end, " AND slot_end > ", damaged.begin));
@@ -286,14 +281,14 @@ absl::Status LedgerWriter::WriteRejects(const LedgerChanges& changes) {
   // First: a row may be taken up and rejected again within one commit.
   for (const int64_t ordinal : changes.taken_back_) {
     delete_reject_.Bind(1, ordinal);
-    if (absl::Status status = delete_reject_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(delete_reject_.Run());
   }
   for (const LedgerChanges::Rejection& reject : changes.rejects_) {
     insert_reject_.Bind(1, reject.id);
     insert_reject_.BindText(2, reject.sink);
     insert_reject_.Bind(3, static_cast<int64_t>(reject.reason.code()));
     insert_reject_.BindText(4, Shortened(reject.reason.message()));
-    if (absl::Status status = insert_reject_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_reject_.Run());
   }
   return absl::OkStatus();
 }
@@ -302,11 +297,11 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
   for (const auto& [sink, position] : changes.positions_) {
     insert_position_.BindText(1, sink);
     insert_position_.Bind(2, position);
-    if (absl::Status status = insert_position_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_position_.Run());
   }
   for (const std::string& sink : changes.settled_) {
     settle_.BindText(1, sink);
-    if (absl::Status status = settle_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(settle_.Run());
   }
   for (const Receipt& receipt : changes.receipts_) {
     insert_receipt_.Bind(1, receipt.run);
@@ -321,42 +316,39 @@ absl::Status LedgerWriter::WriteProgress(const LedgerChanges& changes) {
     insert_receipt_.Bind(10, receipt.rows_embedded);
     insert_receipt_.Bind(11, receipt.rows_rejected);
     insert_receipt_.Bind(12, receipt.rows_possibly_rebought);
-    if (absl::Status status = insert_receipt_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_receipt_.Run());
     insert_receipt_details_.Bind(1, receipt.run);
     insert_receipt_details_.Bind(2, receipt.switched.has_value() ? absl::ToUnixMillis(*receipt.switched) : 0);
     insert_receipt_details_.BindText(3, receipt.endpoints);
-    if (absl::Status status = insert_receipt_details_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_receipt_details_.Run());
   }
   if (changes.dropped_texts_ > 0) {
-    const absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger_, kMetaRebought);
-    if (!rebought.ok()) return rebought.status();
-    if (absl::Status set = SetMeta(kMetaRebought, *rebought + changes.dropped_texts_); !set.ok()) return set;
+    ABSL_ASSIGN_OR_RETURN(const int64_t rebought, ReadMetaNumber(ledger_, kMetaRebought));
+    ABSL_RETURN_IF_ERROR(SetMeta(kMetaRebought, rebought + changes.dropped_texts_));
   }
   if (changes.spending_.has_value()) {
-    if (absl::Status set = SetMeta(kMetaSpending, *changes.spending_); !set.ok()) return set;
+    ABSL_RETURN_IF_ERROR(SetMeta(kMetaSpending, *changes.spending_));
   }
   if (changes.all_read_) {
-    if (absl::Status settled = SettleKills(); !settled.ok()) return settled;
+    ABSL_RETURN_IF_ERROR(SettleKills());
   }
   if (!changes.selection_.empty()) {
     insert_meta_.BindText(1, "selection");
     insert_meta_.BindText(2, changes.selection_);
-    if (absl::Status status = insert_meta_.Run(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(insert_meta_.Run());
   }
   return changes.forgets_rollback_ ? SetMeta(kMetaRolledBack, 0) : absl::OkStatus();
 }
 
 // What killed runs can have cost is known for good.
 absl::Status LedgerWriter::SettleKills() {
-  const absl::StatusOr<int64_t> texts = ReadTextCount(ledger_);
-  if (!texts.ok()) return texts.status();
-  const absl::StatusOr<int64_t> certain = CertainlyNotRebought(ledger_, *texts, /*all_read=*/true);
-  if (!certain.ok()) return certain.status();
-  if (*certain > 0) {
-    if (absl::Status set = AddToMeta(kMetaRebought, -*certain); !set.ok()) return set;
+  ABSL_ASSIGN_OR_RETURN(const int64_t texts, ReadTextCount(ledger_));
+  ABSL_ASSIGN_OR_RETURN(const int64_t certain, CertainlyNotRebought(ledger_, texts, /*all_read=*/true));
+  if (certain > 0) {
+    ABSL_RETURN_IF_ERROR(AddToMeta(kMetaRebought, -certain));
   }
   for (const absl::string_view key : {kMetaOpenKills, kMetaOpenInFlight, kMetaOpenKept}) {
-    if (absl::Status set = SetMeta(key, 0); !set.ok()) return set;
+    ABSL_RETURN_IF_ERROR(SetMeta(key, 0));
   }
   return absl::OkStatus();
 }
@@ -374,45 +366,39 @@ absl::Status LedgerWriter::SetMeta(absl::string_view key, int64_t value) {
 
 absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damaged, int64_t kept,
                                                int64_t texts_in_flight) {
-  const absl::StatusOr<int64_t> runs = ReadMetaNumber(ledger_, kMetaRuns);
-  if (!runs.ok()) return runs.status();
-  const absl::StatusOr<int64_t> clean = ReadMetaNumber(ledger_, kMetaClean);
-  if (!clean.ok()) return clean.status();
-  const absl::StatusOr<int64_t> unreceipted = ReadUnreceipted(ledger_);
-  if (!unreceipted.ok()) return unreceipted.status();
-  const absl::Status status = InTransaction([&] {
-    absl::Status set = SetMeta(kMetaRuns, *runs + 1);
-    if (set.ok()) set = SetMeta(kMetaUnreceipted, *unreceipted);
+  ABSL_ASSIGN_OR_RETURN(const int64_t runs, ReadMetaNumber(ledger_, kMetaRuns));
+  ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger_, kMetaClean));
+  ABSL_ASSIGN_OR_RETURN(const int64_t unreceipted, ReadUnreceipted(ledger_));
+  ABSL_RETURN_IF_ERROR(InTransaction([&] {
+    absl::Status set = SetMeta(kMetaRuns, runs + 1);
+    if (set.ok()) set = SetMeta(kMetaUnreceipted, unreceipted);
     if (set.ok()) set = SetMeta(kMetaSpending, 0);
-    if (set.ok()) set = NoteWhatAKillCosts(*runs > 0 && *clean == 0, kept, texts_in_flight);
+    if (set.ok()) set = NoteWhatAKillCosts(runs > 0 && clean == 0, kept, texts_in_flight);
     return set.ok() ? WriteBegin(damaged) : set;
-  });
-  if (!status.ok()) return status;
-  return *runs + 1;
+  }));
+  return runs + 1;
 }
 
 absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, int64_t kept, int64_t texts_in_flight) {
-  absl::StatusOr<int64_t> rebought = ReadMetaNumber(ledger_, kMetaRebought);
-  if (!rebought.ok()) return rebought.status();
-  const int64_t before = *rebought;
+  ABSL_ASSIGN_OR_RETURN(int64_t rebought, ReadMetaNumber(ledger_, kMetaRebought));
+  const int64_t before = rebought;
   if (was_killed) {
-    const absl::StatusOr<int64_t> in_flight = ReadMetaNumber(ledger_, kMetaInFlight);
-    if (!in_flight.ok()) return in_flight.status();
-    *rebought += *in_flight;
+    ABSL_ASSIGN_OR_RETURN(const int64_t in_flight, ReadMetaNumber(ledger_, kMetaInFlight));
+    rebought += in_flight;
     for (const auto& [key, more] :
-         {std::pair(kMetaOpenKills, int64_t{1}), {kMetaOpenInFlight, *in_flight}, {kMetaOpenKept, kept}}) {
-      if (absl::Status set = AddToMeta(key, more); !set.ok()) return set;
+         {std::pair(kMetaOpenKills, int64_t{1}), {kMetaOpenInFlight, in_flight}, {kMetaOpenKept, kept}}) {
+      ABSL_RETURN_IF_ERROR(AddToMeta(key, more));
     }
   }
-  if (*rebought != before) {
-    if (absl::Status set = SetMeta(kMetaRebought, *rebought); !set.ok()) return set;
+  if (rebought != before) {
+    ABSL_RETURN_IF_ERROR(SetMeta(kMetaRebought, rebought));
   }
   return SetMeta(kMetaInFlight, texts_in_flight);
 }
 
 absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
-  if (absl::Status status = SetMeta(kMetaClean, 0); !status.ok()) return status;
-  if (absl::Status dropped = DropKept(damaged); !dropped.ok()) return dropped;
+  ABSL_RETURN_IF_ERROR(SetMeta(kMetaClean, 0));
+  ABSL_RETURN_IF_ERROR(DropKept(damaged));
   // Rows whose batch failed, or was cut off by a kill, have not been told that their text is refused.
   const absl::StatusOr<int64_t> rejected = ledger_->QueryInteger("SELECT count(*) FROM rejected_texts");
   if (!rejected.ok() || *rejected == 0) return rejected.status();
@@ -422,24 +408,23 @@ absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
 }
 
 absl::Status LedgerWriter::RecordRollback(absl::Span<const std::string> targets, absl::Time when) {
-  absl::StatusOr<LedgerStatement> take_back = ledger_->Prepare("DELETE FROM rejects WHERE sink = ?1");
-  if (!take_back.ok()) return take_back.status();
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement take_back, ledger_->Prepare("DELETE FROM rejects WHERE sink = ?1"));
   return InTransaction([&] {
     LedgerChanges changes;
     for (const std::string& target : targets) {
       changes.AddPosition(target, 0);
       delete_owed_.BindText(1, target);
-      if (absl::Status status = delete_owed_.Run(); !status.ok()) return status;
-      take_back->BindText(1, target);
-      if (absl::Status status = take_back->Run(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(delete_owed_.Run());
+      take_back.BindText(1, target);
+      ABSL_RETURN_IF_ERROR(take_back.Run());
     }
-    if (absl::Status status = WriteProgress(changes); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(WriteProgress(changes));
     return SetMeta(kMetaRolledBack, absl::ToUnixMillis(when));
   });
 }
 
 absl::Status LedgerWriter::EndRun() {
-  if (absl::Status status = InTransaction([&] { return SetMeta(kMetaClean, 1); }); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(InTransaction([&] { return SetMeta(kMetaClean, 1); }));
   return ledger_->Execute("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 

@@ -15,6 +15,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -77,10 +78,9 @@ absl::StatusOr<bool> TryLock(const File& file) {
 
 absl::StatusOr<std::string> ReadLockText(const File& file) {
   std::string text(kMaxTextBytes, '\0');
-  const absl::StatusOr<size_t> bytes = file.ReadAt(0, absl::MakeSpan(text));
-  if (!bytes.ok()) return bytes.status();
-  if (*bytes == text.size()) return absl::DataLossError(absl::StrCat(file.path(), ": is no lock"));
-  text.resize(*bytes);
+  ABSL_ASSIGN_OR_RETURN(const size_t bytes, file.ReadAt(0, absl::MakeSpan(text)));
+  if (bytes == text.size()) return absl::DataLossError(absl::StrCat(file.path(), ": is no lock"));
+  text.resize(bytes);
   return text;
 }
 
@@ -91,7 +91,7 @@ absl::Status WriteLockOwner(const File& file, const LockOwner& owner) {
     absl::StrAppend(&text, absl::CEscape(owner.job), "\n", absl::CEscape(owner.left_by), "\n");
   }
   // In this order: who reads meanwhile finds a text whose first lines are whole.
-  if (absl::Status written = file.WriteAt(0, text); !written.ok()) return written;
+  ABSL_RETURN_IF_ERROR(file.WriteAt(0, text));
   return file.Truncate(static_cast<int64_t>(text.size()));
 }
 

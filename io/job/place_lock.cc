@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -31,25 +32,23 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string&
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
     if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
     std::unique_ptr<PlaceLock> lock(new PlaceLock(File(fd, path)));
-    const absl::StatusOr<bool> locked = TryLock(lock->file_);
-    if (!locked.ok()) return locked.status();
+    ABSL_ASSIGN_OR_RETURN(const bool locked, TryLock(lock->file_));
     const absl::StatusOr<std::string> text = ReadLockText(lock->file_);
     const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
-    if (!*locked) {
+    if (!locked) {
       const LockOwner known = owner.ok() ? *owner : LockOwner();
       return absl::AbortedError(absl::StrCat(place, ": is being written by ", OwnerWords(known),
                                              known.job.empty() ? "" : absl::StrCat(", job ", known.job),
                                              "; wait for it to end, stop it, or choose another target"));
     }
     // Whoever had it may have removed the file before this process had locked it.
-    const absl::StatusOr<bool> still = lock->IsStillTheFile();
-    if (!still.ok()) return still.status();
-    if (!*still) continue;
+    ABSL_ASSIGN_OR_RETURN(const bool still, lock->IsStillTheFile());
+    if (!still) continue;
     if (!owner.ok()) return NoLockError(path);
     LockOwner self = ThisProcess();
     self.job = job;
     self.left_by = owner->left_by;
-    if (absl::Status written = WriteLockOwner(lock->file_, self); !written.ok()) return written;
+    ABSL_RETURN_IF_ERROR(WriteLockOwner(lock->file_, self));
     lock->owner_ = std::move(self);
     return lock;
   }
@@ -80,9 +79,9 @@ absl::StatusOr<bool> PlaceLock::IsStillTheFile() const {
 absl::Status PlaceLock::Claim() {
   LockOwner claimed = owner_;
   claimed.left_by = owner_.job;
-  if (absl::Status written = WriteLockOwner(file_, claimed); !written.ok()) return written;
+  ABSL_RETURN_IF_ERROR(WriteLockOwner(file_, claimed));
   // Before anything grows there: after a power cut it must not look like another job's.
-  if (absl::Status synced = file_.Sync(); !synced.ok()) return synced;
+  ABSL_RETURN_IF_ERROR(file_.Sync());
   owner_ = std::move(claimed);
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
+#include "engine/status_macros.h"
 #include "io/job/job_lock.h"
 #include "io/job/ledger_sql.h"
 #include "io/job/ledger_tables.h"
@@ -23,25 +24,19 @@ constexpr char kTakeBack[] =
 
 absl::StatusOr<RejectRetry> TakeBackRejects(const std::string& dir) {
   const std::string path = absl::StrCat(dir, "/ledger.db");
-  const absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(absl::StrCat(dir, "/lock"));
-  if (!lock.ok()) return lock.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobLock> lock, JobLock::Acquire(absl::StrCat(dir, "/lock")));
   // Looked at first: opening for writing would make a ledger where there is none.
-  const absl::StatusOr<std::unique_ptr<LedgerConnection>> found = OpenLedgerReadOnly(path);
-  if (!found.ok()) return found.status();
-  const absl::StatusOr<LedgerHead> head = ReadHead(found->get());
-  if (!head.ok()) return head.status();
-  const absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(path, *head);
-  if (!ledger.ok()) return ledger.status();
-  if (absl::Status begun = (*ledger)->Execute("BEGIN IMMEDIATE"); !begun.ok()) return begun;
-  const absl::StatusOr<int64_t> rejected = (*ledger)->QueryInteger("SELECT count(*) FROM rejects WHERE sink = ''");
-  if (!rejected.ok()) return rejected.status();
-  const absl::StatusOr<int64_t> refused = (*ledger)->QueryInteger("SELECT count(*) FROM rejects WHERE sink <> ''");
-  if (!refused.ok()) return refused.status();
-  if (absl::Status taken = (*ledger)->Execute(kTakeBack); !taken.ok()) return taken;
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerConnection> found, OpenLedgerReadOnly(path));
+  ABSL_ASSIGN_OR_RETURN(const LedgerHead head, ReadHead(found.get()));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerConnection> ledger, OpenLedger(path, head));
+  ABSL_RETURN_IF_ERROR(ledger->Execute("BEGIN IMMEDIATE"));
+  ABSL_ASSIGN_OR_RETURN(const int64_t rejected, ledger->QueryInteger("SELECT count(*) FROM rejects WHERE sink = ''"));
+  ABSL_ASSIGN_OR_RETURN(const int64_t refused, ledger->QueryInteger("SELECT count(*) FROM rejects WHERE sink <> ''"));
+  ABSL_RETURN_IF_ERROR(ledger->Execute(kTakeBack));
   KillPoint("retry: before the commit");
-  if (absl::Status committed = (*ledger)->Execute("COMMIT"); !committed.ok()) return committed;
+  ABSL_RETURN_IF_ERROR(ledger->Execute("COMMIT"));
   KillPoint("retry: committed");
-  return RejectRetry{.rejected_rows = *rejected, .refused_rows = *refused};
+  return RejectRetry{.rejected_rows = rejected, .refused_rows = refused};
 }
 
 }  // namespace reembed

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/job/ledger_hash.h"
 #include "io/job/ledger_tables.h"
 
@@ -26,27 +27,21 @@ absl::StatusOr<std::unique_ptr<RowScan>> RowScan::Open(const std::string& path, 
   scan->hashes_of_ = std::move(hashes_of);
   scan->page_begin_ = std::max<int64_t>(from, 0);
   scan->end_ = end;
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedgerReadOnly(path);
-  if (!ledger.ok()) return ledger.status();
-  scan->ledger_ = *std::move(ledger);
-  absl::StatusOr<LedgerStatement> rows = scan->ledger_->Prepare(
-      "SELECT ordinal, key, slot FROM rows WHERE ordinal >= ?1 AND ordinal < ?2 ORDER BY ordinal");
-  if (!rows.ok()) return rows.status();
-  scan->rows_ = *std::move(rows);
-  absl::StatusOr<LedgerStatement> texts =
-      scan->ledger_->Prepare("SELECT slot, hash FROM texts WHERE slot >= ?1 ORDER BY slot LIMIT ?2");
-  if (!texts.ok()) return texts.status();
-  scan->texts_ = *std::move(texts);
-  absl::StatusOr<LedgerStatement> rejects =
-      scan->ledger_->Prepare("SELECT ordinal FROM rejects WHERE ordinal >= ?1 AND ordinal < ?2 AND sink = ''");
-  if (!rejects.ok()) return rejects.status();
-  scan->rejects_ = *std::move(rejects);
+  ABSL_ASSIGN_OR_RETURN(scan->ledger_, OpenLedgerReadOnly(path));
+  ABSL_ASSIGN_OR_RETURN(
+      scan->rows_, scan->ledger_->Prepare(
+                       "SELECT ordinal, key, slot FROM rows WHERE ordinal >= ?1 AND ordinal < ?2 ORDER BY ordinal"));
+  ABSL_ASSIGN_OR_RETURN(scan->texts_,
+                        scan->ledger_->Prepare("SELECT slot, hash FROM texts WHERE slot >= ?1 ORDER BY slot LIMIT ?2"));
+  ABSL_ASSIGN_OR_RETURN(
+      scan->rejects_,
+      scan->ledger_->Prepare("SELECT ordinal FROM rejects WHERE ordinal >= ?1 AND ordinal < ?2 AND sink = ''"));
   return scan;
 }
 
 absl::StatusOr<std::optional<LedgerRow>> RowScan::Next() {
   if (next_ == page_.size()) {
-    if (absl::Status status = LoadPage(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(LoadPage());
     if (page_.empty()) return std::nullopt;
   }
   const Row& row = page_[next_];
@@ -77,8 +72,8 @@ absl::Status RowScan::LoadPage() {
       return status;
     }
   }
-  if (!row.ok()) return row.status();
-  if (absl::Status status = FindHashes(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(row.status());
+  ABSL_RETURN_IF_ERROR(FindHashes());
   if (page_begin_ + static_cast<int64_t>(page_.size()) != page_end) {
     return absl::DataLossError(
         absl::StrCat(ledger_->path(), ": row with ordinal ", page_begin_ + page_.size(), " is missing"));
@@ -116,7 +111,7 @@ absl::Status RowScan::FindHashes() {
                    [this](size_t a, size_t b) { return page_[a].slot < page_[b].slot; });
   for (size_t begin = 0, end = 0; begin < by_slot_.size(); begin = end) {
     for (end = begin + 1; end < by_slot_.size() && slot_of(end) - slot_of(end - 1) <= kMaxGap;) ++end;
-    if (absl::Status status = FindHashes(begin, end); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(FindHashes(begin, end));
   }
   return absl::OkStatus();
 }
@@ -124,9 +119,8 @@ absl::Status RowScan::FindHashes() {
 absl::Status RowScan::FindHashes(size_t begin, size_t end) {
   const int64_t first = page_[by_slot_[begin]].slot;
   hashes_.resize(page_[by_slot_[end - 1]].slot - first + 1);
-  const absl::Status read =
-      hashes_of_ ? hashes_of_(first, absl::MakeSpan(hashes_)) : ReadHashes(first, absl::MakeSpan(hashes_));
-  if (!read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(hashes_of_ ? hashes_of_(first, absl::MakeSpan(hashes_))
+                                  : ReadHashes(first, absl::MakeSpan(hashes_)));
   for (; begin < end; ++begin) {
     Row& row = page_[by_slot_[begin]];
     row.hash = hashes_[row.slot - first];
@@ -144,7 +138,7 @@ absl::Status RowScan::ReadHashes(int64_t first, absl::Span<TextHash> hashes) {
     ++found;
   }
   texts_.Reset();
-  if (!text.ok()) return text.status();
+  ABSL_RETURN_IF_ERROR(text.status());
   if (found == hashes.size()) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(ledger_->path(), ": text with slot ", first + found, " is missing"));
 }

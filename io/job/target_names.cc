@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/job/job_lock.h"
 #include "io/job/ledger_sql.h"
 #include "io/job/ledger_tables.h"
@@ -17,13 +18,12 @@ namespace {
 using Renames = std::vector<std::pair<std::string, std::string>>;  // from, to
 
 absl::StatusOr<Renames> FindRenames(LedgerConnection* ledger, absl::Span<const std::string> targets) {
-  absl::StatusOr<LedgerStatement> query =
-      ledger->Prepare("SELECT name FROM sinks UNION SELECT sink FROM rejects WHERE sink <> ''");
-  if (!query.ok()) return query.status();
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
+                        ledger->Prepare("SELECT name FROM sinks UNION SELECT sink FROM rejects WHERE sink <> ''"));
   Renames renames;
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
-    const std::string name(query->Text(0));
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
+    const std::string name(query.Text(0));
     if (std::find(targets.begin(), targets.end(), name) != targets.end()) continue;
     for (const std::string& target : targets) {
       const absl::StatusOr<Location> place = ParseLocation(target);
@@ -32,7 +32,7 @@ absl::StatusOr<Renames> FindRenames(LedgerConnection* ledger, absl::Span<const s
       break;
     }
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return renames;
 }
 
@@ -42,11 +42,10 @@ absl::Status Rename(LedgerConnection* ledger, const std::string& from, const std
        {"UPDATE OR IGNORE sinks SET name = ?1 WHERE name = ?2", "DELETE FROM sinks WHERE name <> ?1 AND name = ?2",
         "UPDATE OR IGNORE rejects SET sink = ?1 WHERE sink = ?2",
         "DELETE FROM rejects WHERE sink <> ?1 AND sink = ?2"}) {
-    absl::StatusOr<LedgerStatement> change = ledger->Prepare(sql);
-    if (!change.ok()) return change.status();
-    change->BindText(1, to);
-    change->BindText(2, from);
-    if (absl::Status changed = change->Run(); !changed.ok()) return changed;
+    ABSL_ASSIGN_OR_RETURN(LedgerStatement change, ledger->Prepare(sql));
+    change.BindText(1, to);
+    change.BindText(2, from);
+    ABSL_RETURN_IF_ERROR(change.Run());
   }
   return absl::OkStatus();
 }
@@ -59,24 +58,20 @@ absl::Status AdoptTargetNames(const std::string& dir, absl::Span<const std::stri
   {
     const absl::StatusOr<std::unique_ptr<LedgerConnection>> found = OpenLedgerReadOnly(path);
     if (absl::IsNotFound(found.status())) return absl::OkStatus();
-    if (!found.ok()) return found.status();
-    const absl::StatusOr<Renames> renames = FindRenames(found->get(), targets);
-    if (!renames.ok()) return renames.status();
-    if (renames->empty()) return absl::OkStatus();
+    ABSL_RETURN_IF_ERROR(found.status());
+    ABSL_ASSIGN_OR_RETURN(const Renames renames, FindRenames(found->get(), targets));
+    if (renames.empty()) return absl::OkStatus();
     head = ReadHead(found->get());
-    if (!head.ok()) return head.status();
+    ABSL_RETURN_IF_ERROR(head.status());
   }
-  const absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(absl::StrCat(dir, "/lock"));
-  if (!lock.ok()) return lock.status();
-  const absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger = OpenLedger(path, *head);
-  if (!ledger.ok()) return ledger.status();
-  if (absl::Status begun = (*ledger)->Execute("BEGIN IMMEDIATE"); !begun.ok()) return begun;
-  const absl::StatusOr<Renames> renames = FindRenames(ledger->get(), targets);
-  if (!renames.ok()) return renames.status();
-  for (const auto& [from, to] : *renames) {
-    if (absl::Status renamed = Rename(ledger->get(), from, to); !renamed.ok()) return renamed;
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobLock> lock, JobLock::Acquire(absl::StrCat(dir, "/lock")));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerConnection> ledger, OpenLedger(path, *head));
+  ABSL_RETURN_IF_ERROR(ledger->Execute("BEGIN IMMEDIATE"));
+  ABSL_ASSIGN_OR_RETURN(const Renames renames, FindRenames(ledger.get(), targets));
+  for (const auto& [from, to] : renames) {
+    ABSL_RETURN_IF_ERROR(Rename(ledger.get(), from, to));
   }
-  return (*ledger)->Execute("COMMIT");
+  return ledger->Execute("COMMIT");
 }
 
 }  // namespace reembed

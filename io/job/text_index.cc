@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -52,9 +53,8 @@ absl::StatusOr<int64_t> TextIndex::Find(const TextHash& wanted) const {
     const uint32_t entry = bucket.entries[i];
     slot += entry & kMaxGap;
     if (entry >> kGapBits != fingerprint) continue;
-    const absl::StatusOr<TextHash> found = hash(slot);
-    if (!found.ok()) return found.status();
-    if (*found == wanted) return slot;
+    ABSL_ASSIGN_OR_RETURN(const TextHash found, hash(slot));
+    if (found == wanted) return slot;
   }
   return -1;
 }
@@ -64,9 +64,9 @@ absl::Status TextIndex::Add(const TextHash& hash, SlotState state) {
   Bucket& bucket = BucketOf(hash);
   uint32_t gap = slot - bucket.last_slot;
   for (; gap > kMaxGap; gap -= kMaxGap) {
-    if (absl::Status status = Append(&bucket, kFiller | kMaxGap); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Append(&bucket, kFiller | kMaxGap));
   }
-  if (absl::Status status = Append(&bucket, FingerprintOf(hash) << kGapBits | gap); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Append(&bucket, FingerprintOf(hash) << kGapBits | gap));
   bucket.last_slot = slot;
   if (size_ % 4 == 0) states_.push_back(0);
   ++size_;
@@ -95,9 +95,7 @@ absl::Status TextIndex::Append(Bucket* bucket, uint32_t entry) {
 
 absl::Status TextIndex::WriteRecent() {
   if (file_ < 0) {
-    const absl::StatusOr<int> file = OpenUnnamedFile(folder_);
-    if (!file.ok()) return file.status();
-    file_ = *file;
+    ABSL_ASSIGN_OR_RETURN(file_, OpenUnnamedFile(folder_));
   }
   const char* bytes = reinterpret_cast<const char*>(recent_.data());
   size_t left = recent_.size() * sizeof(TextHash);
@@ -121,7 +119,7 @@ absl::Status TextIndex::WriteRecent() {
 absl::StatusOr<TextHash> TextIndex::hash(int64_t slot) const {
   if (slot >= in_file_) return recent_[slot - in_file_];
   TextHash found;
-  if (absl::Status read = ReadHashes(slot, {&found, 1}); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(ReadHashes(slot, {&found, 1}));
   return found;
 }
 

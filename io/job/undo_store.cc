@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 
 #define XXH_INLINE_ALL
@@ -58,20 +59,17 @@ class Sum {
 std::string PathOf(const std::string& dir) { return absl::StrCat(dir, "/undo.db"); }
 
 absl::Status CheckFormat(LedgerConnection* undo) {
-  const absl::StatusOr<int64_t> application = undo->QueryInteger("PRAGMA application_id");
-  if (!application.ok()) return application.status();
-  const absl::StatusOr<int64_t> format = undo->QueryInteger("PRAGMA user_version");
-  if (!format.ok()) return format.status();
-  if (*application == kApplicationId && *format >= 1 && *format <= kUndoFormat) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const int64_t application, undo->QueryInteger("PRAGMA application_id"));
+  ABSL_ASSIGN_OR_RETURN(const int64_t format, undo->QueryInteger("PRAGMA user_version"));
+  if (application == kApplicationId && format >= 1 && format <= kUndoFormat) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
       undo->path(), ": expected what a run has overwritten, in format ", kUndoFormat, ", got ",
-      *application == kApplicationId ? absl::StrCat("format ", *format, "; use a newer reembed") : "another file"));
+      application == kApplicationId ? absl::StrCat("format ", format, "; use a newer reembed") : "another file"));
 }
 
 absl::StatusOr<bool> IsEmpty(LedgerConnection* undo) {
-  const absl::StatusOr<int64_t> tables = undo->QueryInteger("SELECT count(*) FROM sqlite_master");
-  if (!tables.ok()) return tables.status();
-  return *tables == 0;
+  ABSL_ASSIGN_OR_RETURN(const int64_t tables, undo->QueryInteger("SELECT count(*) FROM sqlite_master"));
+  return tables == 0;
 }
 
 absl::Status CreateTables(LedgerConnection* undo) {
@@ -89,20 +87,19 @@ class UndoStore::Log final : public UndoLog {
   absl::Status Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override {
     return store_->InTransaction(target_, [&](int64_t target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex_) {
       while (true) {
-        const absl::StatusOr<std::optional<OldRow>> row = next();
-        if (!row.ok()) return row.status();
-        if (!row->has_value()) return absl::OkStatus();
+        ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, next());
+        if (!row.has_value()) return absl::OkStatus();
         LedgerStatement& insert = store_->insert_row_;
         insert.Bind(1, target);
-        insert.Bind(2, (*row)->ordinal);
-        insert.BindKey(3, (*row)->key);
-        if ((*row)->content.has_value()) {
-          insert.BindBlob(4, *(*row)->content);
+        insert.Bind(2, row->ordinal);
+        insert.BindKey(3, row->key);
+        if (row->content.has_value()) {
+          insert.BindBlob(4, *row->content);
         } else {
           insert.BindNull(4);
         }
-        if (store_->has_sums_) insert.Bind(5, UndoRowSum(target, **row));
-        if (absl::Status status = insert.Run(); !status.ok()) return status;
+        if (store_->has_sums_) insert.Bind(5, UndoRowSum(target, *row));
+        ABSL_RETURN_IF_ERROR(insert.Run());
       }
     });
   }
@@ -128,21 +125,16 @@ std::unique_ptr<UndoLog> UndoStore::LogOf(absl::string_view target) { return std
 
 absl::Status UndoStore::OpenOnce() {
   if (file_ != nullptr) return absl::OkStatus();
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> file =
-      LedgerConnection::Open(path_, LedgerAccess::kReadWrite, kPageBytes);
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<bool> empty = IsEmpty(file->get());
-  if (!empty.ok()) return empty.status();
-  if (*empty) {
-    if (absl::Status made = CreateTables(file->get()); !made.ok()) return made;
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> file,
+                        LedgerConnection::Open(path_, LedgerAccess::kReadWrite, kPageBytes));
+  ABSL_ASSIGN_OR_RETURN(const bool empty, IsEmpty(file.get()));
+  if (empty) {
+    ABSL_RETURN_IF_ERROR(CreateTables(file.get()));
   }
-  if (absl::Status format = CheckFormat(file->get()); !format.ok()) return format;
+  ABSL_RETURN_IF_ERROR(CheckFormat(file.get()));
   // As many bytes as the ledger gives its log, in larger pages.
-  absl::Status status = (*file)->Execute("PRAGMA wal_autocheckpoint=1250; PRAGMA cache_size=-8192");
-  if (!status.ok()) return status;
-  const absl::StatusOr<bool> has_sums = HasUndoSums(file->get());
-  if (!has_sums.ok()) return has_sums.status();
-  has_sums_ = *has_sums;
+  ABSL_RETURN_IF_ERROR(file->Execute("PRAGMA wal_autocheckpoint=1250; PRAGMA cache_size=-8192"));
+  ABSL_ASSIGN_OR_RETURN(has_sums_, HasUndoSums(file.get()));
   const std::pair<LedgerStatement*, absl::string_view> statements[] = {
       {&insert_row_,
        has_sums_ ? "INSERT OR IGNORE INTO old_rows(target, ordinal, key, content, sum) VALUES(?1, ?2, ?3, ?4, ?5)"
@@ -150,11 +142,9 @@ absl::Status UndoStore::OpenOnce() {
       {&insert_note_, has_sums_ ? "INSERT OR IGNORE INTO notes VALUES(?1, ?2, ?3, ?4)"
                                 : "INSERT OR IGNORE INTO notes VALUES(?1, ?2, ?3)"}};
   for (const auto& [statement, sql] : statements) {
-    absl::StatusOr<LedgerStatement> prepared = (*file)->Prepare(sql);
-    if (!prepared.ok()) return prepared.status();
-    *statement = *std::move(prepared);
+    ABSL_ASSIGN_OR_RETURN(*statement, file->Prepare(sql));
   }
-  file_ = *std::move(file);
+  file_ = std::move(file);
   return absl::OkStatus();
 }
 
@@ -162,37 +152,32 @@ absl::Status UndoStore::OpenOnce() {
 absl::StatusOr<std::optional<int64_t>> UndoStore::AdoptTarget(const std::string& name) {
   const absl::StatusOr<Location> place = ParseLocation(name);
   if (!place.ok()) return std::nullopt;
-  const absl::StatusOr<std::vector<UndoTarget>> targets = ReadUndoTargets(file_.get());
-  if (!targets.ok()) return targets.status();
-  for (const UndoTarget& target : *targets) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<UndoTarget> targets, ReadUndoTargets(file_.get()));
+  for (const UndoTarget& target : targets) {
     if (!IsNameOf(target.name, *place)) continue;
-    absl::StatusOr<LedgerStatement> rename = file_->Prepare("UPDATE targets SET name = ?1 WHERE id = ?2");
-    if (!rename.ok()) return rename.status();
-    rename->BindText(1, name);
-    rename->Bind(2, target.id);
-    if (absl::Status renamed = rename->Run(); !renamed.ok()) return renamed;
+    ABSL_ASSIGN_OR_RETURN(LedgerStatement rename, file_->Prepare("UPDATE targets SET name = ?1 WHERE id = ?2"));
+    rename.BindText(1, name);
+    rename.Bind(2, target.id);
+    ABSL_RETURN_IF_ERROR(rename.Run());
     return target.id;
   }
   return std::nullopt;
 }
 
 absl::StatusOr<int64_t> UndoStore::TargetId(const std::string& name) {
-  absl::StatusOr<LedgerStatement> find = file_->Prepare("SELECT id FROM targets WHERE name = ?1");
-  if (!find.ok()) return find.status();
-  find->BindText(1, name);
-  absl::StatusOr<bool> row = find->Step();
-  if (!row.ok()) return row.status();
-  if (*row) return find->Integer(0);
-  const absl::StatusOr<std::optional<int64_t>> adopted = AdoptTarget(name);
-  if (!adopted.ok()) return adopted.status();
-  if (adopted->has_value()) return **adopted;
-  absl::StatusOr<LedgerStatement> insert = file_->Prepare("INSERT INTO targets(name) VALUES(?1) RETURNING id");
-  if (!insert.ok()) return insert.status();
-  insert->BindText(1, name);
-  row = insert->Step();
-  if (!row.ok()) return row.status();
-  const int64_t id = *row ? insert->Integer(0) : 0;
-  insert->Reset();
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement find, file_->Prepare("SELECT id FROM targets WHERE name = ?1"));
+  find.BindText(1, name);
+  absl::StatusOr<bool> row = find.Step();
+  ABSL_RETURN_IF_ERROR(row.status());
+  if (*row) return find.Integer(0);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> adopted, AdoptTarget(name));
+  if (adopted.has_value()) return *adopted;
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement insert, file_->Prepare("INSERT INTO targets(name) VALUES(?1) RETURNING id"));
+  insert.BindText(1, name);
+  row = insert.Step();
+  ABSL_RETURN_IF_ERROR(row.status());
+  const int64_t id = *row ? insert.Integer(0) : 0;
+  insert.Reset();
   return id;
 }
 
@@ -200,9 +185,9 @@ absl::StatusOr<int64_t> UndoStore::TargetId(const std::string& name) {
 template <typename Body>
 absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
   const MutexLock lock(&mutex_);
-  if (absl::Status opened = OpenOnce(); !opened.ok()) return opened;
+  ABSL_RETURN_IF_ERROR(OpenOnce());
   absl::Status status = file_->Execute("BEGIN IMMEDIATE");
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   const absl::StatusOr<int64_t> id = TargetId(target);
   status = id.ok() ? body(*id) : id.status();
   KillPoint("undo: before the commit");
@@ -218,25 +203,25 @@ absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
 }
 
 absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenUndo(const std::string& dir) {
-  absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = LedgerConnection::Open(PathOf(dir), LedgerAccess::kReadOnly);
-  if (!undo.ok()) return undo.status();
-  const absl::StatusOr<bool> empty = IsEmpty(undo->get());
-  if (!empty.ok()) return empty.status();
-  if (*empty) return absl::NotFoundError(absl::StrCat((*undo)->path(), ": is empty"));
-  if (absl::Status format = CheckFormat(undo->get()); !format.ok()) return format;
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> undo,
+                        LedgerConnection::Open(PathOf(dir), LedgerAccess::kReadOnly));
+  ABSL_ASSIGN_OR_RETURN(const bool empty, IsEmpty(undo.get()));
+  if (empty) return absl::NotFoundError(absl::StrCat(undo->path(), ": is empty"));
+  ABSL_RETURN_IF_ERROR(CheckFormat(undo.get()));
   return undo;
 }
 
 absl::StatusOr<std::vector<UndoTarget>> ReadUndoTargets(LedgerConnection* undo) {
-  absl::StatusOr<LedgerStatement> query = undo->Prepare(
-      "SELECT id, name, (SELECT count(*) FROM old_rows WHERE target = targets.id) FROM targets ORDER BY id DESC");
-  if (!query.ok()) return query.status();
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement query,
+      undo->Prepare(
+          "SELECT id, name, (SELECT count(*) FROM old_rows WHERE target = targets.id) FROM targets ORDER BY id DESC"));
   std::vector<UndoTarget> targets;
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
-    targets.push_back({query->Integer(0), std::string(query->Text(1)), query->Integer(2)});
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
+    targets.push_back({query.Integer(0), std::string(query.Text(1)), query.Integer(2)});
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return targets;
 }
 
@@ -261,9 +246,8 @@ int64_t UndoNoteSum(int64_t target, absl::string_view name, absl::string_view va
 }
 
 absl::StatusOr<bool> HasUndoSums(LedgerConnection* undo) {
-  const absl::StatusOr<int64_t> format = undo->QueryInteger("PRAGMA user_version");
-  if (!format.ok()) return format.status();
-  return *format > 1;
+  ABSL_ASSIGN_OR_RETURN(const int64_t format, undo->QueryInteger("PRAGMA user_version"));
+  return format > 1;
 }
 
 absl::StatusOr<UndoCheck> CheckUndo(const std::string& dir) {
@@ -271,39 +255,38 @@ absl::StatusOr<UndoCheck> CheckUndo(const std::string& dir) {
   if (UndoBytes(dir) == 0) return check;
   const absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
   if (absl::IsNotFound(undo.status())) return check;
-  if (!undo.ok()) return undo.status();
-  const absl::StatusOr<bool> has_sums = HasUndoSums(undo->get());
-  if (!has_sums.ok()) return has_sums.status();
-  if (!*has_sums) return check;
+  ABSL_RETURN_IF_ERROR(undo.status());
+  ABSL_ASSIGN_OR_RETURN(const bool has_sums, HasUndoSums(undo->get()));
+  if (!has_sums) return check;
   const auto damaged = [&](absl::string_view target, absl::string_view what) {
     if (++check.damaged > static_cast<int64_t>(UndoCheck::kMaxShown)) return;
     check.shown.push_back(absl::StrCat((*undo)->path(), ": ", target, ": ", what,
                                        " is damaged; a rollback leaves what it was kept for as it is"));
   };
   // A row of a target that is not there is one whose target is damaged.
-  absl::StatusOr<LedgerStatement> rows = (*undo)->Prepare(
-      "SELECT target, ordinal, key, content, sum, coalesce(name, 'a target that has no name') FROM "
-      "old_rows LEFT JOIN targets t ON t.id = target ORDER BY old_rows.id");
-  if (!rows.ok()) return rows.status();
-  absl::StatusOr<bool> found = rows->Step();
-  for (; found.ok() && *found; found = rows->Step()) {
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement rows,
+      (*undo)->Prepare("SELECT target, ordinal, key, content, sum, coalesce(name, 'a target that has no name') FROM "
+                       "old_rows LEFT JOIN targets t ON t.id = target ORDER BY old_rows.id"));
+  absl::StatusOr<bool> found = rows.Step();
+  for (; found.ok() && *found; found = rows.Step()) {
     ++check.rows;
-    OldRow row = {.ordinal = rows->Integer(1), .key = rows->KeyAt(2)};
-    if (!rows->IsNull(3)) row.content = rows->Blob(3);
-    if (UndoRowSum(rows->Integer(0), row) == rows->Integer(4)) continue;
-    damaged(rows->Text(5), absl::StrCat("what was kept of row ", KeyText(row.key)));
+    OldRow row = {.ordinal = rows.Integer(1), .key = rows.KeyAt(2)};
+    if (!rows.IsNull(3)) row.content = rows.Blob(3);
+    if (UndoRowSum(rows.Integer(0), row) == rows.Integer(4)) continue;
+    damaged(rows.Text(5), absl::StrCat("what was kept of row ", KeyText(row.key)));
   }
-  if (!found.ok()) return found.status();
-  absl::StatusOr<LedgerStatement> notes = (*undo)->Prepare(
-      "SELECT target, n.name, value, sum, coalesce(t.name, 'a target that has no name') FROM notes n LEFT JOIN targets "
-      "t "
-      "ON t.id = target");
-  if (!notes.ok()) return notes.status();
-  for (found = notes->Step(); found.ok() && *found; found = notes->Step()) {
-    if (UndoNoteSum(notes->Integer(0), notes->Text(1), notes->Text(2)) == notes->Integer(3)) continue;
-    damaged(notes->Text(4), "a note on what the job has made there");
+  ABSL_RETURN_IF_ERROR(found.status());
+  ABSL_ASSIGN_OR_RETURN(LedgerStatement notes,
+                        (*undo)->Prepare("SELECT target, n.name, value, sum, coalesce(t.name, 'a target that has no "
+                                         "name') FROM notes n LEFT JOIN targets "
+                                         "t "
+                                         "ON t.id = target"));
+  for (found = notes.Step(); found.ok() && *found; found = notes.Step()) {
+    if (UndoNoteSum(notes.Integer(0), notes.Text(1), notes.Text(2)) == notes.Integer(3)) continue;
+    damaged(notes.Text(4), "a note on what the job has made there");
   }
-  if (!found.ok()) return found.status();
+  ABSL_RETURN_IF_ERROR(found.status());
   return check;
 }
 

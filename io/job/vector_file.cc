@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/file/own_file.h"
 
 #define XXH_INLINE_ALL
@@ -30,8 +31,7 @@ bool IsFull() { return errno == ENOSPC || errno == EDQUOT || errno == EFBIG; }
 
 absl::StatusOr<std::unique_ptr<VectorFile>> VectorFile::Open(const std::string& path, int dim, Access access) {
   if (access != Access::kReadOnly) {
-    const absl::StatusOr<File> own = OpenOwnFile(path, access == Access::kCreate ? Absent::kMake : Absent::kFail);
-    if (!own.ok()) return own.status();
+    ABSL_RETURN_IF_ERROR(OpenOwnFile(path, access == Access::kCreate ? Absent::kMake : Absent::kFail).status());
   }
   const int fd = open(path.c_str(), (access == Access::kReadOnly ? O_RDONLY : O_RDWR | O_NOFOLLOW) | O_CLOEXEC);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
@@ -108,7 +108,7 @@ absl::StatusOr<uint64_t> VectorFile::ChecksumOf(int64_t begin, int64_t end) cons
   XXH3_64bits_reset(&state);
   for (int64_t slot = begin; slot < end; slot += piece_slots) {
     const absl::Span<float> vectors(piece.data(), std::min(piece_slots, end - slot) * dim_);
-    if (absl::Status status = Read(slot, vectors); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Read(slot, vectors));
     XXH3_64bits_update(&state, vectors.data(), vectors.size() * sizeof(float));
   }
   return XXH3_64bits_digest(&state);

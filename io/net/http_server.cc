@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "io/net/http_server_worker.h"
 
 namespace reembed {
@@ -48,15 +49,14 @@ absl::Status SocketError(const HttpServerOptions& options, absl::string_view wha
 }
 
 absl::StatusOr<OwnedFd> Listen(const HttpServerOptions& options, int* port) {
-  const absl::StatusOr<SocketAddress> address = ParseAddress(options.address, options.port);
-  if (!address.ok()) return address.status();
-  OwnedFd fd(socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  ABSL_ASSIGN_OR_RETURN(const SocketAddress address, ParseAddress(options.address, options.port));
+  OwnedFd fd(socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
   if (fd.get() < 0 || setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) {
     return SocketError(options, "cannot make a socket");
   }
-  const auto* bound_to = reinterpret_cast<const sockaddr*>(&address->storage);
-  if (bind(fd.get(), bound_to, address->length) != 0 || listen(fd.get(), SOMAXCONN) != 0) {
+  const auto* bound_to = reinterpret_cast<const sockaddr*>(&address.storage);
+  if (bind(fd.get(), bound_to, address.length) != 0 || listen(fd.get(), SOMAXCONN) != 0) {
     return SocketError(options, "cannot listen");
   }
   SocketAddress bound;
@@ -80,14 +80,12 @@ class HttpServer::Shared {
       return absl::InvalidArgumentError(absl::StrCat("expected 1 to 256 threads and at least 1 connection, got ",
                                                      options.threads, " and ", options.max_connections));
     }
-    absl::StatusOr<OwnedFd> listener = Listen(options, &port_);
-    if (!listener.ok()) return listener.status();
+    ABSL_ASSIGN_OR_RETURN(OwnedFd listener, Listen(options, &port_));
     common_.options = options;
     common_.handler = std::move(handler);
     for (int i = 0; i < options.threads; ++i) {
       common_.workers.push_back(std::make_unique<HttpServerWorker>(&common_, i));
-      const absl::Status opened = common_.workers.back()->Open(i == 0 ? *std::move(listener) : OwnedFd());
-      if (!opened.ok()) return opened;
+      ABSL_RETURN_IF_ERROR(common_.workers.back()->Open(i == 0 ? std::move(listener) : OwnedFd()));
     }
     try {
       for (const auto& worker : common_.workers) threads_.emplace_back([&worker] { worker->Run(); });
@@ -114,8 +112,7 @@ class HttpServer::Shared {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, HttpHandler handler) {
   auto shared = std::make_unique<Shared>();
-  const absl::Status started = shared->Start(options, std::move(handler));
-  if (!started.ok()) return started;
+  ABSL_RETURN_IF_ERROR(shared->Start(options, std::move(handler)));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(shared)));
 }
 

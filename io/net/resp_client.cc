@@ -14,6 +14,7 @@
 #include "engine/kill_point.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
+#include "engine/status_macros.h"
 #include "io/net/resp_limits.h"
 
 namespace reembed {
@@ -79,7 +80,7 @@ absl::StatusOr<std::unique_ptr<RespClient>> RespClient::Connect(RespAddress addr
   if (absl::IsUnavailable(status) && answered != nullptr && *answered) {
     status = client->Persist([] { return absl::OkStatus(); });
   }
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   return client;
 }
 

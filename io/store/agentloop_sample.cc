@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "engine/status_macros.h"
 #include "io/store/agentloop_phrases.h"
 #include "io/store/sqlite_db.h"
 
@@ -196,7 +197,7 @@ absl::Status MakeTables(const SqliteDb& db, AgentloopSampleOptions::Schema schem
       "CREATE INDEX idx_timestamp ON messages (timestamp)",
   };
   for (const std::string& sql : statements) {
-    if (absl::Status status = db.Exec(sql); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(db.Exec(sql));
   }
   return absl::OkStatus();
 }
@@ -206,16 +207,16 @@ struct Inserts {
 };
 
 absl::StatusOr<Inserts> PrepareInserts(const SqliteDb& db) {
-  absl::StatusOr<SqliteStatement> session = db.Prepare("INSERT INTO sessions VALUES (?1, ?2, ?3, ?3)");
-  if (!session.ok()) return session.status();
-  absl::StatusOr<SqliteStatement> message = db.Prepare(
-      "INSERT INTO messages (message_id, session_id, chunk_index, role, content, tokens, timestamp, metadata) "
-      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
-  if (!message.ok()) return message.status();
-  absl::StatusOr<SqliteStatement> full_text =
-      db.Prepare("INSERT INTO messages_fts (rowid, content, session_id, metadata, role) VALUES (?1, ?5, ?2, ?8, ?4)");
-  if (!full_text.ok()) return full_text.status();
-  return Inserts{*std::move(session), *std::move(message), *std::move(full_text)};
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement session, db.Prepare("INSERT INTO sessions VALUES (?1, ?2, ?3, ?3)"));
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement message,
+      db.Prepare(
+          "INSERT INTO messages (message_id, session_id, chunk_index, role, content, tokens, timestamp, metadata) "
+          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement full_text,
+      db.Prepare("INSERT INTO messages_fts (rowid, content, session_id, metadata, role) VALUES (?1, ?5, ?2, ?8, ?4)"));
+  return Inserts{std::move(session), std::move(message), std::move(full_text)};
 }
 
 absl::Status Fill(const AgentloopSampleOptions& options, Inserts* inserts) {
@@ -230,7 +231,7 @@ absl::Status Fill(const AgentloopSampleOptions& options, Inserts* inserts) {
       inserts->session.BindText(1, conversations.session_id());
       inserts->session.BindText(2, conversations.user_id());
       inserts->session.BindText(3, time);
-      if (absl::Status status = inserts->session.Run(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(inserts->session.Run());
     }
     conversations.Next(row, &message);
     const std::string metadata = absl::StrFormat("{'topic': '%s', 'client': 'cli', 'turn': %d}", conversations.topic(),
@@ -250,20 +251,18 @@ absl::Status Fill(const AgentloopSampleOptions& options, Inserts* inserts) {
         insert->Bind(6, static_cast<int64_t>(message.content.size() / 4));
         insert->BindText(7, time);
       }
-      if (absl::Status status = insert->Run(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(insert->Run());
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status MakeDatabase(const std::string& path, const AgentloopSampleOptions& options) {
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(path, SqliteAccess::kCreate);
-  if (!db.ok()) return db.status();
-  if (absl::Status status = MakeTables(**db, options.schema); !status.ok()) return status;
-  absl::StatusOr<Inserts> inserts = PrepareInserts(**db);
-  if (!inserts.ok()) return inserts.status();
-  if (absl::Status status = Fill(options, &*inserts); !status.ok()) return status;
-  return (*db)->Exec("COMMIT");
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> db, SqliteDb::Open(path, SqliteAccess::kCreate));
+  ABSL_RETURN_IF_ERROR(MakeTables(*db, options.schema));
+  ABSL_ASSIGN_OR_RETURN(Inserts inserts, PrepareInserts(*db));
+  ABSL_RETURN_IF_ERROR(Fill(options, &inserts));
+  return db->Exec("COMMIT");
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "engine/text_template.h"
 #include "io/store/qdrant_points.h"
 
@@ -142,11 +143,10 @@ class AutomemPayloads final : public QdrantPayloads {
     constexpr size_t kKeys = 256;  // in one query
     for (size_t begin = 0; begin < keys.size(); begin += kKeys) {
       const absl::Span<const KeyView> part = keys.subspan(begin, kKeys);
-      const auto nodes = nodes_->Fetch(part, AutomemPayloadProperties());
-      if (!nodes.ok()) return nodes.status();
+      ABSL_ASSIGN_OR_RETURN(const auto nodes, nodes_->Fetch(part, AutomemPayloadProperties()));
       for (size_t i = 0; i < part.size(); ++i) {
         std::string* const payload = payloads[begin + i];
-        if ((*nodes)[i].has_value()) *payload = AutomemPayload(*payload, *(*nodes)[i]);
+        if (nodes[i].has_value()) *payload = AutomemPayload(*payload, *nodes[i]);
       }
     }
     return absl::OkStatus();
@@ -199,11 +199,9 @@ std::string AutomemPayload(absl::string_view old, const FalkorProperties& node) 
 
 absl::StatusOr<std::unique_ptr<QdrantPayloads>> OpenAutomemPayloads(const Location& location,
                                                                     const AutomemLogin& login) {
-  const absl::StatusOr<AutomemLocation> asked = ParseAutomemLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<FalkorFetch>> nodes = FalkorFetch::Open(asked->nodes, login.graph);
-  if (!nodes.ok()) return nodes.status();
-  return std::make_unique<AutomemPayloads>(*std::move(nodes));
+  ABSL_ASSIGN_OR_RETURN(const AutomemLocation asked, ParseAutomemLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<FalkorFetch> nodes, FalkorFetch::Open(asked.nodes, login.graph));
+  return std::make_unique<AutomemPayloads>(std::move(nodes));
 }
 
 }  // namespace reembed

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/automem_payload.h"
 #include "io/store/falkordb_graph.h"
 
@@ -27,18 +28,15 @@ std::string Literal(const std::vector<std::string>& texts) {
 
 absl::StatusOr<std::unique_ptr<Source>> KeepAutomemRecord(const Location& location, const RunRecord& record,
                                                           const AutomemLogin& login) {
-  absl::StatusOr<AutomemLocation> asked = ParseAutomemLocation(location);
-  if (!asked.ok()) return asked.status();
-  const absl::StatusOr<FalkorLocation> place = ParseFalkorLocation(asked->nodes, login.graph);
-  if (!place.ok()) return place.status();
-  const absl::StatusOr<std::unique_ptr<FalkorGraph>> graph = FalkorGraph::Open(*place, login.graph.patience);
-  if (!graph.ok()) return graph.status();
+  ABSL_ASSIGN_OR_RETURN(AutomemLocation asked, ParseAutomemLocation(location));
+  ABSL_ASSIGN_OR_RETURN(const FalkorLocation place, ParseFalkorLocation(asked.nodes, login.graph));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<FalkorGraph> graph, FalkorGraph::Open(place, login.graph.patience));
   const std::vector<std::string> tags = {"migration", "config", "embeddings"};
   // As Python prints a moment in UTC. [automem/utils/time.py:utc_now]
   const std::string time = Literal(absl::FormatTime("%Y-%m-%dT%H:%M:%E6S+00:00", record.time, absl::UTCTimeZone()));
   std::vector<std::string> sets;
   for (const auto& [property, value] : std::vector<std::pair<std::string, std::string>>{
-           {place->text, Literal(record.text)},
+           {place.text, Literal(record.text)},
            {"tags", Literal(tags)},
            {"tag_prefixes", Literal(AutomemTagPrefixes(tags))},
            {"importance", "0.8"},
@@ -52,16 +50,15 @@ absl::StatusOr<std::unique_ptr<Source>> KeepAutomemRecord(const Location& locati
            {"processed", "false"}}) {
     sets.push_back(absl::StrCat("n.", FalkorName(property), "=", value));
   }
-  const std::string key = absl::StrCat(FalkorName(place->key), ":", Literal(record.id));
-  const absl::Status made = (*graph)
-                                ->Query(absl::StrCat("MERGE (n:", FalkorName(place->label), " {", key,
-                                                     "}) ON CREATE SET ", absl::StrJoin(sets, ", ")),
-                                        FalkorGraph::Access::kWrite)
-                                .status();
-  if (!made.ok()) return made;
+  const std::string key = absl::StrCat(FalkorName(place.key), ":", Literal(record.id));
+  ABSL_RETURN_IF_ERROR((graph)
+                           ->Query(absl::StrCat("MERGE (n:", FalkorName(place.label), " {", key, "}) ON CREATE SET ",
+                                                absl::StrJoin(sets, ", ")),
+                                   FalkorGraph::Access::kWrite)
+                           .status());
   // A server that cannot say whether it is on the disk keeps it as safely as it keeps everything else.
-  if (const absl::StatusOr<bool> synced = (*graph)->Sync(); !synced.ok()) return synced.status();
-  return OpenAutomemSource(location, {.where = absl::StrCat("n.", FalkorName(place->key), " = ", Literal(record.id))},
+  ABSL_RETURN_IF_ERROR(graph->Sync().status());
+  return OpenAutomemSource(location, {.where = absl::StrCat("n.", FalkorName(place.key), " = ", Literal(record.id))},
                            login);
 }
 

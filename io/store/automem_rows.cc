@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/counted.h"
 #include "engine/place_name.h"
+#include "engine/status_macros.h"
 #include "engine/vector_reader.h"
 #include "io/store/automem_placeholder.h"
 #include "io/store/qdrant_collection.h"
@@ -36,7 +37,7 @@ class AutomemPoints {
   static absl::StatusOr<AutomemPoints> Open(const AutomemLocation& asked, const AutomemLogin& login) {
     absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenQdrantReader(asked.points, 0, login.points);
     if (absl::IsNotFound(reader.status())) return AutomemPoints(nullptr);
-    if (!reader.ok()) return reader.status();
+    ABSL_RETURN_IF_ERROR(reader.status());
     return AutomemPoints(*std::move(reader));
   }
 
@@ -46,11 +47,10 @@ class AutomemPoints {
 
   absl::StatusOr<Stored> Look(const RowView& row, int dim) {
     if (reader_ == nullptr) return Stored::kNothing;
-    const absl::StatusOr<std::optional<StoredVector>> stored = reader_->Find(row.key);
-    if (!stored.ok()) return stored.status();
-    if (!stored->has_value()) return Stored::kNothing;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<StoredVector> stored, reader_->Find(row.key));
+    if (!stored.has_value()) return Stored::kNothing;
     if (reader_->dim() != dim) return Stored::kOtherWidth;
-    const bool placeholder = row.text.has_value() && IsAutomemPlaceholder(*row.text, (*stored)->vector);
+    const bool placeholder = row.text.has_value() && IsAutomemPlaceholder(*row.text, stored->vector);
     return placeholder ? Stored::kPlaceholder : Stored::kVector;
   }
 
@@ -79,9 +79,8 @@ class AutomemSource final : public Source {
                                                           ": its id is no UUID, so it can have no point"));
       }
       if (!points_.has_value()) return row;
-      const absl::StatusOr<Stored> stored = points_->Look(**row, selection_.dim);
-      if (!stored.ok()) return stored.status();
-      if ((*stored == Stored::kVector) == (selection_.rows == FalkorSelection::Rows::kWithVector)) return row;
+      ABSL_ASSIGN_OR_RETURN(const Stored stored, points_->Look(**row, selection_.dim));
+      if ((stored == Stored::kVector) == (selection_.rows == FalkorSelection::Rows::kWithVector)) return row;
     }
   }
 
@@ -90,10 +89,9 @@ class AutomemSource final : public Source {
 
   absl::StatusOr<int64_t> CountRows() override {
     if (!points_.has_value()) return nodes_->CountRows();
-    const absl::StatusOr<Survey> survey = SurveyAutomem(location_, selection_, login_);
-    if (!survey.ok()) return survey.status();
+    ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyAutomem(location_, selection_, login_));
     const bool with = selection_.rows == FalkorSelection::Rows::kWithVector;
-    return with ? survey->rows_with_vector : survey->rows_selected - survey->rows_with_vector;
+    return with ? survey.rows_with_vector : survey.rows_selected - survey.rows_with_vector;
   }
 
  private:
@@ -113,12 +111,10 @@ absl::StatusOr<std::unique_ptr<Source>> OpenNodes(const AutomemLocation& asked, 
 // Points that have tags but none of the prefixes by which the server finds them: the trace of a program that replaced
 // whole points and dropped what it did not know. [scripts/reembed_embeddings.py:205-215]
 absl::StatusOr<int64_t> CountStripped(const AutomemLocation& asked, const AutomemLogin& login) {
-  const absl::StatusOr<QdrantLocation> points = ParseQdrantLocation(asked.points);
-  if (!points.ok()) return points.status();
-  const absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(points->url, login.points);
-  if (!client.ok()) return client.status();
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation points, ParseQdrantLocation(asked.points));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<QdrantClient> client, QdrantClient::Make(points.url, login.points));
   return CountQdrantPoints(
-      client->get(), points->collection,
+      client.get(), points.collection,
       R"({"must":[{"is_empty":{"key":"tag_prefixes"}}],"must_not":[{"is_empty":{"key":"tags"}}]})");
 }
 
@@ -149,17 +145,14 @@ class WrongIds {
 }  // namespace
 
 absl::StatusOr<AutomemLocation> ParseAutomemLocation(const Location& location) {
-  if (absl::Status known = location.CheckParameters({"points", "label", "key", "text", "where"}); !known.ok()) {
-    return known;
-  }
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({"points", "label", "key", "text", "where"}));
   const std::string points = location.Get("points");
   if (points.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "automem:", location.path, ": where are the points? add &points=qdrant:http://HOST:6333/COLLECTION"));
   }
-  absl::StatusOr<Location> collection = ParseLocation(points);
-  if (!collection.ok()) return collection.status();
-  if (collection->scheme != "qdrant") {
+  ABSL_ASSIGN_OR_RETURN(Location collection, ParseLocation(points));
+  if (collection.scheme != "qdrant") {
     return absl::InvalidArgumentError(
         absl::StrCat("automem:", location.path, ": points: expected qdrant:http://HOST:6333/COLLECTION, got ", points));
   }
@@ -168,7 +161,7 @@ absl::StatusOr<AutomemLocation> ParseAutomemLocation(const Location& location) {
        {std::pair("label", "Memory"), std::pair("key", "id"), std::pair("text", "content"), std::pair("where", "")}) {
     if (std::string value = location.Get(name, otherwise); !value.empty()) nodes.parameters[name] = std::move(value);
   }
-  return AutomemLocation{.nodes = std::move(nodes), .points = *std::move(collection)};
+  return AutomemLocation{.nodes = std::move(nodes), .points = std::move(collection)};
 }
 
 bool HoldsAutomemPoints(const Location& source, const Location& target) {
@@ -191,66 +184,56 @@ AutomemLogin AutomemLoginOf(const Location& location) {
 
 absl::StatusOr<std::unique_ptr<Source>> OpenAutomemSource(const Location& location, const FalkorSelection& selection,
                                                           const AutomemLogin& login) {
-  const absl::StatusOr<AutomemLocation> asked = ParseAutomemLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<Source>> nodes = OpenNodes(*asked, selection, login);
-  if (!nodes.ok()) return nodes.status();
+  ABSL_ASSIGN_OR_RETURN(const AutomemLocation asked, ParseAutomemLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Source> nodes, OpenNodes(asked, selection, login));
   std::optional<AutomemPoints> points;
   if (selection.rows != FalkorSelection::Rows::kAll) {
-    absl::StatusOr<AutomemPoints> opened = AutomemPoints::Open(*asked, login);
-    if (!opened.ok()) return opened.status();
-    points = *std::move(opened);
+    ABSL_ASSIGN_OR_RETURN(points, AutomemPoints::Open(asked, login));
   }
-  return std::make_unique<AutomemSource>(location, selection, login, *std::move(nodes), std::move(points));
+  return std::make_unique<AutomemSource>(location, selection, login, std::move(nodes), std::move(points));
 }
 
 absl::StatusOr<Survey> SurveyAutomem(const Location& location, const FalkorSelection& selection,
                                      const AutomemLogin& login) {
-  const absl::StatusOr<AutomemLocation> asked = ParseAutomemLocation(location);
-  if (!asked.ok()) return asked.status();
-  const absl::StatusOr<std::unique_ptr<Source>> nodes = OpenNodes(*asked, selection, login);
-  if (!nodes.ok()) return nodes.status();
-  absl::StatusOr<AutomemPoints> points = AutomemPoints::Open(*asked, login);
-  if (!points.ok()) return points.status();
+  ABSL_ASSIGN_OR_RETURN(const AutomemLocation asked, ParseAutomemLocation(location));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> nodes, OpenNodes(asked, selection, login));
+  ABSL_ASSIGN_OR_RETURN(AutomemPoints points, AutomemPoints::Open(asked, login));
   Survey survey;
   WrongIds wrong;
   int64_t placeholders = 0;
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> row = (*nodes)->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, nodes->Next());
+    if (!row.has_value()) break;
     ++survey.rows_selected;
-    if (!IsUuid((*row)->key)) {
-      wrong.Add((*row)->key);
+    if (!IsUuid(row->key)) {
+      wrong.Add(row->key);
       continue;
     }
-    const absl::StatusOr<Stored> stored = points->Look(**row, selection.dim);
-    if (!stored.ok()) return stored.status();
-    survey.rows_null += *stored == Stored::kNothing ? 1 : 0;
-    survey.rows_with_vector += *stored == Stored::kVector ? 1 : 0;
-    placeholders += *stored == Stored::kPlaceholder ? 1 : 0;
+    ABSL_ASSIGN_OR_RETURN(const Stored stored, points.Look(*row, selection.dim));
+    survey.rows_null += stored == Stored::kNothing ? 1 : 0;
+    survey.rows_with_vector += stored == Stored::kVector ? 1 : 0;
+    placeholders += stored == Stored::kPlaceholder ? 1 : 0;
   }
-  if (absl::Status ids = wrong.Check(location); !ids.ok()) return ids;
+  ABSL_RETURN_IF_ERROR(wrong.Check(location));
   const int64_t others = survey.rows_selected - survey.rows_null - survey.rows_with_vector - placeholders;
   if (survey.rows_with_vector > 0) survey.AddWidth(selection.dim, survey.rows_with_vector);
-  if (others > 0) survey.AddWidth(points->dim(), others);
+  if (others > 0) survey.AddWidth(points.dim(), others);
   const bool whole = selection.where.empty() && selection.resume_from.empty() && location.Get("where").empty();
-  if (whole) survey.orphans = std::max<int64_t>(0, points->count() - (survey.rows_selected - survey.rows_null));
+  if (whole) survey.orphans = std::max<int64_t>(0, points.count() - (survey.rows_selected - survey.rows_null));
   if (placeholders > 0) {
     survey.remarks.push_back(absl::StrCat(Counted(placeholders, "point has a placeholder", "points have a placeholder"),
                                           ", which AutoMem stores when its embedding API fails"));
   }
-  if (points->dim() == 0) return survey;
-  if (points->dim() != selection.dim) {
+  if (points.dim() == 0) return survey;
+  if (points.dim() != selection.dim) {
     survey.remarks.push_back(
         absl::StrCat("points without a memory, or whose memory has no text, get no vector of ", selection.dim,
                      " numbers: they are only in the collection that is kept under another name (unless keep_old=no)"));
   }
-  const absl::StatusOr<int64_t> stripped = CountStripped(*asked, login);
-  if (!stripped.ok()) return stripped.status();
-  if (*stripped > 0) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t stripped, CountStripped(asked, login));
+  if (stripped > 0) {
     survey.remarks.push_back(
-        absl::StrCat(Counted(*stripped, "point has tags without tag_prefixes, so AutoMem finds it by no prefix",
+        absl::StrCat(Counted(stripped, "point has tags without tag_prefixes, so AutoMem finds it by no prefix",
                              "points have tags without tag_prefixes, so AutoMem finds them by no prefix"),
                      "; other fields may be lost too, as by its own re-embedding script"));
   }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
 #include "engine/number_text.h"
+#include "engine/status_macros.h"
 #include "io/file/gzip.h"
 
 namespace reembed {
@@ -78,21 +79,18 @@ class GraphWriter {
   GraphWriter(FalkorGraph* graph, GzipWriter* file) : graph_(graph), file_(file) {}
 
   absl::Status WriteNodes() {
-    const absl::StatusOr<int64_t> before = graph_->Count("MATCH (n) RETURN count(n)");
-    if (!before.ok()) return before.status();
-    absl::Status status = ForEachWindow(
+    ABSL_ASSIGN_OR_RETURN(const int64_t before, graph_->Count("MATCH (n) RETURN count(n)"));
+    ABSL_RETURN_IF_ERROR(ForEachWindow(
         "MATCH (n) WHERE id(n) > $last AND id(n) < $end RETURN id(n), labels(n), properties(n) ORDER BY id(n) LIMIT "
         "1000",
         [](int64_t begin, int64_t) { return begin - 1; },
         [this](const FalkorRows& rows, size_t row) {
           last_ = rows(row, 0).Integer();
           return WriteNode(rows(row, 0).Integer(), rows(row, 1), rows(row, 2));
-        });
-    if (!status.ok()) return status;
-    const absl::StatusOr<int64_t> after = graph_->Count("MATCH (n) RETURN count(n)");
-    if (!after.ok()) return after.status();
-    if (static_cast<int64_t>(nodes_.size()) >= std::min(*before, *after)) return absl::OkStatus();
-    return absl::AbortedError(graph_->Message(absl::StrCat("expected ", *after, " nodes, got ", nodes_.size(),
+        }));
+    ABSL_ASSIGN_OR_RETURN(const int64_t after, graph_->Count("MATCH (n) RETURN count(n)"));
+    if (static_cast<int64_t>(nodes_.size()) >= std::min(before, after)) return absl::OkStatus();
+    return absl::AbortedError(graph_->Message(absl::StrCat("expected ", after, " nodes, got ", nodes_.size(),
                                                            "; nodes were deleted meanwhile, run this again")));
   }
 
@@ -112,10 +110,7 @@ class GraphWriter {
           std::string json =
               absl::StrCat(R"({"source_id":)", rows(row, 1).Integer(), R"(,"type":)", Quoted(rows(row, 2).Text()),
                            R"(,"target_id":)", rows(row, 3).Integer(), R"(,"properties":)");
-          if (absl::Status status = AppendProperties("relationship", last_, rows(row, 4), &json, nullptr);
-              !status.ok()) {
-            return status;
-          }
+          ABSL_RETURN_IF_ERROR(AppendProperties("relationship", last_, rows(row, 4), &json, nullptr));
           ++relationships_;
           return Write(json + "}");
         });
@@ -130,9 +125,8 @@ class GraphWriter {
   // node ids. `start`: of $last in a window [begin, end).
   absl::Status ForEachWindow(absl::string_view cypher, absl::FunctionRef<int64_t(int64_t, int64_t)> start,
                              absl::FunctionRef<absl::Status(const FalkorRows&, size_t)> take) {
-    const absl::StatusOr<int64_t> max = graph_->Count("MATCH (n) RETURN coalesce(max(id(n)), -1)");
-    if (!max.ok()) return max.status();
-    for (int64_t begin = 0; begin <= *max; begin += kWindow) {
+    ABSL_ASSIGN_OR_RETURN(const int64_t max, graph_->Count("MATCH (n) RETURN coalesce(max(id(n)), -1)"));
+    for (int64_t begin = 0; begin <= max; begin += kWindow) {
       last_ = start(begin, begin + kWindow);
       while (true) {
         const absl::StatusOr<FalkorRows> rows =
@@ -142,10 +136,10 @@ class GraphWriter {
               "nodes ", begin, " to ", begin + kWindow - 1, " or their relationships: a property has lists ",
               "in lists, which this program cannot read; copy the server's own files instead")));
         }
-        if (!rows.ok()) return rows.status();
+        ABSL_RETURN_IF_ERROR(rows.status());
         if (rows->size() == 0) break;
         for (size_t row = 0; row < rows->size(); ++row) {
-          if (absl::Status status = take(*rows, row); !status.ok()) return status;
+          ABSL_RETURN_IF_ERROR(take(*rows, row));
         }
       }
     }
@@ -157,7 +151,7 @@ class GraphWriter {
     for (size_t i = 0; i < labels.size(); ++i) absl::StrAppend(&json, i > 0 ? "," : "", Quoted(labels[i].Text()));
     json += R"(],"properties":)";
     std::string vectors;
-    if (absl::Status status = AppendProperties("node", id, properties, &json, &vectors); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(AppendProperties("node", id, properties, &json, &vectors));
     if (!vectors.empty()) absl::StrAppend(&json, R"(,"vectors":[)", vectors, "]");
     nodes_.insert(id);
     ++labels_[labels.size() == 0 ? "(no label)" : std::string(labels[0].Text())];
@@ -200,14 +194,13 @@ class GraphWriter {
 // [{"label":"Memory","entity":"NODE","property":"id","type":"RANGE"}, ...]
 absl::StatusOr<std::string> IndexesJson(FalkorGraph* graph) {
   // As one flat list: RESULTSET_SIZE would cut rows off, and hiredis takes replies of nine levels only.
-  const absl::StatusOr<FalkorRows> rows = graph->Query(
-      "CALL db.indexes() YIELD label, types, entitytype UNWIND keys(types) AS property UNWIND types[property] AS type "
-      "RETURN collect([label, entitytype, property, type])");
-  if (!rows.ok()) return rows.status();
-  if (rows->size() != 1) return absl::DataLossError(graph->Message("no answer; set RESULTSET_SIZE to -1 there"));
+  ABSL_ASSIGN_OR_RETURN(const FalkorRows rows, graph->Query("CALL db.indexes() YIELD label, types, entitytype UNWIND "
+                                                            "keys(types) AS property UNWIND types[property] AS type "
+                                                            "RETURN collect([label, entitytype, property, type])"));
+  if (rows.size() != 1) return absl::DataLossError(graph->Message("no answer; set RESULTSET_SIZE to -1 there"));
   std::string json = "[";
   std::set<std::string> seen;  // an index that is being rebuilt is there twice
-  const FalkorCell list = (*rows)(0, 0);
+  const FalkorCell list = (rows)(0, 0);
   for (size_t i = 0; i < list.size(); ++i) {
     const FalkorCell index = list[i];
     const std::string member =
@@ -229,30 +222,27 @@ absl::StatusOr<FalkorLocation> ParseFalkorGraph(const Location& place, const Fal
 absl::StatusOr<int64_t> CountFalkorNodes(const FalkorLocation& place) {
   const absl::StatusOr<std::unique_ptr<FalkorGraph>> graph = FalkorGraph::Open(place, absl::ZeroDuration());
   if (absl::IsNotFound(graph.status())) return -1;
-  if (!graph.ok()) return graph.status();
+  ABSL_RETURN_IF_ERROR(graph.status());
   return (*graph)->Count("MATCH (n) RETURN count(n)");
 }
 
 absl::StatusOr<RowCounts> BackUpFalkorGraph(const FalkorLocation& from, const std::string& timestamp,
                                             const std::string& to) {
-  const absl::StatusOr<std::unique_ptr<FalkorGraph>> graph = FalkorGraph::Open(from, absl::ZeroDuration());
-  if (!graph.ok()) return graph.status();
-  const absl::StatusOr<std::string> indexes = IndexesJson(graph->get());
-  if (!indexes.ok()) return indexes.status();
-  absl::StatusOr<GzipWriter> file = GzipWriter::Create(to);
-  if (!file.ok()) return file.status();
-  GraphWriter writer(graph->get(), &*file);
-  absl::Status status = file->Append(
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<FalkorGraph> graph, FalkorGraph::Open(from, absl::ZeroDuration()));
+  ABSL_ASSIGN_OR_RETURN(const std::string indexes, IndexesJson(graph.get()));
+  ABSL_ASSIGN_OR_RETURN(GzipWriter file, GzipWriter::Create(to));
+  GraphWriter writer(graph.get(), &file);
+  absl::Status status = file.Append(
       absl::StrCat(R"({"timestamp":)", Quoted(timestamp), ",\n\"graph_name\":", Quoted(from.graph), ",\n\"nodes\":["));
   if (status.ok()) status = writer.WriteNodes();
-  if (status.ok()) status = file->Append("],\n\"relationships\":[");
+  if (status.ok()) status = file.Append("],\n\"relationships\":[");
   if (status.ok()) status = writer.WriteRelationships();
   if (status.ok()) {
-    status = file->Append(absl::StrCat("],\n\"stats\":{\"node_count\":", writer.nodes(), ",\"relationship_count\":",
-                                       writer.relationships(), "},\n\"indexes\":", *indexes, "}\n"));
+    status = file.Append(absl::StrCat("],\n\"stats\":{\"node_count\":", writer.nodes(), ",\"relationship_count\":",
+                                      writer.relationships(), "},\n\"indexes\":", indexes, "}\n"));
   }
-  if (status.ok()) status = file->Close();
-  if (!status.ok()) return status;
+  if (status.ok()) status = file.Close();
+  ABSL_RETURN_IF_ERROR(status);
   RowCounts counts(writer.labels().begin(), writer.labels().end());
   counts.emplace_back("relationships", writer.relationships());
   return counts;

@@ -4,6 +4,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -58,21 +59,19 @@ absl::Status ForEachNode(const FalkorNodes& nodes, absl::string_view where, absl
     absl::StrAppend(&cypher, "] ", nodes.Match(), " WHERE ", key_to_find, " IN $keys AND ", where, " RETURN ",
                     nodes.Key(), result);
     bool any = false;
-    const absl::Status status = nodes.graph->client()->Persist([&] {
-      const absl::StatusOr<FalkorRows> rows = nodes.graph->Query(cypher);
-      if (!rows.ok()) return rows.status();
-      for (size_t row = 0; row < rows->size(); ++row) {
-        const FalkorCell cell = (*rows)(row, 0);
+    ABSL_RETURN_IF_ERROR(nodes.graph->client()->Persist([&] {
+      ABSL_ASSIGN_OR_RETURN(const FalkorRows rows, nodes.graph->Query(cypher));
+      for (size_t row = 0; row < rows.size(); ++row) {
+        const FalkorCell cell = (rows)(row, 0);
         const auto found = missing.find(cell.type() == FalkorCell::Type::kInteger ? Key(cell.Integer())
                                                                                   : Key(std::string(cell.Text())));
         if (found == missing.end()) continue;
         any = true;
-        for (const size_t place : found->second) take(place, *rows, row);
+        for (const size_t place : found->second) take(place, rows, row);
         missing.erase(found);
       }
       return absl::OkStatus();
-    });
-    if (!status.ok()) return status;
+    }));
     if (!any) break;
   }
   return absl::OkStatus();
@@ -81,11 +80,9 @@ absl::Status ForEachNode(const FalkorNodes& nodes, absl::string_view where, absl
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FalkorFetch>> FalkorFetch::Open(const Location& location, const FalkorOptions& options) {
-  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
-  if (!nodes.ok()) return nodes.status();
-  return std::unique_ptr<FalkorFetch>(new FalkorFetch(*std::move(nodes)));
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
+  return std::unique_ptr<FalkorFetch>(new FalkorFetch(std::move(nodes)));
 }
 
 absl::StatusOr<std::vector<std::optional<FalkorProperties>>> FalkorFetch::Fetch(
@@ -98,13 +95,12 @@ absl::StatusOr<std::vector<std::optional<FalkorProperties>>> FalkorFetch::Fetch(
     absl::StrAppend(&result, ", ", nodes_.Property(property));
   }
   std::vector<std::optional<FalkorProperties>> found(keys.size());
-  const absl::Status status =
+  ABSL_RETURN_IF_ERROR(
       ForEachNode(nodes_, nodes_.where, keys, result, [&](size_t place, const FalkorRows& rows, size_t row) {
         FalkorProperties values;
         for (size_t i = 0; i < properties.size(); ++i) values.push_back(ValueOf(rows(row, i + 1)));
         found[place] = std::move(values);
-      });
-  if (!status.ok()) return status;
+      }));
   return found;
 }
 
@@ -118,9 +114,8 @@ absl::Status ForEachFalkorNode(const FalkorNodes& nodes, absl::Span<const KeyVie
 
 absl::StatusOr<std::vector<bool>> FindFalkorKeys(const FalkorNodes& nodes, absl::Span<const KeyView> keys) {
   std::vector<bool> found(keys.size());
-  const absl::Status status =
-      ForEachNode(nodes, "true", keys, "", [&](size_t place, const FalkorRows&, size_t) { found[place] = true; });
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(
+      ForEachNode(nodes, "true", keys, "", [&](size_t place, const FalkorRows&, size_t) { found[place] = true; }));
   return found;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -39,11 +40,8 @@ absl::StatusOr<FalkorLocation> ParseFalkorLocation(const Location& location, con
   absl::string_view rest = location.path;
   if (location.scheme != "falkordb" || !absl::ConsumePrefix(&rest, "//"))
     return error(absl::StrCat("expected ", kExpected));
-  if (absl::Status known =
-          location.CheckParameters({"label", "key", "text", "vector", "model_property", "where", "index"});
-      !known.ok()) {
-    return known;
-  }
+  ABSL_RETURN_IF_ERROR(
+      location.CheckParameters({"label", "key", "text", "vector", "model_property", "where", "index"}));
   const size_t slash = rest.find('/');
   if (slash == absl::string_view::npos || slash + 1 == rest.size()) {
     return error(absl::StrCat("no graph; expected ", kExpected));
@@ -106,9 +104,8 @@ int64_t FalkorCell::Vector(absl::Span<float> out) const {
 }
 
 absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocation& asked, absl::Duration patience) {
-  auto client = RespClient::Connect(asked.address, patience);
-  if (!client.ok()) return client.status();
-  const absl::StatusOr<RespReply> graphs = (*client)->Call({"GRAPH.LIST"});
+  ABSL_ASSIGN_OR_RETURN(auto client, RespClient::Connect(asked.address, patience));
+  const absl::StatusOr<RespReply> graphs = client->Call({"GRAPH.LIST"});
   if (!graphs.ok()) {
     if (!absl::StrContains(graphs.status().message(), "unknown command")) return graphs.status();
     return absl::FailedPreconditionError(
@@ -118,20 +115,19 @@ absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocat
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < graphs->value().size(); ++i) names.emplace_back(graphs->value()[i].Text());
-  if (std::find(names.begin(), names.end(), asked.graph) == names.end() && !IsGraph(client->get(), asked.graph)) {
+  if (std::find(names.begin(), names.end(), asked.graph) == names.end() && !IsGraph(client.get(), asked.graph)) {
     const std::string near = NearestName(asked.graph, names);
     return absl::NotFoundError(absl::StrCat(
         asked.address.name, ": no graph `", asked.graph, "`",
         near.empty() ? absl::StrCat("; the server has ", names.size()) : absl::StrCat("; did you mean `", near, "`?")));
   }
-  return std::unique_ptr<FalkorGraph>(new FalkorGraph(*std::move(client), asked.graph));
+  return std::unique_ptr<FalkorGraph>(new FalkorGraph(std::move(client), asked.graph));
 }
 
 absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::OpenNew(const FalkorLocation& asked,
                                                                   absl::Duration patience) {
-  auto client = RespClient::Connect(asked.address, patience);
-  if (!client.ok()) return client.status();
-  return std::unique_ptr<FalkorGraph>(new FalkorGraph(*std::move(client), asked.graph));
+  ABSL_ASSIGN_OR_RETURN(auto client, RespClient::Connect(asked.address, patience));
+  return std::unique_ptr<FalkorGraph>(new FalkorGraph(std::move(client), asked.graph));
 }
 
 std::string FalkorGraph::Message(absl::string_view what) const {
@@ -161,24 +157,22 @@ absl::StatusOr<FalkorRows> FalkorGraph::Query(absl::string_view cypher, Access a
 
 absl::StatusOr<bool> FalkorGraph::Sync() {
   bool synced = false;
-  const absl::Status status = client_->Persist([&]() -> absl::Status {
+  ABSL_RETURN_IF_ERROR(client_->Persist([&]() -> absl::Status {
     const absl::StatusOr<RespReply> reply = client_->Call({"WAITAOF", "1", "0", kSyncMilliseconds});
     if (absl::IsUnavailable(reply.status())) return reply.status();
     synced = reply.ok() && reply->value().size() == 2 && reply->value()[0].Integer() >= 1;
     return absl::OkStatus();
-  });
-  if (!status.ok()) return status;
+  }));
   return synced;
 }
 
 absl::StatusOr<int64_t> FalkorGraph::Count(absl::string_view cypher) {
-  const absl::StatusOr<FalkorRows> rows = Query(cypher);
-  if (!rows.ok()) return rows.status();
-  if (rows->size() != 1 || (*rows)(0, 0).type() != FalkorCell::Type::kInteger) {
+  ABSL_ASSIGN_OR_RETURN(const FalkorRows rows, Query(cypher));
+  if (rows.size() != 1 || (rows)(0, 0).type() != FalkorCell::Type::kInteger) {
     return absl::DataLossError(
         Message("expected one number, got none; the server cuts answers, set RESULTSET_SIZE to -1 there"));
   }
-  return (*rows)(0, 0).Integer();
+  return (rows)(0, 0).Integer();
 }
 
 std::string FalkorName(absl::string_view name) { return absl::StrCat("`", name, "`"); }

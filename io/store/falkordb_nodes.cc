@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -15,12 +16,11 @@ namespace {
 absl::StatusOr<std::vector<std::string>> Names(FalkorGraph* graph, absl::string_view procedure,
                                                absl::string_view column) {
   // As one list: RESULTSET_SIZE would cut rows off.
-  const absl::StatusOr<FalkorRows> rows =
-      graph->Query(absl::StrCat("CALL ", procedure, "() YIELD ", column, " RETURN collect(", column, ")"));
-  if (!rows.ok()) return rows.status();
-  if (rows->size() == 0) return absl::DataLossError(graph->Message("no answer; set RESULTSET_SIZE to -1 there"));
+  ABSL_ASSIGN_OR_RETURN(const FalkorRows rows, graph->Query(absl::StrCat("CALL ", procedure, "() YIELD ", column,
+                                                                         " RETURN collect(", column, ")")));
+  if (rows.size() == 0) return absl::DataLossError(graph->Message("no answer; set RESULTSET_SIZE to -1 there"));
   std::vector<std::string> names;
-  const FalkorCell list = (*rows)(0, 0);
+  const FalkorCell list = (rows)(0, 0);
   for (size_t i = 0; i < list.size(); ++i) names.emplace_back(list[i].Text());
   return names;
 }
@@ -83,14 +83,13 @@ absl::Status CheckKeys(FalkorNodes* nodes) {
   nodes->integer_keys = integers > 0;
   nodes->rows = texts + integers;
   nodes->index_orders = texts == 0 || IndexOrders(*nodes);
-  const absl::StatusOr<FalkorRows> twice =
-      nodes->graph->Query(absl::StrCat(nodes->Match(), " WHERE ", nodes->where, " WITH ", nodes->Key(),
-                                       " AS k, count(n) AS c WHERE c > 1 RETURN k, c LIMIT 1"));
-  if (!twice.ok()) return twice.status();
-  if (twice->size() == 0) return absl::OkStatus();
-  const FalkorCell key = (*twice)(0, 0);
+  ABSL_ASSIGN_OR_RETURN(const FalkorRows twice, nodes->graph->Query(absl::StrCat(
+                                                    nodes->Match(), " WHERE ", nodes->where, " WITH ", nodes->Key(),
+                                                    " AS k, count(n) AS c WHERE c > 1 RETURN k, c LIMIT 1")));
+  if (twice.size() == 0) return absl::OkStatus();
+  const FalkorCell key = (twice)(0, 0);
   return absl::FailedPreconditionError(nodes->Message(
-      absl::StrCat((*twice)(0, 1).Integer(), " nodes `", nodes->asked.label, "` have the key ",
+      absl::StrCat((twice)(0, 1).Integer(), " nodes `", nodes->asked.label, "` have the key ",
                    key.type() == FalkorCell::Type::kInteger ? absl::StrCat(key.Integer()) : std::string(key.Text()),
                    "; name a property that is unique")));
 }
@@ -104,11 +103,10 @@ absl::StatusOr<std::vector<std::string>> FalkorPropertyNames(FalkorGraph* graph)
 }
 
 absl::Status CheckFalkorProperty(FalkorGraph* graph, absl::string_view parameter, absl::string_view name) {
-  const absl::StatusOr<std::vector<std::string>> names = FalkorPropertyNames(graph);
-  if (!names.ok()) return names.status();
-  if (std::find(names->begin(), names->end(), name) != names->end()) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, FalkorPropertyNames(graph));
+  if (std::find(names.begin(), names.end(), name) != names.end()) return absl::OkStatus();
   return absl::NotFoundError(
-      graph->Message(absl::StrCat("no property `", name, "` for ", parameter, "=", Suggestion(name, *names))));
+      graph->Message(absl::StrCat("no property `", name, "` for ", parameter, "=", Suggestion(name, names))));
 }
 
 std::string FalkorNodes::KeyIs(absl::string_view value, bool in_index) const {
@@ -122,22 +120,20 @@ std::string FalkorNodes::OnProperty(absl::string_view property) const {
 }
 
 absl::StatusOr<FalkorNodes> OpenFalkorNodes(FalkorLocation asked, absl::string_view where, absl::Duration patience) {
-  auto graph = FalkorGraph::Open(asked, patience);
-  if (!graph.ok()) return graph.status();
-  FalkorNodes nodes{.asked = std::move(asked), .graph = *std::move(graph), .where = "true"};
-  const absl::StatusOr<std::vector<std::string>> labels = Names(nodes.graph.get(), "db.labels", "label");
-  if (!labels.ok()) return labels.status();
-  if (std::find(labels->begin(), labels->end(), nodes.asked.label) == labels->end()) {
+  ABSL_ASSIGN_OR_RETURN(auto graph, FalkorGraph::Open(asked, patience));
+  FalkorNodes nodes{.asked = std::move(asked), .graph = std::move(graph), .where = "true"};
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> labels, Names(nodes.graph.get(), "db.labels", "label"));
+  if (std::find(labels.begin(), labels.end(), nodes.asked.label) == labels.end()) {
     return absl::NotFoundError(
-        nodes.Message(absl::StrCat("no label `", nodes.asked.label, "`", Suggestion(nodes.asked.label, *labels))));
+        nodes.Message(absl::StrCat("no label `", nodes.asked.label, "`", Suggestion(nodes.asked.label, labels))));
   }
-  if (absl::Status key = CheckFalkorProperty(nodes.graph.get(), "key", nodes.asked.key); !key.ok()) return key;
+  ABSL_RETURN_IF_ERROR(CheckFalkorProperty(nodes.graph.get(), "key", nodes.asked.key));
   if (!nodes.asked.where.empty() && !where.empty()) {
     nodes.where = absl::StrCat("(", nodes.asked.where, ") AND (", where, ")");
   } else if (!nodes.asked.where.empty() || !where.empty()) {
     nodes.where = absl::StrCat("(", nodes.asked.where, where, ")");
   }
-  if (absl::Status keys = CheckKeys(&nodes); !keys.ok()) return keys;
+  ABSL_RETURN_IF_ERROR(CheckKeys(&nodes));
   return nodes;
 }
 

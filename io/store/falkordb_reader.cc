@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/store/falkordb_nodes.h"
 #include "io/store/falkordb_scan.h"
 
@@ -25,7 +26,7 @@ class FalkorReader final : public VectorReader {
 
  private:
   absl::StatusOr<std::optional<StoredVector>> Take(const absl::StatusOr<bool>& row) {
-    if (!row.ok()) return row.status();
+    ABSL_RETURN_IF_ERROR(row.status());
     if (!*row) return std::nullopt;
     const int64_t dim = scan_.cell().Vector(absl::MakeSpan(vector_));
     if (dim == static_cast<int64_t>(vector_.size())) return StoredVector{scan_.key(), vector_};
@@ -44,32 +45,27 @@ class FalkorReader final : public VectorReader {
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenFalkorReader(const Location& location, int dim,
                                                                const FalkorOptions& options) {
-  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
-  if (!asked.ok()) return asked.status();
-  if (asked->vector.empty()) {
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  if (asked.vector.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(asked->address.name, "/", asked->graph, ": no property of vectors; add &vector=NAME"));
+        absl::StrCat(asked.address.name, "/", asked.graph, ": no property of vectors; add &vector=NAME"));
   }
-  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
-  if (!nodes.ok()) return nodes.status();
-  if (absl::Status there = CheckFalkorProperty(nodes->graph.get(), "vector", nodes->asked.vector); !there.ok()) {
-    return there;
-  }
-  const std::string where = absl::StrCat(nodes->where, " AND ", nodes->Property(nodes->asked.vector), " IS NOT NULL");
-  const absl::StatusOr<int64_t> rows =
-      nodes->graph->Count(absl::StrCat(nodes->Match(), " WHERE ", where, " RETURN count(n)"));
-  if (!rows.ok()) return rows.status();
-  if (dim == 0 && *rows > 0) {
-    const absl::StatusOr<FalkorRows> first = nodes->graph->Query(
-        absl::StrCat(nodes->Match(), " WHERE ", where, " RETURN ", nodes->Property(nodes->asked.vector), " LIMIT 1"));
-    if (!first.ok()) return first.status();
-    if (first->size() == 1) dim = static_cast<int>((*first)(0, 0).Vector({}));
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
+  ABSL_RETURN_IF_ERROR(CheckFalkorProperty(nodes.graph.get(), "vector", nodes.asked.vector));
+  const std::string where = absl::StrCat(nodes.where, " AND ", nodes.Property(nodes.asked.vector), " IS NOT NULL");
+  ABSL_ASSIGN_OR_RETURN(const int64_t rows,
+                        nodes.graph->Count(absl::StrCat(nodes.Match(), " WHERE ", where, " RETURN count(n)")));
+  if (dim == 0 && rows > 0) {
+    ABSL_ASSIGN_OR_RETURN(const FalkorRows first,
+                          nodes.graph->Query(absl::StrCat(nodes.Match(), " WHERE ", where, " RETURN ",
+                                                          nodes.Property(nodes.asked.vector), " LIMIT 1")));
+    if (first.size() == 1) dim = static_cast<int>((first)(0, 0).Vector({}));
   }
   if (dim <= 0) {
     return absl::NotFoundError(
-        nodes->Message(absl::StrCat("no vector in `", nodes->asked.vector, "`; run the job first")));
+        nodes.Message(absl::StrCat("no vector in `", nodes.asked.vector, "`; run the job first")));
   }
-  return std::make_unique<FalkorReader>(*std::move(nodes), where, *rows, dim);
+  return std::make_unique<FalkorReader>(std::move(nodes), where, rows, dim);
 }
 
 }  // namespace reembed

@@ -11,6 +11,7 @@
 #include "engine/float_list.h"
 #include "engine/json_scanner.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/file/gzip.h"
 #include "io/store/falkordb_backup.h"
 
@@ -121,7 +122,7 @@ struct FileFacts {
 absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
   FileFacts facts;
   std::vector<std::pair<std::string, absl::string_view>> members;
-  absl::Status read = ReadGzipJson(path, [&](absl::string_view name, absl::string_view token, bool element) {
+  ABSL_RETURN_IF_ERROR(ReadGzipJson(path, [&](absl::string_view name, absl::string_view token, bool element) {
     if (element && name == "nodes") ++facts.nodes;
     if (element && name == "relationships") ++facts.relationships;
     if (name == "stats" && Members(token, &members)) {
@@ -144,8 +145,7 @@ absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
       facts.indexes.push_back(std::move(index));
     }
     return absl::OkStatus();
-  });
-  if (!read.ok()) return read;
+  }));
   if (facts.said_nodes != facts.nodes || facts.said_relationships != facts.relationships) {
     return NotOfTheForm(path,
                         absl::StrCat("it says that it has ", facts.said_nodes, " nodes and ", facts.said_relationships,
@@ -160,14 +160,13 @@ class GraphLoader {
   GraphLoader(FalkorGraph* graph, std::string path) : graph_(graph), path_(std::move(path)) {}
 
   absl::Status Load() {
-    absl::Status read = ReadGzipJson(path_, [this](absl::string_view name, absl::string_view token, bool element) {
+    ABSL_RETURN_IF_ERROR(ReadGzipJson(path_, [this](absl::string_view name, absl::string_view token, bool element) {
       if (!element || (name != "nodes" && name != "relationships")) return absl::OkStatus();
       if (name == "nodes") return AddNode(token);
-      if (absl::Status nodes = FlushNodes(); !nodes.ok()) return nodes;
+      ABSL_RETURN_IF_ERROR(FlushNodes());
       return AddRelationship(token);
-    });
-    if (!read.ok()) return read;
-    if (absl::Status nodes = FlushNodes(); !nodes.ok()) return nodes;
+    }));
+    ABSL_RETURN_IF_ERROR(FlushNodes());
     return FlushRelationships();
   }
 
@@ -225,7 +224,7 @@ class GraphLoader {
 
   absl::Status FlushNodes() {
     for (auto& [group, rows] : nodes_) {
-      if (absl::Status made = MakeNodes(group, &rows); !made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(MakeNodes(group, &rows));
     }
     return absl::OkStatus();
   }
@@ -234,17 +233,17 @@ class GraphLoader {
     if (rows->rows == 0) return absl::OkStatus();
     const size_t close = group.find(')');
     // One row as answer: RESULTSET_SIZE would cut others off.
-    const absl::StatusOr<FalkorRows> made =
+    ABSL_ASSIGN_OR_RETURN(
+        const FalkorRows made,
         graph_->Query(absl::StrCat("CYPHER rows=[", rows->text, "] UNWIND $rows AS r CREATE (n", group.substr(0, close),
                                    ") SET n = r.p", group.substr(close + 1), " RETURN collect([r.k, id(n)])"),
-                      FalkorGraph::Access::kWrite);
-    if (!made.ok()) return made.status();
-    const size_t answered = made->size() == 1 ? (*made)(0, 0).size() : 0;
+                      FalkorGraph::Access::kWrite));
+    const size_t answered = made.size() == 1 ? (made)(0, 0).size() : 0;
     if (answered != rows->rows) {
       return absl::DataLossError(
           graph_->Message(absl::StrCat("expected ", rows->rows, " nodes to be made, got ", answered)));
     }
-    for (size_t i = 0; i < answered; ++i) ids_[(*made)(0, 0)[i][0].Integer()] = (*made)(0, 0)[i][1].Integer();
+    for (size_t i = 0; i < answered; ++i) ids_[(made)(0, 0)[i][0].Integer()] = (made)(0, 0)[i][1].Integer();
     waiting_bytes_ -= std::min(waiting_bytes_, rows->text.size());
     *rows = {};
     return absl::OkStatus();
@@ -288,7 +287,7 @@ class GraphLoader {
 
   absl::Status FlushRelationships() {
     for (auto& [type, rows] : relationships_) {
-      if (absl::Status made = MakeRelationships(type, &rows); !made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(MakeRelationships(type, &rows));
     }
     return absl::OkStatus();
   }
@@ -319,37 +318,33 @@ class GraphLoader {
 };
 
 absl::StatusOr<std::vector<std::string>> GraphNames(RespClient* client) {
-  const absl::StatusOr<RespReply> reply = client->Call({"GRAPH.LIST"});
-  if (!reply.ok()) return reply.status();
+  ABSL_ASSIGN_OR_RETURN(const RespReply reply, client->Call({"GRAPH.LIST"}));
   std::vector<std::string> names;
-  for (size_t i = 0; i < reply->value().size(); ++i) names.emplace_back(reply->value()[i].Text());
+  for (size_t i = 0; i < reply.value().size(); ++i) names.emplace_back(reply.value()[i].Text());
   return names;
 }
 
 absl::Status DropGraph(RespClient* client, const std::string& name) {
-  const absl::StatusOr<std::vector<std::string>> names = GraphNames(client);
-  if (!names.ok()) return names.status();
-  if (std::find(names->begin(), names->end(), name) == names->end()) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, GraphNames(client));
+  if (std::find(names.begin(), names.end(), name) == names.end()) return absl::OkStatus();
   return client->Call({"GRAPH.DELETE", name}).status();
 }
 
 // `side` becomes `name` in one step, and what had the name is gone after it.
 absl::Status Switch(RespClient* client, const std::string& side, const std::string& name) {
   const std::string before = name + "__before_restore";
-  const absl::StatusOr<std::vector<std::string>> names = GraphNames(client);
-  if (!names.ok()) return names.status();
-  const bool occupied = std::find(names->begin(), names->end(), name) != names->end();
-  if (absl::Status dropped = DropGraph(client, before); !dropped.ok()) return dropped;
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, GraphNames(client));
+  const bool occupied = std::find(names.begin(), names.end(), name) != names.end();
+  ABSL_RETURN_IF_ERROR(DropGraph(client, before));
   std::vector<std::vector<absl::string_view>> commands = {{"MULTI"}};
   if (occupied) commands.push_back({"RENAME", name, before});
   commands.push_back({"RENAME", side, name});
   for (const std::vector<absl::string_view>& command : commands) {
-    if (const absl::StatusOr<RespReply> reply = client->Call(command); !reply.ok()) return reply.status();
+    ABSL_RETURN_IF_ERROR(client->Call(command).status());
   }
-  const absl::StatusOr<RespReply> done = client->Call({"EXEC"});
-  if (!done.ok()) return done.status();
-  for (size_t i = 0; i < done->value().size(); ++i) {
-    if (done->value()[i].IsError()) return client->ErrorOf(done->value()[i].Text());
+  ABSL_ASSIGN_OR_RETURN(const RespReply done, client->Call({"EXEC"}));
+  for (size_t i = 0; i < done.value().size(); ++i) {
+    if (done.value()[i].IsError()) return client->ErrorOf(done.value()[i].Text());
   }
   return DropGraph(client, before);
 }
@@ -377,41 +372,35 @@ absl::StatusOr<std::string> MakeIndexes(FalkorGraph* graph, const std::vector<In
 }  // namespace
 
 absl::StatusOr<std::string> RestoreFalkorGraph(const std::string& from, const FalkorLocation& to) {
-  absl::StatusOr<FileFacts> facts = ReadFacts(from);
-  if (!facts.ok()) return facts.status();
+  ABSL_ASSIGN_OR_RETURN(FileFacts facts, ReadFacts(from));
   FalkorLocation beside = to;
   const std::string prefix = to.graph + "__restore_";
   // A name of its own: a question of a process that was killed may still be under way at the server.
   beside.graph = absl::StrCat(prefix, absl::ToUnixMicros(absl::Now()));
-  const absl::StatusOr<std::unique_ptr<FalkorGraph>> side = FalkorGraph::OpenNew(beside, absl::ZeroDuration());
-  if (!side.ok()) return side.status();
-  RespClient* const client = (*side)->client();
-  const absl::StatusOr<std::vector<std::string>> names = GraphNames(client);
-  if (!names.ok()) return names.status();
-  for (const std::string& name : *names) {
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<FalkorGraph> side, FalkorGraph::OpenNew(beside, absl::ZeroDuration()));
+  RespClient* const client = side->client();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, GraphNames(client));
+  for (const std::string& name : names) {
     if (!absl::StartsWith(name, prefix)) continue;
-    if (absl::Status dropped = DropGraph(client, name); !dropped.ok()) return dropped;
+    ABSL_RETURN_IF_ERROR(DropGraph(client, name));
   }
   // Made also when the file has no node.
-  if (const auto made = (*side)->Query("RETURN 1", FalkorGraph::Access::kWrite); !made.ok()) return made.status();
+  ABSL_RETURN_IF_ERROR(side->Query("RETURN 1", FalkorGraph::Access::kWrite).status());
   // AutoMem's own files say nothing of indexes; its server makes them when it starts.
-  const absl::StatusOr<std::string> left = MakeIndexes(side->get(), facts->indexes);
-  if (!left.ok()) return left.status();
-  GraphLoader loader(side->get(), from);
-  if (absl::Status loaded = loader.Load(); !loaded.ok()) return loaded;
-  const int64_t relationships = facts->relationships - loader.loose();
-  for (const auto& [query, expected] : {std::pair("MATCH (n) RETURN count(n)", facts->nodes),
+  ABSL_ASSIGN_OR_RETURN(const std::string left, MakeIndexes(side.get(), facts.indexes));
+  GraphLoader loader(side.get(), from);
+  ABSL_RETURN_IF_ERROR(loader.Load());
+  const int64_t relationships = facts.relationships - loader.loose();
+  for (const auto& [query, expected] : {std::pair("MATCH (n) RETURN count(n)", facts.nodes),
                                         std::pair("MATCH ()-[r]->() RETURN count(r)", relationships)}) {
-    const absl::StatusOr<int64_t> found = (*side)->Count(query);
-    if (!found.ok()) return found.status();
-    if (*found != expected) {
-      return absl::DataLossError(
-          (*side)->Message(absl::StrCat("expected ", expected, " of `", query, "`, got ", *found)));
+    ABSL_ASSIGN_OR_RETURN(const int64_t found, side->Count(query));
+    if (found != expected) {
+      return absl::DataLossError(side->Message(absl::StrCat("expected ", expected, " of `", query, "`, got ", found)));
     }
   }
-  if (absl::Status switched = Switch(client, beside.graph, to.graph); !switched.ok()) return switched;
+  ABSL_RETURN_IF_ERROR(Switch(client, beside.graph, to.graph));
   std::vector<std::string> notes;
-  if (!left->empty()) notes.push_back(*left);
+  if (!left.empty()) notes.push_back(left);
   if (loader.loose() > 0) {
     notes.push_back(absl::StrCat(loader.loose(), " relationships are left out, whose nodes the file does not have"));
   }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -48,7 +49,7 @@ absl::Status FalkorScan::SeekTo(KeyView key) {
 }
 
 absl::Status FalkorScan::SeekAfter(KeyView key) {
-  if (absl::Status status = SeekTo(key); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(SeekTo(key));
   from_ = From::kBehind;
   return absl::OkStatus();
 }
@@ -104,7 +105,7 @@ absl::Status FalkorScan::ReadPage(size_t max_rows) {
         page_rows_ = max_rows = std::max<size_t>(1, max_rows / 4);
         continue;
       }
-      if (!rows.ok()) return rows.status();
+      ABSL_RETURN_IF_ERROR(rows.status());
       if (rows->size() > 0) {
         rows_ = rows->size();
         page_ = *std::move(rows);
@@ -129,16 +130,15 @@ absl::Status FalkorScan::CheckEnd() {
   const absl::StatusOr<int64_t> rest = nodes_->graph->Count(cypher);
   if (!rest.ok() || *rest == 0) return rest.status();
   // One that was added since, or one that is not shown; the same question again tells which.
-  const absl::StatusOr<FalkorRows> again = Ask(1, std::nullopt);
-  if (!again.ok()) return again.status();
-  if (again->size() > 0) return absl::UnavailableError(nodes_->Message("nodes are being added"));
+  ABSL_ASSIGN_OR_RETURN(const FalkorRows again, Ask(1, std::nullopt));
+  if (again.size() > 0) return absl::UnavailableError(nodes_->Message("nodes are being added"));
   return absl::DataLossError(nodes_->Message(absl::StrCat("the server counts ", Counted(*rest, "node", "nodes"),
                                                           " more than it shows; set RESULTSET_SIZE to -1 there")));
 }
 
 absl::StatusOr<bool> FalkorScan::Next() {
   if (next_ == rows_) {
-    if (absl::Status status = ReadPage(page_rows_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(ReadPage(page_rows_));
     if (rows_ == 0) return false;
     size_t bytes = 0;
     for (size_t row = 0; row < rows_; ++row) bytes += BytesOf((*page_)(row, 1)) + 64;
@@ -160,8 +160,8 @@ absl::StatusOr<bool> FalkorScan::Find(KeyView key) {
   // Keys that come in another order should not fetch nodes that nobody asks for.
   find_rows_ = next_ < rows_ ? 1 : std::max<size_t>(find_rows_, 2);
   const Key wanted = Own(key);
-  if (absl::Status status = SeekTo(ViewOf(wanted)); !status.ok()) return status;
-  if (absl::Status status = ReadPage(find_rows_); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(SeekTo(ViewOf(wanted)));
+  ABSL_RETURN_IF_ERROR(ReadPage(find_rows_));
   if (rows_ == 0 || KeyOf(0) != ViewOf(wanted)) return false;  // what was read is behind the key
   at_ = 0;
   next_ = 1;

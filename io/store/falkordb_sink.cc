@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/float_list.h"
+#include "engine/status_macros.h"
 #include "io/store/falkordb_fetch.h"
 #include "io/store/falkordb_nodes.h"
 #include "io/store/falkordb_undo.h"
@@ -29,15 +30,16 @@ struct Indexes {
 absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
   std::string label;
   AppendFalkorText(nodes.asked.label, &label);
-  const absl::StatusOr<FalkorRows> rows = nodes.graph->Query(
-      absl::StrCat("CYPHER label=", label,
-                   " CALL db.indexes() YIELD label, types, options, entitytype, status WITH * WHERE label = $label AND "
-                   "entitytype = 'NODE' RETURN types, options, status"));
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(
+      const FalkorRows rows,
+      nodes.graph->Query(absl::StrCat(
+          "CYPHER label=", label,
+          " CALL db.indexes() YIELD label, types, options, entitytype, status WITH * WHERE label = $label AND "
+          "entitytype = 'NODE' RETURN types, options, status")));
   Indexes found;
-  for (size_t row = 0; row < rows->size(); ++row) {
-    const FalkorCell types = (*rows)(row, 0), options = (*rows)(row, 1);
-    if ((*rows)(row, 2).Text() != "OPERATIONAL") found.ready = false;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const FalkorCell types = (rows)(row, 0), options = (rows)(row, 1);
+    if ((rows)(row, 2).Text() != "OPERATIONAL") found.ready = false;
     for (size_t i = 0; i < types.size() / 2; ++i) {
       for (size_t k = 0; k < types.MapValue(i).size(); ++k) {
         const absl::string_view type = types.MapValue(i)[k].Text();
@@ -71,21 +73,18 @@ absl::Status CheckIndexes(const FalkorNodes& nodes, const Indexes& indexes, int 
 }
 
 absl::StatusOr<FalkorNodes> OpenTarget(const Location& location, int dim, const FalkorOptions& options) {
-  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
-  if (!asked.ok()) return asked.status();
-  if (asked->vector.empty()) {
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  if (asked.vector.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(asked->address.name, "/", asked->graph, ": no property for the vectors; add &vector=NAME"));
+        absl::StrCat(asked.address.name, "/", asked.graph, ": no property for the vectors; add &vector=NAME"));
   }
-  if (asked->vector == asked->key || asked->vector == asked->text || asked->vector == asked->model_property) {
+  if (asked.vector == asked.key || asked.vector == asked.text || asked.vector == asked.model_property) {
     return absl::InvalidArgumentError(
-        absl::StrCat(asked->address.name, "/", asked->graph, ": vector=", asked->vector, " is another property too"));
+        absl::StrCat(asked.address.name, "/", asked.graph, ": vector=", asked.vector, " is another property too"));
   }
-  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
-  if (!nodes.ok()) return nodes.status();
-  const absl::StatusOr<Indexes> indexes = ReadIndexes(*nodes);
-  if (!indexes.ok()) return indexes.status();
-  if (absl::Status status = CheckIndexes(*nodes, *indexes, dim); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
+  ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes));
+  ABSL_RETURN_IF_ERROR(CheckIndexes(nodes, indexes, dim));
   return nodes;
 }
 
@@ -97,24 +96,21 @@ class FalkorSink final : public VectorSink {
     if (context.model.dim != model_.dim) return absl::InternalError("a model of another width");
     undo_ = context.undo;
     bool keeps = false;
-    const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
+    ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
       // Looked at again: the application may have made or dropped one since the sink was made.
-      const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
-      if (!indexes.ok()) return indexes.status();
-      if (absl::Status fits = CheckIndexes(nodes_, *indexes, model_.dim); !fits.ok()) return fits;
-      if (!indexes->key) {
+      ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
+      ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
+      if (!indexes.key) {
         if (undo_ != nullptr) {
-          if (absl::Status kept = KeepFalkorKeyIndexMade(undo_); !kept.ok()) return kept;
+          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(undo_));
         }
-        absl::Status made = Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key)));
-        if (!made.ok()) return made;
+        ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key))));
       }
-      if (absl::Status ready = WaitForIndexes(); !ready.ok()) return ready;
+      ABSL_RETURN_IF_ERROR(WaitForIndexes());
       const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});
       keeps = info.ok() && absl::StrContains(info->value().Text(), "aof_enabled:1");
       return absl::IsUnavailable(info.status()) ? info.status() : absl::OkStatus();
-    });
-    if (!status.ok()) return status;
+    }));
     waits_ = keeps;
     return keeps ? last.position : 0;
   }
@@ -133,31 +129,27 @@ class FalkorSink final : public VectorSink {
         }
       }
     }
-    if (absl::Status status = StoreAll(Lookup::kIndex, indexed, refused); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(StoreAll(Lookup::kIndex, indexed, refused));
     return StoreAll(Lookup::kScan, others, refused);
   }
 
   absl::Status Flush() override {
     if (!waits_) return absl::OkStatus();
-    const absl::StatusOr<bool> synced = nodes_.graph->Sync();
-    if (!synced.ok()) return synced.status();
-    waits_ = *synced;
+    ABSL_ASSIGN_OR_RETURN(waits_, nodes_.graph->Sync());
     return absl::OkStatus();
   }
 
   absl::Status Finish() override {
     if (nodes_.asked.index.empty()) return Flush();
     const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
-      const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
-      if (!indexes.ok()) return indexes.status();
-      if (!indexes->vector) {
+      ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
+      if (!indexes.vector) {
         if (undo_ != nullptr) {
-          if (absl::Status kept = KeepFalkorVectorIndexMade(undo_); !kept.ok()) return kept;
+          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(undo_));
         }
-        absl::Status made = Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
-                                                " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
-                                                nodes_.asked.index, "'}"));
-        if (!made.ok()) return made;
+        ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
+                                                 " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
+                                                 nodes_.asked.index, "'}")));
       }
       return WaitForIndexes();
     });
@@ -190,7 +182,7 @@ class FalkorSink final : public VectorSink {
   absl::Status StoreAll(Lookup lookup, std::vector<const BatchRow*> rows, std::vector<RefusedRow>* refused) {
     std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
     if (undo_ != nullptr) {
-      if (absl::Status kept = KeepFalkorNodes(nodes_, rows, undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepFalkorNodes(nodes_, rows, undo_));
     }
     size_t next = 0;
     Statement statement = Print(rows, &next);
@@ -199,7 +191,7 @@ class FalkorSink final : public VectorSink {
       std::future<Statement> following = std::async(std::launch::async, [&] { return Print(rows, &next); });
       const absl::Status stored = Store(lookup, statement.list, statement.rows, refused);
       statement = following.get();
-      if (!stored.ok()) return stored;
+      ABSL_RETURN_IF_ERROR(stored);
     }
     return absl::OkStatus();
   }
@@ -252,10 +244,9 @@ class FalkorSink final : public VectorSink {
     if (!status.ok() || stored >= static_cast<int64_t>(sent.size())) return status;
     std::vector<KeyView> keys;
     for (const BatchRow* row : sent) keys.push_back(row->key);
-    const absl::StatusOr<std::vector<bool>> there = FindFalkorKeys(nodes_, keys);
-    if (!there.ok()) return there.status();
+    ABSL_ASSIGN_OR_RETURN(const std::vector<bool> there, FindFalkorKeys(nodes_, keys));
     for (size_t i = 0; i < sent.size(); ++i) {
-      if ((*there)[i]) continue;
+      if (there[i]) continue;
       refused->push_back({sent[i]->ordinal, Gone(*sent[i])});
       ++stored;
     }
@@ -287,29 +278,26 @@ absl::Status CheckMayWrite(const FalkorNodes& nodes) {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFalkorSink(const Location& location, const Model& model,
                                                            const FalkorOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
-  absl::StatusOr<FalkorNodes> nodes = OpenTarget(location, model.dim, options);
-  if (!nodes.ok()) return nodes.status();
-  if (absl::Status may = CheckMayWrite(*nodes); !may.ok()) return may;
-  return std::make_unique<FalkorSink>(*std::move(nodes), model);
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenTarget(location, model.dim, options));
+  ABSL_RETURN_IF_ERROR(CheckMayWrite(nodes));
+  return std::make_unique<FalkorSink>(std::move(nodes), model);
 }
 
 absl::StatusOr<std::vector<std::string>> FalkorChanges(const Location& location, const Model& model,
                                                        const FalkorOptions& options) {
-  absl::StatusOr<FalkorNodes> nodes = OpenTarget(location, model.dim, options);
-  if (!nodes.ok()) return nodes.status();
-  const absl::StatusOr<Indexes> indexes = ReadIndexes(*nodes);
-  if (!indexes.ok()) return indexes.status();
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenTarget(location, model.dim, options));
+  ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes));
   std::vector<std::string> changes;
-  if (!indexes->key) {
+  if (!indexes.key) {
     changes.push_back(
-        absl::StrCat("makes an index of ", nodes->asked.label, " on ", nodes->asked.key, ", by which nodes are found"));
+        absl::StrCat("makes an index of ", nodes.asked.label, " on ", nodes.asked.key, ", by which nodes are found"));
   }
-  if (!nodes->asked.index.empty() && !indexes->vector) {
-    changes.push_back(absl::StrCat("makes a vector index (", nodes->asked.index, ") of ", nodes->asked.label, " on ",
-                                   nodes->asked.vector, " at the end"));
+  if (!nodes.asked.index.empty() && !indexes.vector) {
+    changes.push_back(absl::StrCat("makes a vector index (", nodes.asked.index, ") of ", nodes.asked.label, " on ",
+                                   nodes.asked.vector, " at the end"));
   }
-  if (indexes->vector) {
-    changes.push_back(absl::StrCat("keeps the vector index on ", nodes->asked.vector,
+  if (indexes.vector) {
+    changes.push_back(absl::StrCat("keeps the vector index on ", nodes.asked.vector,
                                    " up to date with every row, which is slow; to drop it first and make it again "
                                    "afterwards is faster"));
   }

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/float_list.h"
+#include "engine/status_macros.h"
 #include "io/store/falkordb_nodes.h"
 #include "io/store/falkordb_scan.h"
 
@@ -43,7 +44,7 @@ class FalkorSource final : public Source {
 
   absl::StatusOr<int64_t> CountRows() override {
     int64_t rows = 0;
-    const absl::Status status = nodes_.graph->client()->Persist([&] {
+    ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&] {
       std::string cypher;
       if (from_.has_value()) {
         cypher = "CYPHER from=";
@@ -55,14 +56,13 @@ class FalkorSource final : public Source {
       const absl::StatusOr<int64_t> counted = nodes_.graph->Count(cypher);
       if (counted.ok()) rows = *counted;
       return counted.status();
-    });
-    if (!status.ok()) return status;
+    }));
     return rows;
   }
 
  private:
   absl::StatusOr<std::optional<RowView>> Take(FalkorScan* scan, const absl::StatusOr<bool>& found) {
-    if (!found.ok()) return found.status();
+    ABSL_RETURN_IF_ERROR(found.status());
     if (!*found) return std::nullopt;
     RowView row{.key = scan->key()};
     const FalkorCell cell = scan->cell();
@@ -103,9 +103,8 @@ class FalkorSource final : public Source {
 };
 
 absl::StatusOr<bool> HasProperty(const FalkorNodes& nodes, const std::string& name) {
-  const absl::StatusOr<std::vector<std::string>> names = FalkorPropertyNames(nodes.graph.get());
-  if (!names.ok()) return names.status();
-  return std::find(names->begin(), names->end(), name) != names->end();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, FalkorPropertyNames(nodes.graph.get()));
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 std::string IsVector(const FalkorNodes& nodes) {
@@ -127,19 +126,18 @@ absl::StatusOr<bool> AllHaveWidth(const FalkorNodes& nodes, int dim) {
 // Which models the nodes with a vector name.
 absl::Status CountModels(const FalkorNodes& nodes, Survey* survey) {
   if (nodes.asked.model_property.empty() || survey->rows_with_vector == 0) return absl::OkStatus();
-  const absl::StatusOr<bool> there = HasProperty(nodes, nodes.asked.model_property);
-  if (!there.ok()) return there.status();
-  if (!*there) {
+  ABSL_ASSIGN_OR_RETURN(const bool there, HasProperty(nodes, nodes.asked.model_property));
+  if (!there) {
     survey->AddModel("", survey->rows_with_vector);
     return absl::OkStatus();
   }
-  const absl::StatusOr<FalkorRows> models =
+  ABSL_ASSIGN_OR_RETURN(
+      const FalkorRows models,
       nodes.graph->Query(absl::StrCat(nodes.Match(), " WHERE ", nodes.where, " AND ", IsVector(nodes),
                                       " RETURN coalesce(toString(", nodes.Property(nodes.asked.model_property),
-                                      "), ''), count(n) ORDER BY count(n) DESC LIMIT ", Survey::kMaxGroups));
-  if (!models.ok()) return models.status();
-  for (size_t row = 0; row < models->size(); ++row) {
-    survey->AddModel(std::string((*models)(row, 0).Text()), (*models)(row, 1).Integer());
+                                      "), ''), count(n) ORDER BY count(n) DESC LIMIT ", Survey::kMaxGroups)));
+  for (size_t row = 0; row < models.size(); ++row) {
+    survey->AddModel(std::string((models)(row, 0).Text()), (models)(row, 1).Integer());
   }
   return absl::OkStatus();
 }
@@ -148,65 +146,55 @@ absl::Status CountModels(const FalkorNodes& nodes, Survey* survey) {
 
 absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& location, const FalkorSelection& selection,
                                                          const FalkorOptions& options) {
-  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
-  if (!asked.ok()) return asked.status();
-  if (asked->text.empty()) {
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  if (asked.text.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(asked->address.name, "/", asked->graph, ": no property of texts; add &text=NAME"));
+        absl::StrCat(asked.address.name, "/", asked.graph, ": no property of texts; add &text=NAME"));
   }
-  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), selection.where, options.patience);
-  if (!nodes.ok()) return nodes.status();
-  if (absl::Status text = CheckFalkorProperty(nodes->graph.get(), "text", nodes->asked.text); !text.ok()) return text;
-  std::string wanted = nodes->where;
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), selection.where, options.patience));
+  ABSL_RETURN_IF_ERROR(CheckFalkorProperty(nodes.graph.get(), "text", nodes.asked.text));
+  std::string wanted = nodes.where;
   const bool with = selection.rows == FalkorSelection::Rows::kWithVector;
-  if (selection.rows != FalkorSelection::Rows::kAll && !nodes->asked.vector.empty()) {
-    const absl::StatusOr<bool> right = AllHaveWidth(*nodes, selection.dim);
-    if (!right.ok()) return right.status();
-    if (!*right) {
-      return absl::FailedPreconditionError(nodes->Message(
-          absl::StrCat("some vectors in `", nodes->asked.vector, "` are not ", selection.dim,
+  if (selection.rows != FalkorSelection::Rows::kAll && !nodes.asked.vector.empty()) {
+    ABSL_ASSIGN_OR_RETURN(const bool right, AllHaveWidth(nodes, selection.dim));
+    if (!right) {
+      return absl::FailedPreconditionError(nodes.Message(
+          absl::StrCat("some vectors in `", nodes.asked.vector, "` are not ", selection.dim,
                        " numbers wide, and a query cannot tell which; select all rows, or fill another property")));
     }
-    absl::StrAppend(&wanted, with ? " AND " : " AND NOT ", "coalesce(", IsVector(*nodes), ", false)");
+    absl::StrAppend(&wanted, with ? " AND " : " AND NOT ", "coalesce(", IsVector(nodes), ", false)");
   }
-  auto source = std::make_unique<FalkorSource>(*std::move(nodes), wanted);
-  if (absl::Status status = source->SeekToFirst(selection.resume_from); !status.ok()) return status;
+  auto source = std::make_unique<FalkorSource>(std::move(nodes), wanted);
+  ABSL_RETURN_IF_ERROR(source->SeekToFirst(selection.resume_from));
   return source;
 }
 
 absl::StatusOr<Survey> SurveyFalkor(const Location& location, const FalkorSelection& selection,
                                     const FalkorOptions& options) {
-  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), selection.where, options.patience);
-  if (!nodes.ok()) return nodes.status();
-  Survey survey{.rows_selected = nodes->rows, .rows_null = nodes->rows};
-  if (nodes->asked.vector.empty()) return survey;
-  const absl::StatusOr<bool> there = HasProperty(*nodes, nodes->asked.vector);
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), selection.where, options.patience));
+  Survey survey{.rows_selected = nodes.rows, .rows_null = nodes.rows};
+  if (nodes.asked.vector.empty()) return survey;
+  const absl::StatusOr<bool> there = HasProperty(nodes, nodes.asked.vector);
   if (!there.ok() || !*there) return there.ok() ? absl::StatusOr<Survey>(survey) : there.status();
-  const std::string something =
-      absl::StrCat(nodes->where, " AND ", nodes->Property(nodes->asked.vector), " IS NOT NULL");
-  const std::string count = absl::StrCat(nodes->Match(), " WHERE ", something);
-  const absl::StatusOr<int64_t> filled = nodes->graph->Count(absl::StrCat(count, " RETURN count(n)"));
-  if (!filled.ok()) return filled.status();
-  const absl::StatusOr<int64_t> vectors =
-      nodes->graph->Count(absl::StrCat(count, " AND ", IsVector(*nodes), " RETURN count(n)"));
-  if (!vectors.ok()) return vectors.status();
-  survey.rows_null -= *filled;
-  if (*filled > *vectors) survey.AddWidth(-1, *filled - *vectors);
-  const absl::StatusOr<bool> right = AllHaveWidth(*nodes, selection.dim);
-  if (!right.ok()) return right.status();
-  if (*right) {
-    survey.rows_with_vector = *vectors;
-    if (*vectors > 0) survey.AddWidth(selection.dim, *vectors);
-    if (absl::Status models = CountModels(*nodes, &survey); !models.ok()) return models;
+  const std::string something = absl::StrCat(nodes.where, " AND ", nodes.Property(nodes.asked.vector), " IS NOT NULL");
+  const std::string count = absl::StrCat(nodes.Match(), " WHERE ", something);
+  ABSL_ASSIGN_OR_RETURN(const int64_t filled, nodes.graph->Count(absl::StrCat(count, " RETURN count(n)")));
+  ABSL_ASSIGN_OR_RETURN(const int64_t vectors,
+                        nodes.graph->Count(absl::StrCat(count, " AND ", IsVector(nodes), " RETURN count(n)")));
+  survey.rows_null -= filled;
+  if (filled > vectors) survey.AddWidth(-1, filled - vectors);
+  ABSL_ASSIGN_OR_RETURN(const bool right, AllHaveWidth(nodes, selection.dim));
+  if (right) {
+    survey.rows_with_vector = vectors;
+    if (vectors > 0) survey.AddWidth(selection.dim, vectors);
+    ABSL_RETURN_IF_ERROR(CountModels(nodes, &survey));
     return survey;
   }
-  FalkorScan scan(&*nodes, nodes->asked.vector, absl::StrCat(nodes->where, " AND ", IsVector(*nodes)));
+  FalkorScan scan(&nodes, nodes.asked.vector, absl::StrCat(nodes.where, " AND ", IsVector(nodes)));
   while (true) {
-    const absl::StatusOr<bool> more = scan.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return survey;
+    ABSL_ASSIGN_OR_RETURN(const bool more, scan.Next());
+    if (!more) return survey;
     const int64_t dim = static_cast<int64_t>(scan.cell().size());
     if (dim == selection.dim) ++survey.rows_with_vector;
     survey.AddWidth(dim, 1);

@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "engine/float_list.h"
+#include "engine/status_macros.h"
 #include "io/store/falkordb_fetch.h"
 
 namespace reembed {
@@ -190,14 +191,13 @@ absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys
     asked.push_back(LowerHalves(nodes.Property(name)));
   }
   for (size_t begin = 0; begin < keys.size(); begin += kAskedKeys) {
-    absl::Status status = ForEachFalkorNode(nodes, keys.subspan(begin, kAskedKeys), asked,
-                                            [&](size_t place, const FalkorRows& rows, size_t row) {
-                                              std::vector<std::optional<std::string>> values;
-                                              for (size_t i = 1; i <= asked.size(); i += 2)
-                                                values.push_back(ValueOf(rows(row, i), Halves(rows(row, i + 1))));
-                                              take(begin + place, std::move(values));
-                                            });
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(ForEachFalkorNode(nodes, keys.subspan(begin, kAskedKeys), asked,
+                                           [&](size_t place, const FalkorRows& rows, size_t row) {
+                                             std::vector<std::optional<std::string>> values;
+                                             for (size_t i = 1; i <= asked.size(); i += 2)
+                                               values.push_back(ValueOf(rows(row, i), Halves(rows(row, i + 1))));
+                                             take(begin + place, std::move(values));
+                                           }));
   }
   return absl::OkStatus();
 }
@@ -208,7 +208,7 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* cons
   for (const BatchRow* const row : rows) keys.push_back(row->key);
   std::vector<std::optional<std::string>> contents(rows.size());
   absl::Status unknown;
-  const absl::Status read = ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+  ABSL_RETURN_IF_ERROR(ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
     std::vector<std::string> known;
     for (std::optional<std::string>& value : values) {
       if (value.has_value()) known.push_back(*std::move(value));
@@ -219,9 +219,8 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* cons
         absl::StrCat("row ", KeyText(keys[place]),
                      ": what is in a property to be filled could not be put back, as it is of a type that has no "
                      "literal in Cypher; fill another property, or say --no-undo")));
-  });
-  if (!read.ok()) return read;
-  if (!unknown.ok()) return unknown;
+  }));
+  ABSL_RETURN_IF_ERROR(unknown);
   size_t next = 0;
   return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
     while (next < rows.size() && !contents[next].has_value()) ++next;
@@ -260,13 +259,13 @@ class NodesRollback {
 
   absl::StatusOr<RollbackReport> Run() {
     while (true) {
-      if (absl::Status status = LoadPage(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(LoadPage());
       if (page_.empty()) break;
-      if (absl::Status status = PutPageBack(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(PutPageBack());
     }
-    if (absl::Status synced = nodes_.graph->Sync().status(); !synced.ok()) return synced;
-    if (absl::Status said = SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key); !said.ok()) return said;
-    if (absl::Status said = SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector); !said.ok()) return said;
+    ABSL_RETURN_IF_ERROR(nodes_.graph->Sync().status());
+    ABSL_RETURN_IF_ERROR(SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key));
+    ABSL_RETURN_IF_ERROR(SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector));
     return std::move(report_);
   }
 
@@ -288,13 +287,12 @@ absl::Status NodesRollback::LoadPage() {
   page_.clear();
   size_t bytes = 0;
   while (page_.size() < kPageRows && bytes < kPageBytes) {
-    const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
-    if (!logged.ok()) return logged.status();
-    if (!logged->has_value()) break;
-    absl::StatusOr<std::vector<std::string>> old = ParseContent((*logged)->content.value_or(""), Filled(nodes_).size());
-    if (!old.ok()) return old.status();
-    bytes += (*logged)->content->size();
-    page_.push_back({.ordinal = (*logged)->ordinal, .key = Own((*logged)->key), .old = *std::move(old)});
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
+    if (!logged.has_value()) break;
+    ABSL_ASSIGN_OR_RETURN(std::vector<std::string> old,
+                          ParseContent(logged->content.value_or(""), Filled(nodes_).size()));
+    bytes += logged->content->size();
+    page_.push_back({.ordinal = logged->ordinal, .key = Own(logged->key), .old = std::move(old)});
   }
   return absl::OkStatus();
 }
@@ -312,13 +310,12 @@ absl::Status NodesRollback::Read(const std::vector<Row*>& rows) {
 }
 
 absl::StatusOr<bool> NodesRollback::HoldsWhatWasWritten(const Row& row) {
-  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(row.ordinal);
-  if (!written.ok()) return written.status();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
   // Where nobody knows, what was there before counts more.
-  if (!written->has_value()) return true;
+  if (!written.has_value()) return true;
   const std::optional<std::string>& now = row.now[0];
-  return now.has_value() && (*now)[0] == kVector && now->size() == 1 + (*written)->size() * sizeof(float) &&
-         std::memcmp(now->data() + 1, (*written)->data(), (*written)->size() * sizeof(float)) == 0;
+  return now.has_value() && (*now)[0] == kVector && now->size() == 1 + written->size() * sizeof(float) &&
+         std::memcmp(now->data() + 1, written->data(), written->size() * sizeof(float)) == 0;
 }
 
 absl::Status NodesRollback::PutPageBack() {
@@ -328,7 +325,7 @@ absl::Status NodesRollback::PutPageBack() {
     if (round == kVanishedRounds) {
       return absl::UnavailableError(nodes_.Message("nodes come and go; run this again"));
     }
-    if (absl::Status read = Read(rest); !read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(Read(rest));
     // By which of its properties were vectors, bit by bit, and whether an index finds the node.
     std::map<std::pair<unsigned, bool>, std::vector<Row*>> groups;
     for (Row* const row : rest) {
@@ -337,9 +334,8 @@ absl::Status NodesRollback::PutPageBack() {
       } else if (row->IsAsBefore()) {
         ++(row->sent ? report_.rows_restored : report_.rows_unchanged);
       } else {
-        const absl::StatusOr<bool> ours = HoldsWhatWasWritten(*row);
-        if (!ours.ok()) return ours.status();
-        if (*ours) {
+        ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(*row));
+        if (ours) {
           groups[{row->Vectors(), IsInFalkorIndex(ViewOf(row->key))}].push_back(row);
         } else {
           report_.Leave(ViewOf(row->key), "its vector is not the one that the job wrote");
@@ -348,8 +344,7 @@ absl::Status NodesRollback::PutPageBack() {
     }
     rest.clear();
     for (const auto& [group, rows] : groups) {
-      absl::Status restored = Restore(rows, group.first, group.second, &rest);
-      if (!restored.ok()) return restored;
+      ABSL_RETURN_IF_ERROR(Restore(rows, group.first, group.second, &rest));
     }
   }
   return absl::OkStatus();
@@ -379,12 +374,11 @@ absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, unsigned vect
                       : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = ", value(1)),
                   " RETURN count(n)");
   int64_t restored = 0;
-  absl::Status status = nodes_.graph->client()->Persist([&] {
+  ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&] {
     const absl::StatusOr<FalkorRows> answer = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
     if (answer.ok()) restored = answer->size() == 1 ? (*answer)(0, 0).Integer() : 0;
     return answer.status();
-  });
-  if (!status.ok()) return status;
+  }));
   if (restored == static_cast<int64_t>(rows.size())) {
     report_.rows_restored += restored;
   } else {
@@ -405,7 +399,7 @@ absl::Status NodesRollback::SayIndex(absl::string_view note, absl::string_view k
 
 absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
   for (size_t begin = 0; begin < rows.size(); begin += kKeptRows) {
-    if (absl::Status kept = KeepPiece(nodes, rows.subspan(begin, kKeptRows), log); !kept.ok()) return kept;
+    ABSL_RETURN_IF_ERROR(KeepPiece(nodes, rows.subspan(begin, kKeptRows), log));
   }
   return absl::OkStatus();
 }
@@ -416,11 +410,9 @@ absl::Status KeepFalkorVectorIndexMade(UndoLog* log) { return log->KeepNote(kVec
 
 absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoReader* old_rows,
                                               const FalkorOptions& options) {
-  absl::StatusOr<FalkorLocation> asked = ParseFalkorLocation(location, options);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(*std::move(asked), "", options.patience);
-  if (!nodes.ok()) return nodes.status();
-  return NodesRollback(*std::move(nodes), old_rows).Run();
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
+  return NodesRollback(std::move(nodes), old_rows).Run();
 }
 
 }  // namespace reembed

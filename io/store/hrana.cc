@@ -12,6 +12,7 @@
 #include "engine/kill_point.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
+#include "engine/status_macros.h"
 #include "engine/wait_hints.h"
 #include "io/store/hrana_answer.h"
 
@@ -85,9 +86,8 @@ void HranaBatch::AddOther(absl::string_view sql) {
 }
 
 absl::StatusOr<std::unique_ptr<HranaConnection>> HranaConnection::Make(HranaServer server, absl::Duration patience) {
-  absl::StatusOr<std::unique_ptr<HttpLoop>> http = HttpLoop::Make({});
-  if (!http.ok()) return http.status();
-  return std::unique_ptr<HranaConnection>(new HranaConnection(std::move(server), patience, *std::move(http)));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HttpLoop> http, HttpLoop::Make({}));
+  return std::unique_ptr<HranaConnection>(new HranaConnection(std::move(server), patience, std::move(http)));
 }
 
 absl::Status HranaConnection::StatusOf(int http_status, absl::string_view body) const {
@@ -150,12 +150,10 @@ absl::StatusOr<int> HranaConnection::CountParameters(absl::string_view sql) {
   AppendJsonString(sql, &body);
   absl::StrAppend(&body, "}", kClose);
   int parameters = 0;
-  absl::Status status = Persist([&] {
-    const absl::StatusOr<std::string> answer = Post(body);
-    if (!answer.ok()) return answer.status();
-    return ReadHranaParameters(server_, *answer, &parameters);
-  });
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Persist([&] {
+    ABSL_ASSIGN_OR_RETURN(const std::string answer, Post(body));
+    return ReadHranaParameters(server_, answer, &parameters);
+  }));
   return parameters;
 }
 
@@ -167,9 +165,8 @@ absl::Status HranaConnection::Query(absl::string_view sql, absl::Span<const Sqli
   AppendArguments(arguments, &base64, &body);
   absl::StrAppend(&body, "}}", kClose);
   return Persist([&] {
-    const absl::StatusOr<std::string> answer = Post(body);
-    if (!answer.ok()) return answer.status();
-    return ReadHranaRows(server_, *answer, rows);
+    ABSL_ASSIGN_OR_RETURN(const std::string answer, Post(body));
+    return ReadHranaRows(server_, answer, rows);
   });
 }
 
@@ -187,10 +184,9 @@ absl::Status HranaConnection::QueryInStream(absl::string_view sql, absl::Span<co
   body += ",\"args\":";
   AppendArguments(arguments, &base64, &body);
   body += "}}]}";
-  const absl::StatusOr<std::string> answer = Post(body, stream->base_url);
-  if (!answer.ok()) return answer.status();
-  if (absl::Status read = ReadHranaStream(server_, *answer, stream); !read.ok()) return read;
-  return ReadHranaRows(server_, *answer, rows);
+  ABSL_ASSIGN_OR_RETURN(const std::string answer, Post(body, stream->base_url));
+  ABSL_RETURN_IF_ERROR(ReadHranaStream(server_, answer, stream));
+  return ReadHranaRows(server_, answer, rows);
 }
 
 absl::Status HranaConnection::Transact(const HranaBatch& batch, std::vector<HranaStep>* steps) {
@@ -202,7 +198,7 @@ absl::Status HranaConnection::Transact(const HranaBatch& batch, std::vector<Hran
     steps->clear();
     const absl::StatusOr<std::string> answer = Post(body);
     KillPoint("libsql: answered");
-    if (!answer.ok()) return answer.status();
+    ABSL_RETURN_IF_ERROR(answer.status());
     return ReadHranaSteps(server_, *answer, batch.statements_, steps);
   });
 }

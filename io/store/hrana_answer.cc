@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "engine/base64.h"
 #include "engine/shown_text.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -175,8 +176,8 @@ absl::Status TakeSteps(const HranaServer& server, const element& result, size_t 
     if (absl::IsDeadlineExceeded(status)) commit = status;
     steps->push_back(std::move(taken));
   }
-  if (!begin.ok()) return begin;
-  if (!busy.ok()) return busy;
+  ABSL_RETURN_IF_ERROR(begin);
+  ABSL_RETURN_IF_ERROR(busy);
   if (commit.ok()) return absl::OkStatus();
   if (ended_early) return absl::AbortedError(commit.message());
   return commit;
@@ -186,20 +187,18 @@ absl::Status TakeSteps(const HranaServer& server, const element& result, size_t 
 
 absl::Status ReadHranaParameters(const HranaServer& server, const std::string& answer, int* parameters) {
   simdjson::dom::parser parser;
-  const absl::StatusOr<element> result = TakeResult(server, answer, "describe", &parser);
-  if (!result.ok()) return result.status();
+  ABSL_ASSIGN_OR_RETURN(const element result, TakeResult(server, answer, "describe", &parser));
   simdjson::dom::array list;
-  if ((*result)["params"].get_array().get(list) != simdjson::SUCCESS) return Malformed(server, "params");
+  if (result["params"].get_array().get(list) != simdjson::SUCCESS) return Malformed(server, "params");
   *parameters = static_cast<int>(list.size());
   return absl::OkStatus();
 }
 
 absl::Status ReadHranaRows(const HranaServer& server, const std::string& answer, HranaRows* rows) {
   simdjson::dom::parser parser;
-  const absl::StatusOr<element> result = TakeResult(server, answer, "execute", &parser);
-  if (!result.ok()) return result.status();
+  ABSL_ASSIGN_OR_RETURN(const element result, TakeResult(server, answer, "execute", &parser));
   *rows = HranaRows{.answer_bytes = answer.size()};
-  return TakeRows(*result, rows) ? absl::OkStatus() : Malformed(server, "rows");
+  return TakeRows(result, rows) ? absl::OkStatus() : Malformed(server, "rows");
 }
 
 absl::Status ReadHranaStream(const HranaServer& server, const std::string& answer, HranaStream* stream) {
@@ -214,9 +213,8 @@ absl::Status ReadHranaStream(const HranaServer& server, const std::string& answe
 absl::Status ReadHranaSteps(const HranaServer& server, const std::string& answer, size_t statements,
                             std::vector<HranaStep>* steps) {
   simdjson::dom::parser parser;
-  const absl::StatusOr<element> result = TakeResult(server, answer, "batch", &parser);
-  if (!result.ok()) return result.status();
-  return TakeSteps(server, *result, statements, steps);
+  ABSL_ASSIGN_OR_RETURN(const element result, TakeResult(server, answer, "batch", &parser));
+  return TakeSteps(server, result, statements, steps);
 }
 
 }  // namespace reembed

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/sqlite_backup.h"
 #include "io/store/sqlite_db.h"
 
@@ -55,23 +56,21 @@ struct Table {
 };
 
 absl::StatusOr<std::vector<std::vector<std::string>>> TextRows(const SqlDb& db, const std::string& sql, int columns) {
-  absl::StatusOr<SqliteStatement> query = db.Prepare(sql);
-  if (!query.ok()) return query.status();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement query, db.Prepare(sql));
   std::vector<std::vector<std::string>> rows;
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) {
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) {
     std::vector<std::string>& values = rows.emplace_back();
-    for (int i = 0; i < columns; ++i) values.emplace_back(query->Text(i));
+    for (int i = 0; i < columns; ++i) values.emplace_back(query.Text(i));
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return rows;
 }
 
 absl::StatusOr<Schema> ReadSchema(const SqlDb& db) {
-  absl::StatusOr<std::vector<std::vector<std::string>>> rows = TextRows(db, kSchema, 3);
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(std::vector<std::vector<std::string>> rows, TextRows(db, kSchema, 3));
   Schema schema;
-  for (std::vector<std::string>& row : *rows) schema.push_back({row[0], row[1], row[2]});
+  for (std::vector<std::string>& row : rows) schema.push_back({row[0], row[1], row[2]});
   return schema;
 }
 
@@ -95,22 +94,22 @@ absl::StatusOr<std::vector<Table>> ReadTables(const SqlDb& db, const Schema& sch
   for (const SchemaObject& object : schema) {
     if (object.type != "table" || object.is_virtual()) continue;
     Table table{.name = object.name, .is_shadow = IsShadow(schema, object.name)};
-    const auto columns =
-        TextRows(db, absl::StrCat("SELECT name, hidden FROM pragma_table_xinfo(", SqlText(table.name), ")"), 2);
-    if (!columns.ok()) return columns.status();
+    ABSL_ASSIGN_OR_RETURN(
+        const auto columns,
+        TextRows(db, absl::StrCat("SELECT name, hidden FROM pragma_table_xinfo(", SqlText(table.name), ")"), 2));
     bool has_rowid_column = false;
-    for (const std::vector<std::string>& column : *columns) {
+    for (const std::vector<std::string>& column : columns) {
       if (column[1] == "0") table.columns.push_back(column[0]);
       has_rowid_column = has_rowid_column || absl::EqualsIgnoreCase(column[0], "rowid");
     }
-    const auto without = TextRows(db, absl::StrCat("SELECT wr FROM pragma_table_list(", SqlText(table.name), ")"), 1);
-    if (!without.ok()) return without.status();
-    if (!without->empty() && (*without)[0][0] != "0") {
-      const auto key = TextRows(
-          db, absl::StrCat("SELECT name FROM pragma_table_xinfo(", SqlText(table.name), ") WHERE pk > 0 ORDER BY pk"),
-          1);
-      if (!key.ok()) return key.status();
-      for (const std::vector<std::string>& column : *key) table.key.push_back(column[0]);
+    ABSL_ASSIGN_OR_RETURN(const auto without,
+                          TextRows(db, absl::StrCat("SELECT wr FROM pragma_table_list(", SqlText(table.name), ")"), 1));
+    if (!without.empty() && without[0][0] != "0") {
+      ABSL_ASSIGN_OR_RETURN(const auto key, TextRows(db,
+                                                     absl::StrCat("SELECT name FROM pragma_table_xinfo(",
+                                                                  SqlText(table.name), ") WHERE pk > 0 ORDER BY pk"),
+                                                     1));
+      for (const std::vector<std::string>& column : key) table.key.push_back(column[0]);
     } else {
       table.rowid = has_rowid_column ? "_rowid_" : "rowid";
       // An INTEGER PRIMARY KEY is the rowid; SQLite takes both if they are equal, which they are.
@@ -120,10 +119,10 @@ absl::StatusOr<std::vector<Table>> ReadTables(const SqlDb& db, const Schema& sch
   while (!waiting.empty()) {
     bool moved = false;
     for (auto table = waiting.begin(); table != waiting.end();) {
-      const auto parents =
-          TextRows(db, absl::StrCat("SELECT \"table\" FROM pragma_foreign_key_list(", SqlText(table->name), ")"), 1);
-      if (!parents.ok()) return parents.status();
-      const bool ready = std::all_of(parents->begin(), parents->end(), [&](const std::vector<std::string>& parent) {
+      ABSL_ASSIGN_OR_RETURN(
+          const auto parents,
+          TextRows(db, absl::StrCat("SELECT \"table\" FROM pragma_foreign_key_list(", SqlText(table->name), ")"), 1));
+      const bool ready = std::all_of(parents.begin(), parents.end(), [&](const std::vector<std::string>& parent) {
         return absl::EqualsIgnoreCase(parent[0], table->name) || placed.count(parent[0]) > 0 ||
                std::none_of(waiting.begin(), waiting.end(), [&](const Table& t) { return t.name == parent[0]; });
       });
@@ -153,12 +152,11 @@ std::string InsertSql(const Table& table) {
 class Snapshot {
  public:
   static absl::StatusOr<std::unique_ptr<Snapshot>> Begin(HranaServer server) {
-    absl::StatusOr<std::unique_ptr<HranaConnection>> connection =
-        HranaConnection::Make(std::move(server), absl::ZeroDuration());
-    if (!connection.ok()) return connection.status();
-    std::unique_ptr<Snapshot> snapshot(new Snapshot(*std::move(connection)));
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection,
+                          HranaConnection::Make(std::move(server), absl::ZeroDuration()));
+    std::unique_ptr<Snapshot> snapshot(new Snapshot(std::move(connection)));
     HranaRows rows;
-    if (absl::Status begun = snapshot->Query("BEGIN", {}, &rows); !begun.ok()) return begun;
+    ABSL_RETURN_IF_ERROR(snapshot->Query("BEGIN", {}, &rows));
     return snapshot;
   }
 
@@ -168,7 +166,7 @@ class Snapshot {
 
   absl::StatusOr<Schema> ReadSchema() {
     HranaRows rows;
-    if (absl::Status read = Query(kSchema, {}, &rows); !read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(Query(kSchema, {}, &rows));
     Schema schema;
     for (size_t row = 0; row < rows.rows(); ++row) {
       const auto text = [&](size_t column) { return std::string(rows.values[row * rows.columns + column].bytes); };
@@ -179,8 +177,7 @@ class Snapshot {
 
   // Writes all rows of the table into the file. Answers are asked for in a size that the server sends.
   absl::Status Copy(const Table& table, const SqlDb& to) {
-    absl::StatusOr<SqliteStatement> insert = to.Prepare(InsertSql(table));
-    if (!insert.ok()) return insert.status();
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement insert, to.Prepare(InsertSql(table)));
     std::vector<SqliteValue> after = {{.type = SqliteType::kInteger, .integer = INT64_MIN}};
     int64_t done = 0;
     while (true) {
@@ -198,7 +195,7 @@ class Snapshot {
         rows_ = std::max<int64_t>(1, rows_ / 2);
         continue;
       }
-      if (!read.ok()) return read;
+      ABSL_RETURN_IF_ERROR(read);
       if (answer.rows() == 0) return absl::OkStatus();
       if (answer.columns != table.width()) {
         return absl::AbortedError(absl::StrCat(connection_->server().name, ": expected ", table.width(), " columns of ",
@@ -206,9 +203,9 @@ class Snapshot {
       }
       for (size_t row = 0; row < answer.rows(); ++row) {
         for (size_t column = 0; column < answer.columns; ++column) {
-          insert->BindValue(static_cast<int>(column) + 1, answer.values[row * answer.columns + column]);
+          insert.BindValue(static_cast<int>(column) + 1, answer.values[row * answer.columns + column]);
         }
-        if (absl::Status inserted = insert->Run(); !inserted.ok()) return inserted;
+        ABSL_RETURN_IF_ERROR(insert.Run());
       }
       done += static_cast<int64_t>(answer.rows());
       after[0].integer = answer.values[(answer.rows() - 1) * answer.columns].integer;
@@ -254,41 +251,35 @@ absl::Status MakeTables(const Schema& schema, const std::string& server, const S
 
 absl::StatusOr<RowCounts> BackUpLibsql(HranaServer from, const std::string& to) {
   const std::string server = from.name;
-  const absl::StatusOr<std::unique_ptr<Snapshot>> snapshot = Snapshot::Begin(std::move(from));
-  if (!snapshot.ok()) return snapshot.status();
-  const absl::StatusOr<Schema> schema = (*snapshot)->ReadSchema();
-  if (!schema.ok()) return schema.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Snapshot> snapshot, Snapshot::Begin(std::move(from)));
+  ABSL_ASSIGN_OR_RETURN(const Schema schema, snapshot->ReadSchema());
   {
-    const absl::StatusOr<std::unique_ptr<SqliteDb>> file = SqliteDb::Open(to, SqliteAccess::kCreate);
-    if (!file.ok()) return file.status();
-    if (absl::Status begun = (*file)->Exec("BEGIN"); !begun.ok()) return begun;
-    if (absl::Status made = MakeTables(*schema, server, **file); !made.ok()) return made;
-    absl::StatusOr<std::vector<Table>> tables = ReadTables(**file, *schema);
-    if (!tables.ok()) return tables.status();
-    if (HasSequence(*schema)) tables->push_back(SequenceTable());
-    for (const Table& table : *tables) {
-      if (absl::Status emptied = (*file)->Exec("DELETE FROM " + QuoteName(table.name)); !emptied.ok()) return emptied;
-      if (absl::Status copied = (*snapshot)->Copy(table, **file); !copied.ok()) return copied;
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> file, SqliteDb::Open(to, SqliteAccess::kCreate));
+    ABSL_RETURN_IF_ERROR(file->Exec("BEGIN"));
+    ABSL_RETURN_IF_ERROR(MakeTables(schema, server, *file));
+    ABSL_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(*file, schema));
+    if (HasSequence(schema)) tables.push_back(SequenceTable());
+    for (const Table& table : tables) {
+      ABSL_RETURN_IF_ERROR(file->Exec("DELETE FROM " + QuoteName(table.name)));
+      ABSL_RETURN_IF_ERROR(snapshot->Copy(table, *file));
     }
-    for (const SchemaObject& object : *schema) {
+    for (const SchemaObject& object : schema) {
       if (object.type == "table") continue;
-      if (absl::Status made = (*file)->Exec(object.sql); !made.ok()) return CannotHold(server, object, made);
+      if (absl::Status made = file->Exec(object.sql); !made.ok()) return CannotHold(server, object, made);
     }
-    if (absl::Status committed = (*file)->Exec("COMMIT"); !committed.ok()) return committed;
+    ABSL_RETURN_IF_ERROR(file->Exec("COMMIT"));
   }
   // By a new connection: the first one's idea of the full-text tables is that of before.
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> file = SqliteDb::Open(to, SqliteAccess::kReadWrite);
-  if (!file.ok()) return file.status();
-  return CountSqliteRows(**file);
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> file, SqliteDb::Open(to, SqliteAccess::kReadWrite));
+  return CountSqliteRows(*file);
 }
 
 absl::Status CheckLibsqlIsEmpty(HranaServer to) {
   const std::string name = to.name;
-  const absl::StatusOr<std::unique_ptr<HranaConnection>> connection =
-      HranaConnection::Make(std::move(to), absl::ZeroDuration());
-  if (!connection.ok()) return connection.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection,
+                        HranaConnection::Make(std::move(to), absl::ZeroDuration()));
   HranaRows rows;
-  if (absl::Status read = (*connection)->Query(kSchema, {}, &rows); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(connection->Query(kSchema, {}, &rows));
   std::vector<std::string> tables;
   for (size_t row = 0; row < rows.rows(); ++row) {
     tables.emplace_back(rows.values[row * rows.columns + 1].bytes);
@@ -309,7 +300,7 @@ namespace {
 // Removes what a restore has made that was killed.
 absl::Status CleanUp(HranaConnection* connection) {
   HranaRows rows;
-  if (absl::Status read = connection->Query(kSchema, {}, &rows); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(connection->Query(kSchema, {}, &rows));
   Schema schema;
   for (size_t row = 0; row < rows.rows(); ++row) {
     const auto text = [&](size_t column) { return std::string(rows.values[row * rows.columns + column].bytes); };
@@ -353,9 +344,8 @@ absl::Status CleanUp(HranaConnection* connection) {
 // say, cannot even be dropped ("vtable constructor failed"), and a kill between the two would leave it like that for
 // good.
 absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to) {
-  absl::StatusOr<SqliteStatement> rows =
-      from.Prepare(absl::StrCat("SELECT ", table.Columns(), " FROM ", QuoteName(table.name)));
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement rows,
+                        from.Prepare(absl::StrCat("SELECT ", table.Columns(), " FROM ", QuoteName(table.name))));
   HranaBatch batch(InsertSql(table));
   if (table.is_shadow || table.name == kSequence) batch.AddOther("DELETE FROM " + QuoteName(table.name));
   std::vector<HranaStep> steps;
@@ -369,14 +359,14 @@ absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to) {
     return sent;
   };
   std::vector<SqliteValue> values(table.width());
-  absl::StatusOr<bool> row = rows->Step();
-  for (; row.ok() && *row; row = rows->Step()) {
-    for (size_t i = 0; i < values.size(); ++i) values[i] = rows->Value(static_cast<int>(i));
+  absl::StatusOr<bool> row = rows.Step();
+  for (; row.ok() && *row; row = rows.Step()) {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = rows.Value(static_cast<int>(i));
     batch.Add(values);
     if (batch.size() < kTransactionRows && batch.size_bytes() < kTransactionBytes) continue;
-    if (absl::Status sent = send(); !sent.ok()) return sent;
+    ABSL_RETURN_IF_ERROR(send());
   }
-  if (!row.ok()) return row.status();
+  ABSL_RETURN_IF_ERROR(row.status());
   return send();
 }
 
@@ -384,8 +374,7 @@ absl::Status CheckCounts(HranaConnection* connection, const RowCounts& rows) {
   RowCounts found;
   for (const auto& [table, count] : rows) {
     HranaRows answer;
-    absl::Status read = connection->Query("SELECT count(*) FROM " + QuoteName(table), {}, &answer);
-    if (!read.ok()) return read;
+    ABSL_RETURN_IF_ERROR(connection->Query("SELECT count(*) FROM " + QuoteName(table), {}, &answer));
     found.emplace_back(table, answer.rows() == 1 ? answer.values[0].integer : -1);
   }
   const std::string difference = RowCountsDifference(rows, found);
@@ -396,35 +385,31 @@ absl::Status CheckCounts(HranaConnection* connection, const RowCounts& rows) {
 }  // namespace
 
 absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCounts& rows) {
-  if (absl::Status empty = CheckLibsqlIsEmpty(to); !empty.ok()) return empty;
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> file = SqliteDb::Open(from, SqliteAccess::kUnchanging);
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<Schema> schema = ReadSchema(**file);
-  if (!schema.ok()) return schema.status();
-  absl::StatusOr<std::vector<Table>> tables = ReadTables(**file, *schema);
-  if (!tables.ok()) return tables.status();
-  absl::StatusOr<std::unique_ptr<HranaConnection>> connection = HranaConnection::Make(std::move(to), kPatience);
-  if (!connection.ok()) return connection.status();
+  ABSL_RETURN_IF_ERROR(CheckLibsqlIsEmpty(to));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> file, SqliteDb::Open(from, SqliteAccess::kUnchanging));
+  ABSL_ASSIGN_OR_RETURN(const Schema schema, ReadSchema(*file));
+  ABSL_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(*file, schema));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, HranaConnection::Make(std::move(to), kPatience));
   const auto run = [&](const std::string& sql) {
     HranaRows none;
-    return (*connection)->Query(sql, {}, &none);
+    return connection->Query(sql, {}, &none);
   };
-  if (absl::Status cleaned = CleanUp(connection->get()); !cleaned.ok()) return cleaned;
-  if (absl::Status marked = run(absl::StrCat("CREATE TABLE ", kMark, " (x)")); !marked.ok()) return marked;
-  for (const SchemaObject& object : *schema) {
-    if (object.type != "table" || IsShadow(*schema, object.name)) continue;
-    if (absl::Status made = run(object.sql); !made.ok()) return made;
+  ABSL_RETURN_IF_ERROR(CleanUp(connection.get()));
+  ABSL_RETURN_IF_ERROR(run(absl::StrCat("CREATE TABLE ", kMark, " (x)")));
+  for (const SchemaObject& object : schema) {
+    if (object.type != "table" || IsShadow(schema, object.name)) continue;
+    ABSL_RETURN_IF_ERROR(run(object.sql));
   }
-  if (HasSequence(*schema)) tables->push_back(SequenceTable());
-  for (const Table& table : *tables) {
-    if (absl::Status filled = Fill(**file, table, connection->get()); !filled.ok()) return filled;
+  if (HasSequence(schema)) tables.push_back(SequenceTable());
+  for (const Table& table : tables) {
+    ABSL_RETURN_IF_ERROR(Fill(*file, table, connection.get()));
   }
   // Triggers last, so that none of them has seen these rows.
-  for (const SchemaObject& object : *schema) {
+  for (const SchemaObject& object : schema) {
     if (object.type == "table") continue;
-    if (absl::Status made = run(object.sql); !made.ok()) return made;
+    ABSL_RETURN_IF_ERROR(run(object.sql));
   }
-  if (absl::Status counted = CheckCounts(connection->get(), rows); !counted.ok()) return counted;
+  ABSL_RETURN_IF_ERROR(CheckCounts(connection.get(), rows));
   return run(absl::StrCat("DROP TABLE ", kMark));
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -24,9 +25,8 @@ class LibsqlDb final : public SqlDb {
       : SqlDb(connection->server().name), connection_(std::move(connection)) {}
 
   absl::StatusOr<SqliteStatement> Prepare(absl::string_view sql) const override {
-    const absl::StatusOr<int> parameters = connection_->CountParameters(sql);
-    if (!parameters.ok()) return parameters.status();
-    return SqliteStatement(std::make_unique<Cursor>(this, std::string(sql), *parameters));
+    ABSL_ASSIGN_OR_RETURN(const int parameters, connection_->CountParameters(sql));
+    return SqliteStatement(std::make_unique<Cursor>(this, std::string(sql), parameters));
   }
 
   int64_t rows_per_answer() const override { return rows_per_answer_; }
@@ -46,7 +46,7 @@ class LibsqlDb final : public SqlDb {
 
     absl::StatusOr<bool> Step() override {
       if (!running_) {
-        if (absl::Status status = db_->Query(sql_, arguments_, &rows_); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(db_->Query(sql_, arguments_, &rows_));
         running_ = true;
         row_ = 0;
       } else {
@@ -126,11 +126,10 @@ absl::StatusOr<HranaServer> ParseLibsqlServer(const Location& location) {
 }
 
 absl::StatusOr<std::unique_ptr<SqlDb>> OpenLibsqlDb(const Location& location, absl::Duration patience) {
-  absl::StatusOr<HranaServer> server = ParseLibsqlServer(location);
-  if (!server.ok()) return server.status();
-  absl::StatusOr<std::unique_ptr<HranaConnection>> connection = HranaConnection::Make(*std::move(server), patience);
-  if (!connection.ok()) return connection.status();
-  return std::make_unique<LibsqlDb>(*std::move(connection));
+  ABSL_ASSIGN_OR_RETURN(HranaServer server, ParseLibsqlServer(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection,
+                        HranaConnection::Make(std::move(server), patience));
+  return std::make_unique<LibsqlDb>(std::move(connection));
 }
 
 }  // namespace reembed

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 #include "io/store/hrana.h"
 #include "io/store/libsql_db.h"
 #include "io/store/sqlite_target.h"
@@ -67,13 +68,11 @@ struct LibsqlTarget {
 };
 
 absl::StatusOr<LibsqlTarget> OpenTarget(const Location& location, int dim, absl::Duration patience) {
-  absl::StatusOr<SqliteLocation> asked = ParseSqliteTarget(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenLibsqlDb(location, patience);
-  if (!db.ok()) return db.status();
-  LibsqlTarget target{.db = *std::move(db), .dim = dim};
-  target.table.asked = *std::move(asked);
-  if (absl::Status status = target.Resolve(); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteTarget(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db, OpenLibsqlDb(location, patience));
+  LibsqlTarget target{.db = std::move(db), .dim = dim};
+  target.table.asked = std::move(asked);
+  ABSL_RETURN_IF_ERROR(target.Resolve());
   return target;
 }
 
@@ -93,9 +92,8 @@ class RowTransactions {
                    absl::FunctionRef<absl::Status(size_t, const HranaStep&)> take) {
     size_t done = 0;
     while (done < rows) {
-      absl::StatusOr<size_t> taken = RunSome(batch, done, rows, add, take);
-      if (!taken.ok()) return taken.status();
-      done += *taken;
+      ABSL_ASSIGN_OR_RETURN(size_t taken, RunSome(batch, done, rows, add, take));
+      done += taken;
     }
     return absl::OkStatus();
   }
@@ -109,7 +107,7 @@ class RowTransactions {
     std::vector<std::pair<size_t, HranaStep>> final_steps;
     batch->Clear();
     while (first + sent.size() < rows && sent.size() < batch_rows_ && batch->size_bytes() < kBatchBytes) {
-      if (absl::Status added = add(first + sent.size()); !added.ok()) return added;
+      ABSL_RETURN_IF_ERROR(add(first + sent.size()));
       sent.push_back(first + sent.size());
     }
     const size_t taken = sent.size();
@@ -138,11 +136,11 @@ class RowTransactions {
       sent = std::move(again);
       batch->Clear();
       for (const size_t row : sent) {
-        if (absl::Status added = add(row); !added.ok()) return added;
+        ABSL_RETURN_IF_ERROR(add(row));
       }
     }
     for (const auto& [row, step] : final_steps) {
-      if (absl::Status status = take(row, step); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(take(row, step));
     }
     return taken;
   }
@@ -174,28 +172,26 @@ class LibsqlSink final : public VectorSink {
           absl::StrCat(target_.db->path(), ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
     }
     // Looked at again: the application may have changed its tables since MakeLibsqlSink.
-    if (absl::Status status = target_.Resolve(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(target_.Resolve());
     undo_ = context.undo;
     const bool lacked_vector = target_.table.lacks_vector;
     const std::vector<std::string> changes = target_.table.changes;
     if (undo_ != nullptr && !changes.empty()) {
-      if (absl::Status kept = KeepWhatIsMissing(target_.table, undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_.table, undo_));
     }
     for (const std::string& change : changes) {
       const absl::Status made = target_.db->Exec(change);
       // A change whose answer was lost is refused when it is sent again; what is there then is looked at.
       if (!made.ok() && !absl::IsInvalidArgument(made)) return made;
-      if (absl::Status status = target_.Resolve(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(target_.Resolve());
       const bool there =
           std::find(target_.table.changes.begin(), target_.table.changes.end(), change) == target_.table.changes.end();
       if (!there) return made;
     }
     // Also makes the connection one that has been answered, and so waits for a server that goes away.
-    if (absl::Status known = connection_->CountParameters(StoreSql(target_.table)).status(); !known.ok()) return known;
+    ABSL_RETURN_IF_ERROR(connection_->CountParameters(StoreSql(target_.table)).status());
     batch_.emplace(StoreSql(target_.table));
-    absl::StatusOr<SqliteStatement> find = target_.db->Prepare(FindSql(target_.table));
-    if (!find.ok()) return find.status();
-    find_ = *std::move(find);
+    ABSL_ASSIGN_OR_RETURN(find_, target_.db->Prepare(FindSql(target_.table)));
     // What was not there a moment ago holds nothing of an earlier run.
     return lacked_vector ? 0 : last.position;
   }
@@ -211,7 +207,7 @@ class LibsqlSink final : public VectorSink {
     // Rows are numbered in the order of the source, which is the order of the table when both are the same.
     std::sort(rows_.begin(), rows_.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
     if (undo_ != nullptr) {
-      if (absl::Status kept = KeepOldCells(rows_, target_.table, &cells_, undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepOldCells(rows_, target_.table, &cells_, undo_));
     }
     return transactions_.Run(
         &*batch_, rows_.size(),
@@ -254,12 +250,11 @@ class LibsqlSink final : public VectorSink {
     }
     if (step.changed_rows > 0) return absl::OkStatus();
     find_.BindKey(1, row.key);
-    const absl::StatusOr<bool> found = find_.Step();
-    if (!found.ok()) return found.status();
+    ABSL_ASSIGN_OR_RETURN(const bool found, find_.Step());
     find_.Reset();
-    refused->push_back({row.ordinal, *found ? absl::FailedPreconditionError(
-                                                  RowMessage(row, "a trigger of the table ignored the change"))
-                                            : absl::NotFoundError(RowMessage(row, "is gone from the target"))});
+    refused->push_back({row.ordinal, found ? absl::FailedPreconditionError(
+                                                 RowMessage(row, "a trigger of the table ignored the change"))
+                                           : absl::NotFoundError(RowMessage(row, "is gone from the target"))});
     return absl::OkStatus();
   }
 
@@ -291,7 +286,7 @@ class ServerCellWriter final : public CellWriter {
   absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) override {
     std::vector<const CellChange*> restored, removed;
     for (const CellChange& change : changes) (change.content.has_value() ? restored : removed).push_back(&change);
-    if (absl::Status status = Run(RestoreSql(target_->table), restored, report); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Run(RestoreSql(target_->table), restored, report));
     return Run(RemoveSql(target_->table), removed, report);
   }
 
@@ -301,9 +296,8 @@ class ServerCellWriter final : public CellWriter {
     const auto add = [&](size_t row) -> absl::Status {
       std::vector<SqliteValue> arguments = {KeyValue(ViewOf(changes[row]->key))};
       if (changes[row]->content.has_value()) {
-        const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(*changes[row]->content);
-        if (!cells.ok()) return cells.status();
-        arguments.insert(arguments.end(), cells->begin(), cells->end());
+        ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*changes[row]->content));
+        arguments.insert(arguments.end(), cells.begin(), cells.end());
       }
       batch.Add(arguments);
       return absl::OkStatus();
@@ -323,9 +317,8 @@ class ServerCellWriter final : public CellWriter {
 };
 
 absl::StatusOr<std::unique_ptr<HranaConnection>> Connect(const Location& location, absl::Duration patience) {
-  absl::StatusOr<HranaServer> server = ParseLibsqlServer(location);
-  if (!server.ok()) return server.status();
-  return HranaConnection::Make(*std::move(server), patience);
+  ABSL_ASSIGN_OR_RETURN(HranaServer server, ParseLibsqlServer(location));
+  return HranaConnection::Make(std::move(server), patience);
 }
 
 }  // namespace
@@ -333,48 +326,43 @@ absl::StatusOr<std::unique_ptr<HranaConnection>> Connect(const Location& locatio
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& location, const Model& model,
                                                            const LibsqlSinkOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
-  absl::StatusOr<LibsqlTarget> target = OpenTarget(location, model.dim, options.patience);
-  if (!target.ok()) return target.status();
-  absl::StatusOr<std::unique_ptr<HranaConnection>> connection = Connect(location, options.patience);
-  if (!connection.ok()) return connection.status();
-  if (target->table.table.has_value()) {
+  ABSL_ASSIGN_OR_RETURN(LibsqlTarget target, OpenTarget(location, model.dim, options.patience));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, Connect(location, options.patience));
+  if (target.table.table.has_value()) {
     // A token that may only read is told so by a statement that could write, and changes no row.
-    const SqliteTable& table = *target->table.table;
-    const absl::Status may = target->db->Exec(absl::StrCat(
+    const SqliteTable& table = *target.table.table;
+    const absl::Status may = target.db->Exec(absl::StrCat(
         "UPDATE ", QuoteName(table.name), " SET ", QuoteName(table.key), " = ", QuoteName(table.key), " WHERE 0"));
     if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may) || absl::IsUnauthenticated(may)) return may;
   }
-  return std::make_unique<LibsqlSink>(*std::move(target), model, *std::move(connection));
+  return std::make_unique<LibsqlSink>(std::move(target), model, std::move(connection));
 }
 
 absl::StatusOr<RollbackReport> RollBackLibsql(const Location& location, UndoReader* old_rows) {
   constexpr absl::Duration kPatience = absl::Minutes(2);
-  const absl::StatusOr<LibsqlTarget> target = OpenTarget(location, 0, kPatience);
-  if (!target.ok()) return target.status();
-  const absl::StatusOr<std::unique_ptr<HranaConnection>> connection = Connect(location, kPatience);
-  if (!connection.ok()) return connection.status();
-  ServerCellWriter writer(&*target, connection->get());
-  return RollBackTable(*target->db, target->table, &writer, old_rows);
+  ABSL_ASSIGN_OR_RETURN(const LibsqlTarget target, OpenTarget(location, 0, kPatience));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection, Connect(location, kPatience));
+  ServerCellWriter writer(&target, connection.get());
+  return RollBackTable(*target.db, target.table, &writer, old_rows);
 }
 
 absl::StatusOr<std::vector<std::string>> LibsqlChanges(const Location& location, const Model& model) {
-  const absl::StatusOr<LibsqlTarget> target = OpenTarget(location, model.dim, absl::Minutes(2));
-  if (!target.ok()) return target.status();
+  ABSL_ASSIGN_OR_RETURN(const LibsqlTarget target, OpenTarget(location, model.dim, absl::Minutes(2)));
   std::vector<std::string> changes;
-  if (!target->table.table.has_value()) changes.push_back(absl::StrCat("makes the table ", target->table.asked.table));
-  for (const std::string& column : target->table.missing_columns) {
-    changes.push_back(absl::StrCat("adds the column ", column, " to ", target->table.asked.table));
+  if (!target.table.table.has_value()) changes.push_back(absl::StrCat("makes the table ", target.table.asked.table));
+  for (const std::string& column : target.table.missing_columns) {
+    changes.push_back(absl::StrCat("adds the column ", column, " to ", target.table.asked.table));
   }
-  if (!target->table.table.has_value()) return changes;
-  absl::StatusOr<SqliteStatement> find = target->db->Prepare(
-      "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql LIKE '%libsql_vector_idx%'");
-  if (!find.ok()) return find.status();
-  find->BindText(1, target->table.table->name);
+  if (!target.table.table.has_value()) return changes;
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement find,
+      target.db->Prepare(
+          "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql LIKE '%libsql_vector_idx%'"));
+  find.BindText(1, target.table.table->name);
   while (true) {
-    const absl::StatusOr<bool> row = find->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return changes;
-    changes.push_back(absl::StrCat("keeps the vector index ", find->Text(0),
+    ABSL_ASSIGN_OR_RETURN(const bool row, find.Step());
+    if (!row) return changes;
+    changes.push_back(absl::StrCat("keeps the vector index ", find.Text(0),
                                    " up to date at every row, which is slow; drop it before and make it again after"));
   }
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/store/sqlite_table.h"
 
 namespace reembed {
@@ -30,32 +31,29 @@ class MemuSource final : public Source {
 
   absl::StatusOr<std::optional<RowView>> Next() override {
     while (true) {
-      const absl::StatusOr<std::optional<MemuRow>> row = rows_->Next();
-      if (!row.ok()) return row.status();
-      if (!row->has_value()) return std::nullopt;
-      if (!(*row)->text.has_value()) continue;
-      if (!IsWanted(**row)) continue;
+      ABSL_ASSIGN_OR_RETURN(const std::optional<MemuRow> row, rows_->Next());
+      if (!row.has_value()) return std::nullopt;
+      if (!row->text.has_value()) continue;
+      if (!IsWanted(*row)) continue;
       if (selection_.limit > 0 && given_ >= selection_.limit) return std::nullopt;
       ++given_;
-      return RowView{.key = (*row)->key, .text = (*row)->text};
+      return RowView{.key = row->key, .text = row->text};
     }
   }
 
   absl::Status SeekAfter(KeyView key) override { return rows_->SeekAfter(key); }
 
   absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
-    const absl::StatusOr<std::optional<MemuRow>> row = rows_->Find(key);
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return std::nullopt;
-    return RowView{.key = (*row)->key, .text = (*row)->text};
+    ABSL_ASSIGN_OR_RETURN(const std::optional<MemuRow> row, rows_->Find(key));
+    if (!row.has_value()) return std::nullopt;
+    return RowView{.key = row->key, .text = row->text};
   }
 
   absl::StatusOr<int64_t> CountRows() override {
-    const absl::StatusOr<SqliteSurvey> survey = SurveyMemu(location_, selection_);
-    if (!survey.ok()) return survey.status();
-    int64_t rows = survey->rows_selected;
-    if (selection_.rows == SqliteSelection::Rows::kWithoutVector) rows -= survey->rows_with_vector;
-    if (selection_.rows == SqliteSelection::Rows::kWithVector) rows = survey->rows_with_vector;
+    ABSL_ASSIGN_OR_RETURN(const SqliteSurvey survey, SurveyMemu(location_, selection_));
+    int64_t rows = survey.rows_selected;
+    if (selection_.rows == SqliteSelection::Rows::kWithoutVector) rows -= survey.rows_with_vector;
+    if (selection_.rows == SqliteSelection::Rows::kWithVector) rows = survey.rows_with_vector;
     return selection_.limit > 0 ? std::min(rows, selection_.limit) : rows;
   }
 
@@ -74,7 +72,7 @@ class MemuSource final : public Source {
 }  // namespace
 
 absl::StatusOr<MemuLocation> ParseMemuLocation(const Location& location) {
-  if (absl::Status known = location.CheckParameters(kParameters); !known.ok()) return known;
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(kParameters));
   MemuLocation asked{.vectors = location.path, .collection = location.Get("collection"), .rows = {.scheme = "sqlite"}};
   if (asked.collection != "items" && asked.collection != "categories" && asked.collection != kResources) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -88,36 +86,26 @@ absl::StatusOr<MemuLocation> ParseMemuLocation(const Location& location) {
 }
 
 absl::StatusOr<std::unique_ptr<MemuRows>> MemuRows::Open(const Location& location, const SqliteSelection& selection) {
-  absl::StatusOr<MemuLocation> asked = ParseMemuLocation(location);
-  if (!asked.ok()) return asked.status();
-  if (asked->rows.path.empty()) {
+  ABSL_ASSIGN_OR_RETURN(MemuLocation asked, ParseMemuLocation(location));
+  if (asked.rows.path.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("memu:", location.path, ": where are the rows? add &db=FILE"));
   }
   auto rows = std::unique_ptr<MemuRows>(new MemuRows());
-  rows->location_ = *std::move(asked);
+  rows->location_ = std::move(asked);
   SqliteSelection all = selection;
   all.rows = SqliteSelection::Rows::kAll;
   all.limit = 0;
-  absl::StatusOr<std::unique_ptr<Source>> source = OpenSqliteSource(rows->location_.rows, all);
-  if (!source.ok()) return source.status();
-  rows->rows_ = *std::move(source);
-  absl::StatusOr<std::unique_ptr<VectorsJson>> vectors = VectorsJson::Open(rows->location_.vectors);
-  if (!vectors.ok()) return vectors.status();
-  rows->vectors_ = *std::move(vectors);
+  ABSL_ASSIGN_OR_RETURN(rows->rows_, OpenSqliteSource(rows->location_.rows, all));
+  ABSL_ASSIGN_OR_RETURN(rows->vectors_, VectorsJson::Open(rows->location_.vectors));
   rows->collection_ = rows->vectors_->Find(rows->location_.collection);
-  absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-      SqliteDb::Open(rows->location_.rows.path, SqliteAccess::kReadOnly, selection.busy_timeout);
-  if (!db.ok()) return db.status();
-  rows->db_ = *std::move(db);
+  ABSL_ASSIGN_OR_RETURN(rows->db_,
+                        SqliteDb::Open(rows->location_.rows.path, SqliteAccess::kReadOnly, selection.busy_timeout));
   const bool has_url = rows->location_.collection == kResources;
-  absl::StatusOr<SqliteStatement> owner = rows->db_->Prepare(
-      absl::StrCat("SELECT CAST(user_id AS TEXT), CAST(agent_id AS TEXT), ", has_url ? "url" : "NULL", " FROM ",
-                   QuoteName(rows->location_.rows.Get("table")), " WHERE id = ?1"));
-  if (!owner.ok()) return owner.status();
-  rows->owner_ = *std::move(owner);
-  absl::StatusOr<TextTemplate> trim = TextTemplate::Parse("{caption|trim}");
-  if (!trim.ok()) return trim.status();
-  rows->trim_ = *std::move(trim);
+  ABSL_ASSIGN_OR_RETURN(
+      rows->owner_, rows->db_->Prepare(absl::StrCat("SELECT CAST(user_id AS TEXT), CAST(agent_id AS TEXT), ",
+                                                    has_url ? "url" : "NULL", " FROM ",
+                                                    QuoteName(rows->location_.rows.Get("table")), " WHERE id = ?1")));
+  ABSL_ASSIGN_OR_RETURN(rows->trim_, TextTemplate::Parse("{caption|trim}"));
   return rows;
 }
 
@@ -135,9 +123,8 @@ void MemuRows::TakeCaption(absl::string_view url, MemuRow* row) {
 absl::StatusOr<std::optional<MemuRow>> MemuRows::Complete(const RowView& view) {
   MemuRow row{.key = view.key, .text = view.text};
   owner_.BindKey(1, view.key);
-  const absl::StatusOr<bool> found = owner_.Step();
-  if (!found.ok()) return found.status();
-  if (!*found) return std::nullopt;  // it went between the two statements
+  ABSL_ASSIGN_OR_RETURN(const bool found, owner_.Step());
+  if (!found) return std::nullopt;  // it went between the two statements
   user_ = std::string(owner_.Text(0));
   agent_ = std::string(owner_.Text(1));
   const std::string url(owner_.Text(2));
@@ -153,37 +140,32 @@ absl::StatusOr<std::optional<MemuRow>> MemuRows::Complete(const RowView& view) {
 
 absl::StatusOr<std::optional<MemuRow>> MemuRows::Next() {
   while (true) {
-    const absl::StatusOr<std::optional<RowView>> row = rows_->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return std::nullopt;
-    absl::StatusOr<std::optional<MemuRow>> complete = Complete(**row);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, rows_->Next());
+    if (!row.has_value()) return std::nullopt;
+    absl::StatusOr<std::optional<MemuRow>> complete = Complete(*row);
     if (!complete.ok() || complete->has_value()) return complete;
   }
 }
 
 absl::StatusOr<std::optional<MemuRow>> MemuRows::Find(KeyView key) {
-  const absl::StatusOr<std::optional<RowView>> row = rows_->Find(key);
-  if (!row.ok()) return row.status();
-  if (!row->has_value()) return std::nullopt;
-  return Complete(**row);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, rows_->Find(key));
+  if (!row.has_value()) return std::nullopt;
+  return Complete(*row);
 }
 
 absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location, const SqliteSelection& selection) {
-  absl::StatusOr<std::unique_ptr<MemuRows>> rows = MemuRows::Open(location, selection);
-  if (!rows.ok()) return rows.status();
-  return std::make_unique<MemuSource>(*std::move(rows), location, selection);
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<MemuRows> rows, MemuRows::Open(location, selection));
+  return std::make_unique<MemuSource>(std::move(rows), location, selection);
 }
 
 absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection) {
-  const absl::StatusOr<std::unique_ptr<MemuRows>> rows = MemuRows::Open(location, selection);
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<MemuRows> rows, MemuRows::Open(location, selection));
   SqliteSurvey survey;
   std::map<int64_t, int64_t> widths;
   while (true) {
-    const absl::StatusOr<std::optional<MemuRow>> next = (*rows)->Next();
-    if (!next.ok()) return next.status();
-    if (!next->has_value()) break;
-    const MemuRow& row = **next;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<MemuRow> next, rows->Next());
+    if (!next.has_value()) break;
+    const MemuRow& row = *next;
     ++survey.rows;
     if (!row.text.has_value()) continue;
     ++survey.rows_selected;
@@ -200,20 +182,18 @@ absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSe
     survey.widths.push_back({dim, count});
   }
   std::sort(survey.widths.begin(), survey.widths.end(), [](const auto& a, const auto& b) { return a.rows > b.rows; });
-  const VectorsJson::Collection* const collection = (*rows)->vectors().Find((*rows)->location().collection);
+  const VectorsJson::Collection* const collection = rows->vectors().Find(rows->location().collection);
   if (collection == nullptr) return survey;
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-      SqliteDb::Open((*rows)->location().rows.path, SqliteAccess::kReadOnly, selection.busy_timeout);
-  if (!db.ok()) return db.status();
-  absl::StatusOr<SqliteStatement> find = (*db)->Prepare(
-      absl::StrCat("SELECT 1 FROM ", QuoteName((*rows)->location().rows.Get("table")), " WHERE id = ?1"));
-  if (!find.ok()) return find.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> db,
+                        SqliteDb::Open(rows->location().rows.path, SqliteAccess::kReadOnly, selection.busy_timeout));
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement find,
+      db->Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(rows->location().rows.Get("table")), " WHERE id = ?1")));
   for (const auto& [id, place] : collection->by_id) {
-    find->BindText(1, id);
-    const absl::StatusOr<bool> found = find->Step();
-    if (!found.ok()) return found.status();
-    if (!*found) ++survey.orphans;
-    find->Reset();
+    find.BindText(1, id);
+    ABSL_ASSIGN_OR_RETURN(const bool found, find.Step());
+    if (!found) ++survey.orphans;
+    find.Reset();
   }
   return survey;
 }

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "io/file/vectors_json.h"
 #include "io/file/vectors_json_rewrite.h"
 #include "io/job/job_lock.h"
@@ -28,9 +29,8 @@ class FileLock {
  public:
   static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& vectors) {
     const std::string path = absl::StrCat(vectors, ".lock");
-    absl::StatusOr<std::unique_ptr<JobLock>> lock = JobLock::Acquire(path);
-    if (!lock.ok()) return lock.status();
-    return std::make_unique<FileLock>(path, *std::move(lock));
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<JobLock> lock, JobLock::Acquire(path));
+    return std::make_unique<FileLock>(path, std::move(lock));
   }
   FileLock(std::string path, std::unique_ptr<JobLock> lock) : path_(std::move(path)), lock_(std::move(lock)) {}
   FileLock(const FileLock&) = delete;
@@ -65,16 +65,9 @@ class MemuSink final : public VectorSink {
           absl::StrCat(asked_.vectors, ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
     }
     undo_ = context.undo;
-    absl::StatusOr<std::unique_ptr<FileLock>> lock = FileLock::Acquire(asked_.vectors);
-    if (!lock.ok()) return lock.status();
-    lock_ = *std::move(lock);
-    absl::StatusOr<std::unique_ptr<MemuRows>> rows = MemuRows::Open(source_, {.dim = model_.dim});
-    if (!rows.ok()) return rows.status();
-    rows_ = *std::move(rows);
-    absl::StatusOr<std::unique_ptr<VectorsJsonRewrite>> rewrite =
-        VectorsJsonRewrite::Begin(asked_.vectors, asked_.collection);
-    if (!rewrite.ok()) return rewrite.status();
-    rewrite_ = *std::move(rewrite);
+    ABSL_ASSIGN_OR_RETURN(lock_, FileLock::Acquire(asked_.vectors));
+    ABSL_ASSIGN_OR_RETURN(rows_, MemuRows::Open(source_, {.dim = model_.dim}));
+    ABSL_ASSIGN_OR_RETURN(rewrite_, VectorsJsonRewrite::Begin(asked_.vectors, asked_.collection));
     return 0;
   }
 
@@ -83,7 +76,7 @@ class MemuSink final : public VectorSink {
       if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
-        if (absl::Status status = WriteRow(row, refused); !status.ok()) return status;
+        ABSL_RETURN_IF_ERROR(WriteRow(row, refused));
       }
     }
     return absl::OkStatus();
@@ -114,7 +107,7 @@ class MemuSink final : public VectorSink {
     const VectorsJson::Collection* const old = rows_->vectors().Find(asked_.collection);
     absl::Status status = makes_file_ ? undo_->KeepNote(kFileNote, kMade) : absl::OkStatus();
     if (status.ok() && old == nullptr) status = undo_->KeepNote(kCollectionNote, kMade);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
     auto row = written_.begin();
     return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
       if (row == written_.end()) return std::nullopt;
@@ -127,14 +120,13 @@ class MemuSink final : public VectorSink {
   }
 
   absl::Status WriteRow(const BatchRow& batch_row, std::vector<RefusedRow>* refused) {
-    const absl::StatusOr<std::optional<MemuRow>> found = rows_->Find(batch_row.key);
-    if (!found.ok()) return found.status();
-    if (!found->has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<MemuRow> found, rows_->Find(batch_row.key));
+    if (!found.has_value()) {
       refused->push_back({batch_row.ordinal, absl::NotFoundError(absl::StrCat(asked_.rows.path, ": row ",
                                                                               KeyText(batch_row.key), ": is gone"))});
       return absl::OkStatus();
     }
-    const MemuRow& row = **found;
+    const MemuRow& row = *found;
     const absl::Span<const float> vector(batch_row.vector, static_cast<size_t>(model_.dim));
     text_.clear();
     // What a resource's entry says is the only place of its caption, so it stays as it is.
@@ -226,11 +218,10 @@ absl::Status CompareEntries(const VectorsJson::Collection* collection, UndoReade
                             VectorsJsonRewrite* rewrite, RollbackReport* report) {
   std::vector<float> scratch;
   while (true) {
-    const absl::StatusOr<std::optional<OldRow>> row = old_rows->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::OkStatus();
-    const std::optional<absl::string_view>& old = (*row)->content;
-    const std::string id = KeyText((*row)->key);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows->Next());
+    if (!row.has_value()) return absl::OkStatus();
+    const std::optional<absl::string_view>& old = row->content;
+    const std::string id = KeyText(row->key);
     const VectorsJson::Entry* const now = collection == nullptr ? nullptr : collection->Find(id);
     if (now == nullptr ? !old.has_value() : old == now->value) {
       ++report->rows_unchanged;
@@ -240,12 +231,11 @@ absl::Status CompareEntries(const VectorsJson::Collection* collection, UndoReade
       ++report->rows_gone;
       continue;
     }
-    const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows->WrittenVector((*row)->ordinal);
-    if (!written.ok()) return written.status();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows->WrittenVector(row->ordinal));
     // What was there can be put back also if nobody knows what was written; what was not there can not be removed.
-    const bool ours = written->has_value() ? HasVector(*now, **written, &scratch) : old.has_value();
+    const bool ours = written.has_value() ? HasVector(*now, *written, &scratch) : old.has_value();
     if (!ours) {
-      report->Leave((*row)->key, "its vector is not the one that the job wrote");
+      report->Leave(row->key, "its vector is not the one that the job wrote");
       continue;
     }
     ++report->rows_restored;
@@ -255,54 +245,43 @@ absl::Status CompareEntries(const VectorsJson::Collection* collection, UndoReade
     } else {
       rewrite->Remove(id);
     }
-    if (!put.ok()) return put;
+    ABSL_RETURN_IF_ERROR(put);
   }
 }
 
 }  // namespace
 
 absl::StatusOr<RollbackReport> RollBackMemu(const Location& location, UndoReader* old_rows) {
-  const absl::StatusOr<MemuLocation> asked = ParseMemuLocation(location);
-  if (!asked.ok()) return asked.status();
-  const absl::StatusOr<std::unique_ptr<FileLock>> lock = FileLock::Acquire(asked->vectors);
-  if (!lock.ok()) return lock.status();
-  const absl::StatusOr<std::unique_ptr<VectorsJson>> file = VectorsJson::Open(asked->vectors);
-  if (!file.ok()) return file.status();
-  const absl::StatusOr<std::unique_ptr<VectorsJsonRewrite>> rewrite =
-      VectorsJsonRewrite::Begin(asked->vectors, asked->collection);
-  if (!rewrite.ok()) return rewrite.status();
+  ABSL_ASSIGN_OR_RETURN(const MemuLocation asked, ParseMemuLocation(location));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<FileLock> lock, FileLock::Acquire(asked.vectors));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorsJson> file, VectorsJson::Open(asked.vectors));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorsJsonRewrite> rewrite,
+                        VectorsJsonRewrite::Begin(asked.vectors, asked.collection));
   RollbackReport report;
-  absl::Status compared = CompareEntries((*file)->Find(asked->collection), old_rows, rewrite->get(), &report);
-  if (!compared.ok()) return compared;
-  if ((*rewrite)->empty()) return report;
-  const absl::StatusOr<std::optional<std::string>> made_file = old_rows->FindNote(kFileNote);
-  if (!made_file.ok()) return made_file.status();
-  const absl::StatusOr<std::optional<std::string>> made_collection = old_rows->FindNote(kCollectionNote);
-  if (!made_collection.ok()) return made_collection.status();
-  const absl::Status committed = (*rewrite)->Commit(
-      **file, {.drops_empty_collection = made_collection->has_value(), .drops_empty_file = made_file->has_value()});
-  if (!committed.ok()) return committed;
+  ABSL_RETURN_IF_ERROR(CompareEntries(file->Find(asked.collection), old_rows, rewrite.get(), &report));
+  if (rewrite->empty()) return report;
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> made_file, old_rows->FindNote(kFileNote));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> made_collection, old_rows->FindNote(kCollectionNote));
+  ABSL_RETURN_IF_ERROR(rewrite->Commit(
+      *file, {.drops_empty_collection = made_collection.has_value(), .drops_empty_file = made_file.has_value()}));
   return report;
 }
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& location, const Model& model,
                                                          const Location& source) {
-  absl::StatusOr<MemuLocation> asked = ParseMemuLocation(location);
-  if (!asked.ok()) return asked.status();
+  ABSL_ASSIGN_OR_RETURN(MemuLocation asked, ParseMemuLocation(location));
   if (source.scheme != "memu") {
     return absl::InvalidArgumentError(absl::StrCat(location.ToString(),
                                                    ": takes the rows of MemU only, since an entry names its owner; use "
                                                    "--system memu"));
   }
-  return std::make_unique<MemuSink>(location, source, *std::move(asked), model);
+  return std::make_unique<MemuSink>(location, source, std::move(asked), model);
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenMemuReader(const Location& location, int dim) {
-  const absl::StatusOr<MemuLocation> asked = ParseMemuLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<VectorsJson>> file = VectorsJson::Open(asked->vectors);
-  if (!file.ok()) return file.status();
-  const VectorsJson::Collection* const collection = (*file)->Find(asked->collection);
+  ABSL_ASSIGN_OR_RETURN(const MemuLocation asked, ParseMemuLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorsJson> file, VectorsJson::Open(asked.vectors));
+  const VectorsJson::Collection* const collection = file->Find(asked.collection);
   if (collection != nullptr && dim == 0) {
     for (const VectorsJson::Entry& entry : collection->entries) {
       if (dim == 0 && entry.dim > 0) dim = static_cast<int>(entry.dim);
@@ -310,9 +289,9 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenMemuReader(const Location& loc
   }
   if (collection == nullptr || dim == 0) {
     return absl::NotFoundError(
-        absl::StrCat(asked->vectors, ": no vector in the collection ", asked->collection, "; run the job first"));
+        absl::StrCat(asked.vectors, ": no vector in the collection ", asked.collection, "; run the job first"));
   }
-  return std::make_unique<MemuReader>(*std::move(file), collection, asked->vectors, dim);
+  return std::make_unique<MemuReader>(std::move(file), collection, asked.vectors, dim);
 }
 
 }  // namespace reembed

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "engine/counted.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/mapped_file.h"
 #include "io/store/postgres_connection.h"
@@ -53,70 +54,70 @@ std::string Quoted(absl::string_view text) {
 absl::StatusOr<std::unique_ptr<PostgresConnection>> Open(const PostgresTables& tables, bool read_only) {
   Location place = tables.place;
   place.parameters.emplace("table", "any");
-  const absl::StatusOr<PostgresLocation> parsed = ParsePostgresLocation(place);
-  if (!parsed.ok()) return parsed.status();
-  return PostgresConnection::Open(parsed->address, {.read_only = read_only, .patience = absl::ZeroDuration()});
+  ABSL_ASSIGN_OR_RETURN(const PostgresLocation parsed, ParsePostgresLocation(place));
+  return PostgresConnection::Open(parsed.address, {.read_only = read_only, .patience = absl::ZeroDuration()});
 }
 
 absl::Status FindColumns(PostgresConnection* connection, Table* table) {
-  const absl::StatusOr<PostgresRows> rows = connection->Query(
-      absl::StrCat("SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = ",
-                   QuotePostgresText(table->Name()),
-                   "::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ", "'' ORDER BY attnum"));
-  if (!rows.ok()) return rows.status();
-  for (int row = 0; row < rows->size(); ++row) table->columns.push_back({rows->Text(row, 0), rows->Text(row, 1)});
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows rows,
+      connection->Query(
+          absl::StrCat("SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = ",
+                       QuotePostgresText(table->Name()),
+                       "::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ", "'' ORDER BY attnum")));
+  for (int row = 0; row < rows.size(); ++row) table->columns.push_back({rows.Text(row, 0), rows.Text(row, 1)});
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Table>> FindTables(PostgresConnection* connection, const PostgresTables& asked) {
-  const absl::StatusOr<PostgresRows> rows = connection->Query(absl::StrCat(
-      "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND nspname = ",
-      QuotePostgresText(asked.schema),
-      asked.tables.empty() ? ""
-                           : absl::StrCat(" AND relname IN (",
-                                          absl::StrJoin(asked.tables, ", ",
-                                                        [](std::string* out, const std::string& name) {
-                                                          *out += QuotePostgresText(name);
-                                                        }),
-                                          ")"),
-      // What an extension made is the extension's.
-      " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY relname"));
-  if (!rows.ok()) return rows.status();
-  if (rows->size() == 0) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows rows,
+      connection->Query(absl::StrCat(
+          "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND nspname "
+          "= ",
+          QuotePostgresText(asked.schema),
+          asked.tables.empty() ? ""
+                               : absl::StrCat(" AND relname IN (",
+                                              absl::StrJoin(asked.tables, ", ",
+                                                            [](std::string* out, const std::string& name) {
+                                                              *out += QuotePostgresText(name);
+                                                            }),
+                                              ")"),
+          // What an extension made is the extension's.
+          " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY relname")));
+  if (rows.size() == 0) {
     return absl::NotFoundError(
         absl::StrCat(connection->name(), ": the schema ", asked.schema, " has no ",
                      asked.tables.empty() ? "tables" : absl::StrCat("table ", absl::StrJoin(asked.tables, " or ")),
                      "; name another with ?schema= or ?table="));
   }
   std::vector<Table> tables;
-  for (int row = 0; row < rows->size(); ++row) {
-    Table& table = tables.emplace_back(Table{.schema = asked.schema, .name = rows->Text(row, 0)});
+  for (int row = 0; row < rows.size(); ++row) {
+    Table& table = tables.emplace_back(Table{.schema = asked.schema, .name = rows.Text(row, 0)});
     const bool plain = std::all_of(table.name.begin(), table.name.end(),
                                    [](char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-'; });
     table.file = absl::StrCat("postgres/", plain ? table.name : absl::StrCat("table.", row), ".copy");
-    if (absl::Status found = FindColumns(connection, &table); !found.ok()) return found;
+    ABSL_RETURN_IF_ERROR(FindColumns(connection, &table));
   }
   return tables;
 }
 
 absl::Status CopyOut(PostgresConnection* connection, const Table& table, const std::string& path) {
-  const absl::StatusOr<File> file = File::OpenToWrite(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToWrite(path));
   int64_t bytes = 0;
   std::string waiting;
   const auto write = [&]() -> absl::Status {
-    absl::Status written = file->WriteAt(bytes, waiting);
+    absl::Status written = file.WriteAt(bytes, waiting);
     bytes += static_cast<int64_t>(waiting.size());
     waiting.clear();
     return written;
   };
-  absl::Status copied =
+  ABSL_RETURN_IF_ERROR(
       connection->CopyOut(absl::StrCat("COPY ", table.Name(), " (", table.Columns(), ") TO STDOUT (FORMAT BINARY)"),
                           [&](absl::string_view piece) {
                             absl::StrAppend(&waiting, piece);
                             return waiting.size() < kPieceBytes ? absl::OkStatus() : write();
-                          });
-  if (!copied.ok()) return copied;
+                          }));
   return write();
 }
 
@@ -155,11 +156,10 @@ bool TakeTable(const element& json, Table* table) {
 absl::StatusOr<std::vector<Table>> ReadTables(const std::string& dir, const std::vector<BackupPart>& parts,
                                               const PostgresTables& to) {
   const std::string path = absl::StrCat(dir, "/", kTablesFile);
-  const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   std::vector<Table> tables;
   simdjson::dom::parser parser;
-  for (const absl::string_view line : absl::StrSplit(file->bytes(), '\n', absl::SkipEmpty())) {
+  for (const absl::string_view line : absl::StrSplit(file.bytes(), '\n', absl::SkipEmpty())) {
     Table table;
     element json;
     if (parser.parse(line.data(), line.size()).get(json) != simdjson::SUCCESS || !TakeTable(json, &table)) {
@@ -175,23 +175,23 @@ absl::StatusOr<std::vector<Table>> ReadTables(const std::string& dir, const std:
 
 // Each behind those that its foreign keys name.
 absl::Status SortTables(PostgresConnection* connection, std::vector<Table>* tables) {
-  const absl::StatusOr<PostgresRows> rows = connection->Query(
-      "SELECT conrelid::regclass::oid::text, confrelid::regclass::oid::text FROM pg_constraint WHERE contype = 'f' AND "
-      "conrelid <> confrelid");
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows rows,
+                        connection->Query("SELECT conrelid::regclass::oid::text, confrelid::regclass::oid::text FROM "
+                                          "pg_constraint WHERE contype = 'f' AND "
+                                          "conrelid <> confrelid"));
   std::vector<std::pair<Table, std::string>> waiting;
   for (Table& table : *tables) {
-    const absl::StatusOr<PostgresRows> oid =
-        connection->Query(absl::StrCat("SELECT ", QuotePostgresText(table.Name()), "::regclass::oid::text"));
-    if (!oid.ok()) return oid.status();
-    waiting.emplace_back(std::move(table), oid->Text(0, 0));
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows oid,
+        connection->Query(absl::StrCat("SELECT ", QuotePostgresText(table.Name()), "::regclass::oid::text")));
+    waiting.emplace_back(std::move(table), oid.Text(0, 0));
   }
   tables->clear();
   while (!waiting.empty()) {
     auto next = std::find_if(waiting.begin(), waiting.end(), [&](const auto& child) {
-      for (int row = 0; row < rows->size(); ++row) {
-        if (rows->Text(row, 0) != child.second) continue;
-        const std::string parent = rows->Text(row, 1);
+      for (int row = 0; row < rows.size(); ++row) {
+        if (rows.Text(row, 0) != child.second) continue;
+        const std::string parent = rows.Text(row, 1);
         if (std::any_of(waiting.begin(), waiting.end(), [&](const auto& each) { return each.second == parent; })) {
           return false;
         }
@@ -207,7 +207,7 @@ absl::Status SortTables(PostgresConnection* connection, std::vector<Table>* tabl
 
 absl::Status CheckColumns(PostgresConnection* connection, const Table& table) {
   Table found{.schema = table.schema, .name = table.name};
-  if (absl::Status read = FindColumns(connection, &found); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(FindColumns(connection, &found));
   if (found.columns == table.columns) return absl::OkStatus();
   const auto words = [](const std::vector<Column>& columns) {
     return absl::StrJoin(columns, ", ", [](std::string* out, const Column& column) {
@@ -221,49 +221,48 @@ absl::Status CheckColumns(PostgresConnection* connection, const Table& table) {
 
 // Names of the triggers that an INSERT would fire.
 absl::StatusOr<std::vector<std::string>> InsertTriggers(PostgresConnection* connection, const Table& table) {
-  const absl::StatusOr<PostgresRows> rows =
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows rows,
       connection->Query(absl::StrCat("SELECT tgname FROM pg_trigger WHERE tgrelid = ", QuotePostgresText(table.Name()),
-                                     "::regclass AND NOT tgisinternal AND tgenabled = 'O' AND tgtype & 4 <> 0"));
-  if (!rows.ok()) return rows.status();
+                                     "::regclass AND NOT tgisinternal AND tgenabled = 'O' AND tgtype & 4 <> 0")));
   std::vector<std::string> names;
-  for (int row = 0; row < rows->size(); ++row) names.push_back(QuotePostgresName(rows->Text(row, 0)));
+  for (int row = 0; row < rows.size(); ++row) names.push_back(QuotePostgresName(rows.Text(row, 0)));
   return names;
 }
 
 absl::Status CopyIn(PostgresConnection* connection, const Table& table, const std::string& path) {
-  const absl::StatusOr<File> file = File::OpenToRead(path);
-  if (!file.ok()) return file.status();
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(path));
   int64_t offset = 0;
   absl::Status failure;
   absl::Status copied =
       connection->CopyIn(absl::StrCat("COPY ", table.Name(), " (", table.Columns(), ") FROM STDIN (FORMAT BINARY)"),
                          [&](std::string* piece) {
                            piece->resize(kPieceBytes);
-                           const absl::StatusOr<size_t> got = file->ReadAt(offset, absl::MakeSpan(*piece));
+                           const absl::StatusOr<size_t> got = file.ReadAt(offset, absl::MakeSpan(*piece));
                            failure.Update(got.status());
                            piece->resize(got.ok() ? *got : 0);
                            offset += static_cast<int64_t>(piece->size());
                            return !piece->empty();
                          });
-  if (!failure.ok()) return failure;
+  ABSL_RETURN_IF_ERROR(failure);
   return copied;
 }
 
 // Sequences never go back: others may have taken numbers of them.
 absl::Status AdvanceSequences(PostgresConnection* connection, const Table& table) {
   for (const Column& column : table.columns) {
-    const absl::StatusOr<PostgresRows> found = connection->Query(absl::StrCat(
-        "SELECT pg_get_serial_sequence(", QuotePostgresText(table.Name()), ", ", QuotePostgresText(column.name), ")"));
-    if (!found.ok()) return found.status();
-    if (found->IsNull(0, 0)) continue;
-    const std::string sequence = found->Text(0, 0);
-    const absl::Status moved =
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows found,
+        connection->Query(absl::StrCat("SELECT pg_get_serial_sequence(", QuotePostgresText(table.Name()), ", ",
+                                       QuotePostgresText(column.name), ")")));
+    if (found.IsNull(0, 0)) continue;
+    const std::string sequence = found.Text(0, 0);
+    ABSL_RETURN_IF_ERROR(
         connection
             ->Query(absl::StrCat("SELECT setval(", QuotePostgresText(sequence), ", m) FROM (SELECT max(",
                                  QuotePostgresName(column.name), ") m FROM ", table.Name(), ") t, ", sequence,
                                  " s WHERE m > s.last_value OR (m = s.last_value AND NOT s.is_called)"))
-            .status();
-    if (!moved.ok()) return moved;
+            .status());
   }
   return absl::OkStatus();
 }
@@ -280,30 +279,27 @@ absl::Status Replace(PostgresConnection* connection, const std::string& dir, con
                      "; a table that is not in the backup refers to one that is: drop its constraint for the time ",
                      "of the restore"));
   }
-  if (!emptied.ok()) return emptied;
+  ABSL_RETURN_IF_ERROR(emptied);
   for (const Table& table : tables) {
-    if (absl::Status columns = CheckColumns(connection, table); !columns.ok()) return columns;
-    const absl::StatusOr<std::vector<std::string>> triggers = InsertTriggers(connection, table);
-    if (!triggers.ok()) return triggers.status();
+    ABSL_RETURN_IF_ERROR(CheckColumns(connection, table));
+    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> triggers, InsertTriggers(connection, table));
     const auto switch_triggers = [&](absl::string_view how) -> absl::Status {
-      for (const std::string& trigger : *triggers) {
+      for (const std::string& trigger : triggers) {
         const std::string sql = absl::StrCat("ALTER TABLE ", table.Name(), " ", how, " TRIGGER ", trigger);
-        if (absl::Status done = connection->Run(sql); !done.ok()) return done;
+        ABSL_RETURN_IF_ERROR(connection->Run(sql));
       }
       return absl::OkStatus();
     };
-    if (absl::Status off = switch_triggers("DISABLE"); !off.ok()) return off;
-    if (absl::Status copied = CopyIn(connection, table, absl::StrCat(dir, "/", table.file)); !copied.ok())
-      return copied;
+    ABSL_RETURN_IF_ERROR(switch_triggers("DISABLE"));
+    ABSL_RETURN_IF_ERROR(CopyIn(connection, table, absl::StrCat(dir, "/", table.file)));
     // Deferred checks would keep the next ALTER TABLE waiting.
-    if (absl::Status on = switch_triggers("ENABLE"); !on.ok()) return on;
-    const absl::StatusOr<PostgresRows> count = connection->Query("SELECT count(*) FROM " + table.Name());
-    if (!count.ok()) return count.status();
-    if (count->Int(0, 0) != table.rows) {
+    ABSL_RETURN_IF_ERROR(switch_triggers("ENABLE"));
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows count, connection->Query("SELECT count(*) FROM " + table.Name()));
+    if (count.Int(0, 0) != table.rows) {
       return absl::DataLossError(absl::StrCat(connection->name(), ": ", table.Name(), ": expected ", table.rows,
-                                              " rows, got ", count->Int(0, 0)));
+                                              " rows, got ", count.Int(0, 0)));
     }
-    if (absl::Status advanced = AdvanceSequences(connection, table); !advanced.ok()) return advanced;
+    ABSL_RETURN_IF_ERROR(AdvanceSequences(connection, table));
   }
   return absl::OkStatus();
 }
@@ -317,68 +313,56 @@ absl::StatusOr<PostgresTables> ParsePostgresTables(const Location& place) {
   if (!names.empty()) tables.tables = absl::StrSplit(names, ',');
   Location whole = tables.place;
   whole.parameters.emplace("table", "any");
-  if (const auto parsed = ParsePostgresLocation(whole); !parsed.ok()) return parsed.status();
+  ABSL_RETURN_IF_ERROR(ParsePostgresLocation(whole).status());
   return tables;
 }
 
 absl::StatusOr<std::vector<BackupPart>> BackUpPostgres(
     const PostgresTables& from, absl::FunctionRef<absl::StatusOr<std::string>(const std::string& file)> path_of) {
-  const absl::StatusOr<std::unique_ptr<PostgresConnection>> connection = Open(from, true);
-  if (!connection.ok()) return connection.status();
-  absl::Status begun = (*connection)->Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  if (!begun.ok()) return begun;
-  absl::StatusOr<std::vector<Table>> tables = FindTables(connection->get(), from);
-  if (!tables.ok()) return tables.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PostgresConnection> connection, Open(from, true));
+  ABSL_RETURN_IF_ERROR(connection->Begin("ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+  ABSL_ASSIGN_OR_RETURN(std::vector<Table> tables, FindTables(connection.get(), from));
   std::vector<BackupPart> parts;
   std::string facts;
-  for (Table& table : *tables) {
-    const absl::StatusOr<std::string> path = path_of(table.file);
-    if (!path.ok()) return path.status();
-    if (absl::Status copied = CopyOut(connection->get(), table, *path); !copied.ok()) return copied;
-    const absl::StatusOr<PostgresRows> count = (*connection)->Query("SELECT count(*) FROM " + table.Name());
-    if (!count.ok()) return count.status();
-    table.rows = count->Int(0, 0);
+  for (Table& table : tables) {
+    ABSL_ASSIGN_OR_RETURN(const std::string path, path_of(table.file));
+    ABSL_RETURN_IF_ERROR(CopyOut(connection.get(), table, path));
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows count, connection->Query("SELECT count(*) FROM " + table.Name()));
+    table.rows = count.Int(0, 0);
     facts += TableJson(table);
     parts.push_back({.file = table.file, .rows = {{absl::StrCat(table.schema, ".", table.name), table.rows}}});
   }
-  const absl::StatusOr<std::string> path = path_of(kTablesFile);
-  if (!path.ok()) return path.status();
-  const absl::StatusOr<File> file = File::OpenToWrite(*path);
-  if (!file.ok()) return file.status();
-  if (absl::Status written = file->WriteAt(0, facts); !written.ok()) return written;
+  ABSL_ASSIGN_OR_RETURN(const std::string path, path_of(kTablesFile));
+  ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToWrite(path));
+  ABSL_RETURN_IF_ERROR(file.WriteAt(0, facts));
   parts.push_back({.file = kTablesFile});
   // A connection that ends in a transaction costs a pooler the server's connection.
-  if (absl::Status ended = (*connection)->Run("COMMIT"); !ended.ok()) return ended;
+  ABSL_RETURN_IF_ERROR(connection->Run("COMMIT"));
   return parts;
 }
 
 absl::StatusOr<std::string> DescribePostgres(const std::string& dir, const std::vector<BackupPart>& parts,
                                              const PostgresTables& to) {
-  const absl::StatusOr<std::vector<Table>> tables = ReadTables(dir, parts, to);
-  if (!tables.ok()) return tables.status();
-  const absl::StatusOr<std::unique_ptr<PostgresConnection>> connection = Open(to, true);
-  if (!connection.ok()) return connection.status();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<Table> tables, ReadTables(dir, parts, to));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PostgresConnection> connection, Open(to, true));
   std::vector<std::string> words;
-  for (const Table& table : *tables) {
-    if (absl::Status columns = CheckColumns(connection->get(), table); !columns.ok()) return columns;
-    const absl::StatusOr<PostgresRows> count = (*connection)->Query("SELECT count(*) FROM " + table.Name());
-    if (!count.ok()) return count.status();
-    words.push_back(absl::StrCat(table.Name(), " (", Counted(count->Int(0, 0), "row", "rows"), ")"));
+  for (const Table& table : tables) {
+    ABSL_RETURN_IF_ERROR(CheckColumns(connection.get(), table));
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows count, connection->Query("SELECT count(*) FROM " + table.Name()));
+    words.push_back(absl::StrCat(table.Name(), " (", Counted(count.Int(0, 0), "row", "rows"), ")"));
   }
-  return absl::StrCat((*connection)->name(), " ", absl::StrJoin(words, ", "));
+  return absl::StrCat(connection->name(), " ", absl::StrJoin(words, ", "));
 }
 
 absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to) {
-  absl::StatusOr<std::vector<Table>> tables = ReadTables(dir, parts, to);
-  if (!tables.ok()) return tables.status();
-  if (tables->empty()) return absl::NotFoundError(absl::StrCat(dir, ": has no table among what was asked for"));
-  const absl::StatusOr<std::unique_ptr<PostgresConnection>> connection = Open(to, false);
-  if (!connection.ok()) return connection.status();
-  if (absl::Status sorted = SortTables(connection->get(), &*tables); !sorted.ok()) return sorted;
-  if (absl::Status begun = (*connection)->Begin(); !begun.ok()) return begun;
+  ABSL_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(dir, parts, to));
+  if (tables.empty()) return absl::NotFoundError(absl::StrCat(dir, ": has no table among what was asked for"));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PostgresConnection> connection, Open(to, false));
+  ABSL_RETURN_IF_ERROR(SortTables(connection.get(), &tables));
+  ABSL_RETURN_IF_ERROR(connection->Begin());
   // On failure the connection ends, and with it the transaction.
-  if (absl::Status replaced = Replace(connection->get(), dir, *tables); !replaced.ok()) return replaced;
-  return (*connection)->Run("COMMIT");
+  ABSL_RETURN_IF_ERROR(Replace(connection.get(), dir, tables));
+  return connection->Run("COMMIT");
 }
 
 }  // namespace reembed

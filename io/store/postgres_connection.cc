@@ -18,6 +18,7 @@
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -181,7 +182,7 @@ absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(Pos
   if (absl::IsUnavailable(status) && answered != nullptr && *answered) {
     status = connection->Persist([] { return absl::OkStatus(); });
   }
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   return connection;
 }
 
@@ -263,9 +264,8 @@ absl::Status PostgresConnection::CheckStartup() {
 }
 
 absl::StatusOr<bool> PostgresConnection::IsPooled() {
-  const absl::StatusOr<PostgresRows> process = Query("SELECT pg_catalog.pg_backend_pid()");
-  if (!process.ok()) return process.status();
-  return process->Int(0, 0) != PQbackendPID(connection_);
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows process, Query("SELECT pg_catalog.pg_backend_pid()"));
+  return process.Int(0, 0) != PQbackendPID(connection_);
 }
 
 absl::Status PostgresConnection::AddSetting(PostgresSetting setting) {
@@ -374,8 +374,7 @@ absl::Status PostgresConnection::Execute(const std::string& sql, absl::Span<cons
 
 absl::StatusOr<PostgresRows> PostgresConnection::Query(const std::string& sql, absl::Span<const PostgresValue> values) {
   PostgresRows rows(nullptr);
-  const absl::Status status = Execute(sql, values, false, [&](PGresult* result) { rows = PostgresRows(result); });
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Execute(sql, values, false, [&](PGresult* result) { rows = PostgresRows(result); }));
   return rows;
 }
 
@@ -459,7 +458,7 @@ absl::Status PostgresConnection::CopyOut(const std::string& sql,
   const PostgresRows rows(result);
   const absl::Status status = PQresultStatus(result) == PGRES_COMMAND_OK ? absl::OkStatus() : ResultError(result);
   const absl::Status finished = FinishResults();
-  if (!failure.ok()) return failure;
+  ABSL_RETURN_IF_ERROR(failure);
   return status.ok() ? finished : status;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_import_undo.h"
 #include "io/store/postgres_index.h"
 #include "io/store/postgres_target.h"
@@ -77,20 +78,21 @@ absl::Status CheckColumns(const PostgresLocation& asked, const PostgresTable& ta
 
 // The SQL that makes the key of a new row.
 absl::StatusOr<std::string> NewKeySql(PostgresConnection* connection, const PostgresTable& table) {
-  const absl::StatusOr<PostgresRows> found = connection->Query(
-      "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', s, s IS NULL OR "
-      "pg_catalog.has_sequence_privilege(s, 'USAGE'), current_user FROM pg_catalog.pg_attribute a LEFT JOIN "
-      "pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum, "
-      "pg_catalog.pg_get_serial_sequence($1, $2) AS s WHERE a.attrelid = $1::regclass AND a.attname = $2",
-      {PostgresValue::Text(table.Sql()), PostgresValue::Text(table.key)});
-  if (!found.ok()) return found.status();
-  if (!found->Bool(0, 3)) {
-    return absl::PermissionDeniedError(table.Message(absl::StrCat("the user ", found->Text(0, 4), " may not use the ",
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows found,
+      connection->Query(
+          "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', s, s IS NULL OR "
+          "pg_catalog.has_sequence_privilege(s, 'USAGE'), current_user FROM pg_catalog.pg_attribute a LEFT JOIN "
+          "pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum, "
+          "pg_catalog.pg_get_serial_sequence($1, $2) AS s WHERE a.attrelid = $1::regclass AND a.attname = $2",
+          {PostgresValue::Text(table.Sql()), PostgresValue::Text(table.key)}));
+  if (!found.Bool(0, 3)) {
+    return absl::PermissionDeniedError(table.Message(absl::StrCat("the user ", found.Text(0, 4), " may not use the ",
                                                                   "numbers of its key; run GRANT USAGE ON SEQUENCE ",
-                                                                  found->Text(0, 2), " TO ", found->Text(0, 4))));
+                                                                  found.Text(0, 2), " TO ", found.Text(0, 4))));
   }
-  if (found->Bool(0, 1)) return absl::StrCat("pg_catalog.nextval(", QuotePostgresText(found->Text(0, 2)), ")");
-  if (!found->IsNull(0, 0)) return found->Text(0, 0);
+  if (found.Bool(0, 1)) return absl::StrCat("pg_catalog.nextval(", QuotePostgresText(found.Text(0, 2)), ")");
+  if (!found.IsNull(0, 0)) return found.Text(0, 0);
   if (table.key_kind == PostgresTable::KeyKind::kText) return std::string("pg_catalog.gen_random_uuid()::text");
   if (table.key_kind == PostgresTable::KeyKind::kUuid) return std::string("pg_catalog.gen_random_uuid()");
   return absl::FailedPreconditionError(table.Message(
@@ -102,52 +104,46 @@ absl::Status ResolveImport(ImportTarget* import) {
   PostgresTarget& target = import->target;
   const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(target.connection.get(), target.asked);
   if (table.ok()) {
-    if (absl::Status columns = CheckColumns(target.asked, *table); !columns.ok()) return columns;
+    ABSL_RETURN_IF_ERROR(CheckColumns(target.asked, *table));
   }
-  if (absl::Status resolved = ResolvePostgresTarget(&target); !resolved.ok()) return resolved;
+  ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target));
   if (!target.table.has_value()) {
     if (import->schema_sql.empty()) return table.status();
     return CheckPostgresMayCreate(target.connection.get(), target.asked.schema);
   }
   for (const auto& [column, sql] : target.asked.sets) {
-    if (absl::Status right = CheckPostgresRight(target.connection.get(), *target.table, "INSERT", column);
-        !right.ok()) {
-      return right;
-    }
+    ABSL_RETURN_IF_ERROR(CheckPostgresRight(target.connection.get(), *target.table, "INSERT", column));
   }
   import->ids = absl::StrCat(QuotePostgresName(target.table->schema), ".", kPostgresIdsTable);
-  absl::StatusOr<std::string> key = NewKeySql(target.connection.get(), *target.table);
-  if (!key.ok()) return key.status();
-  import->new_key = *std::move(key);
-  const absl::StatusOr<PostgresRows> ids = target.connection->Query(
-      "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = "
-      "pg_catalog.to_regclass($1) AND attname = 'row_hash' AND NOT attisdropped)",
-      {PostgresValue::Text(import->ids)});
-  if (!ids.ok()) return ids.status();
-  import->has_ids = ids->Bool(0, 0);
-  import->has_hashes = ids->Bool(0, 1);
+  ABSL_ASSIGN_OR_RETURN(import->new_key, NewKeySql(target.connection.get(), *target.table));
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows ids,
+      target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM "
+                               "pg_catalog.pg_attribute WHERE attrelid = "
+                               "pg_catalog.to_regclass($1) AND attname = 'row_hash' AND NOT attisdropped)",
+                               {PostgresValue::Text(import->ids)}));
+  import->has_ids = ids.Bool(0, 0);
+  import->has_hashes = ids.Bool(0, 1);
   return import->has_ids ? absl::OkStatus() : CheckPostgresMayCreate(target.connection.get(), target.table->schema);
 }
 
 absl::StatusOr<ImportTarget> OpenImport(const Location& location, const Model& model, absl::Duration patience) {
-  const absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
-  if (!asked.ok()) return asked.status();
-  if (absl::Status parameters = CheckParameters(*asked); !parameters.ok()) return parameters;
-  absl::StatusOr<std::string> schema_sql = ReadSchemaFile(*asked, model.dim);
-  if (!schema_sql.ok()) return schema_sql.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(location));
+  ABSL_RETURN_IF_ERROR(CheckParameters(asked));
+  ABSL_ASSIGN_OR_RETURN(std::string schema_sql, ReadSchemaFile(asked, model.dim));
   absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, patience);
   if (!target.ok() && absl::IsFailedPrecondition(target.status())) {
     // What is missing says more than that a column could not be added.
-    auto connection = PostgresConnection::Open(asked->address, {.read_only = true, .patience = patience});
-    if (!connection.ok()) return connection.status();
-    const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection->get(), *asked);
+    ABSL_ASSIGN_OR_RETURN(auto connection,
+                          PostgresConnection::Open(asked.address, {.read_only = true, .patience = patience}));
+    const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection.get(), asked);
     if (table.ok()) {
-      if (absl::Status columns = CheckColumns(*asked, *table); !columns.ok()) return columns;
+      ABSL_RETURN_IF_ERROR(CheckColumns(asked, *table));
     }
   }
-  if (!target.ok()) return target.status();
-  ImportTarget import{.target = *std::move(target), .schema_sql = *std::move(schema_sql)};
-  if (absl::Status resolved = ResolveImport(&import); !resolved.ok()) return resolved;
+  ABSL_RETURN_IF_ERROR(target.status());
+  ImportTarget import{.target = *std::move(target), .schema_sql = std::move(schema_sql)};
+  ABSL_RETURN_IF_ERROR(ResolveImport(&import));
   return import;
 }
 
@@ -161,25 +157,20 @@ class SourceRows {
           absl::StrCat(asked.address.name, ": mode=insert brings rows of an SQLite file or a libSQL server, not of ",
                        source.scheme));
     }
-    const absl::StatusOr<SqliteLocation> parsed = ParseSqliteLocation(source);
-    if (!parsed.ok()) return parsed.status();
-    absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(parsed->place, SqliteAccess::kReadOnly, patience);
-    if (!db.ok()) return db.status();
-    const absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *parsed);
-    if (!table.ok()) return table.status();
-    absl::StatusOr<SqliteStatement> find =
-        (*db)->Prepare(absl::StrCat("SELECT ", ObjectSql(*table, asked.fields), " FROM ", QuoteName(table->name),
-                                    " WHERE ", table->IsNamedSql("?1")));
-    if (!find.ok()) return find.status();
-    return SourceRows(*std::move(db), *std::move(find));
+    ABSL_ASSIGN_OR_RETURN(const SqliteLocation parsed, ParseSqliteLocation(source));
+    ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db, OpenSqlDb(parsed.place, SqliteAccess::kReadOnly, patience));
+    ABSL_ASSIGN_OR_RETURN(const SqliteTable table, ResolveSqliteTable(*db, parsed));
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement find,
+                          db->Prepare(absl::StrCat("SELECT ", ObjectSql(table, asked.fields), " FROM ",
+                                                   QuoteName(table.name), " WHERE ", table.IsNamedSql("?1"))));
+    return SourceRows(std::move(db), std::move(find));
   }
 
   // nullopt: the row is gone.
   absl::StatusOr<std::optional<std::string>> Find(KeyView key) {
     find_.BindKey(1, key);
-    const absl::StatusOr<bool> row = find_.Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return std::nullopt;
+    ABSL_ASSIGN_OR_RETURN(const bool row, find_.Step());
+    if (!row) return std::nullopt;
     std::string object(find_.Text(0));
     find_.Reset();
     return object;
@@ -227,34 +218,33 @@ class PostgresImportSink final : public VectorSink {
     }
     undo_ = context.undo;
     bool empty = false;
-    const absl::Status status = target.connection->Persist([&]() -> absl::Status {
+    ABSL_RETURN_IF_ERROR(target.connection->Persist([&]() -> absl::Status {
       // Looked at again: others may have changed the tables since the sink was made.
-      if (absl::Status resolved = ResolveImport(&import_); !resolved.ok()) return resolved;
-      if (absl::Status schema = MakeSchema(); !schema.ok()) return schema;
-      if (absl::Status ids = MakeIds(); !ids.ok()) return ids;
-      if (absl::Status prepared = PrepareStatement(); !prepared.ok()) return prepared;
+      ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
+      ABSL_RETURN_IF_ERROR(MakeSchema());
+      ABSL_RETURN_IF_ERROR(MakeIds());
+      ABSL_RETURN_IF_ERROR(PrepareStatement());
       return HasNothing(&empty);
-    });
-    if (!status.ok()) return status;
+    }));
     // The tables may have been made anew since the last run, by this stream of the job or by another.
     return empty ? 0 : last.position;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    if (absl::Status taken = TakeRows(batches); !taken.ok()) return taken;
+    ABSL_RETURN_IF_ERROR(TakeRows(batches));
     std::vector<Item*> rows;
     for (Item& item : items_) {
       if (item.refusal.ok()) rows.push_back(&item);
     }
     const absl::Span<Item*> all = absl::MakeSpan(rows);
-    if (absl::Status kept = KeepWhatIsThere(all); !kept.ok()) return kept;
+    ABSL_RETURN_IF_ERROR(KeepWhatIsThere(all));
     const size_t vector_bytes = static_cast<size_t>(import_.target.model.dim) * sizeof(float);
     for (size_t begin = 0; begin < all.size();) {
       size_t end = begin, bytes = 0;
       while (end < all.size() && end - begin < kMaxStatementRows && (end == begin || bytes < kStatementBytes)) {
         bytes += vector_bytes + all[end++]->object.size();
       }
-      if (absl::Status status = Store(all.subspan(begin, end - begin)); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(Store(all.subspan(begin, end - begin)));
       begin = end;
     }
     for (Item& item : items_) {
@@ -274,7 +264,7 @@ class PostgresImportSink final : public VectorSink {
     PostgresTarget& target = import_.target;
     if (target.table.has_value()) return absl::OkStatus();
     if (undo_ != nullptr) {
-      if (absl::Status kept = KeepPostgresSchemaMade(undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepPostgresSchemaMade(undo_));
     }
     std::string path;
     if (!target.asked.schema.empty()) {
@@ -282,7 +272,7 @@ class PostgresImportSink final : public VectorSink {
     }
     absl::Status run = RunSchema(path);
     if (!run.ok()) return absl::Status(run.code(), absl::StrCat(target.asked.schema_file, ": ", run.message()));
-    if (absl::Status resolved = ResolveImport(&import_); !resolved.ok()) return resolved;
+    ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
     if (!target.table.has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(target.asked.schema_file, ": made no table `",
                                                         target.asked.table, "` that the search path finds"));
@@ -299,8 +289,7 @@ class PostgresImportSink final : public VectorSink {
         "SELECT coalesce(pg_catalog.string_agg(name || '=' || setting, ', ' ORDER BY name), '') FROM "
         "pg_catalog.pg_settings WHERE source = 'session'";
     PostgresConnection* const connection = import_.target.connection.get();
-    const absl::StatusOr<bool> pooled = connection->IsPooled();
-    if (!pooled.ok()) return pooled.status();
+    ABSL_ASSIGN_OR_RETURN(const bool pooled, connection->IsPooled());
     absl::Status status = connection->Begin();
     if (status.ok()) status = connection->Run(search_path);
     const auto session = [&]() -> std::string {
@@ -312,7 +301,7 @@ class PostgresImportSink final : public VectorSink {
     if (status.ok()) before = session();
     if (status.ok()) status = connection->Run(import_.schema_sql);
     if (status.ok()) after = session();
-    if (status.ok() && *pooled && before != after) {
+    if (status.ok() && pooled && before != after) {
       status = absl::FailedPreconditionError(
           "a SET or set_config() in it would last for the session; write SET LOCAL, or leave it out");
     }
@@ -329,7 +318,7 @@ class PostgresImportSink final : public VectorSink {
           absl::StrCat("ALTER TABLE ", import_.ids, " ADD COLUMN IF NOT EXISTS row_hash text"));
     }
     if (undo_ != nullptr) {
-      if (absl::Status kept = KeepPostgresIdsMade(undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepPostgresIdsMade(undo_));
     }
     // In the order of bytes, so that keys asked for in the source's order lie together.
     return import_.target.connection->Run(
@@ -340,11 +329,12 @@ class PostgresImportSink final : public VectorSink {
 
   // Whether no row of this source is there.
   absl::Status HasNothing(bool* empty) {
-    const absl::StatusOr<PostgresRows> any = import_.target.connection->Query(
-        absl::StrCat("SELECT 1 FROM ", import_.ids, " WHERE target = $1 AND source = $2 LIMIT 1"),
-        {PostgresValue::Text(import_.target.table->name), PostgresValue::Text(import_.target.asked.origin)});
-    if (!any.ok()) return any.status();
-    *empty = any->size() == 0;
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows any,
+        import_.target.connection->Query(
+            absl::StrCat("SELECT 1 FROM ", import_.ids, " WHERE target = $1 AND source = $2 LIMIT 1"),
+            {PostgresValue::Text(import_.target.table->name), PostgresValue::Text(import_.target.asked.origin)}));
+    *empty = any.size() == 0;
     return absl::OkStatus();
   }
 
@@ -352,10 +342,9 @@ class PostgresImportSink final : public VectorSink {
     const PostgresTarget& target = import_.target;
     const PostgresTable& table = *target.table;
     const PostgresVectorColumn& vector = *target.vector;
-    const absl::StatusOr<PostgresRows> oid =
-        target.connection->Query("SELECT $1::regtype::oid", {PostgresValue::Text(vector.wire_type)});
-    if (!oid.ok()) return oid.status();
-    vector_oid_ = static_cast<int32_t>(oid->Int(0, 0));
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows oid,
+                          target.connection->Query("SELECT $1::regtype::oid", {PostgresValue::Text(vector.wire_type)}));
+    vector_oid_ = static_cast<int32_t>(oid.Int(0, 0));
     std::string columns, values;
     for (const auto& [column, sql] : target.asked.sets) {
       absl::StrAppend(&columns, ", ", QuotePostgresName(column));
@@ -408,14 +397,13 @@ class PostgresImportSink final : public VectorSink {
     std::sort(items_.begin(), items_.end(),
               [](const Item& a, const Item& b) { return a.row->ordinal < b.row->ordinal; });
     for (Item& item : items_) {
-      absl::StatusOr<std::optional<std::string>> object = rows_.Find(item.row->key);
-      if (!object.ok()) return object.status();
+      ABSL_ASSIGN_OR_RETURN(std::optional<std::string> object, rows_.Find(item.row->key));
       item.key = KeyText(item.row->key);
-      if (!object->has_value()) {
+      if (!object.has_value()) {
         item.refusal = absl::NotFoundError(RowMessage(item, "is gone from the source"));
         continue;
       }
-      item.object = **std::move(object);
+      item.object = *std::move(object);
     }
     return absl::OkStatus();
   }
@@ -433,7 +421,7 @@ class PostgresImportSink final : public VectorSink {
     if (rows.size() > 1) {
       // Each statement is a transaction, so nothing of this one is stored. Halving finds the rows that are to blame.
       const size_t half = rows.size() / 2;
-      if (absl::Status first = Store(rows.subspan(0, half)); !first.ok()) return first;
+      ABSL_RETURN_IF_ERROR(Store(rows.subspan(0, half)));
       return Store(rows.subspan(half));
     }
     // Another run may have brought it between the statement's look and its insert.
@@ -502,19 +490,16 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresImportSink(const Locatio
                                                                    const Location& source,
                                                                    const PostgresImportOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
-  absl::StatusOr<ImportTarget> import = OpenImport(location, model, options.patience);
-  if (!import.ok()) return import.status();
-  absl::StatusOr<SourceRows> rows = SourceRows::Open(source, import->target.asked, options.patience);
-  if (!rows.ok()) return rows.status();
-  return std::make_unique<PostgresImportSink>(*std::move(import), *std::move(rows));
+  ABSL_ASSIGN_OR_RETURN(ImportTarget import, OpenImport(location, model, options.patience));
+  ABSL_ASSIGN_OR_RETURN(SourceRows rows, SourceRows::Open(source, import.target.asked, options.patience));
+  return std::make_unique<PostgresImportSink>(std::move(import), std::move(rows));
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresImportChanges(const Location& location, const Model& model) {
-  const absl::StatusOr<ImportTarget> import = OpenImport(location, model, absl::ZeroDuration());
-  if (!import.ok()) return import.status();
-  const PostgresLocation& asked = import->target.asked;
+  ABSL_ASSIGN_OR_RETURN(const ImportTarget import, OpenImport(location, model, absl::ZeroDuration()));
+  const PostgresLocation& asked = import.target.asked;
   std::vector<std::string> changes;
-  if (!import->target.table.has_value()) {
+  if (!import.target.table.has_value()) {
     changes.push_back(absl::StrCat("makes the table ", asked.table, ", and what else is in ", asked.schema_file));
   }
   changes.push_back(absl::StrCat("adds rows to ", asked.table, ", each with its vector, and their old and new keys to ",
@@ -524,23 +509,21 @@ absl::StatusOr<std::vector<std::string>> PostgresImportChanges(const Location& l
 }
 
 absl::StatusOr<PostgresTable> PostgresImportedRows(PostgresConnection* connection, const PostgresLocation& asked) {
-  absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection, asked);
-  if (!table.ok()) return table.status();
-  const std::string ids = absl::StrCat(QuotePostgresName(table->schema), ".", kPostgresIdsTable);
-  const absl::StatusOr<PostgresRows> there =
-      connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(ids)});
-  if (!there.ok()) return there.status();
-  if (!there->Bool(0, 0)) {
-    return absl::NotFoundError(table->Message(absl::StrCat("no rows were brought here from ", asked.origin)));
+  ABSL_ASSIGN_OR_RETURN(PostgresTable table, ResolvePostgresTable(connection, asked));
+  const std::string ids = absl::StrCat(QuotePostgresName(table.schema), ".", kPostgresIdsTable);
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows there,
+                        connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(ids)}));
+  if (!there.Bool(0, 0)) {
+    return absl::NotFoundError(table.Message(absl::StrCat("no rows were brought here from ", asked.origin)));
   }
-  table->rows_sql = absl::StrCat("(SELECT i.old_id AS reembed_old_id, t.* FROM ", ids, " AS i JOIN ", table->Sql(),
-                                 " AS t ON t.", table->KeySql(), " = i.new_id::", table->Find(table->key)->type,
-                                 " WHERE i.target = ", QuotePostgresText(table->name),
-                                 " AND i.source = ", QuotePostgresText(asked.origin), ") AS rows");
-  table->columns.push_back({.name = "reembed_old_id", .type = "text", .base_type = "text", .not_null = true});
-  table->key = "reembed_old_id";
-  table->key_kind = PostgresTable::KeyKind::kText;
-  table->key_may_be_null = table->key_may_repeat = false;
+  table.rows_sql = absl::StrCat("(SELECT i.old_id AS reembed_old_id, t.* FROM ", ids, " AS i JOIN ", table.Sql(),
+                                " AS t ON t.", table.KeySql(), " = i.new_id::", table.Find(table.key)->type,
+                                " WHERE i.target = ", QuotePostgresText(table.name),
+                                " AND i.source = ", QuotePostgresText(asked.origin), ") AS rows");
+  table.columns.push_back({.name = "reembed_old_id", .type = "text", .base_type = "text", .not_null = true});
+  table.key = "reembed_old_id";
+  table.key_kind = PostgresTable::KeyKind::kText;
+  table.key_may_be_null = table.key_may_repeat = false;
   return table;
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_rollback.h"
 
 namespace reembed {
@@ -82,7 +83,7 @@ absl::Status KeepPostgresBrought(absl::Span<const PostgresRowToBring> rows, cons
   std::vector<std::string> contents(rows.size());
   const std::vector<PostgresValue> values = {PostgresValue::Binary(keys), PostgresValue::Text(table.name),
                                              PostgresValue::Text(target->asked.origin)};
-  const absl::Status read = target->connection->Persist([&] {
+  ABSL_RETURN_IF_ERROR(target->connection->Persist([&] {
     places.assign(rows.size(), Place::kNew);
     return target->connection->Stream(sql, values, [&](const PostgresRows& row) {
       const size_t i = IndexOf(row);
@@ -90,8 +91,7 @@ absl::Status KeepPostgresBrought(absl::Span<const PostgresRowToBring> rows, cons
       contents[i] = ContentOf(row, 2);
       return true;
     });
-  });
-  if (!read.ok()) return read;
+  }));
   size_t next = 0;
   return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
     while (next < rows.size() && places[next] == Place::kGone) ++next;
@@ -161,21 +161,18 @@ class ImportRollback {
 };
 
 absl::StatusOr<bool> ImportRollback::IsMade(absl::string_view note) const {
-  const absl::StatusOr<std::optional<std::string>> found = old_rows_->FindNote(note);
-  if (!found.ok()) return found.status();
-  return found->has_value();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> found, old_rows_->FindNote(note));
+  return found.has_value();
 }
 
 absl::Status ImportRollback::SayWhatStays() {
-  const absl::StatusOr<std::optional<std::string>> dropped = old_rows_->FindNote(kDroppedNote);
-  if (!dropped.ok()) return dropped.status();
-  if (dropped->has_value()) {
-    report_.notes.push_back(absl::StrCat("--force-recreate has dropped ", **dropped,
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> dropped, old_rows_->FindNote(kDroppedNote));
+  if (dropped.has_value()) {
+    report_.notes.push_back(absl::StrCat("--force-recreate has dropped ", *dropped,
                                          ": what was in them cannot be brought back by a rollback; restore a backup"));
   }
-  const absl::StatusOr<bool> schema = IsMade(kSchemaNote);
-  if (!schema.ok()) return schema.status();
-  if (*schema && target_.table.has_value()) {
+  ABSL_ASSIGN_OR_RETURN(const bool schema, IsMade(kSchemaNote));
+  if (schema && target_.table.has_value()) {
     report_.notes.push_back(
         absl::StrCat("the table ", table().name, " stays, which the job had made with what else is in ",
                      target_.asked.schema_file, ": DROP TABLE ", table().Sql(), " if nobody needs it"));
@@ -187,42 +184,41 @@ absl::Status ImportRollback::SayWhatStays() {
 absl::Status ImportRollback::Prepare(bool* has_ids) {
   ids_ = IdsSql(table());
   column_ = QuotePostgresName(target_.vector->name);
-  const absl::StatusOr<PostgresRows> facts = connection()->Query(
-      "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = "
-      "pg_catalog.to_regclass($1) AND attname = 'row_hash' AND NOT attisdropped), a.atttypid, "
-      // Of -1 a type has no length, which would cut values short.
-      "pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_attribute a WHERE a.attrelid = $2::regclass AND "
-      "a.attname = $3",
-      {PostgresValue::Text(ids_), PostgresValue::Text(table().Sql()), PostgresValue::Text(target_.vector->name)});
-  if (!facts.ok()) return facts.status();
-  if (facts->size() == 0) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows facts,
+      connection()->Query(
+          "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid "
+          "= "
+          "pg_catalog.to_regclass($1) AND attname = 'row_hash' AND NOT attisdropped), a.atttypid, "
+          // Of -1 a type has no length, which would cut values short.
+          "pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_attribute a WHERE a.attrelid = $2::regclass AND "
+          "a.attname = $3",
+          {PostgresValue::Text(ids_), PostgresValue::Text(table().Sql()), PostgresValue::Text(target_.vector->name)}));
+  if (facts.size() == 0) {
     return absl::FailedPreconditionError(
         table().Message(absl::StrCat("the column `", target_.vector->name, "` is gone; nothing can be put back")));
   }
-  *has_ids = facts->Bool(0, 0);
-  column_oid_ = static_cast<int32_t>(facts->Int(0, 2));
-  column_type_ = facts->Text(0, 3);
-  same_ = facts->Bool(0, 1)
+  *has_ids = facts.Bool(0, 0);
+  column_oid_ = static_cast<int32_t>(facts.Int(0, 2));
+  column_type_ = facts.Text(0, 3);
+  same_ = facts.Bool(0, 1)
               ? absl::StrCat("coalesce(i.row_hash = ", PostgresRowHashSql(table(), *target_.vector), ", false)")
               : "false";
-  absl::StatusOr<std::string> nobody_refers = PostgresNobodyRefersSql(connection(), table());
-  if (!nobody_refers.ok()) return nobody_refers.status();
-  nobody_refers_ = *std::move(nobody_refers);
+  ABSL_ASSIGN_OR_RETURN(nobody_refers_, PostgresNobodyRefersSql(connection(), table()));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Row>> ImportRollback::LoadPage() {
   std::vector<Row> page;
   while (page.size() < kPageRows) {
-    const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
-    if (!logged.ok()) return logged.status();
-    if (!logged->has_value()) break;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
+    if (!logged.has_value()) break;
     Row row;
-    row.ordinal = (*logged)->ordinal;
-    row.key = Own((*logged)->key);
-    row.key_text = KeyText((*logged)->key);
-    if ((*logged)->content.has_value()) {
-      row.old = std::string(*(*logged)->content);
+    row.ordinal = logged->ordinal;
+    row.key = Own(logged->key);
+    row.key_text = KeyText(logged->key);
+    if (logged->content.has_value()) {
+      row.old = std::string(*logged->content);
       if (*row.old != absl::string_view(&kNull, 1) && (row.old->empty() || (*row.old)[0] != kCell)) {
         return absl::DataLossError("undo.db: a row's old vector is damaged");
       }
@@ -244,11 +240,10 @@ absl::Status ImportRollback::Read(absl::Span<Row> rows) {
   for (Row& row : rows) row.known = row.there = row.same = false;
   const std::string keys = TextArray(rows, [](const Row& row) -> const std::string& { return row.key_text; });
   // Nobody changes a row between its being looked at and its being put back.
-  const absl::Status locked =
+  ABSL_RETURN_IF_ERROR(
       connection()
           ->Query(absl::StrCat("SELECT", KnownSql(ids_), JoinSql(table()), " FOR UPDATE OF t"), Values(keys))
-          .status();
-  if (!locked.ok()) return locked;
+          .status());
   return connection()->Stream(absl::StrCat("SELECT s.n, t.", table().KeySql(), " IS NOT NULL, ", same_, ", t.", column_,
                                            KnownSql(ids_), " LEFT", JoinSql(table())),
                               Values(keys), [&](const PostgresRows& found) {
@@ -263,10 +258,9 @@ absl::Status ImportRollback::Read(absl::Span<Row> rows) {
 
 // Where nobody knows, a vector is put back, but no row is removed.
 absl::StatusOr<bool> ImportRollback::HoldsWhatWasWritten(const Row& row) {
-  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(row.ordinal);
-  if (!written.ok()) return written.status();
-  if (!written->has_value()) return row.old.has_value();
-  return row.now[0] == kCell && PostgresCellHolds(*target_.vector, absl::string_view(row.now).substr(1), **written);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
+  if (!written.has_value()) return row.old.has_value();
+  return row.now[0] == kCell && PostgresCellHolds(*target_.vector, absl::string_view(row.now).substr(1), *written);
 }
 
 // Decides what is to be done with it.
@@ -281,9 +275,8 @@ absl::Status ImportRollback::Sort(Row* row, RollbackReport* done) {
     if (row->known && !row->old.has_value()) to_forget_.push_back(row);
     return absl::OkStatus();
   }
-  const absl::StatusOr<bool> ours = HoldsWhatWasWritten(*row);
-  if (!ours.ok()) return ours.status();
-  if (!*ours) {
+  ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(*row));
+  if (!ours) {
     done->Leave(ViewOf(row->key), "its vector is not the one that the job wrote");
   } else if (row->old.has_value()) {
     to_restore_.push_back(row);
@@ -346,12 +339,12 @@ absl::Status ImportRollback::PutBackTogether(absl::Span<Row> rows, RollbackRepor
   to_remove_.clear();
   to_forget_.clear();
   old_cells_.clear();
-  if (absl::Status read = Read(rows); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(Read(rows));
   for (Row& row : rows) {
-    if (absl::Status sorted = Sort(&row, done); !sorted.ok()) return sorted;
+    ABSL_RETURN_IF_ERROR(Sort(&row, done));
   }
-  if (absl::Status status = Restore(done); !status.ok()) return status;
-  if (absl::Status status = Remove(done); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Restore(done));
+  ABSL_RETURN_IF_ERROR(Remove(done));
   return ForgetIds(to_forget_, done);
 }
 
@@ -369,56 +362,52 @@ absl::Status ImportRollback::TakeIdsAway() {
 }
 
 absl::StatusOr<RollbackReport> ImportRollback::Run() {
-  if (absl::Status said = SayWhatStays(); !said.ok()) return said;
+  ABSL_RETURN_IF_ERROR(SayWhatStays());
   bool has_ids = false;
   if (target_.table.has_value()) {
-    if (absl::Status prepared = Prepare(&has_ids); !prepared.ok()) return prepared;
+    ABSL_RETURN_IF_ERROR(Prepare(&has_ids));
   }
   if (!has_ids) {
-    if (absl::Status counted = CountUnchanged(); !counted.ok()) return counted;
+    ABSL_RETURN_IF_ERROR(CountUnchanged());
     return std::move(report_);
   }
   while (true) {
-    absl::StatusOr<std::vector<Row>> page = LoadPage();
-    if (!page.ok()) return page.status();
-    if (page->empty()) break;
-    const absl::Status put = PutPostgresRowsBack(
-        connection(), absl::MakeSpan(*page),
-        [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_);
-    if (!put.ok()) return put;
+    ABSL_ASSIGN_OR_RETURN(std::vector<Row> page, LoadPage());
+    if (page.empty()) break;
+    ABSL_RETURN_IF_ERROR(PutPostgresRowsBack(
+        connection(), absl::MakeSpan(page),
+        [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_));
   }
-  if (absl::Status taken = TakeIdsAway(); !taken.ok()) return taken;
+  ABSL_RETURN_IF_ERROR(TakeIdsAway());
   return std::move(report_);
 }
 
 }  // namespace
 
 absl::StatusOr<Overwriting> PostgresImportOverwriting(const Location& location, const Model& model) {
-  const absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, absl::ZeroDuration());
-  if (!target.ok()) return target.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresTarget target, OpenPostgresTarget(location, model, absl::ZeroDuration()));
   const Overwriting nothing{.kind = Overwriting::Kind::kNothing};
-  if (!target->table.has_value()) return nothing;
-  const PostgresTable& table = *target->table;
+  if (!target.table.has_value()) return nothing;
+  const PostgresTable& table = *target.table;
   const std::string ids = IdsSql(table);
-  const absl::StatusOr<PostgresRows> there =
-      target->connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(ids)});
-  if (!there.ok()) return there.status();
-  if (!there->Bool(0, 0)) return nothing;
-  const absl::StatusOr<PostgresRows> brought =
-      target->connection->Query(absl::StrCat("SELECT count(*) FROM ", ids, " AS i", JoinSql(table),
-                                             " WHERE i.target = $1 AND i.source = $2 AND t.",
-                                             QuotePostgresName(target->vector->name), " IS NOT NULL"),
-                                {PostgresValue::Text(table.name), PostgresValue::Text(target->asked.origin)});
-  if (!brought.ok()) return brought.status();
-  if (brought->Int(0, 0) == 0) return nothing;
-  return Overwriting{.rows = brought->Int(0, 0)};
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows there,
+      target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(ids)}));
+  if (!there.Bool(0, 0)) return nothing;
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows brought,
+      target.connection->Query(absl::StrCat("SELECT count(*) FROM ", ids, " AS i", JoinSql(table),
+                                            " WHERE i.target = $1 AND i.source = $2 AND t.",
+                                            QuotePostgresName(target.vector->name), " IS NOT NULL"),
+                               {PostgresValue::Text(table.name), PostgresValue::Text(target.asked.origin)}));
+  if (brought.Int(0, 0) == 0) return nothing;
+  return Overwriting{.rows = brought.Int(0, 0)};
 }
 
 absl::StatusOr<RollbackReport> RollBackPostgresImport(const Location& location, UndoReader* old_rows,
                                                       const PostgresImportOptions& options) {
-  absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, {}, options.patience);
-  if (!target.ok()) return target.status();
-  return ImportRollback(*std::move(target), old_rows).Run();
+  ABSL_ASSIGN_OR_RETURN(PostgresTarget target, OpenPostgresTarget(location, {}, options.patience));
+  return ImportRollback(std::move(target), old_rows).Run();
 }
 
 }  // namespace reembed

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -100,21 +101,24 @@ std::string IndexName(absl::string_view schema, absl::string_view name) {
 
 // The table, and what is beneath it where it is partitioned; parents come before their partitions.
 absl::StatusOr<std::vector<IndexedTable>> FindIndexedTables(const PostgresTarget& target, const PostgresTable& table) {
-  const absl::StatusOr<PostgresRows> rows = target.connection->Query(
-      "SELECT n.nspname, c.relname, coalesce(p.parentrelid::oid::text, ''), c.oid, c.relkind = 'p', c.relkind = 'f' "
-      "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN "
-      "pg_catalog.pg_partition_tree($1::regclass) p ON p.relid = c.oid WHERE c.oid = $1::regclass OR p.relid IS NOT "
-      "NULL ORDER BY p.level, 2",
-      {PostgresValue::Text(table.Sql())});
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows rows,
+      target.connection->Query(
+          "SELECT n.nspname, c.relname, coalesce(p.parentrelid::oid::text, ''), c.oid, c.relkind = 'p', c.relkind = "
+          "'f' "
+          "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN "
+          "pg_catalog.pg_partition_tree($1::regclass) p ON p.relid = c.oid WHERE c.oid = $1::regclass OR p.relid IS "
+          "NOT "
+          "NULL ORDER BY p.level, 2",
+          {PostgresValue::Text(table.Sql())}));
   std::vector<IndexedTable> tables;
-  for (int row = 0; row < rows->size(); ++row) {
-    tables.push_back({.schema = rows->Text(row, 0),
-                      .name = rows->Text(row, 1),
-                      .parent = row == 0 ? "" : rows->Text(row, 2),
-                      .oid = rows->Text(row, 3),
-                      .is_partitioned = rows->Bool(row, 4),
-                      .is_foreign = rows->Bool(row, 5)});
+  for (int row = 0; row < rows.size(); ++row) {
+    tables.push_back({.schema = rows.Text(row, 0),
+                      .name = rows.Text(row, 1),
+                      .parent = row == 0 ? "" : rows.Text(row, 2),
+                      .oid = rows.Text(row, 3),
+                      .is_partitioned = rows.Bool(row, 4),
+                      .is_foreign = rows.Bool(row, 5)});
   }
   return tables;
 }
@@ -145,17 +149,18 @@ absl::Status RunDirect(const PostgresTarget& target, const std::string& sql, abs
 enum class IndexState { kFree, kValid, kInvalid };
 absl::StatusOr<IndexState> FindIndex(const PostgresTarget& target, const std::string& schema,
                                      const std::string& table_sql, const std::string& name) {
-  const absl::StatusOr<PostgresRows> there = target.connection->Query(
-      "SELECT i.indrelid = $2::regclass, i.indisvalid FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON "
-      "i.indexrelid = c.oid WHERE c.oid = pg_catalog.to_regclass($1)",
-      {PostgresValue::Text(IndexName(schema, name)), PostgresValue::Text(table_sql)});
-  if (!there.ok()) return there.status();
-  if (there->size() == 0) return IndexState::kFree;
-  if (!there->Bool(0, 0)) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows there,
+      target.connection->Query("SELECT i.indrelid = $2::regclass, i.indisvalid FROM pg_catalog.pg_class c LEFT JOIN "
+                               "pg_catalog.pg_index i ON "
+                               "i.indexrelid = c.oid WHERE c.oid = pg_catalog.to_regclass($1)",
+                               {PostgresValue::Text(IndexName(schema, name)), PostgresValue::Text(table_sql)}));
+  if (there.size() == 0) return IndexState::kFree;
+  if (!there.Bool(0, 0)) {
     return absl::FailedPreconditionError(absl::StrCat(target.connection->name(), ": the name of the new index, `", name,
                                                       "`, is taken by something else; rename that"));
   }
-  return there->Bool(0, 1) ? IndexState::kValid : IndexState::kInvalid;
+  return there.Bool(0, 1) ? IndexState::kValid : IndexState::kInvalid;
 }
 
 // Runs `sql` unless the index is there and valid.
@@ -165,7 +170,7 @@ absl::Status EnsureIndex(const PostgresTarget& target, const std::string& schema
   const absl::StatusOr<IndexState> state = FindIndex(target, schema, table_sql, name);
   if (!state.ok() || *state == IndexState::kValid) return state.status();
   if (*state == IndexState::kInvalid) {
-    if (absl::Status dropped = RunDirect(target, drop); !dropped.ok()) return dropped;
+    ABSL_RETURN_IF_ERROR(RunDirect(target, drop));
   }
   absl::Status built = RunDirect(target, sql);
   if (!absl::IsResourceExhausted(built)) return built;
@@ -185,11 +190,11 @@ absl::Status EnsureParentIndex(const PostgresTarget& target, const IndexedTable&
 
 absl::StatusOr<std::string> ListsSql(const PostgresTarget& target, const IndexedTable& table) {
   if (target.asked.index != "ivfflat") return std::string();
-  const absl::StatusOr<PostgresRows> rows = target.connection->Query(absl::StrCat(
-      "SELECT count(*) FROM ", table.Sql(), " WHERE ", QuotePostgresName(target.vector->name), " IS NOT NULL"));
-  if (!rows.ok()) return rows.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows rows,
+                        target.connection->Query(absl::StrCat("SELECT count(*) FROM ", table.Sql(), " WHERE ",
+                                                              QuotePostgresName(target.vector->name), " IS NOT NULL")));
   // pgvector's own advice: https://github.com/pgvector/pgvector, README, "IVFFlat".
-  const int64_t count = rows->Int(0, 0);
+  const int64_t count = rows.Int(0, 0);
   const int64_t number = count <= 1000000 ? count / 1000 : static_cast<int64_t>(std::sqrt(static_cast<double>(count)));
   return absl::StrCat(" WITH (lists = ", std::clamp<int64_t>(number, 10, 32768), ")");
 }
@@ -198,58 +203,52 @@ absl::StatusOr<std::string> ListsSql(const PostgresTarget& target, const Indexed
 // https://www.postgresql.org/docs/15/sql-createindex.html
 absl::Status BuildAskedIndex(const PostgresTarget& target) {
   const PostgresTable& table = *target.table;
-  const absl::StatusOr<IndexPlan> plan = PlanIndex(target, table, *target.vector);
-  if (!plan.ok()) return plan.status();
-  const absl::StatusOr<std::vector<IndexedTable>> tables = FindIndexedTables(target, table);
-  if (!tables.ok()) return tables.status();
+  ABSL_ASSIGN_OR_RETURN(const IndexPlan plan, PlanIndex(target, table, *target.vector));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<IndexedTable> tables, FindIndexedTables(target, table));
   std::map<std::string, std::string> made;  // oid of a table -> its index, as SQL names it
-  for (const IndexedTable& each : *tables) {
-    const std::string name = each.parent.empty() ? plan->name : PartitionIndexName(each, target);
-    const absl::StatusOr<std::string> lists = ListsSql(target, each);
-    if (!lists.ok()) return lists.status();
-    const std::string what = absl::StrCat(" USING ", target.asked.index, " (", plan->expression, ")", *lists);
-    absl::Status built = each.is_partitioned
+  for (const IndexedTable& each : tables) {
+    const std::string name = each.parent.empty() ? plan.name : PartitionIndexName(each, target);
+    ABSL_ASSIGN_OR_RETURN(const std::string lists, ListsSql(target, each));
+    const std::string what = absl::StrCat(" USING ", target.asked.index, " (", plan.expression, ")", lists);
+    ABSL_RETURN_IF_ERROR(each.is_partitioned
                              ? EnsureParentIndex(target, each, name, what)
                              : EnsureIndex(target, each.schema, each.Sql(), name,
                                            absl::StrCat("CREATE INDEX CONCURRENTLY ", QuotePostgresName(name), " ON ",
-                                                        each.Sql(), what));
-    if (!built.ok()) return built;
+                                                        each.Sql(), what)));
     made[each.oid] = IndexName(each.schema, name);
   }
   // From below, so that each parent is valid when it is put into its own. What is in it already may be so again.
-  for (auto each = tables->rbegin(); each != tables->rend(); ++each) {
+  for (auto each = tables.rbegin(); each != tables.rend(); ++each) {
     if (each->parent.empty()) continue;
-    absl::Status attached = target.connection->Run(absl::StrCat(
-        "SET LOCAL lock_timeout = '5s'; ALTER INDEX ", made[each->parent], " ATTACH PARTITION ", made[each->oid]));
-    if (!attached.ok()) return attached;
+    ABSL_RETURN_IF_ERROR(target.connection->Run(absl::StrCat(
+        "SET LOCAL lock_timeout = '5s'; ALTER INDEX ", made[each->parent], " ATTACH PARTITION ", made[each->oid])));
   }
   return absl::OkStatus();
 }
 
 // What is known of the index before it is built, and before anything is bought.
 absl::Status CheckAskedIndex(const PostgresTarget& target, const PostgresTable& table, const IndexPlan& plan) {
-  const absl::StatusOr<PostgresRows> kind = target.connection->Query(
-      "SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod WHERE m.amname = $1 AND "
-      "o.opcname = $2",
-      {PostgresValue::Text(target.asked.index), PostgresValue::Text(plan.operator_class)});
-  if (!kind.ok()) return kind.status();
-  if (kind->size() == 0) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows kind,
+      target.connection->Query("SELECT 1 FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod "
+                               "WHERE m.amname = $1 AND "
+                               "o.opcname = $2",
+                               {PostgresValue::Text(target.asked.index), PostgresValue::Text(plan.operator_class)}));
+  if (kind.size() == 0) {
     return absl::FailedPreconditionError(table.Message(
         absl::StrCat("index=", target.asked.index, ": the pgvector of this database has no ", plan.operator_class,
                      " for it; run ALTER EXTENSION vector UPDATE, or install a newer one")));
   }
   if (table.columns.empty()) return absl::OkStatus();  // still to be made
-  const absl::StatusOr<std::vector<IndexedTable>> tables = FindIndexedTables(target, table);
-  if (!tables.ok()) return tables.status();
-  for (const IndexedTable& each : *tables) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<IndexedTable> tables, FindIndexedTables(target, table));
+  for (const IndexedTable& each : tables) {
     if (each.is_foreign) {
       return absl::FailedPreconditionError(table.Message(absl::StrCat(
           "index=", target.asked.index, ": ", each.Sql(),
           " is a foreign table, which has no index here; make it where the rows are, and leave index= out")));
     }
     const std::string name = each.parent.empty() ? plan.name : PartitionIndexName(each, target);
-    const absl::StatusOr<IndexState> state = FindIndex(target, each.schema, each.Sql(), name);
-    if (!state.ok()) return state.status();
+    ABSL_RETURN_IF_ERROR(FindIndex(target, each.schema, each.Sql(), name).status());
   }
   return absl::OkStatus();
 }
@@ -264,13 +263,13 @@ absl::Status CheckPostgresIndex(const PostgresTarget& target, const PostgresTabl
     return plan.ok() ? CheckAskedIndex(target, table, *plan) : plan.status();
   }
   const std::string name = table.Sql();
-  const absl::StatusOr<PostgresRows> odd = target.connection->Query(
-      absl::StrCat("SELECT c.relname", kIndexesOfColumn, " AND (c.relkind = 'I' OR c.reltablespace <> 0)"),
-      {PostgresValue::Text(name), PostgresValue::Text(vector.name)});
-  if (!odd.ok()) return odd.status();
-  if (odd->size() == 0) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows odd,
+                        target.connection->Query(absl::StrCat("SELECT c.relname", kIndexesOfColumn,
+                                                              " AND (c.relkind = 'I' OR c.reltablespace <> 0)"),
+                                                 {PostgresValue::Text(name), PostgresValue::Text(vector.name)}));
+  if (odd.size() == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(table.Message(
-      absl::StrCat("index=rebuild: the index `", odd->Text(0, 0),
+      absl::StrCat("index=rebuild: the index `", odd.Text(0, 0),
                    "` is that of a partitioned table, or in a tablespace of its own; drop it before and make it again "
                    "after, or leave index=rebuild out")));
 }
@@ -302,17 +301,17 @@ absl::Status BuildDroppedPostgresIndexes(const PostgresTarget& target) {
   if (!target.table.has_value()) return absl::OkStatus();
   const PostgresTable& table = *target.table;
   const std::string dropped = DroppedTable(table);
-  const absl::StatusOr<PostgresRows> remembered =
-      target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(dropped)});
-  if (!remembered.ok()) return remembered.status();
-  if (!remembered->Bool(0, 0)) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows remembered,
+      target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(dropped)}));
+  if (!remembered.Bool(0, 0)) return absl::OkStatus();
   const std::string table_name = table.Sql();
-  const absl::StatusOr<PostgresRows> indexes = target.connection->Query(
-      absl::StrCat("SELECT index_name, definition FROM ", dropped, " WHERE table_name = $1 ORDER BY 1"),
-      {PostgresValue::Text(table_name)});
-  if (!indexes.ok()) return indexes.status();
-  for (int row = 0; row < indexes->size(); ++row) {
-    const std::string name = indexes->Text(row, 0), definition = indexes->Text(row, 1);
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows indexes,
+                        target.connection->Query(absl::StrCat("SELECT index_name, definition FROM ", dropped,
+                                                              " WHERE table_name = $1 ORDER BY 1"),
+                                                 {PostgresValue::Text(table_name)}));
+  for (int row = 0; row < indexes.size(); ++row) {
+    const std::string name = indexes.Text(row, 0), definition = indexes.Text(row, 1);
     absl::string_view rest = definition;
     if (!absl::ConsumePrefix(&rest, "CREATE INDEX ")) {
       return absl::DataLossError(table.Message(absl::StrCat("the definition of the index `", name, "` in ", dropped,
@@ -320,12 +319,12 @@ absl::Status BuildDroppedPostgresIndexes(const PostgresTarget& target) {
     }
     absl::Status made =
         EnsureIndex(target, table.schema, table.Sql(), name, absl::StrCat("CREATE INDEX CONCURRENTLY ", rest));
-    if (!made.ok()) return made;
+    ABSL_RETURN_IF_ERROR(made);
     made = target.connection
                ->Query(absl::StrCat("DELETE FROM ", dropped, " WHERE table_name = $1 AND index_name = $2"),
                        {PostgresValue::Text(table_name), PostgresValue::Text(name)})
                .status();
-    if (!made.ok()) return made;
+    ABSL_RETURN_IF_ERROR(made);
   }
   // Nobody may add to it between the look and the drop.
   return target.connection->Run(absl::StrCat("DO $$ BEGIN LOCK TABLE ", dropped,
@@ -336,7 +335,7 @@ absl::Status BuildDroppedPostgresIndexes(const PostgresTarget& target) {
 absl::Status BuildPostgresIndexes(const PostgresTarget& target) {
   if (!target.table.has_value()) return absl::OkStatus();
   if (target.asked.index == "hnsw" || target.asked.index == "ivfflat") {
-    if (absl::Status built = BuildAskedIndex(target); !built.ok()) return built;
+    ABSL_RETURN_IF_ERROR(BuildAskedIndex(target));
   }
   return BuildDroppedPostgresIndexes(target);
 }
@@ -345,11 +344,11 @@ absl::StatusOr<std::vector<std::string>> PostgresVectorIndexes(const PostgresTar
   std::vector<std::string> names;
   if (!target.table.has_value()) return names;
   const std::string table = target.table->Sql();
-  const absl::StatusOr<PostgresRows> indexes =
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows indexes,
       target.connection->Query(absl::StrCat("SELECT c.relname", kIndexesOfColumn, " ORDER BY 1"),
-                               {PostgresValue::Text(table), PostgresValue::Text(target.vector->name)});
-  if (!indexes.ok()) return indexes.status();
-  for (int row = 0; row < indexes->size(); ++row) names.push_back(indexes->Text(row, 0));
+                               {PostgresValue::Text(table), PostgresValue::Text(target.vector->name)}));
+  for (int row = 0; row < indexes.size(); ++row) names.push_back(indexes.Text(row, 0));
   return names;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_connection.h"
 #include "io/store/postgres_import.h"
 #include "io/store/postgres_new_column.h"
@@ -36,7 +37,7 @@ class PostgresReader final : public VectorReader {
 
  private:
   absl::StatusOr<std::optional<StoredVector>> Take(const absl::StatusOr<bool>& row) {
-    if (!row.ok()) return row.status();
+    ABSL_RETURN_IF_ERROR(row.status());
     if (!*row) return std::nullopt;
     const int64_t dim = DecodePostgresVector(column_.form, *scan_.cell(), absl::MakeSpan(vector_));
     if (dim == static_cast<int64_t>(vector_.size())) return StoredVector{scan_.key(), vector_};
@@ -57,45 +58,40 @@ class PostgresReader final : public VectorReader {
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenPostgresReader(const Location& location,
                                                                  const PostgresReaderOptions& options) {
-  absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
-  if (!asked.ok()) return asked.status();
-  if (asked->vector.empty() && asked->mode != PostgresLocation::Mode::kUpdate) asked->vector = "embedding";
-  if (asked->vector.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(asked->address.name, ": no column of vectors; add &vector=COLUMN"));
+  ABSL_ASSIGN_OR_RETURN(PostgresLocation asked, ParsePostgresLocation(location));
+  if (asked.vector.empty() && asked.mode != PostgresLocation::Mode::kUpdate) asked.vector = "embedding";
+  if (asked.vector.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(asked.address.name, ": no column of vectors; add &vector=COLUMN"));
   }
-  auto connection = PostgresConnection::Open(asked->address, {.read_only = true, .patience = options.patience});
-  if (!connection.ok()) return connection.status();
-  absl::StatusOr<PostgresTable> table = asked->mode == PostgresLocation::Mode::kInsert
-                                            ? PostgresImportedRows(connection->get(), *asked)
-                                            : ResolvePostgresTable(connection->get(), *asked);
-  if (!table.ok()) return table.status();
-  absl::StatusOr<std::string> name = PostgresColumnToFill(*table, *asked);
-  if (!name.ok()) return name.status();
-  name = ResolvePostgresColumn(*table, "vector", *name);
-  if (!name.ok()) return name.status();
-  absl::StatusOr<PostgresVectorColumn> column = ResolvePostgresVector(*table, *asked, *name, 0);
-  if (!column.ok()) return column.status();
-  if (absl::Status where = CheckPostgresWhere(connection->get(), *table, asked->where); !where.ok()) return where;
+  ABSL_ASSIGN_OR_RETURN(auto connection,
+                        PostgresConnection::Open(asked.address, {.read_only = true, .patience = options.patience}));
+  ABSL_ASSIGN_OR_RETURN(PostgresTable table, asked.mode == PostgresLocation::Mode::kInsert
+                                                 ? PostgresImportedRows(connection.get(), asked)
+                                                 : ResolvePostgresTable(connection.get(), asked));
+  absl::StatusOr<std::string> name = PostgresColumnToFill(table, asked);
+  ABSL_RETURN_IF_ERROR(name.status());
+  name = ResolvePostgresColumn(table, "vector", *name);
+  ABSL_RETURN_IF_ERROR(name.status());
+  ABSL_ASSIGN_OR_RETURN(PostgresVectorColumn column, ResolvePostgresVector(table, asked, *name, 0));
+  ABSL_RETURN_IF_ERROR(CheckPostgresWhere(connection.get(), table, asked.where));
   const std::string where =
-      absl::StrCat(PostgresWhereSql(asked->where), " AND ", QuotePostgresName(*name), " IS NOT NULL");
-  if (absl::Status keys = CheckPostgresKeys(connection->get(), *table, where); !keys.ok()) return keys;
-  int dim = options.dim > 0 ? options.dim : column->dim;
+      absl::StrCat(PostgresWhereSql(asked.where), " AND ", QuotePostgresName(*name), " IS NOT NULL");
+  ABSL_RETURN_IF_ERROR(CheckPostgresKeys(connection.get(), table, where));
+  int dim = options.dim > 0 ? options.dim : column.dim;
   if (dim == 0) {
-    const absl::StatusOr<PostgresRows> first =
-        (*connection)
-            ->Query(absl::StrCat("SELECT ", PostgresWidthSql(*table, *column), " FROM ", table->Sql(), " WHERE ", where,
-                                 " ORDER BY ", table->KeySql(), " LIMIT 1"));
-    if (!first.ok()) return first.status();
-    if (first->size() > 0) dim = static_cast<int>(first->Int(0, 0));
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows first,
+                          (connection)
+                              ->Query(absl::StrCat("SELECT ", PostgresWidthSql(table, column), " FROM ", table.Sql(),
+                                                   " WHERE ", where, " ORDER BY ", table.KeySql(), " LIMIT 1")));
+    if (first.size() > 0) dim = static_cast<int>(first.Int(0, 0));
   }
   if (dim <= 0) {
-    return absl::NotFoundError(table->Message(absl::StrCat("no vector in `", *name, "`; run the job first")));
+    return absl::NotFoundError(table.Message(absl::StrCat("no vector in `", *name, "`; run the job first")));
   }
-  const absl::StatusOr<PostgresRows> rows =
-      (*connection)->Query(absl::StrCat("SELECT count(*) FROM ", table->Sql(), " WHERE ", where));
-  if (!rows.ok()) return rows.status();
-  return std::make_unique<PostgresReader>(*std::move(connection), *std::move(table), *std::move(column), where,
-                                          rows->Int(0, 0), dim);
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows rows,
+                        connection->Query(absl::StrCat("SELECT count(*) FROM ", table.Sql(), " WHERE ", where)));
+  return std::make_unique<PostgresReader>(std::move(connection), std::move(table), std::move(column), where,
+                                          rows.Int(0, 0), dim);
 }
 
 }  // namespace reembed

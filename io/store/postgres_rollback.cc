@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_index.h"
 
 namespace reembed {
@@ -19,26 +20,28 @@ bool PostgresCellHolds(const PostgresVectorColumn& column, absl::string_view cel
 }
 
 absl::StatusOr<std::string> PostgresNobodyRefersSql(PostgresConnection* connection, const PostgresTable& table) {
-  const absl::StatusOr<PostgresRows> conditions = connection->Query(
-      "SELECT format('NOT EXISTS (SELECT 1 FROM %s AS x WHERE %s)', c.conrelid::regclass, (SELECT "
-      "string_agg(format('x.%I = t.%I', f.attname, o.attname), ' AND ') FROM unnest(c.conkey, c.confkey) AS k(f, o) "
-      "JOIN pg_catalog.pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = k.f JOIN pg_catalog.pg_attribute o ON "
-      "o.attrelid = c.confrelid AND o.attnum = k.o)) FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND "
-      "c.confrelid = $1::regclass ORDER BY 1",
-      {PostgresValue::Text(table.Sql())});
-  if (!conditions.ok()) return conditions.status();
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows conditions,
+      connection->Query(
+          "SELECT format('NOT EXISTS (SELECT 1 FROM %s AS x WHERE %s)', c.conrelid::regclass, (SELECT "
+          "string_agg(format('x.%I = t.%I', f.attname, o.attname), ' AND ') FROM unnest(c.conkey, c.confkey) AS k(f, "
+          "o) "
+          "JOIN pg_catalog.pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = k.f JOIN pg_catalog.pg_attribute o "
+          "ON "
+          "o.attrelid = c.confrelid AND o.attnum = k.o)) FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND "
+          "c.confrelid = $1::regclass ORDER BY 1",
+          {PostgresValue::Text(table.Sql())}));
   std::string sql = "true";
-  for (int row = 0; row < conditions->size(); ++row) absl::StrAppend(&sql, " AND ", conditions->Text(row, 0));
+  for (int row = 0; row < conditions.size(); ++row) absl::StrAppend(&sql, " AND ", conditions.Text(row, 0));
   return sql;
 }
 
 absl::Status ChangePostgresRows(PostgresConnection* connection, const std::string& sql,
                                 absl::Span<const PostgresValue> values, absl::Span<PostgresOldRow* const> rows,
                                 absl::string_view why_not, RollbackReport* done) {
-  const absl::StatusOr<PostgresRows> changed = connection->Query(sql, values);
-  if (!changed.ok()) return changed.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows changed, connection->Query(sql, values));
   std::vector<bool> is_changed(rows.size());
-  for (int i = 0; i < changed->size(); ++i) is_changed[static_cast<size_t>(changed->Int(i, 0) - 1)] = true;
+  for (int i = 0; i < changed.size(); ++i) is_changed[static_cast<size_t>(changed.Int(i, 0) - 1)] = true;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (is_changed[i]) {
       ++done->rows_restored;
@@ -71,14 +74,12 @@ absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::s
 
 absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* report) {
   if (!target.table.has_value()) return absl::OkStatus();
-  const absl::Status built = target.connection->Persist([&] { return BuildDroppedPostgresIndexes(target); });
-  if (!built.ok()) return built;
+  ABSL_RETURN_IF_ERROR(target.connection->Persist([&] { return BuildDroppedPostgresIndexes(target); }));
   if (target.asked.index == "none") return absl::OkStatus();
-  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(target);
-  if (!indexes.ok()) return indexes.status();
-  if (!indexes->empty()) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> indexes, PostgresVectorIndexes(target));
+  if (!indexes.empty()) {
     report->notes.push_back(
-        absl::StrCat("the index ", absl::StrJoin(*indexes, ", "), " stays, and has what the column holds now"));
+        absl::StrCat("the index ", absl::StrJoin(indexes, ", "), " stays, and has what the column holds now"));
   }
   return absl::OkStatus();
 }

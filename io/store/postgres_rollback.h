@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/key.h"
+#include "engine/status_macros.h"
 #include "engine/undo_log.h"
 #include "io/store/postgres_connection.h"
 #include "io/store/postgres_table.h"
@@ -59,8 +60,8 @@ absl::Status PutPostgresRowsBack(PostgresConnection* connection, absl::Span<Row>
   RollbackReport done;
   const absl::Status status = connection->Persist([&]() -> absl::Status {
     done = RollbackReport();
-    if (absl::Status begun = connection->Begin(); !begun.ok()) return begun;
-    if (absl::Status put = together(rows, &done); !put.ok()) return put;
+    ABSL_RETURN_IF_ERROR(connection->Begin());
+    ABSL_RETURN_IF_ERROR(together(rows, &done));
     return connection->Run("COMMIT");
   });
   if (status.ok()) {
@@ -68,7 +69,7 @@ absl::Status PutPostgresRowsBack(PostgresConnection* connection, absl::Span<Row>
     return absl::OkStatus();
   }
   if (PostgresRefusalOf(connection->last_code()) == PostgresRefusal::kNo) return status;
-  if (absl::Status undone = connection->Run("ROLLBACK"); !undone.ok()) return undone;
+  ABSL_RETURN_IF_ERROR(connection->Run("ROLLBACK"));
   for (Row& row : rows) row.sent = false;
   if (rows.size() == 1) {
     report->Leave(ViewOf(rows[0].key), status.message());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -44,7 +45,7 @@ absl::Status PostgresScan::SeekTo(KeyView key) {
 }
 
 absl::Status PostgresScan::SeekAfter(KeyView key) {
-  if (absl::Status status = SeekTo(key); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(SeekTo(key));
   from_ = From::kBehind;
   return absl::OkStatus();
 }
@@ -84,7 +85,7 @@ absl::Status PostgresScan::ReadPage(size_t max_rows) {
 absl::StatusOr<bool> PostgresScan::Next() {
   if (next_ == page_.size()) {
     if (at_end_ && !page_.empty()) return false;
-    if (absl::Status status = ReadPage(page_rows_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(ReadPage(page_rows_));
     if (page_.empty()) return false;
     page_rows_ = std::clamp(kPageBytes / (bytes_.size() / page_.size() + 16), size_t{16}, kMaxPageRows);
   }
@@ -106,8 +107,8 @@ absl::StatusOr<bool> PostgresScan::Find(KeyView key) {
   // Keys that come in another order should not fetch rows that nobody asks for.
   if (next_ < page_.size()) find_rows_ = 1;
   if (next_ == page_.size() && find_rows_ == 1) find_rows_ = 2;
-  if (absl::Status status = SeekTo(key); !status.ok()) return status;
-  if (absl::Status status = ReadPage(find_rows_); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(SeekTo(key));
+  ABSL_RETURN_IF_ERROR(ReadPage(find_rows_));
   if (!page_.empty() && is_it(page_.front())) {
     at_ = 0;
     next_ = 1;

@@ -1,18 +1,16 @@
 #include "io/store/postgres_security.h"
 
+#include "engine/status_macros.h"
 #include "io/store/postgres_connection.h"
 
 namespace reembed {
 
 absl::StatusOr<PostgresRowSecurity> LookUpPostgresRowSecurity(const Location& location) {
-  const absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
-  if (!asked.ok()) return asked.status();
-  const auto connection =
-      PostgresConnection::Open(asked->address, {.read_only = true, .patience = absl::ZeroDuration()});
-  if (!connection.ok()) return connection.status();
-  const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection->get(), *asked);
-  if (!table.ok()) return table.status();
-  return FindPostgresRowSecurity(connection->get(), *table);
+  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(location));
+  ABSL_ASSIGN_OR_RETURN(const auto connection,
+                        PostgresConnection::Open(asked.address, {.read_only = true, .patience = absl::ZeroDuration()}));
+  ABSL_ASSIGN_OR_RETURN(const PostgresTable table, ResolvePostgresTable(connection.get(), asked));
+  return FindPostgresRowSecurity(connection.get(), table);
 }
 
 }  // namespace reembed

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_index.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_target.h"
@@ -40,7 +41,7 @@ class PostgresSink final : public VectorSink {
   // be made cannot be asked for.
   absl::Status Rehearse() {
     if (!target_.table.has_value() || !target_.vector->exists || target_.model_column_missing) return absl::OkStatus();
-    if (absl::Status prepared = PrepareStatements(); !prepared.ok()) return prepared;
+    ABSL_RETURN_IF_ERROR(PrepareStatements());
     const absl::Status planned = PlanStatement();
     if (planned.ok() || absl::IsUnavailable(planned) || absl::IsPermissionDenied(planned)) return planned;
     return absl::FailedPreconditionError(
@@ -54,34 +55,33 @@ class PostgresSink final : public VectorSink {
     }
     undo_ = context.undo;
     bool added = false;
-    const absl::Status status = target_.connection->Persist([&]() -> absl::Status {
+    ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
       // Looked at again: the application may have changed its tables since the sink was made.
-      if (absl::Status resolved = ResolvePostgresTarget(&target_); !resolved.ok()) return resolved;
+      ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
       if (!target_.table.has_value()) {
         added = true;
         return absl::OkStatus();
       }
       if (undo_ != nullptr) {
-        if (absl::Status kept = KeepPostgresChanges(target_, undo_); !kept.ok()) return kept;
+        ABSL_RETURN_IF_ERROR(KeepPostgresChanges(target_, undo_));
       }
-      if (absl::Status columns = AddPostgresColumns(&target_, &added); !columns.ok()) return columns;
-      if (absl::Status swapped = SwapIfEmpty(); !swapped.ok()) return swapped;
+      ABSL_RETURN_IF_ERROR(AddPostgresColumns(&target_, &added));
+      ABSL_RETURN_IF_ERROR(SwapIfEmpty());
       return PrepareStatements();
-    });
-    if (!status.ok()) return status;
+    }));
     // What was not there a moment ago holds nothing of an earlier run.
     return added ? 0 : last.position;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    if (absl::Status taken = TakeRows(batches); !taken.ok()) return taken;
+    ABSL_RETURN_IF_ERROR(TakeRows(batches));
     std::vector<Item*> rows;
     for (Item& item : items_) {
       if (!item.done) rows.push_back(&item);
     }
-    if (absl::Status status = KeepOldRows(rows); !status.ok()) return status;
-    if (absl::Status status = DropIndexesOnce(!rows.empty()); !status.ok()) return status;
-    if (absl::Status status = StoreAll(absl::MakeSpan(rows)); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(KeepOldRows(rows));
+    ABSL_RETURN_IF_ERROR(DropIndexesOnce(!rows.empty()));
+    ABSL_RETURN_IF_ERROR(StoreAll(absl::MakeSpan(rows)));
     for (Item& item : items_) {
       if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
     }
@@ -92,7 +92,7 @@ class PostgresSink final : public VectorSink {
 
   absl::Status Finish() override {
     return target_.connection->Persist([&]() -> absl::Status {
-      if (absl::Status status = ResolvePostgresTarget(&target_); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
       return IndexAndSwap();
     });
   }
@@ -111,7 +111,7 @@ class PostgresSink final : public VectorSink {
   }
 
   absl::Status IndexAndSwap() {
-    if (absl::Status status = BuildPostgresIndexes(target_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(BuildPostgresIndexes(target_));
     if (!MustSwap()) return absl::OkStatus();
     return target_.connection->Run(PostgresSwapSql(*target_.table, target_.asked));
   }
@@ -122,20 +122,17 @@ class PostgresSink final : public VectorSink {
     const absl::StatusOr<PostgresRows> any =
         target_.connection->Query(absl::StrCat("SELECT 1 FROM ", target_.table->Sql(), " LIMIT 1"));
     if (!any.ok() || any->size() > 0) return any.status();
-    if (absl::Status swapped = IndexAndSwap(); !swapped.ok()) return swapped;
+    ABSL_RETURN_IF_ERROR(IndexAndSwap());
     return ResolvePostgresTarget(&target_);
   }
 
   absl::Status PrepareStatements() {
     const PostgresTable& table = *target_.table;
     const PostgresVectorColumn& vector = *target_.vector;
-    const absl::StatusOr<PostgresRows> oid =
-        target_.connection->Query("SELECT $1::regtype::oid", {PostgresValue::Text(vector.wire_type)});
-    if (!oid.ok()) return oid.status();
-    vector_oid_ = static_cast<int32_t>(oid->Int(0, 0));
-    absl::StatusOr<PostgresFilled> filled = FindPostgresFilled(target_);
-    if (!filled.ok()) return filled.status();
-    filled_ = *std::move(filled);
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows oid, target_.connection->Query("SELECT $1::regtype::oid",
+                                                                            {PostgresValue::Text(vector.wire_type)}));
+    vector_oid_ = static_cast<int32_t>(oid.Int(0, 0));
+    ABSL_ASSIGN_OR_RETURN(filled_, FindPostgresFilled(target_));
     const PostgresTable::Column& key = *table.Find(table.key);
     const std::string key_sql = table.KeyOfSql("s.k");
     const std::string keys = table.KeysSql();
@@ -163,12 +160,13 @@ class PostgresSink final : public VectorSink {
     copy_ = Upserts() && (key.base_type == "int8" || key.base_type == "text" || key.base_type == "varchar") &&
             vector.base_type != "jsonb";
     if (copy_) {
-      const absl::StatusOr<PostgresRows> plain = target_.connection->Query(
-          "SELECT NOT pg_catalog.row_security_active($1::regclass::oid) AND NOT EXISTS (SELECT 1 FROM "
-          "pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgtype & 7 = 7)",
-          {PostgresValue::Text(table.Sql())});
-      if (!plain.ok()) return plain.status();
-      copy_ = plain->Bool(0, 0);
+      ABSL_ASSIGN_OR_RETURN(
+          const PostgresRows plain,
+          target_.connection->Query(
+              "SELECT NOT pg_catalog.row_security_active($1::regclass::oid) AND NOT EXISTS (SELECT 1 FROM "
+              "pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgtype & 7 = 7)",
+              {PostgresValue::Text(table.Sql())}));
+      copy_ = plain.Bool(0, 0);
     }
     copy_sql_ = absl::StrCat("COPY ", table.Sql(), " (", table.KeySql(), ", ", column,
                              model.empty() ? "" : ", " + model, ") FROM STDIN (FORMAT BINARY)");
@@ -189,7 +187,7 @@ class PostgresSink final : public VectorSink {
     std::sort(items_.begin(), items_.end(),
               [](const Item& a, const Item& b) { return a.row->ordinal < b.row->ordinal; });
     if (!target_.table.has_value()) {
-      if (absl::Status made = MakeTable(); !made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(MakeTable());
     }
     absl::flat_hash_set<absl::string_view> later;
     for (auto item = items_.rbegin(); item != items_.rend(); ++item) {
@@ -225,10 +223,10 @@ class PostgresSink final : public VectorSink {
     const bool integer = std::holds_alternative<int64_t>(items_.front().row->key);
     made_ = true;
     if (undo_ != nullptr) {
-      if (absl::Status kept = KeepPostgresTableMade(undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepPostgresTableMade(undo_));
     }
     return target_.connection->Persist([&]() -> absl::Status {
-      if (absl::Status status = MakePostgresTable(&target_, integer); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(MakePostgresTable(&target_, integer));
       return PrepareStatements();
     });
   }
@@ -254,7 +252,7 @@ class PostgresSink final : public VectorSink {
     const size_t rows_per_statement = static_cast<size_t>(std::clamp<int64_t>(
         kStatementBytes / (int64_t{target_.model.dim} * int64_t{sizeof(float)} + 64), 1, kMaxStatementRows));
     for (size_t begin = 0; begin < rows.size(); begin += rows_per_statement) {
-      if (absl::Status status = StoreRows(rows.subspan(begin, rows_per_statement)); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(StoreRows(rows.subspan(begin, rows_per_statement)));
     }
     return absl::OkStatus();
   }
@@ -274,7 +272,7 @@ class PostgresSink final : public VectorSink {
     }
     // Each statement is a transaction, so nothing of this one is stored. Halving finds the rows that are to blame.
     const size_t half = rows.size() / 2;
-    if (absl::Status first = StoreRows(rows.subspan(0, half)); !first.ok()) return first;
+    ABSL_RETURN_IF_ERROR(StoreRows(rows.subspan(0, half)));
     return StoreRows(rows.subspan(half));
   }
 
@@ -339,13 +337,12 @@ class PostgresSink final : public VectorSink {
 
   absl::Status Update() {
     std::vector<bool> stored(sent_.size());
-    const absl::Status status = target_.connection->Persist([&] {
+    ABSL_RETURN_IF_ERROR(target_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> rows = target_.connection->Query(store_, Values());
       for (int row = 0; rows.ok() && row < rows->size(); ++row)
         stored[static_cast<size_t>(rows->Int(row, 0) - 1)] = true;
       return rows.status();
-    });
-    if (!status.ok()) return status;
+    }));
     std::vector<Item*> missing;
     for (size_t i = 0; i < stored.size(); ++i) {
       if (!stored[i]) missing.push_back(sent_[i]);
@@ -424,36 +421,33 @@ class PostgresSink final : public VectorSink {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresSink(const Location& location, const Model& model,
                                                              const PostgresSinkOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
-  absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, options.patience);
-  if (!target.ok()) return target.status();
-  auto sink = std::make_unique<PostgresSink>(*std::move(target));
-  if (absl::Status rehearsed = sink->Rehearse(); !rehearsed.ok()) return rehearsed;
+  ABSL_ASSIGN_OR_RETURN(PostgresTarget target, OpenPostgresTarget(location, model, options.patience));
+  auto sink = std::make_unique<PostgresSink>(std::move(target));
+  ABSL_RETURN_IF_ERROR(sink->Rehearse());
   return sink;
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& location, const Model& model) {
-  const absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, absl::ZeroDuration());
-  if (!target.ok()) return target.status();
-  const PostgresLocation& asked = target->asked;
-  if (!target->table.has_value()) return std::vector<std::string>{absl::StrCat("makes the table ", asked.table)};
+  ABSL_ASSIGN_OR_RETURN(const PostgresTarget target, OpenPostgresTarget(location, model, absl::ZeroDuration()));
+  const PostgresLocation& asked = target.asked;
+  if (!target.table.has_value()) return std::vector<std::string>{absl::StrCat("makes the table ", asked.table)};
   std::vector<std::string> changes;
-  const std::string& table = target->table->name;
-  if (!target->vector->exists) {
-    changes.push_back(absl::StrCat("adds the column ", target->vector->name, " ", target->vector->type, " to ", table));
+  const std::string& table = target.table->name;
+  if (!target.vector->exists) {
+    changes.push_back(absl::StrCat("adds the column ", target.vector->name, " ", target.vector->type, " to ", table));
   }
-  if (target->model_column_missing) {
+  if (target.model_column_missing) {
     changes.push_back(absl::StrCat("adds the column ", asked.model_column, " text to ", table));
   }
   if (asked.index != "none" && asked.index != "rebuild") {
     changes.push_back(absl::StrCat("builds an index (", asked.index, ") of ", table));
   }
-  if (!asked.new_column.empty() && !IsPostgresSwapped(*target->table, asked)) {
+  if (!asked.new_column.empty() && !IsPostgresSwapped(*target.table, asked)) {
     changes.push_back(absl::StrCat("renames ", asked.vector, " to ", asked.vector, "_old and ", asked.new_column,
                                    " to ", asked.vector, " at the end; indexes and views follow the old column"));
   }
-  const absl::StatusOr<std::vector<std::string>> indexes = PostgresVectorIndexes(*target);
-  if (!indexes.ok()) return indexes.status();
-  for (const std::string& index : *indexes) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> indexes, PostgresVectorIndexes(target));
+  for (const std::string& index : indexes) {
     changes.push_back(asked.index == "rebuild"
                           ? absl::StrCat("drops the index ", index, ", and builds it again at the end")
                           : absl::StrCat("keeps the index ", index,
@@ -461,14 +455,16 @@ absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& locatio
                                          "builds it again at the end"));
   }
   // What is enabled for replicas fires whatever triggers= says.
-  const absl::StatusOr<PostgresRows> triggers = target->connection->Query(
-      "SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal AND tgtype & 16 <> 0 "
-      "AND tgenabled IN ('A', CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE "
-      "'O' END) ORDER BY 1",
-      {PostgresValue::Text(target->table->Sql())});
-  if (!triggers.ok()) return triggers.status();
-  for (int row = 0; row < triggers->size(); ++row) {
-    changes.push_back(absl::StrCat("fires the trigger ", triggers->Text(row, 0), " of ", table,
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows triggers,
+      target.connection->Query("SELECT tgname FROM pg_catalog.pg_trigger WHERE tgrelid = $1::regclass AND NOT "
+                               "tgisinternal AND tgtype & 16 <> 0 "
+                               "AND tgenabled IN ('A', CASE pg_catalog.current_setting('session_replication_role') "
+                               "WHEN 'replica' THEN 'R' ELSE "
+                               "'O' END) ORDER BY 1",
+                               {PostgresValue::Text(target.table->Sql())}));
+  for (int row = 0; row < triggers.size(); ++row) {
+    changes.push_back(absl::StrCat("fires the trigger ", triggers.Text(row, 0), " of ", table,
                                    " for every row (triggers=skip keeps it out, for a superuser or who may SET "
                                    "session_replication_role)"));
   }

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "engine/text_template.h"
 #include "io/store/postgres_connection.h"
 #include "io/store/postgres_new_column.h"
@@ -50,18 +51,15 @@ void RemarkType(const PostgresTable& table, const PostgresTable::Column& column,
 }
 
 absl::StatusOr<OpenedTable> OpenTable(const Location& location, const PostgresSelection& selection) {
-  absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
-  if (!asked.ok()) return asked.status();
-  auto connection = PostgresConnection::Open(asked->address, {.read_only = true, .patience = selection.patience});
-  if (!connection.ok()) return connection.status();
-  absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection->get(), *asked);
-  if (!table.ok()) return table.status();
-  if (absl::Status right = CheckPostgresRight(connection->get(), *table, "SELECT", table->key); !right.ok())
-    return right;
-  for (const std::string& where : {asked->where, selection.where}) {
-    if (absl::Status status = CheckPostgresWhere(connection->get(), *table, where); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(PostgresLocation asked, ParsePostgresLocation(location));
+  ABSL_ASSIGN_OR_RETURN(auto connection,
+                        PostgresConnection::Open(asked.address, {.read_only = true, .patience = selection.patience}));
+  ABSL_ASSIGN_OR_RETURN(PostgresTable table, ResolvePostgresTable(connection.get(), asked));
+  ABSL_RETURN_IF_ERROR(CheckPostgresRight(connection.get(), table, "SELECT", table.key));
+  for (const std::string& where : {asked.where, selection.where}) {
+    ABSL_RETURN_IF_ERROR(CheckPostgresWhere(connection.get(), table, where));
   }
-  OpenedTable opened{.asked = *std::move(asked), .connection = *std::move(connection), .table = *std::move(table)};
+  OpenedTable opened{.asked = std::move(asked), .connection = std::move(connection), .table = std::move(table)};
   opened.where = absl::StrCat("coalesce(", PostgresWhereSql(opened.asked.where), " AND ",
                               PostgresWhereSql(selection.where), ", false)");
   if (opened.asked.where.empty() && selection.where.empty()) opened.where = "true";
@@ -75,20 +73,13 @@ absl::StatusOr<OpenedTable> OpenTable(const Location& location, const PostgresSe
     absl::StrAppend(&opened.from, " AND ", opened.table.KeySql(), " >= $1");
   }
   if (!opened.asked.vector.empty()) {
-    const absl::StatusOr<std::string> column = PostgresColumnToFill(opened.table, opened.asked);
-    if (!column.ok()) return column.status();
-    if (opened.table.Find(*column) != nullptr) {
-      absl::StatusOr<PostgresVectorColumn> vector = ResolvePostgresVector(opened.table, opened.asked, *column, 0);
-      if (!vector.ok()) return vector.status();
-      opened.vector = *std::move(vector);
+    ABSL_ASSIGN_OR_RETURN(const std::string column, PostgresColumnToFill(opened.table, opened.asked));
+    if (opened.table.Find(column) != nullptr) {
+      ABSL_ASSIGN_OR_RETURN(opened.vector, ResolvePostgresVector(opened.table, opened.asked, column, 0));
     }
   }
-  if (absl::Status status = CheckPostgresKeys(opened.connection.get(), opened.table, opened.where); !status.ok()) {
-    return status;
-  }
-  const absl::StatusOr<PostgresRowSecurity> security = FindPostgresRowSecurity(opened.connection.get(), opened.table);
-  if (!security.ok()) return security.status();
-  opened.security = *security;
+  ABSL_RETURN_IF_ERROR(CheckPostgresKeys(opened.connection.get(), opened.table, opened.where));
+  ABSL_ASSIGN_OR_RETURN(opened.security, FindPostgresRowSecurity(opened.connection.get(), opened.table));
   return opened;
 }
 
@@ -103,9 +94,7 @@ class RowText {
   static absl::StatusOr<RowText> Make(const OpenedTable& opened) {
     RowText text;
     if (opened.asked.text_template.empty()) {
-      const absl::StatusOr<std::string> sql = text.ColumnSql(opened, "text", opened.asked.text);
-      if (!sql.ok()) return sql.status();
-      text.sql_ = *sql;
+      ABSL_ASSIGN_OR_RETURN(text.sql_, text.ColumnSql(opened, "text", opened.asked.text));
       return text;
     }
     absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(opened.asked.text_template);
@@ -147,16 +136,14 @@ class RowText {
  private:
   absl::StatusOr<std::string> ColumnSql(const OpenedTable& opened, absl::string_view parameter,
                                         const std::string& name) {
-    const absl::StatusOr<std::string> column = ResolvePostgresColumn(opened.table, parameter, name);
-    if (!column.ok()) return column.status();
-    absl::Status right = CheckPostgresRight(opened.connection.get(), opened.table, "SELECT", *column);
-    if (!right.ok()) return right;
-    if (opened.table.Find(*column)->base_type == "bytea") {
+    ABSL_ASSIGN_OR_RETURN(const std::string column, ResolvePostgresColumn(opened.table, parameter, name));
+    ABSL_RETURN_IF_ERROR(CheckPostgresRight(opened.connection.get(), opened.table, "SELECT", column));
+    if (opened.table.Find(column)->base_type == "bytea") {
       return absl::InvalidArgumentError(opened.table.Message(
-          absl::StrCat("column `", *column, "` for ", parameter, "= is of type bytea; expected text")));
+          absl::StrCat("column `", column, "` for ", parameter, "= is of type bytea; expected text")));
     }
-    RemarkType(opened.table, *opened.table.Find(*column), &remarks_);
-    return absl::StrCat(QuotePostgresName(*column), "::text");
+    RemarkType(opened.table, *opened.table.Find(column), &remarks_);
+    return absl::StrCat(QuotePostgresName(column), "::text");
   }
 
   std::string sql_;
@@ -181,31 +168,28 @@ class PostgresSource final : public Source {
   }
 
   absl::StatusOr<std::optional<RowView>> Next() override {
-    const absl::StatusOr<bool> more = scan_.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) return std::nullopt;
+    ABSL_ASSIGN_OR_RETURN(const bool more, scan_.Next());
+    if (!more) return std::nullopt;
     return RowView{.key = scan_.key(), .text = text_.Of(scan_.cell())};
   }
 
   absl::Status SeekAfter(KeyView key) override { return scan_.SeekAfter(key); }
 
   absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
-    const absl::StatusOr<bool> found = find_.Find(key);
-    if (!found.ok()) return found.status();
-    if (!*found) return std::nullopt;
+    ABSL_ASSIGN_OR_RETURN(const bool found, find_.Find(key));
+    if (!found) return std::nullopt;
     return RowView{.key = find_.key(), .text = text_.Of(find_.cell())};
   }
 
   absl::StatusOr<int64_t> CountRows() override {
     int64_t rows = 0;
-    const absl::Status status = opened_.connection->Persist([&] {
+    ABSL_RETURN_IF_ERROR(opened_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> counted = QueryFrom(
           opened_,
           absl::StrCat("SELECT count(*) FROM ", opened_.table.Sql(), " WHERE ", opened_.from, " AND ", wanted_));
       if (counted.ok()) rows = counted->Int(0, 0);
       return counted.status();
-    });
-    if (!status.ok()) return status;
+    }));
     return rows;
   }
 
@@ -220,69 +204,61 @@ class PostgresSource final : public Source {
 
 absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& location,
                                                            const PostgresSelection& selection) {
-  absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
-  if (!opened.ok()) return opened.status();
-  if (opened->asked.text.empty() == opened->asked.text_template.empty()) {
+  ABSL_ASSIGN_OR_RETURN(OpenedTable opened, OpenTable(location, selection));
+  if (opened.asked.text.empty() == opened.asked.text_template.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        opened->asked.address.name, ": where are the texts? add either &text=COLUMN or &template='{COLUMN} {COLUMN}'"));
+        opened.asked.address.name, ": where are the texts? add either &text=COLUMN or &template='{COLUMN} {COLUMN}'"));
   }
-  absl::StatusOr<RowText> text = RowText::Make(*opened);
-  if (!text.ok()) return text.status();
-  std::string wanted = opened->where;
+  ABSL_ASSIGN_OR_RETURN(RowText text, RowText::Make(opened));
+  std::string wanted = opened.where;
   if (selection.rows != PostgresSelection::Rows::kAll) {
     const bool with = selection.rows == PostgresSelection::Rows::kWithVector;
     const std::string has =
-        opened->vector.has_value() ? PostgresHasVectorSql(opened->table, *opened->vector, selection.dim) : "false";
+        opened.vector.has_value() ? PostgresHasVectorSql(opened.table, *opened.vector, selection.dim) : "false";
     absl::StrAppend(&wanted, with ? " AND " : " AND NOT ", has);
   }
-  auto source = std::make_unique<PostgresSource>(*std::move(opened), *std::move(text), std::move(wanted));
-  if (absl::Status status = source->SeekToFirst(); !status.ok()) return status;
+  auto source = std::make_unique<PostgresSource>(std::move(opened), std::move(text), std::move(wanted));
+  ABSL_RETURN_IF_ERROR(source->SeekToFirst());
   return source;
 }
 
 absl::StatusOr<Survey> SurveyPostgres(const Location& location, const PostgresSelection& selection) {
-  const absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
-  if (!opened.ok()) return opened.status();
-  const std::string from = absl::StrCat(" FROM ", opened->table.Sql(), " WHERE ", opened->from);
-  if (absl::Status status = CheckPostgresWhere(opened->connection.get(), opened->table, opened->asked.needed);
-      !status.ok()) {
-    return status;
-  }
-  const std::string needed = opened->asked.needed.empty()
+  ABSL_ASSIGN_OR_RETURN(const OpenedTable opened, OpenTable(location, selection));
+  const std::string from = absl::StrCat(" FROM ", opened.table.Sql(), " WHERE ", opened.from);
+  ABSL_RETURN_IF_ERROR(CheckPostgresWhere(opened.connection.get(), opened.table, opened.asked.needed));
+  const std::string needed = opened.asked.needed.empty()
                                  ? "0"
-                                 : absl::StrCat("count(*) FILTER (WHERE ", PostgresWhereSql(opened->asked.needed), ")");
+                                 : absl::StrCat("count(*) FILTER (WHERE ", PostgresWhereSql(opened.asked.needed), ")");
   Survey survey;
-  if (!opened->asked.text.empty() || !opened->asked.text_template.empty()) {
-    const absl::StatusOr<RowText> text = RowText::Make(*opened);
-    if (!text.ok()) return text.status();
-    survey.remarks = text->remarks();
+  if (!opened.asked.text.empty() || !opened.asked.text_template.empty()) {
+    ABSL_ASSIGN_OR_RETURN(const RowText text, RowText::Make(opened));
+    survey.remarks = text.remarks();
   }
-  if (opened->security.is_active) survey.remarks.push_back(SecurityRemark(opened->table, opened->security));
-  if (!opened->vector.has_value()) {
-    const absl::StatusOr<PostgresRows> rows = QueryFrom(*opened, absl::StrCat("SELECT count(*), ", needed, from));
-    if (!rows.ok()) return rows.status();
-    survey.rows_selected = survey.rows_null = rows->Int(0, 0);
-    survey.rows_needed = rows->Int(0, 1);
+  if (opened.security.is_active) survey.remarks.push_back(SecurityRemark(opened.table, opened.security));
+  if (!opened.vector.has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows rows, QueryFrom(opened, absl::StrCat("SELECT count(*), ", needed, from)));
+    survey.rows_selected = survey.rows_null = rows.Int(0, 0);
+    survey.rows_needed = rows.Int(0, 1);
     return survey;
   }
-  const PostgresTable::Column* model = opened->table.Find(opened->asked.model_column);
-  const absl::StatusOr<PostgresRows> groups =
-      QueryFrom(*opened, absl::StrCat("SELECT ", PostgresWidthSql(opened->table, *opened->vector), ", ",
-                                      model == nullptr ? "''" : absl::StrCat(QuotePostgresName(model->name), "::text"),
-                                      ", count(*), ", needed, from, " GROUP BY 1, 2 ORDER BY 3 DESC"));
-  if (!groups.ok()) return groups.status();
-  for (int row = 0; row < groups->size(); ++row) {
-    const int64_t dim = groups->Int(row, 0), rows = groups->Int(row, 2);
+  const PostgresTable::Column* model = opened.table.Find(opened.asked.model_column);
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows groups,
+      QueryFrom(opened, absl::StrCat("SELECT ", PostgresWidthSql(opened.table, *opened.vector), ", ",
+                                     model == nullptr ? "''" : absl::StrCat(QuotePostgresName(model->name), "::text"),
+                                     ", count(*), ", needed, from, " GROUP BY 1, 2 ORDER BY 3 DESC")));
+  for (int row = 0; row < groups.size(); ++row) {
+    const int64_t dim = groups.Int(row, 0), rows = groups.Int(row, 2);
     survey.rows_selected += rows;
-    if (dim != selection.dim) survey.rows_needed += groups->Int(row, 3);
-    if (groups->IsNull(row, 0)) {
+    if (dim != selection.dim) survey.rows_needed += groups.Int(row, 3);
+    if (groups.IsNull(row, 0)) {
       survey.rows_null += rows;
       continue;
     }
     survey.AddWidth(dim, rows);
     if (dim != selection.dim) continue;
     survey.rows_with_vector += rows;
-    if (model != nullptr) survey.AddModel(groups->Text(row, 1), rows);
+    if (model != nullptr) survey.AddModel(groups.Text(row, 1), rows);
   }
   return survey;
 }

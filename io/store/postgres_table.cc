@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -106,65 +107,71 @@ absl::Status CheckWord(const Location& location, absl::string_view parameter, st
 
 absl::Status FindTable(PostgresConnection* connection, const PostgresLocation& asked, PostgresTable* table,
                        std::string* oid) {
-  const absl::StatusOr<PostgresRows> found = connection->Query(
-      // A unique index says nothing of the tables that inherit from its own.
-      "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT 1 FROM "
-      "pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), c.relkind IN ('r', 'p', 'f'), "
-      "CASE WHEN $2 = '' THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END AS here "
-      "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-      "WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm') ORDER BY here DESC",
-      {PostgresValue::Text(asked.table), PostgresValue::Text(asked.schema)});
-  if (!found.ok()) return found.status();
-  if (found->size() > 0 && found->Bool(0, 5)) {
-    *oid = found->Text(0, 0);
-    table->schema = found->Text(0, 1);
-    table->name = found->Text(0, 2);
-    table->is_table = found->Bool(0, 4);
-    table->key_may_repeat = !found->Bool(0, 3);
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows found,
+      connection->Query(
+          // A unique index says nothing of the tables that inherit from its own.
+          "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT 1 FROM "
+          "pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), c.relkind IN ('r', 'p', 'f'), "
+          "CASE WHEN $2 = '' THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = $2 END AS here "
+          "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+          "WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm') ORDER BY here DESC",
+          {PostgresValue::Text(asked.table), PostgresValue::Text(asked.schema)}));
+  if (found.size() > 0 && found.Bool(0, 5)) {
+    *oid = found.Text(0, 0);
+    table->schema = found.Text(0, 1);
+    table->name = found.Text(0, 2);
+    table->is_table = found.Bool(0, 4);
+    table->key_may_repeat = !found.Bool(0, 3);
     return absl::OkStatus();
   }
   const std::string what = absl::StrCat(table->database, ": no table `",
                                         asked.schema.empty() ? "" : absl::StrCat(asked.schema, "."), asked.table, "`");
-  if (found->size() > 0) {
+  if (found.size() > 0) {
     return absl::NotFoundError(
-        absl::StrCat(what, "; there is one in the schema ", found->Text(0, 1), ": add &schema=", found->Text(0, 1)));
+        absl::StrCat(what, "; there is one in the schema ", found.Text(0, 1), ": add &schema=", found.Text(0, 1)));
   }
-  const absl::StatusOr<PostgresRows> others = connection->Query(
-      "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-      "WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
-      "ORDER BY 1 LIMIT 1000");
-  if (!others.ok()) return others.status();
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows others,
+      connection->Query(
+          "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+          "WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
+          "ORDER BY 1 LIMIT 1000"));
   std::vector<std::string> names;
-  for (int row = 0; row < others->size(); ++row) names.push_back(others->Text(row, 0));
+  for (int row = 0; row < others.size(); ++row) names.push_back(others.Text(row, 0));
   return absl::NotFoundError(absl::StrCat(what, Suggestion(asked.table, names)));
 }
 
 absl::Status ReadColumns(PostgresConnection* connection, const std::string& oid, PostgresTable* table) {
-  const absl::StatusOr<PostgresRows> list = connection->Query(
-      // A domain has the numbers of its own definition, and the column none.
-      "WITH RECURSIVE types(attnum, oid, modifier) AS (SELECT attnum, atttypid, atttypmod FROM pg_catalog.pg_attribute "
-      "WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped UNION ALL SELECT b.attnum, t.typbasetype, "
-      "t.typtypmod FROM types b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') "
-      "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), t.typname, b.modifier, a.attnotnull, "
-      "a.attgenerated <> '' OR a.attidentity = 'a', pg_catalog.col_description(a.attrelid, a.attnum) "
-      "FROM pg_catalog.pg_attribute a JOIN types b ON b.attnum = a.attnum JOIN pg_catalog.pg_type t ON t.oid = b.oid "
-      "WHERE a.attrelid = $1::oid AND t.typtype <> 'd' ORDER BY a.attnum",
-      {PostgresValue::Text(oid)});
-  if (!list.ok()) return list.status();
-  for (int row = 0; row < list->size(); ++row) {
-    table->columns.push_back({.name = list->Text(row, 0),
-                              .type = list->Text(row, 1),
-                              .base_type = list->Text(row, 2),
-                              .modifier = static_cast<int>(list->Int(row, 3)),
-                              .not_null = list->Bool(row, 4),
-                              .generated = list->Bool(row, 5),
-                              .comment = list->Text(row, 6)});
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows list,
+      connection->Query(
+          // A domain has the numbers of its own definition, and the column none.
+          "WITH RECURSIVE types(attnum, oid, modifier) AS (SELECT attnum, atttypid, atttypmod FROM "
+          "pg_catalog.pg_attribute "
+          "WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped UNION ALL SELECT b.attnum, t.typbasetype, "
+          "t.typtypmod FROM types b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') "
+          "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), t.typname, b.modifier, a.attnotnull, "
+          "a.attgenerated <> '' OR a.attidentity = 'a', pg_catalog.col_description(a.attrelid, a.attnum) "
+          "FROM pg_catalog.pg_attribute a JOIN types b ON b.attnum = a.attnum JOIN pg_catalog.pg_type t ON t.oid = "
+          "b.oid "
+          "WHERE a.attrelid = $1::oid AND t.typtype <> 'd' ORDER BY a.attnum",
+          {PostgresValue::Text(oid)}));
+  for (int row = 0; row < list.size(); ++row) {
+    table->columns.push_back({.name = list.Text(row, 0),
+                              .type = list.Text(row, 1),
+                              .base_type = list.Text(row, 2),
+                              .modifier = static_cast<int>(list.Int(row, 3)),
+                              .not_null = list.Bool(row, 4),
+                              .generated = list.Bool(row, 5),
+                              .comment = list.Text(row, 6)});
   }
-  const absl::StatusOr<PostgresRows> extension = connection->Query(
-      "SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace "
-      "WHERE e.extname = 'vector'");
-  if (!extension.ok()) return extension.status();
-  if (extension->size() > 0) table->extension_schema = extension->Text(0, 0);
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows extension,
+      connection->Query(
+          "SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace "
+          "WHERE e.extname = 'vector'"));
+  if (extension.size() > 0) table->extension_schema = extension.Text(0, 0);
   return absl::OkStatus();
 }
 
@@ -185,17 +192,17 @@ absl::Status ChooseKey(PostgresConnection* connection, const PostgresLocation& a
                        PostgresTable* table) {
   std::string name = asked.key;
   if (name.empty()) {
-    const absl::StatusOr<PostgresRows> primary = connection->Query(
-        "SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND "
-        "a.attnum = ANY (i.indkey) WHERE i.indrelid = $1::oid AND i.indisprimary",
-        {PostgresValue::Text(oid)});
-    if (!primary.ok()) return primary.status();
-    if (primary->size() != 1) return absl::InvalidArgumentError(table->Message(NoSingleKey(*primary, *table)));
-    name = primary->Text(0, 0);
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows primary,
+        connection->Query(
+            "SELECT a.attname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND "
+            "a.attnum = ANY (i.indkey) WHERE i.indrelid = $1::oid AND i.indisprimary",
+            {PostgresValue::Text(oid)}));
+    if (primary.size() != 1) return absl::InvalidArgumentError(table->Message(NoSingleKey(primary, *table)));
+    name = primary.Text(0, 0);
   }
-  const absl::StatusOr<std::string> column_name = ResolvePostgresColumn(*table, "key", name);
-  if (!column_name.ok()) return column_name.status();
-  const PostgresTable::Column& column = *table->Find(*column_name);
+  ABSL_ASSIGN_OR_RETURN(const std::string column_name, ResolvePostgresColumn(*table, "key", name));
+  const PostgresTable::Column& column = *table->Find(column_name);
   table->key = column.name;
   table->key_may_be_null = !column.not_null;
   if (column.base_type == "int8" || column.base_type == "int4" || column.base_type == "int2") {
@@ -210,13 +217,14 @@ absl::Status ChooseKey(PostgresConnection* connection, const PostgresLocation& a
                                                                   "; expected an integer, text or uuid column")));
   }
   if (table->key_may_repeat) return absl::OkStatus();
-  const absl::StatusOr<PostgresRows> unique = connection->Query(
-      "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = "
-      "i.indkey[0] WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indnkeyatts "
-      "= 1 AND i.indpred IS NULL AND i.indexprs IS NULL AND a.attname = $2",
-      {PostgresValue::Text(oid), PostgresValue::Text(table->key)});
-  if (!unique.ok()) return unique.status();
-  if (unique->size() > 0) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows unique,
+                        connection->Query("SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON "
+                                          "a.attrelid = i.indrelid AND a.attnum = "
+                                          "i.indkey[0] WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid "
+                                          "AND i.indimmediate AND i.indnkeyatts "
+                                          "= 1 AND i.indpred IS NULL AND i.indexprs IS NULL AND a.attname = $2",
+                                          {PostgresValue::Text(oid), PostgresValue::Text(table->key)}));
+  if (unique.size() > 0) return absl::OkStatus();
   return absl::FailedPreconditionError(
       table->Message(absl::StrCat("key `", table->key,
                                   "` has no unique index, so it may name several rows; name a column that has one, or "
@@ -241,8 +249,8 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
     return absl::InvalidArgumentError("expected postgres://user@host:port/database?table=NAME");
   }
   absl::StatusOr<PostgresAddress> address = ParseAddress(location);
-  if (absl::Status known = CheckKnownParameters(location); !known.ok()) return known;
-  if (!address.ok()) return address.status();
+  ABSL_RETURN_IF_ERROR(CheckKnownParameters(location));
+  ABSL_RETURN_IF_ERROR(address.status());
   for (const auto& [parameter, words] :
        {std::pair<absl::string_view, std::vector<std::string>>{"mode", {"update", "upsert", "insert"}},
         {"triggers", {"fire", "skip", "auto"}},
@@ -250,7 +258,7 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
         {"index", {"none", "hnsw", "ivfflat", "rebuild"}},
         {"metric", {"cosine", "l2", "ip"}},
         {"type", {"vector", "halfvec", "bit", "json", "bytea"}}}) {
-    if (absl::Status status = CheckWord(location, parameter, words); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckWord(location, parameter, words));
   }
   PostgresLocation asked{.address = *std::move(address),
                          .table = location.Get("table"),
@@ -320,9 +328,9 @@ std::string PostgresTable::Message(absl::string_view what) const {
 absl::StatusOr<PostgresTable> ResolvePostgresTable(PostgresConnection* connection, const PostgresLocation& asked) {
   PostgresTable table{.database = connection->name()};
   std::string oid;
-  if (absl::Status status = FindTable(connection, asked, &table, &oid); !status.ok()) return status;
-  if (absl::Status status = ReadColumns(connection, oid, &table); !status.ok()) return status;
-  if (absl::Status status = ChooseKey(connection, asked, oid, &table); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(FindTable(connection, asked, &table, &oid));
+  ABSL_RETURN_IF_ERROR(ReadColumns(connection, oid, &table));
+  ABSL_RETURN_IF_ERROR(ChooseKey(connection, asked, oid, &table));
   return table;
 }
 
@@ -337,30 +345,29 @@ absl::StatusOr<std::string> ResolvePostgresColumn(const PostgresTable& table, ab
 
 absl::Status CheckPostgresRight(PostgresConnection* connection, const PostgresTable& table, absl::string_view right,
                                 absl::string_view column) {
-  const absl::StatusOr<PostgresRows> may =
-      connection->Query("SELECT pg_catalog.has_column_privilege($1, $2, $3), current_user",
-                        {PostgresValue::Text(table.Sql()), PostgresValue::Text(std::string(column)),
-                         PostgresValue::Text(std::string(right))});
-  if (!may.ok()) return may.status();
-  if (may->Bool(0, 0)) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows may,
+                        connection->Query("SELECT pg_catalog.has_column_privilege($1, $2, $3), current_user",
+                                          {PostgresValue::Text(table.Sql()), PostgresValue::Text(std::string(column)),
+                                           PostgresValue::Text(std::string(right))}));
+  if (may.Bool(0, 0)) return absl::OkStatus();
   return absl::PermissionDeniedError(
-      table.Message(absl::StrCat("the user ", may->Text(0, 1), " may not ", right, " column `", column, "`; GRANT ",
-                                 right, " ON ", table.Sql(), " TO ", QuotePostgresName(may->Text(0, 1)))));
+      table.Message(absl::StrCat("the user ", may.Text(0, 1), " may not ", right, " column `", column, "`; GRANT ",
+                                 right, " ON ", table.Sql(), " TO ", QuotePostgresName(may.Text(0, 1)))));
 }
 
 absl::StatusOr<PostgresRowSecurity> FindPostgresRowSecurity(PostgresConnection* connection,
                                                             const PostgresTable& table) {
   PostgresRowSecurity security;
   if (!table.is_table || !table.rows_sql.empty()) return security;
-  const absl::StatusOr<PostgresRows> found = connection->Query(
-      "SELECT pg_catalog.row_security_active($1::regclass::oid), (SELECT "
-      "sum(greatest(c.reltuples, pg_catalog.pg_stat_get_live_tuples(c.oid), 0))::int8 FROM pg_catalog.pg_class c WHERE "
-      "c.relkind <> 'p' AND (c.oid = $1::regclass OR c.oid IN (SELECT relid FROM "
-      "pg_catalog.pg_partition_tree($1::regclass))))",
-      {PostgresValue::Text(table.Sql())});
-  if (!found.ok()) return found.status();
-  security.is_active = found->Bool(0, 0);
-  if (found->Int(0, 1) > 0) security.rows_known = found->Int(0, 1);
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows found,
+                        connection->Query("SELECT pg_catalog.row_security_active($1::regclass::oid), (SELECT "
+                                          "sum(greatest(c.reltuples, pg_catalog.pg_stat_get_live_tuples(c.oid), "
+                                          "0))::int8 FROM pg_catalog.pg_class c WHERE "
+                                          "c.relkind <> 'p' AND (c.oid = $1::regclass OR c.oid IN (SELECT relid FROM "
+                                          "pg_catalog.pg_partition_tree($1::regclass))))",
+                                          {PostgresValue::Text(table.Sql())}));
+  security.is_active = found.Bool(0, 0);
+  if (found.Int(0, 1) > 0) security.rows_known = found.Int(0, 1);
   return security;
 }
 
@@ -379,21 +386,20 @@ std::string PostgresWhereSql(absl::string_view where) {
 
 absl::Status CheckPostgresKeys(PostgresConnection* connection, const PostgresTable& table, absl::string_view where) {
   if (table.key_may_be_null) {
-    const absl::StatusOr<PostgresRows> found =
-        connection->Query(absl::StrCat("SELECT 1 FROM ", table.Sql(), " WHERE ", table.KeySql(), " IS NULL AND ",
-                                       PostgresWhereSql(where), " LIMIT 1"));
-    if (!found.ok()) return found.status();
-    if (found->size() > 0) {
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows found,
+                          connection->Query(absl::StrCat("SELECT 1 FROM ", table.Sql(), " WHERE ", table.KeySql(),
+                                                         " IS NULL AND ", PostgresWhereSql(where), " LIMIT 1")));
+    if (found.size() > 0) {
       return absl::FailedPreconditionError(table.Message(absl::StrCat(
           "some rows have no key (`", table.key, "` is NULL); leave them out with where=, or use another column")));
     }
   }
   if (table.key_may_repeat) {
-    const absl::StatusOr<PostgresRows> found =
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows found,
         connection->Query(absl::StrCat("SELECT 1 FROM ", table.Sql(), " WHERE ", PostgresWhereSql(where), " GROUP BY ",
-                                       table.KeySql(), " HAVING count(*) > 1 LIMIT 1"));
-    if (!found.ok()) return found.status();
-    if (found->size() > 0) {
+                                       table.KeySql(), " HAVING count(*) > 1 LIMIT 1")));
+    if (found.size() > 0) {
       return absl::FailedPreconditionError(
           table.Message(absl::StrCat("several rows have the same key `", table.key, "`; name a unique column")));
     }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_index.h"
 #include "io/store/postgres_new_column.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 absl::StatusOr<PostgresLocation> ParseTarget(const Location& location) {
   absl::StatusOr<PostgresLocation> asked = ParsePostgresLocation(location);
-  if (!asked.ok()) return asked;
+  ABSL_RETURN_IF_ERROR(asked.status());
   if (asked->index == "rebuild" && (!asked->new_column.empty() || asked->mode == PostgresLocation::Mode::kInsert)) {
     return absl::InvalidArgumentError(
         absl::StrCat(asked->address.name,
@@ -58,16 +59,17 @@ bool IsRollback(const PostgresTarget& target) { return target.model.dim == 0; }
 
 // Before anything is bought for it. Both are seen, though a user can write again what a session was told not to.
 absl::Status CheckTakesWrites(PostgresConnection* connection) {
-  const absl::StatusOr<PostgresRows> state = connection->Query(
-      "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'");
-  if (!state.ok()) return state.status();
-  if (state->Bool(0, 0)) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows state,
+      connection->Query(
+          "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'"));
+  if (state.Bool(0, 0)) {
     return absl::FailedPreconditionError(
         absl::StrCat(connection->name(),
                      ": the server is a replica (pg_is_in_recovery), which takes no writes; give the address of the "
                      "primary"));
   }
-  if (!state->Bool(0, 1)) return absl::OkStatus();
+  if (!state.Bool(0, 1)) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
       connection->name(),
       ": the server takes no writes here: default_transaction_read_only is on; ALTER DATABASE or ALTER ROLE ... SET "
@@ -89,82 +91,82 @@ absl::Status CheckDirect(const PostgresTarget& target) {
 
 // A column is added by the table's owner only.
 absl::Status CheckOwner(const PostgresTarget& target, const PostgresTable& table, absl::string_view what) {
-  const absl::StatusOr<PostgresRows> owner = target.connection->Query(
-      "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.pg_get_userbyid(c.relowner), current_user FROM "
-      "pg_catalog.pg_class c WHERE c.oid = $1::regclass",
-      {PostgresValue::Text(table.Sql())});
-  if (!owner.ok()) return owner.status();
-  if (owner->size() == 0 || owner->Bool(0, 0)) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows owner,
+                        target.connection->Query("SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE'), "
+                                                 "pg_catalog.pg_get_userbyid(c.relowner), current_user FROM "
+                                                 "pg_catalog.pg_class c WHERE c.oid = $1::regclass",
+                                                 {PostgresValue::Text(table.Sql())}));
+  if (owner.size() == 0 || owner.Bool(0, 0)) return absl::OkStatus();
   return absl::PermissionDeniedError(
-      table.Message(absl::StrCat(what, " takes the table's owner: GRANT ", QuotePostgresName(owner->Text(0, 1)), " TO ",
-                                 QuotePostgresName(owner->Text(0, 2)), ", or let ", owner->Text(0, 1), " do it")));
+      table.Message(absl::StrCat(what, " takes the table's owner: GRANT ", QuotePostgresName(owner.Text(0, 1)), " TO ",
+                                 QuotePostgresName(owner.Text(0, 2)), ", or let ", owner.Text(0, 1), " do it")));
 }
 
 // A new row has its key, its vector and the model's name, and defaults.
 absl::Status CheckMayAddRows(const PostgresTarget& target, const PostgresTable& table,
                              const PostgresVectorColumn& vector) {
   if (target.asked.mode != PostgresLocation::Mode::kUpsert || IsRollback(target)) return absl::OkStatus();
-  if (absl::Status right = CheckPostgresRight(target.connection.get(), table, "INSERT", table.key); !right.ok()) {
-    return right;
-  }
-  const absl::StatusOr<PostgresRows> needed = target.connection->Query(
-      "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped "
-      "AND attnotnull AND NOT atthasdef AND attidentity = '' AND attname NOT IN ($2, $3, $4) ORDER BY attnum LIMIT 1",
-      {PostgresValue::Text(table.Sql()), PostgresValue::Text(table.key), PostgresValue::Text(vector.name),
-       PostgresValue::Text(target.asked.model_column)});
-  if (!needed.ok()) return needed.status();
-  if (needed->size() == 0) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(CheckPostgresRight(target.connection.get(), table, "INSERT", table.key));
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows needed,
+      target.connection->Query("SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attnum > "
+                               "0 AND NOT attisdropped "
+                               "AND attnotnull AND NOT atthasdef AND attidentity = '' AND attname NOT IN ($2, $3, $4) "
+                               "ORDER BY attnum LIMIT 1",
+                               {PostgresValue::Text(table.Sql()), PostgresValue::Text(table.key),
+                                PostgresValue::Text(vector.name), PostgresValue::Text(target.asked.model_column)}));
+  if (needed.size() == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(table.Message(absl::StrCat(
-      "mode=upsert adds rows of key and vector, and column `", needed->Text(0, 0),
+      "mode=upsert adds rows of key and vector, and column `", needed.Text(0, 0),
       "` needs a value and has no default; give it one, or fill rows that are there, without mode=upsert")));
 }
 
 // A column of a partition is that of its parent.
 absl::Status CheckNoPartition(const PostgresTarget& target, const PostgresTable& table, absl::string_view what) {
-  const absl::StatusOr<PostgresRows> parent = target.connection->Query(
-      "SELECT pg_catalog.pg_partition_root($1::regclass)::text FROM pg_catalog.pg_class WHERE oid = $1::regclass AND "
-      "relispartition",
-      {PostgresValue::Text(table.Sql())});
-  if (!parent.ok()) return parent.status();
-  if (parent->size() == 0) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows parent,
+                        target.connection->Query("SELECT pg_catalog.pg_partition_root($1::regclass)::text FROM "
+                                                 "pg_catalog.pg_class WHERE oid = $1::regclass AND "
+                                                 "relispartition",
+                                                 {PostgresValue::Text(table.Sql())}));
+  if (parent.size() == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(table.Message(
-      absl::StrCat("is a partition of ", parent->Text(0, 0), ", and ", what, " is done there; name that table")));
+      absl::StrCat("is a partition of ", parent.Text(0, 0), ", and ", what, " is done there; name that table")));
 }
 
 // An index is made in the schema of its table.
 absl::Status CheckMayMakeIndexes(const PostgresTarget& target, const PostgresTable& table) {
-  const absl::StatusOr<PostgresRows> may = target.connection->Query(
-      "SELECT pg_catalog.has_schema_privilege($1, 'CREATE'), current_user", {PostgresValue::Text(table.schema)});
-  if (!may.ok()) return may.status();
-  if (may->Bool(0, 0)) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows may,
+                        target.connection->Query("SELECT pg_catalog.has_schema_privilege($1, 'CREATE'), current_user",
+                                                 {PostgresValue::Text(table.schema)}));
+  if (may.Bool(0, 0)) return absl::OkStatus();
   return absl::PermissionDeniedError(
       table.Message(absl::StrCat("building an index takes the right to make it: run GRANT CREATE ON SCHEMA ",
-                                 QuotePostgresName(table.schema), " TO ", QuotePostgresName(may->Text(0, 1)))));
+                                 QuotePostgresName(table.schema), " TO ", QuotePostgresName(may.Text(0, 1)))));
 }
 
 absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& table, const PostgresVectorColumn& vector) {
   PostgresConnection* const connection = target.connection.get();
-  if (absl::Status right = CheckPostgresRight(connection, table, "SELECT", table.key); !right.ok()) return right;
+  ABSL_RETURN_IF_ERROR(CheckPostgresRight(connection, table, "SELECT", table.key));
   std::vector<std::string> filled;
   if (vector.exists) filled.push_back(vector.name);
   if (!target.asked.model_column.empty() && !target.model_column_missing) filled.push_back(target.asked.model_column);
   for (const std::string& column : filled) {
     // What is overwritten is read before, and read back after.
-    if (absl::Status right = CheckPostgresRight(connection, table, "SELECT", column); !right.ok()) return right;
-    if (absl::Status right = CheckPostgresRight(connection, table, "UPDATE", column); !right.ok()) return right;
+    ABSL_RETURN_IF_ERROR(CheckPostgresRight(connection, table, "SELECT", column));
+    ABSL_RETURN_IF_ERROR(CheckPostgresRight(connection, table, "UPDATE", column));
     if (target.asked.mode == PostgresLocation::Mode::kUpdate) continue;
-    if (absl::Status right = CheckPostgresRight(connection, table, "INSERT", column); !right.ok()) return right;
+    ABSL_RETURN_IF_ERROR(CheckPostgresRight(connection, table, "INSERT", column));
   }
   if (!vector.exists || target.model_column_missing) {
-    if (absl::Status place = CheckNoPartition(target, table, "adding a column"); !place.ok()) return place;
+    ABSL_RETURN_IF_ERROR(CheckNoPartition(target, table, "adding a column"));
     return CheckOwner(target, table, "adding a column");
   }
   if (target.asked.index != "none") {
-    if (absl::Status owner = CheckOwner(target, table, "building an index"); !owner.ok()) return owner;
+    ABSL_RETURN_IF_ERROR(CheckOwner(target, table, "building an index"));
     return CheckMayMakeIndexes(target, table);
   }
   if (!target.asked.new_column.empty()) {
-    if (absl::Status place = CheckNoPartition(target, table, "renaming a column"); !place.ok()) return place;
+    ABSL_RETURN_IF_ERROR(CheckNoPartition(target, table, "renaming a column"));
     return CheckOwner(target, table, "renaming a column");
   }
   return absl::OkStatus();
@@ -174,56 +176,54 @@ absl::Status CheckRights(const PostgresTarget& target, const PostgresTable& tabl
 absl::StatusOr<PostgresTable> PlanTable(const PostgresTarget& target) {
   const PostgresLocation& asked = target.asked;
   PostgresTable plan{.database = asked.address.name, .schema = asked.schema, .name = asked.table};
-  const absl::StatusOr<PostgresRows> places = target.connection->Query(
-      "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
-      "n.oid = e.extnamespace WHERE e.extname = 'vector')");
-  if (!places.ok()) return places.status();
-  if (plan.schema.empty()) plan.schema = places->Text(0, 0);
-  plan.extension_schema = places->Text(0, 1);
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows places,
+      target.connection->Query(
+          "SELECT current_schema(), (SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON "
+          "n.oid = e.extnamespace WHERE e.extname = 'vector')"));
+  if (plan.schema.empty()) plan.schema = places.Text(0, 0);
+  plan.extension_schema = places.Text(0, 1);
   return plan;
 }
 
 absl::Status CheckPlannedTable(const PostgresTarget& target) {
-  if (absl::Status may = CheckPostgresMayCreate(target.connection.get(), target.asked.schema); !may.ok()) return may;
-  const absl::StatusOr<PostgresTable> plan = PlanTable(target);
-  if (!plan.ok()) return plan.status();
-  const absl::StatusOr<PostgresVectorColumn> vector =
-      ResolvePostgresVector(*plan, target.asked, target.asked.vector, target.model.dim);
-  if (!vector.ok()) return vector.status();
-  return CheckPostgresIndex(target, *plan, *vector);
+  ABSL_RETURN_IF_ERROR(CheckPostgresMayCreate(target.connection.get(), target.asked.schema));
+  ABSL_ASSIGN_OR_RETURN(const PostgresTable plan, PlanTable(target));
+  ABSL_ASSIGN_OR_RETURN(const PostgresVectorColumn vector,
+                        ResolvePostgresVector(plan, target.asked, target.asked.vector, target.model.dim));
+  return CheckPostgresIndex(target, plan, vector);
 }
 
 }  // namespace
 
 absl::Status CheckPostgresMayCreate(PostgresConnection* connection, const std::string& schema) {
-  const absl::StatusOr<PostgresRows> may = connection->Query(
-      "SELECT s, CASE WHEN pg_catalog.to_regnamespace(pg_catalog.quote_ident(s)) IS NULL THEN NULL ELSE "
-      "pg_catalog.has_schema_privilege(s, 'CREATE') END, current_user FROM (SELECT CASE WHEN $1 = '' THEN "
-      "current_schema()::text ELSE $1 END AS s) AS x",
-      {PostgresValue::Text(schema)});
-  if (!may.ok()) return may.status();
-  if (may->IsNull(0, 1)) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows may,
+      connection->Query(
+          "SELECT s, CASE WHEN pg_catalog.to_regnamespace(pg_catalog.quote_ident(s)) IS NULL THEN NULL ELSE "
+          "pg_catalog.has_schema_privilege(s, 'CREATE') END, current_user FROM (SELECT CASE WHEN $1 = '' THEN "
+          "current_schema()::text ELSE $1 END AS s) AS x",
+          {PostgresValue::Text(schema)}));
+  if (may.IsNull(0, 1)) {
     return absl::FailedPreconditionError(absl::StrCat(connection->name(),
                                                       ": there is no schema to make tables in; run CREATE SCHEMA ",
                                                       schema.empty() ? "public" : QuotePostgresName(schema)));
   }
-  if (may->Bool(0, 1)) return absl::OkStatus();
+  if (may.Bool(0, 1)) return absl::OkStatus();
   return absl::PermissionDeniedError(absl::StrCat(
-      connection->name(), ": the user ", may->Text(0, 2), " may not make tables; run GRANT CREATE ON SCHEMA ",
-      QuotePostgresName(may->Text(0, 0)), " TO ", QuotePostgresName(may->Text(0, 2))));
+      connection->name(), ": the user ", may.Text(0, 2), " may not make tables; run GRANT CREATE ON SCHEMA ",
+      QuotePostgresName(may.Text(0, 0)), " TO ", QuotePostgresName(may.Text(0, 2))));
 }
 
 absl::StatusOr<PostgresTarget> OpenPostgresTarget(const Location& location, const Model& model,
                                                   absl::Duration patience) {
-  absl::StatusOr<PostgresLocation> asked = ParseTarget(location);
-  if (!asked.ok()) return asked.status();
-  auto connection = PostgresConnection::Open(asked->address, OptionsOf(*asked, patience));
-  if (!connection.ok()) return connection.status();
-  if (absl::Status triggers = SetTriggers(*asked, connection->get()); !triggers.ok()) return triggers;
-  if (absl::Status writes = CheckTakesWrites(connection->get()); !writes.ok()) return writes;
-  PostgresTarget target{.asked = *std::move(asked), .model = model, .connection = *std::move(connection)};
-  if (absl::Status direct = CheckDirect(target); !direct.ok()) return direct;
-  if (absl::Status status = ResolvePostgresTarget(&target); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(PostgresLocation asked, ParseTarget(location));
+  ABSL_ASSIGN_OR_RETURN(auto connection, PostgresConnection::Open(asked.address, OptionsOf(asked, patience)));
+  ABSL_RETURN_IF_ERROR(SetTriggers(asked, connection.get()));
+  ABSL_RETURN_IF_ERROR(CheckTakesWrites(connection.get()));
+  PostgresTarget target{.asked = std::move(asked), .model = model, .connection = std::move(connection)};
+  ABSL_RETURN_IF_ERROR(CheckDirect(target));
+  ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target));
   return target;
 }
 
@@ -236,16 +236,16 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
   if (!table.ok()) {
     const bool no_table = absl::IsNotFound(table.status()) && asked.mode != PostgresLocation::Mode::kUpdate;
     if (!no_table) return table.status();
-    const absl::StatusOr<PostgresRows> there = target->connection->Query(
-        "SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM "
-        "pg_catalog.pg_extension WHERE extname = 'vector')",
-        {PostgresValue::Text(
-            absl::StrCat(asked.schema.empty() ? "" : absl::StrCat(QuotePostgresName(asked.schema), "."),
-                         QuotePostgresName(asked.table)))});
-    if (!there.ok()) return there.status();
-    if (there->Bool(0, 0)) return table.status();
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows there,
+        target->connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM "
+                                  "pg_catalog.pg_extension WHERE extname = 'vector')",
+                                  {PostgresValue::Text(absl::StrCat(
+                                      asked.schema.empty() ? "" : absl::StrCat(QuotePostgresName(asked.schema), "."),
+                                      QuotePostgresName(asked.table)))}));
+    if (there.Bool(0, 0)) return table.status();
     const bool needs_extension = asked.type != "json" && asked.type != "bytea" && asked.type != "bit";
-    if (needs_extension && !there->Bool(0, 1)) {
+    if (needs_extension && !there.Bool(0, 1)) {
       return absl::FailedPreconditionError(
           absl::StrCat(asked.address.name,
                        ": the extension pgvector is not installed in this database; run CREATE EXTENSION vector"));
@@ -257,21 +257,19 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
   if (!table->is_table) {
     return absl::InvalidArgumentError(table->Message("is a view; name a table to fill"));
   }
-  const absl::StatusOr<std::string> name = PostgresColumnToFill(*table, asked);
-  if (!name.ok()) return name.status();
-  absl::StatusOr<PostgresVectorColumn> vector = ResolvePostgresVector(*table, asked, *name, target->model.dim);
-  if (!vector.ok()) return vector.status();
+  ABSL_ASSIGN_OR_RETURN(const std::string name, PostgresColumnToFill(*table, asked));
+  ABSL_ASSIGN_OR_RETURN(PostgresVectorColumn vector, ResolvePostgresVector(*table, asked, name, target->model.dim));
   target->model_column_missing = !asked.model_column.empty() && table->Find(asked.model_column) == nullptr;
-  for (const std::string& filled : {vector->name, asked.model_column}) {
+  for (const std::string& filled : {vector.name, asked.model_column}) {
     const PostgresTable::Column* column = table->Find(filled);
     if (column == nullptr || !column->generated) continue;
     return absl::FailedPreconditionError(
         table->Message(absl::StrCat("column `", filled, "` is computed by the table and cannot be filled")));
   }
-  if (absl::Status status = CheckRights(*target, *table, *vector); !status.ok()) return status;
-  if (absl::Status status = CheckMayAddRows(*target, *table, *vector); !status.ok()) return status;
-  if (absl::Status status = CheckPostgresIndex(*target, *table, *vector); !status.ok()) return status;
-  target->vector = *std::move(vector);
+  ABSL_RETURN_IF_ERROR(CheckRights(*target, *table, vector));
+  ABSL_RETURN_IF_ERROR(CheckMayAddRows(*target, *table, vector));
+  ABSL_RETURN_IF_ERROR(CheckPostgresIndex(*target, *table, vector));
+  target->vector = std::move(vector);
   target->table = *std::move(table);
   return absl::OkStatus();
 }
@@ -294,27 +292,23 @@ absl::Status AddPostgresColumns(PostgresTarget* target, bool* added) {
   }
   if (sql.empty()) return absl::OkStatus();
   // Others must not queue behind a lock that we only wait for.
-  absl::Status status = target->connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; ", sql));
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(target->connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; ", sql)));
   return ResolvePostgresTarget(target);
 }
 
 absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key) {
   const PostgresLocation& asked = target->asked;
-  const absl::StatusOr<PostgresTable> planned = PlanTable(*target);
-  if (!planned.ok()) return planned.status();
-  const PostgresTable& plan = *planned;
-  const absl::StatusOr<PostgresVectorColumn> vector =
-      ResolvePostgresVector(plan, asked, asked.vector, target->model.dim);
-  if (!vector.ok()) return vector.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresTable planned, PlanTable(*target));
+  const PostgresTable& plan = planned;
+  ABSL_ASSIGN_OR_RETURN(const PostgresVectorColumn vector,
+                        ResolvePostgresVector(plan, asked, asked.vector, target->model.dim));
   const std::string model =
       asked.model_column.empty() ? "" : absl::StrCat(", ", QuotePostgresName(asked.model_column), " text");
-  absl::Status made = target->connection->Run(
+  ABSL_RETURN_IF_ERROR(target->connection->Run(
       absl::StrCat("CREATE TABLE IF NOT EXISTS ", plan.Sql(), " (",
                    QuotePostgresName(asked.key.empty() ? "key" : asked.key), " ", integer_key ? "bigint" : "text",
-                   " PRIMARY KEY, ", QuotePostgresName(asked.vector), " ", vector->type, model, ")"));
-  if (!made.ok()) return made;
-  if (absl::Status status = ResolvePostgresTarget(target); !status.ok()) return status;
+                   " PRIMARY KEY, ", QuotePostgresName(asked.vector), " ", vector.type, model, ")")));
+  ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(target));
   if (target->table.has_value()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       plan.Message("was made, but the search path does not find it; name its schema with &schema="));

@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/status_macros.h"
 #include "io/store/postgres_new_column.h"
 #include "io/store/postgres_rollback.h"
 #include "io/store/postgres_vector.h"
@@ -99,7 +100,7 @@ absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<const PostgresRo
       KeyArray(table, rows, [](const PostgresRowToKeep& row) -> const std::string& { return *row.key_text; });
   const std::string sql = ReadSql(table, filled, filled.kept_from);
   std::vector<std::optional<std::string>> contents(rows.size());
-  const absl::Status read = target->connection->Persist([&] {
+  ABSL_RETURN_IF_ERROR(target->connection->Persist([&] {
     std::fill(contents.begin(), contents.end(), std::nullopt);
     return target->connection->Stream(sql, {PostgresValue::Binary(keys)}, [&](const PostgresRows& row) {
       std::string& content = contents[IndexOf(row)].emplace();
@@ -109,8 +110,7 @@ absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<const PostgresRo
       }
       return true;
     });
-  });
-  if (!read.ok()) return read;
+  }));
   const bool adds = target->asked.mode == PostgresLocation::Mode::kUpsert;
   size_t next = 0;
   return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
@@ -131,18 +131,18 @@ absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target) 
   filled.columns.push_back({.name = target.vector->name});
   if (!target.asked.model_column.empty()) filled.columns.push_back({.name = target.asked.model_column});
   filled.kept_from = !target.asked.new_column.empty() && target.vector->name == target.asked.new_column ? 1 : 0;
-  const absl::StatusOr<PostgresRows> types = target.connection->Query(
-      // Of -1 a type has no length, which would cut values short.
-      "SELECT attname, atttypid, pg_catalog.format_type(atttypid, -1) FROM pg_catalog.pg_attribute WHERE attrelid = "
-      "$1::regclass AND attnum > 0 AND NOT attisdropped",
-      {PostgresValue::Text(table.Sql())});
-  if (!types.ok()) return types.status();
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows types, target.connection->Query(
+                                                      // Of -1 a type has no length, which would cut values short.
+                                                      "SELECT attname, atttypid, pg_catalog.format_type(atttypid, -1) "
+                                                      "FROM pg_catalog.pg_attribute WHERE attrelid = "
+                                                      "$1::regclass AND attnum > 0 AND NOT attisdropped",
+                                                      {PostgresValue::Text(table.Sql())}));
   for (PostgresFilled::Column& column : filled.columns) {
-    for (int row = 0; row < types->size(); ++row) {
-      if (types->Bytes(row, 0) != column.name) continue;
+    for (int row = 0; row < types.size(); ++row) {
+      if (types.Bytes(row, 0) != column.name) continue;
       column.exists = true;
-      column.oid = static_cast<int32_t>(types->Int(row, 1));
-      column.type = types->Text(row, 2);
+      column.oid = static_cast<int32_t>(types.Int(row, 1));
+      column.type = types.Text(row, 2);
     }
   }
   return filled;
@@ -154,7 +154,7 @@ absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<const Pos
   const size_t piece =
       std::clamp<size_t>(kKeptBytes / (static_cast<size_t>(target->model.dim) * sizeof(float) + 64), 1, kKeptRows);
   for (size_t begin = 0; begin < rows.size(); begin += piece) {
-    if (absl::Status kept = KeepPiece(filled, rows.subspan(begin, piece), target, log); !kept.ok()) return kept;
+    ABSL_RETURN_IF_ERROR(KeepPiece(filled, rows.subspan(begin, piece), target, log));
   }
   return absl::OkStatus();
 }
@@ -222,9 +222,8 @@ class TableRollback {
 };
 
 absl::StatusOr<bool> TableRollback::HasNote(absl::string_view name) const {
-  const absl::StatusOr<std::optional<std::string>> note = old_rows_->FindNote(name);
-  if (!note.ok()) return note.status();
-  return note->has_value();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> note, old_rows_->FindNote(name));
+  return note.has_value();
 }
 
 absl::Status TableRollback::SwapBack(bool has_old) {
@@ -232,11 +231,9 @@ absl::Status TableRollback::SwapBack(bool has_old) {
   const std::string drop = absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ",
                                         QuotePostgresName(asked.new_column), " if nobody needs it");
   if (IsPostgresSwapped(table(), asked)) {
-    const absl::StatusOr<std::string> sql = PostgresSwapBackSql(table(), asked, has_old);
-    if (!sql.ok()) return sql.status();
-    absl::Status swapped = connection()->Run(*sql);
-    if (!swapped.ok()) return swapped;
-    if (swapped = ResolvePostgresTarget(&target_); !swapped.ok()) return swapped;
+    ABSL_ASSIGN_OR_RETURN(const std::string sql, PostgresSwapBackSql(table(), asked, has_old));
+    ABSL_RETURN_IF_ERROR(connection()->Run(sql));
+    ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
     report_.notes.push_back(
         has_old ? absl::StrCat("the column ", asked.vector, " is the old one again, with its indexes and views")
                 : absl::StrCat("there is no column ", asked.vector, " again"));
@@ -249,19 +246,15 @@ absl::Status TableRollback::SwapBack(bool has_old) {
 }
 
 absl::Status TableRollback::Prepare() {
-  absl::StatusOr<PostgresFilled> filled = FindPostgresFilled(target_);
-  if (!filled.ok()) return filled.status();
-  filled_ = *std::move(filled);
-  const absl::StatusOr<PostgresRows> others = connection()->Query(
-      "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped "
-      "AND NOT atthasdef AND attidentity = ''",
-      {PostgresValue::Text(table().Sql())});
-  if (!others.ok()) return others.status();
-  absl::StatusOr<std::string> nobody_refers = PostgresNobodyRefersSql(connection(), table());
-  if (!nobody_refers.ok()) return nobody_refers.status();
-  untouched_ = *std::move(nobody_refers);
-  for (int i = 0; i < others->size(); ++i) {
-    const std::string name = others->Text(i, 0);
+  ABSL_ASSIGN_OR_RETURN(filled_, FindPostgresFilled(target_));
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows others,
+                        connection()->Query("SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass "
+                                            "AND attnum > 0 AND NOT attisdropped "
+                                            "AND NOT atthasdef AND attidentity = ''",
+                                            {PostgresValue::Text(table().Sql())}));
+  ABSL_ASSIGN_OR_RETURN(untouched_, PostgresNobodyRefersSql(connection(), table()));
+  for (int i = 0; i < others.size(); ++i) {
+    const std::string name = others.Text(i, 0);
     const bool is_filled = std::any_of(filled_.columns.begin(), filled_.columns.end(),
                                        [&](const PostgresFilled::Column& column) { return column.name == name; });
     if (!is_filled && name != table().key) absl::StrAppend(&untouched_, " AND t.", QuotePostgresName(name), " IS NULL");
@@ -273,20 +266,19 @@ absl::StatusOr<std::vector<Row>> TableRollback::LoadPage() {
   std::vector<Row> page;
   size_t bytes = 0;
   while (page.size() < kPageRows && bytes < kPageBytes) {
-    const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
-    if (!logged.ok()) return logged.status();
-    if (!logged->has_value()) break;
-    Row row{{.ordinal = (*logged)->ordinal, .key = Own((*logged)->key)}};
-    std::optional<std::string> key = PostgresKeyText(table(), (*logged)->key);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
+    if (!logged.has_value()) break;
+    Row row{{.ordinal = logged->ordinal, .key = Own(logged->key)}};
+    std::optional<std::string> key = PostgresKeyText(table(), logged->key);
     if (!key.has_value()) {
-      report_.Leave((*logged)->key, absl::StrCat("its key cannot be in the column `", table().key, "` any more"));
+      report_.Leave(logged->key, absl::StrCat("its key cannot be in the column `", table().key, "` any more"));
       continue;
     }
     row.key_text = *std::move(key);
-    if ((*logged)->content.has_value()) {
-      row.old = std::string(*(*logged)->content);
+    if (logged->content.has_value()) {
+      row.old = std::string(*logged->content);
       bytes += row.old->size();
-      if (auto cells = ParseCells(*row.old, filled_.columns.size()); !cells.ok()) return cells.status();
+      ABSL_RETURN_IF_ERROR(ParseCells(*row.old, filled_.columns.size()).status());
     }
     page.push_back(std::move(row));
   }
@@ -313,21 +305,19 @@ absl::Status TableRollback::Read(absl::Span<Row> rows) {
 absl::StatusOr<bool> TableRollback::IsAsBefore(const Row& row) const {
   if (row.there != row.old.has_value()) return false;
   if (!row.there) return true;
-  const absl::StatusOr<Cells> cells = ParseCells(*row.old, filled_.columns.size());
-  if (!cells.ok()) return cells.status();
-  for (size_t i = 0; i < cells->size(); ++i) {
-    if ((*cells)[i].has_value() && !row.HoldsNow(i, *(*cells)[i])) return false;
+  ABSL_ASSIGN_OR_RETURN(const Cells cells, ParseCells(*row.old, filled_.columns.size()));
+  for (size_t i = 0; i < cells.size(); ++i) {
+    if (cells[i].has_value() && !row.HoldsNow(i, *cells[i])) return false;
   }
   return true;
 }
 
 absl::StatusOr<bool> TableRollback::HoldsWhatWasWritten(const Row& row) {
-  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(row.ordinal);
-  if (!written.ok()) return written.status();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
   // Where nobody knows, a cell is put back, but no row is removed.
-  if (!written->has_value() || !filled_.columns[0].exists) return row.old.has_value();
+  if (!written.has_value() || !filled_.columns[0].exists) return row.old.has_value();
   if (!row.now[0].has_value()) return false;
-  return PostgresCellHolds(*target_.vector, *row.now[0], **written);
+  return PostgresCellHolds(*target_.vector, *row.now[0], *written);
 }
 
 absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done) {
@@ -339,9 +329,8 @@ absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_
     if (!column.exists) continue;
     std::string& array = arrays.emplace_back(PostgresArrayHead(column.oid, rows.size()));
     for (const Row* const row : rows) {
-      const absl::StatusOr<Cells> cells = ParseCells(*row->old, filled_.columns.size());
-      if (!cells.ok()) return cells.status();
-      AppendCell((*cells)[i].has_value() ? *(*cells)[i] : Cell(), &array);
+      ABSL_ASSIGN_OR_RETURN(const Cells cells, ParseCells(*row->old, filled_.columns.size()));
+      AppendCell(cells[i].has_value() ? *cells[i] : Cell(), &array);
     }
     absl::StrAppend(&elements, ", $", arrays.size() + 1, "::", column.type, "[]");
     absl::StrAppend(&names, ", c", i);
@@ -375,12 +364,11 @@ absl::Status TableRollback::Remove(const std::vector<Row*>& rows, RollbackReport
 }
 
 absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport* done) {
-  if (absl::Status read = Read(rows); !read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(Read(rows));
   std::vector<Row*> whole, without_vector, added;
   for (Row& row : rows) {
-    const absl::StatusOr<bool> as_before = IsAsBefore(row);
-    if (!as_before.ok()) return as_before.status();
-    if (*as_before) {
+    ABSL_ASSIGN_OR_RETURN(const bool as_before, IsAsBefore(row));
+    if (as_before) {
       ++(row.sent ? done->rows_restored : done->rows_unchanged);
       continue;
     }
@@ -388,9 +376,8 @@ absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport
       ++done->rows_gone;
       continue;
     }
-    const absl::StatusOr<bool> ours = HoldsWhatWasWritten(row);
-    if (!ours.ok()) return ours.status();
-    if (!*ours) {
+    ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(row));
+    if (!ours) {
       done->Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
     } else if (!row.old.has_value()) {
       added.push_back(&row);
@@ -399,16 +386,15 @@ absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport
       (has_vector ? whole : without_vector).push_back(&row);
     }
   }
-  if (absl::Status status = Restore(whole, 0, done); !status.ok()) return status;
-  if (absl::Status status = Restore(without_vector, 1, done); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Restore(whole, 0, done));
+  ABSL_RETURN_IF_ERROR(Restore(without_vector, 1, done));
   return Remove(added, done);
 }
 
 // A column that the job added and in which nothing is.
 absl::Status TableRollback::TakeColumnAway(const std::string& column) {
-  const absl::StatusOr<bool> made = HasNote(ColumnNote(column));
-  if (!made.ok()) return made.status();
-  if (!*made || table().Find(column) == nullptr) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(ColumnNote(column)));
+  if (!made || table().Find(column) == nullptr) return absl::OkStatus();
   const std::string quoted = QuotePostgresName(column);
   const absl::Status dropped =
       DropPostgresUnlessUsed(connection(), table().Sql(),
@@ -422,9 +408,8 @@ absl::Status TableRollback::TakeColumnAway(const std::string& column) {
 }
 
 absl::StatusOr<RollbackReport> TableRollback::Run() {
-  const absl::StatusOr<bool> made = HasNote(kTableNote);
-  if (!made.ok()) return made.status();
-  if (*made) {
+  ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(kTableNote));
+  if (made) {
     if (target_.table.has_value()) {
       report_.notes.push_back(absl::StrCat("the table ", table().name, " stays, which the job had made: DROP TABLE ",
                                            table().Sql(), " if nobody needs it"));
@@ -435,26 +420,23 @@ absl::StatusOr<RollbackReport> TableRollback::Run() {
     return absl::NotFoundError(absl::StrCat(target_.asked.address.name, ": the table `", target_.asked.table,
                                             "` is gone; nothing can be put back"));
   }
-  const absl::StatusOr<std::optional<std::string>> names = old_rows_->FindNote(kNewColumnNote);
-  if (!names.ok()) return names.status();
-  if (names->has_value()) {
-    if (absl::Status status = SwapBack(**names == kSwap); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> names, old_rows_->FindNote(kNewColumnNote));
+  if (names.has_value()) {
+    ABSL_RETURN_IF_ERROR(SwapBack(*names == kSwap));
   }
-  if (absl::Status status = Prepare(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Prepare());
   while (true) {
-    absl::StatusOr<std::vector<Row>> page = LoadPage();
-    if (!page.ok()) return page.status();
-    if (page->empty()) break;
-    const absl::Status put = PutPostgresRowsBack(
-        connection(), absl::MakeSpan(*page),
-        [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_);
-    if (!put.ok()) return put;
+    ABSL_ASSIGN_OR_RETURN(std::vector<Row> page, LoadPage());
+    if (page.empty()) break;
+    ABSL_RETURN_IF_ERROR(PutPostgresRowsBack(
+        connection(), absl::MakeSpan(page),
+        [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_));
   }
   if (target_.asked.new_column.empty()) {
-    if (absl::Status status = SayPostgresIndexes(target_, &report_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(SayPostgresIndexes(target_, &report_));
   }
   for (const PostgresFilled::Column& column : filled_.columns) {
-    if (absl::Status status = TakeColumnAway(column.name); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(TakeColumnAway(column.name));
   }
   return report_;
 }
@@ -462,20 +444,18 @@ absl::StatusOr<RollbackReport> TableRollback::Run() {
 }  // namespace
 
 absl::StatusOr<Overwriting> PostgresOverwriting(const Location& location, const Model& model) {
-  const absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, absl::ZeroDuration());
-  if (!target.ok()) return target.status();
-  if (!target->table.has_value()) return Overwriting{.kind = Overwriting::Kind::kNothing};
-  const PostgresLocation& asked = target->asked;
-  const bool is_beside = !asked.new_column.empty() && target->vector->name == asked.new_column;
-  if (is_beside && target->table->Find(asked.vector) != nullptr) return Overwriting{.kind = Overwriting::Kind::kSwitch};
-  return Overwriting{.kind = target->vector->exists ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
+  ABSL_ASSIGN_OR_RETURN(const PostgresTarget target, OpenPostgresTarget(location, model, absl::ZeroDuration()));
+  if (!target.table.has_value()) return Overwriting{.kind = Overwriting::Kind::kNothing};
+  const PostgresLocation& asked = target.asked;
+  const bool is_beside = !asked.new_column.empty() && target.vector->name == asked.new_column;
+  if (is_beside && target.table->Find(asked.vector) != nullptr) return Overwriting{.kind = Overwriting::Kind::kSwitch};
+  return Overwriting{.kind = target.vector->exists ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
 }
 
 absl::StatusOr<RollbackReport> RollBackPostgres(const Location& location, UndoReader* old_rows,
                                                 const PostgresSinkOptions& options) {
-  absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, {}, options.patience);
-  if (!target.ok()) return target.status();
-  return TableRollback(*std::move(target), old_rows).Run();
+  ABSL_ASSIGN_OR_RETURN(PostgresTarget target, OpenPostgresTarget(location, {}, options.patience));
+  return TableRollback(std::move(target), old_rows).Run();
 }
 
 }  // namespace reembed

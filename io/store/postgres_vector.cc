@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/normalize.h"
 #include "engine/number_array.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -155,8 +156,8 @@ absl::StatusOr<PostgresVectorColumn> ResolvePostgresVector(const PostgresTable& 
     PlanColumn(table, dim, &column);
   }
   if (dim > 0) {
-    if (absl::Status status = CheckExtension(table, column, dim); !status.ok()) return status;
-    if (absl::Status status = CheckWidth(table, asked, column, dim); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckExtension(table, column, dim));
+    ABSL_RETURN_IF_ERROR(CheckWidth(table, asked, column, dim));
   }
   switch (column.form) {
     case PostgresForm::kVector:

@@ -9,6 +9,7 @@
 #include "engine/json_scanner.h"
 #include "engine/json_text.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/file/gzip.h"
 #include "io/store/qdrant_points.h"
 #include "io/store/qdrant_scroll.h"
@@ -60,7 +61,7 @@ struct FileFacts {
 absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
   FileFacts facts;
   int64_t size = 0;
-  absl::Status read = ReadGzipJson(path, [&](absl::string_view name, absl::string_view token, bool element) {
+  ABSL_RETURN_IF_ERROR(ReadGzipJson(path, [&](absl::string_view name, absl::string_view token, bool element) {
     if (element && name == "points") ++facts.points;
     if (!element && name == "stats") {
       facts.said_points = JsonInteger(QdrantFieldIn(token, "points_count")).value_or(-1);
@@ -78,8 +79,7 @@ absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
       }
     }
     return absl::OkStatus();
-  });
-  if (!read.ok()) return read;
+  }));
   if (facts.said_points != facts.points) {
     return absl::DataLossError(absl::StrCat(path, ": it says that it has ", facts.said_points, " points, and has ",
                                             facts.points, "; this is no whole backup of a collection"));
@@ -96,11 +96,10 @@ absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
 
 // Makes the collection, fills it from the file, and counts.
 absl::Status Fill(QdrantClient* client, const std::string& name, const std::string& path, const FileFacts& facts) {
-  if (absl::Status made = client->Call({"PUT", PathOf(name), facts.create}).status(); !made.ok()) return made;
+  ABSL_RETURN_IF_ERROR(client->Call({"PUT", PathOf(name), facts.create}).status());
   // Before the points, so that the graph gets its links for filters.
   for (const std::string& index : facts.indexes) {
-    absl::Status made = client->Call({"PUT", PathOf(name) + "/index?wait=true", index}).status();
-    if (!made.ok()) return made;
+    ABSL_RETURN_IF_ERROR(client->Call({"PUT", PathOf(name) + "/index?wait=true", index}).status());
   }
   absl::Status failure;
   QdrantWriter writer(client, PathOf(name) + "/points",
@@ -111,13 +110,12 @@ absl::Status Fill(QdrantClient* client, const std::string& name, const std::stri
     return failure;
   });
   writer.Finish();
-  if (!failure.ok()) return failure;
-  if (!read.ok()) return read;
-  const absl::StatusOr<int64_t> count = CountQdrantPoints(client, name, "");
-  if (!count.ok()) return count.status();
-  if (*count == facts.points) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(failure);
+  ABSL_RETURN_IF_ERROR(read);
+  ABSL_ASSIGN_OR_RETURN(const int64_t count, CountQdrantPoints(client, name, ""));
+  if (count == facts.points) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(client->url(), PathOf(name), ": expected ", facts.points, " points, got ",
-                                         *count, "; is something writing to it? stop it, then run this again"));
+                                         count, "; is something writing to it? stop it, then run this again"));
 }
 
 absl::Status Drop(QdrantClient* client, const std::string& name) {
@@ -128,53 +126,47 @@ absl::Status Drop(QdrantClient* client, const std::string& name) {
 }  // namespace
 
 absl::StatusOr<int64_t> CountQdrantCollection(const QdrantLocation& place, const QdrantOptions& options) {
-  const absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(place.url, options);
-  if (!client.ok()) return client.status();
-  const absl::StatusOr<std::optional<QdrantCollection>> found = GetQdrantCollection(client->get(), place.collection);
-  if (!found.ok()) return found.status();
-  if (!found->has_value()) return -1;
-  return CountQdrantPoints(client->get(), place.collection, "");
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<QdrantClient> client, QdrantClient::Make(place.url, options));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> found,
+                        GetQdrantCollection(client.get(), place.collection));
+  if (!found.has_value()) return -1;
+  return CountQdrantPoints(client.get(), place.collection, "");
 }
 
 absl::StatusOr<RowCounts> BackUpQdrantCollection(const QdrantLocation& from, const QdrantOptions& options,
                                                  const std::string& timestamp, const std::string& to) {
-  const absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(from.url, options);
-  if (!client.ok()) return client.status();
-  const absl::StatusOr<std::optional<QdrantCollection>> found = GetQdrantCollection(client->get(), from.collection);
-  if (!found.ok()) return found.status();
-  if (!found->has_value()) return NoQdrantCollection(client->get(), from);
-  const QdrantCollection& collection = **found;
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<QdrantClient> client, QdrantClient::Make(from.url, options));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> found,
+                        GetQdrantCollection(client.get(), from.collection));
+  if (!found.has_value()) return NoQdrantCollection(client.get(), from);
+  const QdrantCollection& collection = *found;
   if (collection.has_sparse || collection.vectors.empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
         from.Name(), ": has sparse vectors, or none, which AutoMem's form of a backup cannot hold; make a ",
         "snapshot: POST ", from.url, PathOf(from.collection), "/snapshots"));
   }
-  const absl::StatusOr<int64_t> before = CountQdrantPoints(client->get(), from.collection, "");
-  if (!before.ok()) return before.status();
-  absl::StatusOr<GzipWriter> file = GzipWriter::Create(to);
-  if (!file.ok()) return file.status();
-  absl::Status status = file->Append(absl::StrCat(
+  ABSL_ASSIGN_OR_RETURN(const int64_t before, CountQdrantPoints(client.get(), from.collection, ""));
+  ABSL_ASSIGN_OR_RETURN(GzipWriter file, GzipWriter::Create(to));
+  absl::Status status = file.Append(absl::StrCat(
       R"({"timestamp":)", Quoted(timestamp), ",\n\"collection_name\":", Quoted(from.collection), ",\n\"points\":["));
   int64_t points = 0;
-  QdrantScroll scroll(client->get(), PathOf(from.collection), R"("with_payload":true,"with_vector":true)", kPage);
+  QdrantScroll scroll(client.get(), PathOf(from.collection), R"("with_payload":true,"with_vector":true)", kPage);
   while (status.ok()) {
-    const absl::StatusOr<const QdrantPoint*> point = scroll.Next();
-    if (!point.ok()) return point.status();
-    if (*point == nullptr) break;
+    ABSL_ASSIGN_OR_RETURN(const QdrantPoint* point, scroll.Next());
+    if (point == nullptr) break;
     const auto or_empty = [](absl::string_view json) { return json.empty() ? "{}" : json; };
-    status = file->Append(absl::StrCat(points++ > 0 ? ",\n" : "\n", R"({"id":)", (*point)->id.Json(), R"(,"vector":)",
-                                       or_empty((*point)->vector), R"(,"payload":)", or_empty((*point)->payload), "}"));
+    status = file.Append(absl::StrCat(points++ > 0 ? ",\n" : "\n", R"({"id":)", point->id.Json(), R"(,"vector":)",
+                                      or_empty(point->vector), R"(,"payload":)", or_empty(point->payload), "}"));
   }
   if (status.ok()) {
-    status = file->Append(absl::StrCat("],\n\"stats\":{\"points_count\":", points, ",\"vector_size\":",
-                                       collection.vectors[0].dim, "},\n\"collection\":", SetUpJson(collection), "}\n"));
+    status = file.Append(absl::StrCat("],\n\"stats\":{\"points_count\":", points, ",\"vector_size\":",
+                                      collection.vectors[0].dim, "},\n\"collection\":", SetUpJson(collection), "}\n"));
   }
-  if (status.ok()) status = file->Close();
-  if (!status.ok()) return status;
-  const absl::StatusOr<int64_t> after = CountQdrantPoints(client->get(), from.collection, "");
-  if (!after.ok()) return after.status();
-  if (points < std::min(*before, *after)) {
-    return absl::AbortedError(absl::StrCat(from.Name(), ": expected ", *after, " points, got ", points,
+  if (status.ok()) status = file.Close();
+  ABSL_RETURN_IF_ERROR(status);
+  ABSL_ASSIGN_OR_RETURN(const int64_t after, CountQdrantPoints(client.get(), from.collection, ""));
+  if (points < std::min(before, after)) {
+    return absl::AbortedError(absl::StrCat(from.Name(), ": expected ", after, " points, got ", points,
                                            "; points were deleted meanwhile, run this again"));
   }
   return RowCounts{{"points", points}};
@@ -182,34 +174,30 @@ absl::StatusOr<RowCounts> BackUpQdrantCollection(const QdrantLocation& from, con
 
 absl::StatusOr<std::string> RestoreQdrantCollection(const std::string& from, const QdrantLocation& to,
                                                     const QdrantOptions& options) {
-  const absl::StatusOr<FileFacts> facts = ReadFacts(from);
-  if (!facts.ok()) return facts.status();
-  const absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(to.url, options);
-  if (!client.ok()) return client.status();
-  const absl::StatusOr<std::optional<std::string>> alias = ResolveQdrantAlias(client->get(), to.collection);
-  if (!alias.ok()) return alias.status();
+  ABSL_ASSIGN_OR_RETURN(const FileFacts facts, ReadFacts(from));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<QdrantClient> client, QdrantClient::Make(to.url, options));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> alias, ResolveQdrantAlias(client.get(), to.collection));
   std::string side = to.collection + "__restore";
-  if (alias->has_value() && **alias == side) side += "_2";
-  if (absl::Status dropped = Drop(client->get(), side); !dropped.ok()) return dropped;
-  if (absl::Status filled = Fill(client->get(), side, from, *facts); !filled.ok()) return filled;
-  if (alias->has_value()) {
+  if (alias.has_value() && *alias == side) side += "_2";
+  ABSL_RETURN_IF_ERROR(Drop(client.get(), side));
+  ABSL_RETURN_IF_ERROR(Fill(client.get(), side, from, facts));
+  if (alias.has_value()) {
     const std::string name = Quoted(to.collection);
-    const absl::Status moved = (*client)
-                                   ->Call({"POST", "/collections/aliases",
-                                           absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", name,
-                                                        R"(}},{"create_alias":{"collection_name":)", Quoted(side),
-                                                        R"(,"alias_name":)", name, "}}]}")})
-                                   .status();
-    if (!moved.ok()) return moved;
-    return absl::StrCat(to.collection, " is an alias and stands for ", side, " now; ", **alias,
+    ABSL_RETURN_IF_ERROR((client)
+                             ->Call({"POST", "/collections/aliases",
+                                     absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", name,
+                                                  R"(}},{"create_alias":{"collection_name":)", Quoted(side),
+                                                  R"(,"alias_name":)", name, "}}]}")})
+                             .status());
+    return absl::StrCat(to.collection, " is an alias and stands for ", side, " now; ", *alias,
                         " stays until you delete it");
   }
-  if (absl::Status dropped = Drop(client->get(), to.collection); !dropped.ok()) return dropped;
-  if (absl::Status filled = Fill(client->get(), to.collection, from, *facts); !filled.ok()) {
+  ABSL_RETURN_IF_ERROR(Drop(client.get(), to.collection));
+  if (absl::Status filled = Fill(client.get(), to.collection, from, facts); !filled.ok()) {
     return absl::Status(filled.code(),
                         absl::StrCat(filled.message(), "; ", side, " has all the points; give the same command again"));
   }
-  if (absl::Status dropped = Drop(client->get(), side); !dropped.ok()) return dropped;
+  ABSL_RETURN_IF_ERROR(Drop(client.get(), side));
   return "";
 }
 

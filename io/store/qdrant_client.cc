@@ -15,6 +15,7 @@
 #include "engine/rate_limiter.h"
 #include "engine/retry.h"
 #include "engine/shown_text.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -82,9 +83,8 @@ struct QdrantClient::Sent {
 };
 
 absl::StatusOr<std::unique_ptr<QdrantClient>> QdrantClient::Make(const std::string& url, const QdrantOptions& options) {
-  absl::StatusOr<std::unique_ptr<HttpLoop>> loop = HttpLoop::Make({});
-  if (!loop.ok()) return loop.status();
-  return std::unique_ptr<QdrantClient>(new QdrantClient(url, options, *std::move(loop)));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HttpLoop> loop, HttpLoop::Make({}));
+  return std::unique_ptr<QdrantClient>(new QdrantClient(url, options, std::move(loop)));
 }
 
 QdrantClient::QdrantClient(std::string url, const QdrantOptions& options, std::unique_ptr<HttpLoop> loop)

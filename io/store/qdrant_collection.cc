@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -117,11 +118,8 @@ absl::StatusOr<QdrantLocation> ParseQdrantLocation(const Location& location) {
         "qdrant: the address holds a user or password, and addresses are written down in jobs and messages; leave it "
         "out and set QDRANT_API_KEY");
   }
-  if (absl::Status known = location.CheckParameters(
-          {"vector", "text", "filter", "mode", "ids", "key", "distance", "create", "on_width", "keep_old", "snapshot"});
-      !known.ok()) {
-    return known;
-  }
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(
+      {"vector", "text", "filter", "mode", "ids", "key", "distance", "create", "on_width", "keep_old", "snapshot"}));
   for (const auto& [name, allowed] :
        {std::pair("mode", std::vector<absl::string_view>{"update", "upsert"}),
         std::pair("ids", std::vector<absl::string_view>{"same", "uuid5"}),
@@ -130,7 +128,7 @@ absl::StatusOr<QdrantLocation> ParseQdrantLocation(const Location& location) {
         std::pair("on_width", std::vector<absl::string_view>{"refuse", "side"}),
         std::pair("snapshot", std::vector<absl::string_view>{"yes", "no"}),
         std::pair("keep_old", std::vector<absl::string_view>{"yes", "no"})}) {
-    if (absl::Status status = Choose(location, name, allowed); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Choose(location, name, allowed));
   }
   absl::ConsumeSuffix(&path, "/");
   const size_t slash = path.rfind('/');
@@ -171,7 +169,7 @@ const QdrantCollection::Vector* QdrantCollection::Find(absl::string_view name) c
 absl::StatusOr<std::optional<QdrantCollection>> GetQdrantCollection(QdrantClient* client, const std::string& name) {
   const QdrantClient::Answer answer = client->Call({"GET", absl::StrCat("/collections/", QdrantPathPart(name)), ""});
   if (absl::IsNotFound(answer.status())) return std::nullopt;
-  if (!answer.ok()) return answer.status();
+  ABSL_RETURN_IF_ERROR(answer.status());
   simdjson::dom::parser parser;
   element result;
   QdrantCollection collection;
@@ -184,7 +182,7 @@ absl::StatusOr<std::optional<QdrantCollection>> GetQdrantCollection(QdrantClient
 
 absl::StatusOr<std::vector<std::string>> ListQdrantCollections(QdrantClient* client) {
   const QdrantClient::Answer answer = client->Call({"GET", "/collections", ""});
-  if (!answer.ok()) return answer.status();
+  ABSL_RETURN_IF_ERROR(answer.status());
   simdjson::dom::parser parser;
   simdjson::dom::array list;
   if (parser.parse(answer->data(), answer->size())["result"]["collections"].get_array().get(list) !=
@@ -200,7 +198,7 @@ absl::StatusOr<std::vector<std::string>> ListQdrantCollections(QdrantClient* cli
 
 absl::StatusOr<std::optional<std::string>> ResolveQdrantAlias(QdrantClient* client, const std::string& name) {
   const QdrantClient::Answer answer = client->Call({"GET", "/aliases", ""});
-  if (!answer.ok()) return answer.status();
+  ABSL_RETURN_IF_ERROR(answer.status());
   simdjson::dom::parser parser;
   simdjson::dom::array list;
   if (parser.parse(answer->data(), answer->size())["result"]["aliases"].get_array().get(list) != simdjson::SUCCESS) {
@@ -217,14 +215,12 @@ absl::StatusOr<std::optional<std::string>> ResolveQdrantAlias(QdrantClient* clie
 }
 
 absl::Status NoQdrantCollection(QdrantClient* client, const QdrantLocation& asked) {
-  const absl::StatusOr<std::vector<std::string>> names = ListQdrantCollections(client);
-  if (!names.ok()) return names.status();
-  const std::string near = NearestName(asked.collection, *names);
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListQdrantCollections(client));
+  const std::string near = NearestName(asked.collection, names);
   return absl::NotFoundError(absl::StrCat(asked.url, ": no collection `", asked.collection, "`",
-                                          !near.empty() ? absl::StrCat("; did you mean `", near, "`?")
-                                          : names->empty()
-                                              ? "; there is none at all"
-                                              : absl::StrCat("; there are: ", absl::StrJoin(*names, ", "))));
+                                          !near.empty()   ? absl::StrCat("; did you mean `", near, "`?")
+                                          : names.empty() ? "; there is none at all"
+                                                          : absl::StrCat("; there are: ", absl::StrJoin(names, ", "))));
 }
 
 absl::StatusOr<int64_t> CountQdrantPoints(QdrantClient* client, const std::string& collection,
@@ -232,7 +228,7 @@ absl::StatusOr<int64_t> CountQdrantPoints(QdrantClient* client, const std::strin
   const QdrantClient::Answer answer =
       client->Call({"POST", absl::StrCat("/collections/", QdrantPathPart(collection), "/points/count"),
                     filter.empty() ? R"({"exact":true})" : absl::StrCat(R"({"exact":true,"filter":)", filter, "}")});
-  if (!answer.ok()) return answer.status();
+  ABSL_RETURN_IF_ERROR(answer.status());
   simdjson::dom::parser parser;
   int64_t count = 0;
   if (parser.parse(answer->data(), answer->size())["result"]["count"].get_int64().get(count) != simdjson::SUCCESS) {

@@ -10,6 +10,7 @@
 #include "engine/json_value.h"
 #include "engine/normalize.h"
 #include "engine/number_array.h"
+#include "engine/status_macros.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_id.h"
 #include "io/store/qdrant_points.h"
@@ -54,10 +55,9 @@ class QdrantReader final : public VectorReader {
 
   absl::StatusOr<std::optional<StoredVector>> Next() override {
     while (true) {
-      const absl::StatusOr<const QdrantPoint*> point = scroll_.Next();
-      if (!point.ok()) return point.status();
-      if (*point == nullptr) return std::nullopt;
-      absl::StatusOr<std::optional<StoredVector>> vector = Take(**point);
+      ABSL_ASSIGN_OR_RETURN(const QdrantPoint* point, scroll_.Next());
+      if (point == nullptr) return std::nullopt;
+      absl::StatusOr<std::optional<StoredVector>> vector = Take(*point);
       if (!vector.ok() || vector->has_value()) return vector;
     }
   }
@@ -65,10 +65,9 @@ class QdrantReader final : public VectorReader {
   absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override {
     const std::optional<QdrantId> id = asked_.IdOf(key);
     if (!id.has_value()) return std::nullopt;
-    const absl::StatusOr<const QdrantPoint*> point = scroll_.Find(*id);
-    if (!point.ok()) return point.status();
-    if (*point == nullptr) return std::nullopt;
-    return Take(**point);
+    ABSL_ASSIGN_OR_RETURN(const QdrantPoint* point, scroll_.Find(*id));
+    if (point == nullptr) return std::nullopt;
+    return Take(*point);
   }
 
   void Round(absl::Span<float> vector) const override {
@@ -108,24 +107,19 @@ class QdrantReader final : public VectorReader {
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenQdrantReader(const Location& location, int dim,
                                                                const QdrantOptions& options) {
-  absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(asked->url, options);
-  if (!client.ok()) return client.status();
-  const absl::StatusOr<std::optional<QdrantCollection>> collection =
-      GetQdrantCollection(client->get(), asked->collection);
-  if (!collection.ok()) return collection.status();
-  if (!collection->has_value()) return NoQdrantCollection(client->get(), *asked);
-  absl::StatusOr<QdrantCollection::Vector> vector = FindQdrantVector(**collection, *asked);
-  if (!vector.ok()) return vector.status();
-  if (dim > 0 && vector->dim != dim) {
+  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> collection,
+                        GetQdrantCollection(client.get(), asked.collection));
+  if (!collection.has_value()) return NoQdrantCollection(client.get(), asked);
+  ABSL_ASSIGN_OR_RETURN(QdrantCollection::Vector vector, FindQdrantVector(*collection, asked));
+  if (dim > 0 && vector.dim != dim) {
     return absl::FailedPreconditionError(
-        absl::StrCat(asked->Name(), ": holds vectors of ", vector->dim, " numbers, expected ", dim));
+        absl::StrCat(asked.Name(), ": holds vectors of ", vector.dim, " numbers, expected ", dim));
   }
-  const absl::StatusOr<int64_t> rows =
-      CountQdrantPoints(client->get(), asked->collection, AllQdrantFilters({HasQdrantVector(asked->vector)}));
-  if (!rows.ok()) return rows.status();
-  return std::make_unique<QdrantReader>(*std::move(asked), *std::move(client), *std::move(vector), *rows);
+  ABSL_ASSIGN_OR_RETURN(const int64_t rows, CountQdrantPoints(client.get(), asked.collection,
+                                                              AllQdrantFilters({HasQdrantVector(asked.vector)})));
+  return std::make_unique<QdrantReader>(std::move(asked), std::move(client), std::move(vector), rows);
 }
 
 }  // namespace reembed

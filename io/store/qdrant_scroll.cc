@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -28,7 +29,7 @@ absl::Status QdrantScroll::Fill(const std::optional<QdrantId>& from, int limit) 
     const bool too_long = absl::IsDataLoss(answer.status()) || (answer.ok() && answer->size() > kLongAnswerBytes);
     if (too_long) max_page_ = std::max(1, limit / 2);
     if (!answer.ok() && too_long && limit > 1) continue;
-    if (!answer.ok()) return answer.status();
+    ABSL_RETURN_IF_ERROR(answer.status());
     answer_ = *std::move(answer);
     break;
   }
@@ -91,7 +92,7 @@ absl::StatusOr<const QdrantPoint*> QdrantScroll::Find(const QdrantId& id) {
   const bool in_order = 2 * find_hits_ >= page_.points.size();
   find_limit_ = in_order ? std::min(max_page_, 2 * find_limit_) : 1;
   find_hits_ = 0;
-  if (absl::Status status = Fill(id, find_limit_); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(Fill(id, find_limit_));
   const QdrantPoint* const point = look();
   if (point != nullptr) ++find_hits_;
   return point;

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "io/store/qdrant_points.h"
 #include "io/store/qdrant_writer.h"
 
@@ -52,9 +53,8 @@ absl::Status MakeLike(QdrantClient* client, const std::string& name, const Qdran
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   // Before the load, so that the graph gets its links for filters.
   for (const auto& [field, schema] : like.indexes) {
-    absl::Status status = Put(client, "PUT", PathOf(name) + "/index?wait=true",
-                              absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":)", schema, "}"));
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Put(client, "PUT", PathOf(name) + "/index?wait=true",
+                             absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":)", schema, "}")));
   }
   return absl::OkStatus();
 }
@@ -76,7 +76,7 @@ absl::StatusOr<std::vector<const QdrantPoint*>> FindMissing(QdrantClient* client
   body.back() = ']';
   QdrantClient::Answer answer =
       client->Call({"POST", PathOf(to) + "/points", body + R"(,"with_payload":false,"with_vector":false})"});
-  if (!answer.ok()) return answer.status();
+  ABSL_RETURN_IF_ERROR(answer.status());
   const absl::StatusOr<QdrantPage> there = ReadQdrantPage(&*answer);
   if (!there.ok())
     return absl::Status(there.status().code(), absl::StrCat(client->url(), ": ", there.status().message()));
@@ -109,14 +109,13 @@ absl::Status Copy(QdrantClient* client, const std::string& from, const std::stri
         client->Call({"POST", PathOf(from) + "/points/scroll",
                       absl::StrCat(R"({"limit":)", limit, offset.empty() ? "" : absl::StrCat(R"(,"offset":)", offset),
                                    R"(,"with_payload":true,"with_vector":true})")});
-    if (!answer.ok()) return answer.status();
+    ABSL_RETURN_IF_ERROR(answer.status());
     const absl::StatusOr<QdrantPage> page = ReadQdrantPage(&*answer);
     if (!page.ok())
       return absl::Status(page.status().code(), absl::StrCat(client->url(), ": ", page.status().message()));
     if (onto == CopyOnto::kNewer) {
-      const absl::StatusOr<std::vector<const QdrantPoint*>> missing = FindMissing(client, *page, to);
-      if (!missing.ok()) return missing.status();
-      for (const QdrantPoint* const point : *missing) AppendWholePoint(*point, writer.Add(0));
+      ABSL_ASSIGN_OR_RETURN(const std::vector<const QdrantPoint*> missing, FindMissing(client, *page, to));
+      for (const QdrantPoint* const point : missing) AppendWholePoint(*point, writer.Add(0));
     } else {
       for (const QdrantPoint& point : page->points) AppendWholePoint(point, writer.Add(0));
     }
@@ -124,11 +123,11 @@ absl::Status Copy(QdrantClient* client, const std::string& from, const std::stri
     offset = page->next->Json();
   }
   writer.Finish();
-  if (!failure.ok()) return failure;
+  ABSL_RETURN_IF_ERROR(failure);
   const absl::StatusOr<int64_t> wanted = CountQdrantPoints(client, from, "");
   const absl::StatusOr<int64_t> copied = CountQdrantPoints(client, to, "");
-  if (!wanted.ok()) return wanted.status();
-  if (!copied.ok()) return copied.status();
+  ABSL_RETURN_IF_ERROR(wanted.status());
+  ABSL_RETURN_IF_ERROR(copied.status());
   if (onto == CopyOnto::kNothing ? *copied == *wanted : *copied >= *wanted) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(client->url(), ": ", from, " has ", *wanted, " points, and its copy ", to, " ",
                                          *copied, "; is something writing to them? stop it, then run this again"));
@@ -149,32 +148,29 @@ int DimOf(const std::optional<QdrantCollection>& collection, absl::string_view n
 }
 
 absl::StatusOr<bool> MoveAliasBack(QdrantClient* client, const QdrantSide& side, int old_dim) {
-  const absl::StatusOr<std::optional<std::string>> now = ResolveQdrantAlias(client, side.alias);
-  if (!now.ok()) return now.status();
-  if (*now == side.real) return false;
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> now, ResolveQdrantAlias(client, side.alias));
+  if (now == side.real) return false;
   const auto refuse = [&](absl::string_view why) {
     return absl::FailedPreconditionError(
         absl::StrCat(client->url(), ": the alias `", side.alias, "` cannot be moved back to `", side.real, "`: ", why));
   };
-  if (*now != side.side) {
+  if (now != side.side) {
     return refuse(absl::StrCat("somebody has changed it since; it means ",
-                               now->has_value() ? absl::StrCat("`", **now, "`") : "nothing", ", expected `", side.side,
+                               now.has_value() ? absl::StrCat("`", *now, "`") : "nothing", ", expected `", side.side,
                                "`"));
   }
-  const absl::StatusOr<std::optional<QdrantCollection>> old = GetQdrantCollection(client, side.real);
-  if (!old.ok()) return old.status();
-  if (!old->has_value()) return refuse("that collection is gone; restore it from a snapshot of yours");
-  if (DimOf(*old, side.vector) != old_dim) {
-    return refuse(absl::StrCat("its vectors have ", DimOf(*old, side.vector), " numbers, expected ", old_dim));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> old, GetQdrantCollection(client, side.real));
+  if (!old.has_value()) return refuse("that collection is gone; restore it from a snapshot of yours");
+  if (DimOf(old, side.vector) != old_dim) {
+    return refuse(absl::StrCat("its vectors have ", DimOf(old, side.vector), " numbers, expected ", old_dim));
   }
-  if (absl::Status moved = MoveAlias(client, side.alias, side.real); !moved.ok()) return moved;
+  ABSL_RETURN_IF_ERROR(MoveAlias(client, side.alias, side.real));
   return true;
 }
 
 absl::StatusOr<std::string> FirstWith(QdrantClient* client, absl::string_view prefix) {
-  const absl::StatusOr<std::vector<std::string>> names = ListQdrantCollections(client);
-  if (!names.ok()) return names.status();
-  for (const std::string& name : *names) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListQdrantCollections(client));
+  for (const std::string& name : names) {
     if (absl::StartsWith(name, prefix)) return name;
   }
   return "";
@@ -188,38 +184,32 @@ absl::StatusOr<std::optional<QdrantSide>> FindQdrantSide(QdrantClient* client, c
                   .side = absl::StrCat(asked.collection, kSideInfix, dim),
                   .vector = asked.vector,
                   .dim = dim};
-  const absl::StatusOr<std::optional<std::string>> alias = ResolveQdrantAlias(client, asked.collection);
-  if (!alias.ok()) return alias.status();
-  if (alias->has_value()) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> alias, ResolveQdrantAlias(client, asked.collection));
+  if (alias.has_value()) {
     side.alias = asked.collection;
-    side.real = **alias;
+    side.real = *alias;
     if (side.real == side.side) return std::nullopt;  // moved already
   }
-  const absl::StatusOr<std::optional<QdrantCollection>> there = GetQdrantCollection(client, side.side);
-  if (!there.ok()) return there.status();
-  side.side_is_there = there->has_value();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> there, GetQdrantCollection(client, side.side));
+  side.side_is_there = there.has_value();
   std::optional<QdrantCollection> base = found;
   side.base = side.real;
   int old_dim = 0;
   if (found.has_value()) {
-    const absl::StatusOr<QdrantCollection::Vector> vector = FindQdrantVector(*found, asked);
-    if (!vector.ok()) return vector.status();
-    old_dim = vector->dim;
+    ABSL_ASSIGN_OR_RETURN(const QdrantCollection::Vector vector, FindQdrantVector(*found, asked));
+    old_dim = vector.dim;
   }
   if (!found.has_value() || old_dim == dim) {
     if (!side.side_is_there) return std::nullopt;
-    const absl::StatusOr<std::string> before = FirstWith(client, absl::StrCat(side.real, kBeforeInfix));
-    if (!before.ok()) return before.status();
-    if (before->empty()) return std::nullopt;  // the side collection is somebody else's
-    absl::StatusOr<std::optional<QdrantCollection>> copy = GetQdrantCollection(client, *before);
-    if (!copy.ok()) return copy.status();
-    side.before = side.base = *before;
-    base = *std::move(copy);
+    ABSL_ASSIGN_OR_RETURN(const std::string before, FirstWith(client, absl::StrCat(side.real, kBeforeInfix)));
+    if (before.empty()) return std::nullopt;  // the side collection is somebody else's
+    ABSL_ASSIGN_OR_RETURN(std::optional<QdrantCollection> copy, GetQdrantCollection(client, before));
+    side.before = side.base = before;
+    base = std::move(copy);
   } else if (side.alias.empty()) {
     side.before = absl::StrCat(side.real, kBeforeInfix, old_dim);
-    const absl::StatusOr<std::optional<QdrantCollection>> before = GetQdrantCollection(client, side.before);
-    if (!before.ok()) return before.status();
-    if (before->has_value() && !side.side_is_there) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> before, GetQdrantCollection(client, side.before));
+    if (before.has_value() && !side.side_is_there) {
       return absl::AlreadyExistsError(absl::StrCat(asked.url, ": `", side.before,
                                                    "` is there from an earlier change and would be overwritten; "
                                                    "remove it, or give it another name, then run this again"));
@@ -252,14 +242,13 @@ absl::Status SwitchQdrantSide(QdrantClient* client, const QdrantSide& side, bool
     if (status.ok() && !keep_old) status = Put(client, "DELETE", PathOf(side.real), "");
     return status;
   }
-  absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client, side.real);
-  if (!now.ok()) return now.status();
-  if (now->has_value() && DimOf(*now, side.vector) != side.dim) {
+  ABSL_ASSIGN_OR_RETURN(std::optional<QdrantCollection> now, GetQdrantCollection(client, side.real));
+  if (now.has_value() && DimOf(now, side.vector) != side.dim) {
     absl::Status status = MakeLike(client, side.before, side.like, "", 0);
     if (status.ok()) status = Copy(client, side.real, side.before, side.like, CopyOnto::kNothing);
     if (status.ok()) status = BuildQdrantGraph(client, side.before, m);
     if (status.ok()) status = Put(client, "DELETE", PathOf(side.real), "");
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
   }
   absl::Status status = MakeLike(client, side.real, side.like, side.vector, side.dim);
   if (status.ok()) status = Copy(client, side.side, side.real, side.like, CopyOnto::kNothing);
@@ -271,55 +260,49 @@ absl::Status SwitchQdrantSide(QdrantClient* client, const QdrantSide& side, bool
 
 absl::StatusOr<bool> SwitchQdrantSideBack(QdrantClient* client, const QdrantSide& side, int old_dim) {
   if (!side.alias.empty()) return MoveAliasBack(client, side, old_dim);
-  const absl::StatusOr<std::optional<QdrantCollection>> before = GetQdrantCollection(client, side.before);
-  if (!before.ok()) return before.status();
-  const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client, side.real);
-  if (!now.ok()) return now.status();
-  const int now_dim = DimOf(*now, side.vector);
-  if (!before->has_value() && now_dim == old_dim) return false;
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> before, GetQdrantCollection(client, side.before));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client, side.real));
+  const int now_dim = DimOf(now, side.vector);
+  if (!before.has_value() && now_dim == old_dim) return false;
   const auto refuse = [&](absl::string_view why) {
     return absl::FailedPreconditionError(
         absl::StrCat(client->url(), ": the collection `", side.real, "` cannot be put back: ", why));
   };
-  if (!before->has_value()) {
+  if (!before.has_value()) {
     return refuse(absl::StrCat("`", side.before, "`, which held it, is gone; restore it from a snapshot of yours"));
   }
-  if (DimOf(*before, side.vector) != old_dim) {
-    return refuse(absl::StrCat("`", side.before, "` has vectors of ", DimOf(*before, side.vector),
-                               " numbers, expected ", old_dim));
+  if (DimOf(before, side.vector) != old_dim) {
+    return refuse(absl::StrCat("`", side.before, "` has vectors of ", DimOf(before, side.vector), " numbers, expected ",
+                               old_dim));
   }
-  if (now->has_value() && now_dim != old_dim && now_dim != side.dim) {
+  if (now.has_value() && now_dim != old_dim && now_dim != side.dim) {
     return refuse(absl::StrCat("it has vectors of ", now_dim, " numbers, expected ", side.dim));
   }
   absl::Status status;
-  if (now->has_value() && now_dim == side.dim) {
-    status = MakeLike(client, side.side, **now, "", 0);
-    if (status.ok()) status = Copy(client, side.real, side.side, **now, CopyOnto::kOlder);
+  if (now.has_value() && now_dim == side.dim) {
+    status = MakeLike(client, side.side, *now, "", 0);
+    if (status.ok()) status = Copy(client, side.real, side.side, *now, CopyOnto::kOlder);
     if (status.ok()) status = Put(client, "DELETE", PathOf(side.real), "");
   }
-  if (status.ok()) status = MakeLike(client, side.real, **before, "", 0);
+  if (status.ok()) status = MakeLike(client, side.real, *before, "", 0);
   // A copy that was interrupted on its way to `before` is a part of what is there.
-  if (status.ok()) status = Copy(client, side.before, side.real, **before, CopyOnto::kNewer);
-  const bool has_graph = now_dim == old_dim && (*now)->hnsw_m != 0;
-  if (status.ok() && !has_graph) status = BuildQdrantGraph(client, side.real, (*before)->hnsw_m);
+  if (status.ok()) status = Copy(client, side.before, side.real, *before, CopyOnto::kNewer);
+  const bool has_graph = now_dim == old_dim && now->hnsw_m != 0;
+  if (status.ok() && !has_graph) status = BuildQdrantGraph(client, side.real, before->hnsw_m);
   if (status.ok()) status = Put(client, "DELETE", PathOf(side.before), "");
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   return true;
 }
 
 absl::StatusOr<std::string> QdrantRowsOf(QdrantClient* client, const QdrantLocation& asked) {
-  const absl::StatusOr<std::optional<QdrantCollection>> found = GetQdrantCollection(client, asked.collection);
-  if (!found.ok()) return found.status();
-  const absl::StatusOr<std::string> side = FirstWith(client, absl::StrCat(asked.collection, kSideInfix));
-  if (!side.ok()) return side.status();
-  const absl::StatusOr<std::string> before = FirstWith(client, absl::StrCat(asked.collection, kBeforeInfix));
-  if (!before.ok()) return before.status();
-  if (side->empty() || before->empty()) {
-    return found->has_value() ? absl::StatusOr<std::string>(asked.collection) : NoQdrantCollection(client, asked);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> found, GetQdrantCollection(client, asked.collection));
+  ABSL_ASSIGN_OR_RETURN(const std::string side, FirstWith(client, absl::StrCat(asked.collection, kSideInfix)));
+  ABSL_ASSIGN_OR_RETURN(const std::string before, FirstWith(client, absl::StrCat(asked.collection, kBeforeInfix)));
+  if (side.empty() || before.empty()) {
+    return found.has_value() ? absl::StatusOr<std::string>(asked.collection) : NoQdrantCollection(client, asked);
   }
-  const absl::StatusOr<std::optional<QdrantCollection>> copy = GetQdrantCollection(client, *before);
-  if (!copy.ok()) return copy.status();
-  return DimOf(*found, asked.vector) == DimOf(*copy, asked.vector) ? asked.collection : *before;
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> copy, GetQdrantCollection(client, before));
+  return DimOf(found, asked.vector) == DimOf(copy, asked.vector) ? asked.collection : before;
 }
 
 }  // namespace reembed

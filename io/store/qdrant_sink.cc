@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "engine/float_list.h"
 #include "engine/json_text.h"
+#include "engine/status_macros.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_points.h"
 #include "io/store/qdrant_side.h"
@@ -45,9 +46,7 @@ absl::Status Look(Target* target) {
   QdrantClient* const client = target->client.get();
   const QdrantLocation& asked = target->asked;
   const int dim = target->model.dim;
-  absl::StatusOr<std::optional<QdrantCollection>> found = GetQdrantCollection(client, asked.collection);
-  if (!found.ok()) return found.status();
-  target->collection = *std::move(found);
+  ABSL_ASSIGN_OR_RETURN(target->collection, GetQdrantCollection(client, asked.collection));
   target->add_vector = false;
   target->side.reset();
   target->rows = asked.collection;
@@ -63,9 +62,7 @@ absl::Status Look(Target* target) {
     }
   }
   if (asked.side) {
-    absl::StatusOr<std::optional<QdrantSide>> side = FindQdrantSide(client, asked, target->collection, dim);
-    if (!side.ok()) return side.status();
-    target->side = *std::move(side);
+    ABSL_ASSIGN_OR_RETURN(target->side, FindQdrantSide(client, asked, target->collection, dim));
     if (target->side.has_value()) target->rows = target->side->side;
   } else if (vector != nullptr && vector->dim != dim) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -82,12 +79,10 @@ absl::Status Look(Target* target) {
 }
 
 absl::StatusOr<Target> OpenTarget(const Location& location, const Model& model, const QdrantOptions& options) {
-  absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(asked->url, options);
-  if (!client.ok()) return client.status();
-  Target target{.asked = *std::move(asked), .client = *std::move(client), .model = model};
-  if (absl::Status looked = Look(&target); !looked.ok()) return looked;
+  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
+  Target target{.asked = std::move(asked), .client = std::move(client), .model = model};
+  ABSL_RETURN_IF_ERROR(Look(&target));
   return target;
 }
 
@@ -112,36 +107,35 @@ class QdrantSink final : public VectorSink {
       return absl::FailedPreconditionError(absl::StrCat(target_.asked.Name(), ": expected vectors of ",
                                                         target_.model.dim, " numbers, got ", context.model.dim));
     }
-    if (absl::Status looked = Look(&target_); !looked.ok()) return looked;
+    ABSL_RETURN_IF_ERROR(Look(&target_));
     undo_ = context.undo;
     if (target_.asked.snapshot && target_.collection.has_value() && last.position == 0) {
-      if (absl::Status made = MakeSnapshot(); !made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(MakeSnapshot());
     }
-    if (absl::Status kept = KeepWhatIsMade(); !kept.ok()) return kept;
+    ABSL_RETURN_IF_ERROR(KeepWhatIsMade());
     if (target_.side.has_value()) {
       // Also when it is there: a run may have died before its indexes were made.
-      if (absl::Status made = MakeQdrantSide(client(), *target_.side); !made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(MakeQdrantSide(client(), *target_.side));
       return target_.side->side_is_there ? last.position : 0;
     }
     if (!target_.collection.has_value()) {
       empty_ = true;
       absl::Status made = MakeCollection();
       if (made.ok()) made = MakeIndexes();
-      if (!made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(made);
       return 0;
     }
     if (target_.collection->restore_m != 0) {
-      if (absl::Status made = MakeIndexes(); !made.ok()) return made;
+      ABSL_RETURN_IF_ERROR(MakeIndexes());
     }
     if (target_.add_vector) {
-      if (absl::Status added = AddVector(); !added.ok()) return added;
+      ABSL_RETURN_IF_ERROR(AddVector());
       return 0;
     }
     if (last.stored_rows == 0) return last.position;
     // Somebody may have removed it and made it again since.
-    const absl::StatusOr<int64_t> points = CountQdrantPoints(client(), target_.rows, "");
-    if (!points.ok()) return points.status();
-    return *points == 0 ? 0 : last.position;
+    ABSL_ASSIGN_OR_RETURN(const int64_t points, CountQdrantPoints(client(), target_.rows, ""));
+    return points == 0 ? 0 : last.position;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
@@ -163,7 +157,7 @@ class QdrantSink final : public VectorSink {
         return absl::UnavailableError(absl::StrCat(target_.asked.Name(), ": points come and go; run this again"));
       }
     }
-    if (!status_.ok()) return status_;
+    ABSL_RETURN_IF_ERROR(status_);
     for (Item& item : items_) {
       if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
     }
@@ -174,11 +168,10 @@ class QdrantSink final : public VectorSink {
 
   absl::Status Finish() override {
     if (target_.side.has_value()) return SwitchQdrantSide(client(), *target_.side, target_.asked.keep_old);
-    const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client(), target_.rows);
-    if (!now.ok()) return now.status();
-    if (!now->has_value()) return NoQdrantCollection(client(), target_.asked);
-    if ((*now)->restore_m == 0 || (*now)->hnsw_m != 0) return absl::OkStatus();
-    return BuildQdrantGraph(client(), target_.rows, (*now)->restore_m);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
+    if (!now.has_value()) return NoQdrantCollection(client(), target_.asked);
+    if (now->restore_m == 0 || now->hnsw_m != 0) return absl::OkStatus();
+    return BuildQdrantGraph(client(), target_.rows, now->restore_m);
   }
 
  private:
@@ -197,16 +190,14 @@ class QdrantSink final : public VectorSink {
     const std::string& name = target_.asked.vector;
     const std::string vectors =
         name.empty() ? VectorConfig() : absl::StrCat("{", Quoted(name), ":", VectorConfig(), "}");
-    absl::Status made = client()
-                            ->Call({"PUT", Path(target_.rows),
-                                    absl::StrCat(R"({"vectors":)", vectors, R"(,"hnsw_config":{"m":0},"metadata":{)",
-                                                 R"("reembed_hnsw_m":)", kDefaultM, R"(,"reembed_model":)",
-                                                 Quoted(target_.model.name), "}}")})
-                            .status();
-    if (!made.ok()) return made;
-    const absl::StatusOr<std::optional<QdrantCollection>> now = GetQdrantCollection(client(), target_.rows);
-    if (!now.ok()) return now.status();
-    if (now->has_value() && (*now)->restore_m == 0) return BuildQdrantGraph(client(), target_.rows, kDefaultM);
+    ABSL_RETURN_IF_ERROR(client()
+                             ->Call({"PUT", Path(target_.rows),
+                                     absl::StrCat(R"({"vectors":)", vectors, R"(,"hnsw_config":{"m":0},"metadata":{)",
+                                                  R"("reembed_hnsw_m":)", kDefaultM, R"(,"reembed_model":)",
+                                                  Quoted(target_.model.name), "}}")})
+                             .status());
+    ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
+    if (now.has_value() && now->restore_m == 0) return BuildQdrantGraph(client(), target_.rows, kDefaultM);
     return absl::OkStatus();
   }
 
@@ -214,12 +205,11 @@ class QdrantSink final : public VectorSink {
   absl::Status MakeIndexes() {
     if (payloads_ == nullptr) return absl::OkStatus();
     for (const std::string& field : payloads_->keyword_indexes()) {
-      const absl::Status made =
+      ABSL_RETURN_IF_ERROR(
           client()
               ->Call({"PUT", Path(target_.rows, "/index?wait=true"),
                       absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":"keyword"})")})
-              .status();
-      if (!made.ok()) return made;
+              .status());
     }
     return absl::OkStatus();
   }
@@ -363,7 +353,7 @@ class QdrantSink final : public VectorSink {
       if (!item.there) added.push_back(&item);
     }
     if (keys.empty()) return absl::OkStatus();
-    if (absl::Status completed = payloads_->Complete(keys, payloads); !completed.ok()) return completed;
+    ABSL_RETURN_IF_ERROR(payloads_->Complete(keys, payloads));
     for (Item* const item : added) {
       if (item->payload.empty()) item->refusal = absl::NotFoundError(RowMessage(*item->row, "is gone from the source"));
     }
@@ -464,29 +454,27 @@ absl::Status CheckMayWrite(QdrantClient* client, const QdrantLocation& asked) {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
                                                            bool same_as_source, const QdrantOptions& options,
                                                            std::unique_ptr<QdrantPayloads> payloads) {
-  absl::StatusOr<Target> target = OpenTarget(location, model, options);
-  if (!target.ok()) return target.status();
-  const QdrantLocation::Mode mode = target->asked.mode;
+  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, model, options));
+  const QdrantLocation::Mode mode = target.asked.mode;
   const bool upserts = mode == QdrantLocation::Mode::kDefault ? !same_as_source : mode == QdrantLocation::Mode::kUpsert;
-  if (!upserts && !target->collection.has_value() && !target->side.has_value()) {
-    return NoQdrantCollection(target->client.get(), target->asked);
+  if (!upserts && !target.collection.has_value() && !target.side.has_value()) {
+    return NoQdrantCollection(target.client.get(), target.asked);
   }
-  if (absl::Status may = CheckMayWrite(target->client.get(), target->asked); !may.ok()) return may;
-  return std::make_unique<QdrantSink>(*std::move(target), upserts, std::move(payloads));
+  ABSL_RETURN_IF_ERROR(CheckMayWrite(target.client.get(), target.asked));
+  return std::make_unique<QdrantSink>(std::move(target), upserts, std::move(payloads));
 }
 
 absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,
                                                        const QdrantOptions& options) {
-  const absl::StatusOr<Target> target = OpenTarget(location, model, options);
-  if (!target.ok()) return target.status();
+  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, model, options));
   std::vector<std::string> changes;
-  const QdrantLocation& asked = target->asked;
-  if (asked.snapshot && target->collection.has_value()) {
+  const QdrantLocation& asked = target.asked;
+  if (asked.snapshot && target.collection.has_value()) {
     changes.push_back(absl::StrCat("has the server make a snapshot of ", asked.Name(), " first; GET ", asked.url,
                                    asked.Path("/snapshots"), " lists it"));
   }
-  if (target->side.has_value()) {
-    const QdrantSide& side = *target->side;
+  if (target.side.has_value()) {
+    const QdrantSide& side = *target.side;
     changes.push_back(absl::StrCat("builds the collection ", side.side, " beside ", side.real));
     if (!side.alias.empty()) {
       changes.push_back(absl::StrCat("moves the alias ", side.alias, " to it when it is complete"));
@@ -495,10 +483,10 @@ absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location,
                                      " numbers, and fills it, when that is complete"));
     }
     if (!asked.keep_old) changes.push_back("removes what was there before, at the end: no rollback brings it back");
-  } else if (!target->collection.has_value()) {
+  } else if (!target.collection.has_value()) {
     changes.push_back(
         absl::StrCat("makes the collection ", asked.Name(), " (", model.dim, " numbers, ", asked.distance, ")"));
-  } else if (target->add_vector) {
+  } else if (target.add_vector) {
     changes.push_back(absl::StrCat("adds the vector ", asked.vector, " to ", asked.Name()));
   }
   return changes;
@@ -506,12 +494,11 @@ absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location,
 
 absl::StatusOr<Overwriting> QdrantOverwriting(const Location& location, const Model& model,
                                               const QdrantOptions& options) {
-  const absl::StatusOr<Target> target = OpenTarget(location, model, options);
-  if (!target.ok()) return target.status();
-  if (target->side.has_value()) {
-    return Overwriting{.kind = Overwriting::Kind::kSwitch, .keeps_old = target->asked.keep_old};
+  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, model, options));
+  if (target.side.has_value()) {
+    return Overwriting{.kind = Overwriting::Kind::kSwitch, .keeps_old = target.asked.keep_old};
   }
-  const bool has_vector = target->collection.has_value() && !target->add_vector;
+  const bool has_vector = target.collection.has_value() && !target.add_vector;
   return Overwriting{.kind = has_vector ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
 }
 
@@ -523,11 +510,10 @@ bool IsSameQdrantCollection(const Location& a, const Location& b) {
 }
 
 absl::Status CheckQdrantKey(const Location& target, KeyView key) {
-  const absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(target);
-  if (!asked.ok()) return asked.status();
-  if (asked->IdOf(key).has_value()) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation asked, ParseQdrantLocation(target));
+  if (asked.IdOf(key).has_value()) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(asked->Name(), ": the key ", KeyText(key),
+      absl::StrCat(asked.Name(), ": the key ", KeyText(key),
                    " cannot be a point's id, which is an unsigned integer or a UUID; say &ids=uuid5 to make UUIDs of "
                    "the keys and keep them in the payload"));
 }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/json_text.h"
 #include "engine/json_value.h"
+#include "engine/status_macros.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_id.h"
 #include "io/store/qdrant_points.h"
@@ -46,7 +47,7 @@ absl::Status CheckTextField(const Opened& opened) {
   QdrantClient::Answer answer =
       opened.client->Call({"POST", absl::StrCat("/collections/", QdrantPathPart(opened.rows), "/points/scroll"),
                            absl::StrCat(R"({"limit":)", kLookedAt, R"(,"with_payload":true,"with_vector":false})")});
-  if (!answer.ok()) return answer.status();
+  ABSL_RETURN_IF_ERROR(answer.status());
   const absl::StatusOr<QdrantPage> page = ReadQdrantPage(&*answer);
   if (!page.ok()) {
     return absl::Status(page.status().code(), absl::StrCat(opened.asked.Name(), ": ", page.status().message()));
@@ -66,19 +67,14 @@ absl::Status CheckTextField(const Opened& opened) {
 }
 
 absl::StatusOr<Opened> Open(const Location& location, const QdrantSelection& selection, const QdrantOptions& options) {
-  absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(asked->url, options);
-  if (!client.ok()) return client.status();
-  Opened opened{.asked = *std::move(asked), .client = *std::move(client)};
-  absl::StatusOr<std::string> rows = QdrantRowsOf(opened.client.get(), opened.asked);
-  if (!rows.ok()) return rows.status();
-  opened.rows = *std::move(rows);
-  const absl::StatusOr<std::optional<QdrantCollection>> collection =
-      GetQdrantCollection(opened.client.get(), opened.rows);
-  if (!collection.ok()) return collection.status();
-  if (!collection->has_value()) return NoQdrantCollection(opened.client.get(), opened.asked);
-  if (const auto* vector = (*collection)->Find(opened.asked.vector)) opened.vector = *vector;
+  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
+  Opened opened{.asked = std::move(asked), .client = std::move(client)};
+  ABSL_ASSIGN_OR_RETURN(opened.rows, QdrantRowsOf(opened.client.get(), opened.asked));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> collection,
+                        GetQdrantCollection(opened.client.get(), opened.rows));
+  if (!collection.has_value()) return NoQdrantCollection(opened.client.get(), opened.asked);
+  if (const auto* vector = collection->Find(opened.asked.vector)) opened.vector = *vector;
   opened.where = AllQdrantFilters({opened.asked.filter, selection.where});
   opened.wanted = opened.where;
   const bool has = opened.vector.has_value() && opened.vector->dim == selection.dim;
@@ -99,9 +95,9 @@ absl::StatusOr<Opened> Open(const Location& location, const QdrantSelection& sel
                        "; a filter is Qdrant's own JSON, for example {\"must\":[{\"key\":\"type\","
                        "\"match\":{\"value\":\"note\"}}]}"));
     }
-    if (!counted.ok()) return counted;
+    ABSL_RETURN_IF_ERROR(counted);
   }
-  if (absl::Status field = CheckTextField(opened); !field.ok()) return field;
+  ABSL_RETURN_IF_ERROR(CheckTextField(opened));
   return opened;
 }
 
@@ -136,7 +132,7 @@ class QdrantSource final : public Source {
 
  private:
   absl::StatusOr<std::optional<RowView>> Row(const absl::StatusOr<const QdrantPoint*>& point) {
-    if (!point.ok()) return point.status();
+    ABSL_RETURN_IF_ERROR(point.status());
     if (*point == nullptr) return std::nullopt;
     key_ = (*point)->id.AsKey();
     const absl::string_view field = QdrantFieldIn((*point)->payload, opened_.asked.text);
@@ -160,25 +156,22 @@ class QdrantSource final : public Source {
 
 absl::StatusOr<std::unique_ptr<Source>> OpenQdrantSource(const Location& location, const QdrantSelection& selection,
                                                          const QdrantOptions& options) {
-  absl::StatusOr<Opened> opened = Open(location, selection, options);
-  if (!opened.ok()) return opened.status();
-  return std::make_unique<QdrantSource>(*std::move(opened));
+  ABSL_ASSIGN_OR_RETURN(Opened opened, Open(location, selection, options));
+  return std::make_unique<QdrantSource>(std::move(opened));
 }
 
 absl::StatusOr<Survey> SurveyQdrant(const Location& location, const QdrantSelection& selection,
                                     const QdrantOptions& options) {
-  const absl::StatusOr<Opened> opened = Open(location, selection, options);
-  if (!opened.ok()) return opened.status();
-  const absl::StatusOr<int64_t> selected = CountQdrantPoints(opened->client.get(), opened->rows, opened->where);
-  if (!selected.ok()) return selected.status();
-  Survey survey{.rows_selected = *selected, .rows_null = *selected};
-  if (!opened->vector.has_value()) return survey;
-  const absl::StatusOr<int64_t> filled = CountQdrantPoints(
-      opened->client.get(), opened->rows, AllQdrantFilters({opened->where, HasQdrantVector(opened->asked.vector)}));
-  if (!filled.ok()) return filled.status();
-  survey.rows_null -= *filled;
-  if (opened->vector->dim == selection.dim) survey.rows_with_vector = *filled;
-  if (*filled > 0) survey.AddWidth(opened->vector->dim, *filled);
+  ABSL_ASSIGN_OR_RETURN(const Opened opened, Open(location, selection, options));
+  ABSL_ASSIGN_OR_RETURN(const int64_t selected, CountQdrantPoints(opened.client.get(), opened.rows, opened.where));
+  Survey survey{.rows_selected = selected, .rows_null = selected};
+  if (!opened.vector.has_value()) return survey;
+  ABSL_ASSIGN_OR_RETURN(const int64_t filled,
+                        CountQdrantPoints(opened.client.get(), opened.rows,
+                                          AllQdrantFilters({opened.where, HasQdrantVector(opened.asked.vector)})));
+  survey.rows_null -= filled;
+  if (opened.vector->dim == selection.dim) survey.rows_with_vector = filled;
+  if (filled > 0) survey.AddWidth(opened.vector->dim, filled);
   return survey;
 }
 

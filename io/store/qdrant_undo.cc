@@ -17,6 +17,7 @@
 #include "engine/json_text.h"
 #include "engine/normalize.h"
 #include "engine/number_array.h"
+#include "engine/status_macros.h"
 #include "io/store/qdrant_collection.h"
 #include "io/store/qdrant_points.h"
 #include "io/store/qdrant_writer.h"
@@ -122,9 +123,9 @@ class PointRollback {
 
   absl::StatusOr<RollbackReport> Run() {
     while (true) {
-      if (absl::Status status = LoadPage(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(LoadPage());
       if (page_.empty()) break;
-      if (absl::Status status = PutPageBack(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(PutPageBack());
     }
     if (!likeness_.can_tell()) {
       report_.notes.push_back("the vectors' datatype rounds too much to see whether somebody changed them since");
@@ -157,12 +158,11 @@ class PointRollback {
 absl::Status PointRollback::LoadPage() {
   page_.clear();
   while (page_.size() < kPageRows) {
-    const absl::StatusOr<std::optional<OldRow>> logged = old_rows_->Next();
-    if (!logged.ok()) return logged.status();
-    if (!logged->has_value()) return absl::OkStatus();
-    Row row{.ordinal = (*logged)->ordinal, .key = Own((*logged)->key)};
-    const std::optional<QdrantId> id = asked_.IdOf((*logged)->key);
-    const std::optional<absl::string_view> content = (*logged)->content;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
+    if (!logged.has_value()) return absl::OkStatus();
+    Row row{.ordinal = logged->ordinal, .key = Own(logged->key)};
+    const std::optional<QdrantId> id = asked_.IdOf(logged->key);
+    const std::optional<absl::string_view> content = logged->content;
     if (!id.has_value() || (content.has_value() && !IsContent(*content))) {
       return absl::DataLossError(absl::StrCat("undo.db: row ", KeyText(ViewOf(row.key)), ": is damaged"));
     }
@@ -184,10 +184,10 @@ absl::Status PointRollback::PutPageBack() {
     if (round == kVanishedRounds) {
       return absl::UnavailableError(absl::StrCat(asked_.Name(), ": points come and go; run this again"));
     }
-    if (absl::Status status = Ask(rest); !status.ok()) return status;
-    if (absl::Status status = Sort(rest); !status.ok()) return status;
-    if (absl::Status status = Remove(); !status.ok()) return status;
-    if (absl::Status status = PutVectors(&rest); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Ask(rest));
+    ABSL_RETURN_IF_ERROR(Sort(rest));
+    ABSL_RETURN_IF_ERROR(Remove());
+    ABSL_RETURN_IF_ERROR(PutVectors(&rest));
   }
   return absl::OkStatus();
 }
@@ -231,11 +231,10 @@ absl::Status PointRollback::TakePoints(absl::Span<const size_t> rows, std::strin
 }
 
 absl::StatusOr<bool> PointRollback::HoldsWhatWasWritten(const Row& row) {
-  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows_->WrittenVector(row.ordinal);
-  if (!written.ok()) return written.status();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
   // Where nobody knows, a vector is put back, but no point is removed.
-  if (!written->has_value() || !likeness_.can_tell()) return row.old.has_value();
-  return likeness_.Holds(row.now, **written);
+  if (!written.has_value() || !likeness_.can_tell()) return row.old.has_value();
+  return likeness_.Holds(row.now, *written);
 }
 
 // What the sink puts into a point that it adds.
@@ -262,9 +261,8 @@ absl::Status PointRollback::Sort(absl::Span<const size_t> rows) {
       ++report_.rows_gone;
       continue;
     }
-    const absl::StatusOr<bool> ours = HoldsWhatWasWritten(row);
-    if (!ours.ok()) return ours.status();
-    if (!*ours) {
+    ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(row));
+    if (!ours) {
       report_.Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
     } else if (row.old.has_value()) {
       (row.old->empty() ? to_strip_ : to_put_).push_back(i);
@@ -285,18 +283,15 @@ absl::Status PointRollback::Remove() {
     return ids;
   };
   if (!to_remove_.empty()) {
-    const absl::Status removed =
-        client_->Call({"POST", asked_.Path("/points/delete?wait=true"), list(to_remove_) + "}"}).status();
-    if (!removed.ok()) return removed;
+    ABSL_RETURN_IF_ERROR(
+        client_->Call({"POST", asked_.Path("/points/delete?wait=true"), list(to_remove_) + "}"}).status());
     report_.rows_restored += static_cast<int64_t>(to_remove_.size());
   }
   if (!to_strip_.empty()) {
-    const absl::Status stripped =
-        client_
-            ->Call({"POST", asked_.Path("/points/vectors/delete?wait=true"),
-                    absl::StrCat(list(to_strip_), R"(,"vector":[)", Quoted(asked_.vector), "]}")})
-            .status();
-    if (!stripped.ok()) return stripped;
+    ABSL_RETURN_IF_ERROR(client_
+                             ->Call({"POST", asked_.Path("/points/vectors/delete?wait=true"),
+                                     absl::StrCat(list(to_strip_), R"(,"vector":[)", Quoted(asked_.vector), "]}")})
+                             .status());
     report_.rows_restored += static_cast<int64_t>(to_strip_.size());
   }
   return absl::OkStatus();
@@ -355,19 +350,16 @@ absl::StatusOr<KeptSide> ReadSide(const std::string& note, const QdrantLocation&
 
 absl::StatusOr<RollbackReport> PutCollectionBack(const KeptSide& kept, QdrantClient* client) {
   const QdrantSide& side = kept.side;
-  const absl::StatusOr<bool> switched = SwitchQdrantSideBack(client, side, kept.old_dim);
-  if (!switched.ok()) return switched.status();
-  const absl::StatusOr<int64_t> points = CountQdrantPoints(client, side.real, "");
-  if (!points.ok()) return points.status();
+  ABSL_ASSIGN_OR_RETURN(const bool switched, SwitchQdrantSideBack(client, side, kept.old_dim));
+  ABSL_ASSIGN_OR_RETURN(const int64_t points, CountQdrantPoints(client, side.real, ""));
   RollbackReport report;
-  (*switched ? report.rows_restored : report.rows_unchanged) = *points;
-  if (*switched) {
+  (switched ? report.rows_restored : report.rows_unchanged) = points;
+  if (switched) {
     report.notes.push_back(side.alias.empty() ? absl::StrCat("the collection ", side.real, " is what it was before")
                                               : absl::StrCat("the alias ", side.alias, " means ", side.real, " again"));
   }
-  const absl::StatusOr<std::optional<QdrantCollection>> beside = GetQdrantCollection(client, side.side);
-  if (!beside.ok()) return beside.status();
-  if (beside->has_value()) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> beside, GetQdrantCollection(client, side.side));
+  if (beside.has_value()) {
     report.notes.push_back(absl::StrCat("the collection ", side.side, " stays, with the new vectors and whatever was ",
                                         "written since the switch; delete it if nobody needs it"));
   }
@@ -376,11 +368,10 @@ absl::StatusOr<RollbackReport> PutCollectionBack(const KeptSide& kept, QdrantCli
 
 // Takes the vector's name away again unless somebody uses it.
 absl::Status TakeVectorAway(const QdrantLocation& asked, QdrantClient* client, RollbackReport* report) {
-  const absl::StatusOr<int64_t> with =
-      CountQdrantPoints(client, asked.collection, AllQdrantFilters({HasQdrantVector(asked.vector)}));
-  if (!with.ok()) return with.status();
-  absl::Status gone = absl::FailedPreconditionError(Counted(*with, "point has it", "points have it"));
-  if (*with == 0) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t with,
+                        CountQdrantPoints(client, asked.collection, AllQdrantFilters({HasQdrantVector(asked.vector)})));
+  absl::Status gone = absl::FailedPreconditionError(Counted(with, "point has it", "points have it"));
+  if (with == 0) {
     gone = client->Call({"DELETE", asked.Path(absl::StrCat("/vectors/", QdrantPathPart(asked.vector))), ""}).status();
     if (absl::IsUnavailable(gone)) return gone;
   }
@@ -393,9 +384,8 @@ absl::Status TakeVectorAway(const QdrantLocation& asked, QdrantClient* client, R
 // The rows, where there is nothing left that they could be put back into.
 absl::Status CountUnchanged(UndoReader* old_rows, RollbackReport* report) {
   while (true) {
-    const absl::StatusOr<std::optional<OldRow>> row = old_rows->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows->Next());
+    if (!row.has_value()) return absl::OkStatus();
     ++report->rows_unchanged;
   }
 }
@@ -439,44 +429,35 @@ absl::Status KeepQdrantVectorMade(UndoLog* log) { return log->KeepNote(kVectorNo
 
 absl::StatusOr<RollbackReport> RollBackQdrant(const Location& location, UndoReader* old_rows,
                                               const QdrantOptions& options) {
-  const absl::StatusOr<QdrantLocation> asked = ParseQdrantLocation(location);
-  if (!asked.ok()) return asked.status();
-  const absl::StatusOr<std::unique_ptr<QdrantClient>> client = QdrantClient::Make(asked->url, options);
-  if (!client.ok()) return client.status();
-  const absl::StatusOr<std::optional<std::string>> side = old_rows->FindNote(kSideNote);
-  if (!side.ok()) return side.status();
-  if (side->has_value()) {
-    const absl::StatusOr<KeptSide> kept = ReadSide(**side, *asked);
-    if (!kept.ok()) return kept.status();
-    return PutCollectionBack(*kept, client->get());
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation asked, ParseQdrantLocation(location));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> side, old_rows->FindNote(kSideNote));
+  if (side.has_value()) {
+    ABSL_ASSIGN_OR_RETURN(const KeptSide kept, ReadSide(*side, asked));
+    return PutCollectionBack(kept, client.get());
   }
-  const absl::StatusOr<std::optional<QdrantCollection>> collection =
-      GetQdrantCollection(client->get(), asked->collection);
-  if (!collection.ok()) return collection.status();
-  const absl::StatusOr<std::optional<std::string>> collection_made = old_rows->FindNote(kCollectionNote);
-  if (!collection_made.ok()) return collection_made.status();
-  if (collection_made->has_value()) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> collection,
+                        GetQdrantCollection(client.get(), asked.collection));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> collection_made, old_rows->FindNote(kCollectionNote));
+  if (collection_made.has_value()) {
     RollbackReport report;
-    if (!collection->has_value()) return report;
+    if (!collection.has_value()) return report;
     report.notes.push_back(
-        absl::StrCat("the collection ", asked->Name(), " stays, which the job had made; delete it if nobody needs it"));
+        absl::StrCat("the collection ", asked.Name(), " stays, which the job had made; delete it if nobody needs it"));
     return report;
   }
-  if (!collection->has_value()) return NoQdrantCollection(client->get(), *asked);
-  const absl::StatusOr<std::optional<std::string>> vector_made = old_rows->FindNote(kVectorNote);
-  if (!vector_made.ok()) return vector_made.status();
+  if (!collection.has_value()) return NoQdrantCollection(client.get(), asked);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> vector_made, old_rows->FindNote(kVectorNote));
   RollbackReport report;
-  if (vector_made->has_value() && (*collection)->Find(asked->vector) == nullptr) {
+  if (vector_made.has_value() && collection->Find(asked.vector) == nullptr) {
     // An earlier rollback has taken it away.
-    if (absl::Status counted = CountUnchanged(old_rows, &report); !counted.ok()) return counted;
+    ABSL_RETURN_IF_ERROR(CountUnchanged(old_rows, &report));
     return report;
   }
-  const absl::StatusOr<QdrantCollection::Vector> vector = FindQdrantVector(**collection, *asked);
-  if (!vector.ok()) return vector.status();
-  absl::StatusOr<RollbackReport> done = PointRollback(*asked, client->get(), *vector, old_rows).Run();
-  if (!done.ok()) return done.status();
-  if (vector_made->has_value()) {
-    if (absl::Status status = TakeVectorAway(*asked, client->get(), &*done); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(const QdrantCollection::Vector vector, FindQdrantVector(*collection, asked));
+  ABSL_ASSIGN_OR_RETURN(RollbackReport done, PointRollback(asked, client.get(), vector, old_rows).Run());
+  if (vector_made.has_value()) {
+    ABSL_RETURN_IF_ERROR(TakeVectorAway(asked, client.get(), &done));
   }
   return done;
 }

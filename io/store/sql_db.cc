@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 
@@ -30,9 +31,8 @@ void SqliteStatement::BindKey(int parameter, KeyView key) {
 
 absl::Status SqliteStatement::Run() {
   while (true) {
-    const absl::StatusOr<bool> row = Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const bool row, Step());
+    if (!row) return absl::OkStatus();
   }
 }
 
@@ -50,9 +50,8 @@ absl::string_view SqliteStatement::Text(int column) const {
 }
 
 absl::Status SqlDb::Exec(absl::string_view sql) const {
-  absl::StatusOr<SqliteStatement> statement = Prepare(sql);
-  if (!statement.ok()) return statement.status();
-  return statement->Run();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement statement, Prepare(sql));
+  return statement.Run();
 }
 
 std::string QuoteName(absl::string_view name) {

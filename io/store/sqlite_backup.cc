@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/open_elsewhere.h"
 #include "io/store/sqlite_db.h"
@@ -23,21 +24,18 @@ constexpr char kTables[] =
     " 'CREATE VIRTUAL%' AND substr(t.name, 1, length(v.name) + 1) = v.name || '_') ORDER BY name";
 
 absl::Status CheckIntegrity(const SqlDb& db) {
-  absl::StatusOr<SqliteStatement> check = db.Prepare("PRAGMA integrity_check(1)");
-  if (!check.ok()) return check.status();
-  const absl::StatusOr<bool> row = check->Step();
-  if (!row.ok()) return row.status();
-  if (*row && check->Text(0) == "ok") return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(db.path(), ": is damaged: ", *row ? check->Text(0) : "no answer",
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement check, db.Prepare("PRAGMA integrity_check(1)"));
+  ABSL_ASSIGN_OR_RETURN(const bool row, check.Step());
+  if (row && check.Text(0) == "ok") return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(db.path(), ": is damaged: ", row ? check.Text(0) : "no answer",
                                           "; see `sqlite3 ", db.path(), " .recover`"));
 }
 
 // What lies beside a database that is not there belongs to another one, and SQLite would put it into the new one.
 absl::Status CheckNothingBeside(const std::string& path) {
   for (const char* const suffix : {"-wal", "-journal"}) {
-    const absl::StatusOr<bool> there = PathExists(path + suffix);
-    if (!there.ok()) return there.status();
-    if (!*there) continue;
+    ABSL_ASSIGN_OR_RETURN(const bool there, PathExists(path + suffix));
+    if (!there) continue;
     return absl::FailedPreconditionError(absl::StrCat(
         path, suffix, ": is there without its database, and would spoil a new one; move it away, then run this again"));
   }
@@ -49,19 +47,16 @@ absl::Status CheckNothingBeside(const std::string& path) {
 absl::StatusOr<RowCounts> CountSqliteRows(const SqlDb& db) {
   std::vector<std::string> tables;
   {
-    absl::StatusOr<SqliteStatement> names = db.Prepare(kTables);
-    if (!names.ok()) return names.status();
-    absl::StatusOr<bool> row = names->Step();
-    for (; row.ok() && *row; row = names->Step()) tables.emplace_back(names->Text(0));
-    if (!row.ok()) return row.status();
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement names, db.Prepare(kTables));
+    absl::StatusOr<bool> row = names.Step();
+    for (; row.ok() && *row; row = names.Step()) tables.emplace_back(names.Text(0));
+    ABSL_RETURN_IF_ERROR(row.status());
   }
   RowCounts counts;
   for (const std::string& table : tables) {
-    absl::StatusOr<SqliteStatement> count = db.Prepare(absl::StrCat("SELECT count(*) FROM ", QuoteName(table)));
-    if (!count.ok()) return count.status();
-    const absl::StatusOr<bool> row = count->Step();
-    if (!row.ok()) return row.status();
-    counts.emplace_back(table, *row ? count->Int(0) : 0);
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement count, db.Prepare(absl::StrCat("SELECT count(*) FROM ", QuoteName(table))));
+    ABSL_ASSIGN_OR_RETURN(const bool row, count.Step());
+    counts.emplace_back(table, row ? count.Int(0) : 0);
   }
   return counts;
 }
@@ -85,49 +80,42 @@ std::string RowCountsDifference(const RowCounts& expected, const RowCounts& foun
 absl::StatusOr<RowCounts> BackUpSqlite(const std::string& from, const std::string& to) {
   // Without a write-ahead log there is hardly a moment between the commits of one who writes all the time.
   constexpr absl::Duration kPatience = absl::Minutes(2);
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> source = SqliteDb::Open(from, SqliteAccess::kReadOnly, kPatience);
-  if (!source.ok()) return source.status();
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> copy = SqliteDb::Open(to, SqliteAccess::kCreate);
-  if (!copy.ok()) return copy.status();
-  if (absl::Status copied = (*source)->CopyTo(copy->get()); !copied.ok()) return copied;
-  if (absl::Status checked = CheckIntegrity(**copy); !checked.ok()) {
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> source,
+                        SqliteDb::Open(from, SqliteAccess::kReadOnly, kPatience));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> copy, SqliteDb::Open(to, SqliteAccess::kCreate));
+  ABSL_RETURN_IF_ERROR(source->CopyTo(copy.get()));
+  if (absl::Status checked = CheckIntegrity(*copy); !checked.ok()) {
     return absl::Status(checked.code(), absl::StrCat(from, ": its copy fails SQLite's check: ", checked.message()));
   }
-  return CountSqliteRows(**copy);
+  return CountSqliteRows(*copy);
 }
 
 absl::Status RestoreSqlite(const std::string& from, const std::string& to, const RowCounts& rows) {
-  const absl::StatusOr<bool> there = PathExists(to);
-  if (!there.ok()) return there.status();
-  if (*there) {
-    if (absl::Status unused = CheckNotOpenElsewhere(to); !unused.ok()) return unused;
-    const absl::StatusOr<std::unique_ptr<SqliteDb>> copy = SqliteDb::Open(from, SqliteAccess::kUnchanging);
-    if (!copy.ok()) return copy.status();
+  ABSL_ASSIGN_OR_RETURN(const bool there, PathExists(to));
+  if (there) {
+    ABSL_RETURN_IF_ERROR(CheckNotOpenElsewhere(to));
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> copy, SqliteDb::Open(from, SqliteAccess::kUnchanging));
     const absl::StatusOr<std::unique_ptr<SqliteDb>> target = SqliteDb::Open(to, SqliteAccess::kReadWrite);
-    const absl::Status copied = target.ok() ? (*copy)->CopyTo(target->get()) : target.status();
+    const absl::Status copied = target.ok() ? copy->CopyTo(target->get()) : target.status();
     if (absl::IsDataLoss(copied) || absl::IsInvalidArgument(copied)) {
       return absl::FailedPreconditionError(absl::StrCat(
           copied.message(), "; what is there cannot be replaced in one transaction: move it away (with its ",
           "-wal and -journal, if there are any), then run this again"));
     }
-    if (!copied.ok()) return copied;
+    ABSL_RETURN_IF_ERROR(copied);
   } else {
-    if (absl::Status beside = CheckNothingBeside(to); !beside.ok()) return beside;
-    const absl::StatusOr<File> file = File::OpenToRead(from);
-    if (!file.ok()) return file.status();
-    const absl::StatusOr<int64_t> bytes = file->Size();
-    if (!bytes.ok()) return bytes.status();
-    if (absl::Status copied = CopyDurably(from, to, *bytes); !copied.ok()) {
+    ABSL_RETURN_IF_ERROR(CheckNothingBeside(to));
+    ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(from));
+    ABSL_ASSIGN_OR_RETURN(const int64_t bytes, file.Size());
+    if (absl::Status copied = CopyDurably(from, to, bytes); !copied.ok()) {
       unlink((to + ".copy").c_str());
       return copied;
     }
   }
-  const absl::StatusOr<std::unique_ptr<SqliteDb>> restored = SqliteDb::Open(to, SqliteAccess::kReadWrite);
-  if (!restored.ok()) return restored.status();
-  if (absl::Status checked = CheckIntegrity(**restored); !checked.ok()) return checked;
-  const absl::StatusOr<RowCounts> found = CountSqliteRows(**restored);
-  if (!found.ok()) return found.status();
-  const std::string difference = RowCountsDifference(rows, *found);
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> restored, SqliteDb::Open(to, SqliteAccess::kReadWrite));
+  ABSL_RETURN_IF_ERROR(CheckIntegrity(*restored));
+  ABSL_ASSIGN_OR_RETURN(const RowCounts found, CountSqliteRows(*restored));
+  const std::string difference = RowCountsDifference(rows, found);
   if (difference.empty()) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(to, ": ", difference, ", as another program changed it meanwhile; stop it, ",
                                           "then run this again"));

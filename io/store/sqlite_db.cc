@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -121,7 +122,7 @@ class SqliteDb::Cursor final : public SqlCursor {
     if (result == SQLITE_ROW) return true;
     absl::Status status = result == SQLITE_DONE ? absl::OkStatus() : db_->Error(result);
     Reset();
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
     return false;
   }
 
@@ -179,7 +180,7 @@ constexpr char kFirstRead[] = "SELECT 1 FROM sqlite_schema LIMIT 1";
 
 absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path, SqliteAccess access,
                                                          absl::Duration busy_timeout) {
-  if (absl::Status status = CheckFile(path, access); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckFile(path, access));
   const bool writes = access == SqliteAccess::kReadWrite || access == SqliteAccess::kCreate;
   int flags = writes ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
   if (access == SqliteAccess::kCreate) flags |= SQLITE_OPEN_CREATE;
@@ -202,14 +203,14 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path
   if (!read.ok() && (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY)) {
     // A program died while writing, and this connection may not undo what it left: one that can write does, as every
     // program would that opens the file.
-    if (absl::Status undone = Open(path, SqliteAccess::kReadWrite, busy_timeout).status(); !undone.ok()) return undone;
+    ABSL_RETURN_IF_ERROR(Open(path, SqliteAccess::kReadWrite, busy_timeout).status());
     read = db->Exec(kFirstRead);
   }
-  if (!read.ok()) return read;
+  ABSL_RETURN_IF_ERROR(read);
   // FULL does not sync the folder behind the removal of a journal: after a power cut the journal can be back, and with
   // it all that was there before a commit that was thought durable.
   if (writes) {
-    if (absl::Status safe = db->Exec("PRAGMA synchronous = EXTRA"); !safe.ok()) return safe;
+    ABSL_RETURN_IF_ERROR(db->Exec("PRAGMA synchronous = EXTRA"));
   }
   // A write-protected file is opened for reading, without a word.
   if (writes && sqlite3_db_readonly(handle, "main") == 1) {
@@ -253,12 +254,10 @@ absl::Status SqliteDb::CopyTo(SqliteDb* to) const {
   // some of them it is made in one go, for which they wait. With a write-ahead log nobody waits in any case.
   constexpr int kPages = 4096;
   constexpr int kMaxRestarts = 5;
-  absl::StatusOr<SqliteStatement> mode = Prepare("PRAGMA journal_mode");
-  if (!mode.ok()) return mode.status();
-  const absl::StatusOr<bool> row = mode->Step();
-  if (!row.ok()) return row.status();
-  int restarts = *row && mode->Text(0) == "wal" ? kMaxRestarts : 0;
-  mode->Reset();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement mode, Prepare("PRAGMA journal_mode"));
+  ABSL_ASSIGN_OR_RETURN(const bool row, mode.Step());
+  int restarts = row && mode.Text(0) == "wal" ? kMaxRestarts : 0;
+  mode.Reset();
   sqlite3_backup* const copy = sqlite3_backup_init(to->db_, "main", db_, "main");
   if (copy == nullptr) return to->Error(sqlite3_errcode(to->db_));
   int left = std::numeric_limits<int>::max();

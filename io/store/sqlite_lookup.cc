@@ -2,58 +2,51 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 #include "io/store/sqlite_table.h"
 
 namespace reembed {
 
 absl::StatusOr<bool> DatabaseHasTable(const Location& database, const std::string& table) {
-  const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);
-  if (!db.ok()) return db.status();
-  return HasSqliteTable(**db, table);
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqlDb> db, OpenSqlDb(database, SqliteAccess::kReadOnly));
+  return HasSqliteTable(*db, table);
 }
 
 absl::StatusOr<std::vector<VectorColumnName>> SqliteVectorColumns(const Location& database) {
-  const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);
-  if (!db.ok()) return db.status();
-  absl::StatusOr<SqliteStatement> list = (*db)->Prepare(
-      "SELECT t.name, c.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c WHERE t.schema = 'main' AND "
-      "t.type = 'table' AND t.name NOT LIKE 'sqlite!_%' ESCAPE '!' AND t.name NOT LIKE 'reembed!_%' ESCAPE '!' ORDER "
-      "BY t.name, c.cid");
-  if (!list.ok()) return list.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqlDb> db, OpenSqlDb(database, SqliteAccess::kReadOnly));
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement list, db->Prepare("SELECT t.name, c.name FROM pragma_table_list AS t, "
+                                                          "pragma_table_info(t.name) AS c WHERE t.schema = 'main' AND "
+                                                          "t.type = 'table' AND t.name NOT LIKE 'sqlite!_%' ESCAPE '!' "
+                                                          "AND t.name NOT LIKE 'reembed!_%' ESCAPE '!' ORDER "
+                                                          "BY t.name, c.cid"));
   std::vector<VectorColumnName> found;
   while (true) {
-    const absl::StatusOr<bool> row = list->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return found;
-    if (IsCalledVector(list->Text(1))) found.push_back({std::string(list->Text(0)), std::string(list->Text(1))});
+    ABSL_ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return found;
+    if (IsCalledVector(list.Text(1))) found.push_back({std::string(list.Text(0)), std::string(list.Text(1))});
   }
 }
 
 absl::Status CheckSqliteValueExists(const Location& database, const std::string& table,
                                     const std::vector<std::string>& columns, const std::string& value) {
-  const absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(database, SqliteAccess::kReadOnly);
-  if (!db.ok()) return db.status();
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqlDb> db, OpenSqlDb(database, SqliteAccess::kReadOnly));
   const std::string names =
       absl::StrJoin(columns, ", ", [](std::string* out, const std::string& name) { out->append(QuoteName(name)); });
-  absl::StatusOr<SqliteStatement> find =
-      (*db)->Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table), " WHERE ?1 IN (", names, ") LIMIT 1"));
-  if (!find.ok()) return find.status();
-  find->BindText(1, value);
-  const absl::StatusOr<bool> found = find->Step();
-  if (!found.ok()) return found.status();
-  if (*found) return absl::OkStatus();
-  absl::StatusOr<SqliteStatement> list =
-      (*db)->Prepare(absl::StrCat("SELECT DISTINCT ", names, " FROM ", QuoteName(table), " LIMIT 1000"));
-  if (!list.ok()) return list.status();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement find, db->Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table),
+                                                                       " WHERE ?1 IN (", names, ") LIMIT 1")));
+  find.BindText(1, value);
+  ABSL_ASSIGN_OR_RETURN(const bool found, find.Step());
+  if (found) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement list, db->Prepare(absl::StrCat("SELECT DISTINCT ", names, " FROM ",
+                                                                       QuoteName(table), " LIMIT 1000")));
   std::vector<std::string> values;
   while (true) {
-    const absl::StatusOr<bool> row = list->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) break;
-    for (int i = 0; i < static_cast<int>(columns.size()); ++i) values.emplace_back(list->Text(i));
+    ABSL_ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) break;
+    for (int i = 0; i < static_cast<int>(columns.size()); ++i) values.emplace_back(list.Text(i));
   }
   const std::string near = NearestName(value, values);
-  return absl::NotFoundError(absl::StrCat((*db)->path(), ": table `", table, "`: nobody has `", value, "` as ",
+  return absl::NotFoundError(absl::StrCat(db->path(), ": table `", table, "`: nobody has `", value, "` as ",
                                           absl::StrJoin(columns, " or "),
                                           near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?")));
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_scan.h"
 #include "io/store/sqlite_table.h"
@@ -57,7 +58,7 @@ class SqliteReader final : public VectorReader {
 
   absl::StatusOr<std::optional<StoredVector>> Next() override {
     if (next_ == keys_.size()) {
-      if (absl::Status status = Fill(); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(Fill());
       if (keys_.empty()) return std::nullopt;
     }
     const size_t row = next_++;
@@ -70,16 +71,15 @@ class SqliteReader final : public VectorReader {
     next_ = 1;
     scan_.SeekAfter(ViewOf(own));
     find_.BindKey(1, ViewOf(own));
-    const absl::StatusOr<bool> row = find_.Step();
-    if (!row.ok()) return row.status();
-    if (!*row || IsEmpty(find_, 0)) {
+    ABSL_ASSIGN_OR_RETURN(const bool row, find_.Step());
+    if (!row || IsEmpty(find_, 0)) {
       find_.Reset();
       return std::nullopt;
     }
     vectors_.resize(static_cast<size_t>(opened_.dim));
     const absl::Status status = TakeCell(find_, 0, ViewOf(own), 0);
     find_.Reset();
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(status);
     return StoredVector{ViewOf(keys_[0]), VectorAt(0)};
   }
 
@@ -149,35 +149,29 @@ class SqliteReader final : public VectorReader {
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenSqliteReader(const Location& location,
                                                                const SqliteReaderOptions& options) {
   // A table that mode=upsert made has its columns under names that the location need not say.
-  absl::StatusOr<SqliteLocation> asked =
-      location.Get("mode") == "upsert" ? ParseSqliteTarget(location) : ParseSqliteLocation(location);
-  if (!asked.ok()) return asked.status();
-  if (asked->vector.empty()) {
+  ABSL_ASSIGN_OR_RETURN(SqliteLocation asked,
+                        location.Get("mode") == "upsert" ? ParseSqliteTarget(location) : ParseSqliteLocation(location));
+  if (asked.vector.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(asked->place.scheme, ":", asked->path, ": no column of vectors; add &vector=COLUMN"));
+        absl::StrCat(asked.place.scheme, ":", asked.path, ": no column of vectors; add &vector=COLUMN"));
   }
-  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(asked->place, SqliteAccess::kReadOnly, options.busy_timeout);
-  if (!db.ok()) return db.status();
-  absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
-  if (!table.ok()) return table.status();
-  const absl::StatusOr<std::string> column = ResolveSqliteColumn(*table, "vector", asked->vector);
-  if (!column.ok()) return column.status();
-  if (absl::Status status = CheckSqliteWhere(**db, *table, asked->where); !status.ok()) return status;
-  OpenedVectors opened{
-      .asked = *std::move(asked), .db = *std::move(db), .table = *std::move(table), .dim = options.dim};
-  opened.cell = absl::StrCat("CASE WHEN ", WhereSql(opened.asked.where), " THEN ", QuoteName(*column), " END");
-  if (absl::Status status = CheckSqliteKeysPresent(*opened.db, opened.table, opened.asked.where); !status.ok()) {
-    return status;
-  }
-  if (absl::Status status = CountVectors(&opened); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db,
+                        OpenSqlDb(asked.place, SqliteAccess::kReadOnly, options.busy_timeout));
+  ABSL_ASSIGN_OR_RETURN(SqliteTable table, ResolveSqliteTable(*db, asked));
+  ABSL_ASSIGN_OR_RETURN(const std::string column, ResolveSqliteColumn(table, "vector", asked.vector));
+  ABSL_RETURN_IF_ERROR(CheckSqliteWhere(*db, table, asked.where));
+  OpenedVectors opened{.asked = std::move(asked), .db = std::move(db), .table = std::move(table), .dim = options.dim};
+  opened.cell = absl::StrCat("CASE WHEN ", WhereSql(opened.asked.where), " THEN ", QuoteName(column), " END");
+  ABSL_RETURN_IF_ERROR(CheckSqliteKeysPresent(*opened.db, opened.table, opened.asked.where));
+  ABSL_RETURN_IF_ERROR(CountVectors(&opened));
   if (opened.dim == 0) {
     return absl::NotFoundError(absl::StrCat(opened.db->path(), ": table `", opened.table.name, "`: no vector in `",
-                                            *column, "`; run the job first"));
+                                            column, "`; run the job first"));
   }
-  absl::StatusOr<SqliteStatement> find = opened.db->Prepare(absl::StrCat(
-      "SELECT ", opened.cell, " FROM ", QuoteName(opened.table.name), " WHERE ", opened.table.KeySql(), " = ?1"));
-  if (!find.ok()) return find.status();
-  return std::make_unique<SqliteReader>(std::move(opened), *std::move(find));
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement find,
+                        opened.db->Prepare(absl::StrCat("SELECT ", opened.cell, " FROM ", QuoteName(opened.table.name),
+                                                        " WHERE ", opened.table.KeySql(), " = ?1")));
+  return std::make_unique<SqliteReader>(std::move(opened), std::move(find));
 }
 
 }  // namespace reembed

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -76,9 +77,7 @@ absl::StatusOr<SqliteStatement> SqliteScan::Prepare() const {
 absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
   SqliteStatement* const statement = &statements_[among_null_ ? 1 : 0][static_cast<size_t>(from_)];
   if (!statement->prepared()) {
-    absl::StatusOr<SqliteStatement> made = Prepare();
-    if (!made.ok()) return made.status();
-    *statement = *std::move(made);
+    ABSL_ASSIGN_OR_RETURN(*statement, Prepare());
   }
   if (from_ != From::kStart) {
     bound_ = *at_;
@@ -136,9 +135,7 @@ absl::Status SqliteScan::TakeKey() {
 absl::StatusOr<bool> SqliteScan::StepBehindBound() {
   const bool begins = current_ == nullptr;
   if (begins) {
-    const absl::StatusOr<SqliteStatement*> begun = Begin();
-    if (!begun.ok()) return begun.status();
-    current_ = *begun;
+    ABSL_ASSIGN_OR_RETURN(current_, Begin());
   }
   absl::StatusOr<bool> row = current_->Step();
   const bool seen =

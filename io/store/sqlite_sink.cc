@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
+#include "engine/status_macros.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_target.h"
 #include "io/store/sqlite_undo.h"
@@ -34,10 +35,9 @@ bool IsToBeMade(const std::string& path) {
 }
 
 absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout) {
-  absl::StatusOr<SqliteLocation> asked = ParseSqliteTarget(location);
-  if (!asked.ok()) return asked.status();
+  ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteTarget(location));
   Target target;
-  target.asked = *std::move(asked);
+  target.asked = std::move(asked);
   const std::filesystem::path folder = std::filesystem::path(target.asked.path).parent_path();
   const std::string folder_name = folder.empty() ? "." : folder.string();
   std::error_code error;
@@ -45,8 +45,7 @@ absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access,
     if (std::filesystem::is_directory(folder_name, error)) return target;
     return absl::NotFoundError(absl::StrCat(target.asked.path, ": no folder `", folder_name, "`; make it first"));
   }
-  absl::StatusOr<std::unique_ptr<SqliteDb>> db = OpenSqliteFile(target.asked.place, access, busy_timeout);
-  if (!db.ok()) return db.status();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDb> db, OpenSqliteFile(target.asked.place, access, busy_timeout));
   // SQLite keeps its journal beside the file.
   if (access != SqliteAccess::kReadOnly && ::access(folder_name.c_str(), W_OK) != 0) {
     return absl::FailedPreconditionError(
@@ -54,8 +53,8 @@ absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access,
                      ": the folder is write-protected, and SQLite keeps its journal there; make it "
                      "writable, or work on a copy"));
   }
-  target.db = *std::move(db);
-  if (absl::Status status = ResolveSqliteTarget(*target.db, &target); !status.ok()) return status;
+  target.db = std::move(db);
+  ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(*target.db, &target));
   return target;
 }
 
@@ -74,21 +73,19 @@ class SqliteSink final : public VectorSink {
           absl::StrCat(target_.asked.path, ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
     }
     if (target_.db == nullptr) {
-      absl::StatusOr<std::unique_ptr<SqliteDb>> db =
-          OpenSqliteFile(target_.asked.place, SqliteAccess::kCreate, options_.busy_timeout);
-      if (!db.ok()) return db.status();
-      target_.db = *std::move(db);
+      ABSL_ASSIGN_OR_RETURN(target_.db,
+                            OpenSqliteFile(target_.asked.place, SqliteAccess::kCreate, options_.busy_timeout));
     }
     undo_ = context.undo;
     cells_.emplace(target_.db.get(), &target_);
     // Not kept in the file. What a transaction has changed stays in memory, however much it is, or else SQLite would
     // lock out readers long before the commit; between transactions 8 MiB, so that memory does not grow with a run.
     for (const char* const pragma : {"PRAGMA cache_size = -8192", "PRAGMA cache_spill = OFF"}) {
-      if (absl::Status status = target_.db->Exec(pragma); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(target_.db->Exec(pragma));
     }
     bool added = false;
-    if (absl::Status status = InTransaction([&] { return AddWhatIsMissing(&added); }); !status.ok()) return status;
-    if (absl::Status status = PrepareStatements(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(InTransaction([&] { return AddWhatIsMissing(&added); }));
+    ABSL_RETURN_IF_ERROR(PrepareStatements());
     // What was not there a moment ago holds nothing of an earlier run.
     return added ? 0 : last.position;
   }
@@ -104,12 +101,11 @@ class SqliteSink final : public VectorSink {
     if (rows_.empty()) return absl::OkStatus();
     // Rows are numbered in the order of the source, which is the order of the table when both are the same.
     std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row->ordinal < b.row->ordinal; });
-    const absl::Status stored = InTransaction([&] {
+    ABSL_RETURN_IF_ERROR(InTransaction([&] {
       // Under the lock: nobody changes a row between its being kept and its being overwritten.
       absl::Status kept = KeepOldRows();
       return kept.ok() ? StoreRows() : kept;
-    });
-    if (!stored.ok()) return stored;
+    }));
     for (Row& row : rows_) {
       if (!row.refusal.ok()) refused->push_back({row.row->ordinal, std::move(row.refusal)});
     }
@@ -142,30 +138,30 @@ class SqliteSink final : public VectorSink {
 
   absl::Status AddWhatIsMissing(bool* added) {
     // Looked at again under the lock: the application may have changed its tables since MakeSqliteSink.
-    if (absl::Status status = ResolveSqliteTarget(*target_.db, &target_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(*target_.db, &target_));
     *added = target_.lacks_vector;
     if (undo_ != nullptr && !target_.changes.empty()) {
-      if (absl::Status kept = KeepWhatIsMissing(target_, undo_); !kept.ok()) return kept;
+      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_, undo_));
     }
     for (const std::string& change : target_.changes) {
-      if (absl::Status status = target_.db->Exec(change); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(target_.db->Exec(change));
     }
     return target_.changes.empty() ? absl::OkStatus() : ResolveSqliteTarget(*target_.db, &target_);
   }
 
   absl::Status PrepareStatements() {
     absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(StoreSql(target_));
-    if (!statement.ok()) return statement.status();
+    ABSL_RETURN_IF_ERROR(statement.status());
     store_ = *std::move(statement);
     if (StoresInTwoSteps(target_)) {
       statement = target_.db->Prepare(InsertSql(target_));
-      if (!statement.ok()) return statement.status();
+      ABSL_RETURN_IF_ERROR(statement.status());
       insert_ = *std::move(statement);
     }
     if (!target_.asked.model_column.empty()) store_.BindText(3, model_.name);
     if (!target_.asked.dim_column.empty()) store_.Bind(4, model_.dim);
     statement = target_.db->Prepare(FindSql(target_));
-    if (!statement.ok()) return statement.status();
+    ABSL_RETURN_IF_ERROR(statement.status());
     find_ = *std::move(statement);
     return absl::OkStatus();
   }
@@ -181,11 +177,11 @@ class SqliteSink final : public VectorSink {
     for (size_t i = 0; i < rows_.size(); ++i) {
       Row& row = rows_[i];
       if (!row.refusal.ok()) continue;
-      if (absl::Status status = StoreRow(&row); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(StoreRow(&row));
       if (target_.db->InTransaction()) continue;
       // A trigger may refuse with RAISE(ROLLBACK), which throws away the rows before this one too. They get their turn
       // again, without it.
-      if (absl::Status status = target_.db->Exec("BEGIN IMMEDIATE"); !status.ok()) return status;
+      ABSL_RETURN_IF_ERROR(target_.db->Exec("BEGIN IMMEDIATE"));
       i = static_cast<size_t>(-1);
     }
     return absl::OkStatus();
@@ -223,12 +219,12 @@ class SqliteSink final : public VectorSink {
       }
       // A virtual table that refuses a row may have written a part of it into its own tables already.
       stored = target_.db->Exec("SAVEPOINT reembed_row");
-      if (!stored.ok()) return stored;
+      ABSL_RETURN_IF_ERROR(stored);
       stored = RunFor(row->row->key, cell, &insert_);
       if (!stored.ok()) return RefuseInserted(row, std::move(stored));
       const bool added = target_.db->ChangedRows() > 0;
       stored = target_.db->Exec("RELEASE reembed_row");
-      if (!stored.ok()) return stored;
+      ABSL_RETURN_IF_ERROR(stored);
       if (!added) {
         row->refusal = absl::FailedPreconditionError(
             RowMessage(*row->row, "is not there, and its partition is NULL; see what set.COLUMN= gives for its key"));
@@ -242,12 +238,11 @@ class SqliteSink final : public VectorSink {
     }
     if (target_.db->ChangedRows() > 0) return absl::OkStatus();
     find_.BindKey(1, row->row->key);
-    const absl::StatusOr<bool> found = find_.Step();
-    if (!found.ok()) return found.status();
+    ABSL_ASSIGN_OR_RETURN(const bool found, find_.Step());
     find_.Reset();
     row->refusal =
-        *found ? absl::FailedPreconditionError(RowMessage(*row->row, "a trigger of the table ignored the change"))
-               : absl::NotFoundError(RowMessage(*row->row, "is gone from the target"));
+        found ? absl::FailedPreconditionError(RowMessage(*row->row, "a trigger of the table ignored the change"))
+              : absl::NotFoundError(RowMessage(*row->row, "is gone from the target"));
     return absl::OkStatus();
   }
 
@@ -282,13 +277,13 @@ class FileCellWriter final : public CellWriter {
         refusals[i] = target_->db->LastMessage();
         changed = absl::OkStatus();
       }
-      if (!changed.ok()) return changed;
+      ABSL_RETURN_IF_ERROR(changed);
       if (target_->db->InTransaction()) continue;
       // RAISE(ROLLBACK) threw away the rows before this one too.
-      if (absl::Status again = Begin(); !again.ok()) return again;
+      ABSL_RETURN_IF_ERROR(Begin());
       i = static_cast<size_t>(-1);
     }
-    if (absl::Status committed = target_->db->Exec("COMMIT"); !committed.ok()) return committed;
+    ABSL_RETURN_IF_ERROR(target_->db->Exec("COMMIT"));
     KillPoint("sqlite: rows put back");
     for (size_t i = 0; i < changes.size(); ++i) {
       if (refusals[i].empty()) {
@@ -304,16 +299,13 @@ class FileCellWriter final : public CellWriter {
   absl::Status Change(const CellChange& change) {
     SqliteStatement& statement = change.content.has_value() ? restore_ : remove_;
     if (!statement.prepared()) {
-      absl::StatusOr<SqliteStatement> prepared =
-          target_->db->Prepare(change.content.has_value() ? RestoreSql(*target_) : RemoveSql(*target_));
-      if (!prepared.ok()) return prepared.status();
-      statement = *std::move(prepared);
+      ABSL_ASSIGN_OR_RETURN(
+          statement, target_->db->Prepare(change.content.has_value() ? RestoreSql(*target_) : RemoveSql(*target_)));
     }
     statement.BindKey(1, ViewOf(change.key));
     if (change.content.has_value()) {
-      const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(*change.content);
-      if (!cells.ok()) return cells.status();
-      for (size_t i = 0; i < cells->size(); ++i) statement.BindValue(static_cast<int>(i) + 2, (*cells)[i]);
+      ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*change.content));
+      for (size_t i = 0; i < cells.size(); ++i) statement.BindValue(static_cast<int>(i) + 2, cells[i]);
     }
     return statement.Run();
   }
@@ -325,46 +317,39 @@ class FileCellWriter final : public CellWriter {
 }  // namespace
 
 absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows) {
-  absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30));
-  if (!target.ok()) return target.status();
-  if (target->db == nullptr) return absl::NotFoundError(absl::StrCat(target->asked.path, ": no such file"));
-  absl::StatusOr<std::optional<RollbackReport>> other_width = RollBackVec0Width(*target->db, *target, old_rows);
-  if (!other_width.ok()) return other_width.status();
-  if (other_width->has_value()) return **std::move(other_width);
-  FileCellWriter writer(&*target);
-  return RollBackTable(*target->db, *target, &writer, old_rows);
+  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30)));
+  if (target.db == nullptr) return absl::NotFoundError(absl::StrCat(target.asked.path, ": no such file"));
+  ABSL_ASSIGN_OR_RETURN(std::optional<RollbackReport> other_width, RollBackVec0Width(*target.db, target, old_rows));
+  if (other_width.has_value()) return *std::move(other_width);
+  FileCellWriter writer(&target);
+  return RollBackTable(*target.db, target, &writer, old_rows);
 }
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& location, const Model& model,
                                                            const SqliteSinkOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
-  absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout);
-  if (!target.ok()) return target.status();
-  if (target->db != nullptr) {
-    const absl::StatusOr<int> width = Vec0Width(*target->db, *target);
-    if (!width.ok()) return width.status();
-    if (*width != 0 && *width != model.dim) {
-      std::unique_ptr<SqliteDb> db = std::move(target->db);
-      return MakeVec0WidthSink(location, *std::move(target), std::move(db), model, options);
+  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout));
+  if (target.db != nullptr) {
+    ABSL_ASSIGN_OR_RETURN(const int width, Vec0Width(*target.db, target));
+    if (width != 0 && width != model.dim) {
+      std::unique_ptr<SqliteDb> db = std::move(target.db);
+      return MakeVec0WidthSink(location, std::move(target), std::move(db), model, options);
     }
   }
-  return std::make_unique<SqliteSink>(*std::move(target), model, options);
+  return std::make_unique<SqliteSink>(std::move(target), model, options);
 }
 
 absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, int dim) {
-  const absl::StatusOr<Target> target = OpenTarget(location, SqliteAccess::kReadOnly, absl::Seconds(30));
-  if (!target.ok()) return target.status();
+  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, SqliteAccess::kReadOnly, absl::Seconds(30)));
   std::vector<std::string> changes;
-  for (const std::string& column : target->missing_columns) {
-    changes.push_back(absl::StrCat("adds the column ", column, " to ", target->asked.table));
+  for (const std::string& column : target.missing_columns) {
+    changes.push_back(absl::StrCat("adds the column ", column, " to ", target.asked.table));
   }
-  if (target->db == nullptr) return changes;
-  const absl::StatusOr<int> width = Vec0Width(*target->db, *target);
-  if (!width.ok()) return width.status();
-  if (*width == 0 || *width == dim) return changes;
-  absl::StatusOr<std::string> change = Vec0WidthChange(*target->db, *target, *width, dim);
-  if (!change.ok()) return change.status();
-  changes.push_back(*std::move(change));
+  if (target.db == nullptr) return changes;
+  ABSL_ASSIGN_OR_RETURN(const int width, Vec0Width(*target.db, target));
+  if (width == 0 || width == dim) return changes;
+  ABSL_ASSIGN_OR_RETURN(std::string change, Vec0WidthChange(*target.db, target, width, dim));
+  changes.push_back(std::move(change));
   return changes;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/row_page.h"
+#include "engine/status_macros.h"
 #include "engine/text_template.h"
 #include "io/store/sqlite_db.h"
 #include "io/store/sqlite_scan.h"
@@ -26,21 +27,19 @@ struct OpenedTable {
 };
 
 absl::StatusOr<OpenedTable> OpenTable(const Location& location, const SqliteSelection& selection) {
-  absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
-  if (!asked.ok()) return asked.status();
-  absl::StatusOr<std::unique_ptr<SqlDb>> db = OpenSqlDb(asked->place, SqliteAccess::kReadOnly, selection.busy_timeout);
-  if (!db.ok()) return db.status();
-  absl::StatusOr<SqliteTable> table = ResolveSqliteTable(**db, *asked);
-  if (!table.ok()) return table.status();
-  for (const std::string& where : {asked->where, selection.where}) {
-    if (absl::Status status = CheckSqliteWhere(**db, *table, where); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db,
+                        OpenSqlDb(asked.place, SqliteAccess::kReadOnly, selection.busy_timeout));
+  ABSL_ASSIGN_OR_RETURN(SqliteTable table, ResolveSqliteTable(*db, asked));
+  for (const std::string& where : {asked.where, selection.where}) {
+    ABSL_RETURN_IF_ERROR(CheckSqliteWhere(*db, table, where));
   }
-  OpenedTable opened{.asked = *std::move(asked), .db = *std::move(db), .table = *std::move(table)};
+  OpenedTable opened{.asked = std::move(asked), .db = std::move(db), .table = std::move(table)};
   opened.where = absl::StrCat("(", WhereSql(opened.asked.where), " AND ", WhereSql(selection.where), ")");
   // Databases from before the application knew vectors lack the column: then no row has one.
   if (const SqliteTable::Column* column = opened.table.Find(opened.asked.vector))
     opened.vector = QuoteName(column->name);
-  if (absl::Status status = CheckSqliteKeysPresent(*opened.db, opened.table, opened.where); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(CheckSqliteKeysPresent(*opened.db, opened.table, opened.where));
   return opened;
 }
 
@@ -74,7 +73,7 @@ class RowText {
         text.columns_.emplace_back("NULL");
         continue;
       }
-      if (!column.ok()) return column.status();
+      ABSL_RETURN_IF_ERROR(column.status());
       text.columns_.push_back(TextBytesSql(*opened.db, opened.table, *column));
     }
     text.values_.resize(fields.size());
@@ -132,20 +131,19 @@ bool IsEveryRowSelected(const OpenedTable& opened, const SqliteSelection& select
 class SqliteSource final : public Source {
  public:
   static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const SqliteSelection& selection) {
-    absl::StatusOr<RowText> text = RowText::Make(opened);
-    if (!text.ok()) return text.status();
+    ABSL_ASSIGN_OR_RETURN(RowText text, RowText::Make(opened));
     const std::string wanted = WantedSql(opened, selection);
     // One column says both: text or NULL for a selected row, a real number for one that is not.
     const std::string first = IsEveryRowSelected(opened, selection)
-                                  ? text->first_column()
-                                  : absl::StrCat("CASE WHEN ", wanted, " THEN ", text->first_column(), " ELSE 0.0 END");
-    std::string columns = absl::StrCat(first, text->other_columns());
-    absl::StatusOr<SqliteStatement> find = opened.db->Prepare(
-        absl::StrCat("SELECT ", text->first_column(), text->other_columns(), " FROM ", QuoteName(opened.table.name),
-                     " WHERE ", opened.table.IsNamedSql("?1"), " AND ", opened.where));
-    if (!find.ok()) return find.status();
+                                  ? text.first_column()
+                                  : absl::StrCat("CASE WHEN ", wanted, " THEN ", text.first_column(), " ELSE 0.0 END");
+    std::string columns = absl::StrCat(first, text.other_columns());
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement find,
+                          opened.db->Prepare(absl::StrCat("SELECT ", text.first_column(), text.other_columns(),
+                                                          " FROM ", QuoteName(opened.table.name), " WHERE ",
+                                                          opened.table.IsNamedSql("?1"), " AND ", opened.where)));
     auto source = std::unique_ptr<SqliteSource>(
-        new SqliteSource(std::move(opened), selection, wanted, std::move(columns), *std::move(text), *std::move(find)));
+        new SqliteSource(std::move(opened), selection, wanted, std::move(columns), std::move(text), std::move(find)));
     SeekToFirst(selection, &source->scan_);
     return source;
   }
@@ -169,7 +167,7 @@ class SqliteSource final : public Source {
   absl::StatusOr<bool> NextPage(RowPage* page) override {
     // What was read for Next() comes first, and only Next() counts.
     if (selection_.limit > 0 || !page_.exhausted()) return Source::NextPage(page);
-    if (absl::Status status = Fill(RowPage::kManyRows, page); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(Fill(RowPage::kManyRows, page));
     return page->holds(1);
   }
 
@@ -182,9 +180,8 @@ class SqliteSource final : public Source {
   absl::StatusOr<std::optional<RowView>> Find(KeyView key) override {
     found_key_ = Own(key);
     find_.BindKey(1, ViewOf(found_key_));
-    const absl::StatusOr<bool> row = find_.Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return std::nullopt;
+    ABSL_ASSIGN_OR_RETURN(const bool row, find_.Step());
+    if (!row) return std::nullopt;
     RowView view{.key = ViewOf(found_key_)};
     if (const std::optional<absl::string_view> text = text_.Read(find_, 0)) {
       found_text_.assign(text->data(), text->size());
@@ -199,9 +196,8 @@ class SqliteSource final : public Source {
     SeekToFirst(selection_, &scan);
     int64_t rows = 0;
     while (true) {
-      const absl::StatusOr<bool> more = scan.Next();
-      if (!more.ok()) return more.status();
-      if (!*more || (selection_.limit > 0 && rows == selection_.limit)) return rows;
+      ABSL_ASSIGN_OR_RETURN(const bool more, scan.Next());
+      if (!more || (selection_.limit > 0 && rows == selection_.limit)) return rows;
       if (scan.row().Int(1) != 0) ++rows;
     }
   }
@@ -267,32 +263,29 @@ class Groups {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& location, const SqliteSelection& selection) {
-  absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
-  if (!opened.ok()) return opened.status();
-  if (opened->asked.text.empty() && opened->asked.text_template.empty()) {
+  ABSL_ASSIGN_OR_RETURN(OpenedTable opened, OpenTable(location, selection));
+  if (opened.asked.text.empty() && opened.asked.text_template.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(opened->asked.place.scheme, ":", opened->asked.path,
+        absl::StrCat(opened.asked.place.scheme, ":", opened.asked.path,
                      ": no column of texts; add &text=COLUMN, or &template= for several columns"));
   }
-  return SqliteSource::Open(*std::move(opened), selection);
+  return SqliteSource::Open(std::move(opened), selection);
 }
 
 absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const SqliteSelection& selection) {
-  const absl::StatusOr<OpenedTable> opened = OpenTable(location, selection);
-  if (!opened.ok()) return opened.status();
-  const SqliteTable::Column* model = opened->table.Find(opened->asked.model_column);
-  const std::string vector = opened->vector.empty() ? "NULL" : opened->vector;
-  SqliteScan scan(opened->db.get(), opened->table,
-                  absl::StrCat(opened->where, ", ", EncodedDimSql(opened->asked.encoding, vector), ", ",
+  ABSL_ASSIGN_OR_RETURN(const OpenedTable opened, OpenTable(location, selection));
+  const SqliteTable::Column* model = opened.table.Find(opened.asked.model_column);
+  const std::string vector = opened.vector.empty() ? "NULL" : opened.vector;
+  SqliteScan scan(opened.db.get(), opened.table,
+                  absl::StrCat(opened.where, ", ", EncodedDimSql(opened.asked.encoding, vector), ", ",
                                model == nullptr ? "NULL" : QuoteName(model->name)));
   SeekToFirst(selection, &scan);
-  SqliteSurvey survey{.vacuum_changes_keys = opened->table.vacuum_changes_keys};
+  SqliteSurvey survey{.vacuum_changes_keys = opened.table.vacuum_changes_keys};
   Groups<int64_t> widths;
   Groups<std::string> models;
   while (true) {
-    const absl::StatusOr<bool> more = scan.Next();
-    if (!more.ok()) return more.status();
-    if (!*more) break;
+    ABSL_ASSIGN_OR_RETURN(const bool more, scan.Next());
+    if (!more) break;
     const SqliteStatement& row = scan.row();
     ++survey.rows;
     if (row.Int(1) == 0) continue;

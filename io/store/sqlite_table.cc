@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
+#include "engine/status_macros.h"
 #include "io/store/libsql_db.h"
 
 namespace reembed {
@@ -46,25 +47,23 @@ struct UniqueIndex {
 };
 
 absl::Status FindTable(const SqlDb& db, const std::string& asked, SqliteTable* table) {
-  absl::StatusOr<SqliteStatement> list = db.Prepare(
-      "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE "
-      "'!'");
-  if (!list.ok()) return list.status();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement list, db.Prepare("SELECT name, type, wr, strict FROM pragma_table_list WHERE "
+                                                         "schema = 'main' AND name NOT LIKE 'sqlite!_%' ESCAPE "
+                                                         "'!'"));
   std::vector<std::string> names;
   while (true) {
-    const absl::StatusOr<bool> row = list->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) break;
-    const std::string name(list->Text(0));
-    const absl::string_view type = list->Text(1);
+    ABSL_ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) break;
+    const std::string name(list.Text(0));
+    const absl::string_view type = list.Text(1);
     if (type != "shadow") names.push_back(name);
     if (!absl::EqualsIgnoreCase(name, asked)) continue;
     table->name = name;
     table->kind = type == "view"      ? SqliteTable::Kind::kView
                   : type == "virtual" ? SqliteTable::Kind::kVirtual
                                       : SqliteTable::Kind::kTable;
-    table->has_rowid = table->kind != SqliteTable::Kind::kView && list->Int(2) == 0;
-    table->strict = list->Int(3) != 0;
+    table->has_rowid = table->kind != SqliteTable::Kind::kView && list.Int(2) == 0;
+    table->strict = list.Int(3) != 0;
   }
   if (!table->name.empty()) return absl::OkStatus();
   std::sort(names.begin(), names.end());
@@ -72,40 +71,38 @@ absl::Status FindTable(const SqlDb& db, const std::string& asked, SqliteTable* t
 }
 
 absl::Status ReadColumns(const SqlDb& db, SqliteTable* table, Shape* shape) {
-  absl::StatusOr<SqliteStatement> list =
-      db.Prepare("SELECT name, upper(type), \"notnull\", pk, hidden FROM pragma_table_xinfo(?1)");
-  if (!list.ok()) return list.status();
-  list->BindText(1, table->name);
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement list,
+                        db.Prepare("SELECT name, upper(type), \"notnull\", pk, hidden FROM pragma_table_xinfo(?1)"));
+  list.BindText(1, table->name);
   while (true) {
-    const absl::StatusOr<bool> row = list->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return absl::OkStatus();
-    const int64_t hidden = list->Int(4);
+    ABSL_ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return absl::OkStatus();
+    const int64_t hidden = list.Int(4);
     if (hidden == 1) continue;  // of a virtual table: not data
-    table->columns.push_back({.name = std::string(list->Text(0)),
-                              .type = std::string(list->Text(1)),
-                              .not_null = list->Int(2) != 0,
+    table->columns.push_back({.name = std::string(list.Text(0)),
+                              .type = std::string(list.Text(1)),
+                              .not_null = list.Int(2) != 0,
                               .generated = hidden != 0});
-    if (list->Int(3) != 0) shape->primary_key.push_back(table->columns.back().name);
+    if (list.Int(3) != 0) shape->primary_key.push_back(table->columns.back().name);
   }
 }
 
 // Indexes that make `column` alone unique, over all rows.
 absl::StatusOr<std::vector<UniqueIndex>> UniqueIndexes(const SqlDb& db, const SqliteTable& table,
                                                        const std::string& column) {
-  absl::StatusOr<SqliteStatement> list = db.Prepare(
-      "SELECT i.name, max(c.coll), i.origin FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
-      "WHERE i.\"unique\" AND NOT i.partial AND c.key GROUP BY i.name HAVING count(*) = 1 AND max(c.name) = ?2 "
-      "ORDER BY i.origin = 'pk' DESC, i.name");
-  if (!list.ok()) return list.status();
-  list->BindText(1, table.name);
-  list->BindText(2, column);
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement list,
+      db.Prepare(
+          "SELECT i.name, max(c.coll), i.origin FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
+          "WHERE i.\"unique\" AND NOT i.partial AND c.key GROUP BY i.name HAVING count(*) = 1 AND max(c.name) = ?2 "
+          "ORDER BY i.origin = 'pk' DESC, i.name"));
+  list.BindText(1, table.name);
+  list.BindText(2, column);
   std::vector<UniqueIndex> indexes;
   while (true) {
-    const absl::StatusOr<bool> row = list->Step();
-    if (!row.ok()) return row.status();
-    if (!*row) return indexes;
-    indexes.push_back({std::string(list->Text(0)), std::string(list->Text(1)), list->Text(2) == "pk"});
+    ABSL_ASSIGN_OR_RETURN(const bool row, list.Step());
+    if (!row) return indexes;
+    indexes.push_back({std::string(list.Text(0)), std::string(list.Text(1)), list.Text(2) == "pk"});
   }
 }
 
@@ -133,14 +130,13 @@ absl::Status ChooseColumn(const SqlDb& db, const SqliteTable::Column& column, co
     table->key_may_repeat = true;
     return absl::OkStatus();
   }
-  const absl::StatusOr<std::vector<UniqueIndex>> indexes = UniqueIndexes(db, *table, column.name);
-  if (!indexes.ok()) return indexes.status();
-  if (indexes->empty()) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<UniqueIndex> indexes, UniqueIndexes(db, *table, column.name));
+  if (indexes.empty()) {
     return absl::FailedPreconditionError(absl::StrCat(table->path, ": table `", table->name, "`: key `", column.name,
                                                       "` is not declared unique, so it may name several rows; use ",
                                                       table->has_rowid ? "key=rowid" : "a column that is"));
   }
-  const UniqueIndex& index = indexes->front();
+  const UniqueIndex& index = indexes.front();
   table->key_collation = index.collation;
   // WITHOUT ROWID: the primary key is the table itself.
   if (table->has_rowid || !index.of_primary_key) table->key_index = index.name;
@@ -151,10 +147,9 @@ absl::Status ChooseKey(const SqlDb& db, const std::string& asked, Shape shape, S
   if (shape.primary_key.size() == 1 && table->kind == SqliteTable::Kind::kTable && table->has_rowid) {
     // An INTEGER PRIMARY KEY is the rowid; any other primary key has an index
     // (https://sqlite.org/lang_createtable.html, section 5).
-    const absl::StatusOr<std::vector<UniqueIndex>> indexes = UniqueIndexes(db, *table, shape.primary_key[0]);
-    if (!indexes.ok()) return indexes.status();
+    ABSL_ASSIGN_OR_RETURN(const std::vector<UniqueIndex> indexes, UniqueIndexes(db, *table, shape.primary_key[0]));
     shape.rowid_alias =
-        std::none_of(indexes->begin(), indexes->end(), [](const UniqueIndex& i) { return i.of_primary_key; });
+        std::none_of(indexes.begin(), indexes.end(), [](const UniqueIndex& i) { return i.of_primary_key; });
   }
   const std::string where = absl::StrCat(table->path, ": table `", table->name, "`: ");
   if (asked.empty()) {
@@ -202,8 +197,7 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> OpenSqliteFile(const Location& place, 
   absl::StatusOr<std::unique_ptr<SqliteDb>> db = SqliteDb::Open(place.path, access, busy_timeout);
   const std::string extension = place.Get("extension");
   if (!db.ok() || extension.empty()) return db;
-  absl::Status loaded = (*db)->LoadExtension(extension);
-  if (!loaded.ok()) return loaded;
+  ABSL_RETURN_IF_ERROR((*db)->LoadExtension(extension));
   return db;
 }
 
@@ -218,7 +212,7 @@ absl::StatusOr<SqliteLocation> ParseSqliteLocation(const Location& location) {
   for (const auto& [parameter, value] : location.parameters) {
     if (absl::StartsWith(parameter, kSet)) known.push_back(parameter);
   }
-  if (absl::Status status = location.CheckParameters(known); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(known));
   SqliteLocation asked{.place = location,
                        .path = location.path,
                        .table = location.Get("table"),
@@ -287,20 +281,20 @@ std::string SqliteTable::IsNamedSql(absl::string_view parameter) const {
 absl::StatusOr<SqliteTable> ResolveSqliteTable(const SqlDb& db, const SqliteLocation& asked) {
   SqliteTable table{.path = db.path()};
   Shape shape;
-  if (absl::Status status = FindTable(db, asked.table, &table); !status.ok()) return status;
-  if (absl::Status status = ReadColumns(db, &table, &shape); !status.ok()) return status;
-  if (absl::Status status = ChooseKey(db, asked.key, shape, &table); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(FindTable(db, asked.table, &table));
+  ABSL_RETURN_IF_ERROR(ReadColumns(db, &table, &shape));
+  ABSL_RETURN_IF_ERROR(ChooseKey(db, asked.key, shape, &table));
   const bool may_name_null = table.kind == SqliteTable::Kind::kTable && table.has_rowid && table.key_may_be_null;
   if (asked.names_null_keys && may_name_null) table.rowid_of_null_key = RowidName("", table);
   return table;
 }
 
 absl::StatusOr<bool> HasSqliteTable(const SqlDb& db, absl::string_view name) {
-  absl::StatusOr<SqliteStatement> find =
-      db.Prepare("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE");
-  if (!find.ok()) return find.status();
-  find->BindText(1, name);
-  return find->Step();
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement find,
+      db.Prepare("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE"));
+  find.BindText(1, name);
+  return find.Step();
 }
 
 absl::StatusOr<std::string> ResolveSqliteColumn(const SqliteTable& table, absl::string_view parameter,
@@ -340,14 +334,13 @@ absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, a
   if (!table.key_may_be_null) return absl::OkStatus();
   const std::string key = QuoteName(table.key);
   const auto is_there = [&](absl::string_view which) -> absl::StatusOr<bool> {
-    absl::StatusOr<SqliteStatement> statement = db.Prepare(
-        absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", which, " AND ", WhereSql(where), " LIMIT 1"));
-    if (!statement.ok()) return statement.status();
-    return statement->Step();
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement statement,
+                          db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " WHERE ", which, " AND ",
+                                                  WhereSql(where), " LIMIT 1")));
+    return statement.Step();
   };
-  const absl::StatusOr<bool> lacks_key = is_there(absl::StrCat(key, " IS NULL"));
-  if (!lacks_key.ok()) return lacks_key.status();
-  if (!*lacks_key) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const bool lacks_key, is_there(absl::StrCat(key, " IS NULL")));
+  if (!lacks_key) return absl::OkStatus();
   const std::string name = absl::StrCat(table.path, ": table `", table.name, "`: ");
   if (table.rowid_of_null_key.empty()) {
     const std::string leave_out = absl::StrCat("leave them out with --where '", key, " IS NOT NULL'");
@@ -357,10 +350,9 @@ absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, a
                                                           : absl::StrCat(leave_out, ", or use another column")));
   }
   const std::string end = absl::StrCat(kNullKeyPrefix.substr(0, kNullKeyPrefix.size() - 1), ";");
-  const absl::StatusOr<bool> looks_alike =
-      is_there(absl::StrCat(table.KeySql(), " >= '", kNullKeyPrefix, "' AND ", table.KeySql(), " < '", end, "'"));
-  if (!looks_alike.ok()) return looks_alike.status();
-  if (!*looks_alike) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const bool looks_alike, is_there(absl::StrCat(table.KeySql(), " >= '", kNullKeyPrefix, "' AND ",
+                                                                      table.KeySql(), " < '", end, "'")));
+  if (!looks_alike) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(name, "some rows have no key, and others have one that begins with `", kNullKeyPrefix,
                    "`, as those would be named; use key=", table.rowid_of_null_key));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -78,12 +79,10 @@ std::vector<Vec0Column> NeededOfVec0(absl::string_view sql) {
 }
 
 absl::StatusOr<std::vector<Vec0Column>> NeededOfVec0(const SqlDb& db, const SqliteTable& table) {
-  absl::StatusOr<SqliteStatement> query = db.Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1");
-  if (!query.ok()) return query.status();
-  query->BindText(1, table.name);
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  return *row ? NeededOfVec0(query->Text(0)) : std::vector<Vec0Column>();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement query, db.Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1"));
+  query.BindText(1, table.name);
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  return row ? NeededOfVec0(query.Text(0)) : std::vector<Vec0Column>();
 }
 
 // Nothing but a look at all keys tells that those of a virtual table are unique: vec0 takes `TEXT NOT NULL PRIMARY KEY`
@@ -91,22 +90,21 @@ absl::StatusOr<std::vector<Vec0Column>> NeededOfVec0(const SqlDb& db, const Sqli
 absl::Status CheckKeysUnique(const SqlDb& db, const SqliteTable& table) {
   if (!table.key_may_repeat) return absl::OkStatus();
   const std::string key = QuoteName(table.key);
-  absl::StatusOr<SqliteStatement> query = db.Prepare(absl::StrCat(
-      "SELECT ", key, ", count(*) FROM ", QuoteName(table.name), " GROUP BY ", key, " HAVING count(*) > 1 LIMIT 1"));
-  if (!query.ok()) return query.status();
-  const absl::StatusOr<bool> row = query->Step();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement query,
+                        db.Prepare(absl::StrCat("SELECT ", key, ", count(*) FROM ", QuoteName(table.name), " GROUP BY ",
+                                                key, " HAVING count(*) > 1 LIMIT 1")));
+  const absl::StatusOr<bool> row = query.Step();
   if (!row.ok() || !*row) return row.status();
   return absl::FailedPreconditionError(absl::StrCat(
-      table.path, ": table `", table.name, "`: ", query->Int(1), " rows have the key ", KeyText(query->Text(0)),
+      table.path, ": table `", table.name, "`: ", query.Int(1), " rows have the key ", KeyText(query.Text(0)),
       ", so a vector would have no row of its own; name a key that is unique, or remove all but one of them"));
 }
 
 absl::StatusOr<bool> IsEmpty(const SqlDb& db, const SqliteTable& table) {
-  absl::StatusOr<SqliteStatement> query = db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " LIMIT 1"));
-  if (!query.ok()) return query.status();
-  const absl::StatusOr<bool> row = query->Step();
-  if (!row.ok()) return row.status();
-  return !*row;
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement query,
+                        db.Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(table.name), " LIMIT 1")));
+  ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
+  return !row;
 }
 
 // The columns that a new row must be given a value in; of a vec0 table where rows are changed before any is added only
@@ -114,23 +112,22 @@ absl::StatusOr<bool> IsEmpty(const SqlDb& db, const SqliteTable& table) {
 absl::StatusOr<std::vector<std::string>> NeededColumns(const SqlDb& db, const SqliteTable& table, bool vec0) {
   std::vector<std::string> names;
   if (vec0) {
-    const absl::StatusOr<bool> empty = IsEmpty(db, table);
-    if (!empty.ok()) return empty.status();
-    const absl::StatusOr<std::vector<Vec0Column>> needed = NeededOfVec0(db, table);
-    if (!needed.ok()) return needed.status();
-    for (const Vec0Column& column : *needed) {
-      if (*empty) names.push_back(column.name);
+    ABSL_ASSIGN_OR_RETURN(const bool empty, IsEmpty(db, table));
+    ABSL_ASSIGN_OR_RETURN(const std::vector<Vec0Column> needed, NeededOfVec0(db, table));
+    for (const Vec0Column& column : needed) {
+      if (empty) names.push_back(column.name);
     }
     return names;
   }
-  absl::StatusOr<SqliteStatement> query = db.Prepare(
-      "SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0 AND hidden "
-      "= 0");
-  if (!query.ok()) return query.status();
-  query->BindText(1, table.name);
-  absl::StatusOr<bool> row = query->Step();
-  for (; row.ok() && *row; row = query->Step()) names.emplace_back(query->Text(0));
-  if (!row.ok()) return row.status();
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement query,
+      db.Prepare(
+          "SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" AND dflt_value IS NULL AND pk = 0 AND hidden "
+          "= 0"));
+  query.BindText(1, table.name);
+  absl::StatusOr<bool> row = query.Step();
+  for (; row.ok() && *row; row = query.Step()) names.emplace_back(query.Text(0));
+  ABSL_RETURN_IF_ERROR(row.status());
   return names;
 }
 
@@ -142,9 +139,8 @@ bool IsSet(const SqliteLocation& asked, absl::string_view column) {
 // Whether rows can be added that have nothing but a key, what is filled and what is set.
 absl::Status CheckTakesNewRows(const SqlDb& db, const SqliteTable& table, const SqliteLocation& asked,
                                const std::vector<Companion>& filled, bool vec0) {
-  const absl::StatusOr<std::vector<std::string>> needed = NeededColumns(db, table, vec0);
-  if (!needed.ok()) return needed.status();
-  for (const std::string& name : *needed) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> needed, NeededColumns(db, table, vec0));
+  for (const std::string& name : needed) {
     const bool given = absl::EqualsIgnoreCase(name, table.key) || IsSet(asked, name) ||
                        std::any_of(filled.begin(), filled.end(),
                                    [&](const Companion& column) { return absl::EqualsIgnoreCase(name, column.name); });
@@ -161,12 +157,11 @@ absl::Status CheckTakesNewRows(const SqlDb& db, const SqliteTable& table, const 
 absl::Status CheckSets(const SqlDb& db, const SqliteTable& table, const SqliteLocation& asked,
                        const std::vector<Companion>& filled) {
   for (const auto& [name, sql] : asked.sets) {
-    const absl::StatusOr<std::string> column = ResolveSqliteColumn(table, absl::StrCat("set.", name), name);
-    if (!column.ok()) return column.status();
+    ABSL_ASSIGN_OR_RETURN(const std::string column, ResolveSqliteColumn(table, absl::StrCat("set.", name), name));
     const std::string parameter = absl::StrCat(table.path, ": table `", table.name, "`: set.", name, "=");
-    const bool twice = *column == table.key || std::any_of(filled.begin(), filled.end(), [&](const Companion& other) {
-      return absl::EqualsIgnoreCase(other.name, *column);
-    });
+    const bool twice = column == table.key || std::any_of(filled.begin(), filled.end(), [&](const Companion& other) {
+                         return absl::EqualsIgnoreCase(other.name, column);
+                       });
     if (twice) return absl::InvalidArgumentError(absl::StrCat(parameter, ": is a column that is filled anyway"));
     const absl::StatusOr<SqliteStatement> statement = db.Prepare(absl::StrCat("SELECT ", SetSql(sql)));
     if (!statement.ok()) {
@@ -193,7 +188,7 @@ std::string MakeTableSql(const SqliteLocation& asked, const std::vector<Companio
 
 absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location) {
   absl::StatusOr<SqliteLocation> asked = ParseSqliteLocation(location);
-  if (!asked.ok()) return asked;
+  ABSL_RETURN_IF_ERROR(asked.status());
   if (asked->mode == SqliteLocation::Mode::kUpsert) {
     const bool plain = location.Get("extension").empty();  // else it is a table that somebody has made
     if (asked->key.empty() && plain) asked->key = "key";
@@ -220,9 +215,8 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
   absl::StatusOr<SqliteTable> table = ResolveSqliteTable(db, asked);
   if (!table.ok()) {
     if (!absl::IsNotFound(table.status())) return table.status();
-    const absl::StatusOr<bool> exists = HasSqliteTable(db, asked.table);
-    if (!exists.ok()) return exists.status();
-    if (*exists) return table.status();
+    ABSL_ASSIGN_OR_RETURN(const bool exists, HasSqliteTable(db, asked.table));
+    if (exists) return table.status();
     if (upsert && !asked.place.Get("extension").empty()) {
       return absl::NotFoundError(absl::StrCat(table.status().message(), "; make it first: CREATE VIRTUAL TABLE ",
                                               asked.table, " USING vec0(id INTEGER PRIMARY KEY, ", asked.vector,
@@ -243,21 +237,19 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
                                                    table->kind == SqliteTable::Kind::kView ? "view" : "virtual table",
                                                    "; name a plain table to fill"));
   }
-  if (absl::Status unique = CheckKeysUnique(db, *table); !unique.ok()) return unique;
+  ABSL_RETURN_IF_ERROR(CheckKeysUnique(db, *table));
   if (upsert) {
-    if (absl::Status sets = CheckSets(db, *table, asked, columns); !sets.ok()) return sets;
+    ABSL_RETURN_IF_ERROR(CheckSets(db, *table, asked, columns));
   }
   if (upsert && vec0) {
-    const absl::StatusOr<std::vector<Vec0Column>> needed = NeededOfVec0(db, *table);
-    if (!needed.ok()) return needed.status();
-    for (const Vec0Column& column : *needed) {
+    ABSL_ASSIGN_OR_RETURN(const std::vector<Vec0Column> needed, NeededOfVec0(db, *table));
+    for (const Vec0Column& column : needed) {
       if (column.is_partition) target->partitions.push_back(column.name);
     }
   }
   for (const Companion& column : columns) {
     const size_t missing = target->missing_columns.size();
-    absl::Status status = CheckColumn(*table, column.name, column.type, &target->missing_columns);
-    if (!status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CheckColumn(*table, column.name, column.type, &target->missing_columns));
     if (target->missing_columns.size() == missing) continue;
     if (vec0) {
       return absl::FailedPreconditionError(absl::StrCat(table->path, ": `", table->name, "` has no column `",
@@ -270,7 +262,7 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
         absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
   }
   if (upsert) {
-    if (absl::Status takes = CheckTakesNewRows(db, *table, asked, columns, vec0); !takes.ok()) return takes;
+    ABSL_RETURN_IF_ERROR(CheckTakesNewRows(db, *table, asked, columns, vec0));
   }
   target->table = *std::move(table);
   return absl::OkStatus();

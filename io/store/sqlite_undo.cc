@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
 #include "io/store/vector_encoding.h"
 
 namespace reembed {
@@ -88,14 +89,12 @@ void CellReader::Start(absl::Span<const KeyView> keys) {
 
 absl::Status CellReader::Prepare(size_t rows) {
   if (statement_.prepared() && static_cast<size_t>(statement_.parameters()) == rows) return absl::OkStatus();
-  absl::StatusOr<SqliteStatement> statement = db_->Prepare(CellsSql(*target_, rows));
-  if (!statement.ok()) return statement.status();
-  statement_ = *std::move(statement);
+  ABSL_ASSIGN_OR_RETURN(statement_, db_->Prepare(CellsSql(*target_, rows)));
   return absl::OkStatus();
 }
 
 absl::Status CellReader::Take(const absl::StatusOr<bool>& stepped) {
-  if (!stepped.ok()) return stepped.status();
+  ABSL_RETURN_IF_ERROR(stepped.status());
   found_ = *stepped ? page_begin_ + static_cast<size_t>(statement_.Int(0)) : page_end_;
   if (found_ >= next_) return absl::OkStatus();
   return absl::InternalError(absl::StrCat(db_->path(), ": rows came in another order than they were asked for"));
@@ -106,7 +105,7 @@ absl::Status CellReader::StartPage() {
     const int64_t most = db_->rows_per_answer();
     // One size of the statement, so that it is not prepared for every call; NULL is no key.
     const size_t rows = most > 0 ? std::min(kPageRows, static_cast<size_t>(most)) : kPageRows;
-    if (absl::Status prepared = Prepare(rows); !prepared.ok()) return prepared;
+    ABSL_RETURN_IF_ERROR(Prepare(rows));
     // The last page may not have been read to its end.
     statement_.Reset();
     page_begin_ = next_;
@@ -136,7 +135,7 @@ absl::StatusOr<std::optional<CellReader::Row>> CellReader::Next() {
   } else if (next_ > found_) {
     status = Take(statement_.Step());
   }
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(status);
   Row row{.index = next_};
   if (next_ == found_) {
     content_.clear();
@@ -156,13 +155,12 @@ absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTa
   cells->Start(keys);
   return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
     while (true) {
-      const absl::StatusOr<std::optional<CellReader::Row>> row = cells->Next();
-      if (!row.ok()) return row.status();
-      if (!row->has_value()) return std::nullopt;
+      ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells->Next());
+      if (!row.has_value()) return std::nullopt;
       // A row that is gone will not be written.
-      if (!(*row)->content.has_value() && target.asked.mode == SqliteLocation::Mode::kUpdate) continue;
-      const BatchRow& written = *rows[(*row)->index];
-      return OldRow{.ordinal = written.ordinal, .key = written.key, .content = (*row)->content};
+      if (!row->content.has_value() && target.asked.mode == SqliteLocation::Mode::kUpdate) continue;
+      const BatchRow& written = *rows[row->index];
+      return OldRow{.ordinal = written.ordinal, .key = written.key, .content = row->content};
     }
   });
 }
@@ -170,23 +168,21 @@ absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTa
 absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log) {
   if (!target.table.has_value()) return log->KeepNote(kTableNote, kMade);
   for (const std::string& column : target.missing_columns) {
-    if (absl::Status kept = log->KeepNote(ColumnNote(column), kMade); !kept.ok()) return kept;
+    ABSL_RETURN_IF_ERROR(log->KeepNote(ColumnNote(column), kMade));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> HoldsWhatWasWritten(const SqliteTarget& target, UndoReader* old_rows, int64_t ordinal,
                                          absl::string_view content, bool otherwise) {
-  const absl::StatusOr<std::optional<absl::Span<const float>>> written = old_rows->WrittenVector(ordinal);
-  if (!written.ok()) return written.status();
-  if (!written->has_value()) return otherwise;
-  const absl::StatusOr<std::vector<SqliteValue>> cells = ParseCells(content);
-  if (!cells.ok()) return cells.status();
-  const SqliteValue& vector = cells->front();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows->WrittenVector(ordinal));
+  if (!written.has_value()) return otherwise;
+  ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(content));
+  const SqliteValue& vector = cells.front();
   const SqliteType type = IsText(target.asked.encoding) ? SqliteType::kText : SqliteType::kBlob;
-  std::vector<float> held((*written)->size());
+  std::vector<float> held(written->size());
   return vector.type == type && DecodeVector(target.asked.encoding, vector.bytes, absl::MakeSpan(held)) &&
-         std::memcmp(held.data(), (*written)->data(), held.size() * sizeof(float)) == 0;
+         std::memcmp(held.data(), written->data(), held.size() * sizeof(float)) == 0;
 }
 
 namespace {
@@ -223,18 +219,16 @@ class TableRollback {
 };
 
 absl::StatusOr<bool> TableRollback::WasMade(const std::string& note) const {
-  const absl::StatusOr<std::optional<std::string>> found = old_rows_->FindNote(note);
-  if (!found.ok()) return found.status();
-  return found->has_value();
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> found, old_rows_->FindNote(note));
+  return found.has_value();
 }
 
 // A column that an earlier rollback took away held nothing before the job either; without another one a row cannot be
 // asked what it holds.
 absl::StatusOr<std::string> TableRollback::FindLostColumn() const {
   for (const std::string& column : target_.missing_columns) {
-    const absl::StatusOr<bool> made = WasMade(ColumnNote(column));
-    if (!made.ok()) return made.status();
-    if (!*made) return absl::StrCat("the column ", column, " is gone from the table");
+    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(ColumnNote(column)));
+    if (!made) return absl::StrCat("the column ", column, " is gone from the table");
   }
   return std::string();
 }
@@ -242,13 +236,12 @@ absl::StatusOr<std::string> TableRollback::FindLostColumn() const {
 // Nothing can be done: with a reason, all rows are left.
 absl::Status TableRollback::CountAll(absl::string_view why_left) {
   while (true) {
-    const absl::StatusOr<std::optional<OldRow>> row = old_rows_->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
+    if (!row.has_value()) return absl::OkStatus();
     if (why_left.empty()) {
       ++report_.rows_unchanged;
     } else {
-      report_.Leave((*row)->key, why_left);
+      report_.Leave(row->key, why_left);
     }
   }
 }
@@ -256,13 +249,12 @@ absl::Status TableRollback::CountAll(absl::string_view why_left) {
 absl::Status TableRollback::LoadPage() {
   page_.clear();
   while (page_.size() < kPageRows) {
-    const absl::StatusOr<std::optional<OldRow>> row = old_rows_->Next();
-    if (!row.ok()) return row.status();
-    if (!row->has_value()) break;
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
+    if (!row.has_value()) break;
     LoggedRow& logged = page_.emplace_back();
-    logged.ordinal = (*row)->ordinal;
-    logged.change.key = Own((*row)->key);
-    if ((*row)->content.has_value()) logged.change.content = std::string(*(*row)->content);
+    logged.ordinal = row->ordinal;
+    logged.change.key = Own(row->key);
+    if (row->content.has_value()) logged.change.content = std::string(*row->content);
   }
   return absl::OkStatus();
 }
@@ -274,20 +266,18 @@ absl::StatusOr<std::vector<CellChange>> TableRollback::Compare() {
   cells_.Start(keys);
   std::vector<CellChange> changes;
   while (true) {
-    const absl::StatusOr<std::optional<CellReader::Row>> now = cells_.Next();
-    if (!now.ok()) return now.status();
-    if (!now->has_value()) return changes;
-    const LoggedRow& row = page_[(*now)->index];
+    ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> now, cells_.Next());
+    if (!now.has_value()) return changes;
+    const LoggedRow& row = page_[now->index];
     const std::optional<std::string>& old = row.change.content;
-    if ((*now)->content == old) {
+    if (now->content == old) {
       ++report_.rows_unchanged;
-    } else if (!(*now)->content.has_value()) {
+    } else if (!now->content.has_value()) {
       ++report_.rows_gone;
     } else {
-      const absl::StatusOr<bool> ours =
-          HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *(*now)->content, old.has_value());
-      if (!ours.ok()) return ours.status();
-      if (*ours) {
+      ABSL_ASSIGN_OR_RETURN(const bool ours,
+                            HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *now->content, old.has_value()));
+      if (ours) {
         changes.push_back(row.change);  // a copy: the key is still bound
       } else {
         report_.Leave(ViewOf(row.change.key), "its vector is not the one that the job wrote");
@@ -297,11 +287,9 @@ absl::StatusOr<std::vector<CellChange>> TableRollback::Compare() {
 }
 
 absl::StatusOr<bool> TableRollback::IsNothingIn(const std::string& sql) {
-  absl::StatusOr<SqliteStatement> statement = db_.Prepare(sql);
-  if (!statement.ok()) return statement.status();
-  const absl::StatusOr<bool> row = statement->Step();
-  if (!row.ok()) return row.status();
-  return !*row;
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement statement, db_.Prepare(sql));
+  ABSL_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return !row;
 }
 
 absl::Status TableRollback::TakeAwayWhatWasMade() {
@@ -319,14 +307,12 @@ absl::Status TableRollback::TakeAwayWhatWasMade() {
                      absl::StrCat("ALTER TABLE ", table, " DROP COLUMN ", quoted)});
   }
   for (const Part& part : parts) {
-    const absl::StatusOr<bool> made = WasMade(part.note);
-    if (!made.ok()) return made.status();
-    if (!*made) continue;
-    const absl::StatusOr<bool> empty = IsNothingIn(part.find);
-    if (!empty.ok()) return empty.status();
+    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(part.note));
+    if (!made) continue;
+    ABSL_ASSIGN_OR_RETURN(const bool empty, IsNothingIn(part.find));
     // The table's own indexes, views and triggers may want it by now.
     const absl::Status dropped =
-        *empty ? db_.Exec(part.drop) : absl::FailedPreconditionError("there is something in it");
+        empty ? db_.Exec(part.drop) : absl::FailedPreconditionError("there is something in it");
     report_.notes.push_back(
         dropped.ok()
             ? absl::StrCat("took away the ", part.name, ", which the job had made")
@@ -337,27 +323,24 @@ absl::Status TableRollback::TakeAwayWhatWasMade() {
 }
 
 absl::StatusOr<RollbackReport> TableRollback::Run() {
-  absl::Status status = ResolveSqliteTarget(db_, &target_);
-  if (!status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(db_, &target_));
   if (!target_.table.has_value()) {
-    if (status = CountAll(""); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(CountAll(""));
     return report_;
   }
-  const absl::StatusOr<std::string> lost = FindLostColumn();
-  if (!lost.ok()) return lost.status();
-  if (!lost->empty()) {
-    if (status = CountAll(*lost); !status.ok()) return status;
+  ABSL_ASSIGN_OR_RETURN(const std::string lost, FindLostColumn());
+  if (!lost.empty()) {
+    ABSL_RETURN_IF_ERROR(CountAll(lost));
     return report_;
   }
   while (true) {
-    if (status = LoadPage(); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(LoadPage());
     if (page_.empty()) break;
-    if (status = writer_->Begin(); !status.ok()) return status;
-    const absl::StatusOr<std::vector<CellChange>> changes = Compare();
-    if (!changes.ok()) return changes.status();
-    if (status = writer_->Apply(*changes, &report_); !status.ok()) return status;
+    ABSL_RETURN_IF_ERROR(writer_->Begin());
+    ABSL_ASSIGN_OR_RETURN(const std::vector<CellChange> changes, Compare());
+    ABSL_RETURN_IF_ERROR(writer_->Apply(changes, &report_));
   }
-  if (status = TakeAwayWhatWasMade(); !status.ok()) return status;
+  ABSL_RETURN_IF_ERROR(TakeAwayWhatWasMade());
   return report_;
 }
 

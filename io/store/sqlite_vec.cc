@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
@@ -34,12 +35,10 @@ std::string Vec0Type(absl::string_view sql, absl::string_view column) {
 }
 
 absl::StatusOr<std::string> Vec0Sql(const SqlDb& db, const SqliteTarget& target) {
-  absl::StatusOr<SqliteStatement> find = db.Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1");
-  if (!find.ok()) return find.status();
-  find->BindText(1, target.table->name);
-  const absl::StatusOr<bool> row = find->Step();
-  if (!row.ok()) return row.status();
-  return *row ? std::string(find->Text(0)) : "";
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement find, db.Prepare("SELECT sql FROM sqlite_schema WHERE name = ?1"));
+  find.BindText(1, target.table->name);
+  ABSL_ASSIGN_OR_RETURN(const bool row, find.Step());
+  return row ? std::string(find.Text(0)) : "";
 }
 
 absl::StatusOr<int> Vec0Width(const SqlDb& db, const SqliteTarget& target) {
@@ -49,11 +48,10 @@ absl::StatusOr<int> Vec0Width(const SqlDb& db, const SqliteTarget& target) {
     return absl::FailedPreconditionError(absl::StrCat(table.path, ": virtual table `", table.name, "`: ", what));
   };
   if (IsText(target.asked.encoding)) return refuse("takes float32; leave encoding= out");
-  const absl::StatusOr<std::string> sql = Vec0Sql(db, target);
-  if (!sql.ok()) return sql.status();
-  if (!absl::StrContains(absl::AsciiStrToLower(*sql), "using vec0"))
+  ABSL_ASSIGN_OR_RETURN(const std::string sql, Vec0Sql(db, target));
+  if (!absl::StrContains(absl::AsciiStrToLower(sql), "using vec0"))
     return refuse("is none of vec0; name a plain table to fill");
-  const std::string type = Vec0Type(*sql, target.asked.vector);
+  const std::string type = Vec0Type(sql, target.asked.vector);
   absl::string_view width = type;
   int declared = 0;
   const bool known = (absl::ConsumePrefix(&width, "float[") || absl::ConsumePrefix(&width, "f32[")) &&
