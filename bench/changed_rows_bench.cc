@@ -119,7 +119,7 @@ class Notes {
 int64_t Compare(const Notes& notes, JobStore* job) {
   auto ledger = job->Scan(0);
   Require(ledger.status());
-  auto source = OpenSqliteSource(notes.At(), {.rows = SqliteSelection::Rows::kAll, .dim = kDim});
+  auto source = OpenSqliteSource(notes.At(), {.rows = Selection::Rows::kAll, .dim = kDim});
   Require(source.status());
   const auto found = CompareRows(
       {.all = source->get(), .only_lacking = true}, *std::move(ledger),

@@ -143,9 +143,8 @@ void BM_SqliteScanPlain(benchmark::State& state) {
 BENCHMARK(BM_SqliteScanPlain)->Unit(benchmark::kMillisecond);
 
 void BM_SqliteScanSource(benchmark::State& state) {
-  const SqliteSelection selection{
-      .rows = state.range(0) != 0 ? SqliteSelection::Rows::kWithoutVector : SqliteSelection::Rows::kAll,
-      .dim = kDim + 1};
+  const Selection selection{.rows = state.range(0) != 0 ? Selection::Rows::kWithoutVector : Selection::Rows::kAll,
+                            .dim = kDim + 1};
   for (auto _ : state) {
     auto source = OpenSqliteSource(TheSample().At(), selection);
     Require(source.status());

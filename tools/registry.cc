@@ -51,68 +51,7 @@ using SourceOr = absl::StatusOr<std::unique_ptr<Source>>;
 using SinkOr = absl::StatusOr<std::unique_ptr<VectorSink>>;
 using ReaderOr = absl::StatusOr<std::unique_ptr<VectorReader>>;
 
-// Every store has these three words.
-template <typename StoreSelection>
-typename StoreSelection::Rows RowsOf(const Selection& selection) {
-  switch (selection.rows) {
-    case Selection::Rows::kAll:
-      return StoreSelection::Rows::kAll;
-    case Selection::Rows::kWithoutVector:
-      return StoreSelection::Rows::kWithoutVector;
-    case Selection::Rows::kWithVector:
-      break;
-  }
-  return StoreSelection::Rows::kWithVector;
-}
-
-// An integer resume key is an integer.
-SqliteSelection SqliteSelectionOf(const Selection& selection) {
-  SqliteSelection result;
-  result.rows = RowsOf<SqliteSelection>(selection);
-  result.dim = selection.dim;
-  result.where = selection.where;
-  if (selection.resume_from.empty()) return result;
-  int64_t number;
-  result.resume_from = absl::SimpleAtoi(selection.resume_from, &number) ? Key(number) : Key(selection.resume_from);
-  return result;
-}
-
-Survey SurveyOf(const SqliteSurvey& found) {
-  Survey survey{.rows_selected = found.rows_selected,
-                .rows_with_vector = found.rows_with_vector,
-                .rows_null = found.rows_null,
-                .orphans = found.orphans};
-  for (const SqliteSurvey::WidthCount& width : found.widths) survey.AddWidth(width.dim, width.rows);
-  if (found.rows_unreadable > 0) survey.AddWidth(-1, found.rows_unreadable);
-  for (const SqliteSurvey::ModelCount& model : found.models) survey.AddModel(model.model, model.rows);
-  return survey;
-}
-
-absl::StatusOr<Survey> SurveySqliteTable(const Location& location, const Selection& selection) {
-  ABSL_ASSIGN_OR_RETURN(const SqliteSurvey found, SurveySqlite(location, SqliteSelectionOf(selection)));
-  return SurveyOf(found);
-}
-
-absl::StatusOr<Survey> SurveyMemuFile(const Location& location, const Selection& selection) {
-  ABSL_ASSIGN_OR_RETURN(const SqliteSurvey found, SurveyMemu(location, SqliteSelectionOf(selection)));
-  return SurveyOf(found);
-}
-
 absl::StatusOr<std::vector<std::string>> NoChanges(const Location&, const Model&) { return std::vector<std::string>(); }
-
-PostgresSelection PostgresSelectionOf(const Selection& selection) {
-  return {.rows = RowsOf<PostgresSelection>(selection),
-          .dim = selection.dim,
-          .where = selection.where,
-          .resume_from = selection.resume_from};
-}
-
-FalkorSelection FalkorSelectionOf(const Selection& selection) {
-  return {.rows = RowsOf<FalkorSelection>(selection),
-          .dim = selection.dim,
-          .where = selection.where,
-          .resume_from = selection.resume_from};
-}
 
 // ParsePlace() has put passwords and keys beside the location.
 FalkorOptions FalkorLogin(const Location& location) { return {.password = location.secret}; }
@@ -123,44 +62,24 @@ QdrantOptions QdrantLogin(const Location& location) {
 }
 
 constexpr Scheme PostgresScheme(const char* name) {
-  return {
-      name,
-      "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
-      [](const Location& l, const Selection& s) -> SourceOr { return OpenPostgresSource(l, PostgresSelectionOf(s)); },
-      [](const Location& l, const Model& m, const Location& source) -> SinkOr {
-        return l.Get("mode") == "insert" ? MakePostgresImportSink(l, m, source) : MakePostgresSink(l, m);
-      },
-      [](const Location& l, int dim) -> ReaderOr { return OpenPostgresReader(l, {.dim = dim}); },
-      [](const Location& l, const Selection& s) { return SurveyPostgres(l, PostgresSelectionOf(s)); },
-      [](const Location& l, const Model& m) {
-        return l.Get("mode") == "insert" ? PostgresImportChanges(l, m) : PostgresChanges(l, m);
-      },
-      nullptr,
-      [](const Location& l, UndoReader* old) {
-        return l.Get("mode") == "insert" ? RollBackPostgresImport(l, old) : RollBackPostgres(l, old);
-      },
-      [](const Location& l, const Model& m) {
-        return l.Get("mode") == "insert" ? PostgresImportOverwriting(l, m) : PostgresOverwriting(l, m);
-      }};
-}
-
-absl::StatusOr<QdrantSelection> QdrantSelectionOf(const Selection& selection) {
-  if (!selection.resume_from.empty()) {
-    return absl::InvalidArgumentError(
-        "--resume-from: not with Qdrant, whose ids have no order of your own; a job "
-        "goes on by itself, and &filter chooses points");
-  }
-  return QdrantSelection{.rows = RowsOf<QdrantSelection>(selection), .dim = selection.dim, .where = selection.where};
-}
-
-SourceOr OpenQdrant(const Location& location, const Selection& selection) {
-  ABSL_ASSIGN_OR_RETURN(const QdrantSelection points, QdrantSelectionOf(selection));
-  return OpenQdrantSource(location, points, QdrantLogin(location));
-}
-
-absl::StatusOr<Survey> SurveyQdrantPoints(const Location& location, const Selection& selection) {
-  ABSL_ASSIGN_OR_RETURN(const QdrantSelection points, QdrantSelectionOf(selection));
-  return SurveyQdrant(location, points, QdrantLogin(location));
+  return {name,
+          "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
+          OpenPostgresSource,
+          [](const Location& l, const Model& m, const Location& source) -> SinkOr {
+            return l.Get("mode") == "insert" ? MakePostgresImportSink(l, m, source) : MakePostgresSink(l, m);
+          },
+          [](const Location& l, int dim) -> ReaderOr { return OpenPostgresReader(l, {.dim = dim}); },
+          SurveyPostgres,
+          [](const Location& l, const Model& m) {
+            return l.Get("mode") == "insert" ? PostgresImportChanges(l, m) : PostgresChanges(l, m);
+          },
+          nullptr,
+          [](const Location& l, UndoReader* old) {
+            return l.Get("mode") == "insert" ? RollBackPostgresImport(l, old) : RollBackPostgres(l, old);
+          },
+          [](const Location& l, const Model& m) {
+            return l.Get("mode") == "insert" ? PostgresImportOverwriting(l, m) : PostgresOverwriting(l, m);
+          }};
 }
 
 // Points of a system's own rows get what the system keeps beside the vector.
@@ -173,30 +92,28 @@ SinkOr MakeQdrantTarget(const Location& location, const Model& model, const Loca
 }
 
 constexpr Scheme kSchemes[] = {
-    {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V",
-     [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
+    {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V", OpenSqliteSource,
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
+     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqlite,
      [](const Location& l, const Model& m) { return SqliteChanges(l, m.dim); }, nullptr, RollBackSqlite},
-    {"libsql", "libsql://HOST?table=T&key=K&text=C&vector=V",
-     [](const Location& l, const Selection& s) -> SourceOr { return OpenSqliteSource(l, SqliteSelectionOf(s)); },
+    {"libsql", "libsql://HOST?table=T&key=K&text=C&vector=V", OpenSqliteSource,
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeLibsqlSink(l, m); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqliteTable,
+     [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqlite,
      [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }, nullptr, RollBackLibsql},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
-    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content", OpenQdrant, MakeQdrantTarget,
-     [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
-     SurveyQdrantPoints, [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantLogin(l)); },
-     CheckQdrantKey, [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantLogin(l)); },
+    {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content",
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenQdrantSource(l, s, QdrantLogin(l)); },
+     MakeQdrantTarget, [](const Location& l, int dim) -> ReaderOr { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
+     [](const Location& l, const Selection& s) { return SurveyQdrant(l, s, QdrantLogin(l)); },
+     [](const Location& l, const Model& m) { return QdrantChanges(l, m, QdrantLogin(l)); }, CheckQdrantKey,
+     [](const Location& l, UndoReader* old) { return RollBackQdrant(l, old, QdrantLogin(l)); },
      [](const Location& l, const Model& m) { return QdrantOverwriting(l, m, QdrantLogin(l)); }},
     {"falkordb", "falkordb://HOST/GRAPH?label=L&key=P&text=P&vector=P",
-     [](const Location& l, const Selection& s) -> SourceOr {
-       return OpenFalkorSource(l, FalkorSelectionOf(s), FalkorLogin(l));
-     },
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenFalkorSource(l, s, FalkorLogin(l)); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeFalkorSink(l, m, FalkorLogin(l)); },
      [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin(l)); },
-     [](const Location& l, const Selection& s) { return SurveyFalkor(l, FalkorSelectionOf(s), FalkorLogin(l)); },
+     [](const Location& l, const Selection& s) { return SurveyFalkor(l, s, FalkorLogin(l)); },
      [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }, nullptr,
      [](const Location& l, UndoReader* old) { return RollBackFalkor(l, old, FalkorLogin(l)); }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
@@ -217,17 +134,13 @@ constexpr Scheme kSchemes[] = {
        return MakeFaissSink(l, m, {.source = source.ToString()});
      },
      [](const Location& l, int) -> ReaderOr { return IndexReader::Open(l.path); }, nullptr, nullptr, CheckFaissKey},
-    {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary",
-     [](const Location& l, const Selection& s) -> SourceOr { return OpenMemuSource(l, SqliteSelectionOf(s)); },
+    {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary", OpenMemuSource,
      [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
-     [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemuFile, NoChanges, nullptr,
+     [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemu, NoChanges, nullptr,
      RollBackMemu},
     {"automem", "automem://HOST/GRAPH?points=qdrant:http://HOST:6333/COLLECTION",
-     [](const Location& l, const Selection& s) -> SourceOr {
-       return OpenAutomemSource(l, FalkorSelectionOf(s), AutomemLoginOf(l));
-     },
-     nullptr, nullptr,
-     [](const Location& l, const Selection& s) { return SurveyAutomem(l, FalkorSelectionOf(s), AutomemLoginOf(l)); },
+     [](const Location& l, const Selection& s) -> SourceOr { return OpenAutomemSource(l, s, AutomemLoginOf(l)); },
+     nullptr, nullptr, [](const Location& l, const Selection& s) { return SurveyAutomem(l, s, AutomemLoginOf(l)); },
      nullptr, nullptr, nullptr, nullptr,
      [](const Location& l, const RunRecord& record) -> SourceOr {
        return KeepAutomemRecord(l, record, AutomemLoginOf(l));

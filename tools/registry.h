@@ -12,6 +12,7 @@
 #include "engine/location.h"
 #include "engine/overwriting.h"
 #include "engine/run_record.h"
+#include "engine/selection.h"
 #include "engine/source.h"
 #include "engine/survey.h"
 #include "engine/undo_log.h"
@@ -19,16 +20,6 @@
 #include "engine/vector_sink.h"
 
 namespace reembed {
-
-// Which rows of a source are meant, beyond what its location says.
-struct Selection {
-  enum class Rows { kAll, kWithoutVector, kWithVector };
-  Rows rows = Rows::kAll;
-  int dim = 0;              // of a valid vector, for all but kAll
-  std::string where;        // SQL condition; only tables have it
-  std::string resume_from;  // key, inclusive; empty: from the start; only tables have it
-  bool strict = false;      // a broken line ends the run; only JSON lines have it
-};
 
 // One kind of place, by URI scheme. To add one, write its file in io/ and a line in the table of registry.cc.
 struct Scheme {

@@ -62,7 +62,7 @@ class AutomemPoints {
 
 class AutomemSource final : public Source {
  public:
-  AutomemSource(Location location, FalkorSelection selection, AutomemLogin login, std::unique_ptr<Source> nodes,
+  AutomemSource(Location location, Selection selection, AutomemLogin login, std::unique_ptr<Source> nodes,
                 std::optional<AutomemPoints> points)
       : location_(std::move(location)),
         selection_(std::move(selection)),
@@ -80,7 +80,7 @@ class AutomemSource final : public Source {
       }
       if (!points_.has_value()) return row;
       ABSL_ASSIGN_OR_RETURN(const Stored stored, points_->Look(**row, selection_.dim));
-      if ((stored == Stored::kVector) == (selection_.rows == FalkorSelection::Rows::kWithVector)) return row;
+      if ((stored == Stored::kVector) == (selection_.rows == Selection::Rows::kWithVector)) return row;
     }
   }
 
@@ -90,21 +90,21 @@ class AutomemSource final : public Source {
   absl::StatusOr<int64_t> CountRows() override {
     if (!points_.has_value()) return nodes_->CountRows();
     ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyAutomem(location_, selection_, login_));
-    const bool with = selection_.rows == FalkorSelection::Rows::kWithVector;
+    const bool with = selection_.rows == Selection::Rows::kWithVector;
     return with ? survey.rows_with_vector : survey.rows_selected - survey.rows_with_vector;
   }
 
  private:
   const Location location_;
-  const FalkorSelection selection_;
+  const Selection selection_;
   const AutomemLogin login_;
   const std::unique_ptr<Source> nodes_;
   std::optional<AutomemPoints> points_;  // nullopt: all rows are wanted, whatever they have
 };
 
-absl::StatusOr<std::unique_ptr<Source>> OpenNodes(const AutomemLocation& asked, FalkorSelection selection,
+absl::StatusOr<std::unique_ptr<Source>> OpenNodes(const AutomemLocation& asked, Selection selection,
                                                   const AutomemLogin& login) {
-  selection.rows = FalkorSelection::Rows::kAll;
+  selection.rows = Selection::Rows::kAll;
   return OpenFalkorSource(asked.nodes, selection, login.graph);
 }
 
@@ -182,19 +182,18 @@ AutomemLogin AutomemLoginOf(const Location& location) {
   return login;
 }
 
-absl::StatusOr<std::unique_ptr<Source>> OpenAutomemSource(const Location& location, const FalkorSelection& selection,
+absl::StatusOr<std::unique_ptr<Source>> OpenAutomemSource(const Location& location, const Selection& selection,
                                                           const AutomemLogin& login) {
   ABSL_ASSIGN_OR_RETURN(const AutomemLocation asked, ParseAutomemLocation(location));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Source> nodes, OpenNodes(asked, selection, login));
   std::optional<AutomemPoints> points;
-  if (selection.rows != FalkorSelection::Rows::kAll) {
+  if (selection.rows != Selection::Rows::kAll) {
     ABSL_ASSIGN_OR_RETURN(points, AutomemPoints::Open(asked, login));
   }
   return std::make_unique<AutomemSource>(location, selection, login, std::move(nodes), std::move(points));
 }
 
-absl::StatusOr<Survey> SurveyAutomem(const Location& location, const FalkorSelection& selection,
-                                     const AutomemLogin& login) {
+absl::StatusOr<Survey> SurveyAutomem(const Location& location, const Selection& selection, const AutomemLogin& login) {
   ABSL_ASSIGN_OR_RETURN(const AutomemLocation asked, ParseAutomemLocation(location));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> nodes, OpenNodes(asked, selection, login));
   ABSL_ASSIGN_OR_RETURN(AutomemPoints points, AutomemPoints::Open(asked, login));

@@ -42,15 +42,14 @@ bool HoldsAutomemPoints(const Location& source, const Location& target);
 // another width, or the placeholder that AutoMem stores when its API fails (see automem_placeholder.h). Then the
 // vectors of all points are read on the way. Errors: as OpenFalkorSource, OpenQdrantReader; Next: kFailedPrecondition
 // (an id that is no UUID).
-absl::StatusOr<std::unique_ptr<Source>> OpenAutomemSource(const Location& location, const FalkorSelection& selection,
+absl::StatusOr<std::unique_ptr<Source>> OpenAutomemSource(const Location& location, const Selection& selection,
                                                           const AutomemLogin& login);
 
 // What the points hold for the selected memories; its remarks count placeholders, and points that lack what the server
 // searches by. Orphans are counted where all memories are selected.
 // Errors: as OpenAutomemSource; kFailedPrecondition (ids that are no UUIDs: names the first, and how to leave them
 // out).
-absl::StatusOr<Survey> SurveyAutomem(const Location& location, const FalkorSelection& selection,
-                                     const AutomemLogin& login);
+absl::StatusOr<Survey> SurveyAutomem(const Location& location, const Selection& selection, const AutomemLogin& login);
 
 }  // namespace reembed
 

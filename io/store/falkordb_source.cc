@@ -144,7 +144,7 @@ absl::Status CountModels(const FalkorNodes& nodes, Survey* survey) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& location, const FalkorSelection& selection,
+absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& location, const Selection& selection,
                                                          const FalkorOptions& options) {
   ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
   if (asked.text.empty()) {
@@ -154,8 +154,8 @@ absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& locatio
   ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), selection.where, options.patience));
   ABSL_RETURN_IF_ERROR(CheckFalkorProperty(nodes.graph.get(), "text", nodes.asked.text));
   std::string wanted = nodes.where;
-  const bool with = selection.rows == FalkorSelection::Rows::kWithVector;
-  if (selection.rows != FalkorSelection::Rows::kAll && !nodes.asked.vector.empty()) {
+  const bool with = selection.rows == Selection::Rows::kWithVector;
+  if (selection.rows != Selection::Rows::kAll && !nodes.asked.vector.empty()) {
     ABSL_ASSIGN_OR_RETURN(const bool right, AllHaveWidth(nodes, selection.dim));
     if (!right) {
       return absl::FailedPreconditionError(nodes.Message(
@@ -169,7 +169,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& locatio
   return source;
 }
 
-absl::StatusOr<Survey> SurveyFalkor(const Location& location, const FalkorSelection& selection,
+absl::StatusOr<Survey> SurveyFalkor(const Location& location, const Selection& selection,
                                     const FalkorOptions& options) {
   ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
   ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), selection.where, options.patience));

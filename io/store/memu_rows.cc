@@ -26,7 +26,7 @@ bool HasVector(const MemuRow& row, int dim) { return row.owned && row.entry->dim
 
 class MemuSource final : public Source {
  public:
-  MemuSource(std::unique_ptr<MemuRows> rows, Location location, SqliteSelection selection)
+  MemuSource(std::unique_ptr<MemuRows> rows, Location location, Selection selection)
       : rows_(std::move(rows)), location_(std::move(location)), selection_(std::move(selection)) {}
 
   absl::StatusOr<std::optional<RowView>> Next() override {
@@ -35,8 +35,6 @@ class MemuSource final : public Source {
       if (!row.has_value()) return std::nullopt;
       if (!row->text.has_value()) continue;
       if (!IsWanted(*row)) continue;
-      if (selection_.limit > 0 && given_ >= selection_.limit) return std::nullopt;
-      ++given_;
       return RowView{.key = row->key, .text = row->text};
     }
   }
@@ -50,23 +48,22 @@ class MemuSource final : public Source {
   }
 
   absl::StatusOr<int64_t> CountRows() override {
-    ABSL_ASSIGN_OR_RETURN(const SqliteSurvey survey, SurveyMemu(location_, selection_));
+    ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyMemu(location_, selection_));
     int64_t rows = survey.rows_selected;
-    if (selection_.rows == SqliteSelection::Rows::kWithoutVector) rows -= survey.rows_with_vector;
-    if (selection_.rows == SqliteSelection::Rows::kWithVector) rows = survey.rows_with_vector;
-    return selection_.limit > 0 ? std::min(rows, selection_.limit) : rows;
+    if (selection_.rows == Selection::Rows::kWithoutVector) rows -= survey.rows_with_vector;
+    if (selection_.rows == Selection::Rows::kWithVector) rows = survey.rows_with_vector;
+    return rows;
   }
 
  private:
   bool IsWanted(const MemuRow& row) const {
-    if (selection_.rows == SqliteSelection::Rows::kAll) return true;
-    return HasVector(row, selection_.dim) == (selection_.rows == SqliteSelection::Rows::kWithVector);
+    if (selection_.rows == Selection::Rows::kAll) return true;
+    return HasVector(row, selection_.dim) == (selection_.rows == Selection::Rows::kWithVector);
   }
 
   const std::unique_ptr<MemuRows> rows_;
   const Location location_;
-  const SqliteSelection selection_;
-  int64_t given_ = 0;
+  const Selection selection_;
 };
 
 }  // namespace
@@ -85,21 +82,20 @@ absl::StatusOr<MemuLocation> ParseMemuLocation(const Location& location) {
   return asked;
 }
 
-absl::StatusOr<std::unique_ptr<MemuRows>> MemuRows::Open(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<std::unique_ptr<MemuRows>> MemuRows::Open(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(MemuLocation asked, ParseMemuLocation(location));
   if (asked.rows.path.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("memu:", location.path, ": where are the rows? add &db=FILE"));
   }
   auto rows = std::unique_ptr<MemuRows>(new MemuRows());
   rows->location_ = std::move(asked);
-  SqliteSelection all = selection;
-  all.rows = SqliteSelection::Rows::kAll;
-  all.limit = 0;
+  Selection all = selection;
+  all.rows = Selection::Rows::kAll;
   ABSL_ASSIGN_OR_RETURN(rows->rows_, OpenSqliteSource(rows->location_.rows, all));
   ABSL_ASSIGN_OR_RETURN(rows->vectors_, VectorsJson::Open(rows->location_.vectors));
   rows->collection_ = rows->vectors_->Find(rows->location_.collection);
-  ABSL_ASSIGN_OR_RETURN(rows->db_,
-                        SqliteDb::Open(rows->location_.rows.path, SqliteAccess::kReadOnly, selection.busy_timeout));
+  ABSL_ASSIGN_OR_RETURN(rows->db_, SqliteDb::Open(rows->location_.rows.path, SqliteAccess::kReadOnly,
+                                                  selection.patience.value_or(absl::Seconds(30))));
   const bool has_url = rows->location_.collection == kResources;
   ABSL_ASSIGN_OR_RETURN(
       rows->owner_, rows->db_->Prepare(absl::StrCat("SELECT CAST(user_id AS TEXT), CAST(agent_id AS TEXT), ",
@@ -153,26 +149,26 @@ absl::StatusOr<std::optional<MemuRow>> MemuRows::Find(KeyView key) {
   return Complete(*row);
 }
 
-absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<MemuRows> rows, MemuRows::Open(location, selection));
   return std::make_unique<MemuSource>(std::move(rows), location, selection);
 }
 
-absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<Survey> SurveyMemu(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<MemuRows> rows, MemuRows::Open(location, selection));
-  SqliteSurvey survey;
+  Survey survey;
   std::map<int64_t, int64_t> widths;
+  int64_t unreadable = 0;
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<MemuRow> next, rows->Next());
     if (!next.has_value()) break;
     const MemuRow& row = *next;
-    ++survey.rows;
     if (!row.text.has_value()) continue;
     ++survey.rows_selected;
     if (!row.owned || row.entry->dim == 0) {
       ++survey.rows_null;
     } else if (row.entry->dim < 0) {
-      ++survey.rows_unreadable;
+      ++unreadable;
     } else {
       ++widths[row.entry->dim];
     }
@@ -182,10 +178,13 @@ absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSe
     survey.widths.push_back({dim, count});
   }
   std::sort(survey.widths.begin(), survey.widths.end(), [](const auto& a, const auto& b) { return a.rows > b.rows; });
+  if (survey.widths.size() > Survey::kMaxGroups) survey.widths.resize(Survey::kMaxGroups);
+  if (unreadable > 0) survey.AddWidth(-1, unreadable);
   const VectorsJson::Collection* const collection = rows->vectors().Find(rows->location().collection);
   if (collection == nullptr) return survey;
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> db,
-                        SqliteDb::Open(rows->location().rows.path, SqliteAccess::kReadOnly, selection.busy_timeout));
+                        SqliteDb::Open(rows->location().rows.path, SqliteAccess::kReadOnly,
+                                       selection.patience.value_or(absl::Seconds(30))));
   ABSL_ASSIGN_OR_RETURN(
       SqliteStatement find,
       db->Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(rows->location().rows.Get("table")), " WHERE id = ?1")));

@@ -44,7 +44,7 @@ struct MemuRow {
 class MemuRows {
  public:
   // Errors: as OpenSqliteSource, VectorsJson::Open.
-  static absl::StatusOr<std::unique_ptr<MemuRows>> Open(const Location& location, const SqliteSelection& selection);
+  static absl::StatusOr<std::unique_ptr<MemuRows>> Open(const Location& location, const Selection& selection);
 
   absl::StatusOr<std::optional<MemuRow>> Next();
   absl::Status SeekAfter(KeyView key) { return rows_->SeekAfter(key); }
@@ -70,10 +70,10 @@ class MemuRows {
 
 // Rows that want a vector: kWithoutVector means those whose entry is not there, is another user's or agent's, or has no
 // vector of selection.dim numbers. Rows without a text are none of MemU's and are passed over.
-absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location, const SqliteSelection& selection);
+absl::StatusOr<std::unique_ptr<Source>> OpenMemuSource(const Location& location, const Selection& selection);
 
 // What the file of vectors holds for the selected rows. Errors: as OpenMemuSource.
-absl::StatusOr<SqliteSurvey> SurveyMemu(const Location& location, const SqliteSelection& selection);
+absl::StatusOr<Survey> SurveyMemu(const Location& location, const Selection& selection);
 
 }  // namespace reembed
 

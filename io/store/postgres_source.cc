@@ -50,10 +50,12 @@ void RemarkType(const PostgresTable& table, const PostgresTable::Column& column,
                                             : "the text in it"));
 }
 
-absl::StatusOr<OpenedTable> OpenTable(const Location& location, const PostgresSelection& selection) {
+absl::StatusOr<OpenedTable> OpenTable(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(PostgresLocation asked, ParsePostgresLocation(location));
-  ABSL_ASSIGN_OR_RETURN(auto connection,
-                        PostgresConnection::Open(asked.address, {.read_only = true, .patience = selection.patience}));
+  ABSL_ASSIGN_OR_RETURN(
+      auto connection,
+      PostgresConnection::Open(asked.address,
+                               {.read_only = true, .patience = selection.patience.value_or(absl::Minutes(2))}));
   ABSL_ASSIGN_OR_RETURN(PostgresTable table, ResolvePostgresTable(connection.get(), asked));
   ABSL_RETURN_IF_ERROR(CheckPostgresRight(connection.get(), table, "SELECT", table.key));
   for (const std::string& where : {asked.where, selection.where}) {
@@ -202,8 +204,7 @@ class PostgresSource final : public Source {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& location,
-                                                           const PostgresSelection& selection) {
+absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(OpenedTable opened, OpenTable(location, selection));
   if (opened.asked.text.empty() == opened.asked.text_template.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -211,8 +212,8 @@ absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& locat
   }
   ABSL_ASSIGN_OR_RETURN(RowText text, RowText::Make(opened));
   std::string wanted = opened.where;
-  if (selection.rows != PostgresSelection::Rows::kAll) {
-    const bool with = selection.rows == PostgresSelection::Rows::kWithVector;
+  if (selection.rows != Selection::Rows::kAll) {
+    const bool with = selection.rows == Selection::Rows::kWithVector;
     const std::string has =
         opened.vector.has_value() ? PostgresHasVectorSql(opened.table, *opened.vector, selection.dim) : "false";
     absl::StrAppend(&wanted, with ? " AND " : " AND NOT ", has);
@@ -222,7 +223,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& locat
   return source;
 }
 
-absl::StatusOr<Survey> SurveyPostgres(const Location& location, const PostgresSelection& selection) {
+absl::StatusOr<Survey> SurveyPostgres(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(const OpenedTable opened, OpenTable(location, selection));
   const std::string from = absl::StrCat(" FROM ", opened.table.Sql(), " WHERE ", opened.from);
   ABSL_RETURN_IF_ERROR(CheckPostgresWhere(opened.connection.get(), opened.table, opened.asked.needed));

@@ -66,7 +66,11 @@ absl::Status CheckTextField(const Opened& opened) {
                                                           : absl::StrCat("; there are: ", absl::StrJoin(names, ", "))));
 }
 
-absl::StatusOr<Opened> Open(const Location& location, const QdrantSelection& selection, const QdrantOptions& options) {
+absl::StatusOr<Opened> Open(const Location& location, const Selection& selection, const QdrantOptions& options) {
+  if (!selection.resume_from.empty()) {
+    return absl::InvalidArgumentError(
+        "points of Qdrant have no order of yours to begin from; a job goes on by itself, and &filter chooses points");
+  }
   ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
   Opened opened{.asked = std::move(asked), .client = std::move(client)};
@@ -79,11 +83,11 @@ absl::StatusOr<Opened> Open(const Location& location, const QdrantSelection& sel
   opened.wanted = opened.where;
   const bool has = opened.vector.has_value() && opened.vector->dim == selection.dim;
   const std::string has_vector = HasQdrantVector(opened.asked.vector);
-  if (selection.rows == QdrantSelection::Rows::kWithoutVector && has) {
+  if (selection.rows == Selection::Rows::kWithoutVector && has) {
     opened.wanted = absl::StrCat(R"({"must_not":[)", has_vector, "]",
                                  opened.where.empty() ? "" : absl::StrCat(R"(,"must":[)", opened.where, "]"), "}");
   }
-  if (selection.rows == QdrantSelection::Rows::kWithVector) {
+  if (selection.rows == Selection::Rows::kWithVector) {
     // No point at all, where the vector is not there.
     opened.wanted = AllQdrantFilters({opened.where, has ? has_vector : R"({"has_id":[]})"});
   }
@@ -154,13 +158,13 @@ class QdrantSource final : public Source {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Source>> OpenQdrantSource(const Location& location, const QdrantSelection& selection,
+absl::StatusOr<std::unique_ptr<Source>> OpenQdrantSource(const Location& location, const Selection& selection,
                                                          const QdrantOptions& options) {
   ABSL_ASSIGN_OR_RETURN(Opened opened, Open(location, selection, options));
   return std::make_unique<QdrantSource>(std::move(opened));
 }
 
-absl::StatusOr<Survey> SurveyQdrant(const Location& location, const QdrantSelection& selection,
+absl::StatusOr<Survey> SurveyQdrant(const Location& location, const Selection& selection,
                                     const QdrantOptions& options) {
   ABSL_ASSIGN_OR_RETURN(const Opened opened, Open(location, selection, options));
   ABSL_ASSIGN_OR_RETURN(const int64_t selected, CountQdrantPoints(opened.client.get(), opened.rows, opened.where));

@@ -17,6 +17,8 @@ namespace {
 
 constexpr size_t kPageRows = 512;
 
+constexpr absl::Duration kPatience = absl::Seconds(30);
+
 // A location opened for reading, with everything about it checked.
 struct OpenedTable {
   SqliteLocation asked;
@@ -26,10 +28,10 @@ struct OpenedTable {
   std::string where;   // both conditions, in parentheses
 };
 
-absl::StatusOr<OpenedTable> OpenTable(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<OpenedTable> OpenTable(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteLocation(location));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db,
-                        OpenSqlDb(asked.place, SqliteAccess::kReadOnly, selection.busy_timeout));
+                        OpenSqlDb(asked.place, SqliteAccess::kReadOnly, selection.patience.value_or(kPatience)));
   ABSL_ASSIGN_OR_RETURN(SqliteTable table, ResolveSqliteTable(*db, asked));
   for (const std::string& where : {asked.where, selection.where}) {
     ABSL_RETURN_IF_ERROR(CheckSqliteWhere(*db, table, where));
@@ -43,12 +45,12 @@ absl::StatusOr<OpenedTable> OpenTable(const Location& location, const SqliteSele
   return opened;
 }
 
-void SeekToFirst(const SqliteSelection& selection, SqliteScan* scan) {
-  if (selection.resume_from.has_value()) {
-    scan->SeekTo(ViewOf(*selection.resume_from));
-  } else {
-    scan->SeekToStart();
-  }
+// A number is an integer key.
+void SeekToFirst(const Selection& selection, SqliteScan* scan) {
+  if (selection.resume_from.empty()) return scan->SeekToStart();
+  int64_t number = 0;
+  if (absl::SimpleAtoi(selection.resume_from, &number)) return scan->SeekTo(KeyView(number));
+  scan->SeekTo(absl::string_view(selection.resume_from));
 }
 
 // The text of a row: one column as it is, or several by a template.
@@ -116,21 +118,21 @@ class RowText {
 };
 
 // SQL: the row is selected.
-std::string WantedSql(const OpenedTable& opened, const SqliteSelection& selection) {
-  if (selection.rows == SqliteSelection::Rows::kAll) return opened.where;
-  const bool with = selection.rows == SqliteSelection::Rows::kWithVector;
+std::string WantedSql(const OpenedTable& opened, const Selection& selection) {
+  if (selection.rows == Selection::Rows::kAll) return opened.where;
+  const bool with = selection.rows == Selection::Rows::kWithVector;
   if (opened.vector.empty()) return with ? "0" : opened.where;
   return absl::StrCat("(", opened.where, with ? " AND " : " AND NOT ",
                       HasVectorSql(opened.asked.encoding, opened.vector, selection.dim), ")");
 }
 
-bool IsEveryRowSelected(const OpenedTable& opened, const SqliteSelection& selection) {
-  return selection.rows == SqliteSelection::Rows::kAll && opened.asked.where.empty() && selection.where.empty();
+bool IsEveryRowSelected(const OpenedTable& opened, const Selection& selection) {
+  return selection.rows == Selection::Rows::kAll && opened.asked.where.empty() && selection.where.empty();
 }
 
 class SqliteSource final : public Source {
  public:
-  static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const SqliteSelection& selection) {
+  static absl::StatusOr<std::unique_ptr<Source>> Open(OpenedTable opened, const Selection& selection) {
     ABSL_ASSIGN_OR_RETURN(RowText text, RowText::Make(opened));
     const std::string wanted = WantedSql(opened, selection);
     // One column says both: text or NULL for a selected row, a real number for one that is not.
@@ -151,7 +153,6 @@ class SqliteSource final : public Source {
   absl::StatusOr<std::optional<RowView>> Next() override {
     // In place: a row is a few words, and to hand them on costs more than to find them.
     absl::StatusOr<std::optional<RowView>> next(std::nullopt);
-    if (selection_.limit > 0 && rows_given_ >= selection_.limit) return next;
     if (page_.exhausted()) {
       page_.Clear();
       const absl::Status status = Fill(kPageRows, &page_);
@@ -159,14 +160,13 @@ class SqliteSource final : public Source {
       if (!status.ok() && page_.exhausted()) next = status;
       if (!next.ok() || page_.exhausted()) return next;
     }
-    ++rows_given_;
     page_.Take(&next->emplace());
     return next;
   }
 
   absl::StatusOr<bool> NextPage(RowPage* page) override {
-    // What was read for Next() comes first, and only Next() counts.
-    if (selection_.limit > 0 || !page_.exhausted()) return Source::NextPage(page);
+    // What was read for Next() comes first.
+    if (!page_.exhausted()) return Source::NextPage(page);
     ABSL_RETURN_IF_ERROR(Fill(RowPage::kManyRows, page));
     return page->holds(1);
   }
@@ -197,14 +197,14 @@ class SqliteSource final : public Source {
     int64_t rows = 0;
     while (true) {
       ABSL_ASSIGN_OR_RETURN(const bool more, scan.Next());
-      if (!more || (selection_.limit > 0 && rows == selection_.limit)) return rows;
+      if (!more) return rows;
       if (scan.row().Int(1) != 0) ++rows;
     }
   }
 
  private:
-  SqliteSource(OpenedTable opened, const SqliteSelection& selection, std::string wanted, std::string columns,
-               RowText text, SqliteStatement find)
+  SqliteSource(OpenedTable opened, const Selection& selection, std::string wanted, std::string columns, RowText text,
+               SqliteStatement find)
       : opened_(std::move(opened)),
         selection_(selection),
         wanted_(std::move(wanted)),
@@ -227,13 +227,12 @@ class SqliteSource final : public Source {
   }
 
   OpenedTable opened_;
-  const SqliteSelection selection_;
+  const Selection selection_;
   const std::string wanted_;  // SQL: this row is selected
   RowText text_;
   SqliteScan scan_;
   SqliteStatement find_;
   RowPage page_;  // no transaction stays open while its rows are used
-  int64_t rows_given_ = 0;
   Key found_key_;
   std::string found_text_;
 };
@@ -242,11 +241,8 @@ class SqliteSource final : public Source {
 template <typename Value>
 class Groups {
  public:
-  bool Add(const Value& value) {
-    const auto found = counts_.find(value);
-    if (found == counts_.end() && counts_.size() >= SqliteSurvey::kMaxGroups) return false;
-    ++counts_[value];
-    return true;
+  void Add(const Value& value) {
+    if (counts_.size() < Survey::kMaxGroups || counts_.contains(value)) ++counts_[value];
   }
   template <typename Group>
   std::vector<Group> Sorted() const {
@@ -262,7 +258,7 @@ class Groups {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(OpenedTable opened, OpenTable(location, selection));
   if (opened.asked.text.empty() && opened.asked.text_template.empty()) {
     return absl::InvalidArgumentError(
@@ -272,7 +268,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenSqliteSource(const Location& locatio
   return SqliteSource::Open(std::move(opened), selection);
 }
 
-absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const SqliteSelection& selection) {
+absl::StatusOr<Survey> SurveySqlite(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(const OpenedTable opened, OpenTable(location, selection));
   const SqliteTable::Column* model = opened.table.Find(opened.asked.model_column);
   const std::string vector = opened.vector.empty() ? "NULL" : opened.vector;
@@ -280,31 +276,31 @@ absl::StatusOr<SqliteSurvey> SurveySqlite(const Location& location, const Sqlite
                   absl::StrCat(opened.where, ", ", EncodedDimSql(opened.asked.encoding, vector), ", ",
                                model == nullptr ? "NULL" : QuoteName(model->name)));
   SeekToFirst(selection, &scan);
-  SqliteSurvey survey{.vacuum_changes_keys = opened.table.vacuum_changes_keys};
+  Survey survey;
+  int64_t unreadable = 0;
   Groups<int64_t> widths;
   Groups<std::string> models;
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const bool more, scan.Next());
     if (!more) break;
     const SqliteStatement& row = scan.row();
-    ++survey.rows;
     if (row.Int(1) == 0) continue;
     ++survey.rows_selected;
     if (row.Type(2) == SqliteType::kNull) {
       ++survey.rows_null;
     } else if (row.Int(2) < 0) {
-      ++survey.rows_unreadable;
+      ++unreadable;
     } else {
       const bool planned = row.Int(2) == selection.dim;
       if (planned) ++survey.rows_with_vector;
-      const bool known_width = widths.Add(row.Int(2));
+      widths.Add(row.Int(2));
       // What is no vector of the planned width is replaced, whoever made it.
-      const bool known_model = model == nullptr || !planned || models.Add(std::string(row.Text(3)));
-      if (!known_width || !known_model) ++survey.rows_in_no_group;
+      if (model != nullptr && planned) models.Add(std::string(row.Text(3)));
     }
   }
-  survey.widths = widths.Sorted<SqliteSurvey::WidthCount>();
-  survey.models = models.Sorted<SqliteSurvey::ModelCount>();
+  survey.widths = widths.Sorted<Survey::WidthCount>();
+  survey.models = models.Sorted<Survey::ModelCount>();
+  if (unreadable > 0) survey.AddWidth(-1, unreadable);
   return survey;
 }
 

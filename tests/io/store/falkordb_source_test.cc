@@ -22,7 +22,7 @@ class FalkorSourceTest : public ::testing::Test {
   void SetUp() override { server_.DropGraph(); }
   void TearDown() override { server_.Command({"GRAPH.CONFIG", "SET", "RESULTSET_SIZE", "-1"}); }
 
-  std::unique_ptr<Source> Open(const std::string& parameters, const FalkorSelection& selection = {}) {
+  std::unique_ptr<Source> Open(const std::string& parameters, const Selection& selection = {}) {
     auto source = OpenFalkorSource(server_.At(parameters), selection, {.patience = absl::Seconds(10)});
     EXPECT_THAT(source, IsOk());
     return source.ok() ? *std::move(source) : nullptr;
@@ -164,7 +164,7 @@ TEST_F(FalkorSourceTest, SelectsNodesAndSurveys) {
   server_.Run(
       "CREATE (:M {id: 1, c: 'a', v: vecf32([1.0, 2.0])}), (:M {id: 2, c: 'b'}), (:M {id: 3, c: 'c', v: 'no vector'}), "
       "(:M {id: 4, c: 'd'})");
-  const FalkorSelection selection{.rows = FalkorSelection::Rows::kWithoutVector, .dim = 2};
+  const Selection selection{.rows = Selection::Rows::kWithoutVector, .dim = 2};
   const std::string parameters = "label=M&text=c&key=id&vector=v&where=n.id < 4 OR null";
   EXPECT_THAT(Rest(Open(parameters, selection).get()), ElementsAre("2=b", "3=c"));
   auto survey = SurveyFalkor(server_.At(parameters), selection);
@@ -172,7 +172,7 @@ TEST_F(FalkorSourceTest, SelectsNodesAndSurveys) {
   EXPECT_EQ(survey->rows_selected, 3);
   EXPECT_EQ(survey->rows_with_vector, 1);
   EXPECT_EQ(survey->rows_null, 1);
-  EXPECT_THAT(Rest(Open(parameters, {.rows = FalkorSelection::Rows::kWithVector, .dim = 2}).get()), ElementsAre("1=a"));
+  EXPECT_THAT(Rest(Open(parameters, {.rows = Selection::Rows::kWithVector, .dim = 2}).get()), ElementsAre("1=a"));
   server_.Run("MATCH (n:M) WHERE n.id IN [1, 3] SET n.model = 'm' + n.id");
   survey = SurveyFalkor(server_.At(parameters + "&model_property=model"), selection);
   ASSERT_THAT(survey, IsOk());

@@ -220,8 +220,8 @@ TEST_F(PostgresLimitsTest, DomainsAreWhatIsBeneathThem) {
       "AS vector(2); CREATE DOMAIN numbers2 AS numbers NOT NULL; CREATE TABLE wide (id name_id PRIMARY KEY, c "
       "body_type, v numbers, w numbers2 DEFAULT '[7,7]'); INSERT INTO wide VALUES ('",
       uuid, "', 'a body')"));
-  const auto source = OpenPostgresSource(server_.At("table=wide&text=c&vector=v"),
-                                         {.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2});
+  const auto source =
+      OpenPostgresSource(server_.At("table=wide&text=c&vector=v"), {.rows = Selection::Rows::kWithoutVector, .dim = 2});
   ASSERT_THAT(source, IsOk());
   const auto row = (*source)->Next();
   ASSERT_THAT(row, IsOk());

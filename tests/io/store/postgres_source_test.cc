@@ -27,7 +27,7 @@ class PostgresSourceTest : public ::testing::Test {
  protected:
   void SetUp() override { server_.Run("DROP TABLE IF EXISTS m CASCADE"); }
 
-  std::unique_ptr<Source> Open(const std::string& parameters, PostgresSelection selection = {}) {
+  std::unique_ptr<Source> Open(const std::string& parameters, Selection selection = {}) {
     selection.patience = absl::Seconds(10);
     auto source = OpenPostgresSource(server_.At(parameters), selection);
     EXPECT_THAT(source, IsOk());
@@ -123,7 +123,7 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
                              ", 'z'), (3, 'c', ", odd, ", NULL), (4, 'd', NULL, NULL), (5, 'e', ", two,
                              ", 'y'), (6, 'f', NULL, NULL)"));
     const std::string parameters = "table=m&text=c&vector=v&model_column=model&where=id <> 6 OR NULL";
-    const PostgresSelection selection{.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2};
+    const Selection selection{.rows = Selection::Rows::kWithoutVector, .dim = 2};
     const auto source = Open(parameters, selection);
     EXPECT_THAT(Rest(source.get()), ElementsAre("2=b", "3=c", "4=d"));
     EXPECT_EQ(*source->CountRows(), 3);
@@ -137,16 +137,16 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
     EXPECT_EQ(models["x"], 1);
     EXPECT_EQ(models["y"], 1);
     EXPECT_EQ(models.size(), 2u) << "what is no vector of the planned width counts for no model";
-    EXPECT_THAT(Rest(Open(parameters, {.rows = PostgresSelection::Rows::kWithVector, .dim = 2}).get()),
+    EXPECT_THAT(Rest(Open(parameters, {.rows = Selection::Rows::kWithVector, .dim = 2}).get()),
                 ElementsAre("1=a", "5=e"));
     int64_t something = 0;
     for (const auto& width : survey->widths) something += width.rows;
     EXPECT_EQ(something + survey->rows_null, 5);
   }
-  const PostgresSelection later{.where = "c > 'a'", .resume_from = "3"};
+  const Selection later{.where = "c > 'a'", .resume_from = "3"};
   EXPECT_THAT(Rest(Open("table=m&text=c", later).get()), ElementsAre("3=c", "4=d", "5=e", "6=f"));
   EXPECT_EQ(*Open("table=m&text=c", later)->CountRows(), 4);
-  const PostgresSelection unmade{.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2};
+  const Selection unmade{.rows = Selection::Rows::kWithoutVector, .dim = 2};
   EXPECT_EQ(Rest(Open("table=m&text=c&vector=not_there", unmade).get()).size(), 6u);
 }
 
@@ -156,7 +156,7 @@ TEST_F(PostgresSourceTest, AnArrayOfOtherThingsThanNumbersIsNoVector) {
     server_.Run(absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id int PRIMARY KEY, c text, v ", type,
                              "); INSERT INTO m VALUES (1, 'a', '[1, 2e-05]'), (2, 'b', '[null, null]'), (3, 'c', "
                              "'[\"1\", 2]'), (4, 'd', '[1, true]')"));
-    const auto source = Open("table=m&text=c&vector=v", {.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2});
+    const auto source = Open("table=m&text=c&vector=v", {.rows = Selection::Rows::kWithoutVector, .dim = 2});
     EXPECT_THAT(Rest(source.get()), ElementsAre("2=b", "3=c", "4=d"));
   }
 }
@@ -186,7 +186,7 @@ TEST_F(PostgresSourceTest, NumbersAsTextInBytes) {
       "(3, 'c', ' 1 , 2 '), (4, 'd', '[]'), (5, 'e', 'x'), (6, 'f', '1,2,3'), (7, 'g', NULL), (8, 'h', ''), (9, 'i', "
       "'1,,')");
   const std::string all = "table=m&text=c&vector=v&encoding=json";
-  const auto source = Open(all, {.rows = PostgresSelection::Rows::kWithoutVector, .dim = 2});
+  const auto source = Open(all, {.rows = Selection::Rows::kWithoutVector, .dim = 2});
   EXPECT_THAT(Rest(source.get()), ElementsAre("4=d", "5=e", "6=f", "7=g", "8=h", "9=i"));
   const auto reader = OpenPostgresReader(server_.At(all), {.dim = 2});
   ASSERT_THAT(reader, IsOk());
@@ -235,7 +235,7 @@ TEST_F(PostgresSourceTest, SaysWhatIsWrong) {
   server_.Run(
       "CREATE TABLE m (id int PRIMARY KEY, c text, n int UNIQUE, b bytea); INSERT INTO m VALUES (1, 'a'); CREATE VIEW "
       "twice AS SELECT * FROM m UNION ALL SELECT * FROM m; CREATE VIEW once AS SELECT * FROM m");
-  const auto error = [&](const std::string& parameters, PostgresSelection selection = {}) {
+  const auto error = [&](const std::string& parameters, Selection selection = {}) {
     return OpenPostgresSource(server_.At(parameters), selection);
   };
   EXPECT_THAT(error("table=m"), HasError(StatusCode::kInvalidArgument, HasSubstr("&text=COLUMN")));

@@ -84,7 +84,7 @@ TEST_F(QdrantSourceTest, AFieldThatIsNoStringSaysWhatItIs) {
 TEST_F(QdrantSourceTest, SelectsByFilterAndByMissingVector) {
   auto source =
       OpenQdrantSource(At(R"(notes?text=meta.body&vector=v&filter={"must":[{"key":"kind","match":{"value":0}}]})"),
-                       {.rows = QdrantSelection::Rows::kWithoutVector, .dim = 2}, {});
+                       {.rows = Selection::Rows::kWithoutVector, .dim = 2}, {});
   ASSERT_THAT(source, IsOk());
   EXPECT_EQ(*(*source)->CountRows(), kPoints / 4);
   const auto survey = SurveyQdrant(At("notes?text=meta.body&vector=v"),
@@ -96,6 +96,8 @@ TEST_F(QdrantSourceTest, SelectsByFilterAndByMissingVector) {
 }
 
 TEST_F(QdrantSourceTest, NamesWhatIsWrong) {
+  EXPECT_THAT(OpenQdrantSource(At("notes?text=meta.body"), {.resume_from = "1"}, {}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("no order of yours")));
   EXPECT_THAT(OpenQdrantSource(At("note?text=meta.body"), {}, {}),
               HasError(absl::StatusCode::kNotFound, HasSubstr("`notes`")));
   EXPECT_THAT(OpenQdrantSource(At("notes?text=kid"), {}, {}),

@@ -1,0 +1,30 @@
+#ifndef REEMBED_ENGINE_SELECTION_H_
+#define REEMBED_ENGINE_SELECTION_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace reembed {
+
+// Which rows of a source are meant, beyond what its location says; of a survey, which rows are counted.
+struct Selection {
+  enum class Rows {
+    kAll,
+    kWithoutVector,  // that have no vector of `dim` numbers; all, where there is nothing yet that could hold one
+    kWithVector,     // the others
+  };
+  Rows rows = Rows::kAll;
+  int dim = 0;        // width of a valid vector, for all but kAll
+  std::string where;  // beside the location's, in the store's own language (SQL, Cypher, a filter); only tables
+  std::string
+      resume_from;      // the first row has this key, or the first one behind it; empty: from the start; only tables
+  bool strict = false;  // a broken line ends the run; only JSON lines have it
+  // How long to wait for a lock, or for a server that went away, before kUnavailable; nullopt: as its store does.
+  std::optional<absl::Duration> patience;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_SELECTION_H_
