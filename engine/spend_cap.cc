@@ -166,6 +166,11 @@ double SpendCap::spent_usd() const {
   return used_ + held_;
 }
 
+double SpendCap::spent_usd(const SpendAccount& account) const {
+  const MutexLock lock(&mutex_);
+  return account.used_usd + (&account == account_ ? held_ : 0);
+}
+
 // What is about to leave is in a note before it does.
 absl::Status SpendCap::NoteAhead(double usd) {
   if (account_ == nullptr || !account_->note) return absl::OkStatus();

@@ -100,6 +100,8 @@ class SpendCap {
   double cap_usd() const { return options_.cap_usd; }
   // By all runs: what was charged, and the estimate of what is in the air or may have been charged.
   double spent_usd() const;
+  // Likewise, what is to be charged to the account: also when a reply has come that nobody will read.
+  double spent_usd(const SpendAccount& account) const;
 
  private:
   friend class SpendHold;

@@ -105,7 +105,7 @@ void Spending::ChargeTo(JobStore* store) {
 
 absl::Status Spending::Close(JobStore* store) {
   if (cap_ == nullptr || accounts_[store].noted_usd == 0) return absl::OkStatus();
-  return store->NoteSpending(accounts_[store].used_usd);
+  return store->NoteSpending(cap_->spent_usd(accounts_[store]));
 }
 
 }  // namespace reembed

@@ -112,8 +112,8 @@ bool TakePart(const element& json, BackupPart* part) {
     if (count.get_int64().get(number) != simdjson::SUCCESS) return false;
     part->rows.emplace_back(std::string(name), number);
   }
-  // Nothing outside the folder is ever meant.
-  return !fs::path(part->file).is_absolute() && part->file.find("..") == std::string::npos;
+  // Nothing outside the folder is ever meant, nor the folder.
+  return !part->file.empty() && !fs::path(part->file).is_absolute() && part->file.find("..") == std::string::npos;
 }
 
 }  // namespace

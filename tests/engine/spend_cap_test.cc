@@ -188,6 +188,20 @@ TEST(SpendCapTest, TheOverrunIsAtMostTheErrorOfWhatWasInTheAir) {
   EXPECT_GE(cap.spent_usd(), 3000 - 2 * kTokens * kPrice) << "money was left for another request";
 }
 
+TEST(SpendCapTest, AReplyThatNobodyReadsIsChargedToItsAccount) {
+  SpendCap cap({.usd_per_token = kPrice, .cap_usd = 3000});
+  SpendAccount account{.note = [](double) { return absl::OkStatus(); }};
+  cap.ChargeTo(&account);
+  SpendHold hold;
+  ASSERT_EQ(cap.Take(100, &hold), Answer::kTaken);
+  hold.Leave();
+  const int batch = 0;
+  cap.AwaitCharge(&batch, 0, std::move(hold));
+  EXPECT_DOUBLE_EQ(cap.spent_usd(account), 100 * kPrice);
+  cap.Charge(&batch, 0, 50);
+  EXPECT_DOUBLE_EQ(cap.spent_usd(account), 50 * kPrice);
+}
+
 TEST(SpendCapTest, MoneyIsNeverRoundedToNothing) {
   EXPECT_EQ(DollarsText(12.345), "$12.35");
   EXPECT_EQ(DollarsText(0.05), "$0.0500");

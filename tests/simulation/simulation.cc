@@ -187,7 +187,7 @@ class Command {
                                .requests = stats.requests,
                                .tokens = stats.tokens,
                                .cost_usd = scenario_.usd_per_token * static_cast<double>(stats.tokens)});
-    if (recorded.ok() && account_.noted_usd > 0) store_->NoteSpending(account_.used_usd).IgnoreError();
+    if (recorded.ok() && account_.noted_usd > 0) store_->NoteSpending(cap_->spent_usd(account_)).IgnoreError();
   }
 
   World* const world_;
