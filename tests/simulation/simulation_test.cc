@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
-#include <random>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -15,11 +14,14 @@
 namespace reembed {
 namespace {
 
+// Of the normal run: always the same, so that a change is to blame for what they find. Other seeds soak
+// (tests/README.md).
+constexpr uint64_t kFirstSeed = 910'000'000;
 constexpr int64_t kSeeds = 2000;
 
 TEST(SimulationTest, EveryInvariantHolds) {
   const SimulationFlags& flags = TheSimulationFlags();
-  const uint64_t first = flags.seed.value_or(uint64_t{std::random_device()()} << 20);
+  const uint64_t first = flags.seed.value_or(kFirstSeed);
   const int64_t seeds = flags.seeds.value_or(flags.seed.has_value() ? 1 : kSeeds);
   absl::Duration time;
   int64_t lives = 0, kills = 0, requests = 0;
