@@ -16,11 +16,10 @@ struct Selection {
     kWithVector,     // the others
   };
   Rows rows = Rows::kAll;
-  int dim = 0;        // width of a valid vector, for all but kAll
-  std::string where;  // beside the location's, in the store's own language (SQL, Cypher, a filter); only tables
-  std::string
-      resume_from;      // the first row has this key, or the first one behind it; empty: from the start; only tables
-  bool strict = false;  // a broken line ends the run; only JSON lines have it
+  int dim = 0;              // width of a valid vector, for all but kAll
+  std::string where;        // beside the location's, in the store's own language (SQL, Cypher, a filter); only tables
+  std::string resume_from;  // the first key, or the first one behind it; empty: from the start; only tables
+  bool strict = false;      // a broken line ends the run; only JSON lines have it
   // How long to wait for a lock, or for a server that went away, before kUnavailable; nullopt: as its store does.
   std::optional<absl::Duration> patience;
 };

@@ -100,7 +100,8 @@ class SpendCap {
   double cap_usd() const { return options_.cap_usd; }
   // By all runs: what was charged, and the estimate of what is in the air or may have been charged.
   double spent_usd() const;
-  // Likewise, what is to be charged to the account: also when a reply has come that nobody will read.
+  // What is charged to the account, with the estimate of what is in the air or was answered and never read, as long as
+  // it is the one of ChargeTo().
   double spent_usd(const SpendAccount& account) const;
 
  private:

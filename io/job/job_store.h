@@ -123,7 +123,8 @@ class JobStore final : public Ledger, public OwedRows {
   // when it returns.
   absl::Status NoteDropped(int64_t texts);
 
-  // The same of texts that are to be asked for again; `noted` is answered when it is durable, on the ledger's thread.
+  // The same of texts that are to be asked for again. Any thread; never blocks. `noted` is answered on the ledger's
+  // thread when that is durable, or with why it cannot be: at once, where the ledger has failed before.
   void NoteLost(int64_t texts, Done noted);
 
   // This run will have spent so many US dollars at most. Durable when it returns; also on a thread of a client.
