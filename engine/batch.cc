@@ -144,8 +144,10 @@ void Batch::MergeInto(size_t first, size_t end) {
   std::vector<double> sum(dim_);
   int64_t tokens = 0;
   absl::Status reject;
+  bool answered = true;
   for (size_t part = first; part < end; ++part) {
     const BatchText& text = texts_[part];
+    answered = answered && text.answered;
     if (!text.reject.ok() && reject.ok()) {
       reject = absl::Status(text.reject.code(),
                             absl::StrCat("part ", part - first + 1, " of ", end - first, ": ", text.reject.message()));
@@ -163,6 +165,7 @@ void Batch::MergeInto(size_t first, size_t end) {
                 static_cast<size_t>(texts_[end - 1].text.data() + texts_[end - 1].text.size() - whole.text.data())};
   whole.tokens = tokens;
   whole.reject = std::move(reject);
+  whole.answered = answered;
   whole.part_of = -1;
 }
 
@@ -178,6 +181,11 @@ absl::Span<float> Batch::TakeLoadSpace(int rows) {
 
 void Batch::Fail(absl::Status status) {
   if (status_.ok()) status_ = std::move(status);
+}
+
+void Batch::Distrust(absl::Status status) {
+  Fail(std::move(status));
+  for (BatchText& text : texts_) text.answered = false;
 }
 
 int64_t Batch::BytesOf(const BatchLimits& limits, int dim) {

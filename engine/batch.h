@@ -83,7 +83,7 @@ struct BatchText {
   int part_of = -1;        // this and all texts with the same number are parts of one text, until RestoreTexts()
   Overlength too_long;     // besides `reject`: it was refused for its length
   Embedded embedded = Embedded::kWhole;  // what the client has embedded of it
-  bool answered = false;                 // Decode() has its vector: it is not asked for again
+  bool answered = false;                 // Decode() has its vector: it is not asked for again, and it is paid for
   ReplyTrouble trouble;
 };
 
@@ -158,10 +158,17 @@ class Batch {
 
   // Between Send and Decode: the client's own.
   std::vector<Reply>& replies() { return replies_; }
+  const std::vector<Reply>& replies() const { return replies_; }
 
-  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending.
+  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending, but the vectors that
+  // the client has for some of its texts are kept, as they are paid for: see HasVector().
   const absl::Status& status() const { return status_; }
   void Fail(absl::Status status);
+  // Likewise, where its vectors may be another model's or another batch's: none is kept.
+  void Distrust(absl::Status status);
+
+  // Whether a text's vector is there to be kept. In a failed batch that is so of answered texts alone. After Decode.
+  bool HasVector(const BatchText& text) const { return text.reject.ok() && (status_.ok() || text.answered); }
 
   // How often some of its texts had to be asked for again for want of a usable reply.
   int attempts() const { return attempts_; }

@@ -24,7 +24,7 @@ struct ClientStats {
   int64_t requests_hedged = 0;   // sent a second time because the first took long
   int concurrency = 0;           // requests that may be in the air just now
   int in_the_air = 0;            // requests that are
-  int64_t texts_dropped = 0;     // perhaps charged for, and lost at a stop: in the air, or of a batch without its rest
+  int64_t texts_dropped = 0;     // perhaps charged for, and lost: in the air at a stop, or a part without the others
   int64_t texts_unanswered = 0;  // perhaps charged for: of requests that were sent and ended without an answer
   int64_t tokens = 0;            // as the provider's `usage` says; estimated where it says nothing
   absl::Duration
@@ -55,12 +55,12 @@ class EmbeddingClient {
   virtual void Send(Batch* batch, Done done) = 0;
 
   // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. Leaves no
-  // replies behind. A text whose own vector stays unusable however often it is asked for (none, not finite, all zero,
-  // of another width) gets BatchText::reject, and so does one whose replies stay unreadable while others are not.
-  // Errors: kDataLoss (some texts have no vector yet: Send the batch again, which asks for them alone or in smaller
-  // requests; what is answered stays so. Happens some times the logarithm of the texts, not for ever);
-  // kUnavailable (no reply is of use: run again later);
-  // kFailedPrecondition (another width than the model's for all texts: stop the run).
+  // replies behind. Of a batch whose Send() failed it parses what has come. A text whose own vector stays unusable
+  // however often it is asked for (none, not finite, all zero, of another width) gets BatchText::reject, and so does
+  // one whose replies stay unreadable while others are not. Errors: kDataLoss (some texts have no vector yet: Send the
+  // batch again, which asks for them alone or in smaller requests; what is answered stays so. Happens some times the
+  // logarithm of the texts, not for ever); kUnavailable (no reply is of use: run again later); kFailedPrecondition
+  // (another width than the model's for all texts: stop the run).
   virtual absl::Status Decode(Batch* batch) const = 0;
 
   // No request leaves any more, neither a first one nor a repeated one: what waits for quota, for a retry or in line,

@@ -87,8 +87,9 @@ class Ledger {
 
   // The only way a vector becomes the job's own. Appends the vectors of batch->texts() to the store, makes them
   // durable, records them, and only then sets BatchRow::vector of every row, also of those whose vector was bought by
-  // another batch (for whose Keep it waits). Rejected texts reject their rows. A batch that has failed keeps nothing;
-  // rows that waited for its texts fail with it. The batch is the ledger's until `done`.
+  // another batch (for whose Keep it waits). Rejected texts reject their rows. Of a batch that has failed
+  // the vectors that it has are kept (Batch::HasVector), no row gets one, and rows that waited for its other texts fail
+  // with it. The batch is the ledger's until `done`.
   // Answers: OK; kResourceExhausted (disk full); kUnavailable (a row's text was in a batch that failed);
   // kInternal (input/output error).
   virtual void Keep(Batch* batch, Done done) = 0;

@@ -15,6 +15,7 @@ constexpr size_t kMaxParts = 256;
 int64_t TextsAnswered(Batch& batch) {
   int64_t texts = 0;
   for (const Reply& reply : batch.replies()) texts += reply.texts;
+  for (const BatchText& text : batch.texts()) texts += text.answered ? 1 : 0;
   return texts;
 }
 
@@ -75,9 +76,8 @@ struct LongTextClient::Job {
   Batch* const batch;
   Done done;
 
-  Mutex mutex;           // guards what follows, until `open` is 0
-  int open = 0;          // batches under way: the job's own and those of rounds
-  int64_t answered = 0;  // texts
+  Mutex mutex;   // guards what follows, until `open` is 0
+  int open = 0;  // batches under way: the job's own and those of rounds
   absl::Status failure;
   std::vector<Repair> repairs;
   std::vector<std::unique_ptr<Round>> rounds;
@@ -189,7 +189,6 @@ void LongTextClient::CutAgain(const Piece& piece, const BatchText& refused, Job*
 void LongTextClient::OnBatch(const JobPtr& job, absl::Status status) {
   MutexLock lock(&job->mutex);
   std::vector<Round*> rounds;
-  if (status.ok()) job->answered += TextsAnswered(*job->batch);
   if (!status.ok()) {
     if (job->failure.ok()) job->failure = std::move(status);
   } else if (job->failure.ok()) {
@@ -216,7 +215,6 @@ void LongTextClient::OnRound(const JobPtr& job, Round* round, absl::Status statu
   MutexLock lock(&job->mutex);
   std::vector<Round*> rounds;
   std::vector<Piece> sure;
-  if (status.ok()) job->answered += TextsAnswered(round->batch);
   if (!status.ok() && job->failure.ok()) job->failure = std::move(status);
   for (size_t i = 0; i < round->pieces.size() && job->failure.ok(); ++i) {
     const BatchText& text = round->batch.texts()[i];
@@ -247,7 +245,9 @@ void LongTextClient::GoOn(const JobPtr& job, bool last, const std::vector<Round*
 }
 
 void LongTextClient::Finish(const JobPtr& job) {
-  if (!job->failure.ok()) texts_dropped_ += job->answered;
+  for (const auto& round : job->rounds) {
+    if (!job->failure.ok()) texts_dropped_ += TextsAnswered(round->batch);
+  }
   // Of a batch that failed nothing is said about its texts.
   for (const Repair& repair : job->repairs) {
     BatchText& text = job->batch->texts()[repair.text];

@@ -54,7 +54,7 @@ class LongTextClient final : public EmbeddingClient {
   EmbeddingClient* const client_;
   const LongText policy_;
   TextCutter cutter_;
-  std::atomic<int64_t> texts_dropped_{0};  // answered, of batches that failed
+  std::atomic<int64_t> texts_dropped_{0};  // pieces that were answered, of batches that failed
   mutable Mutex mutex_;
   mutable absl::flat_hash_map<const Batch*, JobPtr> answered_ ABSL_GUARDED_BY(mutex_);  // until Decode()
 };

@@ -52,6 +52,11 @@ using Read = flow::multifunction_node<Slot*, std::tuple<Slot*>>;
 using Decode = flow::multifunction_node<Slot*, std::tuple<Slot*, Slot*>>;
 using Commit = flow::multifunction_node<Slot*, std::tuple<Slot*>>;
 
+bool IsPartlyAnswered(const Batch& batch) {
+  const auto is_answered = [](const BatchText& text) { return text.answered; };
+  return !batch.replies().empty() || std::any_of(batch.texts().begin(), batch.texts().end(), is_answered);
+}
+
 // Our parts return Status; an exception of a library underneath would cancel the whole graph and lose what was paid.
 template <typename Body>
 absl::Status Contained(const char* stage, Body body) {
@@ -86,8 +91,9 @@ class Run {
   // Starts an asynchronous stage: `begin` gets the Done. The slot goes on when it is answered, or given up.
   template <typename Begin>
   void Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin begin);
-  absl::Status NormalizeTexts(Batch* batch) const;
+  absl::Status FinishVectors(Batch* batch);
   void RememberCuts(const Batch& batch);
+  absl::Status NormalizeTexts(Batch* batch) const;
   Embedded EmbeddedAs(const Batch& batch, const BatchRow& row);
   void Watch(std::stop_token done);
   void GiveUpWaiting(MutexLock* lock);
@@ -336,7 +342,7 @@ void Run::Send(Slot* slot, Async::gateway_type& gate) {
 absl::Status Run::NormalizeTexts(Batch* batch) const {
   for (size_t i = 0; i < batch->texts().size(); ++i) {
     BatchText& text = batch->texts()[i];
-    if (!text.reject.ok()) continue;
+    if (!batch->HasVector(text)) continue;
     if (absl::Status scaled = NormalizeRows(batch->vectors().subspan(i * dim_, dim_), dim_); !scaled.ok()) {
       text.reject = absl::DataLossError("its vector is zero or not finite");
     }
@@ -346,15 +352,10 @@ absl::Status Run::NormalizeTexts(Batch* batch) const {
 
 void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
   Batch* const batch = &slot->batch;
-  if (!batch->texts().empty() && batch->status().ok()) {
-    const absl::Status decoded = Contained("decode", [&] {
-      absl::Status parsed = parts_.client->Decode(batch);
-      if (parsed.ok()) batch->RestoreTexts();
-      if (parsed.ok()) RememberCuts(*batch);
-      if (!parsed.ok() || options_.normalization == Normalization::kAsReceived) return parsed;
-      return NormalizeTexts(batch);
-    });
-    if (absl::IsDataLoss(decoded)) {
+  const bool complete = batch->status().ok();
+  if (complete ? !batch->texts().empty() : IsPartlyAnswered(*batch)) {
+    const absl::Status decoded = Contained("decode", [&] { return parts_.client->Decode(batch); });
+    if (complete && absl::IsDataLoss(decoded)) {
       batch->NextAttempt();
       // Also when the run has failed elsewhere: other texts of the batch are answered, and paid for.
       if (batch->attempts() < options_.max_bad_replies) {
@@ -363,8 +364,13 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
       }
       batch->Fail(absl::UnavailableError(
           absl::StrCat(decoded.message(), " (asked ", batch->attempts(), " times); run the same command again later")));
-    } else if (!decoded.ok()) {
+    } else if (absl::IsUnavailable(decoded)) {
       batch->Fail(decoded);
+    } else if (!decoded.ok() && !absl::IsDataLoss(decoded)) {
+      batch->Distrust(decoded);  // another model's, perhaps
+    }
+    if (absl::Status finished = Contained("decode", [&] { return FinishVectors(batch); }); !finished.ok()) {
+      batch->Distrust(std::move(finished));
     }
     // The next request takes the memory while it is warm.
     batch->replies().clear();
@@ -372,10 +378,17 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
   std::get<0>(out).try_put(slot);
 }
 
+// From what the client has brought to what is kept.
+absl::Status Run::FinishVectors(Batch* batch) {
+  batch->RestoreTexts();
+  RememberCuts(*batch);
+  return options_.normalization == Normalization::kAsReceived ? absl::OkStatus() : NormalizeTexts(batch);
+}
+
 // For the rows of other batches that share these texts.
 void Run::RememberCuts(const Batch& batch) {
   for (const BatchText& text : batch.texts()) {
-    if (text.embedded == Embedded::kWhole || !text.reject.ok()) continue;
+    if (text.embedded == Embedded::kWhole || !batch.HasVector(text)) continue;
     const MutexLock lock(&mutex_);
     cuts_[text.slot] = text.embedded;
   }

@@ -278,7 +278,7 @@ absl::Status ApiClient::Decode(Batch* batch) const {
   const auto asked = std::count_if(texts.begin(), texts.end(), is_open);
   int64_t answered = 0;
   for (const Reply& reply : batch->replies()) answered += reply.texts;
-  if (answered != asked) {
+  if (answered != asked && batch->status().ok()) {
     flow_->Recycle(&batch->replies());
     return absl::InternalError(absl::StrCat(answered, " of ", asked, " texts were answered: please report this"));
   }

@@ -214,8 +214,10 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     chooser_.Passed(e);
     down_ = false;
     work->givers.push_back(e);
-    answered_by_[work->batch] = work->givers;
+  } else if (!work->batch->replies().empty()) {
+    work->givers.push_back(e);
   }
+  if (!work->givers.empty()) answered_by_[work->batch] = work->givers;
   if (IsOwnTrouble(status)) Trip(status, &actions);
   const bool elsewhere = tripped_.ok() && stopped_.ok() && (IsForGood(status) || IsTemporary(status));
   if (!elsewhere) {
@@ -224,7 +226,6 @@ void EndpointPool::OnAnswer(WorkPtr work, absl::Status status) {
     NoteFailure(e, status, work->sent, now, &actions);
     work->tries.resize(chooser_.size());
     ++work->tries[e];
-    if (!work->batch->replies().empty()) work->givers.push_back(e);
     if (!IsForGood(status)) work->failure = std::move(status);
     // Where work has failed everywhere the run ends; what is still under way need not try everything again.
     if (down_ && !work->failure.ok()) {
@@ -347,9 +348,9 @@ absl::Status EndpointPool::Decode(Batch* batch) const {
   absl::Status decoded = clients_[endpoint]->Decode(batch);
   const MutexLock lock(&mutex_);
   ABSL_RETURN_IF_ERROR(tripped_);
-  if (decoded.ok()) {
+  if (decoded.ok() || !batch->status().ok()) {  // of one that failed nothing more comes
     const int64_t texts = std::count_if(batch->texts().begin(), batch->texts().end(),
-                                        [](const BatchText& text) { return text.reject.ok(); });
+                                        [batch](const BatchText& text) { return batch->HasVector(text); });
     reports_[endpoint].texts += texts;
     for (const int giver : givers) canary_.Received(giver, batch->range(), texts);
   } else {

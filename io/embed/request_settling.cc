@@ -294,11 +294,6 @@ void RequestFlow::End(PartPtr part, absl::Status status) {
       call->open_parts -= static_cast<int>(needless.size());
     }
     if (--call->open_parts == 0) ended.reset(call);
-    if (ended != nullptr && !ended->failure.ok() && told_to_stop_) {
-      // Nobody asks for the rest any more, so what the other parts have brought is lost.
-      for (const Reply& reply : ended->batch->replies()) texts_dropped_ += reply.texts;
-      for (const BatchText& text : ended->batch->texts()) texts_dropped_ += text.answered ? 1 : 0;
-    }
     // A twin that is still under way sends from this body.
     if (part.use_count() == 1 && static_cast<int>(spare_bodies_.size()) < options_.concurrency) {
       spare_bodies_.push_back(std::move(part->body));

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/location.h"
+#include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/hdf5_call.h"
 
@@ -42,6 +43,35 @@ hid_t NewTypeOf(Hdf5Kind kind) {
   return attribute.ok() && H5Awrite(attribute.get(), type, value) >= 0;
 }
 
+// Refuses what the library's family and multi drivers have made: the rows lie in several files. Their superblock
+// (version 0 or 1, HDF5 File Format Specification III.A) has the address of a driver information block, which one file
+// alone has not. The library takes memory for that block as it says, before it knows how long the file is.
+absl::Status CheckOneFile(const std::string& path) {
+  constexpr absl::string_view kSignature("\x89HDF\r\n\x1a\n", 8);
+  constexpr int64_t kFirstUserBlock = 512;
+  constexpr size_t kVersion = 8, kAddressBytes = 13;
+  constexpr size_t kAddresses[] = {24, 28};  // where they begin, by version: three others, then the one we look for
+  absl::StatusOr<File> file = File::OpenToRead(path);
+  if (!file.ok() || !file->IsRegular()) return absl::OkStatus();  // the library says more
+  ABSL_ASSIGN_OR_RETURN(const int64_t size, file->Size());
+  char head[kAddresses[1] + 4 * 8] = {};
+  // Of user blocks the library knows those of 512 bytes times a power of two.
+  for (int64_t begin = 0; begin < size; begin = begin == 0 ? kFirstUserBlock : 2 * begin) {
+    ABSL_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(begin, absl::MakeSpan(head)));
+    if (absl::string_view(head, got).substr(0, kSignature.size()) != kSignature) continue;
+    const auto version = static_cast<unsigned char>(head[kVersion]);
+    const auto width = static_cast<size_t>(static_cast<unsigned char>(head[kAddressBytes]));
+    if (version > 1 || width > 8 || kAddresses[version] + 4 * width > got) return absl::OkStatus();
+    const absl::string_view driver(head + kAddresses[version] + 3 * width, width);
+    if (driver.find_first_not_of('\xff') == absl::string_view::npos) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        path,
+        ": is one of the files that HDF5's family or multi driver makes, or damaged; copy them into one file "
+        "first, for example with h5repart"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::string_view NameOf(Hdf5Kind kind) {
@@ -59,6 +89,7 @@ absl::string_view NameOf(Hdf5Kind kind) {
 }
 
 absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Open(const std::string& path, Access access) {
+  ABSL_RETURN_IF_ERROR(CheckOneFile(path));
   const Hdf5Call call;
   const hid_t id = H5Fopen(path.c_str(), access == Access::kRead ? H5F_ACC_RDONLY : H5F_ACC_RDWR, H5P_DEFAULT);
   if (id < 0) return call.Error(path, "open", absl::StatusCode::kDataLoss);

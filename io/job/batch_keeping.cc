@@ -29,12 +29,12 @@ absl::Status WriteVectors(const Batch& batch, int format, VectorFile* file, std:
   const absl::Span<const BatchText> texts = batch.texts();
   const size_t dim = batch.dim();
   for (size_t begin = 0; begin < texts.size();) {
-    if (!texts[begin].reject.ok()) {
+    if (!batch.HasVector(texts[begin])) {
       ++begin;
       continue;
     }
     size_t end = begin + 1;
-    while (end < texts.size() && texts[end].reject.ok() && texts[end].slot == texts[end - 1].slot + 1) ++end;
+    while (end < texts.size() && batch.HasVector(texts[end]) && texts[end].slot == texts[end - 1].slot + 1) ++end;
     const absl::Span<const float> vectors = batch.vectors().subspan(begin * dim, (end - begin) * dim);
     ABSL_RETURN_IF_ERROR(file->Write(texts[begin].slot, vectors));
     KeptRun run = {.slots = {texts[begin].slot, texts[end - 1].slot + 1}};

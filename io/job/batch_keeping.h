@@ -16,8 +16,8 @@ namespace reembed {
 // another row of the batch; -1 if it is not among them.
 std::vector<int> OwnTexts(const Batch& batch);
 
-// Writes the vectors of all texts of the batch that are not rejected to their slots, contiguous ones in one go, and
-// adds a run for each piece to *runs, with what a ledger of `format` holds of it. Not durable before file->Sync().
+// Writes the vectors that the batch has (Batch::HasVector) to their slots, contiguous ones in one go, and adds a run
+// for each piece to *runs, with what a ledger of `format` holds of it. Not durable before file->Sync().
 absl::Status WriteVectors(const Batch& batch, int format, VectorFile* file, std::vector<KeptRun>* runs);
 
 // Reads the vectors of the rows with these indexes (ascending) and sets BatchRow::vector. Errors: as KeptVectors::Read.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -70,16 +71,17 @@ void JobStore::Loop() {
 void JobStore::CheckClaims(absl::Span<const Waiting> group) const {
   for (const Waiting& waiting : group) {
     Batch* const batch = waiting.batch;
-    if (batch->dim() != head_.identity.dim) batch->Fail(absl::InternalError("a batch of another width"));
+    if (batch->dim() != head_.identity.dim) batch->Distrust(absl::InternalError("a batch of another width"));
     if (vectors_ == nullptr) continue;
     for (const BatchText& text : batch->texts()) {
       // Whoever wrote to a slot that is not claimed might replace another text's vector.
       const bool claimed =
           text.slot >= 0 && text.slot < texts_.size() && texts_.state(text.slot) == SlotState::kClaimed;
-      if (!claimed) batch->Fail(absl::InternalError(absl::StrCat(dir_, ": slot ", text.slot, " is not being bought")));
+      if (claimed) continue;
+      batch->Distrust(absl::InternalError(absl::StrCat(dir_, ": slot ", text.slot, " is not being bought")));
     }
     for (const BatchRow& row : batch->rows()) {
-      if (row.slot >= texts_.size()) batch->Fail(absl::InternalError(absl::StrCat(dir_, ": no slot ", row.slot)));
+      if (row.slot >= texts_.size()) batch->Distrust(absl::InternalError(absl::StrCat(dir_, ": no slot ", row.slot)));
     }
   }
 }
@@ -89,7 +91,12 @@ absl::Status JobStore::CommitGroup(absl::Span<const Waiting> group) {
     ABSL_RETURN_IF_ERROR(WriteGroup(group));
   }
   for (const Waiting& waiting : group) {
-    if (waiting.batch->status().ok()) RecordRejects(waiting);
+    if (waiting.batch->status().ok()) {
+      RecordRejects(waiting);
+    } else if (vectors_ == nullptr) {
+      const absl::Span<const BatchText> texts = std::as_const(*waiting.batch).texts();
+      writing_.AddDropped(std::count_if(texts.begin(), texts.end(), [](const auto& text) { return text.answered; }));
+    }
   }
   if (writing_.empty()) return absl::OkStatus();
   ABSL_RETURN_IF_ERROR(writer_->Commit(writing_));
@@ -101,7 +108,6 @@ absl::Status JobStore::CommitGroup(absl::Span<const Waiting> group) {
 absl::Status JobStore::WriteGroup(absl::Span<const Waiting> group) {
   std::vector<KeptRun> runs;
   for (const Waiting& waiting : group) {
-    if (!waiting.batch->status().ok()) continue;
     ABSL_RETURN_IF_ERROR(WriteVectors(*waiting.batch, format_, vectors_.get(), &runs));
   }
   if (runs.empty()) return absl::OkStatus();
@@ -139,10 +145,11 @@ void JobStore::RecordRejects(const Waiting& waiting) {
 void JobStore::ApplyStates(absl::Span<const Waiting> group) {
   if (vectors_ == nullptr) return;
   for (const Waiting& waiting : group) {
-    const bool kept = waiting.batch->status().ok();
-    for (const BatchText& text : waiting.batch->texts()) {
-      if (kept) {
-        texts_.set_state(text.slot, text.reject.ok() ? SlotState::kKept : SlotState::kRejected);
+    for (const BatchText& text : std::as_const(*waiting.batch).texts()) {
+      if (waiting.batch->HasVector(text)) {
+        texts_.set_state(text.slot, SlotState::kKept);
+      } else if (waiting.batch->status().ok()) {
+        texts_.set_state(text.slot, SlotState::kRejected);
       } else if (text.slot >= 0 && text.slot < texts_.size() && texts_.state(text.slot) == SlotState::kClaimed) {
         texts_.set_state(text.slot, SlotState::kFree);
       }

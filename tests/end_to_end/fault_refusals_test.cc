@@ -321,5 +321,41 @@ TEST_F(RefusalTest, ALimitOfTextsInUnheardOfWordsIsLearnedOnce) {
   EXPECT_LE(refused, concurrency_ + 12) << "10 batches, of which those were made before the first refusal came";
 }
 
+// ---- What has come of a batch is paid for, however the run ends ----
+
+struct EndOfRun {
+  const char* name;
+  ServerReply reply;
+  int exit_code;
+};
+
+class PaidHalfTest : public FaultTest, public ::testing::WithParamInterface<EndOfRun> {};
+
+TEST_P(PaidHalfTest, IsKept) {
+  batch_size_ = 8;
+  concurrency_ = 1;
+  MakeNotes(8);
+  Serve([&](int number, const ServerRequest& request) {
+    if (TextsOf(request.body).size() > 4) return OpenAiError(413, "", "", "too large");
+    return number < 2 ? Sell(request) : GetParam().reply;
+  });
+  const ProcessResult ended = Run();
+  EXPECT_EQ(ended.exit_code, GetParam().exit_code) << ended.err;
+  EXPECT_EQ(Ledger("SELECT sum(slot_end - slot_begin) FROM kept"), 4) << ended.err;
+  EXPECT_EQ(Summary(ended, "texts_dropped"), "0");
+  ServeFirst({});
+  const ProcessResult again = Run();
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  ExpectComplete();
+  ExpectSoldAtMost(1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ends, PaidHalfTest,
+    ::testing::Values(EndOfRun{"wrong_key", OpenAiError(401, "invalid_api_key", "", "no such key"), 6},
+                      EndOfRun{"no_money", OpenAiError(429, "insufficient_quota", "insufficient_quota", "no money"), 6},
+                      EndOfRun{"broken", {.status = 500}, 5}),
+    [](const testing::TestParamInfo<EndOfRun>& info) { return info.param.name; });
+
 }  // namespace
 }  // namespace reembed

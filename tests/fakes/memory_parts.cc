@@ -244,14 +244,12 @@ void MemoryLedger::Keep(Batch* batch, Done done) {
   std::vector<Parked> ready;
   {
     const std::lock_guard lock(mutex_);
-    if (fail_keep_ == keeps_++) batch->Fail(absl::ResourceExhaustedError("disk full"));
+    if (fail_keep_ == keeps_++) batch->Distrust(absl::ResourceExhaustedError("disk full"));
     for (size_t i = 0; i < batch->texts().size(); ++i) {
       const BatchText& bought = batch->texts()[i];
       Text& text = texts_[bought.slot];
-      if (!batch->status().ok()) {
-        text.state = SlotState::kFree;
-      } else if (!bought.reject.ok()) {
-        text.state = SlotState::kRejected;
+      if (!batch->HasVector(bought)) {
+        text.state = batch->status().ok() ? SlotState::kRejected : SlotState::kFree;
         text.reject = bought.reject;
       } else {
         const float* const vector = batch->vectors().data() + i * dim_;

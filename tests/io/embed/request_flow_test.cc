@@ -461,7 +461,7 @@ TEST_F(RequestFlowTest, WhatFailsAfterAStopIsNotSentAgain) {
 }
 
 // One half has come, the other one is not asked for any more.
-TEST_F(RequestFlowTest, WhatHasComeOfABatchThatIsStoppedIsCountedAsDropped) {
+TEST_F(RequestFlowTest, WhatHasComeOfABatchThatIsStoppedCanBeKept) {
   options_.concurrency = 1;
   Serve([](const ServerRequest& request) {
     if (TextsOf(request.body).size() > 4) return ServerReply{.status = 413};
@@ -475,7 +475,19 @@ TEST_F(RequestFlowTest, WhatHasComeOfABatchThatIsStoppedIsCountedAsDropped) {
   client_->StopSending(absl::CancelledError("told to stop"));
   scripted_->ReleaseStalled();
   EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("told")));
-  EXPECT_EQ(client_->stats().texts_dropped, 4);
+  EXPECT_EQ(client_->stats().texts_dropped, 0);
+  batch->Fail(absl::CancelledError("told to stop"));
+  EXPECT_THAT(client_->Decode(batch.get()), IsOk());
+  int64_t kept = 0;
+  for (int i = 0; i < 8; ++i) {
+    const BatchText& text = std::as_const(*batch).texts()[i];
+    kept += batch->HasVector(text) ? 1 : 0;
+    const auto vector = std::as_const(*batch).vectors().subspan(i * kDim, kDim);
+    const std::vector<float> expected =
+        batch->HasVector(text) ? TextVector(std::string(text.text), kDim) : std::vector<float>(kDim);
+    EXPECT_EQ(std::vector<float>(vector.begin(), vector.end()), expected) << text.text;
+  }
+  EXPECT_EQ(kept, 4);
 }
 
 TEST_F(RequestFlowTest, WhatIsDroppedInTheAirIsCounted) {

@@ -701,6 +701,19 @@ TEST_F(Hdf5SourceTest, AFilterThatIsNotInstalledIsNamed) {
                        AllOf(HasSubstr("blosc-of-mine (number 32100)"), HasSubstr("not installed"))));
 }
 
+// The library would take as much memory as such a file says, before it looks how long it is: found by fuzzing.
+TEST_F(Hdf5ReaderTest, RefusesOneOfSeveralFilesThatBelongTogether) {
+  const std::string name = folder_ / "part%d.h5";
+  const hid_t family = H5Pcreate(H5P_FILE_ACCESS);
+  ASSERT_GE(H5Pset_fapl_family(family, hsize_t{1} << 20, H5P_DEFAULT), 0);
+  const hid_t file = H5Fcreate(name.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, family);
+  ASSERT_GE(file, 0);
+  H5Fclose(file);
+  H5Pclose(family);
+  EXPECT_THAT(OpenHdf5Reader(At(folder_ / "part0.h5")),
+              HasError(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("part0.h5"), HasSubstr("h5repart"))));
+}
+
 TEST_F(Hdf5SinkTest, LeavesNoFileOpen) {
   const int64_t before = OpenFiles();
   WriteFile(path_, {Key("a"), Key("b")});

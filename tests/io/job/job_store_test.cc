@@ -151,6 +151,40 @@ TEST_F(JobStoreTest, AFailedBatchKeepsNothingAndFailsThoseWhoWait) {
   EXPECT_THAT(States(), ElementsAre(SlotState::kFree, SlotState::kKept, SlotState::kFree));
 }
 
+// What is answered is paid for, whatever becomes of the rest.
+TEST_F(JobStoreTest, AFailedBatchKeepsTheVectorsThatItHas) {
+  ASSERT_THAT(Open(), IsOk());
+  const auto buyer = Enrol({{int64_t{1}, "a"}, {int64_t{2}, "b"}, {int64_t{3}, "c"}, {int64_t{4}, "d"}});
+  const auto sharer = Enrol({{int64_t{5}, "c"}}), other = Enrol({{int64_t{6}, "b"}});
+  Send(sharer.get());
+  Send(other.get());
+  buyer->batch.texts()[0].answered = buyer->batch.texts()[2].answered = buyer->batch.texts()[3].answered = true;
+  buyer->batch.texts()[3].reject = absl::DataLossError("its vector is zero or not finite");
+  buyer->batch.Fail(absl::CancelledError("told to stop"));
+  Send(buyer.get());
+  EXPECT_THAT(buyer->Answer(), HasError(absl::StatusCode::kCancelled, "told to stop"));
+  EXPECT_THAT(buyer->VectorOfRow(0), IsEmpty());
+  EXPECT_THAT(sharer->Answer(), IsOk());
+  EXPECT_EQ(sharer->VectorOfRow(0), VectorOf("c"));
+  EXPECT_THAT(other->Answer(), HasError(absl::StatusCode::kUnavailable, HasSubstr("row 6")));
+  EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kFree, SlotState::kKept, SlotState::kFree,
+                                    SlotState::kKept, SlotState::kFree));
+  ASSERT_THAT(Open(), IsOk());
+  const auto later = KeepRows({{int64_t{7}, "a"}, {int64_t{8}, "b"}});
+  EXPECT_THAT(later->batch.texts(), SizeIs(1));
+  EXPECT_EQ(later->VectorOfRow(0), VectorOf("a"));
+}
+
+TEST_F(JobStoreTest, ABatchThatIsNotTrustedKeepsNothing) {
+  ASSERT_THAT(Open(), IsOk());
+  const auto buyer = Enrol({{int64_t{1}, "a"}});
+  buyer->batch.texts()[0].answered = true;
+  buyer->batch.Distrust(absl::FailedPreconditionError("another model"));
+  Send(buyer.get());
+  EXPECT_THAT(buyer->Answer(), HasError(absl::StatusCode::kFailedPrecondition, "another model"));
+  EXPECT_THAT(States(), ElementsAre(SlotState::kFree));
+}
+
 TEST_F(JobStoreTest, ABatchThatComesAfterTheFailureFailsToo) {
   ASSERT_THAT(Open(), IsOk());
   const auto buyer = Enrol({{int64_t{1}, "a"}});
@@ -431,6 +465,16 @@ TEST_F(JobStoreTest, WithoutVectorsEveryRowIsEmbeddedForItself) {
   EXPECT_FALSE(std::filesystem::exists(dir_ + "/vectors.f32"));
   store_->SavePosition("sink", 2);
   EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kKept, SlotState::kFree));
+}
+
+TEST_F(JobStoreTest, WithoutVectorsWhatAFailedBatchHasIsCounted) {
+  ASSERT_THAT(Open({.keep_vectors = KeepVectors::kNever}), IsOk());
+  const auto flight = Enrol({{int64_t{1}, "a"}, {int64_t{2}, "b"}, {int64_t{3}, "c"}});
+  flight->batch.texts()[0].answered = flight->batch.texts()[1].answered = true;
+  flight->batch.Fail(absl::CancelledError("told to stop"));
+  Send(flight.get());
+  EXPECT_FALSE(flight->Answer().ok());
+  EXPECT_EQ(store_->Stats()->texts_possibly_rebought, 2);
 }
 
 TEST_F(JobStoreTest, WithoutVectorsTheSlowestSinkSaysWhatIsDone) {
