@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "engine/base64.h"
+#include "engine/number/base64.h"
 
 namespace reembed {
 namespace {

@@ -16,7 +16,7 @@
 #include "bench/pairs.h"
 #include "engine/row_comparison.h"
 #include "io/job/job_store.h"
-#include "io/store/sqlite_source.h"
+#include "io/store/sqlite/sqlite_source.h"
 
 namespace reembed {
 namespace {

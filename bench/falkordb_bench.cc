@@ -14,10 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "bench/pairs.h"
 #include "engine/batch.h"
-#include "engine/float_list.h"
+#include "engine/number/float_list.h"
 #include "io/net/resp_client.h"
-#include "io/store/falkordb_graph.h"
-#include "io/store/falkordb_sink.h"
+#include "io/store/falkordb/falkordb_graph.h"
+#include "io/store/falkordb/falkordb_sink.h"
 #include "tests/fakes/falkordb_server.h"
 
 namespace reembed {

@@ -18,7 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "index/brute_force.h"
 #include "index/faiss_sink.h"
 #include "index/index_reader.h"

@@ -11,11 +11,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "bench/pairs.h"
-#include "engine/base64.h"
 #include "engine/batch.h"
+#include "engine/number/base64.h"
 #include "io/net/http_loop.h"
-#include "io/store/libsql_db.h"
-#include "io/store/libsql_sink.h"
+#include "io/store/sqlite/libsql_db.h"
+#include "io/store/sqlite/libsql_sink.h"
 #include "tests/fakes/libsql_server.h"
 
 namespace reembed {

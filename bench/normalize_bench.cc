@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 
 namespace reembed {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/number_array.h"
+#include "engine/number/number_array.h"
 
 namespace reembed {
 namespace {

@@ -22,9 +22,9 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "engine/bpe_tokenizer.h"
-#include "engine/piece_meter.h"
-#include "engine/request_packer.h"
+#include "engine/pace/request_packer.h"
+#include "engine/text/bpe_tokenizer.h"
+#include "engine/text/piece_meter.h"
 #include "io/embed/vocabulary_file.h"
 
 namespace reembed {

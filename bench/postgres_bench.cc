@@ -14,10 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "bench/pairs.h"
 #include "engine/batch.h"
-#include "io/store/postgres_reader.h"
-#include "io/store/postgres_sink.h"
-#include "io/store/postgres_source.h"
-#include "io/store/postgres_vector.h"
+#include "io/store/postgres/postgres_reader.h"
+#include "io/store/postgres/postgres_sink.h"
+#include "io/store/postgres/postgres_source.h"
+#include "io/store/postgres/postgres_vector.h"
 #include "tests/fakes/postgres_server.h"
 
 namespace reembed {

@@ -17,9 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "bench/pairs.h"
 #include "engine/batch.h"
-#include "engine/float_list.h"
+#include "engine/number/float_list.h"
 #include "io/net/http_loop.h"
-#include "io/store/qdrant_sink.h"
+#include "io/store/qdrant/qdrant_sink.h"
 #include "tests/fakes/qdrant_server.h"
 
 namespace reembed {

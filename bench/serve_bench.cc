@@ -13,7 +13,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/lexical_embedder.h"
+#include "engine/text/lexical_embedder.h"
 #include "io/embed/embedding_server.h"
 
 namespace reembed {

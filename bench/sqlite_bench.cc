@@ -17,10 +17,10 @@
 #include "absl/strings/str_cat.h"
 #include "bench/pairs.h"
 #include "engine/batch.h"
-#include "io/store/agentloop_sample.h"
-#include "io/store/sqlite_reader.h"
-#include "io/store/sqlite_sink.h"
-#include "io/store/sqlite_source.h"
+#include "io/store/sqlite/sqlite_reader.h"
+#include "io/store/sqlite/sqlite_sink.h"
+#include "io/store/sqlite/sqlite_source.h"
+#include "tools/sample/agentloop_sample.h"
 
 namespace reembed {
 namespace {

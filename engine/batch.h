@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/key.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 
 namespace reembed {
 

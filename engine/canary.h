@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 
 namespace reembed {
 

@@ -1,7 +1,7 @@
 #ifndef REEMBED_ENGINE_INSIDE_STATUS_H_
 #define REEMBED_ENGINE_INSIDE_STATUS_H_
 
-#include "engine/reply_class.h"
+#include "engine/pace/reply_class.h"
 
 namespace reembed {
 

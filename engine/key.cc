@@ -1,7 +1,7 @@
 #include "engine/key.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 
 namespace reembed {
 KeyView ViewOf(const Key& key) {

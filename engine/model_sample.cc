@@ -5,7 +5,7 @@
 #include <numbers>
 
 #include "engine/canary.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 
 namespace reembed {
 namespace {

@@ -14,7 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/mutex.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "engine/owed_rows.h"
 #include "engine/row_reader.h"
 #include "engine/sink_writer.h"

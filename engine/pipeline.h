@@ -14,9 +14,9 @@
 #include "engine/batch.h"
 #include "engine/embedding_client.h"
 #include "engine/ledger.h"
-#include "engine/long_text.h"
 #include "engine/source.h"
-#include "engine/token_estimator.h"
+#include "engine/text/long_text.h"
+#include "engine/text/token_estimator.h"
 #include "engine/vector_sink.h"
 #include "engine/wait_meter.h"
 

@@ -8,7 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
 

@@ -9,10 +9,10 @@
 #include "absl/status/statusor.h"
 #include "engine/batch.h"
 #include "engine/ledger.h"
-#include "engine/long_text.h"
+#include "engine/pace/request_packer.h"
 #include "engine/pipeline.h"
-#include "engine/request_packer.h"
 #include "engine/source.h"
+#include "engine/text/long_text.h"
 
 namespace reembed {
 

@@ -7,7 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 
 namespace reembed {
 namespace {

@@ -13,8 +13,8 @@
 #include "engine/done.h"
 #include "engine/ledger.h"
 #include "engine/mutex.h"
+#include "engine/pace/rate_limiter.h"
 #include "engine/pipeline.h"
-#include "engine/rate_limiter.h"
 
 namespace reembed {
 

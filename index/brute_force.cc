@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "engine/status_macros.h"
 
 // This file is compiled once per SIMD target; HWY_DYNAMIC_DISPATCH picks the best one for the processor at run time.

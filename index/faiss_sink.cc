@@ -13,7 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
 #include "index/faiss_io.h"

@@ -6,8 +6,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
-#include "engine/json_value.h"
+#include "engine/number/json_text.h"
+#include "engine/number/json_value.h"
 
 namespace reembed {
 namespace {

@@ -14,7 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "index/flat_json.h"
 

@@ -13,7 +13,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "engine/status_macros.h"
 #include "index/faiss_io.h"
 #include "index/index_store.h"

@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
 #include "io/file/backup_folder.h"
-#include "io/store/automem_rows.h"
+#include "io/system/automem_rows.h"
 #include "tools/backup_stores.h"
 #include "tools/commands.h"
 #include "tools/format.h"

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "engine/long_text_client.h"
+#include "engine/text/long_text_client.h"
 #include "io/embed/embedding_server.h"
 #include "io/embed/endpoint_pool.h"
 #include "tools/environment.h"

@@ -1,6 +1,6 @@
 #include "tools/exit_code.h"
 
-#include "engine/spend_cap.h"
+#include "engine/pace/spend_cap.h"
 
 namespace reembed {
 

@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/json_text.h"
-#include "engine/spend_cap.h"
+#include "engine/number/json_text.h"
+#include "engine/pace/spend_cap.h"
 
 namespace reembed {
 

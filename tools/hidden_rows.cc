@@ -2,7 +2,7 @@
 
 #include "absl/strings/string_view.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres_security.h"
+#include "io/store/postgres/postgres_security.h"
 
 namespace reembed {
 namespace {

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "engine/status_macros.h"
-#include "io/store/automem_rows.h"
+#include "io/system/automem_rows.h"
 #include "tools/exit_code.h"
 #include "tools/registry.h"
 

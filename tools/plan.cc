@@ -7,10 +7,10 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "engine/long_text.h"
-#include "engine/request_packer.h"
+#include "engine/pace/request_packer.h"
 #include "engine/row_reader.h"
 #include "engine/status_macros.h"
+#include "engine/text/long_text.h"
 #include "engine/text_set.h"
 #include "io/job/job_reader.h"
 #include "tools/changed_rows.h"

@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/mutex.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 #include "tools/format.h"
 #include "tools/time_left.h"
 #include "tools/waits.h"

@@ -3,8 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres_import_undo.h"
-#include "io/store/postgres_lookup.h"
+#include "io/store/postgres/postgres_import_undo.h"
+#include "io/store/postgres/postgres_lookup.h"
 #include "tools/consent.h"
 #include "tools/preflight.h"
 

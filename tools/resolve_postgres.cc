@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres_lookup.h"
+#include "io/store/postgres/postgres_lookup.h"
 #include "tools/place.h"
 
 namespace reembed {

@@ -14,7 +14,7 @@
 #include "engine/row_reader.h"
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
-#include "io/store/automem_placeholder.h"
+#include "io/system/automem_placeholder.h"
 #include "tools/earlier_jobs.h"
 #include "tools/embedder.h"
 #include "tools/format.h"

@@ -2,9 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/lexical_embedder.h"
 #include "engine/pipeline.h"
 #include "engine/status_macros.h"
+#include "engine/text/lexical_embedder.h"
 #include "index/brute_force.h"
 #include "index/index_reader.h"
 #include "tools/commands.h"

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "engine/lexical_embedder.h"
 #include "engine/status_macros.h"
+#include "engine/text/lexical_embedder.h"
 
 namespace reembed {
 

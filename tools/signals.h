@@ -14,7 +14,7 @@
 
 #include "absl/time/time.h"
 #include "engine/mutex.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 
 namespace reembed {
 

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "engine/spend_cap.h"
+#include "engine/pace/spend_cap.h"
 #include "io/job/job_store.h"
 #include "tools/resolve.h"
 

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "io/job/job_reader.h"
 #include "io/job/undo_store.h"

@@ -10,8 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres_lookup.h"
-#include "io/store/sqlite_lookup.h"
+#include "io/store/postgres/postgres_lookup.h"
+#include "io/store/sqlite/sqlite_lookup.h"
 #include "tools/place.h"
 
 namespace reembed {

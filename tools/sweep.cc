@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/mutex.h"
-#include "engine/rate_limiter.h"
-#include "io/store/agentloop_phrases.h"
+#include "engine/pace/rate_limiter.h"
 #include "tools/format.h"
+#include "tools/sample/agentloop_phrases.h"
 
 namespace reembed {
 namespace {

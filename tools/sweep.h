@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "engine/embedding_client.h"
-#include "engine/token_estimator.h"
+#include "engine/text/token_estimator.h"
 
 namespace reembed {
 

@@ -3,12 +3,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "io/embed/dialect.h"
-#include "io/store/agentloop_sample.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/presets.h"
 #include "tools/resolve_embedder.h"
+#include "tools/sample/agentloop_sample.h"
 
 namespace reembed {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 
 namespace reembed {
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/piece_meter.h"
+#include "engine/text/piece_meter.h"
 #include "io/embed/vocabulary_file.h"
 
 namespace reembed {

@@ -7,9 +7,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "engine/bpe_tokenizer.h"
-#include "engine/token_estimator.h"
-#include "engine/token_meter.h"
+#include "engine/text/bpe_tokenizer.h"
+#include "engine/text/token_estimator.h"
+#include "engine/text/token_meter.h"
 #include "tools/resolve.h"
 
 namespace reembed {

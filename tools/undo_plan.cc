@@ -5,7 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "tools/format.h"
 #include "tools/place.h"

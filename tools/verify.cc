@@ -5,7 +5,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "io/job/job_reader.h"

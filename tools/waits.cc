@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/json_text.h"
 #include "engine/location.h"
+#include "engine/number/json_text.h"
 #include "engine/place_name.h"
 
 namespace reembed {

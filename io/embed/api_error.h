@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "engine/reply_class.h"
+#include "engine/pace/reply_class.h"
 
 namespace reembed {
 

@@ -9,7 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "engine/reply_class.h"
+#include "engine/pace/reply_class.h"
 #include "io/embed/reply_reader.h"
 
 namespace reembed {

@@ -1,7 +1,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "io/embed/dialect_table.h"
 
 namespace reembed {

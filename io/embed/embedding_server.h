@@ -14,7 +14,7 @@ namespace reembed {
 
 class HttpServer;
 
-// kLexical: vectors of the built-in embedder (engine/lexical_embedder.h).
+// kLexical: vectors of the built-in embedder (engine/text/lexical_embedder.h).
 // kPrepared: the n-th input of any request gets the same fixed unit vector, whatever its text is. These vectors say
 // NOTHING about the texts and are good for nothing but measuring how fast a client takes replies: a reply for n
 // inputs is built once, and the same bytes are sent from then on.

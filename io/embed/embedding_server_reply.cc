@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base64.h"
-#include "engine/json_text.h"
+#include "engine/number/base64.h"
+#include "engine/number/json_text.h"
 
 namespace reembed {
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "engine/lexical_embedder.h"
+#include "engine/text/lexical_embedder.h"
 #include "io/net/http_server_parser.h"
 
 namespace reembed {

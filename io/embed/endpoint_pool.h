@@ -17,8 +17,8 @@
 #include "absl/types/span.h"
 #include "engine/canary.h"
 #include "engine/embedding_client.h"
-#include "engine/endpoint_chooser.h"
 #include "engine/mutex.h"
+#include "engine/pace/endpoint_chooser.h"
 
 namespace reembed {
 

@@ -12,9 +12,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "engine/base64.h"
 #include "engine/counted.h"
-#include "engine/number_array.h"
+#include "engine/number/base64.h"
+#include "engine/number/number_array.h"
 #include "engine/status_macros.h"
 #include "io/embed/reply_skeleton.h"
 #include "io/net/http_loop.h"

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 
 namespace reembed {
 

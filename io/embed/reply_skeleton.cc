@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/json_text.h"
-#include "engine/number_array.h"
+#include "engine/number/json_text.h"
+#include "engine/number/number_array.h"
 
 namespace reembed {
 namespace {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "engine/request_packer.h"
+#include "engine/pace/request_packer.h"
 #include "engine/status_macros.h"
 #include "io/embed/request_part.h"
 #include "io/net/proxy.h"

@@ -9,10 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "engine/alibi.h"
 #include "engine/batch.h"
 #include "engine/done.h"
-#include "engine/pacer.h"
+#include "engine/pace/alibi.h"
+#include "engine/pace/pacer.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/vector_stream.h"
 #include "io/net/http_loop.h"

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/mutex.h"
-#include "engine/wait_hints.h"
+#include "engine/pace/wait_hints.h"
 #include "io/embed/own_trouble.h"
 #include "io/embed/request_flow.h"
 #include "io/embed/request_part.h"

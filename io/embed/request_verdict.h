@@ -11,8 +11,8 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
-#include "engine/pacer.h"
-#include "engine/reply_class.h"
+#include "engine/pace/pacer.h"
+#include "engine/pace/reply_class.h"
 #include "io/embed/api_error.h"
 #include "io/net/http_loop.h"
 

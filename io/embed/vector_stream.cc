@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/base64.h"
+#include "engine/number/base64.h"
 
 namespace reembed {
 namespace {

@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "engine/piece_splitter.h"
 #include "engine/status_macros.h"
+#include "engine/text/piece_splitter.h"
 #include "simdjson.h"
 
 namespace reembed {

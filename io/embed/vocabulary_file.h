@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "engine/bpe_tokenizer.h"
+#include "engine/text/bpe_tokenizer.h"
 
 namespace reembed {
 

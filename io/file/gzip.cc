@@ -8,8 +8,8 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_scanner.h"
-#include "engine/json_value.h"
+#include "engine/number/json_scanner.h"
+#include "engine/number/json_value.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 

@@ -9,7 +9,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "engine/json_value.h"
+#include "engine/number/json_value.h"
 #include "engine/status_macros.h"
 #include "io/file/matrix_format.h"
 #include "io/file/unpacker.h"

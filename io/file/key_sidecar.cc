@@ -8,7 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
-#include "engine/json_value.h"
+#include "engine/number/json_value.h"
 #include "engine/status_macros.h"
 #include "io/file/line_reader.h"
 

@@ -10,10 +10,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_scanner.h"
-#include "engine/json_text.h"
-#include "engine/json_value.h"
-#include "engine/number_text.h"
+#include "engine/number/json_scanner.h"
+#include "engine/number/json_text.h"
+#include "engine/number/json_value.h"
+#include "engine/number/number_text.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 
 namespace reembed {

@@ -4,7 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/mutex.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 #include "engine/status_macros.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_store.h"

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 #include "io/net/url.h"
 
 namespace reembed {

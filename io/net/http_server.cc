@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "io/net/http_server_worker.h"
 

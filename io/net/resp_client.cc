@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/kill_point.h"
-#include "engine/retry.h"
+#include "engine/pace/retry.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
 #include "io/net/resp_limits.h"

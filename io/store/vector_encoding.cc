@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "engine/json_scanner.h"
-#include "engine/json_value.h"
-#include "engine/normalize.h"
-#include "engine/number_text.h"
+#include "engine/number/json_scanner.h"
+#include "engine/number/json_value.h"
+#include "engine/number/normalize.h"
+#include "engine/number/number_text.h"
 
 namespace reembed {
 namespace {

@@ -7,9 +7,9 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
 #include "engine/key.h"
 #include "engine/location.h"
+#include "engine/number/json_text.h"
 #include "gtest/gtest.h"
 #include "tests/crash/crash_store.h"
 #include "tests/fakes/agentloop.h"

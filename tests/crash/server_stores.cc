@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
-#include "io/store/falkordb_graph.h"
+#include "io/store/falkordb/falkordb_graph.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/libsql_server.h"

@@ -8,11 +8,11 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
-#include "io/store/agentloop_sample.h"
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
+#include "tools/sample/agentloop_sample.h"
 
 namespace reembed {
 namespace {

@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
-#include "io/store/falkordb_reader.h"
+#include "io/store/falkordb/falkordb_reader.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/falkordb_server.h"
 #include "tests/fakes/process.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/process.h"

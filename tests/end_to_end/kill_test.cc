@@ -17,7 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
-#include "io/store/falkordb_graph.h"
+#include "io/store/falkordb/falkordb_graph.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/automem.h"
 #include "tests/fakes/espressobot.h"

@@ -15,7 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "io/store/hrana.h"
+#include "io/store/sqlite/hrana.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/libsql_server.h"

@@ -1,7 +1,7 @@
 // Texts above the model's limit, through the whole command. Needs the vocabulary in the packages that the CTest fixture
 // `npm` puts into the build tree.
 
-#include "engine/long_text.h"
+#include "engine/text/long_text.h"
 
 #include <poll.h>
 #include <signal.h>

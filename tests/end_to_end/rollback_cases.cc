@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "gtest/gtest.h"
-#include "io/store/sqlite_db.h"
+#include "io/store/sqlite/sqlite_db.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/automem.h"
 #include "tests/fakes/espressobot.h"

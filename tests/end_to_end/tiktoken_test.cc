@@ -13,7 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "gtest/gtest.h"
 #include "io/embed/vocabulary_file.h"
 #include "tests/fakes/process.h"

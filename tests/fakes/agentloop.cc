@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "engine/json_text.h"
-#include "engine/lexical_embedder.h"
+#include "engine/number/json_text.h"
+#include "engine/text/lexical_embedder.h"
 
 namespace reembed {
 namespace {

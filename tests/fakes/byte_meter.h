@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/token_meter.h"
+#include "engine/text/token_meter.h"
 
 namespace reembed {
 

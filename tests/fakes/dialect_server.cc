@@ -13,8 +13,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "engine/base64.h"
-#include "engine/json_text.h"
+#include "engine/number/base64.h"
+#include "engine/number/json_text.h"
 #include "tests/fakes/fake_apis.h"
 #include "tests/fakes/text_vector.h"
 

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "engine/lexical_embedder.h"
+#include "engine/text/lexical_embedder.h"
 
 namespace reembed {
 

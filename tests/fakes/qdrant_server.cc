@@ -19,7 +19,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/qdrant_openapi.h"
 #include "tests/fakes/server_watch.h"

@@ -1,8 +1,8 @@
 // Bodies of refusals: what they mean, which limit they name, how long they want us to wait.
 #include "io/embed/api_error.h"
 
-#include "engine/reply_class.h"
-#include "engine/wait_hints.h"
+#include "engine/pace/reply_class.h"
+#include "engine/pace/wait_hints.h"
 #include "io/embed/body_wait.h"
 #include "io/embed/dialect.h"
 #include "io/embed/dialect_table.h"

@@ -1,5 +1,5 @@
 // Base64 against a decoder that goes bit by bit.
-#include "engine/base64.h"
+#include "engine/number/base64.h"
 
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 // Answers of libSQL servers.
 #include <string>
 
-#include "io/store/hrana_answer.h"
+#include "io/store/sqlite/hrana_answer.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

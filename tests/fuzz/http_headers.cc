@@ -5,7 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
-#include "engine/wait_hints.h"
+#include "engine/pace/wait_hints.h"
 #include "io/net/url.h"
 #include "tests/fuzz/fuzz.h"
 

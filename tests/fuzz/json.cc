@@ -3,9 +3,9 @@
 
 #include <string>
 
-#include "engine/json_scanner.h"
-#include "engine/json_text.h"
-#include "engine/json_value.h"
+#include "engine/number/json_scanner.h"
+#include "engine/number/json_text.h"
+#include "engine/number/json_value.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace reembed::fuzz {

@@ -8,9 +8,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "engine/json_number.h"
-#include "engine/number_array.h"
-#include "engine/number_text.h"
+#include "engine/number/json_number.h"
+#include "engine/number/number_array.h"
+#include "engine/number/number_text.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace reembed::fuzz {

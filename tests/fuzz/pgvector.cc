@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "io/store/postgres_vector.h"
+#include "io/store/postgres/postgres_vector.h"
 #include "io/store/vector_encoding.h"
 #include "tests/fuzz/fuzz.h"
 

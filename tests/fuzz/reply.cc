@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/normalize.h"
+#include "engine/number/normalize.h"
 #include "io/embed/dialect.h"
 #include "io/embed/dialect_table.h"
 #include "io/embed/reply_reader.h"

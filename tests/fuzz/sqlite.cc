@@ -1,7 +1,7 @@
 // Databases that are damaged, or made by somebody who means harm: read as a source, and as a target.
 #include "engine/location.h"
-#include "io/store/sqlite_reader.h"
-#include "io/store/sqlite_source.h"
+#include "io/store/sqlite/sqlite_reader.h"
+#include "io/store/sqlite/sqlite_source.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/text_template.h"
+#include "engine/text/text_template.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

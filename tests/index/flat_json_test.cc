@@ -3,7 +3,7 @@
 #include <random>
 #include <string>
 
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/status_matchers.h"

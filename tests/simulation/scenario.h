@@ -8,7 +8,7 @@
 
 #include "absl/time/time.h"
 #include "engine/batch.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 #include "engine/vector_sink.h"
 #include "tests/fakes/memory_parts.h"
 

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/pace/spend_cap.h"
 #include "engine/pipeline.h"
-#include "engine/spend_cap.h"
 #include "io/embed/api_client.h"
 #include "io/embed/endpoint_pool.h"
 #include "io/job/canary_file.h"

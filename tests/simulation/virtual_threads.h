@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "engine/rate_limiter.h"
+#include "engine/pace/rate_limiter.h"
 
 // Threads and clocks of a simulated process. While a simulation runs, this program's own pthread_create(),
 // pthread_mutex_lock(), pthread_cond_wait(), nanosleep(), clock_gettime() and so on stand before those of the C

@@ -1,7 +1,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "engine/lexical_embedder.h"
+#include "engine/text/lexical_embedder.h"
 #include "index/index_spec.h"
 #include "io/job/job_store.h"
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "engine/json_text.h"
-#include "engine/reply_class.h"
+#include "engine/number/json_text.h"
+#include "engine/pace/reply_class.h"
 #include "gtest/gtest.h"
 #include "io/embed/api_error.h"
 #include "io/embed/request_verdict.h"

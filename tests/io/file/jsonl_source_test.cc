@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/json_text.h"
+#include "engine/number/json_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/file/line_reader.h"

@@ -1,0 +1,307 @@
+#include "io/store/falkordb/falkordb_sink.h"
+
+#include <algorithm>
+#include <future>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/number/float_list.h"
+#include "engine/status_macros.h"
+#include "io/store/falkordb/falkordb_fetch.h"
+#include "io/store/falkordb/falkordb_nodes.h"
+#include "io/store/falkordb/falkordb_undo.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kStatementBytes = size_t{1} << 20;
+constexpr int64_t kMaxIndexDim = 4096;  // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
+
+// The indexes that matter here.
+struct Indexes {
+  bool key = false;
+  bool vector = false;
+  int64_t vector_dim = 0;
+  bool ready = true;  // all of the label's are filled
+};
+
+absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
+  std::string label;
+  AppendFalkorText(nodes.asked.label, &label);
+  ABSL_ASSIGN_OR_RETURN(
+      const FalkorRows rows,
+      nodes.graph->Query(absl::StrCat(
+          "CYPHER label=", label,
+          " CALL db.indexes() YIELD label, types, options, entitytype, status WITH * WHERE label = $label AND "
+          "entitytype = 'NODE' RETURN types, options, status")));
+  Indexes found;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    const FalkorCell types = (rows)(row, 0), options = (rows)(row, 1);
+    if ((rows)(row, 2).Text() != "OPERATIONAL") found.ready = false;
+    for (size_t i = 0; i < types.size() / 2; ++i) {
+      for (size_t k = 0; k < types.MapValue(i).size(); ++k) {
+        const absl::string_view type = types.MapValue(i)[k].Text();
+        if (types.MapKey(i) == nodes.asked.key && type == "RANGE") found.key = true;
+        if (types.MapKey(i) == nodes.asked.vector && type == "VECTOR") found.vector = true;
+      }
+    }
+    for (size_t i = 0; i < options.size() / 2; ++i) {
+      if (options.MapKey(i) != nodes.asked.vector || options.MapValue(i).type() != FalkorCell::Type::kMap) continue;
+      const FalkorCell of_vector = options.MapValue(i);
+      for (size_t k = 0; k < of_vector.size() / 2; ++k) {
+        if (of_vector.MapKey(k) == "dimension") found.vector_dim = of_vector.MapValue(k).Integer();
+      }
+    }
+  }
+  return found;
+}
+
+absl::Status CheckIndexes(const FalkorNodes& nodes, const Indexes& indexes, int dim) {
+  if (indexes.vector && indexes.vector_dim != 0 && indexes.vector_dim != dim) {
+    return absl::FailedPreconditionError(
+        nodes.Message(absl::StrCat("the vector index on `", nodes.asked.vector, "` is for ", indexes.vector_dim,
+                                   " numbers, not ", dim, ", and would leave the new vectors out; DROP VECTOR INDEX ",
+                                   nodes.OnProperty(nodes.asked.vector), ", or fill another property")));
+  }
+  if (!nodes.asked.index.empty() && dim > kMaxIndexDim) {
+    return absl::FailedPreconditionError(
+        nodes.Message(absl::StrCat("a vector index takes at most ", kMaxIndexDim, " numbers, not ", dim)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FalkorNodes> OpenTarget(const Location& location, int dim, const FalkorOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  if (asked.vector.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked.address.name, "/", asked.graph, ": no property for the vectors; add &vector=NAME"));
+  }
+  if (asked.vector == asked.key || asked.vector == asked.text || asked.vector == asked.model_property) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(asked.address.name, "/", asked.graph, ": vector=", asked.vector, " is another property too"));
+  }
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
+  ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes));
+  ABSL_RETURN_IF_ERROR(CheckIndexes(nodes, indexes, dim));
+  return nodes;
+}
+
+class FalkorSink final : public VectorSink {
+ public:
+  FalkorSink(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != model_.dim) return absl::InternalError("a model of another width");
+    undo_ = context.undo;
+    bool keeps = false;
+    ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
+      // Looked at again: the application may have made or dropped one since the sink was made.
+      ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
+      ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
+      if (!indexes.key) {
+        if (undo_ != nullptr) {
+          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(undo_));
+        }
+        ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key))));
+      }
+      ABSL_RETURN_IF_ERROR(WaitForIndexes());
+      const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});
+      keeps = info.ok() && absl::StrContains(info->value().Text(), "aof_enabled:1");
+      return absl::IsUnavailable(info.status()) ? info.status() : absl::OkStatus();
+    }));
+    waits_ = keeps;
+    return keeps ? last.position : 0;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    // Those that an index finds, and the others, each in a kind of statement of their own.
+    std::vector<const BatchRow*> indexed, others;
+    for (const Batch* batch : batches) {
+      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        if (CanBeFalkorKey(nodes_, row.key)) {
+          (IsInFalkorIndex(row.key) ? indexed : others).push_back(&row);
+        } else {
+          refused->push_back({row.ordinal, Gone(row)});
+        }
+      }
+    }
+    ABSL_RETURN_IF_ERROR(StoreAll(Lookup::kIndex, indexed, refused));
+    return StoreAll(Lookup::kScan, others, refused);
+  }
+
+  absl::Status Flush() override {
+    if (!waits_) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(waits_, nodes_.graph->Sync());
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish() override {
+    if (nodes_.asked.index.empty()) return Flush();
+    const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
+      ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
+      if (!indexes.vector) {
+        if (undo_ != nullptr) {
+          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(undo_));
+        }
+        ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
+                                                 " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
+                                                 nodes_.asked.index, "'}")));
+      }
+      return WaitForIndexes();
+    });
+    return status.ok() ? Flush() : status;
+  }
+
+ private:
+  absl::Status Change(absl::string_view cypher) {
+    return nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite).status();
+  }
+
+  // The server fills indexes in the background.
+  absl::Status WaitForIndexes() {
+    while (true) {
+      const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
+      if (!indexes.ok() || indexes->ready) return indexes.status();
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+  }
+
+  // How the server comes to a node: by the index on the key, or by looking at all nodes of the label.
+  enum class Lookup { kIndex, kScan };
+
+  absl::Status Gone(const BatchRow& row) const {
+    return absl::NotFoundError(
+        nodes_.Message(absl::StrCat("row ", KeyText(row.key), ": there is no node `", nodes_.asked.label,
+                                    "` with this `", nodes_.asked.key, "` (any more)")));
+  }
+
+  absl::Status StoreAll(Lookup lookup, std::vector<const BatchRow*> rows, std::vector<RefusedRow>* refused) {
+    std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
+    if (undo_ != nullptr) {
+      ABSL_RETURN_IF_ERROR(KeepFalkorNodes(nodes_, rows, undo_));
+    }
+    size_t next = 0;
+    Statement statement = Print(rows, &next);
+    while (!statement.rows.empty()) {
+      // Numbers are printed while the server works at those before.
+      std::future<Statement> following = std::async(std::launch::async, [&] { return Print(rows, &next); });
+      const absl::Status stored = Store(lookup, statement.list, statement.rows, refused);
+      statement = following.get();
+      ABSL_RETURN_IF_ERROR(stored);
+    }
+    return absl::OkStatus();
+  }
+
+  // What one statement stores, as far as its bytes go.
+  struct Statement {
+    std::string list;  // [[key, [numbers]], ... without the last bracket
+    std::vector<const BatchRow*> rows;
+  };
+
+  // The rows from *next on, which is moved behind the last of them. Changes nothing else.
+  Statement Print(absl::Span<const BatchRow* const> rows, size_t* next) const {
+    Statement statement;
+    while (*next < rows.size() && statement.list.size() < kStatementBytes) {
+      const BatchRow* const row = rows[(*next)++];
+      statement.list.append(statement.list.empty() ? "[[" : ",[");
+      AppendFalkorKey(row->key, &statement.list);
+      statement.list.push_back(',');
+      AppendFloatList({row->vector, static_cast<size_t>(model_.dim)}, &statement.list);
+      statement.list.push_back(']');
+      statement.rows.push_back(row);
+    }
+    return statement;
+  }
+
+  absl::Status Store(Lookup lookup, const std::string& list, const std::vector<const BatchRow*>& sent,
+                     std::vector<RefusedRow>* refused) {
+    std::string cypher = absl::StrCat("CYPHER rows=", list, "]");
+    if (!nodes_.asked.model_property.empty()) {
+      cypher += " model=";
+      AppendFalkorText(model_.name, &cypher);
+    }
+    const std::string vector = nodes_.Property(nodes_.asked.vector);
+    // The server takes vectors for equal whose numbers differ by less than 1, and then does not set the property (seen
+    // with FalkorDB 4.16.3). So something else comes between, which is no NULL as there may be a constraint; all in one
+    // statement, so nobody sees a node without a vector.
+    absl::StrAppend(&cypher, " UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
+                    nodes_.KeyIs("r[0]", lookup == Lookup::kIndex), " WITH n, vecf32(r[1]) AS v SET ", vector,
+                    " = '' WITH n, v SET ", vector, " = v",
+                    nodes_.asked.model_property.empty()
+                        ? ""
+                        : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = $model"),
+                    " RETURN count(n)");
+    int64_t stored = 0;
+    absl::Status status = nodes_.graph->client()->Persist([&] {
+      const absl::StatusOr<FalkorRows> rows = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
+      if (rows.ok()) stored = rows->size() == 1 ? (*rows)(0, 0).Integer() : 0;
+      return rows.status();
+    });
+    if (!status.ok() || stored >= static_cast<int64_t>(sent.size())) return status;
+    std::vector<KeyView> keys;
+    for (const BatchRow* row : sent) keys.push_back(row->key);
+    ABSL_ASSIGN_OR_RETURN(const std::vector<bool> there, FindFalkorKeys(nodes_, keys));
+    for (size_t i = 0; i < sent.size(); ++i) {
+      if (there[i]) continue;
+      refused->push_back({sent[i]->ordinal, Gone(*sent[i])});
+      ++stored;
+    }
+    if (stored >= static_cast<int64_t>(sent.size())) return absl::OkStatus();
+    return absl::UnavailableError(nodes_.Message("nodes were made while their vectors were written; run it again"));
+  }
+
+  const FalkorNodes nodes_;
+  const Model model_;
+  UndoLog* undo_ = nullptr;
+  bool waits_ = false;  // for the append-only file
+};
+
+}  // namespace
+
+namespace {
+
+// Whether this user may write to this server, which may be a replica: a statement that could write, and finds nothing.
+absl::Status CheckMayWrite(const FalkorNodes& nodes) {
+  const std::string vector = nodes.Property(nodes.asked.vector);
+  return nodes.graph
+      ->Query(absl::StrCat("MATCH (n:", FalkorName(nodes.asked.label), ") WHERE false SET ", vector, " = ", vector),
+              FalkorGraph::Access::kWrite)
+      .status();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeFalkorSink(const Location& location, const Model& model,
+                                                           const FalkorOptions& options) {
+  if (model.dim <= 0) return absl::InternalError("a model without a width");
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenTarget(location, model.dim, options));
+  ABSL_RETURN_IF_ERROR(CheckMayWrite(nodes));
+  return std::make_unique<FalkorSink>(std::move(nodes), model);
+}
+
+absl::StatusOr<std::vector<std::string>> FalkorChanges(const Location& location, const Model& model,
+                                                       const FalkorOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenTarget(location, model.dim, options));
+  ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes));
+  std::vector<std::string> changes;
+  if (!indexes.key) {
+    changes.push_back(
+        absl::StrCat("makes an index of ", nodes.asked.label, " on ", nodes.asked.key, ", by which nodes are found"));
+  }
+  if (!nodes.asked.index.empty() && !indexes.vector) {
+    changes.push_back(absl::StrCat("makes a vector index (", nodes.asked.index, ") of ", nodes.asked.label, " on ",
+                                   nodes.asked.vector, " at the end"));
+  }
+  if (indexes.vector) {
+    changes.push_back(absl::StrCat("keeps the vector index on ", nodes.asked.vector,
+                                   " up to date with every row, which is slow; to drop it first and make it again "
+                                   "afterwards is faster"));
+  }
+  return changes;
+}
+
+}  // namespace reembed

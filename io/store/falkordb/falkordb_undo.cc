@@ -1,0 +1,418 @@
+#include "io/store/falkordb/falkordb_undo.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "engine/number/float_list.h"
+#include "engine/status_macros.h"
+#include "io/store/falkordb/falkordb_fetch.h"
+
+namespace reembed {
+namespace {
+
+constexpr absl::string_view kKeyIndexNote = "key index";
+constexpr absl::string_view kVectorIndexNote = "vector index";
+constexpr absl::string_view kMade = "made";
+
+constexpr size_t kAskedKeys = 256;  // in one query
+constexpr size_t kKeptRows = 1024;  // in one piece of the log
+constexpr size_t kPageRows = 256;   // of a rollback: one statement
+constexpr size_t kPageBytes = size_t{1} << 19;
+constexpr int kVanishedRounds = 5;
+
+// How a value begins. A vector goes on with binary32, a literal with Cypher.
+constexpr char kAbsent = 'n';
+constexpr char kVector = 'v';
+constexpr char kLiteral = 'x';
+
+std::vector<std::string> Filled(const FalkorNodes& nodes) {
+  std::vector<std::string> properties = {nodes.asked.vector};
+  if (!nodes.asked.model_property.empty()) properties.push_back(nodes.asked.model_property);
+  return properties;
+}
+
+// The server shows 15 digits of a double, and 17 are needed. So it is asked for the lower half of its bits too, which
+// 15 digits can show. Source of the splitting: T. J. Dekker, A floating-point technique for extending the available
+// precision, 1971.
+constexpr double kSplitter = 134217729;  // 2^27 + 1
+
+double UpperHalf(double number) {
+  const double large = number * kSplitter;
+  return large - (large - number);
+}
+
+// Cypher: what `of` makes, as one list, of the list that `property` is; of anything else the empty list. CASE would do
+// the sum with anything.
+std::string OfList(const std::string& property, absl::string_view of) {
+  return absl::StrCat("reduce(all = [], l IN [l IN [", property, "] WHERE typeOf(l) = 'List'] | all + ", of, ")");
+}
+
+// Cypher: the property; a map, which no property can be, where it has lists in lists: those are beyond what a reply of
+// the server may nest.
+std::string Readable(const std::string& property) {
+  return absl::StrCat("CASE WHEN size(", OfList(property, "[x IN l WHERE typeOf(x) = 'List']"), ") > 0 THEN {} ELSE ",
+                      property, " END");
+}
+
+// Cypher: the lower halves of the doubles that are the property, or are in it, in their order.
+std::string LowerHalves(const std::string& property) {
+  const std::string halves = " WHERE typeOf(x) = 'Float' | x - (x * 134217729.0 - (x * 134217729.0 - x))]";
+  return absl::StrCat("[x IN [", property, "]", halves, " + ", OfList(property, absl::StrCat("[x IN l", halves)));
+}
+
+// The answer to LowerHalves(), taken one by one.
+class Halves {
+ public:
+  explicit Halves(const FalkorCell& answer) : answer_(answer) {}
+
+  // nullopt: there is none, or it is not finite.
+  std::optional<double> Next() {
+    double half = 0;
+    if (next_ == answer_.size() || !absl::SimpleAtod(answer_[next_++].Text(), &half)) return std::nullopt;
+    return std::isfinite(half) ? std::optional(half) : std::nullopt;
+  }
+
+ private:
+  const FalkorCell answer_;
+  size_t next_ = 0;
+};
+
+// False: Cypher has no literal for it.
+bool AppendNumber(const FalkorCell& cell, std::optional<double> lower, std::string* out) {
+  double shown = 0;
+  if (!lower.has_value() || !absl::SimpleAtod(cell.Text(), &shown) || !std::isfinite(shown)) return false;
+  // A zero may have a sign.
+  const double number = *lower == 0 ? UpperHalf(shown) : UpperHalf(shown - *lower) + *lower;
+  const std::string text = absl::StrFormat("%.17g", shown == 0 ? shown : number);
+  // Without either it would become an integer.
+  absl::StrAppend(out, text, text.find_first_of(".e") == std::string::npos ? ".0" : "");
+  return true;
+}
+
+// Likewise.
+bool AppendLiteral(const FalkorCell& cell, Halves* halves, std::string* out) {
+  switch (cell.type()) {
+    case FalkorCell::Type::kNull:
+      out->append("null");
+      return true;
+    case FalkorCell::Type::kText:
+      AppendFalkorText(cell.Text(), out);
+      return true;
+    case FalkorCell::Type::kInteger:
+      absl::StrAppend(out, cell.Integer());
+      return true;
+    case FalkorCell::Type::kBoolean:
+      out->append(cell.Text().data(), cell.Text().size());
+      return true;
+    case FalkorCell::Type::kDouble:
+      return AppendNumber(cell, halves->Next(), out);
+    case FalkorCell::Type::kArray:
+      out->push_back('[');
+      for (size_t i = 0; i < cell.size(); ++i) {
+        if (i > 0) out->push_back(',');
+        if (!AppendLiteral(cell[i], halves, out)) return false;
+      }
+      out->push_back(']');
+      return true;
+    default:
+      return false;
+  }
+}
+
+// nullopt: it cannot be put back.
+std::optional<std::string> ValueOf(const FalkorCell& cell, Halves halves) {
+  if (cell.IsNull()) return std::string(1, kAbsent);
+  std::string value;
+  if (cell.type() == FalkorCell::Type::kVector) {
+    std::vector<float> numbers(cell.size());
+    if (cell.Vector(absl::MakeSpan(numbers)) != static_cast<int64_t>(numbers.size())) return std::nullopt;
+    value.push_back(kVector);
+    value.append(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float));
+    return value;
+  }
+  value.push_back(kLiteral);
+  if (!AppendLiteral(cell, &halves, &value)) return std::nullopt;
+  return value;
+}
+
+// Of ValueOf(); of a vector its numbers.
+std::string Cypher(absl::string_view value) {
+  if (value[0] == kAbsent) return "null";
+  if (value[0] == kLiteral) return std::string(value.substr(1));
+  std::vector<float> numbers((value.size() - 1) / sizeof(float));
+  std::memcpy(numbers.data(), value.data() + 1, numbers.size() * sizeof(float));
+  std::string list;
+  AppendFloatList(numbers, &list);
+  return list;
+}
+
+// Values with their lengths, as OldRow::content.
+std::string ContentOf(const std::vector<std::string>& values) {
+  std::string content;
+  for (const std::string& value : values) {
+    const auto size = static_cast<uint32_t>(value.size());
+    content.append(reinterpret_cast<const char*>(&size), sizeof(size));
+    content.append(value);
+  }
+  return content;
+}
+
+absl::StatusOr<std::vector<std::string>> ParseContent(absl::string_view content, size_t values) {
+  std::vector<std::string> parsed;
+  uint32_t size = 0;
+  while (content.size() >= sizeof(size)) {
+    std::memcpy(&size, content.data(), sizeof(size));
+    content.remove_prefix(sizeof(size));
+    if (size == 0 || size > content.size()) break;
+    parsed.emplace_back(content.substr(0, size));
+    content.remove_prefix(size);
+  }
+  if (content.empty() && parsed.size() == values) return parsed;
+  return absl::DataLossError("undo.db: a row's old properties are damaged");
+}
+
+// Calls `take` with the place of each key whose node is there, and its values, one per property of Filled(); nullopt
+// for one that cannot be put back.
+template <typename Take>
+absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys, Take take) {
+  std::vector<std::string> asked;
+  for (const std::string& name : Filled(nodes)) {
+    asked.push_back(Readable(nodes.Property(name)));
+    asked.push_back(LowerHalves(nodes.Property(name)));
+  }
+  for (size_t begin = 0; begin < keys.size(); begin += kAskedKeys) {
+    ABSL_RETURN_IF_ERROR(ForEachFalkorNode(nodes, keys.subspan(begin, kAskedKeys), asked,
+                                           [&](size_t place, const FalkorRows& rows, size_t row) {
+                                             std::vector<std::optional<std::string>> values;
+                                             for (size_t i = 1; i <= asked.size(); i += 2)
+                                               values.push_back(ValueOf(rows(row, i), Halves(rows(row, i + 1))));
+                                             take(begin + place, std::move(values));
+                                           }));
+  }
+  return absl::OkStatus();
+}
+
+// One piece of KeepFalkorNodes().
+absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
+  std::vector<KeyView> keys;
+  for (const BatchRow* const row : rows) keys.push_back(row->key);
+  std::vector<std::optional<std::string>> contents(rows.size());
+  absl::Status unknown;
+  ABSL_RETURN_IF_ERROR(ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+    std::vector<std::string> known;
+    for (std::optional<std::string>& value : values) {
+      if (value.has_value()) known.push_back(*std::move(value));
+    }
+    contents[place] = ContentOf(known);
+    if (known.size() == values.size()) return;
+    unknown = absl::FailedPreconditionError(nodes.Message(
+        absl::StrCat("row ", KeyText(keys[place]),
+                     ": what is in a property to be filled could not be put back, as it is of a type that has no "
+                     "literal in Cypher; fill another property, or say --no-undo")));
+  }));
+  ABSL_RETURN_IF_ERROR(unknown);
+  size_t next = 0;
+  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+    while (next < rows.size() && !contents[next].has_value()) ++next;
+    if (next == rows.size()) return std::nullopt;
+    const OldRow old{.ordinal = rows[next]->ordinal, .key = rows[next]->key, .content = *contents[next]};
+    ++next;
+    return old;
+  });
+}
+
+struct Row {
+  int64_t ordinal = 0;
+  Key key;
+  std::vector<std::string> old;
+  bool there = false;
+  std::vector<std::optional<std::string>> now;
+  bool sent = false;
+
+  unsigned Vectors() const {
+    unsigned vectors = 0;
+    for (size_t i = 0; i < old.size(); ++i) vectors |= (old[i][0] == kVector ? 1U : 0U) << i;
+    return vectors;
+  }
+
+  bool IsAsBefore() const {
+    for (size_t i = 0; i < old.size(); ++i) {
+      if (now[i] != old[i]) return false;
+    }
+    return true;
+  }
+};
+
+class NodesRollback {
+ public:
+  NodesRollback(FalkorNodes nodes, UndoReader* old_rows) : nodes_(std::move(nodes)), old_rows_(old_rows) {}
+
+  absl::StatusOr<RollbackReport> Run() {
+    while (true) {
+      ABSL_RETURN_IF_ERROR(LoadPage());
+      if (page_.empty()) break;
+      ABSL_RETURN_IF_ERROR(PutPageBack());
+    }
+    ABSL_RETURN_IF_ERROR(nodes_.graph->Sync().status());
+    ABSL_RETURN_IF_ERROR(SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key));
+    ABSL_RETURN_IF_ERROR(SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector));
+    return std::move(report_);
+  }
+
+ private:
+  absl::Status LoadPage();
+  absl::Status PutPageBack();
+  absl::Status Read(const std::vector<Row*>& rows);
+  absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
+  absl::Status Restore(const std::vector<Row*>& rows, unsigned vectors, bool in_index, std::vector<Row*>* rest);
+  absl::Status SayIndex(absl::string_view note, absl::string_view kind, const std::string& property);
+
+  const FalkorNodes nodes_;
+  UndoReader* const old_rows_;
+  RollbackReport report_;
+  std::vector<Row> page_;
+};
+
+absl::Status NodesRollback::LoadPage() {
+  page_.clear();
+  size_t bytes = 0;
+  while (page_.size() < kPageRows && bytes < kPageBytes) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
+    if (!logged.has_value()) break;
+    ABSL_ASSIGN_OR_RETURN(std::vector<std::string> old,
+                          ParseContent(logged->content.value_or(""), Filled(nodes_).size()));
+    bytes += logged->content->size();
+    page_.push_back({.ordinal = logged->ordinal, .key = Own(logged->key), .old = std::move(old)});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NodesRollback::Read(const std::vector<Row*>& rows) {
+  std::vector<KeyView> keys;
+  for (Row* const row : rows) {
+    keys.push_back(ViewOf(row->key));
+    row->there = false;
+  }
+  return ReadValues(nodes_, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+    rows[place]->there = true;
+    rows[place]->now = std::move(values);
+  });
+}
+
+absl::StatusOr<bool> NodesRollback::HoldsWhatWasWritten(const Row& row) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
+  // Where nobody knows, what was there before counts more.
+  if (!written.has_value()) return true;
+  const std::optional<std::string>& now = row.now[0];
+  return now.has_value() && (*now)[0] == kVector && now->size() == 1 + written->size() * sizeof(float) &&
+         std::memcmp(now->data() + 1, written->data(), written->size() * sizeof(float)) == 0;
+}
+
+absl::Status NodesRollback::PutPageBack() {
+  std::vector<Row*> rest;
+  for (Row& row : page_) rest.push_back(&row);
+  for (int round = 0; !rest.empty(); ++round) {
+    if (round == kVanishedRounds) {
+      return absl::UnavailableError(nodes_.Message("nodes come and go; run this again"));
+    }
+    ABSL_RETURN_IF_ERROR(Read(rest));
+    // By which of its properties were vectors, bit by bit, and whether an index finds the node.
+    std::map<std::pair<unsigned, bool>, std::vector<Row*>> groups;
+    for (Row* const row : rest) {
+      if (!row->there) {
+        ++report_.rows_gone;
+      } else if (row->IsAsBefore()) {
+        ++(row->sent ? report_.rows_restored : report_.rows_unchanged);
+      } else {
+        ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(*row));
+        if (ours) {
+          groups[{row->Vectors(), IsInFalkorIndex(ViewOf(row->key))}].push_back(row);
+        } else {
+          report_.Leave(ViewOf(row->key), "its vector is not the one that the job wrote");
+        }
+      }
+    }
+    rest.clear();
+    for (const auto& [group, rows] : groups) {
+      ABSL_RETURN_IF_ERROR(Restore(rows, group.first, group.second, &rest));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// `rest` gets the rows that must be looked at again, as some nodes went away meanwhile.
+absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, unsigned vectors, bool in_index,
+                                    std::vector<Row*>* rest) {
+  const auto value = [&](size_t property) {
+    const std::string element = absl::StrCat("r[", property + 1, "]");
+    return (vectors >> property & 1) != 0 ? absl::StrCat("vecf32(", element, ")") : element;
+  };
+  std::string cypher = "CYPHER rows=[";
+  for (Row* const row : rows) {
+    row->sent = true;
+    cypher.append(cypher.back() == '[' ? "[" : ",[");
+    AppendFalkorKey(ViewOf(row->key), &cypher);
+    for (const std::string& value : row->old) absl::StrAppend(&cypher, ",", Cypher(value));
+    cypher.push_back(']');
+  }
+  const std::string vector = nodes_.Property(nodes_.asked.vector);
+  // Something else first, as the sink does it and for its reason.
+  absl::StrAppend(&cypher, "] UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
+                  nodes_.KeyIs("r[0]", in_index), " SET ", vector, " = '' WITH n, r SET ", vector, " = ", value(0),
+                  nodes_.asked.model_property.empty()
+                      ? ""
+                      : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = ", value(1)),
+                  " RETURN count(n)");
+  int64_t restored = 0;
+  ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&] {
+    const absl::StatusOr<FalkorRows> answer = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
+    if (answer.ok()) restored = answer->size() == 1 ? (*answer)(0, 0).Integer() : 0;
+    return answer.status();
+  }));
+  if (restored == static_cast<int64_t>(rows.size())) {
+    report_.rows_restored += restored;
+  } else {
+    rest->insert(rest->end(), rows.begin(), rows.end());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NodesRollback::SayIndex(absl::string_view note, absl::string_view kind, const std::string& property) {
+  const absl::StatusOr<std::optional<std::string>> made = old_rows_->FindNote(note);
+  if (!made.ok() || !made->has_value()) return made.status();
+  report_.notes.push_back(absl::StrCat("the index on ", property, " stays, which the job had made: DROP ", kind, " ",
+                                       nodes_.OnProperty(property), " if nobody needs it"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
+  for (size_t begin = 0; begin < rows.size(); begin += kKeptRows) {
+    ABSL_RETURN_IF_ERROR(KeepPiece(nodes, rows.subspan(begin, kKeptRows), log));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KeepFalkorKeyIndexMade(UndoLog* log) { return log->KeepNote(kKeyIndexNote, kMade); }
+
+absl::Status KeepFalkorVectorIndexMade(UndoLog* log) { return log->KeepNote(kVectorIndexNote, kMade); }
+
+absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoReader* old_rows,
+                                              const FalkorOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
+  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
+  return NodesRollback(std::move(nodes), old_rows).Run();
+}
+
+}  // namespace reembed

@@ -1,0 +1,95 @@
+#include "io/store/postgres/postgres_rollback.h"
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/status_macros.h"
+#include "io/store/postgres/postgres_index.h"
+
+namespace reembed {
+
+bool PostgresCellHolds(const PostgresVectorColumn& column, absl::string_view cell, absl::Span<const float> written) {
+  // Its binary form begins with a version. Source: jsonb_send in PostgreSQL's jsonb.c.
+  if (column.base_type == "jsonb" && !cell.empty()) cell.remove_prefix(1);
+  std::vector<float> rounded(written.begin(), written.end());
+  RoundLikePostgres(column, absl::MakeSpan(rounded));
+  std::vector<float> held(rounded.size());
+  return DecodePostgresVector(column.form, cell, absl::MakeSpan(held)) == static_cast<int64_t>(held.size()) &&
+         std::memcmp(held.data(), rounded.data(), held.size() * sizeof(float)) == 0;
+}
+
+absl::StatusOr<std::string> PostgresNobodyRefersSql(PostgresConnection* connection, const PostgresTable& table) {
+  ABSL_ASSIGN_OR_RETURN(
+      const PostgresRows conditions,
+      connection->Query(
+          "SELECT format('NOT EXISTS (SELECT 1 FROM %s AS x WHERE %s)', c.conrelid::regclass, (SELECT "
+          "string_agg(format('x.%I = t.%I', f.attname, o.attname), ' AND ') FROM unnest(c.conkey, c.confkey) AS k(f, "
+          "o) "
+          "JOIN pg_catalog.pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = k.f JOIN pg_catalog.pg_attribute o "
+          "ON "
+          "o.attrelid = c.confrelid AND o.attnum = k.o)) FROM pg_catalog.pg_constraint c WHERE c.contype = 'f' AND "
+          "c.confrelid = $1::regclass ORDER BY 1",
+          {PostgresValue::Text(table.Sql())}));
+  std::string sql = "true";
+  for (int row = 0; row < conditions.size(); ++row) absl::StrAppend(&sql, " AND ", conditions.Text(row, 0));
+  return sql;
+}
+
+absl::Status ChangePostgresRows(PostgresConnection* connection, const std::string& sql,
+                                absl::Span<const PostgresValue> values, absl::Span<PostgresOldRow* const> rows,
+                                absl::string_view why_not, RollbackReport* done) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows changed, connection->Query(sql, values));
+  std::vector<bool> is_changed(rows.size());
+  for (int i = 0; i < changed.size(); ++i) is_changed[static_cast<size_t>(changed.Int(i, 0) - 1)] = true;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (is_changed[i]) {
+      ++done->rows_restored;
+      rows[i]->sent = true;
+    } else {
+      done->Leave(ViewOf(rows[i]->key), why_not);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::string& table, const std::string& used,
+                                    const std::string& drop) {
+  // Others must not queue behind a lock that we only wait for.
+  absl::Status dropped = connection->Begin();
+  if (dropped.ok()) {
+    dropped =
+        connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; LOCK TABLE ", table, " IN ACCESS EXCLUSIVE MODE"));
+  }
+  if (dropped.ok()) {
+    const absl::StatusOr<PostgresRows> found = connection->Query(used);
+    dropped = found.status();
+    if (found.ok() && found->size() > 0) dropped = absl::FailedPreconditionError("there is something in it");
+  }
+  if (dropped.ok()) dropped = connection->Run(drop);
+  if (dropped.ok()) dropped = connection->Run("COMMIT");
+  if (!dropped.ok()) connection->Run("ROLLBACK").IgnoreError();  // the first failure is the one to tell
+  return dropped;
+}
+
+absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* report) {
+  if (!target.table.has_value()) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(target.connection->Persist([&] { return BuildDroppedPostgresIndexes(target); }));
+  if (target.asked.index == "none") return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> indexes, PostgresVectorIndexes(target));
+  if (!indexes.empty()) {
+    report->notes.push_back(
+        absl::StrCat("the index ", absl::StrJoin(indexes, ", "), " stays, and has what the column holds now"));
+  }
+  return absl::OkStatus();
+}
+
+void AddRollback(const RollbackReport& from, RollbackReport* to) {
+  to->rows_restored += from.rows_restored;
+  to->rows_unchanged += from.rows_unchanged;
+  to->rows_gone += from.rows_gone;
+  for (const RollbackReport::Row& left : from.left) to->Leave(ViewOf(left.key), left.reason);
+  to->rows_left += from.rows_left - static_cast<int64_t>(from.left.size());
+}
+
+}  // namespace reembed

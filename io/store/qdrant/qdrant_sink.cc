@@ -1,0 +1,521 @@
+#include "io/store/qdrant/qdrant_sink.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "engine/number/float_list.h"
+#include "engine/number/json_text.h"
+#include "engine/status_macros.h"
+#include "io/store/qdrant/qdrant_collection.h"
+#include "io/store/qdrant/qdrant_points.h"
+#include "io/store/qdrant/qdrant_side.h"
+#include "io/store/qdrant/qdrant_undo.h"
+#include "io/store/qdrant/qdrant_writer.h"
+
+namespace reembed {
+namespace {
+
+constexpr size_t kAskedIds = 1000;  // in one request that asks which points there are
+constexpr size_t kAskedRows = 128;  // likewise with their vectors
+constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
+constexpr int kVanishedRounds = 5;
+
+std::string Quoted(absl::string_view text) {
+  std::string json;
+  AppendJsonString(text, &json);
+  return json;
+}
+
+// A collection as a target, looked at.
+struct Target {
+  QdrantLocation asked;
+  std::unique_ptr<QdrantClient> client;
+  Model model;
+  std::optional<QdrantCollection> collection;  // nullopt: it will be made
+  bool add_vector = false;                     // the named vector will be added
+  std::optional<QdrantSide> side;              // rows go there
+  std::string rows;                            // the collection that rows go to
+};
+
+// Sets what is there now.
+absl::Status Look(Target* target) {
+  QdrantClient* const client = target->client.get();
+  const QdrantLocation& asked = target->asked;
+  const int dim = target->model.dim;
+  ABSL_ASSIGN_OR_RETURN(target->collection, GetQdrantCollection(client, asked.collection));
+  target->add_vector = false;
+  target->side.reset();
+  target->rows = asked.collection;
+  const QdrantCollection::Vector* vector = nullptr;
+  if (target->collection.has_value()) {
+    vector = target->collection->Find(asked.vector);
+    if (vector == nullptr) {
+      const absl::Status missing = FindQdrantVector(*target->collection, asked).status();
+      const bool named = !target->collection->vectors.empty() && !target->collection->vectors[0].name.empty();
+      if (asked.vector.empty() || !named) return missing;
+      target->add_vector = true;
+      return absl::OkStatus();
+    }
+  }
+  if (asked.side) {
+    ABSL_ASSIGN_OR_RETURN(target->side, FindQdrantSide(client, asked, target->collection, dim));
+    if (target->side.has_value()) target->rows = target->side->side;
+  } else if (vector != nullptr && vector->dim != dim) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        asked.Name(), ": holds vectors of ", vector->dim, " numbers, and this job makes ", dim, "; use --dimensions ",
+        vector->dim, " to go with them, or build a collection beside it and switch: ", "&on_width=side"));
+  }
+  if (target->collection.has_value() || target->side.has_value()) return absl::OkStatus();
+  const absl::Status missing = NoQdrantCollection(client, asked);
+  if (!absl::IsNotFound(missing)) return missing;
+  if (asked.create == QdrantLocation::Create::kYes) return absl::OkStatus();
+  const bool near = missing.message().find("did you mean") != absl::string_view::npos;
+  if (asked.create == QdrantLocation::Create::kDefault && !near) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(missing.message(), " To make a new one say &create=yes"));
+}
+
+absl::StatusOr<Target> OpenTarget(const Location& location, const Model& model, const QdrantOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
+  Target target{.asked = std::move(asked), .client = std::move(client), .model = model};
+  ABSL_RETURN_IF_ERROR(Look(&target));
+  return target;
+}
+
+// One row of a Write().
+struct Item {
+  const BatchRow* row = nullptr;
+  std::string id;  // as JSON
+  absl::Status refusal;
+  bool there = false;   // the point is, in the collection that is asked
+  std::string payload;  // of the point, as JSON; only where points are merged
+  std::string vectors;  // likewise: `"name":[...],` of the others
+  std::string old;      // for the undo log
+};
+
+class QdrantSink final : public VectorSink {
+ public:
+  QdrantSink(Target target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
+      : target_(std::move(target)), upserts_(upserts), payloads_(std::move(payloads)) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != target_.model.dim) {
+      return absl::FailedPreconditionError(absl::StrCat(target_.asked.Name(), ": expected vectors of ",
+                                                        target_.model.dim, " numbers, got ", context.model.dim));
+    }
+    ABSL_RETURN_IF_ERROR(Look(&target_));
+    undo_ = context.undo;
+    if (target_.asked.snapshot && target_.collection.has_value() && last.position == 0) {
+      ABSL_RETURN_IF_ERROR(MakeSnapshot());
+    }
+    ABSL_RETURN_IF_ERROR(KeepWhatIsMade());
+    if (target_.side.has_value()) {
+      // Also when it is there: a run may have died before its indexes were made.
+      ABSL_RETURN_IF_ERROR(MakeQdrantSide(client(), *target_.side));
+      return target_.side->side_is_there ? last.position : 0;
+    }
+    if (!target_.collection.has_value()) {
+      empty_ = true;
+      absl::Status made = MakeCollection();
+      if (made.ok()) made = MakeIndexes();
+      ABSL_RETURN_IF_ERROR(made);
+      return 0;
+    }
+    if (target_.collection->restore_m != 0) {
+      ABSL_RETURN_IF_ERROR(MakeIndexes());
+    }
+    if (target_.add_vector) {
+      ABSL_RETURN_IF_ERROR(AddVector());
+      return 0;
+    }
+    if (last.stored_rows == 0) return last.position;
+    // Somebody may have removed it and made it again since.
+    ABSL_ASSIGN_OR_RETURN(const int64_t points, CountQdrantPoints(client(), target_.rows, ""));
+    return points == 0 ? 0 : last.position;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    TakeRows(batches);
+    status_ = absl::OkStatus();
+    std::vector<size_t> rest;
+    for (size_t i = 0; i < items_.size(); ++i) {
+      if (items_[i].refusal.ok()) rest.push_back(i);
+    }
+    for (int round = 0; status_.ok() && !rest.empty(); ++round) {
+      if (!empty_) status_ = AskWhatIsThere(rest);
+      if (status_.ok()) status_ = CompletePayloads(rest);
+      if (status_.ok() && KeepsRows()) status_ = KeepOldVectors(rest);
+      if (!status_.ok()) break;
+      vanished_.clear();
+      Store(rest);
+      rest = vanished_;
+      if (round == kVanishedRounds && !rest.empty()) {
+        return absl::UnavailableError(absl::StrCat(target_.asked.Name(), ": points come and go; run this again"));
+      }
+    }
+    ABSL_RETURN_IF_ERROR(status_);
+    for (Item& item : items_) {
+      if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() override { return absl::OkStatus(); }
+
+  absl::Status Finish() override {
+    if (target_.side.has_value()) return SwitchQdrantSide(client(), *target_.side, target_.asked.keep_old);
+    ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
+    if (!now.has_value()) return NoQdrantCollection(client(), target_.asked);
+    if (now->restore_m == 0 || now->hnsw_m != 0) return absl::OkStatus();
+    return BuildQdrantGraph(client(), target_.rows, now->restore_m);
+  }
+
+ private:
+  QdrantClient* client() { return target_.client.get(); }
+  std::string Path(absl::string_view collection, absl::string_view rest = "") const {
+    return absl::StrCat("/collections/", QdrantPathPart(collection), rest);
+  }
+
+  std::string VectorConfig() const {
+    return absl::StrCat(R"({"size":)", target_.model.dim, R"(,"distance":)", Quoted(target_.asked.distance), "}");
+  }
+
+  // The graph comes last, as one build of it costs less than many insertions. That it has to be built is noted where a
+  // later run finds it; servers that keep no notes (before 1.16) build it at once.
+  absl::Status MakeCollection() {
+    const std::string& name = target_.asked.vector;
+    const std::string vectors =
+        name.empty() ? VectorConfig() : absl::StrCat("{", Quoted(name), ":", VectorConfig(), "}");
+    ABSL_RETURN_IF_ERROR(client()
+                             ->Call({"PUT", Path(target_.rows),
+                                     absl::StrCat(R"({"vectors":)", vectors, R"(,"hnsw_config":{"m":0},"metadata":{)",
+                                                  R"("reembed_hnsw_m":)", kDefaultM, R"(,"reembed_model":)",
+                                                  Quoted(target_.model.name), "}}")})
+                             .status());
+    ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
+    if (now.has_value() && now->restore_m == 0) return BuildQdrantGraph(client(), target_.rows, kDefaultM);
+    return absl::OkStatus();
+  }
+
+  // Those that the rows' system wants, in a collection that was made here, perhaps by a run that died.
+  absl::Status MakeIndexes() {
+    if (payloads_ == nullptr) return absl::OkStatus();
+    for (const std::string& field : payloads_->keyword_indexes()) {
+      ABSL_RETURN_IF_ERROR(
+          client()
+              ->Call({"PUT", Path(target_.rows, "/index?wait=true"),
+                      absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":"keyword"})")})
+              .status());
+    }
+    return absl::OkStatus();
+  }
+
+  // Source: PUT /collections/{name}/vectors/{vector_name}, Qdrant 1.18.
+  absl::Status AddVector() {
+    const absl::Status added =
+        client()
+            ->Call({"PUT", Path(target_.rows, absl::StrCat("/vectors/", QdrantPathPart(target_.asked.vector))),
+                    absl::StrCat(R"({"dense":)", VectorConfig(), "}")})
+            .status();
+    if (!absl::IsNotFound(added) && !absl::IsUnimplemented(added)) return added;
+    return absl::UnimplementedError(absl::StrCat(target_.asked.Name(), ": has no vector `", target_.asked.vector,
+                                                 "`, and this server is too old to add one (Qdrant 1.18 can); name a "
+                                                 "new collection as the target"));
+  }
+
+  // On the server, where GET .../snapshots lists it. A run that dies before its first row makes another one.
+  absl::Status MakeSnapshot() {
+    return client()->Call({"POST", Path(target_.asked.collection, "/snapshots?wait=true"), ""}).status();
+  }
+
+  absl::Status KeepWhatIsMade() {
+    if (undo_ == nullptr) return absl::OkStatus();
+    if (target_.side.has_value()) return KeepQdrantSide(*target_.side, undo_);
+    if (!target_.collection.has_value()) return KeepQdrantCollectionMade(undo_);
+    return target_.add_vector ? KeepQdrantVectorMade(undo_) : absl::OkStatus();
+  }
+
+  // Not where the way back is another collection, or where nothing was before.
+  bool KeepsRows() const { return undo_ != nullptr && !target_.side.has_value() && !empty_; }
+
+  absl::Status KeepOldVectors(absl::Span<const size_t> rows) {
+    size_t next = 0;
+    return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+      while (next < rows.size() && !items_[rows[next]].there && (!upserts_ || !items_[rows[next]].refusal.ok())) ++next;
+      if (next == rows.size()) return std::nullopt;
+      Item& item = items_[rows[next++]];
+      OldRow old{.ordinal = item.row->ordinal, .key = item.row->key};
+      if (!item.there && payloads_ != nullptr) item.old = QdrantNoPoint(item.payload);
+      if (item.there || payloads_ != nullptr) old.content = item.old;
+      return old;
+    });
+  }
+
+  void TakeRows(absl::Span<const Batch* const> batches) {
+    items_.clear();
+    for (const Batch* const batch : batches) {
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        Item item{.row = &row};
+        const std::optional<QdrantId> id = target_.asked.IdOf(row.key);
+        if (id.has_value()) {
+          item.id = id->Json();
+        } else {
+          item.refusal =
+              absl::InvalidArgumentError(RowMessage(row, "its key is neither an unsigned integer nor a UUID"));
+        }
+        items_.push_back(std::move(item));
+      }
+    }
+  }
+
+  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
+    return absl::StrCat(target_.asked.Name(), ": row ", KeyText(row.key), ": ", what);
+  }
+
+  absl::Span<const float> VectorOf(const Item& item) const {
+    return {item.row->vector, static_cast<size_t>(target_.model.dim)};
+  }
+
+  // Sets Item::there, and where points are merged what they have.
+  absl::Status AskWhatIsThere(absl::Span<const size_t> rows) {
+    const bool merge = target_.side.has_value();
+    const std::string path = Path(merge ? target_.side->base : target_.rows, "/points");
+    const size_t asked = merge || KeepsRows() ? kAskedRows : kAskedIds;
+    absl::Status failure;
+    for (size_t begin = 0; begin < rows.size(); begin += asked) {
+      const absl::Span<const size_t> part = rows.subspan(begin, asked);
+      std::string body = R"({"ids":[)";
+      for (const size_t i : part) absl::StrAppend(&body, items_[i].id, ",");
+      body.back() = ']';
+      absl::StrAppend(&body, R"(,"with_payload":)", merge ? "true" : "false", R"(,"with_vector":)", AskedVectors(),
+                      "}");
+      client()->Start({"POST", path, std::move(body)}, [this, part, &failure](QdrantClient::Answer answer) {
+        failure.Update(answer.ok() ? TakePoints(part, &*answer) : answer.status());
+      });
+    }
+    client()->Drain();
+    return failure;
+  }
+
+  // Names of the vectors that a merged point keeps, or of the one that will be overwritten, as JSON.
+  std::string AskedVectors() const {
+    if (!target_.side.has_value()) return KeepsRows() ? AskForQdrantVector(target_.asked.vector) : "false";
+    std::string names;
+    for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
+      if (vector.name == target_.side->vector) continue;
+      absl::StrAppend(&names, names.empty() ? "" : ",", Quoted(vector.name));
+    }
+    return names.empty() ? "false" : absl::StrCat("[", names, "]");
+  }
+
+  absl::Status TakePoints(absl::Span<const size_t> rows, std::string* answer) {
+    const absl::StatusOr<QdrantPage> page = ReadQdrantPage(answer);
+    if (!page.ok()) {
+      return absl::Status(page.status().code(), absl::StrCat(target_.asked.Name(), ": ", page.status().message()));
+    }
+    absl::flat_hash_map<std::string, const QdrantPoint*> by_id;
+    for (const QdrantPoint& point : page->points) by_id[point.id.Json()] = &point;
+    for (const size_t i : rows) {
+      Item& item = items_[i];
+      const auto found = by_id.find(item.id);
+      item.there = found != by_id.end();
+      if (item.there && KeepsRows()) {
+        item.old = QdrantOldVector(found->second->vector, target_.asked.vector, target_.model.dim);
+      }
+      if (!item.there || !target_.side.has_value()) continue;
+      item.payload = std::string(found->second->payload);
+      item.vectors.clear();
+      for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
+        if (vector.name == target_.side->vector) continue;
+        const absl::string_view json = QdrantVectorIn(found->second->vector, vector.name);
+        if (!json.empty()) absl::StrAppend(&item.vectors, Quoted(vector.name), ":", json, ",");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Of the points that Store() puts whole.
+  absl::Status CompletePayloads(absl::Span<const size_t> rows) {
+    if (payloads_ == nullptr) return absl::OkStatus();
+    std::vector<KeyView> keys;
+    std::vector<std::string*> payloads;
+    std::vector<Item*> added;
+    for (const size_t i : rows) {
+      Item& item = items_[i];
+      if (item.there ? !target_.side.has_value() : !upserts_) continue;
+      keys.push_back(item.row->key);
+      payloads.push_back(&item.payload);
+      if (!item.there) added.push_back(&item);
+    }
+    if (keys.empty()) return absl::OkStatus();
+    ABSL_RETURN_IF_ERROR(payloads_->Complete(keys, payloads));
+    for (Item* const item : added) {
+      if (item->payload.empty()) item->refusal = absl::NotFoundError(RowMessage(*item->row, "is gone from the source"));
+    }
+    return absl::OkStatus();
+  }
+
+  // Updates the points that are there, and adds the others. Where points are merged they are all put whole.
+  void Store(absl::Span<const size_t> rows) {
+    const bool merge = target_.side.has_value();
+    const auto failed = [this](absl::Span<const size_t> tags, const absl::Status& status, bool update) {
+      if (update && absl::IsNotFound(status)) {
+        vanished_.insert(vanished_.end(), tags.begin(), tags.end());
+      } else if (absl::IsOutOfRange(status) || absl::IsInvalidArgument(status)) {
+        for (const size_t i : tags) {
+          items_[i].refusal = absl::Status(status.code(), RowMessage(*items_[i].row, status.message()));
+        }
+      } else {
+        status_.Update(status);
+      }
+    };
+    QdrantWriter update(client(), Path(target_.rows, "/points/vectors"),
+                        [&](absl::Span<const size_t> tags, const absl::Status& s) { failed(tags, s, true); });
+    QdrantWriter put(client(), Path(target_.rows, "/points"),
+                     [&](absl::Span<const size_t> tags, const absl::Status& s) { failed(tags, s, false); });
+    for (const size_t i : rows) {
+      Item& item = items_[i];
+      if (!item.refusal.ok()) continue;
+      if (item.there && !merge) {
+        AppendUpdate(item, update.Add(i));
+      } else if (item.there || upserts_) {
+        AppendPoint(item, put.Add(i));
+      } else {
+        item.refusal = absl::NotFoundError(RowMessage(*item.row, "is gone from the collection"));
+      }
+    }
+    update.Finish();
+    put.Finish();
+    NoteTaken(rows);
+  }
+
+  // As long as the server has taken none it is not for the sake of the points.
+  void NoteTaken(absl::Span<const size_t> rows) {
+    const auto refused = [this](size_t i) { return absl::IsInvalidArgument(items_[i].refusal); };
+    if (rows.empty() || any_taken_) return;
+    any_taken_ = !std::all_of(rows.begin(), rows.end(), refused);
+    if (!any_taken_) status_.Update(items_[rows.front()].refusal);
+  }
+
+  void AppendUpdate(const Item& item, std::string* json) const {
+    absl::StrAppend(json, R"({"id":)", item.id, R"(,"vector":)");
+    AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
+    json->push_back('}');
+  }
+
+  void AppendPoint(const Item& item, std::string* json) const {
+    absl::StrAppend(json, R"({"id":)", item.id, R"(,"vector":)");
+    if (item.vectors.empty()) {
+      AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
+    } else {
+      absl::StrAppend(json, "{", item.vectors, Quoted(target_.asked.vector), ":");
+      AppendFloatList(VectorOf(item), json);
+      json->push_back('}');
+    }
+    if (!item.payload.empty()) {
+      absl::StrAppend(json, R"(,"payload":)", item.payload);
+    } else if (target_.asked.hashed_ids) {
+      absl::StrAppend(json, R"(,"payload":{)", Quoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
+    }
+    json->push_back('}');
+  }
+
+  Target target_;
+  const bool upserts_;
+  UndoLog* undo_ = nullptr;
+  bool any_taken_ = false;  // by the server, of all points so far
+  const std::unique_ptr<QdrantPayloads> payloads_;
+  bool empty_ = false;            // nothing was in the collection when it was opened: no need to ask
+  std::vector<Item> items_;       // of one Write()
+  std::vector<size_t> vanished_;  // of items_: gone between question and update
+  absl::Status status_;           // of one Write()
+};
+
+}  // namespace
+
+namespace {
+
+// Whether the key may write: to remove none of the points asks for the right, and does nothing. What else the server
+// says to it says nothing of the right.
+absl::Status CheckMayWrite(QdrantClient* client, const QdrantLocation& asked) {
+  const absl::Status asked_for =
+      client->Call({"POST", asked.Path("/points/delete?wait=false"), R"({"points":[]})"}).status();
+  if (absl::IsPermissionDenied(asked_for) || absl::IsUnauthenticated(asked_for)) return asked_for;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
+                                                           bool same_as_source, const QdrantOptions& options,
+                                                           std::unique_ptr<QdrantPayloads> payloads) {
+  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, model, options));
+  const QdrantLocation::Mode mode = target.asked.mode;
+  const bool upserts = mode == QdrantLocation::Mode::kDefault ? !same_as_source : mode == QdrantLocation::Mode::kUpsert;
+  if (!upserts && !target.collection.has_value() && !target.side.has_value()) {
+    return NoQdrantCollection(target.client.get(), target.asked);
+  }
+  ABSL_RETURN_IF_ERROR(CheckMayWrite(target.client.get(), target.asked));
+  return std::make_unique<QdrantSink>(std::move(target), upserts, std::move(payloads));
+}
+
+absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,
+                                                       const QdrantOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, model, options));
+  std::vector<std::string> changes;
+  const QdrantLocation& asked = target.asked;
+  if (asked.snapshot && target.collection.has_value()) {
+    changes.push_back(absl::StrCat("has the server make a snapshot of ", asked.Name(), " first; GET ", asked.url,
+                                   asked.Path("/snapshots"), " lists it"));
+  }
+  if (target.side.has_value()) {
+    const QdrantSide& side = *target.side;
+    changes.push_back(absl::StrCat("builds the collection ", side.side, " beside ", side.real));
+    if (!side.alias.empty()) {
+      changes.push_back(absl::StrCat("moves the alias ", side.alias, " to it when it is complete"));
+    } else {
+      changes.push_back(absl::StrCat("copies ", side.real, " to ", side.before, ", makes it again with ", model.dim,
+                                     " numbers, and fills it, when that is complete"));
+    }
+    if (!asked.keep_old) changes.push_back("removes what was there before, at the end: no rollback brings it back");
+  } else if (!target.collection.has_value()) {
+    changes.push_back(
+        absl::StrCat("makes the collection ", asked.Name(), " (", model.dim, " numbers, ", asked.distance, ")"));
+  } else if (target.add_vector) {
+    changes.push_back(absl::StrCat("adds the vector ", asked.vector, " to ", asked.Name()));
+  }
+  return changes;
+}
+
+absl::StatusOr<Overwriting> QdrantOverwriting(const Location& location, const Model& model,
+                                              const QdrantOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, model, options));
+  if (target.side.has_value()) {
+    return Overwriting{.kind = Overwriting::Kind::kSwitch, .keeps_old = target.asked.keep_old};
+  }
+  const bool has_vector = target.collection.has_value() && !target.add_vector;
+  return Overwriting{.kind = has_vector ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
+}
+
+bool IsSameQdrantCollection(const Location& a, const Location& b) {
+  const absl::StatusOr<QdrantLocation> one = ParseQdrantLocation(a);
+  const absl::StatusOr<QdrantLocation> other = ParseQdrantLocation(b);
+  return a.scheme == b.scheme && one.ok() && other.ok() && one->url == other->url &&
+         one->collection == other->collection;
+}
+
+absl::Status CheckQdrantKey(const Location& target, KeyView key) {
+  ABSL_ASSIGN_OR_RETURN(const QdrantLocation asked, ParseQdrantLocation(target));
+  if (asked.IdOf(key).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(asked.Name(), ": the key ", KeyText(key),
+                   " cannot be a point's id, which is an unsigned integer or a UUID; say &ids=uuid5 to make UUIDs of "
+                   "the keys and keep them in the payload"));
+}
+
+}  // namespace reembed

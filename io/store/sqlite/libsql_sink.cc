@@ -1,0 +1,370 @@
+#include "io/store/sqlite/libsql_sink.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "engine/status_macros.h"
+#include "io/store/sqlite/hrana.h"
+#include "io/store/sqlite/libsql_db.h"
+#include "io/store/sqlite/sqlite_target.h"
+#include "io/store/sqlite/sqlite_undo.h"
+
+namespace reembed {
+namespace {
+
+// Proxies before servers take bodies of 10 MB at most, and a transaction has 5 seconds.
+constexpr size_t kBatchBytes = size_t{2} << 20;
+constexpr size_t kBatchRows = 256;
+
+std::string VectorType(const SqliteLocation& asked, int dim) {
+  return IsText(asked.encoding) ? "" : absl::StrCat("F32_BLOB(", dim, ")");
+}
+
+// libSQL's vector types promise a form and a width, but the server checks them only where there is an index.
+// Source: libsql-sqlite3/src/vectorIndex.c, the names of column types.
+// `dim` 0: nothing new is written.
+absl::Status CheckVectorColumn(const SqliteTarget& target, int dim) {
+  if (!target.table.has_value()) return absl::OkStatus();
+  const SqliteTable::Column* const column = target.table->Find(target.asked.vector);
+  if (column == nullptr) return absl::OkStatus();
+  const auto refuse = [&](absl::string_view what) {
+    return absl::FailedPreconditionError(absl::StrCat(target.table->path, ": table `", target.table->name,
+                                                      "`: column `", column->name, "` is ", column->type, "; ", what));
+  };
+  absl::string_view type = column->type;
+  for (const absl::string_view other : {"F64_BLOB", "FLOAT64", "F16_BLOB", "FLOAT16", "FB16_BLOB", "FLOATB16",
+                                        "F8_BLOB", "FLOAT8", "F1BIT_BLOB", "FLOAT1BIT"}) {
+    if (absl::StartsWith(type, absl::StrCat(other, "("))) {
+      return refuse("this version writes F32_BLOB; name another column, which will be added");
+    }
+  }
+  if (!absl::ConsumePrefix(&type, "F32_BLOB") && !absl::ConsumePrefix(&type, "FLOAT32")) return absl::OkStatus();
+  if (IsText(target.asked.encoding)) return refuse("leave encoding= out, as it takes no text");
+  int width;
+  if (!absl::ConsumePrefix(&type, "(") || !absl::ConsumeSuffix(&type, ")") || !absl::SimpleAtoi(type, &width)) {
+    return absl::OkStatus();
+  }
+  if (width == dim || dim == 0) return absl::OkStatus();
+  return refuse(absl::StrCat("this job makes vectors of ", dim, " numbers: use --dimensions ", width,
+                             ", or name another column, which will be added"));
+}
+
+// A target with the server it is on.
+struct LibsqlTarget {
+  SqliteTarget table;
+  std::unique_ptr<SqlDb> db;
+  int dim = 0;
+
+  absl::Status Resolve() {
+    absl::Status status = ResolveSqliteTarget(*db, &table, VectorType(table.asked, dim));
+    return status.ok() ? CheckVectorColumn(table, dim) : status;
+  }
+};
+
+absl::StatusOr<LibsqlTarget> OpenTarget(const Location& location, int dim, absl::Duration patience) {
+  ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteTarget(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db, OpenLibsqlDb(location, patience));
+  LibsqlTarget target{.db = std::move(db), .dim = dim};
+  target.table.asked = std::move(asked);
+  ABSL_RETURN_IF_ERROR(target.Resolve());
+  return target;
+}
+
+SqliteValue KeyValue(KeyView key) {
+  if (const auto* number = std::get_if<int64_t>(&key)) return {.type = SqliteType::kInteger, .integer = *number};
+  return {.type = SqliteType::kText, .bytes = std::get<absl::string_view>(key)};
+}
+
+// One statement for many rows, in transactions that fit the server. Used by one thread.
+class RowTransactions {
+ public:
+  explicit RowTransactions(HranaConnection* connection) : connection_(connection) {}
+
+  // `add` puts the arguments of a row, from 0 to `rows`, into the batch; `take` gets what became of it, once: it was
+  // refused, or it is stored. Errors: those of the connection, and of `take`.
+  absl::Status Run(HranaBatch* batch, size_t rows, absl::FunctionRef<absl::Status(size_t)> add,
+                   absl::FunctionRef<absl::Status(size_t, const HranaStep&)> take) {
+    size_t done = 0;
+    while (done < rows) {
+      ABSL_ASSIGN_OR_RETURN(size_t taken, RunSome(batch, done, rows, add, take));
+      done += taken;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // The first rows from `first` on; returns how many.
+  absl::StatusOr<size_t> RunSome(HranaBatch* batch, size_t first, size_t rows,
+                                 absl::FunctionRef<absl::Status(size_t)> add,
+                                 absl::FunctionRef<absl::Status(size_t, const HranaStep&)> take) {
+    std::vector<size_t> sent;
+    std::vector<std::pair<size_t, HranaStep>> final_steps;
+    batch->Clear();
+    while (first + sent.size() < rows && sent.size() < batch_rows_ && batch->size_bytes() < kBatchBytes) {
+      ABSL_RETURN_IF_ERROR(add(first + sent.size()));
+      sent.push_back(first + sent.size());
+    }
+    const size_t taken = sent.size();
+    while (!sent.empty()) {
+      absl::Status status = connection_->Transact(*batch, &steps_);
+      if (absl::IsDeadlineExceeded(status) && taken > 1) {
+        batch_rows_ = std::max<size_t>(1, taken / 2);
+        return 0;
+      }
+      if (!status.ok() && !absl::IsAborted(status)) return status;
+      const bool stored = status.ok();
+      std::vector<size_t> again;
+      for (size_t i = 0; i < sent.size(); ++i) {
+        if (!steps_[i].refused && !stored) {
+          again.push_back(sent[i]);
+        } else if (!steps_[i].refused && !steps_[i].status.ok()) {
+          return steps_[i].status;
+        } else {
+          final_steps.emplace_back(sent[i], steps_[i]);
+        }
+      }
+      if (again.size() == sent.size()) {
+        return absl::InternalError(absl::StrCat(connection_->server().name, ": a row ended the transaction unseen"));
+      }
+      // RAISE(ROLLBACK) throws away the other rows too; they get their turn again, without the one that did it.
+      sent = std::move(again);
+      batch->Clear();
+      for (const size_t row : sent) {
+        ABSL_RETURN_IF_ERROR(add(row));
+      }
+    }
+    for (const auto& [row, step] : final_steps) {
+      ABSL_RETURN_IF_ERROR(take(row, step));
+    }
+    return taken;
+  }
+
+  HranaConnection* const connection_;
+  size_t batch_rows_ = kBatchRows;
+  std::vector<HranaStep> steps_;
+};
+
+// The table's own words, without the server's name, which the message has already.
+absl::string_view RefusalWords(const HranaStep& step, const SqlDb& db) {
+  absl::string_view words = step.status.message();
+  absl::ConsumePrefix(&words, absl::StrCat(db.path(), ": "));
+  return words;
+}
+
+class LibsqlSink final : public VectorSink {
+ public:
+  LibsqlSink(LibsqlTarget target, const Model& model, std::unique_ptr<HranaConnection> connection)
+      : target_(std::move(target)),
+        model_(model),
+        connection_(std::move(connection)),
+        transactions_(connection_.get()),
+        cells_(target_.db.get(), &target_.table) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    if (context.model.dim != model_.dim) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(target_.db->path(), ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
+    }
+    // Looked at again: the application may have changed its tables since MakeLibsqlSink.
+    ABSL_RETURN_IF_ERROR(target_.Resolve());
+    undo_ = context.undo;
+    const bool lacked_vector = target_.table.lacks_vector;
+    const std::vector<std::string> changes = target_.table.changes;
+    if (undo_ != nullptr && !changes.empty()) {
+      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_.table, undo_));
+    }
+    for (const std::string& change : changes) {
+      const absl::Status made = target_.db->Exec(change);
+      // A change whose answer was lost is refused when it is sent again; what is there then is looked at.
+      if (!made.ok() && !absl::IsInvalidArgument(made)) return made;
+      ABSL_RETURN_IF_ERROR(target_.Resolve());
+      const bool there =
+          std::find(target_.table.changes.begin(), target_.table.changes.end(), change) == target_.table.changes.end();
+      if (!there) return made;
+    }
+    // Also makes the connection one that has been answered, and so waits for a server that goes away.
+    ABSL_RETURN_IF_ERROR(connection_->CountParameters(StoreSql(target_.table)).status());
+    batch_.emplace(StoreSql(target_.table));
+    ABSL_ASSIGN_OR_RETURN(find_, target_.db->Prepare(FindSql(target_.table)));
+    // What was not there a moment ago holds nothing of an earlier run.
+    return lacked_vector ? 0 : last.position;
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    rows_.clear();
+    for (const Batch* batch : batches) {
+      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector != nullptr) rows_.push_back(&row);
+      }
+    }
+    // Rows are numbered in the order of the source, which is the order of the table when both are the same.
+    std::sort(rows_.begin(), rows_.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
+    if (undo_ != nullptr) {
+      ABSL_RETURN_IF_ERROR(KeepOldCells(rows_, target_.table, &cells_, undo_));
+    }
+    return transactions_.Run(
+        &*batch_, rows_.size(),
+        [&](size_t row) {
+          Add(*rows_[row]);
+          return absl::OkStatus();
+        },
+        [&](size_t row, const HranaStep& step) { return TakeStep(*rows_[row], step, refused); });
+  }
+
+  absl::Status Flush() override { return absl::OkStatus(); }
+  absl::Status Finish() override { return absl::OkStatus(); }
+
+ private:
+  void Add(const BatchRow& row) {
+    std::array<SqliteValue, 4> values;
+    values[0] = KeyValue(row.key);
+    const bool text = IsText(target_.table.asked.encoding);
+    values[1] = {
+        .type = text ? SqliteType::kText : SqliteType::kBlob,
+        .bytes = EncodeVector(target_.table.asked.encoding, {row.vector, static_cast<size_t>(model_.dim)}, &cell_)};
+    size_t used = 2;
+    if (!target_.table.asked.model_column.empty()) {
+      values[2] = {.type = SqliteType::kText, .bytes = model_.name};
+      used = 3;
+    }
+    if (!target_.table.asked.dim_column.empty()) {
+      values[3] = {.type = SqliteType::kInteger, .integer = model_.dim};
+      used = 4;
+    }
+    batch_->Add(absl::MakeConstSpan(values).subspan(0, used));
+  }
+
+  // Adds the row to `refused` when the table refuses it.
+  absl::Status TakeStep(const BatchRow& row, const HranaStep& step, std::vector<RefusedRow>* refused) {
+    if (step.refused) {
+      const absl::string_view words = RefusalWords(step, *target_.db);
+      refused->push_back({row.ordinal, absl::FailedPreconditionError(RowMessage(row, words))});
+      return absl::OkStatus();
+    }
+    if (step.changed_rows > 0) return absl::OkStatus();
+    find_.BindKey(1, row.key);
+    ABSL_ASSIGN_OR_RETURN(const bool found, find_.Step());
+    find_.Reset();
+    refused->push_back({row.ordinal, found ? absl::FailedPreconditionError(
+                                                 RowMessage(row, "a trigger of the table ignored the change"))
+                                           : absl::NotFoundError(RowMessage(row, "is gone from the target"))});
+    return absl::OkStatus();
+  }
+
+  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
+    return absl::StrCat(target_.db->path(), ": table `", target_.table.table->name, "`: row ", KeyText(row.key), ": ",
+                        what);
+  }
+
+  LibsqlTarget target_;
+  const Model model_;
+  const std::unique_ptr<HranaConnection> connection_;
+  RowTransactions transactions_;
+  SqliteStatement find_;             // after target_: statements end before their connection
+  CellReader cells_;                 // likewise
+  std::optional<HranaBatch> batch_;  // set by Open()
+  UndoLog* undo_ = nullptr;
+  std::vector<const BatchRow*> rows_;  // of one Write()
+  std::string cell_;
+};
+
+// Changes rows by transactions that are each whole in one request, so that nothing holds between Begin() and Apply().
+class ServerCellWriter final : public CellWriter {
+ public:
+  ServerCellWriter(const LibsqlTarget* target, HranaConnection* connection)
+      : target_(target), transactions_(connection) {}
+
+  absl::Status Begin() override { return absl::OkStatus(); }
+
+  absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) override {
+    std::vector<const CellChange*> restored, removed;
+    for (const CellChange& change : changes) (change.content.has_value() ? restored : removed).push_back(&change);
+    ABSL_RETURN_IF_ERROR(Run(RestoreSql(target_->table), restored, report));
+    return Run(RemoveSql(target_->table), removed, report);
+  }
+
+ private:
+  absl::Status Run(absl::string_view sql, absl::Span<const CellChange* const> changes, RollbackReport* report) {
+    HranaBatch batch(sql);
+    const auto add = [&](size_t row) -> absl::Status {
+      std::vector<SqliteValue> arguments = {KeyValue(ViewOf(changes[row]->key))};
+      if (changes[row]->content.has_value()) {
+        ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*changes[row]->content));
+        arguments.insert(arguments.end(), cells.begin(), cells.end());
+      }
+      batch.Add(arguments);
+      return absl::OkStatus();
+    };
+    return transactions_.Run(&batch, changes.size(), add, [&](size_t row, const HranaStep& step) {
+      if (step.refused) {
+        report->Leave(ViewOf(changes[row]->key), RefusalWords(step, *target_->db));
+      } else {
+        ++report->rows_restored;
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  const LibsqlTarget* const target_;
+  RowTransactions transactions_;
+};
+
+absl::StatusOr<std::unique_ptr<HranaConnection>> Connect(const Location& location, absl::Duration patience) {
+  ABSL_ASSIGN_OR_RETURN(HranaServer server, ParseLibsqlServer(location));
+  return HranaConnection::Make(std::move(server), patience);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& location, const Model& model,
+                                                           const LibsqlSinkOptions& options) {
+  if (model.dim <= 0) return absl::InternalError("a model without a width");
+  ABSL_ASSIGN_OR_RETURN(LibsqlTarget target, OpenTarget(location, model.dim, options.patience));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, Connect(location, options.patience));
+  if (target.table.table.has_value()) {
+    // A token that may only read is told so by a statement that could write, and changes no row.
+    const SqliteTable& table = *target.table.table;
+    const absl::Status may = target.db->Exec(absl::StrCat(
+        "UPDATE ", QuoteName(table.name), " SET ", QuoteName(table.key), " = ", QuoteName(table.key), " WHERE 0"));
+    if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may) || absl::IsUnauthenticated(may)) return may;
+  }
+  return std::make_unique<LibsqlSink>(std::move(target), model, std::move(connection));
+}
+
+absl::StatusOr<RollbackReport> RollBackLibsql(const Location& location, UndoReader* old_rows) {
+  constexpr absl::Duration kPatience = absl::Minutes(2);
+  ABSL_ASSIGN_OR_RETURN(const LibsqlTarget target, OpenTarget(location, 0, kPatience));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection, Connect(location, kPatience));
+  ServerCellWriter writer(&target, connection.get());
+  return RollBackTable(*target.db, target.table, &writer, old_rows);
+}
+
+absl::StatusOr<std::vector<std::string>> LibsqlChanges(const Location& location, const Model& model) {
+  ABSL_ASSIGN_OR_RETURN(const LibsqlTarget target, OpenTarget(location, model.dim, absl::Minutes(2)));
+  std::vector<std::string> changes;
+  if (!target.table.table.has_value()) changes.push_back(absl::StrCat("makes the table ", target.table.asked.table));
+  for (const std::string& column : target.table.missing_columns) {
+    changes.push_back(absl::StrCat("adds the column ", column, " to ", target.table.asked.table));
+  }
+  if (!target.table.table.has_value()) return changes;
+  ABSL_ASSIGN_OR_RETURN(
+      SqliteStatement find,
+      target.db->Prepare(
+          "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql LIKE '%libsql_vector_idx%'"));
+  find.BindText(1, target.table.table->name);
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const bool row, find.Step());
+    if (!row) return changes;
+    changes.push_back(absl::StrCat("keeps the vector index ", find.Text(0),
+                                   " up to date at every row, which is slow; drop it before and make it again after"));
+  }
+}
+
+}  // namespace reembed

@@ -1,0 +1,354 @@
+#include "io/store/sqlite/sqlite_undo.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
+#include "io/store/vector_encoding.h"
+
+namespace reembed {
+namespace {
+
+// Keys of one question, and rows of one transaction of a rollback.
+constexpr size_t kPageRows = 256;
+
+constexpr absl::string_view kMade = "made";
+constexpr absl::string_view kTableNote = "table";
+std::string ColumnNote(absl::string_view column) { return absl::StrCat("column ", column); }
+
+void AppendNumber(const void* number, std::string* out) { out->append(static_cast<const char*>(number), 8); }
+
+template <typename Number>
+bool TakeNumber(absl::string_view* bytes, Number* number) {
+  static_assert(sizeof(Number) == 8);
+  if (bytes->size() < 8) return false;
+  std::memcpy(number, bytes->data(), 8);
+  bytes->remove_prefix(8);
+  return true;
+}
+
+// One value; false: damaged.
+bool TakeCell(absl::string_view* bytes, SqliteValue* value) {
+  if (bytes->empty()) return false;
+  value->type = static_cast<SqliteType>(bytes->front());
+  bytes->remove_prefix(1);
+  uint64_t size = 0;
+  switch (value->type) {
+    case SqliteType::kNull:
+      return true;
+    case SqliteType::kInteger:
+      return TakeNumber(bytes, &value->integer);
+    case SqliteType::kReal:
+      return TakeNumber(bytes, &value->real);
+    case SqliteType::kText:
+    case SqliteType::kBlob:
+      if (!TakeNumber(bytes, &size) || size > bytes->size()) return false;
+      value->bytes = bytes->substr(0, size);
+      bytes->remove_prefix(size);
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void AppendCell(const SqliteValue& value, std::string* content) {
+  content->push_back(static_cast<char>(value.type));
+  switch (value.type) {
+    case SqliteType::kNull:
+      return;
+    case SqliteType::kInteger:
+      return AppendNumber(&value.integer, content);
+    case SqliteType::kReal:
+      return AppendNumber(&value.real, content);
+    case SqliteType::kText:
+    case SqliteType::kBlob:
+      const uint64_t size = value.bytes.size();
+      AppendNumber(&size, content);
+      content->append(value.bytes.data(), value.bytes.size());
+  }
+}
+
+absl::StatusOr<std::vector<SqliteValue>> ParseCells(absl::string_view content) {
+  std::vector<SqliteValue> cells;
+  while (!content.empty()) {
+    if (!TakeCell(&content, &cells.emplace_back())) {
+      return absl::DataLossError("undo.db: a row's old cells are damaged");
+    }
+  }
+  return cells;
+}
+
+void CellReader::Start(absl::Span<const KeyView> keys) {
+  if (statement_.prepared()) statement_.Reset();
+  keys_ = keys;
+  next_ = page_begin_ = page_end_ = found_ = 0;
+}
+
+absl::Status CellReader::Prepare(size_t rows) {
+  if (statement_.prepared() && static_cast<size_t>(statement_.parameters()) == rows) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(statement_, db_->Prepare(CellsSql(*target_, rows)));
+  return absl::OkStatus();
+}
+
+absl::Status CellReader::Take(const absl::StatusOr<bool>& stepped) {
+  ABSL_RETURN_IF_ERROR(stepped.status());
+  found_ = *stepped ? page_begin_ + static_cast<size_t>(statement_.Int(0)) : page_end_;
+  if (found_ >= next_) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(db_->path(), ": rows came in another order than they were asked for"));
+}
+
+absl::Status CellReader::StartPage() {
+  while (true) {
+    const int64_t most = db_->rows_per_answer();
+    // One size of the statement, so that it is not prepared for every call; NULL is no key.
+    const size_t rows = most > 0 ? std::min(kPageRows, static_cast<size_t>(most)) : kPageRows;
+    ABSL_RETURN_IF_ERROR(Prepare(rows));
+    // The last page may not have been read to its end.
+    statement_.Reset();
+    page_begin_ = next_;
+    page_end_ = std::min(keys_.size(), next_ + rows);
+    for (size_t i = 0; i < rows; ++i) {
+      if (next_ + i < page_end_) {
+        statement_.BindKey(static_cast<int>(i) + 1, keys_[next_ + i]);
+      } else {
+        statement_.BindNull(static_cast<int>(i) + 1);
+      }
+    }
+    const absl::StatusOr<bool> row = statement_.Step();
+    // Too long for one answer; now rows_per_answer() is less.
+    if (!absl::IsOutOfRange(row.status()) || rows <= 2) return Take(row);
+  }
+}
+
+absl::StatusOr<std::optional<CellReader::Row>> CellReader::Next() {
+  if (next_ == keys_.size()) {
+    // It may stand before its end, and would hold the table.
+    if (statement_.prepared()) statement_.Reset();
+    return std::nullopt;
+  }
+  absl::Status status;
+  if (next_ == page_end_) {
+    status = StartPage();
+  } else if (next_ > found_) {
+    status = Take(statement_.Step());
+  }
+  ABSL_RETURN_IF_ERROR(status);
+  Row row{.index = next_};
+  if (next_ == found_) {
+    content_.clear();
+    const int columns = static_cast<int>(FilledColumns(*target_).size());
+    for (int column = 1; column <= columns; ++column) AppendCell(statement_.Value(column), &content_);
+    row.content = content_;
+  }
+  ++next_;
+  return row;
+}
+
+absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTarget& target, CellReader* cells,
+                          UndoLog* log) {
+  std::vector<KeyView> keys;
+  keys.reserve(rows.size());
+  for (const BatchRow* const row : rows) keys.push_back(row->key);
+  cells->Start(keys);
+  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells->Next());
+      if (!row.has_value()) return std::nullopt;
+      // A row that is gone will not be written.
+      if (!row->content.has_value() && target.asked.mode == SqliteLocation::Mode::kUpdate) continue;
+      const BatchRow& written = *rows[row->index];
+      return OldRow{.ordinal = written.ordinal, .key = written.key, .content = row->content};
+    }
+  });
+}
+
+absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log) {
+  if (!target.table.has_value()) return log->KeepNote(kTableNote, kMade);
+  for (const std::string& column : target.missing_columns) {
+    ABSL_RETURN_IF_ERROR(log->KeepNote(ColumnNote(column), kMade));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> HoldsWhatWasWritten(const SqliteTarget& target, UndoReader* old_rows, int64_t ordinal,
+                                         absl::string_view content, bool otherwise) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows->WrittenVector(ordinal));
+  if (!written.has_value()) return otherwise;
+  ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(content));
+  const SqliteValue& vector = cells.front();
+  const SqliteType type = IsText(target.asked.encoding) ? SqliteType::kText : SqliteType::kBlob;
+  std::vector<float> held(written->size());
+  return vector.type == type && DecodeVector(target.asked.encoding, vector.bytes, absl::MakeSpan(held)) &&
+         std::memcmp(held.data(), written->data(), held.size() * sizeof(float)) == 0;
+}
+
+namespace {
+
+// A row of the log, with copies of its own.
+struct LoggedRow {
+  int64_t ordinal = 0;
+  CellChange change;
+};
+
+class TableRollback {
+ public:
+  TableRollback(const SqlDb& db, SqliteTarget target, CellWriter* writer, UndoReader* old_rows)
+      : db_(db), target_(std::move(target)), writer_(writer), old_rows_(old_rows), cells_(&db, &target_) {}
+
+  absl::StatusOr<RollbackReport> Run();
+
+ private:
+  absl::StatusOr<bool> WasMade(const std::string& note) const;
+  absl::StatusOr<std::string> FindLostColumn() const;
+  absl::Status CountAll(absl::string_view why_left);
+  absl::Status LoadPage();
+  absl::StatusOr<std::vector<CellChange>> Compare();
+  absl::StatusOr<bool> IsNothingIn(const std::string& sql);
+  absl::Status TakeAwayWhatWasMade();
+
+  const SqlDb& db_;
+  SqliteTarget target_;
+  CellWriter* const writer_;
+  UndoReader* const old_rows_;
+  CellReader cells_;
+  std::vector<LoggedRow> page_;
+  RollbackReport report_;
+};
+
+absl::StatusOr<bool> TableRollback::WasMade(const std::string& note) const {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> found, old_rows_->FindNote(note));
+  return found.has_value();
+}
+
+// A column that an earlier rollback took away held nothing before the job either; without another one a row cannot be
+// asked what it holds.
+absl::StatusOr<std::string> TableRollback::FindLostColumn() const {
+  for (const std::string& column : target_.missing_columns) {
+    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(ColumnNote(column)));
+    if (!made) return absl::StrCat("the column ", column, " is gone from the table");
+  }
+  return std::string();
+}
+
+// Nothing can be done: with a reason, all rows are left.
+absl::Status TableRollback::CountAll(absl::string_view why_left) {
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
+    if (!row.has_value()) return absl::OkStatus();
+    if (why_left.empty()) {
+      ++report_.rows_unchanged;
+    } else {
+      report_.Leave(row->key, why_left);
+    }
+  }
+}
+
+absl::Status TableRollback::LoadPage() {
+  page_.clear();
+  while (page_.size() < kPageRows) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
+    if (!row.has_value()) break;
+    LoggedRow& logged = page_.emplace_back();
+    logged.ordinal = row->ordinal;
+    logged.change.key = Own(row->key);
+    if (row->content.has_value()) logged.change.content = std::string(*row->content);
+  }
+  return absl::OkStatus();
+}
+
+// What is to be done with the rows of the page.
+absl::StatusOr<std::vector<CellChange>> TableRollback::Compare() {
+  std::vector<KeyView> keys;
+  for (const LoggedRow& row : page_) keys.push_back(ViewOf(row.change.key));
+  cells_.Start(keys);
+  std::vector<CellChange> changes;
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> now, cells_.Next());
+    if (!now.has_value()) return changes;
+    const LoggedRow& row = page_[now->index];
+    const std::optional<std::string>& old = row.change.content;
+    if (now->content == old) {
+      ++report_.rows_unchanged;
+    } else if (!now->content.has_value()) {
+      ++report_.rows_gone;
+    } else {
+      ABSL_ASSIGN_OR_RETURN(const bool ours,
+                            HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *now->content, old.has_value()));
+      if (ours) {
+        changes.push_back(row.change);  // a copy: the key is still bound
+      } else {
+        report_.Leave(ViewOf(row.change.key), "its vector is not the one that the job wrote");
+      }
+    }
+  }
+}
+
+absl::StatusOr<bool> TableRollback::IsNothingIn(const std::string& sql) {
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement statement, db_.Prepare(sql));
+  ABSL_ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return !row;
+}
+
+absl::Status TableRollback::TakeAwayWhatWasMade() {
+  struct Part {
+    std::string note, name, find, drop;
+  };
+  const std::string table = QuoteName(target_.table->name);
+  std::vector<Part> parts = {{std::string(kTableNote), absl::StrCat("table ", target_.table->name),
+                              absl::StrCat("SELECT 1 FROM ", table, " LIMIT 1"), absl::StrCat("DROP TABLE ", table)}};
+  for (const std::string& column : FilledColumns(target_)) {
+    if (target_.table->Find(column) == nullptr) continue;
+    const std::string quoted = QuoteName(column);
+    parts.push_back({ColumnNote(column), absl::StrCat("column ", column),
+                     absl::StrCat("SELECT 1 FROM ", table, " WHERE ", quoted, " IS NOT NULL LIMIT 1"),
+                     absl::StrCat("ALTER TABLE ", table, " DROP COLUMN ", quoted)});
+  }
+  for (const Part& part : parts) {
+    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(part.note));
+    if (!made) continue;
+    ABSL_ASSIGN_OR_RETURN(const bool empty, IsNothingIn(part.find));
+    // The table's own indexes, views and triggers may want it by now.
+    const absl::Status dropped =
+        empty ? db_.Exec(part.drop) : absl::FailedPreconditionError("there is something in it");
+    report_.notes.push_back(
+        dropped.ok()
+            ? absl::StrCat("took away the ", part.name, ", which the job had made")
+            : absl::StrCat("the ", part.name, " stays, which the job had made: ", std::string(dropped.message())));
+    if (part.note == kTableNote && dropped.ok()) return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RollbackReport> TableRollback::Run() {
+  ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(db_, &target_));
+  if (!target_.table.has_value()) {
+    ABSL_RETURN_IF_ERROR(CountAll(""));
+    return report_;
+  }
+  ABSL_ASSIGN_OR_RETURN(const std::string lost, FindLostColumn());
+  if (!lost.empty()) {
+    ABSL_RETURN_IF_ERROR(CountAll(lost));
+    return report_;
+  }
+  while (true) {
+    ABSL_RETURN_IF_ERROR(LoadPage());
+    if (page_.empty()) break;
+    ABSL_RETURN_IF_ERROR(writer_->Begin());
+    ABSL_ASSIGN_OR_RETURN(const std::vector<CellChange> changes, Compare());
+    ABSL_RETURN_IF_ERROR(writer_->Apply(changes, &report_));
+  }
+  ABSL_RETURN_IF_ERROR(TakeAwayWhatWasMade());
+  return report_;
+}
+
+}  // namespace
+
+absl::StatusOr<RollbackReport> RollBackTable(const SqlDb& db, SqliteTarget target, CellWriter* writer,
+                                             UndoReader* old_rows) {
+  return TableRollback(db, std::move(target), writer, old_rows).Run();
+}
+
+}  // namespace reembed

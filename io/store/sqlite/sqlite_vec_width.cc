@@ -1,0 +1,430 @@
+#include "io/store/sqlite/sqlite_vec_width.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/counted.h"
+#include "engine/status_macros.h"
+#include "io/store/sqlite/sqlite_undo.h"
+#include "io/store/sqlite/sqlite_vec.h"
+
+namespace reembed {
+namespace {
+
+// Its value: the name of the table beside, and the statement that made the old one.
+constexpr absl::string_view kNote = "vec0 width";
+constexpr char kKept[] = "temp.reembed_kept";
+constexpr char kOld[] = "temp.reembed_old";
+constexpr char kBesideKey[] = "key";
+constexpr char kBesideModel[] = "model";
+constexpr size_t kPageRows = 512;
+
+std::string TableBeside(const SqliteTarget& target, int dim) {
+  return absl::StrCat(target.table->name, "__reembed_", dim);
+}
+
+// As MakeSqliteSink() makes a new table.
+Location BesideOf(const Location& location, const std::string& table) {
+  Location beside{.scheme = location.scheme, .path = location.path};
+  for (const char* const kept : {"vector", "model_column", "dim_column", "updated_column"}) {
+    if (!location.Get(kept).empty()) beside.parameters[kept] = location.Get(kept);
+  }
+  beside.parameters["table"] = table;
+  beside.parameters["key"] = kBesideKey;
+  beside.parameters.try_emplace("model_column", kBesideModel);
+  beside.parameters["mode"] = "upsert";
+  return beside;
+}
+
+std::string ModelColumnBeside(const SqliteTarget& target) {
+  return target.asked.model_column.empty() ? std::string(kBesideModel) : target.asked.model_column;
+}
+
+// Whether there is a table `name` that such a sink may have made; somebody's own stays as it is.
+absl::StatusOr<bool> IsTableBeside(const SqliteDb& db, const SqliteTarget& target, const std::string& name) {
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement find, db.Prepare("SELECT name FROM pragma_table_info(?1)"));
+  find.BindText(1, name);
+  std::vector<std::string> columns;
+  absl::StatusOr<bool> row = find.Step();
+  for (; row.ok() && *row; row = find.Step()) columns.emplace_back(find.Text(0));
+  ABSL_RETURN_IF_ERROR(row.status());
+  const std::vector<std::string> wanted = {kBesideKey, target.asked.vector, ModelColumnBeside(target)};
+  return std::all_of(wanted.begin(), wanted.end(), [&](const std::string& column) {
+    return std::find(columns.begin(), columns.end(), column) != columns.end();
+  });
+}
+
+absl::Status CheckNameIsFree(const SqliteDb& db, const SqliteTarget& target, const std::string& name) {
+  const absl::StatusOr<bool> there = HasSqliteTable(db, name);
+  if (!there.ok() || !*there) return there.status();
+  const absl::StatusOr<bool> ours = IsTableBeside(db, target, name);
+  if (!ours.ok() || *ours) return ours.status();
+  return absl::FailedPreconditionError(absl::StrCat(target.asked.path, ": there is a table `", name,
+                                                    "`, and the new vectors of `", target.table->name,
+                                                    "` are to wait in one of that name; rename yours or put it away"));
+}
+
+template <typename Change>
+absl::Status InTransaction(const SqliteDb& db, const Change& change) {
+  absl::Status status = db.Exec("BEGIN IMMEDIATE");
+  if (status.ok()) status = change();
+  if (status.ok()) status = db.Exec("COMMIT");
+  if (!status.ok() && db.InTransaction()) db.Exec("ROLLBACK").IgnoreError();
+  return status;
+}
+
+absl::Status ExecAll(const SqliteDb& db, const std::vector<std::string>& statements) {
+  for (const std::string& sql : statements) {
+    ABSL_RETURN_IF_ERROR(db.Exec(sql));
+  }
+  return absl::OkStatus();
+}
+
+// What a job leaves as it is in a row: all but the key and the columns that are filled.
+absl::StatusOr<std::vector<std::string>> OtherColumns(const SqliteDb& db, const SqliteTarget& target) {
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement find, db.Prepare("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0"));
+  find.BindText(1, target.table->name);
+  const std::vector<std::string> filled = FilledColumns(target);
+  std::vector<std::string> others;
+  absl::StatusOr<bool> row = find.Step();
+  for (; row.ok() && *row; row = find.Step()) {
+    std::string name(find.Text(0));
+    if (name != target.table->key && std::find(filled.begin(), filled.end(), name) == filled.end()) {
+      others.push_back(std::move(name));
+    }
+  }
+  ABSL_RETURN_IF_ERROR(row.status());
+  return others;
+}
+
+// The bytes of a vector as vec0 wants them: without a word they are taken for float32.
+std::string CellSql(absl::string_view create, const std::string& column) {
+  const std::string type = Vec0Type(create, column);
+  const std::string cell = absl::StrCat("kept.", QuoteName(column));
+  if (absl::StartsWith(type, "int8[")) return absl::StrCat("vec_int8(", cell, ")");
+  if (absl::StartsWith(type, "bit[")) return absl::StrCat("vec_bit(", cell, ")");
+  return cell;
+}
+
+// Makes the table anew by `create`, in a transaction of the caller's: its rows that are in `filled`, a table with
+// columns for the key and for what is filled, with the cells from there.
+absl::Status Remake(const SqliteDb& db, const SqliteTarget& target, const std::string& create,
+                    const std::string& filled) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> others, OtherColumns(db, target));
+  const std::string table = QuoteName(target.table->name), key = QuoteName(target.table->key);
+  std::vector<std::string> kept, names = {key}, cells = {"kept.reembed_key"};
+  for (const std::string& column : others) {
+    kept.push_back(absl::StrCat(", ", QuoteName(column)));
+    names.push_back(QuoteName(column));
+    cells.push_back(CellSql(create, column));
+  }
+  for (const std::string& column : FilledColumns(target)) {
+    names.push_back(QuoteName(column));
+    cells.push_back(absl::StrCat("filled.", QuoteName(column)));
+  }
+  return ExecAll(db, {absl::StrCat("DROP TABLE IF EXISTS ", kKept),
+                      absl::StrCat("CREATE TEMP TABLE reembed_kept AS SELECT ", key, " AS reembed_key",
+                                   absl::StrJoin(kept, ""), " FROM ", table),
+                      absl::StrCat("DROP TABLE ", table), create,
+                      absl::StrCat("INSERT INTO ", table, " (", absl::StrJoin(names, ", "), ") SELECT ",
+                                   absl::StrJoin(cells, ", "), " FROM ", kKept, " AS kept JOIN ", filled,
+                                   " AS filled ON filled.", QuoteName(kBesideKey), " = kept.reembed_key")});
+}
+
+class Vec0WidthSink final : public VectorSink {
+ public:
+  Vec0WidthSink(const Location& location, SqliteTarget target, std::unique_ptr<SqliteDb> db, const Model& model,
+                const SqliteSinkOptions& options)
+      : location_(location),
+        target_(std::move(target)),
+        db_(std::move(db)),
+        model_(model),
+        options_(options),
+        beside_(TableBeside(target_, model.dim)) {}
+
+  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+    undo_ = context.undo;
+    ABSL_ASSIGN_OR_RETURN(const std::string sql, Vec0Sql(*db_, target_));
+    ABSL_RETURN_IF_ERROR(TakeOver());
+    if (undo_ != nullptr) {
+      ABSL_RETURN_IF_ERROR(undo_->KeepNote(kNote, absl::StrCat(beside_, "\n", sql)));
+    }
+    ABSL_ASSIGN_OR_RETURN(new_vectors_, MakeSqliteSink(BesideOf(location_, beside_), model_, options_));
+    return new_vectors_->Open({.model = context.model}, last);
+  }
+
+  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    std::vector<const BatchRow*> rows;
+    std::vector<KeyView> keys;
+    for (const Batch* const batch : batches) {
+      for (const BatchRow& row : batch->rows()) {
+        if (row.vector == nullptr) continue;
+        rows.push_back(&row);
+        keys.push_back(row.key);
+      }
+    }
+    ABSL_RETURN_IF_ERROR(RefuseThoseWithoutAPlace(rows, keys, refused));
+    if (undo_ != nullptr) {
+      ABSL_RETURN_IF_ERROR(KeepOldCells(rows, target_, &cells_, undo_));
+    }
+    return new_vectors_->Write(batches, refused);
+  }
+
+  absl::Status Flush() override { return new_vectors_->Flush(); }
+
+  absl::Status Finish() override {
+    ABSL_RETURN_IF_ERROR(new_vectors_->Finish());
+    new_vectors_.reset();  // its connection may not stand in the way
+    return InTransaction(*db_, [&] { return PutInPlace(); });
+  }
+
+ private:
+  // What lies under the name of the table beside is of this sink's kind, and of no other model: one of another job's is
+  // taken away, as that job writes it again from the vectors it keeps.
+  absl::Status TakeOver() {
+    ABSL_RETURN_IF_ERROR(CheckNameIsFree(*db_, target_, beside_));
+    const absl::StatusOr<bool> there = HasSqliteTable(*db_, beside_);
+    if (!there.ok() || !*there) return there.status();
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement find,
+                          db_->Prepare(absl::StrCat("SELECT 1 FROM ", QuoteName(beside_), " WHERE ",
+                                                    QuoteName(ModelColumnBeside(target_)), " IS NOT ?1 LIMIT 1")));
+    find.BindText(1, model_.name);
+    const absl::StatusOr<bool> another = find.Step();
+    if (!another.ok() || !*another) return another.status();
+    find.Reset();
+    return db_->Exec(absl::StrCat("DROP TABLE ", QuoteName(beside_)));
+  }
+
+  // SQL: the vectors beside that are of the model ?1.
+  std::string OursSql(absl::string_view columns) const {
+    return absl::StrCat("SELECT ", columns, " FROM ", QuoteName(beside_), " WHERE ",
+                        QuoteName(ModelColumnBeside(target_)), " = ?1");
+  }
+
+  // They are stored beside all the same, and left out when the table is made anew.
+  absl::Status RefuseThoseWithoutAPlace(absl::Span<const BatchRow* const> rows, absl::Span<const KeyView> keys,
+                                        std::vector<RefusedRow>* refused) {
+    const bool adds = target_.asked.mode == SqliteLocation::Mode::kUpsert;
+    if (adds && target_.UnknownPartition() == nullptr) return absl::OkStatus();
+    cells_.Start(keys);
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells_.Next());
+      if (!row.has_value()) return absl::OkStatus();
+      if (row->content.has_value()) continue;
+      const BatchRow& missing = *rows[row->index];
+      const std::string where =
+          absl::StrCat(target_.asked.path, ": table `", target_.table->name, "`: row ", KeyText(missing.key), ": is ");
+      refused->push_back({missing.ordinal, adds ? absl::FailedPreconditionError(absl::StrCat(
+                                                      where, "not there, and nothing says in which partition `",
+                                                      *target_.UnknownPartition(), "` to add it; add &set.",
+                                                      *target_.UnknownPartition(), "=SQL, where ?1 is its key"))
+                                                : absl::NotFoundError(absl::StrCat(where, "gone from the target"))});
+    }
+  }
+
+  absl::Status PutInPlace() {
+    // The application may have changed its table meanwhile.
+    ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(*db_, &target_));
+    ABSL_ASSIGN_OR_RETURN(const std::string sql, Vec0Sql(*db_, target_));
+    ABSL_RETURN_IF_ERROR(CheckEveryRowHasOne());
+    const std::string create = WithVec0Width(sql, target_.asked.vector, model_.dim);
+    ABSL_RETURN_IF_ERROR(Remake(*db_, target_, create, QuoteName(beside_)));
+    if (target_.asked.mode == SqliteLocation::Mode::kUpsert && target_.UnknownPartition() == nullptr) {
+      ABSL_RETURN_IF_ERROR(AddNewRows());
+    }
+    return ExecAll(*db_, {absl::StrCat("DROP TABLE ", QuoteName(beside_)), absl::StrCat("DROP TABLE ", kKept)});
+  }
+
+  absl::Status CheckEveryRowHasOne() {
+    const std::string key = QuoteName(target_.table->key);
+    ABSL_ASSIGN_OR_RETURN(
+        SqliteStatement find,
+        db_->Prepare(absl::StrCat("SELECT count(*), min(", key, ") FROM ", QuoteName(target_.table->name), " WHERE ",
+                                  key, " NOT IN (", OursSql(QuoteName(kBesideKey)), ")")));
+    find.BindText(1, model_.name);
+    ABSL_RETURN_IF_ERROR(find.Step().status());
+    const int64_t without = find.Int(0);
+    if (without == 0) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        target_.asked.path, ": table `", target_.table->name, "`: ", Counted(without, "row has", "rows have"),
+        " no vector of ", model_.dim, " numbers of this model, the first is ", find.Text(1),
+        ", and a vec0 table holds one width: it stays as it is, and the new vectors wait in `", beside_,
+        "`; embed those rows, too (without where=, or by `reembed retry-rejects`), or remove them, then run the same "
+        "command again"));
+  }
+
+  absl::Status AddNewRows() {
+    ABSL_ASSIGN_OR_RETURN(
+        SqliteStatement find,
+        db_->Prepare(absl::StrCat(OursSql(absl::StrCat(QuoteName(kBesideKey), ", ", QuoteName(target_.asked.vector))),
+                                  " AND ", QuoteName(kBesideKey), " NOT IN (SELECT reembed_key FROM ", kKept, ")")));
+    find.BindText(1, model_.name);
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement insert, db_->Prepare(InsertSql(target_)));
+    if (!target_.asked.model_column.empty()) insert.BindText(3, model_.name);
+    if (!target_.asked.dim_column.empty()) insert.Bind(4, model_.dim);
+    absl::StatusOr<bool> row = find.Step();
+    for (; row.ok() && *row; row = find.Step()) {
+      insert.BindValue(1, find.Value(0));
+      insert.BindBlob(2, find.Blob(1));
+      ABSL_RETURN_IF_ERROR(insert.Run());
+    }
+    return row.status();
+  }
+
+  const Location location_;
+  SqliteTarget target_;
+  const std::unique_ptr<SqliteDb> db_;
+  const Model model_;
+  const SqliteSinkOptions options_;
+  const std::string beside_;
+  CellReader cells_{db_.get(), &target_};
+  std::unique_ptr<VectorSink> new_vectors_;
+  UndoLog* undo_ = nullptr;
+};
+
+class Vec0WidthRollback {
+ public:
+  Vec0WidthRollback(const SqliteDb& db, const SqliteTarget& target, UndoReader* old_rows)
+      : db_(db), target_(target), old_rows_(old_rows), cells_(&db, &target_) {}
+
+  absl::StatusOr<RollbackReport> Run(const std::string& beside, const std::string& create) {
+    ABSL_ASSIGN_OR_RETURN(const std::string now, Vec0Sql(db_, target_));
+    ABSL_ASSIGN_OR_RETURN(const bool waits, IsTableBeside(db_, target_, beside));
+    if (waits) {
+      ABSL_RETURN_IF_ERROR(db_.Exec(absl::StrCat("DROP TABLE ", QuoteName(beside))));
+      report_.notes.push_back(absl::StrCat("took away the table ", beside, ", which the job had made"));
+    }
+    if (now == create) return CountAll();
+    bool all_ours = false;
+    ABSL_RETURN_IF_ERROR(InTransaction(db_, [&]() -> absl::Status {
+      if (absl::Status found = FindOldCells(&all_ours); !found.ok() || !all_ours) return found;
+      absl::Status made = Remake(db_, target_, create, kOld);
+      return made.ok() ? ExecAll(db_, {absl::StrCat("DROP TABLE ", kKept)}) : made;
+    }));
+    if (all_ours) return report_;
+    report_.rows_restored = 0;
+    report_.notes.push_back(absl::StrCat("table ", target_.table->name, " stays with its new width: it holds vectors ",
+                                         "that the job has not written"));
+    return report_;
+  }
+
+ private:
+  absl::StatusOr<RollbackReport> CountAll() {
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
+      if (!row.has_value()) return report_;
+      ++report_.rows_unchanged;
+    }
+  }
+
+  // Fills kOld with what rows held whose vector is the job's; others are left, in the report.
+  absl::Status FindOldCells(bool* all_ours) {
+    std::string columns = QuoteName(kBesideKey);
+    std::string values = "?1";
+    int parameters = 1;
+    for (const std::string& column : FilledColumns(target_)) {
+      absl::StrAppend(&columns, ", ", QuoteName(column));
+      absl::StrAppend(&values, ", ?", ++parameters);
+    }
+    ABSL_RETURN_IF_ERROR(ExecAll(
+        db_, {absl::StrCat("DROP TABLE IF EXISTS ", kOld), absl::StrCat("CREATE TABLE ", kOld, " (", columns, ")"),
+              absl::StrCat("CREATE UNIQUE INDEX temp.reembed_old_key ON reembed_old (", QuoteName(kBesideKey), ")")}));
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement insert,
+                          db_.Prepare(absl::StrCat("INSERT INTO ", kOld, " (", columns, ") VALUES (", values, ")")));
+    while (true) {
+      ABSL_RETURN_IF_ERROR(LoadPage());
+      if (page_.empty()) break;
+      ABSL_RETURN_IF_ERROR(TakePage(&insert));
+    }
+    ABSL_ASSIGN_OR_RETURN(SqliteStatement count,
+                          db_.Prepare(absl::StrCat("SELECT count(*) FROM ", QuoteName(target_.table->name))));
+    ABSL_RETURN_IF_ERROR(count.Step().status());
+    const int64_t unknown = count.Int(0) - report_.rows_restored - report_.rows_left;
+    report_.rows_left += unknown;  // added by somebody since
+    *all_ours = report_.rows_left == 0;
+    return absl::OkStatus();
+  }
+
+  struct Logged {
+    int64_t ordinal = 0;
+    Key key;
+    std::optional<std::string> content;
+  };
+
+  absl::Status LoadPage() {
+    page_.clear();
+    while (page_.size() < kPageRows) {
+      ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
+      if (!row.has_value()) return absl::OkStatus();
+      Logged& logged = page_.emplace_back(Logged{row->ordinal, Own(row->key), std::nullopt});
+      if (row->content.has_value()) logged.content = std::string(*row->content);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakePage(SqliteStatement* insert) {
+    std::vector<KeyView> keys;
+    for (const Logged& row : page_) keys.push_back(ViewOf(row.key));
+    cells_.Start(keys);
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> now, cells_.Next());
+      if (!now.has_value()) return absl::OkStatus();
+      const Logged& row = page_[now->index];
+      if (!now->content.has_value()) {
+        ++report_.rows_gone;
+        continue;
+      }
+      ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *now->content,
+                                                                 row.content.has_value()));
+      if (!ours) {
+        report_.Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
+        continue;
+      }
+      ++report_.rows_restored;
+      if (!row.content.has_value()) continue;  // the job has added it
+      ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*row.content));
+      insert->BindKey(1, ViewOf(row.key));
+      for (size_t i = 0; i < cells.size(); ++i) insert->BindValue(static_cast<int>(i) + 2, cells[i]);
+      ABSL_RETURN_IF_ERROR(insert->Run());
+    }
+  }
+
+  const SqliteDb& db_;
+  const SqliteTarget target_;
+  UndoReader* const old_rows_;
+  CellReader cells_;
+  std::vector<Logged> page_;
+  RollbackReport report_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeVec0WidthSink(const Location& location, SqliteTarget target,
+                                                              std::unique_ptr<SqliteDb> db, const Model& model,
+                                                              const SqliteSinkOptions& options) {
+  ABSL_RETURN_IF_ERROR(CheckNameIsFree(*db, target, TableBeside(target, model.dim)));
+  return std::make_unique<Vec0WidthSink>(location, std::move(target), std::move(db), model, options);
+}
+
+absl::StatusOr<std::string> Vec0WidthChange(const SqliteDb& db, const SqliteTarget& target, int old_dim, int dim) {
+  const std::string beside = TableBeside(target, dim);
+  ABSL_RETURN_IF_ERROR(CheckNameIsFree(db, target, beside));
+  return absl::StrCat("makes the table ", target.table->name, " anew for vectors of ", dim, " numbers (", old_dim,
+                      " before) once each row has one; until then they wait in ", beside);
+}
+
+absl::StatusOr<std::optional<RollbackReport>> RollBackVec0Width(const SqliteDb& db, const SqliteTarget& target,
+                                                                UndoReader* old_rows) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> note, old_rows->FindNote(kNote));
+  if (!note.has_value() || !target.table.has_value()) return std::nullopt;
+  const size_t end = note->find('\n');
+  ABSL_ASSIGN_OR_RETURN(RollbackReport report,
+                        Vec0WidthRollback(db, target, old_rows).Run(note->substr(0, end), note->substr(end + 1)));
+  return report;
+}
+
+}  // namespace reembed

@@ -1,0 +1,166 @@
+#include "engine/pace/concurrency_limit.h"
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <queue>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+namespace reembed {
+namespace {
+
+constexpr Moment kStart = absl::Hours(1000);
+
+// A server with so many places, a queue before them, and a client that always has as much in the air as it may.
+class Simulation {
+ public:
+  Simulation(int max, int places, std::function<double()> service_seconds)
+      : limit_({.max = max}), places_(places), service_seconds_(std::move(service_seconds)) {}
+
+  void set_places(int places) { places_ = places; }
+  ConcurrencyLimit& limit() { return limit_; }
+
+  struct Figures {
+    double per_second = 0;
+    double latency = 0;  // seconds
+  };
+
+  Figures Run(absl::Duration time) {
+    const Moment end = now_ + time;
+    int64_t answers = 0;
+    double latencies = 0;
+    Send();
+    while (!working_.empty() && working_.top().done_at <= end) {
+      const Working work = working_.top();
+      working_.pop();
+      now_ = work.done_at;
+      limit_.Answered(work.left_at, 1, in_air() + 1 >= limit_.limit(), now_);
+      latencies += absl::ToDoubleSeconds(now_ - work.left_at);
+      ++answers;
+      Send();
+    }
+    now_ = end;
+    return {.per_second = answers / absl::ToDoubleSeconds(time), .latency = latencies / std::max<int64_t>(1, answers)};
+  }
+
+ private:
+  struct Working {
+    Moment done_at;
+    Moment left_at;
+    bool operator<(const Working& other) const { return done_at > other.done_at; }
+  };
+
+  int in_air() const { return static_cast<int>(waiting_.size() + working_.size()); }
+
+  void Send() {
+    while (in_air() < limit_.limit()) waiting_.push_back(now_);
+    while (static_cast<int>(working_.size()) < places_ && !waiting_.empty()) {
+      working_.push({.done_at = now_ + absl::Seconds(service_seconds_()), .left_at = waiting_.front()});
+      waiting_.pop_front();
+    }
+  }
+
+  ConcurrencyLimit limit_;
+  int places_;
+  const std::function<double()> service_seconds_;
+  Moment now_ = kStart;
+  std::deque<Moment> waiting_;
+  std::priority_queue<Working> working_;
+};
+
+// Whatever the number of places is: nearly the whole throughput, and at most about twice the time of service.
+TEST(ConcurrencyLimitTest, FindsTheKneeOfAServer) {
+  for (const int places : {1, 2, 3, 4, 7, 8, 16, 24, 40}) {
+    SCOPED_TRACE(absl::StrCat(places, " places"));
+    constexpr double kService = 0.1;
+    Simulation simulation(128, places, [] { return kService; });
+    simulation.Run(absl::Seconds(20));
+    const Simulation::Figures found = simulation.Run(absl::Minutes(3));
+    EXPECT_GE(found.per_second, 0.95 * places / kService);
+    EXPECT_LE(found.latency, 2.1 * kService);
+  }
+}
+
+TEST(ConcurrencyLimitTest, FindsTheKneeWhenServiceTimesDiffer) {
+  for (const uint32_t seed : {1u, 2u, 3u, 4u, 5u}) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    std::mt19937 random(seed);
+    Simulation simulation(64, 8, [&random] { return std::uniform_real_distribution<double>(0.05, 0.15)(random); });
+    simulation.Run(absl::Seconds(20));
+    const Simulation::Figures found = simulation.Run(absl::Minutes(5));
+    EXPECT_GE(found.per_second, 0.95 * 80);
+    EXPECT_LE(found.latency, 2.2 * 0.1);
+  }
+}
+
+// Nothing is gained by fewer: all that is allowed, soon and for good.
+TEST(ConcurrencyLimitTest, GoesToTheFullLimitWhereLatencyDoesNotDependOnIt) {
+  for (const uint32_t seed : {1u, 2u, 3u, 4u, 5u}) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    std::mt19937 random(seed);
+    Simulation simulation(64, 1000, [&random] { return std::uniform_real_distribution<double>(0.1, 0.3)(random); });
+    simulation.Run(absl::Seconds(1.6));
+    EXPECT_EQ(simulation.limit().limit(), 64);
+    EXPECT_GE(simulation.Run(absl::Minutes(2)).per_second, 0.99 * 64 / 0.2);
+  }
+}
+
+TEST(ConcurrencyLimitTest, FastAnswersAreNeverTakenForAQueue) {
+  Simulation simulation(16, 1, [] { return 0.001; });
+  simulation.Run(absl::Seconds(1));
+  EXPECT_EQ(simulation.limit().limit(), 16);
+  simulation.Run(absl::Seconds(60));
+  EXPECT_EQ(simulation.limit().limit(), 16);
+}
+
+TEST(ConcurrencyLimitTest, FollowsAServerThatLosesAndRegainsPlaces) {
+  Simulation simulation(64, 16, [] { return 0.1; });
+  simulation.Run(absl::Seconds(30));
+  simulation.set_places(2);
+  simulation.Run(absl::Minutes(2));
+  EXPECT_LE(simulation.Run(absl::Minutes(1)).latency, 0.25);
+  simulation.set_places(16);
+  simulation.Run(absl::Seconds(20));
+  EXPECT_GE(simulation.Run(absl::Minutes(1)).per_second, 0.95 * 160);
+}
+
+TEST(ConcurrencyLimitTest, YieldsToOverloadOnceAndComesBackSlowly) {
+  Simulation simulation(32, 1000, [] { return 0.1; });
+  simulation.Run(absl::Seconds(5));
+  ASSERT_EQ(simulation.limit().limit(), 32);
+  const Moment now = kStart + absl::Seconds(5);
+  for (int i = 0; i < 10; ++i) simulation.limit().Overloaded(now - absl::Milliseconds(50), now);
+  EXPECT_EQ(simulation.limit().limit(), 22);
+  simulation.Run(absl::Seconds(0.5));
+  EXPECT_LT(simulation.limit().limit(), 28);
+  simulation.Run(absl::Seconds(5));
+  EXPECT_EQ(simulation.limit().limit(), 32);
+}
+
+TEST(ConcurrencyLimitTest, AStrayFailureIsNoOverload) {
+  Simulation simulation(32, 1000, [] { return 0.1; });
+  for (int i = 1; i <= 100; ++i) {
+    simulation.Run(absl::Seconds(1));
+    simulation.limit().Overloaded(kStart + absl::Seconds(i), kStart + absl::Seconds(i));
+  }
+  EXPECT_EQ(simulation.limit().limit(), 32);
+}
+
+TEST(ConcurrencyLimitTest, AfterAnOutageRampsToWhereItWas) {
+  Simulation simulation(64, 1000, [] { return 0.2; });
+  simulation.Run(absl::Seconds(5));
+  simulation.limit().OutageEnded(kStart + absl::Seconds(5));
+  EXPECT_EQ(simulation.limit().limit(), 8);
+  simulation.limit().OutageEnded(kStart + absl::Seconds(5.1));  // it was away once more
+  EXPECT_EQ(simulation.limit().limit(), 8);
+  simulation.Run(absl::Seconds(1.2));
+  EXPECT_EQ(simulation.limit().limit(), 64);
+}
+
+}  // namespace
+}  // namespace reembed
