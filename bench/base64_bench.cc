@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How fast vectors come out of base64 replies, and how fast the built-in server writes them, beside the copying of the
 // same bytes. Bytes are bytes of text. One text is one vector of 1,536 numbers; `vectors` of them lie in a row, so that
 // the larger figure is bound by memory.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One new row among many that have not changed: how fast a run finds that out, beside its limit, a bare SELECT of key
 // and text over the same table. Turn by turn; `ratio` is what counts.
 #include <benchmark/benchmark.h>

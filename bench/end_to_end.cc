@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The end-to-end runner: each figure with its limit, measured in the same run on the same machine.
 //
 //   ingest  rows through the whole pipeline from a server that answers at once with prepared bytes, against a bare

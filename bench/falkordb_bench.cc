@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The FalkorDB sink beside a bare client that sends the same rows as the store's own bulk path, statements
 // `UNWIND $rows ... SET` that lie ready in memory, turn by turn in the same run. The server is real and runs on this
 // machine; its module comes from npm (CTest npm_install).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // File sinks against a plain write() of the same bytes, and the JSONL source against reading the file.
 // All write a new file in $TMPDIR each time, without fsync: it would measure the disk.
 

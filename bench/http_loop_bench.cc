@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Receiving replies of the size of 256 base64 vectors of 1,536 numbers from a loopback server in the same process.
 // Contender and limit: a bare curl_multi loop with the same socket settings, on the benchmark's own thread.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Building and searching indexes of 1,536 numbers a row, through the sink and the reader that jobs use. The contender
 // of the sink is the bare add() of FAISS with the same rows; that of the search is one pass of SearchExactly() over
 // rows in memory. Rows are clustered, as embeddings are.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A table behind a libSQL server as target, beside a bare loop that posts the same UPDATEs in pipelines that lie ready
 // in memory, turn by turn in the same run: `limit` and `reembed` are rows per second, `ratio` is what counts. The
 // server runs on this machine; it comes from npm (CTest npm_install).

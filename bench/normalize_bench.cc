@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checking and scaling vectors of 1,536 numbers, beside a plain loop and the copying of the same bytes. `rows` rows lie
 // in one matrix: 64 fit into the second-level cache, 16,384 do not fit into any.
 

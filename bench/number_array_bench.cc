@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arrays of numbers as embedding servers print them, read into floats.
 // Contenders: memcpy of the text (the bound of anything that reads it); simdjson's get_double, which is how it is
 // usually done; std::from_chars.

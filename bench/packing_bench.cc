@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How fast tokens are counted, and what packing does to requests.
 //
 // BM_CountTokens*: MB/s over English text, with a vocabulary if the environment variable REEMBED_VOCABULARY names one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_BENCH_PAIRS_H_
 #define REEMBED_BENCH_PAIRS_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the graph itself costs: a client, a ledger and a sink that do nothing, so that all that is left is ours.
 
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A PostgreSQL table as target and as source, each beside the server's own bulk path over the same rows, turn by turn
 // in the same run: `limit` and `reembed` are rows per second, `ratio` is what counts. The server runs on this machine
 // with fsync off, so that its work and not the disk is measured.

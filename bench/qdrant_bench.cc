@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The Qdrant sink against a bare loop that PUTs the same requests, prepared beforehand, as many at a time; and what it
 // costs to print the numbers. `reads:1`: the server reads and keeps the points, as every server must, on one core;
 // `reads:0`: it takes them without a look, so that only memory and loopback limit the bare loop.

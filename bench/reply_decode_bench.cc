@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // From the body of a reply to checked vectors in their places: EmbeddingClient::Decode without the batch.
 // Contenders: memcpy of the body (the bound of anything that reads it), and number arrays through simdjson's own
 // get_double, which is how it is usually done.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The built-in embedder, and how fast the embedding server gets prepared replies out of the door.
 #include <arpa/inet.h>
 #include <benchmark/benchmark.h>

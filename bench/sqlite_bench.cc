@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An SQLite table as source and as target, each beside SQLite's own limit: one prepared statement in a loop, over the
 // same rows, in the same run; as target turn by turn, `ratio` is what counts. The vectors have 512 numbers, the texts
 // about 600 bytes, as in an agentloop database.

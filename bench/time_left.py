@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """How true the time is that progress says is left: ten runs at a terminal, against `reembed serve`.
 
     python3 bench/time_left.py build/dev/reembed

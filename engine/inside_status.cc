@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/inside_status.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_ENGINE_PLACE_NAME_H_
 #define REEMBED_ENGINE_PLACE_NAME_H_
 

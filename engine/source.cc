@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/source.h"
 
 #include "engine/row_page.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_ENGINE_UNDO_LOG_H_
 #define REEMBED_ENGINE_UNDO_LOG_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_INDEX_FAISS_CHECK_H_
 #define REEMBED_INDEX_FAISS_CHECK_H_
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Every source file is as .clang-format wants it.
 cmake_minimum_required(VERSION 3.25)
 set(files)

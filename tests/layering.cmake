@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Who may include whom. The tables are the architecture: change them only with an entry in DECISIONS.md.
 cmake_minimum_required(VERSION 3.25)
 set(may_engine engine)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tools/exit_code.h"
 
 #include "engine/pace/spend_cap.h"

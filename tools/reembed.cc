@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The `reembed` command: flags are declared here, one subcommand per file does the work.
 
 #include <CLI/CLI.hpp>

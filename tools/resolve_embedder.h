@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_TOOLS_RESOLVE_EMBEDDER_H_
 #define REEMBED_TOOLS_RESOLVE_EMBEDDER_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_TOOLS_SWEEP_H_
 #define REEMBED_TOOLS_SWEEP_H_
 

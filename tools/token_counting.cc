@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tools/token_counting.h"
 
 #include <algorithm>

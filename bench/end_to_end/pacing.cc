@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "bench/end_to_end/pacing.h"
 
 #include <algorithm>

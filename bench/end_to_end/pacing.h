@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_BENCH_END_TO_END_PACING_H_
 #define REEMBED_BENCH_END_TO_END_PACING_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine/text/text_cutter.h"
 
 #include <algorithm>

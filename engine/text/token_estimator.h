@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_ENGINE_TEXT_TOKEN_ESTIMATOR_H_
 #define REEMBED_ENGINE_TEXT_TOKEN_ESTIMATOR_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_EMBED_API_ERROR_H_
 #define REEMBED_IO_EMBED_API_ERROR_H_
 

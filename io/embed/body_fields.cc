@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/embed/body_fields.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/embed/embedding_server_quota.h"
 
 #include <algorithm>

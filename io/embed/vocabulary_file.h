@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_EMBED_VOCABULARY_FILE_H_
 #define REEMBED_IO_EMBED_VOCABULARY_FILE_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/file/backup_folder.h"
 
 #include <simdjson.h>

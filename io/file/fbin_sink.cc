@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/file/fbin_sink.h"
 
 #include "io/file/matrix_file_sink.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/file/key_column.h"
 
 #include "engine/status_macros.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/file/npy_sink.h"
 
 #include "io/file/matrix_file_sink.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_FILE_OPEN_ELSEWHERE_H_
 #define REEMBED_IO_FILE_OPEN_ELSEWHERE_H_
 

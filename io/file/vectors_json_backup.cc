@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/file/vectors_json_backup.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_JOB_BATCH_KEEPING_H_
 #define REEMBED_IO_JOB_BATCH_KEEPING_H_
 

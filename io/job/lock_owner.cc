@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/job/lock_owner.h"
 
 #include <sys/file.h>

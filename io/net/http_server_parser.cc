@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/net/http_server_parser.h"
 
 #include <algorithm>

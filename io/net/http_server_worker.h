@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_NET_HTTP_SERVER_WORKER_H_
 #define REEMBED_IO_NET_HTTP_SERVER_WORKER_H_
 

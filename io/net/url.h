@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_NET_URL_H_
 #define REEMBED_IO_NET_URL_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_SYSTEM_AUTOMEM_PAYLOAD_H_
 #define REEMBED_IO_SYSTEM_AUTOMEM_PAYLOAD_H_
 

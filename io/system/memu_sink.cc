@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/system/memu_sink.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Promises 1, 2 and 3 in the manner of RocksDB's crash test: an expected table beside random jobs of the real command,
 // which is killed at random moments from outside and at compiled-in kill points, and given again until it ends.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // crash_test [--seed S] [--hours H] [GoogleTest's flags]
 //   --seed S    one job for each store that --gtest_filter names, from this seed
 //   --hours H   goes on so long, all stores together, in place of so many kills a store

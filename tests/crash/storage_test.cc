@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Disks that fail, and disks that lose power. Of a small job every call that changes the disk fails once, in every way
 // that it can; and the power goes before each of them. tests/fakes/storage_faults is that disk.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // agentloop as a whole: both databases, with rows of every kind, and vectors that were written to the rows of others.
 
 #include "tests/fakes/agentloop.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The preset for AutoMem: a graph in a real FalkorDB and points in a Qdrant, as the system and its faults leave them.
 
 #include "tests/fakes/automem.h"

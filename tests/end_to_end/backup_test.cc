@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // backup and restore of files: what comes back is what was there, whatever runs, dies or fills up meanwhile.
 
 #include <poll.h>

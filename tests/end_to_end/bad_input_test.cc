@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is wrong with a store or with how it is named, through the command: a clear error before anything is bought or
 // changed; and rows that the store refuses, which do not hold up the others. FalkorDB's mistakes are in
 // falkordb_test.cc, those of the command's flags in cli_test.cc.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // `reembed bench endpoint` as its users meet it.
 
 #include <csignal>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rows whose text is edited behind a run: the same command embeds them again, everywhere, and pays once.
 
 #include <signal.h>

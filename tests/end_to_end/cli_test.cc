@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command as its users meet it: what they do right, and everything they may do wrong.
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the command answers to words that it does not know, and what it shows: one line that names the nearest, lines
 // that are JSON where JSON was asked for, and a progress that fits its window.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Installs the build tree into a fresh folder and builds and runs a program against what is installed.
 # Wants: BUILD (build tree), SOURCE (this folder), WORK (folder to use).
 cmake_minimum_required(VERSION 3.25)

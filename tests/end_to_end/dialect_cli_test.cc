@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command against the APIs of several vendors, each played by a strict fake.
 
 #include <filesystem>

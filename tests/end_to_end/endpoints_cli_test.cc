@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command over several endpoints that serve, die, refuse, come back, and change their model.
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // EspressoBot as a whole, on a real PostgreSQL: tables and files as the system and its users leave them, the command,
 // and what is in the database then, read with libpq alone.
 

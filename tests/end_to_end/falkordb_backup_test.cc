@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // backup and restore of AutoMem's two stores: a real FalkorDB, and a Qdrant by its rules. Python reads what we write,
 // and we read what Python writes, as AutoMem's own programs do.
 

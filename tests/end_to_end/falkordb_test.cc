@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command against a real FalkorDB: in place, twice, with a change of the width, and what mistakes cost.
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_TESTS_END_TO_END_FAULT_FIXTURE_H_
 #define REEMBED_TESTS_END_TO_END_FAULT_FIXTURE_H_
 

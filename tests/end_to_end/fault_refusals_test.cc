@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An API that refuses: for now, for good, or for the sake of one text.
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lines that break, and replies that cannot be trusted.
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bit that flips in what a job keeps reaches nobody: not a target that comes later, not verify, not a rollback. What
 // can be bought again is, one slot at a time, and counted.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Promise 1, 2 and 3 by force: the process is killed at random moments, the same command is given again, and in the end
 // every target is compared with a table that was made without the code under test.
 

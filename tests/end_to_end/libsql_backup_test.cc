@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // backup and restore of a database behind a real libSQL server.
 
 #include <poll.h>

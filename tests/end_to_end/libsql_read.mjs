@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads memories as mcp-memory-ts does, with the libSQL client, and says how many have a vector it can use:
 // node libsql_read.mjs URL WIDTH
 import { createClient } from '@libsql/client/http';

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command against a real sqld: mcp-memory-ts as it runs with Turso, a plain table, a restart in the middle, and
 // where a token may be seen.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Texts above the limit of models whose tokenizer nobody knows: cut by what each API says when it refuses them.
 
 #include <poll.h>

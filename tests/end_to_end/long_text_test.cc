@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Texts above the model's limit, through the whole command. Needs the vocabulary in the packages that the CTest fixture
 // `npm` puts into the build tree.
 

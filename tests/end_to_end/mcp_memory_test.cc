@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // mcp-memory-ts as a whole: a database as the system and its users leave it, the command, and what is in the database
 // then, read with SQLite alone.
 

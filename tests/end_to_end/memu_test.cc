@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // MemU as a whole: its database and its vectors.json as its faults leave them, the command, and what Python reads then.
 
 #include "tests/fakes/memu.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Puts the locked npm packages of the tests, and the scripts that use them, into the build tree: cmake -DTO=<dir> -P.
 # Packages that are there already, from the same lock, are not fetched again.
 cmake_minimum_required(VERSION 3.25)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One column, one model, at every store that is filled in place: the same notes, with vectors of another model, of
 // ours, and of ours as the store rounds them.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One column, one model: what the command does where vectors are already, and nobody has recorded who made them.
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Checks an embedding server with the official OpenAI client.
 //   node openai_client.mjs http://127.0.0.1:8080/v1
 // Prints "ok" and exits 0, or says what was wrong and exits 1. The server must be lexical, with 512 dimensions.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every way to a PostgreSQL database through a real PgBouncer in transaction mode: other clients of its server
 // connections never find anything of ours in them.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // backup and restore of the rows of a real PostgreSQL.
 
 #include <poll.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command against a real PostgreSQL: in place, twice, with a change of the width, and through a restart.
 
 #include <map>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a run says of a PostgreSQL table that is not as it left it, or of which it sees a part, and what it pays for.
 
 #include <memory>

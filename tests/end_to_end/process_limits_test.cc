@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the command does where the system lets it have little: open files, address space, and texts that are too long.
 
 #include <fcntl.h>

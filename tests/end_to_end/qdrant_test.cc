@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command against a Qdrant server: a collection's own points again, another width, mistakes, and a restart.
 
 #include <map>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The command on its way to servers: addresses as people paste them, proxies, headers and fields that an API wants.
 
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A target that takes no writes is known before the first text is bought, also by plan.
 
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The examples of README.md, as they stand there: run twice, and once more from another folder.
 
 #include <cstdlib>

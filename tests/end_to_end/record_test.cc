@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // run --record: the receipt of a job becomes one memory of AutoMem, with the vector of its own text.
 
 #include <poll.h>

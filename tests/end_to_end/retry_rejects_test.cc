@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // retry-rejects: what was rejected is tried again and bought, and nothing else; and what the receipts say of it.
 
 #include <filesystem>

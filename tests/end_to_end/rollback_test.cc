@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The way back: what a job has overwritten is put back byte for byte, also after kills at random moments.
 
 #include <poll.h>

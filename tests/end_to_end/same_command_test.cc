@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The same command again: a place has one name, however it is written, whether it is there yet or not.
 
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Passwords in addresses, links that somebody planted in a job's folder, and what a row or a file may do to a terminal.
 // All that the command writes and says is searched.
 

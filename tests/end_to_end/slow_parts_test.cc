@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the command says of a part that is slow, and what becomes of a run whose process or clock stands still or jumps.
 
 #include <signal.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // --max-spend: what is bought, what is kept, what it says, over runs, endpoints, streams and kills.
 
 #include <signal.h>

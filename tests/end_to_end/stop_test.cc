@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A signal ends the command in time, whatever it waits for; nothing new leaves after it; the same command goes on.
 
 #include <arpa/inet.h>

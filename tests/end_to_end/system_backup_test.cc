@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // backup --system and restore find stores and secrets where the systems themselves look for them.
 
 #include <filesystem>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The commands of data/systems/README.md are run as they stand there, from backup to restore, on what the systems
 // leave.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A target that is a file has one writer at a time, and takes nothing that is not its own: two processes at one file,
 // what the dead leave, planted links, two names of one file, sources without rows.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files with texts, through the command: what is wrong with a line, a file or its name, and what becomes of the others.
 
 #include <cstdlib>

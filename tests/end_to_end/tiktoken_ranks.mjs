@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Encodes texts with the tokenizer that OpenAI publishes: node tiktoken_ranks.mjs TEXTS RANKS
 // TEXTS and RANKS hold, for each text, a 32-bit little-endian number and as many bytes, or 32-bit ranks.
 // Prints the seconds that encoding took, without loading.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tokenizer against the one that OpenAI publishes, rank by rank. Needs the packages that the CTest fixture `npm`
 // puts into the build tree.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // HTTP/2 over TLS, as the big vendors speak it, with a certificate that only --ca-file makes trustworthy.
 
 #include <set>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_TESTS_FAKES_ESPRESSOBOT_H_
 #define REEMBED_TESTS_FAKES_ESPRESSOBOT_H_
 

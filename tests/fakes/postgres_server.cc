@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tests/fakes/postgres_server.h"
 
 #include <libpq-fe.h>

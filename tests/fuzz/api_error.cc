@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Bodies of refusals: what they mean, which limit they name, how long they want us to wait.
 #include "io/embed/api_error.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The manifest of a backup.
 #include "io/file/backup_folder.h"
 #include "tests/fuzz/fuzz.h"

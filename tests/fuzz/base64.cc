@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Base64 against a decoder that goes bit by bit.
 #include "engine/number/base64.h"
 

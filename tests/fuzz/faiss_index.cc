@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // FAISS's own file, whose checksum is right: what somebody made who means harm.
 #include <string>
 #include <vector>

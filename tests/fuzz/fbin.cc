@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files of a matrix: the header, and the rows behind it.
 #include "io/file/matrix_format.h"
 #include "io/file/matrix_reader.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // HDF5 files: vectors, and texts.
 #include "io/file/hdf5_reader.h"
 #include "io/file/hdf5_source.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What headers of answers say of waits and quotas, and addresses in them.
 #include <string>
 #include <utility>

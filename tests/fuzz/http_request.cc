@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Requests as `serve` gets them, whole and cut anywhere.
 #include <cstring>
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is said beside an index.
 #include "index/flat_json.h"
 #include "index/index_files.h"

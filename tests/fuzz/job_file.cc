@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // job.toml, as a user or an earlier run has written it.
 #include <string>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The small files of a job: what runs left of its targets, who has its lock, the canary's vectors.
 #include <string>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scanner that walks over JSON without a tree, and strings that are printed and read.
 #include <simdjson.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files of vectors, a JSON object a line.
 #include "io/file/jsonl_reader.h"
 

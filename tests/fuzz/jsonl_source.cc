@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files of texts, a JSON object a line; also what gzip and zstd packed.
 #include "io/file/jsonl_source.h"
 

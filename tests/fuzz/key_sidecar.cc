@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The keys beside a file of vectors.
 #include "io/file/key_sidecar.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The line reader: a pipe that gives its bytes in pieces, and a file, against a split of the whole.
 #include <fcntl.h>
 #include <unistd.h>

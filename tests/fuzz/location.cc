@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // URIs of sources and targets.
 #include "engine/location.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // JSON numbers and arrays of them against strtof; printed numbers are read as what they were.
 #include <cmath>
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Cells of vector columns of PostgreSQL and SQLite, in every form.
 #include <cmath>
 #include <string>

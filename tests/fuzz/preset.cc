@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Presets of memory systems.
 #include "tests/fuzz/fuzz.h"
 #include "tools/presets.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The replies of every dialect, whole and as a stream that is cut anywhere.
 #include <cmath>
 #include <string>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Answers of servers that speak RESP, whole and cut anywhere.
 #include <hiredis/hiredis.h>
 

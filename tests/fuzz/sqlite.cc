@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Databases that are damaged, or made by somebody who means harm: read as a source, and as a target.
 #include "engine/location.h"
 #include "io/store/sqlite/sqlite_reader.h"

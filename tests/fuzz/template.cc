@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Templates of texts, with the values of one row behind a line.
 #include <string>
 #include <vector>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // MemU's file of vectors.
 #include "io/file/vectors_json.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // simulation_test [--seed S] [--seeds N] [GoogleTest's flags]
 //   --seed S    this one alone, or the first of N
 //   --seeds N   so many, in place of 2,000

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "io/store/falkordb/falkordb_fetch.h"
 
 #include "absl/container/flat_hash_map.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #ifndef REEMBED_IO_STORE_QDRANT_QDRANT_SINK_H_
 #define REEMBED_IO_STORE_QDRANT_QDRANT_SINK_H_
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The KillPoint() of the command that the crash test kills.
 //
 //   KILL_POINT_AT=NAME:N or N   ends the process, as by SIGKILL, at the n-th pass of that kill point, or of any; from

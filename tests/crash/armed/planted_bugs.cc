@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Mistakes for the crash test to find. The linker puts this RunPipeline() before the real one (--wrap), so that nothing
 // of it is in the shipped command. PLANTED_BUG names one:
 //

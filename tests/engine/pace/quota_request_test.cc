@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How large requests may be where the quota of tokens is small: packed and paced as a run does it, against a provider
 // that keeps no more than a second's quota.
 

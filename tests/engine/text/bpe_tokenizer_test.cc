@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The algorithm, with small vocabularies; tests/end_to_end/tiktoken_test.cc compares the real one with OpenAI's.
 #include "engine/text/bpe_tokenizer.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loaded before all other libraries (LD_PRELOAD), it makes calls that nobody can interrupt take as long as a test
 // wants: while the folder $REEMBED_HELD has a file of the call's name, the call waits, and says so in NAME.reached.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loaded before all other libraries (LD_PRELOAD), it is a disk that fails, and one that loses power: SQLite's calls,
 // HDF5's and our own come through here alike. Of the files below $STORAGE_FAULT_ROOT, each call of these kinds is
 // counted, from 1: write sync rename remove truncate mmap open.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the servers of the embedding APIs really answer, and what becomes of it.
 
 #include <random>

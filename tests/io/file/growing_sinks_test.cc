@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every growing file promises, for each format.
 
 #include <unistd.h>

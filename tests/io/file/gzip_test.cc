@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // JSON in gzip files, walked over without holding the whole.
 
 #include "io/file/gzip.h"

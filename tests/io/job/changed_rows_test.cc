@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the ledger knows of rows whose text has changed, and of what targets are owed.
 
 #include "gmock/gmock.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Damage of what was kept is found before anybody gets it, and costs the slot alone.
 
 #include "io/job/kept_vectors.h"

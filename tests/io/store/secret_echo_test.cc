@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Servers, or what stands before them, that repeat a password or key in what they say.
 
 #include <string>

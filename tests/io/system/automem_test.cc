@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What AutoMem computes from a text and from tags, compared with Python itself, and the payloads that points get. The
 // rows and the points are tested with both servers in tests/end_to_end/automem_test.cc.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tools/sample/agentloop_sample.h"
 
 #include <toml++/toml.h>

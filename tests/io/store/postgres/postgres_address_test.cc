@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Ways to name a PostgreSQL server and to get in, those of every program that uses libpq.
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What PostgreSQL refuses: the whole target, which is known before anything is bought, or single rows, in its words.
 
 #include <fstream>

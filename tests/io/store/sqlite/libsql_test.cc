@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Source, sink and reader against a real sqld; what is in the database is read with straight SQLite.
 
 #include <algorithm>
