@@ -2,24 +2,21 @@
 #ifndef REEMBED_ENGINE_PIPELINE_H_
 #define REEMBED_ENGINE_PIPELINE_H_
 
-#include <atomic>
 #include <cstdint>
 #include <stop_token>
-#include <string>
 
-#include "absl/functional/any_invocable.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
 #include "engine/embedding_client.h"
 #include "engine/ledger.h"
+#include "engine/named_sink.h"
+#include "engine/run_counters.h"
 #include "engine/source.h"
 #include "engine/text/long_text.h"
+#include "engine/text/token_counter.h"
 #include "engine/text/token_estimator.h"
-#include "engine/vector_sink.h"
-#include "engine/wait_meter.h"
 
 // The pipeline. Read this file first; it is the map of the house.
 //
@@ -54,9 +51,6 @@ namespace reembed {
 class OwedRows;
 struct NewRows;
 
-// Model tokens of one text; an estimate when the tokenizer is not known. Called by the reading stage only.
-using TokenCounter = absl::AnyInvocable<int64_t(absl::string_view) const>;
-
 enum class Normalization { kAsReceived, kUnitL2 };
 
 struct PipelineOptions {
@@ -72,28 +66,6 @@ struct PipelineOptions {
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
   absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all
-};
-
-// A sink and the name under which the ledger knows its position.
-struct NamedSink {
-  std::string name;
-  VectorSink* sink = nullptr;
-  UndoLog* undo = nullptr;  // told to the sink, see SinkContext
-};
-
-// Counters that a progress display may read while the run goes on.
-struct RunCounters {
-  std::atomic<int64_t> rows_read{0};       // that entered a batch, replayed ones included
-  std::atomic<int64_t> rows_done{0};       // that every sink has taken
-  std::atomic<int64_t> rows_embedded{0};   // whose vector is new in this run, bought for them or for a row like them
-  std::atomic<int64_t> rows_rejected{0};   // newly rejected in this run
-  std::atomic<int64_t> rows_replayed{0};   // bought in an earlier run and served to a sink in this one
-  std::atomic<int64_t> texts_embedded{0};  // vectors bought in this run
-  // Of rows_embedded: whose vector is that of the beginning of their text. Likewise below; not of a row whose text was
-  // bought for another row in an earlier run.
-  std::atomic<int64_t> rows_truncated{0};
-  std::atomic<int64_t> rows_split{0};  // of rows_embedded: whose vector is the mean of their text's parts
-  WaitMeter waits;                     // what the run has waited for
 };
 
 // The parts of a run. All are borrowed and must outlive RunPipeline().

@@ -11,9 +11,10 @@
 #include "engine/batch.h"
 #include "engine/ledger.h"
 #include "engine/pace/request_packer.h"
-#include "engine/pipeline.h"
 #include "engine/source.h"
 #include "engine/text/long_text.h"
+#include "engine/text/token_counter.h"
+#include "engine/text/token_estimator.h"
 
 namespace reembed {
 

@@ -14,8 +14,9 @@
 #include "engine/done.h"
 #include "engine/ledger.h"
 #include "engine/mutex.h"
+#include "engine/named_sink.h"
 #include "engine/pace/rate_limiter.h"
-#include "engine/pipeline.h"
+#include "engine/wait_meter.h"
 
 namespace reembed {
 

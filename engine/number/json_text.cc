@@ -35,6 +35,12 @@ void AppendEscaped(char c, std::string* out) {
 
 }  // namespace
 
+std::string JsonQuoted(absl::string_view text) {
+  std::string json;
+  AppendJsonString(text, &json);
+  return json;
+}
+
 void AppendAsciiJsonString(absl::string_view text, std::string* out) {
   out->push_back('"');
   for (size_t i = 0; i < text.size();) {

@@ -10,6 +10,7 @@ namespace reembed {
 
 // Appends `text` (valid UTF-8) to *out as a JSON string with its quotes: RFC 8259 escapes, everything else as it is.
 void AppendJsonString(absl::string_view text, std::string* out);
+std::string JsonQuoted(absl::string_view text);  // alone
 
 // The same in ASCII alone, byte for byte as Python's json.dumps has it: \u00e4, and two escapes above U+FFFF.
 void AppendAsciiJsonString(absl::string_view text, std::string* out);

@@ -49,39 +49,33 @@ std::string HashOf(absl::string_view bytes) {
   return absl::BytesToHexString(absl::string_view(hash.data(), hash.size()));
 }
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 // One part a line, for people who look into it.
 std::string ManifestJson(const BackupManifest& manifest) {
-  std::string json =
-      absl::StrCat("{\"format\":", kBackupFormat, ",\n \"program\":", Quoted(manifest.program),
-                   ",\n \"system\":", Quoted(manifest.system),
-                   ",\n \"made\":", Quoted(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", manifest.made, absl::UTCTimeZone())),
-                   ",\n \"parts\":[");
+  std::string json = absl::StrCat(
+      "{\"format\":", kBackupFormat, ",\n \"program\":", JsonQuoted(manifest.program),
+      ",\n \"system\":", JsonQuoted(manifest.system),
+      ",\n \"made\":", JsonQuoted(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", manifest.made, absl::UTCTimeZone())),
+      ",\n \"parts\":[");
   for (size_t i = 0; i < manifest.parts.size(); ++i) {
     const BackupPart& part = manifest.parts[i];
-    absl::StrAppend(&json, i == 0 ? "\n  " : ",\n  ", "{\"file\":", Quoted(part.file), ",\"kind\":", Quoted(part.kind),
-                    ",\"origin\":", Quoted(part.origin), ",\"bytes\":", part.bytes, ",\"xxh3_128\":", Quoted(part.hash),
-                    ",\"rows\":{");
+    absl::StrAppend(&json, i == 0 ? "\n  " : ",\n  ", "{\"file\":", JsonQuoted(part.file),
+                    ",\"kind\":", JsonQuoted(part.kind), ",\"origin\":", JsonQuoted(part.origin),
+                    ",\"bytes\":", part.bytes, ",\"xxh3_128\":", JsonQuoted(part.hash), ",\"rows\":{");
     for (size_t row = 0; row < part.rows.size(); ++row) {
-      absl::StrAppend(&json, row == 0 ? "" : ",", Quoted(part.rows[row].first), ":", part.rows[row].second);
+      absl::StrAppend(&json, row == 0 ? "" : ",", JsonQuoted(part.rows[row].first), ":", part.rows[row].second);
     }
     json += "}}";
   }
   json += "]";
   const std::string hash = HashOf(json);
-  return absl::StrCat(json, kOwnHash, Quoted(hash), "}\n");
+  return absl::StrCat(json, kOwnHash, JsonQuoted(hash), "}\n");
 }
 
 // Whether the manifest ends with the hash of what stands before it.
 bool HasItsHash(absl::string_view json) {
   const size_t at = json.rfind(kOwnHash);
   return at != absl::string_view::npos &&
-         absl::StartsWith(json.substr(at), absl::StrCat(kOwnHash, Quoted(HashOf(json.substr(0, at)))));
+         absl::StartsWith(json.substr(at), absl::StrCat(kOwnHash, JsonQuoted(HashOf(json.substr(0, at)))));
 }
 
 // Who else can have written what lies at `path`; empty: nobody.

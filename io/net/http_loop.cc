@@ -206,7 +206,7 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
 
 }  // namespace
 
-// One CURLM and its thread. Members below `thread_` belong to that thread.
+// One CURLM and its thread. Members with neither a mutex nor `const` belong to that thread.
 class HttpLoop::Loop {
  public:
   Loop(CURLM* multi, const HttpLoopOptions& options, absl::AnyInvocable<void()> on_timer)

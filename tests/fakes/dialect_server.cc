@@ -32,12 +32,6 @@ struct Asked {
   int cut = 0;  // of the texts
 };
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 std::string VectorJson(const std::string& text, const Asked& asked) {
   const std::vector<float> vector = TextVector(text, asked.dim);
   if (!asked.base64) {
@@ -48,7 +42,7 @@ std::string VectorJson(const std::string& text, const Asked& asked) {
   }
   std::string base64;
   EncodeBase64({reinterpret_cast<const unsigned char*>(vector.data()), vector.size() * sizeof(float)}, &base64);
-  return Quoted(base64);
+  return JsonQuoted(base64);
 }
 
 std::string ReplyJson(const FakeApi& api, const Asked& asked, int64_t tokens) {
@@ -64,7 +58,7 @@ std::string ReplyJson(const FakeApi& api, const Asked& asked, int64_t tokens) {
     case FakeApi::Reply::kByType:  // repeats the texts
       return absl::StrCat(
           R"({"id":"5807ee2e","embeddings":{")", asked.base64 ? "base64" : "float", "\":", list, R"(},"texts":[)",
-          absl::StrJoin(asked.texts, ",", [](std::string* out, const std::string& t) { out->append(Quoted(t)); }),
+          absl::StrJoin(asked.texts, ",", [](std::string* out, const std::string& t) { out->append(JsonQuoted(t)); }),
           R"(],"meta":{"api_version":{"version":"2"},"billed_units":{"input_tokens":)", tokens,
           R"(}},"response_type":"embeddings_by_type"})");
     case FakeApi::Reply::kGemini:
@@ -85,8 +79,8 @@ std::string ReplyJson(const FakeApi& api, const Asked& asked, int64_t tokens) {
 }
 
 std::string ErrorJson(const FakeApi& api, const Refusal& refusal) {
-  const std::string message = Quoted(refusal.message);
-  const std::string code = refusal.code.empty() ? "null" : Quoted(refusal.code);
+  const std::string message = JsonQuoted(refusal.message);
+  const std::string code = refusal.code.empty() ? "null" : JsonQuoted(refusal.code);
   switch (api.errors) {
     case FakeApi::Errors::kOpenAi:
       return absl::StrCat("{\"error\":{\"message\":", message,

@@ -78,12 +78,6 @@ struct QdrantServer::State {
 
 namespace {
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 // What a handler throws to itself.
 struct Refusal {
   int status;
@@ -95,7 +89,7 @@ HttpServerResponse Ok(const std::string& result) {
 }
 
 HttpServerResponse Refused(int status, absl::string_view words) {
-  return {.status = status, .body = absl::StrCat(R"({"status":{"error":)", Quoted(words), R"(},"time":0.00001})")};
+  return {.status = status, .body = absl::StrCat(R"({"status":{"error":)", JsonQuoted(words), R"(},"time":0.00001})")};
 }
 
 std::string Decoded(absl::string_view part) {
@@ -352,7 +346,7 @@ struct Handling {
     if (all || some.has_value()) {
       std::vector<std::string> fields;
       for (const auto& [name, value] : point.payload) {
-        if (!some.has_value() || some->count(name) > 0) fields.push_back(absl::StrCat(Quoted(name), ":", value));
+        if (!some.has_value() || some->count(name) > 0) fields.push_back(absl::StrCat(JsonQuoted(name), ":", value));
       }
       absl::StrAppend(&json, R"(,"payload":{)", absl::StrJoin(fields, ","), "}");
     }
@@ -372,7 +366,7 @@ struct Handling {
         if (name.empty()) {
           absl::StrAppend(&json, R"(,"vector":)", numbers(vector));
         } else {
-          named.push_back(absl::StrCat(Quoted(name), ":", numbers(vector)));
+          named.push_back(absl::StrCat(JsonQuoted(name), ":", numbers(vector)));
         }
       }
       if (point.vectors.count("") == 0) absl::StrAppend(&json, R"(,"vector":{)", absl::StrJoin(named, ","), "}");
@@ -423,7 +417,7 @@ struct Handling {
     std::string vectors;
     for (const auto& [name, vector] : collection.vectors) {
       if (name.empty()) vectors = vector.json;
-      named.push_back(absl::StrCat(Quoted(name), ":", vector.json));
+      named.push_back(absl::StrCat(JsonQuoted(name), ":", vector.json));
     }
     if (vectors.empty()) vectors = absl::StrCat("{", absl::StrJoin(named, ","), "}");
     std::string params = absl::StrCat(R"({"vectors":)", vectors, R"(,"shard_number":1,"replication_factor":1)",
@@ -433,7 +427,7 @@ struct Handling {
                     "}");
     std::vector<std::string> schema;
     for (const auto& [field, type] : collection.indexes) {
-      schema.push_back(absl::StrCat(Quoted(field),
+      schema.push_back(absl::StrCat(JsonQuoted(field),
                                     type[0] == '"' ? absl::StrCat(R"(:{"data_type":)", type)
                                                    : absl::StrCat(R"(:{"data_type":"x","params":)", type),
                                     R"(,"points":0})"));
@@ -509,14 +503,15 @@ struct Handling {
   HttpServerResponse List() {
     std::vector<std::string> names;
     for (const auto& [name, collection] : state.collections)
-      names.push_back(absl::StrCat(R"({"name":)", Quoted(name), "}"));
+      names.push_back(absl::StrCat(R"({"name":)", JsonQuoted(name), "}"));
     return Ok(absl::StrCat(R"({"collections":[)", absl::StrJoin(names, ","), "]}"));
   }
 
   HttpServerResponse ListAliases() {
     std::vector<std::string> names;
     for (const auto& [alias, to] : state.aliases) {
-      names.push_back(absl::StrCat(R"({"alias_name":)", Quoted(alias), R"(,"collection_name":)", Quoted(to), "}"));
+      names.push_back(
+          absl::StrCat(R"({"alias_name":)", JsonQuoted(alias), R"(,"collection_name":)", JsonQuoted(to), "}"));
     }
     return Ok(absl::StrCat(R"({"aliases":[)", absl::StrJoin(names, ","), "]}"));
   }

@@ -21,12 +21,6 @@ namespace {
 // Ids in one question, so that the server sorts no more than these.
 constexpr int64_t kWindow = 1000;
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 // A property as JSON. false: the form cannot hold it.
 bool AppendCell(const FalkorCell& cell, std::string* out) {
   switch (cell.type()) {
@@ -109,7 +103,7 @@ class GraphWriter {
             return absl::OkStatus();
           }
           std::string json =
-              absl::StrCat(R"({"source_id":)", rows(row, 1).Integer(), R"(,"type":)", Quoted(rows(row, 2).Text()),
+              absl::StrCat(R"({"source_id":)", rows(row, 1).Integer(), R"(,"type":)", JsonQuoted(rows(row, 2).Text()),
                            R"(,"target_id":)", rows(row, 3).Integer(), R"(,"properties":)");
           ABSL_RETURN_IF_ERROR(AppendProperties("relationship", last_, rows(row, 4), &json, nullptr));
           ++relationships_;
@@ -149,7 +143,7 @@ class GraphWriter {
 
   absl::Status WriteNode(int64_t id, const FalkorCell& labels, const FalkorCell& properties) {
     std::string json = absl::StrCat(R"({"id":)", id, R"(,"labels":[)");
-    for (size_t i = 0; i < labels.size(); ++i) absl::StrAppend(&json, i > 0 ? "," : "", Quoted(labels[i].Text()));
+    for (size_t i = 0; i < labels.size(); ++i) absl::StrAppend(&json, i > 0 ? "," : "", JsonQuoted(labels[i].Text()));
     json += R"(],"properties":)";
     std::string vectors;
     ABSL_RETURN_IF_ERROR(AppendProperties("node", id, properties, &json, &vectors));
@@ -164,7 +158,7 @@ class GraphWriter {
                                 std::string* vectors) {
     json->push_back('{');
     for (size_t i = 0; i < map.size() / 2; ++i) {
-      absl::StrAppend(json, i > 0 ? "," : "", Quoted(map.MapKey(i)), ":");
+      absl::StrAppend(json, i > 0 ? "," : "", JsonQuoted(map.MapKey(i)), ":");
       if (!AppendCell(map.MapValue(i), json)) {
         return absl::FailedPreconditionError(graph_->Message(absl::StrCat(
             what, " ", id, ": property `", map.MapKey(i), "` has a value of type ",
@@ -172,7 +166,7 @@ class GraphWriter {
             "AutoMem's form of a backup cannot hold; copy the server's own files instead")));
       }
       if (vectors != nullptr && map.MapValue(i).type() == FalkorCell::Type::kVector) {
-        absl::StrAppend(vectors, vectors->empty() ? "" : ",", Quoted(map.MapKey(i)));
+        absl::StrAppend(vectors, vectors->empty() ? "" : ",", JsonQuoted(map.MapKey(i)));
       }
     }
     json->push_back('}');
@@ -205,8 +199,8 @@ absl::StatusOr<std::string> IndexesJson(FalkorGraph* graph) {
   for (size_t i = 0; i < list.size(); ++i) {
     const FalkorCell index = list[i];
     const std::string member =
-        absl::StrCat(R"({"label":)", Quoted(index[0].Text()), R"(,"entity":)", Quoted(index[1].Text()),
-                     R"(,"property":)", Quoted(index[2].Text()), R"(,"type":)", Quoted(index[3].Text()), "}");
+        absl::StrCat(R"({"label":)", JsonQuoted(index[0].Text()), R"(,"entity":)", JsonQuoted(index[1].Text()),
+                     R"(,"property":)", JsonQuoted(index[2].Text()), R"(,"type":)", JsonQuoted(index[3].Text()), "}");
     if (seen.insert(member).second) absl::StrAppend(&json, json.size() > 1 ? "," : "", member);
   }
   return json + "]";
@@ -233,8 +227,8 @@ absl::StatusOr<RowCounts> BackUpFalkorGraph(const FalkorLocation& from, const st
   ABSL_ASSIGN_OR_RETURN(const std::string indexes, IndexesJson(graph.get()));
   ABSL_ASSIGN_OR_RETURN(GzipWriter file, GzipWriter::Create(to));
   GraphWriter writer(graph.get(), &file);
-  absl::Status status = file.Append(
-      absl::StrCat(R"({"timestamp":)", Quoted(timestamp), ",\n\"graph_name\":", Quoted(from.graph), ",\n\"nodes\":["));
+  absl::Status status = file.Append(absl::StrCat(R"({"timestamp":)", JsonQuoted(timestamp),
+                                                 ",\n\"graph_name\":", JsonQuoted(from.graph), ",\n\"nodes\":["));
   if (status.ok()) status = writer.WriteNodes();
   if (status.ok()) status = file.Append("],\n\"relationships\":[");
   if (status.ok()) status = writer.WriteRelationships();

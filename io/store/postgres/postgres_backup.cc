@@ -46,12 +46,6 @@ struct Table {
   }
 };
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 absl::StatusOr<std::unique_ptr<PostgresConnection>> Open(const PostgresTables& tables, bool read_only) {
   Location place = tables.place;
   place.parameters.emplace("table", "any");
@@ -123,11 +117,11 @@ absl::Status CopyOut(PostgresConnection* connection, const Table& table, const s
 }
 
 std::string TableJson(const Table& table) {
-  std::string json = absl::StrCat("{\"schema\":", Quoted(table.schema), ",\"table\":", Quoted(table.name),
-                                  ",\"file\":", Quoted(table.file), ",\"rows\":", table.rows, ",\"columns\":[");
+  std::string json = absl::StrCat("{\"schema\":", JsonQuoted(table.schema), ",\"table\":", JsonQuoted(table.name),
+                                  ",\"file\":", JsonQuoted(table.file), ",\"rows\":", table.rows, ",\"columns\":[");
   for (size_t i = 0; i < table.columns.size(); ++i) {
-    absl::StrAppend(&json, i > 0 ? "," : "", "{\"name\":", Quoted(table.columns[i].name),
-                    ",\"type\":", Quoted(table.columns[i].type), "}");
+    absl::StrAppend(&json, i > 0 ? "," : "", "{\"name\":", JsonQuoted(table.columns[i].name),
+                    ",\"type\":", JsonQuoted(table.columns[i].type), "}");
   }
   return json + "]}\n";
 }

@@ -21,12 +21,6 @@ namespace {
 
 constexpr int kPage = 256;
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 std::string PathOf(const std::string& collection) { return absl::StrCat("/collections/", QdrantPathPart(collection)); }
 
 // The `vectors` of a request that makes a collection like this one.
@@ -34,7 +28,7 @@ std::string VectorsJson(const QdrantCollection& collection) {
   if (collection.vectors.size() == 1 && collection.vectors[0].name.empty()) return collection.vectors[0].json;
   std::string json = "{";
   for (const QdrantCollection::Vector& vector : collection.vectors) {
-    absl::StrAppend(&json, json.size() > 1 ? "," : "", Quoted(vector.name), ":", vector.json);
+    absl::StrAppend(&json, json.size() > 1 ? "," : "", JsonQuoted(vector.name), ":", vector.json);
   }
   return json + "}";
 }
@@ -43,11 +37,12 @@ std::string VectorsJson(const QdrantCollection& collection) {
 std::string SetUpJson(const QdrantCollection& collection) {
   std::string json =
       absl::StrCat(R"({"create":{"vectors":)", VectorsJson(collection), R"(,"hnsw_config":)", collection.hnsw);
-  for (const auto& [setting, value] : collection.settings) absl::StrAppend(&json, ",", Quoted(setting), ":", value);
+  for (const auto& [setting, value] : collection.settings) absl::StrAppend(&json, ",", JsonQuoted(setting), ":", value);
   json += R"(},"payload_indexes":[)";
   for (size_t i = 0; i < collection.indexes.size(); ++i) {
     const auto& [field, schema] = collection.indexes[i];
-    absl::StrAppend(&json, i > 0 ? "," : "", R"({"field_name":)", Quoted(field), R"(,"field_schema":)", schema, "}");
+    absl::StrAppend(&json, i > 0 ? "," : "", R"({"field_name":)", JsonQuoted(field), R"(,"field_schema":)", schema,
+                    "}");
   }
   return json + "]}";
 }
@@ -148,8 +143,9 @@ absl::StatusOr<RowCounts> BackUpQdrantCollection(const QdrantLocation& from, con
   }
   ABSL_ASSIGN_OR_RETURN(const int64_t before, CountQdrantPoints(client.get(), from.collection, ""));
   ABSL_ASSIGN_OR_RETURN(GzipWriter file, GzipWriter::Create(to));
-  absl::Status status = file.Append(absl::StrCat(
-      R"({"timestamp":)", Quoted(timestamp), ",\n\"collection_name\":", Quoted(from.collection), ",\n\"points\":["));
+  absl::Status status =
+      file.Append(absl::StrCat(R"({"timestamp":)", JsonQuoted(timestamp),
+                               ",\n\"collection_name\":", JsonQuoted(from.collection), ",\n\"points\":["));
   int64_t points = 0;
   QdrantScroll scroll(client.get(), PathOf(from.collection), R"("with_payload":true,"with_vector":true)", kPage);
   while (status.ok()) {
@@ -183,11 +179,11 @@ absl::StatusOr<std::string> RestoreQdrantCollection(const std::string& from, con
   ABSL_RETURN_IF_ERROR(Drop(client.get(), side));
   ABSL_RETURN_IF_ERROR(Fill(client.get(), side, from, facts));
   if (alias.has_value()) {
-    const std::string name = Quoted(to.collection);
+    const std::string name = JsonQuoted(to.collection);
     ABSL_RETURN_IF_ERROR((client)
                              ->Call({"POST", "/collections/aliases",
                                      absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", name,
-                                                  R"(}},{"create_alias":{"collection_name":)", Quoted(side),
+                                                  R"(}},{"create_alias":{"collection_name":)", JsonQuoted(side),
                                                   R"(,"alias_name":)", name, "}}]}")})
                              .status());
     return absl::StrCat(to.collection, " is an alias and stands for ", side, " now; ", *alias,

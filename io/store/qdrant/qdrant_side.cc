@@ -22,12 +22,6 @@ constexpr int64_t kBytesPerNumber = 12;           // in JSON
 constexpr absl::string_view kSideInfix = "__reembed_";
 constexpr absl::string_view kBeforeInfix = "__before_";
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 absl::Status Put(QdrantClient* client, absl::string_view method, const std::string& path, std::string body) {
   return client->Call({std::string(method), path, std::move(body)}).status();
 }
@@ -44,7 +38,7 @@ absl::Status MakeLike(QdrantClient* client, const std::string& name, const Qdran
     if (each.name.empty()) {
       vectors = config;
     } else {
-      absl::StrAppend(&vectors, vectors.empty() ? "{" : ",", Quoted(each.name), ":", config);
+      absl::StrAppend(&vectors, vectors.empty() ? "{" : ",", JsonQuoted(each.name), ":", config);
     }
   }
   if (!like.vectors[0].name.empty()) vectors.push_back('}');
@@ -55,7 +49,7 @@ absl::Status MakeLike(QdrantClient* client, const std::string& name, const Qdran
   // Before the load, so that the graph gets its links for filters.
   for (const auto& [field, schema] : like.indexes) {
     ABSL_RETURN_IF_ERROR(Put(client, "PUT", PathOf(name) + "/index?wait=true",
-                             absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":)", schema, "}")));
+                             absl::StrCat(R"({"field_name":)", JsonQuoted(field), R"(,"field_schema":)", schema, "}")));
   }
   return absl::OkStatus();
 }
@@ -137,9 +131,9 @@ absl::Status Copy(QdrantClient* client, const std::string& from, const std::stri
 // In one step.
 absl::Status MoveAlias(QdrantClient* client, const std::string& alias, const std::string& to) {
   return Put(client, "POST", "/collections/aliases",
-             absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", Quoted(alias),
-                          R"(}},{"create_alias":{"collection_name":)", Quoted(to), R"(,"alias_name":)", Quoted(alias),
-                          "}}]}"));
+             absl::StrCat(R"({"actions":[{"delete_alias":{"alias_name":)", JsonQuoted(alias),
+                          R"(}},{"create_alias":{"collection_name":)", JsonQuoted(to), R"(,"alias_name":)",
+                          JsonQuoted(alias), "}}]}"));
 }
 
 // Of the vector `name`; 0: there is no such vector, or no collection.

@@ -25,12 +25,6 @@ constexpr size_t kAskedRows = 128;  // likewise with their vectors
 constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
 constexpr int kVanishedRounds = 5;
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 // A collection as a target, looked at.
 struct Target {
   QdrantLocation asked;
@@ -182,7 +176,7 @@ class QdrantSink final : public VectorSink {
   }
 
   std::string VectorConfig() const {
-    return absl::StrCat(R"({"size":)", target_.model.dim, R"(,"distance":)", Quoted(target_.asked.distance), "}");
+    return absl::StrCat(R"({"size":)", target_.model.dim, R"(,"distance":)", JsonQuoted(target_.asked.distance), "}");
   }
 
   // The graph comes last, as one build of it costs less than many insertions. That it has to be built is noted where a
@@ -190,12 +184,12 @@ class QdrantSink final : public VectorSink {
   absl::Status MakeCollection() {
     const std::string& name = target_.asked.vector;
     const std::string vectors =
-        name.empty() ? VectorConfig() : absl::StrCat("{", Quoted(name), ":", VectorConfig(), "}");
+        name.empty() ? VectorConfig() : absl::StrCat("{", JsonQuoted(name), ":", VectorConfig(), "}");
     ABSL_RETURN_IF_ERROR(client()
                              ->Call({"PUT", Path(target_.rows),
                                      absl::StrCat(R"({"vectors":)", vectors, R"(,"hnsw_config":{"m":0},"metadata":{)",
                                                   R"("reembed_hnsw_m":)", kDefaultM, R"(,"reembed_model":)",
-                                                  Quoted(target_.model.name), "}}")})
+                                                  JsonQuoted(target_.model.name), "}}")})
                              .status());
     ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
     if (now.has_value() && now->restore_m == 0) return BuildQdrantGraph(client(), target_.rows, kDefaultM);
@@ -209,7 +203,7 @@ class QdrantSink final : public VectorSink {
       ABSL_RETURN_IF_ERROR(
           client()
               ->Call({"PUT", Path(target_.rows, "/index?wait=true"),
-                      absl::StrCat(R"({"field_name":)", Quoted(field), R"(,"field_schema":"keyword"})")})
+                      absl::StrCat(R"({"field_name":)", JsonQuoted(field), R"(,"field_schema":"keyword"})")})
               .status());
     }
     return absl::OkStatus();
@@ -309,7 +303,7 @@ class QdrantSink final : public VectorSink {
     std::string names;
     for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
       if (vector.name == target_.side->vector) continue;
-      absl::StrAppend(&names, names.empty() ? "" : ",", Quoted(vector.name));
+      absl::StrAppend(&names, names.empty() ? "" : ",", JsonQuoted(vector.name));
     }
     return names.empty() ? "false" : absl::StrCat("[", names, "]");
   }
@@ -334,7 +328,7 @@ class QdrantSink final : public VectorSink {
       for (const QdrantCollection::Vector& vector : target_.side->like.vectors) {
         if (vector.name == target_.side->vector) continue;
         const absl::string_view json = QdrantVectorIn(found->second->vector, vector.name);
-        if (!json.empty()) absl::StrAppend(&item.vectors, Quoted(vector.name), ":", json, ",");
+        if (!json.empty()) absl::StrAppend(&item.vectors, JsonQuoted(vector.name), ":", json, ",");
       }
     }
     return absl::OkStatus();
@@ -414,14 +408,14 @@ class QdrantSink final : public VectorSink {
     if (item.vectors.empty()) {
       AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
     } else {
-      absl::StrAppend(json, "{", item.vectors, Quoted(target_.asked.vector), ":");
+      absl::StrAppend(json, "{", item.vectors, JsonQuoted(target_.asked.vector), ":");
       AppendFloatList(VectorOf(item), json);
       json->push_back('}');
     }
     if (!item.payload.empty()) {
       absl::StrAppend(json, R"(,"payload":)", item.payload);
     } else if (target_.asked.hashed_ids) {
-      absl::StrAppend(json, R"(,"payload":{)", Quoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
+      absl::StrAppend(json, R"(,"payload":{)", JsonQuoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
     }
     json->push_back('}');
   }

@@ -41,12 +41,6 @@ constexpr size_t kPageRows = 512;
 constexpr size_t kAskedRows = 128;  // in one request
 constexpr int kVanishedRounds = 5;
 
-std::string Quoted(absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return json;
-}
-
 // The JSON of what QdrantOldVector() made.
 std::string VectorJson(absl::string_view content) {
   if (content[0] == kJson) return std::string(content.substr(1));
@@ -291,7 +285,7 @@ absl::Status PointRollback::Remove() {
   if (!to_strip_.empty()) {
     ABSL_RETURN_IF_ERROR(client_
                              ->Call({"POST", asked_.Path("/points/vectors/delete?wait=true"),
-                                     absl::StrCat(list(to_strip_), R"(,"vector":[)", Quoted(asked_.vector), "]}")})
+                                     absl::StrCat(list(to_strip_), R"(,"vector":[)", JsonQuoted(asked_.vector), "]}")})
                              .status());
     report_.rows_restored += static_cast<int64_t>(to_strip_.size());
   }
@@ -315,7 +309,7 @@ absl::Status PointRollback::PutVectors(std::vector<size_t>* vanished) {
   for (const size_t i : to_put_) {
     const std::string json = VectorJson(*page_[i].old);
     absl::StrAppend(put.Add(i), R"({"id":)", page_[i].id, R"(,"vector":)",
-                    asked_.vector.empty() ? json : absl::StrCat("{", Quoted(asked_.vector), ":", json, "}"), "}");
+                    asked_.vector.empty() ? json : absl::StrCat("{", JsonQuoted(asked_.vector), ":", json, "}"), "}");
   }
   put.Finish();
   report_.rows_restored += static_cast<int64_t>(to_put_.size() - failed_rows);
@@ -413,15 +407,15 @@ std::string QdrantNoPoint(absl::string_view payload) {
 }
 
 std::string AskForQdrantVector(absl::string_view name) {
-  return name.empty() ? "true" : absl::StrCat("[", Quoted(name), "]");
+  return name.empty() ? "true" : absl::StrCat("[", JsonQuoted(name), "]");
 }
 
 absl::Status KeepQdrantSide(const QdrantSide& side, UndoLog* log) {
   const QdrantCollection::Vector* const old = side.like.Find(side.vector);
   return log->KeepNote(kSideNote,
-                       absl::StrCat(R"({"alias":)", Quoted(side.alias), R"(,"real":)", Quoted(side.real), R"(,"side":)",
-                                    Quoted(side.side), R"(,"before":)", Quoted(side.before), R"(,"dim":)", side.dim,
-                                    R"(,"old_dim":)", old == nullptr ? 0 : old->dim, "}"));
+                       absl::StrCat(R"({"alias":)", JsonQuoted(side.alias), R"(,"real":)", JsonQuoted(side.real),
+                                    R"(,"side":)", JsonQuoted(side.side), R"(,"before":)", JsonQuoted(side.before),
+                                    R"(,"dim":)", side.dim, R"(,"old_dim":)", old == nullptr ? 0 : old->dim, "}"));
 }
 
 absl::Status KeepQdrantCollectionMade(UndoLog* log) { return log->KeepNote(kCollectionNote, kMade); }
