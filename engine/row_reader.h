@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/batch.h"
 #include "engine/ledger.h"
+#include "engine/owed_rows.h"
 #include "engine/pace/request_packer.h"
 #include "engine/source.h"
 #include "engine/text/long_text.h"

@@ -43,6 +43,10 @@ class CrashStore {
   virtual std::string BackupSource() const { return ""; }
   virtual void Spoil() {}
 
+  // Whether the server has crashed by itself, as one of somebody else's may: the last job says nothing of the command.
+  // It has a new server now.
+  virtual bool TakesNewServer() { return false; }
+
   // Stops a server in the midst and starts it again; false: there is none.
   virtual bool Disturb() { return false; }
 };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 
 namespace reembed {
@@ -57,7 +58,9 @@ bool FalkorServer::TryToStart() {
   if (!options_.password.empty()) command.insert(command.end(), {"--requirepass", options_.password});
   process_ = std::make_unique<Process>(command);
   if (!process_->WaitFor("Ready to accept connections")) return false;
-  watch_ = std::make_unique<ServerWatch>(options_.module ? "FalkorDB" : "Valkey", process_.get());
+  if (!options_.may_crash) {
+    watch_ = std::make_unique<ServerWatch>(options_.module ? "FalkorDB" : "Valkey", process_.get());
+  }
   return true;
 }
 
@@ -85,6 +88,11 @@ void FalkorServer::Run(const std::string& cypher, const std::string& graph) { As
 
 std::string FalkorServer::Ask(const std::string& cypher, const std::string& graph) {
   const auto reply = Client()->Call({"GRAPH.QUERY", graph, cypher});
+  // It closes its connections first.
+  for (int looks = 0; options_.may_crash && !reply.ok() && looks < 100; ++looks) {
+    if (HasCrashed()) return "";
+    absl::SleepFor(absl::Milliseconds(50));
+  }
   EXPECT_TRUE(reply.ok()) << reply.status();
   std::string text;
   if (!reply.ok() || reply->value().size() != 3) return text;

@@ -21,6 +21,7 @@ class FalkorServer {
   struct Options {
     bool module = true;  // false: a plain Valkey
     std::string password;
+    bool may_crash = false;  // it may end by itself: HasCrashed() then says so, and no test fails for that
   };
   // Fails the test when the server cannot be had (tools/install-valkey, the CTest npm_install).
   FalkorServer() : FalkorServer(Options()) {}
@@ -31,8 +32,9 @@ class FalkorServer {
 
   void Stop();  // as a power cut does
   void Start();
+  bool HasCrashed() { return process_ != nullptr && !process_->IsRunning(); }
 
-  // One query. Failures fail the test.
+  // One query. Failures fail the test, but for those of a server that has crashed and may.
   void Run(const std::string& cypher, const std::string& graph = "g");
   // All rows: values joined by "|", rows by "\n"; without --compact, so as people see them.
   std::string Ask(const std::string& cypher, const std::string& graph = "g");
