@@ -145,12 +145,13 @@ void RateLimiter::Refused(const Departure& departure, absl::Duration wait, bool 
     found_.SetRate(std::max(kSlowestFoundRate, ceiling_ * (known ? kLowerKnown : kLowerUnknown)), burst_);
   }
   // When the pause ends one request may leave if the provider has said so, or our own count allows it; nothing is saved
-  // up for a burst behind it.
+  // up for a burst behind it. A limit that the user gave holds whatever the provider says: refused requests count, too.
   const auto amount = static_cast<double>(departure.tokens);
   for (const auto& [bucket, one] : {std::pair(&requests_, 1.0), {&tokens_, amount}, {&found_, 1.0}}) {
     bucket->Flow(paused_until_);
     const double enough = std::min(bucket->capacity, one);
-    bucket->level = wait_is_named || bucket == &found_ ? enough : std::min(bucket->level, enough);
+    const bool trusted = bucket == &found_ || (wait_is_named && bucket->given <= 0);
+    bucket->level = trusted ? enough : std::min(bucket->level, enough);
   }
   rose_at_ = paused_until_;
 }

@@ -287,6 +287,20 @@ TEST(RateLimiterTest, NoBurstFollowsAPause) {
 }
 
 // Two leave before anything is known; one is refused and told to come again in 20 s.
+// Found by the simulation (seed 900006274): refused requests count, too.
+TEST(RateLimiterTest, TheUsersLimitHoldsWhateverWaitARefusalNames) {
+  RateLimiter limiter({.requests_per_minute = 60, .burst = absl::Seconds(1)});
+  Moment now = kStart;
+  std::vector<double> starts;
+  for (int i = 0; i < 6; ++i) {
+    const Departure departure = Start(&limiter, 1, now);
+    starts.push_back(absl::ToDoubleSeconds(departure.at - kStart));
+    now = departure.at + absl::Milliseconds(10);
+    limiter.Refused(departure, absl::Milliseconds(200), /*wait_is_named=*/true, now);
+  }
+  for (int i = 2; i < 6; ++i) EXPECT_GE(starts[i] - starts[i - 1], 1 - 1e-6) << "request " << i;
+}
+
 TEST(RateLimiterTest, LearnsThreeRequestsAMinuteFromOneRefusal) {
   RateLimiter limiter({});
   const Departure first = Start(&limiter, 1, kStart), second = Start(&limiter, 1, kStart);
