@@ -2,18 +2,25 @@
 #include "engine/pace/concurrency_limit.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
+#include <tuple>
 #include <utility>
 
 namespace reembed {
 namespace {
 
 constexpr double kHarmlessLatency = 0.025;  // seconds
-constexpr int kLatencyAnswers = 8;          // the latency fades over about so many
-constexpr int kFloorAnswers = 4;            // the first, while few are in the air
-constexpr double kQueueAtRamp = 2;          // times the lowest latency: the ramp has gone too far
-constexpr double kAboveKnee = 1.5;          // a limit so much above the knee has the whole throughput for certain
+// Likewise. Longer ones are mostly those of a machine with few places, and what queues there soon takes a minute, which
+// is a time-out: there a mean that has doubled is enough to stop.
+constexpr double kSlowLatency = 5;
+constexpr double kRampStep = 1.5;   // more for each answer
+constexpr int kLatencyAnswers = 8;  // the latency fades over about so many
+constexpr int kFloorAnswers = 4;    // the first, while few are in the air
+constexpr size_t kBaseAnswers = 6;  // likewise, of a ramp; their median
+constexpr double kQueueAtRamp = 2;  // times that, for all but one of the last answers: too far
+constexpr double kAboveKnee = 1.5;  // a limit so much above the knee has the whole throughput for certain
 
 constexpr int kEpochAnswers = 24;
 constexpr double kFullShare = 0.8;  // of an epoch's answers: otherwise it says nothing about the limit
@@ -55,7 +62,7 @@ void ConcurrencyLimit::Answered(Moment left_at, int64_t weight, bool full, Momen
   if (answers_ == kFloorAnswers) floor_ = latency_;
   switch (phase_) {
     case Phase::kRamp:
-      return Ramp(full, now);
+      return Ramp(latency, full, now);
     case Phase::kRegain:
       return Regain(now);
     case Phase::kSteady:
@@ -63,11 +70,35 @@ void ConcurrencyLimit::Answered(Moment left_at, int64_t weight, bool full, Momen
   }
 }
 
-void ConcurrencyLimit::Ramp(bool full, Moment now) {
-  if (full) limit_ = std::min(ramp_to_, limit_ + 1);
-  if (floor_ > 0 && latency_ > kHarmlessLatency && latency_ > kQueueAtRamp * floor_) {
-    // The answers come from requests that left a round trip ago, under about half of today's limit.
-    const double knee = limit_ / 2 * floor_ / latency_;
+void ConcurrencyLimit::BeginRamp(double to, double base) {
+  phase_ = Phase::kRamp;
+  ramp_to_ = to;
+  ramp_base_ = base;
+  recent_answers_ = 0;
+}
+
+void ConcurrencyLimit::Ramp(double latency, bool full, Moment now) {
+  const bool slow = latency_ > kSlowLatency;
+  if (full) limit_ = std::min(ramp_to_, limit_ + (slow ? 1 : kRampStep));
+  const size_t place = recent_answers_ % recent_.size();
+  recent_[place] = latency;
+  recent_at_[place] = now;
+  ++recent_answers_;
+  const Moment oldest = recent_at_[recent_answers_ < recent_.size() ? 0 : recent_answers_ % recent_.size()];
+  std::array<double, std::tuple_size_v<decltype(recent_)>> sorted = recent_;
+  if (ramp_base_ <= 0 && recent_answers_ == kBaseAnswers) {
+    std::sort(sorted.begin(), sorted.begin() + kBaseAnswers);
+    ramp_base_ = (sorted[kBaseAnswers / 2 - 1] + sorted[kBaseAnswers / 2]) / 2;
+  }
+  std::nth_element(sorted.begin(), sorted.begin() + 1, sorted.end());
+  const double all_but_one = recent_answers_ < sorted.size() ? 0 : sorted[1];
+  const bool queues = ramp_base_ > 0 && all_but_one > kHarmlessLatency && all_but_one > kQueueAtRamp * ramp_base_;
+  const bool slows = slow && recent_answers_ >= kBaseAnswers && latency_ > kQueueAtRamp * floor_;
+  if (queues || slows) {
+    // The answers come as fast as the server can give them; that many places it has, as each takes `floor_`.
+    const auto known = static_cast<double>(std::min(recent_answers_, recent_.size()) - 1);
+    const double seconds = std::max(1e-9, absl::ToDoubleSeconds(now - oldest));
+    const double knee = known / seconds * floor_;
     return Settle(std::max(1.0, std::ceil(kAboveKnee * knee)), now);
   }
   if (limit_ >= ramp_to_) Settle(limit_, now);
@@ -170,9 +201,7 @@ void ConcurrencyLimit::EndProbe(double throughput, double latency, Moment now) {
   base_latency_ = latency;
   if (direction == Probe::kUp) {
     if (limit_ >= options_.max) return;
-    phase_ = Phase::kRamp;  // there is more to be had
-    ramp_to_ = options_.max;
-    return;
+    return BeginRamp(options_.max, floor_);  // there is more to be had
   }
   down_.until = now;
   StartProbe(now);
@@ -209,10 +238,9 @@ void ConcurrencyLimit::OutageEnded(Moment now) {
   if (phase_ == Phase::kRamp && after_outage_) before = ramp_to_;
   failures_ = 0;
   decreased_at_ = now;
-  phase_ = Phase::kRamp;
+  BeginRamp(std::max(before, 1.0), floor_);
   probe_ = Probe::kNone;
   after_outage_ = true;
-  ramp_to_ = std::max(before, 1.0);
   latency_ = floor_;  // what was measured before and meanwhile says nothing now
   SetLimit(std::min(ramp_to_, std::max<double>(options_.initial, std::floor(before * kOutageRestart))), now);
   if (limit_ >= ramp_to_) Settle(limit_, now);

@@ -2,6 +2,8 @@
 #ifndef REEMBED_ENGINE_PACE_CONCURRENCY_LIMIT_H_
 #define REEMBED_ENGINE_PACE_CONCURRENCY_LIMIT_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/time/time.h"
@@ -17,7 +19,8 @@ struct ConcurrencyOptions {
 // How many requests should be in the air, found while working. It wants the fewest that give the whole throughput:
 // beyond that knee, more requests only wait in the server's queue.
 //
-//   ramp    one more for each answer, so twice as many per round trip, until the latency doubles
+//   ramp    one and a half more for each answer, until all but one of the last twelve answers took twice as long as the
+//           first ones. A few slow answers say nothing: latencies differ by much without any queue
 //   steady  now and then a third fewer or half as many more for a moment; what has more throughput, or the same with
 //           fewer, stays. Throughput decides, not latency alone, as latency varies for many reasons
 //   regain  after refusals and broken connections: 0.7 times as many, then slowly back
@@ -57,7 +60,8 @@ class ConcurrencyLimit {
     double seconds = 0;  // of latency, summed up
   };
 
-  void Ramp(bool full, Moment now);
+  void Ramp(double latency, bool full, Moment now);
+  void BeginRamp(double to, double base);
   void Regain(Moment now);
   void Measure(Moment left_at, double latency, int64_t weight, bool full, Moment now);
   void Judge(double throughput, double latency, Moment now);
@@ -74,8 +78,12 @@ class ConcurrencyLimit {
   double ramp_to_;
   double latency_ = 0;  // seconds, fading
   int64_t answers_ = 0;
-  double floor_ = 0;       // seconds: the lowest mean latency, as far as known; 0: not yet
-  uint32_t failures_ = 0;  // of the last answers, one bit each
+  double floor_ = 0;                       // seconds: the lowest mean latency, as far as known; 0: not yet
+  double ramp_base_ = 0;                   // seconds: the latency at the foot of the ramp; 0: not yet known
+  std::array<double, 12> recent_ = {};     // seconds, of a ramp: its last answers, at recent_answers_ % size
+  std::array<Moment, 12> recent_at_ = {};  // when they came
+  size_t recent_answers_ = 0;              // of the ramp
+  uint32_t failures_ = 0;                  // of the last answers, one bit each
   Moment decreased_at_ = -absl::InfiniteDuration();
   double regain_from_ = 0;
   double regain_to_ = 0;

@@ -2,6 +2,7 @@
 #include "engine/pace/concurrency_limit.h"
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <functional>
 #include <queue>
@@ -95,7 +96,7 @@ TEST(ConcurrencyLimitTest, FindsTheKneeWhenServiceTimesDiffer) {
     simulation.Run(absl::Seconds(20));
     const Simulation::Figures found = simulation.Run(absl::Minutes(5));
     EXPECT_GE(found.per_second, 0.95 * 80);
-    EXPECT_LE(found.latency, 2.2 * 0.1);
+    EXPECT_LE(found.latency, 2.5 * 0.1);
   }
 }
 
@@ -109,6 +110,54 @@ TEST(ConcurrencyLimitTest, GoesToTheFullLimitWhereLatencyDoesNotDependOnIt) {
     EXPECT_EQ(simulation.limit().limit(), 64);
     EXPECT_GE(simulation.Run(absl::Minutes(2)).per_second, 0.99 * 64 / 0.2);
   }
+}
+
+// The share of what as many threads would do, in a run of 25 s from its first request on: all seeds together, and the
+// worst.
+struct Shares {
+  double mean = 0, worst = 1;
+};
+Shares SharesOf(const std::function<double(std::mt19937*)>& seconds, int seeds) {
+  constexpr int kMax = 32;
+  Shares shares;
+  for (int seed = 1; seed <= seeds; ++seed) {
+    std::mt19937 random(seed);
+    Simulation simulation(kMax, 1000, [&] { return seconds(&random); });
+    const double share = simulation.Run(absl::Seconds(25)).per_second / (kMax / 0.2);
+    shares.mean += share / seeds;
+    shares.worst = std::min(shares.worst, share);
+  }
+  return shares;
+}
+
+TEST(ConcurrencyLimitTest, TheRampCostsAShortRunLittle) {
+  const Shares even =
+      SharesOf([](auto* random) { return std::uniform_real_distribution<double>(0.1, 0.3)(*random); }, 40);
+  EXPECT_GE(even.mean, 0.97);
+  EXPECT_GE(even.worst, 0.95);
+}
+
+// A few slow answers among the first ones were taken for a queue, and the run stayed at three requests at a time.
+TEST(ConcurrencyLimitTest, LatenciesOfALongTailAreNotTakenForAQueue) {
+  constexpr double kSigma = 0.8;  // the mean is 0.2 s, one answer of a hundred takes 0.9 s
+  const Shares tail = SharesOf(
+      [](auto* random) {
+        return std::lognormal_distribution<double>(std::log(0.2) - kSigma * kSigma / 2, kSigma)(*random);
+      },
+      40);
+  EXPECT_GE(tail.mean, 0.96);
+  EXPECT_GE(tail.worst, 0.85);
+}
+
+// What queues before a machine with one place and long answers must not wait into a time-out.
+TEST(ConcurrencyLimitTest, ASlowServerWithOnePlaceIsNotOverrun) {
+  Simulation simulation(32, 1, [] { return 6.0; });
+  int highest = 0;
+  for (int i = 0; i < 100; ++i) {
+    simulation.Run(absl::Seconds(6));
+    highest = std::max(highest, simulation.limit().limit());
+  }
+  EXPECT_LE(highest, 13);
 }
 
 TEST(ConcurrencyLimitTest, FastAnswersAreNeverTakenForAQueue) {
