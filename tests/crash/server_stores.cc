@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/crash/server_stores.h"
 
+#include <iostream>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
@@ -192,6 +194,7 @@ class FalkorStore final : public CrashStore {
   // crashed in the midst of a job.
   bool TakesNewServer() override {
     if (!server_->HasCrashed()) return false;
+    std::cout << "FalkorDB crashed: " << server_->LastWords() << std::endl;
     server_ = std::make_unique<FalkorServer>(MayCrash());
     return true;
   }

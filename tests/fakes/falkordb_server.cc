@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <utility>
@@ -42,6 +43,14 @@ void FalkorServer::Stop() {
   process_->Signal(SIGKILL);
   process_->Wait();
   process_.reset();
+}
+
+std::string FalkorServer::LastWords() {
+  constexpr size_t kShownBytes = 12000;  // a crash report with its stack
+  const ProcessResult ended = process_->Wait();
+  const std::string log = absl::StrCat(process_->out(), process_->err());
+  return absl::StrCat("exit ", ended.exit_code, ", signal ", ended.signal, "\n",
+                      log.substr(log.size() - std::min(log.size(), kShownBytes)));
 }
 
 void FalkorServer::Start() {

@@ -32,6 +32,8 @@ class FalkorServer {
 
   void Stop();  // as a power cut does
   void Start();
+  // Its exit and the end of its log; after HasCrashed().
+  std::string LastWords();
   bool HasCrashed() { return process_ != nullptr && !process_->IsRunning(); }
 
   // One query. Failures fail the test, but for those of a server that has crashed and may.
