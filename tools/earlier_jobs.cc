@@ -110,7 +110,11 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
                    .rows = stats.rows,
                    .position = position,
                    .rolled_back = stats.rolled_back};
+    if (!stats.receipts.empty()) job.began = stats.receipts.front().started;
     if (!stats.receipts.empty()) job.ended = stats.receipts.back().ended;
+    for (const Receipt& receipt : stats.receipts) {
+      if (receipt.rows_embedded > 0) job.bought = receipt.ended;
+    }
     jobs->push_back(std::move(job));
   }
   return absl::OkStatus();

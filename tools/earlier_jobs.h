@@ -39,7 +39,9 @@ struct EarlierJob {
   std::string target;                     // the place as its ledger names it
   int64_t rows = 0;                       // that it has numbered
   int64_t position = 0;                   // rows below it are in the target, but for those that were rejected
+  std::optional<absl::Time> began;        // its first run
   std::optional<absl::Time> ended;        // of its last run that ended by itself
+  std::optional<absl::Time> bought;       // the end of the last run that had new vectors, as far as that is known
   std::optional<absl::Time> rolled_back;  // its targets were put back then, and it wrote nothing since
 };
 

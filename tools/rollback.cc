@@ -13,11 +13,13 @@
 #include "io/job/job_rollback.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
+#include "tools/earlier_jobs.h"
 #include "tools/format.h"
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/registry.h"
+#include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 
@@ -80,6 +82,31 @@ absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const En
   }
   if (folders.empty()) return nothing;
   return folders;
+}
+
+// Refuses where another job has written to the same place since: its vectors would be replaced by what was there before
+// this one.
+absl::Status CheckNobodyWroteSince(const std::string& job, const Environment& environment,
+                                   absl::Span<const Folder> folders) {
+  const std::vector<std::string> with_jobs = {JobsFolder(environment),
+                                              std::filesystem::absolute(job).lexically_normal().parent_path().string()};
+  for (const Folder& folder : folders) {
+    for (const Task& task : folder.tasks) {
+      const std::vector<EarlierJob> own = FindEarlierJobs(task.location, {folder.path}, "").jobs;
+      if (own.empty() || !own[0].began.has_value()) continue;
+      for (const EarlierJob& other : FindEarlierJobs(task.location, with_jobs, job).jobs) {
+        if (other.rolled_back.has_value() || other.position == 0) continue;
+        if (other.bought.value_or(absl::InfinitePast()) <= *own[0].began) continue;
+        return absl::FailedPreconditionError(
+            absl::StrCat(task.kept.name, ": the job ", other.directory, " has written to the same place since, ",
+                         absl::FormatTime("%Y-%m-%d %H:%M", *other.bought, absl::LocalTimeZone()),
+                         ", and what was there before this job would replace its vectors; put that one back first: "
+                         "reembed rollback ",
+                         other.directory));
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 std::string WhatIsPutBack(const std::vector<Folder>& folders) {
@@ -152,6 +179,8 @@ ExitCode RollbackCommand(const RollbackOptions& options, const Environment& envi
       {.command = "rollback", .left = "give the same command again to complete it", .json = options.json});
   const absl::StatusOr<std::vector<Folder>> folders = OpenFolders(options.job, environment);
   if (!folders.ok()) return fail(folders.status());
+  const absl::Status alone = CheckNobodyWroteSince(options.job, environment, *folders);
+  if (!alone.ok()) return fail(alone);
   const absl::Status consent = AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", options.yes);
   if (!consent.ok()) return fail(consent);
   RollbackReport total;

@@ -198,6 +198,30 @@ class RollbackCliTest : public ::testing::Test {
   TempFolder folder_;
 };
 
+TEST_F(RollbackCliTest, IsRefusedWhileANewerJobHasWrittenTheSamePlace) {
+  const std::string db = folder_ / "memory.db";
+  ASSERT_EQ(Run({"systems", "agentloop", "--make-sample", db, "--rows", "60"}).exit_code, 0);
+  const std::string dump = "SELECT rowid || quote(embedding) || quote(embedding_model) FROM messages ORDER BY 1";
+  const std::vector<std::string> before = Query(db, dump);
+  const auto run = [&](const char* job, const char* dim) {
+    return Run({"run", "--system", "agentloop", "--db", db, "--all", "--embedder", "builtin", "--dimensions", dim,
+                "--job", folder_ / job, "--yes"});
+  };
+  const auto roll_back = [&](const char* job) { return Run({"rollback", folder_ / job, "--yes"}); };
+  ASSERT_THAT(run("first", "64").exit_code, AnyOf(0, 3));
+  const std::vector<std::string> first = Query(db, dump);
+  ASSERT_THAT(run("second", "32").exit_code, AnyOf(0, 3));
+  const std::vector<std::string> second = Query(db, dump);
+  const ProcessResult refused = roll_back("first");
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr(absl::StrCat("reembed rollback ", folder_ / "second")));
+  EXPECT_EQ(Query(db, dump), second);
+  ASSERT_EQ(roll_back("second").exit_code, 0);
+  EXPECT_EQ(Query(db, dump), first);
+  ASSERT_EQ(roll_back("first").exit_code, 0);
+  EXPECT_EQ(Query(db, dump), before);
+}
+
 TEST_F(RollbackCliTest, PlanTellsWhatIsKeptAndRunAsksWithTheWayBack) {
   const std::string db = folder_ / "memory.db", job = folder_ / "job";
   ASSERT_EQ(Run({"systems", "agentloop", "--make-sample", db, "--rows", "300"}).exit_code, 0);
