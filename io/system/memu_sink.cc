@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/number/json_text.h"
+#include "engine/rollback.h"
 #include "engine/status_macros.h"
 #include "io/file/vectors_json.h"
 #include "io/file/vectors_json_rewrite.h"
@@ -43,11 +44,10 @@ class FileLock {
   const std::unique_ptr<JobLock> lock_;
 };
 
-// Whether an entry has this vector, to the bit. `scratch` is a buffer.
-bool HasVector(const VectorsJson::Entry& entry, absl::Span<const float> vector, std::vector<float>* scratch) {
+// Whether JSON numbers are this vector, to the bit. `scratch` is a buffer.
+bool HasNumbers(absl::string_view json, absl::Span<const float> vector, std::vector<float>* scratch) {
   scratch->resize(vector.size());
-  return entry.dim == static_cast<int64_t>(vector.size()) &&
-         DecodeVector(VectorEncoding::kJsonPython, entry.vector, absl::MakeSpan(*scratch)) &&
+  return DecodeVector(VectorEncoding::kJsonPython, json, absl::MakeSpan(*scratch)) &&
          std::memcmp(scratch->data(), vector.data(), vector.size() * sizeof(float)) == 0;
 }
 
@@ -100,7 +100,8 @@ class MemuSink final : public VectorSink {
 
  private:
   bool IsThere(const MemuRow& row, absl::Span<const float> vector) {
-    return row.owned && HasVector(*row.entry, vector, &stored_);
+    return row.owned && row.entry->dim == static_cast<int64_t>(vector.size()) &&
+           HasNumbers(row.entry->vector, vector, &stored_);
   }
 
   absl::Status KeepOldEntries() {
@@ -214,41 +215,55 @@ class MemuReader final : public VectorReader {
   size_t next_ = 0;
 };
 
-// Puts every entry that holds what the job wrote back into `rewrite`.
-absl::Status CompareEntries(const VectorsJson::Collection* collection, UndoReader* old_rows,
-                            VectorsJsonRewrite* rewrite, RollbackReport* report) {
-  std::vector<float> scratch;
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows->Next());
-    if (!row.has_value()) return absl::OkStatus();
-    const std::optional<absl::string_view>& old = row->content;
-    const std::string id = KeyText(row->key);
-    const VectorsJson::Entry* const now = collection == nullptr ? nullptr : collection->Find(id);
-    if (now == nullptr ? !old.has_value() : old == now->value) {
-      ++report->rows_unchanged;
-      continue;
+// The entries of one collection. Nothing of the file changes before TakeAway(), which writes it anew.
+class MemuEntries final : public RowTable {
+ public:
+  // Both are borrowed.
+  MemuEntries(const MemuLocation& asked, const VectorsJson* file, VectorsJsonRewrite* rewrite)
+      : file_(file), collection_(file->Find(asked.collection)), rewrite_(rewrite) {}
+
+  absl::Status Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const VectorsJson::Entry* const entry =
+          collection_ == nullptr ? nullptr : collection_->Find(KeyText(rows[i].key));
+      now[i].was_there = rows[i].content.has_value();
+      now[i].there = entry != nullptr;
+      if (entry == nullptr) continue;
+      now[i].content = std::string(entry->value);
+      if (entry->dim > 0) now[i].vector = std::string(entry->vector);
     }
-    if (now == nullptr) {
-      ++report->rows_gone;
-      continue;
-    }
-    ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows->WrittenVector(row->ordinal));
-    // What was there can be put back also if nobody knows what was written; what was not there can not be removed.
-    const bool ours = written.has_value() ? HasVector(*now, *written, &scratch) : old.has_value();
-    if (!ours) {
-      report->Leave(row->key, "its vector is not the one that the job wrote");
-      continue;
-    }
-    ++report->rows_restored;
-    absl::Status put;
-    if (old.has_value()) {
-      put = rewrite->Put(id, *old);
-    } else {
-      rewrite->Remove(id);
-    }
-    ABSL_RETURN_IF_ERROR(put);
+    return absl::OkStatus();
   }
-}
+
+  absl::StatusOr<std::optional<bool>> Holds(const RowNow& now, absl::Span<const float> written) override {
+    return HasNumbers(now.vector, written, &scratch_);
+  }
+
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome>) override {
+    for (const RowChange& change : changes) {
+      if (change.content.has_value()) {
+        ABSL_RETURN_IF_ERROR(rewrite_->Put(KeyText(change.key), *change.content));
+      } else {
+        rewrite_->Remove(KeyText(change.key));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeAway(UndoReader* log, RollbackReport*) override {
+    if (rewrite_->empty()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> made_file, log->FindNote(kFileNote));
+    ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> made_collection, log->FindNote(kCollectionNote));
+    return rewrite_->Commit(
+        *file_, {.drops_empty_collection = made_collection.has_value(), .drops_empty_file = made_file.has_value()});
+  }
+
+ private:
+  const VectorsJson* const file_;
+  const VectorsJson::Collection* const collection_;
+  VectorsJsonRewrite* const rewrite_;
+  std::vector<float> scratch_;
+};
 
 }  // namespace
 
@@ -258,14 +273,8 @@ absl::StatusOr<RollbackReport> RollBackMemu(const Location& location, UndoReader
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorsJson> file, VectorsJson::Open(asked.vectors));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorsJsonRewrite> rewrite,
                         VectorsJsonRewrite::Begin(asked.vectors, asked.collection));
-  RollbackReport report;
-  ABSL_RETURN_IF_ERROR(CompareEntries(file->Find(asked.collection), old_rows, rewrite.get(), &report));
-  if (rewrite->empty()) return report;
-  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> made_file, old_rows->FindNote(kFileNote));
-  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> made_collection, old_rows->FindNote(kCollectionNote));
-  ABSL_RETURN_IF_ERROR(rewrite->Commit(
-      *file, {.drops_empty_collection = made_collection.has_value(), .drops_empty_file = made_file.has_value()}));
-  return report;
+  MemuEntries entries(asked, file.get(), rewrite.get());
+  return RollBackRows(asked.vectors, &entries, old_rows);
 }
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& location, const Model& model,

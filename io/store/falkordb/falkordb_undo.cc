@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "engine/number/float_list.h"
+#include "engine/rollback.h"
 #include "engine/status_macros.h"
 #include "io/store/falkordb/falkordb_fetch.h"
 
@@ -27,14 +28,15 @@ constexpr absl::string_view kMade = "made";
 
 constexpr size_t kAskedKeys = 256;  // in one query
 constexpr size_t kKeptRows = 1024;  // in one piece of the log
-constexpr size_t kPageRows = 256;   // of a rollback: one statement
-constexpr size_t kPageBytes = size_t{1} << 19;
-constexpr int kVanishedRounds = 5;
+// Of one statement of a rollback.
+constexpr size_t kChangedRows = 256;
+constexpr size_t kChangedBytes = size_t{1} << 19;
 
 // How a value begins. A vector goes on with binary32, a literal with Cypher.
 constexpr char kAbsent = 'n';
 constexpr char kVector = 'v';
 constexpr char kLiteral = 'x';
+constexpr char kUnknown = '?';  // never in the log: it cannot be put back
 
 std::vector<std::string> Filled(const FalkorNodes& nodes) {
   std::vector<std::string> properties = {nodes.asked.vector};
@@ -232,166 +234,132 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* cons
   });
 }
 
-struct Row {
-  int64_t ordinal = 0;
-  Key key;
-  std::vector<std::string> old;
-  bool there = false;
-  std::vector<std::optional<std::string>> now;
-  bool sent = false;
+// Which of a row's old properties were vectors, bit by bit.
+absl::StatusOr<unsigned> VectorsOf(const FalkorNodes& nodes, absl::string_view content) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> old, ParseContent(content, Filled(nodes).size()));
+  unsigned vectors = 0;
+  for (size_t i = 0; i < old.size(); ++i) vectors |= (old[i][0] == kVector ? 1U : 0U) << i;
+  return vectors;
+}
 
-  unsigned Vectors() const {
-    unsigned vectors = 0;
-    for (size_t i = 0; i < old.size(); ++i) vectors |= (old[i][0] == kVector ? 1U : 0U) << i;
-    return vectors;
-  }
-
-  bool IsAsBefore() const {
-    for (size_t i = 0; i < old.size(); ++i) {
-      if (now[i] != old[i]) return false;
-    }
-    return true;
-  }
-};
-
-class NodesRollback {
+class NodeRows final : public RowTable {
  public:
-  NodesRollback(FalkorNodes nodes, UndoReader* old_rows) : nodes_(std::move(nodes)), old_rows_(old_rows) {}
+  explicit NodeRows(const FalkorNodes& nodes) : nodes_(nodes) {}
 
-  absl::StatusOr<RollbackReport> Run() {
-    while (true) {
-      ABSL_RETURN_IF_ERROR(LoadPage());
-      if (page_.empty()) break;
-      ABSL_RETURN_IF_ERROR(PutPageBack());
+  absl::Status Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override {
+    std::vector<KeyView> keys;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      keys.push_back(rows[i].key);
+      now[i].was_there = true;  // nodes are not made
+      ABSL_RETURN_IF_ERROR(ParseContent(rows[i].content.value_or(""), Filled(nodes_).size()).status());
     }
+    return ReadValues(nodes_, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
+      std::vector<std::string> known;
+      for (std::optional<std::string>& value : values) {
+        known.push_back(value.has_value() ? *std::move(value) : std::string(1, kUnknown));
+      }
+      now[place].there = true;
+      now[place].vector = known[0];
+      now[place].content = ContentOf(known);
+    });
+  }
+
+  absl::StatusOr<std::optional<bool>> Holds(const RowNow& now, absl::Span<const float> written) override {
+    return now.vector[0] == kVector && now.vector.size() == 1 + written.size() * sizeof(float) &&
+           std::memcmp(now.vector.data() + 1, written.data(), written.size() * sizeof(float)) == 0;
+  }
+
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) override;
+
+  absl::Status TakeAway(UndoReader* log, RollbackReport* report) override {
     ABSL_RETURN_IF_ERROR(nodes_.graph->Sync().status());
-    ABSL_RETURN_IF_ERROR(SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key));
-    ABSL_RETURN_IF_ERROR(SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector));
-    return std::move(report_);
+    ABSL_RETURN_IF_ERROR(SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key, log, report));
+    return SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector, log, report);
   }
 
  private:
-  absl::Status LoadPage();
-  absl::Status PutPageBack();
-  absl::Status Read(const std::vector<Row*>& rows);
-  absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
-  absl::Status Restore(const std::vector<Row*>& rows, unsigned vectors, bool in_index, std::vector<Row*>* rest);
-  absl::Status SayIndex(absl::string_view note, absl::string_view kind, const std::string& property);
+  // What one statement changes.
+  struct Group {
+    unsigned vectors = 0;   // VectorsOf()
+    bool in_index = false;  // an index finds the nodes
+    std::vector<size_t> places;
+    size_t bytes = 0;
+  };
 
-  const FalkorNodes nodes_;
-  UndoReader* const old_rows_;
-  RollbackReport report_;
-  std::vector<Row> page_;
+  absl::Status Restore(const Group& group, absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes);
+  absl::Status SayIndex(absl::string_view note, absl::string_view kind, const std::string& property, UndoReader* log,
+                        RollbackReport* report);
+
+  const FalkorNodes& nodes_;
 };
 
-absl::Status NodesRollback::LoadPage() {
-  page_.clear();
-  size_t bytes = 0;
-  while (page_.size() < kPageRows && bytes < kPageBytes) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
-    if (!logged.has_value()) break;
-    ABSL_ASSIGN_OR_RETURN(std::vector<std::string> old,
-                          ParseContent(logged->content.value_or(""), Filled(nodes_).size()));
-    bytes += logged->content->size();
-    page_.push_back({.ordinal = logged->ordinal, .key = Own(logged->key), .old = std::move(old)});
+absl::Status NodeRows::Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) {
+  std::map<std::pair<unsigned, bool>, Group> groups;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    ABSL_ASSIGN_OR_RETURN(const unsigned vectors, VectorsOf(nodes_, *changes[i].content));
+    const bool in_index = IsInFalkorIndex(changes[i].key);
+    Group& group = groups[{vectors, in_index}];
+    group.vectors = vectors;
+    group.in_index = in_index;
+    group.places.push_back(i);
+    group.bytes += changes[i].content->size();
+    if (group.places.size() < kChangedRows && group.bytes < kChangedBytes) continue;
+    ABSL_RETURN_IF_ERROR(Restore(std::exchange(group, Group()), changes, outcomes));
+  }
+  for (const auto& [key, group] : groups) {
+    ABSL_RETURN_IF_ERROR(Restore(group, changes, outcomes));
   }
   return absl::OkStatus();
 }
 
-absl::Status NodesRollback::Read(const std::vector<Row*>& rows) {
-  std::vector<KeyView> keys;
-  for (Row* const row : rows) {
-    keys.push_back(ViewOf(row->key));
-    row->there = false;
-  }
-  return ReadValues(nodes_, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
-    rows[place]->there = true;
-    rows[place]->now = std::move(values);
-  });
-}
-
-absl::StatusOr<bool> NodesRollback::HoldsWhatWasWritten(const Row& row) {
-  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
-  // Where nobody knows, what was there before counts more.
-  if (!written.has_value()) return true;
-  const std::optional<std::string>& now = row.now[0];
-  return now.has_value() && (*now)[0] == kVector && now->size() == 1 + written->size() * sizeof(float) &&
-         std::memcmp(now->data() + 1, written->data(), written->size() * sizeof(float)) == 0;
-}
-
-absl::Status NodesRollback::PutPageBack() {
-  std::vector<Row*> rest;
-  for (Row& row : page_) rest.push_back(&row);
-  for (int round = 0; !rest.empty(); ++round) {
-    if (round == kVanishedRounds) {
-      return absl::UnavailableError(nodes_.Message("nodes come and go; run this again"));
-    }
-    ABSL_RETURN_IF_ERROR(Read(rest));
-    // By which of its properties were vectors, bit by bit, and whether an index finds the node.
-    std::map<std::pair<unsigned, bool>, std::vector<Row*>> groups;
-    for (Row* const row : rest) {
-      if (!row->there) {
-        ++report_.rows_gone;
-      } else if (row->IsAsBefore()) {
-        ++(row->sent ? report_.rows_restored : report_.rows_unchanged);
-      } else {
-        ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(*row));
-        if (ours) {
-          groups[{row->Vectors(), IsInFalkorIndex(ViewOf(row->key))}].push_back(row);
-        } else {
-          report_.Leave(ViewOf(row->key), "its vector is not the one that the job wrote");
-        }
-      }
-    }
-    rest.clear();
-    for (const auto& [group, rows] : groups) {
-      ABSL_RETURN_IF_ERROR(Restore(rows, group.first, group.second, &rest));
-    }
-  }
-  return absl::OkStatus();
-}
-
-// `rest` gets the rows that must be looked at again, as some nodes went away meanwhile.
-absl::Status NodesRollback::Restore(const std::vector<Row*>& rows, unsigned vectors, bool in_index,
-                                    std::vector<Row*>* rest) {
+absl::Status NodeRows::Restore(const Group& group, absl::Span<const RowChange> changes,
+                               absl::Span<RowOutcome> outcomes) {
+  if (group.places.empty()) return absl::OkStatus();
   const auto value = [&](size_t property) {
     const std::string element = absl::StrCat("r[", property + 1, "]");
-    return (vectors >> property & 1) != 0 ? absl::StrCat("vecf32(", element, ")") : element;
+    return (group.vectors >> property & 1) != 0 ? absl::StrCat("vecf32(", element, ")") : element;
   };
   std::string cypher = "CYPHER rows=[";
-  for (Row* const row : rows) {
-    row->sent = true;
+  for (const size_t place : group.places) {
     cypher.append(cypher.back() == '[' ? "[" : ",[");
-    AppendFalkorKey(ViewOf(row->key), &cypher);
-    for (const std::string& value : row->old) absl::StrAppend(&cypher, ",", Cypher(value));
+    AppendFalkorKey(changes[place].key, &cypher);
+    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> old,
+                          ParseContent(*changes[place].content, Filled(nodes_).size()));
+    for (const std::string& property : old) absl::StrAppend(&cypher, ",", Cypher(property));
     cypher.push_back(']');
   }
   const std::string vector = nodes_.Property(nodes_.asked.vector);
   // Something else first, as the sink does it and for its reason.
   absl::StrAppend(&cypher, "] UNWIND $rows AS r MATCH (n:", FalkorName(nodes_.asked.label), ") WHERE ",
-                  nodes_.KeyIs("r[0]", in_index), " SET ", vector, " = '' WITH n, r SET ", vector, " = ", value(0),
+                  nodes_.KeyIs("r[0]", group.in_index), " SET ", vector, " = '' WITH n, r SET ", vector, " = ",
+                  value(0),
                   nodes_.asked.model_property.empty()
                       ? ""
                       : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = ", value(1)),
                   " RETURN count(n)");
   int64_t restored = 0;
-  ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&] {
+  const absl::Status status = nodes_.graph->client()->Persist([&] {
     const absl::StatusOr<FalkorRows> answer = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
     if (answer.ok()) restored = answer->size() == 1 ? (*answer)(0, 0).Integer() : 0;
     return answer.status();
-  }));
-  if (restored == static_cast<int64_t>(rows.size())) {
-    report_.rows_restored += restored;
-  } else {
-    rest->insert(rest->end(), rows.begin(), rows.end());
+  });
+  RowOutcome outcome;
+  if (absl::IsInvalidArgument(status)) {
+    outcome = {RowOutcome::Kind::kTogether, std::string(status.message())};
+  } else if (!status.ok()) {
+    return status;
+  } else if (restored != static_cast<int64_t>(group.places.size())) {
+    outcome.kind = RowOutcome::Kind::kAgain;  // some nodes went away meanwhile
   }
+  for (const size_t place : group.places) outcomes[place] = outcome;
   return absl::OkStatus();
 }
 
-absl::Status NodesRollback::SayIndex(absl::string_view note, absl::string_view kind, const std::string& property) {
-  const absl::StatusOr<std::optional<std::string>> made = old_rows_->FindNote(note);
+absl::Status NodeRows::SayIndex(absl::string_view note, absl::string_view kind, const std::string& property,
+                                UndoReader* log, RollbackReport* report) {
+  const absl::StatusOr<std::optional<std::string>> made = log->FindNote(note);
   if (!made.ok() || !made->has_value()) return made.status();
-  report_.notes.push_back(absl::StrCat("the index on ", property, " stays, which the job had made: DROP ", kind, " ",
+  report->notes.push_back(absl::StrCat("the index on ", property, " stays, which the job had made: DROP ", kind, " ",
                                        nodes_.OnProperty(property), " if nobody needs it"));
   return absl::OkStatus();
 }
@@ -412,8 +380,15 @@ absl::Status KeepFalkorVectorIndexMade(UndoLog* log) { return log->KeepNote(kVec
 absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoReader* old_rows,
                                               const FalkorOptions& options) {
   ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
-  ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), "", options.patience));
-  return NodesRollback(std::move(nodes), old_rows).Run();
+  const absl::StatusOr<FalkorNodes> nodes = OpenFalkorNodes(std::move(asked), "", options.patience);
+  if (absl::IsNotFound(nodes.status())) {
+    RollbackReport report;
+    ABSL_RETURN_IF_ERROR(CountRowsGone(old_rows, nodes.status().message(), &report));
+    return report;
+  }
+  ABSL_RETURN_IF_ERROR(nodes.status());
+  NodeRows rows(*nodes);
+  return RollBackRows(nodes->Message(nodes->asked.label), &rows, old_rows);
 }
 
 }  // namespace reembed

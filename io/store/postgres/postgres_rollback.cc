@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_rollback.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -37,20 +38,34 @@ absl::StatusOr<std::string> PostgresNobodyRefersSql(PostgresConnection* connecti
   return sql;
 }
 
-absl::Status ChangePostgresRows(PostgresConnection* connection, const std::string& sql,
-                                absl::Span<const PostgresValue> values, absl::Span<PostgresOldRow* const> rows,
-                                absl::string_view why_not, RollbackReport* done) {
-  ABSL_ASSIGN_OR_RETURN(const PostgresRows changed, connection->Query(sql, values));
-  std::vector<bool> is_changed(rows.size());
-  for (int i = 0; i < changed.size(); ++i) is_changed[static_cast<size_t>(changed.Int(i, 0) - 1)] = true;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (is_changed[i]) {
-      ++done->rows_restored;
-      rows[i]->sent = true;
-    } else {
-      done->Leave(ViewOf(rows[i]->key), why_not);
-    }
+absl::Status PostgresRowTable::Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) {
+  return connection()->Persist([&]() -> absl::Status {
+    std::fill(now.begin(), now.end(), RowNow());
+    ABSL_RETURN_IF_ERROR(connection()->Begin());
+    return Look(rows, now);
+  });
+}
+
+absl::Status PostgresRowTable::Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) {
+  absl::Status status = Change(changes, outcomes);
+  if (status.ok()) status = connection()->Run("COMMIT");
+  if (status.ok()) return status;
+  RowOutcome all{.kind = RowOutcome::Kind::kAgain};
+  if (!absl::IsUnavailable(status)) {
+    if (PostgresRefusalOf(connection()->last_code()) == PostgresRefusal::kNo) return status;
+    all = {.kind = RowOutcome::Kind::kTogether, .why = std::string(status.message())};
   }
+  if (absl::Status undone = connection()->Run("ROLLBACK"); !undone.ok() && !absl::IsUnavailable(undone)) return undone;
+  std::fill(outcomes.begin(), outcomes.end(), all);
+  return absl::OkStatus();
+}
+
+absl::Status PostgresRowTable::ChangeRows(const std::string& sql, absl::Span<const PostgresValue> values,
+                                          absl::Span<const size_t> places, absl::string_view why_not,
+                                          absl::Span<RowOutcome> outcomes) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresRows changed, connection()->Query(sql, values));
+  for (const size_t place : places) outcomes[place] = {RowOutcome::Kind::kRefused, std::string(why_not)};
+  for (int i = 0; i < changed.size(); ++i) outcomes[places[static_cast<size_t>(changed.Int(i, 0) - 1)]] = RowOutcome();
   return absl::OkStatus();
 }
 
@@ -73,6 +88,17 @@ absl::Status DropPostgresUnlessUsed(PostgresConnection* connection, const std::s
   return dropped;
 }
 
+void TakePostgresTableAway(const PostgresTarget& target, RollbackReport* report) {
+  const std::string table = target.table->Sql();
+  const std::string drop = absl::StrCat("DROP TABLE ", table);
+  const absl::Status dropped =
+      DropPostgresUnlessUsed(target.connection.get(), table, absl::StrCat("SELECT 1 FROM ", table, " LIMIT 1"), drop);
+  report->notes.push_back(dropped.ok()
+                              ? absl::StrCat("took away the table ", target.table->name, ", which the job had made")
+                              : absl::StrCat("the table ", target.table->name, " stays, which the job had made: ",
+                                             std::string(dropped.message()), "; ", drop, " if nobody needs it"));
+}
+
 absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* report) {
   if (!target.table.has_value()) return absl::OkStatus();
   ABSL_RETURN_IF_ERROR(target.connection->Persist([&] { return BuildDroppedPostgresIndexes(target); }));
@@ -83,14 +109,6 @@ absl::Status SayPostgresIndexes(const PostgresTarget& target, RollbackReport* re
         absl::StrCat("the index ", absl::StrJoin(indexes, ", "), " stays, and has what the column holds now"));
   }
   return absl::OkStatus();
-}
-
-void AddRollback(const RollbackReport& from, RollbackReport* to) {
-  to->rows_restored += from.rows_restored;
-  to->rows_unchanged += from.rows_unchanged;
-  to->rows_gone += from.rows_gone;
-  for (const RollbackReport::Row& left : from.left) to->Leave(ViewOf(left.key), left.reason);
-  to->rows_left += from.rows_left - static_cast<int64_t>(from.left.size());
 }
 
 }  // namespace reembed

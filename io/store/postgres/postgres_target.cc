@@ -235,7 +235,8 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
   target->model_column_missing = false;
   absl::StatusOr<PostgresTable> table = ResolvePostgresTable(target->connection.get(), asked);
   if (!table.ok()) {
-    const bool no_table = absl::IsNotFound(table.status()) && asked.mode != PostgresLocation::Mode::kUpdate;
+    const bool no_table =
+        absl::IsNotFound(table.status()) && (asked.mode != PostgresLocation::Mode::kUpdate || IsRollback(*target));
     if (!no_table) return table.status();
     ABSL_ASSIGN_OR_RETURN(
         const PostgresRows there,
@@ -245,6 +246,7 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
                                       asked.schema.empty() ? "" : absl::StrCat(QuotePostgresName(asked.schema), "."),
                                       QuotePostgresName(asked.table)))}));
     if (there.Bool(0, 0)) return table.status();
+    if (IsRollback(*target)) return absl::OkStatus();
     const bool needs_extension = asked.type != "json" && asked.type != "bytea" && asked.type != "bit";
     if (needs_extension && !there.Bool(0, 1)) {
       return absl::FailedPreconditionError(
@@ -252,7 +254,7 @@ absl::Status ResolvePostgresTarget(PostgresTarget* target) {
                        ": the extension pgvector is not installed in this database; run CREATE EXTENSION vector"));
     }
     // What makes the others is known to their own sink.
-    const bool makes = asked.mode == PostgresLocation::Mode::kUpsert && !IsRollback(*target);
+    const bool makes = asked.mode == PostgresLocation::Mode::kUpsert;
     return makes ? CheckPlannedTable(*target) : absl::OkStatus();
   }
   if (!table->is_table) {

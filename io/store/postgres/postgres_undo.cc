@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/rollback.h"
 #include "engine/status_macros.h"
 #include "io/store/postgres/postgres_new_column.h"
 #include "io/store/postgres/postgres_rollback.h"
@@ -26,8 +27,6 @@ std::string ColumnNote(absl::string_view column) { return absl::StrCat("column "
 
 constexpr size_t kKeptRows = 4096;  // at most, in one question and one piece of the log
 constexpr size_t kKeptBytes = size_t{16} << 20;
-constexpr size_t kPageRows = 512;  // of a rollback
-constexpr size_t kPageBytes = size_t{2} << 20;
 
 // Instead of the length of a cell.
 constexpr int32_t kNull = -1;
@@ -178,76 +177,72 @@ absl::Status KeepPostgresTableMade(UndoLog* log) { return log->KeepNote(kTableNo
 
 namespace {
 
-struct Row : PostgresOldRow {
-  std::optional<std::string> old;  // nullopt: there was no such row
-  bool there = false;
-  std::vector<std::optional<std::string>> now;  // cells; nullopt: NULL
-
-  bool HoldsNow(size_t column, const Cell& cell) const {
-    return now[column].has_value() ? cell == Cell(*now[column]) : !cell.has_value();
-  }
+// Texts of those keys that the key column can have.
+struct AskedRow {
+  size_t place = 0;
+  std::string key_text;
 };
 
-std::vector<PostgresOldRow*> Base(const std::vector<Row*>& rows) { return {rows.begin(), rows.end()}; }
-
-class TableRollback {
+class TableRows final : public PostgresRowTable {
  public:
-  TableRollback(PostgresTarget target, UndoReader* old_rows) : target_(std::move(target)), old_rows_(old_rows) {}
+  TableRows(PostgresTarget* target, PostgresFilled filled) : PostgresRowTable(target), filled_(std::move(filled)) {}
 
-  absl::StatusOr<RollbackReport> Run();
+  absl::Status Prepare();
+  absl::StatusOr<std::optional<bool>> Holds(const RowNow& now, absl::Span<const float> written) override;
+  absl::Status TakeAway(UndoReader* log, RollbackReport* report) override;
 
  private:
-  absl::StatusOr<bool> HasNote(absl::string_view name) const;
-  absl::Status SwapBack(bool has_old);
-  absl::Status Prepare();
-  absl::StatusOr<std::vector<Row>> LoadPage();
-  absl::Status PutBackTogether(absl::Span<Row> rows, RollbackReport* done);
-  absl::Status Read(absl::Span<Row> rows);
-  absl::StatusOr<bool> IsAsBefore(const Row& row) const;
-  absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
-  absl::Status Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done);
-  absl::Status Remove(const std::vector<Row*>& rows, RollbackReport* done);
-  std::string KeysOf(const std::vector<Row*>& rows) const {
-    return KeyArray(table(), rows, [](const Row* row) -> const std::string& { return row->key_text; });
-  }
-  absl::Status TakeColumnAway(const std::string& column);
+  absl::Status Look(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override;
+  absl::Status Change(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) override;
+  absl::StatusOr<std::string> ContentNow(const OldRow& old, const PostgresRows& found) const;
+  absl::Status Restore(absl::Span<const RowChange> changes, const std::vector<size_t>& places, size_t first_column,
+                       absl::Span<RowOutcome> outcomes);
+  absl::Status Remove(absl::Span<const RowChange> changes, const std::vector<size_t>& places,
+                      absl::Span<RowOutcome> outcomes);
+  std::string KeysOf(absl::Span<const RowChange> changes, const std::vector<size_t>& places) const;
+  absl::Status TakeColumnAway(const std::string& column, UndoReader* log, RollbackReport* report);
 
-  PostgresConnection* connection() { return target_.connection.get(); }
-  const PostgresTable& table() const { return *target_.table; }
-
-  PostgresTarget target_;
-  UndoReader* const old_rows_;
-  PostgresFilled filled_;
+  const PostgresFilled filled_;
   std::string untouched_;  // SQL: besides what a sink fills the row has nothing but defaults, and nobody refers to it
-  RollbackReport report_;
 };
 
-absl::StatusOr<bool> TableRollback::HasNote(absl::string_view name) const {
-  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> note, old_rows_->FindNote(name));
+absl::StatusOr<bool> HasNote(absl::string_view name, UndoReader* log) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> note, log->FindNote(name));
   return note.has_value();
 }
 
-absl::Status TableRollback::SwapBack(bool has_old) {
-  const PostgresLocation& asked = target_.asked;
-  const std::string drop = absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ",
-                                        QuotePostgresName(asked.new_column), " if nobody needs it");
-  if (IsPostgresSwapped(table(), asked)) {
-    ABSL_ASSIGN_OR_RETURN(const std::string sql, PostgresSwapBackSql(table(), asked, has_old));
-    ABSL_RETURN_IF_ERROR(connection()->Run(sql));
-    ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
-    report_.notes.push_back(
+// Gives the columns of new_column= their old names.
+absl::Status SwapBack(bool has_old, PostgresTarget* target, RollbackReport* report) {
+  const PostgresLocation& asked = target->asked;
+  if (IsPostgresSwapped(*target->table, asked)) {
+    ABSL_ASSIGN_OR_RETURN(const std::string sql, PostgresSwapBackSql(*target->table, asked, has_old));
+    ABSL_RETURN_IF_ERROR(target->connection->Run(sql));
+    ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(target));
+    report->notes.push_back(
         has_old ? absl::StrCat("the column ", asked.vector, " is the old one again, with its indexes and views")
                 : absl::StrCat("there is no column ", asked.vector, " again"));
   }
-  if (target_.vector->exists && target_.vector->name == asked.new_column) {
-    report_.notes.push_back(
-        absl::StrCat("the column ", asked.new_column, " stays, with the new vectors and its indexes: ", drop));
+  if (target->vector->exists && target->vector->name == asked.new_column) {
+    report->notes.push_back(absl::StrCat(
+        "the column ", asked.new_column, " stays, with the new vectors and its indexes: ALTER TABLE ",
+        target->table->Sql(), " DROP COLUMN ", QuotePostgresName(asked.new_column), " if nobody needs it"));
   }
   return absl::OkStatus();
 }
 
-absl::Status TableRollback::Prepare() {
-  ABSL_ASSIGN_OR_RETURN(filled_, FindPostgresFilled(target_));
+// A filled column without which a row cannot be asked what it holds; empty: there is none. What the job added held
+// nothing before, and an earlier rollback may have taken it away.
+absl::StatusOr<std::string> FindLostColumn(const PostgresFilled& filled, UndoReader* log) {
+  for (size_t i = filled.kept_from; i < filled.columns.size(); ++i) {
+    const PostgresFilled::Column& column = filled.columns[i];
+    if (column.exists) continue;
+    ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(ColumnNote(column.name), log));
+    if (!made) return absl::StrCat("the column ", column.name, " is gone from the table");
+  }
+  return std::string();
+}
+
+absl::Status TableRows::Prepare() {
   ABSL_ASSIGN_OR_RETURN(const PostgresRows others,
                         connection()->Query("SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = $1::regclass "
                                             "AND attnum > 0 AND NOT attisdropped "
@@ -263,74 +258,88 @@ absl::Status TableRollback::Prepare() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Row>> TableRollback::LoadPage() {
-  std::vector<Row> page;
-  size_t bytes = 0;
-  while (page.size() < kPageRows && bytes < kPageBytes) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
-    if (!logged.has_value()) break;
-    Row row{{.ordinal = logged->ordinal, .key = Own(logged->key)}};
-    std::optional<std::string> key = PostgresKeyText(table(), logged->key);
-    if (!key.has_value()) {
-      report_.Leave(logged->key, absl::StrCat("its key cannot be in the column `", table().key, "` any more"));
-      continue;
+absl::Status TableRows::Look(absl::Span<const OldRow> rows, absl::Span<RowNow> now) {
+  std::vector<AskedRow> asked;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    now[i].was_there = rows[i].content.has_value();
+    if (std::optional<std::string> key = PostgresKeyText(table(), rows[i].key); key.has_value()) {
+      asked.push_back({i, *std::move(key)});
+    } else {
+      now[i].there = true;
+      now[i].stuck = absl::StrCat("its key cannot be in the column `", table().key, "` any more");
     }
-    row.key_text = *std::move(key);
-    if (logged->content.has_value()) {
-      row.old = std::string(*logged->content);
-      bytes += row.old->size();
-      ABSL_RETURN_IF_ERROR(ParseCells(*row.old, filled_.columns.size()).status());
-    }
-    page.push_back(std::move(row));
   }
-  return page;
-}
-
-absl::Status TableRollback::Read(absl::Span<Row> rows) {
-  for (Row& row : rows) row.there = false;
-  const std::string keys = KeyArray(table(), rows, [](const Row& row) -> const std::string& { return row.key_text; });
-  // Nobody changes a row between its being looked at and its being put back.
-  return connection()->Stream(
+  const std::string keys =
+      KeyArray(table(), asked, [](const AskedRow& row) -> const std::string& { return row.key_text; });
+  absl::Status damaged;
+  ABSL_RETURN_IF_ERROR(connection()->Stream(
+      // Nobody changes a row between its being looked at and its being put back.
       ReadSql(table(), filled_, 0) + " FOR UPDATE OF t", {PostgresValue::Binary(keys)}, [&](const PostgresRows& found) {
-        Row& row = rows[IndexOf(found)];
-        row.there = true;
-        row.now.clear();
-        for (size_t i = 0; i < filled_.columns.size(); ++i) {
-          const Cell cell = CellOf(found, static_cast<int>(i) + 1);
-          row.now.push_back(cell.has_value() ? std::optional<std::string>(std::string(*cell)) : std::nullopt);
-        }
+        const size_t place = asked[IndexOf(found)].place;
+        absl::StatusOr<std::string> content = ContentNow(rows[place], found);
+        damaged.Update(content.status());
+        now[place].there = true;
+        if (content.ok()) now[place].content = *std::move(content);
+        if (const Cell vector = CellOf(found, 1); vector.has_value()) AppendCell(vector, &now[place].vector);
         return true;
-      });
+      }));
+  return damaged;
 }
 
-absl::StatusOr<bool> TableRollback::IsAsBefore(const Row& row) const {
-  if (row.there != row.old.has_value()) return false;
-  if (!row.there) return true;
-  ABSL_ASSIGN_OR_RETURN(const Cells cells, ParseCells(*row.old, filled_.columns.size()));
-  for (size_t i = 0; i < cells.size(); ++i) {
-    if (cells[i].has_value() && !row.HoldsNow(i, *cells[i])) return false;
+absl::StatusOr<std::string> TableRows::ContentNow(const OldRow& old, const PostgresRows& found) const {
+  Cells kept(filled_.columns.size(), Cell());
+  if (old.content.has_value()) {
+    ABSL_ASSIGN_OR_RETURN(kept, ParseCells(*old.content, filled_.columns.size()));
   }
-  return true;
+  std::string content;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (kept[i].has_value()) {
+      AppendCell(CellOf(found, static_cast<int>(i) + 1), &content);
+    } else {
+      AppendInt32(kNotKept, &content);
+    }
+  }
+  return content;
 }
 
-absl::StatusOr<bool> TableRollback::HoldsWhatWasWritten(const Row& row) {
-  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
-  // Where nobody knows, a cell is put back, but no row is removed.
-  if (!written.has_value() || !filled_.columns[0].exists) return row.old.has_value();
-  if (!row.now[0].has_value()) return false;
-  return PostgresCellHolds(*target_.vector, *row.now[0], *written);
+absl::StatusOr<std::optional<bool>> TableRows::Holds(const RowNow& now, absl::Span<const float> written) {
+  if (!filled_.columns[0].exists) return std::nullopt;
+  if (now.vector.empty()) return false;
+  return PostgresCellHolds(*target()->vector, absl::string_view(now.vector).substr(sizeof(int32_t)), written);
 }
 
-absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_column, RollbackReport* done) {
-  if (rows.empty()) return absl::OkStatus();
+absl::Status TableRows::Change(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) {
+  std::vector<size_t> whole, without_vector, added;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    const std::optional<absl::string_view>& content = changes[i].content;
+    if (!content.has_value()) {
+      added.push_back(i);
+    } else {
+      (static_cast<int32_t>(ReadInt32(*content)) == kNotKept ? without_vector : whole).push_back(i);
+    }
+  }
+  ABSL_RETURN_IF_ERROR(Restore(changes, whole, 0, outcomes));
+  ABSL_RETURN_IF_ERROR(Restore(changes, without_vector, 1, outcomes));
+  return Remove(changes, added, outcomes);
+}
+
+std::string TableRows::KeysOf(absl::Span<const RowChange> changes, const std::vector<size_t>& places) const {
+  std::vector<std::string> texts;
+  for (const size_t place : places) texts.push_back(PostgresKeyText(table(), changes[place].key).value_or(""));
+  return KeyArray(table(), texts, [](const std::string& text) -> const std::string& { return text; });
+}
+
+absl::Status TableRows::Restore(absl::Span<const RowChange> changes, const std::vector<size_t>& places,
+                                size_t first_column, absl::Span<RowOutcome> outcomes) {
+  if (places.empty()) return absl::OkStatus();
   std::vector<std::string> arrays;
   std::string names, elements, sets;
   for (size_t i = first_column; i < filled_.columns.size(); ++i) {
     const PostgresFilled::Column& column = filled_.columns[i];
     if (!column.exists) continue;
-    std::string& array = arrays.emplace_back(PostgresArrayHead(column.oid, rows.size()));
-    for (const Row* const row : rows) {
-      ABSL_ASSIGN_OR_RETURN(const Cells cells, ParseCells(*row->old, filled_.columns.size()));
+    std::string& array = arrays.emplace_back(PostgresArrayHead(column.oid, places.size()));
+    for (const size_t place : places) {
+      ABSL_ASSIGN_OR_RETURN(const Cells cells, ParseCells(*changes[place].content, filled_.columns.size()));
       AppendCell(cells[i].has_value() ? *cells[i] : Cell(), &array);
     }
     absl::StrAppend(&elements, ", $", arrays.size() + 1, "::", column.type, "[]");
@@ -338,108 +347,55 @@ absl::Status TableRollback::Restore(const std::vector<Row*>& rows, size_t first_
     absl::StrAppend(&sets, sets.empty() ? "" : ", ", QuotePostgresName(column.name), " = s.c", i);
   }
   if (arrays.empty()) {
-    for (const Row* const row : rows) done->Leave(ViewOf(row->key), "the column that held it is gone");
+    for (const size_t place : places) {
+      outcomes[place] = {RowOutcome::Kind::kRefused, "the column that held it is gone"};
+    }
     return absl::OkStatus();
   }
-  const std::string keys = KeysOf(rows);
+  const std::string keys = KeysOf(changes, places);
   std::vector<PostgresValue> values = {PostgresValue::Binary(keys)};
   for (const std::string& array : arrays) values.push_back(PostgresValue::Binary(array));
-  return ChangePostgresRows(
-      connection(),
-      absl::StrCat("UPDATE ", table().Sql(), " AS t SET ", sets, " FROM unnest(", table().KeysSql(), elements,
-                   ") WITH ORDINALITY AS s(k", names, ", n) WHERE t.", table().KeySql(), " = ", table().KeyOfSql("s.k"),
-                   " RETURNING s.n"),
-      values, Base(rows), "a trigger or policy of the table ignored the change", done);
+  return ChangeRows(absl::StrCat("UPDATE ", table().Sql(), " AS t SET ", sets, " FROM unnest(", table().KeysSql(),
+                                 elements, ") WITH ORDINALITY AS s(k", names, ", n) WHERE t.", table().KeySql(), " = ",
+                                 table().KeyOfSql("s.k"), " RETURNING s.n"),
+                    values, places, "a trigger or policy of the table ignored the change", outcomes);
 }
 
-absl::Status TableRollback::Remove(const std::vector<Row*>& rows, RollbackReport* done) {
-  if (rows.empty()) return absl::OkStatus();
-  const std::string keys = KeysOf(rows);
-  return ChangePostgresRows(connection(),
-                            absl::StrCat("DELETE FROM ", table().Sql(), " AS t USING unnest(", table().KeysSql(),
-                                         ") WITH ORDINALITY AS s(k, n) WHERE t.", table().KeySql(), " = ",
-                                         table().KeyOfSql("s.k"), " AND ", untouched_, " RETURNING s.n"),
-                            {PostgresValue::Binary(keys)}, Base(rows),
-                            "the job added this row, and somebody has filled other columns or refers to it since",
-                            done);
-}
-
-absl::Status TableRollback::PutBackTogether(absl::Span<Row> rows, RollbackReport* done) {
-  ABSL_RETURN_IF_ERROR(Read(rows));
-  std::vector<Row*> whole, without_vector, added;
-  for (Row& row : rows) {
-    ABSL_ASSIGN_OR_RETURN(const bool as_before, IsAsBefore(row));
-    if (as_before) {
-      ++(row.sent ? done->rows_restored : done->rows_unchanged);
-      continue;
-    }
-    if (!row.there) {
-      ++done->rows_gone;
-      continue;
-    }
-    ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(row));
-    if (!ours) {
-      done->Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
-    } else if (!row.old.has_value()) {
-      added.push_back(&row);
-    } else {
-      const bool has_vector = static_cast<int32_t>(ReadInt32(*row.old)) != kNotKept;
-      (has_vector ? whole : without_vector).push_back(&row);
-    }
-  }
-  ABSL_RETURN_IF_ERROR(Restore(whole, 0, done));
-  ABSL_RETURN_IF_ERROR(Restore(without_vector, 1, done));
-  return Remove(added, done);
+absl::Status TableRows::Remove(absl::Span<const RowChange> changes, const std::vector<size_t>& places,
+                               absl::Span<RowOutcome> outcomes) {
+  if (places.empty()) return absl::OkStatus();
+  const std::string keys = KeysOf(changes, places);
+  return ChangeRows(absl::StrCat("DELETE FROM ", table().Sql(), " AS t USING unnest(", table().KeysSql(),
+                                 ") WITH ORDINALITY AS s(k, n) WHERE t.", table().KeySql(), " = ",
+                                 table().KeyOfSql("s.k"), " AND ", untouched_, " RETURNING s.n"),
+                    {PostgresValue::Binary(keys)}, places,
+                    "the job added this row, and somebody has filled other columns or refers to it since", outcomes);
 }
 
 // A column that the job added and in which nothing is.
-absl::Status TableRollback::TakeColumnAway(const std::string& column) {
-  ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(ColumnNote(column)));
+absl::Status TableRows::TakeColumnAway(const std::string& column, UndoReader* log, RollbackReport* report) {
+  ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(ColumnNote(column), log));
   if (!made || table().Find(column) == nullptr) return absl::OkStatus();
   const std::string quoted = QuotePostgresName(column);
   const absl::Status dropped =
       DropPostgresUnlessUsed(connection(), table().Sql(),
                              absl::StrCat("SELECT 1 FROM ", table().Sql(), " WHERE ", quoted, " IS NOT NULL LIMIT 1"),
                              absl::StrCat("ALTER TABLE ", table().Sql(), " DROP COLUMN ", quoted));
-  report_.notes.push_back(
+  report->notes.push_back(
       dropped.ok()
           ? absl::StrCat("took away the column ", column, ", which the job had made")
           : absl::StrCat("the column ", column, " stays, which the job had made: ", std::string(dropped.message())));
   return absl::OkStatus();
 }
 
-absl::StatusOr<RollbackReport> TableRollback::Run() {
-  ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(kTableNote));
-  if (made) {
-    if (target_.table.has_value()) {
-      report_.notes.push_back(absl::StrCat("the table ", table().name, " stays, which the job had made: DROP TABLE ",
-                                           table().Sql(), " if nobody needs it"));
-    }
-    return report_;
-  }
-  if (!target_.table.has_value()) {
-    return absl::NotFoundError(absl::StrCat(target_.asked.address.name, ": the table `", target_.asked.table,
-                                            "` is gone; nothing can be put back"));
-  }
-  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> names, old_rows_->FindNote(kNewColumnNote));
-  if (names.has_value()) {
-    ABSL_RETURN_IF_ERROR(SwapBack(*names == kSwap));
-  }
-  ABSL_RETURN_IF_ERROR(Prepare());
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(std::vector<Row> page, LoadPage());
-    if (page.empty()) break;
-    ABSL_RETURN_IF_ERROR(PutPostgresRowsBack(
-        connection(), absl::MakeSpan(page),
-        [this](absl::Span<Row> rows, RollbackReport* done) { return PutBackTogether(rows, done); }, &report_));
-  }
-  if (target_.asked.new_column.empty()) {
-    ABSL_RETURN_IF_ERROR(SayPostgresIndexes(target_, &report_));
+absl::Status TableRows::TakeAway(UndoReader* log, RollbackReport* report) {
+  if (target()->asked.new_column.empty()) {
+    ABSL_RETURN_IF_ERROR(SayPostgresIndexes(*target(), report));
   }
   for (const PostgresFilled::Column& column : filled_.columns) {
-    ABSL_RETURN_IF_ERROR(TakeColumnAway(column.name));
+    ABSL_RETURN_IF_ERROR(TakeColumnAway(column.name, log, report));
   }
-  return report_;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -456,7 +412,31 @@ absl::StatusOr<Overwriting> PostgresOverwriting(const Location& location, const 
 absl::StatusOr<RollbackReport> RollBackPostgres(const Location& location, UndoReader* old_rows,
                                                 const PostgresSinkOptions& options) {
   ABSL_ASSIGN_OR_RETURN(PostgresTarget target, OpenPostgresTarget(location, {}, options.patience));
-  return TableRollback(std::move(target), old_rows).Run();
+  RollbackReport report;
+  if (!target.table.has_value()) {
+    ABSL_RETURN_IF_ERROR(
+        CountRowsGone(old_rows, absl::StrCat("the table ", target.asked.table, " is not there any more"), &report));
+    return report;
+  }
+  ABSL_ASSIGN_OR_RETURN(const bool made, HasNote(kTableNote, old_rows));
+  if (made) {
+    TakePostgresTableAway(target, &report);
+    return report;
+  }
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> names, old_rows->FindNote(kNewColumnNote));
+  if (names.has_value()) {
+    ABSL_RETURN_IF_ERROR(SwapBack(*names == kSwap, &target, &report));
+  }
+  ABSL_ASSIGN_OR_RETURN(PostgresFilled filled, FindPostgresFilled(target));
+  ABSL_ASSIGN_OR_RETURN(const std::string lost, FindLostColumn(filled, old_rows));
+  if (!lost.empty()) {
+    ABSL_RETURN_IF_ERROR(LeaveRows(old_rows, lost, &report));
+    return report;
+  }
+  TableRows rows(&target, std::move(filled));
+  ABSL_RETURN_IF_ERROR(rows.Prepare());
+  return RollBackRows(absl::StrCat(target.asked.address.name, ": table `", target.table->name, "`"), &rows, old_rows,
+                      std::move(report));
 }
 
 }  // namespace reembed

@@ -18,6 +18,7 @@
 #include "engine/number/json_text.h"
 #include "engine/number/normalize.h"
 #include "engine/number/number_array.h"
+#include "engine/rollback.h"
 #include "engine/status_macros.h"
 #include "io/store/qdrant/qdrant_collection.h"
 #include "io/store/qdrant/qdrant_points.h"
@@ -37,9 +38,7 @@ constexpr char kJson = 'j';    // anything else, as it came
 // ... and of a point that is not there, which will be added with a payload of this fingerprint.
 constexpr char kNoPoint = 'p';
 
-constexpr size_t kPageRows = 512;
 constexpr size_t kAskedRows = 128;  // in one request
-constexpr int kVanishedRounds = 5;
 
 // The JSON of what QdrantOldVector() made.
 std::string VectorJson(absl::string_view content) {
@@ -59,18 +58,6 @@ bool IsContent(absl::string_view content) {
 absl::Status Unlike(const QdrantLocation& asked, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(asked.Name(), ": ", status.message()));
 }
-
-struct Row {
-  int64_t ordinal = 0;
-  Key key;
-  std::optional<std::string> old;  // nullopt: the point was not there
-  std::string id;                  // as JSON
-  bool there = false;
-  std::string now;      // as `old`
-  std::string payload;  // of points that were not there
-  std::string added;    // likewise: fingerprint of the payload that the sink gave it; empty: its own
-  bool sent = false;    // a request for it has been answered with a failure, which another point may have caused
-};
 
 // Whether the numbers are those that were written, as the server keeps them: scaled where the distance is Cosine, and
 // rounded to what the vector's datatype can hold.
@@ -110,209 +97,139 @@ class Likeness {
   std::vector<float> now_, expected_;
 };
 
-class PointRollback {
+class PointRows final : public RowTable {
  public:
-  PointRollback(const QdrantLocation& asked, QdrantClient* client, const QdrantCollection::Vector& vector,
-                UndoReader* old_rows)
-      : asked_(asked), client_(client), old_rows_(old_rows), dim_(vector.dim), likeness_(vector) {}
+  // `asked` and `client` are borrowed.
+  PointRows(const QdrantLocation& asked, QdrantClient* client, const QdrantCollection::Vector& vector, bool vector_made)
+      : asked_(asked), client_(client), dim_(vector.dim), vector_made_(vector_made), likeness_(vector) {}
 
-  absl::StatusOr<RollbackReport> Run() {
-    while (true) {
-      ABSL_RETURN_IF_ERROR(LoadPage());
-      if (page_.empty()) break;
-      ABSL_RETURN_IF_ERROR(PutPageBack());
-    }
-    if (!likeness_.can_tell()) {
-      report_.notes.push_back("the vectors' datatype rounds too much to see whether somebody changed them since");
-    }
-    return std::move(report_);
+  absl::Status Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override;
+  absl::StatusOr<std::optional<bool>> Holds(const RowNow& now, absl::Span<const float> written) override {
+    return likeness_.can_tell() ? std::optional(likeness_.Holds(now.content, written)) : std::nullopt;
   }
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) override;
+  absl::Status TakeAway(UndoReader* log, RollbackReport* report) override;
 
  private:
-  absl::Status LoadPage();
-  absl::Status PutPageBack();
-  absl::Status Ask(absl::Span<const size_t> rows);
-  absl::Status TakePoints(absl::Span<const size_t> rows, std::string* answer);
-  absl::Status Sort(absl::Span<const size_t> rows);
-  absl::StatusOr<bool> HoldsWhatWasWritten(const Row& row);
-  bool HasOurPayload(const Row& row) const;
-  absl::Status Remove();
-  absl::Status PutVectors(std::vector<size_t>* vanished);
+  absl::Status TakePoints(absl::Span<const OldRow> rows, absl::Span<RowNow> now, std::string* answer);
+  std::string IdOf(KeyView key) const;  // as JSON; empty: the key cannot be an id
+  bool HasOurPayload(const OldRow& old, absl::string_view payload) const;
+  absl::Status Remove(absl::string_view what, absl::string_view more, absl::Span<const RowChange> changes,
+                      const std::vector<size_t>& places);
+  absl::Status PutVectors(absl::Span<const RowChange> changes, const std::vector<size_t>& places,
+                          absl::Span<RowOutcome> outcomes);
 
   const QdrantLocation& asked_;
   QdrantClient* const client_;
-  UndoReader* const old_rows_;
   const int dim_;
+  const bool vector_made_;
   Likeness likeness_;
-  RollbackReport report_;
-  std::vector<Row> page_;
-  // Indexes into page_: what is to be done.
-  std::vector<size_t> to_put_, to_remove_, to_strip_;
 };
 
-absl::Status PointRollback::LoadPage() {
-  page_.clear();
-  while (page_.size() < kPageRows) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> logged, old_rows_->Next());
-    if (!logged.has_value()) return absl::OkStatus();
-    Row row{.ordinal = logged->ordinal, .key = Own(logged->key)};
-    const std::optional<QdrantId> id = asked_.IdOf(logged->key);
-    const std::optional<absl::string_view> content = logged->content;
-    if (!id.has_value() || (content.has_value() && !IsContent(*content))) {
-      return absl::DataLossError(absl::StrCat("undo.db: row ", KeyText(ViewOf(row.key)), ": is damaged"));
-    }
-    row.id = id->Json();
-    if (content.has_value() && !content->empty() && (*content)[0] == kNoPoint) {
-      row.added = std::string(content->substr(1));
-    } else if (content.has_value()) {
-      row.old = std::string(*content);
-    }
-    page_.push_back(std::move(row));
-  }
-  return absl::OkStatus();
+std::string PointRows::IdOf(KeyView key) const {
+  const std::optional<QdrantId> id = asked_.IdOf(key);
+  return id.has_value() ? id->Json() : "";
 }
 
-absl::Status PointRollback::PutPageBack() {
-  std::vector<size_t> rest(page_.size());
-  for (size_t i = 0; i < rest.size(); ++i) rest[i] = i;
-  for (int round = 0; !rest.empty(); ++round) {
-    if (round == kVanishedRounds) {
-      return absl::UnavailableError(absl::StrCat(asked_.Name(), ": points come and go; run this again"));
+absl::Status PointRows::Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::optional<absl::string_view>& content = rows[i].content;
+    if (IdOf(rows[i].key).empty() || (content.has_value() && !IsContent(*content))) {
+      return absl::DataLossError(absl::StrCat("undo.db: row ", KeyText(rows[i].key), ": is damaged"));
     }
-    ABSL_RETURN_IF_ERROR(Ask(rest));
-    ABSL_RETURN_IF_ERROR(Sort(rest));
-    ABSL_RETURN_IF_ERROR(Remove());
-    ABSL_RETURN_IF_ERROR(PutVectors(&rest));
+    now[i].was_there = content.has_value() && (content->empty() || (*content)[0] != kNoPoint);
   }
-  return absl::OkStatus();
-}
-
-absl::Status PointRollback::Ask(absl::Span<const size_t> rows) {
   absl::Status failure;
   for (size_t begin = 0; begin < rows.size(); begin += kAskedRows) {
-    const absl::Span<const size_t> part = rows.subspan(begin, kAskedRows);
+    const absl::Span<const OldRow> part = rows.subspan(begin, kAskedRows);
+    const absl::Span<RowNow> part_now = now.subspan(begin, kAskedRows);
     std::string body = R"({"ids":[)";
     bool payload = false;
-    for (const size_t i : part) {
-      absl::StrAppend(&body, page_[i].id, ",");
-      payload = payload || !page_[i].old.has_value();
+    for (size_t i = 0; i < part.size(); ++i) {
+      absl::StrAppend(&body, IdOf(part[i].key), ",");
+      payload = payload || !part_now[i].was_there;
     }
     body.back() = ']';
     absl::StrAppend(&body, R"(,"with_payload":)", payload ? "true" : "false", R"(,"with_vector":)",
                     AskForQdrantVector(asked_.vector), "}");
     client_->Start({"POST", asked_.Path("/points"), std::move(body)},
-                   [this, part, &failure](QdrantClient::Answer answer) {
-                     failure.Update(answer.ok() ? TakePoints(part, &*answer) : answer.status());
+                   [this, part, part_now, &failure](QdrantClient::Answer answer) {
+                     failure.Update(answer.ok() ? TakePoints(part, part_now, &*answer) : answer.status());
                    });
   }
   client_->Drain();
   return failure;
 }
 
-absl::Status PointRollback::TakePoints(absl::Span<const size_t> rows, std::string* answer) {
-  const absl::StatusOr<QdrantPage> page = ReadQdrantPage(answer);
-  if (!page.ok()) return Unlike(asked_, page.status());
-  absl::flat_hash_map<std::string, const QdrantPoint*> by_id;
-  for (const QdrantPoint& point : page->points) by_id[point.id.Json()] = &point;
-  for (const size_t i : rows) {
-    Row& row = page_[i];
-    const auto found = by_id.find(row.id);
-    row.there = found != by_id.end();
-    if (!row.there) continue;
-    row.now = QdrantOldVector(found->second->vector, asked_.vector, dim_);
-    if (!row.old.has_value()) row.payload = std::string(found->second->payload);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<bool> PointRollback::HoldsWhatWasWritten(const Row& row) {
-  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows_->WrittenVector(row.ordinal));
-  // Where nobody knows, a vector is put back, but no point is removed.
-  if (!written.has_value() || !likeness_.can_tell()) return row.old.has_value();
-  return likeness_.Holds(row.now, *written);
-}
-
-// What the sink puts into a point that it adds.
-bool PointRollback::HasOurPayload(const Row& row) const {
-  if (!row.added.empty()) return QdrantPayloadPrint(row.payload) == row.added;
-  const std::vector<std::string> fields = QdrantFieldNames(row.payload);
+// Whether the payload is what the sink puts into a point that it adds.
+bool PointRows::HasOurPayload(const OldRow& old, absl::string_view payload) const {
+  if (old.content.has_value()) return QdrantPayloadPrint(payload) == old.content->substr(1);
+  const std::vector<std::string> fields = QdrantFieldNames(payload);
   if (fields.empty() || !asked_.hashed_ids) return fields.empty();
   return fields.size() == 1 && fields[0] == asked_.key;
 }
 
-// Decides what is to be done with each.
-absl::Status PointRollback::Sort(absl::Span<const size_t> rows) {
-  to_put_.clear();
-  to_remove_.clear();
-  to_strip_.clear();
-  for (const size_t i : rows) {
-    const Row& row = page_[i];
-    const bool as_before = row.there == row.old.has_value() && (!row.there || row.now == *row.old);
-    if (as_before) {
-      ++(row.sent ? report_.rows_restored : report_.rows_unchanged);
-      continue;
-    }
-    if (!row.there) {
-      ++report_.rows_gone;
-      continue;
-    }
-    ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(row));
-    if (!ours) {
-      report_.Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
-    } else if (row.old.has_value()) {
-      (row.old->empty() ? to_strip_ : to_put_).push_back(i);
-    } else if (HasOurPayload(row)) {
-      to_remove_.push_back(i);
-    } else {
-      report_.Leave(ViewOf(row.key), "the job added this point, and somebody has changed its payload since");
+absl::Status PointRows::TakePoints(absl::Span<const OldRow> rows, absl::Span<RowNow> now, std::string* answer) {
+  const absl::StatusOr<QdrantPage> page = ReadQdrantPage(answer);
+  if (!page.ok()) return Unlike(asked_, page.status());
+  absl::flat_hash_map<std::string, const QdrantPoint*> by_id;
+  for (const QdrantPoint& point : page->points) by_id[point.id.Json()] = &point;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto found = by_id.find(IdOf(rows[i].key));
+    if (found == by_id.end()) continue;
+    now[i].there = true;
+    now[i].content = QdrantOldVector(found->second->vector, asked_.vector, dim_);
+    if (!now[i].was_there && !HasOurPayload(rows[i], found->second->payload)) {
+      now[i].stays = "the job added this point, and somebody has changed its payload since";
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status PointRollback::Remove() {
-  const auto list = [&](const std::vector<size_t>& rows) {
-    std::string ids = R"({"points":[)";
-    for (const size_t i : rows) absl::StrAppend(&ids, page_[i].id, ",");
-    ids.back() = ']';
-    return ids;
-  };
-  if (!to_remove_.empty()) {
-    ABSL_RETURN_IF_ERROR(
-        client_->Call({"POST", asked_.Path("/points/delete?wait=true"), list(to_remove_) + "}"}).status());
-    report_.rows_restored += static_cast<int64_t>(to_remove_.size());
+absl::Status PointRows::Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) {
+  std::vector<size_t> put, removed, stripped;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    const std::optional<absl::string_view>& content = changes[i].content;
+    (!content.has_value() ? removed : content->empty() ? stripped : put).push_back(i);
   }
-  if (!to_strip_.empty()) {
-    ABSL_RETURN_IF_ERROR(client_
-                             ->Call({"POST", asked_.Path("/points/vectors/delete?wait=true"),
-                                     absl::StrCat(list(to_strip_), R"(,"vector":[)", JsonQuoted(asked_.vector), "]}")})
-                             .status());
-    report_.rows_restored += static_cast<int64_t>(to_strip_.size());
-  }
-  return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(Remove("/points/delete", "", changes, removed));
+  ABSL_RETURN_IF_ERROR(Remove("/points/vectors/delete", absl::StrCat(R"(,"vector":[)", JsonQuoted(asked_.vector), "]"),
+                              changes, stripped));
+  return PutVectors(changes, put, outcomes);
 }
 
-absl::Status PointRollback::PutVectors(std::vector<size_t>* vanished) {
-  vanished->clear();
+// `more`: members of the request.
+absl::Status PointRows::Remove(absl::string_view what, absl::string_view more, absl::Span<const RowChange> changes,
+                               const std::vector<size_t>& places) {
+  if (places.empty()) return absl::OkStatus();
+  std::string body = R"({"points":[)";
+  for (const size_t place : places) absl::StrAppend(&body, IdOf(changes[place].key), ",");
+  body.back() = ']';
+  absl::StrAppend(&body, more, "}");
+  return client_->Call({"POST", asked_.Path(absl::StrCat(what, "?wait=true")), std::move(body)}).status();
+}
+
+absl::Status PointRows::PutVectors(absl::Span<const RowChange> changes, const std::vector<size_t>& places,
+                                   absl::Span<RowOutcome> outcomes) {
   absl::Status failure;
-  size_t failed_rows = 0;
   QdrantWriter put(client_, asked_.Path("/points/vectors"),
                    [&](absl::Span<const size_t> tags, const absl::Status& status) {
-                     failed_rows += tags.size();
+                     RowOutcome outcome;
                      if (absl::IsNotFound(status)) {
-                       for (const size_t i : tags) page_[i].sent = true;
-                       vanished->insert(vanished->end(), tags.begin(), tags.end());
+                       outcome.kind = RowOutcome::Kind::kAgain;
+                     } else if (absl::IsInvalidArgument(status) || absl::IsOutOfRange(status)) {
+                       outcome = {RowOutcome::Kind::kRefused, std::string(status.message())};
                      } else {
                        failure.Update(status);
                      }
+                     for (const size_t place : tags) outcomes[place] = outcome;
                    });
-  for (const size_t i : to_put_) {
-    const std::string json = VectorJson(*page_[i].old);
-    absl::StrAppend(put.Add(i), R"({"id":)", page_[i].id, R"(,"vector":)",
+  for (const size_t place : places) {
+    const std::string json = VectorJson(*changes[place].content);
+    absl::StrAppend(put.Add(place), R"({"id":)", IdOf(changes[place].key), R"(,"vector":)",
                     asked_.vector.empty() ? json : absl::StrCat("{", JsonQuoted(asked_.vector), ":", json, "}"), "}");
   }
   put.Finish();
-  report_.rows_restored += static_cast<int64_t>(to_put_.size() - failed_rows);
   return failure;
 }
 
@@ -362,27 +279,37 @@ absl::StatusOr<RollbackReport> PutCollectionBack(const KeptSide& kept, QdrantCli
 }
 
 // Takes the vector's name away again unless somebody uses it.
-absl::Status TakeVectorAway(const QdrantLocation& asked, QdrantClient* client, RollbackReport* report) {
-  ABSL_ASSIGN_OR_RETURN(const int64_t with,
-                        CountQdrantPoints(client, asked.collection, AllQdrantFilters({HasQdrantVector(asked.vector)})));
+absl::Status PointRows::TakeAway(UndoReader*, RollbackReport* report) {
+  if (!likeness_.can_tell()) {
+    report->notes.push_back("the vectors' datatype rounds too much to see whether somebody changed them since");
+  }
+  if (!vector_made_) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const int64_t with, CountQdrantPoints(client_, asked_.collection,
+                                                              AllQdrantFilters({HasQdrantVector(asked_.vector)})));
   absl::Status gone = absl::FailedPreconditionError(Counted(with, "point has it", "points have it"));
   if (with == 0) {
-    gone = client->Call({"DELETE", asked.Path(absl::StrCat("/vectors/", QdrantPathPart(asked.vector))), ""}).status();
+    gone =
+        client_->Call({"DELETE", asked_.Path(absl::StrCat("/vectors/", QdrantPathPart(asked_.vector))), ""}).status();
     if (absl::IsUnavailable(gone)) return gone;
   }
-  report->notes.push_back(gone.ok() ? absl::StrCat("took away the vector ", asked.vector, ", which the job had added")
-                                    : absl::StrCat("the vector ", asked.vector,
+  report->notes.push_back(gone.ok() ? absl::StrCat("took away the vector ", asked_.vector, ", which the job had added")
+                                    : absl::StrCat("the vector ", asked_.vector,
                                                    " stays, which the job had added: ", std::string(gone.message())));
   return absl::OkStatus();
 }
 
-// The rows, where there is nothing left that they could be put back into.
-absl::Status CountUnchanged(UndoReader* old_rows, RollbackReport* report) {
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows->Next());
-    if (!row.has_value()) return absl::OkStatus();
-    ++report->rows_unchanged;
+// The collection that the job made, if nothing is in it; a note says what became of it.
+absl::Status TakeCollectionAway(const QdrantLocation& asked, QdrantClient* client, RollbackReport* report) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t points, CountQdrantPoints(client, asked.collection, ""));
+  if (points > 0) {
+    report->notes.push_back(absl::StrCat("the collection ", asked.Name(),
+                                         " stays, which the job had made: ", Counted(points, "point is", "points are"),
+                                         " in it; delete it if nobody needs it"));
+    return absl::OkStatus();
   }
+  ABSL_RETURN_IF_ERROR(client->Call({"DELETE", asked.Path(""), ""}).status());
+  report->notes.push_back(absl::StrCat("took away the collection ", asked.Name(), ", which the job had made"));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -433,28 +360,29 @@ absl::StatusOr<RollbackReport> RollBackQdrant(const Location& location, UndoRead
   }
   ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> collection,
                         GetQdrantCollection(client.get(), asked.collection));
-  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> collection_made, old_rows->FindNote(kCollectionNote));
-  if (collection_made.has_value()) {
-    RollbackReport report;
-    if (!collection.has_value()) return report;
-    report.notes.push_back(
-        absl::StrCat("the collection ", asked.Name(), " stays, which the job had made; delete it if nobody needs it"));
+  RollbackReport report;
+  if (!collection.has_value()) {
+    ABSL_RETURN_IF_ERROR(
+        CountRowsGone(old_rows, absl::StrCat("the collection ", asked.Name(), " is not there any more"), &report));
     return report;
   }
-  if (!collection.has_value()) return NoQdrantCollection(client.get(), asked);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> collection_made, old_rows->FindNote(kCollectionNote));
+  if (collection_made.has_value()) {
+    ABSL_RETURN_IF_ERROR(TakeCollectionAway(asked, client.get(), &report));
+    return report;
+  }
   ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> vector_made, old_rows->FindNote(kVectorNote));
-  RollbackReport report;
-  if (vector_made.has_value() && collection->Find(asked.vector) == nullptr) {
-    // An earlier rollback has taken it away.
-    ABSL_RETURN_IF_ERROR(CountUnchanged(old_rows, &report));
+  if (collection->Find(asked.vector) == nullptr) {
+    // An earlier rollback has taken it away, or somebody else.
+    ABSL_RETURN_IF_ERROR(
+        vector_made.has_value()
+            ? CountRowsUnchanged(old_rows, &report)
+            : LeaveRows(old_rows, absl::StrCat("the vector ", asked.vector, " is gone from the collection"), &report));
     return report;
   }
   ABSL_ASSIGN_OR_RETURN(const QdrantCollection::Vector vector, FindQdrantVector(*collection, asked));
-  ABSL_ASSIGN_OR_RETURN(RollbackReport done, PointRollback(asked, client.get(), vector, old_rows).Run());
-  if (vector_made.has_value()) {
-    ABSL_RETURN_IF_ERROR(TakeVectorAway(asked, client.get(), &done));
-  }
-  return done;
+  PointRows rows(asked, client.get(), vector, vector_made.has_value());
+  return RollBackRows(asked.Name(), &rows, old_rows);
 }
 
 }  // namespace reembed

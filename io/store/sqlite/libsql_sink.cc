@@ -68,11 +68,13 @@ struct LibsqlTarget {
   }
 };
 
-absl::StatusOr<LibsqlTarget> OpenTarget(const Location& location, int dim, absl::Duration patience) {
+absl::StatusOr<LibsqlTarget> OpenTarget(const Location& location, int dim, absl::Duration patience,
+                                        bool is_rolled_back = false) {
   ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteTarget(location));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqlDb> db, OpenLibsqlDb(location, patience));
   LibsqlTarget target{.db = std::move(db), .dim = dim};
   target.table.asked = std::move(asked);
+  target.table.is_rolled_back = is_rolled_back;
   ABSL_RETURN_IF_ERROR(target.Resolve());
   return target;
 }
@@ -284,31 +286,31 @@ class ServerCellWriter final : public CellWriter {
 
   absl::Status Begin() override { return absl::OkStatus(); }
 
-  absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) override {
-    std::vector<const CellChange*> restored, removed;
-    for (const CellChange& change : changes) (change.content.has_value() ? restored : removed).push_back(&change);
-    ABSL_RETURN_IF_ERROR(Run(RestoreSql(target_->table), restored, report));
-    return Run(RemoveSql(target_->table), removed, report);
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) override {
+    std::vector<size_t> restored, removed;
+    for (size_t i = 0; i < changes.size(); ++i) (changes[i].content.has_value() ? restored : removed).push_back(i);
+    ABSL_RETURN_IF_ERROR(Run(RestoreSql(target_->table), changes, restored, outcomes));
+    return Run(RemoveSql(target_->table), changes, removed, outcomes);
   }
 
  private:
-  absl::Status Run(absl::string_view sql, absl::Span<const CellChange* const> changes, RollbackReport* report) {
+  // The changes with these places.
+  absl::Status Run(absl::string_view sql, absl::Span<const RowChange> changes, absl::Span<const size_t> places,
+                   absl::Span<RowOutcome> outcomes) {
     HranaBatch batch(sql);
     const auto add = [&](size_t row) -> absl::Status {
-      std::vector<SqliteValue> arguments = {KeyValue(ViewOf(changes[row]->key))};
-      if (changes[row]->content.has_value()) {
-        ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*changes[row]->content));
+      const RowChange& change = changes[places[row]];
+      std::vector<SqliteValue> arguments = {KeyValue(change.key)};
+      if (change.content.has_value()) {
+        ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*change.content));
         arguments.insert(arguments.end(), cells.begin(), cells.end());
       }
       batch.Add(arguments);
       return absl::OkStatus();
     };
-    return transactions_.Run(&batch, changes.size(), add, [&](size_t row, const HranaStep& step) {
-      if (step.refused) {
-        report->Leave(ViewOf(changes[row]->key), RefusalWords(step, *target_->db));
-      } else {
-        ++report->rows_restored;
-      }
+    return transactions_.Run(&batch, places.size(), add, [&](size_t row, const HranaStep& step) {
+      if (step.refused)
+        outcomes[places[row]] = {RowOutcome::Kind::kRefused, std::string(RefusalWords(step, *target_->db))};
       return absl::OkStatus();
     });
   }
@@ -341,7 +343,7 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& locat
 
 absl::StatusOr<RollbackReport> RollBackLibsql(const Location& location, UndoReader* old_rows) {
   constexpr absl::Duration kPatience = absl::Minutes(2);
-  ABSL_ASSIGN_OR_RETURN(const LibsqlTarget target, OpenTarget(location, 0, kPatience));
+  ABSL_ASSIGN_OR_RETURN(const LibsqlTarget target, OpenTarget(location, 0, kPatience, /*is_rolled_back=*/true));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection, Connect(location, kPatience));
   ServerCellWriter writer(&target, connection.get());
   return RollBackTable(*target.db, target.table, &writer, old_rows);

@@ -35,9 +35,11 @@ bool IsToBeMade(const std::string& path) {
   return std::filesystem::is_regular_file(status) && std::filesystem::file_size(path, error) == 0 && !error;
 }
 
-absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout) {
+absl::StatusOr<Target> OpenTarget(const Location& location, SqliteAccess access, absl::Duration busy_timeout,
+                                  bool is_rolled_back = false) {
   ABSL_ASSIGN_OR_RETURN(SqliteLocation asked, ParseSqliteTarget(location));
   Target target;
+  target.is_rolled_back = is_rolled_back;
   target.asked = std::move(asked);
   const std::filesystem::path folder = std::filesystem::path(target.asked.path).parent_path();
   const std::string folder_name = folder.empty() ? "." : folder.string();
@@ -269,13 +271,12 @@ class FileCellWriter final : public CellWriter {
 
   absl::Status Begin() override { return target_->db->Exec("BEGIN IMMEDIATE"); }
 
-  absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) override {
-    std::vector<std::string> refusals(changes.size());
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) override {
     for (size_t i = 0; i < changes.size(); ++i) {
-      if (!refusals[i].empty()) continue;
+      if (outcomes[i].kind == RowOutcome::Kind::kRefused) continue;
       absl::Status changed = Change(changes[i]);
       if (!changed.ok() && !absl::IsDataLoss(changed) && IsRefusal(target_->db->LastCode())) {
-        refusals[i] = target_->db->LastMessage();
+        outcomes[i] = {RowOutcome::Kind::kRefused, target_->db->LastMessage()};
         changed = absl::OkStatus();
       }
       ABSL_RETURN_IF_ERROR(changed);
@@ -286,24 +287,17 @@ class FileCellWriter final : public CellWriter {
     }
     ABSL_RETURN_IF_ERROR(target_->db->Exec("COMMIT"));
     KillPoint("sqlite: rows put back");
-    for (size_t i = 0; i < changes.size(); ++i) {
-      if (refusals[i].empty()) {
-        ++report->rows_restored;
-      } else {
-        report->Leave(ViewOf(changes[i].key), refusals[i]);
-      }
-    }
     return absl::OkStatus();
   }
 
  private:
-  absl::Status Change(const CellChange& change) {
+  absl::Status Change(const RowChange& change) {
     SqliteStatement& statement = change.content.has_value() ? restore_ : remove_;
     if (!statement.prepared()) {
       ABSL_ASSIGN_OR_RETURN(
           statement, target_->db->Prepare(change.content.has_value() ? RestoreSql(*target_) : RemoveSql(*target_)));
     }
-    statement.BindKey(1, ViewOf(change.key));
+    statement.BindKey(1, change.key);
     if (change.content.has_value()) {
       ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*change.content));
       for (size_t i = 0; i < cells.size(); ++i) statement.BindValue(static_cast<int>(i) + 2, cells[i]);
@@ -318,7 +312,8 @@ class FileCellWriter final : public CellWriter {
 }  // namespace
 
 absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows) {
-  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30)));
+  ABSL_ASSIGN_OR_RETURN(Target target,
+                        OpenTarget(location, SqliteAccess::kReadWrite, absl::Seconds(30), /*is_rolled_back=*/true));
   if (target.db == nullptr) return absl::NotFoundError(absl::StrCat(target.asked.path, ": no such file"));
   ABSL_ASSIGN_OR_RETURN(std::optional<RollbackReport> other_width, RollBackVec0Width(*target.db, target, old_rows));
   if (other_width.has_value()) return *std::move(other_width);

@@ -218,6 +218,7 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
     if (!absl::IsNotFound(table.status())) return table.status();
     ABSL_ASSIGN_OR_RETURN(const bool exists, HasSqliteTable(db, asked.table));
     if (exists) return table.status();
+    if (target->is_rolled_back) return absl::OkStatus();
     if (upsert && !asked.place.Get("extension").empty()) {
       return absl::NotFoundError(absl::StrCat(table.status().message(), "; make it first: CREATE VIRTUAL TABLE ",
                                               asked.table, " USING vec0(id INTEGER PRIMARY KEY, ", asked.vector,

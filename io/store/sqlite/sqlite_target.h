@@ -25,6 +25,7 @@ struct SqliteTarget {
   // Of a vec0 table: by which its rows are partitioned. A new row whose partition is NULL is found by nobody who asks
   // for one, so InsertSql() adds none then.
   std::vector<std::string> partitions;
+  bool is_rolled_back = false;  // nothing is made: a table that is not there is no error
 
   // The first of them that nothing says the value of; null: none.
   const std::string* UnknownPartition() const;

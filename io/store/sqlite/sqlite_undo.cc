@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/rollback.h"
 #include "engine/status_macros.h"
 #include "io/store/vector_encoding.h"
 
 namespace reembed {
 namespace {
 
-// Keys of one question, and rows of one transaction of a rollback.
+// Keys of one question.
 constexpr size_t kPageRows = 256;
 
 constexpr absl::string_view kMade = "made";
@@ -174,126 +175,83 @@ absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> HoldsWhatWasWritten(const SqliteTarget& target, UndoReader* old_rows, int64_t ordinal,
-                                         absl::string_view content, bool otherwise) {
-  ABSL_ASSIGN_OR_RETURN(const std::optional<absl::Span<const float>> written, old_rows->WrittenVector(ordinal));
-  if (!written.has_value()) return otherwise;
+absl::Status ReadCells(CellReader* cells, absl::Span<const OldRow> rows, absl::Span<RowNow> now) {
+  std::vector<KeyView> keys;
+  for (const OldRow& row : rows) keys.push_back(row.key);
+  cells->Start(keys);
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> found, cells->Next());
+    if (!found.has_value()) return absl::OkStatus();
+    RowNow& row = now[found->index];
+    row.was_there = rows[found->index].content.has_value();
+    row.there = found->content.has_value();
+    if (row.there) row.content = std::string(*found->content);
+  }
+}
+
+absl::StatusOr<bool> HoldsVector(const SqliteTarget& target, absl::string_view content,
+                                 absl::Span<const float> written) {
   ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(content));
   const SqliteValue& vector = cells.front();
   const SqliteType type = IsText(target.asked.encoding) ? SqliteType::kText : SqliteType::kBlob;
-  std::vector<float> held(written->size());
+  std::vector<float> held(written.size());
   return vector.type == type && DecodeVector(target.asked.encoding, vector.bytes, absl::MakeSpan(held)) &&
-         std::memcmp(held.data(), written->data(), held.size() * sizeof(float)) == 0;
+         std::memcmp(held.data(), written.data(), held.size() * sizeof(float)) == 0;
 }
 
 namespace {
 
-// A row of the log, with copies of its own.
-struct LoggedRow {
-  int64_t ordinal = 0;
-  CellChange change;
-};
-
-class TableRollback {
- public:
-  TableRollback(const SqlDb& db, SqliteTarget target, CellWriter* writer, UndoReader* old_rows)
-      : db_(db), target_(std::move(target)), writer_(writer), old_rows_(old_rows), cells_(&db, &target_) {}
-
-  absl::StatusOr<RollbackReport> Run();
-
- private:
-  absl::StatusOr<bool> WasMade(const std::string& note) const;
-  absl::StatusOr<std::string> FindLostColumn() const;
-  absl::Status CountAll(absl::string_view why_left);
-  absl::Status LoadPage();
-  absl::StatusOr<std::vector<CellChange>> Compare();
-  absl::StatusOr<bool> IsNothingIn(const std::string& sql);
-  absl::Status TakeAwayWhatWasMade();
-
-  const SqlDb& db_;
-  SqliteTarget target_;
-  CellWriter* const writer_;
-  UndoReader* const old_rows_;
-  CellReader cells_;
-  std::vector<LoggedRow> page_;
-  RollbackReport report_;
-};
-
-absl::StatusOr<bool> TableRollback::WasMade(const std::string& note) const {
-  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> found, old_rows_->FindNote(note));
+absl::StatusOr<bool> WasMade(const std::string& note, UndoReader* log) {
+  ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> found, log->FindNote(note));
   return found.has_value();
 }
 
 // A column that an earlier rollback took away held nothing before the job either; without another one a row cannot be
 // asked what it holds.
-absl::StatusOr<std::string> TableRollback::FindLostColumn() const {
-  for (const std::string& column : target_.missing_columns) {
-    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(ColumnNote(column)));
+absl::StatusOr<std::string> FindLostColumn(const SqliteTarget& target, UndoReader* log) {
+  for (const std::string& column : target.missing_columns) {
+    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(ColumnNote(column), log));
     if (!made) return absl::StrCat("the column ", column, " is gone from the table");
   }
   return std::string();
 }
 
-// Nothing can be done: with a reason, all rows are left.
-absl::Status TableRollback::CountAll(absl::string_view why_left) {
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
-    if (!row.has_value()) return absl::OkStatus();
-    if (why_left.empty()) {
-      ++report_.rows_unchanged;
-    } else {
-      report_.Leave(row->key, why_left);
-    }
-  }
-}
+class SqliteRows final : public RowTable {
+ public:
+  SqliteRows(const SqlDb& db, const SqliteTarget& target, CellWriter* writer)
+      : db_(db), target_(target), writer_(writer), cells_(&db, &target) {}
 
-absl::Status TableRollback::LoadPage() {
-  page_.clear();
-  while (page_.size() < kPageRows) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
-    if (!row.has_value()) break;
-    LoggedRow& logged = page_.emplace_back();
-    logged.ordinal = row->ordinal;
-    logged.change.key = Own(row->key);
-    if (row->content.has_value()) logged.change.content = std::string(*row->content);
+  absl::Status Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override {
+    ABSL_RETURN_IF_ERROR(writer_->Begin());
+    return ReadCells(&cells_, rows, now);
   }
-  return absl::OkStatus();
-}
 
-// What is to be done with the rows of the page.
-absl::StatusOr<std::vector<CellChange>> TableRollback::Compare() {
-  std::vector<KeyView> keys;
-  for (const LoggedRow& row : page_) keys.push_back(ViewOf(row.change.key));
-  cells_.Start(keys);
-  std::vector<CellChange> changes;
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> now, cells_.Next());
-    if (!now.has_value()) return changes;
-    const LoggedRow& row = page_[now->index];
-    const std::optional<std::string>& old = row.change.content;
-    if (now->content == old) {
-      ++report_.rows_unchanged;
-    } else if (!now->content.has_value()) {
-      ++report_.rows_gone;
-    } else {
-      ABSL_ASSIGN_OR_RETURN(const bool ours,
-                            HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *now->content, old.has_value()));
-      if (ours) {
-        changes.push_back(row.change);  // a copy: the key is still bound
-      } else {
-        report_.Leave(ViewOf(row.change.key), "its vector is not the one that the job wrote");
-      }
-    }
+  absl::StatusOr<std::optional<bool>> Holds(const RowNow& now, absl::Span<const float> written) override {
+    return HoldsVector(target_, now.content, written);
   }
-}
 
-absl::StatusOr<bool> TableRollback::IsNothingIn(const std::string& sql) {
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) override {
+    return writer_->Apply(changes, outcomes);
+  }
+
+  absl::Status TakeAway(UndoReader* log, RollbackReport* report) override;
+
+ private:
+  absl::StatusOr<bool> IsNothingIn(const std::string& sql);
+
+  const SqlDb& db_;
+  const SqliteTarget& target_;
+  CellWriter* const writer_;
+  CellReader cells_;
+};
+
+absl::StatusOr<bool> SqliteRows::IsNothingIn(const std::string& sql) {
   ABSL_ASSIGN_OR_RETURN(SqliteStatement statement, db_.Prepare(sql));
   ABSL_ASSIGN_OR_RETURN(const bool row, statement.Step());
   return !row;
 }
 
-absl::Status TableRollback::TakeAwayWhatWasMade() {
+absl::Status SqliteRows::TakeAway(UndoReader* log, RollbackReport* report) {
   struct Part {
     std::string note, name, find, drop;
   };
@@ -308,13 +266,13 @@ absl::Status TableRollback::TakeAwayWhatWasMade() {
                      absl::StrCat("ALTER TABLE ", table, " DROP COLUMN ", quoted)});
   }
   for (const Part& part : parts) {
-    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(part.note));
+    ABSL_ASSIGN_OR_RETURN(const bool made, WasMade(part.note, log));
     if (!made) continue;
     ABSL_ASSIGN_OR_RETURN(const bool empty, IsNothingIn(part.find));
     // The table's own indexes, views and triggers may want it by now.
     const absl::Status dropped =
         empty ? db_.Exec(part.drop) : absl::FailedPreconditionError("there is something in it");
-    report_.notes.push_back(
+    report->notes.push_back(
         dropped.ok()
             ? absl::StrCat("took away the ", part.name, ", which the job had made")
             : absl::StrCat("the ", part.name, " stays, which the job had made: ", std::string(dropped.message())));
@@ -323,33 +281,24 @@ absl::Status TableRollback::TakeAwayWhatWasMade() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<RollbackReport> TableRollback::Run() {
-  ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(db_, &target_));
-  if (!target_.table.has_value()) {
-    ABSL_RETURN_IF_ERROR(CountAll(""));
-    return report_;
-  }
-  ABSL_ASSIGN_OR_RETURN(const std::string lost, FindLostColumn());
-  if (!lost.empty()) {
-    ABSL_RETURN_IF_ERROR(CountAll(lost));
-    return report_;
-  }
-  while (true) {
-    ABSL_RETURN_IF_ERROR(LoadPage());
-    if (page_.empty()) break;
-    ABSL_RETURN_IF_ERROR(writer_->Begin());
-    ABSL_ASSIGN_OR_RETURN(const std::vector<CellChange> changes, Compare());
-    ABSL_RETURN_IF_ERROR(writer_->Apply(changes, &report_));
-  }
-  ABSL_RETURN_IF_ERROR(TakeAwayWhatWasMade());
-  return report_;
-}
-
 }  // namespace
 
 absl::StatusOr<RollbackReport> RollBackTable(const SqlDb& db, SqliteTarget target, CellWriter* writer,
                                              UndoReader* old_rows) {
-  return TableRollback(db, std::move(target), writer, old_rows).Run();
+  ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(db, &target));
+  RollbackReport report;
+  if (!target.table.has_value()) {
+    ABSL_RETURN_IF_ERROR(
+        CountRowsGone(old_rows, absl::StrCat("the table ", target.asked.table, " is not there any more"), &report));
+    return report;
+  }
+  ABSL_ASSIGN_OR_RETURN(const std::string lost, FindLostColumn(target, old_rows));
+  if (!lost.empty()) {
+    ABSL_RETURN_IF_ERROR(LeaveRows(old_rows, lost, &report));
+    return report;
+  }
+  SqliteRows rows(db, target, writer);
+  return RollBackRows(db.path(), &rows, old_rows);
 }
 
 }  // namespace reembed

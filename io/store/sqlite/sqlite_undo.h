@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
+#include "engine/row_table.h"
 #include "engine/undo_log.h"
 #include "io/store/sqlite/sql_db.h"
 #include "io/store/sqlite/sqlite_target.h"
@@ -64,29 +65,25 @@ absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTa
 // Tells the log what is about to be made: target.changes.
 absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log);
 
-// Whether a row's cells hold the vector that the job has written. `otherwise`: the answer where nobody knows what that
-// was.
-absl::StatusOr<bool> HoldsWhatWasWritten(const SqliteTarget& target, UndoReader* old_rows, int64_t ordinal,
-                                         absl::string_view content, bool otherwise);
+// As RowTable::Read(), with the rows' cells.
+absl::Status ReadCells(CellReader* cells, absl::Span<const OldRow> rows, absl::Span<RowNow> now);
 
-// A row that is to hold its old cells again.
-struct CellChange {
-  Key key;
-  std::optional<std::string> content;  // nullopt: the row is to go
-};
+// Whether a row's cells hold the vector `written`, [dim].
+absl::StatusOr<bool> HoldsVector(const SqliteTarget& target, absl::string_view content,
+                                 absl::Span<const float> written);
 
 // How one kind of database changes rows.
 class CellWriter {
  public:
   virtual ~CellWriter() = default;
-  // Before rows are read: what is read is to hold until Apply(), as far as the database can promise it.
+  // Before rows are read, as RowTable::Read().
   virtual absl::Status Begin() = 0;
-  // Durable when it returns. Rows that the table refuses are left, in `report`; the others are counted as restored.
-  virtual absl::Status Apply(absl::Span<const CellChange> changes, RollbackReport* report) = 0;
+  // As RowTable::Apply().
+  virtual absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) = 0;
 };
 
 // Puts back all that the log holds, and takes away columns and table if the job has made them and nothing is in them.
-// `target` has the location; `db` can write. Errors: those of the database and the log; kNotFound (no such table).
+// `target` has the location; `db` can write. Errors: as RollBackRows().
 absl::StatusOr<RollbackReport> RollBackTable(const SqlDb& db, SqliteTarget target, CellWriter* writer,
                                              UndoReader* old_rows);
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/counted.h"
+#include "engine/rollback.h"
 #include "engine/status_macros.h"
 #include "io/store/sqlite/sqlite_undo.h"
 #include "io/store/sqlite/sqlite_vec.h"
@@ -22,7 +23,6 @@ constexpr char kKept[] = "temp.reembed_kept";
 constexpr char kOld[] = "temp.reembed_old";
 constexpr char kBesideKey[] = "key";
 constexpr char kBesideModel[] = "model";
-constexpr size_t kPageRows = 512;
 
 std::string TableBeside(const SqliteTarget& target, int dim) {
   return absl::StrCat(target.table->name, "__reembed_", dim);
@@ -287,43 +287,15 @@ class Vec0WidthSink final : public VectorSink {
   UndoLog* undo_ = nullptr;
 };
 
-class Vec0WidthRollback {
+// A vec0 table that gets its old width back: all of its rows or none, in one transaction. What rows held is collected
+// in kOld first.
+class Vec0Rows final : public RowTable {
  public:
-  Vec0WidthRollback(const SqliteDb& db, const SqliteTarget& target, UndoReader* old_rows)
-      : db_(db), target_(target), old_rows_(old_rows), cells_(&db, &target_) {}
+  // `create`: SQL of the table as it was. Both are borrowed.
+  Vec0Rows(const SqliteDb& db, const SqliteTarget& target, std::string create)
+      : db_(db), target_(target), create_(std::move(create)), cells_(&db, &target) {}
 
-  absl::StatusOr<RollbackReport> Run(const std::string& beside, const std::string& create) {
-    ABSL_ASSIGN_OR_RETURN(const std::string now, Vec0Sql(db_, target_));
-    ABSL_ASSIGN_OR_RETURN(const bool waits, IsTableBeside(db_, target_, beside));
-    if (waits) {
-      ABSL_RETURN_IF_ERROR(db_.Exec(absl::StrCat("DROP TABLE ", QuoteName(beside))));
-      report_.notes.push_back(absl::StrCat("took away the table ", beside, ", which the job had made"));
-    }
-    if (now == create) return CountAll();
-    bool all_ours = false;
-    ABSL_RETURN_IF_ERROR(InTransaction(db_, [&]() -> absl::Status {
-      if (absl::Status found = FindOldCells(&all_ours); !found.ok() || !all_ours) return found;
-      absl::Status made = Remake(db_, target_, create, kOld);
-      return made.ok() ? ExecAll(db_, {absl::StrCat("DROP TABLE ", kKept)}) : made;
-    }));
-    if (all_ours) return report_;
-    report_.rows_restored = 0;
-    report_.notes.push_back(absl::StrCat("table ", target_.table->name, " stays with its new width: it holds vectors ",
-                                         "that the job has not written"));
-    return report_;
-  }
-
- private:
-  absl::StatusOr<RollbackReport> CountAll() {
-    while (true) {
-      ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
-      if (!row.has_value()) return report_;
-      ++report_.rows_unchanged;
-    }
-  }
-
-  // Fills kOld with what rows held whose vector is the job's; others are left, in the report.
-  absl::Status FindOldCells(bool* all_ours) {
+  absl::Status Begin() {
     std::string columns = QuoteName(kBesideKey);
     std::string values = "?1";
     int parameters = 1;
@@ -334,72 +306,54 @@ class Vec0WidthRollback {
     ABSL_RETURN_IF_ERROR(ExecAll(
         db_, {absl::StrCat("DROP TABLE IF EXISTS ", kOld), absl::StrCat("CREATE TABLE ", kOld, " (", columns, ")"),
               absl::StrCat("CREATE UNIQUE INDEX temp.reembed_old_key ON reembed_old (", QuoteName(kBesideKey), ")")}));
-    ABSL_ASSIGN_OR_RETURN(SqliteStatement insert,
+    ABSL_ASSIGN_OR_RETURN(insert_,
                           db_.Prepare(absl::StrCat("INSERT INTO ", kOld, " (", columns, ") VALUES (", values, ")")));
-    while (true) {
-      ABSL_RETURN_IF_ERROR(LoadPage());
-      if (page_.empty()) break;
-      ABSL_RETURN_IF_ERROR(TakePage(&insert));
+    return absl::OkStatus();
+  }
+
+  absl::Status Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override {
+    return ReadCells(&cells_, rows, now);
+  }
+
+  absl::StatusOr<std::optional<bool>> Holds(const RowNow& now, absl::Span<const float> written) override {
+    return HoldsVector(target_, now.content, written);
+  }
+
+  absl::Status Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome>) override {
+    for (const RowChange& change : changes) {
+      if (!change.content.has_value()) continue;  // the job has added it
+      ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*change.content));
+      insert_.BindKey(1, change.key);
+      for (size_t i = 0; i < cells.size(); ++i) insert_.BindValue(static_cast<int>(i) + 2, cells[i]);
+      ABSL_RETURN_IF_ERROR(insert_.Run());
     }
+    return absl::OkStatus();
+  }
+
+  // Gives the table its old width, if all that is in it is the job's; otherwise nothing of the above counts.
+  absl::Status TakeAway(UndoReader*, RollbackReport* report) override {
     ABSL_ASSIGN_OR_RETURN(SqliteStatement count,
                           db_.Prepare(absl::StrCat("SELECT count(*) FROM ", QuoteName(target_.table->name))));
     ABSL_RETURN_IF_ERROR(count.Step().status());
-    const int64_t unknown = count.Int(0) - report_.rows_restored - report_.rows_left;
-    report_.rows_left += unknown;  // added by somebody since
-    *all_ours = report_.rows_left == 0;
+    const int64_t known = report->rows_restored + report->rows_unchanged + report->rows_left;
+    report->rows_left += count.Int(0) - known;  // added by somebody since
+    if (report->rows_left == 0) {
+      count = SqliteStatement();  // it would hold the table
+      ABSL_RETURN_IF_ERROR(Remake(db_, target_, create_, kOld));
+      return ExecAll(db_, {absl::StrCat("DROP TABLE ", kKept)});
+    }
+    report->rows_restored = 0;
+    report->notes.push_back(absl::StrCat("table ", target_.table->name, " stays with its new width: it holds vectors ",
+                                         "that the job has not written"));
     return absl::OkStatus();
   }
 
-  struct Logged {
-    int64_t ordinal = 0;
-    Key key;
-    std::optional<std::string> content;
-  };
-
-  absl::Status LoadPage() {
-    page_.clear();
-    while (page_.size() < kPageRows) {
-      ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, old_rows_->Next());
-      if (!row.has_value()) return absl::OkStatus();
-      Logged& logged = page_.emplace_back(Logged{row->ordinal, Own(row->key), std::nullopt});
-      if (row->content.has_value()) logged.content = std::string(*row->content);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status TakePage(SqliteStatement* insert) {
-    std::vector<KeyView> keys;
-    for (const Logged& row : page_) keys.push_back(ViewOf(row.key));
-    cells_.Start(keys);
-    while (true) {
-      ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> now, cells_.Next());
-      if (!now.has_value()) return absl::OkStatus();
-      const Logged& row = page_[now->index];
-      if (!now->content.has_value()) {
-        ++report_.rows_gone;
-        continue;
-      }
-      ABSL_ASSIGN_OR_RETURN(const bool ours, HoldsWhatWasWritten(target_, old_rows_, row.ordinal, *now->content,
-                                                                 row.content.has_value()));
-      if (!ours) {
-        report_.Leave(ViewOf(row.key), "its vector is not the one that the job wrote");
-        continue;
-      }
-      ++report_.rows_restored;
-      if (!row.content.has_value()) continue;  // the job has added it
-      ABSL_ASSIGN_OR_RETURN(const std::vector<SqliteValue> cells, ParseCells(*row.content));
-      insert->BindKey(1, ViewOf(row.key));
-      for (size_t i = 0; i < cells.size(); ++i) insert->BindValue(static_cast<int>(i) + 2, cells[i]);
-      ABSL_RETURN_IF_ERROR(insert->Run());
-    }
-  }
-
+ private:
   const SqliteDb& db_;
-  const SqliteTarget target_;
-  UndoReader* const old_rows_;
+  const SqliteTarget& target_;
+  const std::string create_;
   CellReader cells_;
-  std::vector<Logged> page_;
-  RollbackReport report_;
+  SqliteStatement insert_;
 };
 
 }  // namespace
@@ -423,8 +377,24 @@ absl::StatusOr<std::optional<RollbackReport>> RollBackVec0Width(const SqliteDb& 
   ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> note, old_rows->FindNote(kNote));
   if (!note.has_value() || !target.table.has_value()) return std::nullopt;
   const size_t end = note->find('\n');
-  ABSL_ASSIGN_OR_RETURN(RollbackReport report,
-                        Vec0WidthRollback(db, target, old_rows).Run(note->substr(0, end), note->substr(end + 1)));
+  const std::string beside = note->substr(0, end), create = note->substr(end + 1);
+  ABSL_ASSIGN_OR_RETURN(const std::string now, Vec0Sql(db, target));
+  ABSL_ASSIGN_OR_RETURN(const bool waits, IsTableBeside(db, target, beside));
+  RollbackReport report;
+  if (now == create) {
+    ABSL_RETURN_IF_ERROR(CountRowsUnchanged(old_rows, &report));
+  } else {
+    ABSL_RETURN_IF_ERROR(InTransaction(db, [&]() -> absl::Status {
+      Vec0Rows rows(db, target, create);
+      ABSL_RETURN_IF_ERROR(rows.Begin());
+      ABSL_ASSIGN_OR_RETURN(report, RollBackRows(db.path(), &rows, old_rows));
+      return absl::OkStatus();
+    }));
+  }
+  if (waits) {
+    ABSL_RETURN_IF_ERROR(db.Exec(absl::StrCat("DROP TABLE ", QuoteName(beside))));
+    report.notes.push_back(absl::StrCat("took away the table ", beside, ", which the job had made"));
+  }
   return report;
 }
 
