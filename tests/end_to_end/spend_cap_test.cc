@@ -245,7 +245,7 @@ TEST_F(SpendCapCliTest, WhatAKilledRunMayHaveCostCounts) {
     std::vector<std::string> args = Args({"--api-base", seller.url(), "--concurrency", "8"});
     args.insert(args.begin(), {REEMBED_BINARY, "run"});
     Process process(args, environment_);
-    seller.server().WaitForStalled(2);
+    seller.server().WaitForStalled(8);  // all that may be in the air have come
     process.Signal(SIGKILL);
     process.Wait();
   }

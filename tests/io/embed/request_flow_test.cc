@@ -245,14 +245,13 @@ TEST_F(RequestFlowTest, RefusalsOfAllForAWhileRejectNobody) {
   std::atomic<int> refused = 0;
   Serve([&refused](const ServerRequest& request) {
     // Ours is taken at once, as its first request finds the model back.
-    if (!IsOurs(request) && request.number >= 4 && refused < 5) {
-      ++refused;
+    if (!IsOurs(request) && request.number >= 4 && refused.fetch_add(1) < 5) {
       return OpenAiError(400, "", "", "the model has gone for a walk");
     }
     return OpenAiAnswer(request, {.dim = kDim});
   });
   for (const absl::Status& status : SendAll(40)) EXPECT_THAT(status, IsOk());
-  EXPECT_EQ(refused, 5);
+  EXPECT_GE(refused, 5);
   const auto one = MakeBatch(1);
   refused = 4;
   EXPECT_THAT(Start(one.get()).get(), IsOk());
