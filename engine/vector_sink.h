@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/batch.h"
 #include "engine/embedding_client.h"
@@ -61,6 +62,13 @@ class VectorSink {
   // the last Write(); not called when the run ends early.
   virtual absl::Status Finish() = 0;
 };
+
+// What all sinks say of a width that is not theirs. Errors: kFailedPrecondition.
+// Of vectors that they are given: `target` was made for vectors of `dim` numbers.
+absl::Status CheckWidth(absl::string_view target, int dim, int given);
+// Of a target that holds, or takes, only vectors of `holds` numbers, where the job makes `dim`. `otherwise`: how such
+// vectors could get there all the same.
+absl::Status OtherWidthError(absl::string_view target, int holds, int dim, absl::string_view otherwise);
 
 }  // namespace reembed
 

@@ -135,6 +135,7 @@ absl::Status FaissSink::Write(absl::Span<const Batch* const> batches, std::vecto
     ABSL_RETURN_IF_ERROR(LoadFinished());
   }
   for (const Batch* const batch : batches) {
+    ABSL_RETURN_IF_ERROR(CheckWidth(store_.path(), dim(), batch->dim()));
     for (const BatchRow& row : batch->rows()) {
       if (row.vector == nullptr) continue;
       ABSL_RETURN_IF_ERROR(Stage(row, refused));

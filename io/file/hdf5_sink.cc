@@ -82,6 +82,7 @@ class Hdf5Sink final : public VectorSink {
       if (absl::Status status = GoOn(); !status.ok()) return Keep(std::move(status));
     }
     for (const Batch* batch : batches) {
+      ABSL_RETURN_IF_ERROR(CheckWidth(path_, model_.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         if (absl::Status status = AddRow(row, refused); !status.ok()) return Keep(std::move(status));

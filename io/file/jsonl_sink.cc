@@ -59,7 +59,7 @@ class JsonlSink final : public VectorSink {
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>*) override {
     ABSL_RETURN_IF_ERROR(files_.BeginWriting());
     for (const Batch* const batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckDim(path_, dim_, *batch));
+      ABSL_RETURN_IF_ERROR(CheckWidth(path_, dim_, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         ABSL_RETURN_IF_ERROR(order_.Check(path_, row));

@@ -39,7 +39,7 @@ class MatrixFileSink final : public VectorSink {
     keys_.clear();
     int64_t rows = 0;
     for (const Batch* const batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckDim(path_, dim_, *batch));
+      ABSL_RETURN_IF_ERROR(CheckWidth(path_, dim_, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         ABSL_RETURN_IF_ERROR(order_.Check(path_, row));

@@ -18,11 +18,6 @@ absl::Status CheckFileTarget(const Location& location, const Model& model) {
   return CheckTargetPath(location.path);
 }
 
-absl::Status CheckDim(absl::string_view path, int dim, const Batch& batch) {
-  if (batch.dim() == dim) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(path, ": expected vectors of ", dim, " numbers, got ", batch.dim()));
-}
-
 absl::Status AscendingRows::Check(absl::string_view path, const BatchRow& row) {
   if (row.ordinal <= last_) {
     return absl::InternalError(

@@ -17,9 +17,6 @@ namespace reembed {
 // Errors: kInvalidArgument, kNotFound, kPermissionDenied.
 absl::Status CheckFileTarget(const Location& location, const Model& model);
 
-// kInternal if `batch` is of another width than `dim`.
-absl::Status CheckDim(absl::string_view path, int dim, const Batch& batch);
-
 // Sees that rows come in ascending order, each once: in a file, a row is its place.
 class AscendingRows {
  public:

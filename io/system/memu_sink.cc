@@ -61,10 +61,7 @@ class MemuSink final : public VectorSink {
         makes_file_(access(asked_.vectors.c_str(), F_OK) != 0) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition&) override {
-    if (context.model.dim != model_.dim) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(asked_.vectors, ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
-    }
+    ABSL_RETURN_IF_ERROR(CheckWidth(asked_.vectors, model_.dim, context.model.dim));
     undo_ = context.undo;
     ABSL_ASSIGN_OR_RETURN(lock_, FileLock::Acquire(asked_.vectors));
     ABSL_ASSIGN_OR_RETURN(rows_, MemuRows::Open(source_, {.dim = model_.dim}));
@@ -74,7 +71,7 @@ class MemuSink final : public VectorSink {
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
     for (const Batch* const batch : batches) {
-      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      ABSL_RETURN_IF_ERROR(CheckWidth(asked_.vectors, model_.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         ABSL_RETURN_IF_ERROR(WriteRow(row, refused));

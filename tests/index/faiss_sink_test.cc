@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "index/index_store.h"
+#include "tests/fakes/vector_rows.h"
 #include "tests/index/index_fixture.h"
 
 namespace reembed {
@@ -359,6 +360,18 @@ TEST_F(FaissSinkTest, TheSameRowsTrainTheSameLists) {
   const std::string first = ReadFile(path());
   ASSERT_THAT(Build(NumberKeys(0, 1000), rows, "factory=IVF,Flat", 1000), IsOk());
   EXPECT_EQ(ReadFile(path()), first);
+}
+
+TEST_F(FaissSinkTest, ABatchOfAnotherWidthIsRefused) {
+  const auto sink = MakeSink();
+  ASSERT_THAT(sink, IsOk());
+  ASSERT_THAT(Open(sink->get()), IsOk());
+  VectorRows rows(15);
+  rows.Add(0, int64_t{0});
+  const Batch* const batch = rows.batch();
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT((*sink)->Write({&batch, 1}, &refused),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("vectors of 16 numbers, got such of 15")));
 }
 
 TEST_F(FaissSinkTest, RowsOutOfOrderAreOurOwnMistake) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/number/float_list.h"
+#include "engine/pace/stall_watch.h"
 #include "engine/status_macros.h"
 #include "io/store/falkordb/falkordb_fetch.h"
 #include "io/store/falkordb/falkordb_nodes.h"
@@ -21,11 +22,14 @@ constexpr size_t kStatementBytes = size_t{1} << 20;
 constexpr int64_t kMaxIndexDim = 4096;  // source: https://docs.falkordb.com/cypher/indexing/vector-index.html
 
 // The indexes that matter here.
+// As long as one that is being filled may stand still.
+constexpr absl::Duration kIndexPatience = absl::Minutes(2);
+
 struct Indexes {
   bool key = false;
   bool vector = false;
   int64_t vector_dim = 0;
-  bool ready = true;  // all of the label's are filled
+  std::string unfinished;  // what the server says of one of the label's that it is filling; empty: all are filled
 };
 
 absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
@@ -40,7 +44,9 @@ absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
   Indexes found;
   for (size_t row = 0; row < rows.size(); ++row) {
     const FalkorCell types = (rows)(row, 0), options = (rows)(row, 1);
-    if ((rows)(row, 2).Text() != "OPERATIONAL") found.ready = false;
+    if (const absl::string_view status = (rows)(row, 2).Text(); status != "OPERATIONAL") {
+      found.unfinished = status.empty() ? "no status" : std::string(status);
+    }
     for (size_t i = 0; i < types.size() / 2; ++i) {
       for (size_t k = 0; k < types.MapValue(i).size(); ++k) {
         const absl::string_view type = types.MapValue(i)[k].Text();
@@ -61,10 +67,10 @@ absl::StatusOr<Indexes> ReadIndexes(const FalkorNodes& nodes) {
 
 absl::Status CheckIndexes(const FalkorNodes& nodes, const Indexes& indexes, int dim) {
   if (indexes.vector && indexes.vector_dim != 0 && indexes.vector_dim != dim) {
-    return absl::FailedPreconditionError(
-        nodes.Message(absl::StrCat("the vector index on `", nodes.asked.vector, "` is for ", indexes.vector_dim,
-                                   " numbers, not ", dim, ", and would leave the new vectors out; DROP VECTOR INDEX ",
-                                   nodes.OnProperty(nodes.asked.vector), ", or fill another property")));
+    return OtherWidthError(nodes.Message(absl::StrCat("the vector index on `", nodes.asked.vector, "`")),
+                           static_cast<int>(indexes.vector_dim), dim,
+                           absl::StrCat("as it would leave the new ones out: DROP VECTOR INDEX ",
+                                        nodes.OnProperty(nodes.asked.vector), ", or fill another property"));
   }
   if (!nodes.asked.index.empty() && dim > kMaxIndexDim) {
     return absl::FailedPreconditionError(
@@ -94,7 +100,7 @@ class FalkorSink final : public VectorSink {
   FalkorSink(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    if (context.model.dim != model_.dim) return absl::InternalError("a model of another width");
+    ABSL_RETURN_IF_ERROR(CheckWidth(nodes_.Message(nodes_.asked.label), model_.dim, context.model.dim));
     undo_ = context.undo;
     bool keeps = false;
     ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
@@ -120,7 +126,7 @@ class FalkorSink final : public VectorSink {
     // Those that an index finds, and the others, each in a kind of statement of their own.
     std::vector<const BatchRow*> indexed, others;
     for (const Batch* batch : batches) {
-      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      ABSL_RETURN_IF_ERROR(CheckWidth(nodes_.Message(nodes_.asked.label), model_.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
         if (CanBeFalkorKey(nodes_, row.key)) {
@@ -162,11 +168,17 @@ class FalkorSink final : public VectorSink {
     return nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite).status();
   }
 
-  // The server fills indexes in the background.
+  // The server fills indexes in the background, and says how far it is.
   absl::Status WaitForIndexes() {
+    StallWatch watch(kIndexPatience);
     while (true) {
       const absl::StatusOr<Indexes> indexes = ReadIndexes(nodes_);
-      if (!indexes.ok() || indexes->ready) return indexes.status();
+      if (!indexes.ok() || indexes->unfinished.empty()) return indexes.status();
+      if (watch.IsStalled(indexes->unfinished, MonotonicNow())) {
+        return absl::DeadlineExceededError(nodes_.Message(absl::StrCat(
+            "the server fills an index of `", nodes_.asked.label, "`, and has said \"", indexes->unfinished, "\" for ",
+            absl::FormatDuration(kIndexPatience), "; see CALL db.indexes(), and run the same command again later")));
+      }
       absl::SleepFor(absl::Milliseconds(20));
     }
   }

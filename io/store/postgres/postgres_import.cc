@@ -213,10 +213,7 @@ class PostgresImportSink final : public VectorSink {
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     PostgresTarget& target = import_.target;
-    if (context.model.dim != target.model.dim) {
-      return absl::FailedPreconditionError(absl::StrCat(target.asked.address.name, ": expected vectors of ",
-                                                        target.model.dim, " numbers, got ", context.model.dim));
-    }
+    ABSL_RETURN_IF_ERROR(CheckWidth(target.asked.address.name, target.model.dim, context.model.dim));
     undo_ = context.undo;
     bool empty = false;
     ABSL_RETURN_IF_ERROR(target.connection->Persist([&]() -> absl::Status {
@@ -390,7 +387,7 @@ class PostgresImportSink final : public VectorSink {
   absl::Status TakeRows(absl::Span<const Batch* const> batches) {
     items_.clear();
     for (const Batch* batch : batches) {
-      if (batch->dim() != import_.target.model.dim) return absl::InternalError("a batch of another width");
+      ABSL_RETURN_IF_ERROR(CheckWidth(import_.target.asked.address.name, import_.target.model.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector != nullptr) items_.push_back({.row = &row});
       }

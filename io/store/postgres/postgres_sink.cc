@@ -50,10 +50,7 @@ class PostgresSink final : public VectorSink {
   }
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    if (context.model.dim != target_.model.dim) {
-      return absl::FailedPreconditionError(absl::StrCat(target_.asked.address.name, ": expected vectors of ",
-                                                        target_.model.dim, " numbers, got ", context.model.dim));
-    }
+    ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.address.name, target_.model.dim, context.model.dim));
     undo_ = context.undo;
     bool added = false;
     ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
@@ -179,7 +176,7 @@ class PostgresSink final : public VectorSink {
   absl::Status TakeRows(absl::Span<const Batch* const> batches) {
     items_.clear();
     for (const Batch* batch : batches) {
-      if (batch->dim() != target_.model.dim) return absl::InternalError("a batch of another width");
+      ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.address.name, target_.model.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector != nullptr) items_.push_back({.row = &row});
       }

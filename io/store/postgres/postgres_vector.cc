@@ -15,6 +15,7 @@
 #include "engine/number/normalize.h"
 #include "engine/number/number_array.h"
 #include "engine/status_macros.h"
+#include "engine/vector_sink.h"
 
 namespace reembed {
 namespace {
@@ -112,18 +113,17 @@ absl::Status CheckExtension(const PostgresTable& table, const PostgresVectorColu
                                  " numbers, and this model makes ", dim)));
 }
 
-absl::Status CheckWidth(const PostgresTable& table, const PostgresLocation& asked, const PostgresVectorColumn& column,
-                        int dim) {
+absl::Status CheckColumnWidth(const PostgresTable& table, const PostgresLocation& asked,
+                              const PostgresVectorColumn& column, int dim) {
   if (column.dim == 0 || column.dim == dim) return absl::OkStatus();
   const std::string type = column.form == PostgresForm::kBit
                                ? absl::StrCat("bit(", dim, ")")
                                : absl::StrCat(ExtensionType(table, column.base_type), "(", dim, ")");
-  return absl::FailedPreconditionError(table.Message(
-      absl::StrCat("column `", column.name, "` is of type ", column.type, ", and this model makes ", dim,
-                   " numbers; add &new_column=", asked.vector, "_", dim,
-                   " to fill a new column and swap the names at the end, or give the old vectors up: ALTER "
-                   "TABLE ",
-                   table.Sql(), " ALTER COLUMN ", QuotePostgresName(column.name), " TYPE ", type, " USING NULL")));
+  return OtherWidthError(
+      table.Message(absl::StrCat("column `", column.name, "` of type ", column.type)), column.dim, dim,
+      absl::StrCat("add &new_column=", asked.vector, "_", dim,
+                   " to fill a new column and swap the names at the end, or give the old vectors up: ALTER TABLE ",
+                   table.Sql(), " ALTER COLUMN ", QuotePostgresName(column.name), " TYPE ", type, " USING NULL"));
 }
 
 }  // namespace
@@ -158,7 +158,7 @@ absl::StatusOr<PostgresVectorColumn> ResolvePostgresVector(const PostgresTable& 
   }
   if (dim > 0) {
     ABSL_RETURN_IF_ERROR(CheckExtension(table, column, dim));
-    ABSL_RETURN_IF_ERROR(CheckWidth(table, asked, column, dim));
+    ABSL_RETURN_IF_ERROR(CheckColumnWidth(table, asked, column, dim));
   }
   switch (column.form) {
     case PostgresForm::kVector:

@@ -60,9 +60,7 @@ absl::Status Look(Target* target) {
     ABSL_ASSIGN_OR_RETURN(target->side, FindQdrantSide(client, asked, target->collection, dim));
     if (target->side.has_value()) target->rows = target->side->side;
   } else if (vector != nullptr && vector->dim != dim) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        asked.Name(), ": holds vectors of ", vector->dim, " numbers, and this job makes ", dim, "; use --dimensions ",
-        vector->dim, " to go with them, or build a collection beside it and switch: ", "&on_width=side"));
+    return OtherWidthError(asked.Name(), vector->dim, dim, "build a collection beside it and switch: &on_width=side");
   }
   if (target->collection.has_value() || target->side.has_value()) return absl::OkStatus();
   const absl::Status missing = NoQdrantCollection(client, asked);
@@ -98,10 +96,7 @@ class QdrantSink final : public VectorSink {
       : target_(std::move(target)), upserts_(upserts), payloads_(std::move(payloads)) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    if (context.model.dim != target_.model.dim) {
-      return absl::FailedPreconditionError(absl::StrCat(target_.asked.Name(), ": expected vectors of ",
-                                                        target_.model.dim, " numbers, got ", context.model.dim));
-    }
+    ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.Name(), target_.model.dim, context.model.dim));
     ABSL_RETURN_IF_ERROR(Look(&target_));
     undo_ = context.undo;
     if (target_.asked.snapshot && target_.collection.has_value() && last.position == 0) {
@@ -134,6 +129,9 @@ class QdrantSink final : public VectorSink {
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
+    for (const Batch* const batch : batches) {
+      ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.Name(), target_.model.dim, batch->dim()));
+    }
     TakeRows(batches);
     status_ = absl::OkStatus();
     std::vector<size_t> rest;

@@ -34,9 +34,10 @@ absl::Status CheckVectorColumn(const SqliteTarget& target, int dim) {
   if (!target.table.has_value()) return absl::OkStatus();
   const SqliteTable::Column* const column = target.table->Find(target.asked.vector);
   if (column == nullptr) return absl::OkStatus();
-  const auto refuse = [&](absl::string_view what) {
-    return absl::FailedPreconditionError(absl::StrCat(target.table->path, ": table `", target.table->name,
-                                                      "`: column `", column->name, "` is ", column->type, "; ", what));
+  const std::string where = absl::StrCat(target.table->path, ": table `", target.table->name, "`: column `",
+                                         column->name, "` of type ", column->type);
+  const auto refuse = [&where](absl::string_view what) {
+    return absl::FailedPreconditionError(absl::StrCat(where, "; ", what));
   };
   absl::string_view type = column->type;
   for (const absl::string_view other : {"F64_BLOB", "FLOAT64", "F16_BLOB", "FLOAT16", "FB16_BLOB", "FLOATB16",
@@ -52,8 +53,7 @@ absl::Status CheckVectorColumn(const SqliteTarget& target, int dim) {
     return absl::OkStatus();
   }
   if (width == dim || dim == 0) return absl::OkStatus();
-  return refuse(absl::StrCat("this job makes vectors of ", dim, " numbers: use --dimensions ", width,
-                             ", or name another column, which will be added"));
+  return OtherWidthError(where, width, dim, "name another column, which will be added");
 }
 
 // A target with the server it is on.
@@ -170,10 +170,7 @@ class LibsqlSink final : public VectorSink {
         cells_(target_.db.get(), &target_.table) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    if (context.model.dim != model_.dim) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(target_.db->path(), ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
-    }
+    ABSL_RETURN_IF_ERROR(CheckWidth(target_.db->path(), model_.dim, context.model.dim));
     // Looked at again: the application may have changed its tables since MakeLibsqlSink.
     ABSL_RETURN_IF_ERROR(target_.Resolve());
     undo_ = context.undo;
@@ -202,7 +199,7 @@ class LibsqlSink final : public VectorSink {
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
     rows_.clear();
     for (const Batch* batch : batches) {
-      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      ABSL_RETURN_IF_ERROR(CheckWidth(target_.db->path(), model_.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector != nullptr) rows_.push_back(&row);
       }

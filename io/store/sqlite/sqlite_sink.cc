@@ -71,10 +71,7 @@ class SqliteSink final : public VectorSink {
       : target_(std::move(target)), model_(model), options_(options) {}
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    if (context.model.dim != model_.dim) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(target_.asked.path, ": expected vectors of ", model_.dim, " numbers, got ", context.model.dim));
-    }
+    ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.path, model_.dim, context.model.dim));
     if (target_.db == nullptr) {
       ABSL_ASSIGN_OR_RETURN(target_.db,
                             OpenSqliteFile(target_.asked.place, SqliteAccess::kCreate, options_.busy_timeout));
@@ -96,7 +93,7 @@ class SqliteSink final : public VectorSink {
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
     rows_.clear();
     for (const Batch* batch : batches) {
-      if (batch->dim() != model_.dim) return absl::InternalError("a batch of another width");
+      ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.path, model_.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector != nullptr) rows_.push_back({&row, absl::OkStatus()});
       }

@@ -304,6 +304,18 @@ TEST_P(GrowingSinksTest, NamesWhatIsWrongWithThePlace) {
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("width")));
 }
 
+TEST_P(GrowingSinksTest, ABatchOfAnotherWidthIsRefused) {
+  const auto sink = Make(path_);
+  ASSERT_THAT(Open(sink.get(), 4, {}), IsOk());
+  const std::vector<float> vector = {1, 2, 3};
+  Batch three(BatchLimits{.max_rows = 1}, 3);
+  three.AddRow(0, KeyView(int64_t{0}), 0)->vector = vector.data();
+  const Batch* const batch = &three;
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT(sink->Write({&batch, 1}, &refused),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("vectors of 4 numbers, got such of 3")));
+}
+
 TEST_P(GrowingSinksTest, RowsThatComeTooLateAreRefused) {
   const auto sink = Make(path_);
   ASSERT_THAT(Open(sink.get(), 4, {}), IsOk());

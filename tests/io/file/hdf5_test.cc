@@ -394,6 +394,16 @@ TEST_F(Hdf5SinkTest, RefusesWhatCannotBeATarget) {
   EXPECT_THAT(MakeHdf5Sink(At(path_), {.name = "m", .dim = 0}), HasError(absl::StatusCode::kInvalidArgument, _));
 }
 
+TEST_F(Hdf5SinkTest, RefusesABatchOfAnotherWidth) {
+  const std::unique_ptr<VectorSink> sink = MakeSink(path_);
+  ASSERT_THAT(sink->Open({}, {}), IsOk());
+  const std::unique_ptr<Batch> batch = BatchOf(0, {Key("a")}, kDim - 1);
+  const Batch* const batches[] = {batch.get()};
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT(sink->Write(batches, &refused),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("vectors of 256 numbers, got such of 255")));
+}
+
 TEST_F(Hdf5SinkTest, TellsOfAFullDiskAndStaysUsable) {
   for (const rlim_t bytes : {500, 2000, 100'000, 3'000'000, 3'500'000, 6'000'000}) {
     SCOPED_TRACE(bytes);

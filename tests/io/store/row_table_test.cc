@@ -372,6 +372,24 @@ TEST_P(RowTableTest, RowsOfATableThatIsNotThereAreGone) {
   EXPECT_EQ(report_.notes.size(), 1u);
 }
 
+// What a program that uses the library may do wrong is the same mistake at every store, and reads no memory of others.
+TEST_P(RowTableTest, ABatchOfAnotherWidthIsRefusedInTheSameWords) {
+  const auto sink = store_->Sink();
+  ASSERT_THAT(sink, IsOk());
+  EXPECT_THAT(
+      (*sink)->Open({.model = {.name = kModel.name, .dim = kDim - 1}}, {}),
+      HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("expected vectors of 4 numbers, got such of 3")));
+  ASSERT_THAT((*sink)->Open({.model = kModel}, {}), IsOk());
+  VectorRows rows(kDim - 1);
+  rows.Add(1, int64_t{1});
+  const Batch* const batch = rows.batch();
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT(
+      (*sink)->Write({&batch, 1}, &refused),
+      HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("expected vectors of 4 numbers, got such of 3")));
+  EXPECT_EQ(store_->Dump(), before_);
+}
+
 // Those that have columns, and make tables: nodes have neither.
 class ColumnTableTest : public RowTableTest {};
 

@@ -247,7 +247,7 @@ TEST_F(PostgresLimitsTest, DomainsAreWhatIsBeneathThem) {
     EXPECT_TRUE((*(*reader)->Next()).has_value());
   }
   EXPECT_THAT(Make("table=wide&vector=v", "tester", {.name = "other", .dim = 3}),
-              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("this model makes 3")));
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("this job makes 3")));
 }
 
 // A unique index is that of one table, and its key may come again in a table that inherits from it: whose vector would

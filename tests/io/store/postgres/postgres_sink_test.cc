@@ -264,8 +264,8 @@ TEST_F(PostgresSinkTest, ANewColumnTakesThePlaceOfTheOldOneAtTheEnd) {
   EXPECT_THAT(
       Make("table=m&vector=v"),
       HasError(absl::StatusCode::kFailedPrecondition,
-               AllOf(HasSubstr("`v` is of type vector(3), and this model makes 2"), HasSubstr("&new_column=v_2"),
-                     HasSubstr("ALTER TABLE \"public\".\"m\" ALTER COLUMN \"v\" TYPE"))));
+               AllOf(HasSubstr("`v` of type vector(3): holds vectors of 3 numbers, and this job makes 2"),
+                     HasSubstr("&new_column=v_2"), HasSubstr("ALTER TABLE \"public\".\"m\" ALTER COLUMN \"v\" TYPE"))));
   const std::string parameters = "table=m&vector=v&new_column=v_2&index=hnsw";
   auto sink = Make(parameters);
   ASSERT_THAT(sink, IsOk());

@@ -318,7 +318,8 @@ TEST_F(LibsqlTest, ColumnsOfAnotherWidthOrKindAreRefused) {
   const auto refusal = [&](const std::string& parameters) {
     return std::string(MakeLibsqlSink(server_->At(parameters), kModel).status().message());
   };
-  EXPECT_THAT(refusal("table=m&vector=a"), AllOf(HasSubstr("F32_BLOB(3)"), HasSubstr("vectors of 2 numbers")));
+  EXPECT_THAT(refusal("table=m&vector=a"),
+              AllOf(HasSubstr("F32_BLOB(3)"), HasSubstr("holds vectors of 3 numbers, and this job makes 2")));
   EXPECT_THAT(refusal("table=m&vector=b"), HasSubstr("F64_BLOB"));
   EXPECT_THAT(refusal("table=m&vector=c&encoding=json"), HasSubstr("takes no text"));
   EXPECT_EQ(refusal("table=m&vector=c&encoding=f32_blob"), "");
