@@ -324,6 +324,10 @@ void AddServe(CLI::App* app, Command* chosen) {
           return Fail("serve", absl::InvalidArgumentError("--api-key-env: the variable is not set"), false);
         }
       }
+      if (options.server.api_key.empty() && !EmbeddingServer::IsLoopback(options.server.address)) {
+        std::cerr << "note: whoever reaches " << options.server.address
+                  << " may use this server; --api-key-env NAME asks for a key" << std::endl;
+      }
       StopSignals signals({.command = "serve", .left = "requests under way were cut off"});
       const StopSignals::Work work(&signals, {});
       const absl::Status served = Serve(options, signals.token(), std::cout);

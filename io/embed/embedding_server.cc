@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -91,7 +92,7 @@ class EmbeddingServer::Service {
 
   HttpServerResponse Handle(const HttpServerRequest& request) {
     if (request.path == "/health") return OnlyGet(request, "{\"status\":\"ok\"}");
-    if (!options_.api_key.empty() && request.Header("authorization") != absl::StrCat("Bearer ", options_.api_key)) {
+    if (!options_.api_key.empty() && !HasKey(request.Header("authorization"))) {
       return ErrorResponse({.status = 401,
                             .message = "expected the API key of this server, got none or another one",
                             .param = "",
@@ -124,6 +125,14 @@ class EmbeddingServer::Service {
     EmbeddingServerRequest request;
     std::vector<float> vector;
   };
+
+  // The scheme is the same in any case: RFC 9110, section 11.1.
+  bool HasKey(absl::string_view authorization) const {
+    const size_t space = authorization.find(' ');
+    if (space == absl::string_view::npos || !absl::EqualsIgnoreCase(authorization.substr(0, space), "bearer"))
+      return false;
+    return absl::StripAsciiWhitespace(authorization.substr(space)) == options_.api_key;
+  }
 
   static HttpServerResponse WrongMethod(const HttpServerRequest& request, absl::string_view allowed) {
     HttpServerResponse response =
@@ -207,6 +216,10 @@ class EmbeddingServer::Service {
   std::atomic<int64_t> texts_{0};
 };
 
+bool EmbeddingServer::IsLoopback(absl::string_view address) {
+  return absl::StartsWith(address, "127.") || address == "::1";
+}
+
 absl::StatusOr<std::unique_ptr<EmbeddingServer>> EmbeddingServer::Start(const EmbeddingServerOptions& options) {
   if (options.dim < kMinLexicalDim || options.dim > kMaxLexicalDim) {
     return absl::InvalidArgumentError(
@@ -220,6 +233,8 @@ absl::StatusOr<std::unique_ptr<EmbeddingServer>> EmbeddingServer::Start(const Em
   http_options.address = options.address;
   http_options.port = options.port;
   http_options.threads = options.threads;
+  // A page that does not know the key gets nowhere; and proxies before a server may hand on their own name.
+  http_options.only_local_hosts = options.api_key.empty() && IsLoopback(options.address);
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> http,
                         HttpServer::Start(http_options, [service = service.get()](const HttpServerRequest& request) {
                           return service->Handle(request);

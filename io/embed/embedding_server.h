@@ -47,6 +47,7 @@ struct EmbeddingServerCounts {
 //   POST /v1/embeddings, /embeddings   input: a string or up to 2,048 strings, none empty; tokens are refused
 //   GET  /v1/models, /models           the one model
 //   GET  /health                       never needs the key
+// On a loopback address, and without a key, `Host` must name this machine: HttpServerOptions::only_local_hosts.
 // Any model name is accepted and echoed, so that clients with a fixed name work unchanged. `dimensions` may be 32 to
 // 4,096; `encoding_format` float (default) or base64. `usage` is an estimate, a quarter of the bytes of each text.
 // Source of the wire: OpenAI's API reference, "Embeddings".
@@ -59,6 +60,9 @@ class EmbeddingServer {
   ~EmbeddingServer();  // stops
   EmbeddingServer(const EmbeddingServer&) = delete;
   EmbeddingServer& operator=(const EmbeddingServer&) = delete;
+
+  // Whether only this machine can reach a server that listens there.
+  static bool IsLoopback(absl::string_view address);
 
   int port() const;
   // What a client is given as its base: http://127.0.0.1:8080/v1

@@ -2,6 +2,7 @@
 #ifndef REEMBED_IO_NET_HTTP_SERVER_H_
 #define REEMBED_IO_NET_HTTP_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,10 +19,19 @@ struct HttpServerOptions {
   std::string address = "127.0.0.1";  // IPv4 or IPv6, as numbers
   int port = 0;                       // 0: the kernel chooses a free one
   int threads = 1;
-  int max_connections = 4096;  // further ones are answered 503 and closed
+  int max_connections = 4096;  // a further one takes the place of the one that is idle longest, or is answered 503
+  absl::Duration idle_yields = absl::Seconds(1);  // so long it must have been idle for that
   HttpServerLimits limits;
-  absl::Duration idle_timeout = absl::Seconds(120);  // without a byte in or out
-  absl::Duration stop_timeout = absl::Seconds(5);    // how long Stop() waits for requests under way
+  // Of requests that come in and replies that go out, of all connections: beyond it, a request that is longer than a
+  // few KiB is answered 503.
+  int64_t max_held_bytes = int64_t{512} << 20;
+  absl::Duration idle_timeout = absl::Seconds(120);     // without a byte in or out
+  absl::Duration head_timeout = absl::Seconds(15);      // from the first byte of a request to the end of its headers
+  absl::Duration request_timeout = absl::Seconds(120);  // likewise to the end of its body; then it is answered 408
+  // Requests must name this machine in `Host` (localhost, 127.0.0.1, [::1]): a web page whose name leads here, as DNS
+  // rebinding makes it, is answered 403.
+  bool only_local_hosts = false;
+  absl::Duration stop_timeout = absl::Seconds(5);  // how long Stop() waits for requests under way
 };
 
 // What goes back. The body is `shared_body` followed by `body`: the first is for large replies that many requests
@@ -41,8 +51,9 @@ using HttpHandler = absl::AnyInvocable<HttpServerResponse(const HttpServerReques
 
 // A small HTTP/1.1 server: keep-alive, pipelining, chunked bodies, everything bounded. Its memory is at most
 // max_connections times about twice max_body_bytes, and grows only with what clients really send.
-// Refuses by itself, with an OpenAI-shaped JSON error: what is not HTTP/1.1 (400), too long (413, 431), or asks for
-// more of the protocol than it has (417, 501, 505).
+// Refuses by itself, with an OpenAI-shaped JSON error: what is not HTTP/1.1 (400), too long (413, 431), too slow (408),
+// or asks for more of the protocol than it has (417, 501, 505). When descriptors or places run out, the connection that
+// is idle longest makes room.
 class HttpServer {
  public:
   // Listens and starts the threads.

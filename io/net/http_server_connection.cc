@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/net/http_server_connection.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -9,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace reembed {
@@ -19,6 +22,7 @@ constexpr int kStepsPerTurn = 64;  // so that one busy connection does not starv
 // what it sends is thrown away for a while. RFC 9112, section 9.6.
 constexpr std::chrono::seconds kDrainTime(2);
 constexpr size_t kMaxDrainBytes = size_t{256} << 20;
+constexpr size_t kSmallBytes = size_t{64} << 10;  // of a request that is served however much others hold
 
 absl::string_view ReasonPhrase(int status) {
   switch (status) {
@@ -28,10 +32,14 @@ absl::string_view ReasonPhrase(int status) {
       return "Bad Request";
     case 401:
       return "Unauthorized";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
     case 413:
       return "Content Too Large";
     case 417:
@@ -53,18 +61,51 @@ absl::string_view ReasonPhrase(int status) {
   }
 }
 
+// "localhost", "127.x.x.x" or "[::1]", with or without a port; clients of HTTP/1.0 say nothing.
+bool IsLocalHost(absl::string_view host) {
+  if (host.empty() || absl::StartsWith(host, "[::1]")) return true;
+  const absl::string_view name = host.substr(0, host.find(':'));
+  if (absl::EqualsIgnoreCase(name, "localhost")) return true;
+  in_addr address;
+  return inet_pton(AF_INET, std::string(name).c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
+}
+
 }  // namespace
 
 HttpServerConnection::HttpServerConnection(OwnedFd socket, const HttpServerOptions& options, const HttpHandler& handler,
-                                           int worker)
+                                           std::atomic<int64_t>* held, int worker)
     : socket_(std::move(socket)),
       options_(options),
       handler_(handler),
+      held_(held),
       worker_(worker),
       parser_(options.limits),
-      active_(Clock::now()) {}
+      active_(Clock::now()),
+      began_(active_) {}
 
 HttpServerConnection::Waits HttpServerConnection::Advance() {
+  const Waits waits = Go();
+  CountHeld();
+  return waits;
+}
+
+void HttpServerConnection::CountHeld() {
+  const auto holds = static_cast<int64_t>(parser_.capacity() + head_.size() + body_.size());
+  if (holds == counted_) return;
+  *held_ += holds - counted_;
+  counted_ = holds;
+}
+
+// Whether it is to be refused, so that the others can be served. Small requests always find room.
+bool HttpServerConnection::HoldsTooMuch() const {
+  return parser_.capacity() > kSmallBytes && held_->load() > options_.max_held_bytes;
+}
+
+std::optional<HttpServerConnection::Clock::time_point> HttpServerConnection::idle_since() const {
+  return state_ == State::kReading && parser_.idle() ? std::optional(active_) : std::nullopt;
+}
+
+HttpServerConnection::Waits HttpServerConnection::Go() {
   for (int step = 0; step < kStepsPerTurn; ++step) {
     bool more = false;
     switch (state_) {
@@ -91,6 +132,9 @@ void HttpServerConnection::OnDeadline() {
   if (state_ == State::kDelaying) {
     state_ = State::kWriting;
     active_ = Clock::now();
+  } else if (state_ == State::kReading && !parser_.idle()) {
+    Refuse(408, parser_.in_head() ? "the headers of the request did not come in time"
+                                  : "the body of the request did not come in time");
   } else {
     state_ = State::kClosed;
   }
@@ -98,7 +142,10 @@ void HttpServerConnection::OnDeadline() {
 
 HttpServerConnection::Clock::time_point HttpServerConnection::deadline() const {
   if (state_ == State::kDelaying || state_ == State::kDraining) return due_;
-  return active_ + absl::ToChronoNanoseconds(options_.idle_timeout);
+  const Clock::time_point idle = active_ + absl::ToChronoNanoseconds(options_.idle_timeout);
+  if (state_ != State::kReading || parser_.idle()) return idle;
+  const absl::Duration whole = parser_.in_head() ? options_.head_timeout : options_.request_timeout;
+  return std::min(idle, began_ + absl::ToChronoNanoseconds(whole));
 }
 
 void HttpServerConnection::EndSoon() {
@@ -115,7 +162,7 @@ bool HttpServerConnection::Read() {
       Answer();
       return true;
     case HttpServerParser::Result::kRefused:
-      Refuse();
+      Refuse(parser_.refused_status(), parser_.refused_reason());
       return true;
     case HttpServerParser::Result::kIncomplete:
       break;
@@ -131,11 +178,18 @@ bool HttpServerConnection::Read() {
 
 bool HttpServerConnection::Receive() {
   if (!readable_) return false;
+  if (HoldsTooMuch()) {
+    Refuse(503, "the server holds as many bytes of other requests as it may; try again later");
+    return true;
+  }
+  const bool begins = parser_.idle();
   const absl::Span<char> room = parser_.Room();
+  CountHeld();
   const ssize_t bytes = recv(socket_.get(), room.data(), room.size(), 0);
   if (bytes > 0) {
     parser_.Received(static_cast<size_t>(bytes));
     active_ = Clock::now();
+    if (begins) began_ = active_;
     return true;
   }
   if (bytes < 0 && errno == EINTR) return true;
@@ -150,6 +204,9 @@ bool HttpServerConnection::Receive() {
 void HttpServerConnection::Answer() {
   HttpServerRequest request = parser_.request();
   request.worker = worker_;
+  if (options_.only_local_hosts && !IsLocalHost(request.Header("host"))) {
+    return Refuse(403, "the name in `Host` is not one of this machine's; say 127.0.0.1 or localhost");
+  }
   HttpServerResponse response = handler_(request);
   if (response.reset) {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
@@ -170,10 +227,10 @@ void HttpServerConnection::Answer() {
   parser_.Next();
 }
 
-void HttpServerConnection::Refuse() {
+void HttpServerConnection::Refuse(int status, absl::string_view reason) {
   HttpServerResponse response;
-  response.status = parser_.refused_status();
-  response.body = OpenAiErrorBody(parser_.refused_reason(), "invalid_request_error", "", "");
+  response.status = status;
+  response.body = OpenAiErrorBody(reason, status == 503 ? "server_error" : "invalid_request_error", "", "");
   SetReply(std::move(response), AfterWrite::kDrain);
 }
 
@@ -221,6 +278,7 @@ bool HttpServerConnection::Write() {
   switch (after_write_) {
     case AfterWrite::kReadOn:
       state_ = State::kReading;
+      began_ = active_;  // of the next one some may be there
       break;
     case AfterWrite::kClose:
       state_ = State::kClosed;

@@ -2,9 +2,12 @@
 #ifndef REEMBED_IO_NET_HTTP_SERVER_CONNECTION_H_
 #define REEMBED_IO_NET_HTTP_SERVER_CONNECTION_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "io/net/http_server.h"
@@ -23,8 +26,12 @@ class HttpServerConnection {
   // What it waits for. kEvent: the socket, or deadline(). kTurn: nothing, it only lets others go first.
   enum class Waits { kEvent, kTurn, kClosed };
 
-  // `options` and `handler` are borrowed.
-  HttpServerConnection(OwnedFd socket, const HttpServerOptions& options, const HttpHandler& handler, int worker);
+  // `options` and `handler` are borrowed, and so is `held`: the bytes that all connections of the server hold.
+  HttpServerConnection(OwnedFd socket, const HttpServerOptions& options, const HttpHandler& handler,
+                       std::atomic<int64_t>* held, int worker);
+  HttpServerConnection(const HttpServerConnection&) = delete;
+  HttpServerConnection& operator=(const HttpServerConnection&) = delete;
+  ~HttpServerConnection() { *held_ -= counted_; }
 
   // Goes as far as it can without waiting.
   Waits Advance();
@@ -37,6 +44,9 @@ class HttpServerConnection {
   // When OnDeadline() is due, if nothing happens before: a delayed reply, or patience at its end.
   Clock::time_point deadline() const;
 
+  // Since when it waits for a request of which no byte has come; nullopt: it has other things to do.
+  std::optional<Clock::time_point> idle_since() const;
+
   // The server stops: the request that is under way, if any, is the last one.
   void EndSoon();
 
@@ -44,18 +54,23 @@ class HttpServerConnection {
   enum class State { kReading, kDelaying, kWriting, kDraining, kClosed };
   enum class AfterWrite { kReadOn, kClose, kDrain };
 
+  Waits Go();
+  void CountHeld();
+  bool HoldsTooMuch() const;
   // These return whether there is more to do now.
   bool Read();
   bool Receive();
   bool Write();
   bool Drain();
   void Answer();
-  void Refuse();
+  void Refuse(int status, absl::string_view reason);
   void SetReply(HttpServerResponse response, AfterWrite after_write);
 
   const OwnedFd socket_;
   const HttpServerOptions& options_;
   const HttpHandler& handler_;
+  std::atomic<int64_t>* const held_;
+  int64_t counted_ = 0;  // of *held_
   const int worker_;
   HttpServerParser parser_;
 
@@ -69,6 +84,7 @@ class HttpServerConnection {
   size_t sent_ = 0;           // bytes of head_, shared_body_ and body_
   size_t drained_ = 0;        // bytes thrown away
   Clock::time_point active_;  // last byte in or out
+  Clock::time_point began_;   // first byte of the request that is coming in
   Clock::time_point due_;     // kDelaying: when to write; kDraining: when to give up
 };
 

@@ -17,6 +17,7 @@ namespace reembed {
 namespace {
 
 constexpr size_t kReadBytes = size_t{16} << 10;
+constexpr size_t kKeptBytes = size_t{512} << 10;  // from one request to the next
 constexpr size_t kMaxHeaders = 128;
 constexpr size_t kMaxLine = 1024;  // of the chunked framing
 
@@ -118,6 +119,10 @@ bool HttpServerParser::TakeContinue() {
 void HttpServerParser::Next() {
   begin_ = scanned_ = position_;
   if (begin_ == used_) begin_ = scanned_ = used_ = 0;
+  if (used_ == 0 && capacity_ > kKeptBytes) {
+    buffer_.reset();
+    capacity_ = 0;
+  }
   phase_ = Phase::kHead;
 }
 

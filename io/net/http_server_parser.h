@@ -71,6 +71,10 @@ class HttpServerParser {
 
   // Whether no byte of a further request has come.
   bool idle() const { return phase_ == Phase::kHead && begin_ == used_; }
+  // Whether the end of its head has not come.
+  bool in_head() const { return phase_ == Phase::kHead; }
+  // Bytes of memory for what came.
+  size_t capacity() const { return capacity_; }
 
  private:
   enum class Phase { kHead, kSizedBody, kChunkSize, kChunkData, kTrailer, kReady, kRefused };

@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -121,12 +122,16 @@ void HttpServerWorker::Accept() {
     if (socket.get() < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EAGAIN) return;
+      // Without descriptors that is the answer also where nobody waits.
+      pollfd waits{.fd = listener_.get(), .events = POLLIN, .revents = 0};
+      if (poll(&waits, 1, 0) == 0) return;
+      if (EndLongestIdle()) continue;
       // Out of descriptors or memory. The listener stays readable, so asking again at once would spin.
       epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
       accept_again_ = Clock::now() + kAcceptPause;
       return;
     }
-    if (common_.connections.load() >= common_.options.max_connections) {
+    if (common_.connections.load() >= common_.options.max_connections && !EndLongestIdle()) {
       RefuseConnection(socket);
       continue;
     }
@@ -140,6 +145,25 @@ void HttpServerWorker::Accept() {
       worker.Hand(std::move(socket));
     }
   }
+}
+
+// Makes room for one more: clients that keep connections they do not use must not lock out those that ask. Among this
+// worker's own.
+bool HttpServerWorker::EndLongestIdle() {
+  int longest = -1;
+  Clock::time_point since = Clock::time_point::max();
+  for (const auto& [fd, served] : served_) {
+    const std::optional<Clock::time_point> idle = served->connection.idle_since();
+    if (!idle.has_value() || *idle >= since) continue;
+    longest = fd;
+    since = *idle;
+  }
+  const auto it = served_.find(longest);
+  if (it == served_.end() || Clock::now() - since < absl::ToChronoNanoseconds(common_.options.idle_yields))
+    return false;
+  it->second->connection.OnBroken();
+  Advance(longest, it->second.get());
+  return true;
 }
 
 void HttpServerWorker::TakeHanded() {
@@ -157,7 +181,7 @@ void HttpServerWorker::Add(OwnedFd socket) {
     --common_.connections;
     return;
   }
-  auto added = std::make_unique<Served>(std::move(socket), common_, number_);
+  auto added = std::make_unique<Served>(std::move(socket), &common_, number_);
   Served* const served = added.get();
   served_[fd] = std::move(added);
   served->wake_at = served->connection.deadline();

@@ -27,6 +27,7 @@ class HttpServerWorker {
     HttpServerOptions options;
     HttpHandler handler;
     std::atomic<int> connections{0};
+    std::atomic<int64_t> held_bytes{0};
     std::vector<std::unique_ptr<HttpServerWorker>> workers;  // complete before the first Run()
   };
 
@@ -49,8 +50,8 @@ class HttpServerWorker {
 
   // A connection and its place in wakes_.
   struct Served {
-    Served(OwnedFd socket, const Common& common, int worker)
-        : connection(std::move(socket), common.options, common.handler, worker) {}
+    Served(OwnedFd socket, Common* common, int worker)
+        : connection(std::move(socket), common->options, common->handler, &common->held_bytes, worker) {}
     HttpServerConnection connection;
     Clock::time_point wake_at;
   };
@@ -59,6 +60,7 @@ class HttpServerWorker {
   void SetTimer();
   void Wait();
   void Accept();
+  bool EndLongestIdle();
   void TakeHanded();
   void Add(OwnedFd socket);
   void Advance(int fd, Served* served);

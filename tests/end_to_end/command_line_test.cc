@@ -121,6 +121,13 @@ TEST_F(CommandLineTest, HelpAndVersionAreCommandsToo) {
   }
 }
 
+// Of an address for documentation, which is nobody's: RFC 5737.
+TEST_F(CommandLineTest, AServerThatOthersCanReachWithoutAKeyIsRemarked) {
+  const ProcessResult open = Cli({"serve", "--address", "192.0.2.1", "--port", "0"});
+  EXPECT_NE(open.exit_code, 0);
+  EXPECT_THAT(open.err, AllOf(HasSubstr("whoever reaches 192.0.2.1 may use this server"), HasSubstr("--api-key-env")));
+}
+
 TEST_F(CommandLineTest, AWrongValueNamesTheFlagOrTheVariableThatItCameFrom) {
   const std::vector<std::string> plan = {"plan", "--source", NotesSource(MakeNotes()), "--embedder", "builtin"};
   const auto with = [&](const std::vector<std::string>& more) {

@@ -57,13 +57,13 @@ bool RawHttpClient::Send(absl::string_view bytes) {
 }
 
 RawHttpReply RawHttpClient::Post(absl::string_view path, absl::string_view body, absl::string_view more_headers) {
-  Send(absl::StrCat("POST ", path, " HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n", more_headers,
+  Send(absl::StrCat("POST ", path, " HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n", more_headers,
                     "content-length: ", body.size(), "\r\n\r\n", body));
   return Receive();
 }
 
 RawHttpReply RawHttpClient::Get(absl::string_view path, absl::string_view more_headers) {
-  Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nhost: test\r\n", more_headers, "\r\n"));
+  Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nhost: 127.0.0.1\r\n", more_headers, "\r\n"));
   return Receive();
 }
 

@@ -121,7 +121,7 @@ TEST(EmbeddingServerTest, ServesTheBarePathsAndTheOtherEndpoints) {
   EXPECT_EQ(wrong_method.Header("allow"), "POST");
   EXPECT_EQ(client.Post("/v1/models", "{}").status, 405);
   EXPECT_EQ(ErrorOf(client.Get("/v1/chat/completions")), "404 invalid_request_error null unknown_url");
-  client.Send("HEAD /health HTTP/1.1\r\nhost: h\r\n\r\n");
+  client.Send("HEAD /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
   EXPECT_EQ(client.ReceiveHead().status, 200);
 }
 
@@ -181,6 +181,7 @@ TEST(EmbeddingServerTest, AsksForItsKeyEverywhereButForHealth) {
   RawHttpClient client(server->port());
   const char* const body = R"({"input":"a","model":"m"})";
   EXPECT_EQ(client.Post("/v1/embeddings", body, "Authorization: Bearer sk-right\r\n").status, 200);
+  EXPECT_EQ(client.Post("/v1/embeddings", body, "Authorization: bEARER  sk-right\r\n").status, 200);
   for (const char* const header : {"", "Authorization: Bearer sk-wrong\r\n", "Authorization: sk-right\r\n"}) {
     const RawHttpReply reply = client.Post("/v1/embeddings", body, header);
     EXPECT_EQ(ErrorOf(reply), "401 invalid_request_error null invalid_api_key");
@@ -188,6 +189,18 @@ TEST(EmbeddingServerTest, AsksForItsKeyEverywhereButForHealth) {
   }
   EXPECT_EQ(client.Get("/v1/models").status, 401);
   EXPECT_EQ(client.Get("/health").status, 200);
+}
+
+// A web page whose name leads to this machine knows no key; a proxy before the server may hand on its own name.
+TEST(EmbeddingServerTest, WithoutAKeyItIsAskedByTheNamesOfThisMachineAlone) {
+  for (const std::string key : {"", "sk-right"}) {
+    EmbeddingServerOptions options;
+    options.api_key = key;
+    const auto server = StartServer(options);
+    RawHttpClient client(server->port());
+    client.Send("GET /v1/models HTTP/1.1\r\nhost: some.example\r\nauthorization: Bearer sk-right\r\n\r\n");
+    EXPECT_EQ(client.Receive().status, key.empty() ? 403 : 200);
+  }
 }
 
 TEST(EmbeddingServerTest, PreparedRepliesHaveAsManyUnitVectorsAsInputs) {
@@ -218,8 +231,8 @@ TEST(EmbeddingServerTest, LatencyDelaysRepliesAndLetsThemOverlap) {
   const std::string body = R"({"model":"m","input":"a"})";
   const auto begin = std::chrono::steady_clock::now();
   for (auto& client : clients) {
-    client->Send(
-        absl::StrCat("POST /v1/embeddings HTTP/1.1\r\nhost: h\r\ncontent-length: ", body.size(), "\r\n\r\n", body));
+    client->Send(absl::StrCat("POST /v1/embeddings HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: ", body.size(),
+                              "\r\n\r\n", body));
   }
   for (auto& client : clients) EXPECT_EQ(client->Receive().status, 200);
   const auto elapsed = std::chrono::steady_clock::now() - begin;
@@ -273,8 +286,8 @@ TEST(EmbeddingServerTest, WorksForManyThreads) {
   for (int i = 0; i < 64; ++i) clients.push_back(std::make_unique<RawHttpClient>(server->port()));
   for (int i = 0; i < 64; ++i) {
     const std::string body = absl::StrCat(R"({"model":"m","encoding_format":"base64","input":"text )", i, R"("})");
-    clients[i]->Send(
-        absl::StrCat("POST /v1/embeddings HTTP/1.1\r\nhost: h\r\ncontent-length: ", body.size(), "\r\n\r\n", body));
+    clients[i]->Send(absl::StrCat("POST /v1/embeddings HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: ", body.size(),
+                                  "\r\n\r\n", body));
   }
   for (int i = 0; i < 64; ++i) {
     EXPECT_EQ(VectorsOf(clients[i]->Receive()), Vectors{Expected(absl::StrCat("text ", i))});

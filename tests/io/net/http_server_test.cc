@@ -224,7 +224,102 @@ TEST(HttpServerTest, ClosesSilentConnections) {
   RawHttpClient half(server->port());
   half.Send("POST / HTTP/1.1\r\nhost: h\r\ncontent-le");
   EXPECT_TRUE(silent.Ends());
+  EXPECT_EQ(half.Receive().status, 408);
   EXPECT_TRUE(half.Ends());
+}
+
+// A byte now and then does not keep a request alive for ever.
+TEST(HttpServerTest, ARequestThatTakesTooLongIsAnswered408) {
+  for (const std::string part : {"headers", "body"}) {
+    SCOPED_TRACE(part);
+    HttpServerOptions options;
+    (part == "body" ? options.request_timeout : options.head_timeout) = absl::Milliseconds(50);
+    const auto server = StartEcho(options);
+    RawHttpClient slow(server->port());
+    slow.Send(absl::StrCat("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n", part == "body" ? "\r\na" : ""));
+    const RawHttpReply reply = slow.Receive();
+    EXPECT_EQ(reply.status, 408);
+    EXPECT_THAT(reply.body, HasSubstr(absl::StrCat("the ", part, " of the request did not come in time")));
+    EXPECT_TRUE(slow.Ends());
+  }
+}
+
+// Half of a second request behind a first one begins anew.
+TEST(HttpServerTest, EachRequestHasItsOwnTime) {
+  HttpServerOptions options;
+  options.head_timeout = absl::Hours(1);
+  const auto server = StartEcho(options);
+  RawHttpClient client(server->port());
+  client.Send("GET /later HTTP/1.1\r\nhost: h\r\n\r\nGET /next HTTP/1.1\r\nhost: h\r\n");
+  EXPECT_EQ(client.Receive().Header("x-path"), "/later");
+  client.Send("\r\n");
+  EXPECT_EQ(client.Receive().Header("x-path"), "/next");
+}
+
+// 120 idle connections under a small limit of files have locked everybody out.
+TEST(HttpServerTest, IdleConnectionsMakeRoomForThoseThatAsk) {
+  HttpServerOptions options;
+  options.max_connections = 2;
+  options.idle_yields = absl::ZeroDuration();
+  const auto server = StartEcho(options);
+  RawHttpClient first(server->port()), second(server->port());
+  EXPECT_EQ(first.Get("/").status, 200);
+  EXPECT_EQ(second.Get("/").status, 200);
+  RawHttpClient third(server->port());
+  EXPECT_EQ(third.Get("/").status, 200);
+  EXPECT_TRUE(first.Ends()) << "it was idle longest";
+  EXPECT_EQ(second.Get("/").status, 200);
+}
+
+TEST(HttpServerTest, WithoutFreeDescriptorsIdleConnectionsMakeRoom) {
+  HttpServerOptions options;
+  options.idle_yields = absl::ZeroDuration();
+  const auto server = StartEcho(options);
+  RawHttpClient idle(server->port());
+  EXPECT_EQ(idle.Get("/").status, 200);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int lowest_free = dup(0);
+  close(lowest_free);
+  const rlimit one_more = {.rlim_cur = static_cast<rlim_t>(lowest_free) + 1, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &one_more), 0);
+  RawHttpClient asks(server->port());
+  EXPECT_EQ(asks.Get("/").status, 200);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(idle.Ends());
+}
+
+TEST(HttpServerTest, WhatAllRequestsHoldTogetherIsBounded) {
+  HttpServerOptions options;
+  options.max_held_bytes = 200'000;
+  const auto server = StartEcho(options);
+  RawHttpClient large(server->port());
+  large.Send(absl::StrCat("POST / HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 400000\r\n\r\n"));
+  EXPECT_EQ(large.Receive().status, 100);
+  large.Send(std::string(400'000, 'b'));
+  EXPECT_EQ(large.Receive().status, 503);
+  EXPECT_TRUE(large.Ends());
+  large.Reset();
+  RawHttpClient small(server->port());
+  EXPECT_EQ(small.Post("/small", "body").status, 200);
+}
+
+// A web page whose name leads to this machine asks with that name.
+TEST(HttpServerTest, OnlyNamesOfThisMachineAreTakenWhereThatIsWanted) {
+  HttpServerOptions options;
+  options.only_local_hosts = true;
+  const auto server = StartEcho(options);
+  const auto status = [&](const std::string& host) {
+    RawHttpClient client(server->port());
+    client.Send(absl::StrCat("GET / HTTP/1.1\r\nhost: ", host, "\r\n\r\n"));
+    return client.Receive().status;
+  };
+  for (const std::string host : {"localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:1", "127.8.9.1", "[::1]:80"}) {
+    EXPECT_EQ(status(host), 200) << host;
+  }
+  for (const std::string host : {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1"}) {
+    EXPECT_EQ(status(host), 403) << host;
+  }
 }
 
 TEST(HttpServerTest, StopsAtOnceWhenIdle) {
