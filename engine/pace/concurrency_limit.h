@@ -21,6 +21,7 @@ struct ConcurrencyOptions {
 //
 //   ramp    one and a half more for each answer, until all but one of the last twelve answers took twice as long as the
 //           first ones. A few slow answers say nothing: latencies differ by much without any queue
+//           Where answers take more than 5 s a mean that has doubled is enough, and one more for each answer
 //   steady  now and then a third fewer or half as many more for a moment; what has more throughput, or the same with
 //           fewer, stays. Throughput decides, not latency alone, as latency varies for many reasons
 //   regain  after refusals and broken connections: 0.7 times as many, then slowly back

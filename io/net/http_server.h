@@ -49,8 +49,8 @@ struct HttpServerResponse {
 // Called on the server's threads, several at a time. What it takes, other requests of the same thread wait.
 using HttpHandler = absl::AnyInvocable<HttpServerResponse(const HttpServerRequest&) const>;
 
-// A small HTTP/1.1 server: keep-alive, pipelining, chunked bodies, everything bounded. Its memory is at most
-// max_connections times about twice max_body_bytes, and grows only with what clients really send.
+// A small HTTP/1.1 server: keep-alive, pipelining, chunked bodies, everything bounded. Its memory is about
+// max_held_bytes at most, and 64 KiB for each connection besides; it grows only with what clients really send.
 // Refuses by itself, with an OpenAI-shaped JSON error: what is not HTTP/1.1 (400), too long (413, 431), too slow (408),
 // or asks for more of the protocol than it has (417, 501, 505). When descriptors or places run out, the connection that
 // is idle longest makes room.

@@ -24,7 +24,8 @@ absl::Status KeepFalkorVectorIndexMade(UndoLog* log);
 
 // Puts back what the log holds; properties that were not there go. Indexes that the job made stay, and notes say so.
 // Waits for the disk as the sink does. May be called again after any crash.
-// Errors: as OpenFalkorNodes, and those of the log.
+// Errors: as OpenFalkorNodes, but where the graph or the label is gone the rows count as gone; those of the log, and of
+// RollBackRows().
 absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoReader* old_rows,
                                               const FalkorOptions& options = {});
 

@@ -55,12 +55,12 @@ absl::Status KeepPostgresTableMade(UndoLog* log);
 // What a run will do to the vectors of the table. Reads only. Errors: as MakePostgresSink.
 absl::StatusOr<Overwriting> PostgresOverwriting(const Location& location, const Model& model);
 
-// Puts back what the log holds, in transactions of some hundred rows. Rows that the job added go if they hold what it
-// wrote and nothing but defaults besides; columns that it added in place go once nothing is in them. A table that it
-// made stays, and so does the column of new_column=, under that name; notes say so. Triggers fire, or are skipped, as
-// in the run. May be called again after any crash.
-// Errors: as MakePostgresSink, and those of the log; kNotFound (the table is gone), kFailedPrecondition (so is the old
-// column).
+// Puts back what the log holds, as RollBackRows() does, in transactions of some hundred rows. Rows that the job added
+// go if they hold what it wrote and nothing but defaults besides; columns that it added in place, and a table that it
+// made, go once nothing is in them. The column of new_column= stays under that name. Notes say what went and what
+// stays. Triggers fire, or are skipped, as in the run. May be called again after any crash. Errors: as
+// MakePostgresSink, those of the log, and of RollBackRows(). A table or a column that is gone is none: the rows count
+// as gone, or are left.
 absl::StatusOr<RollbackReport> RollBackPostgres(const Location& location, UndoReader* old_rows,
                                                 const PostgresSinkOptions& options = {});
 

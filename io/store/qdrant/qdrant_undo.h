@@ -33,9 +33,10 @@ absl::Status KeepQdrantCollectionMade(UndoLog* log);
 absl::Status KeepQdrantVectorMade(UndoLog* log);
 
 // Puts back what the log holds. Points that the job added go if they hold what it wrote and nothing else; a vector name
-// that it added goes once no point has such a vector. Collections that it made stay, and a note says so.
-// May be called again after any crash. Errors: of QdrantClient and the log; kFailedPrecondition (the collection has
-// another width now, or is gone, or so is the one that was replaced; says what to do).
+// that it added goes once no point has such a vector, and a collection that it made once no point is in it; one that
+// took another's place stays beside. Notes say so. May be called again after any crash. Errors: of QdrantClient, the
+// log and RollBackRows(); kFailedPrecondition (the collection that was replaced has another width now, or is gone; says
+// what to do). Of a collection that is gone the rows count as gone.
 absl::StatusOr<RollbackReport> RollBackQdrant(const Location& location, UndoReader* old_rows,
                                               const QdrantOptions& options);
 

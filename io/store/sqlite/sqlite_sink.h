@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
 
 // Puts back what the sink has shown to the log, in transactions of some hundred rows; takes away columns, and a table,
 // that it has made, if nothing is in them any more. The table's own triggers run, as they do for the sink.
-// Errors: as MakeSqliteSink and `old_rows`; kNotFound (no such file).
+// Errors: as MakeSqliteSink, RollBackRows() and `old_rows`; kNotFound (no such file). Of a table that is gone the rows
+// count as gone.
 absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows);
 
 // What Open() and Finish() will change of a table that is there, for `plan` and people: columns that are added, another
