@@ -60,6 +60,10 @@ const std::vector<OptionEntry>& Entries() {
        "leave rows alone whose text is another by now than the one that their vector was made from; texts are not read "
        "for that",
        "Selection", &CommandOptions::no_changed, false},
+      {"max-passes",
+       "how often the source is looked at again, after all rows were written, for rows that have changed or come "
+       "meanwhile (3; 0: never); what is found is embedded too",
+       "Selection", &CommandOptions::max_passes, false},
       {"strict", "end the run at a line of JSON that is broken or has no key; without it that line alone is rejected",
        "Selection", &CommandOptions::strict, false},
       {"where", "SQL condition on the rows of a table", "Selection", &CommandOptions::where},

@@ -50,6 +50,7 @@ struct CommandOptions {
   bool all = false;
   bool mix = false;
   bool no_changed = false;
+  int max_passes = 3;
   bool strict = false;
   bool force_recreate = false;
   std::string where, user, agent, resume_from;

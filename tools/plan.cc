@@ -308,6 +308,12 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   for (const Location& target : job.targets) line("target", PlaceText(target));
   for (const std::string& change : preflight.changes) line("changes", change);
   for (const std::string& remark : preflight.remarks) line("found", remark);
+  for (const Location& target : job.targets) {
+    if (const Scheme* scheme = FindScheme(target.scheme); !scheme->is_table() || scheme->lock != nullptr) continue;
+    line("found", absl::StrCat(PlaceText(target),
+                               " knows no lock that would keep another job away; a run reads back at its end what it "
+                               "has written, and compares it"));
+  }
   if (const std::string unknown = UnknownModelText(job, plan.unknown); !unknown.empty()) line("found", unknown);
   line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));
   line("rows", WithCommas(plan.rows));

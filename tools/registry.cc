@@ -21,12 +21,15 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/store/falkordb/falkordb_lock.h"
 #include "io/store/falkordb/falkordb_reader.h"
 #include "io/store/falkordb/falkordb_sink.h"
 #include "io/store/falkordb/falkordb_source.h"
 #include "io/store/falkordb/falkordb_undo.h"
+#include "io/store/file_lock.h"
 #include "io/store/postgres/postgres_import.h"
 #include "io/store/postgres/postgres_import_undo.h"
+#include "io/store/postgres/postgres_lock.h"
 #include "io/store/postgres/postgres_reader.h"
 #include "io/store/postgres/postgres_sink.h"
 #include "io/store/postgres/postgres_source.h"
@@ -36,6 +39,7 @@
 #include "io/store/qdrant/qdrant_source.h"
 #include "io/store/qdrant/qdrant_undo.h"
 #include "io/store/sqlite/libsql_sink.h"
+#include "io/store/sqlite/sqlite_lock.h"
 #include "io/store/sqlite/sqlite_reader.h"
 #include "io/store/sqlite/sqlite_sink.h"
 #include "io/store/sqlite/sqlite_source.h"
@@ -50,6 +54,7 @@ namespace {
 
 using SourceOr = absl::StatusOr<std::unique_ptr<Source>>;
 using SinkOr = absl::StatusOr<std::unique_ptr<VectorSink>>;
+using LockOr = absl::StatusOr<std::unique_ptr<TargetLock>>;
 using ReaderOr = absl::StatusOr<std::unique_ptr<VectorReader>>;
 
 absl::StatusOr<std::vector<std::string>> NoChanges(const Location&, const Model&) { return std::vector<std::string>(); }
@@ -80,7 +85,9 @@ constexpr Scheme PostgresScheme(const char* name) {
           },
           [](const Location& l, const Model& m) {
             return l.Get("mode") == "insert" ? PostgresImportOverwriting(l, m) : PostgresOverwriting(l, m);
-          }};
+          },
+          nullptr,
+          [](const Location& l, const LockOwner& self, const LeaseNote&) { return LockPostgresColumn(l, self); }};
 }
 
 // Points of a system's own rows get what the system keeps beside the vector.
@@ -96,11 +103,13 @@ constexpr Scheme kSchemes[] = {
     {"sqlite", "sqlite:PATH?table=T&key=K&text=C&vector=V", OpenSqliteSource,
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeSqliteSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqlite,
-     [](const Location& l, const Model& m) { return SqliteChanges(l, m.dim); }, nullptr, RollBackSqlite},
+     [](const Location& l, const Model& m) { return SqliteChanges(l, m.dim); }, nullptr, RollBackSqlite, nullptr,
+     nullptr, [](const Location& l, const LockOwner& self, const LeaseNote&) { return LockSqliteColumn(l, self); }},
     {"libsql", "libsql://HOST?table=T&key=K&text=C&vector=V", OpenSqliteSource,
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeLibsqlSink(l, m); },
      [](const Location& l, int dim) -> ReaderOr { return OpenSqliteReader(l, {.dim = dim}); }, SurveySqlite,
-     [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }, nullptr, RollBackLibsql},
+     [](const Location& l, const Model& m) { return LibsqlChanges(l, m); }, nullptr, RollBackLibsql, nullptr, nullptr,
+     LockLibsqlColumn},
     PostgresScheme("postgres"),
     PostgresScheme("postgresql"),
     {"qdrant", "qdrant:http://HOST:6333/COLLECTION?text=content",
@@ -116,7 +125,10 @@ constexpr Scheme kSchemes[] = {
      [](const Location& l, int dim) -> ReaderOr { return OpenFalkorReader(l, dim, FalkorLogin(l)); },
      [](const Location& l, const Selection& s) { return SurveyFalkor(l, s, FalkorLogin(l)); },
      [](const Location& l, const Model& m) { return FalkorChanges(l, m, FalkorLogin(l)); }, nullptr,
-     [](const Location& l, UndoReader* old) { return RollBackFalkor(l, old, FalkorLogin(l)); }},
+     [](const Location& l, UndoReader* old) { return RollBackFalkor(l, old, FalkorLogin(l)); }, nullptr, nullptr,
+     [](const Location& l, const LockOwner& self, const LeaseNote& note) {
+       return LockFalkorProperty(l, self, FalkorLogin(l), note);
+     }},
     {"jsonl", "jsonl:PATH?key=id&text=text",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenJsonlSource(l, {.strict = s.strict}); },
      [](const Location& l, const Model& m, const Location&) -> SinkOr { return MakeJsonlSink(l, m); },
@@ -138,7 +150,10 @@ constexpr Scheme kSchemes[] = {
     {"memu", "memu:vectors.json?db=memu.db&collection=items&table=memory_items&text=summary", OpenMemuSource,
      [](const Location& l, const Model& m, const Location& source) -> SinkOr { return MakeMemuSink(l, m, source); },
      [](const Location& l, int dim) -> ReaderOr { return OpenMemuReader(l, dim); }, SurveyMemu, NoChanges, nullptr,
-     RollBackMemu},
+     RollBackMemu, nullptr, nullptr,
+     [](const Location& l, const LockOwner& self, const LeaseNote&) -> LockOr {
+       return LockFileColumn(l.path, l.Get("collection"), absl::StrCat(l.path, ": ", l.Get("collection")), self);
+     }},
     {"automem", "automem://HOST/GRAPH?points=qdrant:http://HOST:6333/COLLECTION",
      [](const Location& l, const Selection& s) -> SourceOr { return OpenAutomemSource(l, s, AutomemLoginOf(l)); },
      nullptr, nullptr, [](const Location& l, const Selection& s) { return SurveyAutomem(l, s, AutomemLoginOf(l)); },

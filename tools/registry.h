@@ -16,9 +16,12 @@
 #include "engine/selection.h"
 #include "engine/source.h"
 #include "engine/survey.h"
+#include "engine/target_lock.h"
 #include "engine/undo_log.h"
 #include "engine/vector_reader.h"
 #include "engine/vector_sink.h"
+#include "io/job/lock_owner.h"
+#include "io/store/lease.h"
 
 namespace reembed {
 
@@ -49,6 +52,11 @@ struct Scheme {
   // Of sources of a system that remembers its migrations: keeps the record as a row, unless that is there already, and
   // returns a source of this one row.
   absl::StatusOr<std::unique_ptr<Source>> (*keep_record)(const Location& source, const RunRecord& record) = nullptr;
+
+  // Of stores where two jobs could fill one column at a time: the right to do so. A null lock, or none here: there can
+  // be none. `note`: gets a line while another's is waited for. Errors: kAborted (another job has it; names it).
+  absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& target, const LockOwner& self,
+                                                      const LeaseNote& note) = nullptr;
 
   bool is_table() const { return survey != nullptr; }
 };

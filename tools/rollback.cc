@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "engine/status_macros.h"
 #include "io/job/job_rollback.h"
+#include "tools/column_locks.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
 #include "tools/earlier_jobs.h"
@@ -154,8 +155,9 @@ void PrintJson(const Task& task, const RollbackReport& report) {
 }
 
 // Puts all targets of a folder back, then says so in its ledger.
-absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* total) {
+absl::Status RollBackFolder(const Folder& folder, bool json, ColumnLocks* locks, RollbackReport* total) {
   for (const Task& task : folder.tasks) {
+    ABSL_RETURN_IF_ERROR(locks->Lock(task.location, folder.path).status());
     RollbackReport damaged;
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<UndoReader> old_rows, folder.job->Read(task.kept, &damaged));
     ABSL_ASSIGN_OR_RETURN(RollbackReport report,
@@ -184,8 +186,9 @@ ExitCode RollbackCommand(const RollbackOptions& options, const Environment& envi
   const absl::Status consent = AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", options.yes);
   if (!consent.ok()) return fail(consent);
   RollbackReport total;
+  ColumnLocks locks([&options](const std::string& note) { Note(note, options.json); });
   for (const Folder& folder : *folders) {
-    if (absl::Status done = RollBackFolder(folder, options.json, &total); !done.ok()) return fail(done);
+    if (absl::Status done = RollBackFolder(folder, options.json, &locks, &total); !done.ok()) return fail(done);
   }
   const ExitCode code = total.rows_left > 0 ? kExitRejectedRows : kExitDone;
   if (options.json) {

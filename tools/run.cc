@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -9,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/locked_sink.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
@@ -19,6 +22,7 @@
 #include "io/job/target_names.h"
 #include "io/job/undo_store.h"
 #include "tools/changed_rows.h"
+#include "tools/column_locks.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
 #include "tools/endpoints.h"
@@ -37,6 +41,7 @@
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
+#include "tools/target_comparison.h"
 #include "tools/target_files.h"
 #include "tools/target_state.h"
 #include "tools/token_counting.h"
@@ -100,7 +105,7 @@ JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& bef
 
 // Rows that are still to do when the run ends early, also those that it has not read.
 int64_t RowsLeft(const ResolvedJob& job, int64_t rows_selected, const RunCounters& counters, const JobStats& after) {
-  const int64_t rejected = after.rejected_rows + after.refused_rows;
+  const int64_t rejected = RejectedRows(after) + after.rows_gone;
   // Rows that lack a vector are selected in the first case, all rows of the job in the second.
   const bool lacking = job.in_place && job.selection.rows != Selection::Rows::kAll;
   const int64_t finished = (lacking ? counters.rows_done.load() : DoneRows(after)) + rejected;
@@ -114,13 +119,20 @@ struct Prepared {
   bool new_directory = false;         // the job's directory was made by this command
   bool new_parent_directory = false;  // likewise, where streams have theirs in one of the job
   TargetLocks locks;                  // held until the command ends
+  std::vector<TargetLock*> columns;   // of the targets; null: no lock of that kind. Live as ColumnLocks
   std::unique_ptr<JobStore> store;
   ChangedRows changed;
+  std::string source_file;  // as FileStateOf() had it before the source was read
   JobStats before;
   UnknownModel unknown;  // what is there already
   SampleVerdict sample;  // of it
   ClientStats probed;
 };
+
+std::unique_ptr<VectorSink> Locked(std::unique_ptr<VectorSink> sink, TargetLock* lock) {
+  if (lock == nullptr) return sink;
+  return std::make_unique<LockedSink>(std::move(sink), lock);
+}
 
 // What a stream works with while it runs, and counts.
 struct Running {
@@ -179,7 +191,7 @@ RunScope ScopeOf(const Prepared& prepared) {
   const int64_t selected = prepared.preflight.rows_selected;
   RunScope scope{.texts_per_request = job.pipeline.batch.max_texts};
   if (selected < 0) return scope;
-  const int64_t rejected = before.rejected_rows + before.refused_rows;
+  const int64_t rejected = RejectedRows(before) + before.rows_gone;
   const int64_t most_new = job.options.limit > 0 ? job.options.limit : selected;
   if (job.in_place && job.selection.rows != Selection::Rows::kAll) {
     // Rows are selected for what they lack, those that were rejected among them.
@@ -202,6 +214,89 @@ RunScope ScopeOf(const Prepared& prepared) {
   return scope;
 }
 
+// Marks rows that have another text than their vector was made from, so that the pipeline embeds them again and serves
+// them to the targets. What `own` has of the job's rows, up to the ordinal `written`, and holds no more, is served
+// again.
+absl::StatusOr<ChangedRows> MarkChanged(const ResolvedJob& job, const std::string& own, int64_t written,
+                                        JobStore* store, absl::FunctionRef<void(const LedgerRow&)> changed) {
+  const RowFindings findings = {[&](const LedgerRow& row, const TextHash& now, std::optional<absl::string_view>) {
+                                  changed(row);
+                                  store->Change(row, now);
+                                },
+                                [&](const LedgerRow& row) {
+                                  if (row.ordinal < written) store->Owe(own, row.ordinal);
+                                }};
+  return FindChangedRows(
+      job, store->rows(), [store] { return store->Scan(0); }, findings, [](absl::string_view) {});
+}
+
+// Size, time and inode of a source that is one file; empty: it is none, or cannot be looked at.
+std::string FileStateOf(const Location& source) {
+  struct stat file;
+  if (FindScheme(source.scheme)->is_table() || stat(source.path.c_str(), &file) != 0) return "";
+  return absl::StrCat(file.st_size, " ", file.st_mtim.tv_sec, " ", file.st_mtim.tv_nsec, " ", file.st_ino);
+}
+
+// Whether the rows of the source can be others by now than those that were read.
+bool MayHaveChanged(const Prepared& prepared, const RunCounters& counters) {
+  const ResolvedJob& job = prepared.job;
+  if (counters.rows_embedded + counters.rows_replayed == 0 || job.options.no_changed || job.options.limit > 0) {
+    return false;
+  }
+  if (job.source.scheme == "-" || job.keep_vectors != KeepVectors::kAlways) return false;
+  return FindScheme(job.source.scheme)->is_table() || FileStateOf(job.source) != prepared.source_file;
+}
+
+// Whether the source has rows that the ledger does not have. What is behind the last known row is looked for there.
+absl::StatusOr<bool> HasNewRows(const ResolvedJob& job, const NewRows& found) {
+  if (!found.keys.empty()) return true;
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
+  if (found.after.has_value()) {
+    const absl::Status sought = source->SeekAfter(ViewOf(*found.after));
+    if (absl::IsNotFound(sought)) return false;  // a file that begins anew; the next run reads it
+    ABSL_RETURN_IF_ERROR(sought);
+  }
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) return false;
+    if (!found.known.contains(KeyPrint(row->key))) return true;
+  }
+}
+
+// The store is in use while a run goes on: rows that got another text since they were read, and rows that came, are
+// embedded too, until a look at the source finds none. That look is the only one that sees an edit between the reading
+// of a row and the writing of its vector, whatever the target. `embed`: runs the pipeline over what `prepared` has.
+absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, absl::FunctionRef<absl::Status()> embed,
+                              RunOutcome* outcome) {
+  const ResolvedJob& job = prepared->job;
+  JobStore* const store = prepared->store.get();
+  if (!MayHaveChanged(*prepared, counters)) return absl::OkStatus();
+  for (int pass = 0; pass < job.options.max_passes; ++pass) {
+    prepared->source_file = FileStateOf(job.source);
+    const std::string own = job.in_place ? job.targets[0].ToString() : "";
+    ABSL_ASSIGN_OR_RETURN(prepared->changed, MarkChanged(job, own, store->rows(), store, [](const LedgerRow&) {}));
+    ABSL_RETURN_IF_ERROR(store->Sync());
+    outcome->rows_changed += prepared->changed.rows_changed;
+    ABSL_ASSIGN_OR_RETURN(const bool has_new, HasNewRows(job, prepared->changed.new_rows));
+    if (prepared->changed.rows_changed == 0 && !has_new) return absl::OkStatus();
+    // Files are complete, and are built again beside.
+    ABSL_RETURN_IF_ERROR(ReleaseTargets(job, store->rows(), prepared->locks));
+    ABSL_ASSIGN_OR_RETURN(Preflight again, Check(job));
+    prepared->preflight.sinks.clear();
+    prepared->preflight.source = std::move(again.source);
+    prepared->preflight.rows_selected = again.rows_selected;
+    ABSL_ASSIGN_OR_RETURN(prepared->preflight.lookup, OpenAllRows(job));
+    for (size_t i = 0; i < again.sinks.size(); ++i) {
+      prepared->preflight.sinks.push_back(Locked(std::move(again.sinks[i]), prepared->columns[i]));
+    }
+    ABSL_ASSIGN_OR_RETURN(const JobStats stats, store->Stats());
+    ABSL_RETURN_IF_ERROR(ClaimTargets(job, stats, std::max(again.rows_selected, stats.rows), prepared->locks, store));
+    ABSL_RETURN_IF_ERROR(embed());
+    ++outcome->passes;
+  }
+  return absl::OkStatus();
+}
+
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
 RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* signals, Running* running,
                    absl::FunctionRef<absl::Status(const RunOutcome&)> keep_receipt) {
@@ -215,31 +310,37 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
 
   UndoStore undo(job.directory);
   std::vector<std::unique_ptr<UndoLog>> logs;
-  std::vector<NamedSink> sinks;
-  for (size_t i = 0; i < job.targets.size(); ++i) {
-    const std::string name = job.targets[i].ToString();
-    logs.push_back(KeepsUndo(job, job.targets[i]) ? undo.LogOf(name) : nullptr);
-    sinks.push_back({name, preflight->sinks[i].get(), logs.back().get()});
-    if (outcome.status = KeepRecreated(job, job.targets[i], logs.back().get()); !outcome.status.ok()) return outcome;
+  for (const Location& target : job.targets) {
+    logs.push_back(KeepsUndo(job, target) ? undo.LogOf(target.ToString()) : nullptr);
+    if (outcome.status = KeepRecreated(job, target, logs.back().get()); !outcome.status.ok()) return outcome;
   }
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
   pipeline.text_limit = counting->limit();
-  const PipelineParts parts = {.source = preflight->source.get(),
-                               .client = client,
-                               .ledger = store,
-                               .count_tokens = &count_tokens,
-                               .estimator = counting->estimator(),
-                               .sinks = sinks,
-                               .counters = &counters,
-                               .expected_rows = std::max<int64_t>(preflight->rows_selected, outcome.before.rows),
-                               .lookup = preflight->lookup.get(),
-                               .new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr,
-                               .owed = store};
+  PipelineParts parts = {.client = client,
+                         .ledger = store,
+                         .count_tokens = &count_tokens,
+                         .estimator = counting->estimator(),
+                         .counters = &counters,
+                         .owed = store};
+  std::vector<NamedSink> sinks;
+  const auto embed = [&]() -> absl::Status {
+    sinks.clear();
+    for (size_t i = 0; i < job.targets.size(); ++i) {
+      sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get(), logs[i].get()});
+    }
+    parts.sinks = sinks;
+    parts.source = preflight->source.get();
+    parts.expected_rows = std::max<int64_t>(preflight->rows_selected, store->rows());
+    parts.lookup = preflight->lookup.get();
+    parts.new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr;
+    return WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
+  };
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
     const Progress progress(style, &counters, client, ScopeOf(*prepared));
-    outcome.status = WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
+    outcome.status = embed();
+    if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, &outcome);
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
     if (outcome.status.ok() && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
     if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
@@ -283,6 +384,31 @@ absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* out
   return store->Sync();
 }
 
+// Where nobody can promise that this job was alone, what it has written is looked at: vectors of two jobs in one column
+// never end as if all were well.
+absl::Status ReadBackUnlocked(const Prepared& prepared, RunOutcome* outcome) {
+  const ResolvedJob& job = prepared.job;
+  if (!outcome->status.ok()) return absl::OkStatus();
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    const Location& target = job.targets[i];
+    const TargetLock* const lock = prepared.columns[i];
+    if (!FindScheme(target.scheme)->is_table() || (lock != nullptr && lock->unbroken())) continue;
+    int64_t from = 0, to = 0;
+    for (const auto& [sink, reached] : prepared.before.sinks) {
+      if (IsNameOf(sink, target) && outcome->rows_changed == 0) from = reached;
+    }
+    for (const auto& [sink, reached] : outcome->after.sinks) {
+      if (IsNameOf(sink, target)) to = reached;
+    }
+    if (from >= to) continue;  // it has written nothing
+    ABSL_ASSIGN_OR_RETURN(const ReadBack read, ReadTargetBack(job.directory, target, from));
+    outcome->rows_foreign += read.foreign;
+    if (read.told && read.foreign == 0) continue;
+    if (outcome->foreign.empty()) outcome->foreign = ReadBackMessage(target, job.directory, read);
+  }
+  return absl::OkStatus();
+}
+
 // Runs that were killed have no receipt; the next one that ends says what they may have cost.
 int64_t ReboughtSinceLastReceipt(const RunOutcome& outcome) {
   int64_t texts = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
@@ -301,7 +427,7 @@ Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& o
           .tokens = outcome.client.tokens,
           .cost_usd = outcome.cost_usd,
           .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
-          .rows_rejected = outcome.after.rejected_rows + outcome.after.refused_rows,
+          .rows_rejected = RejectedRows(outcome.after),
           .rows_possibly_rebought = ReboughtSinceLastReceipt(outcome),
           .switched = outcome.switched,
           .endpoints = EndpointsJson(outcome.endpoints)};
@@ -334,18 +460,12 @@ absl::Status TakeUpChanged(Prepared* prepared) {
     if (sink == own) written = position;
   }
   JobStats* const before = &prepared->before;
-  const RowFindings findings = {[&](const LedgerRow& row, const TextHash& now, std::optional<absl::string_view>) {
-                                  // Also one whose new text has a vector already is done by this run.
-                                  if (row.state == SlotState::kRejected) --before->rejected_rows;
-                                  ++before->rows_pending;
-                                  store->Change(row, now);
-                                },
-                                [&](const LedgerRow& row) {
-                                  if (row.ordinal < written) store->Owe(own, row.ordinal);
-                                }};
-  ABSL_ASSIGN_OR_RETURN(prepared->changed, FindChangedRows(
-                                               job, store->rows(), [store] { return store->Scan(0); }, findings,
-                                               [](absl::string_view) {}));
+  const auto changed = [&](const LedgerRow& row) {
+    // Also one whose new text has a vector already is done by this run.
+    if (row.state == SlotState::kRejected) --before->rejected_rows;
+    ++before->rows_pending;
+  };
+  ABSL_ASSIGN_OR_RETURN(prepared->changed, MarkChanged(job, own, written, store, changed));
   ABSL_ASSIGN_OR_RETURN(prepared->preflight.lookup, OpenAllRows(job));
   return store->Sync();
 }
@@ -383,15 +503,27 @@ absl::Status TakeUpDamaged(Prepared* prepared) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& environment) {
+// From now on nobody else fills what the job fills, or writes are refused.
+absl::Status LockColumns(ColumnLocks* locks, Prepared* prepared) {
+  for (size_t i = 0; i < prepared->job.targets.size(); ++i) {
+    ABSL_ASSIGN_OR_RETURN(TargetLock* const lock, locks->Lock(prepared->job.targets[i], prepared->job.directory));
+    prepared->columns.push_back(lock);
+    prepared->preflight.sinks[i] = Locked(std::move(prepared->preflight.sinks[i]), lock);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& environment, ColumnLocks* columns) {
   Prepared prepared{.job = std::move(resolved)};
   const ResolvedJob& job = prepared.job;
   const std::filesystem::path directory = job.directory;
+  prepared.source_file = FileStateOf(job.source);
   prepared.new_directory = !std::filesystem::exists(directory);
   prepared.new_parent_directory = !job.stream.empty() && !std::filesystem::exists(directory.parent_path());
   // First: what is looked at stays as it is then.
   ABSL_ASSIGN_OR_RETURN(prepared.locks, LockTargets(job.targets, job.directory));
   ABSL_ASSIGN_OR_RETURN(prepared.preflight, Check(job));
+  ABSL_RETURN_IF_ERROR(LockColumns(columns, &prepared));
   ABSL_RETURN_IF_ERROR(AdoptTargetNames(job.directory, TargetNames(job)));
   ABSL_ASSIGN_OR_RETURN(prepared.store, JobStore::Open(job.directory, job.identity,
                                                        {.keep_vectors = job.keep_vectors,
@@ -510,6 +642,7 @@ void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
   if (outcome.rows_unaccounted > 0 && outcome.record.ok()) {
     Fail("run", absl::UnavailableError(outcome.unaccounted), job.options.json);
   }
+  if (!outcome.foreign.empty()) Fail("run", absl::DataLossError(outcome.foreign), job.options.json);
   if (!outcome.status.ok()) Fail("run", outcome.status, job.options.json);
   if (!outcome.record.ok()) {
     Fail("run",
@@ -526,6 +659,7 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   if (absl::Status counted = CountAgain(prepared->job, prepared->store.get(), outcome); !counted.ok()) {
     outcome->status = counted;
   }
+  if (absl::Status read = ReadBackUnlocked(*prepared, outcome); !read.ok()) outcome->status = read;
   outcome->unknown_model_rows = prepared->unknown.rows;
   outcome->sample = prepared->sample;
   // A store that failed to write is silent about them; `status` reads it anew.
@@ -697,6 +831,9 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
   if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
+  ColumnLocks columns([&options](const std::string& note) {
+    if (!options.quiet) Note(note, options.json);
+  });
   std::vector<Prepared> all;
   const auto discard = [&](const absl::Status& status) {
     // The first made the directory that they share.
@@ -704,7 +841,7 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     return fail(status);
   };
   for (ResolvedJob& job : *jobs) {
-    absl::StatusOr<Prepared> prepared = Prepare(std::move(job), environment);
+    absl::StatusOr<Prepared> prepared = Prepare(std::move(job), environment, &columns);
     if (!prepared.ok()) return discard(prepared.status());
     all.push_back(*std::move(prepared));
   }

@@ -35,6 +35,8 @@ void Add(const JobStats& from, JobStats* to) {
   to->rows_pending += from.rows_pending;
   to->rejected_rows += from.rejected_rows;
   to->refused_rows += from.refused_rows;
+  to->rows_refused += from.rows_refused;
+  to->rows_gone += from.rows_gone;
   to->texts += from.texts;
   to->kept_texts += from.kept_texts;
   to->texts_possibly_rebought += from.texts_possibly_rebought;
@@ -94,6 +96,8 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
   to->rows_emptied += from.rows_emptied;
+  to->rows_foreign += from.rows_foreign;
+  if (to->foreign.empty()) to->foreign = from.foreign;
   to->rows_left += from.rows_left;
   to->in_place = to->in_place || from.in_place;
   to->may_hide_rows = to->may_hide_rows || from.may_hide_rows;
@@ -115,13 +119,18 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->spent_usd = from.spent_usd;
 }
 
-int64_t DoneRows(const JobStats& stats) { return stats.rows - stats.rows_pending - stats.rejected_rows; }
+int64_t DoneRows(const JobStats& stats) {
+  return stats.rows - stats.rows_pending - RejectedRows(stats) - stats.rows_gone;
+}
+
+int64_t RejectedRows(const JobStats& stats) { return stats.rejected_rows + stats.rows_refused; }
 
 ExitCode CodeOf(const RunOutcome& outcome) {
   if (IsSpendCapReached(outcome.status)) return kExitSpendCap;
   ExitCode code = ExitCodeOf(outcome.status);
   if (code == kExitDone && outcome.after.rejected_rows + outcome.after.refused_rows > 0) code = kExitRejectedRows;
   if (outcome.status.ok() && (outcome.rows_unaccounted > 0 || !outcome.record.ok())) code = kExitTemporary;
+  if (outcome.status.ok() && !outcome.foreign.empty()) code = kExitMismatch;
   // What failed for a while was cut off by the signal, or would have been tried again without it.
   const bool by_signal = outcome.signal != 0 && (IsInterrupted(code) || code == kExitTemporary);
   return by_signal ? ExitCodeOfSignal(outcome.signal) : code;
@@ -136,7 +145,8 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
   line.AddRaw("endpoints", EndpointsJson(outcome.endpoints))
       .Add("rows_selected", outcome.after.rows)
       .Add("rows_embedded", embedded)
-      .Add("rows_rejected", outcome.after.rejected_rows + outcome.after.refused_rows)
+      .Add("rows_rejected", RejectedRows(outcome.after))
+      .Add("rows_gone", outcome.after.rows_gone)
       .Add("rows_skipped", DoneRows(outcome.before))
       .Add("rows_pending", outcome.rows_left)
       .AddRaw("targets", TargetStatesJson(outcome.targets))
@@ -148,6 +158,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
           .AddRaw("table_rows_known", outcome.hidden.known < 0 ? "null" : absl::StrCat(outcome.hidden.known));
     }
     line.Add("rows_emptied", outcome.rows_emptied)
+        .Add("rows_foreign", outcome.rows_foreign)
         .Add("unknown_model_rows", outcome.unknown_model_rows)
         .Add("sample_compared", outcome.sample.compared)
         .Add("sample_same", outcome.sample.same);

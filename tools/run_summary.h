@@ -33,11 +33,14 @@ struct RunOutcome {
   int64_t texts_embedded = 0;
   int64_t texts_damaged = 0;  // whose kept vector was found damaged, and which are bought again
   int64_t rows_changed = 0;   // had another text than their vector was made from
+  int passes = 1;             // over the source: a second one embeds what has changed during the first
   int64_t rows_truncated = 0;
   int64_t rows_split = 0;
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
   int64_t rows_emptied = 0;      // of them: that the job had written
   std::string unaccounted;       // what people should know of them
+  int64_t rows_foreign = 0;      // that this run has written and that hold another vector now
+  std::string foreign;           // what people should know of them; empty: nobody else can have written there
   // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
   bool in_place = false;       // the rows' own table is filled
   bool may_hide_rows = false;  // that table's kind knows rows that not everybody sees
@@ -65,8 +68,11 @@ void Add(const ClientStats& from, ClientStats* to);
 // Adds what another stream did.
 void Add(const RunOutcome& from, RunOutcome* to);
 
-// Rows that have their vector: neither pending nor rejected.
+// Each row of a job is one of these, or still pending.
+// Rows that have their vector.
 int64_t DoneRows(const JobStats& stats);
+// Rows that get none, or that a target refuses, although they are there.
+int64_t RejectedRows(const JobStats& stats);
 
 ExitCode CodeOf(const RunOutcome& outcome);
 

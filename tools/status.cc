@@ -16,6 +16,7 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
+#include "tools/run_summary.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/target_state.h"
@@ -131,7 +132,8 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
       .Add("dimensions", id.dim)
       .Add("rows_selected", stats.rows)
       .Add("rows_pending", stats.rows_pending)
-      .Add("rows_rejected", stats.rejected_rows + stats.refused_rows)
+      .Add("rows_rejected", RejectedRows(stats))
+      .Add("rows_gone", stats.rows_gone)
       .Add("texts_unique", stats.texts)
       .Add("texts_possibly_rebought", stats.texts_possibly_rebought)
       .Add("texts_damaged", stats.texts_damaged)

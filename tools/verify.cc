@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <iostream>
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "engine/canary.h"
 #include "engine/number/normalize.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
@@ -21,16 +20,12 @@
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
+#include "tools/target_comparison.h"
 
 namespace reembed {
 namespace {
 
 constexpr int64_t kShownProblems = 10;
-// Two answers of one model to one text differ in the last bits; another model is far away (embedding-apis, trap 11).
-constexpr double kSameModelCosine = 0.999;
-
-// A database may scale vectors, or keep fewer bits, but another text's vector is not so near.
-constexpr double kSameVectorCosine = 0.99999;
 
 // What was found wrong: a count, and the first rows by name.
 struct Problems {
@@ -40,24 +35,6 @@ struct Problems {
     if (count++ < kShownProblems) shown.push_back(std::move(problem));
   }
 };
-
-double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    ab += double{a[i]} * b[i];
-    aa += double{a[i]} * a[i];
-    bb += double{b[i]} * b[i];
-  }
-  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
-}
-
-// Whether a target holds what the job bought. An index scales its rows, and may quantise them.
-bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
-  if (bought.size() != stored.size()) return false;
-  if (target.scheme == "faiss") return Cosine(bought, stored) >= kSameModelCosine;
-  if (target.scheme == "qdrant") return Cosine(bought, stored) >= kSameVectorCosine;
-  return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
-}
 
 // What was compared, for people and for programs.
 struct Counts {
@@ -173,32 +150,13 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
     problems_.Add(std::string(reader.status().message()));
     return absl::OkStatus();
   }
-  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
-  std::vector<float> bought;
-  int64_t compared = 0;
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
-    if (!row.has_value()) break;
-    if (row->state != SlotState::kKept || refused.count(row->ordinal) > 0) continue;
-    ++compared;
-    const absl::StatusOr<std::optional<StoredVector>> stored = (*reader)->Find(row->key);
-    const std::string name = absl::StrCat(PlaceText(target), ": row ", KeyText(row->key));
-    if (!stored.ok()) {
-      problems_.Add(absl::StrCat(name, ": ", stored.status().message()));
-      lost_[target.ToString()].push_back(row->ordinal);
-    } else if (!stored->has_value()) {
-      problems_.Add(absl::StrCat(name, ": has no vector"));
-      lost_[target.ToString()].push_back(row->ordinal);
-    } else if (job_->keep_vectors() == KeepVectors::kAlways) {
-      const absl::Status read = Read(*row, &bought);
-      if (absl::IsDataLoss(read)) continue;  // it has been named
-      ABSL_RETURN_IF_ERROR(read);
-      (*reader)->Round(absl::MakeSpan(bought));
-      if (Same(target, bought, (*stored)->vector)) continue;
-      problems_.Add(absl::StrCat(name, ": holds another vector"));
-      lost_[target.ToString()].push_back(row->ordinal);
-    }
-  }
+  const auto left_out = [&](int64_t ordinal) { return refused.count(ordinal) > 0; };
+  const auto found = [&](const RowDifference& row) {
+    problems_.Add(absl::StrCat(PlaceText(target), ": row ", KeyText(row.key), ": ", row.words));
+    lost_[target.ToString()].push_back(row.ordinal);
+  };
+  ABSL_ASSIGN_OR_RETURN(const int64_t compared,
+                        CompareTarget(*job_, target, reader->get(), /*from=*/0, left_out, found));
   const bool whole_file = !FindScheme(target.scheme)->is_table();
   if (whole_file && (*reader)->rows() != compared) {
     problems_.Add(absl::StrCat(target.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"), ", and the job ",

@@ -64,6 +64,8 @@ struct JobStats {
   int64_t kept_texts = 0;               // whose vector is in the store
   int64_t rejected_rows = 0;            // that no sink gets
   int64_t refused_rows = 0;             // row and sink pairs: that only this sink does not get
+  int64_t rows_refused = 0;             // that a sink does not get although they are there, each once
+  int64_t rows_gone = 0;                // that are not in the target any more, each once
   int64_t rows_pending = 0;             // neither with a vector nor rejected
   int64_t texts_possibly_rebought = 0;  // at most so many were bought a second time
   int64_t texts_damaged = 0;   // of them: as their kept vector was damaged; of the others requests were cut off

@@ -354,6 +354,17 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
   for (const auto& [sql, count] : counts) {
     ABSL_ASSIGN_OR_RETURN(*count, ledger->QueryInteger(sql));
   }
+  if (stats.refused_rows > 0) {
+    ABSL_ASSIGN_OR_RETURN(
+        LedgerStatement refused,
+        ledger->Prepare("SELECT count(*), total(gone) FROM (SELECT min(code = ?1) AS gone FROM rejects "
+                        "AS r WHERE sink <> '' AND NOT EXISTS (SELECT 1 FROM rejects AS all_sinks "
+                        "WHERE all_sinks.ordinal = r.ordinal AND all_sinks.sink = '') GROUP BY ordinal)"));
+    refused.Bind(1, static_cast<int64_t>(absl::StatusCode::kNotFound));
+    ABSL_RETURN_IF_ERROR(refused.Step().status());
+    stats.rows_gone = static_cast<int64_t>(refused.Real(1));
+    stats.rows_refused = refused.Integer(0) - stats.rows_gone;
+  }
   ABSL_ASSIGN_OR_RETURN(const int64_t rolled_back, ReadMetaNumber(ledger, kMetaRolledBack));
   if (rolled_back != 0) stats.rolled_back = absl::FromUnixMillis(rolled_back);
   ABSL_ASSIGN_OR_RETURN(const int64_t rebought, ReadMetaNumber(ledger, kMetaRebought));

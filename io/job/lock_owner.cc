@@ -85,12 +85,17 @@ absl::StatusOr<std::string> ReadLockText(const File& file) {
   return text;
 }
 
-absl::Status WriteLockOwner(const File& file, const LockOwner& owner) {
+std::string LockOwnerText(const LockOwner& owner) {
   std::string text(owner.job.empty() ? "" : kPlaceMark);
   absl::StrAppend(&text, owner.host, "\n", owner.pid, "\n", owner.started, "\n");
   if (!owner.job.empty()) {
     absl::StrAppend(&text, absl::CEscape(owner.job), "\n", absl::CEscape(owner.left_by), "\n");
   }
+  return text;
+}
+
+absl::Status WriteLockOwner(const File& file, const LockOwner& owner) {
+  const std::string text = LockOwnerText(owner);
   // In this order: who reads meanwhile finds a text whose first lines are whole.
   ABSL_RETURN_IF_ERROR(file.WriteAt(0, text));
   return file.Truncate(static_cast<int64_t>(text.size()));

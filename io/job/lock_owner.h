@@ -38,9 +38,11 @@ std::string OwnerWords(const LockOwner& owner);
 // Whether this process has the lock on `file` now; false: another has it. Errors: those of the system.
 absl::StatusOr<bool> TryLock(const File& file);
 
+// The text that says who the owner is, with the mark if it says whose process it is. ParsePlaceOwner() reads it again.
+std::string LockOwnerText(const LockOwner& owner);
+
 // What an owner wrote, who may be in the middle of it. Errors: kDataLoss (too long for such a text), of the system.
 absl::StatusOr<std::string> ReadLockText(const File& file);
-// With the mark if the owner says whose process it is.
 absl::Status WriteLockOwner(const File& file, const LockOwner& owner);
 
 }  // namespace reembed

@@ -27,7 +27,11 @@ absl::Status NoLockError(const std::string& path) {
 std::string PlaceLockPath(const std::string& path) { return absl::StrCat(path, ".partial.lock"); }
 
 absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string& place, const std::string& job) {
-  const std::string path = PlaceLockPath(place);
+  return AcquireAt(PlaceLockPath(place), place, job);
+}
+
+absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireAt(const std::string& path, const std::string& place,
+                                                                const std::string& job) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
     if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);

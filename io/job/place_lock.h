@@ -22,6 +22,10 @@ class PlaceLock {
   // kPermissionDenied, kNotFound, kResourceExhausted, kInternal.
   static absl::StatusOr<std::unique_ptr<PlaceLock>> Acquire(const std::string& path, const std::string& job);
 
+  // Likewise with another name for the lock: `path`. `place`: for messages.
+  static absl::StatusOr<std::unique_ptr<PlaceLock>> AcquireAt(const std::string& path, const std::string& place,
+                                                              const std::string& job);
+
   // What the lock of a place says, whoever has it; nothing, if there is none that can be read.
   static LockOwner OwnerOf(const std::string& path);
 

@@ -269,6 +269,12 @@ absl::StatusOr<bool> PostgresConnection::IsPooled() {
   return process.Int(0, 0) != PQbackendPID(connection_);
 }
 
+bool PostgresConnection::IsWhole() {
+  // Takes notice of an end that the other side has sent. The first look may find its last words, the second the end.
+  return PQconsumeInput(connection_) == 1 && PQconsumeInput(connection_) == 1 &&
+         PQstatus(connection_) == CONNECTION_OK;
+}
+
 absl::Status PostgresConnection::AddSetting(PostgresSetting setting) {
   options_.settings.push_back(std::move(setting));
   absl::Status tried = Query("SELECT 1").status();

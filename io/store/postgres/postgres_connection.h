@@ -139,6 +139,9 @@ class PostgresConnection {
   // thing may also be one that keeps one server process for a connection; nobody can tell from here.
   absl::StatusOr<bool> IsPooled();
 
+  // Whether the connection is up, as far as that is known here: asks nobody.
+  bool IsWhole();
+
   const PostgresAddress& address() const { return address_; }
   // SQLSTATE of the last failed statement; empty when the connection itself failed.
   const std::string& last_code() const { return last_code_; }

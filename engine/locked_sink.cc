@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/locked_sink.h"
+
+#include "engine/status_macros.h"
+
+namespace reembed {
+
+absl::StatusOr<int64_t> LockedSink::Open(const SinkContext& context, const SinkPosition& last) {
+  ABSL_RETURN_IF_ERROR(lock_->Keep());
+  return sink_->Open(context, last);
+}
+
+absl::Status LockedSink::Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) {
+  ABSL_RETURN_IF_ERROR(lock_->Keep());
+  return sink_->Write(batches, refused);
+}
+
+absl::Status LockedSink::Flush() {
+  ABSL_RETURN_IF_ERROR(lock_->Keep());
+  return sink_->Flush();
+}
+
+absl::Status LockedSink::Finish() {
+  ABSL_RETURN_IF_ERROR(lock_->Keep());
+  ABSL_RETURN_IF_ERROR(sink_->Finish());
+  return lock_->Keep();
+}
+
+}  // namespace reembed

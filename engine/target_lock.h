@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef REEMBED_ENGINE_TARGET_LOCK_H_
+#define REEMBED_ENGINE_TARGET_LOCK_H_
+
+#include "absl/status/status.h"
+
+namespace reembed {
+
+// The right of one job to fill one column of a store, held until this is destroyed, or until the process ends in
+// whatever way. What it is made of is the store's own: a lock of the operating system, of the server, or a lease that
+// is renewed. Used by one thread at a time.
+class TargetLock {
+ public:
+  virtual ~TargetLock() = default;
+
+  // Before each write, so it is cheap while all is well: whether the lock is held. One that was lost, as a connection
+  // broke or the process was stopped for a while, is taken again. Errors: kAborted (another job has it now; the message
+  // names it); kUnavailable (the store does not say).
+  virtual absl::Status Keep() = 0;
+
+  // Whether nobody else can have written since it was taken: it was held without a break, and whoever had it before had
+  // given it back, or is known to be dead. Otherwise what is in the target has to be looked at.
+  virtual bool unbroken() const = 0;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_ENGINE_TARGET_LOCK_H_

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/store/lease.h"
+
+#include <condition_variable>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/mutex.h"
+#include "engine/pace/rate_limiter.h"
+#include "engine/status_macros.h"
+
+namespace reembed {
+namespace {
+
+// What clocks and answers may take of a lease's time.
+constexpr absl::Duration kMargin = absl::Seconds(3);
+constexpr absl::Duration kPoll = absl::Milliseconds(500);
+
+LockOwner OwnerIn(absl::string_view text) {
+  const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text);
+  return owner.ok() ? *owner : LockOwner();
+}
+
+class LeaseLock final : public TargetLock {
+ public:
+  LeaseLock(std::string place, const LockOwner& self, std::unique_ptr<LeaseStore> store)
+      : place_(std::move(place)), self_(self), text_(LockOwnerText(self)), store_(std::move(store)) {}
+
+  ~LeaseLock() override {
+    {
+      MutexLock lock(&mutex_);
+      closing_ = true;
+      wake_.notify_one();
+    }
+    if (thread_.joinable()) thread_.join();
+    MutexLock lock(&mutex_);
+    // If it fails the lease runs out by itself.
+    if (held_until_ > -absl::InfiniteDuration()) store_->GiveBack(text_).IgnoreError();
+  }
+
+  // Waits for a lease that nobody renews.
+  absl::Status Begin(const LeaseNote& note) {
+    LeaseStore::Taken taken;
+    absl::Duration before = absl::InfiniteDuration();
+    std::string from, waits_for;
+    while (true) {
+      {
+        MutexLock lock(&mutex_);
+        ABSL_ASSIGN_OR_RETURN(taken, Take(from));
+      }
+      if (taken.is_ours) break;
+      if (OwnerIn(taken.owner).job == self_.job && from != taken.owner) {
+        from = taken.owner;
+        continue;
+      }
+      const bool renewed = taken.time_left > before;
+      if (renewed || (!waits_for.empty() && waits_for != taken.owner)) return TakenBy(taken.owner);
+      if (waits_for.empty()) {
+        note(absl::StrCat(place_, ": ", OwnerWords(OwnerIn(taken.owner)),
+                          " has it, or has died; waits until that is known, at most ",
+                          absl::FormatDuration(absl::Ceil(taken.time_left, absl::Seconds(1)))));
+      }
+      waits_for = taken.owner;
+      before = taken.time_left;
+      absl::SleepFor(kPoll);
+    }
+    thread_ = std::thread([this] { RenewInTime(); });
+    return absl::OkStatus();
+  }
+
+  absl::Status Keep() override {
+    MutexLock lock(&mutex_);
+    if (MonotonicNow() < held_until_) return absl::OkStatus();
+    broken_ = true;
+    ABSL_ASSIGN_OR_RETURN(const LeaseStore::Taken taken, Take(""));
+    return taken.is_ours ? absl::OkStatus() : TakenBy(taken.owner);
+  }
+
+  bool unbroken() const override {
+    MutexLock lock(&mutex_);
+    return !broken_;
+  }
+
+ private:
+  absl::StatusOr<LeaseStore::Taken> Take(absl::string_view from) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const Moment asked = MonotonicNow();
+    ABSL_ASSIGN_OR_RETURN(LeaseStore::Taken taken, store_->Take(text_, from));
+    if (!taken.is_ours) return taken;
+    held_until_ = asked + kLeaseTime - kMargin;
+    // It may only be slow, and write once more.
+    const bool may_live = !taken.owner.empty() && taken.owner != text_ && OwnerIn(taken.owner).job != self_.job;
+    broken_ = broken_ || may_live;
+    return taken;
+  }
+
+  absl::Status TakenBy(absl::string_view text) const {
+    const LockOwner owner = OwnerIn(text);
+    return absl::AbortedError(absl::StrCat(place_, ": is being written by ", OwnerWords(owner),
+                                           owner.job.empty() ? "" : absl::StrCat(", job ", owner.job),
+                                           "; wait for it to end, or stop it"));
+  }
+
+  void RenewInTime() {
+    MutexLock lock(&mutex_);
+    while (!closing_) {
+      wake_.wait_for(lock, absl::ToChronoMilliseconds(kLeaseTime / 3));
+      if (closing_) return;
+      const Moment asked = MonotonicNow();
+      const absl::StatusOr<bool> renewed = store_->Renew(text_);
+      // Where nobody answers it may still be ours. Keep() finds out before anything is written.
+      if (renewed.ok()) held_until_ = *renewed ? asked + kLeaseTime - kMargin : absl::ZeroDuration();
+    }
+  }
+
+  const std::string place_;
+  const LockOwner self_;
+  const std::string text_;
+  const std::unique_ptr<LeaseStore> store_ ABSL_PT_GUARDED_BY(mutex_);
+
+  mutable Mutex mutex_;
+  std::condition_variable_any wake_;
+  Moment held_until_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();  // minus infinity: never had
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockOwner& self,
+                                                      std::unique_ptr<LeaseStore> store, const LeaseNote& note) {
+  auto lock = std::make_unique<LeaseLock>(std::move(place), self, std::move(store));
+  ABSL_RETURN_IF_ERROR(lock->Begin(note));
+  return lock;
+}
+
+}  // namespace reembed

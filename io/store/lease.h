@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef REEMBED_IO_STORE_LEASE_H_
+#define REEMBED_IO_STORE_LEASE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "engine/target_lock.h"
+#include "io/job/lock_owner.h"
+
+// Locks of stores that know no connection which ends with its process: a lease that runs out unless it is renewed.
+namespace reembed {
+
+inline constexpr absl::Duration kLeaseTime = absl::Seconds(30);
+
+// Gets a line for people while somebody else's lease is waited for.
+using LeaseNote = std::function<void(const std::string&)>;
+
+// What a store keeps of one lease. Used by one thread at a time.
+class LeaseStore {
+ public:
+  struct Taken {
+    bool is_ours = false;
+    std::string owner;  // who has it, where it is not ours; who had it last and has not given it back, if anybody
+    absl::Duration time_left;  // of theirs
+  };
+
+  virtual ~LeaseStore() = default;
+
+  // Takes it for kLeaseTime, in one step, if nobody has it, `owner` has it, or its time is up. `owner`: no two
+  // processes have the same. `from`: whose lease may be taken although its time is not up; empty: nobody's.
+  virtual absl::StatusOr<Taken> Take(absl::string_view owner, absl::string_view from) = 0;
+
+  // kLeaseTime from now on. False: it is not `owner`'s any more.
+  virtual absl::StatusOr<bool> Renew(absl::string_view owner) = 0;
+
+  // Gives it back, if it is `owner`'s, and leaves no trace of it.
+  virtual absl::Status GiveBack(absl::string_view owner) = 0;
+};
+
+// Takes the lease and renews it from a thread of its own until it is destroyed. Somebody else's that is not renewed is
+// waited for until its time is up; `self.job`'s own is taken at once, as whoever held it is dead: the job's directory
+// has one owner. `place`: the column, for messages. Errors: kAborted (another job has it, and renews it; the message
+// says who); those of `store`.
+absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockOwner& self,
+                                                      std::unique_ptr<LeaseStore> store, const LeaseNote& note);
+
+}  // namespace reembed
+
+#endif  // REEMBED_IO_STORE_LEASE_H_

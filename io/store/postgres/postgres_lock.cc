@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/store/postgres/postgres_lock.h"
+
+#include <future>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "engine/pace/rate_limiter.h"
+#include "engine/status_macros.h"
+#include "io/store/postgres/postgres_connection.h"
+#include "io/store/postgres/postgres_table.h"
+
+namespace reembed {
+namespace {
+
+// How long the lock is trusted without a word of the server.
+constexpr absl::Duration kTrust = absl::Seconds(1);
+// A pooler that has a server connection left gives it at once.
+constexpr absl::Duration kPoolPatience = absl::Seconds(10);
+
+// Who has the lock, where pg_stat_activity shows it. The text's own signs of a comment stay escaped, see CUnescape().
+std::string Comment(const LockOwner& self) {
+  return absl::StrCat("/*", absl::StrReplaceAll(LockOwnerText(self), {{"*/", "*\\057"}, {"/*", "\\057*"}}), "*/ ");
+}
+
+LockOwner OwnerInComment(absl::string_view query) {
+  const size_t end = query.find("*/");
+  if (!absl::StartsWith(query, "/*") || end == absl::string_view::npos) return LockOwner();
+  const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(query.substr(2, end - 2));
+  return owner.ok() ? *owner : LockOwner();
+}
+
+class PostgresColumnLock final : public TargetLock {
+ public:
+  // `column`: the full name.
+  PostgresColumnLock(std::unique_ptr<PostgresConnection> connection, std::string column, const LockOwner& self)
+      : connection_(std::move(connection)), column_(std::move(column)), self_(self) {}
+
+  absl::Status Take() {
+    return connection_->Persist([&]() -> absl::Status {
+      ABSL_RETURN_IF_ERROR(connection_->Begin());
+      ABSL_ASSIGN_OR_RETURN(
+          const PostgresRows taken,
+          connection_->Query(absl::StrCat(Comment(self_), "SELECT pg_catalog.pg_try_advisory_xact_lock(", kKey, ")"),
+                             {PostgresValue::Text(column_)}));
+      if (taken.Bool(0, 0)) {
+        asked_ = MonotonicNow();
+        return LetGoOfSnapshot();
+      }
+      const std::string who = WhoHasIt();
+      connection_->Run("ROLLBACK").IgnoreError();
+      return absl::AbortedError(absl::StrCat(connection_->name(), ": ", column_, " is being written by ", who,
+                                             "; wait for it to end, or stop it"));
+    });
+  }
+
+  // A pooler with one connection would now keep every other statement waiting.
+  absl::Status CheckPool(const PostgresAddress& address) {
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PostgresConnection> other,
+                          PostgresConnection::Open(address, {.patience = absl::ZeroDuration()}));
+    std::future<absl::Status> answer =
+        std::async(std::launch::async, [&other] { return other->Query("SELECT 1").status(); });
+    if (answer.wait_for(absl::ToChronoMilliseconds(kPoolPatience)) == std::future_status::ready) return answer.get();
+    // What the other waits for.
+    connection_->Run("ROLLBACK").IgnoreError();
+    answer.wait();
+    return absl::FailedPreconditionError(absl::StrCat(
+        connection_->name(),
+        ": the pooler has one connection to the server, and the lock of the job's column keeps one; give it a pool of "
+        "two or more, or name the server itself"));
+  }
+
+  absl::Status Keep() override {
+    if (MonotonicNow() - asked_ < kTrust && connection_->IsWhole()) return absl::OkStatus();
+    const absl::Status held =
+        connection_->IsWhole() ? LetGoOfSnapshot() : absl::UnavailableError("the lock's connection is lost");
+    if (held.ok()) {
+      asked_ = MonotonicNow();
+      return held;
+    }
+    // Whatever went wrong, the transaction is of no use any more, and the lock ends with it.
+    broken_ = true;
+    if (connection_->IsWhole()) connection_->Run("ROLLBACK").IgnoreError();
+    return Take();
+  }
+
+  bool unbroken() const override { return !broken_; }
+
+ private:
+  static constexpr char kKey[] = "pg_catalog.hashtextextended('reembed ' || $1, 0)";
+
+  // A statement with parameters keeps its snapshot until the next one, so that VACUUM and CREATE INDEX CONCURRENTLY
+  // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
+  absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
+
+  std::string WhoHasIt() {
+    const absl::StatusOr<PostgresRows> found = connection_->Query(
+        absl::StrCat("SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = "
+                     "l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << "
+                     "32 | l.objid::bigint) = ",
+                     kKey, " AND a.datname = pg_catalog.current_database()"),
+        {PostgresValue::Text(column_)});
+    const LockOwner owner = found.ok() && found->size() > 0 ? OwnerInComment(found->Bytes(0, 0)) : LockOwner();
+    return absl::StrCat(OwnerWords(owner), owner.job.empty() ? "" : absl::StrCat(", job ", owner.job));
+  }
+
+  const std::unique_ptr<PostgresConnection> connection_;
+  const std::string column_;
+  const LockOwner self_;
+  Moment asked_;  // when the server last said that it is held
+  bool broken_ = false;
+};
+
+// By its name, also where it is still to be made: then its place is where it will be.
+absl::StatusOr<std::string> FullName(const PostgresLocation& asked, PostgresConnection* connection) {
+  const std::string name = asked.schema.empty()
+                               ? QuotePostgresName(asked.table)
+                               : absl::StrCat(QuotePostgresName(asked.schema), ".", QuotePostgresName(asked.table));
+  const std::string column = asked.vector.empty() ? "embedding" : asked.vector;  // as OpenPostgresTarget() has it
+  std::string full;
+  ABSL_RETURN_IF_ERROR(connection->Persist([&]() -> absl::Status {
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows found,
+        connection->Query(
+            "SELECT coalesce((SELECT n.nspname FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace "
+            "AS n ON n.oid = c.relnamespace WHERE c.oid = pg_catalog.to_regclass($1)), nullif($2, ''), "
+            "pg_catalog.current_schema()::text)",
+            {PostgresValue::Text(name), PostgresValue::Text(asked.schema)}));
+    full = absl::StrCat(found.Text(0, 0), ".", asked.table, ".", column);
+    return absl::OkStatus();
+  }));
+  return full;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockOwner& self) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(target));
+  ABSL_ASSIGN_OR_RETURN(
+      std::unique_ptr<PostgresConnection> connection,
+      PostgresConnection::Open(asked.address,
+                               {.settings = {{.name = "idle_in_transaction_session_timeout", .value = "'0'"}}}));
+  ABSL_ASSIGN_OR_RETURN(std::string column, FullName(asked, connection.get()));
+  ABSL_ASSIGN_OR_RETURN(const bool pooled, connection->IsPooled());
+  auto lock = std::make_unique<PostgresColumnLock>(std::move(connection), std::move(column), self);
+  ABSL_RETURN_IF_ERROR(lock->Take());
+  if (pooled) {
+    ABSL_RETURN_IF_ERROR(lock->CheckPool(asked.address));
+  }
+  return lock;
+}
+
+}  // namespace reembed

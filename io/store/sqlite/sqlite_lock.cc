@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/store/sqlite/sqlite_lock.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
+#include "io/store/file_lock.h"
+#include "io/store/sqlite/hrana.h"
+#include "io/store/sqlite/libsql_db.h"
+#include "io/store/sqlite/sqlite_target.h"
+
+namespace reembed {
+namespace {
+
+// Each new attempt means that somebody removed the table in between.
+constexpr int kMaxAttempts = 10;
+constexpr absl::Duration kPatience = absl::Minutes(2);
+
+// SQLite takes names in any case for the same.
+std::string ColumnOf(const SqliteLocation& asked) {
+  return absl::AsciiStrToLower(absl::StrCat(asked.table, ".", asked.vector));
+}
+
+bool IsTableGone(const absl::Status& status) { return absl::StrContains(status.message(), "no such table"); }
+
+SqliteValue Text(absl::string_view bytes) { return {.type = SqliteType::kText, .bytes = bytes}; }
+
+class LibsqlLease final : public LeaseStore {
+ public:
+  LibsqlLease(HranaServer server, std::string column, std::unique_ptr<HranaConnection> connection)
+      : server_(std::move(server)), column_(std::move(column)), connection_(std::move(connection)) {}
+
+  absl::StatusOr<Taken> Take(absl::string_view owner, absl::string_view from) override {
+    for (int attempt = 0;; ++attempt) {
+      absl::StatusOr<Taken> taken = TryToTake(owner, from);
+      if (taken.ok() || !IsTableGone(taken.status()) || attempt == kMaxAttempts) return taken;
+    }
+  }
+
+  absl::StatusOr<bool> Renew(absl::string_view owner) override {
+    HranaRows rows;
+    const absl::Status renewed = connection_->Query(
+        absl::StrCat("UPDATE reembed_lock SET until = ", kNow, " + ", absl::ToInt64Seconds(kLeaseTime),
+                     " WHERE place = ?1 AND owner = ?2 RETURNING place"),
+        {Text(column_), Text(owner)}, &rows);
+    if (IsTableGone(renewed)) return false;
+    ABSL_RETURN_IF_ERROR(renewed);
+    return rows.rows() == 1;
+  }
+
+  absl::Status GiveBack(absl::string_view owner) override {
+    // Without waiting for a server that is away.
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection,
+                          HranaConnection::Make(server_, absl::ZeroDuration()));
+    HranaRows rows;
+    ABSL_RETURN_IF_ERROR(connection->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
+                                           {Text(column_), Text(owner)}, &rows));
+    ABSL_RETURN_IF_ERROR(connection->Query("SELECT 1 FROM reembed_lock LIMIT 1", {}, &rows));
+    // Whoever comes just now loses a lease with it, and takes it again.
+    return rows.rows() > 0 ? absl::OkStatus() : connection->Query("DROP TABLE reembed_lock", {}, &rows);
+  }
+
+  // What Take() needs.
+  absl::Status MakeTable() {
+    HranaRows rows;
+    return connection_->Query(
+        "CREATE TABLE IF NOT EXISTS reembed_lock (place TEXT PRIMARY KEY, owner TEXT NOT NULL, until INTEGER NOT NULL)",
+        {}, &rows);
+  }
+
+ private:
+  // The server's clock, in seconds since 1970.
+  static constexpr char kNow[] = "CAST(strftime('%s', 'now') AS INTEGER)";
+
+  absl::StatusOr<Taken> TryToTake(absl::string_view owner, absl::string_view from) {
+    ABSL_RETURN_IF_ERROR(MakeTable());
+    Taken taken;
+    HranaRows rows;
+    ABSL_RETURN_IF_ERROR(connection_->Query(
+        absl::StrCat("SELECT owner, until - ", kNow, " FROM reembed_lock WHERE place = ?1"), {Text(column_)}, &rows));
+    if (rows.rows() == 1) {
+      taken.owner = std::string(rows.values[0].bytes);
+      taken.time_left = absl::Seconds(rows.values[1].integer);
+    }
+    ABSL_RETURN_IF_ERROR(connection_->Query(
+        absl::StrCat("INSERT INTO reembed_lock VALUES (?1, ?2, ", kNow, " + ", absl::ToInt64Seconds(kLeaseTime),
+                     ") ON CONFLICT (place) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE owner = "
+                     "?2 OR owner = ?3 OR until <= ",
+                     kNow, " RETURNING place"),
+        {Text(column_), Text(owner), Text(from)}, &rows));
+    taken.is_ours = rows.rows() == 1;
+    return taken;
+  }
+
+  const HranaServer server_;
+  const std::string column_;
+  const std::unique_ptr<HranaConnection> connection_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TargetLock>> LockSqliteColumn(const Location& target, const LockOwner& self) {
+  ABSL_ASSIGN_OR_RETURN(const SqliteLocation asked, ParseSqliteTarget(target));
+  return LockFileColumn(asked.path, ColumnOf(asked), absl::StrCat(asked.path, ": ", asked.table, ".", asked.vector),
+                        self);
+}
+
+absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& target, const LockOwner& self,
+                                                             const LeaseNote& note) {
+  ABSL_ASSIGN_OR_RETURN(const SqliteLocation asked, ParseSqliteTarget(target));
+  ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(target));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, HranaConnection::Make(server, kPatience));
+  auto lease = std::make_unique<LibsqlLease>(server, ColumnOf(asked), std::move(connection));
+  const absl::Status may = lease->MakeTable();
+  if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may)) return nullptr;
+  ABSL_RETURN_IF_ERROR(may);
+  return TakeLease(absl::StrCat(server.name, ": ", asked.table, ".", asked.vector), self, std::move(lease), note);
+}
+
+}  // namespace reembed

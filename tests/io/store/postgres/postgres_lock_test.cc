@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/store/postgres/postgres_lock.h"
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/postgres_server.h"
+#include "tests/fakes/status_matchers.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class PostgresLockTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    server_.Run("DROP TABLE IF EXISTS notes CASCADE; CREATE TABLE notes (id int PRIMARY KEY, body text, v vector(3))");
+  }
+  static LockOwner Job(const std::string& directory) {
+    LockOwner owner = ThisProcess();
+    owner.job = directory;
+    return owner;
+  }
+  absl::StatusOr<std::unique_ptr<TargetLock>> Lock(const std::string& job, const std::string& more = "&vector=v") {
+    return LockPostgresColumn(*ParseLocation(server_.Uri("table=notes&key=id&text=body" + more)), Job(job));
+  }
+  // Of the connection that has a lock.
+  std::string Holder(const std::string& column) {
+    return server_.Ask(absl::StrCat(
+        "SELECT ", column, " FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory'"));
+  }
+
+  PostgresServer& server_ = TestPostgres();
+};
+
+TEST_F(PostgresLockTest, TheSecondIsToldWhoHasIt) {
+  auto first = Lock("/jobs/it's /* one */");
+  ASSERT_THAT(first, IsOk());
+  EXPECT_THAT(Lock("/jobs/two"),
+              HasError(absl::StatusCode::kAborted, AllOf(HasSubstr("public.notes.v is being written by process"),
+                                                         HasSubstr("job /jobs/it's /* one */"))));
+  // Another column, and the same in other words.
+  EXPECT_THAT(Lock("/jobs/two", "&vector=w&mode=upsert"), IsOk());
+  EXPECT_THAT(Lock("/jobs/two", "&vector=v&schema=public"), HasError(absl::StatusCode::kAborted, HasSubstr("one")));
+  first->reset();
+  EXPECT_THAT(Lock("/jobs/two"), IsOk());
+}
+
+TEST_F(PostgresLockTest, ItHoldsUpNeitherVacuumNorAnIndex) {
+  auto lock = Lock("/jobs/one");
+  ASSERT_THAT(lock, IsOk());
+  EXPECT_EQ(Holder("coalesce(a.backend_xmin::text, 'none') || ' ' || a.state"), "none idle in transaction");
+  EXPECT_EQ(server_.Ask("SELECT count(*) FROM pg_locks WHERE pid = (SELECT pid FROM pg_locks WHERE locktype = "
+                        "'advisory') AND locktype = 'relation'"),
+            "0");
+  EXPECT_THAT((*lock)->Keep(), IsOk());
+  EXPECT_TRUE((*lock)->unbroken());
+}
+
+TEST_F(PostgresLockTest, OneThatWasLostIsTakenAgainAndSaysSo) {
+  auto lock = Lock("/jobs/one");
+  ASSERT_THAT(lock, IsOk());
+  server_.Ask(absl::StrCat("SELECT pg_terminate_backend(", Holder("pid"), ", 10000)"));
+  EXPECT_THAT((*lock)->Keep(), IsOk());
+  EXPECT_FALSE((*lock)->unbroken());
+  EXPECT_THAT(Lock("/jobs/two"), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/one")));
+}
+
+TEST_F(PostgresLockTest, OneThatAnotherHasByThenIsRefused) {
+  auto lock = Lock("/jobs/one");
+  ASSERT_THAT(lock, IsOk());
+  server_.Ask(absl::StrCat("SELECT pg_terminate_backend(", Holder("pid"), ", 10000)"));
+  auto other = Lock("/jobs/two");
+  ASSERT_THAT(other, IsOk());
+  EXPECT_THAT((*lock)->Keep(), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/two")));
+}
+
+}  // namespace
+}  // namespace reembed

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef REEMBED_TOOLS_COLUMN_LOCKS_H_
+#define REEMBED_TOOLS_COLUMN_LOCKS_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/location.h"
+#include "engine/target_lock.h"
+#include "io/store/lease.h"
+#include "tools/earlier_jobs.h"
+
+namespace reembed {
+
+// One job at a time on a column: the locks of all columns that a command fills, held until this is destroyed. Streams
+// of one command that fill the same column share its lock.
+class ColumnLocks {
+ public:
+  explicit ColumnLocks(LeaseNote note) : note_(std::move(note)) {}
+
+  // For the job at `directory`. Null: there can be no lock at this place, as it is a file that is locked as a whole, a
+  // stream, or a store that has none. Lives as long as this. Errors: as Scheme::lock.
+  absl::StatusOr<TargetLock*> Lock(const Location& target, const std::string& directory);
+
+ private:
+  struct Held {
+    VectorPlace place;
+    std::unique_ptr<TargetLock> lock;
+  };
+
+  const LeaseNote note_;
+  std::vector<Held> held_;
+};
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_COLUMN_LOCKS_H_

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/target_comparison.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/canary.h"
+#include "engine/place_name.h"
+#include "engine/status_macros.h"
+#include "tools/format.h"
+#include "tools/place.h"
+#include "tools/registry.h"
+
+namespace reembed {
+namespace {
+
+// A database may scale vectors, or keep fewer bits, but another text's vector is not so near.
+constexpr double kSameVectorCosine = 0.99999;
+constexpr size_t kNamed = 5;
+
+// Whether a target holds what the job bought. An index scales its rows, and may quantise them.
+bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
+  if (bought.size() != stored.size()) return false;
+  if (target.scheme == "faiss") return Cosine(bought, stored) >= kSameModelCosine;
+  if (target.scheme == "qdrant") return Cosine(bought, stored) >= kSameVectorCosine;
+  return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
+}
+
+}  // namespace
+
+double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ab += double{a[i]} * b[i];
+    aa += double{a[i]} * a[i];
+    bb += double{b[i]} * b[i];
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
+}
+
+absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Location& target, VectorReader* reader, int64_t from,
+                                      absl::FunctionRef<bool(int64_t ordinal)> left_out,
+                                      absl::FunctionRef<void(const RowDifference&)> found) {
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job.Scan(from));
+  int64_t compared = 0;
+  std::vector<float> bought(static_cast<size_t>(job.identity().dim));
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
+    if (!row.has_value()) return compared;
+    if (row->state != SlotState::kKept || left_out(row->ordinal)) continue;
+    ++compared;
+    const absl::StatusOr<std::optional<StoredVector>> stored = reader->Find(row->key);
+    RowDifference difference{.ordinal = row->ordinal, .key = row->key};
+    if (!stored.ok()) {
+      difference.kind = RowDifference::Kind::kUnreadable;
+      difference.words = std::string(stored.status().message());
+      found(difference);
+    } else if (!stored->has_value()) {
+      difference.kind = RowDifference::Kind::kMissing;
+      difference.words = "has no vector";
+      found(difference);
+    } else if (job.keep_vectors() == KeepVectors::kAlways) {
+      const absl::Status read = job.ReadVector(row->slot, absl::MakeSpan(bought));
+      if (absl::IsDataLoss(read)) continue;
+      ABSL_RETURN_IF_ERROR(read);
+      reader->Round(absl::MakeSpan(bought));
+      if (Same(target, bought, (*stored)->vector)) continue;
+      difference.words = "holds another vector";
+      found(difference);
+    }
+  }
+}
+
+absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Location& target, int64_t from) {
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> job, JobReader::Open(directory));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects, job->ListRejects(std::numeric_limits<int64_t>::max()));
+  absl::flat_hash_set<int64_t> refused;
+  for (const RejectedRow& row : rejects) {
+    if (IsNameOf(row.sink, target)) refused.insert(row.ordinal);
+  }
+  ReadBack read{.told = job->keep_vectors() == KeepVectors::kAlways};
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(target, job->identity().dim));
+  const auto found = [&](const RowDifference& row) {
+    // One that is gone since, or empty, is the last count's affair.
+    if (row.kind == RowDifference::Kind::kMissing) return;
+    ++read.foreign;
+    if (read.first.size() < kNamed) read.first.push_back(Own(row.key));
+  };
+  ABSL_RETURN_IF_ERROR(
+      CompareTarget(
+          *job, target, reader.get(), from, [&](int64_t ordinal) { return refused.contains(ordinal); }, found)
+          .status());
+  return read;
+}
+
+std::string ReadBackMessage(const Location& target, const std::string& directory, const ReadBack& read) {
+  if (!read.told) {
+    return absl::StrCat(PlaceText(target),
+                        ": another job may have written here meanwhile, and this job keeps no vectors to compare with; "
+                        "run it again with --all, or with --keep-vectors=always");
+  }
+  const std::string keys = absl::StrJoin(
+      read.first, ", ", [](std::string* out, const Key& key) { absl::StrAppend(out, KeyText(ViewOf(key))); });
+  return absl::StrCat(PlaceText(target), ": ", Counted(read.foreign, "row holds", "rows hold"),
+                      " another vector than this job has written (key ", keys,
+                      read.foreign > static_cast<int64_t>(read.first.size()) ? ", ..." : "",
+                      "): another job, or another program, has written here meanwhile; see to that first, then write "
+                      "this job's own again, without buying: reembed verify --repair ",
+                      directory);
+}
+
+}  // namespace reembed
