@@ -13,6 +13,7 @@
 #include "engine/number/json_text.h"
 #include "engine/rollback.h"
 #include "engine/status_macros.h"
+#include "engine/table_sink.h"
 #include "io/file/vectors_json.h"
 #include "io/file/vectors_json_rewrite.h"
 #include "io/job/job_lock.h"
@@ -51,17 +52,16 @@ bool HasNumbers(absl::string_view json, absl::Span<const float> vector, std::vec
          std::memcmp(scratch->data(), vector.data(), vector.size() * sizeof(float)) == 0;
 }
 
-class MemuSink final : public VectorSink {
+class MemuRowWriter final : public RowWriter {
  public:
-  MemuSink(Location location, Location source, MemuLocation asked, Model model)
+  MemuRowWriter(Location location, Location source, MemuLocation asked, Model model)
       : location_(std::move(location)),
         source_(std::move(source)),
         asked_(std::move(asked)),
         model_(std::move(model)),
         makes_file_(access(asked_.vectors.c_str(), F_OK) != 0) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition&) override {
-    ABSL_RETURN_IF_ERROR(CheckWidth(asked_.vectors, model_.dim, context.model.dim));
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition&) override {
     undo_ = context.undo;
     ABSL_ASSIGN_OR_RETURN(lock_, FileLock::Acquire(asked_.vectors));
     ABSL_ASSIGN_OR_RETURN(rows_, MemuRows::Open(source_, {.dim = model_.dim}));
@@ -69,18 +69,12 @@ class MemuSink final : public VectorSink {
     return 0;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    for (const Batch* const batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(asked_.vectors, model_.dim, batch->dim()));
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector == nullptr) continue;
-        ABSL_RETURN_IF_ERROR(WriteRow(row, refused));
-      }
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    for (RowToWrite* const row : rows) {
+      ABSL_RETURN_IF_ERROR(WriteRow(row));
     }
     return absl::OkStatus();
   }
-
-  absl::Status Flush() override { return absl::OkStatus(); }
 
   absl::Status Finish() override {
     absl::Status status;
@@ -118,11 +112,11 @@ class MemuSink final : public VectorSink {
     });
   }
 
-  absl::Status WriteRow(const BatchRow& batch_row, std::vector<RefusedRow>* refused) {
+  absl::Status WriteRow(RowToWrite* to_write) {
+    const BatchRow& batch_row = *to_write->row;
     ABSL_ASSIGN_OR_RETURN(const std::optional<MemuRow> found, rows_->Find(batch_row.key));
     if (!found.has_value()) {
-      refused->push_back({batch_row.ordinal, absl::NotFoundError(absl::StrCat(asked_.rows.path, ": row ",
-                                                                              KeyText(batch_row.key), ": is gone"))});
+      to_write->SetGone(absl::StrCat("is gone from ", asked_.rows.path));
       return absl::OkStatus();
     }
     const MemuRow& row = *found;
@@ -282,7 +276,8 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& locatio
                                                    ": takes the rows of MemU only, since an entry names its owner; use "
                                                    "--system memu"));
   }
-  return std::make_unique<MemuSink>(location, source, std::move(asked), model);
+  const std::string place = absl::StrCat(asked.vectors, ": collection `", asked.collection, "`");
+  return MakeTableSink(place, model.dim, std::make_unique<MemuRowWriter>(location, source, std::move(asked), model));
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenMemuReader(const Location& location, int dim) {

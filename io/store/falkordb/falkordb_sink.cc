@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/falkordb/falkordb_sink.h"
 
-#include <algorithm>
-#include <future>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -11,6 +9,7 @@
 #include "engine/number/float_list.h"
 #include "engine/pace/stall_watch.h"
 #include "engine/status_macros.h"
+#include "engine/table_sink.h"
 #include "io/store/falkordb/falkordb_fetch.h"
 #include "io/store/falkordb/falkordb_nodes.h"
 #include "io/store/falkordb/falkordb_undo.h"
@@ -95,12 +94,11 @@ absl::StatusOr<FalkorNodes> OpenTarget(const Location& location, int dim, const 
   return nodes;
 }
 
-class FalkorSink final : public VectorSink {
+class FalkorRowWriter final : public RowWriter {
  public:
-  FalkorSink(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
+  FalkorRowWriter(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    ABSL_RETURN_IF_ERROR(CheckWidth(nodes_.Message(nodes_.asked.label), model_.dim, context.model.dim));
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     undo_ = context.undo;
     bool keeps = false;
     ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
@@ -122,22 +120,23 @@ class FalkorSink final : public VectorSink {
     return keeps ? last.position : 0;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    // Those that an index finds, and the others, each in a kind of statement of their own.
-    std::vector<const BatchRow*> indexed, others;
-    for (const Batch* batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(nodes_.Message(nodes_.asked.label), model_.dim, batch->dim()));
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector == nullptr) continue;
-        if (CanBeFalkorKey(nodes_, row.key)) {
-          (IsInFalkorIndex(row.key) ? indexed : others).push_back(&row);
-        } else {
-          refused->push_back({row.ordinal, Gone(row)});
-        }
+  absl::Status NameRows(absl::Span<RowToWrite> rows) override {
+    for (RowToWrite& row : rows) {
+      if (CanBeFalkorKey(nodes_, row.row->key)) {
+        AppendFalkorKey(row.row->key, &row.key.emplace());
+      } else {
+        SetGone(&row);
       }
     }
-    ABSL_RETURN_IF_ERROR(StoreAll(Lookup::kIndex, indexed, refused));
-    return StoreAll(Lookup::kScan, others, refused);
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    // Those that an index finds, and the others, each in a kind of statement of their own.
+    std::vector<RowToWrite*> indexed, others;
+    for (RowToWrite* const row : rows) (IsInFalkorIndex(row->row->key) ? indexed : others).push_back(row);
+    ABSL_RETURN_IF_ERROR(StoreAll(Lookup::kIndex, indexed));
+    return StoreAll(Lookup::kScan, others);
   }
 
   absl::Status Flush() override {
@@ -186,25 +185,15 @@ class FalkorSink final : public VectorSink {
   // How the server comes to a node: by the index on the key, or by looking at all nodes of the label.
   enum class Lookup { kIndex, kScan };
 
-  absl::Status Gone(const BatchRow& row) const {
-    return absl::NotFoundError(
-        nodes_.Message(absl::StrCat("row ", KeyText(row.key), ": there is no node `", nodes_.asked.label,
-                                    "` with this `", nodes_.asked.key, "` (any more)")));
+  void SetGone(RowToWrite* row) const {
+    row->SetGone(absl::StrCat("there is no node with this `", nodes_.asked.key, "` (any more)"));
   }
 
-  absl::Status StoreAll(Lookup lookup, std::vector<const BatchRow*> rows, std::vector<RefusedRow>* refused) {
-    std::sort(rows.begin(), rows.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
-    if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepFalkorNodes(nodes_, rows, undo_));
-    }
-    size_t next = 0;
-    Statement statement = Print(rows, &next);
-    while (!statement.rows.empty()) {
-      // Numbers are printed while the server works at those before.
-      std::future<Statement> following = std::async(std::launch::async, [&] { return Print(rows, &next); });
-      const absl::Status stored = Store(lookup, statement.list, statement.rows, refused);
-      statement = following.get();
-      ABSL_RETURN_IF_ERROR(stored);
+  absl::Status StoreAll(Lookup lookup, absl::Span<RowToWrite* const> rows) {
+    ABSL_RETURN_IF_ERROR(KeepFalkorNodes(nodes_, rows, undo_));
+    for (Statement statement = Print(rows); !statement.rows.empty(); statement = Print(rows)) {
+      ABSL_RETURN_IF_ERROR(Store(lookup, statement.list, statement.rows));
+      rows.remove_prefix(statement.rows.size());
     }
     return absl::OkStatus();
   }
@@ -212,26 +201,24 @@ class FalkorSink final : public VectorSink {
   // What one statement stores, as far as its bytes go.
   struct Statement {
     std::string list;  // [[key, [numbers]], ... without the last bracket
-    std::vector<const BatchRow*> rows;
+    absl::Span<RowToWrite* const> rows;
   };
 
-  // The rows from *next on, which is moved behind the last of them. Changes nothing else.
-  Statement Print(absl::Span<const BatchRow* const> rows, size_t* next) const {
+  // The first of the rows.
+  Statement Print(absl::Span<RowToWrite* const> rows) const {
     Statement statement;
-    while (*next < rows.size() && statement.list.size() < kStatementBytes) {
-      const BatchRow* const row = rows[(*next)++];
-      statement.list.append(statement.list.empty() ? "[[" : ",[");
-      AppendFalkorKey(row->key, &statement.list);
-      statement.list.push_back(',');
-      AppendFloatList({row->vector, static_cast<size_t>(model_.dim)}, &statement.list);
+    size_t printed = 0;
+    while (printed < rows.size() && statement.list.size() < kStatementBytes) {
+      const RowToWrite& row = *rows[printed++];
+      absl::StrAppend(&statement.list, statement.list.empty() ? "[[" : ",[", *row.key, ",");
+      AppendFloatList({row.row->vector, static_cast<size_t>(model_.dim)}, &statement.list);
       statement.list.push_back(']');
-      statement.rows.push_back(row);
     }
+    statement.rows = rows.first(printed);
     return statement;
   }
 
-  absl::Status Store(Lookup lookup, const std::string& list, const std::vector<const BatchRow*>& sent,
-                     std::vector<RefusedRow>* refused) {
+  absl::Status Store(Lookup lookup, const std::string& list, absl::Span<RowToWrite* const> sent) {
     std::string cypher = absl::StrCat("CYPHER rows=", list, "]");
     if (!nodes_.asked.model_property.empty()) {
       cypher += " model=";
@@ -256,11 +243,11 @@ class FalkorSink final : public VectorSink {
     });
     if (!status.ok() || stored >= static_cast<int64_t>(sent.size())) return status;
     std::vector<KeyView> keys;
-    for (const BatchRow* row : sent) keys.push_back(row->key);
+    for (const RowToWrite* const row : sent) keys.push_back(row->row->key);
     ABSL_ASSIGN_OR_RETURN(const std::vector<bool> there, FindFalkorKeys(nodes_, keys));
     for (size_t i = 0; i < sent.size(); ++i) {
       if (there[i]) continue;
-      refused->push_back({sent[i]->ordinal, Gone(*sent[i])});
+      SetGone(sent[i]);
       ++stored;
     }
     if (stored >= static_cast<int64_t>(sent.size())) return absl::OkStatus();
@@ -293,7 +280,8 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeFalkorSink(const Location& locat
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenTarget(location, model.dim, options));
   ABSL_RETURN_IF_ERROR(CheckMayWrite(nodes));
-  return std::make_unique<FalkorSink>(std::move(nodes), model);
+  const std::string place = nodes.Message(absl::StrCat("label `", nodes.asked.label, "`"));
+  return MakeTableSink(place, model.dim, std::make_unique<FalkorRowWriter>(std::move(nodes), model));
 }
 
 absl::StatusOr<std::vector<std::string>> FalkorChanges(const Location& location, const Model& model,

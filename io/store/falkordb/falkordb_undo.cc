@@ -206,9 +206,9 @@ absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys
 }
 
 // One piece of KeepFalkorNodes().
-absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
+absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log) {
   std::vector<KeyView> keys;
-  for (const BatchRow* const row : rows) keys.push_back(row->key);
+  for (const RowToWrite* const row : rows) keys.push_back(row->row->key);
   std::vector<std::optional<std::string>> contents(rows.size());
   absl::Status unknown;
   ABSL_RETURN_IF_ERROR(ReadValues(nodes, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
@@ -224,13 +224,9 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<const BatchRow* cons
                      "literal in Cypher; fill another property, or say --no-undo")));
   }));
   ABSL_RETURN_IF_ERROR(unknown);
-  size_t next = 0;
-  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
-    while (next < rows.size() && !contents[next].has_value()) ++next;
-    if (next == rows.size()) return std::nullopt;
-    const OldRow old{.ordinal = rows[next]->ordinal, .key = rows[next]->key, .content = *contents[next]};
-    ++next;
-    return old;
+  return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+    *content = contents[row];
+    return content->has_value();
   });
 }
 
@@ -366,7 +362,8 @@ absl::Status NodeRows::SayIndex(absl::string_view note, absl::string_view kind, 
 
 }  // namespace
 
-absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log) {
+absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log) {
+  if (log == nullptr) return absl::OkStatus();
   for (size_t begin = 0; begin < rows.size(); begin += kKeptRows) {
     ABSL_RETURN_IF_ERROR(KeepPiece(nodes, rows.subspan(begin, kKeptRows), log));
   }

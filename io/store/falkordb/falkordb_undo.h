@@ -5,8 +5,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/batch.h"
 #include "engine/location.h"
+#include "engine/table_sink.h"
 #include "engine/undo_log.h"
 #include "io/store/falkordb/falkordb_graph.h"
 #include "io/store/falkordb/falkordb_nodes.h"
@@ -14,9 +14,9 @@
 // The way back of nodes in FalkorDB: the properties that a sink fills, as they were, to the bit.
 namespace reembed {
 
-// Shows the log what the nodes of the rows hold. Those that are not there are not written.
+// Shows the log what the nodes of the rows hold. Those that are not there are not written. A null log takes nothing.
 // Errors: as RespClient, those of the log; kFailedPrecondition (a property is of a type that cannot be put back).
-absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<const BatchRow* const> rows, UndoLog* log);
+absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log);
 
 // The index that is about to be made.
 absl::Status KeepFalkorKeyIndexMade(UndoLog* log);

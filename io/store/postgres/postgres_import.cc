@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_import.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "engine/status_macros.h"
+#include "engine/table_sink.h"
 #include "io/store/postgres/postgres_import_undo.h"
 #include "io/store/postgres/postgres_index.h"
 #include "io/store/postgres/postgres_target.h"
@@ -202,18 +202,16 @@ class SourceRows {
 
 // One row of a Write().
 struct Item {
-  const BatchRow* row = nullptr;
-  std::string key, object;
-  absl::Status refusal;
+  RowToWrite* row = nullptr;
+  std::string object;  // its fields in the source
 };
 
-class PostgresImportSink final : public VectorSink {
+class PostgresImportRowWriter final : public RowWriter {
  public:
-  PostgresImportSink(ImportTarget import, SourceRows rows) : import_(std::move(import)), rows_(std::move(rows)) {}
+  PostgresImportRowWriter(ImportTarget import, SourceRows rows) : import_(std::move(import)), rows_(std::move(rows)) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     PostgresTarget& target = import_.target;
-    ABSL_RETURN_IF_ERROR(CheckWidth(target.asked.address.name, target.model.dim, context.model.dim));
     undo_ = context.undo;
     bool empty = false;
     ABSL_RETURN_IF_ERROR(target.connection->Persist([&]() -> absl::Status {
@@ -228,30 +226,36 @@ class PostgresImportSink final : public VectorSink {
     return empty ? 0 : last.position;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    ABSL_RETURN_IF_ERROR(TakeRows(batches));
-    std::vector<Item*> rows;
-    for (Item& item : items_) {
-      if (item.refusal.ok()) rows.push_back(&item);
+  absl::Status NameRows(absl::Span<RowToWrite> rows) override {
+    for (RowToWrite& row : rows) row.key = KeyText(row.row->key);
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    std::vector<Item> items;
+    std::vector<RowToWrite*> there;
+    for (RowToWrite* const row : rows) {
+      ABSL_ASSIGN_OR_RETURN(std::optional<std::string> object, rows_.Find(row->row->key));
+      if (!object.has_value()) {
+        row->SetGone("is gone from the source");
+        continue;
+      }
+      items.push_back({row, *std::move(object)});
+      there.push_back(row);
     }
-    const absl::Span<Item*> all = absl::MakeSpan(rows);
-    ABSL_RETURN_IF_ERROR(KeepWhatIsThere(all));
+    ABSL_RETURN_IF_ERROR(KeepPostgresBrought(there, import_.ids, &import_.target, undo_));
+    const absl::Span<const Item> all = items;
     const size_t vector_bytes = static_cast<size_t>(import_.target.model.dim) * sizeof(float);
     for (size_t begin = 0; begin < all.size();) {
       size_t end = begin, bytes = 0;
       while (end < all.size() && end - begin < kMaxStatementRows && (end == begin || bytes < kStatementBytes)) {
-        bytes += vector_bytes + all[end++]->object.size();
+        bytes += vector_bytes + all[end++].object.size();
       }
       ABSL_RETURN_IF_ERROR(Store(all.subspan(begin, end - begin)));
       begin = end;
     }
-    for (Item& item : items_) {
-      if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
-    }
     return absl::OkStatus();
   }
-
-  absl::Status Flush() override { return absl::OkStatus(); }
 
   absl::Status Finish() override {
     return import_.target.connection->Persist([&]() -> absl::Status { return BuildPostgresIndexes(import_.target); });
@@ -376,37 +380,7 @@ class PostgresImportSink final : public VectorSink {
     return absl::OkStatus();
   }
 
-  absl::Status KeepWhatIsThere(absl::Span<Item* const> rows) {
-    if (undo_ == nullptr || rows.empty()) return absl::OkStatus();
-    std::vector<PostgresRowToBring> to_bring;
-    for (const Item* const item : rows) to_bring.push_back({item->row->ordinal, item->row->key, &item->key});
-    return KeepPostgresBrought(to_bring, import_.ids, &import_.target, undo_);
-  }
-
-  // The rows with a vector, in the order of the source, with their fields.
-  absl::Status TakeRows(absl::Span<const Batch* const> batches) {
-    items_.clear();
-    for (const Batch* batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(import_.target.asked.address.name, import_.target.model.dim, batch->dim()));
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector != nullptr) items_.push_back({.row = &row});
-      }
-    }
-    std::sort(items_.begin(), items_.end(),
-              [](const Item& a, const Item& b) { return a.row->ordinal < b.row->ordinal; });
-    for (Item& item : items_) {
-      ABSL_ASSIGN_OR_RETURN(std::optional<std::string> object, rows_.Find(item.row->key));
-      item.key = KeyText(item.row->key);
-      if (!object.has_value()) {
-        item.refusal = absl::NotFoundError(RowMessage(item, "is gone from the source"));
-        continue;
-      }
-      item.object = *std::move(object);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Store(absl::Span<Item*> rows) {
+  absl::Status Store(absl::Span<const Item> rows) {
     absl::Status status = StoreTogether(rows);
     if (status.ok()) return status;
     const std::string code = import_.target.connection->last_code();
@@ -426,26 +400,29 @@ class PostgresImportSink final : public VectorSink {
     if (code == kUniqueViolation) status = StoreTogether(rows);
     if (status.ok()) return status;
     if (PostgresRefusalOf(import_.target.connection->last_code()) == PostgresRefusal::kNo) return status;
-    rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
+    rows[0].row->Refuse(status.message());
     return absl::OkStatus();
   }
 
+  // An element of an array in binary form.
+  static void AppendText(const std::string& text, std::string* array) {
+    AppendInt32(static_cast<int32_t>(text.size()), array);
+    array->append(text);
+  }
+
   // One transaction. Errors: the server's.
-  absl::Status StoreTogether(absl::Span<Item* const> rows) {
+  absl::Status StoreTogether(absl::Span<const Item> rows) {
     std::string keys(kPostgresArrayHeadBytes, '\0'), vectors = keys, objects = keys;
-    std::vector<Item*> sent;
-    for (Item* item : rows) {
-      const absl::Span<const float> vector(item->row->vector, static_cast<size_t>(import_.target.model.dim));
+    std::vector<RowToWrite*> sent;
+    for (const Item& item : rows) {
+      const absl::Span<const float> vector(item.row->row->vector, static_cast<size_t>(import_.target.model.dim));
       if (!AppendPostgresVector(import_.target.vector->form, vector, &vectors)) {
-        item->refusal = absl::FailedPreconditionError(
-            RowMessage(*item, "its vector has a number that a column of this type cannot hold"));
+        item.row->Refuse("its vector has a number that a column of this type cannot hold");
         continue;
       }
-      for (const auto& [text, out] : {std::pair(&item->key, &keys), std::pair(&item->object, &objects)}) {
-        AppendInt32(static_cast<int32_t>(text->size()), out);
-        out->append(*text);
-      }
-      sent.push_back(item);
+      AppendText(*item.row->key, &keys);
+      AppendText(item.object, &objects);
+      sent.push_back(item.row);
     }
     if (sent.empty()) return absl::OkStatus();
     keys.replace(0, kPostgresArrayHeadBytes, PostgresArrayHead(kPostgresTextOid, sent.size()));
@@ -457,21 +434,17 @@ class PostgresImportSink final : public VectorSink {
           store_, {PostgresValue::Binary(keys), PostgresValue::Binary(vectors), PostgresValue::Binary(objects),
                    PostgresValue::Text(import_.target.table->name), PostgresValue::Text(import_.target.asked.origin)});
       for (int row = 0; odd.ok() && row < odd->size(); ++row) {
-        Item* const item = sent[static_cast<size_t>(odd->Int(row, 0) - 1)];
-        item->refusal =
-            odd->Bool(row, 1)
-                ? absl::NotFoundError(RowMessage(*item, "was brought here before, and is gone since"))
-                : absl::FailedPreconditionError(RowMessage(
-                      *item,
-                      "was brought here before, and has another text here now, so it keeps its vector; if it is "
-                      "another row, give this source a name of its own with origin="));
+        RowToWrite* const brought = sent[static_cast<size_t>(odd->Int(row, 0) - 1)];
+        if (odd->Bool(row, 1)) {
+          brought->SetGone("was brought here before, and is gone since");
+        } else {
+          brought->Refuse(
+              "was brought here before, and has another text here now, so it keeps its vector; if it is another row, "
+              "give this source a name of its own with origin=");
+        }
       }
       return odd.status();
     });
-  }
-
-  std::string RowMessage(const Item& item, absl::string_view what) const {
-    return import_.target.table->Message(absl::StrCat("row ", KeyText(item.row->key), ": ", what));
   }
 
   ImportTarget import_;
@@ -479,7 +452,6 @@ class PostgresImportSink final : public VectorSink {
   UndoLog* undo_ = nullptr;
   int32_t vector_oid_ = 0;
   std::string store_;
-  std::vector<Item> items_;  // of one Write()
 };
 
 }  // namespace
@@ -490,7 +462,8 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresImportSink(const Locatio
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   ABSL_ASSIGN_OR_RETURN(ImportTarget import, OpenImport(location, model, options.patience));
   ABSL_ASSIGN_OR_RETURN(SourceRows rows, SourceRows::Open(source, import.target.asked, options.patience));
-  return std::make_unique<PostgresImportSink>(std::move(import), std::move(rows));
+  const std::string place = import.target.Place();
+  return MakeTableSink(place, model.dim, std::make_unique<PostgresImportRowWriter>(std::move(import), std::move(rows)));
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresImportChanges(const Location& location, const Model& model) {

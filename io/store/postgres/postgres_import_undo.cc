@@ -71,11 +71,11 @@ std::string PostgresRowHashSql(const PostgresTable& table, const PostgresVectorC
       ") AS x, pg_catalog.jsonb_each(pg_catalog.to_jsonb(x)) AS e WHERE e.value <> 'null')");
 }
 
-absl::Status KeepPostgresBrought(absl::Span<const PostgresRowToBring> rows, const std::string& ids,
-                                 PostgresTarget* target, UndoLog* log) {
+absl::Status KeepPostgresBrought(absl::Span<RowToWrite* const> rows, const std::string& ids, PostgresTarget* target,
+                                 UndoLog* log) {
+  if (log == nullptr || rows.empty()) return absl::OkStatus();
   const PostgresTable& table = *target->table;
-  const std::string keys =
-      TextArray(rows, [](const PostgresRowToBring& row) -> const std::string& { return *row.key_text; });
+  const std::string keys = TextArray(rows, [](const RowToWrite* row) -> const std::string& { return *row->key; });
   const std::string sql = absl::StrCat("SELECT s.n, t.", table.KeySql(), " IS NOT NULL, t.",
                                        QuotePostgresName(target->vector->name), KnownSql(ids), " LEFT", JoinSql(table));
   enum class Place { kNew, kThere, kGone };
@@ -92,14 +92,9 @@ absl::Status KeepPostgresBrought(absl::Span<const PostgresRowToBring> rows, cons
       return true;
     });
   }));
-  size_t next = 0;
-  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
-    while (next < rows.size() && places[next] == Place::kGone) ++next;
-    if (next == rows.size()) return std::nullopt;
-    OldRow old{.ordinal = rows[next].ordinal, .key = rows[next].key};
-    if (places[next] == Place::kThere) old.content = contents[next];
-    ++next;
-    return old;
+  return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+    if (places[row] == Place::kThere) *content = contents[row];
+    return places[row] != Place::kGone;
   });
 }
 

@@ -10,9 +10,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "engine/key.h"
 #include "engine/location.h"
 #include "engine/overwriting.h"
+#include "engine/table_sink.h"
 #include "engine/undo_log.h"
 #include "io/store/postgres/postgres_import.h"
 #include "io/store/postgres/postgres_target.h"
@@ -28,17 +28,11 @@ inline constexpr absl::string_view kPostgresIdsTable = "reembed_ids";
 // transaction, and says later whether somebody has changed the row.
 std::string PostgresRowHashSql(const PostgresTable& table, const PostgresVectorColumn& vector);
 
-// A row that is about to be brought.
-struct PostgresRowToBring {
-  int64_t ordinal = 0;
-  KeyView key;
-  const std::string* key_text = nullptr;
-};
-
-// Shows the log what the target has of the rows: nothing, or an earlier job's vector. Of rows that were brought before
-// and are gone since, nothing is shown, as nothing will be written. `ids`: SQL name of the table of ids.
-absl::Status KeepPostgresBrought(absl::Span<const PostgresRowToBring> rows, const std::string& ids,
-                                 PostgresTarget* target, UndoLog* log);
+// Shows the log what the target has of the rows, which have keys: nothing, or an earlier job's vector. Of rows that
+// were brought before and are gone since, nothing is shown, as nothing will be written. `ids`: SQL name of the table of
+// ids.
+absl::Status KeepPostgresBrought(absl::Span<RowToWrite* const> rows, const std::string& ids, PostgresTarget* target,
+                                 UndoLog* log);
 
 // What is about to be made: the tables of schema_file; that of the ids.
 absl::Status KeepPostgresSchemaMade(UndoLog* log);

@@ -11,18 +11,18 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/key.h"
+#include "engine/page_walk.h"
 #include "io/store/postgres/postgres_connection.h"
 #include "io/store/postgres/postgres_table.h"
 
 namespace reembed {
 
-// A walk over rows of a table in the order of their keys, as the database orders them. It reads pages, each by a
-// statement of its own, so between two calls it holds no transaction, no lock and no snapshot: vacuum goes on, rows
-// that change under the walk shift nothing, and a server that restarts is picked up behind the last key. Memory: one
-// page, about 1 MiB, or the longest cell when that is longer.
+// A walk over rows of a table in the order of their keys, as the database orders them. Each page is a statement of its
+// own, so between two calls it holds no transaction, no lock and no snapshot, and vacuum goes on. Memory: one page,
+// about 1 MiB, or the longest cell when that is longer.
 //
 // Borrows `connection`. Used by one thread.
-class PostgresScan {
+class PostgresScan final : private PageReader {
  public:
   // `cell`: SQL expression to be shown; `where`: SQL condition, never NULL, on the rows to be shown.
   PostgresScan(PostgresConnection* connection, PostgresTable table, std::string cell, std::string where);
@@ -30,19 +30,15 @@ class PostgresScan {
   PostgresScan& operator=(const PostgresScan&) = delete;
 
   // Where Next() goes on. Default: the first row. Errors: kInvalidArgument (the table cannot have such a key).
-  void SeekToStart();
   absl::Status SeekTo(KeyView key);  // at this key, or the first one behind it
   absl::Status SeekAfter(KeyView key);
 
-  // To the next row; false at the end. Errors: as PostgresConnection; then the same call tries again.
-  absl::StatusOr<bool> Next();
-
-  // To the row with this key; false: there is none. Reads ahead when keys are asked for in the order of the table.
-  // Next() goes on behind the key.
+  // As PageWalk's. Errors: as PostgresConnection.
+  absl::StatusOr<bool> Next() { return walk_.Next(); }
   absl::StatusOr<bool> Find(KeyView key);
 
   // The row that Next() or Find() came to. Views die at the next call of anything but these two. nullopt: NULL.
-  KeyView key() const { return ViewOf(page_[at_].key); }
+  KeyView key() const { return KeyAt(walk_.at()); }
   std::optional<absl::string_view> cell() const;
 
  private:
@@ -51,22 +47,17 @@ class PostgresScan {
     size_t begin = 0, size = 0;
     bool is_null = false;
   };
-  enum class From { kStart, kAt, kBehind };
-  absl::Status ReadPage(size_t max_rows);
+  absl::StatusOr<Page> ReadPage(const PageStart& start, size_t max_rows) override;
+  KeyView KeyAt(size_t row) const override { return ViewOf(page_[row].key); }
+  absl::Status Seek(PageStart::From from, KeyView key);
   void DropPage();
 
   PostgresConnection* const connection_;
   const PostgresTable table_;
   const std::string cell_, where_;
-  From from_ = From::kStart;  // of the next page
-  std::string from_key_;      // in text form
-  bool at_end_ = false;       // there was no row behind the page
   std::vector<Row> page_;
   std::string bytes_;
-  size_t at_ = 0;    // of the current row
-  size_t next_ = 0;  // of the row that Next() comes to
-  size_t page_rows_ = 64;
-  size_t find_rows_ = 1;  // to read ahead when a key is not in the page
+  PageWalk walk_;
 };
 
 }  // namespace reembed

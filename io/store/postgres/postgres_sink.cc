@@ -3,14 +3,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <iterator>
 #include <utility>
 #include <variant>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "engine/status_macros.h"
+#include "engine/table_sink.h"
 #include "io/store/postgres/postgres_index.h"
 #include "io/store/postgres/postgres_new_column.h"
 #include "io/store/postgres/postgres_target.h"
@@ -26,17 +26,9 @@ constexpr int kMaxCopyConflicts = 8;
 constexpr char kUniqueViolation[] = "23505";
 constexpr char kIgnored[] = "a trigger or policy of the table ignored the change";
 
-// One row of a Write().
-struct Item {
-  const BatchRow* row = nullptr;
-  std::string key;  // in text form
-  absl::Status refusal;
-  bool done = false;  // refused before it was sent, or a later row has its key
-};
-
-class PostgresSink final : public VectorSink {
+class PostgresRowWriter final : public RowWriter {
  public:
-  explicit PostgresSink(PostgresTarget target) : target_(std::move(target)) {}
+  explicit PostgresRowWriter(PostgresTarget target) : target_(std::move(target)) {}
 
   // Whether the table takes the statement that will fill it; the server is asked, and changes nothing. What is still to
   // be made cannot be asked for.
@@ -49,8 +41,7 @@ class PostgresSink final : public VectorSink {
         absl::StrCat(planned.message(), "; the table `", target_.table->name, "` cannot be filled as it is"));
   }
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.address.name, target_.model.dim, context.model.dim));
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     undo_ = context.undo;
     bool added = false;
     ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
@@ -71,22 +62,25 @@ class PostgresSink final : public VectorSink {
     return added ? 0 : last.position;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    ABSL_RETURN_IF_ERROR(TakeRows(batches));
-    std::vector<Item*> rows;
-    for (Item& item : items_) {
-      if (!item.done) rows.push_back(&item);
+  absl::Status NameRows(absl::Span<RowToWrite> rows) override {
+    if (!target_.table.has_value()) {
+      ABSL_RETURN_IF_ERROR(MakeTable(std::holds_alternative<int64_t>(rows.front().row->key)));
     }
-    ABSL_RETURN_IF_ERROR(KeepOldRows(rows));
-    ABSL_RETURN_IF_ERROR(DropIndexesOnce(!rows.empty()));
-    ABSL_RETURN_IF_ERROR(StoreAll(absl::MakeSpan(rows)));
-    for (Item& item : items_) {
-      if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
+    for (RowToWrite& row : rows) {
+      row.key = PostgresKeyText(*target_.table, row.row->key);
+      if (!row.key.has_value()) row.SetGone(absl::StrCat("its key cannot be in the column `", target_.table->key, "`"));
     }
     return absl::OkStatus();
   }
 
-  absl::Status Flush() override { return absl::OkStatus(); }
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    // What was made since Begin() holds nothing that is worth keeping.
+    if (!made_) {
+      ABSL_RETURN_IF_ERROR(KeepPostgresRows(filled_, rows, &target_, undo_));
+    }
+    ABSL_RETURN_IF_ERROR(DropIndexesOnce());
+    return StoreAll(rows);
+  }
 
   absl::Status Finish() override {
     return target_.connection->Persist([&]() -> absl::Status {
@@ -171,68 +165,30 @@ class PostgresSink final : public VectorSink {
     return absl::OkStatus();
   }
 
-  // The rows with a vector, in ordinal order: that of the source, and so of the table when both are the same. Of rows
-  // with the same key the last one counts, as if they were written one by one.
-  absl::Status TakeRows(absl::Span<const Batch* const> batches) {
-    items_.clear();
-    for (const Batch* batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.address.name, target_.model.dim, batch->dim()));
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector != nullptr) items_.push_back({.row = &row});
-      }
-    }
-    if (items_.empty()) return absl::OkStatus();
-    std::sort(items_.begin(), items_.end(),
-              [](const Item& a, const Item& b) { return a.row->ordinal < b.row->ordinal; });
-    if (!target_.table.has_value()) {
-      ABSL_RETURN_IF_ERROR(MakeTable());
-    }
-    absl::flat_hash_set<absl::string_view> later;
-    for (auto item = items_.rbegin(); item != items_.rend(); ++item) {
-      std::optional<std::string> key = PostgresKeyText(*target_.table, item->row->key);
-      if (!key.has_value()) {
-        item->refusal = absl::NotFoundError(
-            RowMessage(*item, absl::StrCat("its key cannot be in the column `", target_.table->key, "`")));
-        item->done = true;
-        continue;
-      }
-      item->key = *std::move(key);
-      item->done = !later.insert(item->key).second;
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status KeepOldRows(absl::Span<Item* const> rows) {
-    if (undo_ == nullptr || made_ || rows.empty()) return absl::OkStatus();
-    std::vector<PostgresRowToKeep> to_keep;
-    for (const Item* const item : rows) to_keep.push_back({item->row->ordinal, item->row->key, &item->key});
-    return KeepPostgresRows(filled_, to_keep, &target_, undo_);
-  }
-
   // Not before there is something to write: a run with nothing to do leaves them.
-  absl::Status DropIndexesOnce(bool writes) {
-    if (target_.asked.index != "rebuild" || indexes_dropped_ || !writes) return absl::OkStatus();
+  absl::Status DropIndexesOnce() {
+    if (target_.asked.index != "rebuild" || indexes_dropped_) return absl::OkStatus();
     absl::Status dropped = target_.connection->Persist([&] { return DropPostgresIndexes(target_); });
     indexes_dropped_ = dropped.ok();
     return dropped;
   }
 
-  absl::Status MakeTable() {
-    const bool integer = std::holds_alternative<int64_t>(items_.front().row->key);
+  absl::Status MakeTable(bool integer_key) {
     made_ = true;
     if (undo_ != nullptr) {
       ABSL_RETURN_IF_ERROR(KeepPostgresTableMade(undo_));
     }
     return target_.connection->Persist([&]() -> absl::Status {
-      ABSL_RETURN_IF_ERROR(MakePostgresTable(&target_, integer));
+      ABSL_RETURN_IF_ERROR(MakePostgresTable(&target_, integer_key));
       return PrepareStatements();
     });
   }
 
   // Stores all rows but those that the table refuses, which get their refusal.
   // Errors: what has nothing to do with single rows.
-  absl::Status StoreAll(absl::Span<Item*> rows) {
-    if (copy_ && !rows.empty()) {
+  absl::Status StoreAll(absl::Span<RowToWrite* const> rows) {
+    std::vector<RowToWrite*> rest;
+    if (copy_) {
       const absl::Status copied = CopyRows(rows);
       if (copied.ok()) return copied;
       const std::string& code = target_.connection->last_code();
@@ -243,9 +199,9 @@ class PostgresSink final : public VectorSink {
       if (code == kUniqueViolation && ++copy_conflicts_ >= kMaxCopyConflicts) copy_ = false;
       if (refusal == PostgresRefusal::kMaybe) copy_ = false;
       // Some of them may have got a refusal before the server refused the rest.
-      rows = rows.subspan(
-          0, static_cast<size_t>(std::remove_if(rows.begin(), rows.end(), [](const Item* item) { return item->done; }) -
-                                 rows.begin()));
+      std::copy_if(rows.begin(), rows.end(), std::back_inserter(rest),
+                   [](const RowToWrite* row) { return row->refusal.ok(); });
+      rows = rest;
     }
     const size_t rows_per_statement = static_cast<size_t>(std::clamp<int64_t>(
         kStatementBytes / (int64_t{target_.model.dim} * int64_t{sizeof(float)} + 64), 1, kMaxStatementRows));
@@ -255,7 +211,7 @@ class PostgresSink final : public VectorSink {
     return absl::OkStatus();
   }
 
-  absl::Status StoreRows(absl::Span<Item*> rows) {
+  absl::Status StoreRows(absl::Span<RowToWrite* const> rows) {
     if (rows.empty()) return absl::OkStatus();
     EncodeArrays(rows);
     absl::Status status = Upserts() ? Insert() : Update();
@@ -264,8 +220,7 @@ class PostgresSink final : public VectorSink {
     if (refusal == PostgresRefusal::kNo) return status;
     if (refusal == PostgresRefusal::kMaybe && !PlanStatement().ok()) return status;
     if (rows.size() == 1) {
-      if (rows[0]->refusal.ok())
-        rows[0]->refusal = absl::FailedPreconditionError(RowMessage(*rows[0], status.message()));
+      if (rows[0]->refusal.ok()) rows[0]->Refuse(status.message());
       return absl::OkStatus();
     }
     // Each statement is a transaction, so nothing of this one is stored. Halving finds the rows that are to blame.
@@ -275,25 +230,23 @@ class PostgresSink final : public VectorSink {
   }
 
   // keys_, vectors_ and sent_ of the rows whose vector the column can hold; the others get their refusal.
-  void EncodeArrays(absl::Span<Item* const> rows) {
+  void EncodeArrays(absl::Span<RowToWrite* const> rows) {
     sent_.clear();
     keys_.assign(kPostgresArrayHeadBytes, '\0');
     vectors_.assign(kPostgresArrayHeadBytes, '\0');
-    for (Item* item : rows) {
-      if (!AppendVector(item, &vectors_)) continue;
-      AppendPostgresKey(*target_.table, item->key, &keys_);
-      sent_.push_back(item);
+    for (RowToWrite* const row : rows) {
+      if (!AppendVector(row, &vectors_)) continue;
+      AppendPostgresKey(*target_.table, *row->key, &keys_);
+      sent_.push_back(row);
     }
     keys_.replace(0, kPostgresArrayHeadBytes, PostgresKeyArrayHead(*target_.table, sent_.size()));
     vectors_.replace(0, kPostgresArrayHeadBytes, PostgresArrayHead(vector_oid_, sent_.size()));
   }
 
-  bool AppendVector(Item* item, std::string* out) const {
-    const absl::Span<const float> vector(item->row->vector, static_cast<size_t>(target_.model.dim));
+  bool AppendVector(RowToWrite* row, std::string* out) const {
+    const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(target_.model.dim));
     if (AppendPostgresVector(target_.vector->form, vector, out)) return true;
-    item->refusal = absl::FailedPreconditionError(
-        RowMessage(*item, "its vector has a number beyond 65504, the limit of halfvec; use a column of type vector"));
-    item->done = true;
+    row->Refuse("its vector has a number beyond 65504, the limit of halfvec; use a column of type vector");
     return false;
   }
 
@@ -315,9 +268,9 @@ class PostgresSink final : public VectorSink {
   }
 
   // Of rows that were sent and that a trigger or policy may have dropped in silence, or sent elsewhere.
-  absl::Status RefuseIgnored(absl::Span<Item* const> rows) {
+  absl::Status RefuseIgnored(absl::Span<RowToWrite* const> rows) {
     std::string keys = PostgresKeyArrayHead(*target_.table, rows.size());
-    for (const Item* const item : rows) AppendPostgresKey(*target_.table, item->key, &keys);
+    for (const RowToWrite* const row : rows) AppendPostgresKey(*target_.table, *row->key, &keys);
     std::vector<bool> there(rows.size());
     const absl::Status status = target_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> found = target_.connection->Query(find_filled_, {PostgresValue::Binary(keys)});
@@ -327,8 +280,7 @@ class PostgresSink final : public VectorSink {
       return found.status();
     });
     for (size_t i = 0; i < rows.size(); ++i) {
-      if (there[i] || !status.ok()) continue;
-      rows[i]->refusal = absl::FailedPreconditionError(RowMessage(*rows[i], kIgnored));
+      if (!there[i] && status.ok()) rows[i]->Refuse(kIgnored);
     }
     return status;
   }
@@ -341,7 +293,7 @@ class PostgresSink final : public VectorSink {
         stored[static_cast<size_t>(rows->Int(row, 0) - 1)] = true;
       return rows.status();
     }));
-    std::vector<Item*> missing;
+    std::vector<RowToWrite*> missing;
     for (size_t i = 0; i < stored.size(); ++i) {
       if (!stored[i]) missing.push_back(sent_[i]);
     }
@@ -349,23 +301,22 @@ class PostgresSink final : public VectorSink {
   }
 
   // Why rows were not updated, although nothing failed.
-  absl::Status ExplainMissing(absl::Span<Item* const> rows) {
+  absl::Status ExplainMissing(absl::Span<RowToWrite* const> rows) {
     std::string keys = PostgresKeyArrayHead(*target_.table, rows.size());
-    for (Item* item : rows) {
-      AppendPostgresKey(*target_.table, item->key, &keys);
-      item->refusal = absl::NotFoundError(RowMessage(*item, "is gone from the target"));
+    for (RowToWrite* const row : rows) {
+      AppendPostgresKey(*target_.table, *row->key, &keys);
+      row->SetGone();
     }
     return target_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> there = target_.connection->Query(find_, {PostgresValue::Binary(keys)});
       for (int row = 0; there.ok() && row < there->size(); ++row) {
-        Item* item = rows[static_cast<size_t>(there->Int(row, 0) - 1)];
-        item->refusal = absl::FailedPreconditionError(RowMessage(*item, kIgnored));
+        rows[static_cast<size_t>(there->Int(row, 0) - 1)]->Refuse(kIgnored);
       }
       return there.status();
     });
   }
 
-  absl::Status CopyRows(absl::Span<Item* const> rows) {
+  absl::Status CopyRows(absl::Span<RowToWrite* const> rows) {
     static constexpr absl::string_view kHead("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
     const std::string& model = target_.model.name;
     const char columns = target_.asked.model_column.empty() ? 2 : 3;
@@ -379,7 +330,7 @@ class PostgresSink final : public VectorSink {
         for (; next < rows.size() && piece->size() < kCopyPieceBytes; ++next) {
           const size_t begin = piece->size();
           piece->append({'\0', columns});
-          AppendPostgresKey(*target_.table, rows[next]->key, piece);
+          AppendPostgresKey(*target_.table, *rows[next]->key, piece);
           if (!AppendVector(rows[next], piece)) {
             piece->resize(begin);
             continue;
@@ -395,23 +346,18 @@ class PostgresSink final : public VectorSink {
     });
   }
 
-  std::string RowMessage(const Item& item, absl::string_view what) const {
-    return target_.table->Message(absl::StrCat("row ", KeyText(item.row->key), ": ", what));
-  }
-
   PostgresTarget target_;
   UndoLog* undo_ = nullptr;
   PostgresFilled filled_;
-  bool made_ = false;  // the table, since Open(): it holds nothing that is worth keeping
+  bool made_ = false;  // the table, since Begin()
   bool indexes_dropped_ = false;
   int32_t vector_oid_ = 0;
   std::string store_, find_, find_filled_, copy_sql_;
   bool copy_ = false;  // rows are new, as far as is known
   int copy_conflicts_ = 0;
-  std::vector<Item> items_;  // of one Write()
   // Of one statement: arrays in binary form, and the rows in them.
   std::string keys_, vectors_;
-  std::vector<Item*> sent_;
+  std::vector<RowToWrite*> sent_;
 };
 
 }  // namespace
@@ -420,9 +366,10 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresSink(const Location& loc
                                                              const PostgresSinkOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
   ABSL_ASSIGN_OR_RETURN(PostgresTarget target, OpenPostgresTarget(location, model, options.patience));
-  auto sink = std::make_unique<PostgresSink>(std::move(target));
-  ABSL_RETURN_IF_ERROR(sink->Rehearse());
-  return sink;
+  const std::string place = target.Place();
+  auto writer = std::make_unique<PostgresRowWriter>(std::move(target));
+  ABSL_RETURN_IF_ERROR(writer->Rehearse());
+  return MakeTableSink(place, model.dim, std::move(writer));
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& location, const Model& model) {

@@ -197,6 +197,10 @@ absl::Status CheckPlannedTable(const PostgresTarget& target) {
 
 }  // namespace
 
+std::string PostgresTarget::Place() const {
+  return absl::StrCat(connection->name(), ": table `", table.has_value() ? table->name : asked.table, "`");
+}
+
 absl::Status CheckPostgresMayCreate(PostgresConnection* connection, const std::string& schema) {
   ABSL_ASSIGN_OR_RETURN(
       const PostgresRows may,

@@ -25,6 +25,8 @@ struct PostgresTarget {
   std::optional<PostgresTable> table;          // nullopt: to be made, once the first key is known
   std::optional<PostgresVectorColumn> vector;  // with `table`
   bool model_column_missing = false;
+
+  std::string Place() const;  // for messages: "HOST/DATABASE: table `NAME`"
 };
 
 // Connects and checks everything. Changes nothing.

@@ -93,11 +93,10 @@ std::string KeyArray(const PostgresTable& table, const Rows& rows, KeyOf key_of)
 }
 
 // One piece of KeepPostgresRows().
-absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<const PostgresRowToKeep> rows, PostgresTarget* target,
+absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
                        UndoLog* log) {
   const PostgresTable& table = *target->table;
-  const std::string keys =
-      KeyArray(table, rows, [](const PostgresRowToKeep& row) -> const std::string& { return *row.key_text; });
+  const std::string keys = KeyArray(table, rows, [](const RowToWrite* row) -> const std::string& { return *row->key; });
   const std::string sql = ReadSql(table, filled, filled.kept_from);
   std::vector<std::optional<std::string>> contents(rows.size());
   ABSL_RETURN_IF_ERROR(target->connection->Persist([&] {
@@ -112,14 +111,9 @@ absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<const PostgresRo
     });
   }));
   const bool adds = target->asked.mode == PostgresLocation::Mode::kUpsert;
-  size_t next = 0;
-  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
-    while (next < rows.size() && !contents[next].has_value() && !adds) ++next;
-    if (next == rows.size()) return std::nullopt;
-    OldRow old{.ordinal = rows[next].ordinal, .key = rows[next].key};
-    if (contents[next].has_value()) old.content = *contents[next];
-    ++next;
-    return old;
+  return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+    *content = contents[row];
+    return content->has_value() || adds;
   });
 }
 
@@ -148,9 +142,9 @@ absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target) 
   return filled;
 }
 
-absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<const PostgresRowToKeep> rows,
-                              PostgresTarget* target, UndoLog* log) {
-  if (filled.kept_from == filled.columns.size()) return absl::OkStatus();
+absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
+                              UndoLog* log) {
+  if (log == nullptr || filled.kept_from == filled.columns.size()) return absl::OkStatus();
   const size_t piece =
       std::clamp<size_t>(kKeptBytes / (static_cast<size_t>(target->model.dim) * sizeof(float) + 64), 1, kKeptRows);
   for (size_t begin = 0; begin < rows.size(); begin += piece) {

@@ -9,9 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/key.h"
 #include "engine/location.h"
 #include "engine/overwriting.h"
+#include "engine/table_sink.h"
 #include "engine/undo_log.h"
 #include "io/store/postgres/postgres_sink.h"
 #include "io/store/postgres/postgres_target.h"
@@ -36,17 +36,11 @@ struct PostgresFilled {
 // Errors: as PostgresConnection. The table must be there.
 absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target);
 
-// A row that is about to be written.
-struct PostgresRowToKeep {
-  int64_t ordinal = 0;
-  KeyView key;
-  const std::string* key_text = nullptr;  // as PostgresKeyText() has it
-};
-
-// Shows the log what the rows hold; of those that are not there only with mode=upsert that they are not. Somebody who
-// changes a row between this and its being written loses the change, as without a log.
-absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<const PostgresRowToKeep> rows,
-                              PostgresTarget* target, UndoLog* log);
+// Shows the log what the rows, which have keys, hold; of those that are not there only with mode=upsert that they are
+// not. Somebody who changes a row between this and its being written loses the change, as without a log. A null log
+// takes nothing.
+absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
+                              UndoLog* log);
 
 // What Open() is about to make, and whether Finish() will change names.
 absl::Status KeepPostgresChanges(const PostgresTarget& target, UndoLog* log);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/qdrant/qdrant_scroll.h"
 
-#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,93 +10,63 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kLongAnswerBytes = size_t{16} << 20;
+constexpr size_t kPageBytes = size_t{16} << 20;
+
+PageSize::Limits Pages(size_t points) {
+  return {.first_rows = points, .least_rows = 1, .most_rows = points, .most_found = points, .page_bytes = kPageBytes};
+}
 
 }  // namespace
 
 QdrantScroll::QdrantScroll(QdrantClient* client, std::string path, std::string wanted, int max_page)
-    : client_(client), path_(std::move(path)), wanted_(std::move(wanted)), max_page_(max_page) {}
+    : client_(client),
+      path_(std::move(path)),
+      wanted_(std::move(wanted)),
+      walk_(this, Pages(static_cast<size_t>(max_page))) {}
 
-absl::Status QdrantScroll::Fill(const std::optional<QdrantId>& from, int limit) {
-  page_ = {};
-  has_page_ = false;
-  next_ = 0;
-  while (true) {
-    limit = std::min(limit, max_page_);
-    QdrantClient::Answer answer = client_->Call(
-        {"POST", absl::StrCat(path_, "/points/scroll"),
-         absl::StrCat(R"({"limit":)", limit, from.has_value() ? absl::StrCat(R"(,"offset":)", from->Json()) : "", ",",
-                      wanted_, "}")});
-    const bool too_long = absl::IsDataLoss(answer.status()) || (answer.ok() && answer->size() > kLongAnswerBytes);
-    if (too_long) max_page_ = std::max(1, limit / 2);
-    if (!answer.ok() && too_long && limit > 1) continue;
-    ABSL_RETURN_IF_ERROR(answer.status());
-    answer_ = *std::move(answer);
-    break;
+absl::StatusOr<Page> QdrantScroll::ReadPage(const PageStart& start, size_t max_rows) {
+  points_.clear();
+  keys_.clear();
+  std::optional<QdrantId> from;
+  if (start.from != PageStart::From::kFirst) from = ParseQdrantId(ViewOf(start.key));
+  QdrantClient::Answer answer = client_->Call(
+      {"POST", absl::StrCat(path_, "/points/scroll"),
+       absl::StrCat(R"({"limit":)", max_rows, from.has_value() ? absl::StrCat(R"(,"offset":)", from->Json()) : "", ",",
+                    wanted_, "}")});
+  too_long_ = absl::IsDataLoss(answer.status());
+  ABSL_RETURN_IF_ERROR(answer.status());
+  answer_ = *std::move(answer);
+  absl::StatusOr<QdrantPage> read = ReadQdrantPage(&answer_);
+  if (!read.ok()) {
+    return absl::Status(read.status().code(), absl::StrCat(client_->url(), path_, ": ", read.status().message()));
   }
-  absl::StatusOr<QdrantPage> page = ReadQdrantPage(&answer_);
-  if (!page.ok()) {
-    return absl::Status(page.status().code(), absl::StrCat(client_->url(), path_, ": ", page.status().message()));
+  points_ = std::move(read->points);
+  // A scroll begins with its offset.
+  if (start.from == PageStart::From::kBehind && !points_.empty() && points_[0].id == from) {
+    points_.erase(points_.begin());
   }
-  page_ = *std::move(page);
-  page_from_ = from;
-  has_page_ = true;
-  return absl::OkStatus();
+  for (const QdrantPoint& point : points_) keys_.push_back(point.id.AsKey());
+  Page page{.rows = points_.size(), .bytes = answer_.size(), .more = read->next.has_value()};
+  if (page.more) page.next = {PageStart::From::kAt, read->next->AsKey()};
+  return page;
 }
 
-bool QdrantScroll::Covers(const QdrantId& id) const {
-  if (!has_page_ || (page_from_.has_value() && id < *page_from_)) return false;
-  return !page_.next.has_value() || (!page_.points.empty() && id <= page_.points.back().id);
+bool QdrantScroll::IsBefore(KeyView a, KeyView b) const {
+  const std::optional<QdrantId> first = ParseQdrantId(a), second = ParseQdrantId(b);
+  return first.has_value() && second.has_value() && *first < *second;
 }
 
-void QdrantScroll::SeekAfter(const QdrantId& id) {
-  begun_ = false;
-  after_ = id;
-}
+void QdrantScroll::SeekAfter(const QdrantId& id) { walk_.Seek({PageStart::From::kBehind, id.AsKey()}); }
 
 absl::StatusOr<const QdrantPoint*> QdrantScroll::Next() {
-  if (!begun_) {
-    // A scroll begins with its offset, or with what is behind it.
-    const std::optional<QdrantId> after = std::exchange(after_, std::nullopt);
-    if (absl::Status status = Fill(after, max_page_); !status.ok()) {
-      after_ = after;
-      return status;
-    }
-    begun_ = true;
-    if (after.has_value() && !page_.points.empty() && page_.points[0].id == *after) next_ = 1;
-  }
-  while (next_ == page_.points.size()) {
-    if (!page_.next.has_value()) return nullptr;
-    const QdrantId from = *page_.next;
-    if (absl::Status status = Fill(from, max_page_); !status.ok()) {
-      page_.next = from;  // to go on there when asked again
-      return status;
-    }
-  }
-  return &page_.points[next_++];
+  ABSL_ASSIGN_OR_RETURN(const bool more, walk_.Next());
+  return more ? &points_[walk_.at()] : nullptr;
 }
 
 absl::StatusOr<const QdrantPoint*> QdrantScroll::Find(const QdrantId& id) {
-  SeekAfter(id);
-  const auto look = [&]() -> const QdrantPoint* {
-    const auto found =
-        std::lower_bound(page_.points.begin(), page_.points.end(), id,
-                         [](const QdrantPoint& point, const QdrantId& wanted) { return point.id < wanted; });
-    return found != page_.points.end() && found->id == id ? &*found : nullptr;
-  };
-  if (const QdrantPoint* const point = look()) {
-    ++find_hits_;
-    return point;
-  }
-  // Points that are gone from the middle of a page cost no request.
-  if (Covers(id)) return nullptr;
-  const bool in_order = 2 * find_hits_ >= page_.points.size();
-  find_limit_ = in_order ? std::min(max_page_, 2 * find_limit_) : 1;
-  find_hits_ = 0;
-  ABSL_RETURN_IF_ERROR(Fill(id, find_limit_));
-  const QdrantPoint* const point = look();
-  if (point != nullptr) ++find_hits_;
-  return point;
+  const Key key = id.AsKey();
+  ABSL_ASSIGN_OR_RETURN(const bool found, walk_.Find(ViewOf(key)));
+  return found ? &points_[walk_.at()] : nullptr;
 }
 
 }  // namespace reembed

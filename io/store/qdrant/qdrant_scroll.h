@@ -2,18 +2,21 @@
 #ifndef REEMBED_IO_STORE_QDRANT_QDRANT_SCROLL_H_
 #define REEMBED_IO_STORE_QDRANT_QDRANT_SCROLL_H_
 
-#include <optional>
+#include <cstddef>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/key.h"
+#include "engine/page_walk.h"
 #include "io/store/qdrant/qdrant_client.h"
 #include "io/store/qdrant/qdrant_points.h"
 
 namespace reembed {
 
-// Points of a collection in the order of their ids, a page at a time. Pages grow while points are asked for in that
-// order, and shrink when they are not, or when their answers are long. Used by one thread.
-class QdrantScroll {
+// A walk over points of a collection in the order of their ids, by pages that are a scroll each. Used by one thread.
+class QdrantScroll final : private PageReader {
  public:
   // `path`: of the collection. `wanted`: members of the request that say what of a point is wanted and which points,
   // as `"with_payload":true,"filter":{...}`. `max_page`: points. The client is borrowed.
@@ -29,23 +32,19 @@ class QdrantScroll {
   void SeekAfter(const QdrantId& id);
 
  private:
-  absl::Status Fill(const std::optional<QdrantId>& from, int limit);
-  // Whether the page would show this point if there were one.
-  bool Covers(const QdrantId& id) const;
+  absl::StatusOr<Page> ReadPage(const PageStart& start, size_t max_rows) override;
+  bool IsTooMuch(const absl::Status&) const override { return too_long_; }
+  KeyView KeyAt(size_t row) const override { return ViewOf(keys_[row]); }
+  bool IsBefore(KeyView a, KeyView b) const override;
 
   QdrantClient* const client_;
   const std::string path_;
   const std::string wanted_;
-  int max_page_;
-  std::string answer_;  // the page is of it
-  QdrantPage page_;
-  std::optional<QdrantId> page_from_;  // the page has all points from here on to its last one; nullopt: from the first
-  bool has_page_ = false;
-  size_t next_ = 0;                // index into page_.points
-  bool begun_ = false;             // the page is one of Next()
-  std::optional<QdrantId> after_;  // where Next() goes on if it has not begun
-  int find_limit_ = 1;
-  size_t find_hits_ = 0;  // of the page that Find() read last
+  bool too_long_ = false;  // the answer, and so it was not taken
+  std::string answer_;     // points_ are of it
+  std::vector<QdrantPoint> points_;
+  std::vector<Key> keys_;  // of points_
+  PageWalk walk_;
 };
 
 }  // namespace reembed

@@ -11,6 +11,7 @@
 #include "engine/number/float_list.h"
 #include "engine/number/json_text.h"
 #include "engine/status_macros.h"
+#include "engine/table_sink.h"
 #include "io/store/qdrant/qdrant_collection.h"
 #include "io/store/qdrant/qdrant_points.h"
 #include "io/store/qdrant/qdrant_side.h"
@@ -79,24 +80,21 @@ absl::StatusOr<Target> OpenTarget(const Location& location, const Model& model, 
   return target;
 }
 
-// One row of a Write().
+// One row of a Write(), whose key is the point's id as JSON.
 struct Item {
-  const BatchRow* row = nullptr;
-  std::string id;  // as JSON
-  absl::Status refusal;
+  RowToWrite* row = nullptr;
   bool there = false;   // the point is, in the collection that is asked
   std::string payload;  // of the point, as JSON; only where points are merged
   std::string vectors;  // likewise: `"name":[...],` of the others
   std::string old;      // for the undo log
 };
 
-class QdrantSink final : public VectorSink {
+class QdrantRowWriter final : public RowWriter {
  public:
-  QdrantSink(Target target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
+  QdrantRowWriter(Target target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
       : target_(std::move(target)), upserts_(upserts), payloads_(std::move(payloads)) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.Name(), target_.model.dim, context.model.dim));
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     ABSL_RETURN_IF_ERROR(Look(&target_));
     undo_ = context.undo;
     if (target_.asked.snapshot && target_.collection.has_value() && last.position == 0) {
@@ -128,16 +126,25 @@ class QdrantSink final : public VectorSink {
     return points == 0 ? 0 : last.position;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    for (const Batch* const batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.Name(), target_.model.dim, batch->dim()));
+  absl::Status NameRows(absl::Span<RowToWrite> rows) override {
+    for (RowToWrite& row : rows) {
+      if (const std::optional<QdrantId> id = target_.asked.IdOf(row.row->key); id.has_value()) {
+        row.key = id->Json();
+      } else {
+        row.refusal = absl::InvalidArgumentError("its key is neither an unsigned integer nor a UUID");
+      }
     }
-    TakeRows(batches);
-    status_ = absl::OkStatus();
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    items_.clear();
     std::vector<size_t> rest;
-    for (size_t i = 0; i < items_.size(); ++i) {
-      if (items_[i].refusal.ok()) rest.push_back(i);
+    for (RowToWrite* const row : rows) {
+      rest.push_back(items_.size());
+      items_.push_back({.row = row});
     }
+    status_ = absl::OkStatus();
     for (int round = 0; status_.ok() && !rest.empty(); ++round) {
       if (!empty_) status_ = AskWhatIsThere(rest);
       if (status_.ok()) status_ = CompletePayloads(rest);
@@ -150,14 +157,8 @@ class QdrantSink final : public VectorSink {
         return absl::UnavailableError(absl::StrCat(target_.asked.Name(), ": points come and go; run this again"));
       }
     }
-    ABSL_RETURN_IF_ERROR(status_);
-    for (Item& item : items_) {
-      if (!item.refusal.ok()) refused->push_back({item.row->ordinal, std::move(item.refusal)});
-    }
-    return absl::OkStatus();
+    return status_;
   }
-
-  absl::Status Flush() override { return absl::OkStatus(); }
 
   absl::Status Finish() override {
     if (target_.side.has_value()) return SwitchQdrantSide(client(), *target_.side, target_.asked.keep_old);
@@ -236,42 +237,19 @@ class QdrantSink final : public VectorSink {
   bool KeepsRows() const { return undo_ != nullptr && !target_.side.has_value() && !empty_; }
 
   absl::Status KeepOldVectors(absl::Span<const size_t> rows) {
-    size_t next = 0;
-    return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
-      while (next < rows.size() && !items_[rows[next]].there && (!upserts_ || !items_[rows[next]].refusal.ok())) ++next;
-      if (next == rows.size()) return std::nullopt;
-      Item& item = items_[rows[next++]];
-      OldRow old{.ordinal = item.row->ordinal, .key = item.row->key};
-      if (!item.there && payloads_ != nullptr) item.old = QdrantNoPoint(item.payload);
-      if (item.there || payloads_ != nullptr) old.content = item.old;
-      return old;
-    });
-  }
-
-  void TakeRows(absl::Span<const Batch* const> batches) {
-    items_.clear();
-    for (const Batch* const batch : batches) {
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector == nullptr) continue;
-        Item item{.row = &row};
-        const std::optional<QdrantId> id = target_.asked.IdOf(row.key);
-        if (id.has_value()) {
-          item.id = id->Json();
-        } else {
-          item.refusal =
-              absl::InvalidArgumentError(RowMessage(row, "its key is neither an unsigned integer nor a UUID"));
-        }
-        items_.push_back(std::move(item));
-      }
-    }
-  }
-
-  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
-    return absl::StrCat(target_.asked.Name(), ": row ", KeyText(row.key), ": ", what);
+    std::vector<RowToWrite*> to_keep;
+    for (const size_t i : rows) to_keep.push_back(items_[i].row);
+    return KeepOldRows(to_keep, undo_,
+                       [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+                         Item& item = items_[rows[row]];
+                         if (!item.there && payloads_ != nullptr) item.old = QdrantNoPoint(item.payload);
+                         if (item.there || payloads_ != nullptr) *content = item.old;
+                         return item.there || (upserts_ && item.row->refusal.ok());
+                       });
   }
 
   absl::Span<const float> VectorOf(const Item& item) const {
-    return {item.row->vector, static_cast<size_t>(target_.model.dim)};
+    return {item.row->row->vector, static_cast<size_t>(target_.model.dim)};
   }
 
   // Sets Item::there, and where points are merged what they have.
@@ -283,7 +261,7 @@ class QdrantSink final : public VectorSink {
     for (size_t begin = 0; begin < rows.size(); begin += asked) {
       const absl::Span<const size_t> part = rows.subspan(begin, asked);
       std::string body = R"({"ids":[)";
-      for (const size_t i : part) absl::StrAppend(&body, items_[i].id, ",");
+      for (const size_t i : part) absl::StrAppend(&body, *items_[i].row->key, ",");
       body.back() = ']';
       absl::StrAppend(&body, R"(,"with_payload":)", merge ? "true" : "false", R"(,"with_vector":)", AskedVectors(),
                       "}");
@@ -315,7 +293,7 @@ class QdrantSink final : public VectorSink {
     for (const QdrantPoint& point : page->points) by_id[point.id.Json()] = &point;
     for (const size_t i : rows) {
       Item& item = items_[i];
-      const auto found = by_id.find(item.id);
+      const auto found = by_id.find(*item.row->key);
       item.there = found != by_id.end();
       if (item.there && KeepsRows()) {
         item.old = QdrantOldVector(found->second->vector, target_.asked.vector, target_.model.dim);
@@ -341,14 +319,14 @@ class QdrantSink final : public VectorSink {
     for (const size_t i : rows) {
       Item& item = items_[i];
       if (item.there ? !target_.side.has_value() : !upserts_) continue;
-      keys.push_back(item.row->key);
+      keys.push_back(item.row->row->key);
       payloads.push_back(&item.payload);
       if (!item.there) added.push_back(&item);
     }
     if (keys.empty()) return absl::OkStatus();
     ABSL_RETURN_IF_ERROR(payloads_->Complete(keys, payloads));
     for (Item* const item : added) {
-      if (item->payload.empty()) item->refusal = absl::NotFoundError(RowMessage(*item->row, "is gone from the source"));
+      if (item->payload.empty()) item->row->SetGone("is gone from the source");
     }
     return absl::OkStatus();
   }
@@ -360,9 +338,7 @@ class QdrantSink final : public VectorSink {
       if (update && absl::IsNotFound(status)) {
         vanished_.insert(vanished_.end(), tags.begin(), tags.end());
       } else if (absl::IsOutOfRange(status) || absl::IsInvalidArgument(status)) {
-        for (const size_t i : tags) {
-          items_[i].refusal = absl::Status(status.code(), RowMessage(*items_[i].row, status.message()));
-        }
+        for (const size_t i : tags) items_[i].row->refusal = status;
       } else {
         status_.Update(status);
       }
@@ -373,13 +349,13 @@ class QdrantSink final : public VectorSink {
                      [&](absl::Span<const size_t> tags, const absl::Status& s) { failed(tags, s, false); });
     for (const size_t i : rows) {
       Item& item = items_[i];
-      if (!item.refusal.ok()) continue;
+      if (!item.row->refusal.ok()) continue;
       if (item.there && !merge) {
         AppendUpdate(item, update.Add(i));
       } else if (item.there || upserts_) {
         AppendPoint(item, put.Add(i));
       } else {
-        item.refusal = absl::NotFoundError(RowMessage(*item.row, "is gone from the collection"));
+        item.row->SetGone("is gone from the collection");
       }
     }
     update.Finish();
@@ -389,20 +365,24 @@ class QdrantSink final : public VectorSink {
 
   // As long as the server has taken none it is not for the sake of the points.
   void NoteTaken(absl::Span<const size_t> rows) {
-    const auto refused = [this](size_t i) { return absl::IsInvalidArgument(items_[i].refusal); };
+    const auto refused = [this](size_t i) { return absl::IsInvalidArgument(items_[i].row->refusal); };
     if (rows.empty() || any_taken_) return;
     any_taken_ = !std::all_of(rows.begin(), rows.end(), refused);
-    if (!any_taken_) status_.Update(items_[rows.front()].refusal);
+    if (any_taken_) return;
+    const RowToWrite& first = *items_[rows.front()].row;
+    status_.Update(absl::Status(
+        first.refusal.code(),
+        absl::StrCat(target_.asked.Name(), ": row ", KeyText(first.row->key), ": ", first.refusal.message())));
   }
 
   void AppendUpdate(const Item& item, std::string* json) const {
-    absl::StrAppend(json, R"({"id":)", item.id, R"(,"vector":)");
+    absl::StrAppend(json, R"({"id":)", *item.row->key, R"(,"vector":)");
     AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
     json->push_back('}');
   }
 
   void AppendPoint(const Item& item, std::string* json) const {
-    absl::StrAppend(json, R"({"id":)", item.id, R"(,"vector":)");
+    absl::StrAppend(json, R"({"id":)", *item.row->key, R"(,"vector":)");
     if (item.vectors.empty()) {
       AppendQdrantVector(target_.asked.vector, VectorOf(item), json);
     } else {
@@ -413,7 +393,7 @@ class QdrantSink final : public VectorSink {
     if (!item.payload.empty()) {
       absl::StrAppend(json, R"(,"payload":)", item.payload);
     } else if (target_.asked.hashed_ids) {
-      absl::StrAppend(json, R"(,"payload":{)", JsonQuoted(target_.asked.key), ":", KeyJson(item.row->key), "}");
+      absl::StrAppend(json, R"(,"payload":{)", JsonQuoted(target_.asked.key), ":", KeyJson(item.row->row->key), "}");
     }
     json->push_back('}');
   }
@@ -454,7 +434,9 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& locat
     return NoQdrantCollection(target.client.get(), target.asked);
   }
   ABSL_RETURN_IF_ERROR(CheckMayWrite(target.client.get(), target.asked));
-  return std::make_unique<QdrantSink>(std::move(target), upserts, std::move(payloads));
+  const std::string place = target.asked.Name();
+  return MakeTableSink(place, model.dim,
+                       std::make_unique<QdrantRowWriter>(std::move(target), upserts, std::move(payloads)));
 }
 
 absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,

@@ -9,16 +9,15 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "engine/page_walk.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
 
-constexpr int64_t kFirstRows = 256;
-constexpr int64_t kMostRows = 4096;
 // Servers send at most 10 MB for a statement; much shorter answers waste round trips.
-constexpr size_t kShortAnswer = size_t{1} << 20;
-constexpr size_t kLongAnswer = size_t{4} << 20;
+constexpr PageSize::Limits kAnswers{
+    .first_rows = 256, .least_rows = 2, .fewest_rows = 2, .page_bytes = size_t{2} << 20};
 
 class LibsqlDb final : public SqlDb {
  public:
@@ -30,7 +29,7 @@ class LibsqlDb final : public SqlDb {
     return SqliteStatement(std::make_unique<Cursor>(this, std::string(sql), parameters));
   }
 
-  int64_t rows_per_answer() const override { return rows_per_answer_; }
+  int64_t rows_per_answer() const override { return static_cast<int64_t>(answers_.walk_rows()); }
 
   // Answers are JSON; sqld panics over a text that cannot be in one, and so for every row of its page.
   bool gives_any_text() const override { return false; }
@@ -80,17 +79,17 @@ class LibsqlDb final : public SqlDb {
 
   absl::Status Query(absl::string_view sql, absl::Span<const SqliteValue> arguments, HranaRows* rows) const {
     absl::Status status = connection_->Query(sql, arguments, rows);
-    if (absl::IsOutOfRange(status) || (status.ok() && rows->answer_bytes > kLongAnswer)) {
-      rows_per_answer_ = std::max<int64_t>(2, rows_per_answer_ / 4);
-    } else if (status.ok() && rows->answer_bytes < kShortAnswer &&
-               static_cast<int64_t>(rows->rows()) == rows_per_answer_) {
-      rows_per_answer_ = std::min(kMostRows, rows_per_answer_ * 2);
+    size_t asked = answers_.walk_rows();
+    if (absl::IsOutOfRange(status)) {
+      answers_.TooMuch(&asked);
+    } else if (status.ok()) {
+      answers_.Came(asked, rows->rows(), rows->answer_bytes);
     }
     return status;
   }
 
   const std::unique_ptr<HranaConnection> connection_;
-  mutable int64_t rows_per_answer_ = kFirstRows;
+  mutable PageSize answers_{kAnswers};
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "engine/status_macros.h"
+#include "engine/table_sink.h"
 #include "io/store/sqlite/hrana.h"
 #include "io/store/sqlite/libsql_db.h"
 #include "io/store/sqlite/sqlite_target.h"
@@ -160,17 +161,16 @@ absl::string_view RefusalWords(const HranaStep& step, const SqlDb& db) {
   return words;
 }
 
-class LibsqlSink final : public VectorSink {
+class LibsqlRowWriter final : public RowWriter {
  public:
-  LibsqlSink(LibsqlTarget target, const Model& model, std::unique_ptr<HranaConnection> connection)
+  LibsqlRowWriter(LibsqlTarget target, const Model& model, std::unique_ptr<HranaConnection> connection)
       : target_(std::move(target)),
         model_(model),
         connection_(std::move(connection)),
         transactions_(connection_.get()),
         cells_(target_.db.get(), &target_.table) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    ABSL_RETURN_IF_ERROR(CheckWidth(target_.db->path(), model_.dim, context.model.dim));
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     // Looked at again: the application may have changed its tables since MakeLibsqlSink.
     ABSL_RETURN_IF_ERROR(target_.Resolve());
     undo_ = context.undo;
@@ -196,30 +196,16 @@ class LibsqlSink final : public VectorSink {
     return lacked_vector ? 0 : last.position;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    rows_.clear();
-    for (const Batch* batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(target_.db->path(), model_.dim, batch->dim()));
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector != nullptr) rows_.push_back(&row);
-      }
-    }
-    // Rows are numbered in the order of the source, which is the order of the table when both are the same.
-    std::sort(rows_.begin(), rows_.end(), [](const BatchRow* a, const BatchRow* b) { return a->ordinal < b->ordinal; });
-    if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepOldCells(rows_, target_.table, &cells_, undo_));
-    }
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    ABSL_RETURN_IF_ERROR(KeepOldCells(rows, target_.table, &cells_, undo_));
     return transactions_.Run(
-        &*batch_, rows_.size(),
+        &*batch_, rows.size(),
         [&](size_t row) {
-          Add(*rows_[row]);
+          Add(*rows[row]->row);
           return absl::OkStatus();
         },
-        [&](size_t row, const HranaStep& step) { return TakeStep(*rows_[row], step, refused); });
+        [&](size_t row, const HranaStep& step) { return TakeStep(step, rows[row]); });
   }
-
-  absl::Status Flush() override { return absl::OkStatus(); }
-  absl::Status Finish() override { return absl::OkStatus(); }
 
  private:
   void Add(const BatchRow& row) {
@@ -241,26 +227,14 @@ class LibsqlSink final : public VectorSink {
     batch_->Add(absl::MakeConstSpan(values).subspan(0, used));
   }
 
-  // Adds the row to `refused` when the table refuses it.
-  absl::Status TakeStep(const BatchRow& row, const HranaStep& step, std::vector<RefusedRow>* refused) {
+  // Sets row->refusal when the table refuses the row.
+  absl::Status TakeStep(const HranaStep& step, RowToWrite* row) {
     if (step.refused) {
-      const absl::string_view words = RefusalWords(step, *target_.db);
-      refused->push_back({row.ordinal, absl::FailedPreconditionError(RowMessage(row, words))});
+      row->Refuse(RefusalWords(step, *target_.db));
       return absl::OkStatus();
     }
     if (step.changed_rows > 0) return absl::OkStatus();
-    find_.BindKey(1, row.key);
-    ABSL_ASSIGN_OR_RETURN(const bool found, find_.Step());
-    find_.Reset();
-    refused->push_back({row.ordinal, found ? absl::FailedPreconditionError(
-                                                 RowMessage(row, "a trigger of the table ignored the change"))
-                                           : absl::NotFoundError(RowMessage(row, "is gone from the target"))});
-    return absl::OkStatus();
-  }
-
-  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
-    return absl::StrCat(target_.db->path(), ": table `", target_.table.table->name, "`: row ", KeyText(row.key), ": ",
-                        what);
+    return ExplainUnchanged(&find_, row);
   }
 
   LibsqlTarget target_;
@@ -271,7 +245,6 @@ class LibsqlSink final : public VectorSink {
   CellReader cells_;                 // likewise
   std::optional<HranaBatch> batch_;  // set by Open()
   UndoLog* undo_ = nullptr;
-  std::vector<const BatchRow*> rows_;  // of one Write()
   std::string cell_;
 };
 
@@ -335,7 +308,9 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeLibsqlSink(const Location& locat
         "UPDATE ", QuoteName(table.name), " SET ", QuoteName(table.key), " = ", QuoteName(table.key), " WHERE 0"));
     if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may) || absl::IsUnauthenticated(may)) return may;
   }
-  return std::make_unique<LibsqlSink>(std::move(target), model, std::move(connection));
+  const std::string place = target.table.Place(target.db->path());
+  return MakeTableSink(place, model.dim,
+                       std::make_unique<LibsqlRowWriter>(std::move(target), model, std::move(connection)));
 }
 
 absl::StatusOr<RollbackReport> RollBackLibsql(const Location& location, UndoReader* old_rows) {

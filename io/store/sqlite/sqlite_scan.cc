@@ -13,6 +13,8 @@
 namespace reembed {
 namespace {
 
+using From = PageStart::From;
+
 // With 4 KB pages and one row on each this is 16 MB to read: some tens of milliseconds, well below the five seconds
 // after which common SQLite clients give up waiting.
 constexpr int64_t kRowsPerTransaction = 4096;
@@ -24,22 +26,19 @@ SqliteScan::SqliteScan(const SqlDb* db, SqliteTable table, std::string columns)
 
 void SqliteScan::SeekToStart() {
   Pause();
-  at_.reset();
-  from_ = From::kStart;
+  at_ = {};
   among_null_ = HasNamesForNull();
 }
 
 void SqliteScan::SeekTo(KeyView key) {
   Pause();
-  at_ = Own(key);
-  from_ = From::kAt;
+  at_ = {From::kAt, Own(key)};
   among_null_ = IsAmongNull(key);
 }
 
 void SqliteScan::SeekAfter(KeyView key) {
   Pause();
-  at_ = Own(key);
-  from_ = From::kBehind;
+  at_ = {From::kBehind, Own(key)};
   among_null_ = IsAmongNull(key);
 }
 
@@ -58,12 +57,12 @@ absl::StatusOr<SqliteStatement> SqliteScan::Prepare() const {
   // Without the hint SQLite may sort the whole table for every stretch.
   const std::string index = table_.key_index.empty() ? "" : absl::StrCat(" INDEXED BY ", QuoteName(table_.key_index));
   // A key that may repeat is looked at again, so that its second row is not passed over; see StepBehindBound.
-  const bool include = from_ == From::kAt || table_.key_may_repeat;
+  const bool include = at_.from == From::kAt || table_.key_may_repeat;
   const std::string rowid = among_null_ ? QuoteName(table_.rowid_of_null_key) : "";
   const std::string order = among_null_ ? rowid : table_.KeySql();
   std::vector<std::string> conditions;
   if (among_null_) conditions.push_back(absl::StrCat(QuoteName(table_.key), " IS NULL"));
-  if (from_ != From::kStart) {
+  if (at_.from != From::kFirst) {
     conditions.push_back(absl::StrCat(order, include ? " >= ?1" : " > ?1"));
   } else if (!among_null_ && table_.key_may_be_null) {
     conditions.push_back(absl::StrCat(QuoteName(table_.key), " IS NOT NULL"));
@@ -76,12 +75,12 @@ absl::StatusOr<SqliteStatement> SqliteScan::Prepare() const {
 }
 
 absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
-  SqliteStatement* const statement = &statements_[among_null_ ? 1 : 0][static_cast<size_t>(from_)];
+  SqliteStatement* const statement = &statements_[among_null_ ? 1 : 0][static_cast<size_t>(at_.from)];
   if (!statement->prepared()) {
     ABSL_ASSIGN_OR_RETURN(*statement, Prepare());
   }
-  if (from_ != From::kStart) {
-    bound_ = *at_;
+  if (at_.from != From::kFirst) {
+    bound_ = at_.key;
     if (among_null_) {
       int64_t rowid = 0;
       const std::string& name = std::get<std::string>(bound_);
@@ -102,11 +101,10 @@ absl::StatusOr<SqliteStatement*> SqliteScan::Begin() {
 
 // Whether it is the key the walk is at already.
 bool SqliteScan::IsAtKey(const SqliteValue& key) const {
-  if (!at_.has_value()) return false;
-  if (const auto* number = std::get_if<int64_t>(&*at_)) {
+  if (const auto* number = std::get_if<int64_t>(&at_.key)) {
     return key.type == SqliteType::kInteger && key.integer == *number;
   }
-  return key.type == SqliteType::kText && key.bytes == std::get<std::string>(*at_);
+  return key.type == SqliteType::kText && key.bytes == std::get<std::string>(at_.key);
 }
 
 absl::Status SqliteScan::TakeKey() {
@@ -120,16 +118,16 @@ absl::Status SqliteScan::TakeKey() {
   if (type == SqliteType::kNull) return refuse(" is NULL in some rows");
   if (type == SqliteType::kBlob) return refuse(": expected an integer or a text, got a blob");
   if (type == SqliteType::kReal) return refuse(": expected an integer or a text, got a real number");
-  if (from_ == From::kBehind && IsAtKey(key))
-    return refuse(absl::StrCat(": ", KeyText(ViewOf(*at_)), " is there twice"));
+  if (at_.from == From::kBehind && IsAtKey(key))
+    return refuse(absl::StrCat(": ", KeyText(ViewOf(at_.key)), " is there twice"));
   if (type == SqliteType::kInteger) {
-    at_ = key.integer;
-  } else if (auto* text = at_.has_value() ? std::get_if<std::string>(&*at_) : nullptr) {
+    at_.key = key.integer;
+  } else if (auto* text = std::get_if<std::string>(&at_.key)) {
     text->assign(key.bytes.data(), key.bytes.size());
   } else {
-    at_ = std::string(key.bytes);
+    at_.key = std::string(key.bytes);
   }
-  from_ = From::kBehind;
+  at_.from = From::kBehind;
   return absl::OkStatus();
 }
 
@@ -140,7 +138,7 @@ absl::StatusOr<bool> SqliteScan::StepBehindBound() {
   }
   absl::StatusOr<bool> row = current_->Step();
   const bool seen =
-      begins && from_ == From::kBehind && table_.key_may_repeat && row.ok() && *row && IsAtKey(current_->Value(0));
+      begins && at_.from == From::kBehind && table_.key_may_repeat && row.ok() && *row && IsAtKey(current_->Value(0));
   if (!seen) return row;
   ++rows_in_transaction_;
   return current_->Step();

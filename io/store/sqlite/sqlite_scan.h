@@ -3,12 +3,12 @@
 #define REEMBED_IO_STORE_SQLITE_SQLITE_SCAN_H_
 
 #include <array>
-#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/key.h"
+#include "engine/page_walk.h"
 #include "io/store/sqlite/sql_db.h"
 #include "io/store/sqlite/sqlite_table.h"
 
@@ -40,14 +40,13 @@ class SqliteScan {
   absl::StatusOr<bool> Next();
 
   // The row Next() came to. Views die at the next call of anything but key() and row().
-  KeyView key() const { return ViewOf(*at_); }
+  KeyView key() const { return ViewOf(at_.key); }
   const SqliteStatement& row() const { return *current_; }
 
   // Gives up the read transaction now. Next() goes on behind the last row.
   void Pause();
 
  private:
-  enum class From { kStart, kAt, kBehind };
   bool HasNamesForNull() const { return !table_.rowid_of_null_key.empty(); }
   // Whether the walk goes among the rows whose key is NULL when it is at `key`.
   bool IsAmongNull(KeyView key) const;
@@ -61,11 +60,10 @@ class SqliteScan {
   const SqlDb* const db_;
   const SqliteTable table_;
   const std::string columns_;
-  // Prepared when first needed; by From, [1] among the rows whose key is NULL.
+  // Prepared when first needed; by PageStart::From, [1] among the rows whose key is NULL.
   std::array<std::array<SqliteStatement, 3>, 2> statements_;
-  From from_ = From::kStart;
+  PageStart at_;  // where it goes on: behind the last row, or as was sought
   bool among_null_;
-  std::optional<Key> at_;               // the last row's key, or the one that was sought
   SqliteStatement* current_ = nullptr;  // the one that is under way
   Key bound_;                           // what it is bound to
   int64_t rows_in_transaction_ = 0;

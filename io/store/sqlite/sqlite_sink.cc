@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -65,13 +64,12 @@ bool IsRefusal(int sqlite_code) {
   return sqlite_code == SQLITE_CONSTRAINT || sqlite_code == SQLITE_MISMATCH || sqlite_code == SQLITE_TOOBIG;
 }
 
-class SqliteSink final : public VectorSink {
+class SqliteRowWriter final : public RowWriter {
  public:
-  SqliteSink(Target target, const Model& model, const SqliteSinkOptions& options)
+  SqliteRowWriter(Target target, const Model& model, const SqliteSinkOptions& options)
       : target_(std::move(target)), model_(model), options_(options) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
-    ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.path, model_.dim, context.model.dim));
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     if (target_.db == nullptr) {
       ABSL_ASSIGN_OR_RETURN(target_.db,
                             OpenSqliteFile(target_.asked.place, SqliteAccess::kCreate, options_.busy_timeout));
@@ -90,37 +88,15 @@ class SqliteSink final : public VectorSink {
     return added ? 0 : last.position;
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    rows_.clear();
-    for (const Batch* batch : batches) {
-      ABSL_RETURN_IF_ERROR(CheckWidth(target_.asked.path, model_.dim, batch->dim()));
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector != nullptr) rows_.push_back({&row, absl::OkStatus()});
-      }
-    }
-    if (rows_.empty()) return absl::OkStatus();
-    // Rows are numbered in the order of the source, which is the order of the table when both are the same.
-    std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.row->ordinal < b.row->ordinal; });
-    ABSL_RETURN_IF_ERROR(InTransaction([&] {
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    return InTransaction([&] {
       // Under the lock: nobody changes a row between its being kept and its being overwritten.
-      absl::Status kept = KeepOldRows();
-      return kept.ok() ? StoreRows() : kept;
-    }));
-    for (Row& row : rows_) {
-      if (!row.refusal.ok()) refused->push_back({row.row->ordinal, std::move(row.refusal)});
-    }
-    return absl::OkStatus();
+      absl::Status kept = KeepOldCells(rows, target_, &*cells_, undo_);
+      return kept.ok() ? StoreRows(rows) : kept;
+    });
   }
 
-  absl::Status Flush() override { return absl::OkStatus(); }
-  absl::Status Finish() override { return absl::OkStatus(); }
-
  private:
-  struct Row {
-    const BatchRow* row;
-    absl::Status refusal;
-  };
-
   template <typename Change>
   absl::Status InTransaction(const Change& change) {
     // IMMEDIATE waits for its turn before it reads anything; a lock that is wanted later may have to fail at once.
@@ -150,34 +126,20 @@ class SqliteSink final : public VectorSink {
   }
 
   absl::Status PrepareStatements() {
-    absl::StatusOr<SqliteStatement> statement = target_.db->Prepare(StoreSql(target_));
-    ABSL_RETURN_IF_ERROR(statement.status());
-    store_ = *std::move(statement);
+    ABSL_ASSIGN_OR_RETURN(store_, target_.db->Prepare(StoreSql(target_)));
     if (StoresInTwoSteps(target_)) {
-      statement = target_.db->Prepare(InsertSql(target_));
-      ABSL_RETURN_IF_ERROR(statement.status());
-      insert_ = *std::move(statement);
+      ABSL_ASSIGN_OR_RETURN(insert_, target_.db->Prepare(InsertSql(target_)));
     }
     if (!target_.asked.model_column.empty()) store_.BindText(3, model_.name);
     if (!target_.asked.dim_column.empty()) store_.Bind(4, model_.dim);
-    statement = target_.db->Prepare(FindSql(target_));
-    ABSL_RETURN_IF_ERROR(statement.status());
-    find_ = *std::move(statement);
+    ABSL_ASSIGN_OR_RETURN(find_, target_.db->Prepare(FindSql(target_)));
     return absl::OkStatus();
   }
 
-  absl::Status KeepOldRows() {
-    if (undo_ == nullptr) return absl::OkStatus();
-    std::vector<const BatchRow*> rows;
-    for (const Row& row : rows_) rows.push_back(row.row);
-    return KeepOldCells(rows, target_, &*cells_, undo_);
-  }
-
-  absl::Status StoreRows() {
-    for (size_t i = 0; i < rows_.size(); ++i) {
-      Row& row = rows_[i];
-      if (!row.refusal.ok()) continue;
-      ABSL_RETURN_IF_ERROR(StoreRow(&row));
+  absl::Status StoreRows(absl::Span<RowToWrite* const> rows) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (!rows[i]->refusal.ok()) continue;
+      ABSL_RETURN_IF_ERROR(StoreRow(rows[i]));
       if (target_.db->InTransaction()) continue;
       // A trigger may refuse with RAISE(ROLLBACK), which throws away the rows before this one too. They get their turn
       // again, without it.
@@ -198,56 +160,42 @@ class SqliteSink final : public VectorSink {
   }
 
   // Takes back what is in the savepoint. A virtual table has no code of its own for what it does not take.
-  absl::Status RefuseInserted(Row* row, absl::Status failure) {
+  absl::Status RefuseInserted(RowToWrite* row, absl::Status failure) {
     if (!IsRefusal(target_.db->LastCode()) && target_.db->LastCode() != SQLITE_ERROR) return failure;
-    row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
+    row->Refuse(target_.db->LastMessage());
     absl::Status back = target_.db->Exec("ROLLBACK TO reembed_row");
     return back.ok() ? target_.db->Exec("RELEASE reembed_row") : back;
   }
 
-  // Sets row->refusal when the table refuses the row. Errors: everything else.
-  absl::Status StoreRow(Row* row) {
-    const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(model_.dim));
-    const absl::string_view cell = EncodeVector(target_.asked.encoding, vector, &cell_);
-    absl::Status stored = RunFor(row->row->key, cell, &store_);
-    if (stored.ok() && insert_.prepared() && target_.db->ChangedRows() == 0) {
-      if (const std::string* const partition = target_.UnknownPartition(); partition != nullptr) {
-        row->refusal = absl::FailedPreconditionError(
-            RowMessage(*row->row, absl::StrCat("is not there, and nothing says in which partition `", *partition,
-                                               "` to add it; add &set.", *partition, "=SQL, where ?1 is its key")));
-        return absl::OkStatus();
-      }
-      // A virtual table that refuses a row may have written a part of it into its own tables already.
-      stored = target_.db->Exec("SAVEPOINT reembed_row");
-      ABSL_RETURN_IF_ERROR(stored);
-      stored = RunFor(row->row->key, cell, &insert_);
-      if (!stored.ok()) return RefuseInserted(row, std::move(stored));
-      const bool added = target_.db->ChangedRows() > 0;
-      stored = target_.db->Exec("RELEASE reembed_row");
-      ABSL_RETURN_IF_ERROR(stored);
-      if (!added) {
-        row->refusal = absl::FailedPreconditionError(
-            RowMessage(*row->row, "is not there, and its partition is NULL; see what set.COLUMN= gives for its key"));
-      }
+  // A row that store_ has not found.
+  absl::Status InsertRow(RowToWrite* row, absl::string_view cell) {
+    if (const std::string* const partition = target_.UnknownPartition(); partition != nullptr) {
+      row->Refuse(NoPartition(*partition));
       return absl::OkStatus();
     }
-    if (absl::Status status = std::move(stored); !status.ok()) {
-      if (!IsRefusal(target_.db->LastCode())) return status;
-      row->refusal = absl::FailedPreconditionError(RowMessage(*row->row, target_.db->LastMessage()));
-      return absl::OkStatus();
-    }
-    if (target_.db->ChangedRows() > 0) return absl::OkStatus();
-    find_.BindKey(1, row->row->key);
-    ABSL_ASSIGN_OR_RETURN(const bool found, find_.Step());
-    find_.Reset();
-    row->refusal =
-        found ? absl::FailedPreconditionError(RowMessage(*row->row, "a trigger of the table ignored the change"))
-              : absl::NotFoundError(RowMessage(*row->row, "is gone from the target"));
+    // A virtual table that refuses a row may have written a part of it into its own tables already.
+    ABSL_RETURN_IF_ERROR(target_.db->Exec("SAVEPOINT reembed_row"));
+    absl::Status inserted = RunFor(row->row->key, cell, &insert_);
+    if (!inserted.ok()) return RefuseInserted(row, std::move(inserted));
+    const bool added = target_.db->ChangedRows() > 0;
+    ABSL_RETURN_IF_ERROR(target_.db->Exec("RELEASE reembed_row"));
+    if (!added) row->Refuse("is not there, and its partition is NULL; see what set.COLUMN= gives for its key");
     return absl::OkStatus();
   }
 
-  std::string RowMessage(const BatchRow& row, absl::string_view what) const {
-    return absl::StrCat(target_.asked.path, ": table `", target_.table->name, "`: row ", KeyText(row.key), ": ", what);
+  // Sets row->refusal when the table refuses the row. Errors: everything else.
+  absl::Status StoreRow(RowToWrite* row) {
+    const absl::Span<const float> vector(row->row->vector, static_cast<size_t>(model_.dim));
+    const absl::string_view cell = EncodeVector(target_.asked.encoding, vector, &cell_);
+    absl::Status stored = RunFor(row->row->key, cell, &store_);
+    if (!stored.ok()) {
+      if (!IsRefusal(target_.db->LastCode())) return stored;
+      row->Refuse(target_.db->LastMessage());
+      return absl::OkStatus();
+    }
+    if (target_.db->ChangedRows() > 0) return absl::OkStatus();
+    if (insert_.prepared()) return InsertRow(row, cell);
+    return ExplainUnchanged(&find_, row);
   }
 
   Target target_;
@@ -257,7 +205,6 @@ class SqliteSink final : public VectorSink {
   SqliteStatement insert_;           // of a row that store_ has not found; likewise
   std::optional<CellReader> cells_;  // likewise
   UndoLog* undo_ = nullptr;
-  std::vector<Row> rows_;  // of one Write()
   std::string cell_;
 };
 
@@ -329,7 +276,14 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& locat
       return MakeVec0WidthSink(location, std::move(target), std::move(db), model, options);
     }
   }
-  return std::make_unique<SqliteSink>(std::move(target), model, options);
+  const std::string place = target.Place(target.asked.path);
+  return MakeTableSink(place, model.dim, std::make_unique<SqliteRowWriter>(std::move(target), model, options));
+}
+
+absl::StatusOr<std::unique_ptr<RowWriter>> MakeSqliteRowWriter(const Location& location, const Model& model,
+                                                               const SqliteSinkOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, SqliteAccess::kReadWrite, options.busy_timeout));
+  return std::make_unique<SqliteRowWriter>(std::move(target), model, options);
 }
 
 absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, int dim) {

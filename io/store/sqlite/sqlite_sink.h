@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "engine/embedding_client.h"
 #include "engine/location.h"
+#include "engine/table_sink.h"
 #include "engine/vector_sink.h"
 
 namespace reembed {
@@ -33,6 +34,11 @@ struct SqliteSinkOptions {
 // (disk full): then nothing of the call is stored.
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& location, const Model& model,
                                                            const SqliteSinkOptions& options = {});
+
+// What writes the rows of such a sink into a table that is no vec0 table, for a sink that fills one beside its own.
+// Errors: likewise.
+absl::StatusOr<std::unique_ptr<RowWriter>> MakeSqliteRowWriter(const Location& location, const Model& model,
+                                                               const SqliteSinkOptions& options);
 
 // Puts back what the sink has shown to the log, in transactions of some hundred rows; takes away columns, and a table,
 // that it has made, if nothing is in them any more. The table's own triggers run, as they do for the sink.

@@ -270,6 +270,27 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
   return absl::OkStatus();
 }
 
+std::string SqliteTarget::Place(absl::string_view path) const {
+  return absl::StrCat(path, ": table `", table.has_value() ? table->name : asked.table, "`");
+}
+
+std::string NoPartition(absl::string_view partition) {
+  return absl::StrCat("is not there, and nothing says in which partition `", partition, "` to add it; add &set.",
+                      partition, "=SQL, where ?1 is its key");
+}
+
+absl::Status ExplainUnchanged(SqliteStatement* find, RowToWrite* row) {
+  find->BindKey(1, row->row->key);
+  ABSL_ASSIGN_OR_RETURN(const bool found, find->Step());
+  find->Reset();
+  if (found) {
+    row->Refuse("a trigger of the table ignored the change");
+  } else {
+    row->SetGone();
+  }
+  return absl::OkStatus();
+}
+
 const std::string* SqliteTarget::UnknownPartition() const {
   const auto unknown = std::find_if(partitions.begin(), partitions.end(),
                                     [this](const std::string& name) { return !IsSet(asked, name); });

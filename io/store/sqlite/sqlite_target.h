@@ -9,7 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "engine/location.h"
+#include "engine/table_sink.h"
 #include "io/store/sqlite/sql_db.h"
 #include "io/store/sqlite/sqlite_table.h"
 
@@ -29,7 +31,16 @@ struct SqliteTarget {
 
   // The first of them that nothing says the value of; null: none.
   const std::string* UnknownPartition() const;
+
+  // For messages: "notes.db: table `notes`". `path`: file or address.
+  std::string Place(absl::string_view path) const;
 };
+
+// Why a row that the table lacks is refused, see UnknownPartition().
+std::string NoPartition(absl::string_view partition);
+
+// Sets row->refusal: why it was not changed, although nothing failed. `find`: of FindSql(). Errors: the database's.
+absl::Status ExplainUnchanged(SqliteStatement* find, RowToWrite* row);
 
 // Errors: as ParseSqliteLocation; kInvalidArgument (no column to fill).
 absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location);

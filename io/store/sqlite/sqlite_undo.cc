@@ -149,22 +149,22 @@ absl::StatusOr<std::optional<CellReader::Row>> CellReader::Next() {
   return row;
 }
 
-absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTarget& target, CellReader* cells,
+absl::Status KeepOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget& target, CellReader* cells,
                           UndoLog* log) {
+  if (log == nullptr) return absl::OkStatus();
   std::vector<KeyView> keys;
   keys.reserve(rows.size());
-  for (const BatchRow* const row : rows) keys.push_back(row->key);
+  for (const RowToWrite* const row : rows) keys.push_back(row->row->key);
   cells->Start(keys);
-  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
-    while (true) {
-      ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells->Next());
-      if (!row.has_value()) return std::nullopt;
-      // A row that is gone will not be written.
-      if (!row->content.has_value() && target.asked.mode == SqliteLocation::Mode::kUpdate) continue;
-      const BatchRow& written = *rows[row->index];
-      return OldRow{.ordinal = written.ordinal, .key = written.key, .content = row->content};
-    }
-  });
+  const bool adds = target.asked.mode != SqliteLocation::Mode::kUpdate;
+  absl::Status kept =
+      KeepOldRows(rows, log, [&](size_t, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+        ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells->Next());
+        *content = row->content;
+        return row->content.has_value() || adds;
+      });
+  cells->Start({});
+  return kept;
 }
 
 absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log) {

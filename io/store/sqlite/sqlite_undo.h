@@ -12,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "engine/batch.h"
 #include "engine/row_table.h"
+#include "engine/table_sink.h"
 #include "engine/undo_log.h"
 #include "io/store/sqlite/sql_db.h"
 #include "io/store/sqlite/sqlite_target.h"
@@ -58,8 +58,8 @@ class CellReader {
   std::string content_;
 };
 
-// Shows the log what the rows hold that are about to be written.
-absl::Status KeepOldCells(absl::Span<const BatchRow* const> rows, const SqliteTarget& target, CellReader* cells,
+// Shows the log what the rows hold that are about to be written; a null log takes nothing.
+absl::Status KeepOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget& target, CellReader* cells,
                           UndoLog* log);
 
 // Tells the log what is about to be made: target.changes.

@@ -136,10 +136,10 @@ absl::Status Remake(const SqliteDb& db, const SqliteTarget& target, const std::s
                                    " AS filled ON filled.", QuoteName(kBesideKey), " = kept.reembed_key")});
 }
 
-class Vec0WidthSink final : public VectorSink {
+class Vec0WidthRowWriter final : public RowWriter {
  public:
-  Vec0WidthSink(const Location& location, SqliteTarget target, std::unique_ptr<SqliteDb> db, const Model& model,
-                const SqliteSinkOptions& options)
+  Vec0WidthRowWriter(const Location& location, SqliteTarget target, std::unique_ptr<SqliteDb> db, const Model& model,
+                     const SqliteSinkOptions& options)
       : location_(location),
         target_(std::move(target)),
         db_(std::move(db)),
@@ -147,32 +147,21 @@ class Vec0WidthSink final : public VectorSink {
         options_(options),
         beside_(TableBeside(target_, model.dim)) {}
 
-  absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     undo_ = context.undo;
     ABSL_ASSIGN_OR_RETURN(const std::string sql, Vec0Sql(*db_, target_));
     ABSL_RETURN_IF_ERROR(TakeOver());
     if (undo_ != nullptr) {
       ABSL_RETURN_IF_ERROR(undo_->KeepNote(kNote, absl::StrCat(beside_, "\n", sql)));
     }
-    ABSL_ASSIGN_OR_RETURN(new_vectors_, MakeSqliteSink(BesideOf(location_, beside_), model_, options_));
-    return new_vectors_->Open({.model = context.model}, last);
+    ABSL_ASSIGN_OR_RETURN(new_vectors_, MakeSqliteRowWriter(BesideOf(location_, beside_), model_, options_));
+    return new_vectors_->Begin({.model = context.model}, last);
   }
 
-  absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
-    std::vector<const BatchRow*> rows;
-    std::vector<KeyView> keys;
-    for (const Batch* const batch : batches) {
-      for (const BatchRow& row : batch->rows()) {
-        if (row.vector == nullptr) continue;
-        rows.push_back(&row);
-        keys.push_back(row.key);
-      }
-    }
-    ABSL_RETURN_IF_ERROR(RefuseThoseWithoutAPlace(rows, keys, refused));
-    if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepOldCells(rows, target_, &cells_, undo_));
-    }
-    return new_vectors_->Write(batches, refused);
+  absl::Status Write(absl::Span<RowToWrite* const> rows) override {
+    ABSL_RETURN_IF_ERROR(KeepOldCells(rows, target_, &cells_, undo_));
+    ABSL_RETURN_IF_ERROR(new_vectors_->Write(rows));
+    return RefuseThoseWithoutAPlace(rows);
   }
 
   absl::Status Flush() override { return new_vectors_->Flush(); }
@@ -207,23 +196,21 @@ class Vec0WidthSink final : public VectorSink {
   }
 
   // They are stored beside all the same, and left out when the table is made anew.
-  absl::Status RefuseThoseWithoutAPlace(absl::Span<const BatchRow* const> rows, absl::Span<const KeyView> keys,
-                                        std::vector<RefusedRow>* refused) {
+  absl::Status RefuseThoseWithoutAPlace(absl::Span<RowToWrite* const> rows) {
     const bool adds = target_.asked.mode == SqliteLocation::Mode::kUpsert;
     if (adds && target_.UnknownPartition() == nullptr) return absl::OkStatus();
+    std::vector<KeyView> keys;
+    for (const RowToWrite* const row : rows) keys.push_back(row->row->key);
     cells_.Start(keys);
     while (true) {
       ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells_.Next());
       if (!row.has_value()) return absl::OkStatus();
       if (row->content.has_value()) continue;
-      const BatchRow& missing = *rows[row->index];
-      const std::string where =
-          absl::StrCat(target_.asked.path, ": table `", target_.table->name, "`: row ", KeyText(missing.key), ": is ");
-      refused->push_back({missing.ordinal, adds ? absl::FailedPreconditionError(absl::StrCat(
-                                                      where, "not there, and nothing says in which partition `",
-                                                      *target_.UnknownPartition(), "` to add it; add &set.",
-                                                      *target_.UnknownPartition(), "=SQL, where ?1 is its key"))
-                                                : absl::NotFoundError(absl::StrCat(where, "gone from the target"))});
+      if (adds) {
+        rows[row->index]->Refuse(NoPartition(*target_.UnknownPartition()));
+      } else {
+        rows[row->index]->SetGone();
+      }
     }
   }
 
@@ -283,7 +270,7 @@ class Vec0WidthSink final : public VectorSink {
   const SqliteSinkOptions options_;
   const std::string beside_;
   CellReader cells_{db_.get(), &target_};
-  std::unique_ptr<VectorSink> new_vectors_;
+  std::unique_ptr<RowWriter> new_vectors_;
   UndoLog* undo_ = nullptr;
 };
 
@@ -362,7 +349,10 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeVec0WidthSink(const Location& lo
                                                               std::unique_ptr<SqliteDb> db, const Model& model,
                                                               const SqliteSinkOptions& options) {
   ABSL_RETURN_IF_ERROR(CheckNameIsFree(*db, target, TableBeside(target, model.dim)));
-  return std::make_unique<Vec0WidthSink>(location, std::move(target), std::move(db), model, options);
+  const std::string place = target.Place(target.asked.path);
+  return MakeTableSink(
+      place, model.dim,
+      std::make_unique<Vec0WidthRowWriter>(location, std::move(target), std::move(db), model, options));
 }
 
 absl::StatusOr<std::string> Vec0WidthChange(const SqliteDb& db, const SqliteTarget& target, int old_dim, int dim) {

@@ -152,6 +152,35 @@ TEST_F(MemuFileTest, SinkKeepsEveryOtherByteAndSeesTheServiceWrite) {
   EXPECT_THAT((*reader)->Find(absl::string_view("gone")), HasError(absl::StatusCode::kDataLoss, HasSubstr("gone")));
 }
 
+// As tests/io/store/sink_width_test.cc has it of stores.
+TEST_F(MemuFileTest, AnotherWidthAndARowThatIsGoneAreRefusedInTheWordsOfAllTargets) {
+  SqliteFile db;
+  db.Run(
+      "CREATE TABLE memory_items (id TEXT PRIMARY KEY, user_id TEXT, agent_id TEXT, summary TEXT); INSERT INTO "
+      "memory_items VALUES ('a', 'u', 'g', 'one')");
+  Write("{}");
+  const Model model{.name = "m", .dim = 4};
+  const Location at = At("items", db);
+  const auto sink = MakeMemuSink(at, model, at);
+  ASSERT_THAT(sink, IsOk());
+  const auto refused = HasError(
+      absl::StatusCode::kFailedPrecondition,
+      ::testing::Eq(absl::StrCat(Path(), ": collection `items`: expected vectors of 4 numbers, got such of 3")));
+  EXPECT_THAT((*sink)->Open({.model = {.name = "m", .dim = 3}}, {}), refused);
+  ASSERT_THAT((*sink)->Open({.model = model}, {}), IsOk());
+  VectorRows right(4), wrong(3);
+  right.Add(0, "a");
+  right.Add(1, "b");
+  wrong.Add(2, "c");
+  std::vector<RefusedRow> rows;
+  const std::vector<const Batch*> batches = {right.batch(), wrong.batch()};
+  EXPECT_THAT((*sink)->Write(batches, &rows), refused);
+  EXPECT_THAT((*sink)->Write({&batches[0], 1}, &rows), IsOk());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].reason,
+            absl::NotFoundError(absl::StrCat(Path(), ": collection `items`: row b: is gone from ", db.path())));
+}
+
 TEST_F(MemuFileTest, CaptionsComeFromTheFile) {
   SqliteFile db;
   db.Run(

@@ -68,7 +68,7 @@ TEST_F(FalkorSinkTest, WritesTheVectorAndTheModelAndNothingElse) {
   rows.Add(4, "a text");
   const auto sink = MakeOpen("label=M&key=id&vector=v&model_property=model");
   server_.Command({"GRAPH.CONFIG", "SET", "RESULTSET_SIZE", "1"});
-  EXPECT_THAT(Write(sink.get(), rows.batch()), ElementsAre(HasSubstr("4 NOT_FOUND"), HasSubstr("3 NOT_FOUND")));
+  EXPECT_THAT(Write(sink.get(), rows.batch()), ElementsAre(HasSubstr("3 NOT_FOUND"), HasSubstr("4 NOT_FOUND")));
   EXPECT_THAT(sink->Flush(), IsOk());
   server_.Command({"GRAPH.CONFIG", "SET", "RESULTSET_SIZE", "-1"});
   EXPECT_EQ(server_.Ask("MATCH (n) RETURN n.id, n.c, n.model, n.v = vecf32([1.0, 1.5]), size(keys(n)) ORDER BY n.id"),
