@@ -302,6 +302,12 @@ absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string
   ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
   if (!row) return SinkPosition{};
   const SinkPosition position{.position = query.Integer(0), .stored_rows = query.Integer(0) - query.Integer(1)};
+  ABSL_ASSIGN_OR_RETURN(const int64_t rows, ReadRowCount(ledger));
+  // Taken at its word, rows that come later would never get to the target, and nobody would say so.
+  if (position.position < 0 || position.position > rows) {
+    return absl::DataLossError(absl::StrCat(ledger->path(), ": sinks: expected at most ", rows, " rows in ", sink,
+                                            ", as many as the job has, got ", position.position));
+  }
   ABSL_ASSIGN_OR_RETURN(const int64_t outdated, ReadOutdatedRows(ledger, sink));
   return outdated >= 0 ? OutdatedPosition(outdated) : position;
 }
