@@ -72,8 +72,9 @@ absl::StatusOr<std::string> ReadMetaText(LedgerConnection* ledger, absl::string_
 absl::Status CreateTables(LedgerConnection* ledger, const LedgerHead& head) {
   // One transaction: a crash leaves either no ledger or a whole one.
   ABSL_RETURN_IF_ERROR(ledger->Execute("BEGIN IMMEDIATE"));
-  absl::Status status = ledger->Execute(
-      absl::StrCat(kSchema, "PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", kLedgerFormat));
+  absl::Status status = ledger->Execute(absl::StrCat(kSchema, kReceiptDetails, ";", kOwedTable,
+                                                     ";PRAGMA application_id = ", kApplicationId,
+                                                     "; PRAGMA user_version = ", kLedgerFormat));
   absl::StatusOr<LedgerStatement> insert;
   if (status.ok()) status = (insert = ledger->Prepare("INSERT INTO meta VALUES(?1, ?2)")).status();
   for (const HeadField& field : FieldsOf(head)) {

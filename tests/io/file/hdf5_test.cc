@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/location.h"
 #include "gmock/gmock.h"
@@ -779,6 +780,21 @@ TEST_F(Hdf5ReaderTest, TakesNoMoreMemoryForMoreRows) {
     kib[times == 10] = PeakKib(read);
   }
   EXPECT_LE(kib[1], kib[0] * 1.1 + 256) << kib[0];
+}
+
+// Files over which the library divides by zero, or copies from where nothing is.
+TEST_F(Hdf5ReaderTest, AFileThatCrashesTheLibraryIsDamaged) {
+  int files = 0;
+  for (const auto& found : std::filesystem::directory_iterator(REEMBED_SOURCE_DIR "/data/fuzz/hdf5")) {
+    if (!absl::StartsWith(found.path().filename().string(), "found-")) continue;
+    SCOPED_TRACE(found.path());
+    ++files;
+    WriteBytes(path_, BytesOf(found.path()));
+    EXPECT_THAT(std::string(OpenHdf5Reader(At(path_)).status().message()),
+                HasSubstr(found.path().filename() == "found-no-chunk" ? "the HDF5 library crashes over it" : path_));
+    ReadAll(path_);
+  }
+  EXPECT_GE(files, 2);
 }
 
 TEST_F(Hdf5ReaderTest, TellsOfStringsWithAWrongLength) {
