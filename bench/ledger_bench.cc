@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -31,8 +32,10 @@ class BenchJob {
     std::filesystem::remove_all(root_);
   }
 
+  void Close() { store_.reset(); }
+
   void Open() {
-    store_.reset();
+    Close();
     absl::StatusOr<std::unique_ptr<JobStore>> store =
         JobStore::Open(root_ + "/job", {.source = "bench", .dim = dim_}, {.keep_vectors = keep_vectors_});
     if (!store.ok()) abort();
@@ -164,6 +167,27 @@ void BM_TextIndexRebuild(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * texts);
 }
 BENCHMARK(BM_TextIndexRebuild)->ArgName("texts")->Arg(1'000'000)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+// Opening a job whose texts all have their vectors of 64 numbers: the ledger and the text map, which is what the same
+// command does first. REEMBED_BENCH_ROWS: how many.
+void BM_FinishedJobOpen(benchmark::State& state) {
+  constexpr int kRows = 256;
+  constexpr int kDim = 64;
+  const char* const asked = std::getenv("REEMBED_BENCH_ROWS");
+  const int64_t rows = asked == nullptr ? 50'000 : std::strtoll(asked, nullptr, 10);
+  BenchJob job(kDim, KeepVectors::kAlways);
+  Circle circle(job.operator->(), 64, kRows, kDim);
+  while (circle.rows() < rows) circle.KeepOne();
+  if (!circle.WaitForAll()) state.SkipWithError("the ledger failed");
+  for (auto _ : state) {
+    state.PauseTiming();
+    job.Close();
+    state.ResumeTiming();
+    job.Open();
+  }
+  state.SetItemsProcessed(state.iterations() * circle.rows());
+}
+BENCHMARK(BM_FinishedJobOpen)->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMillisecond);
 
 // The rows of an earlier run, as the reading stage takes them up.
 void BM_LedgerScan(benchmark::State& state) {

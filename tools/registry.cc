@@ -9,6 +9,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/finite_reader.h"
+#include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "index/faiss_sink.h"
 #include "index/index_reader.h"
@@ -210,7 +212,8 @@ SinkOr MakeSink(const Location& location, const Model& model, const Location& so
 
 ReaderOr OpenReader(const Location& location, int dim) {
   ABSL_ASSIGN_OR_RETURN(const auto open, Find(location, &Scheme::open_reader, "target that can be read back"));
-  return (open)(location, dim);
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorReader> reader, (open)(location, dim));
+  return MakeFiniteReader(std::move(reader), PlaceName(location));
 }
 
 }  // namespace reembed

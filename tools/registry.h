@@ -81,6 +81,7 @@ const Scheme* FindScheme(absl::string_view name);
 absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Location& location, const Selection& selection);
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Location& location, const Model& model,
                                                      const Location& source);
+// A vector with a NaN or an infinity is a kDataLoss of its row, whatever the place.
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Location& location, int dim);
 
 }  // namespace reembed

@@ -13,6 +13,7 @@
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/hdf5_call.h"
+#include "io/file/hdf5_read_driver.h"
 
 namespace reembed {
 namespace {
@@ -92,7 +93,10 @@ absl::string_view NameOf(Hdf5Kind kind) {
 absl::StatusOr<std::unique_ptr<Hdf5File>> Hdf5File::Open(const std::string& path, Access access) {
   ABSL_RETURN_IF_ERROR(CheckOneFile(path));
   const Hdf5Call call;
-  const hid_t id = H5Fopen(path.c_str(), access == Access::kRead ? H5F_ACC_RDONLY : H5F_ACC_RDWR, H5P_DEFAULT);
+  const bool reads = access == Access::kRead;
+  const Hdf5Id reading(reads ? NewHdf5ReadAccess() : -1);
+  const hid_t id =
+      H5Fopen(path.c_str(), reads ? H5F_ACC_RDONLY : H5F_ACC_RDWR, reading.ok() ? reading.get() : H5P_DEFAULT);
   if (id < 0) return call.Error(path, "open", absl::StatusCode::kDataLoss);
   return std::unique_ptr<Hdf5File>(new Hdf5File(id, path));
 }

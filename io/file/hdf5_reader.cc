@@ -10,6 +10,7 @@
 #include "engine/status_macros.h"
 #include "io/file/hdf5_column.h"
 #include "io/file/hdf5_file.h"
+#include "io/file/hdf5_trial.h"
 #include "io/file/key_column.h"
 
 namespace reembed {
@@ -76,10 +77,7 @@ class Hdf5Reader final : public VectorReader {
   std::vector<float> block_;  // [at most block_rows_, dim()]
 };
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& location) {
-  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+absl::StatusOr<std::unique_ptr<VectorReader>> Open(const Location& location) {
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5File> file, Hdf5File::Open(location.path, Hdf5File::Access::kRead));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5Dataset> train, file->Dataset("train"));
   const Hdf5Dataset::Shape& shape = train->shape();
@@ -95,6 +93,19 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& loc
   }
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<KeyColumn> keys, MakeHdf5KeyColumn(std::move(dataset)));
   return std::make_unique<Hdf5Reader>(std::move(file), std::move(train), std::move(keys));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& location) {
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+  ABSL_RETURN_IF_ERROR(TryHdf5(location.path, [&location](bool all) {
+    const absl::StatusOr<std::unique_ptr<VectorReader>> reader = Open(location);
+    if (!reader.ok()) return;
+    absl::StatusOr<std::optional<StoredVector>> row = (*reader)->Next();
+    while (all && row.ok() && row->has_value()) row = (*reader)->Next();
+  }));
+  return Open(location);
 }
 
 }  // namespace reembed

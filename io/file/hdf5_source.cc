@@ -10,6 +10,7 @@
 #include "engine/status_macros.h"
 #include "io/file/hdf5_column.h"
 #include "io/file/hdf5_file.h"
+#include "io/file/hdf5_trial.h"
 #include "io/file/key_column.h"
 
 namespace reembed {
@@ -65,10 +66,7 @@ class Hdf5Source final : public Source {
   std::string problem_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location) {
-  ABSL_RETURN_IF_ERROR(location.CheckParameters({"texts", "keys"}));
+absl::StatusOr<std::unique_ptr<Source>> Open(const Location& location) {
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5File> file, Hdf5File::Open(location.path, Hdf5File::Access::kRead));
   absl::StatusOr<std::unique_ptr<Hdf5Dataset>> dataset = file->Dataset(location.Get("texts", "texts"));
   ABSL_RETURN_IF_ERROR(dataset.status());
@@ -83,6 +81,19 @@ absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location)
   }
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<KeyColumn> keys, MakeHdf5KeyColumn(*std::move(dataset)));
   return std::make_unique<Hdf5Source>(std::move(file), std::move(texts), std::move(keys));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location) {
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({"texts", "keys"}));
+  ABSL_RETURN_IF_ERROR(TryHdf5(location.path, [&location](bool all) {
+    const absl::StatusOr<std::unique_ptr<Source>> source = Open(location);
+    if (!source.ok()) return;
+    absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
+    while (all && row.ok() && row->has_value()) row = (*source)->Next();
+  }));
+  return Open(location);
 }
 
 }  // namespace reembed

@@ -198,6 +198,11 @@ absl::StatusOr<std::unique_ptr<LedgerCursor>> JobStore::Scan(int64_t from) {
       },
       [this](int64_t first_slot, absl::Span<TextHash> hashes) {
         const MutexLock lock(&mutex_);
+        const int64_t last = first_slot + static_cast<int64_t>(hashes.size()) - 1;
+        if (last >= texts_.size()) {
+          return absl::DataLossError(
+              absl::StrCat(dir_, "/ledger.db: rows: expected slots below ", texts_.size(), ", got ", last));
+        }
         return texts_.ReadHashes(first_slot, hashes);
       });
 }

@@ -72,8 +72,9 @@ absl::StatusOr<std::string> ReadMetaText(LedgerConnection* ledger, absl::string_
 absl::Status CreateTables(LedgerConnection* ledger, const LedgerHead& head) {
   // One transaction: a crash leaves either no ledger or a whole one.
   ABSL_RETURN_IF_ERROR(ledger->Execute("BEGIN IMMEDIATE"));
-  absl::Status status = ledger->Execute(
-      absl::StrCat(kSchema, "PRAGMA application_id = ", kApplicationId, "; PRAGMA user_version = ", kLedgerFormat));
+  absl::Status status = ledger->Execute(absl::StrCat(kSchema, kReceiptDetails, ";", kOwedTable,
+                                                     ";PRAGMA application_id = ", kApplicationId,
+                                                     "; PRAGMA user_version = ", kLedgerFormat));
   absl::StatusOr<LedgerStatement> insert;
   if (status.ok()) status = (insert = ledger->Prepare("INSERT INTO meta VALUES(?1, ?2)")).status();
   for (const HeadField& field : FieldsOf(head)) {
@@ -302,6 +303,12 @@ absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string
   ABSL_ASSIGN_OR_RETURN(const bool row, query.Step());
   if (!row) return SinkPosition{};
   const SinkPosition position{.position = query.Integer(0), .stored_rows = query.Integer(0) - query.Integer(1)};
+  ABSL_ASSIGN_OR_RETURN(const int64_t rows, ReadRowCount(ledger));
+  // Taken at its word, rows that come later would never get to the target, and nobody would say so.
+  if (position.position < 0 || position.position > rows) {
+    return absl::DataLossError(absl::StrCat(ledger->path(), ": sinks: expected at most ", rows, " rows in ", sink,
+                                            ", as many as the job has, got ", position.position));
+  }
   ABSL_ASSIGN_OR_RETURN(const int64_t outdated, ReadOutdatedRows(ledger, sink));
   return outdated >= 0 ? OutdatedPosition(outdated) : position;
 }

@@ -8,12 +8,12 @@
 #include <future>
 #include <thread>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/mutex.h"
+#include "io/net/http_head.h"
 #include "io/net/proxy.h"
 #include "io/net/unsent.h"
 
@@ -25,7 +25,6 @@ constexpr long kSendBufferBytes = 64L * 1024;
 constexpr long kIdleConnections = 512;  // kept alive per loop
 constexpr long kKeepAliveSeconds = 15;
 constexpr uint64_t kMostReserved = uint64_t{16} << 20;  // of a reply before it is there
-constexpr size_t kMaxHeaderBytes = size_t{64} << 10;    // of one reply
 constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
 
 // One request on its way, owned by its loop.
@@ -38,7 +37,7 @@ struct Transfer {
   size_t place = 0;  // among the active ones
   CURL* easy = nullptr;
   curl_slist* headers = nullptr;
-  size_t header_bytes = 0;
+  size_t head_bytes = 0;
   size_t body_bytes = 0;
   bool too_long = false;
   int sendings = 0;
@@ -54,22 +53,14 @@ size_t OnHeader(char* line, size_t size, size_t count, void* user) {
   auto* const transfer = static_cast<Transfer*>(user);
   const absl::string_view text(line, size * count);
   HttpReply& reply = transfer->reply;
-  if (absl::StartsWith(text, "HTTP/")) {  // the headers so far belonged to an interim reply
-    reply.headers.clear();
-    return text.size();
-  }
-  transfer->header_bytes += text.size();
-  if (transfer->header_bytes > kMaxHeaderBytes) {
+  const size_t before = reply.headers.size();
+  if (!TakeHttpHeadLine(text, &transfer->head_bytes, &reply.headers)) {
     transfer->too_long = true;
     return CURL_WRITEFUNC_ERROR;
   }
-  const size_t colon = text.find(':');
-  if (colon == absl::string_view::npos) return text.size();
-  reply.headers.emplace_back(absl::AsciiStrToLower(text.substr(0, colon)),
-                             absl::StripAsciiWhitespace(text.substr(colon + 1)));
   uint64_t length = 0;
-  if (transfer->request.read_body == nullptr && reply.headers.back().first == "content-length" &&
-      absl::SimpleAtoi(reply.headers.back().second, &length)) {
+  if (transfer->request.read_body == nullptr && reply.headers.size() > before &&
+      reply.headers.back().first == "content-length" && absl::SimpleAtoi(reply.headers.back().second, &length)) {
     // What is announced need not come.
     reply.body.reserve(std::min<uint64_t>(length, kMostReserved) + kReplySlackBytes);
   }

@@ -18,6 +18,7 @@
 #include "gtest/gtest.h"
 #include "index/brute_force.h"
 #include "index/faiss_io.h"
+#include "tests/fakes/own_memory.h"
 #include "tests/index/index_fixture.h"
 
 // FAISS 1.7.3 loses what it has made so far when it throws while reading a file or a factory string; the tests of
@@ -148,6 +149,28 @@ TEST_F(IndexReaderTest, FindGoesAnywhereAndNextGoesOnBehind) {
       EXPECT_FALSE(reader->Find("none")->has_value());
     }
   }
+}
+
+// FAISS searches in memory, so the index is there; beside it there are an id and a place in a table for each row.
+TEST_F(IndexReaderTest, TakesTheIndexItselfAndAHundredBytesARow) {
+  constexpr int64_t kRows = 10'000;
+  int64_t kib[2], file_kib[2];
+  for (const int times : {1, 10}) {
+    model_.dim = 64;
+    ASSERT_THAT(Build(NumberKeys(0, times * kRows), ClusteredRows(times * kRows, 64, 1)), IsOk());
+    file_kib[times == 10] = static_cast<int64_t>(std::filesystem::file_size(path())) / 1024;
+    const auto read = [this] {
+      const auto reader = OpenReader();
+      for (auto row = reader->Next(); row.ok() && row->has_value(); row = reader->Next()) {
+      }
+    };
+    // Twice: what libraries keep for good is none of it.
+    PeakKib(read);
+    kib[times == 10] = PeakKib(read);
+    std::filesystem::remove(path());
+    std::filesystem::remove(path() + ".json");
+  }
+  EXPECT_LE(kib[1] - kib[0], (file_kib[1] - file_kib[0]) * 1.1 + 9 * kRows * 100 / 1024) << kib[0] << " " << kib[1];
 }
 
 TEST_F(IndexReaderTest, RefusesAQueryThatHasNoAnswer) {

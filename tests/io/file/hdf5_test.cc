@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/location.h"
 #include "gmock/gmock.h"
@@ -24,6 +25,7 @@
 #include "io/file/hdf5_source.h"
 #include "tests/fakes/batches.h"
 #include "tests/fakes/file_size_limit.h"
+#include "tests/fakes/own_memory.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
@@ -752,6 +754,47 @@ TEST_F(Hdf5ReaderTest, SurvivesFilesThatAreCutShort) {
     WriteBytes(cut, bytes.substr(0, size));
     EXPECT_THAT(OpenHdf5Reader(At(cut)), HasError(absl::StatusCode::kDataLoss, _)) << size;
   }
+}
+
+TEST_F(Hdf5ReaderTest, TakesNoMoreMemoryForMoreRows) {
+  int64_t kib[2];
+  for (const int times : {1, 10}) {
+    const std::string path = folder_ / absl::StrCat(times, ".h5");
+    std::vector<Key> keys;
+    for (int i = 0; i < times * 16 * kChunkRows; ++i) keys.push_back(Key(absl::StrCat("the key of row ", i)));
+    WriteFile(path, keys, 64);
+    keys.clear();
+    keys.shrink_to_fit();
+    const auto read = [&path] {
+      const auto reader = OpenHdf5Reader(At(path));
+      ASSERT_THAT(reader, IsOk());
+      for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next()) {
+      }
+      const auto source = OpenHdf5Source(At(path, {{"texts", "keys"}}));
+      ASSERT_THAT(source, IsOk());
+      for (auto row = (*source)->Next(); row.ok() && row->has_value(); row = (*source)->Next()) {
+      }
+    };
+    // Twice: what libraries keep for good is none of it.
+    PeakKib(read);
+    kib[times == 10] = PeakKib(read);
+  }
+  EXPECT_LE(kib[1], kib[0] * 1.1 + 256) << kib[0];
+}
+
+// Files over which the library divides by zero, or copies from where nothing is.
+TEST_F(Hdf5ReaderTest, AFileThatCrashesTheLibraryIsDamaged) {
+  int files = 0;
+  for (const auto& found : std::filesystem::directory_iterator(REEMBED_SOURCE_DIR "/data/fuzz/hdf5")) {
+    if (!absl::StartsWith(found.path().filename().string(), "found-")) continue;
+    SCOPED_TRACE(found.path());
+    ++files;
+    WriteBytes(path_, BytesOf(found.path()));
+    EXPECT_THAT(std::string(OpenHdf5Reader(At(path_)).status().message()),
+                HasSubstr(found.path().filename() == "found-no-chunk" ? "the HDF5 library crashes over it" : path_));
+    ReadAll(path_);
+  }
+  EXPECT_GE(files, 2);
 }
 
 TEST_F(Hdf5ReaderTest, TellsOfStringsWithAWrongLength) {

@@ -284,6 +284,39 @@ TEST_F(JobFilesTest, AMissingRowStopsTheScan) {
   EXPECT_THAT((*cursor)->Next(), HasError(absl::StatusCode::kDataLoss, HasSubstr("ordinal 1")));
 }
 
+TEST_F(JobFilesTest, ASlotThatNoTextHasStopsTheScan) {
+  for (const char* const slot : {"4", "70", "1000000000000", "9223372036854775807"}) {
+    SCOPED_TRACE(slot);
+    std::filesystem::remove_all(dir_);
+    MakeJobThatCrashed();
+    Execute(absl::StrCat("UPDATE rows SET slot = ", slot, " WHERE ordinal = 1"));
+    ASSERT_THAT(Open(), IsOk());
+    const auto cursor = store_->Scan(0);
+    ASSERT_THAT(cursor, IsOk());
+    EXPECT_THAT((*cursor)->Next(), HasError(absl::StatusCode::kDataLoss, HasSubstr("ledger.db")));
+    const auto reader = JobReader::Open(dir_);
+    ASSERT_THAT(reader, IsOk());
+    const auto read = (*reader)->Scan(0);
+    ASSERT_THAT(read, IsOk());
+    EXPECT_THAT((*read)->Next(), HasError(absl::StatusCode::kDataLoss, HasSubstr("ledger.db")));
+  }
+}
+
+TEST_F(JobFilesTest, ATargetCannotHaveMoreRowsThanTheJob) {
+  for (const char* const position : {"5", "9000000000000000000", "-1"}) {
+    SCOPED_TRACE(position);
+    std::filesystem::remove_all(dir_);
+    MakeJobThatCrashed();
+    Execute(absl::StrCat("INSERT INTO sinks VALUES('fbin:a', 4), ('fbin:b', ", position, ")"));
+    ASSERT_THAT(Open(), IsOk());
+    const auto good = store_->Position("fbin:a");
+    ASSERT_THAT(good, IsOk());
+    EXPECT_EQ(good->position, 4);
+    EXPECT_THAT(store_->Position("fbin:b"),
+                HasError(absl::StatusCode::kDataLoss, AllOf(HasSubstr("ledger.db"), HasSubstr("fbin:b"))));
+  }
+}
+
 TEST_F(JobFilesTest, RejectsThatACrashCutOffAreCompleted) {
   ASSERT_THAT(Open(), IsOk());
   KeepRows({{int64_t{0}, "a"}, {int64_t{1}, "b"}, {int64_t{2}, "a"}});

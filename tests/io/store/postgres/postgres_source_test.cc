@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/postgres/postgres_reader.h"
+#include "tests/fakes/own_memory.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/status_matchers.h"
 
@@ -251,6 +252,27 @@ TEST_F(PostgresSourceTest, SaysWhatIsWrong) {
   EXPECT_THAT(Rest(Open("table=once&text=c&key=id").get()), ElementsAre("1=a"));
   EXPECT_THAT(OpenPostgresReader(server_.At("table=m&vector=b")),
               HasError(StatusCode::kNotFound, HasSubstr("run the job first")));
+}
+
+TEST_F(PostgresSourceTest, TheReaderTakesNoMoreMemoryForMoreRows) {
+  int64_t kib[2];
+  for (const int times : {1, 10}) {
+    server_.Run(
+        absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id text PRIMARY KEY, v vector(64)); INSERT INTO m "
+                     "SELECT 'the key of row ' || i, array_fill(i, ARRAY[64])::vector FROM generate_series(1, ",
+                     times * 10000, ") i"));
+    const auto read = [this] {
+      const auto reader = OpenPostgresReader(server_.At("table=m&vector=v"));
+      ASSERT_THAT(reader, IsOk());
+      int64_t rows = 0;
+      for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next()) ++rows;
+      EXPECT_EQ(rows, (*reader)->rows());
+    };
+    // Twice: what libraries keep for good is none of it.
+    PeakKib(read);
+    kib[times == 10] = PeakKib(read);
+  }
+  EXPECT_LE(kib[1], kib[0] * 1.1 + 256) << kib[0];
 }
 
 TEST_F(PostgresSourceTest, TheReaderRefusesWhatIsNoVectorOfTheWidth) {
