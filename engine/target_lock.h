@@ -2,9 +2,18 @@
 #ifndef REEMBED_ENGINE_TARGET_LOCK_H_
 #define REEMBED_ENGINE_TARGET_LOCK_H_
 
+#include <functional>
+#include <string>
+
 #include "absl/status/status.h"
 
 namespace reembed {
+
+// Who asks for a lock.
+struct LockAsker {
+  std::string job;                               // the directory of the job, in one form; two jobs have two
+  std::function<void(const std::string&)> note;  // gets a line for people while another's lock is waited for
+};
 
 // The right of one job to fill one column of a store, held until this is destroyed, or until the process ends in
 // whatever way. What it is made of is the store's own: a lock of the operating system, of the server, or a lease that

@@ -33,8 +33,8 @@ std::string HostName() {
 
 }  // namespace
 
-LockOwner ThisProcess() {
-  return {.host = HostName(), .pid = absl::StrCat(getpid()), .started = absl::ToUnixSeconds(absl::Now())};
+LockOwner ThisProcess(const std::string& job) {
+  return {.host = HostName(), .pid = absl::StrCat(getpid()), .started = absl::ToUnixSeconds(absl::Now()), .job = job};
 }
 
 absl::StatusOr<LockOwner> ParseLockOwner(absl::string_view text) {

@@ -23,7 +23,8 @@ struct LockOwner {
   std::string left_by;  // the job that left something unfinished at the place; empty: none did
 };
 
-LockOwner ThisProcess();
+// `job`: whose process it is; empty: the file is the job's own.
+LockOwner ThisProcess(const std::string& job = "");
 
 // Errors: kDataLoss (it is the text of no lock). An empty text is that of a lock which nobody has had yet.
 absl::StatusOr<LockOwner> ParseLockOwner(absl::string_view text);

@@ -8,7 +8,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/target_lock.h"
-#include "io/job/lock_owner.h"
 
 namespace reembed {
 
@@ -17,7 +16,7 @@ namespace reembed {
 // that was killed is taken over. `column`: any text that names it; equal texts are the same column. `place`: for
 // messages. Errors: as PlaceLock::Acquire().
 absl::StatusOr<std::unique_ptr<TargetLock>> LockFileColumn(const std::string& path, absl::string_view column,
-                                                           const std::string& place, const LockOwner& self);
+                                                           const std::string& place, const LockAsker& asker);
 
 }  // namespace reembed
 

@@ -10,6 +10,7 @@
 #include "engine/mutex.h"
 #include "engine/pace/rate_limiter.h"
 #include "engine/status_macros.h"
+#include "io/job/lock_owner.h"
 
 namespace reembed {
 namespace {
@@ -41,7 +42,7 @@ class LeaseLock final : public TargetLock {
   }
 
   // Waits for a lease that nobody renews.
-  absl::Status Begin(const LeaseNote& note) {
+  absl::Status Begin(const LockAsker& asker) {
     LeaseStore::Taken taken;
     absl::Duration before = absl::InfiniteDuration();
     std::string from, waits_for;
@@ -58,9 +59,9 @@ class LeaseLock final : public TargetLock {
       const bool renewed = taken.time_left > before;
       if (renewed || (!waits_for.empty() && waits_for != taken.owner)) return TakenBy(taken.owner);
       if (waits_for.empty()) {
-        note(absl::StrCat(place_, ": ", OwnerWords(OwnerIn(taken.owner)),
-                          " has it, or has died; waits until that is known, at most ",
-                          absl::FormatDuration(absl::Ceil(taken.time_left, absl::Seconds(1)))));
+        asker.note(absl::StrCat(place_, ": ", OwnerWords(OwnerIn(taken.owner)),
+                                " has it, or has died; waits until that is known, at most ",
+                                absl::FormatDuration(absl::Ceil(taken.time_left, absl::Seconds(1)))));
       }
       waits_for = taken.owner;
       before = taken.time_left;
@@ -129,10 +130,10 @@ class LeaseLock final : public TargetLock {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockOwner& self,
-                                                      std::unique_ptr<LeaseStore> store, const LeaseNote& note) {
-  auto lock = std::make_unique<LeaseLock>(std::move(place), self, std::move(store));
-  ABSL_RETURN_IF_ERROR(lock->Begin(note));
+absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockAsker& asker,
+                                                      std::unique_ptr<LeaseStore> store) {
+  auto lock = std::make_unique<LeaseLock>(std::move(place), ThisProcess(asker.job), std::move(store));
+  ABSL_RETURN_IF_ERROR(lock->Begin(asker));
   return lock;
 }
 

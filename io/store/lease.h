@@ -2,7 +2,6 @@
 #ifndef REEMBED_IO_STORE_LEASE_H_
 #define REEMBED_IO_STORE_LEASE_H_
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,15 +9,11 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/target_lock.h"
-#include "io/job/lock_owner.h"
 
 // Locks of stores that know no connection which ends with its process: a lease that runs out unless it is renewed.
 namespace reembed {
 
 inline constexpr absl::Duration kLeaseTime = absl::Seconds(30);
-
-// Gets a line for people while somebody else's lease is waited for.
-using LeaseNote = std::function<void(const std::string&)>;
 
 // What a store keeps of one lease. Used by one thread at a time.
 class LeaseStore {
@@ -43,11 +38,11 @@ class LeaseStore {
 };
 
 // Takes the lease and renews it from a thread of its own until it is destroyed. Somebody else's that is not renewed is
-// waited for until its time is up; `self.job`'s own is taken at once, as whoever held it is dead: the job's directory
+// waited for until its time is up; `asker.job`'s own is taken at once, as whoever held it is dead: the job's directory
 // has one owner. `place`: the column, for messages. Errors: kAborted (another job has it, and renews it; the message
 // says who); those of `store`.
-absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockOwner& self,
-                                                      std::unique_ptr<LeaseStore> store, const LeaseNote& note);
+absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockAsker& asker,
+                                                      std::unique_ptr<LeaseStore> store);
 
 }  // namespace reembed
 

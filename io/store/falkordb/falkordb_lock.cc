@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
 #include "io/net/resp_client.h"
+#include "io/store/lease.h"
 
 namespace reembed {
 namespace {
@@ -72,15 +73,15 @@ class FalkorLease final : public LeaseStore {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& target, const LockOwner& self,
-                                                               const FalkorOptions& options, const LeaseNote& note) {
+absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& target, const LockAsker& asker,
+                                                               const FalkorOptions& options) {
   ABSL_ASSIGN_OR_RETURN(const FalkorLocation asked, ParseFalkorLocation(target, options));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<RespClient> client, RespClient::Connect(asked.address, options.patience));
   if (absl::IsPermissionDenied(client->Call({"EVAL", "return 1", "0"}).status())) return nullptr;
   // In braces, so that a cluster has both keys in one place.
   std::string key = absl::StrCat("reembed:lock:{", asked.graph, ":", asked.label, ":", asked.vector, "}");
-  return TakeLease(absl::StrCat(asked.address.name, "/", asked.graph, ": ", asked.label, ".", asked.vector), self,
-                   std::make_unique<FalkorLease>(std::move(client), std::move(key)), note);
+  return TakeLease(absl::StrCat(asked.address.name, "/", asked.graph, ": ", asked.label, ".", asked.vector), asker,
+                   std::make_unique<FalkorLease>(std::move(client), std::move(key)));
 }
 
 }  // namespace reembed

@@ -7,16 +7,14 @@
 #include "absl/status/statusor.h"
 #include "engine/location.h"
 #include "engine/target_lock.h"
-#include "io/job/lock_owner.h"
 #include "io/store/falkordb/falkordb_graph.h"
-#include "io/store/lease.h"
 
 namespace reembed {
 
 // The lock of the property that a target names: a lease, which is two keys of the server while somebody has it. Null:
 // the user may not run scripts there. Errors: as TakeLease(), RespClient, ParseFalkorLocation().
-absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& target, const LockOwner& self,
-                                                               const FalkorOptions& options, const LeaseNote& note);
+absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& target, const LockAsker& asker,
+                                                               const FalkorOptions& options);
 
 }  // namespace reembed
 

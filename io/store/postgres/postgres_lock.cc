@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/pace/rate_limiter.h"
 #include "engine/status_macros.h"
+#include "io/job/lock_owner.h"
 #include "io/store/postgres/postgres_connection.h"
 #include "io/store/postgres/postgres_table.h"
 
@@ -138,7 +139,7 @@ absl::StatusOr<std::string> FullName(const PostgresLocation& asked, PostgresConn
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockOwner& self) {
+absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockAsker& asker) {
   ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(target));
   ABSL_ASSIGN_OR_RETURN(
       std::unique_ptr<PostgresConnection> connection,
@@ -146,7 +147,7 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& t
                                {.settings = {{.name = "idle_in_transaction_session_timeout", .value = "'0'"}}}));
   ABSL_ASSIGN_OR_RETURN(std::string column, FullName(asked, connection.get()));
   ABSL_ASSIGN_OR_RETURN(const bool pooled, connection->IsPooled());
-  auto lock = std::make_unique<PostgresColumnLock>(std::move(connection), std::move(column), self);
+  auto lock = std::make_unique<PostgresColumnLock>(std::move(connection), std::move(column), ThisProcess(asker.job));
   ABSL_RETURN_IF_ERROR(lock->Take());
   if (pooled) {
     ABSL_RETURN_IF_ERROR(lock->CheckPool(asked.address));

@@ -7,7 +7,6 @@
 #include "absl/status/statusor.h"
 #include "engine/location.h"
 #include "engine/target_lock.h"
-#include "io/job/lock_owner.h"
 
 namespace reembed {
 
@@ -16,7 +15,7 @@ namespace reembed {
 // transactions, and ends with the process. Errors: kAborted (another job has it; the message says who);
 // kFailedPrecondition (a pooler with one server connection only, which this one would take); as PostgresConnection,
 // ParsePostgresLocation().
-absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockOwner& self);
+absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockAsker& asker);
 
 }  // namespace reembed
 

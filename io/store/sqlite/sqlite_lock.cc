@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
 #include "io/store/file_lock.h"
+#include "io/store/lease.h"
 #include "io/store/sqlite/hrana.h"
 #include "io/store/sqlite/libsql_db.h"
 #include "io/store/sqlite/sqlite_target.h"
@@ -104,14 +105,13 @@ class LibsqlLease final : public LeaseStore {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TargetLock>> LockSqliteColumn(const Location& target, const LockOwner& self) {
+absl::StatusOr<std::unique_ptr<TargetLock>> LockSqliteColumn(const Location& target, const LockAsker& asker) {
   ABSL_ASSIGN_OR_RETURN(const SqliteLocation asked, ParseSqliteTarget(target));
   return LockFileColumn(asked.path, ColumnOf(asked), absl::StrCat(asked.path, ": ", asked.table, ".", asked.vector),
-                        self);
+                        asker);
 }
 
-absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& target, const LockOwner& self,
-                                                             const LeaseNote& note) {
+absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& target, const LockAsker& asker) {
   ABSL_ASSIGN_OR_RETURN(const SqliteLocation asked, ParseSqliteTarget(target));
   ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(target));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, HranaConnection::Make(server, kPatience));
@@ -119,7 +119,7 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& tar
   const absl::Status may = lease->MakeTable();
   if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may)) return nullptr;
   ABSL_RETURN_IF_ERROR(may);
-  return TakeLease(absl::StrCat(server.name, ": ", asked.table, ".", asked.vector), self, std::move(lease), note);
+  return TakeLease(absl::StrCat(server.name, ": ", asked.table, ".", asked.vector), asker, std::move(lease));
 }
 
 }  // namespace reembed

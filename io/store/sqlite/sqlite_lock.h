@@ -7,19 +7,16 @@
 #include "absl/status/statusor.h"
 #include "engine/location.h"
 #include "engine/target_lock.h"
-#include "io/job/lock_owner.h"
-#include "io/store/lease.h"
 
 namespace reembed {
 
 // The lock of the column that a target names. Of a file: LockFileColumn(), beside it. Errors: as there, as
 // ParseSqliteTarget().
-absl::StatusOr<std::unique_ptr<TargetLock>> LockSqliteColumn(const Location& target, const LockOwner& self);
+absl::StatusOr<std::unique_ptr<TargetLock>> LockSqliteColumn(const Location& target, const LockAsker& asker);
 
 // Of a server: a lease, which is a row of the table `reembed_lock` while somebody has it. Null: the token may not make
 // that table. Errors: as TakeLease(), HranaConnection, ParseSqliteTarget().
-absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& target, const LockOwner& self,
-                                                             const LeaseNote& note);
+absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& target, const LockAsker& asker);
 
 }  // namespace reembed
 

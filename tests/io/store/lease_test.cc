@@ -8,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/job/lock_owner.h"
 #include "tests/fakes/status_matchers.h"
 
 namespace reembed {
@@ -66,8 +67,8 @@ class LeaseTest : public ::testing::Test {
   static LockOwner Owner(const std::string& job) { return {.host = "here", .pid = "12", .started = 1, .job = job}; }
 
   absl::StatusOr<std::unique_ptr<TargetLock>> Take(const std::string& job) {
-    return TakeLease("graph: Note.v", Owner(job), std::make_unique<FakeStore>(&record_),
-                     [this](const std::string& note) { notes_.push_back(note); });
+    return TakeLease("graph: Note.v", {job, [this](const std::string& note) { notes_.push_back(note); }},
+                     std::make_unique<FakeStore>(&record_));
   }
   // Somebody has it who is not there any more, or is.
   void LeaveTo(const std::string& job) {
@@ -111,10 +112,7 @@ TEST_F(LeaseTest, OfAJobThatMayBeDeadItIsTakenWhenItsTimeIsUp) {
 TEST_F(LeaseTest, ItsOwnOfAKilledRunIsTakenAtOnce) {
   LeaveTo("/jobs/a");
   record_.step = absl::ZeroDuration();  // its time never is up
-  LockOwner again = Owner("/jobs/a");
-  again.pid = "13";
-  auto lock = TakeLease("graph: Note.v", again, std::make_unique<FakeStore>(&record_),
-                        [this](const std::string& note) { notes_.push_back(note); });
+  auto lock = Take("/jobs/a");
   ASSERT_THAT(lock, IsOk());
   EXPECT_THAT(notes_, IsEmpty());
   EXPECT_TRUE((*lock)->unbroken());

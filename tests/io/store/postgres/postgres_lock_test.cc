@@ -21,13 +21,9 @@ class PostgresLockTest : public ::testing::Test {
   void SetUp() override {
     server_.Run("DROP TABLE IF EXISTS notes CASCADE; CREATE TABLE notes (id int PRIMARY KEY, body text, v vector(3))");
   }
-  static LockOwner Job(const std::string& directory) {
-    LockOwner owner = ThisProcess();
-    owner.job = directory;
-    return owner;
-  }
   absl::StatusOr<std::unique_ptr<TargetLock>> Lock(const std::string& job, const std::string& more = "&vector=v") {
-    return LockPostgresColumn(*ParseLocation(server_.Uri("table=notes&key=id&text=body" + more)), Job(job));
+    return LockPostgresColumn(*ParseLocation(server_.Uri("table=notes&key=id&text=body" + more)),
+                              {job, [](const std::string&) {}});
   }
   // Of the connection that has a lock.
   std::string Holder(const std::string& column) {
