@@ -15,7 +15,7 @@ namespace reembed {
 class RollbackCase {
  public:
   static constexpr int kRows = 1200;
-  static constexpr int kDim = 64;  // that a run makes
+  static constexpr int kDim = 64;  // that a run makes, as StallingModel does
 
   virtual ~RollbackCase() = default;
 

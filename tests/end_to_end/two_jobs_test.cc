@@ -8,16 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/end_to_end/rollback_cases.h"
-#include "tests/fakes/openai_replies.h"
 #include "tests/fakes/pgbouncer.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
-#include "tests/fakes/scripted_server.h"
+#include "tests/fakes/stalling_model.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -26,52 +24,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
-
-// A model behind an API, with vectors of its own.
-class Model {
- public:
-  // `stalls_from`: the first reply that is held back until Release(); -1: none is.
-  explicit Model(std::string name, int stalls_from = -1)
-      : name_(std::move(name)), stalls_from_(stalls_from), server_([this](const ServerRequest& request) {
-          std::vector<std::string> texts = TextsOf(request.body);
-          for (std::string& text : texts) text = absl::StrCat(name_, " ", text);
-          const bool base64 = absl::StrContains(request.body, "base64");
-          ServerReply reply{.body = OpenAiReply(texts, base64 ? VectorFormat::kBase64 : VectorFormat::kFloat,
-                                                {.dim = RollbackCase::kDim})};
-          if (stalls_from_ >= 0 && request.number >= stalls_from_) reply.fault = ServerFault::kStall;
-          return reply;
-        }) {}
-
-  std::vector<std::string> Command(const std::vector<std::string>& place, const std::string& job) const {
-    std::vector<std::string> args = {REEMBED_BINARY,
-                                     "run",
-                                     "--yes",
-                                     "--api-base",
-                                     absl::StrCat(server_.url(), "/v1"),
-                                     "--model",
-                                     name_,
-                                     "--dimensions",
-                                     absl::StrCat(RollbackCase::kDim),
-                                     "--job",
-                                     job,
-                                     "--batch-size",
-                                     "32",
-                                     "--concurrency",
-                                     "2"};
-    args.insert(args.end(), place.begin(), place.end());
-    return args;
-  }
-  void WaitForStalled() { server_.WaitForStalled(1); }
-  void Release() { server_.ReleaseStalled(); }
-  int requests() const { return server_.request_count(); }
-
- private:
-  const std::string name_;
-  const int stalls_from_;
-  ScriptedServer server_;
-};
-
-const std::map<std::string, std::string> kKey = {{"OPENAI_API_KEY", "sk-two-jobs"}};
 
 class TwoJobsTest : public ::testing::TestWithParam<std::string> {
  protected:
@@ -92,8 +44,8 @@ class TwoJobsTest : public ::testing::TestWithParam<std::string> {
 
   // What reaches nobody before the first is over.
   void ExpectTurnedAway(const std::string& holder) {
-    Model other("other");
-    const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), kKey);
+    StallingModel other("other");
+    const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), StallingModel::Key());
     EXPECT_EQ(second.exit_code, 11) << second.err;
     EXPECT_THAT(second.err, AllOf(HasSubstr("is being written by process"), HasSubstr(holder)));
     EXPECT_EQ(other.requests(), 0);
@@ -111,25 +63,25 @@ class TwoJobsTest : public ::testing::TestWithParam<std::string> {
 
 TEST_P(TwoJobsTest, TheSecondIsTurnedAwayAndHasItsTurnAfterwards) {
   const std::string first_job = folder_ / "first";
-  Model model("first", /*stalls_from=*/6);
-  Process first(model.Command(Place(), first_job), kKey);
+  StallingModel model("first", /*stalls_from=*/6);
+  Process first(model.Command(Place(), first_job), StallingModel::Key());
   model.WaitForStalled();
   ExpectTurnedAway(first_job);
   model.Release();
   const ProcessResult done = first.Wait();
   EXPECT_THAT(done.exit_code, AnyOf(0, 3)) << done.err;
   ExpectSound(first_job);
-  Model other("other");
-  const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), kKey);
+  StallingModel other("other");
+  const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), StallingModel::Key());
   EXPECT_THAT(second.exit_code, AnyOf(0, 3)) << second.err;
   ExpectSound(folder_ / "second");
 }
 
 TEST_P(TwoJobsTest, ARollbackWaitsItsTurnToo) {
-  Model earlier("earlier");
-  ASSERT_THAT(RunProcess(earlier.Command(Place(), folder_ / "earlier"), kKey).exit_code, AnyOf(0, 3));
-  Model model("first", /*stalls_from=*/6);
-  Process first(model.Command(Place(), folder_ / "first"), kKey);
+  StallingModel earlier("earlier");
+  ASSERT_THAT(RunProcess(earlier.Command(Place(), folder_ / "earlier"), StallingModel::Key()).exit_code, AnyOf(0, 3));
+  StallingModel model("first", /*stalls_from=*/6);
+  Process first(model.Command(Place(), folder_ / "first"), StallingModel::Key());
   model.WaitForStalled();
   const ProcessResult back = RunProcess({REEMBED_BINARY, "rollback", folder_ / "earlier", "--yes"});
   EXPECT_EQ(back.exit_code, 11) << back.out << back.err;
@@ -142,14 +94,14 @@ TEST_P(TwoJobsTest, ARollbackWaitsItsTurnToo) {
 TEST_P(TwoJobsTest, TheSameCommandGoesOnAtOnceAfterAKill) {
   const std::string job = folder_ / "first";
   {
-    Model model("first", /*stalls_from=*/6);
-    Process first(model.Command(Place(), job), kKey);
+    StallingModel model("first", /*stalls_from=*/6);
+    Process first(model.Command(Place(), job), StallingModel::Key());
     model.WaitForStalled();
     first.Signal(SIGKILL);
     first.Wait();
   }
-  Model model("first");
-  const ProcessResult again = RunProcess(model.Command(Place(), job), kKey);
+  StallingModel model("first");
+  const ProcessResult again = RunProcess(model.Command(Place(), job), StallingModel::Key());
   EXPECT_THAT(again.exit_code, AnyOf(0, 3)) << again.err;
   EXPECT_THAT(again.err, Not(HasSubstr("has it, or has died")));
   ExpectSound(job);
@@ -157,14 +109,14 @@ TEST_P(TwoJobsTest, TheSameCommandGoesOnAtOnceAfterAKill) {
 
 TEST_P(TwoJobsTest, AnotherJobGoesOnAfterAKill) {
   {
-    Model model("first", /*stalls_from=*/6);
-    Process first(model.Command(Place(), folder_ / "first"), kKey);
+    StallingModel model("first", /*stalls_from=*/6);
+    Process first(model.Command(Place(), folder_ / "first"), StallingModel::Key());
     model.WaitForStalled();
     first.Signal(SIGKILL);
     first.Wait();
   }
-  Model other("other");
-  const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), kKey);
+  StallingModel other("other");
+  const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), StallingModel::Key());
   EXPECT_THAT(second.exit_code, AnyOf(0, 3)) << second.err;
   ExpectSound(folder_ / "second");
 }
@@ -178,21 +130,21 @@ INSTANTIATE_TEST_SUITE_P(Stores, TwoJobsTest,
 TEST(TwoJobsWithoutALockTest, AMixtureDoesNotEndAsIfAllWereWellAutomem) {
   const TempFolder folder;
   const std::unique_ptr<RollbackCase> store = MakeRollbackCase("automem", folder);
-  Model model("first", /*stalls_from=*/12);
-  Process first(model.Command(store->Args(), folder / "first"), kKey);
+  StallingModel model("first", /*stalls_from=*/12);
+  Process first(model.Command(store->Args(), folder / "first"), StallingModel::Key());
   model.WaitForStalled();
-  Model other("other");
-  const ProcessResult second = RunProcess(other.Command(store->Args(), folder / "second"), kKey);
+  StallingModel other("other");
+  const ProcessResult second = RunProcess(other.Command(store->Args(), folder / "second"), StallingModel::Key());
   EXPECT_THAT(second.exit_code, AnyOf(0, 3)) << second.err;
   model.Release();
   const ProcessResult done = first.Wait();
   EXPECT_EQ(done.exit_code, 8) << done.out << done.err;
   EXPECT_THAT(done.err, AllOf(HasSubstr("another vector than this job has written"), HasSubstr("--repair")));
   // What it advises makes the column one model's again, without a purchase.
-  Model silent("first");
+  StallingModel silent("first");
   const ProcessResult repaired = RunProcess(
       {REEMBED_BINARY, "verify", "--repair", folder / "first", "--api-base", absl::StrCat(silent.Command({}, "")[4])},
-      kKey);
+      StallingModel::Key());
   EXPECT_THAT(repaired.exit_code, AnyOf(0, 3)) << repaired.out << repaired.err;
 }
 
@@ -201,11 +153,11 @@ TEST(TwoJobsPoolTest, APoolOfOneIsRefusedBeforeAnythingIsBought) {
   const TempFolder folder;
   const std::unique_ptr<RollbackCase> store = MakeRollbackCase("postgres", folder);
   const PgBouncer bouncer(TestPostgres(), "default_pool_size = 1\nreserve_pool_size = 0");
-  Model model("first");
+  StallingModel model("first");
   const ProcessResult run = RunProcess(
       model.Command({"--source", bouncer.Uri("table=messages&key=id&text=content&vector=embedding"), "--all"},
                     folder / "job"),
-      kKey);
+      StallingModel::Key());
   EXPECT_EQ(run.exit_code, 6) << run.err;
   EXPECT_THAT(run.err, HasSubstr("one connection to the server"));
   EXPECT_EQ(model.requests(), 0);

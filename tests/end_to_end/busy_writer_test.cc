@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows that are edited, come and go while a run goes on: when it is done no row has the vector of a text that it no
+// longer has.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/end_to_end/fault_fixture.h"
+#include "tests/end_to_end/rollback_cases.h"
+#include "tests/fakes/agentloop.h"
+#include "tests/fakes/process.h"
+#include "tests/fakes/stalling_model.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::AnyOf;
+
+// Compares each row's text with the one that its vector is made from, and the vector in each target with it.
+void ExpectSound(const std::string& job) {
+  const ProcessResult verified = RunProcess({REEMBED_BINARY, "verify", job});
+  EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
+}
+
+int64_t Number(const ProcessResult& run, const std::string& name) { return std::stoll(Summary(run, name)); }
+
+void ExpectSum(const ProcessResult& run) {
+  EXPECT_EQ(Number(run, "rows_selected"), Number(run, "rows_embedded") + Number(run, "rows_skipped") +
+                                              Number(run, "rows_rejected") + Number(run, "rows_gone"))
+      << run.out;
+}
+
+class BusyWriterTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  const TempFolder folder_;
+};
+
+TEST_P(BusyWriterTest, ARowThatIsEditedAfterItWasReadHasTheVectorOfItsNewText) {
+  const std::unique_ptr<RollbackCase> store = MakeRollbackCase(GetParam(), folder_);
+  StallingModel model("first", /*stalls_from=*/6);
+  std::vector<std::string> command = model.Command(store->Args(), folder_ / "job");
+  command.push_back("--json");
+  Process process(command, StallingModel::Key());
+  model.WaitForStalled();  // the first rows are read, and some are written
+  store->EditTexts(/*back=*/false);
+  model.Release();
+  const ProcessResult run = process.Wait();
+  ASSERT_THAT(run.exit_code, AnyOf(0, 3)) << run.err;
+  EXPECT_GE(Number(run, "rows_changed"), 3) << run.out;
+  ExpectSum(run);
+  ExpectSound(folder_ / "job");
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, BusyWriterTest,
+                         ::testing::Values("agentloop", "libsql", "mcp_memory", "memu", "postgres", "postgres_wide",
+                                           "falkordb", "automem", "espressobot"),
+                         [](const auto& info) { return info.param; });
+
+class BusyTableTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Change(db_, "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, v BLOB)");
+    Change(
+        db_,
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600) INSERT INTO notes (id, body) "
+        "SELECT i, 'note ' || i FROM n");
+  }
+  const TempFolder folder_;
+  const std::string db_ = folder_ / "notes.db";
+};
+
+TEST_F(BusyTableTest, FilesAndIndexesAreBuiltAgainAndRowsThatCameAreTaken) {
+  StallingModel model("first", /*stalls_from=*/6);
+  std::vector<std::string> place = {"--json", "--source",
+                                    absl::StrCat("sqlite:", db_, "?table=notes&key=id&text=body")};
+  for (const char* const target : {"npy:o.npy", "jsonl:o.jsonl", "hdf5:o.h5", "faiss:o.faiss"}) {
+    const std::string uri = target;
+    place.insert(place.end(), {"--target", absl::StrCat(uri.substr(0, uri.find(':') + 1), folder_.path(), "/",
+                                                        uri.substr(uri.find(':') + 1))});
+  }
+  Process process(model.Command(place, folder_ / "job"), StallingModel::Key());
+  model.WaitForStalled();
+  Change(db_, "UPDATE notes SET body = body || '!' WHERE id < 4");
+  Change(db_, "INSERT INTO notes (id, body) VALUES (700, 'new at the end')");
+  model.Release();
+  const ProcessResult run = process.Wait();
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(Number(run, "rows_selected"), 601);
+  EXPECT_EQ(Number(run, "rows_changed"), 3);
+  ExpectSum(run);
+  ExpectSound(folder_ / "job");
+}
+
+TEST_F(BusyTableTest, ARowThatGoesIsCountedAndDoesNotComeBack) {
+  StallingModel model("first", /*stalls_from=*/6);
+  Process process(
+      model.Command({"--json", "--source", absl::StrCat("sqlite:", db_, "?table=notes&key=id&text=body&vector=v")},
+                    folder_ / "job"),
+      StallingModel::Key());
+  model.WaitForStalled();
+  Change(db_, "DELETE FROM notes WHERE id > 590");
+  model.Release();
+  const ProcessResult run = process.Wait();
+  ASSERT_THAT(run.exit_code, AnyOf(0, 3)) << run.err;
+  ExpectSum(run);
+  EXPECT_EQ(Query(db_, "SELECT count(*) || ' ' || count(v) FROM notes").front(), "590 590");
+}
+
+TEST_F(BusyTableTest, NoLookIsTakenWhereNoneIsWanted) {
+  StallingModel model("first", /*stalls_from=*/6);
+  Process process(model.Command({"--json", "--max-passes", "0", "--source",
+                                 absl::StrCat("sqlite:", db_, "?table=notes&key=id&text=body&vector=v")},
+                                folder_ / "job"),
+                  StallingModel::Key());
+  model.WaitForStalled();
+  Change(db_, "UPDATE notes SET body = body || '!' WHERE id < 4");
+  model.Release();
+  const ProcessResult run = process.Wait();
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(Number(run, "rows_changed"), 0);
+  EXPECT_EQ(RunProcess({REEMBED_BINARY, "verify", folder_ / "job"}).exit_code, 8);
+}
+
+}  // namespace
+}  // namespace reembed
