@@ -27,7 +27,7 @@ class FileColumnLock final : public TargetLock {
 absl::StatusOr<std::unique_ptr<TargetLock>> LockFileColumn(const std::string& path, absl::string_view column,
                                                            const std::string& place, const LockAsker& asker) {
   const std::string name = absl::StrCat(path, ".reembed-", absl::Hex(HashText(column).lo, absl::kZeroPad16), ".lock");
-  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<PlaceLock> lock, PlaceLock::AcquireAt(name, place, self.job));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<PlaceLock> lock, PlaceLock::AcquireAt(name, place, asker.job));
   return std::make_unique<FileColumnLock>(std::move(lock));
 }
 
