@@ -121,7 +121,7 @@ absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledg
                                             const RowFindings& findings,
                                             absl::FunctionRef<void(absl::string_view text)> of_earlier) {
   ChangedRows found;
-  if (job.source.scheme == "-") return found;  // read once, and never again
+  if (KindOf(job.source).is_stream) return found;  // read once, and never again
   const bool only_lacking = job.selection.rows == Selection::Rows::kWithoutVector;
   const bool texts = !job.options.no_changed && job.keep_vectors == KeepVectors::kAlways;
   if (ledger_rows > 0) {

@@ -21,6 +21,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
+#include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/same_model.h"
 #include "tools/signals.h"
@@ -212,10 +213,9 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
   if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
   for (const Location& target : job.targets) {
-    // JSON numbers take up to 13 characters each, an HNSW graph two links of 4 bytes for each of its M.
-    const int64_t row_bytes = target.scheme == "jsonl" ? int64_t{job.client.model.dim} * 13 : vector_bytes;
-    plan->disk_bytes += stored_rows * (row_bytes + (target.scheme == "faiss" ? 300 : 16));
-    if (target.scheme == "faiss") plan->memory_bytes += stored_rows * (vector_bytes + 300);
+    const StoreKind& kind = KindOf(target);
+    plan->disk_bytes += stored_rows * (job.client.model.dim * kind.number_bytes + kind.row_bytes);
+    if (kind.is_held_in_memory) plan->memory_bytes += stored_rows * (vector_bytes + kind.row_bytes);
   }
   ABSL_ASSIGN_OR_RETURN(plan->undo, PlanUndo(job, preflight, stored_rows));
   for (const UndoPlan& target : plan->undo) plan->undo_bytes += target.bytes;
@@ -281,7 +281,7 @@ void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const Plan
                  "rows have another text than the one that their vector was made from; they are embedded again, "
                  "--no-changed leaves them"));
     for (size_t i = 0; i < job.targets.size(); ++i) {
-      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].scheme == "-") continue;
+      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || KindOf(job.targets[i]).is_stream) continue;
       line("builds", absl::StrCat(PlaceText(job.targets[i]),
                                   " again beside what is there, from the job's vectors; it takes its place in one "
                                   "step, and nothing is bought for that"));

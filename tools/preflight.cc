@@ -9,9 +9,9 @@
 #include "absl/strings/str_format.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
-#include "index/faiss_sink.h"
 #include "io/job/job_reader.h"
 #include "tools/format.h"
+#include "tools/registry.h"
 #include "tools/same_model.h"
 #include "tools/target_state.h"
 
@@ -22,24 +22,21 @@ constexpr double kUnitNormTolerance = 1e-3;  // float32 and bfloat16 models stay
 
 // Looks at the first row, as keys are of one kind mostly: better before the first text is bought than row by row.
 absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
-  const Scheme* const source_scheme = FindScheme(job.source.scheme);
-  const Scheme* const scheme = FindScheme(target.scheme);
-  if (scheme->check_key == nullptr || source_scheme->open_source == nullptr || job.source.scheme == "-") {
-    return absl::OkStatus();
-  }
+  const StoreKind& kind = KindOf(target);
+  if (kind.check_key == nullptr || KindOf(job.source).is_stream) return absl::OkStatus();
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
     if (!row.has_value()) return absl::OkStatus();
     // One that is rejected may have a key that only says where it is.
-    if (row->text.has_value()) return scheme->check_key(target, row->key);
+    if (row->text.has_value()) return kind.check_key(target, row->key);
   }
 }
 
 // `selected`: rows that the run will read; -1: not known.
 absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
   const bool asks = std::any_of(job.targets.begin(), job.targets.end(),
-                                [](const Location& target) { return target.scheme == "faiss"; });
+                                [](const Location& target) { return KindOf(target).check_rows != nullptr; });
   if (selected < 0 || !asks) return absl::OkStatus();
   int64_t before = 0;
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
@@ -51,8 +48,9 @@ absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
   int64_t rows = job.in_place ? before + selected : std::max(before, selected);
   if (job.options.limit > 0) rows = std::min(rows, before + job.options.limit);
   for (const Location& target : job.targets) {
-    if (target.scheme != "faiss") continue;
-    ABSL_RETURN_IF_ERROR(CheckFaissRows(target, rows));
+    const StoreKind& kind = KindOf(target);
+    if (kind.check_rows == nullptr) continue;
+    ABSL_RETURN_IF_ERROR(kind.check_rows(target, rows));
   }
   return absl::OkStatus();
 }
@@ -88,11 +86,11 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
 }
 
 bool KeepsUndo(const ResolvedJob& job, const Location& target) {
-  return !job.options.no_undo && FindScheme(target.scheme)->roll_back != nullptr;
+  return !job.options.no_undo && KindOf(target).roll_back != nullptr;
 }
 
 absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
-  return FindScheme(job.source.scheme)->survey(job.source, job.selection);
+  return KindOf(job.source).survey(job.source, job.selection);
 }
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
@@ -104,9 +102,9 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     preflight.sinks.push_back(std::move(sink));
     const bool own = job.in_place && &target == &job.targets[0];  // its keys are the source's
     ABSL_RETURN_IF_ERROR(own ? absl::OkStatus() : CheckFirstKey(job, target));
-    const Scheme* const scheme = FindScheme(target.scheme);
-    if (!scheme->is_table()) continue;
-    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> changes, scheme->changes(target, job.client.model));
+    const StoreKind& kind = KindOf(target);
+    if (!kind.is_table()) continue;
+    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> changes, kind.changes(target, job.client.model));
     preflight.changes.insert(preflight.changes.end(), changes.begin(), changes.end());
   }
   if (job.options.record) preflight.changes.push_back("adds one memory with the job's receipt to the source");

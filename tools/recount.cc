@@ -15,6 +15,7 @@
 #include "engine/status_macros.h"
 #include "tools/format.h"
 #include "tools/preflight.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -40,7 +41,10 @@ absl::StatusOr<absl::flat_hash_set<uint64_t>> FindLacking(const ResolvedJob& job
 
 absl::StatusOr<Recount> RecountTable(const ResolvedJob& job, int64_t rows_rejected, JobStore* store) {
   ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyTable(job));
-  ABSL_ASSIGN_OR_RETURN(const HiddenRows hidden, FindHiddenRows(job.source));
+  HiddenRows hidden;
+  if (const StoreKind& kind = KindOf(job.source); kind.find_hidden_rows != nullptr) {
+    ABSL_ASSIGN_OR_RETURN(hidden, kind.find_hidden_rows(job.source));
+  }
   Recount recount{.rows = survey.rows_selected, .rows_with_vector = survey.rows_with_vector, .hidden = hidden};
   if (job.options.limit > 0 || recount.rows - recount.rows_with_vector <= rows_rejected) return recount;
   ABSL_ASSIGN_OR_RETURN(absl::flat_hash_set<uint64_t> lacking, FindLacking(job));

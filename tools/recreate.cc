@@ -4,19 +4,25 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres/postgres_import_undo.h"
-#include "io/store/postgres/postgres_lookup.h"
 #include "tools/consent.h"
 #include "tools/preflight.h"
+#include "tools/registry.h"
 
 namespace reembed {
+namespace {
+
+bool IsImport(const Location& target) {
+  return target.Get("mode") == "insert" && KindOf(target).imports.drop_tables != nullptr;
+}
+
+}  // namespace
 
 absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJob>* jobs) {
   if (!options.force_recreate) return absl::OkStatus();
   ResolvedJob& first = jobs->front();
   const Location* target = nullptr;
   for (const Location& location : first.targets) {
-    if (location.Get("mode") == "insert") target = &location;
+    if (IsImport(location)) target = &location;
   }
   if (target == nullptr || first.recreated_tables.empty()) {
     return absl::InvalidArgumentError(
@@ -30,12 +36,12 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
   // Not before it is known that they can be filled again.
   ABSL_RETURN_IF_ERROR(ProbeEmbedder(&first).status());
   first.dropped_tables = first.recreated_tables;
-  return DropPostgresTables(*target, first.recreated_tables);
+  return KindOf(*target).imports.drop_tables(*target, first.recreated_tables);
 }
 
 absl::Status KeepRecreated(const ResolvedJob& job, const Location& target, UndoLog* log) {
-  if (log == nullptr || job.dropped_tables.empty() || target.Get("mode") != "insert") return absl::OkStatus();
-  return KeepPostgresTablesDropped(job.dropped_tables, log);
+  if (log == nullptr || job.dropped_tables.empty() || !IsImport(target)) return absl::OkStatus();
+  return KindOf(target).imports.keep_dropped(job.dropped_tables, log);
 }
 
 }  // namespace reembed

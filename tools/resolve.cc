@@ -16,13 +16,12 @@
 #include "engine/text/text_template.h"
 #include "io/job/owed_table.h"
 #include "io/net/url.h"
-#include "io/system/automem_rows.h"
 #include "tools/endpoints.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
-#include "tools/resolve_automem.h"
+#include "tools/registry.h"
 #include "tools/resolve_embedder.h"
-#include "tools/resolve_postgres.h"
+#include "tools/resolve_layout.h"
 #include "tools/resolve_preset.h"
 #include "tools/spending.h"
 #include "tools/target_files.h"
@@ -39,15 +38,13 @@ constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 // place of the vectors, not how rows are chosen.
 absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const CommandOptions& options,
                                                       const Environment& environment) {
-  if (source.scheme == "automem") {
-    ABSL_ASSIGN_OR_RETURN(Location points, ParsePlace(source.Get("points"),
-                                                      {options.db_token_env, options.db_password_env}, environment));
-    return points;
+  const StoreKind& kind = KindOf(source);
+  if (kind.vectors_parameter != nullptr) {
+    ABSL_ASSIGN_OR_RETURN(Location vectors, ParsePlace(source.Get(kind.vectors_parameter),
+                                                       {options.db_token_env, options.db_password_env}, environment));
+    return vectors;
   }
-  const Scheme* const scheme = FindScheme(source.scheme);
-  const bool in_place =
-      source.scheme == "memu" || (scheme != nullptr && scheme->is_table() && !source.Get("vector").empty());
-  if (!in_place) return std::nullopt;
+  if (!kind.always_in_place && !(kind.is_table() && !source.Get("vector").empty())) return std::nullopt;
   Location target = source;
   target.parameters.erase("text");
   target.parameters.erase("template");
@@ -55,7 +52,10 @@ absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, co
   return target;
 }
 
-// The places that --target names. A preset may say what becomes of rows that it brings into a PostgreSQL server.
+// Whether rows of another place can become rows of a table there.
+bool TakesRows(const Location& place) { return KindOf(place).imports.drop_tables != nullptr; }
+
+// The places that --target names. A preset may say what becomes of rows that it brings into another database.
 absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& options,
                                                      const std::optional<SystemPreset>& preset,
                                                      const Environment& environment, ResolvedJob* job) {
@@ -67,16 +67,16 @@ absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& optio
                    {options.db_token_env, job->options.db_password_env}, environment));
     targets.push_back(std::move(target));
   }
-  if (!preset.has_value() || preset->insert.table.empty() || IsPostgres(job->source)) return targets;
+  if (!preset.has_value() || preset->insert.table.empty() || TakesRows(job->source)) return targets;
   if (targets.empty()) {
     ABSL_ASSIGN_OR_RETURN(std::optional<PresetDatabase> server, PresetServer(*preset, options, environment));
-    if (server.has_value() && IsPostgres(server->location)) {
+    if (server.has_value() && TakesRows(server->location)) {
       if (!server->password_variable.empty()) job->options.db_password_env = server->password_variable;
       targets.push_back(server->location);
     }
   }
   for (Location& target : targets) {
-    if (!IsPostgres(target)) continue;
+    if (!TakesRows(target)) continue;
     AddInsertParameters(preset->insert, job->source, &target);
     job->recreated_tables = preset->insert.drop;
   }
@@ -110,10 +110,8 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
-  if (preset.has_value() && stream->kind == "automem") {
-    ABSL_ASSIGN_OR_RETURN(job->source, AutomemSource(*preset, *stream, options, environment, database.location));
-  } else if (preset.has_value()) {
-    job->source = PresetSource(*preset, *stream, options, database.location);
+  if (preset.has_value()) {
+    ABSL_ASSIGN_OR_RETURN(job->source, PresetSource(*preset, *stream, options, environment, database.location));
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
     ABSL_RETURN_IF_ERROR(FitPresetToTable(*preset, *stream, options, before, job));
   } else {
@@ -122,14 +120,16 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   }
   job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  if (FindScheme(job->source.scheme) == nullptr) return OpenSource(job->source, {}).status();
+  if (FindKind(job->source.scheme) == nullptr) return OpenSource(job->source, {}).status();
   ABSL_ASSIGN_OR_RETURN(std::optional<Location> own, InPlaceTarget(job->source, job->options, environment));
   job->in_place = own.has_value();
   if (job->in_place) job->targets.push_back(*std::move(own));
   ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
+  const StoreKind& kind = KindOf(job->source);
   for (Location& target : targets) {
     const auto same = [&](const Location& other) {
-      return other.ToString() == target.ToString() || HoldsAutomemPoints(job->source, target);
+      return other.ToString() == target.ToString() ||
+             (kind.holds_vectors != nullptr && kind.holds_vectors(job->source, target));
     };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
       if (job->in_place && same(job->targets[0])) continue;
@@ -147,6 +147,14 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "--source");
   }
   return absl::OkStatus();
+}
+
+// "sqlite:, libsql:", of the kinds that are meant.
+template <typename Predicate>
+std::string SchemesOf(Predicate is_meant) {
+  return absl::StrJoin(NamesOfKinds(is_meant), ", ", [](std::string* out, const std::string& name) {
+    absl::StrAppend(out, name, name == "-" ? "" : ":");
+  });
 }
 
 absl::Status ResolveSelection(const CommandOptions& options, const std::optional<SystemPreset>& preset,
@@ -167,12 +175,16 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
                     .where = where,
                     .resume_from = options.resume_from,
                     .strict = options.strict};
-  if (options.strict && job->source.scheme != "jsonl" && job->source.scheme != "-") {
-    return absl::InvalidArgumentError("--strict is for JSON lines as source (jsonl:, -)");
+  const StoreKind& kind = KindOf(job->source);
+  if (options.strict && !kind.has_strict) {
+    return absl::InvalidArgumentError(absl::StrCat("--strict is for JSON lines as source (",
+                                                   SchemesOf([](const StoreKind& each) { return each.has_strict; }),
+                                                   ")"));
   }
-  const Scheme* const scheme = FindScheme(job->source.scheme);
-  if ((!where.empty() || !options.resume_from.empty()) && (scheme == nullptr || !scheme->is_table())) {
-    return absl::InvalidArgumentError("--where and --resume-from need a table as source (sqlite:, libsql:, postgres:)");
+  if ((!where.empty() || !options.resume_from.empty()) && !kind.is_table()) {
+    return absl::InvalidArgumentError(absl::StrCat("--where and --resume-from need a table as source (",
+                                                   SchemesOf([](const StoreKind& each) { return each.is_table(); }),
+                                                   ")"));
   }
   return absl::OkStatus();
 }
@@ -299,11 +311,14 @@ std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first,
 // Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
 absl::Status CheckRecord(const ResolvedJob& job) {
   if (!job.options.record) return absl::OkStatus();
-  const Scheme* const scheme = FindScheme(job.source.scheme);
-  if (scheme == nullptr || scheme->keep_record == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--record: ", job.name, " has no way to keep a receipt as a memory, only AutoMem has one; leave it ",
-        "out, `reembed status` prints the receipt"));
+  if (KindOf(job.source).keep_record == nullptr) {
+    std::vector<std::string> able;
+    for (const StoreKind* const kind : StoreKinds()) {
+      if (kind->keep_record != nullptr) able.push_back(kind->title);
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("--record: ", job.name, " has no way to keep a receipt as a memory, only ",
+                     absl::StrJoin(able, ", "), " has one; leave it out, `reembed status` prints the receipt"));
   }
   const bool is_whole = job.options.limit == 0 && job.selection.where.empty() && job.source.Get("where").empty() &&
                         job.selection.resume_from.empty();

@@ -56,8 +56,7 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
   ABSL_ASSIGN_OR_RETURN(const SecretVariables variables, SecretVariablesOf(path));
   for (const UndoTarget& kept : folder.job->targets()) {
     ABSL_ASSIGN_OR_RETURN(Location location, ParsePlace(kept.name, variables, environment));
-    const Scheme* const scheme = FindScheme(location.scheme);
-    if (scheme == nullptr || scheme->roll_back == nullptr) {
+    if (KindOf(location).roll_back == nullptr) {
       return absl::UnimplementedError(absl::StrCat(kept.name, ": this version does not put such a target back"));
     }
     folder.tasks.push_back({kept, std::move(location)});
@@ -158,8 +157,7 @@ absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* tot
   for (const Task& task : folder.tasks) {
     RollbackReport damaged;
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<UndoReader> old_rows, folder.job->Read(task.kept, &damaged));
-    ABSL_ASSIGN_OR_RETURN(RollbackReport report,
-                          FindScheme(task.location.scheme)->roll_back(task.location, old_rows.get()));
+    ABSL_ASSIGN_OR_RETURN(RollbackReport report, KindOf(task.location).roll_back(task.location, old_rows.get()));
     for (const RollbackReport::Row& row : damaged.left) report.Leave(ViewOf(row.key), row.reason);
     report.rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
     (json ? PrintJson : PrintText)(task, report);

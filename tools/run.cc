@@ -31,6 +31,7 @@
 #include "tools/record.h"
 #include "tools/recount.h"
 #include "tools/recreate.h"
+#include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
 #include "tools/same_model.h"
@@ -142,7 +143,7 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
   outcome->waits = running.counters.waits.Shares();
   outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
   outcome->in_place = prepared.job.in_place;
-  outcome->may_hide_rows = IsPostgres(prepared.job.source);
+  outcome->may_hide_rows = KindOf(prepared.job.source).find_hidden_rows != nullptr;
   outcome->elapsed = MonotonicNow() - running.start;
   outcome->rows_left = outcome->status.ok()
                            ? outcome->after.rows_pending
@@ -162,9 +163,9 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
     if (!own_table && FilesOf(job.targets[i]).empty()) continue;
-    const Scheme* const scheme = FindScheme(job.targets[i].scheme);
-    if (scheme->overwriting != nullptr) {
-      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, scheme->overwriting(job.targets[i], job.client.model));
+    const StoreKind& kind = KindOf(job.targets[i]);
+    if (kind.overwriting != nullptr) {
+      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i], job.client.model));
       if (overwriting.kind == Overwriting::Kind::kSwitch) continue;
     }
     ABSL_RETURN_IF_ERROR(preflight->sinks[i]->Finish());

@@ -12,6 +12,7 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
+#include "tools/registry.h"
 #include "tools/spending.h"
 #include "tools/waits.h"
 
@@ -181,8 +182,8 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
-  const bool takes_output =
-      std::any_of(job.targets.begin(), job.targets.end(), [](const Location& target) { return target.scheme == "-"; });
+  const bool takes_output = std::any_of(job.targets.begin(), job.targets.end(),
+                                        [](const Location& target) { return KindOf(target).is_stream; });
   std::ostream& out = takes_output ? std::cerr : std::cout;
   if (!job.stream.empty()) out << job.stream << ": ";
   if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {

@@ -15,7 +15,6 @@
 #include "engine/row_reader.h"
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
-#include "io/system/automem_placeholder.h"
 #include "tools/earlier_jobs.h"
 #include "tools/embedder.h"
 #include "tools/format.h"
@@ -87,6 +86,14 @@ absl::StatusOr<std::vector<StoredText>> FindCandidates(const ResolvedJob& job, i
   return candidates;
 }
 
+// Of any system: its points may have been named as rows of their store.
+bool IsPlaceholder(absl::string_view text, absl::Span<const float> vector) {
+  const absl::Span<const StoreKind* const> kinds = StoreKinds();
+  return std::any_of(kinds.begin(), kinds.end(), [&](const StoreKind* kind) {
+    return kind->is_placeholder != nullptr && kind->is_placeholder(text, vector);
+  });
+}
+
 // The first eight, spread, whose stored vector can say something.
 absl::StatusOr<std::vector<StoredText>> ReadStored(VectorReader* reader, std::vector<StoredText> candidates) {
   std::vector<StoredText> rows;
@@ -99,7 +106,7 @@ absl::StatusOr<std::vector<StoredText>> ReadStored(VectorReader* reader, std::ve
       if (absl::IsDataLoss(stored.status())) continue;
       ABSL_RETURN_IF_ERROR(stored.status());
       if (!stored->has_value() || !CanBeSampled((*stored)->vector)) continue;
-      if (IsAutomemPlaceholder(row.text, (*stored)->vector)) continue;
+      if (IsPlaceholder(row.text, (*stored)->vector)) continue;
       row.vector.assign((*stored)->vector.begin(), (*stored)->vector.end());
       // Different texts with one vector: it is a placeholder of some kind.
       for (StoredText& other : rows) {

@@ -12,36 +12,14 @@
 #include "io/file/file.h"
 #include "io/file/growing_file.h"
 #include "tools/place.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
 
-// Kinds of targets that are made as a whole.
-struct FileKind {
-  const char* scheme;
-  const char* beside[2];  // what the names of the files that go with it end with
-  bool grows_beside =
-      true;  // each file under its own name with `.partial`; false: under the names that go with PATH.partial
-};
-
-constexpr FileKind kFileKinds[] = {{"jsonl", {}},
-                                   {"hdf5", {}},
-                                   {"npy", {".keys.jsonl"}},
-                                   {"fbin", {".keys.jsonl"}},
-                                   {"faiss", {".json", ".keys.jsonl"}, /*grows_beside=*/false}};
-
-const FileKind* KindOf(const Location& target) {
-  for (const FileKind& kind : kFileKinds) {
-    if (target.scheme == kind.scheme) return &kind;
-  }
-  return nullptr;
-}
-
-std::vector<std::string> WithFilesBeside(const FileKind& kind, const std::string& path) {
+std::vector<std::string> WithFilesBeside(const WholeFile& form, const std::string& path) {
   std::vector<std::string> files = {path};
-  for (const char* const end : kind.beside) {
-    if (end != nullptr) files.push_back(path + end);
-  }
+  for (const char* const end : form.beside) files.push_back(path + end);
   return files;
 }
 
@@ -54,19 +32,19 @@ std::string FileIdentity(const std::string& path) {
 }
 
 // Files that are databases are shared by the targets in them.
-bool IsFileOfTables(const Location& target) { return target.scheme == "sqlite" || target.scheme == "memu"; }
+bool IsFileOfTables(const Location& target) { return KindOf(target).is_file && KindOf(target).is_table(); }
 
 }  // namespace
 
 std::vector<std::string> FilesOf(const Location& target) {
-  const FileKind* const kind = KindOf(target);
-  return kind == nullptr ? std::vector<std::string>() : WithFilesBeside(*kind, target.path);
+  const WholeFile* const form = KindOf(target).whole_file;
+  return form == nullptr ? std::vector<std::string>() : WithFilesBeside(*form, target.path);
 }
 
 std::vector<std::string> GrowingNamesOf(const Location& target) {
-  const FileKind* const kind = KindOf(target);
-  if (kind == nullptr) return {};
-  if (!kind->grows_beside) return WithFilesBeside(*kind, PartialPath(target.path));
+  const WholeFile* const form = KindOf(target).whole_file;
+  if (form == nullptr) return {};
+  if (!form->grows_beside) return WithFilesBeside(*form, PartialPath(target.path));
   std::vector<std::string> names;
   for (const std::string& file : FilesOf(target)) {
     names.push_back(PartialPath(file));

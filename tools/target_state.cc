@@ -21,6 +21,7 @@
 #include "io/file/growing_file.h"
 #include "io/job/job_reader.h"
 #include "tools/format.h"
+#include "tools/registry.h"
 #include "tools/target_files.h"
 
 namespace reembed {
@@ -28,7 +29,10 @@ namespace {
 
 // Whether what is in the file that becomes the target is kept by a run that goes on; else it is made anew from the
 // job's vectors.
-bool GrowsOnDisk(const Location& target) { return target.scheme != "faiss" && target.scheme != "hdf5"; }
+bool GrowsOnDisk(const Location& target) {
+  const WholeFile* const form = KindOf(target).whole_file;
+  return form != nullptr && form->goes_on;
+}
 
 bool Exists(const std::string& path) {
   struct stat ignored;

@@ -21,10 +21,12 @@ constexpr int64_t kUndoBytesPerRow = 80;
 // Of an undo log in which there is nearly nothing: its tables and indexes, in pages of 32 KiB.
 constexpr int64_t kUndoFileBytes = 6 * 32768;
 
-// What a number takes in a cell: Python and JavaScript print a float32 with the digits of a double.
+// Of vectors that are text in any kind of table: Python and JavaScript print a float32 with the digits of a double.
+constexpr int64_t kTextNumberBytes = 22;
+
+// What a number takes in a cell.
 int64_t BytesPerNumber(const Location& target) {
-  const bool text = target.scheme == "memu" || absl::StartsWith(target.Get("encoding"), "json");
-  return text ? 22 : 4;
+  return absl::StartsWith(target.Get("encoding"), "json") ? kTextNumberBytes : KindOf(target).old_number_bytes;
 }
 
 bool IsSelected(const ResolvedJob& job, int dim) {
@@ -42,11 +44,11 @@ void CountOwn(const ResolvedJob& job, const Survey& survey, UndoPlan* plan, int6
 
 absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& preflight, size_t target, int64_t rows) {
   const Location& location = job.targets[target];
-  const Scheme& scheme = *FindScheme(location.scheme);
+  const StoreKind& kind = KindOf(location);
   UndoPlan plan{.target = PlaceText(location)};
   Overwriting overwriting;
-  if (scheme.overwriting != nullptr) {
-    ABSL_ASSIGN_OR_RETURN(overwriting, scheme.overwriting(location, job.client.model));
+  if (kind.overwriting != nullptr) {
+    ABSL_ASSIGN_OR_RETURN(overwriting, kind.overwriting(location, job.client.model));
   }
   if (overwriting.kind == Overwriting::Kind::kSwitch && !overwriting.keeps_old) {
     plan.way_back = UndoPlan::WayBack::kNone;
@@ -81,8 +83,8 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
 absl::StatusOr<std::vector<UndoPlan>> PlanUndo(const ResolvedJob& job, const Preflight& preflight, int64_t rows) {
   std::vector<UndoPlan> plans;
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const Scheme& scheme = *FindScheme(job.targets[i].scheme);
-    if (!scheme.is_table() && scheme.roll_back == nullptr) continue;
+    const StoreKind& kind = KindOf(job.targets[i]);
+    if (!kind.is_table() && kind.roll_back == nullptr) continue;
     ABSL_ASSIGN_OR_RETURN(UndoPlan plan, PlanTarget(job, preflight, i, rows));
     plans.push_back(std::move(plan));
   }

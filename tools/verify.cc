@@ -18,6 +18,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
+#include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -28,9 +29,6 @@ namespace {
 constexpr int64_t kShownProblems = 10;
 // Two answers of one model to one text differ in the last bits; another model is far away (embedding-apis, trap 11).
 constexpr double kSameModelCosine = 0.999;
-
-// A database may scale vectors, or keep fewer bits, but another text's vector is not so near.
-constexpr double kSameVectorCosine = 0.99999;
 
 // What was found wrong: a count, and the first rows by name.
 struct Problems {
@@ -51,11 +49,10 @@ double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
 }
 
-// Whether a target holds what the job bought. An index scales its rows, and may quantise them.
+// Whether a target holds what the job bought, or what targets of its kind make of that.
 bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
   if (bought.size() != stored.size()) return false;
-  if (target.scheme == "faiss") return Cosine(bought, stored) >= kSameModelCosine;
-  if (target.scheme == "qdrant") return Cosine(bought, stored) >= kSameVectorCosine;
+  if (const double least = KindOf(target).least_cosine; least > 0) return Cosine(bought, stored) >= least;
   return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
 }
 
@@ -199,7 +196,7 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
       lost_[target.ToString()].push_back(row->ordinal);
     }
   }
-  const bool whole_file = !FindScheme(target.scheme)->is_table();
+  const bool whole_file = !KindOf(target).is_table();
   if (whole_file && (*reader)->rows() != compared) {
     problems_.Add(absl::StrCat(target.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"), ", and the job ",
                                compared));
@@ -216,7 +213,7 @@ std::string Verification::SourceName() const {
 }
 
 absl::Status Verification::CheckSource() {
-  if (resolved_->source.scheme == "-") return absl::OkStatus();
+  if (KindOf(resolved_->source).is_stream) return absl::OkStatus();
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(resolved_->source, resolved_->selection));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   const std::string place = SourceName();
@@ -333,7 +330,7 @@ absl::StatusOr<Findings> VerifyFolder(const std::string& folder, const VerifyOpt
   ABSL_RETURN_IF_ERROR(verification.CheckStore());
   ABSL_RETURN_IF_ERROR(verification.CheckUndoLog(folder));
   for (const Location& target : resolved.targets) {
-    if (target.scheme == "-") continue;
+    if (KindOf(target).is_stream) continue;
     std::map<int64_t, std::string> refused;
     for (const RejectedRow& row : rejects) {
       if (IsNameOf(row.sink, target)) refused[row.ordinal] = row.sink;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/resolve_postgres.h"
+#include "tools/resolve_layout.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -10,8 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres/postgres_lookup.h"
-#include "tools/place.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -22,7 +21,7 @@ bool IsOfType(const std::string& type, const std::string& wanted) {
 }
 
 // Columns that a layout wants and the table does not have so.
-std::vector<std::string> Missing(const PresetLayout& layout, const PostgresTableFacts& facts) {
+std::vector<std::string> Missing(const PresetLayout& layout, const TableFacts& facts) {
   std::vector<std::string> missing;
   for (const auto& [column, type] : layout.columns) {
     const auto found = facts.types.find(column);
@@ -32,7 +31,7 @@ std::vector<std::string> Missing(const PresetLayout& layout, const PostgresTable
   return missing;
 }
 
-std::string LayoutNote(const SystemPreset& preset, const std::string& table, const PostgresTableFacts& facts) {
+std::string LayoutNote(const SystemPreset& preset, const std::string& table, const TableFacts& facts) {
   const PresetLayout* nearest = nullptr;
   std::vector<std::string> nearest_missing;
   for (const PresetLayout& layout : preset.layouts) {
@@ -52,8 +51,9 @@ std::string LayoutNote(const SystemPreset& preset, const std::string& table, con
 
 absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
                               const ResolvedJob* before, ResolvedJob* job) {
-  if (!IsPostgres(job->source)) return absl::OkStatus();
-  ABSL_ASSIGN_OR_RETURN(const PostgresTableFacts facts, LookUpPostgresTable(job->source));
+  const StoreKind& kind = KindOf(job->source);
+  if (kind.catalog.look_up == nullptr) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const TableFacts facts, kind.catalog.look_up(job->source));
   if (!facts.exists) return absl::OkStatus();
   const std::string note = LayoutNote(preset, job->source.Get("table"), facts);
   if (!note.empty()) job->notes.push_back(note);
