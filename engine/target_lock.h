@@ -9,10 +9,13 @@
 
 namespace reembed {
 
+// Gets a line for people while another's lock is waited for.
+using LockNote = std::function<void(const std::string&)>;
+
 // Who asks for a lock.
 struct LockAsker {
-  std::string job;                               // the directory of the job, in one form; two jobs have two
-  std::function<void(const std::string&)> note;  // gets a line for people while another's lock is waited for
+  std::string job;  // the directory of the job, in one form; two jobs have two
+  LockNote note;
 };
 
 // The right of one job to fill one column of a store, held until this is destroyed, or until the process ends in

@@ -3,22 +3,21 @@
 #include <filesystem>
 #include <iostream>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
 #include "io/file/backup_folder.h"
-#include "io/system/automem_rows.h"
-#include "tools/backup_stores.h"
 #include "tools/commands.h"
+#include "tools/database_url.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/presets.h"
-#include "tools/resolve_automem.h"
+#include "tools/registry.h"
 #include "tools/resolve_preset.h"
 #include "tools/signals.h"
 
@@ -43,26 +42,9 @@ absl::StatusOr<std::vector<Location>> FindDatabases(const SystemPreset& preset, 
   return is_named ? databases : kept;
 }
 
-// The tables of a system in PostgreSQL: a database may have those of other programs, too.
-std::string TablesOf(const SystemPreset& preset) {
-  std::vector<std::string> tables = preset.insert.drop;
-  for (const PresetStream& stream : preset.streams) {
-    const bool is_new = std::find(tables.begin(), tables.end(), stream.table) == tables.end();
-    if (is_new && stream.kind == "postgres") tables.push_back(stream.table);
-  }
-  return absl::StrJoin(tables, ",");
-}
-
-// The graph and the collection of AutoMem.
-absl::StatusOr<std::vector<Location>> AutomemPlaces(const SystemPreset& preset, const CommandOptions& options,
-                                                    const Environment& environment, const Location& database) {
-  ABSL_ASSIGN_OR_RETURN(const Location both,
-                        AutomemSource(preset, preset.streams.front(), options, environment, database));
-  ABSL_ASSIGN_OR_RETURN(const AutomemLocation parsed, ParseAutomemLocation(both));
-  const Location points = {.scheme = parsed.points.scheme, .path = parsed.points.path};
-  std::vector<Location> places = {database, points};
-  ABSL_RETURN_IF_ERROR(AddSecret({}, environment, &places.back()));
-  return places;
+bool IsAmong(absl::Span<const Location> places, const Location& place) {
+  return std::any_of(places.begin(), places.end(),
+                     [&](const Location& other) { return other.scheme == place.scheme && other.path == place.path; });
 }
 
 absl::Status AddSystem(const BackupOptions& options, const Environment& environment, std::vector<Location>* places) {
@@ -72,21 +54,19 @@ absl::Status AddSystem(const BackupOptions& options, const Environment& environm
                              .db_password_env = options.db_password_env,
                              .targets = options.sources};
   ABSL_ASSIGN_OR_RETURN(const std::vector<Location> databases, FindDatabases(preset, asked, environment));
-  if (preset.streams.front().kind == "automem") {
-    ABSL_ASSIGN_OR_RETURN(*places, AutomemPlaces(preset, asked, environment, databases.front()));
+  ABSL_ASSIGN_OR_RETURN(std::optional<std::vector<Location>> several,
+                        PresetPlaces(preset, asked, environment, databases.front()));
+  if (several.has_value()) {
+    *places = *std::move(several);
     return absl::OkStatus();
   }
   for (const Location& database : databases) {
     places->push_back(database);
-    if (IsPostgres(database)) places->back().parameters["tables"] = TablesOf(preset);
-    if (preset.vectors.empty() || database.scheme != "sqlite") continue;
+    const StoreKind& kind = KindOf(database);
+    if (kind.backup.takes_tables) places->back().parameters["tables"] = PresetTables(preset, kind);
+    const std::optional<Location> vectors = VectorsFile(preset, database);
     // Behind the database: a vector without its row does no harm, a row without its vector does.
-    const fs::path vectors = fs::path(database.path).parent_path() / preset.vectors;
-    const std::string path = AbsolutePath(vectors.string());
-    const bool is_new = std::none_of(places->begin(), places->end(), [&](const Location& other) {
-      return other.scheme == "memu" && other.path == path;
-    });
-    if (is_new && fs::exists(vectors)) places->push_back({.scheme = "memu", .path = path});
+    if (vectors.has_value() && !IsAmong(*places, *vectors) && fs::exists(vectors->path)) places->push_back(*vectors);
   }
   return absl::OkStatus();
 }
@@ -99,21 +79,18 @@ absl::StatusOr<std::vector<Location>> FindPlaces(const BackupOptions& options, c
   for (const std::string& uri : options.sources) {
     ABSL_ASSIGN_OR_RETURN(Location place,
                           ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment));
-    // A collection that AutoMem's graph has brought along is there already.
-    const bool is_new = std::none_of(places.begin(), places.end(), [&](const Location& other) {
-      return other.scheme == place.scheme && other.path == place.path;
-    });
-    if (is_new) places.push_back(std::move(place));
+    // A collection that a system's graph has brought along is there already.
+    if (!IsAmong(places, place)) places.push_back(std::move(place));
   }
   if (places.empty()) return absl::InvalidArgumentError("nothing to save; say --system NAME, or --source URI");
   std::set<std::string> names;
   for (const Location& place : places) {
-    if (FindBackupStore(place.scheme) == nullptr) {
-      return absl::UnimplementedError(absl::StrCat(place.ToString(), ": this program saves ", BackupSchemes(),
+    const StoreKind* const kind = FindBackupKind(place.scheme);
+    if (kind == nullptr) {
+      return absl::UnimplementedError(absl::StrCat(place.ToString(), ": this program saves ", BackupKindNames(),
                                                    "; copy other places with their own means"));
     }
-    const bool is_file = place.scheme == "sqlite" || place.scheme == "memu";
-    if (!names.insert(is_file ? fs::path(place.path).filename().string() : place.scheme).second) {
+    if (!names.insert(kind->is_file ? fs::path(place.path).filename().string() : kind->name).second) {
       return absl::InvalidArgumentError(
           absl::StrCat(place.ToString(), ": another place of this backup has the same name; make two backups"));
     }
@@ -146,6 +123,21 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
   }
 }
 
+// Saves one place into files of the folder.
+absl::Status BackUpPlace(const Location& place, BackupFolder* folder) {
+  const StoreKind& kind = KindOf(place);
+  ABSL_ASSIGN_OR_RETURN(std::vector<BackupPart> parts,
+                        kind.backup.back_up(place, {.begun = folder->begun(), .path_of = [&](const std::string& file) {
+                                                      return folder->PathOf(file);
+                                                    }}));
+  for (BackupPart& part : parts) {
+    part.kind = kind.name;
+    if (part.origin.empty()) part.origin = place.ToString();
+    ABSL_RETURN_IF_ERROR(folder->Add(std::move(part)));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::vector<Location>& places) {
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<BackupFolder> folder, BackupFolder::Make(options.to));
   const StopSignals signals({.command = "backup",
@@ -154,7 +146,7 @@ absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::v
                              .json = options.json});
   for (const Location& place : places) {
     if (!options.quiet && !options.json) std::cerr << "reading " << place.ToString() << std::endl;
-    ABSL_RETURN_IF_ERROR(FindBackupStore(place.scheme)->back_up(place, folder.get()));
+    ABSL_RETURN_IF_ERROR(BackUpPlace(place, folder.get()));
   }
   return folder->Finish("reembed " REEMBED_VERSION, options.system);
 }

@@ -2,24 +2,21 @@
 #include "tools/column_locks.h"
 
 #include <optional>
+#include <utility>
 
 #include "engine/status_macros.h"
-#include "io/job/lock_owner.h"
 #include "tools/place.h"
-#include "tools/registry.h"
 
 namespace reembed {
 
-absl::StatusOr<TargetLock*> ColumnLocks::Lock(const Location& target, const std::string& directory) {
-  const Scheme* const scheme = FindScheme(target.scheme);
-  const std::optional<VectorPlace> place = PlaceOf(target);
-  if (scheme == nullptr || scheme->lock == nullptr || !place.has_value()) return nullptr;
+absl::StatusOr<TargetLock*> ColumnLocks::Lock(const Store& target, const std::string& directory) {
+  const std::optional<VectorPlace> place = PlaceOf(target.location);
+  if (target.kind->lock == nullptr || !place.has_value()) return nullptr;
   for (const Held& held : held_) {
     if (held.place == *place) return held.lock.get();
   }
-  LockOwner self = ThisProcess();
-  self.job = AbsolutePath(directory);
-  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<TargetLock> lock, scheme->lock(target, self, note_));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<TargetLock> lock,
+                        target.kind->lock(target.location, {.job = AbsolutePath(directory), .note = note_}));
   held_.push_back({*place, std::move(lock)});
   return held_.back().lock.get();
 }

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/location.h"
 #include "engine/target_lock.h"
-#include "io/store/lease.h"
+#include "engine/vector_place.h"
 #include "tools/earlier_jobs.h"
+#include "tools/registry.h"
 
 namespace reembed {
 
@@ -19,11 +19,11 @@ namespace reembed {
 // of one command that fill the same column share its lock.
 class ColumnLocks {
  public:
-  explicit ColumnLocks(LeaseNote note) : note_(std::move(note)) {}
+  explicit ColumnLocks(LockNote note) : note_(std::move(note)) {}
 
   // For the job at `directory`. Null: there can be no lock at this place, as it is a file that is locked as a whole, a
-  // stream, or a store that has none. Lives as long as this. Errors: as Scheme::lock.
-  absl::StatusOr<TargetLock*> Lock(const Location& target, const std::string& directory);
+  // stream, or a store that has none. Lives as long as this. Errors: as StoreKind::lock.
+  absl::StatusOr<TargetLock*> Lock(const Store& target, const std::string& directory);
 
  private:
   struct Held {
@@ -31,7 +31,7 @@ class ColumnLocks {
     std::unique_ptr<TargetLock> lock;
   };
 
-  const LeaseNote note_;
+  const LockNote note_;
   std::vector<Held> held_;
 };
 

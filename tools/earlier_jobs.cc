@@ -5,13 +5,11 @@
 #include <filesystem>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "engine/status_macros.h"
 #include "io/job/ledger_tables.h"
-#include "tools/place.h"
+#include "tools/registry.h"
 #include "tools/streams.h"
 
 namespace reembed {
@@ -19,49 +17,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The same file has one name, whether it is there yet or not, and through links.
+// The same folder has one name, through links.
 std::string FileOf(const std::string& path) {
   std::error_code failed;
   const fs::path canonical = fs::weakly_canonical(fs::absolute(path, failed), failed);
   return failed ? path : canonical.string();
-}
-
-// HOST:PORT/REST of an address, without what does not say where: how it is spoken to, who asks.
-std::string ServerOf(absl::string_view path, absl::string_view default_host, absl::string_view default_port) {
-  for (const absl::string_view prefix : {"https://", "http://", "wss://", "ws://", "//"}) {
-    if (absl::ConsumePrefix(&path, prefix)) break;
-  }
-  const size_t slash = std::min(path.find('/'), path.size());
-  absl::string_view host = path.substr(0, slash), rest = path.substr(slash), port = default_port;
-  absl::ConsumeSuffix(&rest, "/");
-  if (const size_t at = host.rfind('@'); at != absl::string_view::npos) host.remove_prefix(at + 1);
-  if (const size_t colon = host.rfind(':'); colon != absl::string_view::npos && !absl::EndsWith(host, "]")) {
-    port = host.substr(colon + 1);
-    host = host.substr(0, colon);
-  }
-  if (host.empty()) host = default_host;
-  if (host == "127.0.0.1" || host == "[::1]") host = "localhost";
-  return absl::StrCat(absl::AsciiStrToLower(host), port.empty() ? "" : ":", port, rest);
-}
-
-// The last part of an address is the collection.
-VectorPlace QdrantPlace(const Location& target) {
-  std::string server = ServerOf(target.path, "localhost", "6333");
-  const size_t slash = server.rfind('/');
-  if (slash == std::string::npos) return {.store = absl::StrCat("qdrant:", server)};
-  return {.store = absl::StrCat("qdrant:", server.substr(0, slash)),
-          .table = server.substr(slash + 1),
-          .column = target.Get("vector")};
-}
-
-VectorPlace PostgresPlace(const Location& target) {
-  std::string host = target.Get("host");
-  if (absl::StartsWith(host, "/")) host.clear();  // a socket, and so this machine
-  const std::string port = target.Get("port", "5432");
-  // Where no schema is named the search path decides, which is `public` unless somebody changed it.
-  return {.store = absl::StrCat("postgres:", ServerOf(target.path, host.empty() ? "localhost" : host, port)),
-          .table = absl::StrCat(target.Get("schema", "public"), ".", target.Get("table")),
-          .column = target.Get("vector")};
 }
 
 bool IsBelow(const std::string& path, const std::string& folder) {
@@ -123,25 +83,9 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
 }  // namespace
 
 std::optional<VectorPlace> PlaceOf(const Location& target) {
-  const auto lower = [&target](absl::string_view name) { return absl::AsciiStrToLower(target.Get(name)); };
-  if (target.scheme == "-") return std::nullopt;
-  if (IsPostgres(target)) return PostgresPlace(target);
-  if (target.scheme == "qdrant") return QdrantPlace(target);
-  if (target.scheme == "falkordb") {
-    return VectorPlace{.store = absl::StrCat("falkordb:", ServerOf(target.path, "localhost", "6379")),
-                       .table = target.Get("label"),
-                       .column = target.Get("vector")};
-  }
-  if (target.scheme == "libsql") {
-    return VectorPlace{.store = absl::StrCat("libsql:", ServerOf(target.path, "localhost", "")),
-                       .table = lower("table"),
-                       .column = lower("vector")};
-  }
-  const std::string store = absl::StrCat(target.scheme, ":", FileOf(target.path));
-  // SQLite takes names in any case for the same.
-  if (target.scheme == "sqlite") return VectorPlace{.store = store, .table = lower("table"), .column = lower("vector")};
-  if (target.scheme == "memu") return VectorPlace{.store = store, .table = target.Get("collection")};
-  return VectorPlace{.store = store};
+  const StoreKind& kind = KindOf(target);
+  if (kind.is_stream) return std::nullopt;
+  return kind.vector_place != nullptr ? kind.vector_place(target) : VectorPlace{.store = FileStoreName(target)};
 }
 
 EarlierJobs FindEarlierJobs(const Location& target, absl::Span<const std::string> folders, const std::string& except) {

@@ -14,19 +14,12 @@
 #include "absl/types/span.h"
 #include "engine/ledger.h"
 #include "engine/location.h"
+#include "engine/vector_place.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_records.h"
 
 // What earlier jobs wrote to a place. Reads only, needs no lock, and may be used beside a run.
 namespace reembed {
-
-// Where vectors are, however its URI is worded: a column of a table, the vectors of a collection, a file.
-struct VectorPlace {
-  std::string store;   // scheme and file or server, in one form: "sqlite:/home/a/notes.db", "postgres:host:5432/db"
-  std::string table;   // table, label or collection; empty: the store is a file of vectors
-  std::string column;  // empty: the only one
-  friend bool operator==(const VectorPlace&, const VectorPlace&) = default;
-};
 
 // The place of a target. nullopt: it has none that lasts (standard output).
 std::optional<VectorPlace> PlaceOf(const Location& target);

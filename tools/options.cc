@@ -46,10 +46,10 @@ const std::vector<OptionEntry>& Entries() {
        "environment variable that holds the password of a PostgreSQL (PGPASSWORD) or FalkorDB server "
        "(FALKORDB_PASSWORD), or a URL with it",
        "What", &CommandOptions::db_password_env},
-      {"source", absl::StrCat("where the rows are: ", absl::StrJoin(PlacesThatCanBe(&Scheme::open_source), ", ")),
+      {"source", absl::StrCat("where the rows are: ", absl::StrJoin(PlacesThatCanBe(&StoreKind::open_source), ", ")),
        "What", &CommandOptions::source},
       {"target",
-       absl::StrCat("where vectors go, also several: ", absl::StrJoin(PlacesThatCanBe(&Scheme::make_sink), ", ")),
+       absl::StrCat("where vectors go, also several: ", absl::StrJoin(PlacesThatCanBe(&StoreKind::make_sink), ", ")),
        "What", &CommandOptions::targets},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
       {"mix",

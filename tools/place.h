@@ -30,19 +30,9 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
 // not set).
 absl::Status AddSecret(const SecretVariables& variables, const Environment& environment, Location* location);
 
-// The database that a memory system's own programs are told of: PATH or file:PATH is an SQLite file; libsql://,
-// http(s):// and ws(s):// name a libSQL server, which still lacks its token; other URLs are as ParseLocation has them.
-absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environment& environment);
-
-// The same for the value of a variable, where programs expect the password in the URL: it becomes the location's
-// secret. What the URL says to SQLAlchemy (postgresql+asyncpg://) or Prisma (?pgbouncer=true) alone is left out.
-absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const Environment& environment);
-
 // `status`, with the advice to quote if it is of a wrong argument and one of the URIs looks cut off: an unquoted & ends
 // a shell's command, so that of all parameters the first is left.
 absl::Status WithQuotingAdvice(absl::Status status, absl::Span<const std::string> uris);
-
-bool IsPostgres(const Location& location);
 
 // As Location::ToString(), for people: without the SQL that says how rows are brought into a table.
 std::string PlaceText(const Location& location);

@@ -21,6 +21,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
+#include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/same_model.h"
 #include "tools/signals.h"
@@ -211,11 +212,10 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   const int64_t stored_rows = plan->rows - plan->rows_rejected;
   plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
   if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
-  for (const Location& target : job.targets) {
-    // JSON numbers take up to 13 characters each, an HNSW graph two links of 4 bytes for each of its M.
-    const int64_t row_bytes = target.scheme == "jsonl" ? int64_t{job.client.model.dim} * 13 : vector_bytes;
-    plan->disk_bytes += stored_rows * (row_bytes + (target.scheme == "faiss" ? 300 : 16));
-    if (target.scheme == "faiss") plan->memory_bytes += stored_rows * (vector_bytes + 300);
+  for (const Store& target : job.targets) {
+    const StoreKind& kind = *target.kind;
+    plan->disk_bytes += stored_rows * (job.client.model.dim * kind.number_bytes + kind.row_bytes);
+    if (kind.is_held_in_memory) plan->memory_bytes += stored_rows * (vector_bytes + kind.row_bytes);
   }
   ABSL_ASSIGN_OR_RETURN(plan->undo, PlanUndo(job, preflight, stored_rows));
   for (const UndoPlan& target : plan->undo) plan->undo_bytes += target.bytes;
@@ -281,8 +281,8 @@ void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const Plan
                  "rows have another text than the one that their vector was made from; they are embedded again, "
                  "--no-changed leaves them"));
     for (size_t i = 0; i < job.targets.size(); ++i) {
-      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].scheme == "-") continue;
-      line("builds", absl::StrCat(PlaceText(job.targets[i]),
+      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].kind->is_stream) continue;
+      line("builds", absl::StrCat(PlaceText(job.targets[i].location),
                                   " again beside what is there, from the job's vectors; it takes its place in one "
                                   "step, and nothing is bought for that"));
     }
@@ -305,12 +305,12 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   };
   if (!job.stream.empty()) line("stream", job.stream);
   line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
-  for (const Location& target : job.targets) line("target", PlaceText(target));
+  for (const Store& target : job.targets) line("target", PlaceText(target.location));
   for (const std::string& change : preflight.changes) line("changes", change);
   for (const std::string& remark : preflight.remarks) line("found", remark);
-  for (const Location& target : job.targets) {
-    if (const Scheme* scheme = FindScheme(target.scheme); !scheme->is_table() || scheme->lock != nullptr) continue;
-    line("found", absl::StrCat(PlaceText(target),
+  for (const Store& target : job.targets) {
+    if (!target.kind->is_table() || target.kind->lock != nullptr) continue;
+    line("found", absl::StrCat(PlaceText(target.location),
                                " knows no lock that would keep another job away; a run reads back at its end what it "
                                "has written, and compares it"));
   }

@@ -9,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "engine/key.h"
 #include "io/job/job_store.h"
-#include "tools/hidden_rows.h"
 #include "tools/resolve.h"
 
 namespace reembed {

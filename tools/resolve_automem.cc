@@ -9,8 +9,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
+#include "io/system/automem_rows.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -44,7 +46,7 @@ absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetS
     }
     uri = absl::StrCat("qdrant:", WithQdrantPort(*url));
   }
-  ABSL_ASSIGN_OR_RETURN(Location points, ParseLocation(uri));
+  ABSL_ASSIGN_OR_RETURN(Location points, ParseLocation(uri, StoreKinds()));
   // An alias in place of the collection would not do: the system looks for the name in the list of collections.
   points.parameters.emplace("on_width", "side");
   Location location{.scheme = "automem", .path = database.path, .parameters = database.parameters};
@@ -55,6 +57,17 @@ absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetS
   }
   ABSL_RETURN_IF_ERROR(AddSecret({.password = options.db_password_env}, environment, &location));
   return location;
+}
+
+absl::StatusOr<std::vector<Location>> AutomemPlaces(const SystemPreset& preset, const CommandOptions& options,
+                                                    const Environment& environment, const Location& database) {
+  ABSL_ASSIGN_OR_RETURN(const Location both,
+                        AutomemSource(preset, preset.streams.front(), options, environment, database));
+  ABSL_ASSIGN_OR_RETURN(const AutomemLocation parsed, ParseAutomemLocation(both));
+  const Location points = {.scheme = parsed.points.scheme, .path = parsed.points.path};
+  std::vector<Location> places = {database, points};
+  ABSL_RETURN_IF_ERROR(AddSecret({}, environment, &places.back()));
+  return places;
 }
 
 }  // namespace reembed

@@ -2,6 +2,8 @@
 #ifndef REEMBED_TOOLS_RESOLVE_AUTOMEM_H_
 #define REEMBED_TOOLS_RESOLVE_AUTOMEM_H_
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "engine/location.h"
 #include "tools/environment.h"
@@ -17,6 +19,10 @@ namespace reembed {
 absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetStream& stream,
                                        const CommandOptions& options, const Environment& environment,
                                        const Location& database);
+
+// The graph and the collection, for a backup. Errors: as AutomemSource, AddSecret.
+absl::StatusOr<std::vector<Location>> AutomemPlaces(const SystemPreset& preset, const CommandOptions& options,
+                                                    const Environment& environment, const Location& database);
 
 }  // namespace reembed
 

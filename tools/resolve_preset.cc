@@ -12,8 +12,11 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "engine/status_macros.h"
+#include "tools/database_url.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
+#include "tools/registry.h"
+#include "tools/resolve_automem.h"
 
 namespace reembed {
 namespace {
@@ -56,7 +59,8 @@ absl::StatusOr<std::optional<PresetDatabase>> PresetServer(const SystemPreset& p
     const std::string url = environment.Get(variable);
     if (url.empty()) continue;
     absl::StatusOr<Location> location = ParseDatabaseVariable(url, environment);
-    const bool has_secret = location.ok() && IsPostgres(*location) && !location->secret.empty();
+    const bool has_secret =
+        location.ok() && KindOf(*location).secret == SecretKind::kPassword && !location->secret.empty();
     absl::StatusOr<PresetDatabase> found = WithSecret(std::move(location), options, environment);
     if (!found.ok()) {
       return absl::Status(found.status().code(), absl::StrCat(variable, ": ", found.status().message()));
@@ -143,7 +147,8 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
                                                                std::vector<std::string>* notes) {
   const auto in_postgres = [](const PresetStream& stream) { return stream.kind == "postgres"; };
   const bool both = std::any_of(preset.streams.begin(), preset.streams.end(), in_postgres);
-  const auto fits = [&](const PresetStream& stream) { return !both || in_postgres(stream) == IsPostgres(database); };
+  const bool is_postgres = KindOf(database).name == absl::string_view("postgres");
+  const auto fits = [&](const PresetStream& stream) { return !both || in_postgres(stream) == is_postgres; };
   std::vector<std::string> names;
   for (const PresetStream& stream : preset.streams) {
     if (fits(stream)) names.push_back(stream.name);
@@ -202,8 +207,34 @@ absl::Status TakeVectorsFile(const Location& database, const Environment& enviro
   return absl::OkStatus();
 }
 
-Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
-                      Location location) {
+std::optional<Location> VectorsFile(const SystemPreset& preset, const Location& database) {
+  if (preset.vectors.empty() || database.scheme != "sqlite") return std::nullopt;
+  return Location{.scheme = "memu",
+                  .path = AbsolutePath((fs::path(database.path).parent_path() / preset.vectors).string())};
+}
+
+std::string PresetTables(const SystemPreset& preset, const StoreKind& kind) {
+  std::vector<std::string> tables = preset.insert.drop;
+  for (const PresetStream& stream : preset.streams) {
+    const bool is_new = std::find(tables.begin(), tables.end(), stream.table) == tables.end();
+    if (is_new && stream.kind == kind.name) tables.push_back(stream.table);
+  }
+  return absl::StrJoin(tables, ",");
+}
+
+absl::StatusOr<std::optional<std::vector<Location>>> PresetPlaces(const SystemPreset& preset,
+                                                                  const CommandOptions& options,
+                                                                  const Environment& environment,
+                                                                  const Location& database) {
+  if (preset.streams.front().kind != "automem") return std::nullopt;
+  ABSL_ASSIGN_OR_RETURN(std::vector<Location> places, AutomemPlaces(preset, options, environment, database));
+  return std::optional(std::move(places));
+}
+
+absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetStream& stream,
+                                      const CommandOptions& options, const Environment& environment,
+                                      Location location) {
+  if (stream.kind == "automem") return AutomemSource(preset, stream, options, environment, location);
   if (stream.kind == "memu") {
     location.parameters["db"] = location.path;
     location.path = AbsolutePath((fs::path(location.path).parent_path() / preset.vectors).string());

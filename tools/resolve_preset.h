@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/location.h"
+#include "engine/store_kind.h"
 #include "tools/environment.h"
 #include "tools/options.h"
 #include "tools/presets.h"
@@ -44,9 +45,23 @@ absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPrese
 absl::Status TakeVectorsFile(const Location& database, const Environment& environment, CommandOptions* options,
                              SystemPreset* preset, std::vector<std::string>* notes);
 
-// Where the rows of the stream are in the database.
-Location PresetSource(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
-                      Location database);
+// Where the rows of the stream are in the database. Errors: of a system whose rows are in several places, which are not
+// all known.
+absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetStream& stream,
+                                      const CommandOptions& options, const Environment& environment, Location database);
+
+// The file beside the database in which the system keeps vectors; nullopt: it has none.
+std::optional<Location> VectorsFile(const SystemPreset& preset, const Location& database);
+
+// The system's tables in a database of this kind, which may have those of other programs, too: `a,b`.
+std::string PresetTables(const SystemPreset& preset, const StoreKind& kind);
+
+// All places of a system whose rows are in several, for a backup; nullopt: they are in the database.
+// Errors: as PresetSource.
+absl::StatusOr<std::optional<std::vector<Location>>> PresetPlaces(const SystemPreset& preset,
+                                                                  const CommandOptions& options,
+                                                                  const Environment& environment,
+                                                                  const Location& database);
 
 // The SQL condition for --user and --agent. Errors: kInvalidArgument (the stream has no such column).
 absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const PresetStream& stream,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -9,13 +10,15 @@
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
 #include "io/file/backup_folder.h"
-#include "tools/backup_stores.h"
+#include "io/file/file.h"
 #include "tools/commands.h"
 #include "tools/consent.h"
+#include "tools/database_url.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/presets.h"
+#include "tools/registry.h"
 #include "tools/resolve_preset.h"
 #include "tools/signals.h"
 
@@ -23,6 +26,23 @@ namespace reembed {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Parts of a backup that came from one place and go back together.
+struct BackupGroup {
+  Location place;  // where they go
+  std::vector<BackupPart> parts;
+  bool named = false;  // by the user, not by the backup
+};
+
+// A folder that is not there would be found out when the new is half written.
+absl::Status CheckFolderOf(const std::string& path) {
+  const fs::path folder = fs::absolute(path).parent_path();
+  std::error_code ignored;
+  if (fs::is_directory(folder, ignored)) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(folder.string(), ": no such folder; make it, or say where with --db"));
+}
+
+bool IsOfKindOf(const Location& place, const Location& other) { return &KindOf(place) == &KindOf(other); }
 
 // The parts that are asked for, by the place they came from.
 absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest, const RestoreOptions& options) {
@@ -32,14 +52,18 @@ absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest
   for (const BackupPart& part : manifest.parts) {
     files.push_back(part.file);
     if (!options.only.empty() && options.only != part.file) continue;
-    if (FindBackupStore(part.kind) == nullptr) {
+    if (FindBackupKind(part.kind) == nullptr) {
       return absl::UnimplementedError(absl::StrCat(part.file, ": is of the kind ", part.kind, ", and this program ",
-                                                   "restores ", BackupSchemes(), "; a newer reembed may know it"));
+                                                   "restores ", BackupKindNames(), "; a newer reembed may know it"));
     }
     if (groups.empty() || part.origin != last_origin || part.origin.empty()) {
-      // AutoMem's own backups do not say where they were made; --db and --target must.
-      ABSL_ASSIGN_OR_RETURN(Location place,
-                            part.origin.empty() ? Location{.scheme = part.kind} : ParseLocation(part.origin));
+      // A system's own backups do not say where they were made; --db and --target must.
+      ABSL_ASSIGN_OR_RETURN(Location place, part.origin.empty() ? Location{.scheme = part.kind}
+                                                                : ParseLocation(part.origin, StoreKinds()));
+      if (!IsOfKindOf(place, {.scheme = part.kind})) {
+        return absl::DataLossError(
+            absl::StrCat(part.file, ": is of the kind ", part.kind, ", and came from ", part.origin));
+      }
       groups.push_back({.place = std::move(place)});
     }
     groups.back().parts.push_back(part);
@@ -63,6 +87,9 @@ std::string SecretOfSystem(const std::string& system, Location place, const Envi
   return is_it ? (*server)->location.secret : "";
 }
 
+// What a user says where a place of this kind goes with.
+absl::string_view FlagOf(const StoreKind& kind) { return kind.is_database ? "--db" : "--target"; }
+
 // A manifest says where things go, and --yes is no look at it: then it must be as it was written, or what it names must
 // be named.
 absl::Status CheckPlacesAreTrusted(const BackupManifest& manifest, const RestoreOptions& options,
@@ -70,11 +97,10 @@ absl::Status CheckPlacesAreTrusted(const BackupManifest& manifest, const Restore
   if (!options.yes || manifest.doubt.empty()) return absl::OkStatus();
   for (const BackupGroup& group : groups) {
     if (group.named) continue;
-    const bool is_database = group.place.scheme != "qdrant" && group.place.scheme != "memu";
     return absl::InvalidArgumentError(
         absl::StrCat(manifest.doubt, ", so with --yes its word is not taken for where things go; say where `",
                      group.parts.front().file, "` goes (it says ", group.place.ToString(), ") with ",
-                     is_database ? "--db" : "--target", ", or leave --yes out and answer"));
+                     FlagOf(KindOf(group.place)), ", or leave --yes out and answer"));
   }
   return absl::OkStatus();
 }
@@ -84,7 +110,7 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
                       std::vector<BackupGroup>* groups) {
   if (!options.db.empty()) {
     ABSL_ASSIGN_OR_RETURN(Location place, ParseDatabase(options.db, environment));
-    const auto is_database = [&](const BackupGroup& group) { return group.place.scheme == place.scheme; };
+    const auto is_database = [&](const BackupGroup& group) { return IsOfKindOf(group.place, place); };
     const auto first = std::find_if(groups->begin(), groups->end(), is_database);
     if (first == groups->end()) {
       return absl::InvalidArgumentError(absl::StrCat("--db: the backup holds no ", place.scheme, " database"));
@@ -94,9 +120,8 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
     }
     first->place = place;
     first->named = true;
-    // MemU looks for its vectors beside the database.
     for (BackupGroup& group : *groups) {
-      if (group.place.scheme != "memu") continue;
+      if (!KindOf(group.place).lies_beside_database) continue;
       group.place.path = (fs::path(place.path).parent_path() / fs::path(group.place.path).filename()).string();
       group.named = true;
     }
@@ -105,7 +130,7 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
     ABSL_ASSIGN_OR_RETURN(Location place,
                           ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment));
     const auto group = std::find_if(groups->begin(), groups->end(),
-                                    [&](const BackupGroup& each) { return each.place.scheme == place.scheme; });
+                                    [&](const BackupGroup& each) { return IsOfKindOf(each.place, place); });
     if (group == groups->end()) {
       return absl::InvalidArgumentError(absl::StrCat("--target: the backup holds nothing of a ", place.scheme));
     }
@@ -114,11 +139,10 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
   }
   for (BackupGroup& group : *groups) {
     if (group.place.path.empty()) {
+      const StoreKind& kind = KindOf(group.place);
       return absl::InvalidArgumentError(
-          absl::StrCat(group.parts.front().file, " does not say where it came from; say where it goes: ",
-                       group.place.scheme == "qdrant" ? "--target qdrant:http://HOST:6333/memories"
-                                                      : "--db falkordb://HOST:6379/memories",
-                       ", or leave it out with --only FILE"));
+          absl::StrCat(group.parts.front().file, " does not say where it came from; say where it goes: ", FlagOf(kind),
+                       " ", kind.backup.example, ", or leave it out with --only FILE"));
     }
     const SecretVariables variables{options.db_token_env, options.db_password_env};
     ABSL_RETURN_IF_ERROR(AddSecret(variables, environment, &group.place));
@@ -127,12 +151,24 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
   return absl::OkStatus();
 }
 
+// What is in the group's place now and will be replaced, for people; empty: nothing is.
+absl::StatusOr<std::string> OccupantOf(const std::string& backup, const BackupGroup& group) {
+  const StoreKind& kind = KindOf(group.place);
+  if (kind.is_file) {
+    ABSL_ASSIGN_OR_RETURN(const bool there, PathExists(group.place.path));
+    if (!there) {
+      ABSL_RETURN_IF_ERROR(CheckFolderOf(group.place.path));
+      return "";
+    }
+  }
+  return kind.backup.occupant(backup, group.place, group.parts);
+}
+
 absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
                  const std::vector<BackupGroup>& groups) {
   std::vector<std::string> old;
   for (const BackupGroup& group : groups) {
-    ABSL_ASSIGN_OR_RETURN(const std::string occupant,
-                          FindBackupStore(group.place.scheme)->occupant(options.backup, group));
+    ABSL_ASSIGN_OR_RETURN(const std::string occupant, OccupantOf(options.backup, group));
     if (!occupant.empty()) old.push_back(occupant);
   }
   const std::string made = absl::FormatTime("%Y-%m-%d %H:%M:%S", manifest.made, absl::LocalTimeZone());
@@ -149,7 +185,7 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   // All files first: nothing is replaced by the half of a backup.
   for (const BackupGroup& group : groups) {
     for (const BackupPart& part : group.parts) {
-      // AutoMem's own have no manifest; the store reads them once before it begins.
+      // A system's own have no manifest; the store reads them once before it begins.
       if (part.hash.empty()) continue;
       ABSL_RETURN_IF_ERROR(CheckBackupPart(options.backup, part));
     }
@@ -159,7 +195,8 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
       {.command = "restore", .left = "give the same command again to complete it", .json = options.json});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
-    ABSL_ASSIGN_OR_RETURN(const std::string note, FindBackupStore(group.place.scheme)->restore(options.backup, group));
+    ABSL_ASSIGN_OR_RETURN(const std::string note,
+                          KindOf(group.place).backup.restore(options.backup, group.place, group.parts));
     if (options.json) {
       JsonLine line("restored");
       std::cout << line.Add("place", group.place.ToString()).Add("note", note).ToString() << "\n";
@@ -170,14 +207,23 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   return absl::OkStatus();
 }
 
+// A folder without a manifest may be a backup that a system's own programs made.
+std::optional<BackupManifest> FindOthersBackup(const std::string& dir, const std::string& only) {
+  for (const StoreKind* const kind : StoreKinds()) {
+    if (kind->backup.find_others == nullptr) continue;
+    if (std::optional<BackupManifest> found = kind->backup.find_others(dir, only)) return found;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 ExitCode RestoreCommand(const RestoreOptions& options, const Environment& process) {
   const auto fail = [&](const absl::Status& status) { return Fail("restore", status, options.json); };
   absl::StatusOr<BackupManifest> manifest = ReadBackupManifest(options.backup);
   if (absl::IsNotFound(manifest.status())) {
-    if (std::optional<BackupManifest> automem = FindAutomemBackup(options.backup, options.only))
-      manifest = *std::move(automem);
+    if (std::optional<BackupManifest> others = FindOthersBackup(options.backup, options.only))
+      manifest = *std::move(others);
   }
   if (!manifest.ok()) return fail(manifest.status());
   Environment environment = process;

@@ -35,6 +35,7 @@
 #include "tools/record.h"
 #include "tools/recount.h"
 #include "tools/recreate.h"
+#include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
 #include "tools/same_model.h"
@@ -59,7 +60,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
   if (existing == 0) return absl::OkStatus();
   const bool has_way_back = KeepsUndo(job, job.targets.front());
   return AskConsent(
-      absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source),
+      absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source.location),
                    has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
       has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
       job.options.yes);
@@ -88,7 +89,7 @@ JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before) {
 
 std::vector<std::string> TargetNames(const ResolvedJob& job) {
   std::vector<std::string> names;
-  for (const Location& target : job.targets) names.push_back(target.ToString());
+  for (const Store& target : job.targets) names.push_back(target.location.ToString());
   return names;
 }
 
@@ -154,7 +155,7 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
   outcome->waits = running.counters.waits.Shares();
   outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
   outcome->in_place = prepared.job.in_place;
-  outcome->may_hide_rows = IsPostgres(prepared.job.source);
+  outcome->may_hide_rows = prepared.job.source.kind->find_hidden_rows != nullptr;
   outcome->elapsed = MonotonicNow() - running.start;
   outcome->rows_left = outcome->status.ok()
                            ? outcome->after.rows_pending
@@ -174,9 +175,9 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
     if (!own_table && FilesOf(job.targets[i]).empty()) continue;
-    const Scheme* const scheme = FindScheme(job.targets[i].scheme);
-    if (scheme->overwriting != nullptr) {
-      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, scheme->overwriting(job.targets[i], job.client.model));
+    const StoreKind& kind = *job.targets[i].kind;
+    if (kind.overwriting != nullptr) {
+      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i].location, job.client.model));
       if (overwriting.kind == Overwriting::Kind::kSwitch) continue;
     }
     ABSL_RETURN_IF_ERROR(preflight->sinks[i]->Finish());
@@ -200,10 +201,10 @@ RunScope ScopeOf(const Prepared& prepared) {
   }
   // What all targets have is passed over.
   int64_t lowest = before.rows;
-  for (const Location& target : job.targets) {
+  for (const Store& target : job.targets) {
     int64_t position = 0;
     for (const auto& [sink, reached] : before.sinks) {
-      if (IsNameOf(sink, target)) position = reached;
+      if (IsNameOf(sink, target.location)) position = reached;
     }
     lowest = std::min(lowest, position);
   }
@@ -231,9 +232,9 @@ absl::StatusOr<ChangedRows> MarkChanged(const ResolvedJob& job, const std::strin
 }
 
 // Size, time and inode of a source that is one file; empty: it is none, or cannot be looked at.
-std::string FileStateOf(const Location& source) {
+std::string FileStateOf(const Store& source) {
   struct stat file;
-  if (FindScheme(source.scheme)->is_table() || stat(source.path.c_str(), &file) != 0) return "";
+  if (!source.kind->is_file || source.kind->is_table() || stat(source.location.path.c_str(), &file) != 0) return "";
   return absl::StrCat(file.st_size, " ", file.st_mtim.tv_sec, " ", file.st_mtim.tv_nsec, " ", file.st_ino);
 }
 
@@ -243,8 +244,8 @@ bool MayHaveChanged(const Prepared& prepared, const RunCounters& counters) {
   if (counters.rows_embedded + counters.rows_replayed == 0 || job.options.no_changed || job.options.limit > 0) {
     return false;
   }
-  if (job.source.scheme == "-" || job.keep_vectors != KeepVectors::kAlways) return false;
-  return FindScheme(job.source.scheme)->is_table() || FileStateOf(job.source) != prepared.source_file;
+  if (job.source.kind->is_stream || job.keep_vectors != KeepVectors::kAlways) return false;
+  return job.source.kind->is_table() || FileStateOf(job.source) != prepared.source_file;
 }
 
 // Whether the source has rows that the ledger does not have. What is behind the last known row is looked for there.
@@ -273,7 +274,7 @@ absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, a
   if (!MayHaveChanged(*prepared, counters)) return absl::OkStatus();
   for (int pass = 0; pass < job.options.max_passes; ++pass) {
     prepared->source_file = FileStateOf(job.source);
-    const std::string own = job.in_place ? job.targets[0].ToString() : "";
+    const std::string own = job.in_place ? job.targets[0].location.ToString() : "";
     ABSL_ASSIGN_OR_RETURN(prepared->changed, MarkChanged(job, own, store->rows(), store, [](const LedgerRow&) {}));
     ABSL_RETURN_IF_ERROR(store->Sync());
     outcome->rows_changed += prepared->changed.rows_changed;
@@ -310,8 +311,8 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
 
   UndoStore undo(job.directory);
   std::vector<std::unique_ptr<UndoLog>> logs;
-  for (const Location& target : job.targets) {
-    logs.push_back(KeepsUndo(job, target) ? undo.LogOf(target.ToString()) : nullptr);
+  for (const Store& target : job.targets) {
+    logs.push_back(KeepsUndo(job, target) ? undo.LogOf(target.location.ToString()) : nullptr);
     if (outcome.status = KeepRecreated(job, target, logs.back().get()); !outcome.status.ok()) return outcome;
   }
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
@@ -327,7 +328,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   const auto embed = [&]() -> absl::Status {
     sinks.clear();
     for (size_t i = 0; i < job.targets.size(); ++i) {
-      sinks.push_back({job.targets[i].ToString(), preflight->sinks[i].get(), logs[i].get()});
+      sinks.push_back({job.targets[i].location.ToString(), preflight->sinks[i].get(), logs[i].get()});
     }
     parts.sinks = sinks;
     parts.source = preflight->source.get();
@@ -378,7 +379,7 @@ absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* out
   outcome->unaccounted = RecountMessage(job, recount);
   if (recount.rows_emptied == 0 || job.keep_vectors != KeepVectors::kAlways) return absl::OkStatus();
   // The next run writes them again from what is kept. A position that is lower already stays.
-  const std::string sink = job.targets.front().ToString();
+  const std::string sink = job.targets.front().location.ToString();
   ABSL_ASSIGN_OR_RETURN(const SinkPosition position, store->Position(sink));
   if (position.position > recount.first_emptied) store->SavePosition(sink, recount.first_emptied);
   return store->Sync();
@@ -390,15 +391,15 @@ absl::Status ReadBackUnlocked(const Prepared& prepared, RunOutcome* outcome) {
   const ResolvedJob& job = prepared.job;
   if (!outcome->status.ok()) return absl::OkStatus();
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const Location& target = job.targets[i];
+    const Store& target = job.targets[i];
     const TargetLock* const lock = prepared.columns[i];
-    if (!FindScheme(target.scheme)->is_table() || (lock != nullptr && lock->unbroken())) continue;
+    if (!target.kind->is_table() || (lock != nullptr && lock->unbroken())) continue;
     int64_t from = 0, to = 0;
     for (const auto& [sink, reached] : prepared.before.sinks) {
-      if (IsNameOf(sink, target) && outcome->rows_changed == 0) from = reached;
+      if (IsNameOf(sink, target.location) && outcome->rows_changed == 0) from = reached;
     }
     for (const auto& [sink, reached] : outcome->after.sinks) {
-      if (IsNameOf(sink, target)) to = reached;
+      if (IsNameOf(sink, target.location)) to = reached;
     }
     if (from >= to) continue;  // it has written nothing
     ABSL_ASSIGN_OR_RETURN(const ReadBack read, ReadTargetBack(job.directory, target, from));
@@ -447,7 +448,7 @@ void Discard(Prepared* prepared) {
 absl::Status TakeUpChanged(Prepared* prepared) {
   const ResolvedJob& job = prepared->job;
   JobStore* const store = prepared->store.get();
-  const std::string own = job.in_place ? job.targets[0].ToString() : "";
+  const std::string own = job.in_place ? job.targets[0].location.ToString() : "";
   ABSL_ASSIGN_OR_RETURN(const JobIdentity begun, store->identity());
   const bool widens = job.selection.rows == Selection::Rows::kAll && !absl::StartsWith(begun.selection, kEveryRow);
   if (widens) {
@@ -474,15 +475,15 @@ absl::Status TakeUpChanged(Prepared* prepared) {
 absl::StatusOr<int64_t> LowestServed(const Prepared& prepared) {
   int64_t lowest = prepared.store->rows();
   for (size_t i = 0; i < prepared.job.targets.size() && lowest > 0; ++i) {
-    const Location& target = prepared.job.targets[i];
+    const Store& target = prepared.job.targets[i];
     int64_t position = 0;
     for (const auto& [sink, reached] : prepared.before.sinks) {
-      if (IsNameOf(sink, target)) position = reached;
+      if (IsNameOf(sink, target.location)) position = reached;
     }
     lowest = std::min(lowest, position);
     if (prepared.preflight.sinks[i]->row_order() == RowOrder::kAny) continue;
     // It cannot replace rows, so it is built again for those that it is owed.
-    ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> owed, prepared.store->Owed(target.ToString()));
+    ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> owed, prepared.store->Owed(target.location.ToString()));
     if (!owed.empty()) lowest = 0;
   }
   return lowest;

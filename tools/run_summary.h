@@ -17,7 +17,6 @@
 #include "io/job/job_records.h"
 #include "tools/endpoints.h"
 #include "tools/exit_code.h"
-#include "tools/hidden_rows.h"
 #include "tools/resolve.h"
 #include "tools/target_state.h"
 

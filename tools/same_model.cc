@@ -15,7 +15,6 @@
 #include "engine/row_reader.h"
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
-#include "io/system/automem_placeholder.h"
 #include "tools/earlier_jobs.h"
 #include "tools/embedder.h"
 #include "tools/format.h"
@@ -35,8 +34,9 @@ constexpr double kSameLength = 0.05;     // relative
 
 // For messages: where the vectors are.
 std::string VectorsPlace(const ResolvedJob& job) {
-  const std::string vectors = job.source.Get("vector");
-  return vectors.empty() ? PlaceName(job.targets[0]) : absl::StrCat(PlaceName(job.source), ": column ", vectors);
+  const std::string vectors = job.source.location.Get("vector");
+  return vectors.empty() ? PlaceName(job.targets[0].location)
+                         : absl::StrCat(PlaceName(job.source.location), ": column ", vectors);
 }
 
 // Whether `recorded` is a name of the job's model.
@@ -87,6 +87,14 @@ absl::StatusOr<std::vector<StoredText>> FindCandidates(const ResolvedJob& job, i
   return candidates;
 }
 
+// Of any system: its points may have been named as rows of their store.
+bool IsPlaceholder(absl::string_view text, absl::Span<const float> vector) {
+  const absl::Span<const StoreKind* const> kinds = StoreKinds();
+  return std::any_of(kinds.begin(), kinds.end(), [&](const StoreKind* kind) {
+    return kind->is_placeholder != nullptr && kind->is_placeholder(text, vector);
+  });
+}
+
 // The first eight, spread, whose stored vector can say something.
 absl::StatusOr<std::vector<StoredText>> ReadStored(VectorReader* reader, std::vector<StoredText> candidates) {
   std::vector<StoredText> rows;
@@ -99,7 +107,7 @@ absl::StatusOr<std::vector<StoredText>> ReadStored(VectorReader* reader, std::ve
       if (absl::IsDataLoss(stored.status())) continue;
       ABSL_RETURN_IF_ERROR(stored.status());
       if (!stored->has_value() || !CanBeSampled((*stored)->vector)) continue;
-      if (IsAutomemPlaceholder(row.text, (*stored)->vector)) continue;
+      if (IsPlaceholder(row.text, (*stored)->vector)) continue;
       row.vector.assign((*stored)->vector.begin(), (*stored)->vector.end());
       // Different texts with one vector: it is a placeholder of some kind.
       for (StoredText& other : rows) {
@@ -291,7 +299,7 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
   const bool jobs_count = survey.models.empty();
   bool own_counts = has_own;
   bool earlier_count = jobs_count;
-  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0], {jobs_folder}, job.directory).jobs) {
+  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0].location, {jobs_folder}, job.directory).jobs) {
     if (earlier.rolled_back.has_value() || earlier.position == 0) continue;
     if (IsSameRecipe(job.identity, earlier.identity)) {
       if (earlier_count) unknown.rows -= CountWritten(earlier);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -11,9 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres/postgres_lookup.h"
-#include "io/store/sqlite/sqlite_lookup.h"
-#include "tools/place.h"
+#include "tools/registry.h"
 
 namespace reembed {
 
@@ -25,26 +22,22 @@ constexpr char kUnknownTableAdvice[] =
     "this version of the system's description does not know: say with --source URI what they are made from, or in a "
     "file of your own (reembed systems NAME > MINE.toml, then --system MINE.toml)";
 
-// The database that speaks SQLite's SQL and holds the rows of `source`; nullopt: they are elsewhere.
-std::optional<Location> DatabaseOf(const Location& source) {
-  if (source.scheme == "sqlite" || source.scheme == "libsql") return source;
-  if (source.scheme == "memu") return Location{.scheme = "sqlite", .path = source.Get("db")};
-  return std::nullopt;
-}
+const TableCatalog& CatalogOf(const ResolvedJob& job) { return job.source.kind->catalog; }
 
-absl::StatusOr<bool> HasTable(const Location& source, const std::optional<Location>& database) {
-  if (database.has_value()) return DatabaseHasTable(*database, source.Get("table"));
-  ABSL_ASSIGN_OR_RETURN(const PostgresTableFacts facts, LookUpPostgresTable(source));
-  return facts.exists;
+bool HasCatalog(const ResolvedJob& job) { return CatalogOf(job).has_table != nullptr; }
+
+// The database with the rows of `source`, for people.
+std::string DatabaseName(const Store& source) {
+  const char* const rows = source.kind->rows_parameter;
+  return rows == nullptr ? PlaceName(source.location) : source.location.Get(rows);
 }
 
 // "the column embedding of memu_x", of all tables with vectors that the preset of `job` does not know; empty: none, or
 // nobody can say.
 absl::StatusOr<std::string> UnknownTables(const ResolvedJob& job) {
-  const std::optional<Location> database = DatabaseOf(job.source);
-  if (job.known_tables.empty() || !(database.has_value() || IsPostgres(job.source))) return std::string();
+  if (job.known_tables.empty() || !HasCatalog(job)) return std::string();
   ABSL_ASSIGN_OR_RETURN(const std::vector<VectorColumnName> columns,
-                        database.has_value() ? SqliteVectorColumns(*database) : PostgresVectorColumns(job.source));
+                        CatalogOf(job).vector_columns(job.source.location));
   std::vector<std::string> unknown;
   for (const VectorColumnName& found : columns) {
     const bool known = std::any_of(job.known_tables.begin(), job.known_tables.end(), [&](const std::string& table) {
@@ -60,18 +53,10 @@ absl::StatusOr<std::string> UnknownTables(const ResolvedJob& job) {
 absl::Status CheckUser(const std::vector<ResolvedJob>& jobs) {
   absl::Status last;
   for (const ResolvedJob& job : jobs) {
-    const std::optional<Location> database = DatabaseOf(job.source);
-    const bool postgres = IsPostgres(job.source);
-    if (!job.users.has_value() || !(database.has_value() || postgres)) return absl::OkStatus();
+    if (!job.users.has_value() || !HasCatalog(job)) return absl::OkStatus();
     std::vector<std::string> columns = {job.users->name};
     if (job.users->id != job.users->name) columns.push_back(job.users->id);
-    if (postgres) {
-      Location users = job.source;
-      users.parameters["table"] = job.users->table;
-      last = CheckPostgresValueExists(users, columns, job.options.user);
-    } else {
-      last = CheckSqliteValueExists(*database, job.users->table, columns, job.options.user);
-    }
+    last = CatalogOf(job).check_value(job.source.location, job.users->table, columns, job.options.user);
     if (last.ok()) return last;
   }
   return last;
@@ -82,12 +67,11 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
   std::vector<std::string> absent;
   std::string path;
   for (ResolvedJob& job : *jobs) {
-    const std::optional<Location> database = DatabaseOf(job.source);
-    path = database.has_value() ? database->path : PlaceName(job.source);
-    if (job.optional && (database.has_value() || IsPostgres(job.source))) {
-      ABSL_ASSIGN_OR_RETURN(const bool there, HasTable(job.source, database));
+    path = DatabaseName(job.source);
+    if (job.optional && HasCatalog(job)) {
+      ABSL_ASSIGN_OR_RETURN(const bool there, CatalogOf(job).has_table(job.source.location));
       if (!there) {
-        absent.push_back(job.source.Get("table"));
+        absent.push_back(job.source.location.Get("table"));
         continue;
       }
     }

@@ -10,25 +10,20 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/canary.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "tools/format.h"
 #include "tools/place.h"
-#include "tools/registry.h"
 
 namespace reembed {
 namespace {
 
-// A database may scale vectors, or keep fewer bits, but another text's vector is not so near.
-constexpr double kSameVectorCosine = 0.99999;
 constexpr size_t kNamed = 5;
 
-// Whether a target holds what the job bought. An index scales its rows, and may quantise them.
-bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
+// Whether a target holds what the job bought, or what targets of its kind make of that.
+bool Same(const StoreKind& kind, absl::Span<const float> bought, absl::Span<const float> stored) {
   if (bought.size() != stored.size()) return false;
-  if (target.scheme == "faiss") return Cosine(bought, stored) >= kSameModelCosine;
-  if (target.scheme == "qdrant") return Cosine(bought, stored) >= kSameVectorCosine;
+  if (const double least = kind.least_cosine; least > 0) return Cosine(bought, stored) >= least;
   return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
 }
 
@@ -44,7 +39,7 @@ double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
 }
 
-absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Location& target, VectorReader* reader, int64_t from,
+absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target, VectorReader* reader, int64_t from,
                                       absl::FunctionRef<bool(int64_t ordinal)> left_out,
                                       absl::FunctionRef<void(const RowDifference&)> found) {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job.Scan(from));
@@ -70,19 +65,19 @@ absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Location& targ
       if (absl::IsDataLoss(read)) continue;
       ABSL_RETURN_IF_ERROR(read);
       reader->Round(absl::MakeSpan(bought));
-      if (Same(target, bought, (*stored)->vector)) continue;
+      if (Same(*target.kind, bought, (*stored)->vector)) continue;
       difference.words = "holds another vector";
       found(difference);
     }
   }
 }
 
-absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Location& target, int64_t from) {
+absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Store& target, int64_t from) {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> job, JobReader::Open(directory));
   ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects, job->ListRejects(std::numeric_limits<int64_t>::max()));
   absl::flat_hash_set<int64_t> refused;
   for (const RejectedRow& row : rejects) {
-    if (IsNameOf(row.sink, target)) refused.insert(row.ordinal);
+    if (IsNameOf(row.sink, target.location)) refused.insert(row.ordinal);
   }
   ReadBack read{.told = job->keep_vectors() == KeepVectors::kAlways};
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(target, job->identity().dim));
@@ -99,15 +94,15 @@ absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Loca
   return read;
 }
 
-std::string ReadBackMessage(const Location& target, const std::string& directory, const ReadBack& read) {
+std::string ReadBackMessage(const Store& target, const std::string& directory, const ReadBack& read) {
   if (!read.told) {
-    return absl::StrCat(PlaceText(target),
+    return absl::StrCat(PlaceText(target.location),
                         ": another job may have written here meanwhile, and this job keeps no vectors to compare with; "
                         "run it again with --all, or with --keep-vectors=always");
   }
   const std::string keys = absl::StrJoin(
       read.first, ", ", [](std::string* out, const Key& key) { absl::StrAppend(out, KeyText(ViewOf(key))); });
-  return absl::StrCat(PlaceText(target), ": ", Counted(read.foreign, "row holds", "rows hold"),
+  return absl::StrCat(PlaceText(target.location), ": ", Counted(read.foreign, "row holds", "rows hold"),
                       " another vector than this job has written (key ", keys,
                       read.foreign > static_cast<int64_t>(read.first.size()) ? ", ..." : "",
                       "): another job, or another program, has written here meanwhile; see to that first, then write "

@@ -11,9 +11,9 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/key.h"
-#include "engine/location.h"
 #include "engine/vector_reader.h"
 #include "io/job/job_reader.h"
+#include "tools/registry.h"
 
 // What a target holds against what the job has bought.
 namespace reembed {
@@ -32,7 +32,7 @@ struct RowDifference {
 // Compares the rows of the job from the ordinal `from` on that have a vector, but for those of which `left_out` is
 // true. A job that keeps no vectors knows only whether there is one. Vectors of the job's own that are damaged are
 // passed over. Returns how many rows were compared. Errors: those of the job.
-absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Location& target, VectorReader* reader, int64_t from,
+absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target, VectorReader* reader, int64_t from,
                                       absl::FunctionRef<bool(int64_t ordinal)> left_out,
                                       absl::FunctionRef<void(const RowDifference&)> found);
 
@@ -43,9 +43,9 @@ struct ReadBack {
   bool told = true;        // whether it could be told: the job keeps its vectors
 };
 // `directory`: of the job. Rows that are not there, or hold no vector, are passed over.
-absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Location& target, int64_t from);
+absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Store& target, int64_t from);
 // What people should know of it and can do.
-std::string ReadBackMessage(const Location& target, const std::string& directory, const ReadBack& read);
+std::string ReadBackMessage(const Store& target, const std::string& directory, const ReadBack& read);
 
 }  // namespace reembed
 

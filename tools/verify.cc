@@ -17,6 +17,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
+#include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -65,7 +66,7 @@ class Verification {
 
   absl::Status CheckStore();
   absl::Status CheckUndoLog(const std::string& folder);
-  absl::Status CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused);
+  absl::Status CheckTarget(const Store& target, const std::map<int64_t, std::string>& refused);
   absl::Status CheckSource();
   std::string SourceName() const;  // without its parameters, which the targets say
   absl::Status CountTable(const std::string& place, JsonLine* line);
@@ -144,7 +145,7 @@ absl::Status Verification::CheckUndoLog(const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::Status Verification::CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused) {
+absl::Status Verification::CheckTarget(const Store& target, const std::map<int64_t, std::string>& refused) {
   const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(target, job_->identity().dim);
   if (!reader.ok()) {
     problems_.Add(std::string(reader.status().message()));
@@ -152,29 +153,29 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
   }
   const auto left_out = [&](int64_t ordinal) { return refused.count(ordinal) > 0; };
   const auto found = [&](const RowDifference& row) {
-    problems_.Add(absl::StrCat(PlaceText(target), ": row ", KeyText(row.key), ": ", row.words));
-    lost_[target.ToString()].push_back(row.ordinal);
+    problems_.Add(absl::StrCat(PlaceText(target.location), ": row ", KeyText(row.key), ": ", row.words));
+    lost_[target.location.ToString()].push_back(row.ordinal);
   };
   ABSL_ASSIGN_OR_RETURN(const int64_t compared,
                         CompareTarget(*job_, target, reader->get(), /*from=*/0, left_out, found));
-  const bool whole_file = !FindScheme(target.scheme)->is_table();
+  const bool whole_file = !target.kind->is_table();
   if (whole_file && (*reader)->rows() != compared) {
-    problems_.Add(absl::StrCat(target.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"), ", and the job ",
-                               compared));
+    problems_.Add(absl::StrCat(target.location.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"),
+                               ", and the job ", compared));
   }
   counts_.vectors_compared += compared;
   counts_.lines.push_back(
-      JsonLine("target").Add("target", target.ToString()).Add("vectors_compared", compared).ToString());
-  notes_.push_back(absl::StrCat(PlaceText(target), ": ", Counted(compared, "vector", "vectors"), " compared"));
+      JsonLine("target").Add("target", target.location.ToString()).Add("vectors_compared", compared).ToString());
+  notes_.push_back(absl::StrCat(PlaceText(target.location), ": ", Counted(compared, "vector", "vectors"), " compared"));
   return absl::OkStatus();
 }
 
 std::string Verification::SourceName() const {
-  return PlaceText({.scheme = resolved_->source.scheme, .path = resolved_->source.path});
+  return PlaceText({.scheme = resolved_->source.location.scheme, .path = resolved_->source.location.path});
 }
 
 absl::Status Verification::CheckSource() {
-  if (resolved_->source.scheme == "-") return absl::OkStatus();
+  if (resolved_->source.kind->is_stream) return absl::OkStatus();
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(resolved_->source, resolved_->selection));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   const std::string place = SourceName();
@@ -196,7 +197,7 @@ absl::Status Verification::CheckSource() {
   }
   counts_.texts_compared = compared;
   JsonLine line("source");
-  line.Add("source", resolved_->source.ToString()).Add("texts_compared", compared);
+  line.Add("source", resolved_->source.location.ToString()).Add("texts_compared", compared);
   notes_.push_back(absl::StrCat(place, ": ", Counted(compared, "text", "texts"), " compared"));
   const absl::Status counted = resolved_->in_place ? CountTable(place, &line) : absl::OkStatus();
   counts_.lines.push_back(line.ToString());
@@ -290,11 +291,11 @@ absl::StatusOr<Findings> VerifyFolder(const std::string& folder, const VerifyOpt
   Verification verification(job.get(), &resolved);
   ABSL_RETURN_IF_ERROR(verification.CheckStore());
   ABSL_RETURN_IF_ERROR(verification.CheckUndoLog(folder));
-  for (const Location& target : resolved.targets) {
-    if (target.scheme == "-") continue;
+  for (const Store& target : resolved.targets) {
+    if (target.kind->is_stream) continue;
     std::map<int64_t, std::string> refused;
     for (const RejectedRow& row : rejects) {
-      if (IsNameOf(row.sink, target)) refused[row.ordinal] = row.sink;
+      if (IsNameOf(row.sink, target.location)) refused[row.ordinal] = row.sink;
     }
     ABSL_RETURN_IF_ERROR(verification.CheckTarget(target, refused));
   }

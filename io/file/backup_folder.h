@@ -2,7 +2,6 @@
 #ifndef REEMBED_IO_FILE_BACKUP_FOLDER_H_
 #define REEMBED_IO_FILE_BACKUP_FOLDER_H_
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,33 +11,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "engine/backup_part.h"
 #include "io/job/job_lock.h"
 
 namespace reembed {
-
-// How many rows there are of each kind: table, label, `points` ...
-using RowCounts = std::vector<std::pair<std::string, int64_t>>;
-
-// One file of a backup.
-struct BackupPart {
-  std::string file;    // path in the folder
-  std::string kind;    // of tools/backup_stores.h
-  std::string origin;  // what it was read from and goes back to, without secrets
-  RowCounts rows;
-  int64_t bytes = 0;  // this and `hash` are measured by BackupFolder::Add
-  std::string hash;   // XXH3-128 of the file, hexadecimal
-};
-
-// BACKUP/manifest.json
-struct BackupManifest {
-  std::string program;  // that made it, with its version
-  std::string system;   // memory system; empty: places of the user's own
-  absl::Time made;
-  std::vector<BackupPart> parts;
-  // Why the places it names are not to be believed without a look; empty: it is as this program wrote it, and nobody
-  // but this user can have changed it.
-  std::string doubt;
-};
 
 inline constexpr int kBackupFormat = 1;
 

@@ -2,16 +2,10 @@
 #ifndef REEMBED_IO_STORE_VECTOR_COLUMN_NAME_H_
 #define REEMBED_IO_STORE_VECTOR_COLUMN_NAME_H_
 
-#include <string>
-
 #include "absl/strings/string_view.h"
+#include "engine/table_catalog.h"
 
 namespace reembed {
-
-// A column that holds vectors, or is called so.
-struct VectorColumnName {
-  std::string table, column;
-};
 
 // Whether a column of this name holds vectors, in any system that is known: embedding, content_vector, embedding_json;
 // not embedding_model, vector_id.

@@ -203,9 +203,9 @@ TEST_F(CommandLineTest, AMisspeltModelIsAnsweredWithTheNearest) {
 TEST_F(CommandLineTest, HelpNamesEveryKindOfPlace) {
   const std::string help = Cli({"run", "--help"}).out;
   const std::string target = help.substr(help.find("--target"), help.find("Selection:") - help.find("--target"));
-  for (const Scheme& scheme : Schemes()) {
-    if (scheme.make_sink == nullptr) continue;
-    EXPECT_THAT(target, HasSubstr(scheme.example));
+  for (const StoreKind* const kind : StoreKinds()) {
+    if (kind->make_sink == nullptr) continue;
+    EXPECT_THAT(target, HasSubstr(kind->example));
   }
 }
 

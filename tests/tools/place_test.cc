@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tools/database_url.h"
 
 namespace reembed {
 namespace {

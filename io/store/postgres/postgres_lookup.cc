@@ -10,6 +10,7 @@
 #include "io/store/postgres/postgres_new_column.h"
 #include "io/store/postgres/postgres_table.h"
 #include "io/store/postgres/postgres_vector.h"
+#include "io/store/vector_column_name.h"
 
 namespace reembed {
 namespace {
@@ -47,13 +48,13 @@ absl::StatusOr<int> CommonestWidth(PostgresConnection* connection, const Postgre
 
 }  // namespace
 
-absl::StatusOr<PostgresTableFacts> LookUpPostgresTable(const Location& location) {
+absl::StatusOr<TableFacts> LookUpPostgresTable(const Location& location) {
   ABSL_ASSIGN_OR_RETURN(const Opened opened, Open(location));
   PostgresConnection* const connection = opened.connection.get();
   ABSL_ASSIGN_OR_RETURN(const PostgresRows there,
                         connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL",
                                           {PostgresValue::Text(NameOf(opened.asked, opened.asked.table))}));
-  PostgresTableFacts facts;
+  TableFacts facts;
   if (!there.Bool(0, 0)) return facts;
   facts.exists = true;
   ABSL_ASSIGN_OR_RETURN(const PostgresTable table, ResolvePostgresTable(connection, opened.asked));

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
 #include "io/store/sqlite/sqlite_table.h"
+#include "io/store/vector_column_name.h"
 
 namespace reembed {
 

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/location.h"
-#include "io/store/vector_column_name.h"
+#include "engine/table_catalog.h"
 
 // Small questions to a database before a job begins. Each opens it read-only and closes it again.
 namespace reembed {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/resolve_postgres.h"
+#include "tools/resolve_layout.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -10,8 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
-#include "io/store/postgres/postgres_lookup.h"
-#include "tools/place.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -22,7 +21,7 @@ bool IsOfType(const std::string& type, const std::string& wanted) {
 }
 
 // Columns that a layout wants and the table does not have so.
-std::vector<std::string> Missing(const PresetLayout& layout, const PostgresTableFacts& facts) {
+std::vector<std::string> Missing(const PresetLayout& layout, const TableFacts& facts) {
   std::vector<std::string> missing;
   for (const auto& [column, type] : layout.columns) {
     const auto found = facts.types.find(column);
@@ -32,7 +31,7 @@ std::vector<std::string> Missing(const PresetLayout& layout, const PostgresTable
   return missing;
 }
 
-std::string LayoutNote(const SystemPreset& preset, const std::string& table, const PostgresTableFacts& facts) {
+std::string LayoutNote(const SystemPreset& preset, const std::string& table, const TableFacts& facts) {
   const PresetLayout* nearest = nullptr;
   std::vector<std::string> nearest_missing;
   for (const PresetLayout& layout : preset.layouts) {
@@ -52,13 +51,14 @@ std::string LayoutNote(const SystemPreset& preset, const std::string& table, con
 
 absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
                               const ResolvedJob* before, ResolvedJob* job) {
-  if (!IsPostgres(job->source)) return absl::OkStatus();
-  ABSL_ASSIGN_OR_RETURN(const PostgresTableFacts facts, LookUpPostgresTable(job->source));
+  const StoreKind& kind = *job->source.kind;
+  if (kind.catalog.look_up == nullptr) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const TableFacts facts, kind.catalog.look_up(job->source.location));
   if (!facts.exists) return absl::OkStatus();
-  const std::string note = LayoutNote(preset, job->source.Get("table"), facts);
+  const std::string note = LayoutNote(preset, job->source.location.Get("table"), facts);
   if (!note.empty()) job->notes.push_back(note);
   if (!stream.needed_column.empty() && facts.types.count(stream.needed_column) == 0) {
-    job->source.parameters["needed"] = "true";
+    job->source.location.parameters["needed"] = "true";
   }
   CommandOptions& fitted = job->options;
   if (fitted.dimensions == 0) fitted.dimensions = facts.dim;
@@ -69,14 +69,14 @@ absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& st
   // The new column keeps its job when it has the old one's name already.
   std::string new_column = facts.dim == fitted.dimensions ? facts.made_as : "";
   if (facts.dim_is_fixed && facts.dim != fitted.dimensions) {
-    new_column = absl::StrCat(job->source.Get("vector"), "_", fitted.dimensions);
+    new_column = absl::StrCat(job->source.location.Get("vector"), "_", fitted.dimensions);
     job->notes.push_back(absl::StrCat("the vectors of ", facts.dim, " numbers stay in use until all those of ",
                                       fitted.dimensions, " are there, and are kept in the column ",
-                                      job->source.Get("vector"), "_old"));
+                                      job->source.location.Get("vector"), "_old"));
   }
   if (!new_column.empty()) {
-    job->source.parameters["new_column"] = new_column;
-    job->source.parameters["index"] = "hnsw";
+    job->source.location.parameters["new_column"] = new_column;
+    job->source.location.parameters["index"] = "hnsw";
   }
   return absl::OkStatus();
 }

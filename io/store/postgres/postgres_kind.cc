@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/store/postgres/postgres_kind.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
+#include "io/store/postgres/postgres_backup.h"
+#include "io/store/postgres/postgres_import.h"
+#include "io/store/postgres/postgres_import_undo.h"
+#include "io/store/postgres/postgres_lock.h"
+#include "io/store/postgres/postgres_lookup.h"
+#include "io/store/postgres/postgres_reader.h"
+#include "io/store/postgres/postgres_security.h"
+#include "io/store/postgres/postgres_sink.h"
+#include "io/store/postgres/postgres_source.h"
+#include "io/store/postgres/postgres_undo.h"
+
+namespace reembed {
+namespace {
+
+using Parts = std::vector<BackupPart>;
+
+constexpr const char* kOtherNames[] = {"postgresql"};
+constexpr const char* kPasswordVariables[] = {"PGPASSWORD"};
+constexpr PathParameter kPathParameters[] = {{"schema_file"}};
+
+bool IsImport(const Location& target) { return target.Get("mode") == "insert"; }
+
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Location& target, const Model& model,
+                                                     const Location& source) {
+  return IsImport(target) ? MakePostgresImportSink(target, model, source) : MakePostgresSink(target, model);
+}
+
+absl::StatusOr<std::vector<std::string>> Changes(const Location& target, const Model& model) {
+  return IsImport(target) ? PostgresImportChanges(target, model) : PostgresChanges(target, model);
+}
+
+absl::StatusOr<RollbackReport> RollBack(const Location& target, UndoReader* old_rows) {
+  return IsImport(target) ? RollBackPostgresImport(target, old_rows) : RollBackPostgres(target, old_rows);
+}
+
+absl::StatusOr<Overwriting> WhatIsOverwritten(const Location& target, const Model& model) {
+  return IsImport(target) ? PostgresImportOverwriting(target, model) : PostgresOverwriting(target, model);
+}
+
+absl::StatusOr<bool> HasTable(const Location& source) {
+  ABSL_ASSIGN_OR_RETURN(const TableFacts facts, LookUpPostgresTable(source));
+  return facts.exists;
+}
+
+absl::Status CheckValue(const Location& source, const std::string& table, const std::vector<std::string>& columns,
+                        const std::string& value) {
+  Location asked = source;
+  asked.parameters["table"] = table;
+  return CheckPostgresValueExists(asked, columns, value);
+}
+
+absl::StatusOr<HiddenRows> FindHidden(const Location& place) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresRowSecurity security, LookUpPostgresRowSecurity(place));
+  return HiddenRows{.may_be = security.is_active, .known = security.is_active ? security.rows_known : -1};
+}
+
+VectorPlace PlaceOf(const Location& target) {
+  std::string host = target.Get("host");
+  if (absl::StartsWith(host, "/")) host.clear();  // a socket, and so this machine
+  const std::string port = target.Get("port", "5432");
+  // Where no schema is named the search path decides, which is `public` unless somebody changed it.
+  return {.store = ServerStoreName("postgres", target.path, host.empty() ? "localhost" : host, port),
+          .table = absl::StrCat(target.Get("schema", "public"), ".", target.Get("table")),
+          .column = target.Get("vector")};
+}
+
+absl::StatusOr<Parts> BackUp(const Location& place, const BackupFiles& files) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(place));
+  return BackUpPostgres(tables, files.path_of);
+}
+
+absl::StatusOr<std::string> Occupant(const std::string& dir, const Location& place, const Parts& parts) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(place));
+  return DescribePostgres(dir, parts, tables);
+}
+
+absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(place));
+  ABSL_RETURN_IF_ERROR(RestorePostgres(dir, parts, tables));
+  return "";
+}
+
+}  // namespace
+
+constinit const StoreKind kPostgresKind = {
+    .name = "postgres",
+    .other_names = kOtherNames,
+    .example = "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
+    .title = "PostgreSQL",
+    .is_database = true,
+    .path_parameters = kPathParameters,
+    .secret = SecretKind::kPassword,
+    .secret_variables = kPasswordVariables,
+    .open_source = OpenPostgresSource,
+    .make_sink = MakeSink,
+    .open_reader = [](const Location& place, int dim) { return OpenPostgresReader(place, {.dim = dim}); },
+    .survey = SurveyPostgres,
+    .changes = Changes,
+    .find_hidden_rows = FindHidden,
+    .catalog = {.has_table = HasTable,
+                .vector_columns = PostgresVectorColumns,
+                .check_value = CheckValue,
+                .look_up = LookUpPostgresTable},
+    .vector_place = PlaceOf,
+    .lock = LockPostgresColumn,
+    .imports = {.drop_tables = DropPostgresTables, .keep_dropped = KeepPostgresTablesDropped},
+    .roll_back = RollBack,
+    .overwriting = WhatIsOverwritten,
+    .backup = {.back_up = BackUp,
+               .occupant = Occupant,
+               .restore = Restore,
+               .example = "postgres://USER@HOST/DATABASE",
+               .takes_tables = true},
+};
+
+}  // namespace reembed
