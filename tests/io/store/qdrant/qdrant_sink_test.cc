@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -115,6 +116,23 @@ TEST(QdrantSinkTest, GivesPointsNewVectorsAndTouchesNothingElse) {
   for (int i = 1; i <= 2999; ++i) ExpectVector(after.at(absl::StrCat(i)).vectors.at(""), i);
   EXPECT_EQ(after.at("3000").vectors.at(""), (std::vector<float>{1, 0, 0, 0}));
   EXPECT_EQ(server.requests().count("PUT /collections/{}/points"), 1u) << "only the test's own";
+}
+
+// Requests overtake each other, so a point may be in one of them only.
+TEST(QdrantSinkTest, OfRowsThatAreOnePointTheLastIsSent) {
+  QdrantServer server;
+  Fill(&server, "memories", 600, kDim, true);
+  auto sink = Make(At(server, "memories"), kDim, true);
+  ASSERT_THAT(sink, IsOk());
+  VectorRows rows(kDim);
+  for (int i = 1; i <= 600; ++i) rows.Add(i, absl::AsciiStrToUpper(Uuid(i)));
+  for (int i = 1; i <= 600; ++i) rows.Add(1000 + i, Uuid(i));
+  std::vector<RefusedRow> refused;
+  ASSERT_THAT(WriteAll(sink->get(), rows, &refused), IsOk());
+  EXPECT_TRUE(refused.empty());
+  EXPECT_EQ(server.requests()["PUT /collections/{}/points/vectors"], 3) << "256 points each";
+  const Points after = server.Points("memories");
+  for (int i = 1; i <= 600; ++i) ExpectVector(after.at(Uuid(i)).vectors.at(""), 1000 + i);
 }
 
 TEST(QdrantSinkTest, ASnapshotIsMadeBeforeAnythingChanges) {
