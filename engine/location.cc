@@ -15,6 +15,7 @@
 #include "absl/strings/strip.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
+#include "engine/store_kind.h"
 
 namespace reembed {
 namespace {
@@ -62,31 +63,27 @@ bool HoldsPassword(absl::string_view rest) {
   return at != absl::string_view::npos && authority.substr(0, at).find(':') != absl::string_view::npos;
 }
 
-// What a path without a scheme most likely is, by how it ends.
-absl::string_view SchemeOfFile(absl::string_view path) {
-  static constexpr std::pair<absl::string_view, absl::string_view> kEndings[] = {
-      {".npy", "npy"},      {".fbin", "fbin"},  {".faiss", "faiss"}, {".index", "faiss"}, {".jsonl", "jsonl"},
-      {".ndjson", "jsonl"}, {".json", "jsonl"}, {".hdf5", "hdf5"},   {".h5", "hdf5"}};
-  path = path.substr(0, path.find('?'));
-  for (const auto& [ending, scheme] : kEndings) {
-    if (absl::EndsWithIgnoreCase(path, ending)) return scheme;
+// What a path without a scheme most likely is, by how it ends: "; did you mean sqlite:PATH?"; empty: nobody can say.
+std::string KindAdvice(absl::string_view uri, absl::Span<const StoreKind* const> kinds) {
+  const absl::string_view path = uri.substr(0, uri.find('?'));
+  absl::string_view scheme, longest;
+  for (const StoreKind* const kind : kinds) {
+    for (const absl::string_view ending : kind->file_endings) {
+      if (!absl::EndsWithIgnoreCase(path, ending) || (!scheme.empty() && ending.size() <= longest.size())) continue;
+      scheme = kind->name;
+      longest = ending;
+    }
   }
-  return "sqlite";
+  return scheme.empty() ? "" : absl::StrCat("; did you mean ", scheme, ":", WithoutToken(uri), "?");
+}
+
+// Null: it is not among them.
+const StoreKind* FindKind(absl::string_view scheme, absl::Span<const StoreKind* const> kinds) {
+  const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const StoreKind* k) { return k->has_name(scheme); });
+  return found == kinds.end() ? nullptr : *found;
 }
 
 }  // namespace
-
-absl::Span<const char* const> SecretVariablesOf(absl::string_view scheme) {
-  static constexpr const char* kLibsql[] = {"TURSO_AUTH_TOKEN", "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"};
-  static constexpr const char* kPostgres[] = {"PGPASSWORD"};
-  static constexpr const char* kFalkor[] = {"FALKORDB_PASSWORD"};
-  static constexpr const char* kQdrant[] = {"QDRANT_API_KEY"};
-  if (scheme == "libsql") return kLibsql;
-  if (scheme == "postgres" || scheme == "postgresql") return kPostgres;
-  if (scheme == "falkordb" || scheme == "automem") return kFalkor;
-  if (scheme == "qdrant") return kQdrant;
-  return {};
-}
 
 absl::StatusOr<std::string> PercentDecode(absl::string_view text) {
   std::string out;
@@ -133,32 +130,37 @@ std::string Location::ToString() const {
   return out;
 }
 
-absl::StatusOr<Location> ParseLocation(absl::string_view uri) {
+absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const StoreKind* const> kinds) {
   if (uri == "-") return Location{.scheme = "-"};
   const size_t colon = uri.find(':');
   const bool has_scheme = colon != absl::string_view::npos && colon > 1 &&
                           std::all_of(uri.begin(), uri.begin() + colon,
                                       [](char c) { return absl::ascii_isalnum(c) || c == '+' || c == '-'; });
   if (!has_scheme) {
-    if (uri.empty()) return absl::InvalidArgumentError("a place is written as scheme:path, for example sqlite:PATH");
-    return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` names no kind of store; did you mean ",
-                                                   SchemeOfFile(uri), ":", WithoutToken(uri), "?"));
+    if (uri.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a place is written as scheme:path",
+                       kinds.empty() ? "" : absl::StrCat(", for example ", kinds.front()->example)));
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("`", WithoutToken(uri), "` names no kind of store", KindAdvice(uri, kinds)));
   }
   Location location{.scheme = absl::AsciiStrToLower(uri.substr(0, colon)),
                     .answered = std::make_shared<std::atomic<bool>>(false)};
   const absl::string_view rest = uri.substr(colon + 1);
+  const StoreKind* const kind = FindKind(location.scheme, kinds);
   // Not shown again, not even here.
   if (HoldsPassword(rest)) {
-    const absl::Span<const char* const> variables = SecretVariablesOf(location.scheme);
-    return absl::InvalidArgumentError(
-        absl::StrCat(location.scheme,
-                     ": the address holds a password, and addresses are written down in jobs and messages; leave it "
-                     "out and give it ",
-                     "by the environment", variables.empty() ? "" : absl::StrCat(" (", variables.front(), ")")));
+    const bool has_variable = kind != nullptr && !kind->secret_variables.empty();
+    return absl::InvalidArgumentError(absl::StrCat(
+        location.scheme,
+        ": the address holds a password, and addresses are written down in jobs and messages; leave it "
+        "out and give it ",
+        "by the environment", has_variable ? absl::StrCat(" (", kind->secret_variables.front(), ")") : ""));
   }
   const size_t question = rest.find('?');
   location.path = std::string(rest.substr(0, question));
-  const bool takes_token = location.scheme == "libsql";
+  const bool takes_token = kinds.empty() || (kind != nullptr && kind->secret == SecretKind::kToken);
   if (location.path.empty())
     return absl::InvalidArgumentError(
         absl::StrCat("`", WithoutToken(uri), "` has no path after ", location.scheme, ":"));

@@ -15,6 +15,8 @@
 
 namespace reembed {
 
+struct StoreKind;
+
 // Where rows come from or vectors go: `scheme:path?name=value&...`, e.g. `sqlite:memory.db?table=messages&key=id`.
 // Percent escapes in names and values, behind the `?`, are decoded; the path is taken as it is. `-` is scheme "-" with
 // no path.
@@ -37,14 +39,12 @@ struct Location {
   std::string ToString() const;
 };
 
-// Variables that hold the secret of whoever is at a place of this scheme, the first that is set counts; empty: it has
-// none.
-absl::Span<const char* const> SecretVariablesOf(absl::string_view scheme);
-
-// `jsonl:-?name=value` is `-` with parameters.
+// `jsonl:-?name=value` is `-` with parameters. `kinds`: all that are known, where a user wrote the URI; errors then
+// name the variable for a secret, and what a path without a scheme most likely is. A token is taken out of addresses of
+// kinds that have one; without `kinds`, out of all.
 // Errors: kInvalidArgument (no scheme, empty path, a parameter twice or without `=`, a password, also inside libpq's
 // options=: locations are written down in ledgers and messages). No error shows a token.
-absl::StatusOr<Location> ParseLocation(absl::string_view uri);
+absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const StoreKind* const> kinds = {});
 
 // Every %41 as the byte that it stands for. Errors: kInvalidArgument (a % without two hex digits).
 absl::StatusOr<std::string> PercentDecode(absl::string_view text);

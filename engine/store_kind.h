@@ -2,6 +2,7 @@
 #ifndef REEMBED_ENGINE_STORE_KIND_H_
 #define REEMBED_ENGINE_STORE_KIND_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -96,15 +97,23 @@ struct ImportWays {
 };
 
 struct StoreKind {
+  // Whether URIs of this scheme mean it.
+  bool has_name(absl::string_view scheme) const {
+    return scheme == name || std::find(other_names.begin(), other_names.end(), scheme) != other_names.end();
+  }
+
   // The address.
   const char* name = "";                           // the scheme of its URIs
   absl::Span<const char* const> other_names = {};  // schemes that mean the same
   const char* example = "";                        // of a URI, for people
   const char* title = "";                          // how people call it
-  bool is_file = false;                            // the path is one of a file on this machine
-  bool is_stream = false;                          // standard input and output: nothing can be read twice
-  bool is_database = false;                        // what a memory system's own programs are told of as their database
-  bool lies_beside_database = false;               // a file in the folder of the database, where programs look for it
+  // How names of its files end, for a path without a scheme; of all kinds the longest that fits says what it most
+  // likely is, and "" fits all.
+  absl::Span<const char* const> file_endings = {};
+  bool is_file = false;               // the path is one of a file on this machine
+  bool is_stream = false;             // standard input and output: nothing can be read twice
+  bool is_database = false;           // what a memory system's own programs are told of as their database
+  bool lies_beside_database = false;  // a file in the folder of the database, where programs look for it
   absl::Span<const PathParameter> path_parameters = {};
 
   // The secret.

@@ -7,6 +7,7 @@
 namespace reembed {
 namespace {
 
+constexpr const char* kEndings[] = {".faiss", ".index"};
 constexpr const char* kFilesBeside[] = {".json", ".keys.jsonl"};
 constexpr WholeFile kIndexFiles = {.beside = kFilesBeside, .grows_beside = false, .goes_on = false};
 
@@ -19,6 +20,7 @@ constinit const StoreKind kFaissKind = {
     .name = "faiss",
     .example = "faiss:PATH?factory=HNSW32",
     .title = "FAISS",
+    .file_endings = kEndings,
     .is_file = true,
     .make_sink = [](const Location& target, const Model& model,
                     const Location& source) { return MakeFaissSink(target, model, {.source = source.ToString()}); },

@@ -3,20 +3,29 @@
 # (engine/store_kind.h). Comments do not count.
 cmake_minimum_required(VERSION 3.25)
 
-# What names a store, as a regular expression over lower case, and its room.
-set(stores sqlite libsql postgres qdrant falkor jsonl hdf5 npy fbin faiss memu automem)
-set(room_sqlite "^io/store/sqlite/")
+# The word that names a store in lower case, and its room: those of databases and of systems are found, so that a new one
+# needs no line here. FalkorDB's classes are called Falkor.
+set(stores)
+file(GLOB rooms RELATIVE ${ROOT}/io/store ${ROOT}/io/store/*)
+foreach(room ${rooms})
+  if(IS_DIRECTORY ${ROOT}/io/store/${room})
+    string(REGEX REPLACE "db$" "" word "${room}")
+    list(APPEND stores ${word})
+    set(room_${word} "^io/store/${room}/")
+  endif()
+endforeach()
+file(GLOB kinds RELATIVE ${ROOT}/io/system ${ROOT}/io/system/*_kind.h)
+foreach(kind ${kinds})
+  string(REPLACE "_kind.h" "" word "${kind}")
+  list(APPEND stores ${word})
+  set(room_${word} "^io/system/${word}_")
+endforeach()
+list(APPEND stores libsql jsonl hdf5 npy fbin faiss)
 set(room_libsql "^io/store/sqlite/")
-set(room_postgres "^io/store/postgres/")
-set(room_qdrant "^io/store/qdrant/")
-set(room_falkor "^io/store/falkordb/")
-set(room_jsonl "^io/file/")
-set(room_hdf5 "^io/file/")
-set(room_npy "^io/file/")
-set(room_fbin "^io/file/")
+foreach(word jsonl hdf5 npy fbin)
+  set(room_${word} "^io/file/")
+endforeach()
 set(room_faiss "^index/")
-set(room_memu "^io/system/memu_")
-set(room_automem "^io/system/automem_")
 
 # Each entry: a file or a folder, the stores that it may name (or `all`), why.
 set(allowed
@@ -35,8 +44,7 @@ set(allowed
   "io/file/jsonl_source[.]cc!sqlite!what a file is that has no lines"
   "io/store/(falkordb|qdrant)/[a-z]*_(backup|restore)[.]cc!automem!the form of a backup is AutoMem's, and errors say so"
   "io/store/postgres/postgres_backup[.]cc!jsonl!the name of a file"
-  # An address is read before anybody knows its kind.
-  "engine/location[.]cc!all!secrets in an address, the nearest kind of a bare path, standard input"
+  "engine/location[.]cc!jsonl!how `-` is written with parameters"
   # SQLite as a library: the ledger, and sample data.
   "io/job/!sqlite!the ledger is an SQLite file"
   "tools/sample/!sqlite!sample databases are SQLite files"

@@ -43,9 +43,9 @@ bool MakesTheSame(const EarlierJob& earlier, const ResolvedJob& job) {
   const JobIdentity &theirs = earlier.identity, &ours = job.identity;
   const absl::StatusOr<Location> source = ParseLocation(theirs.source);
   return earlier.keep_vectors == KeepVectors::kAlways && !earlier.rolled_back.has_value() && source.ok() &&
-         PlaceOf(*source) == PlaceOf(*ParseLocation(ours.source)) && source->Get("key") == job.source.Get("key") &&
-         theirs.model == ours.model && theirs.dim == ours.dim && theirs.recipe == ours.recipe &&
-         theirs.normalization == ours.normalization;
+         PlaceOf(*source) == PlaceOf(*ParseLocation(ours.source)) &&
+         source->Get("key") == job.source.location.Get("key") && theirs.model == ours.model && theirs.dim == ours.dim &&
+         theirs.recipe == ours.recipe && theirs.normalization == ours.normalization;
 }
 
 using KeysByPrint = absl::flat_hash_map<uint64_t, Key>;
@@ -88,7 +88,7 @@ absl::StatusOr<KeysByPrint> ChangedSince(const ResolvedJob& job, const std::vect
 absl::Status AddThoseOfEarlierJobs(const ResolvedJob& job, ScanLedger ledger, int64_t ledger_rows,
                                    absl::FunctionRef<void(absl::string_view)> of_earlier, ChangedRows* found) {
   std::vector<EarlierJob> earlier;
-  for (EarlierJob& other : FindEarlierJobs(job.targets[0], {job.jobs_folder}, job.directory).jobs) {
+  for (EarlierJob& other : FindEarlierJobs(job.targets[0].location, {job.jobs_folder}, job.directory).jobs) {
     if (earlier.size() < kMaxEarlierJobs && MakesTheSame(other, job)) earlier.push_back(std::move(other));
   }
   if (earlier.empty()) return absl::OkStatus();
@@ -121,7 +121,7 @@ absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledg
                                             const RowFindings& findings,
                                             absl::FunctionRef<void(absl::string_view text)> of_earlier) {
   ChangedRows found;
-  if (KindOf(job.source).is_stream) return found;  // read once, and never again
+  if (job.source.kind->is_stream) return found;  // read once, and never again
   const bool only_lacking = job.selection.rows == Selection::Rows::kWithoutVector;
   const bool texts = !job.options.no_changed && job.keep_vectors == KeepVectors::kAlways;
   if (ledger_rows > 0) {

@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "engine/status_macros.h"
 #include "tools/place.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -54,9 +55,10 @@ absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environ
     return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(decoded, environment))};
   }
   for (const absl::string_view scheme : {"http://", "https://", "ws://", "wss://"}) {
-    if (absl::StartsWith(database, scheme)) return ParseLocation(absl::StrCat("libsql:", database));
+    if (absl::StartsWith(database, scheme)) return ParseLocation(absl::StrCat("libsql:", database), StoreKinds());
   }
-  if (absl::StrContains(database, "://") || absl::StartsWith(database, "libsql:")) return ParseLocation(database);
+  if (absl::StrContains(database, "://") || absl::StartsWith(database, "libsql:"))
+    return ParseLocation(database, StoreKinds());
   return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(std::string(database), environment))};
 }
 
@@ -78,7 +80,7 @@ absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const
     url.erase(part.separator, part.at - part.separator);
   }
   if (driver < colon) url.erase(driver, colon - driver);
-  absl::StatusOr<Location> location = ParseLocation(url);
+  absl::StatusOr<Location> location = ParseLocation(url, StoreKinds());
   ABSL_RETURN_IF_ERROR(location.status());
   for (const char* const other :
        {"connection_limit", "pool_timeout", "pgbouncer", "statement_cache_size", "socket_timeout", "ssl"}) {

@@ -63,7 +63,7 @@ std::string AbsolutePath(const std::string& path) {
 
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment) {
-  absl::StatusOr<Location> location = ParseLocation(uri);
+  absl::StatusOr<Location> location = ParseLocation(uri, StoreKinds());
   ABSL_RETURN_IF_ERROR(location.status());
   const StoreKind& kind = KindOf(*location);
   if (kind.is_file && location->path == "-") {

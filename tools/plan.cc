@@ -212,8 +212,8 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   const int64_t stored_rows = plan->rows - plan->rows_rejected;
   plan->disk_bytes = plan->rows * kLedgerBytesPerRow + plan->key_bytes;
   if (job.keep_vectors == KeepVectors::kAlways) plan->disk_bytes += plan->texts * vector_bytes;
-  for (const Location& target : job.targets) {
-    const StoreKind& kind = KindOf(target);
+  for (const Store& target : job.targets) {
+    const StoreKind& kind = *target.kind;
     plan->disk_bytes += stored_rows * (job.client.model.dim * kind.number_bytes + kind.row_bytes);
     if (kind.is_held_in_memory) plan->memory_bytes += stored_rows * (vector_bytes + kind.row_bytes);
   }
@@ -281,8 +281,8 @@ void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const Plan
                  "rows have another text than the one that their vector was made from; they are embedded again, "
                  "--no-changed leaves them"));
     for (size_t i = 0; i < job.targets.size(); ++i) {
-      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || KindOf(job.targets[i]).is_stream) continue;
-      line("builds", absl::StrCat(PlaceText(job.targets[i]),
+      if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].kind->is_stream) continue;
+      line("builds", absl::StrCat(PlaceText(job.targets[i].location),
                                   " again beside what is there, from the job's vectors; it takes its place in one "
                                   "step, and nothing is bought for that"));
     }
@@ -305,7 +305,7 @@ void PrintText(const ResolvedJob& job, const TokenCounting& counting, const Pref
   };
   if (!job.stream.empty()) line("stream", job.stream);
   line("source", absl::StrCat(job.identity.source, ", ", job.identity.selection));
-  for (const Location& target : job.targets) line("target", PlaceText(target));
+  for (const Store& target : job.targets) line("target", PlaceText(target.location));
   for (const std::string& change : preflight.changes) line("changes", change);
   for (const std::string& remark : preflight.remarks) line("found", remark);
   if (const std::string unknown = UnknownModelText(job, plan.unknown); !unknown.empty()) line("found", unknown);

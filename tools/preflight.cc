@@ -21,22 +21,22 @@ namespace {
 constexpr double kUnitNormTolerance = 1e-3;  // float32 and bfloat16 models stay well within it
 
 // Looks at the first row, as keys are of one kind mostly: better before the first text is bought than row by row.
-absl::Status CheckFirstKey(const ResolvedJob& job, const Location& target) {
-  const StoreKind& kind = KindOf(target);
-  if (kind.check_key == nullptr || KindOf(job.source).is_stream) return absl::OkStatus();
+absl::Status CheckFirstKey(const ResolvedJob& job, const Store& target) {
+  const StoreKind& kind = *target.kind;
+  if (kind.check_key == nullptr || job.source.kind->is_stream) return absl::OkStatus();
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
     if (!row.has_value()) return absl::OkStatus();
     // One that is rejected may have a key that only says where it is.
-    if (row->text.has_value()) return kind.check_key(target, row->key);
+    if (row->text.has_value()) return kind.check_key(target.location, row->key);
   }
 }
 
 // `selected`: rows that the run will read; -1: not known.
 absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
   const bool asks = std::any_of(job.targets.begin(), job.targets.end(),
-                                [](const Location& target) { return KindOf(target).check_rows != nullptr; });
+                                [](const Store& target) { return target.kind->check_rows != nullptr; });
   if (selected < 0 || !asks) return absl::OkStatus();
   int64_t before = 0;
   const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
@@ -47,10 +47,9 @@ absl::Status CheckRowCounts(const ResolvedJob& job, int64_t selected) {
   // A table that is filled in place selects what it lacks; other sources select again what the job has.
   int64_t rows = job.in_place ? before + selected : std::max(before, selected);
   if (job.options.limit > 0) rows = std::min(rows, before + job.options.limit);
-  for (const Location& target : job.targets) {
-    const StoreKind& kind = KindOf(target);
-    if (kind.check_rows == nullptr) continue;
-    ABSL_RETURN_IF_ERROR(kind.check_rows(target, rows));
+  for (const Store& target : job.targets) {
+    if (target.kind->check_rows == nullptr) continue;
+    ABSL_RETURN_IF_ERROR(target.kind->check_rows(target.location, rows));
   }
   return absl::OkStatus();
 }
@@ -85,26 +84,26 @@ absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job) {
       .stats = probe->stats};
 }
 
-bool KeepsUndo(const ResolvedJob& job, const Location& target) {
-  return !job.options.no_undo && KindOf(target).roll_back != nullptr;
+bool KeepsUndo(const ResolvedJob& job, const Store& target) {
+  return !job.options.no_undo && target.kind->roll_back != nullptr;
 }
 
 absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job) {
-  return KindOf(job.source).survey(job.source, job.selection);
+  return job.source.kind->survey(job.source.location, job.selection);
 }
 
 absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
   Preflight preflight;
   ABSL_RETURN_IF_ERROR(CheckFileTargets(job));
   ABSL_ASSIGN_OR_RETURN(preflight.source, OpenSource(job.source, job.selection));
-  for (const Location& target : job.targets) {
+  for (const Store& target : job.targets) {
     ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorSink> sink, MakeSink(target, job.client.model, job.source));
     preflight.sinks.push_back(std::move(sink));
     const bool own = job.in_place && &target == &job.targets[0];  // its keys are the source's
     ABSL_RETURN_IF_ERROR(own ? absl::OkStatus() : CheckFirstKey(job, target));
-    const StoreKind& kind = KindOf(target);
+    const StoreKind& kind = *target.kind;
     if (!kind.is_table()) continue;
-    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> changes, kind.changes(target, job.client.model));
+    ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> changes, kind.changes(target.location, job.client.model));
     preflight.changes.insert(preflight.changes.end(), changes.begin(), changes.end());
   }
   if (job.options.record) preflight.changes.push_back("adds one memory with the job's receipt to the source");
@@ -112,7 +111,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     ABSL_ASSIGN_OR_RETURN(Survey survey, SurveyTable(job));
     if (survey.orphans > 0) {
       preflight.changes.push_back(absl::StrCat("nothing of ", Counted(survey.orphans, "vector", "vectors"), " in ",
-                                               PlaceName(job.source), " whose rows are gone; they stay"));
+                                               PlaceName(job.source.location), " whose rows are gone; they stay"));
     }
     preflight.remarks = survey.remarks;
     ABSL_RETURN_IF_ERROR(CheckRecordedModel(job, survey));
@@ -122,7 +121,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     }
     if (survey.rows_needed > 0) {
       preflight.changes.push_back(absl::StrCat("gives ", Counted(survey.rows_needed, "row", "rows"), " of ",
-                                               job.source.Get("table"),
+                                               job.source.location.Get("table"),
                                                " a vector, over whose absence the system's search fails now"));
     }
     const int64_t broken = survey.rows_selected - survey.rows_null - survey.rows_with_vector;

@@ -39,7 +39,7 @@ struct LiveProbe {
 absl::StatusOr<LiveProbe> ProbeEmbedder(ResolvedJob* job);
 
 // Whether a run keeps what it overwrites in `target`, so that `reembed rollback` can put it back.
-bool KeepsUndo(const ResolvedJob& job, const Location& target);
+bool KeepsUndo(const ResolvedJob& job, const Store& target);
 
 // What the source's table holds now, for an in-place job.
 absl::StatusOr<Survey> SurveyTable(const ResolvedJob& job);

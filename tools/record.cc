@@ -106,7 +106,7 @@ absl::StatusOr<std::string> KeepRecord(const ResolvedJob& job, JobStore* store, 
   const RunRecord record = RecordOf(job, stats);
   ABSL_ASSIGN_OR_RETURN(const bool there, HasRow(store, record.id));
   if (there) return "";
-  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> row, KindOf(job.source).keep_record(job.source, record));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> row, job.source.kind->keep_record(job.source.location, record));
   // New ones: those of the run are through, and a target of another width is in its place only now.
   std::vector<std::unique_ptr<VectorSink>> made;
   std::vector<NamedSink> sinks;

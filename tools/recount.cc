@@ -42,8 +42,8 @@ absl::StatusOr<absl::flat_hash_set<uint64_t>> FindLacking(const ResolvedJob& job
 absl::StatusOr<Recount> RecountTable(const ResolvedJob& job, int64_t rows_rejected, JobStore* store) {
   ABSL_ASSIGN_OR_RETURN(const Survey survey, SurveyTable(job));
   HiddenRows hidden;
-  if (const StoreKind& kind = KindOf(job.source); kind.find_hidden_rows != nullptr) {
-    ABSL_ASSIGN_OR_RETURN(hidden, kind.find_hidden_rows(job.source));
+  if (const StoreKind& kind = *job.source.kind; kind.find_hidden_rows != nullptr) {
+    ABSL_ASSIGN_OR_RETURN(hidden, kind.find_hidden_rows(job.source.location));
   }
   Recount recount{.rows = survey.rows_selected, .rows_with_vector = survey.rows_with_vector, .hidden = hidden};
   if (job.options.limit > 0 || recount.rows - recount.rows_with_vector <= rows_rejected) return recount;
@@ -70,7 +70,7 @@ std::string RecountMessage(const ResolvedJob& job, const Recount& recount) {
         recount.emptied, ", ", [](std::string* out, const Key& key) { absl::StrAppend(out, KeyText(ViewOf(key))); });
     const bool more = recount.rows_emptied > static_cast<int64_t>(recount.emptied.size());
     sentences.push_back(absl::StrCat(
-        Counted(recount.rows_emptied, "row", "rows"), " of ", PlaceName(job.source), " had been written and ",
+        Counted(recount.rows_emptied, "row", "rows"), " of ", PlaceName(job.source.location), " had been written and ",
         recount.rows_emptied == 1 ? "is empty again (key " : "are empty again (keys ", keys, more ? ", ..." : "",
         "): a trigger of the table or another writer empties what was written. See to that first; ",
         "`reembed plan` names the triggers that a run fires, and how to keep them out",
@@ -79,7 +79,7 @@ std::string RecountMessage(const ResolvedJob& job, const Recount& recount) {
             : ""));
   }
   if (recount.rows_added > 0) {
-    sentences.push_back(absl::StrCat(Counted(recount.rows_added, "row", "rows"), " of ", PlaceName(job.source),
+    sentences.push_back(absl::StrCat(Counted(recount.rows_added, "row", "rows"), " of ", PlaceName(job.source.location),
                                      " came while this run went on and ", recount.rows_added == 1 ? "has" : "have",
                                      " no vector yet; run the same command again"));
   }

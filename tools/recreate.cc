@@ -11,8 +11,8 @@
 namespace reembed {
 namespace {
 
-bool IsImport(const Location& target) {
-  return target.Get("mode") == "insert" && KindOf(target).imports.drop_tables != nullptr;
+bool IsImport(const Store& target) {
+  return target.location.Get("mode") == "insert" && target.kind->imports.drop_tables != nullptr;
 }
 
 }  // namespace
@@ -20,28 +20,29 @@ bool IsImport(const Location& target) {
 absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJob>* jobs) {
   if (!options.force_recreate) return absl::OkStatus();
   ResolvedJob& first = jobs->front();
-  const Location* target = nullptr;
-  for (const Location& location : first.targets) {
-    if (IsImport(location)) target = &location;
+  const Store* target = nullptr;
+  for (const Store& store : first.targets) {
+    if (IsImport(store)) target = &store;
   }
   if (target == nullptr || first.recreated_tables.empty()) {
     return absl::InvalidArgumentError(
         "--force-recreate: only where a system's rows are brought into a PostgreSQL server, as with --system "
         "espressobot --db FILE");
   }
-  ABSL_RETURN_IF_ERROR(AskConsent(
-      absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
-                   target->scheme, ":", target->path, " with all that is in them, and no rollback brings that back"),
-      "make a backup with pg_dump first, then say --yes", options.yes));
+  ABSL_RETURN_IF_ERROR(
+      AskConsent(absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
+                              target->location.scheme, ":", target->location.path,
+                              " with all that is in them, and no rollback brings that back"),
+                 "make a backup with pg_dump first, then say --yes", options.yes));
   // Not before it is known that they can be filled again.
   ABSL_RETURN_IF_ERROR(ProbeEmbedder(&first).status());
   first.dropped_tables = first.recreated_tables;
-  return KindOf(*target).imports.drop_tables(*target, first.recreated_tables);
+  return target->kind->imports.drop_tables(target->location, first.recreated_tables);
 }
 
-absl::Status KeepRecreated(const ResolvedJob& job, const Location& target, UndoLog* log) {
+absl::Status KeepRecreated(const ResolvedJob& job, const Store& target, UndoLog* log) {
   if (log == nullptr || job.dropped_tables.empty() || !IsImport(target)) return absl::OkStatus();
-  return KindOf(target).imports.keep_dropped(job.dropped_tables, log);
+  return target.kind->imports.keep_dropped(job.dropped_tables, log);
 }
 
 }  // namespace reembed

@@ -2,6 +2,7 @@
 #include "tools/registry.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -37,18 +38,12 @@ constexpr const StoreKind* kKinds[] = {
 
 constexpr StoreKind kUnknownKind = {};
 
-bool HasName(const StoreKind& kind, absl::string_view scheme) {
-  return scheme == kind.name ||
-         std::find(kind.other_names.begin(), kind.other_names.end(), scheme) != kind.other_names.end();
-}
-
-// What the kind of `location` has for `role`, if it can be used as asked.
+// That a place cannot be used as asked, and which can.
 template <typename Role>
-absl::StatusOr<Role> Find(const Location& location, Role StoreKind::*role, absl::string_view what) {
+absl::Status CannotBe(const Location& location, Role StoreKind::*role, absl::string_view what) {
   std::vector<std::string> able;
   for (const StoreKind* const kind : kKinds) {
     if (kind->*role == nullptr) continue;
-    if (HasName(*kind, location.scheme)) return kind->*role;
     able.push_back(kind->name);
     able.insert(able.end(), kind->other_names.begin(), kind->other_names.end());
   }
@@ -66,13 +61,18 @@ absl::Span<const StoreKind* const> StoreKinds() { return kKinds; }
 
 const StoreKind* FindKind(absl::string_view scheme) {
   const auto found =
-      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const StoreKind* kind) { return HasName(*kind, scheme); });
+      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const StoreKind* kind) { return kind->has_name(scheme); });
   return found == std::end(kKinds) ? nullptr : *found;
 }
 
 const StoreKind& KindOf(const Location& location) {
   const StoreKind* const kind = FindKind(location.scheme);
   return kind == nullptr ? kUnknownKind : *kind;
+}
+
+Store StoreOf(Location location) {
+  const StoreKind& kind = KindOf(location);
+  return {&kind, std::move(location)};
 }
 
 const StoreKind* FindBackupKind(absl::string_view scheme) {
@@ -84,22 +84,24 @@ std::string BackupKindNames() {
   return absl::StrJoin(NamesOfKinds([](const StoreKind& kind) { return kind.backup.back_up != nullptr; }), ", ");
 }
 
-absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Location& location, const Selection& selection) {
-  ABSL_ASSIGN_OR_RETURN(const auto open, Find(location, &StoreKind::open_source, "source"));
-  return open(location, selection);
+absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Store& store, const Selection& selection) {
+  const auto open = store.kind->open_source;
+  if (open == nullptr) return CannotBe(store.location, &StoreKind::open_source, "source");
+  return open(store.location, selection);
 }
 
-absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Location& location, const Model& model,
-                                                     const Location& source) {
-  ABSL_ASSIGN_OR_RETURN(const auto make, Find(location, &StoreKind::make_sink, "target"));
-  const StoreKind& rows = KindOf(source);
-  const bool is_own = rows.holds_vectors != nullptr && rows.holds_vectors(source, location);
-  return is_own ? rows.make_own_sink(location, model, source) : make(location, model, source);
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Store& target, const Model& model, const Store& source) {
+  const auto make = target.kind->make_sink;
+  if (make == nullptr) return CannotBe(target.location, &StoreKind::make_sink, "target");
+  const StoreKind& rows = *source.kind;
+  const bool is_own = rows.holds_vectors != nullptr && rows.holds_vectors(source.location, target.location);
+  return (is_own ? rows.make_own_sink : make)(target.location, model, source.location);
 }
 
-absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Location& location, int dim) {
-  ABSL_ASSIGN_OR_RETURN(const auto open, Find(location, &StoreKind::open_reader, "target that can be read back"));
-  return open(location, dim);
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Store& store, int dim) {
+  const auto open = store.kind->open_reader;
+  if (open == nullptr) return CannotBe(store.location, &StoreKind::open_reader, "target that can be read back");
+  return open(store.location, dim);
 }
 
 }  // namespace reembed

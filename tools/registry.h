@@ -24,6 +24,16 @@ const StoreKind* FindKind(absl::string_view scheme);
 // The kind of a place; of one that this version does not know, a kind without a name that can be nothing.
 const StoreKind& KindOf(const Location& location);
 
+// A place with its kind: read from its URI and looked up once, then handed on. Copied freely.
+struct Store {
+  const StoreKind* kind = nullptr;  // never null in a Store that StoreOf() made
+  Location location;
+
+  // Whether this version knows its kind; one that it does not can be nothing.
+  bool is_known() const { return *kind->name != '\0'; }
+};
+Store StoreOf(Location location);
+
 // The kind that a place must be of to be saved and put back. Null: it is of none.
 const StoreKind* FindBackupKind(absl::string_view scheme);
 
@@ -51,10 +61,9 @@ std::vector<std::string> PlacesThatCanBe(Role StoreKind::*role) {
 }
 
 // Errors: kInvalidArgument (unknown scheme, or it cannot be used as source, target or for reading; says which can).
-absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Location& location, const Selection& selection);
-absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Location& location, const Model& model,
-                                                     const Location& source);
-absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Location& location, int dim);
+absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Store& store, const Selection& selection);
+absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Store& target, const Model& model, const Store& source);
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Store& store, int dim);
 
 }  // namespace reembed
 

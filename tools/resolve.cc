@@ -36,9 +36,10 @@ constexpr int kMaxBatchSize = 2048;  // where an API names no limit
 
 // Where the vectors of the source's own rows are; nullopt: nowhere. A table as a target is what names the rows and the
 // place of the vectors, not how rows are chosen.
-absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, const CommandOptions& options,
+absl::StatusOr<std::optional<Location>> InPlaceTarget(const Store& store, const CommandOptions& options,
                                                       const Environment& environment) {
-  const StoreKind& kind = KindOf(source);
+  const StoreKind& kind = *store.kind;
+  const Location& source = store.location;
   if (kind.vectors_parameter != nullptr) {
     ABSL_ASSIGN_OR_RETURN(Location vectors, ParsePlace(source.Get(kind.vectors_parameter),
                                                        {options.db_token_env, options.db_password_env}, environment));
@@ -52,8 +53,8 @@ absl::StatusOr<std::optional<Location>> InPlaceTarget(const Location& source, co
   return target;
 }
 
-// Whether rows of another place can become rows of a table there.
-bool TakesRows(const Location& place) { return KindOf(place).imports.drop_tables != nullptr; }
+// Whether rows of another place can become rows of a table in one of this kind.
+bool TakesRows(const StoreKind& kind) { return kind.imports.drop_tables != nullptr; }
 
 // The places that --target names. A preset may say what becomes of rows that it brings into another database.
 absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& options,
@@ -67,17 +68,17 @@ absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& optio
                    {options.db_token_env, job->options.db_password_env}, environment));
     targets.push_back(std::move(target));
   }
-  if (!preset.has_value() || preset->insert.table.empty() || TakesRows(job->source)) return targets;
+  if (!preset.has_value() || preset->insert.table.empty() || TakesRows(*job->source.kind)) return targets;
   if (targets.empty()) {
     ABSL_ASSIGN_OR_RETURN(std::optional<PresetDatabase> server, PresetServer(*preset, options, environment));
-    if (server.has_value() && TakesRows(server->location)) {
+    if (server.has_value() && TakesRows(KindOf(server->location))) {
       if (!server->password_variable.empty()) job->options.db_password_env = server->password_variable;
       targets.push_back(server->location);
     }
   }
   for (Location& target : targets) {
-    if (!TakesRows(target)) continue;
-    AddInsertParameters(preset->insert, job->source, &target);
+    if (!TakesRows(KindOf(target))) continue;
+    AddInsertParameters(preset->insert, job->source.location, &target);
     job->recreated_tables = preset->insert.drop;
   }
   return targets;
@@ -111,35 +112,37 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
   if (preset.has_value()) {
-    ABSL_ASSIGN_OR_RETURN(job->source, PresetSource(*preset, *stream, options, environment, database.location));
+    ABSL_ASSIGN_OR_RETURN(Location source, PresetSource(*preset, *stream, options, environment, database.location));
+    job->source = StoreOf(std::move(source));
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
     ABSL_RETURN_IF_ERROR(FitPresetToTable(*preset, *stream, options, before, job));
   } else {
-    ABSL_ASSIGN_OR_RETURN(job->source,
+    ABSL_ASSIGN_OR_RETURN(Location source,
                           ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment));
+    job->source = StoreOf(std::move(source));
   }
-  job->name = preset.has_value() ? preset->name : fs::path(job->source.path).stem().string();
+  job->name = preset.has_value() ? preset->name : fs::path(job->source.location.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
-  if (FindKind(job->source.scheme) == nullptr) return OpenSource(job->source, {}).status();
+  if (!job->source.is_known()) return OpenSource(job->source, {}).status();
   ABSL_ASSIGN_OR_RETURN(std::optional<Location> own, InPlaceTarget(job->source, job->options, environment));
   job->in_place = own.has_value();
-  if (job->in_place) job->targets.push_back(*std::move(own));
+  if (job->in_place) job->targets.push_back(StoreOf(*std::move(own)));
   ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
-  const StoreKind& kind = KindOf(job->source);
+  const StoreKind& kind = *job->source.kind;
   for (Location& target : targets) {
-    const auto same = [&](const Location& other) {
-      return other.ToString() == target.ToString() ||
-             (kind.holds_vectors != nullptr && kind.holds_vectors(job->source, target));
+    const auto same = [&](const Store& other) {
+      return other.location.ToString() == target.ToString() ||
+             (kind.holds_vectors != nullptr && kind.holds_vectors(job->source.location, target));
     };
     if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
       if (job->in_place && same(job->targets[0])) continue;
       return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
     }
-    job->targets.push_back(std::move(target));
+    job->targets.push_back(StoreOf(std::move(target)));
   }
   ABSL_RETURN_IF_ERROR(CheckTargetsApart(job->targets));
-  for (const Location& target : job->targets) {
-    ABSL_RETURN_IF_ERROR(CheckIsNotTheText(job->source, target));
+  for (const Store& target : job->targets) {
+    ABSL_RETURN_IF_ERROR(CheckIsNotTheText(job->source.location, target.location));
   }
   if (job->targets.empty()) {
     return absl::InvalidArgumentError(
@@ -175,7 +178,7 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
                     .where = where,
                     .resume_from = options.resume_from,
                     .strict = options.strict};
-  const StoreKind& kind = KindOf(job->source);
+  const StoreKind& kind = *job->source.kind;
   if (options.strict && !kind.has_strict) {
     return absl::InvalidArgumentError(absl::StrCat("--strict is for JSON lines as source (",
                                                    SchemesOf([](const StoreKind& each) { return each.has_strict; }),
@@ -238,12 +241,12 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
 }
 
 void ResolveIdentity(ResolvedJob* job) {
-  Location rows = job->source;  // which rows, apart from how they are chosen and what becomes of them
+  Location rows = job->source.location;  // which rows, apart from how they are chosen and what becomes of them
   for (const char* name :
        {"where", "text", "template", "vector", "model_column", "model_property", "dim_column", "updated_column",
         "encoding", "type", "mode", "new_column", "triggers", "index", "metric", "tls", "needed", "null_key"})
     rows.parameters.erase(name);
-  std::string where = job->source.Get("where");
+  std::string where = job->source.location.Get("where");
   if (!job->selection.where.empty()) {
     where = where.empty() ? job->selection.where : absl::StrCat("(", where, ") AND (", job->selection.where, ")");
   }
@@ -253,10 +256,10 @@ void ResolveIdentity(ResolvedJob* job) {
       absl::StrCat(job->selection.rows == Selection::Rows::kAll ? kEveryRow : kRowsWithoutVector,
                    where.empty() ? "" : absl::StrCat(" where ", where),
                    job->selection.resume_from.empty() ? "" : absl::StrCat(" from key ", job->selection.resume_from));
-  const std::string made = job->source.Get("template");
-  identity.recipe =
-      absl::StrCat(made.empty() ? absl::StrCat("text of ", job->source.Get("text", "text")) : "template " + made,
-                   EmbeddingRecipe(job->client), TextLimitRecipe(*job));
+  const std::string made = job->source.location.Get("template");
+  identity.recipe = absl::StrCat(
+      made.empty() ? absl::StrCat("text of ", job->source.location.Get("text", "text")) : "template " + made,
+      EmbeddingRecipe(job->client), TextLimitRecipe(*job));
   identity.model = job->client.model.name;
   identity.dim = job->client.model.dim;
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
@@ -286,8 +289,8 @@ std::string NamedDirectory(const CommandOptions& options, const ResolvedJob& fir
   const auto directory = [&](const std::string& source) {
     const std::string rows = first.stream.empty()
                                  ? absl::StrCat(source, "\n", rows_of, ConditionOf(id.selection), "\n", id.recipe)
-                                 : absl::StrCat(first.source.path, "\n", options.user, "\n", options.agent, "\n",
-                                                options.where, "\n", options.recipe, "\n", all);
+                                 : absl::StrCat(first.source.location.path, "\n", options.user, "\n", options.agent,
+                                                "\n", options.where, "\n", options.recipe, "\n", all);
     return DefaultDirectory(first.name, absl::StrCat(rows, "\n", id.model, "\n", id.dim, "\n", id.normalization),
                             environment);
   };
@@ -311,7 +314,7 @@ std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first,
 // Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
 absl::Status CheckRecord(const ResolvedJob& job) {
   if (!job.options.record) return absl::OkStatus();
-  if (KindOf(job.source).keep_record == nullptr) {
+  if (job.source.kind->keep_record == nullptr) {
     std::vector<std::string> able;
     for (const StoreKind* const kind : StoreKinds()) {
       if (kind->keep_record != nullptr) able.push_back(kind->title);
@@ -320,8 +323,8 @@ absl::Status CheckRecord(const ResolvedJob& job) {
         absl::StrCat("--record: ", job.name, " has no way to keep a receipt as a memory, only ",
                      absl::StrJoin(able, ", "), " has one; leave it out, `reembed status` prints the receipt"));
   }
-  const bool is_whole = job.options.limit == 0 && job.selection.where.empty() && job.source.Get("where").empty() &&
-                        job.selection.resume_from.empty();
+  const bool is_whole = job.options.limit == 0 && job.selection.where.empty() &&
+                        job.source.location.Get("where").empty() && job.selection.resume_from.empty();
   if (is_whole) return absl::OkStatus();
   return absl::InvalidArgumentError(
       "--record: not with --limit, --where or --resume-from, as the receipt becomes a row of the job and these would "
@@ -373,7 +376,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
 // Whether rows of several streams may go to one place, as each becomes a row of its own there.
 bool BringsRows(const ResolvedJob& job) {
   return std::all_of(job.targets.begin(), job.targets.end(),
-                     [](const Location& target) { return target.Get("mode") == "insert"; });
+                     [](const Store& target) { return target.location.Get("mode") == "insert"; });
 }
 
 // Each stream has a file of its own, or they would overwrite each other.
@@ -395,7 +398,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   CommandOptions described = job.options;
   described.system.clear();
   described.db.clear();
-  described.source = job.source.ToString();
+  described.source = job.source.location.ToString();
   described.streams.clear();
   described.user.clear();
   described.agent.clear();
@@ -403,7 +406,7 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   described.updated_at.clear();
   described.where = job.selection.where;
   described.targets.clear();
-  for (const Location& target : job.targets) described.targets.push_back(target.ToString());
+  for (const Store& target : job.targets) described.targets.push_back(target.location.ToString());
   described.embedder = job.embedder == Embedder::kBuiltin ? kBuiltinEmbedder : job.client.dialect;
   if (job.endpoints.empty()) described.api_base = job.client.api_base;
   for (std::string& endpoint : described.endpoints) endpoint = WithoutLogin(endpoint);

@@ -33,9 +33,9 @@ struct ResolvedJob {
   std::string name;        // for people: the system's name, or the source's file name
   std::string stream;      // which of its streams; empty: it has one
   bool optional = false;   // not done where its table is not there
-  Location source;
-  std::vector<Location> targets;  // the source's own table, if it is a target, comes first
-  bool in_place = false;          // it is
+  Store source;
+  std::vector<Store> targets;  // the source's own table, if it is a target, comes first
+  bool in_place = false;       // it is
   Selection selection;
   std::optional<UserTable> users;  // where --user must be found, see CheckUser
   Embedder embedder = Embedder::kApi;

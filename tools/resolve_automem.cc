@@ -12,6 +12,7 @@
 #include "io/system/automem_rows.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
@@ -45,7 +46,7 @@ absl::StatusOr<Location> AutomemSource(const SystemPreset& preset, const PresetS
     }
     uri = absl::StrCat("qdrant:", WithQdrantPort(*url));
   }
-  ABSL_ASSIGN_OR_RETURN(Location points, ParseLocation(uri));
+  ABSL_ASSIGN_OR_RETURN(Location points, ParseLocation(uri, StoreKinds()));
   // An alias in place of the collection would not do: the system looks for the name in the list of collections.
   points.parameters.emplace("on_width", "side");
   Location location{.scheme = "automem", .path = database.path, .parameters = database.parameters};

@@ -51,14 +51,14 @@ std::string LayoutNote(const SystemPreset& preset, const std::string& table, con
 
 absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& stream, const CommandOptions& options,
                               const ResolvedJob* before, ResolvedJob* job) {
-  const StoreKind& kind = KindOf(job->source);
+  const StoreKind& kind = *job->source.kind;
   if (kind.catalog.look_up == nullptr) return absl::OkStatus();
-  ABSL_ASSIGN_OR_RETURN(const TableFacts facts, kind.catalog.look_up(job->source));
+  ABSL_ASSIGN_OR_RETURN(const TableFacts facts, kind.catalog.look_up(job->source.location));
   if (!facts.exists) return absl::OkStatus();
-  const std::string note = LayoutNote(preset, job->source.Get("table"), facts);
+  const std::string note = LayoutNote(preset, job->source.location.Get("table"), facts);
   if (!note.empty()) job->notes.push_back(note);
   if (!stream.needed_column.empty() && facts.types.count(stream.needed_column) == 0) {
-    job->source.parameters["needed"] = "true";
+    job->source.location.parameters["needed"] = "true";
   }
   CommandOptions& fitted = job->options;
   if (fitted.dimensions == 0) fitted.dimensions = facts.dim;
@@ -69,14 +69,14 @@ absl::Status FitPresetToTable(const SystemPreset& preset, const PresetStream& st
   // The new column keeps its job when it has the old one's name already.
   std::string new_column = facts.dim == fitted.dimensions ? facts.made_as : "";
   if (facts.dim_is_fixed && facts.dim != fitted.dimensions) {
-    new_column = absl::StrCat(job->source.Get("vector"), "_", fitted.dimensions);
+    new_column = absl::StrCat(job->source.location.Get("vector"), "_", fitted.dimensions);
     job->notes.push_back(absl::StrCat("the vectors of ", facts.dim, " numbers stay in use until all those of ",
                                       fitted.dimensions, " are there, and are kept in the column ",
-                                      job->source.Get("vector"), "_old"));
+                                      job->source.location.Get("vector"), "_old"));
   }
   if (!new_column.empty()) {
-    job->source.parameters["new_column"] = new_column;
-    job->source.parameters["index"] = "hnsw";
+    job->source.location.parameters["new_column"] = new_column;
+    job->source.location.parameters["index"] = "hnsw";
   }
   return absl::OkStatus();
 }

@@ -42,6 +42,8 @@ absl::Status CheckFolderOf(const std::string& path) {
   return absl::NotFoundError(absl::StrCat(folder.string(), ": no such folder; make it, or say where with --db"));
 }
 
+bool IsOfKindOf(const Location& place, const Location& other) { return &KindOf(place) == &KindOf(other); }
+
 // The parts that are asked for, by the place they came from.
 absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest, const RestoreOptions& options) {
   std::vector<BackupGroup> groups;
@@ -56,8 +58,12 @@ absl::StatusOr<std::vector<BackupGroup>> GroupsOf(const BackupManifest& manifest
     }
     if (groups.empty() || part.origin != last_origin || part.origin.empty()) {
       // A system's own backups do not say where they were made; --db and --target must.
-      ABSL_ASSIGN_OR_RETURN(Location place,
-                            part.origin.empty() ? Location{.scheme = part.kind} : ParseLocation(part.origin));
+      ABSL_ASSIGN_OR_RETURN(Location place, part.origin.empty() ? Location{.scheme = part.kind}
+                                                                : ParseLocation(part.origin, StoreKinds()));
+      if (!IsOfKindOf(place, {.scheme = part.kind})) {
+        return absl::DataLossError(
+            absl::StrCat(part.file, ": is of the kind ", part.kind, ", and came from ", part.origin));
+      }
       groups.push_back({.place = std::move(place)});
     }
     groups.back().parts.push_back(part);
@@ -104,7 +110,7 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
                       std::vector<BackupGroup>* groups) {
   if (!options.db.empty()) {
     ABSL_ASSIGN_OR_RETURN(Location place, ParseDatabase(options.db, environment));
-    const auto is_database = [&](const BackupGroup& group) { return group.place.scheme == place.scheme; };
+    const auto is_database = [&](const BackupGroup& group) { return IsOfKindOf(group.place, place); };
     const auto first = std::find_if(groups->begin(), groups->end(), is_database);
     if (first == groups->end()) {
       return absl::InvalidArgumentError(absl::StrCat("--db: the backup holds no ", place.scheme, " database"));
@@ -124,7 +130,7 @@ absl::Status Redirect(const RestoreOptions& options, const std::string& system, 
     ABSL_ASSIGN_OR_RETURN(Location place,
                           ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment));
     const auto group = std::find_if(groups->begin(), groups->end(),
-                                    [&](const BackupGroup& each) { return each.place.scheme == place.scheme; });
+                                    [&](const BackupGroup& each) { return IsOfKindOf(each.place, place); });
     if (group == groups->end()) {
       return absl::InvalidArgumentError(absl::StrCat("--target: the backup holds nothing of a ", place.scheme));
     }

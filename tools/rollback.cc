@@ -31,7 +31,7 @@ constexpr size_t kShownRows = 10;
 // One target to put back.
 struct Task {
   UndoTarget kept;
-  Location location;
+  Store store;
 };
 
 // One folder of the job, or the job itself, with its lock.
@@ -56,10 +56,11 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
   ABSL_ASSIGN_OR_RETURN(const SecretVariables variables, SecretVariablesOf(path));
   for (const UndoTarget& kept : folder.job->targets()) {
     ABSL_ASSIGN_OR_RETURN(Location location, ParsePlace(kept.name, variables, environment));
-    if (KindOf(location).roll_back == nullptr) {
+    Store store = StoreOf(std::move(location));
+    if (store.kind->roll_back == nullptr) {
       return absl::UnimplementedError(absl::StrCat(kept.name, ": this version does not put such a target back"));
     }
-    folder.tasks.push_back({kept, std::move(location)});
+    folder.tasks.push_back({kept, std::move(store)});
   }
   return folder;
 }
@@ -91,9 +92,9 @@ absl::Status CheckNobodyWroteSince(const std::string& job, const Environment& en
                                               std::filesystem::absolute(job).lexically_normal().parent_path().string()};
   for (const Folder& folder : folders) {
     for (const Task& task : folder.tasks) {
-      const std::vector<EarlierJob> own = FindEarlierJobs(task.location, {folder.path}, "").jobs;
+      const std::vector<EarlierJob> own = FindEarlierJobs(task.store.location, {folder.path}, "").jobs;
       if (own.empty() || !own[0].began.has_value()) continue;
-      for (const EarlierJob& other : FindEarlierJobs(task.location, with_jobs, job).jobs) {
+      for (const EarlierJob& other : FindEarlierJobs(task.store.location, with_jobs, job).jobs) {
         if (other.rolled_back.has_value() || other.position == 0) continue;
         if (other.bought.value_or(absl::InfinitePast()) <= *own[0].began) continue;
         return absl::FailedPreconditionError(
@@ -157,7 +158,7 @@ absl::Status RollBackFolder(const Folder& folder, bool json, RollbackReport* tot
   for (const Task& task : folder.tasks) {
     RollbackReport damaged;
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<UndoReader> old_rows, folder.job->Read(task.kept, &damaged));
-    ABSL_ASSIGN_OR_RETURN(RollbackReport report, KindOf(task.location).roll_back(task.location, old_rows.get()));
+    ABSL_ASSIGN_OR_RETURN(RollbackReport report, task.store.kind->roll_back(task.store.location, old_rows.get()));
     for (const RollbackReport::Row& row : damaged.left) report.Leave(ViewOf(row.key), row.reason);
     report.rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
     (json ? PrintJson : PrintText)(task, report);

@@ -55,7 +55,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
   if (existing == 0) return absl::OkStatus();
   const bool has_way_back = KeepsUndo(job, job.targets.front());
   return AskConsent(
-      absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source),
+      absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source.location),
                    has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
       has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
       job.options.yes);
@@ -84,7 +84,7 @@ JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before) {
 
 std::vector<std::string> TargetNames(const ResolvedJob& job) {
   std::vector<std::string> names;
-  for (const Location& target : job.targets) names.push_back(target.ToString());
+  for (const Store& target : job.targets) names.push_back(target.location.ToString());
   return names;
 }
 
@@ -143,7 +143,7 @@ void TakeStock(const Prepared& prepared, const Running& running, JobStats after,
   outcome->waits = running.counters.waits.Shares();
   outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
   outcome->in_place = prepared.job.in_place;
-  outcome->may_hide_rows = KindOf(prepared.job.source).find_hidden_rows != nullptr;
+  outcome->may_hide_rows = prepared.job.source.kind->find_hidden_rows != nullptr;
   outcome->elapsed = MonotonicNow() - running.start;
   outcome->rows_left = outcome->status.ok()
                            ? outcome->after.rows_pending
@@ -163,9 +163,9 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
     if (!own_table && FilesOf(job.targets[i]).empty()) continue;
-    const StoreKind& kind = KindOf(job.targets[i]);
+    const StoreKind& kind = *job.targets[i].kind;
     if (kind.overwriting != nullptr) {
-      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i], job.client.model));
+      ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i].location, job.client.model));
       if (overwriting.kind == Overwriting::Kind::kSwitch) continue;
     }
     ABSL_RETURN_IF_ERROR(preflight->sinks[i]->Finish());
@@ -189,10 +189,10 @@ RunScope ScopeOf(const Prepared& prepared) {
   }
   // What all targets have is passed over.
   int64_t lowest = before.rows;
-  for (const Location& target : job.targets) {
+  for (const Store& target : job.targets) {
     int64_t position = 0;
     for (const auto& [sink, reached] : before.sinks) {
-      if (IsNameOf(sink, target)) position = reached;
+      if (IsNameOf(sink, target.location)) position = reached;
     }
     lowest = std::min(lowest, position);
   }
@@ -218,7 +218,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   std::vector<std::unique_ptr<UndoLog>> logs;
   std::vector<NamedSink> sinks;
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const std::string name = job.targets[i].ToString();
+    const std::string name = job.targets[i].location.ToString();
     logs.push_back(KeepsUndo(job, job.targets[i]) ? undo.LogOf(name) : nullptr);
     sinks.push_back({name, preflight->sinks[i].get(), logs.back().get()});
     if (outcome.status = KeepRecreated(job, job.targets[i], logs.back().get()); !outcome.status.ok()) return outcome;
@@ -278,7 +278,7 @@ absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* out
   outcome->unaccounted = RecountMessage(job, recount);
   if (recount.rows_emptied == 0 || job.keep_vectors != KeepVectors::kAlways) return absl::OkStatus();
   // The next run writes them again from what is kept. A position that is lower already stays.
-  const std::string sink = job.targets.front().ToString();
+  const std::string sink = job.targets.front().location.ToString();
   ABSL_ASSIGN_OR_RETURN(const SinkPosition position, store->Position(sink));
   if (position.position > recount.first_emptied) store->SavePosition(sink, recount.first_emptied);
   return store->Sync();
@@ -322,7 +322,7 @@ void Discard(Prepared* prepared) {
 absl::Status TakeUpChanged(Prepared* prepared) {
   const ResolvedJob& job = prepared->job;
   JobStore* const store = prepared->store.get();
-  const std::string own = job.in_place ? job.targets[0].ToString() : "";
+  const std::string own = job.in_place ? job.targets[0].location.ToString() : "";
   ABSL_ASSIGN_OR_RETURN(const JobIdentity begun, store->identity());
   const bool widens = job.selection.rows == Selection::Rows::kAll && !absl::StartsWith(begun.selection, kEveryRow);
   if (widens) {
@@ -355,15 +355,15 @@ absl::Status TakeUpChanged(Prepared* prepared) {
 absl::StatusOr<int64_t> LowestServed(const Prepared& prepared) {
   int64_t lowest = prepared.store->rows();
   for (size_t i = 0; i < prepared.job.targets.size() && lowest > 0; ++i) {
-    const Location& target = prepared.job.targets[i];
+    const Store& target = prepared.job.targets[i];
     int64_t position = 0;
     for (const auto& [sink, reached] : prepared.before.sinks) {
-      if (IsNameOf(sink, target)) position = reached;
+      if (IsNameOf(sink, target.location)) position = reached;
     }
     lowest = std::min(lowest, position);
     if (prepared.preflight.sinks[i]->row_order() == RowOrder::kAny) continue;
     // It cannot replace rows, so it is built again for those that it is owed.
-    ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> owed, prepared.store->Owed(target.ToString()));
+    ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> owed, prepared.store->Owed(target.location.ToString()));
     if (!owed.empty()) lowest = 0;
   }
   return lowest;

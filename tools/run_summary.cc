@@ -182,8 +182,8 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
   const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
-  const bool takes_output = std::any_of(job.targets.begin(), job.targets.end(),
-                                        [](const Location& target) { return KindOf(target).is_stream; });
+  const bool takes_output =
+      std::any_of(job.targets.begin(), job.targets.end(), [](const Store& target) { return target.kind->is_stream; });
   std::ostream& out = takes_output ? std::cerr : std::cout;
   if (!job.stream.empty()) out << job.stream << ": ";
   if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {
@@ -255,7 +255,7 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     for (const EndpointReport& endpoint : outcome.endpoints) out << EndpointLine(endpoint) << "\n";
   }
   for (size_t i = 0; i < outcome.targets.size(); ++i) {
-    out << "target " << PlaceText(job.targets[i]) << ": " << TargetStateText(outcome.targets[i]);
+    out << "target " << PlaceText(job.targets[i].location) << ": " << TargetStateText(outcome.targets[i]);
     if (i == 0 && outcome.table_rows > 0) out << "; " << CoverageText(outcome);
     out << "\n";
   }

@@ -34,8 +34,9 @@ constexpr double kSameLength = 0.05;     // relative
 
 // For messages: where the vectors are.
 std::string VectorsPlace(const ResolvedJob& job) {
-  const std::string vectors = job.source.Get("vector");
-  return vectors.empty() ? PlaceName(job.targets[0]) : absl::StrCat(PlaceName(job.source), ": column ", vectors);
+  const std::string vectors = job.source.location.Get("vector");
+  return vectors.empty() ? PlaceName(job.targets[0].location)
+                         : absl::StrCat(PlaceName(job.source.location), ": column ", vectors);
 }
 
 // Whether `recorded` is a name of the job's model.
@@ -298,7 +299,7 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
   const bool jobs_count = survey.models.empty();
   bool own_counts = has_own;
   bool earlier_count = jobs_count;
-  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0], {jobs_folder}, job.directory).jobs) {
+  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0].location, {jobs_folder}, job.directory).jobs) {
     if (earlier.rolled_back.has_value() || earlier.position == 0) continue;
     if (IsSameRecipe(job.identity, earlier.identity)) {
       if (earlier_count) unknown.rows -= CountWritten(earlier);

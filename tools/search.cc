@@ -88,7 +88,7 @@ absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Env
 absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const Environment& environment) {
   ABSL_ASSIGN_OR_RETURN(const Location location,
                         ParsePlace(options.target, {options.db_token_env, options.db_password_env}, environment));
-  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(location, options.dimensions));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(StoreOf(location), options.dimensions));
   Model model{.name = options.model, .dim = reader->dim()};
   if (model.name.empty() && options.embedder == "builtin") model.name = kLexicalModelName;
   if (model.name.empty()) return absl::InvalidArgumentError("--target: say which model made it with --model");
@@ -117,7 +117,7 @@ ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& e
     const absl::StatusOr<Location> location =
         ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
     absl::StatusOr<std::unique_ptr<Source>> opened =
-        location.ok() ? OpenSource(*location, {}) : absl::StatusOr<std::unique_ptr<Source>>(location.status());
+        location.ok() ? OpenSource(StoreOf(*location), {}) : absl::StatusOr<std::unique_ptr<Source>>(location.status());
     if (opened.ok()) {
       source = *std::move(opened);
     } else {

@@ -22,21 +22,22 @@ constexpr char kUnknownTableAdvice[] =
     "this version of the system's description does not know: say with --source URI what they are made from, or in a "
     "file of your own (reembed systems NAME > MINE.toml, then --system MINE.toml)";
 
-const TableCatalog& CatalogOf(const ResolvedJob& job) { return KindOf(job.source).catalog; }
+const TableCatalog& CatalogOf(const ResolvedJob& job) { return job.source.kind->catalog; }
 
 bool HasCatalog(const ResolvedJob& job) { return CatalogOf(job).has_table != nullptr; }
 
 // The database with the rows of `source`, for people.
-std::string DatabaseName(const Location& source) {
-  const char* const rows = KindOf(source).rows_parameter;
-  return rows == nullptr ? PlaceName(source) : source.Get(rows);
+std::string DatabaseName(const Store& source) {
+  const char* const rows = source.kind->rows_parameter;
+  return rows == nullptr ? PlaceName(source.location) : source.location.Get(rows);
 }
 
 // "the column embedding of memu_x", of all tables with vectors that the preset of `job` does not know; empty: none, or
 // nobody can say.
 absl::StatusOr<std::string> UnknownTables(const ResolvedJob& job) {
   if (job.known_tables.empty() || !HasCatalog(job)) return std::string();
-  ABSL_ASSIGN_OR_RETURN(const std::vector<VectorColumnName> columns, CatalogOf(job).vector_columns(job.source));
+  ABSL_ASSIGN_OR_RETURN(const std::vector<VectorColumnName> columns,
+                        CatalogOf(job).vector_columns(job.source.location));
   std::vector<std::string> unknown;
   for (const VectorColumnName& found : columns) {
     const bool known = std::any_of(job.known_tables.begin(), job.known_tables.end(), [&](const std::string& table) {
@@ -55,7 +56,7 @@ absl::Status CheckUser(const std::vector<ResolvedJob>& jobs) {
     if (!job.users.has_value() || !HasCatalog(job)) return absl::OkStatus();
     std::vector<std::string> columns = {job.users->name};
     if (job.users->id != job.users->name) columns.push_back(job.users->id);
-    last = CatalogOf(job).check_value(job.source, job.users->table, columns, job.options.user);
+    last = CatalogOf(job).check_value(job.source.location, job.users->table, columns, job.options.user);
     if (last.ok()) return last;
   }
   return last;
@@ -68,9 +69,9 @@ absl::Status DropAbsentStreams(std::vector<ResolvedJob>* jobs) {
   for (ResolvedJob& job : *jobs) {
     path = DatabaseName(job.source);
     if (job.optional && HasCatalog(job)) {
-      ABSL_ASSIGN_OR_RETURN(const bool there, CatalogOf(job).has_table(job.source));
+      ABSL_ASSIGN_OR_RETURN(const bool there, CatalogOf(job).has_table(job.source.location));
       if (!there) {
-        absent.push_back(job.source.Get("table"));
+        absent.push_back(job.source.location.Get("table"));
         continue;
       }
     }

@@ -32,19 +32,19 @@ std::string FileIdentity(const std::string& path) {
 }
 
 // Files that are databases are shared by the targets in them.
-bool IsFileOfTables(const Location& target) { return KindOf(target).is_file && KindOf(target).is_table(); }
+bool IsFileOfTables(const Store& target) { return target.kind->is_file && target.kind->is_table(); }
 
 }  // namespace
 
-std::vector<std::string> FilesOf(const Location& target) {
-  const WholeFile* const form = KindOf(target).whole_file;
-  return form == nullptr ? std::vector<std::string>() : WithFilesBeside(*form, target.path);
+std::vector<std::string> FilesOf(const Store& target) {
+  const WholeFile* const form = target.kind->whole_file;
+  return form == nullptr ? std::vector<std::string>() : WithFilesBeside(*form, target.location.path);
 }
 
-std::vector<std::string> GrowingNamesOf(const Location& target) {
-  const WholeFile* const form = KindOf(target).whole_file;
+std::vector<std::string> GrowingNamesOf(const Store& target) {
+  const WholeFile* const form = target.kind->whole_file;
   if (form == nullptr) return {};
-  if (!form->grows_beside) return WithFilesBeside(*form, PartialPath(target.path));
+  if (!form->grows_beside) return WithFilesBeside(*form, PartialPath(target.location.path));
   std::vector<std::string> names;
   for (const std::string& file : FilesOf(target)) {
     names.push_back(PartialPath(file));
@@ -53,47 +53,47 @@ std::vector<std::string> GrowingNamesOf(const Location& target) {
   return names;
 }
 
-absl::Status CheckTargetsApart(absl::Span<const Location> targets) {
-  std::map<std::string, const Location*> owners;
-  for (const Location& target : targets) {
+absl::Status CheckTargetsApart(absl::Span<const Store> targets) {
+  std::map<std::string, const Store*> owners;
+  for (const Store& target : targets) {
     std::vector<std::string> names = FilesOf(target);
     for (std::string& name : GrowingNamesOf(target)) names.push_back(std::move(name));
-    if (!names.empty()) names.push_back(PlaceLockPath(target.path));
-    if (IsFileOfTables(target)) names.push_back(target.path);
+    if (!names.empty()) names.push_back(PlaceLockPath(target.location.path));
+    if (IsFileOfTables(target)) names.push_back(target.location.path);
     for (const std::string& name : names) {
       const auto [owner, is_first] = owners.emplace(FileIdentity(name), &target);
       if (is_first || owner->second == &target || (IsFileOfTables(target) && IsFileOfTables(*owner->second))) continue;
-      return absl::InvalidArgumentError(absl::StrCat("--target ", PlaceText(*owner->second), " and --target ",
-                                                     PlaceText(target), " would both write ", name,
+      return absl::InvalidArgumentError(absl::StrCat("--target ", PlaceText(owner->second->location), " and --target ",
+                                                     PlaceText(target.location), " would both write ", name,
                                                      "; give each a file of its own"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckGrowingFiles(const Location& target, const std::string& directory, bool is_new) {
+absl::Status CheckGrowingFiles(const Store& target, const std::string& directory, bool is_new) {
   for (const std::string& name : GrowingNamesOf(target)) {
     struct stat info;
     if (lstat(name.c_str(), &info) != 0) continue;
     if (!S_ISREG(info.st_mode) || info.st_nlink > 1) return NotOursError(name);
-    const LockOwner owner = PlaceLock::OwnerOf(target.path);
+    const LockOwner owner = PlaceLock::OwnerOf(target.location.path);
     const bool is_anothers = !owner.left_by.empty() && owner.left_by != AbsolutePath(directory);
     if (!is_anothers && !is_new) continue;
     const std::string whose = is_anothers ? absl::StrCat("the job ", owner.left_by) : "another job";
-    return absl::InvalidArgumentError(absl::StrCat(name, " exists already: ", whose, " writes ", target.path,
+    return absl::InvalidArgumentError(absl::StrCat(name, " exists already: ", whose, " writes ", target.location.path,
                                                    ", or was stopped while it did; let that job finish, ",
                                                    "move the file away, or choose another target"));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<TargetLocks> LockTargets(absl::Span<const Location> targets, const std::string& directory) {
+absl::StatusOr<TargetLocks> LockTargets(absl::Span<const Store> targets, const std::string& directory) {
   TargetLocks locks;
-  for (const Location& target : targets) {
+  for (const Store& target : targets) {
     locks.emplace_back();
     if (FilesOf(target).empty()) continue;
-    ABSL_RETURN_IF_ERROR(CheckTargetPath(target.path));
-    ABSL_ASSIGN_OR_RETURN(locks.back(), PlaceLock::Acquire(target.path, AbsolutePath(directory)));
+    ABSL_RETURN_IF_ERROR(CheckTargetPath(target.location.path));
+    ABSL_ASSIGN_OR_RETURN(locks.back(), PlaceLock::Acquire(target.location.path, AbsolutePath(directory)));
   }
   return locks;
 }

@@ -29,8 +29,8 @@ namespace {
 
 // Whether what is in the file that becomes the target is kept by a run that goes on; else it is made anew from the
 // job's vectors.
-bool GrowsOnDisk(const Location& target) {
-  const WholeFile* const form = KindOf(target).whole_file;
+bool GrowsOnDisk(const Store& target) {
+  const WholeFile* const form = target.kind->whole_file;
   return form != nullptr && form->goes_on;
 }
 
@@ -72,7 +72,7 @@ const TargetRecord* RecordOf(const TargetRecords& records, const std::string& na
 }
 
 // Of a target that the job's ledger does not know.
-absl::Status CheckIsFree(const Location& target, const std::vector<std::string>& files, const std::string& directory,
+absl::Status CheckIsFree(const Store& target, const std::vector<std::string>& files, const std::string& directory,
                          bool may_have_begun) {
   // A run of an older version that was killed early has left nothing but this.
   if (Exists(PartialPath(files[0])) && may_have_begun) return CheckGrowingFiles(target, directory, /*is_new=*/false);
@@ -95,15 +95,15 @@ bool IsMadeUnderAnotherName(const Location& target, const std::string& file, con
   });
 }
 
-absl::Status CheckFileTarget(const Location& target, const std::string& directory, const JobStats& stats,
+absl::Status CheckFileTarget(const Store& target, const std::string& directory, const JobStats& stats,
                              const TargetRecords& records) {
   const std::vector<std::string> files = FilesOf(target);
   if (files.empty()) return absl::OkStatus();
   ABSL_RETURN_IF_ERROR(CheckTargetPath(files[0]));
-  const std::optional<int64_t> position = PositionOf(stats, target);
-  const TargetRecord* const record = RecordOf(records, target.ToString());
+  const std::optional<int64_t> position = PositionOf(stats, target.location);
+  const TargetRecord* const record = RecordOf(records, target.location.ToString());
   if (!position.has_value() && record == nullptr) {
-    if (!IsMadeUnderAnotherName(target, files[0], records)) {
+    if (!IsMadeUnderAnotherName(target.location, files[0], records)) {
       return CheckIsFree(target, files, directory, records.empty() && stats.rows > 0);
     }
   }
@@ -120,9 +120,8 @@ absl::Status CheckFileTarget(const Location& target, const std::string& director
   return absl::OkStatus();
 }
 
-TargetState StateOf(const std::string& name, const Location& target, const JobStats& stats,
-                    const TargetRecord* record) {
-  const std::optional<int64_t> position = PositionOf(stats, target);
+TargetState StateOf(const std::string& name, const Store& target, const JobStats& stats, const TargetRecord* record) {
+  const std::optional<int64_t> position = PositionOf(stats, target.location);
   TargetState state{.name = name, .position = position.value_or(0), .of = stats.rows};
   if (record != nullptr) state.of = std::max(state.of, record->expected_rows);
   const std::vector<std::string> files = FilesOf(target);
@@ -148,10 +147,10 @@ TargetState StateOf(const std::string& name, const Location& target, const JobSt
 }
 
 // Whether the job has made the same file under an older name, as with other parameters.
-bool IsOlderNameOfFile(const Location& target, const TargetRecords& records, const TargetRecord* own) {
+bool IsOlderNameOfFile(const Store& target, const TargetRecords& records, const TargetRecord* own) {
   if (own != nullptr || FilesOf(target).empty()) return false;
   return std::any_of(records.begin(), records.end(),
-                     [&](const auto& record) { return IsSameFile(record.first, target); });
+                     [&](const auto& record) { return IsSameFile(record.first, target.location); });
 }
 
 }  // namespace
@@ -160,10 +159,11 @@ std::vector<TargetState> TargetStates(const JobStats& stats, const TargetRecords
                                       absl::Span<const std::string> names) {
   std::vector<TargetState> states;
   for (const std::string& name : names) {
-    const absl::StatusOr<Location> target = ParseLocation(name);
-    if (!target.ok()) continue;
+    absl::StatusOr<Location> location = ParseLocation(name);
+    if (!location.ok()) continue;
+    const Store target = StoreOf(*std::move(location));
     const TargetRecord* const record = RecordOf(records, name);
-    if (!IsOlderNameOfFile(*target, records, record)) states.push_back(StateOf(name, *target, stats, record));
+    if (!IsOlderNameOfFile(target, records, record)) states.push_back(StateOf(name, target, stats, record));
   }
   return states;
 }
@@ -214,7 +214,7 @@ std::string TargetStatesJson(absl::Span<const TargetState> states) {
 
 absl::Status CheckFileTargets(const ResolvedJob& job) {
   // To look into a large job takes its time.
-  if (std::all_of(job.targets.begin(), job.targets.end(), [](const Location& t) { return FilesOf(t).empty(); })) {
+  if (std::all_of(job.targets.begin(), job.targets.end(), [](const Store& t) { return FilesOf(t).empty(); })) {
     return absl::OkStatus();
   }
   JobStats stats;
@@ -226,7 +226,7 @@ absl::Status CheckFileTargets(const ResolvedJob& job) {
     ABSL_ASSIGN_OR_RETURN(stats, (*reader)->Stats());
     ABSL_ASSIGN_OR_RETURN(records, ReadTargetRecords(job.directory));
   }
-  for (const Location& target : job.targets) {
+  for (const Store& target : job.targets) {
     ABSL_RETURN_IF_ERROR(CheckFileTarget(target, job.directory, stats, records));
   }
   return absl::OkStatus();
@@ -238,11 +238,11 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
   const bool older_version = records.empty() && before.rows > 0;
   std::set<size_t> fresh;  // targets whose places this job has not noted before
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const Location& target = job.targets[i];
-    const std::string name = target.ToString();
+    const Store& target = job.targets[i];
+    const std::string name = target.location.ToString();
     if (locks[i] != nullptr) {
-      std::erase_if(records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target); });
-      if (!PositionOf(before, target).has_value() && RecordOf(records, name) == nullptr) fresh.insert(i);
+      std::erase_if(records, [&](const auto& r) { return r.first != name && IsSameFile(r.first, target.location); });
+      if (!PositionOf(before, target.location).has_value() && RecordOf(records, name) == nullptr) fresh.insert(i);
     }
     TargetRecord& record = records[name];
     record.expected_rows = expected_rows;
@@ -252,21 +252,21 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
   ABSL_RETURN_IF_ERROR(WriteTargetRecords(job.directory, records));
   std::set<size_t> made;
   const auto give_back = [&](absl::Status why) {
-    for (const size_t i : fresh) records.erase(job.targets[i].ToString());
+    for (const size_t i : fresh) records.erase(job.targets[i].location.ToString());
     for (const size_t i : made) {
-      unlink(PartialPath(job.targets[i].path).c_str());
+      unlink(PartialPath(job.targets[i].location.path).c_str());
       locks[i]->GiveUp();
     }
     const absl::Status noted = WriteTargetRecords(job.directory, records);
     return noted.ok() ? why : noted;
   };
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const Location& target = job.targets[i];
+    const Store& target = job.targets[i];
     if (locks[i] == nullptr) continue;
-    const bool begins = PositionOf(before, target).value_or(0) == 0;
+    const bool begins = PositionOf(before, target.location).value_or(0) == 0;
     // A file that grows at the place tells its sink that the place is the job's, and programs that do not look for a
     // lock that it is taken.
-    const std::string partial = PartialPath(target.path);
+    const std::string partial = PartialPath(target.location.path);
     const int fd = begins ? open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
     if (begins && fd < 0 && errno != EEXIST) return give_back(FileError(partial, "be made", errno));
     if (begins && fd < 0 && fresh.contains(i) && !older_version) {
@@ -277,7 +277,7 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
       made.insert(i);
     }
     if (absl::Status claimed = locks[i]->Claim(); !claimed.ok()) return give_back(claimed);
-    if (begins) store->SavePosition(target.ToString(), 0);
+    if (begins) store->SavePosition(target.location.ToString(), 0);
   }
   return store->Sync();
 }
@@ -285,16 +285,16 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
 absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows, const TargetLocks& locks) {
   ABSL_ASSIGN_OR_RETURN(TargetRecords records, ReadTargetRecords(job.directory));
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const Location& target = job.targets[i];
-    TargetRecord& record = records[target.ToString()];
+    const Store& target = job.targets[i];
+    TargetRecord& record = records[target.location.ToString()];
     if (rows >= 0) record.finished_rows = record.expected_rows = rows;
     if (locks[i] == nullptr) continue;
-    const std::string partial = PartialPath(target.path);
+    const std::string partial = PartialPath(target.location.path);
     if (Exists(partial) && BytesOf(partial) == 0) unlink(partial.c_str());  // nothing came
     const std::vector<std::string> growing = GrowingNamesOf(target);
     if (std::none_of(growing.begin(), growing.end(), Exists)) locks[i]->GiveUp();
     // What is there and was never finished is somebody else's.
-    if (record.finished_rows >= 0) record.mark = MarkOf(target.path);
+    if (record.finished_rows >= 0) record.mark = MarkOf(target.location.path);
   }
   return WriteTargetRecords(job.directory, records);
 }

@@ -25,8 +25,8 @@ constexpr int64_t kUndoFileBytes = 6 * 32768;
 constexpr int64_t kTextNumberBytes = 22;
 
 // What a number takes in a cell.
-int64_t BytesPerNumber(const Location& target) {
-  return absl::StartsWith(target.Get("encoding"), "json") ? kTextNumberBytes : KindOf(target).old_number_bytes;
+int64_t BytesPerNumber(const Store& target) {
+  return absl::StartsWith(target.location.Get("encoding"), "json") ? kTextNumberBytes : target.kind->old_number_bytes;
 }
 
 bool IsSelected(const ResolvedJob& job, int dim) {
@@ -43,12 +43,12 @@ void CountOwn(const ResolvedJob& job, const Survey& survey, UndoPlan* plan, int6
 }
 
 absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& preflight, size_t target, int64_t rows) {
-  const Location& location = job.targets[target];
-  const StoreKind& kind = KindOf(location);
+  const Store& store = job.targets[target];
+  const Location& location = store.location;
   UndoPlan plan{.target = PlaceText(location)};
   Overwriting overwriting;
-  if (kind.overwriting != nullptr) {
-    ABSL_ASSIGN_OR_RETURN(overwriting, kind.overwriting(location, job.client.model));
+  if (store.kind->overwriting != nullptr) {
+    ABSL_ASSIGN_OR_RETURN(overwriting, store.kind->overwriting(location, job.client.model));
   }
   if (overwriting.kind == Overwriting::Kind::kSwitch && !overwriting.keeps_old) {
     plan.way_back = UndoPlan::WayBack::kNone;
@@ -57,7 +57,7 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
     return plan;
   }
   if (overwriting.kind == Overwriting::Kind::kSwitch) {
-    plan.way_back = KeepsUndo(job, location) ? UndoPlan::WayBack::kSwitch : UndoPlan::WayBack::kNone;
+    plan.way_back = KeepsUndo(job, store) ? UndoPlan::WayBack::kSwitch : UndoPlan::WayBack::kNone;
     if (plan.way_back == UndoPlan::WayBack::kNone) return plan;
     plan.bytes = kUndoFileBytes + (location.Get("model_column").empty() ? 0 : rows * kUndoBytesPerRow);
     return plan;
@@ -71,8 +71,8 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
     plan.at_most = plan.rows > 0;
     numbers = plan.rows * job.client.model.dim;
   }
-  plan.bytes = kUndoFileBytes + rows * kUndoBytesPerRow + numbers * BytesPerNumber(location);
-  if (KeepsUndo(job, location)) return plan;
+  plan.bytes = kUndoFileBytes + rows * kUndoBytesPerRow + numbers * BytesPerNumber(store);
+  if (KeepsUndo(job, store)) return plan;
   plan.way_back = UndoPlan::WayBack::kNone;
   plan.bytes = 0;
   return plan;
@@ -83,7 +83,7 @@ absl::StatusOr<UndoPlan> PlanTarget(const ResolvedJob& job, const Preflight& pre
 absl::StatusOr<std::vector<UndoPlan>> PlanUndo(const ResolvedJob& job, const Preflight& preflight, int64_t rows) {
   std::vector<UndoPlan> plans;
   for (size_t i = 0; i < job.targets.size(); ++i) {
-    const StoreKind& kind = KindOf(job.targets[i]);
+    const StoreKind& kind = *job.targets[i].kind;
     if (!kind.is_table() && kind.roll_back == nullptr) continue;
     ABSL_ASSIGN_OR_RETURN(UndoPlan plan, PlanTarget(job, preflight, i, rows));
     plans.push_back(std::move(plan));

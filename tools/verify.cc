@@ -50,9 +50,9 @@ double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
 }
 
 // Whether a target holds what the job bought, or what targets of its kind make of that.
-bool Same(const Location& target, absl::Span<const float> bought, absl::Span<const float> stored) {
+bool Same(const StoreKind& kind, absl::Span<const float> bought, absl::Span<const float> stored) {
   if (bought.size() != stored.size()) return false;
-  if (const double least = KindOf(target).least_cosine; least > 0) return Cosine(bought, stored) >= least;
+  if (const double least = kind.least_cosine; least > 0) return Cosine(bought, stored) >= least;
   return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
 }
 
@@ -85,7 +85,7 @@ class Verification {
 
   absl::Status CheckStore();
   absl::Status CheckUndoLog(const std::string& folder);
-  absl::Status CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused);
+  absl::Status CheckTarget(const Store& target, const std::map<int64_t, std::string>& refused);
   absl::Status CheckSource();
   std::string SourceName() const;  // without its parameters, which the targets say
   absl::Status CountTable(const std::string& place, JsonLine* line);
@@ -164,7 +164,7 @@ absl::Status Verification::CheckUndoLog(const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::Status Verification::CheckTarget(const Location& target, const std::map<int64_t, std::string>& refused) {
+absl::Status Verification::CheckTarget(const Store& target, const std::map<int64_t, std::string>& refused) {
   const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(target, job_->identity().dim);
   if (!reader.ok()) {
     problems_.Add(std::string(reader.status().message()));
@@ -179,41 +179,41 @@ absl::Status Verification::CheckTarget(const Location& target, const std::map<in
     if (row->state != SlotState::kKept || refused.count(row->ordinal) > 0) continue;
     ++compared;
     const absl::StatusOr<std::optional<StoredVector>> stored = (*reader)->Find(row->key);
-    const std::string name = absl::StrCat(PlaceText(target), ": row ", KeyText(row->key));
+    const std::string name = absl::StrCat(PlaceText(target.location), ": row ", KeyText(row->key));
     if (!stored.ok()) {
       problems_.Add(absl::StrCat(name, ": ", stored.status().message()));
-      lost_[target.ToString()].push_back(row->ordinal);
+      lost_[target.location.ToString()].push_back(row->ordinal);
     } else if (!stored->has_value()) {
       problems_.Add(absl::StrCat(name, ": has no vector"));
-      lost_[target.ToString()].push_back(row->ordinal);
+      lost_[target.location.ToString()].push_back(row->ordinal);
     } else if (job_->keep_vectors() == KeepVectors::kAlways) {
       const absl::Status read = Read(*row, &bought);
       if (absl::IsDataLoss(read)) continue;  // it has been named
       ABSL_RETURN_IF_ERROR(read);
       (*reader)->Round(absl::MakeSpan(bought));
-      if (Same(target, bought, (*stored)->vector)) continue;
+      if (Same(*target.kind, bought, (*stored)->vector)) continue;
       problems_.Add(absl::StrCat(name, ": holds another vector"));
-      lost_[target.ToString()].push_back(row->ordinal);
+      lost_[target.location.ToString()].push_back(row->ordinal);
     }
   }
-  const bool whole_file = !KindOf(target).is_table();
+  const bool whole_file = !target.kind->is_table();
   if (whole_file && (*reader)->rows() != compared) {
-    problems_.Add(absl::StrCat(target.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"), ", and the job ",
-                               compared));
+    problems_.Add(absl::StrCat(target.location.ToString(), ": has ", Counted((*reader)->rows(), "row", "rows"),
+                               ", and the job ", compared));
   }
   counts_.vectors_compared += compared;
   counts_.lines.push_back(
-      JsonLine("target").Add("target", target.ToString()).Add("vectors_compared", compared).ToString());
-  notes_.push_back(absl::StrCat(PlaceText(target), ": ", Counted(compared, "vector", "vectors"), " compared"));
+      JsonLine("target").Add("target", target.location.ToString()).Add("vectors_compared", compared).ToString());
+  notes_.push_back(absl::StrCat(PlaceText(target.location), ": ", Counted(compared, "vector", "vectors"), " compared"));
   return absl::OkStatus();
 }
 
 std::string Verification::SourceName() const {
-  return PlaceText({.scheme = resolved_->source.scheme, .path = resolved_->source.path});
+  return PlaceText({.scheme = resolved_->source.location.scheme, .path = resolved_->source.location.path});
 }
 
 absl::Status Verification::CheckSource() {
-  if (KindOf(resolved_->source).is_stream) return absl::OkStatus();
+  if (resolved_->source.kind->is_stream) return absl::OkStatus();
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(resolved_->source, resolved_->selection));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   const std::string place = SourceName();
@@ -235,7 +235,7 @@ absl::Status Verification::CheckSource() {
   }
   counts_.texts_compared = compared;
   JsonLine line("source");
-  line.Add("source", resolved_->source.ToString()).Add("texts_compared", compared);
+  line.Add("source", resolved_->source.location.ToString()).Add("texts_compared", compared);
   notes_.push_back(absl::StrCat(place, ": ", Counted(compared, "text", "texts"), " compared"));
   const absl::Status counted = resolved_->in_place ? CountTable(place, &line) : absl::OkStatus();
   counts_.lines.push_back(line.ToString());
@@ -329,11 +329,11 @@ absl::StatusOr<Findings> VerifyFolder(const std::string& folder, const VerifyOpt
   Verification verification(job.get(), &resolved);
   ABSL_RETURN_IF_ERROR(verification.CheckStore());
   ABSL_RETURN_IF_ERROR(verification.CheckUndoLog(folder));
-  for (const Location& target : resolved.targets) {
-    if (KindOf(target).is_stream) continue;
+  for (const Store& target : resolved.targets) {
+    if (target.kind->is_stream) continue;
     std::map<int64_t, std::string> refused;
     for (const RejectedRow& row : rejects) {
-      if (IsNameOf(row.sink, target)) refused[row.ordinal] = row.sink;
+      if (IsNameOf(row.sink, target.location)) refused[row.ordinal] = row.sink;
     }
     ABSL_RETURN_IF_ERROR(verification.CheckTarget(target, refused));
   }

@@ -17,6 +17,10 @@
 namespace reembed {
 namespace {
 
+constexpr const char* kJsonlEndings[] = {".jsonl", ".ndjson", ".json"};
+constexpr const char* kHdf5Endings[] = {".hdf5", ".h5"};
+constexpr const char* kNpyEndings[] = {".npy"};
+constexpr const char* kFbinEndings[] = {".fbin"};
 constexpr const char* kKeysBeside[] = {".keys.jsonl"};
 constexpr WholeFile kAlone = {};
 constexpr WholeFile kWithKeys = {.beside = kKeysBeside};
@@ -38,6 +42,7 @@ constinit const StoreKind kJsonlKind = {
     .name = "jsonl",
     .example = "jsonl:PATH?key=id&text=text",
     .title = "JSON lines",
+    .file_endings = kJsonlEndings,
     .is_file = true,
     .open_source = OpenLines,
     .make_sink = [](const Location& target, const Model& model,
@@ -52,6 +57,7 @@ constinit const StoreKind kHdf5Kind = {
     .name = "hdf5",
     .example = "hdf5:PATH",
     .title = "HDF5",
+    .file_endings = kHdf5Endings,
     .is_file = true,
     .open_source = [](const Location& source, const Selection&) { return OpenHdf5Source(source); },
     .make_sink = [](const Location& target, const Model& model,
@@ -64,6 +70,7 @@ constinit const StoreKind kNpyKind = {
     .name = "npy",
     .example = "npy:PATH",
     .title = "NumPy",
+    .file_endings = kNpyEndings,
     .is_file = true,
     .make_sink = [](const Location& target, const Model& model, const Location&) { return MakeNpySink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenNpyReader(place); },
@@ -74,6 +81,7 @@ constinit const StoreKind kFbinKind = {
     .name = "fbin",
     .example = "fbin:PATH",
     .title = "fbin",
+    .file_endings = kFbinEndings,
     .is_file = true,
     .make_sink = [](const Location& target, const Model& model,
                     const Location&) { return MakeFbinSink(target, model); },

@@ -165,6 +165,15 @@ TEST_F(BackupTest, RefusesBeforeAnythingIsChanged) {
   EXPECT_EQ(Dump(db), now);
 }
 
+TEST_F(BackupTest, TwoNamesOfOneKindAreOneKind) {
+  const ProcessResult two = Run({"backup", "--source", "postgres://me@127.0.0.1:1/a?table=t", "--source",
+                                 "postgresql://me@127.0.0.1:1/b?table=t", "--to", folder_ / "saved"});
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_THAT(two.err, HasSubstr("has the same name; make two backups"));
+  const ProcessResult other = Run({"backup", "--source", "npy:a.npy", "--to", folder_ / "saved"});
+  EXPECT_THAT(other.err, HasSubstr("this program saves sqlite, libsql, postgres, qdrant, falkordb, memu;"));
+}
+
 TEST_F(BackupTest, ADamagedDatabaseIsNotSavedAndADamagedTargetIsNamed) {
   const std::string db = folder_ / "memory.db", to = folder_ / "saved";
   MakeSample(db, 400);

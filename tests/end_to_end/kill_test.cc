@@ -347,7 +347,7 @@ class KillTest : public ::testing::TestWithParam<std::string> {
     }
     const auto location = ParseLocation(Target());
     ASSERT_THAT(location, IsOk());
-    auto reader = OpenReader(*location, kDim);
+    auto reader = OpenReader(StoreOf(*location), kDim);
     ASSERT_THAT(reader, IsOk());
     size_t rows = 0;
     while (true) {

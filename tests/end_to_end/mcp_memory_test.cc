@@ -310,7 +310,7 @@ TEST_F(McpMemoryCommandTest, AJobFileGivesEachStreamItsTextsItsColumnsAndItsInde
   for (const auto& [stream, texts] : {std::pair("docs", docs), std::pair("tags", tags)}) {
     const auto place = ParseLocation(absl::StrCat("faiss:", folder_ / stream, ".faiss?factory=Flat"));
     ASSERT_THAT(place, IsOk());
-    const auto reader = OpenReader(*place, 32);
+    const auto reader = OpenReader(StoreOf(*place), 32);
     ASSERT_THAT(reader, IsOk());
     size_t rows = 0;
     for (auto row = (*reader)->Next(); row.ok() && row->has_value(); row = (*reader)->Next(), ++rows) {

@@ -312,6 +312,11 @@ TEST_F(SecretsTest, AManifestIsBelievedOnlyAsItWasWritten) {
   EXPECT_FALSE(fs::exists(folder_ / "victim.db"));
   EXPECT_EQ(Cli({"restore", folder_ / "saved", "--yes", "--db", folder_ / "named.db"}).exit_code, 0) << said_;
   EXPECT_TRUE(fs::exists(folder_ / "named.db"));
+  // A place that is not of the part's kind.
+  std::ofstream(manifest) << absl::StrReplaceAll(without, {{"\"origin\":\"sqlite:", "\"origin\":\"npy:"}});
+  const ProcessResult mixed = Cli({"restore", folder_ / "saved", "--yes"});
+  EXPECT_EQ(mixed.exit_code, 1) << mixed.err;
+  EXPECT_THAT(mixed.err, HasSubstr("is of the kind sqlite, and came from npy:"));
   // Others can have written what they may write to.
   std::ofstream(manifest) << whole;
   ASSERT_EQ(chmod(manifest.c_str(), 0666), 0);

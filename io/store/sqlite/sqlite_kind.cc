@@ -26,6 +26,7 @@ namespace {
 using Parts = std::vector<BackupPart>;
 
 constexpr const char* kTokenVariables[] = {"TURSO_AUTH_TOKEN", "LIBSQL_AUTH_TOKEN", "DATABASE_AUTH_TOKEN"};
+constexpr const char* kAnyEnding[] = {""};
 // An extension without a slash is looked for where libraries are.
 constexpr PathParameter kPathParameters[] = {{"extension", /*only_with_slash=*/true}};
 
@@ -101,6 +102,7 @@ constinit const StoreKind kSqliteKind = {
     .name = "sqlite",
     .example = "sqlite:PATH?table=T&key=K&text=C&vector=V",
     .title = "SQLite",
+    .file_endings = kAnyEnding,
     .is_file = true,
     .is_database = true,
     .path_parameters = kPathParameters,
