@@ -189,9 +189,9 @@ absl::Status ReadChanged(const ResolvedJob& job, RowReckoner* reckoner, PlanNumb
   return absl::OkStatus();
 }
 
-// Everything but the batches: libraries, the map of texts (measured: 5 bytes each), SQLite's caches.
+// Everything but the batches: libraries, the map of texts (measured: 7 bytes each), SQLite's caches.
 constexpr int64_t kBaseMemoryBytes = int64_t{60} << 20;
-constexpr int64_t kMemoryBytesPerText = 6;
+constexpr int64_t kMemoryBytesPerText = 7;
 // A row of the ledger with its text hash, besides the key; measured on a ledger of a million rows.
 constexpr int64_t kLedgerBytesPerRow = 50;
 

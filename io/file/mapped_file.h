@@ -23,7 +23,7 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
 
-  absl::string_view bytes() const { return {data_, size_}; }
+  absl::string_view bytes() const { return data_ == nullptr ? absl::string_view("") : absl::string_view(data_, size_); }
 
  private:
   MappedFile(const char* data, size_t size) : data_(data), size_(size) {}
