@@ -159,4 +159,32 @@ absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledg
   return found;
 }
 
+absl::StatusOr<ChangedRows> MarkChanged(const ResolvedJob& job, const std::string& own, int64_t written,
+                                        JobStore* store, absl::FunctionRef<void(const LedgerRow&)> changed) {
+  const RowFindings findings = {[&](const LedgerRow& row, const TextHash& now, std::optional<absl::string_view>) {
+                                  changed(row);
+                                  store->Change(row, now);
+                                },
+                                [&](const LedgerRow& row) {
+                                  if (row.ordinal < written) store->Owe(own, row.ordinal);
+                                }};
+  return FindChangedRows(
+      job, store->rows(), [store] { return store->Scan(0); }, findings, [](absl::string_view) {});
+}
+
+absl::StatusOr<bool> HasNewRows(const ResolvedJob& job, const NewRows& found) {
+  if (!found.keys.empty()) return true;
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
+  if (found.after.has_value()) {
+    const absl::Status sought = source->SeekAfter(ViewOf(*found.after));
+    if (absl::IsNotFound(sought)) return false;  // a file that begins anew; the next run reads it
+    ABSL_RETURN_IF_ERROR(sought);
+  }
+  while (true) {
+    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
+    if (!row.has_value()) return false;
+    if (!found.known.contains(KeyPrint(row->key))) return true;
+  }
+}
+
 }  // namespace reembed

@@ -11,6 +11,7 @@
 #include "engine/owed_rows.h"
 #include "engine/row_comparison.h"
 #include "engine/source.h"
+#include "io/job/job_store.h"
 #include "tools/resolve.h"
 
 namespace reembed {
@@ -37,6 +38,17 @@ using ScanLedger = absl::FunctionRef<absl::StatusOr<std::unique_ptr<LedgerCursor
 absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledger_rows, ScanLedger ledger,
                                             const RowFindings& findings,
                                             absl::FunctionRef<void(absl::string_view text)> of_earlier);
+
+// Marks rows that have another text than their vector was made from, so that the pipeline embeds them again and serves
+// them to the targets; `changed` is called for each before. What the sink `own` has of the job's rows, up to the
+// ordinal `written`, and holds no more, is served to it again. The caller syncs the store. Errors: as
+// FindChangedRows().
+absl::StatusOr<ChangedRows> MarkChanged(const ResolvedJob& job, const std::string& own, int64_t written,
+                                        JobStore* store, absl::FunctionRef<void(const LedgerRow&)> changed);
+
+// Whether the source has rows that the ledger does not have, by what FindChangedRows() found. What is behind the last
+// known row is looked for there. Errors: of the source.
+absl::StatusOr<bool> HasNewRows(const ResolvedJob& job, const NewRows& found);
 
 // The rows of the job's source, whatever their vector: to look up single ones.
 absl::StatusOr<std::unique_ptr<Source>> OpenAllRows(const ResolvedJob& job);

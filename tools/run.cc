@@ -215,22 +215,6 @@ RunScope ScopeOf(const Prepared& prepared) {
   return scope;
 }
 
-// Marks rows that have another text than their vector was made from, so that the pipeline embeds them again and serves
-// them to the targets. What `own` has of the job's rows, up to the ordinal `written`, and holds no more, is served
-// again.
-absl::StatusOr<ChangedRows> MarkChanged(const ResolvedJob& job, const std::string& own, int64_t written,
-                                        JobStore* store, absl::FunctionRef<void(const LedgerRow&)> changed) {
-  const RowFindings findings = {[&](const LedgerRow& row, const TextHash& now, std::optional<absl::string_view>) {
-                                  changed(row);
-                                  store->Change(row, now);
-                                },
-                                [&](const LedgerRow& row) {
-                                  if (row.ordinal < written) store->Owe(own, row.ordinal);
-                                }};
-  return FindChangedRows(
-      job, store->rows(), [store] { return store->Scan(0); }, findings, [](absl::string_view) {});
-}
-
 // Size, time and inode of a source that is one file; empty: it is none, or cannot be looked at.
 std::string FileStateOf(const Store& source) {
   struct stat file;
@@ -248,22 +232,6 @@ bool MayHaveChanged(const Prepared& prepared, const RunCounters& counters) {
   return job.source.kind->is_table() || FileStateOf(job.source) != prepared.source_file;
 }
 
-// Whether the source has rows that the ledger does not have. What is behind the last known row is looked for there.
-absl::StatusOr<bool> HasNewRows(const ResolvedJob& job, const NewRows& found) {
-  if (!found.keys.empty()) return true;
-  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(job.source, job.selection));
-  if (found.after.has_value()) {
-    const absl::Status sought = source->SeekAfter(ViewOf(*found.after));
-    if (absl::IsNotFound(sought)) return false;  // a file that begins anew; the next run reads it
-    ABSL_RETURN_IF_ERROR(sought);
-  }
-  while (true) {
-    ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
-    if (!row.has_value()) return false;
-    if (!found.known.contains(KeyPrint(row->key))) return true;
-  }
-}
-
 // The store is in use while a run goes on: rows that got another text since they were read, and rows that came, are
 // embedded too, until a look at the source finds none. That look is the only one that sees an edit between the reading
 // of a row and the writing of its vector, whatever the target. `embed`: runs the pipeline over what `prepared` has.
@@ -274,8 +242,8 @@ absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, a
   if (!MayHaveChanged(*prepared, counters)) return absl::OkStatus();
   for (int pass = 0; pass < job.options.max_passes; ++pass) {
     prepared->source_file = FileStateOf(job.source);
-    const std::string own = job.in_place ? job.targets[0].location.ToString() : "";
-    ABSL_ASSIGN_OR_RETURN(prepared->changed, MarkChanged(job, own, store->rows(), store, [](const LedgerRow&) {}));
+    // What the table has lost of what was written is the last count's affair.
+    ABSL_ASSIGN_OR_RETURN(prepared->changed, MarkChanged(job, "", /*written=*/0, store, [](const LedgerRow&) {}));
     ABSL_RETURN_IF_ERROR(store->Sync());
     outcome->rows_changed += prepared->changed.rows_changed;
     ABSL_ASSIGN_OR_RETURN(const bool has_new, HasNewRows(job, prepared->changed.new_rows));
@@ -524,7 +492,6 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& enviro
   // First: what is looked at stays as it is then.
   ABSL_ASSIGN_OR_RETURN(prepared.locks, LockTargets(job.targets, job.directory));
   ABSL_ASSIGN_OR_RETURN(prepared.preflight, Check(job));
-  ABSL_RETURN_IF_ERROR(LockColumns(columns, &prepared));
   ABSL_RETURN_IF_ERROR(AdoptTargetNames(job.directory, TargetNames(job)));
   ABSL_ASSIGN_OR_RETURN(prepared.store, JobStore::Open(job.directory, job.identity,
                                                        {.keep_vectors = job.keep_vectors,
@@ -534,7 +501,8 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& enviro
   if (prepared.preflight.survey.has_value()) {
     prepared.unknown = FindUnknownModel(job, *prepared.preflight.survey, prepared.before, JobsFolder(environment));
   }
-  absl::Status ready = AskToReplace(job, prepared.preflight, prepared.before, prepared.store.get());
+  absl::Status ready = LockColumns(columns, &prepared);
+  if (ready.ok()) ready = AskToReplace(job, prepared.preflight, prepared.before, prepared.store.get());
   if (ready.ok()) ready = TakeUpChanged(&prepared);
   if (ready.ok()) ready = TakeUpDamaged(&prepared);
   if (!ready.ok()) {
@@ -831,10 +799,17 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
-  if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   ColumnLocks columns([&options](const std::string& note) {
     if (!options.quiet) Note(note, options.json);
   });
+  for (const ResolvedJob& job : *jobs) {
+    if (!options.force_recreate) break;
+    // Nothing is dropped that another job fills.
+    for (const Store& target : job.targets) {
+      if (absl::Status locked = columns.Lock(target, job.directory).status(); !locked.ok()) return fail(locked);
+    }
+  }
+  if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
   const auto discard = [&](const absl::Status& status) {
     // The first made the directory that they share.

@@ -93,6 +93,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->texts_embedded += from.texts_embedded;
   to->texts_damaged += from.texts_damaged;
   to->rows_changed += from.rows_changed;
+  to->passes = std::max(to->passes, from.passes);
   to->rows_truncated += from.rows_truncated;
   to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
@@ -170,6 +171,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("texts_dropped", outcome.client.texts_dropped)
       .Add("texts_damaged", outcome.texts_damaged)
       .Add("rows_changed", outcome.rows_changed)
+      .Add("passes", outcome.passes)
       .Add("rows_truncated", outcome.rows_truncated)
       .Add("rows_split", outcome.rows_split)
       .Add("requests", outcome.client.requests)

@@ -2,6 +2,7 @@
 // Rows that are edited, come and go while a run goes on: when it is done no row has the vector of a text that it no
 // longer has.
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,6 +66,7 @@ INSTANTIATE_TEST_SUITE_P(Stores, BusyWriterTest,
 class BusyTableTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    std::ofstream(db_).close();
     Change(db_, "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, v BLOB)");
     Change(
         db_,
