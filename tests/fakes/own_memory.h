@@ -12,6 +12,13 @@
 
 namespace reembed {
 
+// Whether memory is that of the code alone. A sanitizer keeps what is freed, and wants more addresses than any limit.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kMemoryIsOurs = false;
+#else
+inline constexpr bool kMemoryIsOurs = true;
+#endif
+
 // A line of /proc/self/status, in KiB; -1: there is none.
 inline int64_t OwnMemoryKib(const std::string& line) {
   std::ifstream status("/proc/self/status");
