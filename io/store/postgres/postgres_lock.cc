@@ -41,6 +41,11 @@ class PostgresColumnLock final : public TargetLock {
   PostgresColumnLock(std::unique_ptr<PostgresConnection> connection, std::string column, const LockOwner& self)
       : connection_(std::move(connection)), column_(std::move(column)), self_(self) {}
 
+  // A pooler ends a server connection whose transaction was left open.
+  ~PostgresColumnLock() override {
+    if (connection_->IsWhole()) connection_->Run("ROLLBACK").IgnoreError();
+  }
+
   absl::Status Take() {
     return connection_->Persist([&]() -> absl::Status {
       ABSL_RETURN_IF_ERROR(connection_->Begin());
