@@ -194,7 +194,7 @@ TEST_F(ClaimedCountsTest, IndexAndItsDescription) {
               });
 }
 
-TEST_F(ClaimedCountsTest, VectorsJson) {
+TEST_F(ClaimedCountsTest, JsonLines) {
   // Nothing in it is a count, but nesting is a number, too: what follows each level would be.
   const std::string path = folder_ / "rows.jsonl";
   ASSERT_EQ(RunInto("jsonl:" + path).exit_code, 0);

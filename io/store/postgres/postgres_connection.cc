@@ -271,8 +271,7 @@ absl::StatusOr<bool> PostgresConnection::IsPooled() {
 
 bool PostgresConnection::IsWhole() {
   // Takes notice of an end that the other side has sent. The first look may find its last words, the second the end.
-  return PQconsumeInput(connection_) == 1 && PQconsumeInput(connection_) == 1 &&
-         PQstatus(connection_) == CONNECTION_OK;
+  return PQconsumeInput(connection_) == 1 && PQconsumeInput(connection_) == 1 && PQstatus(connection_) == CONNECTION_OK;
 }
 
 absl::Status PostgresConnection::AddSetting(PostgresSetting setting) {
