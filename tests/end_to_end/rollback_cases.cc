@@ -33,6 +33,10 @@ std::string ReadFile(const std::string& path) {
   return bytes.str();
 }
 
+bool HasLeaseTable(const std::string& path) {
+  return Query(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'reembed_lock'").front() != "0";
+}
+
 // A character more or less for the texts of the first three rows, by key.
 std::string EditSql(const std::string& table, const std::string& key, const std::string& text, const std::string& where,
                     bool back) {
@@ -119,6 +123,7 @@ class LibsqlCase final : public AgentloopCase {
             "--all"};
   }
   std::string Dump() override { return DumpSqlite(server_.database()); }
+  bool HasLease() override { return HasLeaseTable(server_.database()); }
   void EditTexts(bool back) override {
     Change(server_.database(), EditSql("messages", "message_id", "content", Embedded(), back));
   }
@@ -152,6 +157,7 @@ class McpMemoryServerCase final : public McpMemoryCase {
   explicit McpMemoryServerCase(const TempFolder& folder) : McpMemoryCase(folder, McpMemoryOptions::Ids::kInteger) {}
   std::vector<std::string> Args() const override { return {"--system", "mcp-memory", "--db", server_.url(), "--all"}; }
   std::string Dump() override { return DumpSqlite(server_.database()); }
+  bool HasLease() override { return HasLeaseTable(server_.database()); }
   void EditTexts(bool back) override { Edit(server_.database(), back); }
 
  private:
@@ -388,9 +394,12 @@ std::unique_ptr<RollbackCase> MakeRollbackCase(const std::string& name, const Te
 
 std::string DumpSqlite(const std::string& path) {
   std::string dump;
-  for (const std::string& sql : Query(path, "SELECT sql FROM sqlite_schema ORDER BY name")) dump += sql + "\n";
-  for (const std::string& table :
-       Query(path, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '%\\_fts\\_%' ESCAPE '\\'")) {
+  for (const std::string& sql :
+       Query(path, "SELECT sql FROM sqlite_schema WHERE tbl_name <> 'reembed_lock' ORDER BY name"))
+    dump += sql + "\n";
+  for (const std::string& table : Query(path,
+                                        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> "
+                                        "'reembed_lock' AND name NOT LIKE '%\\_fts\\_%' ESCAPE '\\'")) {
     std::string columns;
     for (const std::string& column : Query(path, absl::StrCat("SELECT name FROM pragma_table_info('", table, "')"))) {
       absl::StrAppend(&columns, columns.empty() ? "" : ", ", "quote(\"", column, "\")");

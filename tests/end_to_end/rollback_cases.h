@@ -25,6 +25,10 @@ class RollbackCase {
   // Everything in the store that a rollback must put back: every row, column, payload field and file.
   virtual std::string Dump() = 0;
 
+  // Whether a lease is in the store. One of a killed run stays until the next run there ends, so Dump() does not show
+  // it.
+  virtual bool HasLease() { return false; }
+
   // Gives three rows that a run embeds another text, or their own back. Not every case can.
   virtual void EditTexts(bool back);
 
@@ -41,7 +45,8 @@ std::vector<std::string> RollbackCaseNames();
 
 std::unique_ptr<RollbackCase> MakeRollbackCase(const std::string& name, const TempFolder& folder);
 
-// Every table of an SQLite file with every column's type and bytes, the full text index through its own door.
+// Every table of an SQLite file, but for that of leases, with every column's type and bytes, the full text index
+// through its own door.
 std::string DumpSqlite(const std::string& path);
 
 // Where two dumps begin to differ; empty: they do not. Dumps are too long for a matcher to compare them line by line.
