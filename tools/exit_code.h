@@ -18,7 +18,7 @@ enum ExitCode : int {
   kExitTemporary = 5,  // locked, network, disk full: run the same command again
   kExitFatal = 6,      // key, quota, model or width: change something first
   kExitSpendCap = 7,
-  kExitMismatch = 8,  // `verify` found a difference
+  kExitMismatch = 8,  // `verify` found a difference, or a run vectors that are not its own among what it wrote
   kExitTimeLimit = 10,
   kExitLocked = 11,        // another run holds the job
   kExitHungUp = 129,       // HUP, unless it was ignored (nohup); resumable, as the next two

@@ -31,7 +31,8 @@ constexpr char kVersion[] = REEMBED_VERSION;
 
 constexpr char kExitCodes[] =
     "Exit codes: 0 done; 1 failed; 2 wrong argument or no consent; 3 finished, some rows rejected; 5 temporary, run "
-    "again;\n6 key, quota, model or width; 7 spend cap; 8 verify found a difference; 11 locked by another run; 129/130/"
+    "again;\n6 key, quota, model or width; 7 spend cap; 8 verify found a difference, or a run another job's vectors; "
+    "11 locked by another run; 129/130/"
     "143 interrupted by HUP, Ctrl-C or TERM, resumable";
 
 using Command = std::function<ExitCode(const Environment&)>;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/target_comparison.h"
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -10,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/canary.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "tools/format.h"
@@ -23,21 +23,11 @@ constexpr size_t kNamed = 5;
 // Whether a target holds what the job bought, or what targets of its kind make of that.
 bool Same(const StoreKind& kind, absl::Span<const float> bought, absl::Span<const float> stored) {
   if (bought.size() != stored.size()) return false;
-  if (const double least = kind.least_cosine; least > 0) return Cosine(bought, stored) >= least;
+  if (const double least = kind.least_cosine; least > 0) return CosineSimilarity(bought, stored) >= least;
   return std::memcmp(bought.data(), stored.data(), bought.size() * sizeof(float)) == 0;
 }
 
 }  // namespace
-
-double Cosine(absl::Span<const float> a, absl::Span<const float> b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    ab += double{a[i]} * b[i];
-    aa += double{a[i]} * a[i];
-    bb += double{b[i]} * b[i];
-  }
-  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
-}
 
 absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target, VectorReader* reader, int64_t from,
                                       absl::FunctionRef<bool(int64_t ordinal)> left_out,

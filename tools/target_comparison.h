@@ -18,8 +18,6 @@
 // What a target holds against what the job has bought.
 namespace reembed {
 
-double Cosine(absl::Span<const float> a, absl::Span<const float> b);
-
 // A row whose vector is not the job's own in a target.
 struct RowDifference {
   enum class Kind { kUnreadable, kMissing, kOther };

@@ -244,7 +244,7 @@ absl::Status Verification::CheckSample(int64_t sample) {
     if (absl::IsDataLoss(read)) continue;  // it has been named
     ABSL_RETURN_IF_ERROR(read);
     ABSL_ASSIGN_OR_RETURN(const std::vector<float> again, EmbedOne(embedder.client.get(), *now->text));
-    const double cosine = Cosine(bought, again);
+    const double cosine = CosineSimilarity(bought, again);
     lowest = std::min(lowest, cosine);
     ++compared;
     if (again == bought) ++identical;

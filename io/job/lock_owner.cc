@@ -71,6 +71,12 @@ std::string OwnerWords(const LockOwner& owner) {
                       age == 0 ? "just now" : absl::StrCat(absl::FormatDuration(absl::Seconds(age)), " ago"));
 }
 
+absl::Status BeingWrittenError(absl::string_view place, const LockOwner& owner) {
+  return absl::AbortedError(absl::StrCat(place, ": is being written by ", OwnerWords(owner),
+                                         owner.job.empty() ? "" : absl::StrCat(", job ", owner.job),
+                                         "; wait for it to end, stop it, or choose another target"));
+}
+
 absl::StatusOr<bool> TryLock(const File& file) {
   if (flock(file.fd(), LOCK_EX | LOCK_NB) == 0) return true;
   if (errno == EWOULDBLOCK) return false;

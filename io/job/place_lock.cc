@@ -40,12 +40,7 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireAt(const std::strin
     ABSL_ASSIGN_OR_RETURN(const bool locked, TryLock(lock->file_));
     const absl::StatusOr<std::string> text = ReadLockText(lock->file_);
     const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
-    if (!locked) {
-      const LockOwner known = owner.ok() ? *owner : LockOwner();
-      return absl::AbortedError(absl::StrCat(place, ": is being written by ", OwnerWords(known),
-                                             known.job.empty() ? "" : absl::StrCat(", job ", known.job),
-                                             "; wait for it to end, stop it, or choose another target"));
-    }
+    if (!locked) return BeingWrittenError(place, owner.ok() ? *owner : LockOwner());
     // Whoever had it may have removed the file before this process had locked it.
     ABSL_ASSIGN_OR_RETURN(const bool still, lock->IsStillTheFile());
     if (!still) continue;

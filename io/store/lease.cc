@@ -96,12 +96,7 @@ class LeaseLock final : public TargetLock {
     return taken;
   }
 
-  absl::Status TakenBy(absl::string_view text) const {
-    const LockOwner owner = OwnerIn(text);
-    return absl::AbortedError(absl::StrCat(place_, ": is being written by ", OwnerWords(owner),
-                                           owner.job.empty() ? "" : absl::StrCat(", job ", owner.job),
-                                           "; wait for it to end, or stop it"));
-  }
+  absl::Status TakenBy(absl::string_view text) const { return BeingWrittenError(place_, OwnerIn(text)); }
 
   void RenewInTime() {
     MutexLock lock(&mutex_);

@@ -30,11 +30,13 @@ constexpr char kGiveBack[] =
     "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end "
     "return redis.call('DEL', KEYS[1], KEYS[2])";
 
+constexpr absl::Duration kLittlePatience = absl::Seconds(1);
+
 class FalkorLease final : public LeaseStore {
  public:
   // `key`: of the lease.
-  FalkorLease(std::unique_ptr<RespClient> client, std::string key)
-      : client_(std::move(client)), key_(std::move(key)), last_(key_ + ":last") {}
+  FalkorLease(std::unique_ptr<RespClient> client, std::unique_ptr<RespClient> impatient, std::string key)
+      : client_(std::move(client)), impatient_(std::move(impatient)), key_(std::move(key)), last_(key_ + ":last") {}
 
   absl::StatusOr<Taken> Take(absl::string_view owner, absl::string_view from) override {
     Taken taken;
@@ -52,8 +54,8 @@ class FalkorLease final : public LeaseStore {
   absl::StatusOr<bool> Renew(absl::string_view owner) override {
     bool renewed = false;
     const std::string time = TimeText();
-    ABSL_RETURN_IF_ERROR(client_->Persist([&]() -> absl::Status {
-      ABSL_ASSIGN_OR_RETURN(const RespReply reply, client_->Call({"EVAL", kRenew, "1", key_, owner, time}));
+    ABSL_RETURN_IF_ERROR(impatient_->Persist([&]() -> absl::Status {
+      ABSL_ASSIGN_OR_RETURN(const RespReply reply, impatient_->Call({"EVAL", kRenew, "1", key_, owner, time}));
       renewed = reply.value().Integer() == 1;
       return absl::OkStatus();
     }));
@@ -61,13 +63,13 @@ class FalkorLease final : public LeaseStore {
   }
 
   absl::Status GiveBack(absl::string_view owner) override {
-    return client_->Call({"EVAL", kGiveBack, "2", key_, last_, owner}).status();
+    return impatient_->Persist([&] { return impatient_->Call({"EVAL", kGiveBack, "2", key_, last_, owner}).status(); });
   }
 
  private:
   static std::string TimeText() { return absl::StrCat(absl::ToInt64Milliseconds(kLeaseTime)); }
 
-  const std::unique_ptr<RespClient> client_;
+  const std::unique_ptr<RespClient> client_, impatient_;
   const std::string key_, last_;
 };
 
@@ -78,10 +80,11 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& t
   ABSL_ASSIGN_OR_RETURN(const FalkorLocation asked, ParseFalkorLocation(target, options));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<RespClient> client, RespClient::Connect(asked.address, options.patience));
   if (absl::IsPermissionDenied(client->Call({"EVAL", "return 1", "0"}).status())) return nullptr;
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<RespClient> impatient, RespClient::Connect(asked.address, kLittlePatience));
   // In braces, so that a cluster has both keys in one place.
   std::string key = absl::StrCat("reembed:lock:{", asked.graph, ":", asked.label, ":", asked.vector, "}");
   return TakeLease(absl::StrCat(asked.address.name, "/", asked.graph, ": ", asked.label, ".", asked.vector), asker,
-                   std::make_unique<FalkorLease>(std::move(client), std::move(key)));
+                   std::make_unique<FalkorLease>(std::move(client), std::move(impatient), std::move(key)));
 }
 
 }  // namespace reembed

@@ -57,10 +57,9 @@ class PostgresColumnLock final : public TargetLock {
         asked_ = MonotonicNow();
         return LetGoOfSnapshot();
       }
-      const std::string who = WhoHasIt();
+      const LockOwner owner = WhoHasIt();
       connection_->Run("ROLLBACK").IgnoreError();
-      return absl::AbortedError(absl::StrCat(connection_->name(), ": ", column_, " is being written by ", who,
-                                             "; wait for it to end, or stop it"));
+      return BeingWrittenError(absl::StrCat(connection_->name(), ": ", column_), owner);
     });
   }
 
@@ -103,15 +102,14 @@ class PostgresColumnLock final : public TargetLock {
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
 
-  std::string WhoHasIt() {
+  LockOwner WhoHasIt() {
     const absl::StatusOr<PostgresRows> found = connection_->Query(
         absl::StrCat("SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = "
                      "l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << "
                      "32 | l.objid::bigint) = ",
                      kKey, " AND a.datname = pg_catalog.current_database()"),
         {PostgresValue::Text(column_)});
-    const LockOwner owner = found.ok() && found->size() > 0 ? OwnerInComment(found->Bytes(0, 0)) : LockOwner();
-    return absl::StrCat(OwnerWords(owner), owner.job.empty() ? "" : absl::StrCat(", job ", owner.job));
+    return found.ok() && found->size() > 0 ? OwnerInComment(found->Bytes(0, 0)) : LockOwner();
   }
 
   const std::unique_ptr<PostgresConnection> connection_;

@@ -21,7 +21,7 @@ namespace {
 // Each new attempt means that somebody removed the table in between.
 constexpr int kMaxAttempts = 10;
 constexpr absl::Duration kPatience = absl::Minutes(2);
-constexpr absl::Duration kLastPatience = absl::Seconds(5);
+constexpr absl::Duration kLittlePatience = absl::Seconds(1);
 
 // SQLite takes names in any case for the same.
 std::string ColumnOf(const SqliteLocation& asked) {
@@ -34,8 +34,9 @@ SqliteValue Text(absl::string_view bytes) { return {.type = SqliteType::kText, .
 
 class LibsqlLease final : public LeaseStore {
  public:
-  LibsqlLease(HranaServer server, std::string column, std::unique_ptr<HranaConnection> connection)
-      : server_(std::move(server)), column_(std::move(column)), connection_(std::move(connection)) {}
+  LibsqlLease(std::string column, std::unique_ptr<HranaConnection> connection,
+              std::unique_ptr<HranaConnection> impatient)
+      : column_(std::move(column)), connection_(std::move(connection)), impatient_(std::move(impatient)) {}
 
   absl::StatusOr<Taken> Take(absl::string_view owner, absl::string_view from) override {
     for (int attempt = 0;; ++attempt) {
@@ -46,7 +47,7 @@ class LibsqlLease final : public LeaseStore {
 
   absl::StatusOr<bool> Renew(absl::string_view owner) override {
     HranaRows rows;
-    const absl::Status renewed = connection_->Query(
+    const absl::Status renewed = impatient_->Query(
         absl::StrCat("UPDATE reembed_lock SET until = ", kNow, " + ", absl::ToInt64Seconds(kLeaseTime),
                      " WHERE place = ?1 AND owner = ?2 RETURNING place"),
         {Text(column_), Text(owner)}, &rows);
@@ -56,15 +57,12 @@ class LibsqlLease final : public LeaseStore {
   }
 
   absl::Status GiveBack(absl::string_view owner) override {
-    // A moment for a server where a killed client's transaction is still open; one that is away is not waited for long.
-    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<HranaConnection> connection,
-                          HranaConnection::Make(server_, kLastPatience));
     HranaRows rows;
-    ABSL_RETURN_IF_ERROR(connection->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
+    ABSL_RETURN_IF_ERROR(impatient_->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
                                            {Text(column_), Text(owner)}, &rows));
-    ABSL_RETURN_IF_ERROR(connection->Query("SELECT 1 FROM reembed_lock LIMIT 1", {}, &rows));
+    ABSL_RETURN_IF_ERROR(impatient_->Query("SELECT 1 FROM reembed_lock LIMIT 1", {}, &rows));
     // Whoever comes just now loses a lease with it, and takes it again.
-    return rows.rows() > 0 ? absl::OkStatus() : connection->Query("DROP TABLE reembed_lock", {}, &rows);
+    return rows.rows() > 0 ? absl::OkStatus() : impatient_->Query("DROP TABLE reembed_lock", {}, &rows);
   }
 
   // What Take() needs.
@@ -99,9 +97,8 @@ class LibsqlLease final : public LeaseStore {
     return taken;
   }
 
-  const HranaServer server_;
   const std::string column_;
-  const std::unique_ptr<HranaConnection> connection_;
+  const std::unique_ptr<HranaConnection> connection_, impatient_;
 };
 
 }  // namespace
@@ -116,7 +113,8 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockLibsqlColumn(const Location& tar
   ABSL_ASSIGN_OR_RETURN(const SqliteLocation asked, ParseSqliteTarget(target));
   ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(target));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, HranaConnection::Make(server, kPatience));
-  auto lease = std::make_unique<LibsqlLease>(server, ColumnOf(asked), std::move(connection));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> impatient, HranaConnection::Make(server, kLittlePatience));
+  auto lease = std::make_unique<LibsqlLease>(ColumnOf(asked), std::move(connection), std::move(impatient));
   const absl::Status may = lease->MakeTable();
   if (absl::IsFailedPrecondition(may) || absl::IsPermissionDenied(may)) return nullptr;
   ABSL_RETURN_IF_ERROR(may);

@@ -38,7 +38,7 @@ TEST_F(PostgresLockTest, TheSecondIsToldWhoHasIt) {
   auto first = Lock("/jobs/it's /* one */");
   ASSERT_THAT(first, IsOk());
   EXPECT_THAT(Lock("/jobs/two"),
-              HasError(absl::StatusCode::kAborted, AllOf(HasSubstr("public.notes.v is being written by process"),
+              HasError(absl::StatusCode::kAborted, AllOf(HasSubstr("public.notes.v: is being written by process"),
                                                          HasSubstr("job /jobs/it's /* one */"))));
   // Another column, and the same in other words.
   EXPECT_THAT(Lock("/jobs/two", "&vector=w&mode=upsert"), IsOk());
