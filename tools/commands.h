@@ -21,7 +21,8 @@ struct VerifyOptions {
   int64_t sample = 0;   // rows to embed again and compare; costs requests
   bool repair = false;  // buys damaged vectors again, and writes what targets lack or hold otherwise
   bool yes = false;     // do not ask
-  std::string api_key_env, api_key_file, api_base;
+  bool no_input = false;
+  std::string api_key_env, api_key_file, api_key_cmd, api_base;
   bool json = false;
 };
 ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment);
@@ -36,6 +37,7 @@ ExitCode StatusCommand(const StatusOptions& options, const Environment& environm
 struct RollbackOptions {
   std::string job;
   bool yes = false;
+  bool no_input = false;
   bool json = false;
 };
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);
@@ -53,6 +55,7 @@ struct BackupOptions {
   std::string db_password_env;       // variable with the password of a PostgreSQL or FalkorDB server
   std::string to;                    // folder that is made
   std::string env_file;
+  bool no_env_file = false;
   bool json = false;
   bool quiet = false;
 };
@@ -66,7 +69,9 @@ struct RestoreOptions {
   std::string db_token_env;          // variable with the token of a libSQL server
   std::string db_password_env;       // variable with the password of a PostgreSQL or FalkorDB server
   std::string env_file;
+  bool no_env_file = false;
   bool yes = false;
+  bool no_input = false;
   bool json = false;
   bool quiet = false;
 };
@@ -80,7 +85,7 @@ struct SearchCommandOptions {
   int k = 5;
   int nprobe = 0;  // 0: the index's own
   int ef_search = 0;
-  std::string embedder, api_base, model, api_key_env, api_key_file;
+  std::string embedder, api_base, model, api_key_env, api_key_file, api_key_cmd;
   std::string db_token_env;     // variable with the token of a libSQL server
   std::string db_password_env;  // variable with the password of a PostgreSQL or FalkorDB server
   std::string input_type;       // empty: query

@@ -10,9 +10,9 @@
 
 namespace reembed {
 
-absl::Status AskConsent(absl::string_view what, absl::string_view advice, bool yes) {
-  if (yes) return absl::OkStatus();
-  if (isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
+absl::Status AskConsent(absl::string_view what, absl::string_view advice, const Consent& consent) {
+  if (consent.yes) return absl::OkStatus();
+  if (consent.no_input || isatty(STDIN_FILENO) != 1 || isatty(STDERR_FILENO) != 1) {
     return absl::InvalidArgumentError(absl::StrCat(what, "; ", advice));
   }
   std::cerr << what << ". Go on? [y/N] " << std::flush;

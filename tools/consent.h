@@ -7,9 +7,16 @@
 
 namespace reembed {
 
+// What the user has said of questions before they came.
+struct Consent {
+  bool yes = false;
+  bool no_input = false;  // nobody answers, also where there is a terminal
+};
+
 // Asks for a yes before something is overwritten: `what`, on standard error, where somebody sits at a terminal. With
-// `yes` it was said already. Errors: kInvalidArgument (no yes; away from a terminal with `what` and `advice`).
-absl::Status AskConsent(absl::string_view what, absl::string_view advice, bool yes);
+// `yes` it was said already; with `no_input` it is not asked for. Errors: kInvalidArgument (no yes; away from a
+// terminal with `what` and `advice`).
+absl::Status AskConsent(absl::string_view what, absl::string_view advice, const Consent& consent);
 
 }  // namespace reembed
 

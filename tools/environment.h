@@ -25,6 +25,9 @@ class Environment {
   // Errors: kNotFound, kInvalidArgument (names the line).
   absl::Status AddFile(const std::string& path);
 
+  // As a line of a file would: a variable of the process wins.
+  void Add(const std::string& name, std::string value) { file_.insert_or_assign(name, std::move(value)); }
+
   // Empty if it is nowhere, or empty.
   std::string Get(const std::string& name) const;
 

@@ -18,8 +18,9 @@ enum ExitCode : int {
   kExitTemporary = 5,  // locked, network, disk full: run the same command again
   kExitFatal = 6,      // key, quota, model or width: change something first
   kExitSpendCap = 7,
-  kExitMismatch = 8,  // `verify` found a difference, or a run vectors that are not its own among what it wrote
-  kExitTimeLimit = 10,
+  kExitMismatch = 8,       // `verify` found a difference, or a run vectors that are not its own among what it wrote
+  kExitNothing = 9,        // there was nothing to do, where the user wants to know (--error-on-nothing)
+  kExitTimeLimit = 10,     // --max-duration has passed; resumable
   kExitLocked = 11,        // another run holds the job
   kExitHungUp = 129,       // HUP, unless it was ignored (nohup); resumable, as the next two
   kExitInterrupted = 130,  // Ctrl-C
@@ -37,9 +38,13 @@ std::string OutcomeWord(const std::string& written);
 // none.
 const char* RejectWord(absl::StatusCode code, bool by_target);
 
+// In the place of a signal: the time is up.
+inline constexpr int kTimeIsUp = -1;
 // What the shell says of a command that this signal ended.
-inline ExitCode ExitCodeOfSignal(int signal) { return static_cast<ExitCode>(128 + signal); }
-inline bool IsInterrupted(ExitCode code) { return code > 128; }
+inline ExitCode ExitCodeOfSignal(int signal) {
+  return signal == kTimeIsUp ? kExitTimeLimit : static_cast<ExitCode>(128 + signal);
+}
+inline bool IsInterrupted(ExitCode code) { return code > 128 || code == kExitTimeLimit; }
 
 }  // namespace reembed
 

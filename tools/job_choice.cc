@@ -76,7 +76,7 @@ ExitCode ForEachJob(const JobChoice& choice, const std::vector<std::string>& job
         absl::StrCat("--yes without a job; the newest is ", *newest, ", if that is meant, ", name_it, " --yes")));
   }
   const absl::Status consent =
-      AskConsent(absl::StrCat("no job is named; the newest is ", *newest), name_it, /*yes=*/false);
+      AskConsent(absl::StrCat("no job is named; the newest is ", *newest), name_it, {.no_input = choice.no_input});
   return consent.ok() ? run(*newest) : fail(consent);
 }
 

@@ -21,6 +21,7 @@ struct JobChoice {
   const char* command;
   bool changes = false;  // the command changes something: the newest job must not be meant by an oversight
   bool yes = false;      // do not ask
+  bool no_input = false;
   bool json = false;
 };
 

@@ -5,12 +5,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <sstream>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -94,6 +96,10 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::normalize},
       {"api-key-env", "environment variable that holds the API key", "Embedder", &CommandOptions::api_key_env},
       {"api-key-file", "file that holds the API key", "Embedder", &CommandOptions::api_key_file},
+      {"api-key-cmd",
+       "command for the shell that prints the API key as its first line, such as `pass show openai`; never read from a "
+       "job file",
+       "Embedder", &CommandOptions::api_key_cmd, false},
       {"input-type", "what the API is told that texts are: document (the default), query, or none: nothing is told",
        "Embedder", &CommandOptions::input_type},
       {"truncate", "let the API cut texts above its limit; without it they are rejected", "Embedder",
@@ -130,6 +136,16 @@ const std::vector<OptionEntry>& Entries() {
       {"max-spend",
        "stop before all runs of the job together have spent more US dollars than this; +5: 5 more than so far",
        "Limits", &CommandOptions::max_spend},
+      {"max-tokens",
+       "stop before this run has used more tokens than this; what is in the air counts, as with --max-spend", "Limits",
+       &CommandOptions::max_tokens, false},
+      {"max-duration", "seconds, or 90m, 8h: end this run then, resumable, with exit code 10; see --cutoff", "Limits",
+       &CommandOptions::max_duration, false},
+      {"cutoff",
+       "what --max-duration does at its end: soft (the default): nothing new is sent, what is in the air has "
+       "--stop-wait; hard: that is dropped, and may have been paid for; cautious: stops so early that it is over by "
+       "then",
+       "Limits", &CommandOptions::cutoff, false},
       {"max-text", "bytes of the longest text that is looked at; longer ones are rejected alone. 67108864, and no more",
        "Limits", &CommandOptions::max_text},
       {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
@@ -147,9 +163,15 @@ const std::vector<OptionEntry>& Entries() {
       {"record", "store the job's receipt as a memory of the system, where the system asks for that: AutoMem", "Job",
        &CommandOptions::record},
       {"env-file", "read variables from this file instead of .env", "Job", &CommandOptions::env_file, false},
+      {"no-env-file", "read no .env, nor the other files of variables of a system", "Job", &CommandOptions::no_env_file,
+       false},
       {"json", "JSON lines on standard output", "Output", &CommandOptions::json, false},
       {"progress", "auto, on, off or json", "Output", &CommandOptions::progress, false},
       {"yes", "do not ask", "Output", &CommandOptions::yes, false},
+      {"no-input", "never ask, also at a terminal: what would be asked is refused, unless --yes says it", "Output",
+       &CommandOptions::no_input, false},
+      {"error-on-nothing", "exit with 9 when there was nothing to embed and nothing to write", "Output",
+       &CommandOptions::error_on_nothing, false},
       {"quiet", "say nothing but errors", "Output", &CommandOptions::quiet, false},
   };
   return *entries;
@@ -199,12 +221,29 @@ void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const Opt
   one_of("--normalize", {"as-received", "unit"});
   one_of("--keep-vectors", {"always", "never"});
   one_of("--input-type", {"document", "query", "none"});
+  one_of("--cutoff", {"soft", "hard", "cautious"});
 }
 
 }  // namespace
 
 absl::Duration StopWait(const CommandOptions& options) {
   return options.stop_wait_seconds < 0 ? kDefaultStopWait : absl::Seconds(options.stop_wait_seconds);
+}
+
+absl::StatusOr<absl::Duration> MaxDuration(const CommandOptions& options) {
+  if (options.max_duration.empty()) return absl::InfiniteDuration();
+  double seconds = 0;
+  absl::Duration limit;
+  if (absl::SimpleAtod(options.max_duration, &seconds)) {
+    limit = absl::Seconds(seconds);
+  } else if (!absl::ParseDuration(options.max_duration, &limit)) {
+    limit = absl::ZeroDuration();
+  }
+  if (std::isnan(seconds) || limit <= absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-duration ", options.max_duration,
+                                                   ": expected seconds above 0, or a duration as 90m or 8h"));
+  }
+  return limit;
 }
 
 void AddJobOptions(CLI::App* app, CommandOptions* options) {
@@ -214,10 +253,11 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
 
 void AddEmbedderOptions(CLI::App* app, CommandOptions* options) {
   AddEntries(app, options, [](const OptionEntry& entry) {
-    for (const absl::string_view other : {"normalize", "endpoint", "canary-interval", "max-spend"}) {
+    for (const absl::string_view other :
+         {"normalize", "endpoint", "canary-interval", "max-spend", "max-tokens", "max-duration", "cutoff"}) {
       if (entry.name == other) return false;
     }
-    for (const absl::string_view also : {"json", "env-file"}) {
+    for (const absl::string_view also : {"json", "env-file", "no-env-file"}) {
       if (entry.name == also) return true;
     }
     const absl::string_view group = entry.group;

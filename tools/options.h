@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace CLI {
@@ -25,7 +26,7 @@ struct CommandOptions {
   std::vector<std::string> targets;
   std::string embedder, api_base, model;
   int dimensions = 0;
-  std::string api_key_env, api_key_file;
+  std::string api_key_env, api_key_file, api_key_cmd;
   std::vector<std::string> endpoints;  // see ParseEndpoint() in tools/endpoints.h
   std::string canary_interval;         // see ParseCanaryInterval() there
   std::string input_type;              // document | query | none
@@ -44,6 +45,9 @@ struct CommandOptions {
   double rpm = 0;
   double tpm = 0;
   std::string max_spend;  // see ParseMaxSpend() in tools/spending.h
+  int64_t max_tokens = 0;
+  std::string max_duration;  // see MaxDuration()
+  std::string cutoff;        // soft | hard | cautious
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   double stop_wait_seconds = -1;  // 0 is said, too
@@ -65,13 +69,19 @@ struct CommandOptions {
   bool record = false;
   bool json = false;
   bool yes = false;
+  bool no_input = false;
+  bool error_on_nothing = false;
   bool quiet = false;
   std::string progress;  // auto | on | off | json
   std::string env_file;
+  bool no_env_file = false;
 };
 
 // How long requests in the air are waited for after a signal.
 absl::Duration StopWait(const CommandOptions& options);
+
+// --max-duration: seconds, or a duration as 90m; infinite: none was said. Errors: kInvalidArgument.
+absl::StatusOr<absl::Duration> MaxDuration(const CommandOptions& options);
 
 // Declares the flags on a subcommand, each also as REEMBED_<NAME> in the environment. `options` must outlive the app.
 void AddJobOptions(CLI::App* app, CommandOptions* options);

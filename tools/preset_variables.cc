@@ -106,7 +106,7 @@ absl::StatusOr<const PresetProvider*> FindProvider(const CommandOptions& options
     if (provider.embedder == "openai") openai = &provider;
   }
   const bool said = !options.api_base.empty() || !options.api_key_env.empty() || !options.api_key_file.empty() ||
-                    !options.endpoints.empty();
+                    !options.api_key_cmd.empty() || !options.endpoints.empty();
   if (said || key_need == KeyNeed::kNone) return openai;
   return absl::UnauthenticatedError(
       absl::StrCat("no embedding API is set up for ", preset.name, ": set one of ", absl::StrJoin(signs, ", "),

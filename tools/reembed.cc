@@ -18,6 +18,7 @@
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/process_limits.h"
+#include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/serve.h"
 #include "tools/signals.h"
@@ -31,9 +32,9 @@ constexpr char kVersion[] = REEMBED_VERSION;
 
 constexpr char kExitCodes[] =
     "Exit codes: 0 done; 1 failed; 2 wrong argument or no consent; 3 finished, some rows rejected; 5 temporary, run "
-    "again;\n6 key, quota, model or width; 7 spend cap; 8 verify found a difference, or a run another job's vectors; "
-    "11 locked by another run; 129/130/"
-    "143 interrupted by HUP, Ctrl-C or TERM, resumable";
+    "again;\n6 key, quota, model or width; 7 cap of money or tokens; 8 verify found a difference, or a run another "
+    "job's vectors;\n9 nothing to do, with --error-on-nothing; 10 --max-duration has passed, resumable; 11 locked by "
+    "another run;\n129/130/143 interrupted by HUP, Ctrl-C or TERM, resumable";
 
 using Command = std::function<ExitCode(const Environment&)>;
 
@@ -41,7 +42,9 @@ using Command = std::function<ExitCode(const Environment&)>;
 ExitCode WithEnvFile(const char* name, const CommandOptions& options, const Environment& environment,
                      const Command& run) {
   Environment with_file = environment;
-  if (absl::Status read = AddEnvFile(options, &with_file); !read.ok()) return Fail(name, read, options.json);
+  absl::Status read = AddEnvFile(options, &with_file);
+  if (read.ok()) read = AskForApiKey(options, &with_file);
+  if (!read.ok()) return Fail(name, read, options.json);
   return run(with_file);
 }
 
@@ -62,9 +65,30 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
   return command;
 }
 
+// Where a key comes from, of a command whose other flags are few.
+template <typename Options>
+void AddKeyFlags(CLI::App* command, Options* options) {
+  command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
+  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  command->add_option("--api-key-cmd", options->api_key_cmd,
+                      "command for the shell that prints the API key as its first line");
+}
+
+template <typename Options>
+void AddEnvFileFlags(CLI::App* command, Options* options) {
+  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
+  command->add_flag("--no-env-file", options->no_env_file,
+                    "read no .env, nor the other files of variables of a system");
+}
+
+template <typename Options>
+void AddConsentFlags(CLI::App* command, Options* options, const char* yes) {
+  command->add_flag("--yes", options->yes, yes);
+  command->add_flag("--no-input", options->no_input, "never ask, also at a terminal: what would be asked is refused");
+}
+
 // What says which files of variables a finished job reads. One that is not there is reported where it is used.
-CommandOptions OptionsOfJob(const std::string& directory, bool json) {
-  CommandOptions options{.json = json};
+CommandOptions OptionsOfJob(const std::string& directory, CommandOptions options) {
   const absl::StatusOr<std::vector<std::string>> folders = JobFolders(directory);
   if (!folders.ok()) return options;
   const std::string description = folders->front() + "/job.toml";
@@ -81,9 +105,8 @@ void AddVerify(CLI::App* app, Command* chosen) {
       ->check(NotNegative());
   command->add_flag("--repair", options->repair,
                     "buy damaged vectors again one by one, and write what targets lack or hold otherwise");
-  command->add_flag("--yes", options->yes, "with --repair: do not ask; wants the job's name");
-  command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
-  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  AddConsentFlags(command, options.get(), "with --repair: do not ask; wants the job's name");
+  AddKeyFlags(command, options.get());
   command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
@@ -93,11 +116,19 @@ void AddVerify(CLI::App* app, Command* chosen) {
       "  reembed verify JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      const JobChoice choice{
-          .command = "verify", .changes = options->repair, .yes = options->yes, .json = options->json};
+      const JobChoice choice{.command = "verify",
+                             .changes = options->repair,
+                             .yes = options->yes,
+                             .no_input = options->no_input,
+                             .json = options->json};
       return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("verify", OptionsOfJob(job, options->json), environment,
+        return WithEnvFile("verify",
+                           OptionsOfJob(job, {.api_key_env = options->api_key_env,
+                                              .api_key_file = options->api_key_file,
+                                              .api_key_cmd = options->api_key_cmd,
+                                              .json = options->json}),
+                           environment,
                            [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
       });
     };
@@ -133,7 +164,7 @@ void AddRollback(CLI::App* app, Command* chosen) {
   auto options = std::make_shared<RollbackOptions>();
   auto jobs = std::make_shared<std::vector<std::string>>();
   command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
-  command->add_flag("--yes", options->yes, "do not ask; wants the job's name");
+  AddConsentFlags(command, options.get(), "do not ask; wants the job's name");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
@@ -141,10 +172,14 @@ void AddRollback(CLI::App* app, Command* chosen) {
       "rollback JOB --yes --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      const JobChoice choice{.command = "rollback", .changes = true, .yes = options->yes, .json = options->json};
+      const JobChoice choice{.command = "rollback",
+                             .changes = true,
+                             .yes = options->yes,
+                             .no_input = options->no_input,
+                             .json = options->json};
       return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("rollback", OptionsOfJob(job, options->json), environment,
+        return WithEnvFile("rollback", OptionsOfJob(job, {.json = options->json}), environment,
                            [&](const Environment& with_file) { return RollbackCommand(*options, with_file); });
       });
     };
@@ -158,9 +193,8 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
   CommandOptions& run = options->run;
   auto jobs = std::make_shared<std::vector<std::string>>();
   command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
-  command->add_flag("--yes", run.yes, "do not ask; wants the job's name");
-  command->add_option("--api-key-env", run.api_key_env, "environment variable that holds the API key");
-  command->add_option("--api-key-file", run.api_key_file, "file that holds the API key");
+  AddConsentFlags(command, &run, "do not ask; wants the job's name");
+  AddKeyFlags(command, &run);
   command->add_option("--api-base", run.api_base, "base URL of the API, if it has moved");
   command->add_option("--max-spend", run.max_spend,
                       "stop before all runs of the job have spent more US dollars; +5: 5 more than so far");
@@ -168,7 +202,7 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", run.db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
-  command->add_option("--env-file", run.env_file, "read variables from this file instead of .env");
+  AddEnvFileFlags(command, &run);
   command->add_flag("--json", run.json, "JSON lines on standard output");
   command->add_flag("--quiet", run.quiet, "say nothing but errors");
   command->footer(
@@ -177,8 +211,11 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
       "retry-rejects JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      const JobChoice choice{
-          .command = "retry-rejects", .changes = true, .yes = options->run.yes, .json = options->run.json};
+      const JobChoice choice{.command = "retry-rejects",
+                             .changes = true,
+                             .yes = options->run.yes,
+                             .no_input = options->run.no_input,
+                             .json = options->run.json};
       return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
         return WithEnvFile("retry-rejects", options->run, environment,
@@ -201,7 +238,7 @@ void AddBackup(CLI::App* app, Command* chosen) {
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", options->db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
-  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
+  AddEnvFileFlags(command, options.get());
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");
   command->footer(
@@ -211,7 +248,11 @@ void AddBackup(CLI::App* app, Command* chosen) {
       "--source sqlite:notes.db --to backup-1");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("backup", {.system = options->system, .json = options->json, .env_file = options->env_file},
+      return WithEnvFile("backup",
+                         {.system = options->system,
+                          .json = options->json,
+                          .env_file = options->env_file,
+                          .no_env_file = options->no_env_file},
                          environment, [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
     };
   });
@@ -230,8 +271,8 @@ void AddRestore(CLI::App* app, Command* chosen) {
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", options->db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
-  command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
-  command->add_flag("--yes", options->yes, "do not ask");
+  AddEnvFileFlags(command, options.get());
+  AddConsentFlags(command, options.get(), "do not ask");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->add_flag("--quiet", options->quiet, "say nothing but errors");
   command->footer(
@@ -265,8 +306,7 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--api-base", options->api_base, "base URL of the API");
   command->add_option("--model", options->model, "model, where the target does not remember it");
   command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
-  command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
-  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  AddKeyFlags(command, options.get());
   command->add_option("--input-type", options->input_type, "what the API is told that the text is: query (the default)")
       ->check(CLI::IsMember({"document", "query", "none"}));
   const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
@@ -283,7 +323,14 @@ void AddSearch(CLI::App* app, Command* chosen) {
       "-k 20 \"invoice\" --json\n  reembed search --target npy:messages.npy --embedder builtin \"trip to Lisbon\"");
   command->callback([=] {
     options->query = absl::StrJoin(*query, " ");
-    *chosen = [=](const Environment& env) { return SearchCommand(*options, env); };
+    *chosen = [=](const Environment& environment) {
+      Environment with_key = environment;
+      const CommandOptions key{.api_key_env = options->api_key_env,
+                               .api_key_file = options->api_key_file,
+                               .api_key_cmd = options->api_key_cmd};
+      if (absl::Status asked = AskForApiKey(key, &with_key); !asked.ok()) return Fail("search", asked, options->json);
+      return SearchCommand(*options, with_key);
+    };
   });
 }
 

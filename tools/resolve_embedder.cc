@@ -16,12 +16,16 @@
 #include "io/embed/api_address.h"
 #include "io/embed/body_fields.h"
 #include "io/net/url.h"
+#include "tools/command_output.h"
 #include "tools/format.h"
 #include "tools/preset_variables.h"
 #include "tools/secret_form.h"
 
 namespace reembed {
 namespace {
+
+constexpr char kKeyOfCommand[] = "the key that --api-key-cmd prints";  // no variable has such a name
+constexpr absl::Duration kLongestKeyCommand = absl::Minutes(5);        // somebody may have to be asked
 
 constexpr char kOpenAi[] = "openai";
 constexpr char kDefaultModel[] = "text-embedding-3-small";
@@ -127,7 +131,10 @@ absl::Status ResolveKey(const CommandOptions& options, const Dialect& dialect,
 // A finished job knows its API, but not its system: where the key was in a variable of the system's own, that is noted.
 void RememberKeyVariable(const CommandOptions& options, const Dialect& dialect,
                          const std::vector<std::string>& variables, const Environment& environment, ResolvedJob* job) {
-  if (!options.api_key_env.empty() || !options.api_key_file.empty() || !job->options.endpoints.empty()) return;
+  if (!options.api_key_env.empty() || !options.api_key_file.empty() || !options.api_key_cmd.empty() ||
+      !job->options.endpoints.empty()) {
+    return;
+  }
   for (const std::string& name : variables) {
     if (environment.Get(name).empty()) continue;
     const bool of_vendor = std::any_of(dialect.key_variables.begin(), dialect.key_variables.end(),
@@ -295,8 +302,21 @@ std::vector<std::string> EmbedderNames() {
   return names;
 }
 
+absl::Status AskForApiKey(const CommandOptions& options, Environment* environment) {
+  if (options.api_key_cmd.empty()) return absl::OkStatus();
+  if (!options.api_key_file.empty() || !options.api_key_env.empty()) {
+    return absl::InvalidArgumentError("--api-key-cmd goes with neither --api-key-file nor --api-key-env");
+  }
+  absl::StatusOr<std::string> key = FirstLineOf(options.api_key_cmd, kLongestKeyCommand);
+  // The command itself may have a secret in it.
+  if (!key.ok()) return absl::Status(key.status().code(), absl::StrCat("--api-key-cmd: ", key.status().message()));
+  environment->Add(kKeyOfCommand, *std::move(key));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::vector<std::string>& variables,
                                        const Environment& environment) {
+  if (!options.api_key_cmd.empty()) return environment.Get(kKeyOfCommand);
   if (!options.api_key_file.empty()) {
     std::ifstream file(ExpandHome(options.api_key_file, environment));
     std::string key;

@@ -23,7 +23,12 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
 // What else besides text, model and width decides what a vector is, for JobIdentity::recipe; empty: nothing.
 std::string EmbeddingRecipe(const ApiOptions& client);
 
-// The key from --api-key-file or from the environment, the first variable that is set; empty if there is none.
+// Runs --api-key-cmd once and keeps the key in *environment for FindApiKey(); does nothing without the flag. Blocks.
+// Errors: kInvalidArgument, kDeadlineExceeded.
+absl::Status AskForApiKey(const CommandOptions& options, Environment* environment);
+
+// The key from --api-key-cmd, --api-key-file or from the environment, the first variable that is set; empty if there is
+// none.
 absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::vector<std::string>& variables,
                                        const Environment& environment);
 

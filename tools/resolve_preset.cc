@@ -280,6 +280,10 @@ absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const Pre
 }
 
 absl::Status AddEnvFile(const CommandOptions& options, Environment* environment) {
+  if (options.no_env_file && !options.env_file.empty()) {
+    return absl::InvalidArgumentError("--no-env-file goes with no --env-file");
+  }
+  if (options.no_env_file) return absl::OkStatus();
   if (!options.env_file.empty()) return environment->AddFile(options.env_file);
   CommandOptions asked = options;
   ABSL_RETURN_IF_ERROR(ReadJobFile(&asked));

@@ -177,7 +177,7 @@ absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
   return AskConsent(old.empty()
                         ? absl::StrCat("this makes ", absl::StrJoin(places, ", "), " as of ", made)
                         : absl::StrCat("this replaces ", absl::StrJoin(old, ", "), " by what was there at ", made),
-                    "to go on, say --yes", options.yes);
+                    "to go on, say --yes", {options.yes, options.no_input});
 }
 
 absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,
@@ -227,7 +227,8 @@ ExitCode RestoreCommand(const RestoreOptions& options, const Environment& proces
   }
   if (!manifest.ok()) return fail(manifest.status());
   Environment environment = process;
-  absl::Status read = AddEnvFile({.system = manifest->system, .env_file = options.env_file}, &environment);
+  absl::Status read = AddEnvFile(
+      {.system = manifest->system, .env_file = options.env_file, .no_env_file = options.no_env_file}, &environment);
   if (!read.ok()) return fail(read);
   absl::StatusOr<std::vector<BackupGroup>> groups = GroupsOf(*manifest, options);
   if (!groups.ok()) return fail(groups.status());

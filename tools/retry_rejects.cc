@@ -41,13 +41,13 @@ bool IsUnfinished(const JobStats& stats) {
 }
 
 // Who has put the old vectors back has not asked for those of all other rows with a few rejected ones.
-absl::Status AskToWriteAgain(const std::string& folder, const JobStats& stats, bool yes) {
+absl::Status AskToWriteAgain(const std::string& folder, const JobStats& stats, const Consent& said) {
   if (!stats.rolled_back.has_value()) return absl::OkStatus();
   const int64_t rows = stats.rows - stats.rejected_rows;
   return AskConsent(
       absl::StrCat(folder, ": this job was rolled back; retry-rejects would also write the vectors of its ",
                    Counted(rows, "other row", "other rows"), " again"),
-      "to go on, say --yes", yes);
+      "to go on, say --yes", said);
 }
 
 // What would keep the run from beginning is found before the reasons of the rejects are gone.
@@ -67,7 +67,8 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
     const absl::StatusOr<JobStats> stats = StatsOf(folder);
     if (!stats.ok()) return fail(stats.status());
     if (stats->rejected_rows + stats->refused_rows == 0 && !IsUnfinished(*stats)) continue;
-    if (absl::Status consent = AskToWriteAgain(folder, *stats, options.run.yes); !consent.ok()) return fail(consent);
+    if (absl::Status consent = AskToWriteAgain(folder, *stats, {options.run.yes, options.run.no_input}); !consent.ok())
+      return fail(consent);
     if (absl::Status runs = CheckRun(RunOptionsOf(folder, options), environment); !runs.ok()) return fail(runs);
     asked.push_back(folder);
   }

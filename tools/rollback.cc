@@ -182,7 +182,8 @@ ExitCode RollbackCommand(const RollbackOptions& options, const Environment& envi
   if (!folders.ok()) return fail(folders.status());
   const absl::Status alone = CheckNobodyWroteSince(options.job, environment, *folders);
   if (!alone.ok()) return fail(alone);
-  const absl::Status consent = AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", options.yes);
+  const absl::Status consent =
+      AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", {options.yes, options.no_input});
   if (!consent.ok()) return fail(consent);
   RollbackReport total;
   ColumnLocks locks([&options](const std::string& note) { Note(note, options.json); });

@@ -36,6 +36,7 @@
 #include "tools/recount.h"
 #include "tools/recreate.h"
 #include "tools/registry.h"
+#include "tools/reject_file.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
 #include "tools/same_model.h"
@@ -63,7 +64,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
       absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source.location),
                    has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
       has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
-      job.options.yes);
+      {job.options.yes, job.options.no_input});
 }
 
 absl::Status WriteJobDescription(const ResolvedJob& job) {
@@ -646,10 +647,17 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
     own.of = outcome->table_rows;
   }
   absl::Status recorded = prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, *outcome));
+  if (recorded.ok()) recorded = WriteRejectFile(prepared->job.directory, prepared->store.get());
   if (recorded.ok()) recorded = spending->Close(prepared->store.get());
   if (outcome->status.ok()) outcome->status = recorded;
   if (spending->has_cap()) outcome->max_spend_usd = spending->max_usd();
   outcome->spent_usd = spending->spent_usd();
+}
+
+// Whether a run had nothing to embed, and nothing to write either.
+bool IsIdle(const RunOutcome& outcome) {
+  return outcome.texts_embedded == 0 && outcome.after.rows == outcome.before.rows &&
+         outcome.after.sinks == outcome.before.sinks;
 }
 
 // How all streams end together.
@@ -676,6 +684,7 @@ class RunReport {
     }
     reembed::Add(outcome, &total_);
     code_ = WorseOf(code_, code);
+    idle_ = idle_ && IsIdle(outcome);
     return true;
   }
   // A stream that was not begun: for this reason, or for that of one before it.
@@ -684,7 +693,8 @@ class RunReport {
     if (code_ == kExitDone || code_ == kExitRejectedRows) return;  // nobody asked for more
     total_.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
   }
-  ExitCode Finish() const {
+  ExitCode Finish() {
+    if (options_.error_on_nothing && idle_ && code_ == kExitDone) code_ = kExitNothing;
     if (options_.json) PrintSummaryJson("summary", "", directory_, total_, code_);
     return code_;
   }
@@ -697,6 +707,7 @@ class RunReport {
   const std::string directory_;
   std::atomic<const Prepared*> added_{nullptr};
   RunOutcome total_;
+  bool idle_ = true;
   ExitCode code_ = kExitDone;
 };
 
@@ -761,11 +772,7 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
       report.LeaveOut(prepared, signals->signal() == 0 ? kExitDone : ExitCodeOfSignal(signals->signal()));
     }
   }
-  if (spending->has_cap() && spending->spent_usd() > spending->max_usd()) {
-    PrintNote(all->front().job, absl::StrCat(MoneyText(spending->spent_usd()), " are spent, ",
-                                             MoneyText(spending->spent_usd() - spending->max_usd()),
-                                             " above --max-spend: the last requests cost more than was estimated"));
-  }
+  if (const std::string overrun = spending->Overrun(); !overrun.empty()) PrintNote(all->front().job, overrun);
   return report.Finish();
 }
 
@@ -780,6 +787,12 @@ int64_t FilesOf(const std::vector<ResolvedJob>& jobs) {
   return files;
 }
 
+// From now on.
+void LimitTime(const CommandOptions& options, absl::Duration longest, StopSignals* signals) {
+  if (options.cutoff == "cautious") longest -= StopWait(options) + StopSignals::kStopTargets;
+  signals->EndBy(MonotonicNow() + longest, options.cutoff == "hard");
+}
+
 }  // namespace
 
 ExitCode RunCommand(CommandOptions options, const Environment& environment) {
@@ -791,6 +804,9 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     return Fail("run", WithQuotingAdvice(status, uris), options.json);
   };
   if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
+  const absl::StatusOr<absl::Duration> longest = MaxDuration(options);
+  if (!longest.ok()) return fail(longest.status());
+  if (*longest != absl::InfiniteDuration()) LimitTime(options, *longest, &signals);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment);
   if (!jobs.ok()) return fail(jobs.status());
   if (jobs->front().directory.empty()) return fail(CheckJobsFolder(environment));

@@ -42,6 +42,7 @@ absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& option
                                  .dimensions = model.dim,
                                  .api_key_env = options.api_key_env,
                                  .api_key_file = options.api_key_file,
+                                 .api_key_cmd = options.api_key_cmd,
                                  .input_type = options.input_type.empty() ? "query" : options.input_type,
                                  .input_type_is_default = options.input_type.empty(),
                                  .headers = options.headers,

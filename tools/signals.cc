@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/shown_text.h"
+#include "tools/exit_code.h"
 #include "tools/format.h"
 
 namespace reembed {
@@ -53,10 +54,11 @@ void Say(std::string line, absl::Duration longest) {
   CallAside([line = ShownText(line)] { std::fputs(line.c_str(), stderr); }, longest);
 }
 
-std::string Stopping(int in_the_air, absl::Duration wait) {
+std::string Stopping(int signal, int in_the_air, absl::Duration wait) {
   const std::string targets = absl::StrCat("up to ", absl::FormatDuration(StopSignals::kStopTargets), " for the rest");
-  return absl::StrCat("\nstopping: nothing new is sent; waiting ",
-                      in_the_air > 0
+  return absl::StrCat(signal == kTimeIsUp ? "\nthe time is up, stopping: nothing" : "\nstopping: nothing",
+                      " new is sent; waiting ",
+                      in_the_air > 0 && wait > absl::ZeroDuration()
                           ? absl::StrCat("up to ", absl::FormatDuration(wait), " for ", WithCommas(in_the_air),
                                          in_the_air == 1 ? " request" : " requests", " in the air, then ")
                           : "",
@@ -97,22 +99,46 @@ StopSignals::StopSignals(StopWords words) : words_(std::move(words)) {
 StopSignals::~StopSignals() {
   if (!listener_.joinable()) return;
   for (const auto& [stop_signal, before] : before_) sigaction(stop_signal, &before, nullptr);
-  const Came end;
-  [[maybe_unused]] const ssize_t written = write(pipe_[1], &end, sizeof(end));
+  Wake(0);
   listener_.join();
   handler_pipe = -1;
   close(pipe_[0]);
   close(pipe_[1]);
 }
 
+void StopSignals::Wake(int signal) {
+  const Came came = {.signal = signal};
+  [[maybe_unused]] const ssize_t written = write(pipe_[1], &came, sizeof(came));
+}
+
+void StopSignals::EndBy(Moment limit, bool hard) {
+  if (!listener_.joinable()) return;
+  {
+    const MutexLock lock(&mutex_);
+    limit_ = limit;
+    limit_is_hard_ = hard;
+  }
+  Wake(kLookAgain);
+}
+
+absl::Duration StopSignals::UntilLimit() {
+  const MutexLock lock(&mutex_);
+  return signal_ != 0 ? absl::InfiniteDuration() : limit_ - MonotonicNow();
+}
+
 void StopSignals::Listen() {
+  // poll() takes no longer wait; it is looked at again then.
+  constexpr absl::Duration kLongestPoll = absl::Hours(1);
   for (;;) {
     pollfd from = {.fd = pipe_[0], .events = POLLIN, .revents = 0};
-    const int tick = static_cast<int>(absl::ToInt64Milliseconds(kTick));
-    if (poll(&from, 1, signal() != 0 ? tick : -1) > 0) {
+    const absl::Duration until_limit = UntilLimit();
+    const absl::Duration wait = signal() != 0 ? kTick : std::clamp(until_limit, kTick, kLongestPoll);
+    if (poll(&from, 1, static_cast<int>(absl::ToInt64Milliseconds(wait))) > 0) {
       Came came;
       if (read(pipe_[0], &came, sizeof(came)) != sizeof(came) || came.signal == 0) return;
-      OnSignal(came);
+      if (came.signal != kLookAgain) OnSignal(came);
+    } else if (until_limit <= wait && UntilLimit() <= absl::ZeroDuration()) {
+      OnSignal({.signal = kTimeIsUp});
     }
     MutexLock lock(&mutex_);
     if (MonotonicNow() < end_) continue;
@@ -129,7 +155,7 @@ void StopSignals::OnSignal(const Came& came) {
     first_ = came;
     first_at_ = now;
     signal_ = came.signal;
-    end_ = steps_ == nullptr ? now : now + steps_->wait + kStopTargets;
+    end_ = steps_ == nullptr ? now : now + WaitOf(*steps_) + kStopTargets;
   } else {
     const bool by_another_way = came.signal != first_.signal || came.sender != first_.sender;
     if (by_another_way && now - first_at_ < kSameStop) return;
@@ -139,18 +165,23 @@ void StopSignals::OnSignal(const Came& came) {
   changed_.notify_all();
 }
 
+absl::Duration StopSignals::WaitOf(const StopSteps& steps) const {
+  return signal_ == kTimeIsUp && limit_is_hard_ ? absl::ZeroDuration() : steps.wait;
+}
+
 void StopSignals::TakeSteps(const StopSteps& steps) {
   MutexLock lock(&mutex_);
   const auto over = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return steps_ == nullptr; };
   changed_.wait(lock, [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return over() || signal_ != 0; });
   if (over()) return;
-  const Moment drop_at = MonotonicNow() + steps.wait;
+  const absl::Duration wait = WaitOf(steps);
+  const Moment drop_at = MonotonicNow() + wait;
   lock.unlock();
   stop_.request_stop();
   if (steps.stop) steps.stop();
   const auto in_the_air = [&] { return steps.in_the_air ? steps.in_the_air() : 0; };
   int waiting = in_the_air();
-  Say(Stopping(waiting, steps.wait), kWaitForWords);
+  Say(Stopping(signal(), waiting, wait), kWaitForWords);
   lock.lock();
   while (waiting > 0 && !over() && !aborted_ && MonotonicNow() < drop_at) {
     changed_.wait_for(lock, absl::ToChronoNanoseconds(kTick));
@@ -174,12 +205,14 @@ void StopSignals::EndProcess() {
     CallAside([steps, signal = signal()] { steps->last_words(signal); }, kStopLastWords);
   } else {
     JsonLine line("error");
-    line.Add("command", words_.command).Add("message", "stopped; " + words_.left).Add("exit_code", 128 + signal());
+    line.Add("command", words_.command)
+        .Add("message", "stopped; " + words_.left)
+        .Add("exit_code", static_cast<int>(ExitCodeOfSignal(signal())));
     Say(words_.json ? line.ToString() + "\n"
                     : absl::StrCat("\nreembed ", words_.command, ": stopped; ", words_.left, "\n"),
         kWaitForWords);
   }
-  _exit(128 + signal());
+  _exit(ExitCodeOfSignal(signal()));
 }
 
 StopSignals::Work::Work(StopSignals* signals, StopSteps steps) : signals_(signals), steps_(std::move(steps)) {

@@ -50,6 +50,9 @@ struct StopSteps {
 // One wish to stop may come by several ways: from the terminal and once more from `npm run`, as TERM and as HUP from
 // systemd. What comes within kSameStop of the first, but from another process or as another signal, is no second one.
 //
+// A time limit (EndBy()) is as a first signal, kTimeIsUp in the place of its number, and a signal after it as a second
+// one.
+//
 // One at a time; while there is none, signals do what they do by default.
 class StopSignals {
  public:
@@ -67,8 +70,12 @@ class StopSignals {
   std::stop_token token() const { return stop_.get_token(); }
   // Has the work end as a first signal would have, for another reason and without a bound.
   void RequestStop() { stop_.request_stop(); }
-  // The signal that came first; 0: none.
+  // The signal that came first, or kTimeIsUp; 0: none.
   int signal() const { return signal_; }
+
+  // The work ends at `limit` as by a first signal; `hard`: what is in the air is dropped at once. Once, while there is
+  // no work.
+  void EndBy(Moment limit, bool hard);
 
   // One at a time. Its end is waited for as long as a signal leaves; what the steps refer to must outlive it.
   class Work {
@@ -86,7 +93,7 @@ class StopSignals {
  private:
   // What the handler sees of a signal.
   struct Came {
-    int signal = 0;  // 0: none, the listener shall end
+    int signal = 0;  // 0: none, the listener shall end; kLookAgain: there is a time limit
     int sender = 0;  // process; 0: the terminal, or the system
   };
 
@@ -94,7 +101,13 @@ class StopSignals {
   void Listen();
   void OnSignal(const Came& came);
   void TakeSteps(const StopSteps& steps);
+  // For what is in the air.
+  absl::Duration WaitOf(const StopSteps& steps) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   [[noreturn]] void EndProcess();
+
+  static constexpr int kLookAgain = -2;
+  absl::Duration UntilLimit();  // infinite: there is none, or something has ended the work before
+  void Wake(int signal);
 
   const StopWords words_;
   std::vector<std::pair<int, struct sigaction>> before_;  // what signals did
@@ -109,7 +122,9 @@ class StopSignals {
   Moment first_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
   bool aborted_ ABSL_GUARDED_BY(mutex_) = false;  // a second signal has come
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;   // the process ends; the work must not go away any more
-  Moment end_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();  // of the process
+  Moment end_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();    // of the process
+  Moment limit_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();  // of the work
+  bool limit_is_hard_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread stepper_;   // while there is work
   std::thread listener_;  // keeps the time, so it calls nothing that may wait

@@ -78,8 +78,9 @@ absl::StatusOr<std::unique_ptr<Spending>> Spending::Make(const ResolvedJob& job,
                                                          std::function<void(const std::string&)> say) {
   auto spending = std::make_unique<Spending>();
   const double price = UsdPerToken(job).value_or(0);
-  if (price <= 0) return spending;
+  if (price <= 0 && job.options.max_tokens == 0) return spending;
   SpendOptions options{.usd_per_token = price, .spent_usd = spent_usd};
+  if (job.options.max_tokens > 0) options.cap_tokens = static_cast<double>(job.options.max_tokens);
   if (!job.options.max_spend.empty()) {
     ABSL_ASSIGN_OR_RETURN(const MaxSpend max, ParseMaxSpend(job.options.max_spend));
     options.cap_usd = max.usd + (max.adds ? spent_usd : 0);
@@ -95,6 +96,19 @@ absl::StatusOr<std::unique_ptr<Spending>> Spending::Make(const ResolvedJob& job,
 
 std::string Spending::max_spend_text() const {
   return max_usd_.has_value() ? absl::StrFormat("%.10g", *max_usd_) : std::string();
+}
+
+std::string Spending::Overrun() const {
+  constexpr char kWhy[] = ": the last requests cost more than was estimated";
+  if (has_cap() && spent_usd() > max_usd()) {
+    return absl::StrCat(MoneyText(spent_usd()), " are spent, ", MoneyText(spent_usd() - max_usd()),
+                        " above --max-spend", kWhy);
+  }
+  if (cap_ != nullptr && cap_->used_tokens() > cap_->cap_tokens()) {
+    return absl::StrFormat("%.0f tokens are used, %.0f above --max-tokens%s", cap_->used_tokens(),
+                           cap_->used_tokens() - cap_->cap_tokens(), kWhy);
+  }
+  return "";
 }
 
 void Spending::ChargeTo(JobStore* store) {

@@ -36,17 +36,19 @@ absl::StatusOr<MaxSpend> ParseMaxSpend(const std::string& text);
 // Whether --max-spend goes with the job: it needs a price. Errors: kInvalidArgument (says what to do).
 absl::Status CheckMaxSpend(const ResolvedJob& job);
 
-// The money of one command, of all its streams and endpoints, over all runs of the job.
+// The money, and the tokens, of one command, of all its streams and endpoints, over all runs of the job.
 class Spending {
  public:
   // `all`: what the job and its other streams have spent so far. `say`: see SpendOptions::warn.
   static absl::StatusOr<std::unique_ptr<Spending>> Make(const ResolvedJob& job, double spent_usd,
                                                         std::function<void(const std::string&)> say);
 
-  // What clients get; nullptr: what embeds costs nothing, or nobody knows what.
+  // What clients get; nullptr: what embeds costs nothing, or nobody knows what, and no number of tokens is the limit.
   SpendCap* cap() { return cap_.get(); }
   bool has_cap() const { return max_usd_.has_value(); }
   double max_usd() const { return *max_usd_; }
+  // What was spent above a cap, in words; empty: nothing was.
+  std::string Overrun() const;
   double spent_usd() const { return cap_ == nullptr ? 0 : cap_->spent_usd(); }
   // For job.toml: the dollars of the cap; empty: there is none.
   std::string max_spend_text() const;

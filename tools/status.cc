@@ -15,6 +15,7 @@
 #include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
+#include "tools/reject_file.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
 #include "tools/signals.h"
@@ -85,14 +86,7 @@ void PrintText(const std::string& dir, const JobReader& job, const JobStats& sta
 
 void PrintJson(const std::string& dir, const JobReader& job, const JobStats& stats,
                const std::vector<RejectedRow>& rejects, const std::vector<TargetState>& targets) {
-  for (const RejectedRow& row : rejects) {
-    JsonLine line("reject");
-    line.AddRaw("key", KeyJson(ViewOf(row.key)))
-        .Add("code", RejectWord(row.reason.code(), !row.sink.empty()))
-        .Add("reason", row.reason.message())
-        .Add("target", row.sink);
-    std::cout << line.ToString() << "\n";
-  }
+  for (const RejectedRow& row : rejects) std::cout << RejectJson(row).ToString() << "\n";
   for (const Receipt& receipt : stats.receipts) {
     JsonLine line("receipt");
     line.Add("run", receipt.run)

@@ -270,6 +270,7 @@ absl::StatusOr<ResolvedJob> ResolveAgain(const std::string& folder, const Verify
   if (!options.api_base.empty()) asked.endpoints.clear();
   asked.api_key_env = options.api_key_env;
   asked.api_key_file = options.api_key_file;
+  asked.api_key_cmd = options.api_key_cmd;
   ABSL_RETURN_IF_ERROR(ReadJobFile(&asked));
   return Resolve(asked, environment, options.sample > 0 ? KeyNeed::kWanted : KeyNeed::kNone);
 }
@@ -336,7 +337,9 @@ absl::StatusOr<ExitCode> RepairFolder(const std::string& folder, const VerifyOpt
   run.api_base = options.api_base;
   run.api_key_env = options.api_key_env;
   run.api_key_file = options.api_key_file;
+  run.api_key_cmd = options.api_key_cmd;
   run.json = options.json;
+  run.no_input = options.no_input;
   CommandOptions tried = run;
   // What would keep the run from beginning is found before anything is forgotten.
   ABSL_RETURN_IF_ERROR(ReadJobFile(&tried));

@@ -33,7 +33,7 @@ SpendHold& SpendHold::operator=(SpendHold&& other) noexcept {
   End();
   cap_ = std::exchange(other.cap_, nullptr);
   tokens_ = std::exchange(other.tokens_, 0);
-  usd_ = std::exchange(other.usd_, 0);
+  charge_ = std::exchange(other.charge_, 0);
   has_left_ = std::exchange(other.has_left_, false);
   in_air_ = std::exchange(other.in_air_, false);
   return *this;
@@ -45,9 +45,9 @@ SpendHold SpendHold::Split(int64_t tokens) {
   const double share = std::min(1.0, static_cast<double>(tokens) / static_cast<double>(tokens_));
   part.cap_ = cap_;
   part.tokens_ = std::min(tokens, tokens_);
-  part.usd_ = usd_ * share;
+  part.charge_ = charge_ * share;
   tokens_ -= part.tokens_;
-  usd_ -= part.usd_;
+  charge_ -= part.charge_;
   return part;
 }
 
@@ -55,7 +55,7 @@ void SpendHold::Add(SpendHold other) {
   if (other.cap_ == nullptr) return;
   cap_ = std::exchange(other.cap_, nullptr);
   tokens_ += other.tokens_;
-  usd_ += other.usd_;
+  charge_ += other.charge_;
 }
 
 void SpendHold::Leave() {
@@ -76,7 +76,7 @@ void SpendHold::End() {
   if (cap_ == nullptr) return;
   SpendCap* const cap = std::exchange(cap_, nullptr);
   const MutexLock lock(&cap->mutex_);
-  cap->Settle(*this, has_left_ ? usd_ : 0);
+  cap->Settle(*this, has_left_ ? charge_ : 0);
 }
 
 void SpendCap::AwaitCharge(const void* batch, int first_text, SpendHold hold) {
@@ -95,7 +95,7 @@ void SpendCap::Charge(const void* batch, int first_text, int64_t tokens) {
   if (found == unread_.end()) return;
   hold = std::move(found->second);
   unread_.erase(found);
-  Settle(hold, options_.usd_per_token * static_cast<double>(tokens));
+  Settle(hold, static_cast<double>(tokens));
   hold.cap_ = nullptr;
   charged_ = kFading * charged_ + static_cast<double>(tokens);
   estimated_ = kFading * estimated_ + static_cast<double>(hold.tokens_);
@@ -107,7 +107,7 @@ SpendCap::Answer SpendCap::Take(int64_t tokens, SpendHold* hold) {
   {
     const MutexLock lock(&mutex_);
     const Answer answer = TakeFitting(tokens, &taken);
-    if (answer == Answer::kNever && reached_.ok()) CloseFor(Cost(tokens));
+    if (answer == Answer::kNever && reached_.ok()) CloseFor(ChargeOf(tokens));
     if (answer != Answer::kTaken) return answer;
   }
   *hold = std::move(taken);
@@ -127,28 +127,35 @@ SpendCap::Answer SpendCap::Offer(int64_t tokens, SpendHold* hold) {
 // *hold is an empty one.
 SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
   if (!reached_.ok()) return Answer::kNever;
-  const double usd = Cost(tokens);
-  if (!Fits(usd)) return in_air_ > 0 ? Answer::kAskLater : !unread_.empty() ? Answer::kAskSoon : Answer::kNever;
-  if (reached_ = NoteAhead(usd); !reached_.ok()) return Answer::kNever;
-  held_ += usd;
+  const double charge = ChargeOf(tokens);
+  if (!FitsMoney(charge) || !FitsTokens(charge)) {
+    return in_air_ > 0 ? Answer::kAskLater : !unread_.empty() ? Answer::kAskSoon : Answer::kNever;
+  }
+  if (reached_ = NoteAhead(Usd(charge)); !reached_.ok()) return Answer::kNever;
+  held_ += charge;
   WarnOnce();
   hold->cap_ = this;
   hold->tokens_ = tokens;
-  hold->usd_ = usd;
+  hold->charge_ = charge;
   return Answer::kTaken;
 }
 
 void SpendCap::Close(int64_t tokens) {
   const MutexLock lock(&mutex_);
-  if (reached_.ok()) CloseFor(Cost(tokens));
+  if (reached_.ok()) CloseFor(ChargeOf(tokens));
 }
 
-void SpendCap::CloseFor(double usd) {
-  reached_ = absl::CancelledError(absl::StrCat(
-      "--max-spend ", DollarsText(options_.cap_usd), " is reached: all runs of the job together have spent ",
-      DollarsText(used_ + held_), ", and the next request would cost about ", DollarsText(usd),
-      "; the same command with a higher --max-spend goes on from here, `--max-spend +5` allows 5 dollars more "
-      "than are spent"));
+void SpendCap::CloseFor(double charge) {
+  reached_ = absl::CancelledError(
+      FitsTokens(charge)
+          ? absl::StrCat("--max-spend ", DollarsText(options_.cap_usd),
+                         " is reached: all runs of the job together have spent ", DollarsText(SpentUsd()),
+                         ", and the next request would cost about ", DollarsText(Usd(charge)),
+                         "; the same command with a higher --max-spend goes on from here, `--max-spend +5` allows 5 "
+                         "dollars more than are spent")
+          : absl::StrFormat("--max-tokens %.0f is reached: this run has used %.0f tokens, and the next request would "
+                            "use about %.0f; the same command goes on from here with as many again",
+                            options_.cap_tokens, used_ + held_, charge));
   reached_.SetPayload(kPayload, absl::Cord(""));
 }
 
@@ -162,23 +169,28 @@ void SpendCap::ChargeTo(SpendAccount* account) {
   account_ = account;
 }
 
-double SpendCap::spent_usd() const {
+double SpendCap::used_tokens() const {
   const MutexLock lock(&mutex_);
   return used_ + held_;
 }
 
+double SpendCap::spent_usd() const {
+  const MutexLock lock(&mutex_);
+  return SpentUsd();
+}
+
 double SpendCap::spent_usd(const SpendAccount& account) const {
   const MutexLock lock(&mutex_);
-  return account.used_usd + (&account == account_ ? held_ : 0);
+  return account.used_usd + (&account == account_ ? Usd(held_) : 0);
 }
 
 // What is about to leave is in a note before it does.
 absl::Status SpendCap::NoteAhead(double usd) {
   if (account_ == nullptr || !account_->note) return absl::OkStatus();
-  const double needed = account_->used_usd + held_ + usd;
+  const double needed = account_->used_usd + Usd(held_) + usd;
   if (needed <= account_->noted_usd) return absl::OkStatus();
   const double ahead = std::max(std::min(needed - usd, kRequestsAhead * usd), needed * kShareAhead);
-  const double left = options_.cap_usd - used_ - held_ - usd;
+  const double left = options_.cap_usd - SpentUsd() - usd;
   const double noted = needed + std::clamp(ahead, 0.0, std::max(0.0, left));
   ABSL_RETURN_IF_ERROR(account_->note(noted));
   account_->noted_usd = noted;
@@ -186,18 +198,18 @@ absl::Status SpendCap::NoteAhead(double usd) {
 }
 
 void SpendCap::WarnOnce() {
-  if (warned_ || !options_.warn || used_ + held_ < kWarnAt * options_.cap_usd) return;
+  if (warned_ || !options_.warn || SpentUsd() < kWarnAt * options_.cap_usd) return;
   warned_ = true;
-  options_.warn(used_ + held_, options_.cap_usd);
+  options_.warn(SpentUsd(), options_.cap_usd);
 }
 
-void SpendCap::Settle(const SpendHold& hold, double usd) {
+void SpendCap::Settle(const SpendHold& hold, double charge) {
   if (hold.in_air_) --in_air_;
-  held_ -= hold.usd_;
+  held_ -= hold.charge_;
   // What is left of sums of many small numbers is none.
-  if (std::abs(held_) < 1e-12) held_ = 0;
-  used_ += usd;
-  if (account_ != nullptr) account_->used_usd += usd;
+  if (std::abs(held_) < 1e-6) held_ = 0;
+  used_ += charge;
+  if (account_ != nullptr) account_->used_usd += Usd(charge);
   WarnOnce();
 }
 

@@ -17,9 +17,9 @@ namespace reembed {
 
 class SpendCap;
 
-// The money of one request, or of several that belong together. What is neither charged nor released counts as its
-// estimate once it has left, as nobody knows: so an answer that gets lost makes the job poorer, never richer.
-// Move-only; the cap outlives it. An empty one does nothing.
+// The money and the tokens of one request, or of several that belong together. What is neither charged nor released
+// counts as its estimate once it has left, as nobody knows: so an answer that gets lost makes the job poorer, never
+// richer. Move-only; the cap outlives it. An empty one does nothing.
 class SpendHold {
  public:
   SpendHold() = default;
@@ -44,7 +44,7 @@ class SpendHold {
 
   SpendCap* cap_ = nullptr;
   int64_t tokens_ = 0;  // estimated
-  double usd_ = 0;
+  double charge_ = 0;   // in tokens, as the last requests were charged
   bool has_left_ = false;
   bool in_air_ = false;
 };
@@ -59,20 +59,21 @@ struct SpendAccount {
 
 struct SpendOptions {
   double usd_per_token = 0;
-  double spent_usd = 0;                                      // by earlier runs
-  double cap_usd = std::numeric_limits<double>::infinity();  // of all runs together
+  double spent_usd = 0;                                         // by earlier runs
+  double cap_usd = std::numeric_limits<double>::infinity();     // of all runs together
+  double cap_tokens = std::numeric_limits<double>::infinity();  // of this run, as they are charged
   // Called once, when 80 % are spent or in the air; under the same conditions as SpendAccount::note.
   std::function<void(double spent_usd, double cap_usd)> warn;
 };
 
-// Nothing leaves whose estimated cost would pass the cap. What is in the air counts as spent; the true charge takes the
-// place of the estimate when the reply is read. So the overrun is at most by how much the estimates of what was in the
-// air fell short. Estimates are scaled by what the last requests were charged.
+// Nothing leaves whose estimated cost would pass a cap: of dollars, or of tokens. What is in the air counts as spent;
+// the true charge takes the place of the estimate when the reply is read. So the overrun is at most by how much the
+// estimates of what was in the air fell short. Estimates are scaled by what the last requests were charged.
 //
 // One for all endpoints and streams of a command, for its probe and its canaries. No clock, no thread. Thread-safe.
 class SpendCap {
  public:
-  explicit SpendCap(SpendOptions options) : options_(std::move(options)), used_(options_.spent_usd) {}
+  explicit SpendCap(SpendOptions options) : options_(std::move(options)) {}
 
   enum class Answer {
     kTaken,
@@ -99,6 +100,9 @@ class SpendCap {
   void ChargeTo(SpendAccount* account);
 
   double cap_usd() const { return options_.cap_usd; }
+  double cap_tokens() const { return options_.cap_tokens; }
+  // By this run: charged, and the estimate of what is in the air or may have been charged.
+  double used_tokens() const;
   // By all runs: what was charged, and the estimate of what is in the air or may have been charged.
   double spent_usd() const;
   // What is charged to the account, with the estimate of what is in the air or was answered and never read, as long as
@@ -108,22 +112,28 @@ class SpendCap {
  private:
   friend class SpendHold;
 
-  bool Fits(double usd) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return used_ + held_ + usd <= options_.cap_usd * (1 + 1e-12);
+  // `charge`: of a request, in tokens.
+  bool FitsMoney(double charge) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return SpentUsd() + Usd(charge) <= options_.cap_usd * (1 + 1e-12);
   }
-  double Cost(int64_t tokens) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return options_.usd_per_token * factor_ * static_cast<double>(tokens);
+  bool FitsTokens(double charge) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return used_ + held_ + charge <= options_.cap_tokens * (1 + 1e-12);
   }
+  double ChargeOf(int64_t tokens) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return factor_ * static_cast<double>(tokens);
+  }
+  double Usd(double charge) const { return options_.usd_per_token * charge; }
+  double SpentUsd() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return options_.spent_usd + Usd(used_ + held_); }
   absl::Status NoteAhead(double usd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CloseFor(double usd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CloseFor(double charge) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Answer TakeFitting(int64_t tokens, SpendHold* hold) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WarnOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Settle(const SpendHold& hold, double usd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Settle(const SpendHold& hold, double charge) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const SpendOptions options_;
   mutable Mutex mutex_;
-  double used_ ABSL_GUARDED_BY(mutex_);
-  double held_ ABSL_GUARDED_BY(mutex_) = 0;
+  double used_ ABSL_GUARDED_BY(mutex_) = 0;  // tokens of this run: charged, or nobody knows
+  double held_ ABSL_GUARDED_BY(mutex_) = 0;  // tokens: of what is in the air, or about to leave
   int in_air_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<std::pair<const void*, int>, SpendHold> unread_
       ABSL_GUARDED_BY(mutex_);  // by batch and first text
@@ -135,7 +145,7 @@ class SpendCap {
   absl::Status reached_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Whether it says that a spend cap ended the run. Survives copies, not a new message.
+// Whether it says that a cap, of dollars or of tokens, ended the run. Survives copies, not a new message.
 bool IsSpendCapReached(const absl::Status& status);
 
 // "$12.34", "$0.0012", "$0.000036": never rounded to nothing.

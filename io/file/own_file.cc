@@ -112,12 +112,16 @@ absl::Status ClaimOwnFile(const std::string& path, Absent absent) {
 }
 
 absl::Status ReplaceOwnFile(const std::string& path, absl::string_view content) {
+  return ReplaceOwnFile(path, [&](const File& file) { return file.WriteAt(0, content); });
+}
+
+absl::Status ReplaceOwnFile(const std::string& path, absl::FunctionRef<absl::Status(const File&)> write) {
   const std::string partial = path + ".partial";
   if (unlink(partial.c_str()) != 0 && errno != ENOENT) return FileError(partial, "remove", errno);
   {
     const File file(open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnFile), partial);
     if (file.fd() < 0) return FileError(partial, "make", errno);
-    ABSL_RETURN_IF_ERROR(file.WriteAt(0, content));
+    ABSL_RETURN_IF_ERROR(write(file));
     ABSL_RETURN_IF_ERROR(file.Sync());
   }
   return RenameDurably(partial, path);

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -31,6 +32,8 @@ absl::Status ClaimOwnFile(const std::string& path, Absent absent);
 
 // Gives `path` this content in one step, durably, by way of PATH.partial; what has that name is removed first.
 absl::Status ReplaceOwnFile(const std::string& path, absl::string_view content);
+// The same with what `write` writes. Errors also: those of `write`.
+absl::Status ReplaceOwnFile(const std::string& path, absl::FunctionRef<absl::Status(const File&)> write);
 
 }  // namespace reembed
 

@@ -519,10 +519,10 @@ absl::StatusOr<JobStats> JobStore::Stats() {
   return reader->Stats();
 }
 
-absl::StatusOr<std::vector<RejectedRow>> JobStore::ListRejects(int64_t limit) {
+absl::StatusOr<std::vector<RejectedRow>> JobStore::ListRejects(int64_t limit, const RejectedRow* after) {
   ABSL_RETURN_IF_ERROR(Sync());
   const MutexLock lock(&reader_mutex_);
-  return ReadRejects(reader_.get(), limit);
+  return ReadRejects(reader_.get(), limit, after);
 }
 
 absl::Status JobStore::Close() {

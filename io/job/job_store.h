@@ -140,8 +140,8 @@ class JobStore final : public Ledger, public OwedRows {
 
   // As they are on disk, after a Sync(). Reads all rows.
   absl::StatusOr<JobStats> Stats();
-  // By ordinal, at most `limit`; after a Sync().
-  absl::StatusOr<std::vector<RejectedRow>> ListRejects(int64_t limit);
+  // By ordinal and sink, at most `limit`; behind `after`, if there is one; after a Sync().
+  absl::StatusOr<std::vector<RejectedRow>> ListRejects(int64_t limit, const RejectedRow* after = nullptr);
 
   // Writes what waits, notes that the run ended well, and gives the directory free. Batches that wait for others are
   // answered kUnavailable. Later calls fail. Returns the first failure since the start.

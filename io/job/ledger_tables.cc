@@ -324,11 +324,14 @@ absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string
   return outdated >= 0 ? OutdatedPosition(outdated) : position;
 }
 
-absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit) {
+absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit,
+                                                     const RejectedRow* after) {
   ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
                         ledger->Prepare("SELECT ordinal, key, sink, code, reason FROM rejects JOIN rows USING "
-                                        "(ordinal) ORDER BY ordinal, sink LIMIT ?1"));
+                                        "(ordinal) WHERE (ordinal, sink) > (?2, ?3) ORDER BY ordinal, sink LIMIT ?1"));
   query.Bind(1, limit);
+  query.Bind(2, after == nullptr ? int64_t{-1} : after->ordinal);
+  query.BindText(3, after == nullptr ? absl::string_view("") : absl::string_view(after->sink));
   std::vector<RejectedRow> rejects;
   absl::StatusOr<bool> row = query.Step();
   for (; row.ok() && *row; row = query.Step()) {

@@ -83,8 +83,9 @@ absl::StatusOr<absl::Status> ReadTextReject(LedgerConnection* ledger, int64_t sl
 
 absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string_view sink);
 
-// By ordinal, at most `limit`.
-absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit);
+// By ordinal and sink, at most `limit`; behind `after`, if there is one.
+absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit,
+                                                     const RejectedRow* after = nullptr);
 
 // Fills what tables alone tell: not `kept_texts`, not `rows_pending`.
 absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger);
