@@ -22,7 +22,8 @@ namespace reembed {
 struct FaissDeleter {
   void operator()(faiss::Index* index) const;
 };
-using FaissIndex = std::unique_ptr<faiss::Index, FaissDeleter>;  // always an IndexIDMap2 around the index proper
+using FaissIndex =
+    std::unique_ptr<faiss::Index, FaissDeleter>;  // an IndexIDMap2 around the index proper, but for BuildGraph()
 
 std::string FaissVersion();
 
