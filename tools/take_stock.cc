@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/take_stock.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "engine/place_name.h"
+#include "engine/selection.h"
+#include "io/job/job_reader.h"
+#include "io/job/target_record.h"
+#include "tools/spending.h"
+
+namespace reembed {
+namespace {
+
+double Cost(const ResolvedJob& job, int64_t tokens) {
+  return static_cast<double>(tokens) * UsdPerToken(job).value_or(0);
+}
+
+// Rows that are still to do when the run ends early, also those that it has not read.
+int64_t RowsLeft(const ResolvedJob& job, int64_t rows_selected, const RunCounters& counters, const JobStats& after) {
+  const int64_t rejected = RejectedRows(after) + after.rows_gone;
+  // Rows that lack a vector are selected in the first case, all rows of the job in the second.
+  const bool lacking = job.in_place && job.selection.rows != Selection::Rows::kAll;
+  const int64_t finished = (lacking ? counters.rows_done.load() : DoneRows(after)) + rejected;
+  return std::max(rows_selected - finished, after.rows_pending);
+}
+
+}  // namespace
+
+JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before) {
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  if (!reader.ok()) return before;
+  absl::StatusOr<JobStats> after = (*reader)->Stats();
+  return after.ok() ? *std::move(after) : before;
+}
+
+JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before) {
+  absl::StatusOr<JobStats> after = store->Stats();
+  return after.ok() ? *std::move(after) : StatsOnDisk(job, before);
+}
+
+std::vector<TargetState> TargetStatesOf(const ResolvedJob& job, const JobStats& stats) {
+  const absl::StatusOr<TargetRecords> records = ReadTargetRecords(job.directory);
+  return TargetStates(stats, records.ok() ? *records : TargetRecords(), TargetNames(job));
+}
+
+void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome) {
+  outcome->after = std::move(after);
+  outcome->client = running.embedder.client()->stats();
+  outcome->endpoints = running.embedder.pool->endpoints();
+  Add(prepared.probed, &outcome->client);
+  outcome->texts_embedded = running.counters.texts_embedded;
+  outcome->texts_damaged = prepared.store->recovery().damaged_texts;
+  outcome->rows_truncated = running.counters.rows_truncated;
+  outcome->rows_split = running.counters.rows_split;
+  outcome->waits = running.counters.waits.Shares();
+  outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
+  outcome->in_place = prepared.job.in_place;
+  outcome->may_hide_rows = prepared.job.source.kind->find_hidden_rows != nullptr;
+  outcome->elapsed = MonotonicNow() - running.start;
+  outcome->rows_left = outcome->status.ok()
+                           ? outcome->after.rows_pending
+                           : RowsLeft(prepared.job, prepared.preflight.rows_selected, running.counters, outcome->after);
+}
+
+RunScope ScopeOf(const Prepared& prepared) {
+  const ResolvedJob& job = prepared.job;
+  const JobStats& before = prepared.before;
+  const int64_t selected = prepared.preflight.rows_selected;
+  RunScope scope{.texts_per_request = job.pipeline.batch.max_texts};
+  if (selected < 0) return scope;
+  const int64_t rejected = RejectedRows(before) + before.rows_gone;
+  const int64_t most_new = job.options.limit > 0 ? job.options.limit : selected;
+  if (job.in_place && job.selection.rows != Selection::Rows::kAll) {
+    // Rows are selected for what they lack, those that were rejected among them.
+    scope.rows = std::min(std::max<int64_t>(0, selected - rejected), most_new) + prepared.changed.rows_changed;
+    return scope;
+  }
+  // What all targets have is passed over.
+  int64_t lowest = before.rows;
+  for (const Store& target : job.targets) {
+    int64_t position = 0;
+    for (const auto& [sink, reached] : before.sinks) {
+      if (IsNameOf(sink, target.location)) position = reached;
+    }
+    lowest = std::min(lowest, position);
+  }
+  scope.rows_before = std::max<int64_t>(0, lowest - prepared.changed.rows_changed);
+  const int64_t known = before.rows - scope.rows_before;
+  scope.rows = known + std::min(std::max<int64_t>(0, selected - before.rows), most_new);
+  scope.rows_bought = std::clamp<int64_t>(known - before.rows_pending - before.rejected_rows, 0, scope.rows);
+  return scope;
+}
+
+}  // namespace reembed

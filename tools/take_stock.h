@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef REEMBED_TOOLS_TAKE_STOCK_H_
+#define REEMBED_TOOLS_TAKE_STOCK_H_
+
+#include <vector>
+
+#include "engine/pace/rate_limiter.h"
+#include "engine/run_counters.h"
+#include "io/job/job_records.h"
+#include "io/job/job_store.h"
+#include "tools/endpoints.h"
+#include "tools/prepare_run.h"
+#include "tools/progress.h"
+#include "tools/run_summary.h"
+#include "tools/target_state.h"
+
+namespace reembed {
+
+// What a stream works with while it runs, and counts.
+struct Running {
+  RunningPool embedder;
+  RunCounters counters;
+  Moment start = MonotonicNow();
+};
+
+// What this run will come to, as far as that is known before.
+RunScope ScopeOf(const Prepared& prepared);
+
+// What the run has done so far, when the job holds `after`.
+void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome);
+
+// What the job holds on disk, as anybody else would read it.
+JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before);
+// What the job holds now. A store that failed to write says nothing any more.
+JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before);
+
+std::vector<TargetState> TargetStatesOf(const ResolvedJob& job, const JobStats& stats);
+
+}  // namespace reembed
+
+#endif  // REEMBED_TOOLS_TAKE_STOCK_H_
