@@ -234,6 +234,8 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   client.limit = {.requests_per_minute = limits.counts_texts ? options.rpm / batch_size : options.rpm,
                   .tokens_per_minute = options.tpm};
   pipeline.quota_tokens = QuotaTokensPerRequest(client.limit);
+  client.caps = std::make_shared<LearnedCaps>();
+  pipeline.learned = {client.caps};
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
   if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
   if (options.keep_vectors == "never") {
