@@ -142,9 +142,10 @@ absl::Status Run::OpenSinks() {
   read_from_.max_new_rows = options_.max_rows;
   read_from_.text_limit = options_.text_limit;
   read_from_.max_text_bytes = options_.max_text_bytes;
-  read_from_.sort_texts = options_.sort_texts;
   read_from_.estimator = parts_.estimator;
+  read_from_.sort_texts = options_.sort_texts;
   read_from_.quota_tokens = options_.quota_tokens;
+  read_from_.learned = options_.learned;
   SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
   std::vector<int64_t> starts;
   for (const NamedSink& sink : parts_.sinks) {

@@ -3,7 +3,9 @@
 #define REEMBED_ENGINE_PIPELINE_H_
 
 #include <cstdint>
+#include <memory>
 #include <stop_token>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -48,6 +50,7 @@
 
 namespace reembed {
 
+class LearnedCaps;
 class OwedRows;
 struct NewRows;
 
@@ -61,6 +64,8 @@ struct PipelineOptions {
   size_t max_text_bytes = kMaxTextBytes;  // longer texts are rejected unseen, also where texts are cut
   int64_t quota_tokens = 0;               // of one request; see RequestPacker
   bool sort_texts = false;                // see Batch::SortTexts
+  // See RequestPacker: what the client's endpoints have learned of the size of a request.
+  std::vector<std::shared_ptr<const LearnedCaps>> learned;
   // How often a batch is sent again for want of a usable reply. Clients give up before, see EmbeddingClient::Decode.
   int max_bad_replies = 32;
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink

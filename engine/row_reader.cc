@@ -66,13 +66,15 @@ RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_t
       ledger_(ledger),
       count_tokens_(count_tokens),
       options_(std::move(options)),
-      packer_(limits, options_.estimator, options_.quota_tokens),
+      packer_(limits, options_.estimator, options_.quota_tokens, options_.learned),
       old_rows_(ledger->rows()) {
   if (options_.lookup == nullptr) options_.lookup = source_;
   std::sort(options_.cuts.begin(), options_.cuts.end());
 }
 
 absl::StatusOr<FillResult> RowReader::Fill(Batch* batch) {
+  packer_.Begin();
+  text_bytes_ = 0;
   absl::StatusOr<FillResult> filled = FillRows(batch);
   if (options_.sort_texts) batch->SortTexts();
   packer_.Close(static_cast<int>(batch->texts().size()), batch->tokens());
@@ -140,7 +142,11 @@ bool RowReader::Place(Batch* batch) {
   const bool has_text = !kept && row.prepared->problem.ok();
   const int texts = has_text ? static_cast<int>(row.prepared->parts.size()) : 0;
   if (!batch->Fits(key_bytes + (has_text ? row.prepared->bytes : 0), texts)) return false;
-  if (has_text && !packer_.Takes(static_cast<int>(batch->texts().size()), batch->tokens(), row.prepared->tokens)) {
+  const RequestSize size{
+      .texts = static_cast<int>(batch->texts().size()), .tokens = batch->tokens(), .bytes = text_bytes_};
+  if (has_text &&
+      !packer_.Takes(
+          size, {.texts = texts, .tokens = row.prepared->tokens, .bytes = static_cast<int64_t>(row.prepared->bytes)})) {
     return false;
   }
 
@@ -157,6 +163,7 @@ bool RowReader::Place(Batch* batch) {
     Enrolment enrolment = row.old.has_value() ? ledger_->Resume(*row.old, hash) : ledger_->Enrol(row.key, hash);
     added = enrolment.buy ? batch->AddRowWithParts(enrolment.ordinal, row.key, enrolment.slot, row.prepared->parts)
                           : batch->AddRow(enrolment.ordinal, row.key, enrolment.slot);
+    if (enrolment.buy) text_bytes_ += static_cast<int64_t>(row.prepared->bytes);
     added->embedded = row.prepared->embedded;
     added->reject = std::move(enrolment.reject);
   }

@@ -38,6 +38,7 @@ class RowReader {
     bool sort_texts = false;                    // see Batch::SortTexts
     const TokenEstimator* estimator = nullptr;  // see RequestPacker
     int64_t quota_tokens = 0;                   // likewise
+    LearnedCapsOfAll learned;                   // likewise
     std::vector<int64_t> owed;          // ordinals of rows that sinks with higher positions must get again; ascending
     Source* lookup = nullptr;           // as PipelineParts
     const NewRows* new_rows = nullptr;  // as PipelineParts
@@ -90,6 +91,7 @@ class RowReader {
   const TokenCounter* const count_tokens_;
   Options options_;
   RequestPacker packer_;
+  int64_t text_bytes_ = 0;                // of the texts that the batch buys
   const int64_t old_rows_;                // numbered before this run
   std::unique_ptr<LedgerCursor> cursor_;  // null once the old rows are through
   bool old_done_ = false;

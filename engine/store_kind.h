@@ -97,6 +97,19 @@ struct ImportWays {
   absl::Status (*keep_dropped)(absl::Span<const std::string> tables, UndoLog* log) = nullptr;
 };
 
+// A server as variables of programs name it, part by part; empty: it is not said.
+struct ServerParts {
+  std::string host, port, user, name;  // `host` may be the folder of a socket; `name`: of the database
+};
+
+// How Selection::where is worded.
+struct ConditionWays {
+  // That a field of a row has this value, as text. Null: as SQL has it.
+  std::string (*equals)(absl::string_view field, absl::string_view value) = nullptr;
+  // That two conditions, of which none is empty, both hold. Null: (A) AND (B).
+  std::string (*both)(absl::string_view a, absl::string_view b) = nullptr;
+};
+
 struct StoreKind {
   // Whether URIs of this scheme mean it.
   bool has_name(absl::string_view scheme) const {
@@ -111,9 +124,13 @@ struct StoreKind {
   // How names of its files end, for a path without a scheme; of all kinds the longest that fits says what it most
   // likely is, and "" fits all.
   absl::Span<const char* const> file_endings = {};
-  bool is_file = false;               // the path is one of a file on this machine
-  bool is_stream = false;             // standard input and output: nothing can be read twice
-  bool is_database = false;           // what a memory system's own programs are told of as their database
+  bool is_file = false;      // the path is one of a file on this machine
+  bool is_stream = false;    // standard input and output: nothing can be read twice
+  bool is_database = false;  // what a memory system's own programs are told of as their database
+  // What other programs call a database of this kind and is no URI of ours, with the path of a file as they have it.
+  // `in_variable`: in a variable of theirs, not as an argument of ours. nullopt: it is none. Errors: kInvalidArgument.
+  absl::StatusOr<std::optional<Location>> (*read_database)(absl::string_view text, bool in_variable) = nullptr;
+  Location (*database_of_parts)(const ServerParts& parts) = nullptr;
   bool lies_beside_database = false;  // a file in the folder of the database, where programs look for it
   absl::Span<const PathParameter> path_parameters = {};
 
@@ -130,6 +147,7 @@ struct StoreKind {
                                                            const Location& source) = nullptr;
   absl::StatusOr<std::unique_ptr<VectorReader>> (*open_reader)(const Location&, int dim) = nullptr;
   bool has_strict = false;  // as a source: Selection::strict
+  ConditionWays conditions;
 
   // Of tables, where a source is filled in place.
   absl::StatusOr<Survey> (*survey)(const Location&, const Selection&) = nullptr;  // what its rows hold now

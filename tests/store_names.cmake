@@ -30,11 +30,6 @@ set(room_faiss "^index/")
 # Each entry: a file or a folder, the stores that it may name (or `all`), why.
 set(allowed
   "tools/registry[.]cc!all!the registration"
-  # Presets say `kind = \"postgres\"`; URI templates will take the place of these words.
-  "tools/presets[.]cc!sqlite,memu,postgres,automem!the kinds of a preset's streams"
-  "tools/resolve_preset[.](cc|h)!sqlite,memu,postgres,automem!the kinds of a preset's streams"
-  "tools/resolve_automem[.](cc|h)!falkor,qdrant,automem!a preset's stream that is in two stores"
-  "tools/database_url[.]cc!sqlite,libsql,postgres!how other programs spell the URL of their database"
   # Words for people.
   "tools/reembed[.]cc!all!examples in the help"
   "tools/options[.]cc!libsql,postgres,falkor,automem!flags' help"

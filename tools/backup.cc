@@ -48,25 +48,16 @@ bool IsAmong(absl::Span<const Location> places, const Location& place) {
 }
 
 absl::Status AddSystem(const BackupOptions& options, const Environment& environment, std::vector<Location>* places) {
-  ABSL_ASSIGN_OR_RETURN(const SystemPreset preset, FindSystem(options.system, environment));
-  const CommandOptions asked{.db = options.db,
-                             .db_token_env = options.db_token_env,
-                             .db_password_env = options.db_password_env,
-                             .targets = options.sources};
+  ABSL_ASSIGN_OR_RETURN(SystemPreset preset, FindSystem(options.system, environment));
+  const CommandOptions asked{
+      .db = options.db, .db_token_env = options.db_token_env, .db_password_env = options.db_password_env};
+  NameTargets(options.sources, &preset);
   ABSL_ASSIGN_OR_RETURN(const std::vector<Location> databases, FindDatabases(preset, asked, environment));
-  ABSL_ASSIGN_OR_RETURN(std::optional<std::vector<Location>> several,
-                        PresetPlaces(preset, asked, environment, databases.front()));
-  if (several.has_value()) {
-    *places = *std::move(several);
-    return absl::OkStatus();
-  }
   for (const Location& database : databases) {
-    places->push_back(database);
-    const StoreKind& kind = KindOf(database);
-    if (kind.backup.takes_tables) places->back().parameters["tables"] = PresetTables(preset, kind);
-    const std::optional<Location> vectors = VectorsFile(preset, database);
-    // Behind the database: a vector without its row does no harm, a row without its vector does.
-    if (vectors.has_value() && !IsAmong(*places, *vectors) && fs::exists(vectors->path)) places->push_back(*vectors);
+    ABSL_ASSIGN_OR_RETURN(std::vector<Location> of_database, PresetPlaces(preset, asked, environment, database));
+    for (Location& place : of_database) {
+      if (!IsAmong(*places, place)) places->push_back(std::move(place));
+    }
   }
   return absl::OkStatus();
 }

@@ -2,11 +2,11 @@
 #include "tools/database_url.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "engine/status_macros.h"
 #include "tools/place.h"
 #include "tools/registry.h"
@@ -46,47 +46,48 @@ absl::StatusOr<std::string> PasswordOfUrl(absl::string_view url) {
   return DecodeSecretOfUrl(url.substr(part.separator + 1, part.at - part.separator - 1));
 }
 
+namespace {
+
+// Whether the text begins with the scheme of one of our databases.
+bool IsUriOfDatabase(absl::string_view text) {
+  const StoreKind* const kind = FindKind(text.substr(0, text.find(':')));
+  return text.find(':') != absl::string_view::npos && kind != nullptr && kind->is_database;
+}
+
+absl::StatusOr<Location> ReadDatabase(absl::string_view text, bool in_variable, const Environment& environment) {
+  const auto file = [&](Location location) {
+    location.path = AbsolutePath(ExpandHome(location.path, environment));
+    return location;
+  };
+  const StoreKind* files = nullptr;  // the databases that are one file
+  for (const StoreKind* const kind : StoreKinds()) {
+    if (kind->is_database && kind->is_file && files == nullptr) files = kind;
+    if (kind->read_database == nullptr) continue;
+    ABSL_ASSIGN_OR_RETURN(std::optional<Location> found, kind->read_database(text, in_variable));
+    if (found.has_value()) return kind->is_file ? file(*std::move(found)) : *std::move(found);
+  }
+  if (absl::StrContains(text, "://") || IsUriOfDatabase(text)) return ParseLocation(text, StoreKinds());
+  return file({.scheme = files->name, .path = std::string(text)});
+}
+
+}  // namespace
+
 absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environment& environment) {
-  if (absl::ConsumePrefix(&database, "file:")) {
-    if (absl::StartsWith(database, "///")) database.remove_prefix(2);
-    database = database.substr(0, database.find('?'));
-    // What other programs take for a URL is one.
-    ABSL_ASSIGN_OR_RETURN(const std::string decoded, PercentDecode(database));
-    return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(decoded, environment))};
-  }
-  for (const absl::string_view scheme : {"http://", "https://", "ws://", "wss://"}) {
-    if (absl::StartsWith(database, scheme)) return ParseLocation(absl::StrCat("libsql:", database), StoreKinds());
-  }
-  if (absl::StrContains(database, "://") || absl::StartsWith(database, "libsql:"))
-    return ParseLocation(database, StoreKinds());
-  return Location{.scheme = "sqlite", .path = AbsolutePath(ExpandHome(std::string(database), environment))};
+  return ReadDatabase(database, /*in_variable=*/false, environment);
 }
 
 absl::StatusOr<Location> ParseDatabaseVariable(absl::string_view database, const Environment& environment) {
-  // As SQLAlchemy has it: three slashes before a relative path, four before an absolute one.
-  for (const absl::string_view scheme : {"sqlite:///", "sqlite+aiosqlite:///", "sqlite+pysqlite:///"}) {
-    if (absl::ConsumePrefix(&database, scheme))
-      return ParseDatabase(database.substr(0, database.find('?')), environment);
+  const PasswordPart part = FindPassword(database);
+  if (part.at == std::string::npos) return ReadDatabase(database, /*in_variable=*/true, environment);
+  ABSL_ASSIGN_OR_RETURN(std::string password,
+                        DecodeSecretOfUrl(database.substr(part.separator + 1, part.at - part.separator - 1)));
+  const std::string without = absl::StrCat(database.substr(0, part.separator), database.substr(part.at));
+  absl::StatusOr<Location> location = ReadDatabase(without, /*in_variable=*/true, environment);
+  // A place that wants no password is not what the variable means, and is refused with the words for it.
+  if (location.ok() && KindOf(*location).secret != SecretKind::kPassword) {
+    return ReadDatabase(database, /*in_variable=*/true, environment);
   }
-  if (!absl::StartsWith(database, "postgres")) return ParseDatabase(database, environment);
-  std::string url(database);
-  const size_t colon = url.find("://");
-  if (colon == std::string::npos) return ParseDatabase(database, environment);
-  const size_t driver = url.find('+');
-  std::string password;
-  if (const PasswordPart part = FindPassword(url); part.at != std::string::npos) {
-    ABSL_ASSIGN_OR_RETURN(
-        password, DecodeSecretOfUrl(absl::string_view(url).substr(part.separator + 1, part.at - part.separator - 1)));
-    url.erase(part.separator, part.at - part.separator);
-  }
-  if (driver < colon) url.erase(driver, colon - driver);
-  absl::StatusOr<Location> location = ParseLocation(url, StoreKinds());
-  ABSL_RETURN_IF_ERROR(location.status());
-  for (const char* const other :
-       {"connection_limit", "pool_timeout", "pgbouncer", "statement_cache_size", "socket_timeout", "ssl"}) {
-    location->parameters.erase(other);
-  }
-  location->secret = std::move(password);
+  if (location.ok()) location->secret = std::move(password);
   return location;
 }
 

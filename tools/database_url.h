@@ -12,8 +12,9 @@
 // How the programs of memory systems are told of their database.
 namespace reembed {
 
-// The database that a memory system's own programs are told of: PATH or file:PATH is an SQLite file; libsql://,
-// http(s):// and ws(s):// name a libSQL server, which still lacks its token; other URLs are as ParseLocation has them.
+// The database that a memory system's own programs are told of: what a kind reads as one of its own
+// (StoreKind::read_database: file:PATH is an SQLite file, https://HOST a libSQL server, which still lacks its token), a
+// path, or a URI as ParseLocation has it.
 absl::StatusOr<Location> ParseDatabase(absl::string_view database, const Environment& environment);
 
 // The same for the value of a variable, where programs expect the password in the URL: it becomes the location's

@@ -172,6 +172,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
   int concurrency = 0;
   int64_t quota_tokens = 0;
   bool unlimited = false;
+  LearnedCapsOfAll learned;
   for (const EndpointSpec& spec : specs) {
     ResolvedJob alone{.options = OptionsOf(job->options, spec)};
     ABSL_RETURN_IF_ERROR(ResolveEmbedder(alone.options, preset, environment, key_need, &alone));
@@ -194,6 +195,8 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
       return absl::InvalidArgumentError(
           absl::StrCat("--keep-vectors never: ", client.api_base, " is not on this machine, so its vectors cost"));
     }
+    client.caps = std::make_shared<LearnedCaps>();
+    learned.push_back(client.caps);
     concurrency += client.concurrency;
     quota_tokens = std::max(quota_tokens, QuotaTokensPerRequest(client.limit));
     unlimited |= client.limit.tokens_per_minute <= 0;
@@ -203,6 +206,7 @@ absl::Status ResolveEndpoints(const std::optional<SystemPreset>& preset, const E
   job->pipeline.batches_in_flight = BatchesInFlight(concurrency, job->pipeline.batch, job->client.model.dim);
   // Whose quota is smaller splits what it gets.
   job->pipeline.quota_tokens = unlimited ? 0 : quota_tokens;
+  job->pipeline.learned = std::move(learned);
   job->client = job->endpoints.front().client;
   return absl::OkStatus();
 }

@@ -79,15 +79,19 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
     location->path = AbsolutePath(ExpandHome(location->path, environment));
     ABSL_RETURN_IF_ERROR(CheckNotEscaped(location->scheme, location->path));
   }
-  for (const PathParameter& parameter : kind.path_parameters) {
+  MakePathsAbsolute(environment, &*location);
+  ABSL_RETURN_IF_ERROR(AddSecret(variables, environment, &*location));
+  return location;
+}
+
+void MakePathsAbsolute(const Environment& environment, Location* location) {
+  for (const PathParameter& parameter : KindOf(*location).path_parameters) {
     const auto found = location->parameters.find(parameter.name);
     if (found == location->parameters.end()) continue;
     std::string& value = found->second;
     if (parameter.only_with_slash && !absl::StrContains(value, "/")) continue;
     value = AbsolutePath(ExpandHome(value, environment));
   }
-  ABSL_RETURN_IF_ERROR(AddSecret(variables, environment, &*location));
-  return location;
 }
 
 absl::Status AddSecret(const SecretVariables& variables, const Environment& environment, Location* location) {

@@ -26,6 +26,9 @@ struct SecretVariables {
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment);
 
+// The parameters that name files of this machine, with absolute paths.
+void MakePathsAbsolute(const Environment& environment, Location* location);
+
 // Gives a server that has no secret yet the one in its variable. Errors: kUnauthenticated (a variable that was named is
 // not set).
 absl::Status AddSecret(const SecretVariables& variables, const Environment& environment, Location* location);

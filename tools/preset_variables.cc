@@ -4,16 +4,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/status_macros.h"
+#include "tools/uri_template.h"
 
 namespace reembed {
 namespace {
@@ -27,32 +26,6 @@ std::string FirstSet(const std::vector<std::string>& variables, const Environmen
     }
   }
   return "";
-}
-
-// "A|B|'text'"
-std::string ValueOf(absl::string_view names, const Environment& environment) {
-  for (absl::string_view name : absl::StrSplit(names, '|')) {
-    if (absl::ConsumePrefix(&name, "'")) return std::string(absl::StripSuffix(name, "'"));
-    std::string value = environment.Get(std::string(name));
-    while (absl::EndsWith(value, "/")) value.pop_back();
-    if (!value.empty()) return value;
-  }
-  return "";
-}
-
-std::optional<std::string> Expand(absl::string_view url, const Environment& environment) {
-  std::string out;
-  while (!url.empty()) {
-    const size_t open = url.find('{');
-    absl::StrAppend(&out, url.substr(0, open));
-    if (open == absl::string_view::npos) break;
-    const size_t close = std::min(url.find('}', open), url.size() - 1);
-    const std::string value = ValueOf(url.substr(open + 1, close - open - 1), environment);
-    if (value.empty()) return std::nullopt;
-    out.append(value);
-    url.remove_prefix(close + 1);
-  }
-  return out;
 }
 
 // Those of a provider's variables that show that it is set up.
@@ -114,17 +87,6 @@ absl::StatusOr<const PresetProvider*> FindProvider(const CommandOptions& options
 }
 
 }  // namespace
-
-std::vector<std::string> VariableNames(absl::string_view names) {
-  return absl::StrSplit(names, '|', absl::SkipEmpty());
-}
-
-std::optional<std::string> FirstUrl(const std::vector<std::string>& urls, const Environment& environment) {
-  for (const std::string& url : urls) {
-    if (std::optional<std::string> expanded = Expand(url, environment); expanded.has_value()) return expanded;
-  }
-  return std::nullopt;
-}
 
 absl::Status ChooseProvider(const CommandOptions& options, const Environment& environment, KeyNeed key_need,
                             SystemPreset* preset) {

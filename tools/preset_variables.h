@@ -2,13 +2,10 @@
 #ifndef REEMBED_TOOLS_PRESET_VARIABLES_H_
 #define REEMBED_TOOLS_PRESET_VARIABLES_H_
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "tools/environment.h"
 #include "tools/options.h"
 #include "tools/presets.h"
@@ -16,14 +13,6 @@
 
 // What a preset takes from the variables that its system's own programs read.
 namespace reembed {
-
-// The names of variables that a preset has in one text, with | between them.
-std::vector<std::string> VariableNames(absl::string_view names);
-
-// The first of `urls` whose variables are all set, with their values: {NAME} stands for a variable, {A|B} for the first
-// of several that is set, and a last 'text' for what is taken when none is. Slashes at the end of a value are left out.
-// nullopt: there is none.
-std::optional<std::string> FirstUrl(const std::vector<std::string>& urls, const Environment& environment);
 
 // Makes the preset's model that of one of its providers: the one that --embedder or its variable names, else the first
 // whose variables are set. Also its width, from the variable of that. Does nothing for presets without providers.
@@ -33,7 +22,7 @@ absl::Status ChooseProvider(const CommandOptions& options, const Environment& en
                             SystemPreset* preset);
 
 // The files of variables that the system reads, those that are there, in its order. Their names may be made of
-// variables, as those of FirstUrl().
+// variables, see uri_template.h.
 std::vector<std::string> EnvFilesOf(const SystemPreset& preset, const Environment& environment);
 
 }  // namespace reembed

@@ -14,23 +14,24 @@
 namespace reembed {
 
 // Rows of one kind with the place of their vectors: one table, in most systems. A preset has one without a name, or
-// several with names, which are done one after the other.
+// several with names, which are done one after the other. URIs here are templates, see uri_template.h.
 struct PresetStream {
   std::string name;
-  // sqlite; memu: rows in SQLite, vectors in a vectors.json; postgres: done when the database is a PostgreSQL server,
-  // and only then, if the preset has such streams; automem: rows in FalkorDB, vectors in Qdrant
-  std::string kind;
-  bool by_default = true;  // done when no --stream is given
-  bool optional = false;   // passed over where its table is not there
-  std::string table, key, text, text_template, where;
-  std::string null_key;                        // of sqlite:, see SqliteLocation
-  std::map<std::string, std::string> recipes;  // other templates by name, for --recipe
-  std::string vector, model_column, dim_column, updated_column, encoding;
-  std::string user, agent;               // columns that say whose row it is, for --user and --agent
-  std::string collection;                // kind memu
-  std::string needed, triggers;          // kind postgres: see PostgresLocation
-  std::string needed_column;             // where the table lacks it, all rows are needed
-  std::vector<std::string> target_urls;  // kind automem: where the vectors are, see FirstUrl()
+  bool by_default = true;              // done when no --stream is given
+  bool optional = false;               // passed over where its table is not there
+  std::vector<std::string> databases;  // the kinds of database, by scheme, that it is for; empty: all
+  std::vector<std::string> sources;    // where the rows are; the first that has all its values
+  std::vector<std::string> targets;    // likewise, where the vectors go that do not go into the rows themselves
+  std::string named_target;            // a URI that --target names in their place; empty: none
+  std::string new_target;              // what is lost where --target names a file that is not there yet
+  std::map<std::string, std::string> parameters;  // of the source, in place of those that `sources` say
+  std::map<std::string, std::string> recipes;     // other templates of texts by name, for --recipe
+  std::string updated_column;                     // a parameter of the source with --updated-at now-iso only
+  std::string user, agent;                        // fields that say whose row it is, for --user and --agent
+  std::string needed_column;                      // where the table lacks it, all rows are needed
+
+  // Whether the vectors go where the source itself says, in the place {target}.
+  bool has_target_in_source() const;
 };
 
 // One of the embedding APIs that a system can be told to use.
@@ -69,7 +70,7 @@ struct PresetInsert {
   std::vector<std::string> drop;  // tables that --force-recreate drops
 };
 
-// Variables that name a server in parts.
+// Variables that name a server in parts, as ServerParts.
 struct ServerVariables {
   std::string host, port, user, password, name;
 };
@@ -82,13 +83,13 @@ struct SystemPreset {
   std::vector<std::string> databases;      // where its own programs keep them, the first that exists is meant
   std::vector<std::string> database_env;   // variables that name it; the first that is set wins over `databases`
   ServerVariables server_env;              // likewise, in parts, behind them
-  std::vector<std::string> database_urls;  // made of variables, see FirstUrl(); behind those
-  std::string vectors;                     // kind memu: the file of vectors, beside the database
-  std::vector<std::string> env_files;      // the first that is there is read, never two; default: .env
-  bool env_search_up = false;              // relative ones are looked for in the folders above, too
-  bool env_read_all = false;               // all are read, and an earlier one wins
-  std::vector<std::string> notes;          // what its users should know before a run
-  std::vector<PresetStream> streams;       // at least one
+  std::vector<std::string> database_urls;  // templates, see uri_template.h; behind those
+  std::string database_expected;       // what --db should name, for people; empty: that is said of the streams' kinds
+  std::vector<std::string> env_files;  // the first that is there is read, never two; default: .env
+  bool env_search_up = false;          // relative ones are looked for in the folders above, too
+  bool env_read_all = false;           // all are read, and an earlier one wins
+  std::vector<std::string> notes;      // what its users should know before a run
+  std::vector<PresetStream> streams;   // at least one
   UserTable users;
   std::vector<PresetLayout> layouts;
   PresetInsert insert;

@@ -111,9 +111,11 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
         "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
         "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
   }
+  std::optional<Location> of_stream;  // the target that the preset names
   if (preset.has_value()) {
-    ABSL_ASSIGN_OR_RETURN(Location source, PresetSource(*preset, *stream, options, environment, database.location));
-    job->source = StoreOf(std::move(source));
+    ABSL_ASSIGN_OR_RETURN(StreamPlaces places, PlacesOf(*preset, *stream, options, environment, database.location));
+    job->source = StoreOf(std::move(places.source));
+    if (!stream->has_target_in_source()) of_stream = std::move(places.target);
     if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
     ABSL_RETURN_IF_ERROR(FitPresetToTable(*preset, *stream, options, before, job));
   } else {
@@ -128,6 +130,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->in_place = own.has_value();
   if (job->in_place) job->targets.push_back(StoreOf(*std::move(own)));
   ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
+  if (of_stream.has_value()) targets.insert(targets.begin(), *std::move(of_stream));
   const StoreKind& kind = *job->source.kind;
   for (Location& target : targets) {
     const auto same = [&](const Store& other) {
@@ -167,10 +170,13 @@ absl::Status ResolveSelection(const CommandOptions& options, const std::optional
     if (!preset.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat("--user, --agent: ", job->name, " has neither; use --where"));
     }
-    ABSL_ASSIGN_OR_RETURN(const std::string owner, OwnerCondition(*preset, *stream, options));
-    where = where.empty() ? owner : absl::StrCat("(", where, ") AND ", owner);
+    const StoreKind& kind = *job->source.kind;
+    ABSL_ASSIGN_OR_RETURN(const std::string owner, OwnerCondition(*preset, *stream, options, kind));
+    where = where.empty()                     ? owner
+            : kind.conditions.both != nullptr ? kind.conditions.both(where, owner)
+                                              : absl::StrCat("(", where, ") AND ", owner);
     if (!options.user.empty()) {
-      const UserTable own{.table = stream->table, .id = stream->user, .name = stream->user};
+      const UserTable own{.table = job->source.location.Get("table"), .id = stream->user, .name = stream->user};
       job->users = preset->users.table.empty() ? own : preset->users;
     }
   }
@@ -228,6 +234,8 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   client.limit = {.requests_per_minute = limits.counts_texts ? options.rpm / batch_size : options.rpm,
                   .tokens_per_minute = options.tpm};
   pipeline.quota_tokens = QuotaTokensPerRequest(client.limit);
+  client.caps = std::make_shared<LearnedCaps>();
+  pipeline.learned = {client.caps};
   client.timeout = options.timeout_seconds > 0 ? absl::Seconds(options.timeout_seconds) : limits.default_timeout;
   if (options.max_wait_seconds > 0) client.retry.max_wait = absl::Seconds(options.max_wait_seconds);
   if (options.keep_vectors == "never") {
@@ -446,8 +454,8 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& gi
     ABSL_RETURN_IF_ERROR(ChooseProvider(options, environment, key_need, &*preset));
     notes = preset->notes;
     ABSL_ASSIGN_OR_RETURN(database, FindDatabase(*preset, options, environment, &notes));
-    for (const PresetStream& stream : preset->streams) known_tables.push_back(stream.table);
-    ABSL_RETURN_IF_ERROR(TakeVectorsFile(database.location, environment, &options, &*preset, &notes));
+    known_tables = PresetTables(*preset, environment);
+    ABSL_RETURN_IF_ERROR(TakeNamedTargets(database.location, environment, &options, &*preset, &notes));
     ABSL_ASSIGN_OR_RETURN(streams, ChooseStreams(*preset, options, database.location, &notes));
   } else if (!options.db.empty() || !options.streams.empty() || !options.recipe.empty() ||
              !options.updated_at.empty()) {

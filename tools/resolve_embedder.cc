@@ -20,6 +20,7 @@
 #include "tools/format.h"
 #include "tools/preset_variables.h"
 #include "tools/secret_form.h"
+#include "tools/uri_template.h"
 
 namespace reembed {
 namespace {

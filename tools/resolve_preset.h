@@ -26,46 +26,53 @@ struct PresetDatabase {
 absl::StatusOr<std::optional<PresetDatabase>> PresetServer(const SystemPreset& preset, const CommandOptions& options,
                                                            const Environment& environment);
 
-// --db, else the preset's variables and paths. Adds notes for people.
-// Errors: kNotFound (no database where the system keeps it).
+// --db, else the preset's variables and paths; of a system whose streams are in no database, a place without a scheme.
+// Adds notes for people.
+// Errors: kNotFound (no database where the system keeps it); kInvalidArgument (--db for a system without one).
 absl::StatusOr<PresetDatabase> FindDatabase(const SystemPreset& preset, const CommandOptions& options,
                                             const Environment& environment, std::vector<std::string>* notes);
 
 // The streams that --stream names; none named: those that the preset does by default; `all`: all. In the preset's
 // order, and only those for that kind of database; without --stream those whose rows have no owner are left out, with a
 // note, where --user or --agent asks for one. They live as long as `preset`. Errors: kInvalidArgument (no such
-// stream: names the nearest; --recipe or --updated-at where none of them knows it).
+// stream: names the nearest; none for that database; --recipe or --updated-at where none of them knows it).
 absl::StatusOr<std::vector<const PresetStream*>> ChooseStreams(const SystemPreset& preset,
                                                                const CommandOptions& options, const Location& database,
                                                                std::vector<std::string>* notes);
 
-// `--target memu:FILE` says where MemU's file of vectors is: takes it out of the options, for all streams that keep
-// theirs there, and leaves out the others, with notes. Does nothing where the preset has no such stream.
-// Errors: kInvalidArgument (two such files).
-absl::Status TakeVectorsFile(const Location& database, const Environment& environment, CommandOptions* options,
-                             SystemPreset* preset, std::vector<std::string>* notes);
+// A --target of the same scheme as a stream's own target takes its place in all streams that have such a one. Takes it
+// out of the options, and leaves out the streams of that database that have none, with notes.
+// Errors: kInvalidArgument (two such places).
+absl::Status TakeNamedTargets(const Location& database, const Environment& environment, CommandOptions* options,
+                              SystemPreset* preset, std::vector<std::string>* notes);
 
-// Where the rows of the stream are in the database. Errors: of a system whose rows are in several places, which are not
-// all known.
-absl::StatusOr<Location> PresetSource(const SystemPreset& preset, const PresetStream& stream,
-                                      const CommandOptions& options, const Environment& environment, Location database);
+// The same for a backup, which leaves out nothing.
+void NameTargets(const std::vector<std::string>& targets, SystemPreset* preset);
 
-// The file beside the database in which the system keeps vectors; nullopt: it has none.
-std::optional<Location> VectorsFile(const SystemPreset& preset, const Location& database);
+// Where the rows of a stream are, and where their vectors go.
+struct StreamPlaces {
+  Location source;
+  std::optional<Location> target;  // beside what the source itself says; also where the source has it as {target}
+};
 
-// The system's tables in a database of this kind, which may have those of other programs, too: `a,b`.
-std::string PresetTables(const SystemPreset& preset, const StoreKind& kind);
+// Errors: of the URIs; kNotFound (a variable that they need is not set: names it).
+absl::StatusOr<StreamPlaces> PlacesOf(const SystemPreset& preset, const PresetStream& stream,
+                                      const CommandOptions& options, const Environment& environment,
+                                      const Location& database);
 
-// All places of a system whose rows are in several, for a backup; nullopt: they are in the database.
-// Errors: as PresetSource.
-absl::StatusOr<std::optional<std::vector<Location>>> PresetPlaces(const SystemPreset& preset,
-                                                                  const CommandOptions& options,
-                                                                  const Environment& environment,
-                                                                  const Location& database);
+// The tables of the preset's streams; of those only that are for a database of this kind, where it is given.
+std::vector<std::string> PresetTables(const SystemPreset& preset, const Environment& environment,
+                                      const StoreKind* kind = nullptr);
 
-// The SQL condition for --user and --agent. Errors: kInvalidArgument (the stream has no such column).
+// All places of a system with this database, for a backup: rows before vectors, as a vector without its row does no
+// harm. Files only that are there. Errors: as PlacesOf.
+absl::StatusOr<std::vector<Location>> PresetPlaces(const SystemPreset& preset, const CommandOptions& options,
+                                                   const Environment& environment, const Location& database);
+
+// The condition for --user and --agent in the words of a kind of store. Errors: kInvalidArgument (the stream has no
+// such field).
 absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const PresetStream& stream,
-                                           const CommandOptions& options);
+                                           const CommandOptions& options, const StoreKind& kind);
 
 // Puts the variables of files behind the process's own: of --env-file, else of those that the job's system reads, else
 // of .env. Errors: kNotFound, kInvalidArgument (names the line).

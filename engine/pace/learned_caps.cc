@@ -111,12 +111,13 @@ void LearnedCaps::Taken(absl::Span<const BatchText> texts, double time_share) {
   bytes_.taken = std::max(bytes_.taken, size.bytes);
 }
 
+RequestCaps LearnedCaps::caps() const {
+  const MutexLock lock(&mutex_);
+  return {.texts = texts_.Value(), .tokens = tokens_.Value(), .bytes = bytes_.Value()};
+}
+
 int LearnedCaps::Fitting(absl::Span<const BatchText> texts) const {
-  Size cap;
-  {
-    const MutexLock lock(&mutex_);
-    cap = {texts_.Value(), tokens_.Value(), bytes_.Value()};
-  }
+  const RequestCaps cap = caps();
   if (cap.texts == kNone && cap.tokens == kNone && cap.bytes == kNone) return static_cast<int>(texts.size());
   // Equal parts, so that none is a leftover that takes a request of its own for little.
   const Size whole = SizeOf(texts);

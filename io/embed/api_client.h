@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "engine/done.h"
 #include "engine/embedding_client.h"
+#include "engine/pace/learned_caps.h"
 #include "engine/pace/rate_limiter.h"
 #include "engine/pace/retry.h"
 #include "engine/pace/spend_cap.h"
@@ -46,6 +47,7 @@ struct ApiOptions {
   int concurrency = 32;                 // requests in the air at most; more wait inside the client
   bool fixed_concurrency = false;       // see PacerOptions
   bool hedge = false;                   // see FlowOptions
+  std::shared_ptr<LearnedCaps> caps;    // likewise
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte

@@ -51,6 +51,7 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
       write_body_(std::move(write_body)),
       judge_(options_.url, ProxyForMessages(ProxyFor(options_.url, options_.proxy)), options_.secrets, options_.errors,
              options_.hints),
+      caps_(options_.caps != nullptr ? options_.caps : std::make_shared<LearnedCaps>()),
       pacer_({.limit = options_.limit,
               .concurrency = options_.concurrency,
               .fixed_concurrency = options_.fixed_concurrency,
@@ -66,30 +67,9 @@ RequestFlow::~RequestFlow() {
 void RequestFlow::Send(Batch* batch, Done done) {
   auto call = std::make_unique<Call>();
   call->batch = batch;
-  // One, unless there are more texts than a request takes, or texts in the middle are refused already.
   std::vector<PartPtr> parts;
-  const absl::Span<const BatchText> texts = batch->texts();
-  const int count = static_cast<int>(texts.size());
-  // Passed by the parts of one very long text, and where endpoints have different quotas.
-  const int64_t quota_tokens = QuotaTokensPerRequest(options_.limit);
-  const int64_t limit = batch->limits().max_tokens;
-  const int64_t max_tokens =
-      limit > 0 && quota_tokens > 0 ? std::min(limit, quota_tokens) : std::max(limit, quota_tokens);
-  const int most = options_.max_texts > 0 ? options_.max_texts : count;
-  std::vector<char> wanted(count);
-  for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok() && !texts[i].answered;
-  for (const Reply& reply : batch->replies()) std::fill_n(wanted.begin() + reply.first_text, reply.texts, 0);
-  for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {
-    int64_t tokens = 0;
-    int fitting = most;
-    for (end = first; end < count && wanted[end]; ++end) {
-      if (const int own = texts[end].trouble.most; own > 0) fitting = std::min(fitting, own);
-      tokens += texts[end].tokens;
-      if (end > first && (end - first >= fitting || (max_tokens > 0 && tokens > max_tokens))) break;
-    }
-    if (end == first) continue;
-    end = first + caps_.Fitting(texts.subspan(first, end - first));
-    parts.push_back(MakePart(call.get(), first, end - first));
+  for (const RequestSpan& request : CutIntoRequests(*batch, options_.max_texts, options_.limit, *caps_)) {
+    parts.push_back(MakePart(call.get(), request.first, request.count));
     parts.back()->is_again = batch->attempts() > 0;
   }
   if (parts.empty()) return std::move(done)(absl::OkStatus());

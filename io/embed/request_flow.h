@@ -37,16 +37,17 @@ namespace reembed {
 
 struct FlowOptions {
   std::string url;
-  std::vector<std::string> headers;  // "name: value"
-  std::vector<std::string> secrets;  // what is secret in the headers: masked in whatever the API says
-  std::string ca_file;               // see HttpLoopOptions
-  std::string proxy;                 // likewise
-  bool accept_gzip = false;          // likewise
-  int max_texts = 0;                 // in one request; 0: as many as the batch has
-  RateLimit limit;                   // without one, the API's x-ratelimit headers slow the flow down
-  int concurrency = 32;              // requests in the air at most; fewer while the server is well served by fewer
-  bool fixed_concurrency = false;    // see PacerOptions
-  bool hedge = false;                // send stragglers a second time, see Pacer: up to 5 % of requests, paid twice
+  std::vector<std::string> headers;   // "name: value"
+  std::vector<std::string> secrets;   // what is secret in the headers: masked in whatever the API says
+  std::string ca_file;                // see HttpLoopOptions
+  std::string proxy;                  // likewise
+  bool accept_gzip = false;           // likewise
+  int max_texts = 0;                  // in one request; 0: as many as the batch has
+  std::shared_ptr<LearnedCaps> caps;  // where the API's refusals go, for RequestPacker; null: nobody packs by them
+  RateLimit limit;                    // without one, the API's x-ratelimit headers slow the flow down
+  int concurrency = 32;               // requests in the air at most; fewer while the server is well served by fewer
+  bool fixed_concurrency = false;     // see PacerOptions
+  bool hedge = false;                 // send stragglers a second time, see Pacer: up to 5 % of requests, paid twice
   int loop_threads = 1;
   int base64_dim = 0;  // width of vectors that come as base64 and are decoded as they arrive; 0: Decode does all
   absl::Duration connect_timeout = absl::Seconds(10);
@@ -155,7 +156,7 @@ class RequestFlow {
   const BodyWriter write_body_;
   const RequestJudge judge_;
 
-  LearnedCaps caps_;
+  const std::shared_ptr<LearnedCaps> caps_;
 
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> retried_{0};

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/mutex.h"
+#include "engine/pace/request_packer.h"
 #include "engine/pace/wait_hints.h"
 #include "io/embed/own_trouble.h"
 #include "io/embed/request_flow.h"
@@ -156,8 +157,8 @@ void RequestFlow::ReleaseRetries(Moment outage_began, Moment now) {
 void RequestFlow::Keep(PartPtr part, HttpReply reply, SpendHold money) {
   {
     const MutexLock lock(&mutex_);
-    caps_.Taken(part->call->batch->texts().subspan(part->first, part->count),
-                absl::FDivDuration(MonotonicNow() - part->left_at, options_.timeout));
+    caps_->Taken(part->call->batch->texts().subspan(part->first, part->count),
+                 absl::FDivDuration(MonotonicNow() - part->left_at, options_.timeout));
     part->call->batch->replies().push_back({.first_text = part->first,
                                             .texts = part->count,
                                             .body = std::move(reply.body),
@@ -177,23 +178,13 @@ void RequestFlow::Reject(PartPtr part, RequestVerdict verdict) {
     const bool for_length = excess.measure != Measure::kNone && excess.measure != Measure::kTexts;
     text.too_long = {.refused = for_length, .limit = excess.limit, .tokens = excess.requested};
   }
-  caps_.Refused(part->call->batch->texts().subspan(part->first, 1), verdict.excess);
+  caps_->Refused(part->call->batch->texts().subspan(part->first, 1), verdict.excess);
   End(std::move(part), absl::OkStatus());
 }
 
-// In as many parts as fit what the refusal said, or else in halves.
 void RequestFlow::Split(PartPtr part, const Excess& excess) {
   const absl::Span<const BatchText> texts = part->call->batch->texts().subspan(part->first, part->count);
-  caps_.Refused(texts, excess);
-  const bool too_much = excess.measure != Measure::kNone && excess.measure != Measure::kTextTokens;
-  const int fitting = too_much ? caps_.Fitting(texts) : part->count;
-  int next = fitting < part->count ? fitting : part->count / 2;
-  std::vector<int> counts;
-  for (int begin = 0; begin < part->count;) {
-    counts.push_back(next);
-    begin += next;
-    next = too_much ? caps_.Fitting(texts.subspan(begin)) : part->count - begin;
-  }
+  const std::vector<int> counts = CutRefused(texts, excess, caps_.get());
   SplitInto(std::move(part), counts);
 }
 

@@ -175,7 +175,7 @@ bool RequestFlow::SettleBroken(PartPtr* part, const RequestVerdict& verdict) {
 bool RequestFlow::SplitSlow(const PartPtr& part) {
   if (part->count < 2) return false;
   const absl::Span<const BatchText> texts = part->call->batch->texts().subspan(part->first, part->count);
-  const int64_t most = caps_.TimedOut(texts, part->trial.failures > 1);
+  const int64_t most = caps_->TimedOut(texts, part->trial.failures > 1);
   if (most == 0) return false;
   if (options_.note) {
     options_.note(absl::StrCat(where(), ": no answer to a request of ", Counted(part->count, "text", "texts"),

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/row_reader.h"
 
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "engine/pace/learned_caps.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_parts.h"
 #include "tests/fakes/status_matchers.h"
 
 namespace reembed {
@@ -41,6 +46,32 @@ TEST(CheckRowTest, TheSourcesOwnWordsGoFirst) {
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("line 7 is broken")));
   EXPECT_THAT(CheckRow({.key = int64_t{1}}, kNoLimit), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("NULL")));
   EXPECT_THAT(CheckRow({.key = int64_t{1}, .text = "x"}, kNoLimit), IsOk());
+}
+
+TEST(RowReaderTest, ABatchIsARequestThatTheApiTakes) {
+  std::vector<MemoryRow> rows;
+  for (int i = 0; i < 100; ++i) rows.push_back({.key = int64_t{i}, .text = absl::StrCat("text ", i)});
+  MemorySource source(rows);
+  MemoryLedger ledger(4);
+  const TokenCounter count = [](absl::string_view) { return int64_t{10}; };
+  const BatchLimits limits{.max_texts = 32, .max_rows = 64};
+  const auto learned = std::make_shared<LearnedCaps>();
+  RowReader reader(&source, &ledger, &count, limits, {.learned = {learned}});
+  Batch batch(limits, 4);
+  const auto fill = [&] {
+    batch.Clear();
+    EXPECT_THAT(reader.Fill(&batch), IsOk());
+    return static_cast<int>(batch.texts().size());
+  };
+  EXPECT_EQ(fill(), 32);
+  // As its client does.
+  learned->Refused(batch.texts(), {.measure = Measure::kTexts, .limit = 12});
+  EXPECT_EQ(fill(), 12);
+  learned->Refused(batch.texts(), {.measure = Measure::kTokens, .limit = 75, .requested = 120});
+  EXPECT_EQ(fill(), 7);
+  EXPECT_EQ(fill(), 7);
+  learned->Refused(batch.texts(), {.measure = Measure::kBytes});
+  EXPECT_EQ(fill(), 4) << "half of the bytes of seven";
 }
 
 }  // namespace

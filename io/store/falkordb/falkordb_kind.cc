@@ -7,6 +7,7 @@
 #include "engine/counted.h"
 #include "engine/status_macros.h"
 #include "io/store/falkordb/falkordb_backup.h"
+#include "io/store/falkordb/falkordb_graph.h"
 #include "io/store/falkordb/falkordb_lock.h"
 #include "io/store/falkordb/falkordb_reader.h"
 #include "io/store/falkordb/falkordb_sink.h"
@@ -21,6 +22,12 @@ using Parts = std::vector<BackupPart>;
 constexpr const char* kPasswordVariables[] = {"FALKORDB_PASSWORD"};
 
 FalkorOptions LoginOf(const Location& location) { return {.password = location.secret}; }
+
+std::string Equals(absl::string_view property, absl::string_view value) {
+  std::string cypher = absl::StrCat("n.", FalkorName(property), " = ");
+  AppendFalkorText(value, &cypher);
+  return cypher;
+}
 
 absl::StatusOr<Parts> BackUp(const Location& place, const BackupFiles& files) {
   ABSL_ASSIGN_OR_RETURN(const FalkorLocation graph, ParseFalkorGraph(place, LoginOf(place)));
@@ -57,6 +64,7 @@ constinit const StoreKind kFalkorKind = {
     .make_sink = [](const Location& target, const Model& model,
                     const Location&) { return MakeFalkorSink(target, model, LoginOf(target)); },
     .open_reader = [](const Location& l, int dim) { return OpenFalkorReader(l, dim, LoginOf(l)); },
+    .conditions = {.equals = Equals},
     .survey = [](const Location& l, const Selection& rows) { return SurveyFalkor(l, rows, LoginOf(l)); },
     .changes = [](const Location& l, const Model& model) { return FalkorChanges(l, model, LoginOf(l)); },
     .vector_place = [](const Location& target) -> VectorPlace {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_kind.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
@@ -41,6 +44,32 @@ absl::StatusOr<RollbackReport> RollBack(const Location& target, UndoReader* old_
 
 absl::StatusOr<Overwriting> WhatIsOverwritten(const Location& target, const Model& model) {
   return IsImport(target) ? PostgresImportOverwriting(target, model) : PostgresOverwriting(target, model);
+}
+
+// As SQLAlchemy (postgresql+asyncpg://) and Prisma (?pgbouncer=true) have it, without what is said to them alone.
+absl::StatusOr<std::optional<Location>> ReadDatabase(absl::string_view text, bool) {
+  const size_t colon = text.find("://");
+  if (colon == absl::string_view::npos) return std::nullopt;
+  const absl::string_view scheme = text.substr(0, std::min(text.find('+'), colon));
+  if (!kPostgresKind.has_name(scheme)) return std::nullopt;
+  static constexpr const StoreKind* kSelf[] = {&kPostgresKind};
+  ABSL_ASSIGN_OR_RETURN(Location location, ParseLocation(absl::StrCat(scheme, text.substr(colon)), kSelf));
+  for (const char* const other :
+       {"connection_limit", "pool_timeout", "pgbouncer", "statement_cache_size", "socket_timeout", "ssl"}) {
+    location.parameters.erase(other);
+  }
+  return std::optional(std::move(location));
+}
+
+Location DatabaseOfParts(const ServerParts& parts) {
+  const bool is_socket = absl::StartsWith(parts.host, "/");
+  Location location{.scheme = kPostgresKind.name,
+                    .path = absl::StrCat("//", is_socket ? "" : parts.host, is_socket || parts.port.empty() ? "" : ":",
+                                         is_socket ? "" : parts.port, "/", parts.name)};
+  if (is_socket) location.parameters["host"] = parts.host;
+  if (is_socket && !parts.port.empty()) location.parameters["port"] = parts.port;
+  if (!parts.user.empty()) location.parameters["user"] = parts.user;
+  return location;
 }
 
 absl::StatusOr<bool> HasTable(const Location& source) {
@@ -94,6 +123,8 @@ constinit const StoreKind kPostgresKind = {
     .example = "postgres://USER@HOST/DATABASE?table=T&key=K&text=C&vector=V",
     .title = "PostgreSQL",
     .is_database = true,
+    .read_database = ReadDatabase,
+    .database_of_parts = DatabaseOfParts,
     .path_parameters = kPathParameters,
     .secret = SecretKind::kPassword,
     .secret_variables = kPasswordVariables,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
+#include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "io/store/qdrant/qdrant_backup.h"
 #include "io/store/qdrant/qdrant_reader.h"
@@ -28,6 +29,14 @@ VectorPlace PlaceOf(const Location& target) {
   const size_t slash = server.rfind('/');
   if (slash == std::string::npos) return {.store = std::move(server)};
   return {.store = server.substr(0, slash), .table = server.substr(slash + 1), .column = target.Get("vector")};
+}
+
+std::string Equals(absl::string_view field, absl::string_view value) {
+  return absl::StrCat(R"({"must":[{"key":)", JsonQuoted(field), R"(,"match":{"value":)", JsonQuoted(value), "}}]}");
+}
+
+std::string Both(absl::string_view a, absl::string_view b) {
+  return AllQdrantFilters({std::string(a), std::string(b)});
 }
 
 absl::StatusOr<QdrantLocation> CollectionOf(const Location& place) {
@@ -76,6 +85,7 @@ constinit const StoreKind kQdrantKind = {
           return MakeQdrantSink(target, model, IsSameQdrantCollection(source, target), QdrantLogin(target));
         },
     .open_reader = [](const Location& l, int dim) { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
+    .conditions = {.equals = Equals, .both = Both},
     .survey = [](const Location& l, const Selection& rows) { return SurveyQdrant(l, rows, QdrantLogin(l)); },
     .changes = [](const Location& l, const Model& model) { return QdrantChanges(l, model, QdrantLogin(l)); },
     .check_key = CheckQdrantKey,

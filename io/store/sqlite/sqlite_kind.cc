@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "engine/counted.h"
 #include "engine/status_macros.h"
 #include "io/file/open_elsewhere.h"
@@ -40,6 +42,32 @@ VectorPlace PlaceIn(std::string store, const Location& target) {
   return {.store = std::move(store),
           .table = absl::AsciiStrToLower(target.Get("table")),
           .column = absl::AsciiStrToLower(target.Get("vector"))};
+}
+
+// file:PATH and, in variables, SQLAlchemy's sqlite:///PATH, where three slashes stand before a relative path.
+absl::StatusOr<std::optional<Location>> ReadDatabase(absl::string_view text, bool in_variable) {
+  bool is_url = false;
+  for (const absl::string_view prefix : {"sqlite:///", "sqlite+aiosqlite:///", "sqlite+pysqlite:///"}) {
+    is_url = is_url || (in_variable && absl::ConsumePrefix(&text, prefix));
+  }
+  if (is_url) text = text.substr(0, text.find('?'));
+  if (!absl::ConsumePrefix(&text, "file:")) {
+    if (!is_url) return std::nullopt;
+    return Location{.scheme = kSqliteKind.name, .path = std::string(text)};
+  }
+  if (absl::StartsWith(text, "///")) text.remove_prefix(2);
+  // What other programs take for a URL is one.
+  ABSL_ASSIGN_OR_RETURN(std::string path, PercentDecode(text.substr(0, text.find('?'))));
+  return Location{.scheme = kSqliteKind.name, .path = std::move(path)};
+}
+
+// The URLs of its servers go without a scheme of its own.
+absl::StatusOr<std::optional<Location>> ReadServer(absl::string_view text, bool) {
+  static constexpr const StoreKind* kSelf[] = {&kLibsqlKind};
+  for (const absl::string_view scheme : {"http://", "https://", "ws://", "wss://"}) {
+    if (absl::StartsWith(text, scheme)) return ParseLocation(absl::StrCat(kLibsqlKind.name, ":", text), kSelf);
+  }
+  return std::nullopt;
 }
 
 constexpr TableCatalog kCatalog = {
@@ -106,6 +134,7 @@ constinit const StoreKind kSqliteKind = {
     .file_endings = kAnyEnding,
     .is_file = true,
     .is_database = true,
+    .read_database = ReadDatabase,
     .path_parameters = kPathParameters,
     .open_source = OpenSqliteSource,
     .make_sink = [](const Location& target, const Model& model,
@@ -125,6 +154,7 @@ constinit const StoreKind kLibsqlKind = {
     .example = "libsql://HOST?table=T&key=K&text=C&vector=V",
     .title = "libSQL",
     .is_database = true,
+    .read_database = ReadServer,
     .secret = SecretKind::kToken,
     .secret_variables = kTokenVariables,
     .open_source = OpenSqliteSource,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -82,6 +83,71 @@ TEST(RequestPackerTest, RequestsAreEvenAndHardlyMore) {
   std::cout << requests.size() << " requests, largest " << static_cast<double>(largest) / mean << " of the mean\n";
   EXPECT_LT(static_cast<double>(largest), 1.22 * mean);
   EXPECT_LT(requests.size(), 200000 / 256 * 1.03);
+}
+
+std::vector<BatchText> TextsOf(int count, int64_t tokens, absl::string_view text = "xxxx") {
+  return std::vector<BatchText>(count, {.text = text, .tokens = tokens});
+}
+
+TEST(RequestPackerTest, WhatTheApiHasRefusedEndsTheNextRequestEarlier) {
+  const auto texts = std::make_shared<LearnedCaps>(), tokens = std::make_shared<LearnedCaps>();
+  RequestPacker packer({.max_texts = 256}, nullptr, 0, {texts, tokens});
+  packer.Begin();
+  EXPECT_TRUE(packer.Takes(200, 2000, 10));
+  texts->Refused(TextsOf(200, 10), {.measure = Measure::kTexts, .limit = 96});
+  EXPECT_TRUE(packer.Takes(200, 2000, 10)) << "not in the middle of a request";
+  packer.Begin();
+  EXPECT_TRUE(packer.Takes(95, 950, 10));
+  EXPECT_FALSE(packer.Takes(96, 960, 10));
+  EXPECT_FALSE(packer.Takes({.texts = 90, .tokens = 900}, {.texts = 7, .tokens = 70})) << "the parts of one text";
+  // The least of all endpoints counts.
+  tokens->Refused(TextsOf(90, 10), {.measure = Measure::kTokens, .limit = 500, .requested = 900});
+  packer.Begin();
+  EXPECT_EQ(tokens->caps().tokens, 475);
+  EXPECT_TRUE(packer.Takes(47, 465, 10));
+  EXPECT_FALSE(packer.Takes(47, 466, 10));
+  // Whatever was learned, one text goes.
+  EXPECT_TRUE(packer.Takes(0, 0, 100000));
+}
+
+TEST(RequestPackerTest, ALearnedNumberOfBytesCounts) {
+  const auto learned = std::make_shared<LearnedCaps>();
+  RequestPacker packer({.max_texts = 256}, nullptr, 0, {learned});
+  learned->Refused(TextsOf(100, 1), {.measure = Measure::kBytes});
+  packer.Begin();
+  EXPECT_TRUE(packer.Takes({.texts = 3, .tokens = 3, .bytes = 150}, {.texts = 1, .tokens = 1, .bytes = 50}));
+  EXPECT_FALSE(packer.Takes({.texts = 3, .tokens = 3, .bytes = 151}, {.texts = 1, .tokens = 1, .bytes = 50}));
+}
+
+std::vector<int> Counts(const std::vector<RequestSpan>& requests) {
+  std::vector<int> counts;
+  for (const RequestSpan& request : requests) counts.push_back(request.count);
+  return counts;
+}
+
+TEST(CutIntoRequestsTest, ABatchIsOneRequestUnlessSomethingIsAgainstIt) {
+  Batch batch({.max_texts = 16, .max_rows = 16, .max_tokens = 100, .max_text_bytes = 1000}, 4);
+  for (int i = 0; i < 12; ++i) batch.AddRowWithText(i, int64_t{i}, i, "text", 5);
+  LearnedCaps learned;
+  EXPECT_EQ(Counts(CutIntoRequests(batch, 0, {}, learned)), std::vector<int>{12});
+  EXPECT_EQ(Counts(CutIntoRequests(batch, 5, {}, learned)), (std::vector<int>{5, 5, 2}));
+  // Half a second of the quota.
+  EXPECT_EQ(Counts(CutIntoRequests(batch, 0, {.tokens_per_minute = 2400}, learned)), (std::vector<int>{4, 4, 4}));
+  batch.texts()[3].reject = absl::InvalidArgumentError("refused");
+  batch.texts()[4].answered = true;
+  batch.texts()[7].trouble.most = 1;
+  const std::vector<RequestSpan> cut = CutIntoRequests(batch, 0, {}, learned);
+  EXPECT_EQ(Counts(cut), (std::vector<int>{3, 2, 1, 4}));
+  EXPECT_EQ(cut[1].first, 5);
+  learned.Refused(TextsOf(12, 5), {.measure = Measure::kTexts, .limit = 2});
+  EXPECT_EQ(Counts(CutIntoRequests(batch, 0, {}, learned)), (std::vector<int>{2, 1, 2, 1, 2, 2}));
+}
+
+TEST(CutRefusedTest, TheRefusalSaysHowManyOrElseHalves) {
+  LearnedCaps learned;
+  EXPECT_EQ(CutRefused(TextsOf(9, 5), {}, &learned), (std::vector<int>{4, 5}));
+  EXPECT_EQ(CutRefused(TextsOf(9, 5), {.measure = Measure::kTexts, .limit = 3}, &learned), (std::vector<int>{3, 3, 3}));
+  EXPECT_EQ(learned.caps().texts, 3);
 }
 
 TEST(TokenEstimatorTest, LearnsWhatTextsCost) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/sample/agentloop_sample.h"
 
-#include <toml++/toml.h>
-
 #include <filesystem>
 #include <set>
 #include <string>
@@ -13,6 +11,8 @@
 #include "io/store/sqlite/sqlite_source.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
+#include "tools/presets.h"
+#include "tools/resolve_preset.h"
 #include "tools/sample/agentloop_phrases.h"
 
 namespace reembed {
@@ -99,24 +99,21 @@ TEST(AgentloopSampleTest, LeavesWhatIsThereAlone) {
 
 // The preset and the sample must agree, or --system agentloop would not find what it names.
 TEST(AgentloopPresetTest, FitsTheSystemsTables) {
-  const toml::table preset = toml::parse_file(REEMBED_SOURCE_DIR "/data/systems/agentloop.toml");
-  const auto text = [&](const char* section, const char* key) { return preset[section][key].value_or(std::string()); };
+  const Environment environment;
+  const absl::StatusOr<SystemPreset> preset =
+      FindSystem(REEMBED_SOURCE_DIR "/data/systems/agentloop.toml", environment);
+  ASSERT_THAT(preset, IsOk());
   SqliteFile file;
   ASSERT_THAT(MakeAgentloopSample(file.path(), {.rows = 1000}), IsOk());
-  const Location location{.scheme = text("source", "kind"),
-                          .path = file.path(),
-                          .parameters = {{"table", text("source", "table")},
-                                         {"key", text("source", "key")},
-                                         {"text", text("source", "text")},
-                                         {"where", text("source", "where")},
-                                         {"vector", text("target", "vector")},
-                                         {"model_column", text("target", "model_column")},
-                                         {"encoding", text("target", "encoding")}}};
+  const absl::StatusOr<StreamPlaces> places =
+      PlacesOf(*preset, preset->streams.front(), {}, environment, {.scheme = "sqlite", .path = file.path()});
+  ASSERT_THAT(places, IsOk());
+  const Location& location = places->source;
   const auto source = OpenSqliteSource(location, {});
   ASSERT_THAT(source, IsOk());
   EXPECT_EQ(*(*source)->CountRows(),
             Number(&file, "SELECT count(*) FROM messages WHERE role = 'user' OR role = 'assistant'"));
-  EXPECT_EQ(preset["model"]["dimensions"].value_or(0), 512);
+  EXPECT_EQ(preset->dim, 512);
 }
 
 }  // namespace
