@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/locked_sink.h"
+#include "engine/lost_writes.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
@@ -232,6 +233,41 @@ bool MayHaveChanged(const Prepared& prepared, const RunCounters& counters) {
   return job.source.kind->is_table() || FileStateOf(job.source) != prepared.source_file;
 }
 
+// Source and targets once more, for another walk of the pipeline.
+absl::Status OpenAgain(Prepared* prepared) {
+  const ResolvedJob& job = prepared->job;
+  JobStore* const store = prepared->store.get();
+  ABSL_ASSIGN_OR_RETURN(Preflight again, Check(job));
+  prepared->preflight.sinks.clear();
+  prepared->preflight.source = std::move(again.source);
+  prepared->preflight.rows_selected = again.rows_selected;
+  ABSL_ASSIGN_OR_RETURN(prepared->preflight.lookup, OpenAllRows(job));
+  for (size_t i = 0; i < again.sinks.size(); ++i) {
+    prepared->preflight.sinks.push_back(Locked(std::move(again.sinks[i]), prepared->columns[i]));
+  }
+  ABSL_ASSIGN_OR_RETURN(const JobStats stats, store->Stats());
+  return ClaimTargets(job, stats, std::max(again.rows_selected, stats.rows), prepared->locks, store);
+}
+
+// A server that is started anew again and again is nobody's fault here.
+constexpr int kMaxServings = 20;
+
+// After a walk that ended because a target may have lost what it had: opens all anew, so that the next one serves it
+// from the row that it asks for. What is bought is in the job already. Errors: `lost`, where there can be no other
+// walk.
+absl::Status ServeAgain(const absl::Status& lost, Prepared* prepared, RunOutcome* outcome) {
+  const ResolvedJob& job = prepared->job;
+  // Rows of standard input that were read are gone, and those of a limit would be counted twice.
+  if (job.source.kind->is_stream || job.options.limit > 0 || ++outcome->servings > kMaxServings) return lost;
+  PrintNote(job, absl::StrCat(lost.message(), "; those rows are written again, without buying"));
+  // New rows are others by now.
+  ABSL_ASSIGN_OR_RETURN(prepared->changed,
+                        MarkChanged(job, "", /*written=*/0, prepared->store.get(), [](const LedgerRow&) {}));
+  outcome->rows_changed += prepared->changed.rows_changed;
+  ABSL_RETURN_IF_ERROR(prepared->store->Sync());
+  return OpenAgain(prepared);
+}
+
 // The store is in use while a run goes on: rows that got another text since they were read, and rows that came, are
 // embedded too, until a look at the source finds none. That look is the only one that sees an edit between the reading
 // of a row and the writing of its vector, whatever the target. `embed`: runs the pipeline over what `prepared` has.
@@ -250,16 +286,7 @@ absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, a
     if (prepared->changed.rows_changed == 0 && !has_new) return absl::OkStatus();
     // Files are complete, and are built again beside.
     ABSL_RETURN_IF_ERROR(ReleaseTargets(job, store->rows(), prepared->locks));
-    ABSL_ASSIGN_OR_RETURN(Preflight again, Check(job));
-    prepared->preflight.sinks.clear();
-    prepared->preflight.source = std::move(again.source);
-    prepared->preflight.rows_selected = again.rows_selected;
-    ABSL_ASSIGN_OR_RETURN(prepared->preflight.lookup, OpenAllRows(job));
-    for (size_t i = 0; i < again.sinks.size(); ++i) {
-      prepared->preflight.sinks.push_back(Locked(std::move(again.sinks[i]), prepared->columns[i]));
-    }
-    ABSL_ASSIGN_OR_RETURN(const JobStats stats, store->Stats());
-    ABSL_RETURN_IF_ERROR(ClaimTargets(job, stats, std::max(again.rows_selected, stats.rows), prepared->locks, store));
+    ABSL_RETURN_IF_ERROR(OpenAgain(prepared));
     ABSL_RETURN_IF_ERROR(embed());
     ++outcome->passes;
   }
@@ -293,7 +320,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
                          .counters = &counters,
                          .owed = store};
   std::vector<NamedSink> sinks;
-  const auto embed = [&]() -> absl::Status {
+  const auto walk = [&]() -> absl::Status {
     sinks.clear();
     for (size_t i = 0; i < job.targets.size(); ++i) {
       sinks.push_back({job.targets[i].location.ToString(), preflight->sinks[i].get(), logs[i].get()});
@@ -303,7 +330,15 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     parts.expected_rows = std::max<int64_t>(preflight->rows_selected, store->rows());
     parts.lookup = preflight->lookup.get();
     parts.new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr;
-    return WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
+    return RunPipeline(pipeline, parts, signals->token());
+  };
+  const auto embed = [&]() -> absl::Status {
+    absl::Status status = walk();
+    while (AreWritesLost(status) && signals->signal() == 0) {
+      if (status = ServeAgain(status, prepared, &outcome); !status.ok()) break;
+      status = walk();
+    }
+    return WhatEndedIt(status, job.client.spend);
   };
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
@@ -353,27 +388,32 @@ absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* out
   return store->Sync();
 }
 
-// Where nobody can promise that this job was alone, what it has written is looked at: vectors of two jobs in one column
-// never end as if all were well.
+// Where nobody can promise that this job was alone, or that a server still has what it took, what the job has written
+// is looked at: vectors of two jobs in one column never end as if all were well.
 absl::Status ReadBackUnlocked(const Prepared& prepared, RunOutcome* outcome) {
   const ResolvedJob& job = prepared.job;
   if (!outcome->status.ok()) return absl::OkStatus();
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const Store& target = job.targets[i];
     const TargetLock* const lock = prepared.columns[i];
-    if (!target.kind->is_table() || (lock != nullptr && lock->unbroken())) continue;
+    // An earlier run's rows may be lost, too. Those of the own table that hold none are the last count's affair, and
+    // where there is no lock they may have been deleted.
+    const bool forgot = outcome->servings > 1;
+    const ReadBackDoubt doubt = {.forgot = forgot,
+                                 .counts_missing = (forgot || lock != nullptr) && !(job.in_place && i == 0)};
+    if (!target.kind->is_table() || (lock != nullptr && lock->unbroken() && !forgot)) continue;
     int64_t from = 0, to = 0;
     for (const auto& [sink, reached] : prepared.before.sinks) {
-      if (IsNameOf(sink, target.location) && outcome->rows_changed == 0) from = reached;
+      if (IsNameOf(sink, target.location) && outcome->rows_changed == 0 && !forgot) from = reached;
     }
     for (const auto& [sink, reached] : outcome->after.sinks) {
       if (IsNameOf(sink, target.location)) to = reached;
     }
     if (from >= to) continue;  // it has written nothing
-    ABSL_ASSIGN_OR_RETURN(const ReadBack read, ReadTargetBack(job.directory, target, from));
+    ABSL_ASSIGN_OR_RETURN(const ReadBack read, ReadTargetBack(job.directory, target, from, doubt));
     outcome->rows_foreign += read.foreign;
     if (read.told && read.foreign == 0) continue;
-    if (outcome->foreign.empty()) outcome->foreign = ReadBackMessage(target, job.directory, read);
+    if (outcome->foreign.empty()) outcome->foreign = ReadBackMessage(target, job.directory, read, doubt);
   }
   return absl::OkStatus();
 }
