@@ -36,6 +36,7 @@ ExitCode StatusCommand(const StatusOptions& options, const Environment& environm
 struct RollbackOptions {
   std::string job;
   bool yes = false;
+  bool force = false;  // also where another job has written to the same place since
   bool json = false;
 };
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);

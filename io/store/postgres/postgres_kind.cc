@@ -115,6 +115,7 @@ constinit const StoreKind kPostgresKind = {
     .backup = {.back_up = BackUp,
                .occupant = Occupant,
                .restore = Restore,
+               .lock = LockPostgresPlace,
                .example = "postgres://USER@HOST/DATABASE",
                .takes_tables = true},
 };
