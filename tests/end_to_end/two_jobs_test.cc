@@ -187,13 +187,14 @@ TEST_P(TwoJobsTest, APairNeverLeavesAMixtureThatNobodyNames) {
   StallingModel models[] = {StallingModel("first"), StallingModel("other")};
   const std::string jobs[] = {folder_ / "first", folder_ / "second"};
   Process first(models[0].Command(Place(), jobs[0]), StallingModel::Key());
-  poll(nullptr, 0, static_cast<int>(std::mt19937(seed)() % 1500));
+  poll(nullptr, 0, static_cast<int>(std::mt19937(seed)() % 400));
   Process second(models[1].Command(Place(), jobs[1]), StallingModel::Key());
   const ProcessResult ends[] = {first.Wait(), second.Wait()};
   int well = 0, sound = 0;
   std::string said;
   for (int i = 0; i < 2; ++i) {
-    EXPECT_THAT(ends[i].exit_code, AnyOf(0, 3, 8, 11)) << ends[i].err;
+    // 2: the first has swapped columns between the second's look at the table and its lock.
+    EXPECT_THAT(ends[i].exit_code, AnyOf(0, 2, 3, 8, 11)) << ends[i].err;
     const bool is_well = ends[i].exit_code == 0 || ends[i].exit_code == 3;
     well += is_well ? 1 : 0;
     sound += is_well && RunProcess({REEMBED_BINARY, "verify", jobs[i]}).exit_code == 0 ? 1 : 0;
