@@ -16,7 +16,8 @@ namespace {
 constexpr size_t kPageRows = 512;
 constexpr size_t kPageBytes = size_t{2} << 20;
 
-constexpr int kRounds = 5;  // of looking again at rows of a page that come and go
+constexpr int kRounds = 5;               // of looking again at rows of a page that come and go
+constexpr size_t kMaxNamed = 1'000'000;  // of the rows that stay
 
 // A row of the log, with copies of its own.
 struct Logged {
@@ -48,6 +49,11 @@ class Rollback {
   }
 
  private:
+  // More than RollbackReport::Leave() would name: where another job has written since, these are its rows.
+  void Leave(KeyView key, absl::string_view reason) {
+    if (report_.left.size() < kMaxNamed) report_.left.push_back({Own(key), std::string(reason)});
+    ++report_.rows_left;
+  }
   absl::Status LoadPage();
   absl::Status PutPageBack();
   absl::Status PutBack(std::vector<Logged*> rows);
@@ -114,19 +120,18 @@ absl::StatusOr<std::vector<RowChange>> Rollback::Compare(absl::Span<Logged* cons
       continue;
     }
     if (!now[i].stuck.empty()) {
-      report_.Leave(old[i].key, now[i].stuck);
+      Leave(old[i].key, now[i].stuck);
       continue;
     }
     ABSL_ASSIGN_OR_RETURN(const std::optional<bool> ours, HoldsWhatWasWritten(*rows[i], now[i]));
     if (!ours.value_or(true)) {
-      report_.Leave(old[i].key, "its vector is not the one that the job wrote");
+      Leave(old[i].key, "its vector is not the one that the job wrote");
     } else if (now[i].was_there) {
       changes.push_back({.row = i, .key = old[i].key, .content = old[i].content});
     } else if (!ours.has_value()) {
-      report_.Leave(old[i].key,
-                    "the job added this row, and what it wrote is not known, so somebody may have changed it");
+      Leave(old[i].key, "the job added this row, and what it wrote is not known, so somebody may have changed it");
     } else if (!now[i].stays.empty()) {
-      report_.Leave(old[i].key, now[i].stays);
+      Leave(old[i].key, now[i].stays);
     } else {
       changes.push_back({.row = i, .key = old[i].key});
     }
@@ -161,7 +166,7 @@ absl::Status Rollback::Take(absl::Span<const RowChange> changes, absl::Span<cons
         }
         [[fallthrough]];
       case RowOutcome::Kind::kRefused:
-        report_.Leave(changes[i].key, outcomes[i].why);
+        Leave(changes[i].key, outcomes[i].why);
         break;
     }
   }

@@ -5,7 +5,9 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "engine/kill_point.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
@@ -17,7 +19,9 @@ constexpr int64_t kNotWritten = -1;
 
 absl::Status Named(const std::string& name, const absl::Status& status) {
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat("target ", name, ": ", status.message()));
+  absl::Status named(status.code(), absl::StrCat("target ", name, ": ", status.message()));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) { named.SetPayload(type, payload); });
+  return named;
 }
 
 // Sinks report through Status; what a library underneath throws all the same must not end the process.

@@ -80,6 +80,9 @@ struct BackupWays {
   // Returns what a user should know besides, or nothing.
   absl::StatusOr<std::string> (*restore)(const std::string& dir, const Location& place,
                                          const std::vector<BackupPart>& parts) = nullptr;
+  // The right to replace what is at the place, while no job fills a column there, and none begins. Null: none can be
+  // had, or nothing is ever replaced. Errors: kAborted (a job fills a column there, or another restore; names it).
+  absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& place, const LockAsker& asker) = nullptr;
   const char* example = nullptr;  // of an address of a whole place, for people
   bool takes_tables = false;      // `tables=a,b` in the address says which, as others may be of other programs
 

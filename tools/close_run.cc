@@ -40,27 +40,32 @@ absl::Status CountAgain(const ResolvedJob& job, JobStore* store, RunOutcome* out
   return store->Sync();
 }
 
-// Where nobody can promise that this job was alone, what it has written is looked at: vectors of two jobs in one column
-// never end as if all were well.
+// Where nobody can promise that this job was alone, or that a server still has what it took, what the job has written
+// is looked at: vectors of two jobs in one column never end as if all were well.
 absl::Status ReadBackUnlocked(const Prepared& prepared, RunOutcome* outcome) {
   const ResolvedJob& job = prepared.job;
   if (!outcome->status.ok()) return absl::OkStatus();
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const Store& target = job.targets[i];
     const TargetLock* const lock = prepared.columns[i];
-    if (!target.kind->is_table() || (lock != nullptr && lock->unbroken())) continue;
+    // An earlier run's rows may be lost, too. Those of the own table that hold none are the last count's affair, and
+    // where there is no lock they may have been deleted.
+    const bool forgot = outcome->servings > 1;
+    const ReadBackDoubt doubt = {.forgot = forgot,
+                                 .counts_missing = (forgot || lock != nullptr) && !(job.in_place && i == 0)};
+    if (!target.kind->is_table() || (lock != nullptr && lock->unbroken() && !forgot)) continue;
     int64_t from = 0, to = 0;
     for (const auto& [sink, reached] : prepared.before.sinks) {
-      if (IsNameOf(sink, target.location) && outcome->rows_changed == 0) from = reached;
+      if (IsNameOf(sink, target.location) && outcome->rows_changed == 0 && !forgot) from = reached;
     }
     for (const auto& [sink, reached] : outcome->after.sinks) {
       if (IsNameOf(sink, target.location)) to = reached;
     }
     if (from >= to) continue;  // it has written nothing
-    ABSL_ASSIGN_OR_RETURN(const ReadBack read, ReadTargetBack(job.directory, target, from));
+    ABSL_ASSIGN_OR_RETURN(const ReadBack read, ReadTargetBack(job.directory, target, from, doubt));
     outcome->rows_foreign += read.foreign;
     if (read.told && read.foreign == 0) continue;
-    if (outcome->foreign.empty()) outcome->foreign = ReadBackMessage(target, job.directory, read);
+    if (outcome->foreign.empty()) outcome->foreign = ReadBackMessage(target, job.directory, read, doubt);
   }
   return absl::OkStatus();
 }

@@ -38,6 +38,7 @@ struct RollbackOptions {
   std::string job;
   bool yes = false;
   bool no_input = false;
+  bool force = false;  // also where another job has written to the same place since
   bool json = false;
 };
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "engine/status_macros.h"
 #include "tools/changed_rows.h"
+#include "tools/open_again.h"
 #include "tools/preflight.h"
 #include "tools/target_state.h"
 
@@ -40,16 +41,7 @@ absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, a
     if (prepared->changed.rows_changed == 0 && !has_new) return absl::OkStatus();
     // Files are complete, and are built again beside.
     ABSL_RETURN_IF_ERROR(ReleaseTargets(job, store->rows(), prepared->locks));
-    ABSL_ASSIGN_OR_RETURN(Preflight again, Check(job));
-    prepared->preflight.sinks.clear();
-    prepared->preflight.source = std::move(again.source);
-    prepared->preflight.rows_selected = again.rows_selected;
-    ABSL_ASSIGN_OR_RETURN(prepared->preflight.lookup, OpenAllRows(job));
-    for (size_t i = 0; i < again.sinks.size(); ++i) {
-      prepared->preflight.sinks.push_back(Locked(std::move(again.sinks[i]), prepared->columns[i]));
-    }
-    ABSL_ASSIGN_OR_RETURN(const JobStats stats, store->Stats());
-    ABSL_RETURN_IF_ERROR(ClaimTargets(job, stats, std::max(again.rows_selected, stats.rows), prepared->locks, store));
+    ABSL_RETURN_IF_ERROR(OpenAgain(prepared));
     ABSL_RETURN_IF_ERROR(embed());
     ++outcome->passes;
   }

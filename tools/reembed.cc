@@ -165,6 +165,8 @@ void AddRollback(CLI::App* app, Command* chosen) {
   auto jobs = std::make_shared<std::vector<std::string>>();
   command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
   AddConsentFlags(command, options.get(), "do not ask; wants the job's name");
+  command->add_flag("--force", options->force,
+                    "also where another job has written since; its rows stay, and each of them is named");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
+#include "engine/target_lock.h"
 #include "io/file/backup_folder.h"
 #include "io/file/file.h"
 #include "tools/commands.h"
@@ -180,6 +182,20 @@ absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
                     "to go on, say --yes", {options.yes, options.no_input});
 }
 
+// Nothing is replaced under a job that fills a column there.
+absl::StatusOr<std::vector<std::unique_ptr<TargetLock>>> LockPlaces(const RestoreOptions& options,
+                                                                    const std::vector<BackupGroup>& groups) {
+  const LockAsker asker = {.job = absl::StrCat("restore of ", AbsolutePath(options.backup)),
+                           .note = [&options](const std::string& note) { Note(note, options.json); }};
+  std::vector<std::unique_ptr<TargetLock>> locks;
+  for (const BackupGroup& group : groups) {
+    const StoreKind& kind = KindOf(group.place);
+    if (kind.backup.lock == nullptr) continue;
+    ABSL_ASSIGN_OR_RETURN(locks.emplace_back(), kind.backup.lock(group.place, asker));
+  }
+  return locks;
+}
+
 absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,
                      const std::vector<BackupGroup>& groups) {
   // All files first: nothing is replaced by the half of a backup.
@@ -190,6 +206,7 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
       ABSL_RETURN_IF_ERROR(CheckBackupPart(options.backup, part));
     }
   }
+  ABSL_ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<TargetLock>> locks, LockPlaces(options, groups));
   ABSL_RETURN_IF_ERROR(Ask(options, manifest, groups));
   const StopSignals signals(
       {.command = "restore", .left = "give the same command again to complete it", .json = options.json});

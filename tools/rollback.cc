@@ -85,8 +85,8 @@ absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const En
   return folders;
 }
 
-// Refuses where another job has written to the same place since: its vectors would be replaced by what was there before
-// this one.
+// Where another job has written to the same place since: rows that it has not reached would get what was there before
+// this one. kFailedPrecondition names it.
 absl::Status CheckNobodyWroteSince(const std::string& job, const Environment& environment,
                                    absl::Span<const Folder> folders) {
   const std::vector<std::string> with_jobs = {JobsFolder(environment),
@@ -101,9 +101,9 @@ absl::Status CheckNobodyWroteSince(const std::string& job, const Environment& en
         return absl::FailedPreconditionError(
             absl::StrCat(task.kept.name, ": the job ", other.directory, " has written to the same place since, ",
                          absl::FormatTime("%Y-%m-%d %H:%M", *other.bought, absl::LocalTimeZone()),
-                         ", and what was there before this job would replace its vectors; put that one back first: "
-                         "reembed rollback ",
-                         other.directory));
+                         ", and what was there before this job would stand beside its vectors; put that one back "
+                         "first: reembed rollback ",
+                         other.directory, "; or with --force, which leaves and names each row that holds its vectors"));
       }
     }
   }
@@ -120,14 +120,14 @@ std::string WhatIsPutBack(const std::vector<Folder>& folders) {
   return absl::StrCat("puts back what was there before the job: ", absl::StrJoin(parts, ", "));
 }
 
-void PrintText(const Task& task, const RollbackReport& report) {
+void PrintText(const Task& task, const RollbackReport& report, size_t most_shown) {
   std::cout << "target " << task.kept.name << "\n  " << Counted(report.rows_restored, "row", "rows") << " put back, "
             << WithCommas(report.rows_unchanged) << (report.rows_unchanged == 1 ? " was" : " were")
             << " as before already\n";
   if (report.rows_gone > 0) std::cout << "  " << Counted(report.rows_gone, "row is", "rows are") << " gone since\n";
   if (report.rows_left > 0)
     std::cout << "  " << Counted(report.rows_left, "row stays", "rows stay") << " as they are:\n";
-  const size_t shown = std::min(report.left.size(), kShownRows);
+  const size_t shown = std::min(report.left.size(), most_shown);
   for (size_t i = 0; i < shown; ++i) {
     std::cout << "    row " << KeyText(ViewOf(report.left[i].key)) << ": " << report.left[i].reason << "\n";
   }
@@ -155,7 +155,8 @@ void PrintJson(const Task& task, const RollbackReport& report) {
 }
 
 // Puts all targets of a folder back, then says so in its ledger.
-absl::Status RollBackFolder(const Folder& folder, bool json, ColumnLocks* locks, RollbackReport* total) {
+absl::Status RollBackFolder(const Folder& folder, const RollbackOptions& options, ColumnLocks* locks,
+                            RollbackReport* total) {
   for (const Task& task : folder.tasks) {
     ABSL_RETURN_IF_ERROR(locks->Lock(task.store, folder.path).status());
     RollbackReport damaged;
@@ -163,7 +164,11 @@ absl::Status RollBackFolder(const Folder& folder, bool json, ColumnLocks* locks,
     ABSL_ASSIGN_OR_RETURN(RollbackReport report, task.store.kind->roll_back(task.store.location, old_rows.get()));
     for (const RollbackReport::Row& row : damaged.left) report.Leave(ViewOf(row.key), row.reason);
     report.rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
-    (json ? PrintJson : PrintText)(task, report);
+    if (options.json) {
+      PrintJson(task, report);
+    } else {
+      PrintText(task, report, options.force ? report.left.size() : kShownRows);
+    }
     total->rows_restored += report.rows_restored;
     total->rows_unchanged += report.rows_unchanged;
     total->rows_gone += report.rows_gone;
@@ -181,14 +186,15 @@ ExitCode RollbackCommand(const RollbackOptions& options, const Environment& envi
   const absl::StatusOr<std::vector<Folder>> folders = OpenFolders(options.job, environment);
   if (!folders.ok()) return fail(folders.status());
   const absl::Status alone = CheckNobodyWroteSince(options.job, environment, *folders);
-  if (!alone.ok()) return fail(alone);
+  if (!alone.ok() && (!options.force || !absl::IsFailedPrecondition(alone))) return fail(alone);
+  if (!alone.ok()) Note(alone.message(), options.json);
   const absl::Status consent =
       AskConsent(WhatIsPutBack(*folders), "to go on, say --yes", {options.yes, options.no_input});
   if (!consent.ok()) return fail(consent);
   RollbackReport total;
   ColumnLocks locks([&options](const std::string& note) { Note(note, options.json); });
   for (const Folder& folder : *folders) {
-    if (absl::Status done = RollBackFolder(folder, options.json, &locks, &total); !done.ok()) return fail(done);
+    if (absl::Status done = RollBackFolder(folder, options, &locks, &total); !done.ok()) return fail(done);
   }
   const ExitCode code = total.rows_left > 0 ? kExitRejectedRows : kExitDone;
   if (options.json) {

@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/lost_writes.h"
 #include "engine/pipeline.h"
 #include "engine/status_macros.h"
 #include "io/job/undo_store.h"
@@ -17,6 +18,7 @@
 #include "tools/endpoints.h"
 #include "tools/final_look.h"
 #include "tools/format.h"
+#include "tools/open_again.h"
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/preflight.h"
@@ -90,7 +92,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
                          .counters = &counters,
                          .owed = store};
   std::vector<NamedSink> sinks;
-  const auto embed = [&]() -> absl::Status {
+  const auto walk = [&]() -> absl::Status {
     sinks.clear();
     for (size_t i = 0; i < job.targets.size(); ++i) {
       sinks.push_back({job.targets[i].location.ToString(), preflight->sinks[i].get(), logs[i].get()});
@@ -100,7 +102,15 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     parts.expected_rows = std::max<int64_t>(preflight->rows_selected, store->rows());
     parts.lookup = preflight->lookup.get();
     parts.new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr;
-    return WhatEndedIt(RunPipeline(pipeline, parts, signals->token()), job.client.spend);
+    return RunPipeline(pipeline, parts, signals->token());
+  };
+  const auto embed = [&]() -> absl::Status {
+    absl::Status status = walk();
+    while (AreWritesLost(status) && signals->signal() == 0) {
+      if (status = ServeAgain(status, prepared, &outcome); !status.ok()) break;
+      status = walk();
+    }
+    return WhatEndedIt(status, job.client.spend);
   };
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);

@@ -40,6 +40,7 @@ struct RunOutcome {
   std::string unaccounted;       // what people should know of them
   int64_t rows_foreign = 0;      // that this run has written and that hold another vector now
   std::string foreign;           // what people should know of them; empty: nobody else can have written there
+  int servings = 1;              // of the targets; more: a server may have lost what it had, and was served again
   // What the table itself says at the end, of all rows that the source selects; 0 of 0: it is no table, or not counted.
   bool in_place = false;       // the rows' own table is filled
   bool may_hide_rows = false;  // that table's kind knows rows that not everybody sees

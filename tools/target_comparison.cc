@@ -62,7 +62,8 @@ absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target,
   }
 }
 
-absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Store& target, int64_t from) {
+absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Store& target, int64_t from,
+                                        const ReadBackDoubt& doubt) {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobReader> job, JobReader::Open(directory));
   ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects, job->ListRejects(std::numeric_limits<int64_t>::max()));
   absl::flat_hash_set<int64_t> refused;
@@ -72,8 +73,7 @@ absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Stor
   ReadBack read{.told = job->keep_vectors() == KeepVectors::kAlways};
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(target, job->identity().dim));
   const auto found = [&](const RowDifference& row) {
-    // One that is gone since, or empty, is the last count's affair.
-    if (row.kind == RowDifference::Kind::kMissing) return;
+    if (row.kind == RowDifference::Kind::kMissing && !doubt.counts_missing) return;
     ++read.foreign;
     if (read.first.size() < kNamed) read.first.push_back(Own(row.key));
   };
@@ -84,20 +84,30 @@ absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Stor
   return read;
 }
 
-std::string ReadBackMessage(const Store& target, const std::string& directory, const ReadBack& read) {
+std::string ReadBackMessage(const Store& target, const std::string& directory, const ReadBack& read,
+                            const ReadBackDoubt& doubt) {
+  const std::string place = PlaceText(target.location);
   if (!read.told) {
-    return absl::StrCat(PlaceText(target.location),
-                        ": another job may have written here meanwhile, and this job keeps no vectors to compare with; "
-                        "run it again with --all, or with --keep-vectors=always");
+    return absl::StrCat(
+        place, ": ",
+        doubt.forgot ? "the server may have lost what was written" : "another job may have written here meanwhile",
+        ", and this job keeps no vectors to compare with; run it again with --all, or with "
+        "--keep-vectors=always");
   }
   const std::string keys = absl::StrJoin(
       read.first, ", ", [](std::string* out, const Key& key) { absl::StrAppend(out, KeyText(ViewOf(key))); });
-  return absl::StrCat(PlaceText(target.location), ": ", Counted(read.foreign, "row holds", "rows hold"),
-                      " another vector than this job has written (key ", keys,
-                      read.foreign > static_cast<int64_t>(read.first.size()) ? ", ..." : "",
-                      "): another job, or another program, has written here meanwhile; see to that first, then write "
-                      "this job's own again, without buying: reembed verify --repair ",
-                      directory);
+  const std::string rows =
+      absl::StrCat(Counted(read.foreign, "row holds", "rows hold"), " another vector than this job has written",
+                   doubt.counts_missing ? ", or none" : "", " (key ", keys,
+                   read.foreign > static_cast<int64_t>(read.first.size()) ? ", ..." : "", ")");
+  const std::string repair = absl::StrCat("this job's own again, without buying: reembed verify --repair ", directory);
+  if (doubt.forgot) {
+    return absl::StrCat(place, ": ", rows,
+                        ": the server was started anew during the run and has lost them, or somebody ",
+                        "else has written here; write ", repair);
+  }
+  return absl::StrCat(place, ": ", rows, ": another job, or another program, has written here meanwhile; see to that ",
+                      "first, then write ", repair);
 }
 
 }  // namespace reembed

@@ -36,14 +36,21 @@ absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target,
 
 // What a run finds that has looked at everything it has written.
 struct ReadBack {
-  int64_t foreign = 0;     // that hold another vector
+  int64_t foreign = 0;     // that hold another vector, or have lost theirs
   std::vector<Key> first;  // some of them
   bool told = true;        // whether it could be told: the job keeps its vectors
 };
-// `directory`: of the job. Rows that are not there, or hold no vector, are passed over.
-absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Store& target, int64_t from);
+// What is doubtful about a target, and who counts the rows that hold no vector, or are not there.
+struct ReadBackDoubt {
+  bool forgot = false;          // the server may have lost writes; false: somebody else may have written
+  bool counts_missing = false;  // false: somebody else does, or they may have been deleted
+};
+// `directory`: of the job.
+absl::StatusOr<ReadBack> ReadTargetBack(const std::string& directory, const Store& target, int64_t from,
+                                        const ReadBackDoubt& doubt);
 // What people should know of it and can do.
-std::string ReadBackMessage(const Store& target, const std::string& directory, const ReadBack& read);
+std::string ReadBackMessage(const Store& target, const std::string& directory, const ReadBack& read,
+                            const ReadBackDoubt& doubt);
 
 }  // namespace reembed
 

@@ -105,6 +105,7 @@ absl::Status RespClient::Connect() {
     greeting.push_back(address_.password);
   }
   const absl::Status status = Call(greeting).status();
+  ++connections_;
   if (!status.ok()) Disconnect();
   return status;
 }

@@ -99,6 +99,9 @@ class RespClient {
 
   const std::string& name() const { return address_.name; }
 
+  // How often it has connected.
+  int connections() const { return connections_; }
+
  private:
   RespClient(RespAddress address, absl::Duration patience);
   absl::Status Connect();
@@ -110,7 +113,8 @@ class RespClient {
 
   const RespAddress address_;
   const absl::Duration patience_;
-  redisContext* context_ = nullptr;                             // null: not connected
+  redisContext* context_ = nullptr;  // null: not connected
+  int connections_ = 0;
   const std::unique_ptr<redisReplyObjectFunctions> functions_;  // of its reader
 };
 

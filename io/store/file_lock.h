@@ -18,6 +18,10 @@ namespace reembed {
 absl::StatusOr<std::unique_ptr<TargetLock>> LockFileColumn(const std::string& path, absl::string_view column,
                                                            const std::string& place, const LockAsker& asker);
 
+// The lock of the whole file, for whoever replaces it: nobody has a lock of one of its columns, and LockFileColumn()
+// gives none meanwhile. Errors: as there.
+absl::StatusOr<std::unique_ptr<TargetLock>> LockWholeFile(const std::string& path, const LockAsker& asker);
+
 }  // namespace reembed
 
 #endif  // REEMBED_IO_STORE_FILE_LOCK_H_

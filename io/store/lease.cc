@@ -79,9 +79,12 @@ class LeaseLock final : public TargetLock {
     return taken.is_ours ? absl::OkStatus() : TakenBy(taken.owner);
   }
 
+  // The store is asked: one that has forgotten may not have said so yet.
   bool unbroken() const override {
     MutexLock lock(&mutex_);
-    return !broken_;
+    if (broken_) return false;
+    const absl::StatusOr<bool> renewed = store_->Renew(text_);
+    return renewed.ok() && *renewed;
   }
 
  private:

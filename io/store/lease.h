@@ -30,7 +30,8 @@ class LeaseStore {
   // processes have the same. `from`: whose lease may be taken although its time is not up; empty: nobody's.
   virtual absl::StatusOr<Taken> Take(absl::string_view owner, absl::string_view from) = 0;
 
-  // kLeaseTime from now on. False: it is not `owner`'s any more. Does not wait for a store that is away: the thread
+  // kLeaseTime from now on. False: it is not `owner`'s any more, or is an older one of it, as the store has forgotten
+  // what came since. Does not wait for a store that is away: the thread
   // that renews must end in time with the command.
   virtual absl::StatusOr<bool> Renew(absl::string_view owner) = 0;
 

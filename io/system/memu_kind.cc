@@ -78,7 +78,11 @@ constinit const StoreKind kMemuKind = {
     },
     .roll_back = RollBackMemu,
     .old_number_bytes = 22,  // Python prints a float32 with the digits of a double
-    .backup = {.back_up = BackUp, .occupant = Occupant, .restore = Restore, .example = "memu:vectors.json"},
+    .backup = {.back_up = BackUp,
+               .occupant = Occupant,
+               .restore = Restore,
+               .lock = [](const Location& place, const LockAsker& asker) { return LockWholeFile(place.path, asker); },
+               .example = "memu:vectors.json"},
 };
 
 }  // namespace reembed

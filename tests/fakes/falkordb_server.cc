@@ -62,7 +62,8 @@ void FalkorServer::Start() {
 bool FalkorServer::TryToStart() {
   std::vector<std::string> command = {
       "/usr/bin/setpriv", "--pdeathsig", "SIGKILL", REEMBED_VALKEY_SERVER, "--port", absl::StrCat(port_), "--dir",
-      folder_.path(),     "--save",      "",        "--appendonly",        "yes",    "--appendfsync",     "always"};
+      folder_.path(),     "--save",      "",        "--appendfsync",       "always", "--appendonly"};
+  command.push_back(options_.keeping == Options::Keeping::kFile ? "yes" : "no");
   if (options_.module) command.insert(command.end(), {"--loadmodule", REEMBED_FALKORDB_MODULE});
   if (!options_.password.empty()) command.insert(command.end(), {"--requirepass", options_.password});
   process_ = std::make_unique<Process>(command);

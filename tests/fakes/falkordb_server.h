@@ -15,11 +15,13 @@
 namespace reembed {
 
 // A real FalkorDB: its module in a real Valkey server, at a port of its own; it ends with the object. It keeps an
-// append-only file, so Stop() and Start() lose nothing.
+// append-only file, so Stop() and Start() lose nothing, unless it is told to forget.
 class FalkorServer {
  public:
   struct Options {
     bool module = true;  // false: a plain Valkey
+    // How what it has survives Stop(). kSnapshots: it comes back with what it had at the last Save().
+    enum class Keeping { kFile, kSnapshots } keeping = Keeping::kFile;
     std::string password;
     bool may_crash = false;  // it may end by itself: HasCrashed() then says so, and no test fails for that
   };
@@ -31,6 +33,7 @@ class FalkorServer {
   FalkorServer& operator=(const FalkorServer&) = delete;
 
   void Stop();  // as a power cut does
+  void Save() { Command({"SAVE"}); }
   void Start();
   // Its exit and the end of its log; after HasCrashed().
   std::string LastWords();

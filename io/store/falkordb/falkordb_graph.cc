@@ -167,6 +167,21 @@ absl::StatusOr<bool> FalkorGraph::Sync() {
   return synced;
 }
 
+absl::StatusOr<std::string> FalkorGraph::ServerRun() {
+  constexpr absl::string_view kName = "run_id:";
+  std::string run;
+  ABSL_RETURN_IF_ERROR(client_->Persist([&]() -> absl::Status {
+    const absl::StatusOr<RespReply> info = client_->Call({"INFO", "server"});
+    if (absl::IsUnavailable(info.status())) return info.status();
+    const absl::string_view text = info.ok() ? info->value().Text() : absl::string_view();
+    const size_t at = text.find(kName);
+    run = at == absl::string_view::npos ? absl::StrCat("connection ", client_->connections())
+                                        : std::string(text.substr(at, text.find_first_of("\r\n", at) - at));
+    return absl::OkStatus();
+  }));
+  return run;
+}
+
 absl::StatusOr<int64_t> FalkorGraph::Count(absl::string_view cypher) {
   ABSL_ASSIGN_OR_RETURN(const FalkorRows rows, Query(cypher));
   if (rows.size() != 1 || (rows)(0, 0).type() != FalkorCell::Type::kInteger) {

@@ -110,6 +110,11 @@ class FalkorGraph {
   // Errors: kUnavailable.
   absl::StatusOr<bool> Sync();
 
+  // Which process answers: as long as it is the same, the server has what it has acknowledged. Where the user may not
+  // ask for that, each connection is taken for another server's.
+  // Errors: kUnavailable.
+  absl::StatusOr<std::string> ServerRun();
+
   RespClient* client() { return client_.get(); }
   std::string Message(absl::string_view what) const;  // address/graph: what
 

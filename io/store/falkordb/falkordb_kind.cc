@@ -75,7 +75,11 @@ constinit const StoreKind kFalkorKind = {
     .lock = [](const Location& target,
                const LockAsker& asker) { return LockFalkorProperty(target, asker, LoginOf(target)); },
     .roll_back = [](const Location& l, UndoReader* old_rows) { return RollBackFalkor(l, old_rows, LoginOf(l)); },
-    .backup = {.back_up = BackUp, .occupant = Occupant, .restore = Restore, .example = "falkordb://HOST:6379/memories"},
+    .backup = {.back_up = BackUp,
+               .occupant = Occupant,
+               .restore = Restore,
+               .lock = [](const Location& place, const LockAsker&) { return LockFalkorGraph(place, LoginOf(place)); },
+               .example = "falkordb://HOST:6379/memories"},
 };
 
 }  // namespace reembed

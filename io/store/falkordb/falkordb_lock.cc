@@ -7,7 +7,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
+#include "io/job/lock_owner.h"
 #include "io/net/resp_client.h"
+#include "io/store/falkordb/falkordb_backup.h"
 #include "io/store/lease.h"
 
 namespace reembed {
@@ -85,6 +87,29 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& t
   std::string key = absl::StrCat("reembed:lock:{", asked.graph, ":", asked.label, ":", asked.vector, "}");
   return TakeLease(absl::StrCat(asked.address.name, "/", asked.graph, ": ", asked.label, ".", asked.vector), asker,
                    std::make_unique<FalkorLease>(std::move(client), std::move(impatient), std::move(key)));
+}
+
+absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorGraph(const Location& place, const FalkorOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(const FalkorLocation asked, ParseFalkorGraph(place, options));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<RespClient> client, RespClient::Connect(asked.address, options.patience));
+  const std::string prefix = absl::StrCat("reembed:lock:{", asked.graph, ":");
+  std::string cursor = "0";
+  do {
+    const absl::StatusOr<RespReply> page = client->Call({"SCAN", cursor, "MATCH", "reembed:lock:*", "COUNT", "1000"});
+    if (absl::IsPermissionDenied(page.status())) return nullptr;
+    ABSL_RETURN_IF_ERROR(page.status());
+    cursor = std::string(page->value()[0].Text());
+    const RespValue keys = page->value()[1];
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const absl::string_view key = keys[i].Text();
+      if (!absl::StartsWith(key, prefix) || !absl::EndsWith(key, "}")) continue;
+      ABSL_ASSIGN_OR_RETURN(const RespReply held, client->Call({"GET", key}));
+      if (held.value().IsNull()) continue;  // its time is up
+      const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(held.value().Text());
+      return BeingWrittenError(absl::StrCat(asked.address.name, "/", asked.graph), owner.ok() ? *owner : LockOwner());
+    }
+  } while (cursor != "0" && !cursor.empty());
+  return nullptr;
 }
 
 }  // namespace reembed

@@ -16,6 +16,10 @@ namespace reembed {
 absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorProperty(const Location& target, const LockAsker& asker,
                                                                const FalkorOptions& options);
 
+// Whether nobody has such a lock in the graph, for whoever replaces it; always null. A run that begins later is not
+// held up. Errors: kAborted (names the job); as RespClient, ParseFalkorGraph().
+absl::StatusOr<std::unique_ptr<TargetLock>> LockFalkorGraph(const Location& place, const FalkorOptions& options);
+
 }  // namespace reembed
 
 #endif  // REEMBED_IO_STORE_FALKORDB_FALKORDB_LOCK_H_

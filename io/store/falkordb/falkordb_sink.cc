@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/lost_writes.h"
 #include "engine/number/float_list.h"
 #include "engine/pace/stall_watch.h"
 #include "engine/status_macros.h"
@@ -112,9 +113,9 @@ class FalkorRowWriter final : public RowWriter {
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key))));
       }
       ABSL_RETURN_IF_ERROR(WaitForIndexes());
-      const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});
-      keeps = info.ok() && absl::StrContains(info->value().Text(), "aof_enabled:1");
-      return absl::IsUnavailable(info.status()) ? info.status() : absl::OkStatus();
+      ABSL_ASSIGN_OR_RETURN(server_, nodes_.graph->ServerRun());
+      ABSL_ASSIGN_OR_RETURN(keeps, KeepsFile());
+      return absl::OkStatus();
     }));
     waits_ = keeps;
     return keeps ? last.position : 0;
@@ -139,10 +140,15 @@ class FalkorRowWriter final : public RowWriter {
     return StoreAll(Lookup::kScan, others);
   }
 
+  // The server is asked last: if it is still the one of Begin(), it has all that was written before.
   absl::Status Flush() override {
-    if (!waits_) return absl::OkStatus();
-    ABSL_ASSIGN_OR_RETURN(waits_, nodes_.graph->Sync());
-    return absl::OkStatus();
+    if (waits_) {
+      ABSL_ASSIGN_OR_RETURN(waits_, nodes_.graph->Sync());
+    }
+    ABSL_ASSIGN_OR_RETURN(const std::string server, nodes_.graph->ServerRun());
+    if (server == server_) return absl::OkStatus();
+    return LostWritesError(
+        nodes_.Message("the server was started anew, or another took its place, and may have lost what was written"));
   }
 
   absl::Status Finish() override {
@@ -163,6 +169,16 @@ class FalkorRowWriter final : public RowWriter {
   }
 
  private:
+  // Whether the server comes back with what its append-only file was waited for. With appendfsync=no nobody has waited.
+  absl::StatusOr<bool> KeepsFile() {
+    const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});
+    if (absl::IsUnavailable(info.status())) return info.status();
+    if (!info.ok() || !absl::StrContains(info->value().Text(), "aof_enabled:1")) return false;
+    const absl::StatusOr<RespReply> policy = nodes_.graph->client()->Call({"CONFIG", "GET", "appendfsync"});
+    if (absl::IsUnavailable(policy.status())) return policy.status();
+    return !policy.ok() || policy->value()[1].Text() != "no";
+  }
+
   absl::Status Change(absl::string_view cypher) {
     return nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite).status();
   }
@@ -258,6 +274,7 @@ class FalkorRowWriter final : public RowWriter {
   const Model model_;
   UndoLog* undo_ = nullptr;
   bool waits_ = false;  // for the append-only file
+  std::string server_;  // FalkorGraph::ServerRun() when it began
 };
 
 }  // namespace

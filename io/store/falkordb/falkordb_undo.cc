@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "engine/lost_writes.h"
 #include "engine/number/float_list.h"
 #include "engine/rollback.h"
 #include "engine/status_macros.h"
@@ -240,7 +241,8 @@ absl::StatusOr<unsigned> VectorsOf(const FalkorNodes& nodes, absl::string_view c
 
 class NodeRows final : public RowTable {
  public:
-  explicit NodeRows(const FalkorNodes& nodes) : nodes_(nodes) {}
+  // `server`: FalkorGraph::ServerRun() before the first row is put back.
+  NodeRows(const FalkorNodes& nodes, std::string server) : nodes_(nodes), server_(std::move(server)) {}
 
   absl::Status Read(absl::Span<const OldRow> rows, absl::Span<RowNow> now) override {
     std::vector<KeyView> keys;
@@ -269,6 +271,12 @@ class NodeRows final : public RowTable {
 
   absl::Status TakeAway(UndoReader* log, RollbackReport* report) override {
     ABSL_RETURN_IF_ERROR(nodes_.graph->Sync().status());
+    ABSL_ASSIGN_OR_RETURN(const std::string server, nodes_.graph->ServerRun());
+    if (server != server_) {
+      return LostWritesError(nodes_.Message(
+          "the server was started anew, or another took its place, and may have lost what was put back; give the same "
+          "command again"));
+    }
     ABSL_RETURN_IF_ERROR(SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key, log, report));
     return SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector, log, report);
   }
@@ -287,6 +295,7 @@ class NodeRows final : public RowTable {
                         RollbackReport* report);
 
   const FalkorNodes& nodes_;
+  const std::string server_;
 };
 
 absl::Status NodeRows::Apply(absl::Span<const RowChange> changes, absl::Span<RowOutcome> outcomes) {
@@ -384,7 +393,8 @@ absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoRead
     return report;
   }
   ABSL_RETURN_IF_ERROR(nodes.status());
-  NodeRows rows(*nodes);
+  ABSL_ASSIGN_OR_RETURN(std::string server, nodes->graph->ServerRun());
+  NodeRows rows(*nodes, std::move(server));
   return RollBackRows(nodes->Message(nodes->asked.label), &rows, old_rows);
 }
 

@@ -146,6 +146,7 @@ constinit const StoreKind kPostgresKind = {
     .backup = {.back_up = BackUp,
                .occupant = Occupant,
                .restore = Restore,
+               .lock = LockPostgresPlace,
                .example = "postgres://USER@HOST/DATABASE",
                .takes_tables = true},
 };

@@ -12,6 +12,7 @@
 #include "engine/pace/rate_limiter.h"
 #include "engine/status_macros.h"
 #include "io/job/lock_owner.h"
+#include "io/store/postgres/postgres_backup.h"
 #include "io/store/postgres/postgres_connection.h"
 #include "io/store/postgres/postgres_table.h"
 
@@ -37,7 +38,7 @@ LockOwner OwnerInComment(absl::string_view query) {
 
 class PostgresColumnLock final : public TargetLock {
  public:
-  // `column`: the full name.
+  // `column`: the full name; empty: all of the database.
   PostgresColumnLock(std::unique_ptr<PostgresConnection> connection, std::string column, const LockOwner& self)
       : connection_(std::move(connection)), column_(std::move(column)), self_(self) {}
 
@@ -51,7 +52,7 @@ class PostgresColumnLock final : public TargetLock {
       ABSL_RETURN_IF_ERROR(connection_->Begin());
       ABSL_ASSIGN_OR_RETURN(
           const PostgresRows taken,
-          connection_->Query(absl::StrCat(Comment(self_), "SELECT pg_catalog.pg_try_advisory_xact_lock(", kKey, ")"),
+          connection_->Query(absl::StrCat(Comment(self_), "SELECT ", column_.empty() ? kTakeAll : kTakeOne),
                              {PostgresValue::Text(column_)}));
       if (taken.Bool(0, 0)) {
         asked_ = MonotonicNow();
@@ -59,7 +60,7 @@ class PostgresColumnLock final : public TargetLock {
       }
       const LockOwner owner = WhoHasIt();
       connection_->Run("ROLLBACK").IgnoreError();
-      return BeingWrittenError(absl::StrCat(connection_->name(), ": ", column_), owner);
+      return BeingWrittenError(absl::StrCat(connection_->name(), column_.empty() ? "" : ": ", column_), owner);
     });
   }
 
@@ -96,18 +97,25 @@ class PostgresColumnLock final : public TargetLock {
   bool unbroken() const override { return !broken_; }
 
  private:
-  static constexpr char kKey[] = "pg_catalog.hashtextextended('reembed ' || $1, 0)";
+  // Who has one column shares the key of all, which is that of the empty name.
+  static constexpr char kTakeOne[] =
+      "pg_catalog.pg_try_advisory_xact_lock_shared(pg_catalog.hashtextextended('reembed ', 0)) AND "
+      "pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('reembed ' || $1, 0))";
+  static constexpr char kTakeAll[] =
+      "pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('reembed ' || $1, 0))";
 
   // A statement with parameters keeps its snapshot until the next one, so that VACUUM and CREATE INDEX CONCURRENTLY
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
 
   LockOwner WhoHasIt() {
+    // Whoever shares the key of all is in nobody's way but that of one who wants all.
     const absl::StatusOr<PostgresRows> found = connection_->Query(
-        absl::StrCat("SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = "
-                     "l.pid WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << "
-                     "32 | l.objid::bigint) = ",
-                     kKey, " AND a.datname = pg_catalog.current_database()"),
+        "SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE "
+        "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) IN "
+        "(pg_catalog.hashtextextended('reembed ' || $1, 0), pg_catalog.hashtextextended('reembed ', 0)) AND (l.mode = "
+        "'ExclusiveLock' OR $1 = '') AND l.pid <> pg_catalog.pg_backend_pid() AND a.datname = "
+        "pg_catalog.current_database()",
         {PostgresValue::Text(column_)});
     return found.ok() && found->size() > 0 ? OwnerInComment(found->Bytes(0, 0)) : LockOwner();
   }
@@ -140,15 +148,15 @@ absl::StatusOr<std::string> FullName(const PostgresLocation& asked, PostgresConn
   return full;
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockAsker& asker) {
-  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(target));
+absl::StatusOr<std::unique_ptr<TargetLock>> Lock(const PostgresLocation& asked, bool whole, const LockAsker& asker) {
   ABSL_ASSIGN_OR_RETURN(
       std::unique_ptr<PostgresConnection> connection,
       PostgresConnection::Open(asked.address,
                                {.settings = {{.name = "idle_in_transaction_session_timeout", .value = "'0'"}}}));
-  ABSL_ASSIGN_OR_RETURN(std::string column, FullName(asked, connection.get()));
+  std::string column;
+  if (!whole) {
+    ABSL_ASSIGN_OR_RETURN(column, FullName(asked, connection.get()));
+  }
   ABSL_ASSIGN_OR_RETURN(const bool pooled, connection->IsPooled());
   auto lock = std::make_unique<PostgresColumnLock>(std::move(connection), std::move(column), ThisProcess(asker.job));
   ABSL_RETURN_IF_ERROR(lock->Take());
@@ -156,6 +164,21 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& t
     ABSL_RETURN_IF_ERROR(lock->CheckPool(asked.address));
   }
   return lock;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockAsker& asker) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(target));
+  return Lock(asked, /*whole=*/false, asker);
+}
+
+absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresPlace(const Location& place, const LockAsker& asker) {
+  ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(place));
+  Location whole = tables.place;
+  whole.parameters.emplace("table", "any");
+  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(whole));
+  return Lock(asked, /*whole=*/true, asker);
 }
 
 }  // namespace reembed

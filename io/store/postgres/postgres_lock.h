@@ -17,6 +17,10 @@ namespace reembed {
 // ParsePostgresLocation().
 absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresColumn(const Location& target, const LockAsker& asker);
 
+// The lock of all columns of the database that a place of a backup names, likewise: nobody has the lock of one, and
+// LockPostgresColumn() gives none meanwhile. Errors: as there.
+absl::StatusOr<std::unique_ptr<TargetLock>> LockPostgresPlace(const Location& place, const LockAsker& asker);
+
 }  // namespace reembed
 
 #endif  // REEMBED_IO_STORE_POSTGRES_POSTGRES_LOCK_H_

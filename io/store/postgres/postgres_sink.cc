@@ -79,6 +79,7 @@ class PostgresRowWriter final : public RowWriter {
       ABSL_RETURN_IF_ERROR(KeepPostgresRows(filled_, rows, &target_, undo_));
     }
     ABSL_RETURN_IF_ERROR(DropIndexesOnce());
+    looked_again_ = false;
     return StoreAll(rows);
   }
 
@@ -220,6 +221,7 @@ class PostgresRowWriter final : public RowWriter {
     if (refusal == PostgresRefusal::kNo) return status;
     if (refusal == PostgresRefusal::kMaybe && !PlanStatement().ok()) return status;
     if (rows.size() == 1) {
+      ABSL_RETURN_IF_ERROR(LookAgainOnce());
       if (rows[0]->refusal.ok()) rows[0]->Refuse(status.message());
       return absl::OkStatus();
     }
@@ -227,6 +229,13 @@ class PostgresRowWriter final : public RowWriter {
     const size_t half = rows.size() / 2;
     ABSL_RETURN_IF_ERROR(StoreRows(rows.subspan(0, half)));
     return StoreRows(rows.subspan(half));
+  }
+
+  // Before a row is blamed: somebody may have given the column another type since Begin(), which is no row's fault.
+  absl::Status LookAgainOnce() {
+    if (looked_again_) return absl::OkStatus();
+    looked_again_ = true;
+    return target_.connection->Persist([&] { return ResolvePostgresTarget(&target_); });
   }
 
   // keys_, vectors_ and sent_ of the rows whose vector the column can hold; the others get their refusal.
@@ -351,6 +360,7 @@ class PostgresRowWriter final : public RowWriter {
   PostgresFilled filled_;
   bool made_ = false;  // the table, since Begin()
   bool indexes_dropped_ = false;
+  bool looked_again_ = false;  // in this Write()
   int32_t vector_oid_ = 0;
   std::string store_, find_, find_filled_, copy_sql_;
   bool copy_ = false;  // rows are new, as far as is known

@@ -12,6 +12,7 @@
 #include "engine/counted.h"
 #include "engine/status_macros.h"
 #include "io/file/open_elsewhere.h"
+#include "io/store/file_lock.h"
 #include "io/store/sqlite/libsql_backup.h"
 #include "io/store/sqlite/libsql_db.h"
 #include "io/store/sqlite/libsql_sink.h"
@@ -146,7 +147,11 @@ constinit const StoreKind kSqliteKind = {
     .vector_place = [](const Location& target) { return PlaceIn(FileStoreName(target), target); },
     .lock = LockSqliteColumn,
     .roll_back = RollBackSqlite,
-    .backup = {.back_up = BackUpFile, .occupant = OccupantOfFile, .restore = RestoreFile, .example = "sqlite:PATH"},
+    .backup = {.back_up = BackUpFile,
+               .occupant = OccupantOfFile,
+               .restore = RestoreFile,
+               .lock = [](const Location& place, const LockAsker& asker) { return LockWholeFile(place.path, asker); },
+               .example = "sqlite:PATH"},
 };
 
 constinit const StoreKind kLibsqlKind = {

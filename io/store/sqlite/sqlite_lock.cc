@@ -30,6 +30,7 @@ std::string ColumnOf(const SqliteLocation& asked) {
 
 bool IsTableGone(const absl::Status& status) { return absl::StrContains(status.message(), "no such table"); }
 
+SqliteValue Integer(int64_t value) { return {.type = SqliteType::kInteger, .integer = value}; }
 SqliteValue Text(absl::string_view bytes) { return {.type = SqliteType::kText, .bytes = bytes}; }
 
 class LibsqlLease final : public LeaseStore {
@@ -48,12 +49,14 @@ class LibsqlLease final : public LeaseStore {
   absl::StatusOr<bool> Renew(absl::string_view owner) override {
     HranaRows rows;
     const absl::Status renewed = impatient_->Query(
-        absl::StrCat("UPDATE reembed_lock SET until = ", kNow, " + ", absl::ToInt64Seconds(kLeaseTime),
-                     " WHERE place = ?1 AND owner = ?2 RETURNING place"),
-        {Text(column_), Text(owner)}, &rows);
+        absl::StrCat("UPDATE reembed_lock SET until = max(until, ", kNow, " + ", absl::ToInt64Seconds(kLeaseTime),
+                     ") WHERE place = ?1 AND owner = ?2 AND until >= ?3 RETURNING until"),
+        {Text(column_), Text(owner), Integer(until_)}, &rows);
     if (IsTableGone(renewed)) return false;
     ABSL_RETURN_IF_ERROR(renewed);
-    return rows.rows() == 1;
+    if (rows.rows() != 1) return false;
+    until_ = rows.values[0].integer;
+    return true;
   }
 
   absl::Status GiveBack(absl::string_view owner) override {
@@ -91,14 +94,16 @@ class LibsqlLease final : public LeaseStore {
         absl::StrCat("INSERT INTO reembed_lock VALUES (?1, ?2, ", kNow, " + ", absl::ToInt64Seconds(kLeaseTime),
                      ") ON CONFLICT (place) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE owner = "
                      "?2 OR owner = ?3 OR until <= ",
-                     kNow, " RETURNING place"),
+                     kNow, " RETURNING until"),
         {Text(column_), Text(owner), Text(from)}, &rows));
     taken.is_ours = rows.rows() == 1;
+    if (taken.is_ours) until_ = rows.values[0].integer;
     return taken;
   }
 
   const std::string column_;
   const std::unique_ptr<HranaConnection> connection_, impatient_;
+  int64_t until_ = 0;  // what the server had last: one that was put back to an older state has less
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/lost_writes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/falkordb/falkordb_fetch.h"
@@ -232,6 +233,31 @@ TEST_F(FalkorSinkTest, GoesOnThroughARestart) {
   rows.Add(1, int64_t{1});
   EXPECT_THAT(Write(sink.get(), rows.batch()), IsEmpty());
   EXPECT_EQ(server_.Ask("MATCH (n {id: 1}) RETURN n.v = vecf32([1.0, 1.5])"), "true");
+}
+
+// What was written went to a server that may have lost it, however it keeps its data.
+TEST_F(FalkorSinkTest, AnotherProcessIsNoticedBeforeAPositionIsSaved) {
+  const auto sink = MakeOpen(kNodes);
+  VectorRows rows(kModel.dim);
+  rows.Add(1, int64_t{1});
+  EXPECT_THAT(Write(sink.get(), rows.batch()), IsEmpty());
+  EXPECT_THAT(sink->Flush(), IsOk());
+  server_.Stop();
+  server_.Start();
+  const absl::Status lost = sink->Flush();
+  EXPECT_THAT(lost, HasError(absl::StatusCode::kUnavailable, HasSubstr("may have lost what was written")));
+  EXPECT_TRUE(AreWritesLost(lost));
+  EXPECT_TRUE(AreWritesLost(sink->Finish()));
+}
+
+// Where nobody has waited for the disk, a position says nothing.
+TEST_F(FalkorSinkTest, GoesOnWhereItWasOnlyBehindAFileThatIsWaitedFor) {
+  for (const auto& [policy, start] : {std::pair("always", 5), std::pair("no", 0), std::pair("everysec", 5)}) {
+    server_.Command({"CONFIG", "SET", "appendfsync", policy});
+    auto sink = MakeFalkorSink(server_.At(kNodes), kModel, {.patience = absl::Seconds(10)});
+    ASSERT_THAT(sink, IsOk());
+    EXPECT_EQ((*sink)->Open({.model = kModel}, {.position = 5, .stored_rows = 5}).value(), start) << policy;
+  }
 }
 
 TEST_F(FalkorSinkTest, FetchGivesPropertiesByKey) {

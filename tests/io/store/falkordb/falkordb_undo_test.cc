@@ -2,8 +2,10 @@
 #include "io/store/falkordb/falkordb_undo.h"
 
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -315,6 +317,48 @@ TEST_F(FalkorUndoTest, WhatIsGoneIsSaid) {
   ASSERT_THAT(gone, IsOk());
   EXPECT_EQ(gone->rows_gone, 9);
   EXPECT_THAT(gone->notes, ElementsAre(HasSubstr("no graph")));
+}
+
+// Calls somebody at the end of the log, when all is put back.
+class CallingReader final : public UndoReader {
+ public:
+  CallingReader(std::unique_ptr<UndoReader> reader, std::function<void()> call)
+      : reader_(std::move(reader)), call_(std::move(call)) {}
+  absl::StatusOr<std::optional<OldRow>> Next() override {
+    absl::StatusOr<std::optional<OldRow>> row = reader_->Next();
+    if (row.ok() && !row->has_value() && ++ends_ == 2) call_();
+    return row;
+  }
+  absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) override {
+    return reader_->FindNote(name);
+  }
+  absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
+    return reader_->WrittenVector(ordinal);
+  }
+
+ private:
+  const std::unique_ptr<UndoReader> reader_;
+  const std::function<void()> call_;
+  int ends_ = 0;
+};
+
+TEST_F(FalkorUndoTest, WhatTheServerForgetsIsNotSaidToBePutBack) {
+  own_ = std::make_unique<FalkorServer>(FalkorServer::Options{.keeping = FalkorServer::Options::Keeping::kSnapshots});
+  server_ = own_.get();
+  Fill();
+  const std::string before = Dump();
+  MemoryUndo undo;
+  ASSERT_THAT(Write(kNodes, Rows(1, 9), &undo), IsOk());
+  server_->Save();
+  CallingReader log(undo.Read(kDim), [this] {
+    server_->Stop();
+    server_->Start();
+  });
+  const auto forgotten = RollBackFalkor(server_->At(kNodes), &log, {.patience = absl::Seconds(10)});
+  EXPECT_THAT(forgotten, HasError(absl::StatusCode::kUnavailable, HasSubstr("give the same command again")));
+  ASSERT_NE(Dump(), before);
+  EXPECT_THAT(RollBack(kNodes, undo), IsOk());
+  EXPECT_EQ(Dump(), before);
 }
 
 }  // namespace

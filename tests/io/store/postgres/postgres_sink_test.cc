@@ -82,6 +82,17 @@ TEST_F(PostgresSinkTest, WritesExactNumbersAndNothingElse) {
             "1|a|NULL|NULL|0\n2|b|[1,1.5]|test-model|0\n3|c|NULL|NULL|0");
 }
 
+TEST_F(PostgresSinkTest, NoRowIsBlamedForAColumnThatGotAnotherType) {
+  const auto sink = MakeOpen("table=m&vector=v");
+  server_.Run("ALTER TABLE m ALTER COLUMN v TYPE vector(3)");
+  const VectorRows rows = Numbered(3);
+  const Batch* batch = rows.batch();
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT(sink->Write({&batch, 1}, &refused),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("holds vectors of 3 numbers")));
+  EXPECT_THAT(refused, IsEmpty());
+}
+
 TEST_F(PostgresSinkTest, TakesKeysOfEveryKind) {
   const std::string uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
   for (const auto& [type, key] : std::vector<std::pair<std::string, Key>>{{"smallint", int64_t{-7}},
