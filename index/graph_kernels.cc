@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/graph_kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -22,6 +23,7 @@ constexpr size_t kFloatLanes = hn::MaxLanes(kFloats);
 constexpr size_t kSums = kCodeBlock / kFloatLanes;  // registers that one row's 64 lanes take
 // Rows at a time: as many as leave the registers room.
 constexpr size_t kFloatRows = kFloatLanes == 16 ? 4 : 1;
+constexpr size_t kFloatsOfLine = 16;
 using Floats = hn::Vec<decltype(kFloats)>;
 
 // The last steps of the sum that Float32Kernel promises.
@@ -57,9 +59,10 @@ HWY_INLINE Floats Accumulate(Floats q, Floats x, Floats sum) {
   }
 }
 
+// `next`: the rows that come after, which are brought near meanwhile.
 template <bool kSquared, size_t kRows>
-HWY_INLINE void FloatsOfRows(const float* HWY_RESTRICT query, const float* const* HWY_RESTRICT row, size_t dim,
-                             float* HWY_RESTRICT out) {
+HWY_INLINE void FloatsOfRows(const float* HWY_RESTRICT query, const float* const* HWY_RESTRICT row,
+                             const float* const* HWY_RESTRICT next, size_t dim, float* HWY_RESTRICT out) {
   Floats sums[kRows][kSums];
 #pragma GCC unroll 4
   for (size_t r = 0; r < kRows; ++r) {
@@ -68,6 +71,11 @@ HWY_INLINE void FloatsOfRows(const float* HWY_RESTRICT query, const float* const
   }
   size_t i = 0;
   for (; i + kCodeBlock <= dim; i += kCodeBlock) {
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (size_t line = 0; line < kCodeBlock; line += kFloatsOfLine) __builtin_prefetch(next[r] + i + line);
+    }
 #pragma GCC unroll 16
     for (size_t s = 0; s < kSums; ++s) {
       const Floats q = hn::Load(kFloats, query + i + s * kFloatLanes);
@@ -103,12 +111,17 @@ void Float32(const float* HWY_RESTRICT query, const CodeRows& rows, const int32_
   size_t i = 0;
   for (; i + kFloatRows <= n; i += kFloatRows) {
     const float* row[kFloatRows];
-    for (size_t r = 0; r < kFloatRows; ++r) row[r] = row_of(ids[i + r]);
-    FloatsOfRows<kSquared, kFloatRows>(query, row, rows.numbers, out + i);
+    const float* next[kFloatRows];
+    for (size_t r = 0; r < kFloatRows; ++r) {
+      row[r] = row_of(ids[i + r]);
+      next[r] = row_of(ids[std::min(i + r + kFloatRows, n - 1)]);
+    }
+    FloatsOfRows<kSquared, kFloatRows>(query, row, next, rows.numbers, out + i);
   }
   for (; i < n; ++i) {
     const float* const row = row_of(ids[i]);
-    FloatsOfRows<kSquared, 1>(query, &row, rows.numbers, out + i);
+    const float* const next = row_of(ids[std::min(i + 1, n - 1)]);
+    FloatsOfRows<kSquared, 1>(query, &row, &next, rows.numbers, out + i);
   }
 }
 
@@ -118,18 +131,23 @@ constexpr hn::Rebind<int8_t, decltype(kShorts)> kBytes;
 using Ints = hn::Vec<decltype(kSumsOfInts)>;
 
 template <size_t kRows>
-HWY_INLINE void BytesOfRows(const int8_t* HWY_RESTRICT query, const int8_t* const* HWY_RESTRICT row, size_t numbers,
-                            int32_t* HWY_RESTRICT out) {
+HWY_INLINE void BytesOfRows(const int8_t* HWY_RESTRICT query, const int8_t* const* HWY_RESTRICT row,
+                            const int8_t* const* HWY_RESTRICT next, size_t numbers, int32_t* HWY_RESTRICT out) {
   Ints sums[kRows];
   Ints more[kRows];
 #pragma GCC unroll 4
   for (size_t r = 0; r < kRows; ++r) sums[r] = more[r] = hn::Zero(kSumsOfInts);
-  for (size_t i = 0; i < numbers; i += hn::MaxLanes(kShorts)) {
-    const auto q = hn::PromoteTo(kShorts, hn::Load(kBytes, query + i));
+  for (size_t block = 0; block < numbers; block += kCodeBlock) {
 #pragma GCC unroll 4
-    for (size_t r = 0; r < kRows; ++r) {
-      const auto x = hn::PromoteTo(kShorts, hn::Load(kBytes, row[r] + i));
-      sums[r] = hn::ReorderWidenMulAccumulate(kSumsOfInts, q, x, sums[r], more[r]);
+    for (size_t r = 0; r < kRows; ++r) __builtin_prefetch(next[r] + block);
+#pragma GCC unroll 8
+    for (size_t i = block; i < block + kCodeBlock; i += hn::MaxLanes(kShorts)) {
+      const auto q = hn::PromoteTo(kShorts, hn::Load(kBytes, query + i));
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kRows; ++r) {
+        const auto x = hn::PromoteTo(kShorts, hn::Load(kBytes, row[r] + i));
+        sums[r] = hn::ReorderWidenMulAccumulate(kSumsOfInts, q, x, sums[r], more[r]);
+      }
     }
   }
 #pragma GCC unroll 4
@@ -145,12 +163,18 @@ void Int8(const int8_t* HWY_RESTRICT query, const CodeRows& rows, const int32_t*
   };
   size_t i = 0;
   for (; i + 4 <= n; i += 4) {
-    const int8_t* const row[4] = {row_of(ids[i]), row_of(ids[i + 1]), row_of(ids[i + 2]), row_of(ids[i + 3])};
-    BytesOfRows<4>(query, row, rows.numbers, out + i);
+    const int8_t* row[4];
+    const int8_t* next[4];
+    for (size_t r = 0; r < 4; ++r) {
+      row[r] = row_of(ids[i + r]);
+      next[r] = row_of(ids[std::min(i + r + 4, n - 1)]);
+    }
+    BytesOfRows<4>(query, row, next, rows.numbers, out + i);
   }
   for (; i < n; ++i) {
     const int8_t* const row = row_of(ids[i]);
-    BytesOfRows<1>(query, &row, rows.numbers, out + i);
+    const int8_t* const next = row_of(ids[std::min(i + 1, n - 1)]);
+    BytesOfRows<1>(query, &row, &next, rows.numbers, out + i);
   }
 }
 

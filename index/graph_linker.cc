@@ -161,6 +161,12 @@ struct GraphLinker::Worker {
     return n;
   }
 
+  void PrefetchLinks(int32_t row, int level) const {
+    constexpr size_t kLinksOfLine = 16;
+    const List at = ListOf(graph, row, level);
+    for (size_t i = 0; i < at.places; i += kLinksOfLine) __builtin_prefetch(graph.neighbors.data() + at.begin + i);
+  }
+
   // Walks to the row of `level` that is nearest to the query.
   void Descend(int level, Neighbour* nearest) {
     for (;;) {
@@ -181,6 +187,8 @@ struct GraphLinker::Worker {
     for (size_t place = 0; place < pool.size();) {
       pool.Visit(place);
       const size_t n = Gather(pool[place].row, level, true);
+      // Often it is the next to be visited; its links can come while distances are computed.
+      if (const size_t next = pool.NextFrom(place); next < pool.size()) PrefetchLinks(pool[next].row, level);
       query.Distances(rows.data(), n, found.data());
       size_t nearest = pool.size();
       for (size_t i = 0; i < n; ++i) {
