@@ -71,19 +71,6 @@ namespace {
 HWY_EXPORT(DotAndSquares);
 HWY_EXPORT(SquaredDistance);
 
-// The score of a row; nullopt: it has none.
-std::optional<double> Score(absl::Span<const float> query, absl::Span<const float> row, Metric metric) {
-  double score = 0;
-  if (metric == Metric::kL2) {
-    score = HWY_DYNAMIC_DISPATCH(SquaredDistance)(query.data(), row.data(), row.size());
-  } else {
-    double squares = 0;
-    HWY_DYNAMIC_DISPATCH(DotAndSquares)(query.data(), row.data(), row.size(), &score, &squares);
-    if (metric == Metric::kCosine) score /= std::sqrt(squares);
-  }
-  return std::isfinite(score) ? std::optional<double>(score) : std::nullopt;
-}
-
 // The k nearest rows so far: a heap with the farthest of them on top.
 class Nearest {
  public:
@@ -127,6 +114,18 @@ class Nearest {
 
 }  // namespace
 
+std::optional<double> ExactScore(absl::Span<const float> query, absl::Span<const float> row, Metric metric) {
+  double score = 0;
+  if (metric == Metric::kL2) {
+    score = HWY_DYNAMIC_DISPATCH(SquaredDistance)(query.data(), row.data(), row.size());
+  } else {
+    double squares = 0;
+    HWY_DYNAMIC_DISPATCH(DotAndSquares)(query.data(), row.data(), row.size(), &score, &squares);
+    if (metric == Metric::kCosine) score /= std::sqrt(squares);
+  }
+  return std::isfinite(score) ? std::optional<double>(score) : std::nullopt;
+}
+
 absl::StatusOr<std::vector<Hit>> SearchExactly(VectorReader* reader, absl::Span<const float> query, int k,
                                                Metric metric) {
   if (static_cast<int>(query.size()) != reader->dim() || k < 1) {
@@ -148,7 +147,7 @@ absl::StatusOr<std::vector<Hit>> SearchExactly(VectorReader* reader, absl::Span<
       return absl::InternalError(
           absl::StrCat("search: a reader of dim ", reader->dim(), " gave a vector of ", row.vector.size()));
     }
-    if (const std::optional<double> score = Score(direction, row.vector, metric)) nearest.Offer(row.key, *score);
+    if (const std::optional<double> score = ExactScore(direction, row.vector, metric)) nearest.Offer(row.key, *score);
   }
 }
 

@@ -2,6 +2,7 @@
 #ifndef REEMBED_INDEX_BRUTE_FORCE_H_
 #define REEMBED_INDEX_BRUTE_FORCE_H_
 
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,10 @@ namespace reembed {
 // Errors: kInvalidArgument (another width, no direction, k < 1), and those of the reader.
 absl::StatusOr<std::vector<Hit>> SearchExactly(VectorReader* reader, absl::Span<const float> query, int k,
                                                Metric metric);
+
+// The score of one row, summed in double, as SearchExactly() has it; nullopt: the row has none. For cosine `query` is
+// of unit length, or all scores are in proportion.
+std::optional<double> ExactScore(absl::Span<const float> query, absl::Span<const float> row, Metric metric);
 
 }  // namespace reembed
 

@@ -30,12 +30,18 @@ int MetricNumber(const faiss::Index& index) {
   return number;
 }
 
+// Ids in the lists are places of rows where another index has the ids; else they are whatever was given to it.
+enum class ListIds { kPlaces, kAny };
+
+absl::Status CheckIndex(const faiss::Index& index, ListIds ids);
+
 // A part of an index: there, of this width, with the metric of the whole, and with so many rows.
-absl::Status CheckPart(const faiss::Index& whole, const faiss::Index* part, int dim, int64_t rows) {
+absl::Status CheckPart(const faiss::Index& whole, const faiss::Index* part, int dim, int64_t rows,
+                       ListIds ids = ListIds::kPlaces) {
   const bool fits =
       part != nullptr && part->d == dim && MetricNumber(*part) == MetricNumber(whole) && part->ntotal == rows;
   ABSL_RETURN_IF_ERROR(Expect(fits, absl::StrCat("a part of dim ", dim, " with ", rows, " rows")));
-  return CheckFaissIndex(*part);
+  return CheckIndex(*part, ids);
 }
 
 absl::Status CheckSizes(const faiss::HNSW& graph, int64_t rows) {
@@ -78,7 +84,7 @@ absl::Status CheckGraph(const faiss::HNSW& graph, int64_t rows) {
   return absl::OkStatus();
 }
 
-absl::Status CheckLists(const faiss::IndexIVF& ivf) {
+absl::Status CheckLists(const faiss::IndexIVF& ivf, ListIds meaning) {
   // Lists in blocks, as for `PQ16x4fs`, count their codes in another way.
   const bool plain = dynamic_cast<const faiss::ArrayInvertedLists*>(ivf.invlists) != nullptr;
   if (ivf.nlist == 0 || ivf.invlists == nullptr || ivf.invlists->nlist != ivf.nlist ||
@@ -93,13 +99,15 @@ absl::Status CheckLists(const faiss::IndexIVF& ivf) {
     rows += static_cast<int64_t>(size);
     const faiss::InvertedLists::ScopedIds ids(ivf.invlists, list);
     for (size_t i = 0; i < size; ++i) {
-      if (ids[i] < 0 || ids[i] >= ivf.ntotal) return Expect(false, absl::StrCat("places of rows in list ", list));
+      if (meaning == ListIds::kPlaces && (ids[i] < 0 || ids[i] >= ivf.ntotal)) {
+        return Expect(false, absl::StrCat("places of rows in list ", list));
+      }
     }
   }
   return Expect(rows == ivf.ntotal, absl::StrCat(ivf.ntotal, " rows in the lists"));
 }
 
-absl::Status CheckTransforms(const faiss::IndexPreTransform& index) {
+absl::Status CheckTransforms(const faiss::IndexPreTransform& index, ListIds ids) {
   int dim = index.d;
   for (const faiss::VectorTransform* const transform : index.chain) {
     if (transform == nullptr || transform->d_in != dim || transform->d_out < 1) {
@@ -113,28 +121,26 @@ absl::Status CheckTransforms(const faiss::IndexPreTransform& index) {
       return Expect(false, "a matrix of the size of its transform");
     }
   }
-  return CheckPart(index, index.index, dim, index.ntotal);
+  return CheckPart(index, index.index, dim, index.ntotal, ids);
 }
 
-}  // namespace
-
-absl::Status CheckFaissIndex(const faiss::Index& index) {
+absl::Status CheckIndex(const faiss::Index& index, ListIds ids) {
   if (index.d < 1 || index.ntotal < 0) return Expect(false, "a width and a number of rows");
   // FAISS throws out of a parallel loop on others, which ends the process.
   if (const int metric = MetricNumber(index); metric != faiss::METRIC_INNER_PRODUCT && metric != faiss::METRIC_L2) {
     return Expect(false, "inner product or L2 as metric");
   }
-  if (const auto* const ids = dynamic_cast<const faiss::IndexIDMap*>(&index)) {
-    if (static_cast<int64_t>(ids->id_map.size()) != ids->ntotal) return Expect(false, "an id for each row");
-    return CheckPart(index, ids->index, ids->d, ids->ntotal);
+  if (const auto* const map = dynamic_cast<const faiss::IndexIDMap*>(&index)) {
+    if (static_cast<int64_t>(map->id_map.size()) != map->ntotal) return Expect(false, "an id for each row");
+    return CheckPart(index, map->index, map->d, map->ntotal);
   }
   if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) {
     ABSL_RETURN_IF_ERROR(CheckPart(index, hnsw->storage, hnsw->d, hnsw->ntotal));
     return CheckGraph(hnsw->hnsw, hnsw->ntotal);
   }
-  if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) return CheckLists(*ivf);
+  if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) return CheckLists(*ivf, ids);
   if (const auto* const transformed = dynamic_cast<const faiss::IndexPreTransform*>(&index)) {
-    return CheckTransforms(*transformed);
+    return CheckTransforms(*transformed, ids);
   }
   if (const auto* const refined = dynamic_cast<const faiss::IndexRefine*>(&index)) {
     ABSL_RETURN_IF_ERROR(CheckPart(index, refined->base_index, refined->d, refined->ntotal));
@@ -145,5 +151,9 @@ absl::Status CheckFaissIndex(const faiss::Index& index) {
   }
   return absl::OkStatus();
 }
+
+}  // namespace
+
+absl::Status CheckFaissIndex(const faiss::Index& index) { return CheckIndex(index, ListIds::kAny); }
 
 }  // namespace reembed

@@ -5,6 +5,7 @@
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexIVFPQ.h>
+#include <faiss/IndexIVFPQFastScan.h>
 #include <faiss/IndexPQ.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
@@ -12,6 +13,8 @@
 #include <faiss/impl/io.h>
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
+#include <faiss/invlists/OnDiskInvertedLists.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -20,9 +23,11 @@
 #include <new>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
 #include "index/faiss_check.h"
+#include "index/ivf_parts.h"
 
 namespace reembed {
 namespace {
@@ -33,15 +38,17 @@ namespace {
 // a count of things that follow or came before, except for two constants of 2^20 in each header. So none may be greater
 // than the file; what follows a 1 may be the only item of an array, e.g. an id, and is let through. The lengths of
 // inverted lists come as an array and are added up here.
-class BoundedReader final : public faiss::IOReader {
+class BoundedReader final : public faiss::FileIOReader {
  public:
-  BoundedReader(const std::string& path, std::FILE* file, int64_t bytes)
-      : file_(file), most_(std::max<uint64_t>(bytes, 1 << 20)) {
+  enum class Start { kOurs, kAny };
+
+  BoundedReader(const std::string& path, std::FILE* file, int64_t bytes, Start start)
+      : FileIOReader(file), most_(std::max<uint64_t>(bytes, 1 << 20)), start_(start) {
     name = path;
   }
 
   size_t operator()(void* to, size_t size, size_t items) override {
-    const size_t read = std::fread(to, size, items, file_);
+    const size_t read = std::fread(to, size, items, f);
     if (read != items) return read;
     if (std::exchange(at_start_, false) && size * items == 4) return AllowFirstTag(static_cast<char*>(to)) ? read : 0;
     return Allow(to, size, items) ? read : 0;
@@ -50,10 +57,12 @@ class BoundedReader final : public faiss::IOReader {
  private:
   // Our files begin with an IndexIDMap2. While FAISS reads one it fills a table from as many ids as the header says,
   // which may be more than there are; so it is given an IndexIDMap instead, which has no such table.
-  static bool AllowFirstTag(char* tag) {
-    if (std::memcmp(tag, "IxM2", 4) != 0) return false;
-    std::memcpy(tag, "IxMp", 4);
-    return true;
+  bool AllowFirstTag(char* tag) {
+    if (std::memcmp(tag, "IxM2", 4) == 0) {
+      std::memcpy(tag, "IxMp", 4);
+      return true;
+    }
+    return start_ == Start::kAny && (std::memcmp(tag, "IxMp", 4) == 0 || AllowTag(tag));
   }
 
   bool Allow(const void* read, size_t size, size_t items) {
@@ -100,8 +109,8 @@ class BoundedReader final : public faiss::IOReader {
     return sum <= most_ / (code_bytes_ + 8);
   }
 
-  std::FILE* const file_;
   const uint64_t most_;
+  const Start start_;
   bool at_start_ = true;
   int parts_ = 0;
   uint64_t last_number_ = 0;
@@ -132,15 +141,21 @@ void Tune(faiss::Index* index, const IndexSpec& spec) {
   constexpr int kNoWarning = 1;
   if (auto* const transformed = dynamic_cast<faiss::IndexPreTransform*>(index)) Tune(transformed->index, spec);
   if (auto* const refined = dynamic_cast<faiss::IndexRefine*>(index)) Tune(refined->base_index, spec);
-  if (auto* const ivf = dynamic_cast<faiss::IndexIVF*>(index)) ivf->cp.min_points_per_centroid = kNoWarning;
+  const auto clusters = [&spec](faiss::ClusteringParameters* cp) {
+    cp->min_points_per_centroid = kNoWarning;
+    // An int in FAISS; any will do.
+    if (spec.seed != 0) cp->seed = static_cast<int>(spec.seed % 0x7FFFFFFF);
+  };
+  if (auto* const ivf = dynamic_cast<faiss::IndexIVF*>(index)) clusters(&ivf->cp);
   // Polysemous codes cost minutes of training and serve a kind of search that we do not use.
   if (auto* const pq = dynamic_cast<faiss::IndexPQ*>(index)) {
     pq->do_polysemous_training = false;
-    pq->pq.cp.min_points_per_centroid = kNoWarning;
+    clusters(&pq->pq.cp);
   }
+  if (auto* const pq = dynamic_cast<faiss::IndexIVFPQFastScan*>(index)) clusters(&pq->pq.cp);
   if (auto* const pq = dynamic_cast<faiss::IndexIVFPQ*>(index)) {
     pq->do_polysemous_training = false;
-    pq->pq.cp.min_points_per_centroid = kNoWarning;
+    clusters(&pq->pq.cp);
   }
   if (auto* const hnsw = dynamic_cast<faiss::IndexHNSW*>(index); hnsw != nullptr && spec.ef_construction > 0) {
     hnsw->hnsw.efConstruction = spec.ef_construction;
@@ -155,6 +170,62 @@ FaissIndex WithIdTable(FaissIndex plain) {
   static_cast<faiss::IndexIDMap&>(*to) = from;
   to->own_fields = std::exchange(from.own_fields, false);
   to->construct_rev_map();
+  return index;
+}
+
+// A kind of index is four letters in its file; FAISS says of one that it does not know which these are.
+absl::Status OfUnknownKind(const std::string& path, const absl::Status& status) {
+  if (!absl::StrContains(status.message(), "not recognized")) return status;
+  return absl::DataLossError(absl::StrCat(path, ": holds a kind of index that FAISS ", FaissVersion(), " cannot read (",
+                                          status.message(), "); write it with an older FAISS, or as ", "another kind"));
+}
+
+// Whether the lists of a mapped index end inside its file; a search would end the process otherwise.
+absl::Status CheckMappedLists(const std::string& path, faiss::Index* index) {
+  const faiss::IndexIVF* const ivf = PlainIvf(index);
+  const auto* const lists = ivf == nullptr ? nullptr : dynamic_cast<const faiss::OnDiskInvertedLists*>(ivf->invlists);
+  if (lists == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected an IVF index with plain lists, which can stay on the disk, got another kind"));
+  }
+  int64_t rows = 0;
+  for (size_t list = 0; list < ivf->nlist; ++list) {
+    const auto& at = lists->lists[list];
+    const bool inside = at.offset <= lists->totsize &&
+                        at.size <= (lists->totsize - at.offset) / (ivf->code_size + sizeof(faiss::Index::idx_t));
+    if (!inside) return absl::DataLossError(absl::StrCat(path, ": damaged index: it ends inside list ", list));
+    rows += static_cast<int64_t>(at.size);
+  }
+  if (rows == ivf->ntotal) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat(path, ": damaged index: expected ", ivf->ntotal, " rows in its lists, got ", rows));
+}
+
+absl::StatusOr<FaissIndex> Load(const std::string& path, BoundedReader::Start start, int flags = 0) {
+  std::FILE* const file = std::fopen(path.c_str(), "rbe");
+  struct stat info;
+  if (file == nullptr || fstat(fileno(file), &info) != 0) {
+    const int error = errno;
+    if (file != nullptr) std::fclose(file);
+    return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot open"));
+  }
+  FaissIndex index;
+  absl::Status status = CallFaiss(absl::StatusCode::kDataLoss, absl::StrCat(path, ": damaged index"), [&] {
+    BoundedReader reader(path, file, info.st_size, start);
+    index.reset(faiss::read_index(&reader, flags));
+  });
+  std::fclose(file);
+  if (!status.ok()) return OfUnknownKind(path, status);
+  const auto damaged = [&path](const absl::Status& why) {
+    return absl::Status(why.code(), absl::StrCat(path, ": damaged index: ", why.message()));
+  };
+  // A map that lies in the file is made again from the lists when it is needed.
+  if (auto* const ivf = dynamic_cast<faiss::IndexIVF*>(index.get()); ivf != nullptr) ivf->direct_map.clear();
+  if (flags != 0) ABSL_RETURN_IF_ERROR(CheckMappedLists(path, index.get()));
+  if (status = CheckFaissIndex(*index); !status.ok()) return damaged(status);
+  if (dynamic_cast<faiss::IndexIDMap*>(index.get()) == nullptr) return index;
+  status = CallFaiss(absl::StatusCode::kDataLoss, "ids", [&] { index = WithIdTable(std::move(index)); });
+  if (!status.ok()) return damaged(status);
   return index;
 }
 
@@ -201,24 +272,18 @@ absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_vi
 
 absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark) {
   ABSL_RETURN_IF_ERROR(CheckFile(path, mark));
-  std::FILE* const file = std::fopen(path.c_str(), "rbe");
-  if (file == nullptr) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-  FaissIndex index;
-  absl::Status status = CallFaiss(absl::StatusCode::kDataLoss, absl::StrCat(path, ": damaged index"), [&] {
-    BoundedReader reader(path, file, mark.bytes);
-    index.reset(faiss::read_index(&reader));
-  });
-  std::fclose(file);
-  ABSL_RETURN_IF_ERROR(status);
-  const auto damaged = [&path](const absl::Status& why) {
-    return absl::Status(why.code(), absl::StrCat(path, ": damaged index: ", why.message()));
-  };
-  if (status = CheckFaissIndex(*index); !status.ok()) return damaged(status);
-  status = CallFaiss(absl::StatusCode::kDataLoss, "ids", [&] { index = WithIdTable(std::move(index)); });
-  if (!status.ok()) return damaged(status);
+  ABSL_ASSIGN_OR_RETURN(FaissIndex index, Load(path, BoundedReader::Start::kOurs));
   const auto& with_ids = static_cast<const faiss::IndexIDMap2&>(*index);
   if (with_ids.rev_map.size() == with_ids.id_map.size()) return index;
-  return damaged(absl::DataLossError("expected each id once"));
+  return absl::DataLossError(absl::StrCat(path, ": damaged index: expected each id once"));
+}
+
+absl::StatusOr<FaissIndex> LoadForeignFaissIndex(const std::string& path) {
+  return Load(path, BoundedReader::Start::kAny);
+}
+
+absl::StatusOr<FaissIndex> LoadMappedFaissIndex(const std::string& path) {
+  return Load(path, BoundedReader::Start::kAny, faiss::IO_FLAG_MMAP | faiss::IO_FLAG_READ_ONLY);
 }
 
 absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path) {

@@ -23,7 +23,7 @@ struct FaissDeleter {
   void operator()(faiss::Index* index) const;
 };
 using FaissIndex =
-    std::unique_ptr<faiss::Index, FaissDeleter>;  // an IndexIDMap2 around the index proper, but for BuildGraph()
+    std::unique_ptr<faiss::Index, FaissDeleter>;  // an IndexIDMap2 around the index proper, unless it says so
 
 std::string FaissVersion();
 
@@ -41,6 +41,16 @@ absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_vi
 // files must come from someone trusted.
 // Errors: kNotFound, kDataLoss, kResourceExhausted (not enough memory).
 absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark);
+
+// Reads a file of FAISS that somebody else has made, with the checks that LoadFaissIndex() makes against malice. An
+// IndexIDMap comes as an IndexIDMap2; what else there may be comes as it is, without an IndexIDMap2 around it.
+// Errors: as LoadFaissIndex(); kDataLoss also names a kind of index that this FAISS does not know.
+absl::StatusOr<FaissIndex> LoadForeignFaissIndex(const std::string& path);
+
+// The same of an IVF index without an IndexIDMap around it, whose lists stay in the file and are read where they lie:
+// it may be larger than memory, and must not change meanwhile. Lists are only checked to be inside the file. Errors:
+// also kInvalidArgument (another kind of index).
+absl::StatusOr<FaissIndex> LoadMappedFaissIndex(const std::string& path);
 
 // Writes a durable file.
 absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path);

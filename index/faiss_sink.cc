@@ -13,28 +13,18 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "engine/counted.h"
 #include "engine/number/normalize.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
 #include "index/faiss_io.h"
 #include "index/graph_build.h"
+#include "index/index_build.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
 #include "index/index_store.h"
 
 namespace reembed {
 namespace {
-
-// FAISS prepares tables for all rows at every add(), and threads share the rows of one, so they are added many at a
-// time.
-int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (int64_t{4} * dim), 1, 4096); }
-
-std::string TooFewRows(absl::string_view path, absl::string_view factory, int64_t least, int64_t rows) {
-  return absl::StrCat(path, ": expected at least ", least, " rows to train ", factory, ", got ", rows,
-                      "; use factory=IVF,Flat, which chooses the number of lists, or factory=HNSW32, which needs no ",
-                      "training");
-}
 
 class FaissSink final : public VectorSink {
  public:
@@ -254,15 +244,8 @@ absl::Status FaissSink::MakeIndex() {
 }
 
 absl::Status FaissSink::Train() {
-  const auto rows = static_cast<int64_t>(staged_ids_.size());
-  if (const int64_t least = LeastTrainingRows(description_.factory); rows < least) {
-    return absl::FailedPreconditionError(TooFewRows(store_.path(), description_.factory, least, rows));
-  }
-  description_.trained_rows = rows;
-  return CallFaiss(
-      absl::StatusCode::kFailedPrecondition,
-      absl::StrCat(store_.path(), ": cannot train ", description_.factory, " on ", Counted(rows, "row", "rows")),
-      [&] { index_->train(rows, staged_.data()); });
+  description_.trained_rows = static_cast<int64_t>(staged_ids_.size());
+  return TrainIndex(store_.path(), description_.factory, staged_, index_.get());
 }
 
 absl::Status FaissSink::Finish() {
@@ -287,10 +270,8 @@ absl::Status CheckFaissKey(const Location& location, KeyView key) {
 
 absl::Status CheckFaissRows(const Location& location, int64_t rows) {
   ABSL_ASSIGN_OR_RETURN(const IndexSpec spec, ParseIndexSpec(location));
-  const std::string factory = ResolveFactory(spec.factory, rows, rows);
-  const int64_t least = LeastTrainingRows(factory);
-  if (rows >= least || rows == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(TooFewRows(location.path, factory, least, rows));
+  return rows == 0 ? absl::OkStatus()
+                   : CheckTrainingRows(location.path, ResolveFactory(spec.factory, rows, rows), rows);
 }
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/flat_json.h"
 
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -58,7 +59,17 @@ class Parser {
     if (TakeWord("false")) return !value->emplace<bool>(false);
     const size_t begin = at_;
     while (at_ < json_.size() && (absl::ascii_isdigit(json_[at_]) || json_[at_] == '-')) ++at_;
-    return absl::SimpleAtoi(json_.substr(begin, at_ - begin), &value->emplace<int64_t>());
+    const size_t whole_end = at_;
+    while (at_ < json_.size() && IsOfFraction(json_[at_])) ++at_;
+    const absl::string_view number = json_.substr(begin, at_ - begin);
+    if (at_ == whole_end) return absl::SimpleAtoi(number, &value->emplace<int64_t>());
+    double& fraction = value->emplace<double>();
+    // Elsewhere a point may come first, and words mean infinity.
+    return whole_end > begin && absl::SimpleAtod(number, &fraction) && std::isfinite(fraction);
+  }
+
+  static bool IsOfFraction(char c) {
+    return absl::ascii_isdigit(c) || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-';
   }
 
   bool Text(std::string* out) {

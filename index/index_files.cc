@@ -22,7 +22,8 @@
 namespace reembed {
 namespace {
 
-constexpr int64_t kFormat = 1;
+constexpr int64_t kFormat = 2;
+constexpr int64_t kOldestFormat = 1;
 constexpr int64_t kLongestDescription = 1 << 20;
 
 absl::Status FileError(absl::string_view what, const std::string& path) {
@@ -95,10 +96,30 @@ class Fields {
     return count;
   }
 
+  int SmallCount(const char* name) {
+    const int64_t count = Count(name);
+    complete_ = complete_ && count <= INT32_MAX;
+    return static_cast<int>(count);
+  }
+
   FileMark Mark(const char* bytes, const char* checksum) {
-    FileMark mark{.bytes = Count(bytes)};
-    complete_ = absl::SimpleHexAtoi(Get<std::string>(checksum), &mark.checksum) && complete_;
-    return mark;
+    const int64_t size = Count(bytes);
+    return {.bytes = size, .checksum = Hex(checksum)};
+  }
+
+  uint64_t Hex(const char* name) {
+    uint64_t number = 0;
+    complete_ = absl::SimpleHexAtoi(Get<std::string>(name), &number) && complete_;
+    return number;
+  }
+
+  // From 0 to 1; a whole number may stand for a fraction.
+  double Share(const char* name) {
+    const auto found = object_.find(name);
+    const bool whole = found != object_.end() && std::holds_alternative<int64_t>(found->second);
+    const double share = whole ? static_cast<double>(Get<int64_t>(name)) : Get<double>(name);
+    complete_ = complete_ && share >= 0 && share <= 1;
+    return share;
   }
 
   bool Has(const char* name) const { return object_.contains(name); }
@@ -193,6 +214,18 @@ std::string DescriptionJson(const IndexDescription& d) {
   text("ids", d.id_kind == IdKind::kKey ? "key" : "ordinal");
   text("faiss_version", d.faiss_version);
   text("source", d.source);
+  text("built_from", d.built_from);
+  number("seed", d.seed);
+  number("ef_construction", d.ef_construction);
+  text("fingerprint", absl::StrCat(absl::Hex(d.fingerprint, absl::kZeroPad16)));
+  number("nprobe", d.nprobe);
+  number("ef_search", d.ef_search);
+  name("recall_at_10");
+  absl::StrAppend(&json, d.recall_at_10, ",\n");
+  number("recall_queries", d.recall_queries);
+  text("reembed_version", d.reembed_version);
+  name("mapped");
+  absl::StrAppend(&json, d.is_mapped ? "true" : "false", ",\n");
   mark("index", d.index_file);
   mark("keys", d.keys_file);
   name("normalized");
@@ -205,9 +238,11 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
   const absl::StatusOr<FlatJson> object = ParseFlatJson(json);
   if (!object.ok()) return absl::DataLossError(absl::StrCat(path, ": ", object.status().message()));
   Fields fields(*object);
-  if (const auto format = fields.Get<int64_t>("format"); format != kFormat) {
-    return absl::DataLossError(absl::StrCat(path, ": expected the description of an index in format ", kFormat,
-                                            ", got ", format == 0 ? "no format" : absl::StrCat("format ", format)));
+  const auto format = fields.Get<int64_t>("format");
+  if (format < kOldestFormat || format > kFormat) {
+    return absl::DataLossError(absl::StrCat(
+        path, ": expected the description of an index in format ", kOldestFormat, " or ", kFormat, ", got ",
+        format == 0 ? "no format" : absl::StrCat("format ", format), format > kFormat ? "; update reembed" : ""));
   }
   IndexDescription d;
   d.model.name = fields.Get<std::string>("model");
@@ -220,6 +255,18 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
   const auto ids = fields.Get<std::string>("ids");
   d.faiss_version = fields.Get<std::string>("faiss_version");
   d.source = fields.Get<std::string>("source");
+  if (format > 1) {
+    d.built_from = fields.Get<std::string>("built_from");
+    d.seed = fields.Count("seed");
+    d.ef_construction = fields.SmallCount("ef_construction");
+    d.fingerprint = fields.Hex("fingerprint");
+    d.nprobe = fields.SmallCount("nprobe");
+    d.ef_search = fields.SmallCount("ef_search");
+    d.recall_at_10 = fields.Share("recall_at_10");
+    d.recall_queries = fields.Count("recall_queries");
+    d.reembed_version = fields.Get<std::string>("reembed_version");
+    d.is_mapped = fields.Get<bool>("mapped");
+  }
   d.index_file = fields.Mark("index_bytes", "index_checksum");
   d.keys_file = fields.Mark("keys_bytes", "keys_checksum");
   const auto normalized = fields.Get<bool>("normalized");
@@ -313,6 +360,8 @@ absl::Status SyncDirectoryOf(const std::string& path) {
   close(descriptor);
   return status;
 }
+
+absl::StatusOr<std::string> ReadSmallFile(const std::string& path) { return ReadWholeFile(path, kLongestDescription); }
 
 absl::StatusOr<std::string> ReadMarkedFile(const std::string& path, const FileMark& mark) {
   absl::StatusOr<std::string> content = ReadWholeFile(path, mark.bytes);

@@ -60,11 +60,25 @@ struct IndexDescription {
   int64_t trained_rows = 0;  // rows that were used to train it; 0: it needs no training
   IdKind id_kind = IdKind::kKey;
   std::string faiss_version;
-  std::string source;  // where the texts of the rows are; may be empty
+  std::string source;       // where the texts of the rows are; may be empty
+  std::string built_from;   // where the vectors were read from; empty: they came from a run
+  int64_t seed = 0;         // of all that was drawn by lot: the training sample, first centroids
+  int ef_construction = 0;  // 0: FAISS's own, or there is no graph
+  // The lists stay in the file, and ids are in them: there is no IndexIDMap2, and the file is not read whole.
+  bool is_mapped = false;
+  uint64_t fingerprint = 0;  // of all keys and vectors as they were read; 0: not taken
+  // Search parameters that were found by measurement, which a search uses unless it is told others; 0: none.
+  int nprobe = 0;
+  int ef_search = 0;
+  // Of that measurement: recall of the 10 nearest with these parameters, on so many held-out queries; 0 queries: none.
+  double recall_at_10 = 0;
+  int64_t recall_queries = 0;
+  std::string reembed_version;  // that wrote it; empty: one that did not say so
   FileMark index_file;
   FileMark keys_file;  // bytes 0 if there is none
 };
 
+// Always of the newest format.
 std::string DescriptionJson(const IndexDescription& description);
 
 // Errors: kNotFound (no such file), kDataLoss (it is no description of an index).
@@ -100,6 +114,9 @@ class OutputFile {
 };
 
 absl::StatusOr<FileMark> WriteWholeFile(const std::string& path, absl::string_view content);
+
+// The content of a file of at most 1 MiB. Errors: kNotFound, kDataLoss (longer).
+absl::StatusOr<std::string> ReadSmallFile(const std::string& path);
 
 // Reads a file that must be the one that `mark` says. Errors: as CheckFile().
 absl::StatusOr<std::string> ReadMarkedFile(const std::string& path, const FileMark& mark);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/index_reader.h"
 
+#include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFlat.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
 #include <omp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,6 +20,7 @@
 #include "engine/number/normalize.h"
 #include "engine/status_macros.h"
 #include "index/faiss_io.h"
+#include "index/faiss_words.h"
 #include "index/index_store.h"
 
 namespace reembed {
@@ -43,7 +47,8 @@ struct IndexReader::State {
   std::string path;
   IndexDescription description;
   FaissIndex index;
-  faiss::IndexIDMap2* ids = nullptr;                       // index
+  bool has_description = false;
+  faiss::IndexIDMap2* ids = nullptr;                       // index; null: it has ids of its own, mostly places
   faiss::IndexIVF* ivf = nullptr;                          // in index; null if there is none
   faiss::IndexHNSW* hnsw = nullptr;                        // in index; null if there is none
   KeyTable keys;                                           // of rows whose ids are ordinals
@@ -53,8 +58,11 @@ struct IndexReader::State {
 
   KeyView KeyAt(int64_t place) const {
     if (description.id_kind == IdKind::kOrdinal) return keys.key(place);
-    return static_cast<int64_t>(ids->id_map[place]);
+    return ids == nullptr ? place : static_cast<int64_t>(ids->id_map[place]);
   }
+
+  // What is behind the ids.
+  faiss::Index* proper() const { return ids == nullptr ? index.get() : ids->index; }
 
   // The place of a row; -1 if there is none.
   int64_t PlaceOf(KeyView key) {
@@ -62,6 +70,7 @@ struct IndexReader::State {
     if (description.id_kind == IdKind::kKey) {
       const auto* const number = std::get_if<int64_t>(&key);
       if (number == nullptr) return -1;
+      if (ids == nullptr) return *number >= 0 && *number < description.rows ? *number : -1;
       const auto found = ids->rev_map.find(*number);
       return found == ids->rev_map.end() ? -1 : found->second;
     }
@@ -79,14 +88,24 @@ struct IndexReader::State {
     ABSL_RETURN_IF_ERROR(
         CallFaiss(absl::StatusCode::kFailedPrecondition, absl::StrCat(path, ": cannot give vectors back"), [&] {
           if (ivf != nullptr && ivf->direct_map.no()) ivf->make_direct_map(true);
-          ids->index->reconstruct(place, vector.data());
+          proper()->reconstruct(place, vector.data());
         }));
     return StoredVector{KeyAt(place), vector};
   }
 
+  // Finds the parts of `index`.
+  void Look() {
+    ids = dynamic_cast<faiss::IndexIDMap2*>(index.get());
+    faiss::Index* const core = Core(proper());
+    ivf = dynamic_cast<faiss::IndexIVF*>(core);
+    hnsw = dynamic_cast<faiss::IndexHNSW*>(core);
+    vector.resize(description.model.dim);
+  }
+
   absl::Status CheckKeys() const {
     bool good = keys.size() == description.rows;
-    for (int64_t place = 0; good && place < keys.size(); ++place) good = keys.id(place) == ids->id_map[place];
+    for (int64_t place = 0; good && place < keys.size(); ++place)
+      good = keys.id(place) == (ids == nullptr ? place : ids->id_map[place]);
     return good ? absl::OkStatus()
                 : absl::DataLossError(absl::StrCat(path, ": the ids of its key file are not those of the index"));
   }
@@ -94,11 +113,13 @@ struct IndexReader::State {
   void SetBreadth(const SearchOptions& options, int k) {
     if (ivf != nullptr) {
       const auto by_size = static_cast<int64_t>(2 * std::sqrt(static_cast<double>(ivf->nlist)));
-      const int64_t wanted = options.nprobe > 0 ? options.nprobe : by_size;
+      const int64_t unasked = description.nprobe > 0 ? description.nprobe : by_size;
+      const int64_t wanted = options.nprobe > 0 ? options.nprobe : unasked;
       ivf->nprobe = std::clamp<int64_t>(wanted, 1, static_cast<int64_t>(ivf->nlist));
     }
     if (hnsw != nullptr) {
-      const int64_t wanted = options.ef_search > 0 ? options.ef_search : std::max<int64_t>(64, int64_t{2} * k);
+      const int64_t least = description.ef_search > 0 ? std::max(description.ef_search, k) : std::max(64, 2 * k);
+      const int64_t wanted = options.ef_search > 0 ? options.ef_search : least;
       hnsw->hnsw.efSearch = static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(description.rows, 1)));
     }
   }
@@ -120,16 +141,34 @@ absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::Open(const std::string
   state->path = path;
   state->description = *std::move(description);
   state->index = std::move(index);
-  state->ids = static_cast<faiss::IndexIDMap2*>(state->index.get());
-  faiss::Index* const core = Core(state->ids->index);
-  state->ivf = dynamic_cast<faiss::IndexIVF*>(core);
-  state->hnsw = dynamic_cast<faiss::IndexHNSW*>(core);
-  state->vector.resize(state->description.model.dim);
+  state->has_description = true;
+  state->Look();
   if (state->description.id_kind == IdKind::kOrdinal) {
     ABSL_ASSIGN_OR_RETURN(state->keys, KeyTable::Read(paths.keys, state->description.keys_file));
     ABSL_RETURN_IF_ERROR(state->CheckKeys());
   }
   return std::unique_ptr<IndexReader>(new IndexReader(std::move(state)));
+}
+
+std::unique_ptr<IndexReader> IndexReader::Of(const std::string& path, IndexDescription description, FaissIndex index) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->description = std::move(description);
+  state->description.rows = index->ntotal;
+  state->index = std::move(index);
+  state->Look();
+  return std::unique_ptr<IndexReader>(new IndexReader(std::move(state)));
+}
+
+FaissIndex IndexReader::Release() { return std::move(state_->index); }
+
+absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::OpenAny(const std::string& path) {
+  if (access(IndexPaths(path).description.c_str(), F_OK) == 0) return Open(path);
+  ABSL_ASSIGN_OR_RETURN(FaissIndex index, LoadForeignFaissIndex(path));
+  IndexDescription description;
+  description.model.dim = index->d;
+  description.metric = index->metric_type == faiss::METRIC_L2 ? Metric::kL2 : Metric::kInnerProduct;
+  return Of(path, std::move(description), std::move(index));
 }
 
 const IndexDescription& IndexReader::description() const { return state_->description; }
@@ -152,17 +191,9 @@ absl::StatusOr<std::vector<Hit>> IndexReader::Search(absl::Span<const float> que
   std::vector<Hit> hits;
   if (rows() == 0) return hits;
   k = static_cast<int>(std::min<int64_t>(k, rows()));
-  state_->SetBreadth(options, k);
   std::vector<float> scores(k);
-  std::vector<faiss::Index::idx_t> labels(k, -1);
-  // FAISS divides queries among threads; for one query there is nothing to divide, only threads to wake and wait for.
-  const int threads = omp_get_max_threads();
-  omp_set_num_threads(1);
-  const absl::Status status =
-      CallFaiss(absl::StatusCode::kInternal, absl::StrCat(state_->path, ": cannot search"),
-                [&] { state_->index->search(1, direction.data(), k, scores.data(), labels.data()); });
-  omp_set_num_threads(threads);
-  ABSL_RETURN_IF_ERROR(status);
+  std::vector<int64_t> labels(k, -1);
+  ABSL_RETURN_IF_ERROR(SearchIds(direction, options, absl::MakeSpan(labels), absl::MakeSpan(scores)));
   for (int i = 0; i < k; ++i) {
     if (labels[i] < 0) continue;
     if (state_->description.id_kind == IdKind::kKey) {
@@ -173,6 +204,39 @@ absl::StatusOr<std::vector<Hit>> IndexReader::Search(absl::Span<const float> que
   }
   return hits;
 }
+
+absl::Status IndexReader::SearchIds(absl::Span<const float> query, const SearchOptions& options,
+                                    absl::Span<int64_t> ids, absl::Span<float> scores) {
+  static_assert(sizeof(faiss::Index::idx_t) == sizeof(int64_t));
+  const int k = static_cast<int>(ids.size());
+  state_->SetBreadth(options, k);
+  // FAISS divides queries among threads; for one query there is nothing to divide, only threads to wake and wait for.
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  absl::Status status = CallFaiss(absl::StatusCode::kInternal, absl::StrCat(state_->path, ": cannot search"), [&] {
+    state_->index->search(1, query.data(), k, scores.data(), reinterpret_cast<faiss::Index::idx_t*>(ids.data()));
+  });
+  omp_set_num_threads(threads);
+  return status;
+}
+
+SearchBreadth IndexReader::breadth() const {
+  return {.lists = state_->ivf == nullptr ? 0 : static_cast<int64_t>(state_->ivf->nlist),
+          .is_graph = state_->hnsw != nullptr};
+}
+
+bool IndexReader::is_exact() const {
+  if (state_->description.is_mapped) return false;  // to find its rows takes a table of all of them
+  faiss::Index* const proper = state_->proper();
+  if (dynamic_cast<faiss::IndexPreTransform*>(proper) != nullptr) return false;
+  const faiss::Index* const held = state_->hnsw != nullptr ? state_->hnsw->storage : Core(proper);
+  return dynamic_cast<const faiss::IndexFlat*>(held) != nullptr ||
+         dynamic_cast<const faiss::IndexIVFFlat*>(held) != nullptr;
+}
+
+std::string IndexReader::kind() const { return FaissWords(*state_->index); }
+
+bool IndexReader::has_description() const { return state_->has_description; }
 
 absl::StatusOr<std::optional<StoredVector>> IndexReader::Next() {
   if (state_->next >= rows()) return std::nullopt;

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/vector_reader.h"
+#include "index/faiss_io.h"
 #include "index/hit.h"
 #include "index/index_files.h"
 
@@ -18,8 +19,14 @@ namespace reembed {
 
 // How much of the index a search looks at. More is slower and finds more.
 struct SearchOptions {
-  int nprobe = 0;     // lists of an IVF index; 0: twice the root of their number
-  int ef_search = 0;  // breadth in an HNSW graph; 0: 64, or twice the results where that is more
+  int nprobe = 0;     // lists of an IVF index; 0: what was found when it was built, or twice the root of their number
+  int ef_search = 0;  // breadth in an HNSW graph; 0: what was found, or 64, or twice the results where that is more
+};
+
+// What there is to choose for a search.
+struct SearchBreadth {
+  int64_t lists = 0;      // of an IVF index; 0: it is none
+  bool is_graph = false;  // an HNSW graph
 };
 
 // A finished index, in memory. Rows come in the order in which they were added; vectors are as the index holds them: of
@@ -29,6 +36,16 @@ class IndexReader final : public VectorReader {
   // Reads PATH and the files beside it.
   // Errors: kNotFound; kDataLoss (damaged, or the files do not belong together); kResourceExhausted (memory).
   static absl::StatusOr<std::unique_ptr<IndexReader>> Open(const std::string& path);
+
+  // Also a file of FAISS that has no description, made by whatever program: ids are its keys, the model is not known.
+  // What is beside it is not asked for, and nothing vouches for the file: sizes and places in it are checked as far as
+  // LoadFaissIndex() can. Errors: also kDataLoss for a kind of index that this FAISS does not know (names it).
+  static absl::StatusOr<std::unique_ptr<IndexReader>> OpenAny(const std::string& path);
+
+  // An index that is in memory and not finished, for ids alone. `path`: for messages. Release() gives it back; nothing
+  // may be asked afterwards.
+  static std::unique_ptr<IndexReader> Of(const std::string& path, IndexDescription description, FaissIndex index);
+  FaissIndex Release();
   ~IndexReader() override;
 
   // What the index is: model, metric, factory, rows, source.
@@ -37,6 +54,19 @@ class IndexReader final : public VectorReader {
   // The `k` rows nearest to `query` [dim], which need not be of unit length; fewer if the index has, or finds, fewer.
   // Errors: kInvalidArgument (another width, no direction, k < 1).
   absl::StatusOr<std::vector<Hit>> Search(absl::Span<const float> query, int k, const SearchOptions& options);
+
+  // The ids that FAISS has for these rows, and their scores; -1 where it finds fewer. `query` is taken as it is: of
+  // unit length where rows were normalised. Both [k]. Errors: kInternal (FAISS's own).
+  absl::Status SearchIds(absl::Span<const float> query, const SearchOptions& options, absl::Span<int64_t> ids,
+                         absl::Span<float> scores);
+
+  SearchBreadth breadth() const;
+  // Whether it holds vectors as they were given to it.
+  bool is_exact() const;
+  // What it is made of, from the outside in: "IDMap2, HNSW32, Flat".
+  std::string kind() const;
+  // Whether there is a description beside it.
+  bool has_description() const;
 
   int dim() const override;
   int64_t rows() const override;

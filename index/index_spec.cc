@@ -59,7 +59,21 @@ absl::Status CheckToken(absl::string_view factory, absl::string_view token) {
   return absl::OkStatus();
 }
 
-// The checked factory with its short forms written out.
+template <typename T>
+absl::Status ParseNumber(const Location& location, absl::string_view name, int64_t most, T* number) {
+  const std::string text = location.Get(name);
+  if (text.empty() && location.parameters.count(std::string(name)) == 0) return absl::OkStatus();
+  int64_t parsed = 0;
+  if (!absl::SimpleAtoi(text, &parsed) || parsed < 1 || parsed > most) {
+    return absl::InvalidArgumentError(absl::StrCat(location.scheme, ":", location.path, ": expected ", name,
+                                                   " from 1 to ", most, ", got `", text, "`"));
+  }
+  *number = static_cast<T>(parsed);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ParseFactory(absl::string_view factory) {
   if (factory.empty() || factory.size() > kLongestFactory) {
     return absl::InvalidArgumentError(absl::StrCat("index factory: expected 1 to ", kLongestFactory,
@@ -77,21 +91,6 @@ absl::StatusOr<std::string> ParseFactory(absl::string_view factory) {
   const bool ends_with_lists = IsOpenToken(tokens.back()) || ListsOf(tokens.back()).has_value();
   return ends_with_lists ? absl::StrCat(factory, ",Flat") : std::string(factory);
 }
-
-template <typename T>
-absl::Status ParseNumber(const Location& location, absl::string_view name, int64_t most, T* number) {
-  const std::string text = location.Get(name);
-  if (text.empty() && location.parameters.count(std::string(name)) == 0) return absl::OkStatus();
-  int64_t parsed = 0;
-  if (!absl::SimpleAtoi(text, &parsed) || parsed < 1 || parsed > most) {
-    return absl::InvalidArgumentError(absl::StrCat(location.scheme, ":", location.path, ": expected ", name,
-                                                   " from 1 to ", most, ", got `", text, "`"));
-  }
-  *number = static_cast<T>(parsed);
-  return absl::OkStatus();
-}
-
-}  // namespace
 
 absl::string_view MetricName(Metric metric) {
   switch (metric) {

@@ -31,8 +31,12 @@ struct IndexSpec {
   std::string factory = "HNSW32";
   Metric metric = Metric::kCosine;
   int64_t train_rows = 0;   // rows to train on; 0: what the factory needs, see TrainingRows()
+  uint64_t seed = 0;        // of what FAISS draws by lot; 0: its own
   int ef_construction = 0;  // breadth of the search while building an HNSW graph; 0: the default of FAISS
 };
+
+// The checked factory with its short forms written out. Errors: kInvalidArgument (one that FAISS could not take).
+absl::StatusOr<std::string> ParseFactory(absl::string_view factory);
 
 // Errors: kInvalidArgument (unknown parameter or metric, a number that is none, a factory that FAISS could not take).
 absl::StatusOr<IndexSpec> ParseIndexSpec(const Location& location);

@@ -51,6 +51,15 @@ absl::Status Keep(const std::string& from, const std::string& to) {
   return Rename(from, to);
 }
 
+// To read all of it first, for the checksum, would take longer than the search.
+absl::StatusOr<FaissIndex> LoadMapped(const std::string& path, const FileMark& mark) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+  if (info.st_size == mark.bytes) return LoadMappedFaissIndex(path);
+  return absl::DataLossError(absl::StrCat(path, ": expected ", mark.bytes, " bytes, got ", info.st_size,
+                                          "; the file is damaged or of another build than its description"));
+}
+
 }  // namespace
 
 IndexStore::IndexStore(absl::string_view path) : now_(path), partial_(absl::StrCat(path, ".partial")) {}
@@ -86,7 +95,8 @@ absl::StatusOr<IndexDescription> IndexStore::CheckFinished() const {
 }
 
 absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description) const {
-  absl::StatusOr<FaissIndex> index = LoadFaissIndex(now_.index, description.index_file);
+  absl::StatusOr<FaissIndex> index = description.is_mapped ? LoadMapped(now_.index, description.index_file)
+                                                           : LoadFaissIndex(now_.index, description.index_file);
   ABSL_RETURN_IF_ERROR(index.status());
   const auto metric = description.metric == Metric::kL2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT;
   if ((*index)->d == description.model.dim && (*index)->ntotal == description.rows && (*index)->metric_type == metric) {
@@ -100,7 +110,13 @@ absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description)
 
 absl::Status IndexStore::Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,
                                  Old old) const {
-  ABSL_ASSIGN_OR_RETURN(description.index_file, SaveFaissIndex(index, partial_.index));
+  return ReplaceBy([&index](const std::string& path) { return SaveFaissIndex(index, path); }, key_lines,
+                   std::move(description), old);
+}
+
+absl::Status IndexStore::ReplaceBy(absl::FunctionRef<absl::StatusOr<FileMark>(const std::string& path)> write,
+                                   absl::string_view key_lines, IndexDescription description, Old old) const {
+  ABSL_ASSIGN_OR_RETURN(description.index_file, write(partial_.index));
   description.keys_file = {};
   if (description.id_kind == IdKind::kOrdinal) {
     ABSL_ASSIGN_OR_RETURN(description.keys_file, WriteWholeFile(partial_.keys, key_lines));

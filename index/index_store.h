@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -44,6 +45,10 @@ class IndexStore {
   // if the ids are ordinals. Fills in what the description says of the files.
   absl::Status Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,
                        Old old) const;
+
+  // The same with a file that somebody else writes, durably: `write` is given its name, and makes it there.
+  absl::Status ReplaceBy(absl::FunctionRef<absl::StatusOr<FileMark>(const std::string& path)> write,
+                         absl::string_view key_lines, IndexDescription description, Old old) const;
 
   // What a run that died has left; of the index only the name, if it was there.
   void RemovePartialFiles() const;

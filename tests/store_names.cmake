@@ -20,9 +20,9 @@ foreach(kind ${kinds})
   list(APPEND stores ${word})
   set(room_${word} "^io/system/${word}_")
 endforeach()
-list(APPEND stores libsql jsonl hdf5 npy fbin faiss)
+list(APPEND stores libsql jsonl hdf5 npy fbin fvecs faiss)
 set(room_libsql "^io/store/sqlite/")
-foreach(word jsonl hdf5 npy fbin)
+foreach(word jsonl hdf5 npy fbin fvecs)
   set(room_${word} "^io/file/")
 endforeach()
 set(room_faiss "^index/")
@@ -32,6 +32,10 @@ set(allowed
   "tools/registry[.]cc!all!the registration"
   # Words for people.
   "tools/reembed[.]cc!all!examples in the help"
+  "tools/index_place[.]cc!faiss!what the commands about indexes build"
+  "tools/index_eval[.]cc!hdf5!the form of true neighbours is that of ann-benchmarks"
+  "tools/index_info[.]cc!faiss!the version of the library"
+  "tools/index_flags[.]cc!all!examples in the help"
   "tools/options[.]cc!libsql,postgres,falkor,automem!flags' help"
   "tools/recreate[.]cc!postgres!a flag's refusal"
   "tools/resolve[.]cc!sqlite,faiss!examples in refusals"

@@ -14,6 +14,7 @@
 #include "engine/status_macros.h"
 #include "tools/commands.h"
 #include "tools/environment.h"
+#include "tools/index_flags.h"
 #include "tools/job_choice.h"
 #include "tools/options.h"
 #include "tools/output.h"
@@ -494,6 +495,7 @@ int Main(int argc, char** argv) {
   AddBackup(&app, &chosen);
   AddRestore(&app, &chosen);
   AddSearch(&app, &chosen);
+  AddIndex(&app, &chosen);
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
   AddSystems(&app, &chosen);

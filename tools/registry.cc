@@ -32,6 +32,7 @@ constexpr const StoreKind* kKinds[] = {
     &kHdf5Kind,      //
     &kNpyKind,       //
     &kFbinKind,      //
+    &kFvecsKind,     //
     &kFaissKind,     //
     &kMemuKind,      //
     &kAutomemKind,   //

@@ -5,6 +5,7 @@
 
 #include "engine/status_macros.h"
 #include "io/file/fbin_sink.h"
+#include "io/file/fvecs_reader.h"
 #include "io/file/hdf5_reader.h"
 #include "io/file/hdf5_sink.h"
 #include "io/file/hdf5_source.h"
@@ -21,6 +22,7 @@ constexpr const char* kJsonlEndings[] = {".jsonl", ".ndjson", ".json"};
 constexpr const char* kHdf5Endings[] = {".hdf5", ".h5"};
 constexpr const char* kNpyEndings[] = {".npy"};
 constexpr const char* kFbinEndings[] = {".fbin"};
+constexpr const char* kFvecsEndings[] = {".fvecs"};
 constexpr const char* kKeysBeside[] = {".keys.jsonl"};
 constexpr WholeFile kAlone = {};
 constexpr WholeFile kWithKeys = {.beside = kKeysBeside};
@@ -87,6 +89,15 @@ constinit const StoreKind kFbinKind = {
                     const Location&) { return MakeFbinSink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenFbinReader(place); },
     .whole_file = &kWithKeys,
+};
+
+constinit const StoreKind kFvecsKind = {
+    .name = "fvecs",
+    .example = "fvecs:PATH",
+    .title = "fvecs",
+    .file_endings = kFvecsEndings,
+    .is_file = true,
+    .open_reader = [](const Location& place, int) { return OpenFvecsReader(place); },
 };
 
 constinit const StoreKind kStreamKind = {

@@ -10,6 +10,7 @@ extern const StoreKind kJsonlKind;
 extern const StoreKind kHdf5Kind;
 extern const StoreKind kNpyKind;
 extern const StoreKind kFbinKind;
+extern const StoreKind kFvecsKind;
 extern const StoreKind kStreamKind;  // JSON lines on standard input and output
 
 }  // namespace reembed

@@ -312,17 +312,20 @@ absl::Status Hdf5Dataset::WriteChunk(int64_t rows, int64_t first, absl::Span<con
 
 absl::Status Hdf5Dataset::AppendRows(Hdf5Kind kind, size_t rows, const void* values) {
   const Hdf5Call call;
-  const hsize_t extent = static_cast<hsize_t>(shape_.rows) + rows;
+  const hsize_t extent[] = {static_cast<hsize_t>(shape_.rows) + rows, static_cast<hsize_t>(shape_.columns)};
   const Hdf5Id text(kind == Hdf5Kind::kTexts ? H5Dget_type(id_) : -1);
-  const hid_t type = kind == Hdf5Kind::kTexts ? text.get() : H5T_NATIVE_INT64;
-  const bool grown = H5Dset_extent(id_, &extent) >= 0;
-  const Hdf5Id part(grown ? SelectRows(id_, 1, shape_.rows, static_cast<int64_t>(rows), 1) : -1);
-  const Hdf5Id memory(part.ok() ? NewSpace(1, static_cast<int64_t>(rows), 1) : -1);
+  const hid_t number = kind == Hdf5Kind::kFloats ? H5T_NATIVE_FLOAT : H5T_NATIVE_INT64;
+  const hid_t type = kind == Hdf5Kind::kTexts ? text.get() : number;
+  const bool grown = H5Dset_extent(id_, extent) >= 0;
+  const int dimensions = shape_.dimensions;
+  const auto count = static_cast<int64_t>(rows);
+  const Hdf5Id part(grown ? SelectRows(id_, dimensions, shape_.rows, count, shape_.columns) : -1);
+  const Hdf5Id memory(part.ok() ? NewSpace(dimensions, count, shape_.columns) : -1);
   if (!memory.ok() || H5Dwrite(id_, type, memory.get(), part.get(), H5P_DEFAULT, values) < 0) {
     return call.Error(name_, RowsMessage("write", shape_.rows, static_cast<int64_t>(rows)),
                       absl::StatusCode::kInternal);
   }
-  shape_.rows = static_cast<int64_t>(extent);
+  shape_.rows = static_cast<int64_t>(extent[0]);
   return absl::OkStatus();
 }
 
@@ -334,6 +337,14 @@ absl::Status Hdf5Dataset::Append(absl::Span<const std::string> texts) {
   std::vector<const char*> pointers;
   for (const std::string& text : texts) pointers.push_back(text.c_str());
   return AppendRows(Hdf5Kind::kTexts, pointers.size(), pointers.data());
+}
+
+absl::Status Hdf5Dataset::AppendMatrix(absl::Span<const float> values) {
+  return AppendRows(Hdf5Kind::kFloats, values.size() / static_cast<size_t>(shape_.columns), values.data());
+}
+
+absl::Status Hdf5Dataset::AppendMatrix(absl::Span<const int64_t> values) {
+  return AppendRows(Hdf5Kind::kIntegers, values.size() / static_cast<size_t>(shape_.columns), values.data());
 }
 
 }  // namespace reembed

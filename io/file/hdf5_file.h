@@ -105,6 +105,10 @@ class Hdf5Dataset {
   absl::Status Append(absl::Span<const int64_t> values);
   absl::Status Append(absl::Span<const std::string> texts);
 
+  // The same for two dimensions: [n, columns], row-major.
+  absl::Status AppendMatrix(absl::Span<const float> values);
+  absl::Status AppendMatrix(absl::Span<const int64_t> values);
+
  private:
   Hdf5Dataset(int64_t id, std::string file, std::string name);
   absl::Status Measure();

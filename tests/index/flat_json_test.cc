@@ -25,6 +25,13 @@ TEST(FlatJsonTest, ReadsTextsNumbersAndTruth) {
   EXPECT_THAT(ParseFlatJson("{}"), IsOk());
 }
 
+TEST(FlatJsonTest, ANumberWithAFractionIsADouble) {
+  const absl::StatusOr<FlatJson> object = ParseFlatJson(R"({"a":0.9375,"b":-2e3,"c":7})");
+  ASSERT_THAT(object, IsOk());
+  EXPECT_THAT(*object, UnorderedElementsAre(Pair("a", FlatJsonValue(0.9375)), Pair("b", FlatJsonValue(-2000.0)),
+                                            Pair("c", FlatJsonValue(int64_t{7}))));
+}
+
 TEST(FlatJsonTest, RefusesEverythingElse) {
   for (const char* const bad : {"",
                                 "{",
@@ -35,7 +42,11 @@ TEST(FlatJsonTest, RefusesEverythingElse) {
                                 "{\"a\":}",
                                 "{\"a\":1,}",
                                 "{\"a\":1}x",
-                                "{\"a\":1.5}",
+                                "{\"a\":.5}",
+                                "{\"a\":1e999}",
+                                "{\"a\":1.5.2}",
+                                "{\"a\":1e}",
+                                "{\"a\":inf}",
                                 "{\"a\":null}",
                                 "{\"a\":{}}",
                                 "{\"a\":1,\"a\":2}",

@@ -67,6 +67,15 @@ TEST_F(IndexFilesTest, DescriptionComesBack) {
   d.id_kind = IdKind::kOrdinal;
   d.faiss_version = "1.7.3";
   d.source = "sqlite:a.db?table=t";
+  d.built_from = "npy:a.npy";
+  d.seed = 77;
+  d.ef_construction = 80;
+  d.fingerprint = 0xFEDCBA9876543211;
+  d.nprobe = 12;
+  d.ef_search = 13;
+  d.recall_at_10 = 0.953125;
+  d.recall_queries = 1000;
+  d.reembed_version = "0.3.0";
   d.index_file = {.bytes = 100, .checksum = 0xFEDCBA9876543210};
   d.keys_file = {.bytes = 7, .checksum = 1};
   WriteFile(path("d.json"), DescriptionJson(d));
@@ -75,6 +84,26 @@ TEST_F(IndexFilesTest, DescriptionComesBack) {
   EXPECT_EQ(DescriptionJson(*read), DescriptionJson(d));
   EXPECT_EQ(read->model.name, d.model.name);
   EXPECT_EQ(read->index_file, d.index_file);
+  EXPECT_EQ(read->fingerprint, d.fingerprint);
+  EXPECT_EQ(read->recall_at_10, d.recall_at_10);
+}
+
+TEST_F(IndexFilesTest, DescriptionsOfEarlierVersionsAreRead) {
+  WriteFile(
+      path("d.json"),
+      "{\n  \"format\": 1,\n  \"model\": \"m\",\n  \"dim\": 3,\n  \"metric\": \"ip\",\n  \"asked_factory\": "
+      "\"Flat\",\n  \"factory\": \"Flat\",\n  \"rows\": 2,\n  \"trained_rows\": 0,\n  \"ids\": \"key\",\n  "
+      "\"faiss_version\": \"1.7.3\",\n  \"source\": \"\",\n  \"index_bytes\": 5,\n  \"index_checksum\": "
+      "\"00000000000000ff\",\n  \"keys_bytes\": 0,\n  \"keys_checksum\": \"0000000000000000\",\n  \"normalized\": "
+      "false\n}\n");
+  const absl::StatusOr<IndexDescription> read = ReadDescription(path("d.json"));
+  ASSERT_THAT(read, IsOk());
+  EXPECT_EQ(read->rows, 2);
+  EXPECT_EQ(read->recall_queries, 0);
+  EXPECT_EQ(read->index_file, (FileMark{.bytes = 5, .checksum = 255}));
+  WriteFile(path("d.json"), "{\"format\": 3}");
+  EXPECT_THAT(ReadDescription(path("d.json")),
+              HasError(absl::StatusCode::kDataLoss, HasSubstr("got format 3; update")));
 }
 
 TEST_F(IndexFilesTest, DescriptionWithoutAFieldIsRefused) {
@@ -83,8 +112,10 @@ TEST_F(IndexFilesTest, DescriptionWithoutAFieldIsRefused) {
   WriteFile(path("d.json"), json);
   EXPECT_THAT(ReadDescription(path("d.json")), IsOk());
   for (const char* const field :
-       {"format", "model", "dim", "metric", "asked_factory", "factory", "rows", "trained_rows", "ids", "faiss_version",
-        "source", "index_bytes", "index_checksum", "keys_bytes"}) {
+       {"format",         "model",        "dim",       "metric",        "asked_factory",  "factory",
+        "rows",           "trained_rows", "ids",       "faiss_version", "source",         "built_from",
+        "seed",           "fingerprint",  "ef_search", "recall_at_10",  "recall_queries", "index_bytes",
+        "index_checksum", "keys_bytes"}) {
     std::string broken = json;
     broken.insert(broken.find(absl::StrCat("\"", field, "\"")) + 1, "no_");
     WriteFile(path("d.json"), broken);

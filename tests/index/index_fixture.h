@@ -52,26 +52,30 @@ inline void WriteFile(const std::string& path, const std::string& content) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
 }
 
-// Gives rows of memory, keyed by their place.
+// Gives rows of memory, keyed by their place behind the first key.
 class MemoryReader final : public VectorReader {
  public:
-  MemoryReader(std::vector<float> matrix, int dim) : matrix_(std::move(matrix)), dim_(dim) {}
+  MemoryReader(std::vector<float> matrix, int dim, int64_t first_key = 0)
+      : matrix_(std::move(matrix)), dim_(dim), first_key_(first_key) {}
   int dim() const override { return dim_; }
   int64_t rows() const override { return static_cast<int64_t>(matrix_.size()) / dim_; }
   absl::StatusOr<std::optional<StoredVector>> Next() override {
     if (next_ == rows()) return std::nullopt;
     return At(next_);
   }
-  absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override { return At(std::get<int64_t>(key)); }
+  absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) override {
+    return At(std::get<int64_t>(key) - first_key_);
+  }
 
  private:
   StoredVector At(int64_t place) {
     next_ = place + 1;
-    return {place, absl::MakeConstSpan(matrix_).subspan(place * dim_, dim_)};
+    return {first_key_ + place, absl::MakeConstSpan(matrix_).subspan(place * dim_, dim_)};
   }
 
   const std::vector<float> matrix_;
   const int dim_;
+  const int64_t first_key_;
   int64_t next_ = 0;
 };
 

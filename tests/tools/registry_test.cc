@@ -40,7 +40,7 @@ TEST(StoreKindTest, EachNameMeansOneKind) {
 TEST(StoreKindTest, NoRowIsHalf) {
   for (const StoreKind* const kind : StoreKinds()) {
     SCOPED_TRACE(kind->name);
-    EXPECT_TRUE(kind->open_source != nullptr || kind->make_sink != nullptr);
+    EXPECT_TRUE(kind->open_source != nullptr || kind->make_sink != nullptr || kind->open_reader != nullptr);
     EXPECT_TRUE(kind->changes != nullptr || kind->make_sink == nullptr || !kind->is_table());
     EXPECT_TRUE(kind->open_source != nullptr || !kind->is_table());
     EXPECT_EQ(kind->parts.empty(), kind->join_secrets == nullptr);
@@ -64,9 +64,10 @@ TEST(StoreKindTest, NoRowIsHalf) {
 
 TEST(StoreKindTest, APathWithoutASchemeIsGuessedByItsName) {
   const std::pair<const char*, const char*> guesses[] = {
-      {"a.npy", "npy:a.npy"},       {"a.FBIN", "fbin:a.FBIN"},       {"a.index", "faiss:a.index"},
-      {"a.json", "jsonl:a.json"},   {"a.ndjson", "jsonl:a.ndjson"},  {"a.h5?x=y", "hdf5:a.h5?x=y"},
-      {"notes.db", "sqlite:notes"}, {"my.npy.old", "sqlite:my.npy"}, {"a.faiss", "faiss:a.faiss"}};
+      {"a.npy", "npy:a.npy"},        {"a.FBIN", "fbin:a.FBIN"},    {"a.fvecs", "fvecs:a.fvecs"},
+      {"a.index", "faiss:a.index"},  {"a.json", "jsonl:a.json"},   {"a.ndjson", "jsonl:a.ndjson"},
+      {"a.h5?x=y", "hdf5:a.h5?x=y"}, {"notes.db", "sqlite:notes"}, {"my.npy.old", "sqlite:my.npy"},
+      {"a.faiss", "faiss:a.faiss"}};
   for (const auto& [path, guess] : guesses) {
     EXPECT_THAT(ParsePlace(path, {}, Environment()).status(),
                 HasError(absl::StatusCode::kInvalidArgument, HasSubstr(absl::StrCat("did you mean ", guess))));

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "index/index_build.h"
+
+#include <faiss/IndexHNSW.h>
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/counted.h"
+#include "engine/status_macros.h"
+#include "index/build_stage_file.h"
+#include "index/index_reader.h"
+#include "index/index_store.h"
+#include "index/ivf_parts.h"
+#include "index/thread_count.h"
+
+namespace reembed {
+namespace {
+
+// Between them nothing is kept: what a kill costs.
+constexpr int64_t kBytesPerStep = int64_t{256} << 20;
+// Saving takes at most this share of the time.
+constexpr double kSavingShare = 0.05;
+
+constexpr int64_t kBaseBytes = int64_t{64} << 20;  // of the program, its threads and buffers
+constexpr int64_t kIdBytes = 72;                   // an id, and its place in a table
+constexpr int64_t kGraphBytes = 8 * 66 + 16;       // links and their distances while a graph is built
+constexpr int64_t kLeastRowsPerPart = 4096;
+
+std::string MemoryText(int64_t bytes) {
+  return absl::StrFormat("%.0f MiB", std::ceil(static_cast<double>(bytes) / (1 << 20)));
+}
+
+// One build of one recipe. The rows are borrowed.
+class Build {
+ public:
+  Build(const std::string& path, const IndexBuildOptions& options, const std::string& factory, const RowSet& rows)
+      : store_(path), options_(options), rows_(rows), spec_(options.spec) {
+    spec_.factory = factory;
+    spec_.seed = options.seed;
+    description_.model = options.model;
+    description_.model.dim = rows_.dim();
+    description_.metric = spec_.metric;
+    description_.asked_factory = spec_.factory;
+    description_.factory = ResolveFactory(spec_.factory, rows_.rows(), rows_.rows());
+    description_.id_kind = rows_.id_kind();
+    description_.faiss_version = FaissVersion();
+    description_.reembed_version = options.version;
+    description_.source = options.source;
+    description_.built_from = options.built_from;
+    description_.seed = static_cast<int64_t>(options.seed);
+    description_.ef_construction = spec_.ef_construction;
+    description_.fingerprint = rows_.fingerprint();
+  }
+
+  // Trains and adds, or goes on where a build before was.
+  absl::Status Make() {
+    stage_.emplace(store_.path(), Identity());
+    ABSL_RETURN_IF_ERROR(CheckTrainingRows(store_.path(), description_.factory, rows_.rows()));
+    SetLibraryThreads(options_.deterministic ? 1 : ThreadCount(options_.threads));
+    ABSL_ASSIGN_OR_RETURN(FaissIndex empty, MakeFaissIndex(spec_, description_.factory, rows_.dim()));
+    ABSL_ASSIGN_OR_RETURN(const int64_t part_rows, RowsPerPart(empty.get()));
+    ABSL_ASSIGN_OR_RETURN(std::optional<BuildStageFile::Stage> kept, stage_->Load());
+    if (kept.has_value()) {
+      index_ = std::move(kept->index);
+      description_.trained_rows = kept->trained_rows;
+      resumed_ = index_->ntotal;
+    } else {
+      index_ = std::move(empty);
+      ABSL_RETURN_IF_ERROR(Train());
+    }
+    return part_rows == 0 ? AddAll() : AddInParts(part_rows);
+  }
+
+  // What the index does with the narrowest search that keeps the wish, which becomes its own.
+  absl::StatusOr<Tuning> Tune(const EvalSet& set, const RecipeWish& wish) {
+    Tell(BuildStage::kTune, 0, rows_.rows());
+    const std::unique_ptr<IndexReader> reader = IndexReader::Of(store_.path(), description_, std::move(index_));
+    absl::StatusOr<Tuning> tuning = TuneSearch(reader.get(), set, wish, &rows_);
+    index_ = reader->Release();
+    if (!tuning.ok() || !tuning->found.has_value()) return tuning;
+    description_.nprobe = tuning->found->search.nprobe;
+    description_.ef_search = tuning->found->search.ef_search;
+    description_.recall_at_10 = tuning->found->recall_at_10;
+    description_.recall_queries = set.count();
+    return tuning;
+  }
+
+  absl::StatusOr<BuiltIndex> Publish() {
+    Tell(BuildStage::kSave, 0, rows_.rows());
+    description_.rows = index_->ntotal;
+    if (merged_.has_value()) {
+      const auto move = [this](const std::string& path) -> absl::StatusOr<FileMark> {
+        if (std::rename(MergedPath().c_str(), path.c_str()) == 0) return *merged_;
+        return absl::ErrnoToStatus(errno, absl::StrCat(MergedPath(), ": cannot rename to ", path));
+      };
+      ABSL_RETURN_IF_ERROR(store_.ReplaceBy(move, rows_.key_lines(), description_, IndexStore::Old::kKeep));
+    } else {
+      ABSL_RETURN_IF_ERROR(store_.Replace(*index_, rows_.key_lines(), description_, IndexStore::Old::kKeep));
+    }
+    RemoveWork();
+    ABSL_ASSIGN_OR_RETURN(description_, ReadDescription(IndexPaths(store_.path()).description));
+    return BuiltIndex{.description = description_,
+                      .passed_over = rows_.passed_over(),
+                      .first_fault = rows_.first_fault(),
+                      .resumed_rows = resumed_};
+  }
+
+  // What is kept for a build that is gone on with.
+  void RemoveWork() {
+    stage_->Remove();
+    unlink(MergedPath().c_str());
+    for (int64_t part = 0; part < parts_; ++part) {
+      unlink(PartPath(part).c_str());
+      unlink(PartRecordPath(part).c_str());
+    }
+  }
+
+ private:
+  void Tell(BuildStage stage, int64_t done, int64_t total) const {
+    if (options_.progress) options_.progress({stage, done, total});
+  }
+
+  // Of all that decides what the index becomes.
+  std::string Identity() const {
+    return absl::StrCat(description_.factory, " ", MetricName(spec_.metric), " ", rows_.dim(), " ", rows_.rows(), " ",
+                        absl::Hex(rows_.fingerprint()), " ", spec_.train_rows, " ", spec_.ef_construction, " ",
+                        options_.seed, " ", GraphStorageName(options_.storage), " ", options_.deterministic, " ",
+                        FaissVersion());
+  }
+
+  std::string PartPath(int64_t part) const { return absl::StrCat(store_.path(), ".partial.part-", part); }
+  std::string PartRecordPath(int64_t part) const { return absl::StrCat(PartPath(part), ".json"); }
+  std::string MergedPath() const { return absl::StrCat(store_.path(), ".partial.merged"); }
+
+  // 0: all of them at once.
+  absl::StatusOr<int64_t> RowsPerPart(faiss::Index* empty) const {
+    if (options_.memory == 0) return 0;
+    const int64_t needed = BytesAtOnce(*empty);
+    if (needed <= options_.memory) return 0;
+    auto* const proper = static_cast<faiss::IndexIDMap2*>(empty)->index;
+    const faiss::IndexIVF* const ivf = PlainIvf(proper);
+    if (ivf == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          store_.path(), ": expected memory to build ", description_.factory, " of ",
+          Counted(rows_.rows(), "row", "rows"), " of ", rows_.dim(), " numbers, got ", MemoryText(options_.memory),
+          "; it takes ", MemoryText(needed), ", and only IVF indexes can be built in parts: IVF,Flat or IVF,SQ8"));
+    }
+    // Centroids and what training needs stay in memory, as do ids.
+    const int64_t fixed = kBaseBytes + static_cast<int64_t>(ivf->nlist) * rows_.dim() * 4 * 3 + rows_.rows() * 8 +
+                          static_cast<int64_t>(rows_.key_lines().size()) + TrainingSampleRows() * rows_.dim() * 4;
+    const int64_t row_bytes = 2 * (static_cast<int64_t>(ivf->code_size) + 8);  // a list grows by doubling
+    const int64_t least = fixed + kLeastRowsPerPart * row_bytes;
+    if (least <= options_.memory) return (options_.memory - fixed) / row_bytes;
+    return absl::InvalidArgumentError(absl::StrCat(store_.path(), ": expected memory to build ", description_.factory,
+                                                   ", got ", MemoryText(options_.memory), "; the smallest that can is ",
+                                                   MemoryText(least)));
+  }
+
+  int64_t BytesAtOnce(const faiss::Index& empty) const {
+    const int64_t ids = rows_.rows() * kIdBytes + static_cast<int64_t>(rows_.key_lines().size());
+    if (GraphBuilder::CanBuild(empty)) {
+      return kBaseBytes + ids +
+             GraphBuildBytes(
+                 rows_.rows(), rows_.dim(),
+                 {.simd = options_.simd, .storage = options_.storage, .deterministic = options_.deterministic});
+    }
+    auto* const proper = static_cast<const faiss::IndexIDMap2&>(empty).index;
+    const bool is_graph = dynamic_cast<const faiss::IndexHNSW*>(proper) != nullptr;
+    int64_t code = is_graph ? 4 * int64_t{rows_.dim()} + kGraphBytes : 4 * int64_t{rows_.dim()};
+    if (const faiss::IndexIVF* const ivf = PlainIvf(proper)) code = 2 * (static_cast<int64_t>(ivf->code_size) + 8);
+    return kBaseBytes + ids + rows_.rows() * code;
+  }
+
+  int64_t TrainingSampleRows() const {
+    const int64_t wanted = spec_.train_rows > 0 ? spec_.train_rows : TrainingRows(description_.factory);
+    return std::min(std::max(wanted, LeastTrainingRows(description_.factory)), rows_.rows());
+  }
+
+  absl::Status Train() {
+    if (index_->is_trained) return absl::OkStatus();
+    const std::vector<int64_t> drawn = rows_.Draw(TrainingSampleRows(), options_.seed);
+    Tell(BuildStage::kTrain, 0, static_cast<int64_t>(drawn.size()));
+    ABSL_RETURN_IF_ERROR(TrainIndex(store_.path(), description_.factory, rows_.Gather(drawn), index_.get()));
+    description_.trained_rows = static_cast<int64_t>(drawn.size());
+    return stage_->Save(*index_, description_.trained_rows);
+  }
+
+  absl::Span<const float> VectorsOf(int64_t begin, int64_t count) const {
+    return rows_.vectors().subspan(static_cast<size_t>(begin) * rows_.dim(), static_cast<size_t>(count) * rows_.dim());
+  }
+
+  int64_t StepRows() const {
+    return std::clamp<int64_t>(kBytesPerStep / (int64_t{4} * rows_.dim()), 1, options_.rows_per_step);
+  }
+
+  absl::Status Stopped(int64_t rows) const {
+    if (!options_.stopped || !options_.stopped()) return absl::OkStatus();
+    return absl::CancelledError(absl::StrCat(store_.path(), ": stopped behind ", Counted(rows, "row", "rows")));
+  }
+
+  absl::Status AddAll() {
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<GraphBuilder> graph, GraphOf(index_.get()));
+    absl::Time saved = absl::Now();
+    absl::Duration between = options_.keep_every;
+    for (int64_t begin = index_->ntotal; begin < rows_.rows();) {
+      ABSL_RETURN_IF_ERROR(Stopped(begin));
+      added_ = begin;
+      const int64_t count = std::min(StepRows(), rows_.rows() - begin);
+      const auto ids = rows_.ids().subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+      ABSL_RETURN_IF_ERROR(graph != nullptr ? graph->Add(VectorsOf(begin, count), ids)
+                                            : Add(index_.get(), VectorsOf(begin, count), ids));
+      begin += count;
+      Tell(BuildStage::kAdd, begin, rows_.rows());
+      const absl::Time now = absl::Now();
+      if (begin == rows_.rows() || now - saved < between) continue;
+      ABSL_RETURN_IF_ERROR(stage_->Save(*index_, description_.trained_rows));
+      saved = absl::Now();
+      if (between > absl::ZeroDuration()) between = std::max(options_.keep_every, (saved - now) / kSavingShare);
+    }
+    return absl::OkStatus();
+  }
+
+  // Null: FAISS adds by itself.
+  absl::StatusOr<std::unique_ptr<GraphBuilder>> GraphOf(faiss::Index* index) {
+    if (!GraphBuilder::CanBuild(*index)) return nullptr;
+    return GraphBuilder::Make(
+        index, {.metric = spec_.metric,
+                .threads = options_.threads,
+                .simd = options_.simd,
+                .storage = options_.storage,
+                .deterministic = options_.deterministic,
+                .seed = options_.seed,
+                .progress = [this](int64_t rows) { Tell(BuildStage::kAdd, added_ + rows, rows_.rows()); }});
+  }
+
+  absl::Status Add(faiss::Index* index, absl::Span<const float> vectors, absl::Span<const int64_t> ids) {
+    const int64_t at_once = RowsPerAdd(rows_.dim());
+    const auto count = static_cast<int64_t>(ids.size());
+    return CallFaiss(absl::StatusCode::kInternal, absl::StrCat(store_.path(), ": cannot add rows"), [&] {
+      for (int64_t begin = 0; begin < count; begin += at_once) {
+        const int64_t rows = std::min(at_once, count - begin);
+        index->add_with_ids(rows, vectors.data() + begin * rows_.dim(), ids.data() + begin);
+        Tell(BuildStage::kAdd, added_ + begin + rows, rows_.rows());
+      }
+    });
+  }
+
+  // Fills the lists of some rows after the other, each into a file of its own, and puts these together.
+  absl::Status AddInParts(int64_t part_rows) {
+    auto* const with_ids = static_cast<faiss::IndexIDMap2*>(index_.get());
+    with_ids->own_fields = false;
+    FaissIndex trained(with_ids->index);  // ids are in the lists: a table of them would not fit
+    parts_ = (rows_.rows() + part_rows - 1) / part_rows;
+    for (int64_t part = 0; part < parts_; ++part) {
+      const int64_t begin = part * part_rows;
+      const int64_t end = std::min(begin + part_rows, rows_.rows());
+      const std::string identity = absl::StrCat(Identity(), " ", begin, " ", end);
+      const std::optional<BuildStageFile::Record> kept = BuildStageFile::ReadRecord(PartRecordPath(part));
+      if (kept.has_value() && kept->identity == identity && CheckFile(PartPath(part), kept->mark).ok()) {
+        resumed_ += end - begin;
+        continue;
+      }
+      for (int64_t at = begin; at < end; at += StepRows()) {
+        ABSL_RETURN_IF_ERROR(Stopped(at));
+        added_ = at;
+        const int64_t count = std::min(StepRows(), end - at);
+        ABSL_RETURN_IF_ERROR(Add(trained.get(), VectorsOf(at, count),
+                                 rows_.ids().subspan(static_cast<size_t>(at), static_cast<size_t>(count))));
+      }
+      ABSL_ASSIGN_OR_RETURN(const FileMark mark, SaveFaissIndex(*trained, PartPath(part)));
+      ABSL_RETURN_IF_ERROR(BuildStageFile::WriteRecord(PartRecordPath(part), {identity, end - begin, 0, mark}));
+      trained->reset();
+    }
+    return Merge(trained.get());
+  }
+
+  absl::Status Merge(faiss::Index* trained) {
+    std::vector<FaissIndex> parts;
+    for (int64_t part = 0; part < parts_; ++part) {
+      ABSL_ASSIGN_OR_RETURN(FaissIndex mapped, LoadMappedFaissIndex(PartPath(part)));
+      parts.push_back(std::move(mapped));
+    }
+    const auto merged = [this](int64_t done, int64_t total) {
+      Tell(BuildStage::kMerge, rows_.rows() * done / total, rows_.rows());
+    };
+    ABSL_ASSIGN_OR_RETURN(merged_, MergeIvfParts(trained, parts, MergedPath(), merged));
+    ABSL_ASSIGN_OR_RETURN(index_, LoadMappedFaissIndex(MergedPath()));
+    description_.is_mapped = true;
+    return absl::OkStatus();
+  }
+
+  const IndexStore store_;
+  const IndexBuildOptions& options_;
+  const RowSet& rows_;
+  IndexSpec spec_;
+  IndexDescription description_;
+  std::optional<BuildStageFile> stage_;
+  FaissIndex index_;
+  int64_t added_ = 0;    // rows before this step
+  int64_t resumed_ = 0;  // rows that a build before had added
+  int64_t parts_ = 0;
+  std::optional<FileMark> merged_;  // of the file at MergedPath(), which index_ is mapped from
+};
+
+// One list stands for any number: only the form of the factory is tried.
+absl::Status CheckFactory(const std::string& path, const IndexSpec& spec, int dim) {
+  const absl::StatusOr<FaissIndex> probe = MakeFaissIndex(spec, ResolveFactory(spec.factory, 1, 1), dim);
+  if (probe.ok()) return absl::OkStatus();
+  return absl::Status(probe.status().code(), absl::StrCat(path, ": ", probe.status().message()));
+}
+
+// The recipes one after the other until one keeps the wish.
+absl::StatusOr<BuiltIndex> BuildByWish(const std::string& path, const IndexBuildOptions& options,
+                                       const std::vector<Recipe>& recipes, const RowSet& rows) {
+  const RecipeWish& wish = *options.wish;
+  EvalDraw draw{.metric = options.spec.metric,
+                .count = options.queries,
+                .k = 10,
+                .seed = options.seed,
+                .threads = options.threads};
+  if (options.progress) {
+    draw.progress = [&options](int64_t done, int64_t total) { options.progress({BuildStage::kCompare, done, total}); };
+  }
+  ABSL_ASSIGN_OR_RETURN(const EvalSet set, DrawEvalSet(rows, draw));
+  std::vector<std::string> tried;
+  for (const Recipe& recipe : recipes) {
+    Build build(path, options, recipe.factory, rows);
+    ABSL_RETURN_IF_ERROR(build.Make());
+    ABSL_ASSIGN_OR_RETURN(const Tuning tuning, build.Tune(set, wish));
+    if (tuning.found.has_value()) return build.Publish();
+    build.RemoveWork();
+    tried.push_back(absl::StrFormat("%s: recall %.4f at %.3f ms", recipe.factory, tuning.best.recall_at_10,
+                                    1000 / std::max(tuning.best.queries_per_second, 1e-9)));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, ": expected recall ", wish.recall,
+                   wish.latency_ms > 0 ? absl::StrCat(" within ", wish.latency_ms, " ms") : "",
+                   ", and none of the recipes that fit into the memory has it (", absl::StrJoin(tried, "; "),
+                   "); allow more memory or time, or ask for less recall"));
+}
+
+}  // namespace
+
+absl::string_view BuildStageName(BuildStage stage) {
+  switch (stage) {
+    case BuildStage::kRead:
+      return "reading";
+    case BuildStage::kTrain:
+      return "training";
+    case BuildStage::kAdd:
+      return "adding";
+    case BuildStage::kMerge:
+      return "merging";
+    case BuildStage::kCompare:
+      return "comparing";
+    case BuildStage::kTune:
+      return "tuning";
+    case BuildStage::kSave:
+      return "saving";
+  }
+  return "unknown";
+}
+
+absl::StatusOr<BuiltIndex> BuildIndex(VectorReader* reader, const std::string& place, const std::string& path,
+                                      const IndexBuildOptions& options) {
+  // What can be said before the rows are read.
+  Model model = options.model;
+  model.dim = reader->dim();
+  const IndexStore store(path);
+  ABSL_RETURN_IF_ERROR(store.CheckReplaceable(model));
+  std::vector<Recipe> recipes;
+  const int64_t expected = reader->rows();
+  if (options.wish.has_value()) {
+    if (expected > 0) ABSL_RETURN_IF_ERROR(RecipesFor(*options.wish, expected, model.dim).status());
+  } else {
+    ABSL_RETURN_IF_ERROR(CheckFactory(path, options.spec, model.dim));
+    if (expected > 0 && !options.skip_unusable) {
+      ABSL_RETURN_IF_ERROR(CheckTrainingRows(path, ResolveFactory(options.spec.factory, expected, expected), expected));
+    }
+  }
+  ABSL_RETURN_IF_ERROR(
+      ChooseGraphKernel({.simd = options.simd, .storage = options.storage, .deterministic = options.deterministic})
+          .status());
+  const auto seen = [&](int64_t rows) {
+    if (options.progress) options.progress({BuildStage::kRead, rows, expected});
+    return absl::OkStatus();
+  };
+  ABSL_ASSIGN_OR_RETURN(const RowSet rows, RowSet::Read(reader, place,
+                                                        {.metric = options.spec.metric,
+                                                         .beside = absl::StrCat(path, ".partial"),
+                                                         .skip_unusable = options.skip_unusable},
+                                                        seen));
+  if (options.wish.has_value()) {
+    ABSL_ASSIGN_OR_RETURN(recipes, RecipesFor(*options.wish, rows.rows(), rows.dim()));
+    return BuildByWish(path, options, recipes, rows);
+  }
+  Build build(path, options, options.spec.factory, rows);
+  ABSL_RETURN_IF_ERROR(build.Make());
+  return build.Publish();
+}
+
+absl::Status CheckTrainingRows(absl::string_view path, absl::string_view factory, int64_t rows) {
+  const int64_t least = LeastTrainingRows(factory);
+  if (rows >= least) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ": expected at least ", least, " rows to train ", factory, ", got ", rows,
+      "; use factory=IVF,Flat, which chooses the number of lists, or factory=HNSW32, which needs no training"));
+}
+
+int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (int64_t{4} * dim), 1, 4096); }
+
+absl::Status TrainIndex(absl::string_view path, absl::string_view factory, absl::Span<const float> rows,
+                        faiss::Index* index) {
+  const int64_t count = static_cast<int64_t>(rows.size()) / index->d;
+  if (const absl::Status enough = CheckTrainingRows(path, factory, count); !enough.ok()) {
+    return absl::FailedPreconditionError(enough.message());
+  }
+  return CallFaiss(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat(path, ": cannot train ", factory, " on ", Counted(count, "row", "rows")),
+                   [&] { index->train(count, rows.data()); });
+}
+
+}  // namespace reembed

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "index/index_build.h"
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "index/index_eval.h"
+#include "index/index_merge.h"
+#include "index/index_reader.h"
+#include "tests/fakes/file_size_limit.h"
+#include "tests/index/index_fixture.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::HasSubstr;
+
+class IndexBuildTest : public IndexTest {
+ protected:
+  IndexBuildTest() {
+    options_.model = {.name = "test-model"};
+    options_.built_from = "npy:rows.npy";
+    options_.version = "9.9.9";
+    options_.threads = 2;
+  }
+
+  absl::StatusOr<BuiltIndex> Build(const std::vector<float>& matrix, const std::string& factory) {
+    MemoryReader reader(matrix, 16);
+    absl::StatusOr<std::string> parsed = ParseFactory(factory);
+    if (!parsed.ok()) return parsed.status();
+    options_.spec.factory = *std::move(parsed);
+    return BuildIndex(&reader, "rows.npy", path(), options_);
+  }
+
+  std::set<std::string> Files() const {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(path()).parent_path())) {
+      names.insert(entry.path().filename());
+    }
+    return names;
+  }
+
+  double RecallOf(const std::vector<float>& matrix, const SearchOptions& search) const {
+    const auto index = IndexReader::Open(path());
+    EXPECT_THAT(index, IsOk());
+    MemoryReader reader(matrix, 16);
+    const auto rows =
+        RowSet::Read(&reader, "rows", {.metric = options_.spec.metric}, [](int64_t) { return absl::OkStatus(); });
+    EXPECT_THAT(rows, IsOk());
+    const auto set = DrawEvalSet(*rows, {.metric = options_.spec.metric, .count = 100});
+    EXPECT_THAT(set, IsOk());
+    const auto point = Evaluate(index->get(), *set, search, &*rows);
+    EXPECT_THAT(point, IsOk());
+    return point->recall_at_10;
+  }
+
+  const std::vector<float> rows_ = ClusteredRows(3000, 16, 1);
+  IndexBuildOptions options_;
+};
+
+TEST_F(IndexBuildTest, WhatIsBuiltSaysWhatItIs) {
+  options_.spec.ef_construction = 60;
+  options_.seed = 42;
+  const auto built = Build(rows_, "HNSW16");
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(Files(), (std::set<std::string>{"a.index", "a.index.json"}));
+  const auto index = IndexReader::Open(path());
+  ASSERT_THAT(index, IsOk());
+  const IndexDescription& d = (*index)->description();
+  EXPECT_EQ(d.model.name, "test-model");
+  EXPECT_EQ(d.model.dim, 16);
+  EXPECT_EQ(d.rows, 3000);
+  EXPECT_EQ(d.factory, "HNSW16");
+  EXPECT_EQ(d.built_from, "npy:rows.npy");
+  EXPECT_EQ(d.seed, 42);
+  EXPECT_EQ(d.ef_construction, 60);
+  EXPECT_EQ(d.reembed_version, "9.9.9");
+  EXPECT_NE(d.fingerprint, 0u);
+  EXPECT_EQ((*index)->kind(), "IDMap2, HNSW16, Flat");
+  EXPECT_GT(RecallOf(rows_, {.ef_search = 128}), 0.95);
+}
+
+TEST_F(IndexBuildTest, EveryKindFindsWhatItShould) {
+  for (const auto& [factory, least] :
+       {std::pair("Flat", 0.9999), std::pair("HNSW16", 0.95), std::pair("IVF32,Flat", 0.9), std::pair("IVF,SQ8", 0.85),
+        std::pair("IVF32,PQ8x4fs", 0.3), std::pair("HNSW16_SQ8", 0.85)}) {
+    std::filesystem::remove(path());
+    ASSERT_THAT(Build(rows_, factory), IsOk()) << factory;
+    EXPECT_GT(RecallOf(rows_, {.nprobe = 16, .ef_search = 128}), least) << factory;
+  }
+}
+
+TEST_F(IndexBuildTest, TheSameRowsAndSeedMakeTheSameIvf) {
+  ASSERT_THAT(Build(rows_, "IVF32,Flat"), IsOk());
+  const std::string first = ReadFile(path());
+  ASSERT_THAT(Build(rows_, "IVF32,Flat"), IsOk());
+  EXPECT_TRUE(ReadFile(path()) == first);
+  options_.seed = 99;
+  ASSERT_THAT(Build(rows_, "IVF32,Flat"), IsOk());
+  EXPECT_TRUE(ReadFile(path()) != first) << "another sample and other first centroids";
+}
+
+// Rows that are sorted, as a table of topics is: the first of them say nothing of the others.
+TEST_F(IndexBuildTest, TrainingSeesRowsOfTheWholeSet) {
+  std::vector<float> matrix = ClusteredRows(20000, 16, 5);
+  for (int64_t i = 0; i < 20000; ++i) matrix[i * 16] = static_cast<float>(i) / 100;
+  options_.spec.metric = Metric::kL2;
+  const auto built = Build(matrix, "IVF64,Flat");
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(built->description.trained_rows, 64 * 64);
+  const auto index = IndexReader::Open(path());
+  ASSERT_THAT(index, IsOk());
+  // Trained on the first rows, one list would have all the others.
+  const auto hits = (*index)->Search(absl::MakeConstSpan(matrix).last(16), 5, {.nprobe = 1});
+  ASSERT_THAT(hits, IsOk());
+  EXPECT_EQ(std::get<int64_t>((*hits)[0].key), 19999);
+  EXPECT_GT(RecallOf(matrix, {.nprobe = 4}), 0.9);
+}
+
+TEST_F(IndexBuildTest, AnOldIndexIsKept) {
+  ASSERT_THAT(Build(rows_, "Flat"), IsOk());
+  const std::string old = ReadFile(path());
+  ASSERT_THAT(Build(ClusteredRows(100, 16, 9), "Flat"), IsOk());
+  EXPECT_TRUE(ReadFile(path("a.index.previous")) == old);
+  EXPECT_THAT(IndexReader::Open(path("a.index.previous")), IsOk());
+}
+
+TEST_F(IndexBuildTest, MistakesAreSaidBeforeAnythingIsRead) {
+  EXPECT_THAT(Build(rows_, "HNSW32,,"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("index factory")));
+  EXPECT_THAT(Build(rows_, "NONSENSE"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("NONSENSE")));
+  EXPECT_THAT(Build(rows_, "IVF16,PQ7"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("PQ7")))
+      << "16 numbers are not divided into 7";
+  EXPECT_THAT(Build(rows_, "IVF4000,Flat"), HasError(absl::StatusCode::kInvalidArgument,
+                                                     HasSubstr("at least 4000 rows to train IVF4000,Flat, got 3000")));
+  EXPECT_TRUE(Files().empty());
+}
+
+TEST_F(IndexBuildTest, AFullDiskLeavesTheOldIndex) {
+  ASSERT_THAT(Build(rows_, "Flat"), IsOk());
+  const std::string old = ReadFile(path());
+  for (const rlim_t bytes : {100'000, 200'000}) {
+    const FileSizeLimit limit(bytes);  // rows of 192,000 bytes: while they are read, and while the index is saved
+    EXPECT_THAT(Build(rows_, "HNSW16"), HasError(absl::StatusCode::kResourceExhausted, testing::_));
+    EXPECT_TRUE(ReadFile(path()) == old);
+    EXPECT_THAT(IndexReader::Open(path()), IsOk());
+  }
+}
+
+// A build that dies while it saves leaves its stage; here the last rename cannot be done.
+class ResumedBuildTest : public IndexBuildTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(ResumedBuildTest, WhatWasDoneIsNotDoneAgain) {
+  options_.keep_every = absl::ZeroDuration();
+  // Five steps of rows.
+  const std::vector<float> matrix = ClusteredRows(5000, 16, 3);
+  options_.rows_per_step = 1000;
+  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+  const std::string whole = ReadFile(path());
+  std::filesystem::remove(path());
+  std::filesystem::remove(path("a.index.json"));
+  {
+    int64_t added = 0;
+    options_.stopped = [&added] { return ++added > 3; };
+    EXPECT_THAT(Build(matrix, GetParam()), HasError(absl::StatusCode::kCancelled, testing::_));
+  }
+  EXPECT_TRUE(Files().contains("a.index.partial.stage-3000"));
+  options_.stopped = nullptr;
+  const auto built = Build(matrix, GetParam());
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(built->resumed_rows, 3000);
+  EXPECT_EQ(Files(), (std::set<std::string>{"a.index", "a.index.json"}));
+  EXPECT_GT(RecallOf(matrix, {.nprobe = 8, .ef_search = 128}), 0.9);
+  if (std::string(GetParam()).substr(0, 4) != "HNSW") {
+    EXPECT_TRUE(ReadFile(path()) == whole);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Factories, ResumedBuildTest, testing::Values("Flat", "HNSW16", "IVF16,Flat"),
+                         [](const auto& info) {
+                           return std::string(info.param).substr(0, std::string(info.param).find(','));
+                         });
+
+TEST_F(IndexBuildTest, AStageOfOtherRowsOrOptionsIsNotGoneOnWith) {
+  options_.rows_per_step = 1000;
+  options_.keep_every = absl::ZeroDuration();
+  const auto stop_after_one = [this] {
+    int64_t added = 0;
+    options_.stopped = [added]() mutable { return ++added > 1; };
+    EXPECT_THAT(Build(rows_, "IVF16,Flat"), HasError(absl::StatusCode::kCancelled, testing::_));
+    options_.stopped = nullptr;
+  };
+  stop_after_one();
+  auto built = Build(ClusteredRows(3000, 16, 2), "IVF16,Flat");
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(built->resumed_rows, 0);
+  stop_after_one();
+  options_.seed = 5;
+  built = Build(rows_, "IVF16,Flat");
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(built->resumed_rows, 0);
+  stop_after_one();
+  std::string stage = ReadFile(path("a.index.partial.stage-1000"));
+  stage[stage.size() / 2] ^= 1;
+  WriteFile(path("a.index.partial.stage-1000"), stage);
+  built = Build(rows_, "IVF16,Flat");
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(built->resumed_rows, 0) << "it is damaged";
+  EXPECT_EQ(Files().count("a.index.partial.stage.json"), 0u);
+}
+
+class PartsTest : public IndexBuildTest, public testing::WithParamInterface<const char*> {
+ protected:
+  // Enough for the fixed part, and for some thousand rows of those there are.
+  int64_t Memory(const std::vector<float>& matrix) {
+    options_.memory = 1;
+    const absl::Status refused = Build(matrix, GetParam()).status();
+    EXPECT_THAT(refused, HasError(absl::StatusCode::kInvalidArgument, HasSubstr("the smallest that can is")));
+    EXPECT_TRUE(Files().empty()) << "it is said before anything is written";
+    const absl::string_view words = refused.message();
+    int64_t mib = 0;
+    EXPECT_TRUE(
+        absl::SimpleAtoi(words.substr(words.rfind("is ") + 3, words.rfind(" MiB") - words.rfind("is ") - 3), &mib))
+        << words;
+    return mib << 20;
+  }
+};
+
+TEST_P(PartsTest, AnIndexInPartsFindsWhatOneAtOnceFinds) {
+  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+  const int64_t memory = Memory(matrix);
+  options_.memory = 0;
+  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+  const auto at_once = IndexReader::Open(path());
+  ASSERT_THAT(at_once, IsOk());
+  options_.memory = memory;
+  const auto built = Build(matrix, GetParam());
+  ASSERT_THAT(built, IsOk());
+  EXPECT_TRUE(built->description.is_mapped);
+  EXPECT_EQ(built->description.rows, 30000);
+  const auto in_parts = IndexReader::Open(path());
+  ASSERT_THAT(in_parts, IsOk());
+  for (int64_t row = 0; row < 30000; row += 997) {
+    const auto query = absl::MakeConstSpan(matrix).subspan(row * 16, 16);
+    const auto expected = (*at_once)->Search(query, 10, {.nprobe = 8});
+    const auto found = (*in_parts)->Search(query, 10, {.nprobe = 8});
+    ASSERT_THAT(expected, IsOk());
+    ASSERT_THAT(found, IsOk());
+    ASSERT_EQ(found->size(), expected->size());
+    for (size_t i = 0; i < found->size(); ++i) EXPECT_EQ((*found)[i].score, (*expected)[i].score) << row;
+  }
+  for (const std::string& file : Files()) EXPECT_THAT(file, testing::Not(HasSubstr("partial")));
+}
+
+TEST_P(PartsTest, PartsThatAreThereAreNotBuiltAgain) {
+  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+  options_.memory = Memory(matrix);
+  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+  const std::string whole = ReadFile(path());
+  std::filesystem::remove(path());
+  std::filesystem::remove(path("a.index.json"));
+  options_.rows_per_step = 1000;
+  int64_t steps = 0;
+  options_.stopped = [&steps] { return ++steps > 28; };
+  EXPECT_THAT(Build(matrix, GetParam()), HasError(absl::StatusCode::kCancelled, testing::_));
+  options_.stopped = nullptr;
+  const auto built = Build(matrix, GetParam());
+  ASSERT_THAT(built, IsOk());
+  EXPECT_GT(built->resumed_rows, 0);
+  EXPECT_TRUE(ReadFile(path()) == whole);
+}
+
+INSTANTIATE_TEST_SUITE_P(Factories, PartsTest, testing::Values("IVF32,Flat", "IVF32,SQ8", "IVF32,SQfp16"),
+                         [](const auto& info) { return absl::StrCat("Of", info.index); });
+
+TEST_F(IndexBuildTest, AGraphThatDoesNotFitIsRefusedWithWhatItTakes) {
+  options_.memory = 64 << 20;
+  EXPECT_THAT(Build(rows_, "HNSW16"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("only IVF indexes can be built in parts")));
+  EXPECT_TRUE(Files().empty());
+}
+
+TEST_F(IndexBuildTest, AWishIsKeptAndBecomesTheSearchOfTheIndex) {
+  const std::vector<float> matrix = ClusteredRows(8000, 16, 3);
+  options_.wish = {.recall = 0.9};
+  options_.queries = 300;
+  const auto built = Build(matrix, "Flat");
+  ASSERT_THAT(built, IsOk());
+  const IndexDescription& d = built->description;
+  EXPECT_EQ(d.factory, "HNSW32");
+  EXPECT_GT(d.ef_search, 0);
+  EXPECT_GE(d.recall_at_10, 0.9);
+  EXPECT_EQ(d.recall_queries, 300);
+  EXPECT_GE(RecallOf(matrix, {}), 0.87) << "other queries, and the search of its description";
+}
+
+TEST_F(IndexBuildTest, AWishThatNoMemoryCanKeepIsRefusedBefore) {
+  options_.wish = {.memory = 100000, .recall = 0.95};
+  EXPECT_THAT(Build(rows_, "Flat"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("the smallest index that can takes")));
+  EXPECT_TRUE(Files().empty());
+  options_.wish = {.recall = 0.9999, .latency_ms = 1e-9};
+  EXPECT_THAT(Build(rows_, "Flat"), HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("none of the recipes")));
+  EXPECT_TRUE(Files().empty());
+}
+
+class MergeTest : public IndexBuildTest {
+ protected:
+  void BuildPart(const std::string& name, const std::vector<float>& matrix, int64_t first_key,
+                 const std::string& factory) {
+    MemoryReader reader(matrix, 16, first_key);
+    options_.spec.factory = factory;
+    ASSERT_THAT(BuildIndex(&reader, "rows", path(name), options_), IsOk());
+  }
+  absl::StatusOr<BuiltIndex> Merge(const std::vector<std::string>& names) {
+    std::vector<std::string> paths;
+    for (const std::string& name : names) paths.push_back(path(name));
+    options_.spec.factory = "";
+    return MergeIndexes(paths, path(), options_);
+  }
+  const std::vector<float> more_ = ClusteredRows(2000, 16, 8);
+};
+
+TEST_F(MergeTest, ExactIndexesBecomeOneWithTheRowsOfAll) {
+  for (const std::string factory : {"Flat", "HNSW16", "IVF16,Flat"}) {
+    BuildPart("1.index", rows_, 0, factory);
+    BuildPart("2.index", more_, 10000, factory);
+    const auto merged = Merge({"1.index", "2.index"});
+    ASSERT_THAT(merged, IsOk());
+    EXPECT_EQ(merged->description.rows, 5000);
+    EXPECT_EQ(merged->description.factory, factory);
+    const auto index = IndexReader::Open(path());
+    ASSERT_THAT(index, IsOk());
+    const auto hits = (*index)->Search(absl::MakeConstSpan(more_).first(16), 1, {.nprobe = 16});
+    ASSERT_THAT(hits, IsOk());
+    EXPECT_EQ(std::get<int64_t>((*hits)[0].key), 10000);
+  }
+}
+
+TEST_F(MergeTest, CodesArePutTogetherOnlyWhereTheyMeanTheSame) {
+  BuildPart("1.index", rows_, 0, "IVF16,SQ8");
+  BuildPart("same.index", rows_, 5000, "IVF16,SQ8");
+  BuildPart("other.index", more_, 20000, "IVF16,SQ8");
+  EXPECT_THAT(Merge({"1.index", "other.index"}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("other.index: was not trained like")));
+  const auto merged = Merge({"1.index", "same.index"});
+  ASSERT_THAT(merged, IsOk());
+  EXPECT_EQ(merged->description.rows, 6000);
+  const auto index = IndexReader::Open(path());
+  ASSERT_THAT(index, IsOk());
+  const auto hits = (*index)->Search(absl::MakeConstSpan(rows_).first(16), 2, {.nprobe = 16});
+  ASSERT_THAT(hits, IsOk());
+  EXPECT_EQ((*hits)[0].score, (*hits)[1].score) << "the same row is in both";
+  EXPECT_EQ(std::abs(std::get<int64_t>((*hits)[0].key) - std::get<int64_t>((*hits)[1].key)), 5000);
+}
+
+TEST_F(MergeTest, WhatDoesNotBelongTogetherIsRefusedByName) {
+  BuildPart("1.index", rows_, 0, "Flat");
+  BuildPart("2.index", more_, 10, "Flat");
+  EXPECT_THAT(Merge({"1.index", "2.index"}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("row 10: an earlier row has this key")));
+  options_.model.name = "another-model";
+  BuildPart("3.index", more_, 10000, "Flat");
+  EXPECT_THAT(Merge({"1.index", "3.index"}),
+              HasError(absl::StatusCode::kFailedPrecondition,
+                       testing::AllOf(HasSubstr("test-model"), HasSubstr("another-model"))));
+  EXPECT_FALSE(std::filesystem::exists(path()));
+}
+
+class ForeignIndexTest : public IndexBuildTest {};
+
+TEST_F(ForeignIndexTest, AFileWithoutADescriptionIsSearchedAndNothingVouchesForIt) {
+  for (const std::string factory : {"Flat", "HNSW16", "IVF16,Flat", "IVF16,PQ4x4"}) {
+    std::filesystem::remove(path());
+    ASSERT_THAT(Build(rows_, factory), IsOk());
+    std::filesystem::remove(path("a.index.json"));
+    EXPECT_THAT(IndexReader::Open(path()), HasError(absl::StatusCode::kNotFound, HasSubstr("a.index")));
+    const auto index = IndexReader::OpenAny(path());
+    ASSERT_THAT(index, IsOk()) << factory;
+    EXPECT_FALSE((*index)->has_description());
+    EXPECT_EQ((*index)->rows(), 3000);
+    std::vector<float> query(rows_.begin() + 160, rows_.begin() + 176);
+    const auto hits = (*index)->Search(query, 5, {.nprobe = 16});
+    ASSERT_THAT(hits, IsOk());
+    EXPECT_THAT(*hits, testing::Contains(testing::Field(&Hit::key, Key(int64_t{10})))) << factory;
+    const std::string whole = ReadFile(path());
+    for (const size_t size : {size_t{0}, size_t{3}, size_t{50}, whole.size() / 2, whole.size() - 1}) {
+      WriteFile(path(), whole.substr(0, size));
+      EXPECT_THAT(IndexReader::OpenAny(path()), HasError(absl::StatusCode::kDataLoss, HasSubstr("a.index"))) << size;
+    }
+    std::mt19937_64 random(4);
+    for (int round = 0; round < 200; ++round) {  // must not crash
+      std::string damaged = whole;
+      damaged[random() % std::min<size_t>(damaged.size(), 2000)] ^= static_cast<char>(1 << random() % 8);
+      WriteFile(path(), damaged);
+      static_cast<void>(IndexReader::OpenAny(path()));
+    }
+  }
+}
+
+TEST_F(ForeignIndexTest, AKindThatFaissDoesNotKnowIsNamed) {
+  WriteFile(path(), std::string("IxZZ") + std::string(100, '\0'));
+  EXPECT_THAT(IndexReader::OpenAny(path()),
+              HasError(absl::StatusCode::kDataLoss, testing::AllOf(HasSubstr("cannot read"), HasSubstr("IxZZ"))));
+}
+
+}  // namespace
+}  // namespace reembed

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "index/index_build.h"
+
+#include <cmath>
+#include <iostream>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "engine/counted.h"
+#include "engine/status_macros.h"
+#include "io/job/place_lock.h"
+#include "tools/eval_page.h"
+#include "tools/format.h"
+#include "tools/index_commands.h"
+#include "tools/index_place.h"
+#include "tools/output.h"
+#include "tools/signals.h"
+#include "tools/stage_progress.h"
+
+namespace reembed {
+namespace {
+
+// "4GiB", "500MB", "1000000"; empty: 0.
+absl::StatusOr<int64_t> ParseBytes(absl::string_view flag, absl::string_view text) {
+  if (text.empty()) return 0;
+  static constexpr std::pair<absl::string_view, double> kUnits[] = {
+      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"kB", 1e3},   {"KB", 1e3},   {"MB", 1e6},
+      {"GB", 1e9},     {"TB", 1e12},    {"K", 0x1p10},   {"M", 0x1p20},   {"G", 0x1p30}, {"T", 0x1p40}, {"B", 1},
+  };
+  absl::string_view number = text;
+  double unit = 1;
+  for (const auto& [name, bytes] : kUnits) {
+    if (!absl::ConsumeSuffix(&number, name)) continue;
+    unit = bytes;
+    break;
+  }
+  double count = 0;
+  constexpr double kMost = 0x1p60;
+  if (absl::SimpleAtod(absl::StripAsciiWhitespace(number), &count) && count > 0 && count * unit <= kMost) {
+    return static_cast<int64_t>(count * unit);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(flag, " ", text, ": expected a size, as 4GiB or 500MB"));
+}
+
+absl::StatusOr<IndexBuildOptions> OptionsOfBuild(const IndexBuildCommandOptions& options) {
+  IndexBuildOptions build;
+  ABSL_ASSIGN_OR_RETURN(build.spec.factory,
+                        ParseFactory(options.factory.empty() ? build.spec.factory : options.factory));
+  ABSL_ASSIGN_OR_RETURN(build.spec.metric, ParseMetric(options.metric));
+  ABSL_ASSIGN_OR_RETURN(build.simd, ParseGraphSimd(options.simd));
+  ABSL_ASSIGN_OR_RETURN(build.storage, ParseGraphStorage(options.storage));
+  ABSL_ASSIGN_OR_RETURN(build.memory, ParseBytes("--build-memory", options.build_memory));
+  ABSL_ASSIGN_OR_RETURN(const int64_t memory, ParseBytes("--memory", options.memory));
+  if (options.recall > 0 && !options.factory.empty()) {
+    return absl::InvalidArgumentError("--recall chooses what to build, and --factory says it; give one of them");
+  }
+  if ((memory > 0 || options.latency_ms > 0) && options.recall == 0) {
+    return absl::InvalidArgumentError("--memory and --latency go with --recall, as --memory 4GiB --recall 0.95");
+  }
+  if (options.recall > 0) {
+    build.wish = RecipeWish{.memory = memory, .recall = options.recall, .latency_ms = options.latency_ms};
+  }
+  build.spec.train_rows = options.train_rows;
+  build.spec.ef_construction = options.ef_construction;
+  build.version = REEMBED_VERSION;
+  build.threads = options.common.threads;
+  build.seed = options.seed;
+  build.deterministic = options.deterministic;
+  build.skip_unusable = options.skip_unusable;
+  build.keep_every = absl::Seconds(options.keep_every_seconds);
+  return build;
+}
+
+void Print(const BuiltIndex& built, const std::string& path, absl::Duration took, const IndexCommon& common) {
+  const IndexDescription& d = built.description;
+  if (common.json) {
+    JsonLine line("summary");
+    line.Add("index", path)
+        .Add("factory", d.factory)
+        .Add("metric", MetricName(d.metric))
+        .Add("model", d.model.name)
+        .Add("dim", d.model.dim)
+        .Add("rows", d.rows)
+        .Add("rows_passed_over", built.passed_over)
+        .Add("rows_resumed", built.resumed_rows)
+        .Add("trained_rows", d.trained_rows)
+        .Add("bytes", d.index_file.bytes)
+        .Add("nprobe", d.nprobe)
+        .Add("ef_search", d.ef_search)
+        .Add("recall_at_10", d.recall_queries > 0 ? d.recall_at_10 : std::nan(""))
+        .Add("recall_queries", d.recall_queries)
+        .Add("elapsed_seconds", absl::ToDoubleSeconds(took))
+        .Add("exit_code", built.passed_over > 0 ? static_cast<int>(kExitRejectedRows) : 0);
+    std::cout << line.ToString() << std::endl;
+    return;
+  }
+  if (common.quiet) return;
+  std::cout << path << ": " << d.factory << ", " << MetricName(d.metric) << ", " << Counted(d.rows, "row", "rows")
+            << " of " << d.model.dim << " numbers, " << BytesText(d.index_file.bytes) << ", " << DurationText(took);
+  if (d.trained_rows > 0) std::cout << ", trained on " << Counted(d.trained_rows, "row", "rows");
+  if (d.recall_queries > 0) {
+    std::cout << absl::StrFormat("; recall@10 %.4f with ", d.recall_at_10)
+              << SearchText({.nprobe = d.nprobe, .ef_search = d.ef_search}) << ", measured on "
+              << Counted(d.recall_queries, "query", "queries");
+  }
+  if (built.resumed_rows > 0) {
+    std::cout << "; gone on behind " << Counted(built.resumed_rows, "row", "rows") << " of a build before";
+  }
+  std::cout << "\nnext: reembed index eval " << path << std::endl;
+}
+
+absl::StatusOr<BuiltIndex> Build(const IndexBuildCommandOptions& options, const Environment& environment,
+                                 std::string* path) {
+  ABSL_ASSIGN_OR_RETURN(IndexBuildOptions build, OptionsOfBuild(options));
+  const SecretVariables variables = {options.common.db_token_env, options.common.db_password_env};
+  ABSL_ASSIGN_OR_RETURN(const Store index, IndexPlace(options.output, environment));
+  *path = index.location.path;
+  ABSL_ASSIGN_OR_RETURN(const OpenedVectors vectors,
+                        OpenVectors(options.vectors, options.common.dimensions, variables, environment));
+  build.model.name = options.model.empty() ? vectors.model : options.model;
+  build.source = options.texts.empty() ? vectors.texts : options.texts;
+  build.built_from = vectors.uri;
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PlaceLock> lock, LockIndex(index));
+  ABSL_RETURN_IF_ERROR(lock->Claim());
+  StageProgress progress(options.common.quiet ? ProgressStyle::kOff : ProgressStyleOf(options.common.progress));
+  build.progress = [&progress](const BuildProgress& at) { progress.Set(BuildStageName(at.stage), at.done, at.total); };
+  absl::StatusOr<BuiltIndex> built = BuildIndex(vectors.reader.get(), vectors.name, *path, build);
+  if (built.ok()) lock->GiveUp();
+  return built;
+}
+
+}  // namespace
+
+ExitCode IndexBuildCommand(const IndexBuildCommandOptions& options, const Environment& environment) {
+  const bool json = options.common.json;
+  const StopSignals signals(
+      {.command = "index build", .left = "give the same command again to go on with it", .json = json});
+  const absl::Time begin = absl::Now();
+  std::string path;
+  const absl::StatusOr<BuiltIndex> built = Build(options, environment, &path);
+  if (!built.ok()) return Fail("index build", WithQuotingAdvice(built.status(), {options.vectors}), json);
+  if (built->passed_over > 0) {
+    Note(absl::StrCat(Counted(built->passed_over, "row was", "rows were"),
+                      " passed over; the first: ", built->first_fault),
+         json);
+  }
+  Print(*built, path, absl::Now() - begin, options.common);
+  return built->passed_over > 0 ? kExitRejectedRows : kExitDone;
+}
+
+}  // namespace reembed
