@@ -128,6 +128,11 @@ SpendCap::Answer SpendCap::Offer(int64_t tokens, SpendHold* hold) {
 SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
   if (!reached_.ok()) return Answer::kNever;
   const double usd = Cost(tokens);
+  waits_for_ = 0;
+  if (!Fits(usd) && may_allow_more_ && used_ + held_ + usd <= options_.cap_usd * (1 + 1e-12)) {
+    waits_for_ = usd;
+    return Answer::kAskLater;
+  }
   if (!Fits(usd)) return in_air_ > 0 ? Answer::kAskLater : !unread_.empty() ? Answer::kAskSoon : Answer::kNever;
   if (reached_ = NoteAhead(usd); !reached_.ok()) return Answer::kNever;
   held_ += usd;
@@ -138,6 +143,17 @@ SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
   return Answer::kTaken;
 }
 
+void SpendCap::Allow(double usd, bool more) {
+  const MutexLock lock(&mutex_);
+  allowed_ = usd;
+  may_allow_more_ = more;
+}
+
+double SpendCap::wanted_usd() const {
+  const MutexLock lock(&mutex_);
+  return used_ + held_ + waits_for_;
+}
+
 void SpendCap::Close(int64_t tokens) {
   const MutexLock lock(&mutex_);
   if (reached_.ok()) CloseFor(Cost(tokens));
@@ -145,8 +161,11 @@ void SpendCap::Close(int64_t tokens) {
 
 void SpendCap::CloseFor(double usd) {
   reached_ = absl::CancelledError(absl::StrCat(
-      "--max-spend ", DollarsText(options_.cap_usd), " is reached: all runs of the job together have spent ",
-      DollarsText(used_ + held_), ", and the next request would cost about ", DollarsText(usd),
+      "--max-spend ", DollarsText(options_.cap_usd), " is reached: ",
+      allowed_ < options_.cap_usd
+          ? absl::StrCat("others who share it have left ", DollarsText(allowed_), " of it to this job, whose runs ")
+          : "all runs of the job ",
+      "together have spent ", DollarsText(used_ + held_), ", and the next request would cost about ", DollarsText(usd),
       "; the same command with a higher --max-spend goes on from here, `--max-spend +5` allows 5 dollars more "
       "than are spent"));
   reached_.SetPayload(kPayload, absl::Cord(""));

@@ -2,6 +2,7 @@
 #ifndef REEMBED_ENGINE_PACE_SPEND_CAP_H_
 #define REEMBED_ENGINE_PACE_SPEND_CAP_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -95,6 +96,12 @@ class SpendCap {
   // Why nothing leaves any more; OK while it may. IsSpendCapReached() of it, or the failure of a note.
   absl::Status Reached() const;
 
+  // Where the cap is shared: others leave so much of it to all runs of this job together, until the next call. `more`:
+  // they may leave more than that when asked, so what does not fit waits. Any thread.
+  void Allow(double usd, bool more);
+  // All that was spent or is in the air, and what waits for Allow() beside it.
+  double wanted_usd() const;
+
   // From now on money is written down there. Borrowed; before anything leaves, and while nothing is in the air.
   void ChargeTo(SpendAccount* account);
 
@@ -109,7 +116,7 @@ class SpendCap {
   friend class SpendHold;
 
   bool Fits(double usd) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return used_ + held_ + usd <= options_.cap_usd * (1 + 1e-12);
+    return used_ + held_ + usd <= std::min(options_.cap_usd, allowed_) * (1 + 1e-12);
   }
   double Cost(int64_t tokens) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return options_.usd_per_token * factor_ * static_cast<double>(tokens);
@@ -131,6 +138,9 @@ class SpendCap {
   double charged_ ABSL_GUARDED_BY(mutex_) = 0;  // of the last replies, in tokens, fading
   double estimated_ ABSL_GUARDED_BY(mutex_) = 0;
   double factor_ ABSL_GUARDED_BY(mutex_) = 1;  // what an estimated token is charged as
+  double allowed_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<double>::infinity();
+  bool may_allow_more_ ABSL_GUARDED_BY(mutex_) = false;
+  double waits_for_ ABSL_GUARDED_BY(mutex_) = 0;
   bool warned_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status reached_ ABSL_GUARDED_BY(mutex_);
 };
