@@ -44,6 +44,8 @@ struct CommandOptions {
   double rpm = 0;
   double tpm = 0;
   std::string max_spend;  // see ParseMaxSpend() in tools/spending.h
+  std::string quota;      // redis://host/key, see ParseShareAddress()
+  std::string cache;      // likewise, or a path
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   double stop_wait_seconds = -1;  // 0 is said, too
