@@ -123,7 +123,9 @@ class ServerCache final : public VectorCache {
 
 absl::StatusOr<std::unique_ptr<VectorCache>> OpenServerCache(ShareAddress address) {
   auto cache = std::make_unique<ServerCache>(std::move(address));
-  ABSL_RETURN_IF_ERROR(cache->Connect());
+  const absl::Status connected = cache->Connect();
+  if (absl::IsInvalidArgument(connected)) return absl::FailedPreconditionError(connected.message());  // its settings
+  ABSL_RETURN_IF_ERROR(connected);
   // Also that it runs scripts is known before anything is bought.
   ABSL_RETURN_IF_ERROR(cache->PutOnce(CacheKey(32, '\0'), "").status());
   return cache;

@@ -199,7 +199,7 @@ TEST_F(SharingTest, WhatIsWrongIsSaidBeforeAnythingIsBought) {
   for (const std::string flag : {"--quota", "--cache"}) {
     cases.push_back({flag, valkey.Uri("k"), "wrong-password", "REDIS_PASSWORD", 6});
     cases.push_back({flag, valkey.Uri("k"), "", "REDIS_PASSWORD", 6});
-    cases.push_back({flag, valkey.Uri("k") + "?db=77", "right-password", "DB index is out of range", -1});
+    cases.push_back({flag, valkey.Uri("k") + "?db=77", "right-password", "DB index is out of range", 6});
     cases.push_back({flag, "redis://127.0.0.1:1/k", "right-password", "is the server running there?", 5});
     cases.push_back({flag, not_valkey, "right-password", "127.0.0.1", -1});
     cases.push_back({flag, "redis://me:right-password@127.0.0.1/k", "", "REDIS_PASSWORD", 2});
