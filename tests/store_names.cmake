@@ -46,6 +46,7 @@ set(allowed
   "engine/location[.]cc!jsonl!how `-` is written with parameters"
   # SQLite as a library: the ledger, and sample data.
   "io/job/!sqlite!the ledger is an SQLite file"
+  "io/share/(file_cache[.]cc|vector_cache[.]h)!sqlite!a cache may be an SQLite file"
   "tools/sample/!sqlite!sample databases are SQLite files"
   # A system is what it keeps in which store.
   "io/system/memu_!sqlite!its rows"

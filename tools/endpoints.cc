@@ -18,6 +18,7 @@
 #include "io/net/url.h"
 #include "tools/format.h"
 #include "tools/resolve_embedder.h"
+#include "tools/sharing.h"
 
 namespace reembed {
 namespace {
@@ -263,6 +264,7 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
   options.keep_reference = [directory = job.directory](absl::Span<const float> vectors) {
     return WriteCanary(directory, vectors);
   };
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorCache> cache, OpenCache(job, &options));
   std::vector<PoolEndpoint> endpoints;
   for (ResolvedEndpoint& endpoint : resolved) {
     // What a probe of the first endpoint taught holds for all.
@@ -280,11 +282,14 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
                          .client = *std::move(client)});
   }
   ABSL_ASSIGN_OR_RETURN(running.pool, EndpointPool::Make(std::move(endpoints), std::move(options)));
+  if (cache != nullptr) {
+    running.cache = std::make_unique<CachingClient>(running.pool.get(), std::move(cache), CacheKeysOf(job), note);
+  }
   const TextLimit& limit = job.pipeline.text_limit;
   if (limit.policy != LongText::kReject) {
     const CutOptions cut{
         .policy = limit.policy, .max_tokens = limit.max_tokens, .prefix_bytes = job.client.text_prefix.size()};
-    running.long_texts = std::make_unique<LongTextClient>(running.pool.get(), cut);
+    running.long_texts = std::make_unique<LongTextClient>(running.whole_texts(), cut);
   }
   return running;
 }

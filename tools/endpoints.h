@@ -14,6 +14,7 @@
 #include "engine/text/long_text_client.h"
 #include "io/embed/embedding_server.h"
 #include "io/embed/endpoint_pool.h"
+#include "io/share/caching_client.h"
 #include "tools/environment.h"
 #include "tools/resolve.h"
 
@@ -58,12 +59,17 @@ RateLimit TotalLimit(const ResolvedJob& job);
 struct RunningPool {
   // What the texts go through: the pool, or what cuts long texts before it.
   EmbeddingClient* client() const {
-    return long_texts != nullptr ? static_cast<EmbeddingClient*>(long_texts.get()) : pool.get();
+    return long_texts != nullptr ? static_cast<EmbeddingClient*>(long_texts.get()) : whole_texts();
+  }
+  // Likewise without that.
+  EmbeddingClient* whole_texts() const {
+    return cache != nullptr ? static_cast<EmbeddingClient*>(cache.get()) : pool.get();
   }
 
   std::unique_ptr<EmbeddingServer> server;     // of the built-in embedder; these two before the pool: they outlive it
   std::unique_ptr<LongTextClient> long_texts;  // where --long-text says so; nullptr: nowhere
   std::unique_ptr<EndpointPool> pool;
+  std::unique_ptr<CachingClient> cache;  // where --cache says so: ends before the pool that it asks
 };
 
 // `estimator`, `lost`: see ApiOptions. `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in

@@ -146,6 +146,16 @@ const std::vector<OptionEntry>& Entries() {
        "--stop-wait; hard: that is dropped, and may have been paid for; cautious: stops so early that it is over by "
        "then",
        "Limits", &CommandOptions::cutoff, false},
+      {"quota",
+       "redis://[user@]HOST[:PORT]/KEY (rediss:// over TLS; its password is in REDIS_PASSWORD): all workers that name "
+       "it "
+       "share --rpm, --tpm and --max-spend",
+       "Limits", &CommandOptions::quota},
+      {"cache",
+       "redis://HOST/PREFIX as with --quota, or the path of a file: a text that any job with it has bought is not "
+       "bought "
+       "again",
+       "Limits", &CommandOptions::cache},
       {"max-text", "bytes of the longest text that is looked at; longer ones are rejected alone. 67108864, and no more",
        "Limits", &CommandOptions::max_text},
       {"hedge", "send requests that take unusually long a second time; up to 5 % of requests, paid twice", "Limits",
@@ -253,8 +263,8 @@ void AddJobOptions(CLI::App* app, CommandOptions* options) {
 
 void AddEmbedderOptions(CLI::App* app, CommandOptions* options) {
   AddEntries(app, options, [](const OptionEntry& entry) {
-    for (const absl::string_view other :
-         {"normalize", "endpoint", "canary-interval", "max-spend", "max-tokens", "max-duration", "cutoff"}) {
+    for (const absl::string_view other : {"normalize", "endpoint", "canary-interval", "max-spend", "max-tokens",
+                                          "max-duration", "cutoff", "quota", "cache"}) {
       if (entry.name == other) return false;
     }
     for (const absl::string_view also : {"json", "env-file", "no-env-file"}) {

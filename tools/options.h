@@ -48,6 +48,8 @@ struct CommandOptions {
   int64_t max_tokens = 0;
   std::string max_duration;  // see MaxDuration()
   std::string cutoff;        // soft | hard | cautious
+  std::string quota;         // redis://host/key, see ParseShareAddress()
+  std::string cache;         // likewise, or a path
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   double stop_wait_seconds = -1;  // 0 is said, too

@@ -23,6 +23,7 @@
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_layout.h"
 #include "tools/resolve_preset.h"
+#include "tools/sharing.h"
 #include "tools/spending.h"
 #include "tools/target_files.h"
 #include "tools/token_counting.h"
@@ -372,6 +373,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   ABSL_RETURN_IF_ERROR(ResolveLimits(options, preset, &job));
   ABSL_RETURN_IF_ERROR(ResolveTextLimit(options, &job));
   ABSL_RETURN_IF_ERROR(ResolveEndpoints(preset, environment, key_need, &job));
+  ABSL_RETURN_IF_ERROR(ResolveSharing(environment, &job));
   ABSL_RETURN_IF_ERROR(CheckMaxSpend(job));
   ABSL_RETURN_IF_ERROR(MakeFilesAbsolute(environment, &job.options));
   ABSL_RETURN_IF_ERROR(CheckRecord(job));

@@ -10,6 +10,7 @@
 #include "engine/pipeline.h"
 #include "io/embed/api_client.h"
 #include "io/job/job_store.h"
+#include "io/share/share_address.h"
 #include "tools/environment.h"
 #include "tools/options.h"
 #include "tools/presets.h"
@@ -24,6 +25,15 @@ struct ResolvedEndpoint {
   std::string name;  // for messages
   double weight = 1;
   ApiOptions client;
+};
+
+// What a job has in common with other workers; see tools/sharing.h.
+struct SharedParts {
+  std::optional<ShareAddress> quota;
+  std::optional<ShareAddress> cache;
+  std::string cache_file;  // absolute; a cache is there or in a file
+
+  bool has_cache() const { return cache.has_value() || !cache_file.empty(); }
 };
 
 // What a job is, with every default filled in and every word checked. Nothing has been written or sent; only a preset
@@ -41,7 +51,8 @@ struct ResolvedJob {
   Embedder embedder = Embedder::kApi;
   ApiOptions client;  // api_base is empty for kBuiltin until its server runs. With endpoints: the first one's
   std::vector<ResolvedEndpoint> endpoints;  // as --endpoint names them; empty: there is only `client`
-  absl::Duration canary_interval;           // infinite: only at the start, and that only with several endpoints
+  SharedParts shared;
+  absl::Duration canary_interval;  // infinite: only at the start, and that only with several endpoints
   std::optional<KnownModel> known_model;
   PipelineOptions pipeline;
   JobIdentity identity;

@@ -31,6 +31,7 @@
 #include "tools/resolve.h"
 #include "tools/run_report.h"
 #include "tools/run_summary.h"
+#include "tools/sharing.h"
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
@@ -150,6 +151,20 @@ bool TakeFromLimits(const RunOutcome& used, ResolvedJob* job) {
   return true;
 }
 
+// All requests of the command go by one quota, where workers share it. Null: it is this command's alone. Nothing is
+// bought before the cache is known to be there, too.
+absl::StatusOr<std::unique_ptr<WorkerQuota>> ShareQuota(std::vector<Prepared>* all, Spending* spending) {
+  const ResolvedJob& first = all->front().job;
+  ABSL_RETURN_IF_ERROR(CheckCache(first));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<WorkerQuota> quota,
+                        JoinQuota(first, spending, [&first](const std::string& note) { PrintNote(first, note); }));
+  for (Prepared& prepared : *all) {
+    prepared.job.client.shared_quota = quota.get();
+    for (ResolvedEndpoint& endpoint : prepared.job.endpoints) endpoint.client.shared_quota = quota.get();
+  }
+  return quota;
+}
+
 // Ends in time after a signal, at the latest by ending the process. Returns what became of it, which has been said.
 absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* spending, StopSignals* signals,
                        RunReport* report) {
@@ -192,6 +207,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
     return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
   });
   CloseStream(prepared, started, spending, &outcome);
+  if (running.embedder.cache != nullptr) PrintNote(job, CacheText(running.embedder.cache->counts()));
   report->Add(*prepared, outcome);
   return outcome.status;
 }
@@ -278,6 +294,8 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   }
   const absl::StatusOr<std::unique_ptr<Spending>> spending = MakeSpending(&all);
   if (!spending.ok()) return discard(spending.status());
+  const absl::StatusOr<std::unique_ptr<WorkerQuota>> quota = ShareQuota(&all, spending->get());
+  if (!quota.ok()) return discard(quota.status());
   if (absl::Status probed = Probe(&all, spending->get()); !probed.ok()) return discard(probed);
   if (absl::Status models = CheckModels(**counting, &all, spending->get()); !models.ok()) return discard(models);
   for (const Prepared& prepared : all) {

@@ -25,7 +25,7 @@ bool IsGiven(const RateLimit& limit) { return limit.requests_per_minute > 0 || l
 }  // namespace
 
 Pacer::Pacer(const PacerOptions& options)
-    : limiter_(options.limit),
+    : limiter_(options.limit, options.shared_quota),
       concurrency_(
           {.max = options.concurrency, .initial = IsGiven(options.limit) ? kFirstRequestsKnown : kFirstRequests}),
       fixed_concurrency_(options.fixed_concurrency ? options.concurrency : 0),

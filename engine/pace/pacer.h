@@ -18,6 +18,7 @@ struct PacerOptions {
   int concurrency = 32;            // at most so many in the air
   bool fixed_concurrency = false;  // always as many as may be: to measure a server, not to use it well
   RetryPolicy retry;
+  SharedQuota* shared_quota = nullptr;  // see RateLimiter
 };
 
 // Why a request leaves.

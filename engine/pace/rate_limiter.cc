@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/pace/shared_quota.h"
+
 namespace reembed {
 namespace {
 
@@ -45,19 +47,33 @@ absl::Duration RateLimiter::Bucket::TimeTo(double amount) const {
   return absl::Seconds((needed - level) / per_second);
 }
 
-RateLimiter::RateLimiter(const RateLimit& limit) : burst_(limit.burst) {
+RateLimiter::RateLimiter(const RateLimit& limit, SharedQuota* shared) : burst_(limit.burst), shared_(shared) {
   const auto set = [&](double per_minute, Bucket* bucket) {
     if (per_minute <= 0) return;
+    limits_known_since_ = -absl::InfiniteDuration();
+    if (shared != nullptr) return;
     bucket->given = per_minute / 60;
     bucket->SetRate(bucket->given, burst_);
     bucket->level = bucket->capacity;
-    limits_known_since_ = -absl::InfiniteDuration();
   };
   set(limit.requests_per_minute, &requests_);
   set(limit.tokens_per_minute, &tokens_);
 }
 
+double RateLimiter::requests_per_minute() const {
+  return shared_ != nullptr ? shared_->limit().requests_per_minute : requests_.per_second * 60;
+}
+
+double RateLimiter::tokens_per_minute() const {
+  return shared_ != nullptr ? shared_->limit().tokens_per_minute : tokens_.per_second * 60;
+}
+
 Moment RateLimiter::NextStart(int64_t tokens, Moment now) const {
+  const Moment own = NextOwnStart(tokens, now);
+  return shared_ != nullptr ? std::max(own, shared_->NextStart(tokens, now)) : own;
+}
+
+Moment RateLimiter::NextOwnStart(int64_t tokens, Moment now) const {
   if (paused_until_ > now) return paused_until_;
   absl::Duration wait;
   for (auto [bucket, amount] : {std::pair(requests_, 1.0), {tokens_, double(tokens)}, {found_, 1.0}}) {
@@ -68,7 +84,10 @@ Moment RateLimiter::NextStart(int64_t tokens, Moment now) const {
 }
 
 Moment RateLimiter::TryStart(int64_t tokens, Moment now, Departure* departure) {
-  if (const Moment next = NextStart(tokens, now); next > now) return next;
+  if (const Moment next = NextOwnStart(tokens, now); next > now) return next;
+  if (shared_ != nullptr) {
+    if (const Moment next = shared_->TryStart(tokens, now); next > now) return next;
+  }
   for (Bucket* const bucket : {&requests_, &tokens_, &found_}) bucket->Flow(now);
   requests_.level -= 1;
   tokens_.level -= static_cast<double>(tokens);
@@ -89,10 +108,19 @@ double RateLimiter::SendRate(Moment now) const {
 }
 
 void RateLimiter::Correct(int64_t estimated, int64_t charged) {
+  if (shared_ != nullptr) return shared_->Tell({.tokens_back = estimated - charged}, MonotonicNow());
   tokens_.level = std::min(tokens_.capacity, tokens_.level + static_cast<double>(estimated - charged));
 }
 
 void RateLimiter::Learn(const QuotaReport& said, const Departure& departure, Moment now) {
+  if (shared_ != nullptr) {
+    const auto limit = [](double named) { return named > 0 && std::isfinite(named) ? named : 0; };
+    const QuotaNews news{.requests_per_minute = limit(said.limit_requests),
+                         .tokens_per_minute = limit(said.limit_tokens)};
+    if (news.requests_per_minute <= 0 && news.tokens_per_minute <= 0) return;
+    limits_known_since_ = std::min(limits_known_since_, now);
+    return shared_->Tell(news, now);
+  }
   QuotaReport report = said;
   // A refusal, and the wait it named, is newer than what an earlier request was told.
   if (departure.at <= pause_began_) report.remaining_requests = report.remaining_tokens = -1;
@@ -129,6 +157,7 @@ void RateLimiter::Refused(const Departure& departure, absl::Duration wait, bool 
     if (wait_is_named) Pause(wait, now);
     return;
   }
+  if (shared_ != nullptr) shared_->Tell({.refused = wait}, now);
   pause_began_ = now;
   ++refusal_bursts_;
   Pause(wait, now);
@@ -136,7 +165,8 @@ void RateLimiter::Refused(const Departure& departure, absl::Duration wait, bool 
   // Requests that left before the limits were known say nothing about the pace since. And refusals that come whatever
   // the pace is must not bring it down to nothing.
   const bool mostly_refused = accepted_since_ < ++bursts_since_;
-  const bool lower = mostly_refused || now - lowered_at_ >= kBetweenLowerings;
+  const bool alone = shared_ == nullptr || !known;  // else all lower it together
+  const bool lower = alone && (mostly_refused || now - lowered_at_ >= kBetweenLowerings);
   if (lower && (!known || departure.at >= limits_known_since_)) {
     lowered_at_ = now;
     accepted_since_ = bursts_since_ = 0;

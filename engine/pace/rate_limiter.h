@@ -11,6 +11,8 @@ namespace reembed {
 // A moment of the monotonic clock, which no change of the wall clock moves: time since an unspecified start.
 using Moment = absl::Duration;
 
+class SharedQuota;
+
 // The monotonic clock.
 Moment MonotonicNow();
 
@@ -46,9 +48,13 @@ struct Departure {
 //
 // The headers feed forward: when they show less quota than our own bucket has, ours is lowered, so that we slow down
 // before the first refusal. They never raise it, as they lag behind and may be somebody else's good luck.
+//
+// With a SharedQuota the first two buckets are there, for all who use it: what replies say of limits and refusals is
+// told to it, and what they say is left tells nothing, as nobody knows what the others have sent since.
 class RateLimiter {
  public:
-  explicit RateLimiter(const RateLimit& limit);
+  // `shared`: borrowed; null: the quota is ours alone.
+  explicit RateLimiter(const RateLimit& limit, SharedQuota* shared = nullptr);
 
   // `now`: a request of so many model tokens may leave; its share is taken, and *departure is set. A later moment: ask
   // again then; nothing is taken. A request larger than a burst may leave when the bucket is full; the next ones pay.
@@ -76,8 +82,8 @@ class RateLimiter {
   Moment NextStart(int64_t tokens, Moment now) const;
 
   // The quota as far as somebody has named it; 0: nobody has.
-  double requests_per_minute() const { return requests_.per_second * 60; }
-  double tokens_per_minute() const { return tokens_.per_second * 60; }
+  double requests_per_minute() const;
+  double tokens_per_minute() const;
 
   Moment PausedUntil() const { return paused_until_; }
   // Whether the user or a header has named a limit.
@@ -101,8 +107,10 @@ class RateLimiter {
   void LearnOne(double limit, double remaining, double sent_since, double amount, Moment left_at, Moment now,
                 Bucket* bucket) const;
   double SendRate(Moment now) const;
+  Moment NextOwnStart(int64_t tokens, Moment now) const;
 
   const absl::Duration burst_;
+  SharedQuota* const shared_;
   Bucket requests_;
   Bucket tokens_;
   Bucket found_;        // requests: what refusals taught

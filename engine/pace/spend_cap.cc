@@ -128,7 +128,12 @@ SpendCap::Answer SpendCap::Offer(int64_t tokens, SpendHold* hold) {
 SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
   if (!reached_.ok()) return Answer::kNever;
   const double charge = ChargeOf(tokens);
-  if (!FitsMoney(charge) || !FitsTokens(charge)) {
+  waits_for_ = 0;
+  if (!FitsAllowed(charge) && may_allow_more_ && FitsMoney(charge) && FitsTokens(charge)) {
+    waits_for_ = Usd(charge);
+    return Answer::kAskLater;
+  }
+  if (!FitsAllowed(charge) || !FitsMoney(charge) || !FitsTokens(charge)) {
     return in_air_ > 0 ? Answer::kAskLater : !unread_.empty() ? Answer::kAskSoon : Answer::kNever;
   }
   if (reached_ = NoteAhead(Usd(charge)); !reached_.ok()) return Answer::kNever;
@@ -140,6 +145,17 @@ SpendCap::Answer SpendCap::TakeFitting(int64_t tokens, SpendHold* hold) {
   return Answer::kTaken;
 }
 
+void SpendCap::Allow(double usd, bool more) {
+  const MutexLock lock(&mutex_);
+  allowed_ = usd;
+  may_allow_more_ = more;
+}
+
+double SpendCap::wanted_usd() const {
+  const MutexLock lock(&mutex_);
+  return SpentUsd() + waits_for_;
+}
+
 void SpendCap::Close(int64_t tokens) {
   const MutexLock lock(&mutex_);
   if (reached_.ok()) CloseFor(ChargeOf(tokens));
@@ -148,11 +164,16 @@ void SpendCap::Close(int64_t tokens) {
 void SpendCap::CloseFor(double charge) {
   reached_ = absl::CancelledError(
       FitsTokens(charge)
-          ? absl::StrCat("--max-spend ", DollarsText(options_.cap_usd),
-                         " is reached: all runs of the job together have spent ", DollarsText(SpentUsd()),
-                         ", and the next request would cost about ", DollarsText(Usd(charge)),
+          ? absl::StrCat("--max-spend ", DollarsText(options_.cap_usd), " is reached: ",
+                         allowed_ < options_.cap_usd
+                             ? absl::StrCat("others who share it have left ", DollarsText(allowed_),
+                                            " of it to this job, whose runs ")
+                             : "all runs of the job ",
+                         "together have spent ", DollarsText(SpentUsd()), ", and the next request would cost about ",
+                         DollarsText(Usd(charge)),
                          "; the same command with a higher --max-spend goes on from here, `--max-spend +5` allows 5 "
-                         "dollars more than are spent")
+                         "dollars more "
+                         "than are spent")
           : absl::StrFormat("--max-tokens %.0f is reached: this run has used %.0f tokens, and the next request would "
                             "use about %.0f; the same command goes on from here with as many again",
                             options_.cap_tokens, used_ + held_, charge));

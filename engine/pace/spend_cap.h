@@ -2,6 +2,7 @@
 #ifndef REEMBED_ENGINE_PACE_SPEND_CAP_H_
 #define REEMBED_ENGINE_PACE_SPEND_CAP_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -96,6 +97,12 @@ class SpendCap {
   // Why nothing leaves any more; OK while it may. IsSpendCapReached() of it, or the failure of a note.
   absl::Status Reached() const;
 
+  // Where the cap is shared: others leave so much of it to all runs of this job together, until the next call. `more`:
+  // they may leave more than that when asked, so what does not fit waits. Any thread.
+  void Allow(double usd, bool more);
+  // All that was spent or is in the air, and what waits for Allow() beside it.
+  double wanted_usd() const;
+
   // From now on money is written down there. Borrowed; before anything leaves, and while nothing is in the air.
   void ChargeTo(SpendAccount* account);
 
@@ -115,6 +122,9 @@ class SpendCap {
   // `charge`: of a request, in tokens.
   bool FitsMoney(double charge) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return SpentUsd() + Usd(charge) <= options_.cap_usd * (1 + 1e-12);
+  }
+  bool FitsAllowed(double charge) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return SpentUsd() + Usd(charge) <= allowed_ * (1 + 1e-12);
   }
   bool FitsTokens(double charge) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return used_ + held_ + charge <= options_.cap_tokens * (1 + 1e-12);
@@ -141,6 +151,9 @@ class SpendCap {
   double charged_ ABSL_GUARDED_BY(mutex_) = 0;  // of the last replies, in tokens, fading
   double estimated_ ABSL_GUARDED_BY(mutex_) = 0;
   double factor_ ABSL_GUARDED_BY(mutex_) = 1;  // what an estimated token is charged as
+  double allowed_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<double>::infinity();
+  bool may_allow_more_ ABSL_GUARDED_BY(mutex_) = false;
+  double waits_for_ ABSL_GUARDED_BY(mutex_) = 0;
   bool warned_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status reached_ ABSL_GUARDED_BY(mutex_);
 };

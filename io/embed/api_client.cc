@@ -186,6 +186,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .hints = HintsOf(options, dialect),
                    .note = options.note,
                    .lost = options.lost,
+                   .shared_quota = options.shared_quota,
                    .spend = options.spend,
                    .seed = options.seed};
   if (!options.api_key.empty()) {

@@ -53,6 +53,7 @@ struct ApiOptions {
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
   RetryPolicy retry;
   SpendCap* spend = nullptr;                     // see FlowOptions
+  SharedQuota* shared_quota = nullptr;           // likewise
   std::function<void(int64_t, Done)> lost;       // likewise
   uint64_t seed = 0;                             // of the jitter
   std::function<void(const std::string&)> note;  // see FlowOptions

@@ -55,7 +55,8 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
       pacer_({.limit = options_.limit,
               .concurrency = options_.concurrency,
               .fixed_concurrency = options_.fixed_concurrency,
-              .retry = options_.retry}),
+              .retry = options_.retry,
+              .shared_quota = options_.shared_quota}),
       random_(options_.seed) {}
 
 RequestFlow::~RequestFlow() {

@@ -64,6 +64,7 @@ struct FlowOptions {
   // batches end with it. On a loop thread, which it must not block; the answer may come on any, and waits for nothing.
   // Null: nobody writes it down.
   std::function<void(int64_t texts, Done noted)> lost;
+  SharedQuota* shared_quota = nullptr;  // borrowed: see RateLimiter
   SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
   uint64_t seed = 0;          // of the jitter
 };

@@ -17,13 +17,11 @@
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
 #include "io/net/resp_limits.h"
+#include "io/net/tls_stream.h"
 
 namespace reembed {
 namespace {
 
-constexpr timeval kConnectTimeout = {.tv_sec = 10, .tv_usec = 0};
-// Long enough for any one command that is sent here; a server that is silent for longer is not there.
-constexpr timeval kReplyTimeout = {.tv_sec = 600, .tv_usec = 0};
 constexpr size_t kMaxWordsShown = 300;
 
 absl::StatusCode CodeOf(absl::string_view words) {
@@ -72,6 +70,7 @@ RespClient::~RespClient() { Disconnect(); }
 void RespClient::Disconnect() {
   if (context_ != nullptr) redisFree(context_);
   context_ = nullptr;
+  tls_.reset();
 }
 
 absl::StatusOr<std::unique_ptr<RespClient>> RespClient::Connect(RespAddress address, absl::Duration patience) {
@@ -87,7 +86,18 @@ absl::StatusOr<std::unique_ptr<RespClient>> RespClient::Connect(RespAddress addr
 
 absl::Status RespClient::Connect() {
   Disconnect();
-  context_ = redisConnectWithTimeout(address_.host.c_str(), address_.port, kConnectTimeout);
+  if (address_.tls) {
+    absl::StatusOr<std::unique_ptr<TlsStream>> tls =
+        TlsStream::Connect(address_.host, address_.port, address_.ca_file, address_.connect_timeout);
+    if (!tls.ok()) {
+      return absl::Status(tls.status().code(), absl::StrCat(address_.name, ": no connection over TLS (",
+                                                            tls.status().message(), "); does the server speak it?"));
+    }
+    tls_ = *std::move(tls);
+    context_ = redisConnectFd(-1);  // for its reader alone
+  } else {
+    context_ = redisConnectWithTimeout(address_.host.c_str(), address_.port, absl::ToTimeval(address_.connect_timeout));
+  }
   if (context_ == nullptr) return absl::ResourceExhaustedError("out of memory");
   if (context_->err != 0) {
     absl::Status status = absl::UnavailableError(
@@ -96,15 +106,18 @@ absl::Status RespClient::Connect() {
     return status;
   }
   LimitArrays(context_->reader, functions_.get());
-  redisSetTimeout(context_, kReplyTimeout);
-  redisEnableKeepAlive(context_);
+  if (tls_ == nullptr) {
+    redisSetTimeout(context_, absl::ToTimeval(address_.reply_timeout));
+    redisEnableKeepAlive(context_);
+  }
   std::vector<absl::string_view> greeting = {"PING"};
   if (!address_.password.empty() || !address_.user.empty()) {
     greeting = {"AUTH"};
     if (!address_.user.empty()) greeting.push_back(address_.user);
     greeting.push_back(address_.password);
   }
-  const absl::Status status = Call(greeting).status();
+  absl::Status status = Call(greeting).status();
+  if (status.ok() && address_.database != 0) status = Call({"SELECT", absl::StrCat(address_.database)}).status();
   ++connections_;
   if (!status.ok()) Disconnect();
   return status;
@@ -122,20 +135,48 @@ absl::Status RespClient::ErrorOf(absl::string_view words) const {
 
 absl::StatusOr<RespReply> RespClient::Call(absl::Span<const absl::string_view> words) {
   if (context_ == nullptr) return absl::UnavailableError(absl::StrCat(address_.name, ": not connected"));
+  ABSL_RETURN_IF_ERROR(Write(words));
+  absl::StatusOr<RespReply> reply = Read();
+  KillPoint("falkordb: answered");
+  if (reply.ok() && reply->value().IsError()) return ErrorOf(reply->value().Text());
+  return reply;
+}
+
+absl::Status RespClient::Write(absl::Span<const absl::string_view> words) {
   std::vector<const char*> bytes;
   std::vector<size_t> sizes;
   for (const absl::string_view word : words) {
     bytes.push_back(word.data());
     sizes.push_back(word.size());
   }
+  const int count = static_cast<int>(words.size());
+  if (tls_ != nullptr) {
+    char* command = nullptr;
+    const int size = redisFormatCommandArgv(&command, count, bytes.data(), sizes.data());
+    if (size < 0) return absl::ResourceExhaustedError("out of memory");
+    const absl::Status written =
+        tls_->Write({command, static_cast<size_t>(size)}, absl::Now() + address_.reply_timeout);
+    redisFreeCommand(command);
+    return written.ok() ? written : LostTo(written.message());
+  }
   int sent = 0;
-  bool good = redisAppendCommandArgv(context_, static_cast<int>(words.size()), bytes.data(), sizes.data()) == REDIS_OK;
+  bool good = redisAppendCommandArgv(context_, count, bytes.data(), sizes.data()) == REDIS_OK;
   while (good && sent == 0) good = redisBufferWrite(context_, &sent) == REDIS_OK;
-  if (!good) return Lost();
-  absl::StatusOr<RespReply> reply = Read();
-  KillPoint("falkordb: answered");
-  if (reply.ok() && reply->value().IsError()) return ErrorOf(reply->value().Text());
-  return reply;
+  return good ? absl::OkStatus() : Lost();
+}
+
+// How many bytes came.
+absl::StatusOr<size_t> RespClient::Receive() {
+  if (tls_ != nullptr) {
+    char bytes[size_t{16} << 10];
+    const absl::StatusOr<size_t> size = tls_->Read(bytes, sizeof(bytes), absl::Now() + address_.reply_timeout);
+    if (!size.ok()) return LostTo(size.status().message());
+    if (redisReaderFeed(context_->reader, bytes, *size) != REDIS_OK) return Lost();
+    return *size;
+  }
+  const size_t before = context_->reader->len;
+  if (redisBufferRead(context_) != REDIS_OK) return Lost();
+  return context_->reader->len - before;
 }
 
 absl::StatusOr<RespReply> RespClient::Read() {
@@ -152,9 +193,8 @@ absl::StatusOr<RespReply> RespClient::Read() {
       return absl::FailedPreconditionError(
           absl::StrCat(address_.name, ": the answer is longer than any that was asked for; is this the right server?"));
     }
-    const size_t before = context_->reader->len;
-    if (redisBufferRead(context_) != REDIS_OK) return Lost();
-    received += context_->reader->len - before;
+    ABSL_ASSIGN_OR_RETURN(const size_t size, Receive());
+    received += size;
   }
 }
 
@@ -168,6 +208,12 @@ absl::Status RespClient::Lost() {
                                                       "was asked for, got another one (", words,
                                                       "); is this the right server?"));
   }
+  return LostTo(words);
+}
+
+absl::Status RespClient::LostTo(absl::string_view why) {
+  const std::string words(why);
+  Disconnect();
   return absl::UnavailableError(
       absl::StrCat(address_.name, ": the connection is lost (", words, "); is the server running?"));
 }

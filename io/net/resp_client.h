@@ -29,9 +29,15 @@ struct RespAddress {
   std::string name;  // for messages: falkordb://user@host:port; never with a password
   std::string host;
   int port = 6379;
-  std::string user;                             // empty: the default user
-  std::string password;                         // empty: none
-  std::string password_variable;                // where the user can put it; for messages
+  std::string user;               // empty: the default user
+  std::string password;           // empty: none
+  std::string password_variable;  // where the user can put it; for messages
+  int database = 0;               // its number
+  bool tls = false;
+  std::string ca_file;  // PEM file of who may sign the server's certificate; empty: as the system has them
+  absl::Duration connect_timeout = absl::Seconds(10);
+  // Long enough for any one command of a store; a server that is silent for longer is not there.
+  absl::Duration reply_timeout = absl::Minutes(10);
   std::shared_ptr<std::atomic<bool>> answered;  // set when it has; null: nobody asks
 };
 
@@ -73,6 +79,8 @@ class RespReply {
   redisReply* reply_;
 };
 
+class TlsStream;
+
 // One connection. Used by one thread at a time.
 // Errors: kUnavailable (no connection, or the server is starting or busy), kUnauthenticated, kPermissionDenied,
 // kResourceExhausted (out of memory), kFailedPrecondition (read-only server, unknown command, an answer that is not
@@ -106,14 +114,18 @@ class RespClient {
   RespClient(RespAddress address, absl::Duration patience);
   absl::Status Connect();
   void Disconnect();
+  absl::Status Write(absl::Span<const absl::string_view> words);
+  absl::StatusOr<size_t> Receive();
   // Reads until there is a whole answer.
   absl::StatusOr<RespReply> Read();
   // Of a connection that is of no use any more, which it ends.
   absl::Status Lost();
+  absl::Status LostTo(absl::string_view why);
 
   const RespAddress address_;
   const absl::Duration patience_;
   redisContext* context_ = nullptr;  // null: not connected
+  std::unique_ptr<TlsStream> tls_;   // what it goes through; null: a plain socket
   int connections_ = 0;
   const std::unique_ptr<redisReplyObjectFunctions> functions_;  // of its reader
 };

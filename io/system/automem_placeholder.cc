@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/text/sha256.h"
+
 namespace reembed {
 namespace {
 

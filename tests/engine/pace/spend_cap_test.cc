@@ -203,6 +203,24 @@ TEST(SpendCapTest, AReplyThatNobodyReadsIsChargedToItsAccount) {
   EXPECT_DOUBLE_EQ(cap.spent_usd(account), 50 * kPrice);
 }
 
+TEST(SpendCapTest, OthersLeaveAPartOfASharedCap) {
+  SpendCap cap({.usd_per_token = kPrice, .cap_usd = 10});
+  cap.Allow(5, /*more=*/true);
+  SpendHold first, second, third;
+  ASSERT_EQ(cap.Take(400, &first), Answer::kTaken);
+  EXPECT_EQ(cap.Take(300, &second), Answer::kAskLater) << "there may be more";
+  EXPECT_DOUBLE_EQ(cap.wanted_usd(), 7);
+  EXPECT_THAT(cap.Reached(), IsOk());
+  cap.Allow(7, /*more=*/true);
+  ASSERT_EQ(cap.Take(300, &second), Answer::kTaken);
+  EXPECT_DOUBLE_EQ(cap.wanted_usd(), 7);
+  cap.Allow(7, /*more=*/false);
+  EXPECT_EQ(cap.Take(100, &third), Answer::kNever);
+  EXPECT_TRUE(IsSpendCapReached(cap.Reached()));
+  EXPECT_THAT(std::string(cap.Reached().message()),
+              testing::HasSubstr("others who share it have left $7.00 of it to this job"));
+}
+
 TEST(SpendCapTest, MoneyIsNeverRoundedToNothing) {
   EXPECT_EQ(DollarsText(12.345), "$12.35");
   EXPECT_EQ(DollarsText(0.05), "$0.0500");

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/pace/quota_book.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+namespace reembed {
+namespace {
+
+constexpr double kMinute = 60e6;
+constexpr double kWhole = 1e6;  // of the rate, in millionths
+
+// 0 is no limit.
+double Narrower(double a, double b) { return a <= 0 ? b : b <= 0 ? a : std::min(a, b); }
+
+}  // namespace
+
+double QuotaBook::Line::Rate() const { return Narrower(given, said); }
+
+// Moments are doubles that hold whole microseconds, as the server's language has no others.
+QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
+  auto now = static_cast<double>(clock);
+  const auto seen = static_cast<double>(seen_);
+  const bool fresh = seen_ < 0 || now - seen >= kForget || seen - now > kSmallStep;
+  const double silence = fresh ? kForget : now - seen;
+  if (fresh) {
+    epoch_ = static_cast<int64_t>(std::floor(now / 1000));
+    requests_ = tokens_ = {.next = now};
+    paused_until_ = 0;
+    lowered_to_ = kWhole;
+    lowered_at_ = now - kBetweenLowerings;
+    workers_.clear();
+  } else {
+    now = std::max(now, seen);
+  }
+  if (ask.returns && silence > kSilence) {
+    requests_.next = std::max(requests_.next, now + kHold);
+    tokens_.next = std::max(tokens_.next, now + kHold);
+  }
+
+  const bool knows_epoch = ask.epoch == epoch_;
+  bool narrower = false;
+  for (const auto& [line, given, said] :
+       {std::tuple(&requests_, ask.given.requests_per_minute, ask.said.requests_per_minute),
+        std::tuple(&tokens_, ask.given.tokens_per_minute, ask.said.tokens_per_minute)}) {
+    const double before = line->Rate();
+    line->given = Narrower(line->given, given);
+    line->said = Narrower(line->said, said);
+    if (!fresh && line->Rate() > 0 && (before <= 0 || line->Rate() < before)) narrower = true;
+  }
+  double share = std::min(kWhole, lowered_to_ + std::floor((now - lowered_at_) / kRise));
+  const auto refused = static_cast<double>(absl::ToInt64Microseconds(ask.refused));
+  const bool refusal = refused > 0 && knows_epoch;
+  if (refused > 0) paused_until_ = std::max(paused_until_, now + refused);
+  if (refusal && now - lowered_at_ >= kBetweenLowerings) {
+    share = std::max<double>(kLeastShare, std::floor(share * 9 / 10));
+    lowered_to_ = share;
+    lowered_at_ = now;
+  }
+  if (narrower || refusal) {
+    ++epoch_;
+    requests_.next = tokens_.next = now;
+  }
+
+  const double a_request = requests_.Rate() > 0 ? kMinute * kWhole / (requests_.Rate() * share) : 0;
+  const double a_token = tokens_.Rate() > 0 ? kMinute * kWhole / (tokens_.Rate() * share) : 0;
+  const bool counts = knows_epoch && !narrower && !refusal;
+  if (counts) requests_.next -= std::floor(static_cast<double>(ask.requests_back) * a_request);
+  if (counts || ask.tokens_back < 0) tokens_.next -= std::floor(static_cast<double>(ask.tokens_back) * a_token);
+  for (Line* const line : {&requests_, &tokens_}) line->next = std::max({line->next, now - kBurst, paused_until_});
+
+  QuotaGrant grant{.requests = ask.requests, .tokens = ask.tokens};
+  const double begin = std::max({now, requests_.next, tokens_.next});
+  if (begin - now > kAhead) {
+    grant.requests = std::min<int64_t>(1, ask.requests);
+    grant.tokens = ask.least_tokens;
+  }
+  requests_.next += std::ceil(static_cast<double>(grant.requests) * a_request);
+  tokens_.next += std::ceil(static_cast<double>(grant.tokens) * a_token);
+
+  seen_ = static_cast<int64_t>(now);
+  workers_[ask.worker] = seen_;
+  std::erase_if(workers_, [&](const auto& worker) { return worker.second <= seen_ - kForget; });
+  if (ask.leaves) workers_.erase(ask.worker);
+  grant.begin = absl::Microseconds(static_cast<int64_t>(begin - now));
+  grant.epoch = epoch_;
+  grant.pause = absl::Microseconds(static_cast<int64_t>(std::max(0.0, paused_until_ - now)));
+  grant.workers = static_cast<int>(workers_.size());
+  grant.limit.requests_per_minute = std::floor(requests_.Rate() * share / 1000) / 1000;
+  grant.limit.tokens_per_minute = std::floor(tokens_.Rate() * share / 1000) / 1000;
+  AskForMoney(ask, &grant);
+  return grant;
+}
+
+void QuotaBook::AskForMoney(const QuotaAsk& ask, QuotaGrant* grant) {
+  if (ask.account.empty()) return;
+  int64_t others = -money_[ask.account];
+  for (const auto& [account, money] : money_) others += money;
+  // What is spent is spent, whatever the cap.
+  grant->money = std::max(std::min(ask.money_wanted, ask.money_cap - others), ask.money_spent);
+  money_[ask.account] = grant->money;
+  grant->money_left = std::max<int64_t>(0, ask.money_cap - others - grant->money);
+}
+
+}  // namespace reembed
