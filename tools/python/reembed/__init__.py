@@ -16,7 +16,9 @@ arguments are the command's flags (`--batch-size 64` is `batch_size=64`). Keys o
 from the environment, from `api_key_env` or `api_key_file`.
 """
 
-from ._command import command_path, version
+from typing import Any
+
+from ._command import command_path
 from ._errors import (
     FailedError,
     FatalError,
@@ -47,7 +49,17 @@ from ._results import (
     Verification,
 )
 
-__version__ = version()
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    # Asked of the command, and only when somebody wants to know: this module is also on the way of `reembed` itself.
+    if name == "__version__":
+        from ._command import version
+
+        return version()
+    raise AttributeError(f"module 'reembed' has no attribute {name!r}")
+
 
 __all__ = [
     "Embeddings",

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a job directory, as io/job/ledger_format.md describes it. Changes nothing, and may read while a run writes."""
+"""Reads a job directory, as io/job/ledger_format.md describes it. Changes nothing, and may read while a run writes.
+
+numpy, pandas and pyarrow are imported where they are used: the command goes through this package and needs none."""
 
 from __future__ import annotations
 
@@ -13,12 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy
-
 from ._errors import UsageError
 from ._results import Receipt, Reject
 
 if TYPE_CHECKING:
+    import numpy
     import pandas
     import pyarrow
     from numpy.typing import NDArray
@@ -123,6 +124,8 @@ class Job:
     def vectors(self) -> NDArray[numpy.float32]:
         """Memory-mapped [slots, dimensions] float32, read-only, as the API sent them. Rows that no slot names mean
         nothing."""
+        import numpy
+
         path = self.path / "vectors.f32"
         if not path.exists():
             raise UsageError(f"{self.path}: keeps no vectors (--keep-vectors never); read them from its targets")
@@ -134,6 +137,8 @@ class Job:
 
     @cached_property
     def _rows(self) -> tuple[list[Any], NDArray[numpy.int64]]:
+        import numpy
+
         rows = self._db.execute("SELECT key, slot FROM rows ORDER BY ordinal").fetchall()
         slots = numpy.fromiter((slot for _, slot in rows), numpy.int64, len(rows))
         kept = numpy.array(
@@ -158,6 +163,8 @@ class Job:
 
     def matrix(self) -> tuple[list[Any], NDArray[numpy.float32]]:
         """Keys and vectors [rows with a vector, dimensions] of all rows that have one; a copy in memory."""
+        import numpy
+
         has = numpy.flatnonzero(self.slots >= 0)
         return [self.keys[i] for i in has], numpy.asarray(self.vectors[self.slots[has]])
 
