@@ -88,7 +88,7 @@ _reembed_files() {
 _reembed() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= i
   COMPREPLY=()
-  # bash parts words at = and :, as it does in --progress=on and sqlite:FILE.
+  # bash parts words at = and :, as it does in --progress=on and in addresses of stores.
   if [[ $cur == : ]]; then cur=; _reembed_files; return; fi
   if [[ $prev == : ]]; then _reembed_files; return; fi
   if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi
