@@ -113,6 +113,17 @@ struct SystemsOptions {
 };
 ExitCode SystemsCommand(const SystemsOptions& options, const Environment& environment);
 
+// Whether this machine, and the API and stores of a job if one is asked for, would let a run come to its end. Sends one
+// text where there is an API. The exit code is that of the first problem.
+ExitCode DoctorCommand(CommandOptions options, const Environment& environment);
+
+// Where this command reads and writes by default.
+ExitCode PathsCommand(bool json, const Environment& environment);
+
+// Prints the completions of a shell ("bash", "zsh", "fish"), the man page ("man"), or words that completions ask for
+// ("systems", "jobs"), made from the flags of `app`.
+ExitCode CompletionCommand(const CLI::App& app, const std::string& what, const Environment& environment);
+
 }  // namespace reembed
 
 #endif  // REEMBED_TOOLS_COMMANDS_H_

@@ -24,6 +24,7 @@ namespace {
 
 constexpr absl::Duration kLookInterval = absl::Milliseconds(200);
 constexpr absl::Duration kLineInterval = absl::Seconds(30);
+constexpr absl::Duration kJsonInterval = absl::Seconds(1);  // asked for by a program, which draws something of its own
 // A quota is kept by short waits, of which nobody wants to hear.
 constexpr absl::Duration kShownQuotaWait = absl::Seconds(1);
 constexpr size_t kUsualColumns = 80;
@@ -120,7 +121,10 @@ Progress::~Progress() {
 
 void Progress::Loop(const std::stop_token& done) {
   const Moment start = MonotonicNow();
-  Moment next_show = start + (style_ == ProgressStyle::kLine ? kLookInterval : kLineInterval);
+  const absl::Duration interval = style_ == ProgressStyle::kLine        ? kLookInterval
+                                  : style_ == ProgressStyle::kJsonLines ? kJsonInterval
+                                                                        : kLineInterval;
+  Moment next_show = start + interval;
   std::optional<TimeLeft> time_left;
   Mutex mutex;
   std::condition_variable_any never;
@@ -141,7 +145,7 @@ void Progress::Loop(const std::stop_token& done) {
     if (!time_left.has_value() && (!buys || view.client.requests > 0)) time_left.emplace(now);
     if (time_left.has_value()) time_left->Note(now, paced);
     if (now < next_show) continue;
-    next_show += style_ == ProgressStyle::kLine ? kLookInterval : kLineInterval;
+    next_show += interval;
     if (time_left.has_value() && scope_.rows >= 0) {
       const double most = buys ? RowsPerSecondOfQuota(view.client, paced, scope_.texts_per_request) : 0;
       const absl::Duration pause = view.client.quota_wait >= kShownQuotaWait && view.client.quota_wait < absl::Hours(24)

@@ -434,6 +434,31 @@ void AddSystems(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return SystemsCommand(*options, env); }; });
 }
 
+// What helps to set the command up.
+void AddSetUp(CLI::App* app, Command* chosen) {
+  CLI::App* const doctor = AddJobCommand(
+      app, "doctor", "look at this machine, and with the flags of run at its API and stores; sends one text at most",
+      "Examples:\n  reembed doctor\n  reembed doctor --embedder openai --model text-embedding-3-small\n  reembed "
+      "doctor "
+      "--system agentloop --json",
+      DoctorCommand, chosen);
+  doctor->get_option("job-file")->description("a job file, as of run: its API and stores are looked at");
+  CLI::App* const paths = app->add_subcommand("paths", "where jobs, presets, variables and certificates are");
+  auto json = std::make_shared<bool>(false);
+  paths->add_flag("--json", *json, "JSON lines on standard output");
+  paths->callback([=] { *chosen = [=](const Environment& environment) { return PathsCommand(*json, environment); }; });
+  CLI::App* const completion = app->add_subcommand("completion", "completions of a shell, or the man page");
+  auto what = std::make_shared<std::string>();
+  completion->add_option("what", *what, "bash, zsh, fish, or man")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish", "man", "systems", "jobs"}));
+  completion->footer(
+      "Examples:\n  source <(reembed completion bash)\n  reembed completion zsh > ~/.zfunc/_reembed\n  reembed "
+      "completion fish > ~/.config/fish/completions/reembed.fish\n  reembed completion man | man -l -");
+  completion->callback(
+      [=] { *chosen = [=](const Environment& environment) { return CompletionCommand(*app, *what, environment); }; });
+}
+
 // What people write who know other commands.
 void AddHelpAndVersion(CLI::App* app, Command* chosen) {
   CLI::App* const help = app->add_subcommand("help", "what a command does, and its flags: reembed help run");
@@ -499,6 +524,7 @@ int Main(int argc, char** argv) {
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
   AddSystems(&app, &chosen);
+  AddSetUp(&app, &chosen);
   AddHelpAndVersion(&app, &chosen);
   try {
     app.parse(argc, argv);

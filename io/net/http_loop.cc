@@ -15,6 +15,7 @@
 #include "engine/mutex.h"
 #include "io/net/http_head.h"
 #include "io/net/proxy.h"
+#include "io/net/trust_store.h"
 #include "io/net/unsent.h"
 
 namespace reembed {
@@ -111,7 +112,7 @@ long CurlMilliseconds(absl::Duration duration) {
   return std::max<long>(1, absl::ToInt64Milliseconds(absl::Ceil(duration, absl::Milliseconds(1))));
 }
 
-void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
+void SetOptions(Transfer* transfer, const HttpLoopOptions& options, const TrustStore& trust) {
   CURL* const easy = transfer->easy;
   const HttpRequest& request = transfer->request;
   for (const std::string& header : request.headers) {
@@ -132,7 +133,9 @@ void SetOptions(Transfer* transfer, const HttpLoopOptions& options) {
   }
   if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   if (request.method != "POST") curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
+  // libcurl has built-in places for both; null takes them away.
+  curl_easy_setopt(easy, CURLOPT_CAINFO, trust.file.empty() ? nullptr : trust.file.c_str());
+  curl_easy_setopt(easy, CURLOPT_CAPATH, trust.folder.empty() ? nullptr : trust.folder.c_str());
   // Said outright, so that messages name what was used; libcurl itself would ask the environment.
   transfer->proxy = ProxyFor(request.url, options.proxy);
   curl_easy_setopt(easy, CURLOPT_PROXY, transfer->proxy.c_str());
@@ -200,8 +203,12 @@ absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
 // One CURLM and its thread. Members with neither a mutex nor `const` belong to that thread.
 class HttpLoop::Loop {
  public:
-  Loop(CURLM* multi, const HttpLoopOptions& options, absl::AnyInvocable<void()> on_timer)
-      : multi_(multi), options_(options), on_timer_(std::move(on_timer)), thread_([this] { Run(); }) {}
+  // `trust`: an error ends requests to https:// alone.
+  Loop(CURLM* multi, const HttpLoopOptions& options, absl::StatusOr<TrustStore> trust,
+       absl::AnyInvocable<void()> on_timer)
+      : multi_(multi), options_(options), trust_(std::move(trust)), on_timer_(std::move(on_timer)), thread_([this] {
+          Run();
+        }) {}
 
   ~Loop() {
     for (CURL* const easy : idle_) curl_easy_cleanup(easy);
@@ -328,6 +335,11 @@ class HttpLoop::Loop {
   }
 
   void Leave(TransferPtr transfer) {
+    if (!trust_.ok() && absl::StartsWithIgnoreCase(transfer->request.url, "https:")) {
+      const std::string url = UrlForMessages(transfer->request.url);
+      return Answer(std::move(transfer),
+                    absl::Status(trust_.status().code(), absl::StrCat(url, ": ", trust_.status().message())));
+    }
     if (idle_.empty()) {
       transfer->easy = curl_easy_init();
     } else {
@@ -337,7 +349,7 @@ class HttpLoop::Loop {
     if (transfer->easy == nullptr) return Answer(std::move(transfer), absl::InternalError("libcurl has no memory"));
     transfer->reply.body = std::move(transfer->request.reply_buffer);
     transfer->reply.body.clear();
-    SetOptions(transfer.get(), options_);
+    SetOptions(transfer.get(), options_, trust_.ok() ? *trust_ : TrustStore());
     transfer->place = active_.size();
     transfer->silent_since = MonotonicNow();
     active_.push_back(std::move(transfer));
@@ -423,6 +435,7 @@ class HttpLoop::Loop {
 
   CURLM* const multi_;
   const HttpLoopOptions options_;
+  const absl::StatusOr<TrustStore> trust_;
   absl::AnyInvocable<void()> on_timer_;
   Mutex mutex_;
   std::vector<TransferPtr> inbox_ ABSL_GUARDED_BY(mutex_);
@@ -443,12 +456,14 @@ absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& 
                                                          absl::AnyInvocable<void()> on_timer) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  const absl::StatusOr<TrustStore> trust =
+      options.ca_file.empty() ? FindTrustStore() : TrustStore{.file = options.ca_file, .origin = "--ca-file"};
   std::vector<std::unique_ptr<Loop>> loops;
   for (int i = 0; i < std::max(1, options.threads); ++i) {
     CURLM* const multi = curl_multi_init();
     if (multi == nullptr) return absl::InternalError("libcurl could not be started");
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, kIdleConnections);
-    loops.push_back(std::make_unique<Loop>(multi, options, std::exchange(on_timer, nullptr)));
+    loops.push_back(std::make_unique<Loop>(multi, options, trust, std::exchange(on_timer, nullptr)));
   }
   return std::unique_ptr<HttpLoop>(new HttpLoop(std::move(loops)));
 }

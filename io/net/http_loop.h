@@ -53,7 +53,7 @@ inline constexpr size_t kReplySlackBytes = 64;
 
 struct HttpLoopOptions {
   int threads = 1;      // each with connections of its own
-  std::string ca_file;  // PEM bundle; empty: libcurl's own
+  std::string ca_file;  // PEM bundle; empty: see FindTrustStore()
   std::string proxy;    // scheme://[user:password@]host:port; empty: as the environment says, see ProxyFor()
   // Ask for replies in gzip: that makes numbers less than half as long, and base64 hardly shorter. Their announced
   // length is then that of the compressed body. What comes compressed without being asked for is understood, too.
