@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/pipeline.h"
+#include "engine/publish_targets.h"
 #include "engine/status_macros.h"
 #include "io/job/undo_store.h"
 #include "tools/close_run.h"
@@ -49,7 +50,7 @@ absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
 
 // A job without rows does not come to the end of a sink. A table that has all its vectors gets the index that was asked
 // for all the same, whoever wrote them, and files are made without rows; but nothing takes the place of what is there.
-absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
+absl::Status FinishWithoutRows(const ResolvedJob& job, absl::Span<const NamedSink> sinks) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
     if (!own_table && FilesOf(job.targets[i]).empty()) continue;
@@ -58,7 +59,7 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
       ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i].location, job.client.model));
       if (overwriting.kind == Overwriting::Kind::kSwitch) continue;
     }
-    ABSL_RETURN_IF_ERROR(preflight->sinks[i]->Finish());
+    ABSL_RETURN_IF_ERROR(CompleteAndPublish(sinks[i].sink, {.model = job.client.model, .undo = sinks[i].undo}));
   }
   return absl::OkStatus();
 }
@@ -83,6 +84,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
   pipeline.text_limit = counting->limit();
+  pipeline.publishes = false;  // not before the last look at the source
   PipelineParts parts = {.client = client,
                          .ledger = store,
                          .count_tokens = &count_tokens,
@@ -108,12 +110,15 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     outcome.status = embed();
     if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, &outcome);
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
-    if (outcome.status.ok() && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
-    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
-    // Also what came last shall be of the right model before anybody is told that all is done.
+    // Also what came last shall be of the right model before readers see it.
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
       outcome.status = checked;
     }
+    if (outcome.status.ok()) {
+      outcome.status = store->rows() == 0 ? FinishWithoutRows(job, sinks)
+                                          : PublishTargets(sinks, client->model(), &counters, signals->token());
+    }
+    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
   }
   const ClientStats stats = client->stats();
   if (const int64_t lost = stats.texts_dropped; lost > 0) {  // those without an answer are noted as they come
@@ -124,6 +129,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   take_stock();
   if (job.options.record && outcome.status.ok()) {
     const absl::Status receipt = keep_receipt(outcome);
+    pipeline.publishes = true;
     outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals->token()) : receipt;
     take_stock();
   }

@@ -98,18 +98,31 @@ class FalkorRowWriter final : public RowWriter {
  public:
   FalkorRowWriter(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
-    undo_ = context.undo;
-    bool keeps = false;
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
       // Looked at again: the application may have made or dropped one since the sink was made.
       ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
       ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
       if (!indexes.key) {
-        if (undo_ != nullptr) {
-          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(undo_));
+        if (context.undo != nullptr) {
+          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(context.undo));
         }
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key))));
+      }
+      return WaitForIndexes();
+    }));
+    return false;
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    undo_ = context.undo;
+    bool keeps = false;
+    ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
+      ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
+      ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
+      if (!indexes.key) {
+        return NotPreparedError(nodes_.Message(absl::StrCat("label `", nodes_.asked.label, "`")),
+                                absl::StrCat("index on `", nodes_.asked.key, "`"));
       }
       ABSL_RETURN_IF_ERROR(WaitForIndexes());
       const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});
@@ -145,13 +158,13 @@ class FalkorRowWriter final : public RowWriter {
     return absl::OkStatus();
   }
 
-  absl::Status Finish() override {
-    if (nodes_.asked.index.empty()) return Flush();
+  absl::Status Publish(const SinkContext& context) override {
+    if (nodes_.asked.index.empty()) return absl::OkStatus();
     const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
       ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
       if (!indexes.vector) {
-        if (undo_ != nullptr) {
-          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(undo_));
+        if (context.undo != nullptr) {
+          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(context.undo));
         }
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
                                                  " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
@@ -159,7 +172,7 @@ class FalkorRowWriter final : public RowWriter {
       }
       return WaitForIndexes();
     });
-    return status.ok() ? Flush() : status;
+    return status.ok() ? nodes_.graph->Sync().status() : status;
   }
 
  private:
