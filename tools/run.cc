@@ -72,8 +72,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   JobStore* const store = prepared->store.get();
   EmbeddingClient* const client = running->embedder.client();
   RunCounters& counters = running->counters;
-  RunOutcome outcome{
-      .before = prepared->before, .after = prepared->before, .rows_changed = prepared->changed.rows_changed};
+  RunOutcome outcome = OutcomeBefore(*prepared);
 
   UndoStore undo(job.directory);
   std::vector<std::unique_ptr<UndoLog>> logs;
@@ -106,9 +105,9 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   };
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
-    const Progress progress(style, &counters, client, ScopeOf(*prepared));
+    const Progress progress(style, running->watch.get());
     outcome.status = embed();
-    if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, &outcome);
+    if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, running->watch.get());
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
     // Also what came last shall be of the right model before readers see it.
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
@@ -152,7 +151,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   const ResolvedJob& job = prepared->job;
   spending->ChargeTo(prepared->store.get());
   PrintHead(*prepared);
-  RunOutcome outcome{.before = prepared->before, .after = prepared->before};
+  RunOutcome outcome = OutcomeBefore(*prepared);
   if (prepared->before.rolled_back.has_value()) outcome.status = prepared->store->ForgetRollback();
   absl::StatusOr<RunningPool> embedder = StartPool(
       job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); },
@@ -166,13 +165,13 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
     report->Add(*prepared, outcome);
     return outcome.status;
   }
-  Running running{.embedder = *std::move(embedder)};
-  EmbeddingClient* const client = running.embedder.client();
+  const std::unique_ptr<Running> running = BeginRunning(*prepared, *std::move(embedder), spending);
+  EmbeddingClient* const client = running->embedder.client();
   const auto last_words = [&](int signal) {
-    RunOutcome so_far{.before = prepared->before,
-                      .signal = signal,
-                      .status = absl::CancelledError("ended over what did not end in time; the same command goes on")};
-    TakeStock(*prepared, running, StatsOnDisk(job, prepared->before), &so_far);
+    RunOutcome so_far = OutcomeBefore(*prepared);
+    so_far.signal = signal;
+    so_far.status = absl::CancelledError("ended over what did not end in time; the same command goes on");
+    TakeStock(*prepared, *running, StatsOnDisk(job, prepared->before), &so_far);
     so_far.targets = TargetStatesOf(job, so_far.after);
     if (report->Add(*prepared, so_far)) report->Finish();
   };
@@ -184,7 +183,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
        .drop = [client] { client->Cancel(); },
        .last_words = last_words});
   const absl::Time started = absl::Now();
-  outcome = Execute(prepared, counting, signals, &running, [&](const RunOutcome& so_far) {
+  outcome = Execute(prepared, counting, signals, running.get(), [&](const RunOutcome& so_far) {
     return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
   });
   CloseStream(prepared, started, spending, &outcome);

@@ -71,7 +71,7 @@ bool RunReport::Add(const Prepared& prepared, const RunOutcome& outcome) {
 void RunReport::LeaveOut(const Prepared& prepared, ExitCode reason) {
   code_ = WorseOf(code_, reason);
   if (code_ == kExitDone || code_ == kExitRejectedRows) return;  // nobody asked for more
-  total_.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
+  total_.run.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
 }
 
 ExitCode RunReport::Finish() const {
