@@ -76,7 +76,7 @@ void BM_FalkorSink(benchmark::State& state) {
   const Model model{.name = "m", .dim = dim};
   auto sink = MakeFalkorSink(server.At("label=M&key=id&vector=v"), model, {});
   Require(sink.status());
-  Require((*sink)->Open({.model = model}, {}).status());
+  Require(PrepareAndOpen(sink->get(), {.model = model}, {}).status());
   const auto asked = ParseFalkorLocation(server.At("label=M&key=id&vector=v"), {});
   Require(asked.status());
   auto client = RespClient::Connect(asked->address, absl::ZeroDuration());

@@ -115,7 +115,7 @@ void BM_FileSinkWrite(benchmark::State& state, MakeSink make, Keys keys) {
       if (status.ok()) status = (*sink)->Write(one, &refused);
     }
     state.PauseTiming();
-    if (status.ok()) status = (*sink)->Finish();
+    if (status.ok()) status = (*sink)->Complete();
     if (!status.ok()) state.SkipWithError(status.ToString().c_str());
     state.counters["file_MB"] = static_cast<double>(std::filesystem::file_size(file.path())) / 1e6;
     file.Remove();

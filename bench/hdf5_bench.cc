@@ -59,7 +59,7 @@ bool WriteSink(const Location& location, const Batch& batch) {
   for (int i = 0; i < kBatches; ++i) {
     if (!(*sink)->Write(batches, &refused).ok()) return false;
   }
-  return (*sink)->Finish().ok();
+  return (*sink)->Complete().ok();
 }
 
 void Report(benchmark::State& state) {

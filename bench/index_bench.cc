@@ -79,7 +79,7 @@ void BuildIndex(const Directory& directory, const std::string& factory, const st
     const Batch* const batches[] = {batch.get()};
     if (!(*sink)->Write(batches, &refused).ok()) std::abort();
   }
-  if (!(*sink)->Finish().ok() || !refused.empty()) std::abort();
+  if (!(*sink)->Complete().ok() || !refused.empty()) std::abort();
 }
 
 void BM_IndexBuildHnsw32(benchmark::State& state) {

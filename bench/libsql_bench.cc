@@ -70,7 +70,7 @@ void Sink(benchmark::State& state) {
   const Model model{.name = "m", .dim = dim};
   auto sink = MakeLibsqlSink(server.At("table=t&vector=v"), model);
   Require(sink.status());
-  Require((*sink)->Open({.model = model}, {}).status());
+  Require(PrepareAndOpen(sink->get(), {.model = model}, {}).status());
   auto http = HttpLoop::Make({});
   Require(http.status());
   ComparePairs(

@@ -76,7 +76,7 @@ class NoSink final : public VectorSink {
   absl::StatusOr<int64_t> Open(const SinkContext&, const SinkPosition& last) override { return last.position; }
   absl::Status Write(absl::Span<const Batch* const>, std::vector<RefusedRow>*) override { return absl::OkStatus(); }
   absl::Status Flush() override { return absl::OkStatus(); }
-  absl::Status Finish() override { return absl::OkStatus(); }
+  absl::Status Complete() override { return absl::OkStatus(); }
 
  private:
   const RowOrder order_;

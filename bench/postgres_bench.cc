@@ -108,7 +108,7 @@ std::unique_ptr<VectorSink> OpenSink(const std::string& parameters, int dim) {
   const Model model{.name = "bench", .dim = dim};
   auto sink = MakePostgresSink(TestPostgres().At(parameters), model);
   Require(sink.status());
-  Require((*sink)->Open({.model = model}, {}).status());
+  Require(PrepareAndOpen(sink->get(), {.model = model}, {}).status());
   return *std::move(sink);
 }
 

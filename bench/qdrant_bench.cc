@@ -96,7 +96,8 @@ void BM_QdrantSink(benchmark::State& state) {
   const std::vector<std::string> bodies = MakeBodies(batches);
   const auto location = ParseLocation(absl::StrCat("qdrant:", server.url(), "/c"));
   auto sink = MakeQdrantSink(*location, {.name = "m", .dim = kDim}, false, {});
-  if (!sink.ok() || !(*sink)->Open({.model = {.name = "m", .dim = kDim}}, {}).ok()) return state.SkipWithError("sink");
+  if (!sink.ok() || !PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {}).ok())
+    return state.SkipWithError("sink");
   std::vector<const Batch*> all;
   for (const auto& batch : batches) all.push_back(batch.get());
   auto loop = HttpLoop::Make({});

@@ -179,7 +179,7 @@ std::unique_ptr<VectorSink> OpenSink() {
   const Model model{.name = "bench", .dim = kDim};
   auto sink = MakeSqliteSink(TheSample().At(), model);
   Require(sink.status());
-  Require((*sink)->Open({.model = model}, {}).status());
+  Require(PrepareAndOpen(sink->get(), {.model = model}, {}).status());
   return *std::move(sink);
 }
 

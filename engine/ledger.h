@@ -61,16 +61,13 @@ struct Enrolment {
   absl::Status reject;  // not OK: the text is known to be refused
 };
 
-// The durable memory of a job: which rows there are, which texts they have, which vectors are bought, how far each
-// sink is. Nothing else decides what still has to be done.
-//
-// Threads: Enrol, Resume, Reject and Scan are called by the reading stage, one at a time. Keep, SavePosition and Refuse
-// may be called by any thread at any time.
-class Ledger {
+// What the reading stage asks of a job's memory, and tells it: which rows there are and which texts they have. All
+// calls come from one thread at a time.
+class RowLedger {
  public:
-  virtual ~Ledger() = default;
+  virtual ~RowLedger() = default;
 
-  // Rows numbered so far.
+  // Rows numbered so far. Any thread.
   virtual int64_t rows() const = 0;
 
   // The rows that were numbered before this call, from ordinal `from` on.
@@ -85,6 +82,12 @@ class Ledger {
   // Numbers a new row that gets no vector (nullopt: numbers nothing, the row has `ordinal` already), with the reason,
   // which holds no text of the row. Returns its ordinal.
   virtual int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) = 0;
+};
+
+// What becomes of the rows: which vectors are bought, how far each sink is. Any thread at any time.
+class VectorLedger {
+ public:
+  virtual ~VectorLedger() = default;
 
   // The only way a vector becomes the job's own. Appends the vectors of batch->texts() to the store, makes them
   // durable, records them, and only then sets BatchRow::vector of every row, also of those whose vector was bought by
@@ -95,7 +98,7 @@ class Ledger {
   // kInternal (input/output error).
   virtual void Keep(Batch* batch, Done done) = 0;
 
-  // How many batches Keep() holds up just now for its disk's sake; not those that wait for another batch. Any thread.
+  // How many batches Keep() holds up just now for its disk's sake; not those that wait for another batch.
   virtual int HeldUp() const = 0;
 
   // Position of a sink; {0, 0} if it is new. `sink` is the target's URI, without secrets. Rows rejected as a whole or
@@ -106,10 +109,13 @@ class Ledger {
   // A target refused rows: they count as rejected, for that sink alone.
   virtual void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) = 0;
 
-  // Everything said so far is on disk when this returns.
+  // Everything said so far, also to the RowLedger, is on disk when this returns.
   // Errors: the first failure of any write since the start.
   virtual absl::Status Sync() = 0;
 };
+
+// The durable memory of a job. Nothing else decides what still has to be done. Who needs only one half takes only that.
+class Ledger : public RowLedger, public VectorLedger {};
 
 }  // namespace reembed
 

@@ -5,6 +5,11 @@
 
 namespace reembed {
 
+absl::StatusOr<bool> LockedSink::Prepare(const SinkContext& context) {
+  ABSL_RETURN_IF_ERROR(lock_->Keep());
+  return sink_->Prepare(context);
+}
+
 absl::StatusOr<int64_t> LockedSink::Open(const SinkContext& context, const SinkPosition& last) {
   ABSL_RETURN_IF_ERROR(lock_->Keep());
   return sink_->Open(context, last);
@@ -20,9 +25,15 @@ absl::Status LockedSink::Flush() {
   return sink_->Flush();
 }
 
-absl::Status LockedSink::Finish() {
+absl::Status LockedSink::Complete() {
   ABSL_RETURN_IF_ERROR(lock_->Keep());
-  ABSL_RETURN_IF_ERROR(sink_->Finish());
+  ABSL_RETURN_IF_ERROR(sink_->Complete());
+  return lock_->Keep();
+}
+
+absl::Status LockedSink::Publish(const SinkContext& context) {
+  ABSL_RETURN_IF_ERROR(lock_->Keep());
+  ABSL_RETURN_IF_ERROR(sink_->Publish(context));
   return lock_->Keep();
 }
 

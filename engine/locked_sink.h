@@ -18,11 +18,13 @@ class LockedSink final : public VectorSink {
   LockedSink(std::unique_ptr<VectorSink> sink, TargetLock* lock) : sink_(std::move(sink)), lock_(lock) {}
 
   RowOrder row_order() const override { return sink_->row_order(); }
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override;
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override;
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override;
   absl::Status Flush() override;
-  // Also keeps the lock afterwards, so that it says whether it was held to the end.
-  absl::Status Finish() override;
+  // These also keep the lock afterwards, so that it says whether it was held to the end.
+  absl::Status Complete() override;
+  absl::Status Publish(const SinkContext& context) override;
 
  private:
   const std::unique_ptr<VectorSink> sink_;

@@ -35,7 +35,7 @@ class OwedRows {
 };
 
 // The position of a sink that is built again, from row 0 on, because rows that it had have other vectors now. It had
-// `rows` rows when it was complete. The new one grows beside that, and takes its place in Finish().
+// `rows` rows when it was complete. The new one grows beside that, and takes its place in Complete().
 inline SinkPosition OutdatedPosition(int64_t rows) { return {.position = 0, .stored_rows = -1 - rows}; }
 
 // Of such a position; nullopt: it is none.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -14,12 +13,15 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "engine/contained.h"
 #include "engine/mutex.h"
 #include "engine/number/normalize.h"
 #include "engine/owed_rows.h"
+#include "engine/publish_targets.h"
 #include "engine/row_reader.h"
 #include "engine/sink_writer.h"
 #include "engine/status_macros.h"
+#include "engine/wait_looks.h"
 #include "oneapi/tbb/flow_graph.h"
 #include "oneapi/tbb/task_arena.h"
 
@@ -30,7 +32,6 @@ namespace flow = oneapi::tbb::flow;
 
 // So many looks in a row must find no new answer before a run gives up. A process that stood still made one of them.
 constexpr int kStallLooks = 32;
-constexpr absl::Duration kLookInterval = absl::Milliseconds(20);
 
 // Where a batch is.
 enum class Stage { kHome, kRead, kEmbed, kDecode, kKeep, kWrite };
@@ -56,16 +57,6 @@ using Commit = flow::multifunction_node<Slot*, std::tuple<Slot*>>;
 bool IsPartlyAnswered(const Batch& batch) {
   const auto is_answered = [](const BatchText& text) { return text.answered; };
   return !batch.replies().empty() || std::any_of(batch.texts().begin(), batch.texts().end(), is_answered);
-}
-
-// Our parts return Status; an exception of a library underneath would cancel the whole graph and lose what was paid.
-template <typename Body>
-absl::Status Contained(const char* stage, Body body) {
-  try {
-    return body();
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat(stage, ": unexpected exception: ", error.what()));
-  }
 }
 
 // The graph of one run. The first failure of any part ends reading; what is in flight comes home.
@@ -98,7 +89,6 @@ class Run {
   Embedded EmbeddedAs(const Batch& batch, const BatchRow& row);
   void Watch(std::stop_token done);
   void GiveUpWaiting(MutexLock* lock);
-  void LookAtTimes(std::stop_token done);
   std::optional<WaitedFor> Look();
   void NoteFailure(const absl::Status& status);
   bool Failed();
@@ -158,10 +148,10 @@ absl::Status Run::OpenSinks() {
       ABSL_RETURN_IF_ERROR(parts_.owed->BeginAgain(sink.name));
     }
     ABSL_ASSIGN_OR_RETURN(const SinkPosition last, parts_.ledger->Position(sink.name));
-    const absl::StatusOr<int64_t> start = sink.sink->Open(context, last);
-    if (!start.ok()) {
-      return absl::Status(start.status().code(), absl::StrCat("target ", sink.name, ": ", start.status().message()));
-    }
+    context.begun = last.position > 0;
+    const absl::StatusOr<int64_t> start =
+        options_.prepares ? PrepareAndOpen(sink.sink, context, last) : sink.sink->Open(context, last);
+    ABSL_RETURN_IF_ERROR(OfTarget(sink.name, start.status()));
     if (*start > last.position || *start < 0) {
       return absl::InternalError(absl::StrCat("target ", sink.name, ": wants to go on at row ", *start,
                                               ", but has rows up to ", last.position));
@@ -184,8 +174,8 @@ absl::Status Run::OpenSinks() {
   read_from_.lookup = parts_.lookup;
   read_from_.new_rows = parts_.new_rows;
   for (size_t i = 0; i < parts_.sinks.size(); ++i) {
-    writers_.push_back(
-        std::make_unique<SinkWriter>(parts_.sinks[i], starts[i], parts_.ledger, options_.flush_interval));
+    writers_.push_back(std::make_unique<SinkWriter>(parts_.sinks[i], starts[i], parts_.ledger, &parts_.counters->sinks,
+                                                    options_.flush_interval));
   }
   return absl::OkStatus();
 }
@@ -195,7 +185,7 @@ absl::Status Run::Execute() {
   for (int i = 0; i < options_.batches_in_flight; ++i) {
     slots_.push_back(std::make_shared<Slot>(options_.batch, dim_));
   }
-  const std::jthread looker([this](std::stop_token done) { LookAtTimes(std::move(done)); });
+  const WaitLooks looks(&parts_.counters->waits, [this] { return Look(); });
   {
     std::jthread watchdog([this](std::stop_token done) { Watch(std::move(done)); });
     BuildAndWait();
@@ -210,7 +200,8 @@ absl::Status Run::Execute() {
     ++closing_;
     const bool finish = complete && !stop_.stop_requested();
     left_unfinished |= complete && !finish;
-    const absl::Status closed = writer->Close(finish ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly);
+    const absl::Status closed =
+        writer->Close(finish ? SinkWriter::Ending::kComplete : SinkWriter::Ending::kEarly, parts_.ledger->rows());
     if (finish && closed.ok() && parts_.owed != nullptr) parts_.owed->Settle(writer->name());
     NoteFailure(closed);
   }
@@ -280,7 +271,7 @@ void Run::ReadInto(Slot* slot, Read::output_ports_type& out) {
     StayHome(slot);
     return;
   }
-  const absl::Status filled = Contained("read", [&] {
+  const absl::Status filled = Contained("read: ", [&] {
     reading_ = true;
     const absl::StatusOr<FillResult> result = reader_->Fill(&slot->batch);
     reading_ = false;
@@ -310,7 +301,7 @@ void Run::Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin 
     slot->ticket = ticket;
     awaited_.push_back({owner, &gate, ticket});
   }
-  const absl::Status begun = Contained(stage, [&] {
+  const absl::Status begun = Contained(absl::StrCat(stage, ": "), [&] {
     begin(Done([this, &gate, owner, ticket](absl::Status status) {
       int64_t expected = ticket;
       if (!owner->ticket.compare_exchange_strong(expected, 0)) return;  // given up: `this` and the gate may be gone
@@ -356,7 +347,7 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
   Batch* const batch = &slot->batch;
   const bool complete = batch->status().ok();
   if (complete ? !batch->texts().empty() : IsPartlyAnswered(*batch)) {
-    const absl::Status decoded = Contained("decode", [&] { return parts_.client->Decode(batch); });
+    const absl::Status decoded = Contained("decode: ", [&] { return parts_.client->Decode(batch); });
     if (complete && absl::IsDataLoss(decoded)) {
       batch->NextAttempt();
       // Also when the run has failed elsewhere: other texts of the batch are answered, and paid for.
@@ -371,7 +362,7 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
     } else if (!decoded.ok() && !absl::IsDataLoss(decoded)) {
       batch->Distrust(decoded);  // another model's, perhaps
     }
-    if (absl::Status finished = Contained("decode", [&] { return FinishVectors(batch); }); !finished.ok()) {
+    if (absl::Status finished = Contained("decode: ", [&] { return FinishVectors(batch); }); !finished.ok()) {
       batch->Distrust(std::move(finished));
     }
     // The next request takes the memory while it is warm.
@@ -491,16 +482,6 @@ void Run::GiveUpWaiting(MutexLock* lock) {
   }
 }
 
-void Run::LookAtTimes(std::stop_token done) {
-  Mutex mutex;
-  MutexLock lock(&mutex);
-  std::condition_variable_any never;
-  while (!never.wait_for(lock, done, absl::ToChronoNanoseconds(kLookInterval), [] { return false; })) {
-    if (done.stop_requested()) return;
-    parts_.counters->waits.Note(Look());
-  }
-}
-
 std::optional<WaitedFor> Run::Look() {
   std::vector<std::string> names;
   for (const NamedSink& sink : parts_.sinks) names.push_back(sink.name);
@@ -539,9 +520,11 @@ bool Run::Failed() {
 }  // namespace
 
 absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop) {
-  Run run(options, parts, std::move(stop));
+  Run run(options, parts, stop);
   ABSL_RETURN_IF_ERROR(run.OpenSinks());
-  return run.Execute();
+  ABSL_RETURN_IF_ERROR(run.Execute());
+  if (!options.publishes || parts.ledger->rows() == 0) return absl::OkStatus();
+  return PublishTargets(parts.sinks, parts.client->model(), parts.counters, stop);
 }
 
 int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim) {

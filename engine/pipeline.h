@@ -46,7 +46,8 @@
 //   throws across a stage. The first failure ends reading.
 // Stop: `stop` ends reading; what is in flight is finished, kept and written. Work that was paid for is never dropped.
 //   Whoever wants no further request to leave says so to the client, too (EmbeddingClient::StopSending). Targets whose
-//   Finish() has not begun are left unfinished; the same call later begins there.
+//   Complete() has not begun are left unfinished; the same call later begins there.
+// Targets: prepared before, and published when all rows are in all of them, unless that is not this run's to do.
 
 namespace reembed {
 
@@ -71,6 +72,9 @@ struct PipelineOptions {
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
   absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all
+  // The steps of the targets that are once a job (engine/vector_sink.h) are this run's.
+  bool prepares = true;
+  bool publishes = true;  // false: the targets are complete at the end, and PublishTargets() is somebody else's
 };
 
 // The parts of a run. All are borrowed and must outlive RunPipeline().

@@ -60,7 +60,7 @@ absl::Status CheckRow(const RowView& row, size_t max_bytes) {
   return CheckText(row.text, max_bytes);
 }
 
-RowReader::RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
+RowReader::RowReader(Source* source, RowLedger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
                      Options options)
     : source_(source),
       ledger_(ledger),

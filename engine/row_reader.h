@@ -45,7 +45,7 @@ class RowReader {
   };
 
   // All are borrowed. `limits`: of the batches that Fill() will get.
-  RowReader(Source* source, Ledger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
+  RowReader(Source* source, RowLedger* ledger, const TokenCounter* count_tokens, const BatchLimits& limits,
             Options options);
 
   // Fills a cleared batch. kEnd: there was no row left, the batch is empty.
@@ -87,7 +87,7 @@ class RowReader {
   void Extend(Batch* batch, int64_t ordinal);
 
   Source* const source_;
-  Ledger* const ledger_;
+  RowLedger* const ledger_;
   const TokenCounter* const count_tokens_;
   Options options_;
   RequestPacker packer_;

@@ -6,8 +6,17 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "engine/key.h"
 
 namespace reembed {
+
+// A share of the rows of a store that has its keys in an order, which is the store's own: shares that meet have no row
+// twice and none less. What has no such order (files) takes no range.
+struct KeyRange {
+  std::optional<Key> from;    // the first key, or the first one behind it; nullopt: from the start
+  std::optional<Key> before;  // the first key that is not meant any more; nullopt: to the end
+  bool empty() const { return !from.has_value() && !before.has_value(); }
+};
 
 // Which rows of a source are meant, beyond what its location says; of a survey, which rows are counted.
 struct Selection {
@@ -20,6 +29,7 @@ struct Selection {
   int dim = 0;              // width of a valid vector, for all but kAll
   std::string where;        // beside the location's, in the store's own language (SQL, Cypher, a filter); only tables
   std::string resume_from;  // the first key, or the first one behind it; empty: from the start; only tables
+  KeyRange range;           // and only rows in it; only tables
   bool strict = false;      // a broken line ends the run; only JSON lines have it
   // How long to wait for a lock, or for a server that went away, before kUnavailable; nullopt: as its store does.
   std::optional<absl::Duration> patience;

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/sink_writer.h"
 
-#include <exception>
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
-#include "absl/strings/cord.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
+#include "engine/contained.h"
 #include "engine/kill_point.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
@@ -17,35 +15,22 @@ namespace {
 
 constexpr int64_t kNotWritten = -1;
 
-absl::Status Named(const std::string& name, const absl::Status& status) {
-  if (status.ok()) return status;
-  absl::Status named(status.code(), absl::StrCat("target ", name, ": ", status.message()));
-  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) { named.SetPayload(type, payload); });
-  return named;
-}
-
-// Sinks report through Status; what a library underneath throws all the same must not end the process.
-template <typename Call>
-absl::Status Contained(Call call) {
-  try {
-    return call();
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("unexpected exception: ", error.what()));
-  }
-}
-
 }  // namespace
 
-SinkWriter::SinkWriter(const NamedSink& sink, int64_t start, Ledger* ledger, absl::Duration flush_interval)
+SinkWriter::SinkWriter(const NamedSink& sink, int64_t start, VectorLedger* ledger, SinkMeter* meter,
+                       absl::Duration flush_interval)
     : sink_(sink),
       start_(start),
       ledger_(ledger),
+      meter_(meter),
       flush_interval_(flush_interval),
       order_(sink.sink->row_order()),
       position_(start),
       saved_position_(start),
       last_flush_(MonotonicNow()),
-      thread_([this] { Loop(); }) {}
+      thread_([this] { Loop(); }) {
+  meter_->Reached(sink_.name, start_);
+}
 
 SinkWriter::~SinkWriter() {
   if (thread_.joinable()) Close(Ending::kEarly).IgnoreError();
@@ -112,18 +97,29 @@ void SinkWriter::WriteGroup(std::map<int64_t, Item> group) {
   }
   if (status_.ok() && !batches.empty()) {
     std::vector<RefusedRow> refused;
-    status_ = Named(sink_.name, Contained([&] { return sink_.sink->Write(batches, &refused); }));
+    status_ = OfTarget(sink_.name, Contained("", [&] { return sink_.sink->Write(batches, &refused); }));
     KillPoint("sink: written");
     dirty_ = true;
     if (!refused.empty()) ledger_->Refuse(sink_.name, refused);
+    if (status_.ok()) CountWritten(batches, static_cast<int64_t>(refused.size()));
   }
   for (const auto& [sequence, item] : group) MarkPassed(sequence, *item.batch);
+  meter_->Reached(sink_.name, position_);
   {
     const MutexLock lock(&mutex_);
     writing_ = 0;
   }
   // Last: the batch may be on its way again as soon as its Done has run.
   for (auto& [sequence, item] : group) std::move(item.done)(status_);
+}
+
+void SinkWriter::CountWritten(const std::vector<const Batch*>& batches, int64_t refused) {
+  int64_t rows = 0;
+  for (const Batch* const batch : batches) {
+    rows += std::count_if(batch->rows().begin(), batch->rows().end(),
+                          [](const BatchRow& row) { return row.vector != nullptr; });
+  }
+  meter_->Wrote(sink_.name, rows - refused, refused);
 }
 
 void SinkWriter::MarkPassed(int64_t sequence, const Batch& batch) {
@@ -152,7 +148,7 @@ void SinkWriter::FlushIfDue(Moment now) {
 void SinkWriter::Flush() {
   if (!status_.ok()) return;
   if (dirty_) {
-    status_ = Named(sink_.name, Contained([this] { return sink_.sink->Flush(); }));
+    status_ = OfTarget(sink_.name, Contained("", [this] { return sink_.sink->Flush(); }));
     KillPoint("sink: flushed");
     dirty_ = false;
     if (!status_.ok()) return;
@@ -162,7 +158,7 @@ void SinkWriter::Flush() {
   saved_position_ = position_;
 }
 
-absl::Status SinkWriter::Close(Ending ending) {
+absl::Status SinkWriter::Close(Ending ending, int64_t rows) {
   {
     const MutexLock lock(&mutex_);
     closing_ = true;
@@ -180,12 +176,12 @@ absl::Status SinkWriter::Close(Ending ending) {
   }
   Flush();
   if (!status_.ok() || ending != Ending::kComplete || blocked_) return status_;
-  // The position goes first: a finished target whose position was never saved would look like somebody else's.
-  ledger_->SavePosition(sink_.name, ledger_->rows());
+  // The position goes first: a complete target whose position was never saved would look like somebody else's.
+  ledger_->SavePosition(sink_.name, rows);
   ABSL_RETURN_IF_ERROR(ledger_->Sync());
   KillPoint("sink: position of the end saved");
-  status_ = Named(sink_.name, Contained([this] { return sink_.sink->Finish(); }));
-  KillPoint("sink: finished");
+  status_ = OfTarget(sink_.name, Contained("", [this] { return sink_.sink->Complete(); }));
+  KillPoint("sink: completed");
   return status_;
 }
 

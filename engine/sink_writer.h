@@ -16,6 +16,7 @@
 #include "engine/mutex.h"
 #include "engine/named_sink.h"
 #include "engine/pace/rate_limiter.h"
+#include "engine/sink_meter.h"
 #include "engine/wait_meter.h"
 
 namespace reembed {
@@ -27,8 +28,9 @@ class SinkWriter {
   enum class Ending { kComplete, kEarly };
 
   // `start`: where the sink asked to be served from; batches that end there or before are acknowledged unwritten.
-  // Batches are numbered from 0 in ordinal order, without gaps. Both parts are borrowed.
-  SinkWriter(const NamedSink& sink, int64_t start, Ledger* ledger, absl::Duration flush_interval);
+  // Batches are numbered from 0 in ordinal order, without gaps. All parts are borrowed.
+  SinkWriter(const NamedSink& sink, int64_t start, VectorLedger* ledger, SinkMeter* meter,
+             absl::Duration flush_interval);
   SinkWriter(const SinkWriter&) = delete;
   SinkWriter& operator=(const SinkWriter&) = delete;
   ~SinkWriter();
@@ -42,9 +44,9 @@ class SinkWriter {
   // How many batches the sink holds up just now: those that it is writing, and what has come since. Any thread.
   int HeldUp();
 
-  // Writes what is left, flushes, saves the position; kComplete also finishes the target, when nothing has failed.
-  // Call it once, after the last Done has run. Returns the first failure.
-  absl::Status Close(Ending ending);
+  // Writes what is left, flushes, saves the position; kComplete also completes the sink, when nothing has failed.
+  // Call it once, after the last Done has run. Returns the first failure. `rows`: of the job, for kComplete.
+  absl::Status Close(Ending ending, int64_t rows = 0);
 
  private:
   struct Item {
@@ -55,13 +57,15 @@ class SinkWriter {
   void Loop();
   void WriteGroup(std::map<int64_t, Item> group);
   std::map<int64_t, Item> TakeWritable() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountWritten(const std::vector<const Batch*>& batches, int64_t refused);
   void MarkPassed(int64_t sequence, const Batch& batch);
   void FlushIfDue(Moment now);
   void Flush();
 
   const NamedSink sink_;
   const int64_t start_;
-  Ledger* const ledger_;
+  VectorLedger* const ledger_;
+  SinkMeter* const meter_;
   const absl::Duration flush_interval_;
   const RowOrder order_;
 

@@ -9,7 +9,7 @@
 
 namespace reembed {
 
-// What a table that a job fills in place holds now.
+// What a table that a job fills in place holds now, of the rows of a Selection, also of one with a range of keys.
 struct Survey {
   struct WidthCount {
     int64_t dim = 0;  // -1: something that is no vector
@@ -25,7 +25,7 @@ struct Survey {
   int64_t rows_needed = 0;           // no such vector, and readers of the table fail over that: the location's `needed`
   std::vector<WidthCount> widths;    // of the rows that have something there; at most kMaxGroups
   std::vector<ModelCount> models;    // of rows_with_vector, if a model column is named; as widths
-  int64_t orphans = 0;               // vectors of rows that are gone; they stay
+  int64_t orphans = 0;               // vectors of rows that are gone; they stay. Not counted for a part of the rows
   std::vector<std::string> remarks;  // what else people should know of it, one line each
   static constexpr size_t kMaxGroups = 32;
 

@@ -18,6 +18,11 @@ class TableSink final : public VectorSink {
   TableSink(absl::string_view place, int dim, std::unique_ptr<RowWriter> writer)
       : place_(place), dim_(dim), writer_(std::move(writer)) {}
 
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
+    ABSL_RETURN_IF_ERROR(CheckWidth(place_, dim_, context.model.dim));
+    return writer_->Prepare(context);
+  }
+
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     ABSL_RETURN_IF_ERROR(CheckWidth(place_, dim_, context.model.dim));
     return writer_->Begin(context, last);
@@ -38,7 +43,8 @@ class TableSink final : public VectorSink {
   }
 
   absl::Status Flush() override { return writer_->Flush(); }
-  absl::Status Finish() override { return writer_->Finish(); }
+  absl::Status Complete() override { return writer_->Complete(); }
+  absl::Status Publish(const SinkContext& context) override { return writer_->Publish(context); }
 
  private:
   absl::Status Collect(absl::Span<const Batch* const> batches) {

@@ -33,11 +33,10 @@ struct RowToWrite {
   void Refuse(absl::string_view words) { refusal = absl::FailedPreconditionError(words); }
 };
 
-// How one store writes rows. All calls come from one thread at a time; widths are checked before.
-class RowWriter {
+// How one store writes rows: the steps of VectorSink, over rows. All calls come from one thread at a time; widths are
+// checked before.
+class RowWriter : public TargetSteps {
  public:
-  virtual ~RowWriter() = default;
-
   // As VectorSink::Open().
   virtual absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) = 0;
 
@@ -51,9 +50,9 @@ class RowWriter {
   // Errors: what has nothing to do with single rows.
   virtual absl::Status Write(absl::Span<RowToWrite* const> rows) = 0;
 
-  // As VectorSink's.
+  // As VectorSink's. What is written is durable when nothing is said here.
   virtual absl::Status Flush() { return absl::OkStatus(); }
-  virtual absl::Status Finish() { return absl::OkStatus(); }
+  virtual absl::Status Complete() { return Flush(); }
 };
 
 // A sink that gives vectors of `dim` numbers to the writer, whose rows it takes together, sorts and reports.

@@ -26,6 +26,7 @@ struct SinkContext {
   Model model;
   int64_t expected_rows = 0;  // rows that will be in it at the end, as counted at the start; a hint
   UndoLog* undo = nullptr;    // keeps what the sink overwrites; outlives the sink's last call. Null: nothing is kept
+  bool begun = false;         // rows of the job are in the target already, as far as the ledger knows
 };
 
 // One row that the target itself refused, although the row has a vector.
@@ -36,18 +37,41 @@ struct RefusedRow {
 
 enum class RowOrder { kAny, kAscending };
 
+// The life of a target has four steps:
+//
+//   prepare   once a job     makes what is missing: table, column, collection, snapshot        Prepare()
+//   fill      each sink      rows                                                              Open(), Write(), Flush()
+//   complete  each sink      the rows that it was given are there, durably                     Complete()
+//   publish   once a job     switches readers over (alias, column), builds indexes             Publish()
+//
+// So several sinks may fill one target, each with rows of its own, from other processes or machines, and none of them
+// does what is the job's. A sink that is alone does all four.
+
+// The two steps that are once a job. By default there is nothing to do. Each may be called again, also after a crash in
+// its midst, and by a sink that does nothing else. Threads and errors: as VectorSink.
+class TargetSteps {
+ public:
+  virtual ~TargetSteps() = default;
+
+  // Before any sink of the job is opened. Whether the place of the rows was made anew: then nothing that the ledger
+  // believes to be there is there.
+  virtual absl::StatusOr<bool> Prepare(const SinkContext&) { return false; }
+
+  // When all sinks of the job have completed.
+  virtual absl::Status Publish(const SinkContext&) { return absl::OkStatus(); }
+};
+
 // Takes finished vectors: a file, a database, an index. All calls come from one thread at a time, one after the other.
 // Making a sink checks everything that can be checked (exists, is of that kind, has this width) and changes nothing;
-// changes begin with Open().
-class VectorSink {
+// changes begin with Prepare() or Open().
+class VectorSink : public TargetSteps {
  public:
-  virtual ~VectorSink() = default;
-
   // kAscending: Write() gets rows in ascending ordinal order, each once.
   virtual RowOrder row_order() const { return RowOrder::kAny; }
 
   // Begins, or continues after a crash. Returns the ordinal from which the sink must be served (<= last.position):
-  // 0 when what it had is gone. It drops whatever it holds from that ordinal on.
+  // 0 when what it had is gone. It drops whatever it holds from that ordinal on. Needs a target that is prepared.
+  // Errors: also kFailedPrecondition (it is not).
   virtual absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) = 0;
 
   // Stores the rows whose `vector` is set. The same row again replaces itself. Rows that the target refuses are added
@@ -55,13 +79,20 @@ class VectorSink {
   virtual absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) = 0;
 
   // What was written survives a crash of this process and of the machine, as far as the format allows it: a sink that
-  // lives in memory until Finish() says so by asking for everything again in Open().
+  // lives in memory until Complete() says so by asking for everything again in Open().
   virtual absl::Status Flush() = 0;
 
-  // Every row was written: makes the target complete and visible (rename, save, index), durably. Called once, after
-  // the last Write(); not called when the run ends early.
-  virtual absl::Status Finish() = 0;
+  // Every row of this sink was written: they are in the target, durably; a file of its own gets its name. Called once,
+  // after the last Write(); not called when the run ends early.
+  virtual absl::Status Complete() = 0;
 };
+
+// What a sink that fills its target alone does first and last: Prepare() and Open(), Complete() and Publish().
+absl::StatusOr<int64_t> PrepareAndOpen(VectorSink* sink, const SinkContext& context, const SinkPosition& last);
+absl::Status CompleteAndPublish(VectorSink* sink, const SinkContext& context);
+
+// What all sinks say of a target that lacks what Prepare() makes. Errors: kFailedPrecondition.
+absl::Status NotPreparedError(absl::string_view target, absl::string_view lacks);
 
 // What all sinks say of a width that is not theirs. Errors: kFailedPrecondition.
 // Of vectors that they are given: `target` was made for vectors of `dim` numbers.

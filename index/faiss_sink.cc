@@ -45,7 +45,7 @@ class FaissSink final : public VectorSink {
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override;
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override;
   absl::Status Flush() override { return absl::OkStatus(); }
-  absl::Status Finish() override;
+  absl::Status Complete() override;
 
  private:
   int dim() const { return fresh_.model.dim; }
@@ -248,7 +248,7 @@ absl::Status FaissSink::Train() {
   return TrainIndex(store_.path(), description_.factory, staged_, index_.get());
 }
 
-absl::Status FaissSink::Finish() {
+absl::Status FaissSink::Complete() {
   if (continues_ && index_ == nullptr) return absl::OkStatus();  // nothing new came
   ABSL_RETURN_IF_ERROR(AddStaged());
   description_.rows = index_->ntotal;

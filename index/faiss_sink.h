@@ -24,7 +24,7 @@ struct FaissSinkOptions {
 // Builds a FAISS index at `location`, see ParseIndexSpec(); the files it makes are described in index_format.md.
 //
 // Ids are the keys where keys are integers, and ordinals, with the keys in PATH.keys.jsonl, where keys are texts; the
-// first row decides for all. The index lives in memory until Finish(), which replaces PATH at once and keeps an index
+// first row decides for all. The index lives in memory until Complete(), which replaces PATH at once and keeps an index
 // that it does not continue as PATH.previous (with its files; PATH.previous.2 if that name is taken). When Open() is
 // told of exactly the rows that the finished index at PATH has, it goes on behind them; else everything is asked for
 // again. An index that needs training is trained on the first rows of the stream.
@@ -33,7 +33,7 @@ struct FaissSinkOptions {
 // negative one, or a key of another kind than the first row's.
 // Errors of making it: kInvalidArgument (bad option, or PATH holds something that is not an index of this model),
 // kNotFound (no such directory).
-// Errors of Finish(): kFailedPrecondition (fewer rows than it takes to train the index).
+// Errors of Complete(): kFailedPrecondition (fewer rows than it takes to train the index).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,
                                                           const FaissSinkOptions& options = {});
 

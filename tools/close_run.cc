@@ -56,7 +56,7 @@ absl::Status ReadBackUnlocked(const Prepared& prepared, RunOutcome* outcome) {
     if (!target.kind->is_table() || (lock != nullptr && lock->unbroken() && !forgot)) continue;
     int64_t from = 0, to = 0;
     for (const auto& [sink, reached] : prepared.before.sinks) {
-      if (IsNameOf(sink, target.location) && outcome->rows_changed == 0 && !forgot) from = reached;
+      if (IsNameOf(sink, target.location) && outcome->run.rows_changed == 0 && !forgot) from = reached;
     }
     for (const auto& [sink, reached] : outcome->after.sinks) {
       if (IsNameOf(sink, target.location)) to = reached;
@@ -72,7 +72,7 @@ absl::Status ReadBackUnlocked(const Prepared& prepared, RunOutcome* outcome) {
 
 // Runs that were killed have no receipt; the next one that ends says what they may have cost.
 int64_t ReboughtSinceLastReceipt(const RunOutcome& outcome) {
-  int64_t texts = outcome.after.texts_possibly_rebought - outcome.client.texts_dropped;
+  int64_t texts = outcome.after.texts_possibly_rebought - outcome.run.client.texts_dropped;
   for (const Receipt& receipt : outcome.before.receipts) texts -= receipt.rows_possibly_rebought;
   return std::max<int64_t>(0, texts);
 }
@@ -82,18 +82,18 @@ int64_t ReboughtSinceLastReceipt(const RunOutcome& outcome) {
 Receipt ReceiptOf(const JobStore& store, absl::Time started, const RunOutcome& outcome) {
   return {.run = store.run(),
           .started = started,
-          .ended = started + outcome.elapsed,  // whatever became of the clock meanwhile
+          .ended = started + outcome.run.elapsed,  // whatever became of the clock meanwhile
           .outcome = OutcomeWord(outcome.status),
-          .requests = outcome.client.requests,
-          .requests_retried = outcome.client.requests_retried,
-          .http_429 = outcome.client.http_429,
-          .tokens = outcome.client.tokens,
-          .cost_usd = outcome.cost_usd,
-          .rows_embedded = DoneRows(outcome.after) - DoneRows(outcome.before),
-          .rows_rejected = RejectedRows(outcome.after),
+          .requests = outcome.run.client.requests,
+          .requests_retried = outcome.run.client.requests_retried,
+          .http_429 = outcome.run.client.http_429,
+          .tokens = outcome.run.client.tokens,
+          .cost_usd = outcome.run.cost_usd,
+          .rows_embedded = outcome.run.rows_new(),
+          .rows_rejected = outcome.run.now.rows_rejected,
           .rows_possibly_rebought = ReboughtSinceLastReceipt(outcome),
           .switched = outcome.switched,
-          .endpoints = EndpointsJson(outcome.endpoints)};
+          .endpoints = EndpointsJson(outcome.run.endpoints)};
 }
 
 void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, RunOutcome* outcome) {
@@ -121,8 +121,7 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   if (recorded.ok()) recorded = WriteRejectFile(prepared->job.directory, prepared->store.get());
   if (recorded.ok()) recorded = spending->Close(prepared->store.get());
   if (outcome->status.ok()) outcome->status = recorded;
-  if (spending->has_cap()) outcome->max_spend_usd = spending->max_usd();
-  outcome->spent_usd = spending->spent_usd();
+  outcome->run.spent_usd = spending->spent_usd();  // what was in the air is settled by now
 }
 
 }  // namespace reembed

@@ -27,7 +27,7 @@ bool MayHaveChanged(const Prepared& prepared, const RunCounters& counters) {
 }  // namespace
 
 absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, absl::FunctionRef<absl::Status()> embed,
-                              RunOutcome* outcome) {
+                              RunWatch* watch) {
   const ResolvedJob& job = prepared->job;
   JobStore* const store = prepared->store.get();
   if (!MayHaveChanged(*prepared, counters)) return absl::OkStatus();
@@ -36,14 +36,14 @@ absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, a
     // What the table has lost of what was written is the last count's affair.
     ABSL_ASSIGN_OR_RETURN(prepared->changed, MarkChanged(job, "", /*written=*/0, store, [](const LedgerRow&) {}));
     ABSL_RETURN_IF_ERROR(store->Sync());
-    outcome->rows_changed += prepared->changed.rows_changed;
+    watch->NoteChanged(prepared->changed.rows_changed);
     ABSL_ASSIGN_OR_RETURN(const bool has_new, HasNewRows(job, prepared->changed.new_rows));
     if (prepared->changed.rows_changed == 0 && !has_new) return absl::OkStatus();
     // Files are complete, and are built again beside.
     ABSL_RETURN_IF_ERROR(ReleaseTargets(job, store->rows(), prepared->locks));
     ABSL_RETURN_IF_ERROR(OpenAgain(prepared));
     ABSL_RETURN_IF_ERROR(embed());
-    ++outcome->passes;
+    watch->NotePass();
   }
   return absl::OkStatus();
 }

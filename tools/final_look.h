@@ -5,8 +5,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/run_counters.h"
+#include "engine/run_watch.h"
 #include "tools/prepare_run.h"
-#include "tools/run_summary.h"
 
 namespace reembed {
 
@@ -14,7 +14,7 @@ namespace reembed {
 // embedded too, until a look at the source finds none. That look is the only one that sees an edit between the reading
 // of a row and the writing of its vector, whatever the target. `embed`: runs the pipeline over what `prepared` has.
 absl::Status EmbedWhatChanged(Prepared* prepared, const RunCounters& counters, absl::FunctionRef<absl::Status()> embed,
-                              RunOutcome* outcome);
+                              RunWatch* watch);
 
 }  // namespace reembed
 

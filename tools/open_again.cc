@@ -35,7 +35,7 @@ absl::Status OpenAgain(Prepared* prepared) {
   return ClaimTargets(job, stats, std::max(again.rows_selected, stats.rows), prepared->locks, store);
 }
 
-absl::Status ServeAgain(const absl::Status& lost, Prepared* prepared, RunOutcome* outcome) {
+absl::Status ServeAgain(const absl::Status& lost, Prepared* prepared, RunWatch* watch, RunOutcome* outcome) {
   const ResolvedJob& job = prepared->job;
   // Rows of standard input that were read are gone, and those of a limit would be counted twice.
   if (job.source.kind->is_stream || job.options.limit > 0 || ++outcome->servings > kMaxServings) return lost;
@@ -43,7 +43,7 @@ absl::Status ServeAgain(const absl::Status& lost, Prepared* prepared, RunOutcome
   // New rows are others by now.
   ABSL_ASSIGN_OR_RETURN(prepared->changed,
                         MarkChanged(job, "", /*written=*/0, prepared->store.get(), [](const LedgerRow&) {}));
-  outcome->rows_changed += prepared->changed.rows_changed;
+  watch->NoteChanged(prepared->changed.rows_changed);
   ABSL_RETURN_IF_ERROR(prepared->store->Sync());
   return OpenAgain(prepared);
 }

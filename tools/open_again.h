@@ -3,6 +3,7 @@
 #define REEMBED_TOOLS_OPEN_AGAIN_H_
 
 #include "absl/status/status.h"
+#include "engine/run_watch.h"
 #include "tools/prepare_run.h"
 #include "tools/run_summary.h"
 
@@ -14,7 +15,7 @@ absl::Status OpenAgain(Prepared* prepared);
 // After a walk that ended because a target may have lost what it had (engine/lost_writes.h): opens all anew, so that
 // the next one serves it from the row that it asks for. What is bought is in the job already. Errors: `lost`, where
 // there can be no other walk.
-absl::Status ServeAgain(const absl::Status& lost, Prepared* prepared, RunOutcome* outcome);
+absl::Status ServeAgain(const absl::Status& lost, Prepared* prepared, RunWatch* watch, RunOutcome* outcome);
 
 }  // namespace reembed
 

@@ -8,10 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "absl/time/time.h"
-#include "engine/embedding_client.h"
-#include "engine/pipeline.h"
-#include "engine/wait_meter.h"
+#include "engine/run_snapshot.h"
+#include "engine/run_watch.h"
 
 namespace reembed {
 
@@ -25,48 +23,25 @@ enum class ProgressStyle {
 // "auto", "on", "off" or "json"; auto is kLine on a terminal that can draw over a line and kLines elsewhere.
 ProgressStyle ProgressStyleOf(const std::string& word);
 
-// What a run has before it.
-struct RunScope {
-  int64_t rows = -1;          // that it comes to, whether they get a vector or are rejected; < 0: not known
-  int64_t rows_before = 0;    // of the job, done before and not among these
-  int64_t rows_bought = 0;    // of `rows`: bought before, so that they are only written
-  int texts_per_request = 0;  // at most; 0: not known
-};
-
-// How far a run is at one moment.
-struct ProgressView {
-  int64_t rows = 0;           // done or rejected
-  int64_t rows_expected = 0;  // <= 0: not known
-  int64_t rows_rejected = 0;
-  double rows_per_second = 0;
-  std::optional<absl::Duration> left;
-  ClientStats client;
-  std::vector<WaitShare> waits;  // of the last seconds, the largest first
-};
-
 // One line for people of at most so many columns: what does not fit whole is left out, the least important first.
-std::string ProgressLine(const ProgressView& view, size_t columns);
+std::string ProgressLine(const RunSnapshot& run, size_t columns);
 
-// Rows a second that the quota allows, as far as it is known; 0: it is not. `rows` are those that `client` was asked
-// for and that are done; `texts_per_request` is how many a full request has, which counts until requests have told.
-double RowsPerSecondOfQuota(const ClientStats& client, int64_t rows, int texts_per_request);
+// The same for programs: one JSON object.
+std::string ProgressJson(const RunSnapshot& run);
 
 // Shows how far a run is, from a thread of its own, until it is destroyed.
 class Progress {
  public:
-  // Both are borrowed.
-  Progress(ProgressStyle style, const RunCounters* counters, const EmbeddingClient* client, const RunScope& scope);
+  // The watch is borrowed.
+  Progress(ProgressStyle style, RunWatch* watch);
   ~Progress();
 
  private:
   void Loop(const std::stop_token& done);
-  void Show(const ProgressView& view, absl::Duration elapsed) const;
-  std::string Json(const ProgressView& view, absl::Duration elapsed) const;
+  void Show(const RunSnapshot& run) const;
 
   const ProgressStyle style_;
-  const RunCounters* const counters_;
-  const EmbeddingClient* const client_;
-  const RunScope scope_;
+  RunWatch* const watch_;
   std::jthread thread_;
 };
 

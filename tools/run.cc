@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "engine/lost_writes.h"
 #include "engine/pipeline.h"
+#include "engine/publish_targets.h"
 #include "engine/status_macros.h"
 #include "io/job/undo_store.h"
 #include "tools/close_run.h"
@@ -52,7 +53,7 @@ absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
 
 // A job without rows does not come to the end of a sink. A table that has all its vectors gets the index that was asked
 // for all the same, whoever wrote them, and files are made without rows; but nothing takes the place of what is there.
-absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
+absl::Status FinishWithoutRows(const ResolvedJob& job, absl::Span<const NamedSink> sinks) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
     if (!own_table && FilesOf(job.targets[i]).empty()) continue;
@@ -61,7 +62,7 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, Preflight* preflight) {
       ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i].location, job.client.model));
       if (overwriting.kind == Overwriting::Kind::kSwitch) continue;
     }
-    ABSL_RETURN_IF_ERROR(preflight->sinks[i]->Finish());
+    ABSL_RETURN_IF_ERROR(CompleteAndPublish(sinks[i].sink, {.model = job.client.model, .undo = sinks[i].undo}));
   }
   return absl::OkStatus();
 }
@@ -74,8 +75,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   JobStore* const store = prepared->store.get();
   EmbeddingClient* const client = running->embedder.client();
   RunCounters& counters = running->counters;
-  RunOutcome outcome{
-      .before = prepared->before, .after = prepared->before, .rows_changed = prepared->changed.rows_changed};
+  RunOutcome outcome = OutcomeBefore(*prepared);
 
   UndoStore undo(job.directory);
   std::vector<std::unique_ptr<UndoLog>> logs;
@@ -86,6 +86,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
   pipeline.text_limit = counting->limit();
+  pipeline.publishes = false;  // not before the last look at the source
   PipelineParts parts = {.client = client,
                          .ledger = store,
                          .count_tokens = &count_tokens,
@@ -108,23 +109,32 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   const auto embed = [&]() -> absl::Status {
     absl::Status status = walk();
     while (AreWritesLost(status) && signals->signal() == 0) {
-      if (status = ServeAgain(status, prepared, &outcome); !status.ok()) break;
+      if (status = ServeAgain(status, prepared, running->watch.get(), &outcome); !status.ok()) break;
       status = walk();
     }
     return WhatEndedIt(status, job.client.spend);
   };
   {
     const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
-    const Progress progress(style, &counters, client, ScopeOf(*prepared));
+    const Progress progress(style, running->watch.get());
     outcome.status = embed();
-    if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, &outcome);
+    if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, running->watch.get());
     if (outcome.status.ok() && job.options.limit == 0) outcome.status = store->NoteAllRead();
-    if (outcome.status.ok() && store->rows() == 0) outcome.status = FinishWithoutRows(job, preflight);
-    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
-    // Also what came last shall be of the right model before anybody is told that all is done.
+    // Also what came last shall be of the right model before readers see it.
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
       outcome.status = checked;
     }
+    const auto publish = [&] {
+      return store->rows() == 0 ? FinishWithoutRows(job, sinks)
+                                : PublishTargets(sinks, client->model(), &counters, signals->token());
+    };
+    if (outcome.status.ok()) outcome.status = publish();
+    while (AreWritesLost(outcome.status) && signals->signal() == 0) {
+      outcome.status = ServeAgain(outcome.status, prepared, running->watch.get(), &outcome);
+      if (outcome.status.ok()) outcome.status = embed();
+      if (outcome.status.ok()) outcome.status = publish();
+    }
+    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
   }
   const ClientStats stats = client->stats();
   if (const int64_t lost = stats.texts_dropped; lost > 0) {  // those without an answer are noted as they come
@@ -135,6 +145,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   take_stock();
   if (job.options.record && outcome.status.ok()) {
     const absl::Status receipt = keep_receipt(outcome);
+    pipeline.publishes = true;
     outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals->token()) : receipt;
     take_stock();
   }
@@ -171,7 +182,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   const ResolvedJob& job = prepared->job;
   spending->ChargeTo(prepared->store.get());
   PrintHead(*prepared);
-  RunOutcome outcome{.before = prepared->before, .after = prepared->before};
+  RunOutcome outcome = OutcomeBefore(*prepared);
   if (prepared->before.rolled_back.has_value()) outcome.status = prepared->store->ForgetRollback();
   absl::StatusOr<RunningPool> embedder = StartPool(
       job, counting->estimator(), [&job](const std::string& note) { PrintNote(job, note); },
@@ -185,13 +196,13 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
     report->Add(*prepared, outcome);
     return outcome.status;
   }
-  Running running{.embedder = *std::move(embedder)};
-  EmbeddingClient* const client = running.embedder.client();
+  const std::unique_ptr<Running> running = BeginRunning(*prepared, *std::move(embedder), spending);
+  EmbeddingClient* const client = running->embedder.client();
   const auto last_words = [&](int signal) {
-    RunOutcome so_far{.before = prepared->before,
-                      .signal = signal,
-                      .status = absl::CancelledError("ended over what did not end in time; the same command goes on")};
-    TakeStock(*prepared, running, StatsOnDisk(job, prepared->before), &so_far);
+    RunOutcome so_far = OutcomeBefore(*prepared);
+    so_far.signal = signal;
+    so_far.status = absl::CancelledError("ended over what did not end in time; the same command goes on");
+    TakeStock(*prepared, *running, StatsOnDisk(job, prepared->before), &so_far);
     so_far.targets = TargetStatesOf(job, so_far.after);
     if (report->Add(*prepared, so_far)) report->Finish();
   };
@@ -203,7 +214,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
        .drop = [client] { client->Cancel(); },
        .last_words = last_words});
   const absl::Time started = absl::Now();
-  outcome = Execute(prepared, counting, signals, &running, [&](const RunOutcome& so_far) {
+  outcome = Execute(prepared, counting, signals, running.get(), [&](const RunOutcome& so_far) {
     return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
   });
   CloseStream(prepared, started, spending, &outcome);

@@ -34,7 +34,7 @@ void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
 
 // Whether a run had nothing to embed, and nothing to write either.
 bool IsIdle(const RunOutcome& outcome) {
-  return outcome.texts_embedded == 0 && outcome.after.rows == outcome.before.rows &&
+  return outcome.run.texts_embedded == 0 && outcome.after.rows == outcome.before.rows &&
          outcome.after.sinks == outcome.before.sinks;
 }
 
@@ -78,7 +78,7 @@ bool RunReport::Add(const Prepared& prepared, const RunOutcome& outcome) {
 void RunReport::LeaveOut(const Prepared& prepared, ExitCode reason) {
   code_ = WorseOf(code_, reason);
   if (code_ == kExitDone || code_ == kExitRejectedRows) return;  // nobody asked for more
-  total_.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
+  total_.run.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
 }
 
 ExitCode RunReport::Finish() {

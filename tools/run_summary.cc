@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/place_name.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
@@ -17,16 +18,6 @@
 #include "tools/waits.h"
 
 namespace reembed {
-
-void Add(const ClientStats& from, ClientStats* to) {
-  to->requests += from.requests;
-  to->requests_retried += from.requests_retried;
-  to->texts_dropped += from.texts_dropped;
-  to->texts_unanswered += from.texts_unanswered;
-  to->requests_hedged += from.requests_hedged;
-  to->http_429 += from.http_429;
-  to->tokens += from.tokens;
-}
 
 namespace {
 
@@ -42,18 +33,6 @@ void Add(const JobStats& from, JobStats* to) {
   to->kept_texts += from.kept_texts;
   to->texts_possibly_rebought += from.texts_possibly_rebought;
   to->texts_damaged += from.texts_damaged;
-}
-
-// Endpoints are the same in all streams; the latest state is the true one.
-void Add(const EndpointReport& from, std::vector<EndpointReport>* to) {
-  for (EndpointReport& report : *to) {
-    if (report.name != from.name) continue;
-    const EndpointReport before = std::exchange(report, from);
-    Add(before.stats, &report.stats);
-    report.texts += before.texts;
-    return;
-  }
-  to->push_back(from);
 }
 
 std::string RejectedKeysJson(const std::vector<RejectedRow>& rejects) {
@@ -86,21 +65,13 @@ std::string CoverageText(const RunOutcome& outcome) {
 }  // namespace
 
 void Add(const RunOutcome& from, RunOutcome* to) {
+  Add(from.run, &to->run);
   Add(from.before, &to->before);
   Add(from.after, &to->after);
-  Add(from.client, &to->client);
-  for (const EndpointReport& report : from.endpoints) Add(report, &to->endpoints);
-  to->texts_embedded += from.texts_embedded;
-  to->texts_damaged += from.texts_damaged;
-  to->rows_changed += from.rows_changed;
-  to->passes = std::max(to->passes, from.passes);
-  to->rows_truncated += from.rows_truncated;
-  to->rows_split += from.rows_split;
   to->rows_unaccounted += from.rows_unaccounted;
   to->rows_emptied += from.rows_emptied;
   to->rows_foreign += from.rows_foreign;
   if (to->foreign.empty()) to->foreign = from.foreign;
-  to->rows_left += from.rows_left;
   to->in_place = to->in_place || from.in_place;
   to->may_hide_rows = to->may_hide_rows || from.may_hide_rows;
   to->table_rows += from.table_rows;
@@ -114,11 +85,18 @@ void Add(const RunOutcome& from, RunOutcome* to) {
     if (static_cast<int64_t>(to->rejects.size()) < kRejectsNamed) to->rejects.push_back(row);
   }
   to->targets.insert(to->targets.end(), from.targets.begin(), from.targets.end());
-  Add(from.waits, &to->waits);
-  to->elapsed += from.elapsed;
-  to->cost_usd += from.cost_usd;
-  to->max_spend_usd = from.max_spend_usd;
-  to->spent_usd = from.spent_usd;
+}
+
+JobCounts CountsOf(const JobStats& stats) {
+  return {.rows = stats.rows,
+          .rows_done = DoneRows(stats),
+          .rows_rejected = RejectedRows(stats),
+          .rows_gone = stats.rows_gone,
+          .rows_pending = stats.rows_pending,
+          .texts = stats.texts,
+          .texts_kept = stats.kept_texts,
+          .texts_possibly_rebought = stats.texts_possibly_rebought,
+          .texts_damaged = stats.texts_damaged};
 }
 
 int64_t DoneRows(const JobStats& stats) {
@@ -140,17 +118,16 @@ ExitCode CodeOf(const RunOutcome& outcome) {
 
 void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
                       const RunOutcome& outcome, ExitCode code) {
-  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
-  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
+  const RunSnapshot& run = outcome.run;
   JsonLine line(type);
   if (!stream.empty()) line.Add("stream", stream);
-  line.AddRaw("endpoints", EndpointsJson(outcome.endpoints))
-      .Add("rows_selected", outcome.after.rows)
-      .Add("rows_embedded", embedded)
-      .Add("rows_rejected", RejectedRows(outcome.after))
-      .Add("rows_gone", outcome.after.rows_gone)
-      .Add("rows_skipped", DoneRows(outcome.before))
-      .Add("rows_pending", outcome.rows_left)
+  line.AddRaw("endpoints", EndpointsJson(run.endpoints))
+      .Add("rows_selected", run.now.rows)
+      .Add("rows_embedded", run.rows_new())
+      .Add("rows_rejected", run.now.rows_rejected)
+      .Add("rows_gone", run.now.rows_gone)
+      .Add("rows_skipped", run.before.rows_done)
+      .Add("rows_pending", run.rows_left)
       .AddRaw("targets", TargetStatesJson(outcome.targets))
       .AddRaw("rejected_keys", RejectedKeysJson(outcome.rejects));
   if (outcome.in_place) {
@@ -165,45 +142,45 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
         .Add("sample_compared", outcome.sample.compared)
         .Add("sample_same", outcome.sample.same);
   }
-  line.Add("texts_unique", outcome.after.texts)
-      .Add("texts_embedded", outcome.texts_embedded)
-      .Add("texts_possibly_rebought", outcome.after.texts_possibly_rebought)
-      .Add("texts_dropped", outcome.client.texts_dropped)
-      .Add("texts_damaged", outcome.texts_damaged)
-      .Add("rows_changed", outcome.rows_changed)
-      .Add("passes", outcome.passes)
-      .Add("rows_truncated", outcome.rows_truncated)
-      .Add("rows_split", outcome.rows_split)
-      .Add("requests", outcome.client.requests)
-      .Add("requests_retried", outcome.client.requests_retried)
-      .Add("requests_hedged", outcome.client.requests_hedged)
-      .Add("http_429", outcome.client.http_429)
-      .Add("tokens", outcome.client.tokens)
-      .Add("cost_usd", outcome.cost_usd);
-  if (outcome.max_spend_usd.has_value()) {
-    line.Add("spent_usd", outcome.spent_usd).Add("max_spend_usd", *outcome.max_spend_usd);
+  line.Add("texts_unique", run.now.texts)
+      .Add("texts_embedded", run.texts_embedded)
+      .Add("texts_possibly_rebought", run.now.texts_possibly_rebought)
+      .Add("texts_dropped", run.client.texts_dropped)
+      .Add("texts_damaged", run.texts_damaged)
+      .Add("rows_changed", run.rows_changed)
+      .Add("passes", run.passes)
+      .Add("rows_truncated", run.rows_truncated)
+      .Add("rows_split", run.rows_split)
+      .Add("requests", run.client.requests)
+      .Add("requests_retried", run.client.requests_retried)
+      .Add("requests_hedged", run.client.requests_hedged)
+      .Add("http_429", run.client.http_429)
+      .Add("tokens", run.client.tokens)
+      .Add("cost_usd", run.cost_usd);
+  if (run.max_spend_usd.has_value()) {
+    line.Add("spent_usd", run.spent_usd).Add("max_spend_usd", *run.max_spend_usd);
   }
-  line.AddRaw("waited_for", WaitJson(outcome.waits))
-      .Add("elapsed_seconds", seconds)
-      .Add("rows_per_second", seconds > 0 ? static_cast<double>(embedded) / seconds : 0.0)
+  line.AddRaw("waited_for", WaitJson(run.waits))
+      .Add("elapsed_seconds", absl::ToDoubleSeconds(run.elapsed))
+      .Add("rows_per_second", run.rows_per_second)
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
   std::cout << line.ToString() << std::endl;
 }
 
 void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
-  const int64_t embedded = DoneRows(outcome.after) - DoneRows(outcome.before);
-  const double seconds = absl::ToDoubleSeconds(outcome.elapsed);
+  const RunSnapshot& run = outcome.run;
+  const int64_t embedded = run.rows_new();
   const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
   const bool takes_output =
       std::any_of(job.targets.begin(), job.targets.end(), [](const Store& target) { return target.kind->is_stream; });
   std::ostream& out = takes_output ? std::cerr : std::cout;
   if (!job.stream.empty()) out << job.stream << ": ";
-  if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0 && outcome.rows_unaccounted > 0) {
+  if (outcome.status.ok() && embedded == 0 && run.client.requests == 0 && outcome.rows_unaccounted > 0) {
     out << "nothing was bought, and "
         << Counted(outcome.rows_unaccounted, "row lacks its vector", "rows lack their vectors") << "\n";
-  } else if (outcome.status.ok() && embedded == 0 && outcome.client.requests == 0) {
-    if (outcome.after.rows == 0 && outcome.table_rows > 0) {
+  } else if (outcome.status.ok() && embedded == 0 && run.client.requests == 0) {
+    if (run.now.rows == 0 && outcome.table_rows > 0) {
       out << "nothing to buy: no row lacks a vector";
       if (outcome.unknown_model_rows > 0) {
         out << "; " << WithCommas(outcome.unknown_model_rows)
@@ -211,47 +188,45 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
       }
       out << "\n";
     } else {
-      out << "nothing to buy: " << (DoneRows(outcome.after) == 1 ? "" : "all ")
-          << Counted(DoneRows(outcome.after), "row has its vector", "rows have their vectors") << "\n";
+      out << "nothing to buy: " << (run.now.rows_done == 1 ? "" : "all ")
+          << Counted(run.now.rows_done, "row has its vector", "rows have their vectors") << "\n";
     }
   } else {
     out << "embedded " << Counted(embedded, "row", "rows") << " ("
-        << Counted(outcome.texts_embedded, "different text", "different texts") << ") in "
-        << DurationText(outcome.elapsed) << ", "
-        << WithCommas(static_cast<int64_t>(seconds > 0 ? static_cast<double>(embedded) / seconds : 0)) << " rows/s\n"
-        << Counted(outcome.client.requests, "request", "requests") << ", "
-        << Counted(outcome.client.requests_retried, "retry", "retries") << ", "
-        << Counted(outcome.client.tokens, "token", "tokens");
-    if (UsdPerToken(job).value_or(0) > 0) out << ", " << MoneyText(outcome.cost_usd);
+        << Counted(run.texts_embedded, "different text", "different texts") << ") in " << DurationText(run.elapsed)
+        << ", " << WithCommas(static_cast<int64_t>(run.rows_per_second)) << " rows/s\n"
+        << Counted(run.client.requests, "request", "requests") << ", "
+        << Counted(run.client.requests_retried, "retry", "retries") << ", "
+        << Counted(run.client.tokens, "token", "tokens");
+    if (UsdPerToken(job).value_or(0) > 0) out << ", " << MoneyText(run.cost_usd);
     out << "\n";
-    if (const std::string waits = WaitLine(outcome.waits); !waits.empty()) out << waits << "\n";
+    if (const std::string waits = WaitLine(run.waits); !waits.empty()) out << waits << "\n";
   }
-  if (outcome.rows_changed > 0) {
-    out << Counted(outcome.rows_changed, "row had another text than the one that its vector was made from",
+  if (run.rows_changed > 0) {
+    out << Counted(run.rows_changed, "row had another text than the one that its vector was made from",
                    "rows had another text than the one that their vector was made from")
         << "\n";
   }
-  if (outcome.max_spend_usd.has_value()) {
-    out << MoneyText(outcome.spent_usd) << " of --max-spend " << MoneyText(*outcome.max_spend_usd)
+  if (run.max_spend_usd.has_value()) {
+    out << MoneyText(run.spent_usd) << " of --max-spend " << MoneyText(*run.max_spend_usd)
         << " are spent by all runs\n";
   }
-  if (outcome.rows_left > 0) out << Counted(outcome.rows_left, "row is", "rows are") << " still to do\n";
-  if (outcome.client.texts_dropped > 0) {
-    out << Counted(outcome.client.texts_dropped, "text was", "texts were")
+  if (run.rows_left > 0) out << Counted(run.rows_left, "row is", "rows are") << " still to do\n";
+  if (run.client.texts_dropped > 0) {
+    out << Counted(run.client.texts_dropped, "text was", "texts were")
         << " in the air when this run ended; the API may charge for them, and they are bought again\n";
   }
-  if (outcome.texts_damaged > 0) {
-    out << Counted(outcome.texts_damaged, "kept vector was", "kept vectors were")
+  if (run.texts_damaged > 0) {
+    out << Counted(run.texts_damaged, "kept vector was", "kept vectors were")
         << " damaged on the disk, and bought again where a row needs it\n";
   }
-  const int64_t rebought =
-      outcome.after.texts_possibly_rebought - outcome.after.texts_damaged - outcome.client.texts_dropped;
+  const int64_t rebought = run.now.texts_possibly_rebought - run.now.texts_damaged - run.client.texts_dropped;
   if (rebought > 0) {
     out << "runs or connections were cut off: at most " << Counted(rebought, "text was", "texts were")
         << " in flight, and bought a second time\n";
   }
-  for (const auto& [rows, what] : {std::pair(outcome.rows_truncated, "only the beginning of their text is embedded"),
-                                   std::pair(outcome.rows_split, "their vector is the mean of the text's parts")}) {
+  for (const auto& [rows, what] : {std::pair(run.rows_truncated, "only the beginning of their text is embedded"),
+                                   std::pair(run.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
     const int64_t limit = job.pipeline.text_limit.max_tokens;
     out << Counted(rows, "row is", "rows are") << " longer than the model "
@@ -264,8 +239,8 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     if (more > 0) out << " and " << WithCommas(more) << " more";
     out << "; why: reembed status " << job.directory << "\n";
   }
-  if (outcome.endpoints.size() > 1) {
-    for (const EndpointReport& endpoint : outcome.endpoints) out << EndpointLine(endpoint) << "\n";
+  if (run.endpoints.size() > 1) {
+    for (const EndpointReport& endpoint : run.endpoints) out << EndpointLine(endpoint) << "\n";
   }
   for (size_t i = 0; i < outcome.targets.size(); ++i) {
     out << "target " << PlaceText(job.targets[i].location) << ": " << TargetStateText(outcome.targets[i]);

@@ -11,11 +11,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "engine/embedding_client.h"
 #include "engine/model_sample.h"
-#include "engine/wait_meter.h"
+#include "engine/run_snapshot.h"
 #include "io/job/job_records.h"
-#include "tools/endpoints.h"
 #include "tools/exit_code.h"
 #include "tools/resolve.h"
 #include "tools/target_state.h"
@@ -24,17 +22,10 @@ namespace reembed {
 
 inline constexpr int64_t kRejectsNamed = 10;  // in a summary
 
-// What one run did, from the ledger before and after and from the provider's receipts.
+// What one run did, when it has ended.
 struct RunOutcome {
-  JobStats before, after;
-  ClientStats client;
-  std::vector<EndpointReport> endpoints;
-  int64_t texts_embedded = 0;
-  int64_t texts_damaged = 0;  // whose kept vector was found damaged, and which are bought again
-  int64_t rows_changed = 0;   // had another text than their vector was made from
-  int passes = 1;             // over the source: a second one embeds what has changed during the first
-  int64_t rows_truncated = 0;
-  int64_t rows_split = 0;
+  RunSnapshot run;
+  JobStats before, after;        // the ledger
   int64_t rows_unaccounted = 0;  // still without a vector in the table, and not rejected
   int64_t rows_emptied = 0;      // of them: that the job had written
   std::string unaccounted;       // what people should know of them
@@ -51,27 +42,19 @@ struct RunOutcome {
   SampleVerdict sample;              // of those; nothing compared: nobody had to
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   std::vector<TargetState> targets;  // as they are at the end
-  std::vector<WaitShare> waits;      // the largest first
-  absl::Duration elapsed;
-  double cost_usd = 0;
-  std::optional<double> max_spend_usd;  // the cap, and what of it all runs of the job have spent
-  double spent_usd = 0;
-  int signal = 0;         // that ended it; 0: none
-  int64_t rows_left = 0;  // of the whole job, also of what was not read yet: neither with a vector nor rejected
+  int signal = 0;                    // that ended it; 0: none
   absl::Status status;
   std::optional<absl::Time> switched;                  // when all targets had become complete and visible
   absl::StatusOr<std::string> record = std::string();  // the memory with the receipt, if this run has made one
 };
 
-void Add(const ClientStats& from, ClientStats* to);
-
 // Adds what another stream did.
 void Add(const RunOutcome& from, RunOutcome* to);
 
-// Each row of a job is one of these, or still pending.
-// Rows that have their vector.
+// What a ledger says, as a snapshot has it.
+JobCounts CountsOf(const JobStats& stats);
+// Likewise, one of them.
 int64_t DoneRows(const JobStats& stats);
-// Rows that get none, or that a target refuses, although they are there.
 int64_t RejectedRows(const JobStats& stats);
 
 ExitCode CodeOf(const RunOutcome& outcome);

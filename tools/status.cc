@@ -118,21 +118,22 @@ void PrintJson(const std::string& dir, const JobReader& job, const JobStats& sta
     std::cout << line.ToString() << "\n";
   }
   const JobIdentity& id = job.identity();
+  const JobCounts counts = CountsOf(stats);
   JsonLine line("summary");
   line.Add("job", dir)
       .Add("source", id.source)
       .Add("selection", id.selection)
       .Add("model", id.model)
       .Add("dimensions", id.dim)
-      .Add("rows_selected", stats.rows)
-      .Add("rows_pending", stats.rows_pending)
-      .Add("rows_rejected", RejectedRows(stats))
-      .Add("rows_gone", stats.rows_gone)
-      .Add("texts_unique", stats.texts)
-      .Add("texts_possibly_rebought", stats.texts_possibly_rebought)
-      .Add("texts_damaged", stats.texts_damaged)
+      .Add("rows_selected", counts.rows)
+      .Add("rows_pending", counts.rows_pending)
+      .Add("rows_rejected", counts.rows_rejected)
+      .Add("rows_gone", counts.rows_gone)
+      .Add("texts_unique", counts.texts)
+      .Add("texts_possibly_rebought", counts.texts_possibly_rebought)
+      .Add("texts_damaged", counts.texts_damaged)
       .Add("unreceipted_usd", stats.unreceipted_usd)
-      .Add("texts_kept", stats.kept_texts);
+      .Add("texts_kept", counts.texts_kept);
   std::cout << line.ToString() << std::endl;
 }
 

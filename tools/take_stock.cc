@@ -2,6 +2,7 @@
 #include "tools/take_stock.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -13,10 +14,6 @@
 
 namespace reembed {
 namespace {
-
-double Cost(const ResolvedJob& job, int64_t tokens) {
-  return static_cast<double>(tokens) * UsdPerToken(job).value_or(0);
-}
 
 // Rows that are still to do when the run ends early, also those that it has not read.
 int64_t RowsLeft(const ResolvedJob& job, int64_t rows_selected, const RunCounters& counters, const JobStats& after) {
@@ -46,23 +43,44 @@ std::vector<TargetState> TargetStatesOf(const ResolvedJob& job, const JobStats& 
   return TargetStates(stats, records.ok() ? *records : TargetRecords(), TargetNames(job));
 }
 
+RunOutcome OutcomeBefore(const Prepared& prepared) {
+  RunOutcome outcome{.before = prepared.before, .after = prepared.before};
+  outcome.run.before = outcome.run.now = CountsOf(prepared.before);
+  return outcome;
+}
+
+std::unique_ptr<Running> BeginRunning(const Prepared& prepared, RunningPool embedder, Spending* spending) {
+  auto running = std::make_unique<Running>();
+  running->embedder = std::move(embedder);
+  RunWatch::Parts parts{.counters = &running->counters,
+                        .client = running->embedder.client(),
+                        .endpoints = [pool = running->embedder.pool.get()] { return pool->endpoints(); },
+                        .ledger = prepared.store.get(),
+                        .cap = spending->cap(),
+                        .usd_per_token = UsdPerToken(prepared.job).value_or(0),
+                        .scope = ScopeOf(prepared),
+                        .begun = OutcomeBefore(prepared).run};
+  if (spending->has_cap()) parts.max_spend_usd = spending->max_usd();
+  parts.begun.client = prepared.probed;
+  parts.begun.rows_changed = prepared.changed.rows_changed;
+  parts.begun.texts_damaged = prepared.store->recovery().damaged_texts;
+  running->watch = std::make_unique<RunWatch>(std::move(parts));
+  return running;
+}
+
 void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome) {
   outcome->after = std::move(after);
-  outcome->client = running.embedder.client()->stats();
-  outcome->endpoints = running.embedder.pool->endpoints();
-  Add(prepared.probed, &outcome->client);
-  outcome->texts_embedded = running.counters.texts_embedded;
-  outcome->texts_damaged = prepared.store->recovery().damaged_texts;
-  outcome->rows_truncated = running.counters.rows_truncated;
-  outcome->rows_split = running.counters.rows_split;
-  outcome->waits = running.counters.waits.Shares();
-  outcome->cost_usd = Cost(prepared.job, outcome->client.tokens);
+  RunSnapshot& run = outcome->run;
+  run = running.watch->TakeAtOnce();
+  run.now = CountsOf(outcome->after);
+  const double seconds = absl::ToDoubleSeconds(run.elapsed);
+  run.rows_per_second = seconds > 0 ? static_cast<double>(run.rows_new()) / seconds : 0;
+  run.left = std::nullopt;
+  run.rows_left = outcome->status.ok()
+                      ? run.now.rows_pending
+                      : RowsLeft(prepared.job, prepared.preflight.rows_selected, running.counters, outcome->after);
   outcome->in_place = prepared.job.in_place;
   outcome->may_hide_rows = prepared.job.source.kind->find_hidden_rows != nullptr;
-  outcome->elapsed = MonotonicNow() - running.start;
-  outcome->rows_left = outcome->status.ok()
-                           ? outcome->after.rows_pending
-                           : RowsLeft(prepared.job, prepared.preflight.rows_selected, running.counters, outcome->after);
 }
 
 RunScope ScopeOf(const Prepared& prepared) {

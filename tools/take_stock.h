@@ -2,16 +2,17 @@
 #ifndef REEMBED_TOOLS_TAKE_STOCK_H_
 #define REEMBED_TOOLS_TAKE_STOCK_H_
 
+#include <memory>
 #include <vector>
 
-#include "engine/pace/rate_limiter.h"
 #include "engine/run_counters.h"
+#include "engine/run_watch.h"
 #include "io/job/job_records.h"
 #include "io/job/job_store.h"
 #include "tools/endpoints.h"
 #include "tools/prepare_run.h"
-#include "tools/progress.h"
 #include "tools/run_summary.h"
+#include "tools/spending.h"
 #include "tools/target_state.h"
 
 namespace reembed {
@@ -20,13 +21,19 @@ namespace reembed {
 struct Running {
   RunningPool embedder;
   RunCounters counters;
-  Moment start = MonotonicNow();
+  std::unique_ptr<RunWatch> watch;  // of these, and last
 };
 
 // What this run will come to, as far as that is known before.
 RunScope ScopeOf(const Prepared& prepared);
 
-// What the run has done so far, when the job holds `after`.
+// The parts of the stream that begins now, and what makes its snapshots. `embedder` is the stream's own.
+std::unique_ptr<Running> BeginRunning(const Prepared& prepared, RunningPool embedder, Spending* spending);
+
+// Of a run that has done nothing yet.
+RunOutcome OutcomeBefore(const Prepared& prepared);
+
+// What the run has done so far, when the job holds `after`: its last snapshot, with what the ledger says.
 void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome);
 
 // What the job holds on disk, as anybody else would read it.

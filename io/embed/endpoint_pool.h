@@ -18,6 +18,7 @@
 #include "absl/types/span.h"
 #include "engine/canary.h"
 #include "engine/embedding_client.h"
+#include "engine/endpoint_report.h"
 #include "engine/mutex.h"
 #include "engine/pace/endpoint_chooser.h"
 
@@ -44,16 +45,6 @@ struct EndpointPoolOptions {
   // Gets a line when an endpoint changes its state. On any thread; calls nothing of the pool.
   std::function<void(const std::string&)> note;
   std::function<Moment()> clock = MonotonicNow;
-};
-
-// What an endpoint has done so far.
-struct EndpointReport {
-  std::string name;
-  EndpointState state = EndpointState::kUnchecked;
-  std::string trouble;  // its last failure; empty: none
-  ClientStats stats;
-  int64_t texts = 0;             // that it gave vectors
-  double tokens_per_second = 0;  // when busy, lately
 };
 
 // One or several endpoints of the same model as one client. Work goes where it is done first (EndpointChooser); work

@@ -97,9 +97,9 @@ class Hdf5Sink final : public VectorSink {
     return Keep(file_->Flush());
   }
 
-  absl::Status Finish() override {
+  absl::Status Complete() override {
     if (!failure_.ok() || file_ == nullptr) return failure_;
-    return Keep(Complete());
+    return Keep(CompleteFile());
   }
 
  private:
@@ -204,7 +204,7 @@ class Hdf5Sink final : public VectorSink {
     return train_->WriteChunk(rows_, first, chunk_);
   }
 
-  absl::Status Complete() {
+  absl::Status CompleteFile() {
     if (rows_ % chunk_rows_ != 0) {
       ABSL_RETURN_IF_ERROR(WriteChunk());
     }

@@ -18,7 +18,7 @@ namespace reembed {
 // Rows without a vector have no place in it. The kind of the first key decides for all: a dataset has one type, and 7
 // written as "7" would be another key to who reads it. A key with a NUL byte is refused, for HDF5's strings end there.
 //
-// The file grows as PATH.partial and gets its name in Finish(). HDF5 keeps its own books in memory, and after a crash
+// The file grows as PATH.partial and gets its name in Complete(). HDF5 keeps its own books in memory, and after a crash
 // nothing in a partial file can be trusted: Open() then drops it and asks for all rows again, which are in the job.
 // A finished file is gone on with, in a copy, so that it stays until a longer one takes its place.
 // Errors of making: kInvalidArgument (a parameter, a folder at PATH), kNotFound (no folder for it). Of Open:

@@ -72,7 +72,7 @@ class JsonlSink final : public VectorSink {
   }
 
   absl::Status Flush() override { return files_.Flush(); }
-  absl::Status Finish() override { return files_.Finish(); }
+  absl::Status Complete() override { return files_.Finish(); }
 
  private:
   static GrowingFile Lines(const std::string& path, int dim) {
@@ -126,7 +126,7 @@ class JsonlStreamSink final : public VectorSink {
     return failure_;
   }
 
-  absl::Status Finish() override { return Flush(); }
+  absl::Status Complete() override { return Flush(); }
 
  private:
   static absl::Status WriteError(int error_number, size_t bytes) {

@@ -59,7 +59,7 @@ class MatrixFileSink final : public VectorSink {
     return files_.Flush();
   }
 
-  absl::Status Finish() override {
+  absl::Status Complete() override {
     ABSL_RETURN_IF_ERROR(files_.SetHeader(kVectors, format_.header(rows_, dim_)));
     return files_.Finish();
   }

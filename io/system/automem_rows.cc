@@ -218,7 +218,8 @@ absl::StatusOr<Survey> SurveyAutomem(const Location& location, const Selection& 
   const int64_t others = survey.rows_selected - survey.rows_null - survey.rows_with_vector - placeholders;
   if (survey.rows_with_vector > 0) survey.AddWidth(selection.dim, survey.rows_with_vector);
   if (others > 0) survey.AddWidth(points.dim(), others);
-  const bool whole = selection.where.empty() && selection.resume_from.empty() && location.Get("where").empty();
+  const bool whole = selection.where.empty() && selection.resume_from.empty() && selection.range.empty() &&
+                     location.Get("where").empty();
   if (whole) survey.orphans = std::max<int64_t>(0, points.count() - (survey.rows_selected - survey.rows_null));
   if (placeholders > 0) {
     survey.remarks.push_back(absl::StrCat(Counted(placeholders, "point has a placeholder", "points have a placeholder"),

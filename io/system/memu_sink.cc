@@ -76,7 +76,7 @@ class MemuRowWriter final : public RowWriter {
     return absl::OkStatus();
   }
 
-  absl::Status Finish() override {
+  absl::Status Complete() override {
     absl::Status status;
     if (!rewrite_->empty()) {
       // All that is overwritten is overwritten now.

@@ -20,13 +20,13 @@ namespace reembed {
 // `source`: the memu: location of the rows, which has owners and texts.
 //
 // Errors: Open: as MemuRows::Open (a file that MemU could not read is not touched; opening the source has found that
-// already), kAborted (another run). Write: kResourceExhausted. Finish: kAborted (the file was changed meanwhile: MemU
+// already), kAborted (another run). Write: kResourceExhausted. Complete: kAborted (the file was changed meanwhile: MemU
 // must not run, and then nothing is replaced).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& location, const Model& model,
                                                          const Location& source);
 
 // Puts the entries back that the sink has shown to the log, in one step as it writes them; MemU must not run. Entries,
-// the collection and the file that the job added go. Errors: as MakeMemuSink's Open and Finish, and `old_rows`.
+// the collection and the file that the job added go. Errors: as MakeMemuSink's Open and Complete, and `old_rows`.
 absl::StatusOr<RollbackReport> RollBackMemu(const Location& location, UndoReader* old_rows);
 
 // Reads a collection back in the file's order; entries without vector are passed over. `dim` 0: that of the first.

@@ -160,6 +160,7 @@ TEST(KillPointTest, AreAllPassedByJobsOnThisMachine) {
   std::set<std::string> wanted = {"sink: written",
                                   "sink: flushed",
                                   "sink: position of the end saved",
+                                  "sink: completed",
                                   "sink: finished",
                                   "store: vectors written",
                                   "store: vectors durable",

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/status_matchers.h"
@@ -26,7 +27,12 @@ class ListingSink final : public VectorSink {
   }
   absl::Status Write(absl::Span<const Batch* const>, std::vector<RefusedRow>*) override { return List("write"); }
   absl::Status Flush() override { return List("flush"); }
-  absl::Status Finish() override { return List("finish"); }
+  absl::Status Complete() override { return List("complete"); }
+  absl::StatusOr<bool> Prepare(const SinkContext&) override {
+    ABSL_RETURN_IF_ERROR(List("prepare"));
+    return true;
+  }
+  absl::Status Publish(const SinkContext&) override { return List("publish"); }
 
  private:
   absl::Status List(const char* call) {
@@ -52,13 +58,16 @@ TEST(LockedSinkTest, EveryCallKeepsTheLockFirst) {
   FakeLock lock;
   LockedSink sink(std::make_unique<ListingSink>(&calls), &lock);
   EXPECT_EQ(sink.row_order(), RowOrder::kAscending);
+  EXPECT_TRUE(sink.Prepare({}).value());
   EXPECT_EQ(sink.Open({}, {.position = 7}).value(), 7);
   EXPECT_THAT(sink.Write({}, nullptr), IsOk());
   EXPECT_THAT(sink.Flush(), IsOk());
-  EXPECT_EQ(lock.kept, 3);
-  EXPECT_THAT(sink.Finish(), IsOk());
-  EXPECT_EQ(lock.kept, 5);  // also at the end, so that it says whether it was held until then
-  EXPECT_THAT(calls, ElementsAre("open", "write", "flush", "finish"));
+  EXPECT_EQ(lock.kept, 4);
+  EXPECT_THAT(sink.Complete(), IsOk());
+  EXPECT_EQ(lock.kept, 6);  // also at the end, so that it says whether it was held until then
+  EXPECT_THAT(sink.Publish({}), IsOk());
+  EXPECT_EQ(lock.kept, 8);
+  EXPECT_THAT(calls, ElementsAre("prepare", "open", "write", "flush", "complete", "publish"));
 }
 
 TEST(LockedSinkTest, WithoutTheLockNothingIsChanged) {
@@ -66,10 +75,12 @@ TEST(LockedSinkTest, WithoutTheLockNothingIsChanged) {
   FakeLock lock;
   lock.status = absl::AbortedError("another job has it");
   LockedSink sink(std::make_unique<ListingSink>(&calls), &lock);
+  EXPECT_THAT(sink.Prepare({}), HasError(absl::StatusCode::kAborted, "another job has it"));
   EXPECT_THAT(sink.Open({}, {}), HasError(absl::StatusCode::kAborted, "another job has it"));
   EXPECT_THAT(sink.Write({}, nullptr), HasError(absl::StatusCode::kAborted, "another job has it"));
   EXPECT_THAT(sink.Flush(), HasError(absl::StatusCode::kAborted, "another job has it"));
-  EXPECT_THAT(sink.Finish(), HasError(absl::StatusCode::kAborted, "another job has it"));
+  EXPECT_THAT(sink.Complete(), HasError(absl::StatusCode::kAborted, "another job has it"));
+  EXPECT_THAT(sink.Publish({}), HasError(absl::StatusCode::kAborted, "another job has it"));
   EXPECT_THAT(calls, IsEmpty());
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/publish_targets.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/memory_parts.h"
@@ -321,6 +322,69 @@ TEST_F(PipelineTest, UnitLengthIsGivenWhenAsked) {
     for (const float x : vector) norm += double{x} * x;
     EXPECT_NEAR(norm, 1, 1e-6) << key;
   }
+}
+
+// Three runs fill one place after each other, as the shards of a job do at the same time.
+TEST_F(PipelineTest, WhatIsOnceAJobIsDoneByWhoeverItIsFor) {
+  source_ = std::make_unique<MemorySource>(Rows(30));
+  options_.publishes = false;
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_EQ(any_.prepared(), 1);
+  EXPECT_FALSE(any_.begun());
+  EXPECT_TRUE(any_.completed());
+  EXPECT_EQ(any_.published(), 0);
+  Restart();
+  options_.prepares = false;
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_EQ(any_.prepared(), 1);
+  EXPECT_EQ(any_.published(), 0);
+  const std::vector<NamedSink> sinks = {{"any", &any_}, {"ascending", &ascending_}};
+  RunCounters counters;
+  EXPECT_THAT(PublishTargets(sinks, client_->model(), &counters, {}), IsOk());
+  EXPECT_EQ(any_.published(), 1);
+  EXPECT_EQ(ascending_.published(), 1);
+  ExpectComplete(any_);
+  ExpectNothingBoughtTwice();
+}
+
+TEST_F(PipelineTest, ATargetThatIsMadeAnewIsServedFromTheFirstRow) {
+  source_ = std::make_unique<MemorySource>(Rows(30));
+  EXPECT_THAT(Run(), IsOk());
+  any_.LoseTable();
+  Restart();
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_TRUE(any_.begun());
+  ExpectComplete(any_);
+  ExpectNothingBoughtTwice();
+}
+
+// As after a kill between the two steps.
+TEST_F(PipelineTest, ARunThatCouldNotPublishGoesOnThere) {
+  source_ = std::make_unique<MemorySource>(Rows(30));
+  any_.FailPublish();
+  EXPECT_THAT(Run(), HasError(absl::StatusCode::kUnavailable, "target any: the alias cannot be moved now"));
+  EXPECT_EQ(any_.published(), 0);
+  EXPECT_EQ(ascending_.published(), 1) << "one target does not hold up the other";
+  const int64_t writes = any_.writes();
+  Restart();
+  EXPECT_THAT(Run(), IsOk());
+  EXPECT_EQ(any_.published(), 1);
+  EXPECT_EQ(any_.writes(), writes);
+  EXPECT_EQ(client_->texts_sent(), 0);
+}
+
+TEST_F(PipelineTest, NothingIsPublishedAfterTheStopOrBeforeAllIsThere) {
+  source_ = std::make_unique<MemorySource>(Rows(30));
+  ascending_.FailWrite(0);
+  EXPECT_THAT(Run(), HasError(absl::StatusCode::kResourceExhausted, HasSubstr("disk full")));
+  EXPECT_EQ(any_.published() + ascending_.published(), 0);
+  std::stop_source stop;
+  stop.request_stop();
+  const std::vector<NamedSink> sinks = {{"any", &any_}};
+  RunCounters counters;
+  EXPECT_THAT(PublishTargets(sinks, client_->model(), &counters, stop.get_token()),
+              HasError(absl::StatusCode::kCancelled, HasSubstr("the same command goes on")));
+  EXPECT_EQ(any_.published(), 0);
 }
 
 TEST_F(PipelineTest, RandomFaultsOverManyRunsEndComplete) {

@@ -79,8 +79,16 @@ class MemoryWriter final : public RowWriter {
     table_->calls.push_back("flush");
     return absl::OkStatus();
   }
-  absl::Status Finish() override {
-    table_->calls.push_back("finish");
+  absl::Status Complete() override {
+    table_->calls.push_back("complete");
+    return absl::OkStatus();
+  }
+  absl::StatusOr<bool> Prepare(const SinkContext&) override {
+    table_->calls.push_back("prepare");
+    return true;
+  }
+  absl::Status Publish(const SinkContext&) override {
+    table_->calls.push_back("publish");
     return absl::OkStatus();
   }
 
@@ -121,10 +129,21 @@ TEST_F(TableSinkTest, RowsOfAllBatchesComeTogetherInTheOrderOfTheirOrdinals) {
   const auto sink = Sink();
   EXPECT_THAT(Write(sink.get(), {later.batch(), earlier.batch()}), IsEmpty());
   EXPECT_THAT(sink->Flush(), IsOk());
-  EXPECT_THAT(sink->Finish(), IsOk());
-  EXPECT_THAT(table_.calls, ElementsAre("begin at 7", "write 3 4 10 12", "flush", "finish"));
+  EXPECT_THAT(sink->Complete(), IsOk());
+  EXPECT_THAT(table_.calls, ElementsAre("begin at 7", "write 3 4 10 12", "flush", "complete"));
   EXPECT_THAT(table_.cells,
               ElementsAre(std::pair("9", "4"), std::pair("a", "3"), std::pair("c", "10"), std::pair("d", "12")));
+}
+
+TEST_F(TableSinkTest, WhatIsOnceAJobIsTheWritersOwn) {
+  const auto sink = MakeTableSink("notes.db: table `m`", kDim, std::make_unique<MemoryWriter>(&table_));
+  EXPECT_THAT(sink->Prepare({.model = {.name = "new", .dim = kDim + 1}}),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("expected vectors of")));
+  EXPECT_THAT(table_.calls, IsEmpty());
+  // What was made anew holds nothing of what the ledger believes.
+  EXPECT_EQ(*PrepareAndOpen(sink.get(), {.model = {.name = "new", .dim = kDim}}, {.position = 7}), 0);
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
+  EXPECT_THAT(table_.calls, ElementsAre("prepare", "begin at 0", "complete", "publish"));
 }
 
 TEST_F(TableSinkTest, WithoutAVectorNobodyIsCalled) {

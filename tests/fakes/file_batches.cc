@@ -103,7 +103,7 @@ absl::Status WriteAll(const FileRowSet& rows, int64_t end, int64_t batch_rows, V
     const RowRange range = {begin, std::min(end, begin + batch_rows)};
     if (absl::Status status = WriteRows(rows, range, sink); !status.ok()) return status;
   }
-  return sink->Finish();
+  return sink->Complete();
 }
 
 absl::Status CheckReader(const FileRowSet& rows, int64_t end, VectorReader* reader) {

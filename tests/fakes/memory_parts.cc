@@ -318,12 +318,19 @@ std::map<std::string, std::string> MemoryLedger::rejects() const {
   return result;
 }
 
+absl::StatusOr<bool> MemorySink::Prepare(const SinkContext& context) {
+  ++prepared_;
+  begun_ = context.begun;
+  if (lost_) vectors_.clear();
+  return std::exchange(lost_, false);
+}
+
 absl::StatusOr<int64_t> MemorySink::Open(const SinkContext&, const SinkPosition& last) {
   const int64_t start = forgetful_ ? 0 : last.position;
   if (forgetful_) vectors_.clear();
   forgetful_ = false;
   last_ordinal_ = start - 1;
-  finished_ = false;
+  completed_ = false;
   return start;
 }
 
@@ -359,8 +366,15 @@ absl::Status MemorySink::Write(absl::Span<const Batch* const> batches, std::vect
 
 absl::Status MemorySink::Flush() { return inside_ == 0 ? absl::OkStatus() : absl::InternalError("flush overlaps"); }
 
-absl::Status MemorySink::Finish() {
-  finished_ = true;
+absl::Status MemorySink::Complete() {
+  completed_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status MemorySink::Publish(const SinkContext&) {
+  if (!completed_) return absl::InternalError("published before it is complete");
+  if (std::exchange(fail_publish_, false)) return absl::UnavailableError("the alias cannot be moved now");
+  ++published_;
   return absl::OkStatus();
 }
 

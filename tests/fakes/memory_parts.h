@@ -176,13 +176,21 @@ class MemorySink final : public VectorSink {
   explicit MemorySink(RowOrder order) : order_(order) {}
 
   RowOrder row_order() const override { return order_; }
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override;
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override;
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override;
   absl::Status Flush() override;
-  absl::Status Finish() override;
+  absl::Status Complete() override;
+  absl::Status Publish(const SinkContext& context) override;
 
   const std::map<std::string, std::vector<float>>& vectors() const { return vectors_; }  // by key text
-  bool finished() const { return finished_; }
+  bool finished() const { return completed_ && published_ > 0; }
+  bool completed() const { return completed_; }
+  int prepared() const { return prepared_; }    // how often
+  int published() const { return published_; }  // likewise
+  bool begun() const { return begun_; }         // as it was told when it was prepared last
+  void FailPublish() { fail_publish_ = true; }  // once
+  void LoseTable() { lost_ = true; }            // Prepare() makes it anew
   int64_t writes() const { return writes_; }
   void FailWrite(int64_t number) { fail_write_ = number; }
   void ThrowAtWrite(int64_t number) { throw_at_write_ = number; }
@@ -199,7 +207,12 @@ class MemorySink final : public VectorSink {
   int64_t last_ordinal_ = -1;
   int64_t writes_ = 0;
   bool forgetful_ = false;
-  bool finished_ = false;
+  bool completed_ = false;
+  int prepared_ = 0;
+  int published_ = 0;
+  bool begun_ = false;
+  bool fail_publish_ = false;
+  bool lost_ = false;
 };
 
 }  // namespace reembed

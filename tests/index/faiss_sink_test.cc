@@ -92,7 +92,7 @@ TEST_F(FaissSinkTest, RowsWithoutAVectorArePassedOver) {
   batch->rows()[1].vector = nullptr;
   const Batch* const batches[] = {batch.get()};
   ASSERT_THAT((*sink)->Write(batches, &refused_), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_EQ(StoredKeys(), std::vector<Key>({Key("a"), Key("c")}));
   EXPECT_EQ(ReadFile(path("a.index.keys.jsonl")), "{\"id\":0,\"key\":\"a\"}\n{\"id\":2,\"key\":\"c\"}\n");
 }
@@ -201,7 +201,7 @@ TEST_P(ContinuedSinkTest, GoesOnBehindAFinishedIndex) {
   std::vector<Key> more_keys = NumberKeys(500, 200);
   more_keys[5] = int64_t{4};
   ASSERT_THAT(Write(sink->get(), more_keys, more, 520), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_THAT(refused_, SizeIs(1));
   EXPECT_THAT(StoredKeys(), SizeIs(699));
   EXPECT_FALSE(std::filesystem::exists(path("a.index.previous")));
@@ -215,7 +215,7 @@ TEST_F(FaissSinkTest, GoesOnWithTextKeys) {
   ASSERT_THAT(sink, IsOk());
   ASSERT_THAT(Open(sink->get(), {.position = 2, .stored_rows = 2}), testing::Eq(absl::StatusOr<int64_t>(2)));
   ASSERT_THAT(Write(sink->get(), {Key("c")}, rows_, 2), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_EQ(StoredKeys(), std::vector<Key>({Key("a"), Key("b"), Key("c")}));
 }
 
@@ -225,7 +225,7 @@ TEST_F(FaissSinkTest, WithoutNewRowsTheFilesStayAsTheyAre) {
   const auto sink = MakeSink();
   ASSERT_THAT(sink, IsOk());
   ASSERT_THAT(Open(sink->get(), {.position = 500, .stored_rows = 500}), testing::Eq(absl::StatusOr<int64_t>(500)));
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_EQ(std::filesystem::last_write_time(path()), before);
 }
 
@@ -242,7 +242,7 @@ TEST_F(FaissSinkTest, AnotherFactoryMeansFromTheStartAndKeepsTheOld) {
   ASSERT_THAT(sink, IsOk());
   ASSERT_THAT(Open(sink->get(), {.position = 2, .stored_rows = 2}), testing::Eq(absl::StatusOr<int64_t>(0)));
   ASSERT_THAT(Write(sink->get(), NumberKeys(0, 3), rows_), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_EQ(Description().factory, "HNSW16");
   EXPECT_FALSE(std::filesystem::exists(path("a.index.keys.jsonl")));
   const auto old = IndexReader::Open(path("a.index.previous"));
@@ -293,7 +293,7 @@ TEST_F(FaissSinkTest, ACrashBetweenTheRenamesIsSeen) {
   ASSERT_THAT(sink, IsOk());
   EXPECT_THAT(Open(sink->get(), {.position = 500, .stored_rows = 500}), testing::Eq(absl::StatusOr<int64_t>(0)));
   ASSERT_THAT(Write(sink->get(), NumberKeys(0, 500), other), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_THAT(IndexReader::Open(path()), IsOk());
   EXPECT_THAT(IndexReader::Open(path("a.index.previous")), IsOk());
   EXPECT_EQ(ReadFile(path("a.index.previous")), old_index);

@@ -121,7 +121,7 @@ class IndexTest : public ::testing::Test {
     if (!sink.ok()) return sink.status();
     if (const auto from = Open(sink->get(), {}, expected_rows); !from.ok()) return from.status();
     if (absl::Status status = Write(sink->get(), keys, matrix); !status.ok()) return status;
-    return (*sink)->Finish();
+    return (*sink)->Complete();
   }
 
   Model model_{.name = "test-model", .dim = 16};

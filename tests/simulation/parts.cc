@@ -85,6 +85,6 @@ absl::Status SimulatedSink::Flush() {
   return absl::OkStatus();
 }
 
-absl::Status SimulatedSink::Finish() { return Flush(); }
+absl::Status SimulatedSink::Complete() { return Flush(); }
 
 }  // namespace reembed

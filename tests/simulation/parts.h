@@ -67,7 +67,7 @@ class SimulatedSink final : public VectorSink {
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override;
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override;
   absl::Status Flush() override;
-  absl::Status Finish() override;
+  absl::Status Complete() override;
 
  private:
   const SinkScript& script() const { return world_->scenario().sinks[number_]; }

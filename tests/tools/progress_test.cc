@@ -13,9 +13,10 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-ProgressView View() {
-  return {.rows = 12'345,
-          .rows_expected = 1'234'567,
+RunSnapshot Snapshot() {
+  return {.rows_expected = 1'234'500,
+          .rows_before = 67,
+          .rows_done = 12'266,
           .rows_rejected = 12,
           .rows_per_second = 832,
           .left = absl::Minutes(24),
@@ -23,44 +24,44 @@ ProgressView View() {
 }
 
 TEST(ProgressLineTest, SaysAllWhereThereIsRoom) {
-  EXPECT_EQ(ProgressLine(View(), 200),
+  EXPECT_EQ(ProgressLine(Snapshot(), 200),
             "12,345 of 1,234,567 rows, 1.0 %, 832 rows/s, 24:00 left, 9,876,543 tokens, 3 retries, 12 rejected");
 }
 
 TEST(ProgressLineTest, LeavesOutWhatDoesNotFit) {
-  EXPECT_EQ(ProgressLine(View(), 79),
+  EXPECT_EQ(ProgressLine(Snapshot(), 79),
             "12,345 of 1,234,567 rows, 1.0 %, 832 rows/s, 24:00 left, 3 retries, 12 rejected");
-  EXPECT_EQ(ProgressLine(View(), 50), "12,345 of 1,234,567 rows, 1.0 %, 24:00 left");
-  EXPECT_EQ(ProgressLine(View(), 24), "12,345 of 1,234,567 rows");
+  EXPECT_EQ(ProgressLine(Snapshot(), 50), "12,345 of 1,234,567 rows, 1.0 %, 24:00 left");
+  EXPECT_EQ(ProgressLine(Snapshot(), 24), "12,345 of 1,234,567 rows");
 }
 
 TEST(ProgressLineTest, IsNeverLongerThanTheWindow) {
-  ProgressView view = View();
-  view.client.quota_wait = absl::Seconds(40);
-  for (size_t columns = 0; columns < 150; ++columns) EXPECT_LE(ProgressLine(view, columns).size(), columns);
+  RunSnapshot run = Snapshot();
+  run.client.quota_wait = absl::Seconds(40);
+  for (size_t columns = 0; columns < 150; ++columns) EXPECT_LE(ProgressLine(run, columns).size(), columns);
 }
 
 TEST(ProgressLineTest, SaysThatItWaitsForQuota) {
-  ProgressView view = View();
-  view.client.quota_wait = absl::Seconds(42);
-  EXPECT_THAT(ProgressLine(view, 79), HasSubstr("waiting for quota, 42 s"));
-  view.client.quota_wait = absl::Milliseconds(300);  // how a quota is kept all the time
-  EXPECT_THAT(ProgressLine(view, 79), Not(HasSubstr("waiting")));
+  RunSnapshot run = Snapshot();
+  run.client.quota_wait = absl::Seconds(42);
+  EXPECT_THAT(ProgressLine(run, 79), HasSubstr("waiting for quota, 42 s"));
+  run.client.quota_wait = absl::Milliseconds(300);  // how a quota is kept all the time
+  EXPECT_THAT(ProgressLine(run, 79), Not(HasSubstr("waiting")));
 }
 
 TEST(ProgressLineTest, SaysWhatHoldsItUp) {
-  ProgressView view = View();
-  view.waits = {{.what = {WaitPart::kDisk, ""}, .looks = 93, .of = 100, .share = 0.93},
-                {.what = {WaitPart::kApi, ""}, .looks = 7, .of = 100, .share = 0.07}};
-  EXPECT_THAT(ProgressLine(view, 200), HasSubstr("left, held up by the disk of the job 93 %, "));
-  view.waits[0].what = {WaitPart::kTarget, "sqlite:/home/me/notes.db?table=notes&key=id&vector=v"};
-  EXPECT_THAT(ProgressLine(view, 200), HasSubstr("held up by target /home/me/notes.db 93 %"));
-  view.waits[0].what = {WaitPart::kApi, ""};  // that is what a run is for
-  EXPECT_THAT(ProgressLine(view, 200), Not(HasSubstr("held up")));
-  view.waits[0] = {.what = {WaitPart::kDisk, ""}, .looks = 45, .of = 100, .share = 0.45};
-  EXPECT_THAT(ProgressLine(view, 200), Not(HasSubstr("held up")));
-  view.waits[0] = {.what = {WaitPart::kDisk, ""}, .looks = 30, .of = 30, .share = 1};  // too few to say so
-  EXPECT_THAT(ProgressLine(view, 200), Not(HasSubstr("held up")));
+  RunSnapshot run = Snapshot();
+  run.recent_waits = {{.what = {WaitPart::kDisk, ""}, .looks = 93, .of = 100, .share = 0.93},
+                      {.what = {WaitPart::kApi, ""}, .looks = 7, .of = 100, .share = 0.07}};
+  EXPECT_THAT(ProgressLine(run, 200), HasSubstr("left, held up by the disk of the job 93 %, "));
+  run.recent_waits[0].what = {WaitPart::kTarget, "sqlite:/home/me/notes.db?table=notes&key=id&vector=v"};
+  EXPECT_THAT(ProgressLine(run, 200), HasSubstr("held up by target /home/me/notes.db 93 %"));
+  run.recent_waits[0].what = {WaitPart::kApi, ""};  // that is what a run is for
+  EXPECT_THAT(ProgressLine(run, 200), Not(HasSubstr("held up")));
+  run.recent_waits[0] = {.what = {WaitPart::kDisk, ""}, .looks = 45, .of = 100, .share = 0.45};
+  EXPECT_THAT(ProgressLine(run, 200), Not(HasSubstr("held up")));
+  run.recent_waits[0] = {.what = {WaitPart::kDisk, ""}, .looks = 30, .of = 30, .share = 1};  // too few to say so
+  EXPECT_THAT(ProgressLine(run, 200), Not(HasSubstr("held up")));
 }
 
 TEST(WaitLineTest, NamesWhatTookTime) {
@@ -76,19 +77,7 @@ TEST(WaitLineTest, NamesWhatTookTime) {
 }
 
 TEST(ProgressLineTest, DoesWithoutAnExpectedNumberOfRows) {
-  EXPECT_EQ(ProgressLine({.rows = 5, .rows_per_second = 2.5}, 79), "5 rows, 2 rows/s");
-}
-
-TEST(RowsPerSecondOfQuotaTest, IsTheNarrowerOfWhatIsKnown) {
-  EXPECT_EQ(RowsPerSecondOfQuota({}, 0, 100), 0);
-  EXPECT_EQ(RowsPerSecondOfQuota({.requests_per_minute = 60}, 0, 100), 100);
-  // The first ask for the model, not for rows; then what requests really bring.
-  EXPECT_EQ(RowsPerSecondOfQuota({.requests = 12, .in_the_air = 2, .requests_per_minute = 60}, 100, 100), 100);
-  EXPECT_EQ(RowsPerSecondOfQuota({.requests = 102, .in_the_air = 2, .requests_per_minute = 60}, 5000, 100), 50);
-  // Of tokens nothing is known before the first reply.
-  EXPECT_EQ(RowsPerSecondOfQuota({.tokens_per_minute = 6000}, 0, 100), 0);
-  const ClientStats both = {.requests = 100, .tokens = 5000, .requests_per_minute = 60, .tokens_per_minute = 6000};
-  EXPECT_EQ(RowsPerSecondOfQuota(both, 500, 100), 5);
+  EXPECT_EQ(ProgressLine({.rows_done = 5, .rows_per_second = 2.5}, 79), "5 rows, 2 rows/s");
 }
 
 }  // namespace

@@ -99,18 +99,31 @@ class FalkorRowWriter final : public RowWriter {
  public:
   FalkorRowWriter(FalkorNodes nodes, const Model& model) : nodes_(std::move(nodes)), model_(model) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
-    undo_ = context.undo;
-    bool keeps = false;
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
       // Looked at again: the application may have made or dropped one since the sink was made.
       ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
       ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
       if (!indexes.key) {
-        if (undo_ != nullptr) {
-          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(undo_));
+        if (context.undo != nullptr) {
+          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(context.undo));
         }
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key))));
+      }
+      return WaitForIndexes();
+    }));
+    return false;
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    undo_ = context.undo;
+    bool keeps = false;
+    ABSL_RETURN_IF_ERROR(nodes_.graph->client()->Persist([&]() -> absl::Status {
+      ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
+      ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
+      if (!indexes.key) {
+        return NotPreparedError(nodes_.Message(absl::StrCat("label `", nodes_.asked.label, "`")),
+                                absl::StrCat("index on `", nodes_.asked.key, "`"));
       }
       ABSL_RETURN_IF_ERROR(WaitForIndexes());
       ABSL_ASSIGN_OR_RETURN(server_, nodes_.graph->ServerRun());
@@ -145,19 +158,17 @@ class FalkorRowWriter final : public RowWriter {
     if (waits_) {
       ABSL_ASSIGN_OR_RETURN(waits_, nodes_.graph->Sync());
     }
-    ABSL_ASSIGN_OR_RETURN(const std::string server, nodes_.graph->ServerRun());
-    if (server == server_) return absl::OkStatus();
-    return LostWritesError(
-        nodes_.Message("the server was started anew, or another took its place, and may have lost what was written"));
+    return CheckServer();
   }
 
-  absl::Status Finish() override {
-    if (nodes_.asked.index.empty()) return Flush();
+  // What this sink has completed may be lost until the job is done.
+  absl::Status Publish(const SinkContext& context) override {
+    if (nodes_.asked.index.empty()) return CheckServer();
     const absl::Status status = nodes_.graph->client()->Persist([&]() -> absl::Status {
       ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
       if (!indexes.vector) {
-        if (undo_ != nullptr) {
-          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(undo_));
+        if (context.undo != nullptr) {
+          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(context.undo));
         }
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
                                                  " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
@@ -165,10 +176,21 @@ class FalkorRowWriter final : public RowWriter {
       }
       return WaitForIndexes();
     });
-    return status.ok() ? Flush() : status;
+    ABSL_RETURN_IF_ERROR(status);
+    ABSL_RETURN_IF_ERROR(nodes_.graph->Sync().status());
+    return CheckServer();
   }
 
  private:
+  // Whether the server is the one of Begin(), if there was one.
+  absl::Status CheckServer() {
+    if (server_.empty()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::string server, nodes_.graph->ServerRun());
+    if (server == server_) return absl::OkStatus();
+    return LostWritesError(
+        nodes_.Message("the server was started anew, or another took its place, and may have lost what was written"));
+  }
+
   // Whether the server comes back with what its append-only file was waited for. With appendfsync=no nobody has waited.
   absl::StatusOr<bool> KeepsFile() {
     const absl::StatusOr<RespReply> info = nodes_.graph->client()->Call({"INFO", "persistence"});

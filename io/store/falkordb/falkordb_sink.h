@@ -18,7 +18,7 @@ namespace reembed {
 // location names one. Nothing else of a node changes, and none is made. A node that is gone is refused with kNotFound.
 //
 // Open() makes a range index on the key if there is none: without it every node would be searched for each row.
-// index=cosine|euclidean: Finish() makes a vector index if there is none, and waits until it is filled.
+// index=cosine|euclidean: Publish() makes a vector index if there is none, and waits until it is filled.
 //
 // What the server keeps after a crash is for its settings to say. With an append-only file Flush() waits for its disk;
 // without one, a job that was interrupted writes all its vectors again, which costs no purchase.
@@ -27,7 +27,7 @@ namespace reembed {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFalkorSink(const Location& location, const Model& model,
                                                            const FalkorOptions& options = {});
 
-// What Open() and Finish() will change besides vectors, one line each; for people. Reads only.
+// What Prepare() and Publish() will change besides vectors, one line each; for people. Reads only.
 absl::StatusOr<std::vector<std::string>> FalkorChanges(const Location& location, const Model& model,
                                                        const FalkorOptions& options = {});
 

@@ -103,6 +103,22 @@ class FalkorSource final : public Source {
   std::string problem_;
 };
 
+// Cypher behind another condition: the key is in the range.
+absl::StatusOr<std::string> RangeCypher(const FalkorNodes& nodes, const KeyRange& range) {
+  std::string cypher;
+  for (const auto& [bound, comparison] : {std::pair(&range.from, " >= "), std::pair(&range.before, " < ")}) {
+    if (!bound->has_value()) continue;
+    if (std::holds_alternative<int64_t>(**bound) != nodes.integer_keys && nodes.rows > 0) {
+      return absl::InvalidArgumentError(
+          nodes.Message(absl::StrCat("`", KeyText(ViewOf(**bound)), "` cannot be a key `", nodes.asked.key,
+                                     "`, so it ends no range of keys there")));
+    }
+    absl::StrAppend(&cypher, " AND ", nodes.ComparableKey(), comparison);
+    AppendFalkorKey(ViewOf(**bound), &cypher);
+  }
+  return cypher;
+}
+
 absl::StatusOr<bool> HasProperty(const FalkorNodes& nodes, const std::string& name) {
   ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, FalkorPropertyNames(nodes.graph.get()));
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -154,7 +170,8 @@ absl::StatusOr<std::unique_ptr<Source>> OpenFalkorSource(const Location& locatio
   }
   ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), selection.where, options.patience));
   ABSL_RETURN_IF_ERROR(CheckFalkorProperty(nodes.graph.get(), "text", nodes.asked.text));
-  std::string wanted = nodes.where;
+  ABSL_ASSIGN_OR_RETURN(const std::string range, RangeCypher(nodes, selection.range));
+  std::string wanted = absl::StrCat(nodes.where, range);
   const bool with = selection.rows == Selection::Rows::kWithVector;
   if (selection.rows != Selection::Rows::kAll && !nodes.asked.vector.empty()) {
     ABSL_ASSIGN_OR_RETURN(const bool right, AllHaveWidth(nodes, selection.dim));
@@ -174,6 +191,12 @@ absl::StatusOr<Survey> SurveyFalkor(const Location& location, const Selection& s
                                     const FalkorOptions& options) {
   ABSL_ASSIGN_OR_RETURN(FalkorLocation asked, ParseFalkorLocation(location, options));
   ABSL_ASSIGN_OR_RETURN(FalkorNodes nodes, OpenFalkorNodes(std::move(asked), selection.where, options.patience));
+  if (!selection.range.empty()) {
+    ABSL_ASSIGN_OR_RETURN(const std::string range, RangeCypher(nodes, selection.range));
+    absl::StrAppend(&nodes.where, range);
+    ABSL_ASSIGN_OR_RETURN(nodes.rows,
+                          nodes.graph->Count(absl::StrCat(nodes.Match(), " WHERE ", nodes.where, " RETURN count(n)")));
+  }
   Survey survey{.rows_selected = nodes.rows, .rows_null = nodes.rows};
   if (nodes.asked.vector.empty()) return survey;
   const absl::StatusOr<bool> there = HasProperty(nodes, nodes.asked.vector);

@@ -210,15 +210,28 @@ class PostgresImportRowWriter final : public RowWriter {
  public:
   PostgresImportRowWriter(ImportTarget import, SourceRows rows) : import_(std::move(import)), rows_(std::move(rows)) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
-    PostgresTarget& target = import_.target;
-    undo_ = context.undo;
-    bool empty = false;
-    ABSL_RETURN_IF_ERROR(target.connection->Persist([&]() -> absl::Status {
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
+    ABSL_RETURN_IF_ERROR(import_.target.connection->Persist([&]() -> absl::Status {
       // Looked at again: others may have changed the tables since the sink was made.
       ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
-      ABSL_RETURN_IF_ERROR(MakeSchema());
-      ABSL_RETURN_IF_ERROR(MakeIds());
+      ABSL_RETURN_IF_ERROR(MakeSchema(context.undo));
+      return MakeIds(context.undo);
+    }));
+    return false;  // Begin() looks
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    undo_ = context.undo;
+    bool empty = false;
+    ABSL_RETURN_IF_ERROR(import_.target.connection->Persist([&]() -> absl::Status {
+      ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
+      if (!import_.target.table.has_value()) {
+        return NotPreparedError(import_.target.connection->name(),
+                                absl::StrCat("table `", import_.target.asked.table, "`"));
+      }
+      if (!import_.has_ids || !import_.has_hashes) {
+        return NotPreparedError(import_.target.Place(), absl::StrCat("table `", import_.ids, "` beside it"));
+      }
       ABSL_RETURN_IF_ERROR(PrepareStatement());
       return HasNothing(&empty);
     }));
@@ -257,16 +270,16 @@ class PostgresImportRowWriter final : public RowWriter {
     return absl::OkStatus();
   }
 
-  absl::Status Finish() override {
+  absl::Status Publish(const SinkContext&) override {
     return import_.target.connection->Persist([&]() -> absl::Status { return BuildPostgresIndexes(import_.target); });
   }
 
  private:
-  absl::Status MakeSchema() {
+  absl::Status MakeSchema(UndoLog* undo) {
     PostgresTarget& target = import_.target;
     if (target.table.has_value()) return absl::OkStatus();
-    if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepPostgresSchemaMade(undo_));
+    if (undo != nullptr) {
+      ABSL_RETURN_IF_ERROR(KeepPostgresSchemaMade(undo));
     }
     std::string path;
     if (!target.asked.schema.empty()) {
@@ -312,15 +325,15 @@ class PostgresImportRowWriter final : public RowWriter {
     return status;
   }
 
-  absl::Status MakeIds() {
+  absl::Status MakeIds(UndoLog* undo) {
     // IF NOT EXISTS does not ask less of the user.
     if (import_.has_ids && import_.has_hashes) return absl::OkStatus();
     if (import_.has_ids) {
       return import_.target.connection->Run(
           absl::StrCat("ALTER TABLE ", import_.ids, " ADD COLUMN IF NOT EXISTS row_hash text"));
     }
-    if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepPostgresIdsMade(undo_));
+    if (undo != nullptr) {
+      ABSL_RETURN_IF_ERROR(KeepPostgresIdsMade(undo));
     }
     // In the order of bytes, so that keys asked for in the source's order lie together.
     return import_.target.connection->Run(

@@ -41,8 +41,7 @@ class PostgresRowWriter final : public RowWriter {
         absl::StrCat(planned.message(), "; the table `", target_.table->name, "` cannot be filled as it is"));
   }
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
-    undo_ = context.undo;
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     bool added = false;
     ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
       // Looked at again: the application may have changed its tables since the sink was made.
@@ -51,15 +50,30 @@ class PostgresRowWriter final : public RowWriter {
         added = true;
         return absl::OkStatus();
       }
-      if (undo_ != nullptr) {
-        ABSL_RETURN_IF_ERROR(KeepPostgresChanges(target_, undo_));
+      if (context.undo != nullptr) {
+        ABSL_RETURN_IF_ERROR(KeepPostgresChanges(target_, context.undo));
       }
       ABSL_RETURN_IF_ERROR(AddPostgresColumns(&target_, &added));
-      ABSL_RETURN_IF_ERROR(SwapIfEmpty());
+      return SwapIfEmpty();
+    }));
+    return added;
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    undo_ = context.undo;
+    ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
+      ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
+      // It is made when the kind of its keys is known.
+      if (!target_.table.has_value()) return absl::OkStatus();
+      if (!target_.vector->exists) {
+        return NotPreparedError(target_.Place(), absl::StrCat("column `", target_.vector->name, "`"));
+      }
+      if (target_.model_column_missing) {
+        return NotPreparedError(target_.Place(), absl::StrCat("column `", target_.asked.model_column, "`"));
+      }
       return PrepareStatements();
     }));
-    // What was not there a moment ago holds nothing of an earlier run.
-    return added ? 0 : last.position;
+    return target_.table.has_value() ? last.position : 0;
   }
 
   absl::Status NameRows(absl::Span<RowToWrite> rows) override {
@@ -83,7 +97,7 @@ class PostgresRowWriter final : public RowWriter {
     return StoreAll(rows);
   }
 
-  absl::Status Finish() override {
+  absl::Status Publish(const SinkContext&) override {
     return target_.connection->Persist([&]() -> absl::Status {
       ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
       return IndexAndSwap();
@@ -109,7 +123,7 @@ class PostgresRowWriter final : public RowWriter {
     return target_.connection->Run(PostgresSwapSql(*target_.table, target_.asked));
   }
 
-  // A job without rows never comes to Finish(), and a table without rows has all its vectors.
+  // A job without rows never comes to Publish(), and a table without rows has all its vectors.
   absl::Status SwapIfEmpty() {
     if (!MustSwap()) return absl::OkStatus();
     const absl::StatusOr<PostgresRows> any =

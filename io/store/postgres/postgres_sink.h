@@ -26,11 +26,11 @@ struct PostgresSinkOptions {
 //   refuses, with the server's words. Missing columns are added by Open().
 // mode=upsert: rows that are not there are added; the table is made when missing, with the columns `key`, `embedding`
 //   and `model` unless the location names others; `key` is bigint if the first row's key is an integer, else text.
-// new_column=N: Finish() swaps the names, in one short transaction.
-// index=hnsw|ivfflat: Finish() builds it without keeping others from writing (CREATE INDEX CONCURRENTLY). How much
+// new_column=N: Publish() swaps the names, in one short transaction.
+// index=hnsw|ivfflat: Publish() builds it without keeping others from writing (CREATE INDEX CONCURRENTLY). How much
 //   memory and how many workers it gets is for the server to say, or for the location:
 //   options=-c%20maintenance_work_mem=8GB%20-c%20max_parallel_maintenance_workers=7.
-// index=rebuild: the first Write() drops the indexes of the column, Finish() builds the same again, see
+// index=rebuild: the first Write() drops the indexes of the column, Publish() builds the same again, see
 //   postgres_index.h.
 //
 // Each Write() sends statements of some MiB, each a transaction of its own whose commit waits for the disk; a statement
@@ -40,7 +40,7 @@ struct PostgresSinkOptions {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresSink(const Location& location, const Model& model,
                                                              const PostgresSinkOptions& options = {});
 
-// What Open() and Finish() will change besides vectors, and what changes by itself with them, one line each; for
+// What Prepare() and Publish() will change besides vectors, and what changes by itself with them, one line each; for
 // people. Reads only. Errors: as MakePostgresSink.
 absl::StatusOr<std::vector<std::string>> PostgresChanges(const Location& location, const Model& model);
 

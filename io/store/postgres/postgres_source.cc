@@ -25,7 +25,8 @@ struct OpenedTable {
   PostgresTable table;
   std::optional<PostgresVectorColumn> vector;  // nullopt: not named, or not there yet
   std::string where;                           // both conditions; never NULL
-  std::string from;                            // `where`, and not before resume_from
+  std::string range;                           // the key is in the range of the selection
+  std::string from;                            // `where` and `range`, and not before resume_from
   std::optional<std::string> resume_from;      // the key in text form
   PostgresRowSecurity security;
 };
@@ -51,6 +52,22 @@ void RemarkType(const PostgresTable& table, const PostgresTable::Column& column,
                                             : "the text in it"));
 }
 
+// SQL: the key is in the range.
+absl::StatusOr<std::string> RangeSql(const PostgresTable& table, const KeyRange& range) {
+  std::string sql = "true";
+  for (const auto& [bound, comparison] : {std::pair(&range.from, " >= "), std::pair(&range.before, " < ")}) {
+    if (!bound->has_value()) continue;
+    const std::optional<std::string> key = PostgresKeyText(table, ViewOf(**bound));
+    if (!key.has_value()) {
+      return absl::InvalidArgumentError(
+          table.Message(absl::StrCat("`", KeyText(ViewOf(**bound)), "` cannot be in the key column `", table.key,
+                                     "`, so it ends no range of keys there")));
+    }
+    absl::StrAppend(&sql, " AND ", table.KeySql(), comparison, QuotePostgresText(*key));
+  }
+  return sql;
+}
+
 absl::StatusOr<OpenedTable> OpenTable(const Location& location, const Selection& selection) {
   ABSL_ASSIGN_OR_RETURN(PostgresLocation asked, ParsePostgresLocation(location));
   ABSL_ASSIGN_OR_RETURN(
@@ -66,7 +83,8 @@ absl::StatusOr<OpenedTable> OpenTable(const Location& location, const Selection&
   opened.where = absl::StrCat("coalesce(", PostgresWhereSql(opened.asked.where), " AND ",
                               PostgresWhereSql(selection.where), ", false)");
   if (opened.asked.where.empty() && selection.where.empty()) opened.where = "true";
-  opened.from = opened.where;
+  ABSL_ASSIGN_OR_RETURN(opened.range, RangeSql(opened.table, selection.range));
+  opened.from = selection.range.empty() ? opened.where : absl::StrCat(opened.where, " AND ", opened.range);
   if (!selection.resume_from.empty()) {
     opened.resume_from = PostgresKeyText(opened.table, absl::string_view(selection.resume_from));
     if (!opened.resume_from.has_value()) {
@@ -213,6 +231,7 @@ absl::StatusOr<std::unique_ptr<Source>> OpenPostgresSource(const Location& locat
   }
   ABSL_ASSIGN_OR_RETURN(RowText text, RowText::Make(opened));
   std::string wanted = opened.where;
+  if (!selection.range.empty()) absl::StrAppend(&wanted, " AND ", opened.range);
   if (selection.rows != Selection::Rows::kAll) {
     const bool with = selection.rows == Selection::Rows::kWithVector;
     const std::string has =

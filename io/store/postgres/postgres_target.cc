@@ -311,12 +311,16 @@ absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key) {
                         ResolvePostgresVector(plan, asked, asked.vector, target->model.dim));
   const std::string model =
       asked.model_column.empty() ? "" : absl::StrCat(", ", QuotePostgresName(asked.model_column), " text");
-  ABSL_RETURN_IF_ERROR(target->connection->Run(
+  const absl::Status made = target->connection->Run(
       absl::StrCat("CREATE TABLE IF NOT EXISTS ", plan.Sql(), " (",
                    QuotePostgresName(asked.key.empty() ? "key" : asked.key), " ", integer_key ? "bigint" : "text",
-                   " PRIMARY KEY, ", QuotePostgresName(asked.vector), " ", vector.type, model, ")")));
+                   " PRIMARY KEY, ", QuotePostgresName(asked.vector), " ", vector.type, model, ")"));
+  // Of two that make it at the same time one fails, IF NOT EXISTS or not.
+  const std::string& code = target->connection->last_code();
+  if (!made.ok() && code != "42P07" && code != "42710" && code != "23505") return made;
   ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(target));
   if (target->table.has_value()) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(made);
   return absl::FailedPreconditionError(
       plan.Message("was made, but the search path does not find it; name its schema with &schema="));
 }

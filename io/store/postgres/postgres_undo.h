@@ -42,7 +42,7 @@ absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target);
 absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
                               UndoLog* log);
 
-// What Open() is about to make, and whether Finish() will change names.
+// What Prepare() is about to make, and whether Publish() will change names.
 absl::Status KeepPostgresChanges(const PostgresTarget& target, UndoLog* log);
 absl::Status KeepPostgresTableMade(UndoLog* log);
 

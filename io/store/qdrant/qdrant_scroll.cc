@@ -58,6 +58,8 @@ bool QdrantScroll::IsBefore(KeyView a, KeyView b) const {
 
 void QdrantScroll::SeekAfter(const QdrantId& id) { walk_.Seek({PageStart::From::kBehind, id.AsKey()}); }
 
+void QdrantScroll::SeekTo(const QdrantId& id) { walk_.Seek({PageStart::From::kAt, id.AsKey()}); }
+
 absl::StatusOr<const QdrantPoint*> QdrantScroll::Next() {
   ABSL_ASSIGN_OR_RETURN(const bool more, walk_.Next());
   return more ? &points_[walk_.at()] : nullptr;

@@ -28,8 +28,9 @@ class QdrantScroll final : private PageReader {
   // The point with this id; nullptr: there is none. Next() goes on behind it.
   absl::StatusOr<const QdrantPoint*> Find(const QdrantId& id);
 
-  // Next() is the first point behind this id.
+  // Next() is the first point behind this id, or the one with it or the first behind.
   void SeekAfter(const QdrantId& id);
+  void SeekTo(const QdrantId& id);
 
  private:
   absl::StatusOr<Page> ReadPage(const PageStart& start, size_t max_rows) override;

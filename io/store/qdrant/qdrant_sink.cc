@@ -94,32 +94,45 @@ class QdrantRowWriter final : public RowWriter {
   QdrantRowWriter(Target target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
       : target_(std::move(target)), upserts_(upserts), payloads_(std::move(payloads)) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     ABSL_RETURN_IF_ERROR(Look(&target_));
-    undo_ = context.undo;
-    if (target_.asked.snapshot && target_.collection.has_value() && last.position == 0) {
+    if (target_.asked.snapshot && target_.collection.has_value() && !context.begun) {
       ABSL_RETURN_IF_ERROR(MakeSnapshot());
     }
-    ABSL_RETURN_IF_ERROR(KeepWhatIsMade());
+    ABSL_RETURN_IF_ERROR(KeepWhatIsMade(context.undo));
     if (target_.side.has_value()) {
       // Also when it is there: a run may have died before its indexes were made.
       ABSL_RETURN_IF_ERROR(MakeQdrantSide(client(), *target_.side));
-      return target_.side->side_is_there ? last.position : 0;
+      return !target_.side->side_is_there;
     }
     if (!target_.collection.has_value()) {
       empty_ = true;
       absl::Status made = MakeCollection();
       if (made.ok()) made = MakeIndexes();
       ABSL_RETURN_IF_ERROR(made);
-      return 0;
+      return true;
     }
     if (target_.collection->restore_m != 0) {
       ABSL_RETURN_IF_ERROR(MakeIndexes());
     }
-    if (target_.add_vector) {
-      ABSL_RETURN_IF_ERROR(AddVector());
-      return 0;
+    if (!target_.add_vector) return false;
+    ABSL_RETURN_IF_ERROR(AddVector());
+    return true;
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    ABSL_RETURN_IF_ERROR(Look(&target_));
+    undo_ = context.undo;
+    const QdrantLocation& asked = target_.asked;
+    if (target_.side.has_value()) {
+      if (!target_.side->side_is_there) {
+        return NotPreparedError(asked.Name(), absl::StrCat("collection `", target_.side->side, "` beside it"));
+      }
+      return last.position;
     }
+    if (!target_.collection.has_value())
+      return NotPreparedError(asked.url, absl::StrCat("collection `", asked.collection, "`"));
+    if (target_.add_vector) return NotPreparedError(asked.Name(), absl::StrCat("vector `", asked.vector, "`"));
     if (last.stored_rows == 0) return last.position;
     // Somebody may have removed it and made it again since.
     ABSL_ASSIGN_OR_RETURN(const int64_t points, CountQdrantPoints(client(), target_.rows, ""));
@@ -160,7 +173,9 @@ class QdrantRowWriter final : public RowWriter {
     return status_;
   }
 
-  absl::Status Finish() override {
+  absl::Status Publish(const SinkContext&) override {
+    // Another sink may have published it, or a run that died.
+    ABSL_RETURN_IF_ERROR(Look(&target_));
     if (target_.side.has_value()) return SwitchQdrantSide(client(), *target_.side, target_.asked.keep_old);
     ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
     if (!now.has_value()) return NoQdrantCollection(client(), target_.asked);
@@ -226,11 +241,11 @@ class QdrantRowWriter final : public RowWriter {
     return client()->Call({"POST", Path(target_.asked.collection, "/snapshots?wait=true"), ""}).status();
   }
 
-  absl::Status KeepWhatIsMade() {
-    if (undo_ == nullptr) return absl::OkStatus();
-    if (target_.side.has_value()) return KeepQdrantSide(*target_.side, undo_);
-    if (!target_.collection.has_value()) return KeepQdrantCollectionMade(undo_);
-    return target_.add_vector ? KeepQdrantVectorMade(undo_) : absl::OkStatus();
+  absl::Status KeepWhatIsMade(UndoLog* undo) const {
+    if (undo == nullptr) return absl::OkStatus();
+    if (target_.side.has_value()) return KeepQdrantSide(*target_.side, undo);
+    if (!target_.collection.has_value()) return KeepQdrantCollectionMade(undo);
+    return target_.add_vector ? KeepQdrantVectorMade(undo) : absl::OkStatus();
   }
 
   // Not where the way back is another collection, or where nothing was before.

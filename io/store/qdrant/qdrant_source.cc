@@ -21,6 +21,7 @@ namespace reembed {
 namespace {
 
 constexpr int kPage = 512;
+constexpr int kCountedPage = 8192;
 constexpr int kLookedAt = 32;  // points, for the field of the texts
 
 // A location opened for reading texts, with everything about it checked.
@@ -31,7 +32,17 @@ struct Opened {
   std::optional<QdrantCollection::Vector> vector;
   std::string where;   // filter of all conditions but that on the vector; empty: none
   std::string wanted;  // filter of the rows to embed
+  // Of the ids, in the order of Qdrant: numbers, then UUIDs. nullopt: no bound.
+  std::optional<QdrantId> from, before;
 };
+
+absl::StatusOr<std::optional<QdrantId>> BoundOf(const QdrantLocation& asked, const std::optional<Key>& key) {
+  if (!key.has_value()) return std::nullopt;
+  const std::optional<QdrantId> id = ParseQdrantId(ViewOf(*key));
+  if (id.has_value()) return id;
+  return absl::InvalidArgumentError(
+      absl::StrCat(asked.Name(), ": ", KeyText(ViewOf(*key)), " is no id of a point, so it ends no range of them"));
+}
 
 // Members of a request; `first`: what else is wanted.
 std::string RequestOf(const std::string& text, const std::string& filter) {
@@ -80,6 +91,8 @@ absl::StatusOr<Opened> Open(const Location& location, const Selection& selection
                         GetQdrantCollection(opened.client.get(), opened.rows));
   if (!collection.has_value()) return NoQdrantCollection(opened.client.get(), opened.asked);
   if (const auto* vector = collection->Find(opened.asked.vector)) opened.vector = *vector;
+  ABSL_ASSIGN_OR_RETURN(opened.from, BoundOf(opened.asked, selection.range.from));
+  ABSL_ASSIGN_OR_RETURN(opened.before, BoundOf(opened.asked, selection.range.before));
   opened.where = AllQdrantFilters({opened.asked.filter, selection.where});
   opened.wanted = opened.where;
   const bool has = opened.vector.has_value() && opened.vector->dim == selection.dim;
@@ -106,15 +119,40 @@ absl::StatusOr<Opened> Open(const Location& location, const Selection& selection
   return opened;
 }
 
+// The points of the range that a filter finds. The server counts by filters, which know no order of ids, so those of a
+// range are walked over.
+absl::StatusOr<int64_t> CountPoints(const Opened& opened, const std::string& filter) {
+  if (!opened.from.has_value() && !opened.before.has_value()) {
+    return CountQdrantPoints(opened.client.get(), opened.rows, filter);
+  }
+  std::string request = R"("with_payload":false,"with_vector":false)";
+  if (!filter.empty()) absl::StrAppend(&request, R"(,"filter":)", filter);
+  QdrantScroll scan(opened.client.get(), absl::StrCat("/collections/", QdrantPathPart(opened.rows)), request,
+                    kCountedPage);
+  if (opened.from.has_value()) scan.SeekTo(*opened.from);
+  for (int64_t rows = 0;; ++rows) {
+    ABSL_ASSIGN_OR_RETURN(const QdrantPoint* const point, scan.Next());
+    if (point == nullptr || (opened.before.has_value() && point->id >= *opened.before)) return rows;
+  }
+}
+
 class QdrantSource final : public Source {
  public:
   explicit QdrantSource(Opened opened)
       : opened_(std::move(opened)),
         path_(absl::StrCat("/collections/", QdrantPathPart(opened_.rows))),
         scan_(opened_.client.get(), path_, RequestOf(opened_.asked.text, opened_.wanted), kPage),
-        find_(opened_.client.get(), path_, RequestOf(opened_.asked.text, opened_.where), kPage) {}
+        find_(opened_.client.get(), path_, RequestOf(opened_.asked.text, opened_.where), kPage) {
+    if (opened_.from.has_value()) scan_.SeekTo(*opened_.from);
+  }
 
-  absl::StatusOr<std::optional<RowView>> Next() override { return Row(scan_.Next()); }
+  absl::StatusOr<std::optional<RowView>> Next() override {
+    const absl::StatusOr<const QdrantPoint*> point = scan_.Next();
+    if (point.ok() && *point != nullptr && opened_.before.has_value() && (*point)->id >= *opened_.before) {
+      return std::nullopt;
+    }
+    return Row(point);
+  }
 
   absl::Status SeekAfter(KeyView key) override {
     const std::optional<QdrantId> id = ParseQdrantId(key);
@@ -131,9 +169,7 @@ class QdrantSource final : public Source {
     return Row(find_.Find(*id));
   }
 
-  absl::StatusOr<int64_t> CountRows() override {
-    return CountQdrantPoints(opened_.client.get(), opened_.rows, opened_.wanted);
-  }
+  absl::StatusOr<int64_t> CountRows() override { return CountPoints(opened_, opened_.wanted); }
 
  private:
   absl::StatusOr<std::optional<RowView>> Row(const absl::StatusOr<const QdrantPoint*>& point) {
@@ -168,12 +204,11 @@ absl::StatusOr<std::unique_ptr<Source>> OpenQdrantSource(const Location& locatio
 absl::StatusOr<Survey> SurveyQdrant(const Location& location, const Selection& selection,
                                     const QdrantOptions& options) {
   ABSL_ASSIGN_OR_RETURN(const Opened opened, Open(location, selection, options));
-  ABSL_ASSIGN_OR_RETURN(const int64_t selected, CountQdrantPoints(opened.client.get(), opened.rows, opened.where));
+  ABSL_ASSIGN_OR_RETURN(const int64_t selected, CountPoints(opened, opened.where));
   Survey survey{.rows_selected = selected, .rows_null = selected};
   if (!opened.vector.has_value()) return survey;
   ABSL_ASSIGN_OR_RETURN(const int64_t filled,
-                        CountQdrantPoints(opened.client.get(), opened.rows,
-                                          AllQdrantFilters({opened.where, HasQdrantVector(opened.asked.vector)})));
+                        CountPoints(opened, AllQdrantFilters({opened.where, HasQdrantVector(opened.asked.vector)})));
   survey.rows_null -= filled;
   if (opened.vector->dim == selection.dim) survey.rows_with_vector = filled;
   if (filled > 0) survey.AddWidth(opened.vector->dim, filled);

@@ -170,14 +170,13 @@ class LibsqlRowWriter final : public RowWriter {
         transactions_(connection_.get()),
         cells_(target_.db.get(), &target_.table) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     // Looked at again: the application may have changed its tables since MakeLibsqlSink.
     ABSL_RETURN_IF_ERROR(target_.Resolve());
-    undo_ = context.undo;
     const bool lacked_vector = target_.table.lacks_vector;
     const std::vector<std::string> changes = target_.table.changes;
-    if (undo_ != nullptr && !changes.empty()) {
-      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_.table, undo_));
+    if (context.undo != nullptr && !changes.empty()) {
+      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_.table, context.undo));
     }
     for (const std::string& change : changes) {
       const absl::Status made = target_.db->Exec(change);
@@ -188,12 +187,18 @@ class LibsqlRowWriter final : public RowWriter {
           std::find(target_.table.changes.begin(), target_.table.changes.end(), change) == target_.table.changes.end();
       if (!there) return made;
     }
+    return lacked_vector;
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    ABSL_RETURN_IF_ERROR(target_.Resolve());
+    if (!target_.table.changes.empty()) return NotPrepared(target_.table, target_.db->path());
+    undo_ = context.undo;
     // Also makes the connection one that has been answered, and so waits for a server that goes away.
     ABSL_RETURN_IF_ERROR(connection_->CountParameters(StoreSql(target_.table)).status());
     batch_.emplace(StoreSql(target_.table));
     ABSL_ASSIGN_OR_RETURN(find_, target_.db->Prepare(FindSql(target_.table)));
-    // What was not there a moment ago holds nothing of an earlier run.
-    return lacked_vector ? 0 : last.position;
+    return last.position;
   }
 
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -19,15 +20,25 @@ using From = PageStart::From;
 // after which common SQLite clients give up waiting.
 constexpr int64_t kRowsPerTransaction = 4096;
 
+std::string KeyLiteral(KeyView key) {
+  if (const auto* const number = std::get_if<int64_t>(&key)) return absl::StrCat(*number);
+  return absl::StrCat("CAST(x'", absl::BytesToHexString(std::get<absl::string_view>(key)), "' AS TEXT)");
+}
+
 }  // namespace
 
 SqliteScan::SqliteScan(const SqlDb* db, SqliteTable table, std::string columns)
     : db_(db), table_(std::move(table)), columns_(std::move(columns)), among_null_(HasNamesForNull()) {}
 
+void SqliteScan::SetRange(KeyRange range) {
+  range_ = std::move(range);
+  SeekToStart();
+}
+
 void SqliteScan::SeekToStart() {
   Pause();
   at_ = {};
-  among_null_ = HasNamesForNull();
+  among_null_ = HasNamesForNull() && !range_.from.has_value();
 }
 
 void SqliteScan::SeekTo(KeyView key) {
@@ -66,6 +77,12 @@ absl::StatusOr<SqliteStatement> SqliteScan::Prepare() const {
     conditions.push_back(absl::StrCat(order, include ? " >= ?1" : " > ?1"));
   } else if (!among_null_ && table_.key_may_be_null) {
     conditions.push_back(absl::StrCat(QuoteName(table_.key), " IS NOT NULL"));
+  }
+  if (!among_null_ && range_.from.has_value()) {
+    conditions.push_back(absl::StrCat(order, " >= ", KeyLiteral(ViewOf(*range_.from))));
+  }
+  if (!among_null_ && range_.before.has_value()) {
+    conditions.push_back(absl::StrCat(order, " < ", KeyLiteral(ViewOf(*range_.before))));
   }
   return db_->Prepare(
       absl::StrCat("SELECT ", among_null_ ? absl::StrCat("'", kNullKeyPrefix, "' || ", rowid) : QuoteName(table_.key),

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "engine/key.h"
 #include "engine/page_walk.h"
+#include "engine/selection.h"
 #include "io/store/sqlite/sql_db.h"
 #include "io/store/sqlite/sqlite_table.h"
 
@@ -29,6 +30,9 @@ class SqliteScan {
   SqliteScan(const SqlDb* db, SqliteTable table, std::string columns);
   SqliteScan(const SqliteScan&) = delete;
   SqliteScan& operator=(const SqliteScan&) = delete;
+
+  // Before the walk: the rows outside are not there for it. Rows without a key come before all keys.
+  void SetRange(KeyRange range);
 
   // Where Next() goes on. Default: the first row.
   void SeekToStart();
@@ -60,6 +64,7 @@ class SqliteScan {
   const SqlDb* const db_;
   const SqliteTable table_;
   const std::string columns_;
+  KeyRange range_;
   // Prepared when first needed; by PageStart::From, [1] among the rows whose key is NULL.
   std::array<std::array<SqliteStatement, 3>, 2> statements_;
   PageStart at_;  // where it goes on: behind the last row, or as was sought

@@ -69,11 +69,25 @@ class SqliteRowWriter final : public RowWriter {
   SqliteRowWriter(Target target, const Model& model, const SqliteSinkOptions& options)
       : target_(std::move(target)), model_(model), options_(options) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     if (target_.db == nullptr) {
       ABSL_ASSIGN_OR_RETURN(target_.db,
                             OpenSqliteFile(target_.asked.place, SqliteAccess::kCreate, options_.busy_timeout));
     }
+    bool added = false;
+    ABSL_RETURN_IF_ERROR(InTransaction([&] { return AddWhatIsMissing(context.undo, &added); }));
+    return added;
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    // Looked at again: it may have been made since the sink was, by whoever began the job.
+    if (target_.db == nullptr && !IsToBeMade(target_.asked.path)) {
+      ABSL_ASSIGN_OR_RETURN(target_.db,
+                            OpenSqliteFile(target_.asked.place, SqliteAccess::kReadWrite, options_.busy_timeout));
+    }
+    if (target_.db == nullptr) return NotPrepared(target_, target_.asked.path);
+    ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(*target_.db, &target_));
+    if (!target_.changes.empty()) return NotPrepared(target_, target_.asked.path);
     undo_ = context.undo;
     cells_.emplace(target_.db.get(), &target_);
     // Not kept in the file. What a transaction has changed stays in memory, however much it is, or else SQLite would
@@ -81,11 +95,8 @@ class SqliteRowWriter final : public RowWriter {
     for (const char* const pragma : {"PRAGMA cache_size = -8192", "PRAGMA cache_spill = OFF"}) {
       ABSL_RETURN_IF_ERROR(target_.db->Exec(pragma));
     }
-    bool added = false;
-    ABSL_RETURN_IF_ERROR(InTransaction([&] { return AddWhatIsMissing(&added); }));
     ABSL_RETURN_IF_ERROR(PrepareStatements());
-    // What was not there a moment ago holds nothing of an earlier run.
-    return added ? 0 : last.position;
+    return last.position;
   }
 
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {
@@ -112,12 +123,12 @@ class SqliteRowWriter final : public RowWriter {
     return status;
   }
 
-  absl::Status AddWhatIsMissing(bool* added) {
+  absl::Status AddWhatIsMissing(UndoLog* undo, bool* added) {
     // Looked at again under the lock: the application may have changed its tables since MakeSqliteSink.
     ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(*target_.db, &target_));
     *added = target_.lacks_vector;
-    if (undo_ != nullptr && !target_.changes.empty()) {
-      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_, undo_));
+    if (undo != nullptr && !target_.changes.empty()) {
+      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_, undo));
     }
     for (const std::string& change : target_.changes) {
       ABSL_RETURN_IF_ERROR(target_.db->Exec(change));

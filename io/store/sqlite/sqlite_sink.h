@@ -46,8 +46,8 @@ absl::StatusOr<std::unique_ptr<RowWriter>> MakeSqliteRowWriter(const Location& l
 // count as gone.
 absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoReader* old_rows);
 
-// What Open() and Finish() will change of a table that is there, for `plan` and people: columns that are added, another
-// width of a vec0 table. `dim`: of the job's vectors. Reads only. Errors: as MakeSqliteSink.
+// What Prepare() and Publish() will change of a table that is there, for `plan` and people: columns that are added,
+// another width of a vec0 table. `dim`: of the job's vectors. Reads only. Errors: as MakeSqliteSink.
 absl::StatusOr<std::vector<std::string>> SqliteChanges(const Location& location, int dim);
 
 }  // namespace reembed

@@ -48,6 +48,7 @@ absl::StatusOr<OpenedTable> OpenTable(const Location& location, const Selection&
 
 // A number is an integer key.
 void SeekToFirst(const Selection& selection, SqliteScan* scan) {
+  scan->SetRange(selection.range);
   if (selection.resume_from.empty()) return scan->SeekToStart();
   int64_t number = 0;
   if (absl::SimpleAtoi(selection.resume_from, &number)) return scan->SeekTo(KeyView(number));

@@ -274,6 +274,12 @@ std::string SqliteTarget::Place(absl::string_view path) const {
   return absl::StrCat(path, ": table `", table.has_value() ? table->name : asked.table, "`");
 }
 
+absl::Status NotPrepared(const SqliteTarget& target, absl::string_view path) {
+  if (!target.table.has_value()) return NotPreparedError(path, absl::StrCat("table `", target.asked.table, "`"));
+  return NotPreparedError(target.Place(path),
+                          absl::StrCat("column `", absl::StrJoin(target.missing_columns, "`, `"), "`"));
+}
+
 std::string NoPartition(absl::string_view partition) {
   return absl::StrCat("is not there, and nothing says in which partition `", partition, "` to add it; add &set.",
                       partition, "=SQL, where ?1 is its key");

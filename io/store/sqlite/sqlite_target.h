@@ -36,6 +36,9 @@ struct SqliteTarget {
   std::string Place(absl::string_view path) const;
 };
 
+// Something is to be made that is not. `path`: as of Place(). Errors: kFailedPrecondition.
+absl::Status NotPrepared(const SqliteTarget& target, absl::string_view path);
+
 // Why a row that the table lacks is refused, see UnknownPartition().
 std::string NoPartition(absl::string_view partition);
 

@@ -147,14 +147,21 @@ class Vec0WidthRowWriter final : public RowWriter {
         options_(options),
         beside_(TableBeside(target_, model.dim)) {}
 
-  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
-    undo_ = context.undo;
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     ABSL_ASSIGN_OR_RETURN(const std::string sql, Vec0Sql(*db_, target_));
     ABSL_RETURN_IF_ERROR(TakeOver());
-    if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(undo_->KeepNote(kNote, absl::StrCat(beside_, "\n", sql)));
+    if (context.undo != nullptr) {
+      ABSL_RETURN_IF_ERROR(context.undo->KeepNote(kNote, absl::StrCat(beside_, "\n", sql)));
     }
     ABSL_ASSIGN_OR_RETURN(new_vectors_, MakeSqliteRowWriter(BesideOf(location_, beside_), model_, options_));
+    return new_vectors_->Prepare({.model = context.model});
+  }
+
+  absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
+    undo_ = context.undo;
+    if (new_vectors_ == nullptr) {
+      ABSL_ASSIGN_OR_RETURN(new_vectors_, MakeSqliteRowWriter(BesideOf(location_, beside_), model_, options_));
+    }
     return new_vectors_->Begin({.model = context.model}, last);
   }
 
@@ -166,8 +173,9 @@ class Vec0WidthRowWriter final : public RowWriter {
 
   absl::Status Flush() override { return new_vectors_->Flush(); }
 
-  absl::Status Finish() override {
-    ABSL_RETURN_IF_ERROR(new_vectors_->Finish());
+  absl::Status Complete() override { return new_vectors_->Complete(); }
+
+  absl::Status Publish(const SinkContext&) override {
     new_vectors_.reset();  // its connection may not stand in the way
     return InTransaction(*db_, [&] { return PutInPlace(); });
   }

@@ -19,7 +19,7 @@
 namespace reembed {
 
 // `target` is a vec0 table of another width than `model`. Errors: kFailedPrecondition (somebody has a table of the name
-// of that beside), also of Open(); of Finish(): kFailedPrecondition (rows of the table have no new vector of this
+// of that beside), also of Open(); of Publish(): kFailedPrecondition (rows of the table have no new vector of this
 // model; it stays as it is).
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeVec0WidthSink(const Location& location, SqliteTarget target,
                                                               std::unique_ptr<SqliteDb> db, const Model& model,

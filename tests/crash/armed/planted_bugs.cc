@@ -77,6 +77,8 @@ class BuggySink final : public VectorSink {
   BuggySink(VectorSink* sink, Bug* bug) : sink_(sink), bug_(bug) {}
 
   RowOrder row_order() const override { return sink_->row_order(); }
+  absl::StatusOr<bool> Prepare(const SinkContext& context) override { return sink_->Prepare(context); }
+  absl::Status Publish(const SinkContext& context) override { return sink_->Publish(context); }
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     return sink_->Open(context, last);
   }
@@ -85,7 +87,7 @@ class BuggySink final : public VectorSink {
     return batches.empty() ? absl::OkStatus() : sink_->Write(batches, refused);
   }
   absl::Status Flush() override { return sink_->Flush(); }
-  absl::Status Finish() override { return sink_->Finish(); }
+  absl::Status Complete() override { return sink_->Complete(); }
 
  private:
   VectorSink* const sink_;

@@ -48,7 +48,7 @@ class FormatsTest : public ::testing::Test {
     ASSERT_THAT(sink, IsOk());
     ASSERT_THAT((*sink)->Open({.model = {"m", 2}}, {}), IsOk());
     ASSERT_THAT(WriteBatch(sink->get()), IsOk());
-    ASSERT_THAT((*sink)->Finish(), IsOk());
+    ASSERT_THAT((*sink)->Complete(), IsOk());
   }
 
   Location At(absl::string_view name) const { return {.scheme = "x", .path = folder_ / name}; }
@@ -107,7 +107,7 @@ TEST_F(FormatsTest, JsonlKeepsEveryFloat) {
   const Batch* const batches[] = {&batch};
   std::vector<RefusedRow> refused;
   ASSERT_THAT((*sink)->Write(batches, &refused), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   const auto reader = OpenJsonlReader(At("out"));
   ASSERT_THAT(reader, IsOk());
   const auto row = (*reader)->Next();
@@ -147,7 +147,7 @@ TEST_F(FormatsTest, VectorsThatLieApartAreWrittenInOrder) {
   const Batch* const batches[] = {&batch};
   std::vector<RefusedRow> refused;
   ASSERT_THAT((*sink)->Write(batches, &refused), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_EQ(FileBytes(folder_ / "out").substr(8), expected);
 }
 
@@ -239,7 +239,7 @@ TEST_F(FormatsTest, StreamSinkWritesTheSameLines) {
   ASSERT_THAT(position, IsOk());
   EXPECT_EQ(*position, 0);
   ASSERT_THAT(WriteBatch(sink.get()), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   close(fd);
   EXPECT_EQ(FileBytes(folder_ / "stream"), FileBytes(folder_ / "out"));
 }
@@ -249,7 +249,7 @@ TEST_F(FormatsTest, StreamSinkNamesWhatHappenedToItsReader) {
   const auto sink = MakeJsonlStreamSink(full);
   ASSERT_THAT(WriteBatch(sink.get()), IsOk());
   EXPECT_THAT(sink->Flush(), HasError(absl::StatusCode::kResourceExhausted, HasSubstr("more bytes")));
-  EXPECT_THAT(sink->Finish(), HasError(absl::StatusCode::kResourceExhausted, HasSubstr("more bytes")));
+  EXPECT_THAT(sink->Complete(), HasError(absl::StatusCode::kResourceExhausted, HasSubstr("more bytes")));
   close(full);
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

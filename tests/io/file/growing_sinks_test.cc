@@ -67,7 +67,7 @@ TEST_P(GrowingSinksTest, IsAbsentUntilComplete) {
   ASSERT_THAT(WriteRows({}, {0, 10}, sink.get()), IsOk());
   ASSERT_THAT(sink->Flush(), IsOk());
   EXPECT_THAT(folder_.Names(), Each(HasSubstr(".partial")));
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(folder_.Names(), Each(Not(HasSubstr(".partial"))));
 }
 
@@ -90,7 +90,7 @@ TEST_P(GrowingSinksTest, FindGoesForwardAndOnceAround) {
   EXPECT_FALSE(none->has_value());
 }
 
-// A crash loses the sink without Finish(); what was written behind the last Flush() may be there, in part or not.
+// A crash loses the sink without Complete(); what was written behind the last Flush() may be there, in part or not.
 TEST_P(GrowingSinksTest, CrashAnywhereEndsInTheSameBytes) {
   constexpr int64_t kRows = 200;
   const FileRowSet rows = {.dim = 5, .keys = FileKeys::kTexts, .reject_every = 7};
@@ -117,7 +117,7 @@ TEST_P(GrowingSinksTest, CrashAnywhereEndsInTheSameBytes) {
       }
       finished = at == kRows && random() % 2 == 0;
       if (!finished) continue;
-      ASSERT_THAT(sink->Finish(), IsOk());
+      ASSERT_THAT(sink->Complete(), IsOk());
     }
     EXPECT_EQ(AllBytes(path), whole);
   }
@@ -147,7 +147,7 @@ TEST_P(GrowingSinksTest, TornTailIsCut) {
     ASSERT_THAT(position, IsOk());
     ASSERT_EQ(*position, 40);
     ASSERT_THAT(WriteRows(rows, {40, 90}, sink.get()), IsOk());
-    ASSERT_THAT(sink->Finish(), IsOk());
+    ASSERT_THAT(sink->Complete(), IsOk());
     EXPECT_EQ(AllBytes(path), AllBytes(folder_ / "whole"));
   }
 }
@@ -164,7 +164,7 @@ TEST_P(GrowingSinksTest, NothingStaysOfRowsBehindThePosition) {
     const auto sink = Make(path_);
     ASSERT_THAT(Open(sink.get(), 4, {from, from}), IsOk());
     ASSERT_THAT(WriteRows({}, {from, 60}, sink.get()), IsOk());
-    ASSERT_THAT(sink->Finish(), IsOk());
+    ASSERT_THAT(sink->Complete(), IsOk());
     EXPECT_THAT(Check({}, 60, path_), IsOk());
     for (const std::string& name : folder_.Names()) std::filesystem::remove(folder_ / name);
   }
@@ -183,7 +183,7 @@ TEST_P(GrowingSinksTest, StartsOverWhenThePartialFileIsTooShort) {
   ASSERT_THAT(position, IsOk());
   EXPECT_EQ(*position, 0);
   ASSERT_THAT(WriteRows({}, {0, 50}, sink.get()), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(Check({}, 50, path_), IsOk());
 }
 
@@ -210,11 +210,11 @@ TEST_P(GrowingSinksTest, RerunWithNewRowsKeepsTheOldFileUntilTheNewOneIsComplete
   ASSERT_THAT(WriteRows({}, {40, 60}, sink.get()), IsOk());
   ASSERT_THAT(sink->Flush(), IsOk());
   EXPECT_EQ(AllBytes(path_), old);
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(Check({}, 60, path_), IsOk());
 }
 
-// Finish() renames the keys, then the vectors; a re-run copies the keys, then the vectors.
+// Complete() renames the keys, then the vectors; a re-run copies the keys, then the vectors.
 TEST_P(GrowingSinksTest, CrashBetweenTheFilesOfATargetLosesNothing) {
   if (GetParam().scheme == "jsonl") return;  // one file
   const std::string keys = path_ + ".keys.jsonl";
@@ -230,7 +230,7 @@ TEST_P(GrowingSinksTest, CrashBetweenTheFilesOfATargetLosesNothing) {
     const auto position = Open(sink.get(), 4, {40, 40});
     ASSERT_THAT(position, IsOk());
     ASSERT_EQ(*position, 40);
-    ASSERT_THAT(sink->Finish(), IsOk());
+    ASSERT_THAT(sink->Complete(), IsOk());
   }
   EXPECT_THAT(Check({}, 40, path_), IsOk());
   std::filesystem::copy(keys, keys + ".partial");
@@ -239,7 +239,7 @@ TEST_P(GrowingSinksTest, CrashBetweenTheFilesOfATargetLosesNothing) {
   ASSERT_THAT(position, IsOk());
   ASSERT_EQ(*position, 40);
   ASSERT_THAT(WriteRows({}, {40, 60}, sink.get()), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(Check({}, 60, path_), IsOk());
 }
 
@@ -251,7 +251,7 @@ TEST_P(GrowingSinksTest, RerunWithoutNewRowsChangesNothing) {
   ASSERT_THAT(Open(sink.get(), 4, {40, 40}), IsOk());
   EXPECT_EQ(folder_.Names(), names);
   ASSERT_THAT(sink->Flush(), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_EQ(AllBytes(path_), old);
   EXPECT_EQ(folder_.Names(), names);
 }
@@ -273,7 +273,7 @@ TEST_P(GrowingSinksTest, WhatTookTheNameMeanwhileIsKept) {
   ASSERT_THAT(position, IsOk());
   ASSERT_EQ(*position, 0);
   ASSERT_THAT(WriteRows({}, {0, 40}, sink.get()), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_EQ(FileBytes(path_ + ".previous"), "precious");
   EXPECT_THAT(Check({}, 40, path_), IsOk());
 }
@@ -336,14 +336,14 @@ TEST_P(GrowingSinksTest, FullDiskIsNamedAndTheNextRunGoesOn) {
     if (status.ok()) status = sink->Flush();
     EXPECT_THAT(status, HasError(absl::StatusCode::kResourceExhausted,
                                  AllOf(HasSubstr(path_), HasSubstr("more bytes"), HasSubstr("make room"))));
-    EXPECT_EQ(sink->Finish(), status);
+    EXPECT_EQ(sink->Complete(), status);
   }
   const auto sink = Make(path_, 64);
   const auto position = Open(sink.get(), 64, {100, 100});
   ASSERT_THAT(position, IsOk());
   ASSERT_EQ(*position, 100);
   ASSERT_THAT(WriteRows(rows, {100, 3000}, sink.get()), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(Check(rows, 3000, path_), IsOk());
 }
 

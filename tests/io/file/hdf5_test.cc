@@ -96,7 +96,7 @@ absl::Status AddRows(VectorSink* sink, const SinkPosition& last, const std::vect
 void WriteFile(const std::string& path, const std::vector<Key>& keys, int dim = kDim) {
   const std::unique_ptr<VectorSink> sink = MakeSink(path, dim);
   ASSERT_THAT(AddRows(sink.get(), {}, keys, dim), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
 }
 
 // Reads the file at `path` to its end; the keys in its order. Every vector must be that of its key.
@@ -264,7 +264,7 @@ TEST_F(Hdf5SinkTest, LeavesOutRowsWithoutAVector) {
   const Batch* const batches[] = {batch.get()};
   std::vector<RefusedRow> refused;
   ASSERT_THAT(sink->Write(batches, &refused), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(KeysIn(path_), ElementsAre(Key(1), Key(2), Key(3), Key(5), Key(6), Key(7), Key(8)));
 }
 
@@ -276,7 +276,7 @@ TEST_F(Hdf5SinkTest, RefusesOnlyTheRowWhoseKeyHasANulByte) {
   const Batch* const batches[] = {batch.get()};
   std::vector<RefusedRow> refused;
   ASSERT_THAT(sink->Write(batches, &refused), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0].ordinal, 21);
   EXPECT_THAT(KeysIn(path_), ElementsAre(Key("a"), Key("d")));
@@ -294,7 +294,7 @@ TEST_F(Hdf5SinkTest, AKeyOfAnotherKindIsRefusedAlone) {
   EXPECT_EQ(refused[0].ordinal, 1);
   EXPECT_THAT(refused[0].reason,
               HasError(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("row two"), HasSubstr("integers"))));
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_EQ(KeysIn(path_), (std::vector<Key>{Key(1), Key(3)}));
 }
 
@@ -307,7 +307,7 @@ TEST_F(Hdf5SinkTest, GoesOnBehindAFinishedFile) {
     // Five rows before were rejected.
     ASSERT_THAT(AddRows(sink.get(), {.position = rows + 5, .stored_rows = rows}, NumberKeys(rows, 1200)), IsOk());
     EXPECT_EQ(KeysIn(path), NumberKeys(0, rows));
-    ASSERT_THAT(sink->Finish(), IsOk());
+    ASSERT_THAT(sink->Complete(), IsOk());
     EXPECT_EQ(KeysIn(path), NumberKeys(0, rows + 1200));
     EXPECT_FALSE(std::filesystem::exists(path + ".partial"));
   }
@@ -317,7 +317,7 @@ TEST_F(Hdf5SinkTest, GoesOnWithTextKeysBehindAFileThatIsEmpty) {
   WriteFile(path_, {});
   const std::unique_ptr<VectorSink> sink = MakeSink(path_);
   ASSERT_THAT(AddRows(sink.get(), {.position = 3, .stored_rows = 0}, {Key("a")}), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_THAT(KeysIn(path_), ElementsAre(Key("a")));
 }
 
@@ -326,7 +326,7 @@ TEST_F(Hdf5SinkTest, ChangesNothingWhenThereIsNothingToAdd) {
   const std::string before = BytesOf(path_);
   const std::unique_ptr<VectorSink> sink = MakeSink(path_);
   ASSERT_THAT(AddRows(sink.get(), {.position = 50, .stored_rows = 50}, {}), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_EQ(BytesOf(path_), before);
   EXPECT_FALSE(std::filesystem::exists(path_ + ".partial"));
 }
@@ -345,7 +345,7 @@ TEST_F(Hdf5SinkTest, AsksForEverythingAgainAfterACrash) {
   const Batch* const batches[] = {batch.get()};
   std::vector<RefusedRow> refused;
   ASSERT_THAT(sink->Write(batches, &refused), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_EQ(KeysIn(path_), NumberKeys(0, 10));
 }
 
@@ -384,7 +384,7 @@ TEST_F(Hdf5SinkTest, ReplacesAFileThatAnEarlierAttemptBeganToReplace) {
   WriteBytes(path_ + ".partial", "left by a crash");
   const std::unique_ptr<VectorSink> sink = MakeSink(path_);
   ASSERT_THAT(AddRows(sink.get(), {}, NumberKeys(0, 20)), IsOk());
-  ASSERT_THAT(sink->Finish(), IsOk());
+  ASSERT_THAT(sink->Complete(), IsOk());
   EXPECT_EQ(KeysIn(path_), NumberKeys(0, 20));
 }
 
@@ -412,9 +412,9 @@ TEST_F(Hdf5SinkTest, TellsOfAFullDiskAndStaysUsable) {
     const FileSizeLimit limit(bytes);
     const std::unique_ptr<VectorSink> sink = MakeSink(path_);
     absl::Status status = AddRows(sink.get(), {}, NumberKeys(0, 6000));
-    if (status.ok()) status = sink->Finish();
+    if (status.ok()) status = sink->Complete();
     EXPECT_THAT(status, HasError(absl::StatusCode::kResourceExhausted, HasSubstr("File too large")));
-    EXPECT_EQ(sink->Finish(), status);
+    EXPECT_EQ(sink->Complete(), status);
     EXPECT_FALSE(std::filesystem::exists(path_));
   }
   WriteFile(path_, NumberKeys(0, 6000));

@@ -64,6 +64,7 @@ class Store {
   // What a location says for rows to be added to a table `made`, which is not there; and somebody removes them all.
   virtual std::string Adding() { return ""; }
   virtual void EmptyMade() {}
+  virtual int CountMade() { return 0; }
 };
 
 std::string OldVector(int row) { return absl::StrCat("[", row, ",0.25,0.5,1]"); }
@@ -94,6 +95,7 @@ class SqliteLike : public Store {
   void Drop() override { Run("DROP TABLE m"); }
   std::string Adding() override { return "table=made&key=id&vector=v&mode=upsert"; }
   void EmptyMade() override { Run("DELETE FROM made"); }
+  int CountMade() override { return std::stoi(Ask("SELECT count(*) FROM made")); }
 
  protected:
   static std::string MakeSql() {
@@ -188,6 +190,7 @@ class PostgresStore final : public Store {
   void Drop() override { server_.Run("DROP TABLE m"); }
   std::string Adding() override { return "table=made&key=id&vector=v&mode=upsert"; }
   void EmptyMade() override { server_.Run("DELETE FROM made"); }
+  int CountMade() override { return std::stoi(server_.Ask("SELECT count(*) FROM made")); }
 
  private:
   Location At(const std::string& more) {
@@ -268,6 +271,7 @@ class QdrantStore final : public Store {
   void EmptyMade() override {
     server_.Do("POST", "/collections/made/points/delete?wait=true", R"({"points":[1,2,3,4,5,6,7,8,9]})");
   }
+  int CountMade() override { return static_cast<int>(server_.Points("made").size()); }
 
  private:
   Location At(const std::string& more) {
@@ -299,12 +303,22 @@ class RowTableTest : public ::testing::TestWithParam<std::string> {
     for (int row = 1; row <= kRows; ++row) rows.Add(row, int64_t{row});
     const auto sink = store_->Sink(more);
     ASSERT_THAT(sink, IsOk());
-    ASSERT_THAT((*sink)->Open({.model = kModel, .undo = &undo_}, {}), IsOk());
+    ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = kModel, .undo = &undo_}, {}), IsOk());
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;
     ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());
     ASSERT_THAT(refused, IsEmpty());
-    ASSERT_THAT((*sink)->Finish(), IsOk());
+    ASSERT_THAT(CompleteAndPublish(sink->get(), {.undo = &undo_}), IsOk());
+  }
+
+  // The rows from `first` to `last`, which nothing has written yet, through a sink that is open.
+  static void WriteSome(VectorSink* sink, int first, int last) {
+    VectorRows rows(kDim);
+    for (int row = first; row <= last; ++row) rows.Add(row, int64_t{row});
+    const Batch* const batch = rows.batch();
+    std::vector<RefusedRow> refused;
+    ASSERT_THAT(sink->Write({&batch, 1}, &refused), IsOk());
+    ASSERT_THAT(refused, IsEmpty());
   }
 
   // `dim` 0: nobody knows what was written.
@@ -323,6 +337,31 @@ class RowTableTest : public ::testing::TestWithParam<std::string> {
   MemoryUndo undo_;
   RollbackReport report_;
 };
+
+// As the shards of a job do: one begins it, one ends it, and each has rows of its own.
+TEST_P(RowTableTest, SeveralSinksFillOneTable) {
+  Write();
+  const std::string written = store_->Dump();
+  RollBack();
+  ASSERT_EQ(store_->Dump(), before_);
+  const SinkContext context{.model = kModel, .undo = &undo_};
+  const auto begins = store_->Sink(), one = store_->Sink(), other = store_->Sink(), ends = store_->Sink();
+  for (const auto* sink : {&begins, &one, &other, &ends}) ASSERT_THAT(*sink, IsOk());
+  ASSERT_THAT((*begins)->Prepare(context), IsOk());
+  ASSERT_THAT((*one)->Open(context, {}), IsOk());
+  ASSERT_THAT((*other)->Open(context, {}), IsOk());
+  WriteSome(one->get(), 1, 2);
+  WriteSome(other->get(), 6, kRows);
+  ASSERT_THAT((*other)->Complete(), IsOk());
+  WriteSome(one->get(), 3, 5);
+  ASSERT_THAT((*one)->Complete(), IsOk());
+  ASSERT_THAT((*ends)->Publish(context), IsOk());
+  EXPECT_EQ(store_->Dump(), written);
+  ASSERT_THAT((*ends)->Publish(context), IsOk()) << "as after a kill";
+  EXPECT_EQ(store_->Dump(), written);
+  RollBack();
+  EXPECT_EQ(store_->Dump(), before_);
+}
 
 TEST_P(RowTableTest, PutsBackEveryRowOnce) {
   Write();
@@ -377,9 +416,9 @@ TEST_P(RowTableTest, ABatchOfAnotherWidthIsRefusedInTheSameWords) {
   const auto sink = store_->Sink();
   ASSERT_THAT(sink, IsOk());
   EXPECT_THAT(
-      (*sink)->Open({.model = {.name = kModel.name, .dim = kDim - 1}}, {}),
+      PrepareAndOpen(sink->get(), {.model = {.name = kModel.name, .dim = kDim - 1}}, {}),
       HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("expected vectors of 4 numbers, got such of 3")));
-  ASSERT_THAT((*sink)->Open({.model = kModel}, {}), IsOk());
+  ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = kModel}, {}), IsOk());
   VectorRows rows(kDim - 1);
   rows.Add(1, int64_t{1});
   const Batch* const batch = rows.batch();
@@ -400,6 +439,26 @@ TEST_P(ColumnTableTest, WithoutTheColumnAllRowsAreLeftAndNamed) {
   EXPECT_THAT(Counts(), ElementsAre(0, 0, 0, kRows));
   ASSERT_FALSE(report_.left.empty());
   EXPECT_THAT(report_.left[0].reason, HasSubstr("v is gone"));
+}
+
+// Of two that begin to add rows at the same time one makes the table.
+TEST_P(ColumnTableTest, SeveralSinksFillOneTableThatIsToBeMade) {
+  const SinkContext context{.model = kModel, .undo = &undo_};
+  const auto begins = store_->Sink(store_->Adding()), one = store_->Sink(store_->Adding()),
+             other = store_->Sink(store_->Adding());
+  for (const auto* sink : {&begins, &one, &other}) ASSERT_THAT(*sink, IsOk());
+  if (GetParam() != "postgres") {  // its table is made with the first row, which says what keys are
+    EXPECT_THAT((*one)->Open(context, {}), HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("prepare")));
+  }
+  ASSERT_THAT((*begins)->Prepare(context), IsOk());
+  ASSERT_THAT((*one)->Open(context, {}), IsOk());
+  ASSERT_THAT((*other)->Open(context, {}), IsOk());
+  WriteSome(one->get(), 1, 2);
+  WriteSome(other->get(), 3, kRows);
+  ASSERT_THAT((*one)->Complete(), IsOk());
+  ASSERT_THAT((*other)->Complete(), IsOk());
+  ASSERT_THAT((*begins)->Publish(context), IsOk());
+  EXPECT_EQ(store_->CountMade(), kRows);
 }
 
 TEST_P(ColumnTableTest, AnEmptyTableThatTheJobMadeGoes) {

@@ -133,8 +133,8 @@ TEST_P(WidthTableTest, VectorsOfAnotherWidthAreRefusedInTheSameWords) {
   const auto refused =
       HasError(absl::StatusCode::kFailedPrecondition,
                MatchesRegex(absl::StrCat(GetParam().place, ": expected vectors of 4 numbers, got such of 3")));
-  EXPECT_THAT((*sink)->Open({.model = {.name = kModel.name, .dim = 3}}, {}), refused);
-  ASSERT_THAT((*sink)->Open({.model = kModel}, {}), IsOk());
+  EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = {.name = kModel.name, .dim = 3}}, {}), refused);
+  ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = kModel}, {}), IsOk());
   VectorRows right(kModel.dim), wrong(3);
   right.Add(1, int64_t{1});
   wrong.Add(2, int64_t{2});

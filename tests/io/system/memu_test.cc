@@ -120,7 +120,7 @@ TEST_F(MemuFileTest, SinkKeepsEveryOtherByteAndSeesTheServiceWrite) {
   ASSERT_THAT((*clobbered)->Write({&batch, 1}, &refused), IsOk());
   const std::string meanwhile = Read() + "\n";
   Write(meanwhile);
-  EXPECT_THAT((*clobbered)->Finish(), HasError(absl::StatusCode::kAborted, HasSubstr("stop MemU")));
+  EXPECT_THAT((*clobbered)->Complete(), HasError(absl::StatusCode::kAborted, HasSubstr("stop MemU")));
   EXPECT_EQ(Read(), meanwhile);
 
   auto sink = MakeMemuSink(at, model, at);
@@ -130,7 +130,7 @@ TEST_F(MemuFileTest, SinkKeepsEveryOtherByteAndSeesTheServiceWrite) {
   ASSERT_THAT(second, IsOk());
   EXPECT_THAT((*second)->Open({.model = model}, {}), HasError(absl::StatusCode::kAborted, HasSubstr("in use")));
   ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());
-  ASSERT_THAT((*sink)->Finish(), IsOk());
+  ASSERT_THAT((*sink)->Complete(), IsOk());
   EXPECT_THAT(refused, ::testing::IsEmpty());
   const std::string now = Read();
   EXPECT_EQ(now.find(absl::StrCat("{\n  \"zz\": {\n    \"k\": ", odd, "\n  },\n  \"items\": {\n    \"gone\": ", odd,

@@ -45,7 +45,7 @@ class FalkorSinkTest : public ::testing::Test {
     auto sink = MakeFalkorSink(server_.At(parameters), model, {.patience = absl::Seconds(10)});
     EXPECT_THAT(sink, IsOk());
     if (!sink.ok()) return nullptr;
-    EXPECT_THAT((*sink)->Open({.model = model}, {}), IsOk());
+    EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = model}, {}), IsOk());
     return *std::move(sink);
   }
 
@@ -216,8 +216,8 @@ TEST_F(FalkorSinkTest, MakesTheIndexesAndRefusesOneOfAnotherWidth) {
   VectorRows rows(kModel.dim);
   for (int i = 1; i <= 3; ++i) rows.Add(i, int64_t{i});
   EXPECT_THAT(Write(sink.get(), rows.batch()), IsEmpty());
-  EXPECT_THAT(sink->Finish(), IsOk());
-  EXPECT_THAT(sink->Finish(), IsOk()) << "as after a crash between Finish and the ledger";
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk()) << "as after a crash between Publish and the ledger";
   EXPECT_EQ(server_.Ask("CALL db.idx.vector.queryNodes('M', 'v', 1, vecf32([3.0, 3.5])) YIELD node RETURN node.id"),
             "3");
   const absl::Status other = MakeFalkorSink(server_.At(kNodes), {.name = "m", .dim = 3}).status();

@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/falkordb_server.h"
+#include "tests/fakes/key_shares.h"
 #include "tests/fakes/status_matchers.h"
 
 namespace reembed {
@@ -109,6 +110,27 @@ TEST_F(FalkorSourceTest, AnIndexDoesNotLoseKeysOfMixedCaseOrWithBlanks) {
     }
     const std::string middle = expected[2500].substr(0, expected[2500].find('='));
     EXPECT_EQ(Open("label=Memory&text=content&key=id", {.resume_from = middle})->CountRows().value_or(-1), 2500);
+  }
+}
+
+TEST_F(FalkorSourceTest, SharesThatMeetAreTheWhole) {
+  const std::vector<std::pair<std::string, std::vector<Key>>> kinds = {
+      {"i", {int64_t{70}, int64_t{400}}}, {"'aB' + i % 64 + 'Cd' + i", {std::string("aB2"), std::string("aB4")}}};
+  for (const auto& [key, cuts] : kinds) {
+    SCOPED_TRACE(key);
+    server_.DropGraph();
+    server_.Run(absl::StrCat("UNWIND range(0, 999) AS i CREATE (n:Memory {id: ", key,
+                             ", content: 'c' + i}) SET n.v = CASE WHEN i % 4 < 2 THEN vecf32([1.0, 2.0]) END"));
+    server_.Run("CREATE INDEX FOR (n:Memory) ON (n.id)");
+    const Location at = server_.At("label=Memory&text=content&key=id&vector=v");
+    for (const Selection::Rows rows : {Selection::Rows::kAll, Selection::Rows::kWithoutVector}) {
+      const auto selection = [&](const KeyRange& range) {
+        return Selection{.rows = rows, .dim = 2, .where = "n.content <> 'c7'", .range = range};
+      };
+      ExpectSharesAreTheWhole(
+          cuts, [&](const KeyRange& range) { return OpenFalkorSource(at, selection(range), {}); },
+          [&](const KeyRange& range) { return SurveyFalkor(at, selection(range), {}); });
+    }
   }
 }
 

@@ -61,13 +61,13 @@ class FalkorUndoTest : public ::testing::Test {
     const Model model{.name = "new model", .dim = rows.batch()->dim()};
     const auto sink = MakeFalkorSink(server_->At(parameters), model, {.patience = absl::Seconds(10)});
     if (!sink.ok()) return sink.status();
-    const absl::StatusOr<int64_t> from = (*sink)->Open({.model = model, .undo = undo}, {});
+    const absl::StatusOr<int64_t> from = PrepareAndOpen(sink->get(), {.model = model, .undo = undo}, {});
     if (!from.ok()) return from.status();
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;
     if (absl::Status status = (*sink)->Write({&batch, 1}, &refused); !status.ok()) return status;
     EXPECT_EQ(refused.size(), refusals);
-    return (*sink)->Finish();
+    return CompleteAndPublish(sink->get(), {.undo = undo});
   }
 
   absl::StatusOr<RollbackReport> RollBack(const std::string& parameters, const MemoryUndo& undo, int dim = kDim) {
@@ -87,7 +87,7 @@ TEST_F(FalkorUndoTest, VectorsComeBackToTheBitAndAbsentOnesGo) {
   {
     const auto sink = MakeFalkorSink(server_->At("label=M&key=id&vector=v"), {.name = "m", .dim = kDim}, {});
     ASSERT_THAT(sink, IsOk());
-    ASSERT_THAT((*sink)->Open({.model = {.name = "m", .dim = kDim}}, {}), IsOk());
+    ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {}), IsOk());
     const Batch* const batch = &odd;
     std::vector<RefusedRow> refused;
     ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());

@@ -53,7 +53,7 @@ class PostgresImportTest : public ::testing::Test {
     auto sink = Make(target);
     EXPECT_THAT(sink, IsOk());
     if (!sink.ok()) return nullptr;
-    EXPECT_THAT((*sink)->Open({.model = kModel}, {}), IsOk());
+    EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = kModel}, {}), IsOk());
     return *std::move(sink);
   }
 
@@ -138,9 +138,10 @@ TEST_F(PostgresImportTest, MakesTheSchemaOnceAndSaysWhereItIsWrong) {
   auto sink = Make(target);
   ASSERT_THAT(sink, IsOk());
   EXPECT_EQ(server_.Ask("SELECT to_regclass('m') IS NULL"), "t") << "before it is opened";
-  EXPECT_EQ(*(*sink)->Open({.model = kModel}, {.position = 7, .stored_rows = 7}), 0) << "all rows are wanted again";
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = kModel}, {.position = 7, .stored_rows = 7}), 0)
+      << "all rows are wanted again";
   EXPECT_THAT(Write(sink->get(), {"a"}), IsEmpty());
-  EXPECT_EQ(*MakeOpen(target)->Open({.model = kModel}, {.position = 1, .stored_rows = 1}), 1);
+  EXPECT_EQ(*PrepareAndOpen(MakeOpen(target).get(), {.model = kModel}, {.position = 1, .stored_rows = 1}), 1);
   // Rows of a table that is gone are not remembered.
   server_.Run("DROP TABLE m");
   EXPECT_THAT(Write(MakeOpen(target).get(), {"a", "b"}), IsEmpty());
@@ -150,7 +151,7 @@ TEST_F(PostgresImportTest, MakesTheSchemaOnceAndSaysWhereItIsWrong) {
   std::ofstream(sql) << "CREATE TABLE m (id serial PRIMARY KEY, title text, v vector(2)); CREATE NONSENSE";
   sink = Make(target);
   ASSERT_THAT(sink, IsOk());
-  EXPECT_THAT((*sink)->Open({.model = kModel}, {}),
+  EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = kModel}, {}),
               HasError(absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("schema.sql"), HasSubstr("NONSENSE"))));
   EXPECT_EQ(server_.Ask("SELECT to_regclass('m') IS NULL"), "t") << "all of it or nothing";
 }

@@ -56,13 +56,13 @@ class PostgresImportUndoTest : public ::testing::Test {
     const auto sink =
         MakePostgresImportSink(target, model, file_.At("table=notes&text=title"), {.patience = absl::Seconds(10)});
     if (!sink.ok()) return sink.status();
-    const absl::StatusOr<int64_t> from = (*sink)->Open({.model = model, .undo = undo}, {});
+    const absl::StatusOr<int64_t> from = PrepareAndOpen(sink->get(), {.model = model, .undo = undo}, {});
     if (!from.ok()) return from.status();
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;
     if (absl::Status status = (*sink)->Write({&batch, 1}, &refused); !status.ok()) return status;
     EXPECT_EQ(refused.size(), refusals);
-    return (*sink)->Finish();
+    return CompleteAndPublish(sink->get(), {.undo = undo});
   }
 
   absl::StatusOr<RollbackReport> RollBack(const Location& target, const MemoryUndo& undo, int dim = kDim) {

@@ -46,7 +46,7 @@ class PostgresLimitsTest : public ::testing::Test {
     auto sink = Make(parameters, user);
     EXPECT_THAT(sink, IsOk());
     if (!sink.ok()) return nullptr;
-    EXPECT_THAT((*sink)->Open({.model = kModel}, {}), IsOk());
+    EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = kModel}, {}), IsOk());
     return *std::move(sink);
   }
 
@@ -186,7 +186,7 @@ TEST_F(PostgresLimitsTest, AnIndexOfAPartitionedTableIsBuiltOnEachPartition) {
     for (int i = 0; i < 2; ++i) {
       const auto sink = MakeOpen("table=parts&vector=v&index=" + index);
       EXPECT_THAT(Write(sink.get(), 5), IsEmpty());
-      EXPECT_THAT(sink->Finish(), IsOk());
+      EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
       EXPECT_EQ(
           server_.Ask(absl::StrCat("SELECT count(*), bool_and(indisvalid) FROM pg_index i JOIN pg_class c ON c.oid "
                                    "= i.indexrelid JOIN pg_am a ON a.oid = c.relam WHERE amname = '",
@@ -198,7 +198,7 @@ TEST_F(PostgresLimitsTest, AnIndexOfAPartitionedTableIsBuiltOnEachPartition) {
   server_.Run("DROP INDEX parts_v_hnsw");
   const auto sink = MakeOpen("table=parts&vector=v&index=hnsw");
   server_.Run("CREATE INDEX parts_v_hnsw ON ONLY parts USING hnsw (v vector_cosine_ops)");
-  EXPECT_THAT(sink->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
   EXPECT_EQ(server_.Ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'parts_v_hnsw'::regclass"), "t");
   EXPECT_THAT(Make("table=parts_a&vector=other"),
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("is a partition of parts")));
@@ -209,7 +209,7 @@ TEST_F(PostgresLimitsTest, AnIndexIsBuiltByOneWorkerWhereSharedMemoryIsShort) {
   server_.Run("ALTER TABLE m SET (parallel_workers = 2)");
   const auto sink = MakeOpen("table=m&vector=v&index=hnsw&options=-c%20maintenance_work_mem=1000GB");
   EXPECT_THAT(Write(sink.get(), 5), IsEmpty());
-  EXPECT_THAT(sink->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
   EXPECT_EQ(server_.Ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'm_v_hnsw'::regclass"), "t");
 }
 
@@ -239,7 +239,7 @@ TEST_F(PostgresLimitsTest, DomainsAreWhatIsBeneathThem) {
       ASSERT_THAT(sink->Write({&batch, 1}, &refused), IsOk());
       EXPECT_THAT(refused, IsEmpty());
       EXPECT_EQ(server_.Ask(absl::StrCat("SELECT ", column, " FROM wide")), "[1,1.5]");
-      EXPECT_THAT(sink->Finish(), IsOk());
+      EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
     }
     const auto reader = OpenPostgresReader(server_.At("table=wide&vector=" + column));
     ASSERT_THAT(reader, IsOk());

@@ -49,7 +49,7 @@ class PostgresSinkTest : public ::testing::Test {
     auto sink = Make(parameters, model);
     EXPECT_THAT(sink, IsOk());
     if (!sink.ok()) return nullptr;
-    EXPECT_THAT((*sink)->Open({.model = model}, {}), IsOk());
+    EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = model}, {}), IsOk());
     return *std::move(sink);
   }
 
@@ -240,13 +240,13 @@ TEST_F(PostgresSinkTest, AddsMissingColumnsOnlyWhenOpened) {
   auto sink = Make(parameters);
   ASSERT_THAT(sink, IsOk());
   EXPECT_EQ(server_.Ask("SELECT count(*) FROM information_schema.columns WHERE table_name = 'm'"), "5");
-  EXPECT_EQ(*(*sink)->Open({.model = kModel}, {.position = 7}), 0) << "what the column held is gone";
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = kModel}, {.position = 7}), 0) << "what the column held is gone";
   EXPECT_THAT(Write(sink->get(), Numbered(1)), IsEmpty());
   EXPECT_EQ(server_.Ask("SELECT \"em bed\"\"ding\", \"made by\" FROM m WHERE id = 1"), "[0,0.5]|test-model");
   EXPECT_THAT(*PostgresChanges(server_.At(parameters), kModel), IsEmpty());
   auto again = Make(parameters);
   ASSERT_THAT(again, IsOk());
-  EXPECT_EQ(*(*again)->Open({.model = kModel}, {.position = 7}), 7);
+  EXPECT_EQ(*PrepareAndOpen(again->get(), {.model = kModel}, {.position = 7}), 7);
 }
 
 TEST_F(PostgresSinkTest, FindsPgvectorInAnotherSchema) {
@@ -254,7 +254,7 @@ TEST_F(PostgresSinkTest, FindsPgvectorInAnotherSchema) {
   EXPECT_THAT(Write(MakeOpen("table=m&vector=new").get(), Numbered(3)), IsEmpty());
   EXPECT_EQ(server_.Ask("SELECT new::text FROM m WHERE id = 3"), "[2,2.5]");
   const auto sink = MakeOpen("table=m&vector=new&index=hnsw");
-  EXPECT_THAT(sink->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
   server_.Run("ALTER EXTENSION vector SET SCHEMA public; DROP SCHEMA extensions");
 }
 
@@ -280,28 +280,56 @@ TEST_F(PostgresSinkTest, ANewColumnTakesThePlaceOfTheOldOneAtTheEnd) {
   const std::string parameters = "table=m&vector=v&new_column=v_2&index=hnsw";
   auto sink = Make(parameters);
   ASSERT_THAT(sink, IsOk());
-  EXPECT_EQ(*(*sink)->Open({.model = kModel}, {.position = 2}), 0);
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = kModel}, {.position = 2}), 0);
   EXPECT_THAT(Write(sink->get(), Numbered(2)), IsEmpty());
   EXPECT_EQ(server_.Ask("SELECT v, v_2 FROM m WHERE id = 2"), "[1,2,3]|[1,1.5]");
   // A crash comes here; the next run goes on where this one was.
   sink = Make(parameters);
   ASSERT_THAT(sink, IsOk());
-  EXPECT_EQ(*(*sink)->Open({.model = kModel}, {.position = 2}), 2);
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = kModel}, {.position = 2}), 2);
   EXPECT_THAT(Write(sink->get(), Numbered(3)), IsEmpty());
-  EXPECT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(sink->get(), {}), IsOk());
   EXPECT_EQ(server_.Ask("SELECT v, v_old FROM m ORDER BY id"), "[0,0.5]|[1,2,3]\n[1,1.5]|[1,2,3]\n[2,2.5]|[1,2,3]");
   EXPECT_THAT(server_.Ask("SELECT indexdef FROM pg_indexes WHERE tablename = 'm'"),
               HasSubstr("USING hnsw (v vector_cosine_ops)"));
   // And a run after that one finds it done.
   sink = Make(parameters);
   ASSERT_THAT(sink, IsOk());
-  EXPECT_EQ(*(*sink)->Open({.model = kModel}, {.position = 3}), 3);
-  EXPECT_THAT((*sink)->Finish(), IsOk());
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = kModel}, {.position = 3}), 3);
+  EXPECT_THAT(CompleteAndPublish(sink->get(), {}), IsOk());
   EXPECT_EQ(server_.Ask("SELECT v, v_old FROM m WHERE id = 1"), "[0,0.5]|[1,2,3]");
   EXPECT_THAT(Make("table=m&vector=v&new_column=v_x"),
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("DROP COLUMN \"v_old\"")));
   EXPECT_THAT(Make("table=m&vector=v&new_column=c"),
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("reembed did not make")));
+}
+
+// As shards fill it: the names are swapped once, by whoever publishes.
+TEST_F(PostgresSinkTest, SeveralSinksFillANewColumnThatOnePublishes) {
+  const std::string parameters = "table=m&vector=v&new_column=v_2&index=hnsw";
+  auto begins = Make(parameters), one = Make(parameters), other = Make(parameters);
+  ASSERT_THAT(begins, IsOk());
+  ASSERT_THAT(one, IsOk());
+  ASSERT_THAT(other, IsOk());
+  EXPECT_THAT((*one)->Open({.model = kModel}, {}),
+              HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("has no column `v_2`")));
+  EXPECT_TRUE(*(*begins)->Prepare({.model = kModel}));
+  EXPECT_FALSE(*(*begins)->Prepare({.model = kModel})) << "it is there by now";
+  ASSERT_THAT((*one)->Open({.model = kModel}, {}), IsOk());
+  ASSERT_THAT((*other)->Open({.model = kModel}, {}), IsOk());
+  VectorRows last(kModel.dim);
+  last.Add(2, int64_t{3});
+  EXPECT_THAT(Write(one->get(), Numbered(2)), IsEmpty());
+  ASSERT_THAT((*one)->Complete(), IsOk());
+  EXPECT_THAT(Write(other->get(), last), IsEmpty());
+  ASSERT_THAT((*other)->Complete(), IsOk());
+  EXPECT_EQ(server_.Ask("SELECT count(v), count(v_2) FROM m"), "0|3") << "nobody has published it";
+  EXPECT_EQ(server_.Ask("SELECT count(*) FROM pg_indexes WHERE tablename = 'm'"), "1") << "the key's";
+  auto ends = Make(parameters);
+  ASSERT_THAT(ends, IsOk());
+  ASSERT_THAT((*ends)->Publish({.model = kModel}), IsOk());
+  EXPECT_EQ(server_.Ask("SELECT v, v_old FROM m ORDER BY id"), "[0,0.5]|NULL\n[1,1.5]|NULL\n[2,2.5]|NULL");
+  EXPECT_EQ(server_.Ask("SELECT count(*) FROM pg_indexes WHERE tablename = 'm'"), "2");
 }
 
 TEST_F(PostgresSinkTest, BuildsTheIndexThatFits) {
@@ -315,7 +343,8 @@ TEST_F(PostgresSinkTest, BuildsTheIndexThatFits) {
            {"vector=big&index=hnsw", large, "USING hnsw (((big)::halfvec(3072)) halfvec_cosine_ops)"},
            {"vector=b&index=hnsw", huge, "USING hnsw (b bit_hamming_ops)"}}) {
     SCOPED_TRACE(parameters);
-    for (int i = 0; i < 2; ++i) EXPECT_THAT(MakeOpen("table=m&" + parameters, model)->Finish(), IsOk());
+    for (int i = 0; i < 2; ++i)
+      EXPECT_THAT(CompleteAndPublish(MakeOpen("table=m&" + parameters, model).get(), {}), IsOk());
     EXPECT_THAT(server_.Ask("SELECT indexdef FROM pg_indexes WHERE tablename = 'm'"), HasSubstr(definition));
   }
   EXPECT_THAT(Make("table=m&vector=n&index=hnsw", huge),
@@ -329,7 +358,7 @@ TEST_F(PostgresSinkTest, BuildsTheIndexThatFits) {
   server_.Run("DROP TABLE other; DROP ROLE maker");
   // What an interrupted build leaves behind is no index.
   server_.Run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'm_v_hnsw'::regclass");
-  EXPECT_THAT(MakeOpen("table=m&vector=v&index=hnsw")->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(MakeOpen("table=m&vector=v&index=hnsw").get(), {}), IsOk());
   EXPECT_EQ(server_.Ask("SELECT indisvalid FROM pg_index WHERE indexrelid = 'm_v_hnsw'::regclass"), "t");
 }
 
@@ -361,7 +390,7 @@ TEST_F(PostgresSinkTest, RebuildDropsTheIndexesOfTheColumnAndMakesTheSameAgain) 
   server_.Run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'mine'::regclass");
   const auto next = MakeOpen("table=m&vector=v&index=rebuild");
   EXPECT_THAT(Write(next.get(), Numbered(3)), IsEmpty());
-  EXPECT_THAT(next->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(next.get(), {}), IsOk());
   EXPECT_EQ(server_.Ask(all), before);
   EXPECT_EQ(server_.Ask("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), "0");
   EXPECT_EQ(server_.Ask("SELECT to_regclass('reembed_indexes') IS NULL, count(v) FROM m"), "t|3");
@@ -369,7 +398,7 @@ TEST_F(PostgresSinkTest, RebuildDropsTheIndexesOfTheColumnAndMakesTheSameAgain) 
   // Another run that asks for nothing makes up for one that never ended.
   EXPECT_THAT(Write(MakeOpen("table=m&vector=v&index=rebuild").get(), Numbered(1)), IsEmpty());
   EXPECT_NE(server_.Ask(all), before);
-  EXPECT_THAT(MakeOpen("table=m&vector=v2")->Finish(), IsOk());
+  EXPECT_THAT(CompleteAndPublish(MakeOpen("table=m&vector=v2").get(), {}), IsOk());
   EXPECT_EQ(server_.Ask(all), before);
   EXPECT_THAT(Make("table=m&vector=v&index=rebuild&new_column=n"),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("filled in place")));
@@ -382,9 +411,10 @@ TEST_F(PostgresSinkTest, TheBuildHasTheSettingsOfTheLocation) {
       "note_build() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO builds VALUES "
       "(current_setting('maintenance_work_mem'), current_setting('max_parallel_maintenance_workers')); END $$; CREATE "
       "EVENT TRIGGER builds ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION note_build()");
-  EXPECT_THAT(MakeOpen("table=m&vector=v&index=hnsw&options=-c%20maintenance_work_mem=77MB%20-c%20"
-                       "max_parallel_maintenance_workers=3")
-                  ->Finish(),
+  EXPECT_THAT(CompleteAndPublish(MakeOpen("table=m&vector=v&index=hnsw&options=-c%20maintenance_work_mem=77MB%20-c%20"
+                                          "max_parallel_maintenance_workers=3")
+                                     .get(),
+                                 {}),
               IsOk());
   EXPECT_EQ(server_.Ask("SELECT memory, workers FROM builds"), "77MB|3");
   server_.Run("DROP EVENT TRIGGER builds; DROP FUNCTION note_build; DROP TABLE builds");
@@ -482,7 +512,7 @@ TEST_F(PostgresSinkTest, GoesOnAfterTheServerWasRestarted) {
   // With no patience it says so.
   auto hasty = MakePostgresSink(server_.At("table=m&vector=v"), kModel, {.patience = absl::ZeroDuration()});
   ASSERT_THAT(hasty, IsOk());
-  ASSERT_THAT((*hasty)->Open({.model = kModel}, {}), IsOk());
+  ASSERT_THAT(PrepareAndOpen(hasty->get(), {.model = kModel}, {}), IsOk());
   server_.Stop();
   const VectorRows rows = Numbered(3);
   const Batch* batch = rows.batch();

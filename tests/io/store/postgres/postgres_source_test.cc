@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/postgres/postgres_reader.h"
+#include "tests/fakes/key_shares.h"
 #include "tests/fakes/own_memory.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/status_matchers.h"
@@ -150,6 +151,29 @@ TEST_F(PostgresSourceTest, SelectsRowsWithoutAVectorOfTheWidth) {
   EXPECT_EQ(*Open("table=m&text=c", later)->CountRows(), 4);
   const Selection unmade{.rows = Selection::Rows::kWithoutVector, .dim = 2};
   EXPECT_EQ(Rest(Open("table=m&text=c&vector=not_there", unmade).get()).size(), 6u);
+}
+
+TEST_F(PostgresSourceTest, SharesThatMeetAreTheWhole) {
+  const std::vector<std::pair<std::string, std::vector<Key>>> kinds = {
+      {"int", {int64_t{7}, int64_t{40}}}, {"text", {std::string("14"), std::string("4"), std::string("51")}}};
+  for (const auto& [type, cuts] : kinds) {
+    SCOPED_TRACE(type);
+    server_.Run(absl::StrCat("DROP TABLE IF EXISTS m; CREATE TABLE m (id ", type,
+                             " PRIMARY KEY, c text, v vector(2)); ", "INSERT INTO m SELECT i::", type,
+                             ", 't' || i, CASE WHEN i % 4 < 2 THEN '[1,2]'::vector ",
+                             "END FROM generate_series(1, 100) AS i"));
+    const Location at = server_.At("table=m&text=c&vector=v");
+    for (const Selection::Rows rows : {Selection::Rows::kAll, Selection::Rows::kWithoutVector}) {
+      const auto selection = [&](const KeyRange& range) {
+        return Selection{.rows = rows, .dim = 2, .where = "c <> 't7'", .range = range, .patience = absl::Seconds(10)};
+      };
+      ExpectSharesAreTheWhole(
+          cuts, [&](const KeyRange& range) { return OpenPostgresSource(at, selection(range)); },
+          [&](const KeyRange& range) { return SurveyPostgres(at, selection(range)); });
+    }
+  }
+  EXPECT_THAT(OpenPostgresSource(server_.At("table=m&text=c"), {.range = {.from = std::string("a\0b", 3)}}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("ends no range of keys")));
 }
 
 TEST_F(PostgresSourceTest, AnArrayOfOtherThingsThanNumbersIsNoVector) {

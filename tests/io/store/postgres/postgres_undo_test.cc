@@ -54,13 +54,13 @@ class PostgresUndoTest : public ::testing::Test {
     const Model model{.name = "new model", .dim = rows.batch()->dim()};
     const auto sink = MakePostgresSink(server_.At(parameters), model, {.patience = absl::Seconds(10)});
     if (!sink.ok()) return sink.status();
-    const absl::StatusOr<int64_t> from = (*sink)->Open({.model = model, .undo = undo}, {});
+    const absl::StatusOr<int64_t> from = PrepareAndOpen(sink->get(), {.model = model, .undo = undo}, {});
     if (!from.ok()) return from.status();
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;
     if (absl::Status status = (*sink)->Write({&batch, 1}, &refused); !status.ok()) return status;
     EXPECT_EQ(refused.size(), refusals);
-    return finishes ? (*sink)->Finish() : absl::OkStatus();
+    return finishes ? CompleteAndPublish(sink->get(), {.undo = undo}) : absl::OkStatus();
   }
 
   absl::StatusOr<RollbackReport> RollBack(const std::string& parameters, const MemoryUndo& undo, int dim = kDim) {
@@ -424,7 +424,7 @@ TEST_F(PostgresUndoTest, IndexesThatAKilledRunHasDroppedAreMadeAgain) {
   {
     const auto sink = MakePostgresSink(server_.At(at), model);
     ASSERT_THAT(sink, IsOk());
-    ASSERT_THAT((*sink)->Open({.model = model, .undo = &undo}, {}), IsOk());
+    ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = model, .undo = &undo}, {}), IsOk());
     const VectorRows rows = Rows(1, 9);
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;

@@ -88,12 +88,12 @@ std::map<std::string, std::map<std::string, std::string>> Payloads(const Points&
 }
 
 absl::Status WriteAll(VectorSink* sink, const VectorRows& rows, std::vector<RefusedRow>* refused) {
-  const absl::StatusOr<int64_t> from = sink->Open({.model = {.name = "m", .dim = rows.batch()->dim()}}, {});
+  const absl::StatusOr<int64_t> from = PrepareAndOpen(sink, {.model = {.name = "m", .dim = rows.batch()->dim()}}, {});
   if (!from.ok()) return from.status();
   const Batch* const batch = rows.batch();
   if (absl::Status status = sink->Write({&batch, 1}, refused); !status.ok()) return status;
   if (absl::Status status = sink->Flush(); !status.ok()) return status;
-  return sink->Finish();
+  return CompleteAndPublish(sink, {});
 }
 
 TEST(QdrantSinkTest, GivesPointsNewVectorsAndTouchesNothingElse) {
@@ -151,7 +151,8 @@ TEST(QdrantSinkTest, ASnapshotIsMadeBeforeAnythingChanges) {
   // The job goes on: what is there now is no longer what was.
   sink = Make(At(server, "memories?snapshot=yes"), kDim, true);
   ASSERT_THAT(sink, IsOk());
-  ASSERT_THAT((*sink)->Open({.model = {.name = "m", .dim = kDim}}, {.position = 20, .stored_rows = 20}), IsOk());
+  ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {.position = 20, .stored_rows = 20}),
+              IsOk());
   EXPECT_EQ(server.Snapshots("memories").size(), 1u);
   const auto changes = QdrantChanges(At(server, "memories?snapshot=yes"), {.name = "m", .dim = kDim}, {});
   ASSERT_THAT(changes, IsOk());
@@ -161,7 +162,7 @@ TEST(QdrantSinkTest, ASnapshotIsMadeBeforeAnythingChanges) {
       1, 403, [](const std::string&, const std::string& path) { return path.find("snapshots") != std::string::npos; });
   sink = Make(At(server, "memories?snapshot=yes"), kDim, true);
   ASSERT_THAT(sink, IsOk());
-  EXPECT_THAT((*sink)->Open({.model = {.name = "m", .dim = kDim}}, {}).status(),
+  EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {}).status(),
               HasError(absl::StatusCode::kPermissionDenied, ::testing::_));
 }
 
@@ -200,15 +201,17 @@ TEST(QdrantSinkTest, MakesACollectionAndBuildsItsGraphAtTheEnd) {
     for (int i = 0; i < 500; ++i) rows.Add(i, Uuid(i));
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;
-    ASSERT_EQ(*(*sink)->Open({.model = {.name = "m", .dim = kDim}}, {.position = 7}), 0);
+    ASSERT_EQ(*PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {.position = 7}), 0);
     ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());
     EXPECT_EQ(server.HnswM("fresh"), version == 19 ? 0 : 16);
     // Another process goes on.
     sink = Make(location);
     ASSERT_THAT(sink, IsOk());
-    EXPECT_EQ(*(*sink)->Open({.model = {.name = "m", .dim = kDim}}, {.position = 500, .stored_rows = 500}), 500);
+    EXPECT_EQ(
+        *PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {.position = 500, .stored_rows = 500}),
+        500);
     ASSERT_THAT((*sink)->Write({&batch, 1}, &refused), IsOk());
-    ASSERT_THAT((*sink)->Finish(), IsOk());
+    ASSERT_THAT(CompleteAndPublish(sink->get(), {}), IsOk());
     EXPECT_EQ(server.HnswM("fresh"), 16);
     EXPECT_TRUE(refused.empty());
     const Points points = server.Points("fresh");
@@ -223,10 +226,10 @@ TEST(QdrantSinkTest, ACollectionThatVanishedIsFilledFromTheStart) {
   auto sink = Make(At(server, "memories"));
   ASSERT_THAT(sink, IsOk());
   server.Do("DELETE", "/collections/memories");
-  EXPECT_EQ(*(*sink)->Open({.model = {.name = "m", .dim = kDim}}, {.position = 9, .stored_rows = 9}), 0);
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {.position = 9, .stored_rows = 9}), 0);
   sink = Make(At(server, "memories"));
   ASSERT_THAT(sink, IsOk());
-  EXPECT_EQ(*(*sink)->Open({.model = {.name = "m", .dim = kDim}}, {.position = 9, .stored_rows = 9}), 0);
+  EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = kDim}}, {.position = 9, .stored_rows = 9}), 0);
 }
 
 TEST(QdrantSinkTest, KeysThatAreNoIds) {
@@ -474,8 +477,9 @@ TEST(QdrantSideTest, AnotherWidthIsBuiltBesideAndSwitchedOverAnyCrash) {
       // And once more: nothing changes.
       auto sink = Make(location, 8);
       ASSERT_THAT(sink, IsOk());
-      EXPECT_EQ(*(*sink)->Open({.model = {.name = "m", .dim = 8}}, {.position = 40, .stored_rows = 40}), 40);
-      ASSERT_THAT((*sink)->Finish(), IsOk());
+      EXPECT_EQ(*PrepareAndOpen(sink->get(), {.model = {.name = "m", .dim = 8}}, {.position = 40, .stored_rows = 40}),
+                40);
+      ASSERT_THAT(CompleteAndPublish(sink->get(), {}), IsOk());
       EXPECT_THAT(server.Collections(), ::testing::UnorderedElementsAre(now, kept));
       if (left > 0) break;  // the failure did not come any more
     }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/key_shares.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/status_matchers.h"
 
@@ -94,6 +95,22 @@ TEST_F(QdrantSourceTest, SelectsByFilterAndByMissingVector) {
   EXPECT_EQ(survey->rows_selected, kPoints / 2);
   EXPECT_EQ(survey->rows_with_vector, kPoints / 4);
   EXPECT_EQ(survey->rows_null, kPoints / 4);
+}
+
+TEST_F(QdrantSourceTest, SharesThatMeetAreTheWhole) {
+  const Location at = At("notes?text=meta.body&vector=v");
+  for (const Selection::Rows rows : {Selection::Rows::kAll, Selection::Rows::kWithoutVector}) {
+    const auto selection = [&](const KeyRange& range) {
+      return Selection{
+          .rows = rows, .dim = 2, .where = R"({"must":[{"key":"kind","match":{"value":0}}]})", .range = range};
+    };
+    ExpectSharesAreTheWhole(
+        {int64_t{7}, int64_t{400}, Hex(kPoints / 2 + 9)},
+        [&](const KeyRange& range) { return OpenQdrantSource(at, selection(range), {}); },
+        [&](const KeyRange& range) { return SurveyQdrant(at, selection(range), {}); });
+  }
+  EXPECT_THAT(OpenQdrantSource(at, {.range = {.before = std::string("x")}}, {}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("x is no id of a point")));
 }
 
 TEST_F(QdrantSourceTest, NamesWhatIsWrong) {

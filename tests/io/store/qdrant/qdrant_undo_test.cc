@@ -75,13 +75,13 @@ absl::Status Write(const Location& location, const VectorRows& rows, UndoLog* un
   const Model model{.name = "m", .dim = rows.batch()->dim()};
   const auto sink = MakeQdrantSink(location, model, false, {.patience = absl::Seconds(5)});
   if (!sink.ok()) return sink.status();
-  const absl::StatusOr<int64_t> from = (*sink)->Open({.model = model, .undo = undo}, {});
+  const absl::StatusOr<int64_t> from = PrepareAndOpen(sink->get(), {.model = model, .undo = undo}, {});
   if (!from.ok()) return from.status();
   const Batch* const batch = rows.batch();
   std::vector<RefusedRow> refused;
   if (absl::Status status = (*sink)->Write({&batch, 1}, &refused); !status.ok()) return status;
   EXPECT_TRUE(refused.empty());
-  return finish ? (*sink)->Finish() : absl::OkStatus();
+  return finish ? CompleteAndPublish(sink->get(), {}) : absl::OkStatus();
 }
 
 absl::StatusOr<RollbackReport> RollBack(const Location& location, const MemoryUndo& undo, int dim = kDim) {
@@ -147,7 +147,7 @@ TEST(QdrantUndoTest, PointsThatWereAddedWithAPayloadGoUnlessSomebodyChangedIt) {
     const auto sink =
         MakeQdrantSink(location, model, false, {.patience = absl::Seconds(5)}, std::make_unique<PayloadsOfKeys>());
     ASSERT_THAT(sink, IsOk());
-    ASSERT_THAT((*sink)->Open({.model = model, .undo = &undo}, {}), IsOk());
+    ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = model, .undo = &undo}, {}), IsOk());
     const VectorRows rows = RowsOf(1, 20);
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;

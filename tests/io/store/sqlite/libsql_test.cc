@@ -57,7 +57,7 @@ class LibsqlTest : public ::testing::Test {
     auto sink = MakeLibsqlSink(server_->At(parameters), kModel);
     EXPECT_THAT(sink, IsOk());
     if (!sink.ok()) return nullptr;
-    EXPECT_THAT((*sink)->Open({.model = kModel}, {}), IsOk());
+    EXPECT_THAT(PrepareAndOpen(sink->get(), {.model = kModel}, {}), IsOk());
     return *std::move(sink);
   }
 
@@ -302,7 +302,7 @@ TEST_F(LibsqlTest, TransactionsThatTakeTooLongBecomeSmaller) {
   ASSERT_THAT(location, IsOk());
   auto sink = MakeLibsqlSink(*location, model);
   ASSERT_THAT(sink, IsOk());
-  ASSERT_THAT((*sink)->Open({.model = model}, {}), IsOk());
+  ASSERT_THAT(PrepareAndOpen(sink->get(), {.model = model}, {}), IsOk());
   VectorRows rows(kDim);
   for (int i = 0; i < kRows; ++i) rows.Add(i, int64_t{i + 1});
   EXPECT_THAT(Write(sink->get(), rows), IsEmpty());

@@ -38,7 +38,7 @@ std::unique_ptr<VectorSink> Make(const SqliteFile& file, const std::string& para
 std::unique_ptr<VectorSink> MakeOpen(const SqliteFile& file, const std::string& parameters) {
   std::unique_ptr<VectorSink> sink = Make(file, parameters);
   if (sink == nullptr) return nullptr;
-  EXPECT_THAT(sink->Open({.model = kModel}, {}), IsOk());
+  EXPECT_THAT(PrepareAndOpen(sink.get(), {.model = kModel}, {}), IsOk());
   return sink;
 }
 
@@ -103,11 +103,11 @@ TEST(SqliteSinkTest, AddsMissingColumnsOnlyWhenOpened) {
               ElementsAre("adds the column em bed\"ding to m", "adds the column made by to m"));
   const auto sink = Make(file, parameters);
   EXPECT_EQ(file.Ask("SELECT sql FROM sqlite_schema"), before);
-  EXPECT_EQ(*sink->Open({.model = kModel}, {.position = 7}), 0) << "what the column held is gone";
+  EXPECT_EQ(*PrepareAndOpen(sink.get(), {.model = kModel}, {.position = 7}), 0) << "what the column held is gone";
   EXPECT_THAT(Write(sink.get(), Numbered(1)), IsEmpty());
   EXPECT_EQ(file.Ask("SELECT * FROM m"), "1|'a'|x'000000000000003f'|'test-model'");
   EXPECT_THAT(*SqliteChanges(file.At(parameters), kModel.dim), IsEmpty());
-  EXPECT_EQ(*Make(file, parameters)->Open({.model = kModel}, {.position = 7}), 7);
+  EXPECT_EQ(*PrepareAndOpen(Make(file, parameters).get(), {.model = kModel}, {.position = 7}), 7);
 }
 
 TEST(SqliteSinkTest, RefusesRowsThatAreGone) {
@@ -210,7 +210,7 @@ TEST(SqliteSinkTest, HoldsNoLockBetweenTwoWritesAndKeepsTheJournalMode) {
     EXPECT_THAT(Write(sink.get(), Numbered(3)), IsEmpty());
     file.Run("BEGIN EXCLUSIVE; UPDATE m SET c = 'mine again'; COMMIT");
     EXPECT_THAT(sink->Flush(), IsOk());
-    EXPECT_THAT(sink->Finish(), IsOk());
+    EXPECT_THAT(CompleteAndPublish(sink.get(), {}), IsOk());
     file.Close();
     EXPECT_EQ(file.Ask("PRAGMA journal_mode"), "'" + kept + "'");
     EXPECT_EQ(file.Ask("PRAGMA integrity_check"), "'ok'");
@@ -243,7 +243,7 @@ TEST(SqliteSinkTest, UpsertMakesFileAndTable) {
   const auto sink = Make(file, "table=vectors&mode=upsert");
   struct stat unused;
   EXPECT_NE(::stat(file.path().c_str(), &unused), 0) << "making a sink changes nothing";
-  EXPECT_EQ(*sink->Open({.model = kModel}, {.position = 9}), 0);
+  EXPECT_EQ(*PrepareAndOpen(sink.get(), {.model = kModel}, {.position = 9}), 0);
   VectorRows rows(kModel.dim);
   rows.Add(1, int64_t{12});
   rows.Add(2, "12");

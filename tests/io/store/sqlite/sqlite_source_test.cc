@@ -14,6 +14,7 @@
 #include "engine/row_page.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/key_shares.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
 
@@ -198,6 +199,28 @@ TEST(SqliteSourceTest, BeginsAtTheGivenKey) {
   EXPECT_THAT(ReadAll(source.get()), ElementsAre("8=t8", "9=t9", "10=t10"));
   file.Run("DELETE FROM m WHERE id = 8");
   EXPECT_THAT(ReadAll(Open(file, "table=m&text=c", {.resume_from = "8"}).get()), ElementsAre("9=t9", "10=t10"));
+}
+
+TEST(SqliteSourceTest, SharesThatMeetAreTheWhole) {
+  for (const std::string key : {"i", "'k' || i", "CASE i % 3 WHEN 0 THEN i WHEN 1 THEN 'k' || i ELSE 'z' || i END"}) {
+    SCOPED_TRACE(key);
+    SqliteFile file;
+    file.Run(
+        "CREATE TABLE m (id PRIMARY KEY, c TEXT, v BLOB);"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) "
+        "INSERT INTO m SELECT " +
+        key + ", 't' || i, CASE WHEN i % 4 < 2 THEN x'0000803f00000040' END FROM n");
+    const Location at = file.At("table=m&text=c&vector=v");
+    for (const Selection::Rows rows : {Selection::Rows::kAll, Selection::Rows::kWithoutVector}) {
+      const auto selection = [&](const KeyRange& range) {
+        return Selection{.rows = rows, .dim = 2, .where = "c <> 't7'", .range = range};
+      };
+      ExpectSharesAreTheWhole(
+          {int64_t{7}, int64_t{40}, std::string("k3"), std::string("k51")},
+          [&](const KeyRange& range) { return OpenSqliteSource(at, selection(range)); },
+          [&](const KeyRange& range) { return SurveySqlite(at, selection(range)); });
+    }
+  }
 }
 
 TEST(SqliteSourceTest, SeeksBehindAKeyThatIsGone) {

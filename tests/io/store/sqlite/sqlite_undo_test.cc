@@ -54,7 +54,7 @@ class SqliteUndoTest : public ::testing::Test {
   absl::Status Write(const std::string& location, const VectorRows& rows) {
     auto sink = MakeSqliteSink(file_.At(location), kModel);
     if (!sink.ok()) return sink.status();
-    if (absl::Status opened = (*sink)->Open({.model = kModel, .undo = &undo_}, {}).status(); !opened.ok())
+    if (absl::Status opened = PrepareAndOpen(sink->get(), {.model = kModel, .undo = &undo_}, {}).status(); !opened.ok())
       return opened;
     const Batch* batch = rows.batch();
     std::vector<RefusedRow> refused;

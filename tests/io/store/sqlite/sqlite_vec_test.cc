@@ -48,7 +48,7 @@ class SqliteVecTest : public ::testing::Test {
   }
 
   static std::vector<std::string> Write(VectorSink* sink, const VectorRows& rows) {
-    EXPECT_THAT(sink->Open({.model = kModel}, {}), IsOk());
+    EXPECT_THAT(PrepareAndOpen(sink, {.model = kModel}, {}), IsOk());
     const Batch* const batch = rows.batch();
     std::vector<RefusedRow> refused;
     EXPECT_THAT(sink->Write({&batch, 1}, &refused), IsOk());
@@ -244,12 +244,13 @@ class Vec0WidthTest : public SqliteVecTest {
     return rows;
   }
 
-  // The sink over the rows 1 to `rows`, up to Finish().
+  // The sink over the rows 1 to `rows`, up to the end.
   absl::Status Fill(int rows, const std::string& parameters, std::vector<std::string>* refused = nullptr,
                     const Model& model = kModel, int64_t position = 0) {
     auto sink = MakeSqliteSink(At(parameters), model);
     if (!sink.ok()) return sink.status();
-    const absl::StatusOr<int64_t> from = (*sink)->Open({.model = model, .undo = &undo_}, {.position = position});
+    const absl::StatusOr<int64_t> from =
+        PrepareAndOpen(sink->get(), {.model = model, .undo = &undo_}, {.position = position});
     if (!from.ok()) return from.status();
     served_from_ = *from;
     VectorRows batch(kModel.dim);
@@ -259,7 +260,7 @@ class Vec0WidthTest : public SqliteVecTest {
     EXPECT_THAT((*sink)->Write({&written, 1}, &left), IsOk());
     for (const RefusedRow& row : left) refused->emplace_back(row.reason.message());
     EXPECT_THAT((*sink)->Flush(), IsOk());
-    return (*sink)->Finish();
+    return CompleteAndPublish(sink->get(), {});
   }
 
   absl::StatusOr<RollbackReport> RollBack() {

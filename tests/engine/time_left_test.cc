@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/time_left.h"
+#include "engine/time_left.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef REEMBED_TOOLS_TIME_LEFT_H_
-#define REEMBED_TOOLS_TIME_LEFT_H_
+#ifndef REEMBED_ENGINE_TIME_LEFT_H_
+#define REEMBED_ENGINE_TIME_LEFT_H_
 
 #include <cstdint>
 #include <optional>
@@ -42,4 +42,4 @@ class TimeLeft {
 
 }  // namespace reembed
 
-#endif  // REEMBED_TOOLS_TIME_LEFT_H_
+#endif  // REEMBED_ENGINE_TIME_LEFT_H_
