@@ -73,7 +73,7 @@ struct PipelineOptions {
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all
 };
 
-// The parts of a run. All are borrowed and must outlive RunPipeline().
+// The parts of a run. All are borrowed. Precondition: they outlive RunPipeline().
 struct PipelineParts {
   Source* source = nullptr;
   EmbeddingClient* client = nullptr;
