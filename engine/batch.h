@@ -118,10 +118,10 @@ class Batch {
   // RequestPacker's business.
   [[nodiscard]] bool Fits(size_t key_and_text_bytes, int texts) const;
 
-  // Adds a row without text (bought elsewhere, or rejected); copies the key. Requires Fits().
+  // Adds a row without text (bought elsewhere, or rejected); copies the key. Precondition: Fits().
   BatchRow* AddRow(int64_t ordinal, KeyView key, int64_t slot);
 
-  // Adds a row whose text this batch buys; copies key and text. Requires Fits().
+  // Adds a row whose text this batch buys; copies key and text. Precondition: Fits().
   BatchRow* AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl::string_view text, int64_t tokens);
 
   // Likewise with a text that is embedded in parts. All parts are in this batch, so what is kept of the text is whole.

@@ -67,7 +67,7 @@ class EmbeddingClient {
   // No request leaves any more, neither a first one nor a repeated one: what waits for quota, for a retry or in line,
   // and what is sent afterwards, ends with `why` at once. Requests in the air are finished, and not sent again; or
   // dropped, so that nobody knows whether they were charged for. The first `why` stays; kFinish may be followed by
-  // kDrop. `why` must not be OK. Any thread, but with no lock held that a Done takes: they run in here.
+  // kDrop. Precondition: `why` is not OK. Any thread, but with no lock held that a Done takes: they run here.
   virtual void Stop(InTheAir in_the_air, const absl::Status& why) = 0;
 
   void StopSending(const absl::Status& why) { Stop(InTheAir::kFinish, why); }

@@ -77,7 +77,7 @@ struct PipelineOptions {
   bool publishes = true;  // false: the targets are complete at the end, and PublishTargets() is somebody else's
 };
 
-// The parts of a run. All are borrowed and must outlive RunPipeline().
+// The parts of a run. All are borrowed. Precondition: they outlive RunPipeline().
 struct PipelineParts {
   Source* source = nullptr;
   EmbeddingClient* client = nullptr;

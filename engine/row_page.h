@@ -43,7 +43,7 @@ class RowPage {
     if (text.has_value()) row.text = Append(*text);
   }
 
-  // Requires !exhausted(). Fills a view that is new, with bytes of this page.
+  // Precondition: !exhausted(). Fills a view that is new, with bytes of this page.
   void Take(RowView* view) {
     const Row& row = rows_[next_++];
     if (row.key.begin < 0) {

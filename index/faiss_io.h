@@ -38,7 +38,7 @@ absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_vi
 // Reads a file that SaveFaissIndex() wrote. First the whole file is checked against `mark`, so damage never reaches
 // FAISS. Against malice, where `mark` fits, sizes are bounded by the file's own and all places that the index points to
 // are checked: enough for flat, HNSW and IVF indexes of plain vectors, not for quantizers (SQ, PQ and the like), whose
-// files must come from someone trusted.
+// files are read only under a Precondition: someone trusted made them.
 // Errors: kNotFound, kDataLoss, kResourceExhausted (not enough memory).
 absl::StatusOr<FaissIndex> LoadFaissIndex(const std::string& path, const FileMark& mark);
 

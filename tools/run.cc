@@ -218,7 +218,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
     return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
   });
   CloseStream(prepared, started, spending, &outcome);
-  if (running.embedder.cache != nullptr) PrintNote(job, CacheText(running.embedder.cache->counts()));
+  if (running->embedder.cache != nullptr) PrintNote(job, CacheText(running->embedder.cache->counts()));
   report->Add(*prepared, outcome);
   return outcome.status;
 }

@@ -10,7 +10,7 @@ namespace reembed {
 
 // Appends [0.123456789,-1.5e-09], as JSON and Cypher read it: whoever reads the numbers as the nearest float, directly
 // or by way of double, gets the same bits. Every number has a point or an exponent. Nearly as short as possible, and
-// several times as fast as the shortest form. The numbers must be finite.
+// several times as fast as the shortest form. Precondition: all are finite.
 void AppendFloatList(absl::Span<const float> numbers, std::string* out);
 
 }  // namespace reembed

@@ -73,7 +73,7 @@ std::vector<RequestSpan> CutIntoRequests(const Batch& batch, int max_texts, cons
       limit > 0 && quota_tokens > 0 ? std::min(limit, quota_tokens) : std::max(limit, quota_tokens);
   const int most = max_texts > 0 ? max_texts : count;
   std::vector<char> wanted(count);
-  for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok() && !texts[i].answered;
+  for (int i = 0; i < count; ++i) wanted[i] = texts[i].reject.ok() && !texts[i].answered ? 1 : 0;
   for (const Reply& reply : batch.replies()) std::fill_n(wanted.begin() + reply.first_text, reply.texts, 0);
   std::vector<RequestSpan> requests;
   for (int first = 0, end = 0; first < count; first = std::max(end, first + 1)) {

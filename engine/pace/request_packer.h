@@ -44,7 +44,7 @@ class RequestPacker {
   RequestPacker(const BatchLimits& limits, const TokenEstimator* estimator, int64_t quota_tokens = 0,
                 LearnedCapsOfAll learned = {});
 
-  // Looks at what has been learned by now. Before the first text of a request.
+  // Looks at what has been learned by now. Precondition: the request has no text yet.
   void Begin();
 
   // Whether a request that has `size` takes `more` texts.
@@ -81,7 +81,7 @@ std::vector<RequestSpan> CutIntoRequests(const Batch& batch, int max_texts, cons
                                          const LearnedCaps& learned);
 
 // A request of these texts was refused as too large: teaches `learned` that, and returns how many texts go into each of
-// the requests in its place, from the first text on; halves, where the refusal says nothing of use. At least 2 texts.
+// the requests in its place, from the first on; halves, where it says nothing of use. Precondition: two texts or more.
 std::vector<int> CutRefused(absl::Span<const BatchText> texts, const Excess& excess, LearnedCaps* learned);
 
 }  // namespace reembed

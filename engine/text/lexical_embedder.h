@@ -16,7 +16,7 @@ inline constexpr char kLexicalModelName[] = "reembed-lexical-1";
 // (32 to 4096), square-root counts, unit length. Texts that share words or spellings get similar vectors; it knows
 // nothing of meaning. Deterministic: integer arithmetic up to one last division, so the same bits on every machine.
 // A text without any letter, digit or other non-space character still gets a vector, of its bytes.
-// Thread-safe. Requires a text that is not empty.
+// Thread-safe. Precondition: the text is not empty.
 void EmbedLexically(absl::string_view text, absl::Span<float> out);
 
 }  // namespace reembed

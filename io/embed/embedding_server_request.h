@@ -44,7 +44,7 @@ class EmbeddingServerRequestParser {
   EmbeddingServerRequestParser();
   ~EmbeddingServerRequestParser();
 
-  // `body` must be followed by kHttpBodyPadding readable bytes. After an error *request is in any state.
+  // Precondition: kHttpBodyPadding readable bytes are behind `body`. After an error *request is in any state.
   EmbeddingServerError Parse(absl::string_view body, Texts texts, EmbeddingServerRequest* request);
 
  private:

@@ -69,7 +69,7 @@ class EndpointPool final : public EmbeddingClient {
   void Stop(InTheAir in_the_air, const absl::Status& why) override;
   ClientStats stats() const override;  // of all endpoints, canary texts included
 
-  // To be called when all work is done: waits for the checks that are under way, and, unless it was stopped, makes a
+  // Precondition: all work is done. Waits for the checks that are under way, and, unless it was stopped, makes a
   // last one of each endpoint that has given vectors since a check that is longer ago than a minute, or than the
   // interval. Blocks.
   // Errors: kFailedPrecondition (another model, as of Send).

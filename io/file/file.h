@@ -68,7 +68,7 @@ absl::StatusOr<bool> PathExists(const std::string& path);
 // Makes the names in the folder of `path` durable.
 absl::Status SyncFolderOf(const std::string& path);
 
-// Gives `from` the name `to`, replacing what has it, durably. The content must be synced before.
+// Gives `from` the name `to`, replacing what has it, durably. Precondition: its content is synced.
 absl::Status RenameDurably(const std::string& from, const std::string& to);
 
 // PATH.previous, PATH.previous.2 and so on.

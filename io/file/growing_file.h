@@ -52,7 +52,7 @@ class GrowingFiles {
   // Errors: kInvalidArgument (there is such a file, and nothing shows that it is ours).
   absl::StatusOr<int64_t> Open(const SinkPosition& last);
 
-  // Must come before the first change; may be repeated. Copies what a re-run goes on with.
+  // Precondition: nothing is changed yet; may be repeated. Copies what a re-run goes on with.
   absl::Status BeginWriting();
 
   // Adds bytes at the end of a file: small ones through a buffer, pieces straight from where they lie.

@@ -93,7 +93,7 @@ class Hdf5Dataset {
   absl::Status Read(int64_t first, absl::Span<int64_t> to) const;
 
   // The strings of at most `rows` rows from `first`, and of at least one; fewer when they are long. Strings of variable
-  // length must be in the file, so not still to be flushed.
+  // length are read from the file. Precondition: they are flushed.
   // Errors, of the first: kDataLoss (damaged), kOutOfRange (longer than kMaxTextBytes).
   absl::StatusOr<Hdf5TextBlock> ReadTexts(int64_t first, int64_t rows) const;
 

@@ -12,7 +12,7 @@
 namespace reembed {
 
 // The bytes of a file without a copy of them: the system reads and drops pages as it likes, so a file may be larger
-// than memory. It must not be cut short while this lives: reading then ends the process.
+// than memory. Precondition: nobody cuts it short while this lives, or reading ends the process.
 class MappedFile {
  public:
   // Errors: kNotFound, kPermissionDenied, as FileError() has them.

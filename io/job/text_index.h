@@ -38,14 +38,14 @@ class TextIndex {
   // The slot of a text; -1 if it has none. Errors: kInternal (the file cannot be read).
   absl::StatusOr<int64_t> Find(const TextHash& hash) const;
 
-  // Gives a text that has no slot the next one, in `state`. Requires Find(hash) == -1 and size() < kMaxSlots.
+  // Gives a text that has no slot the next one, in `state`. Precondition: Find(hash) == -1 and size() < kMaxSlots.
   // Errors: kResourceExhausted (the disk is full), kInternal; then the index is of no use any more.
   absl::Status Add(const TextHash& hash, SlotState state);
 
-  // Require 0 <= slot < size().
+  // Precondition: 0 <= slot < size().
   absl::StatusOr<TextHash> hash(int64_t slot) const;
 
-  // The hashes of the slots from `first` on. Requires 0 <= first, first + hashes.size() <= size().
+  // The hashes of the slots from `first` on. Precondition: 0 <= first, first + hashes.size() <= size().
   absl::Status ReadHashes(int64_t first, absl::Span<TextHash> hashes) const;
 
   SlotState state(int64_t slot) const { return static_cast<SlotState>(states_[slot / 4] >> ShiftOf(slot) & 3); }

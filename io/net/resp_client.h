@@ -102,7 +102,7 @@ class RespClient {
   absl::Status ErrorOf(absl::string_view words) const;
 
   // Runs `work`; while it answers kUnavailable, and for at most `patience`, waits, connects anew if the connection is
-  // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.
+  // lost, and runs it again. Precondition: `work` is safe to repeat, also when it was done and only its answer lost.
   absl::Status Persist(absl::FunctionRef<absl::Status()> work);
 
   const std::string& name() const { return address_.name; }

@@ -13,8 +13,8 @@ namespace reembed {
 // What is asked for comes in pages far below this.
 inline constexpr size_t kMaxRespReplyBytes = size_t{1} << 30;
 
-// From now on an array that is too long is an error of the reader (REDIS_ERR_OOM). The reader is new; *functions is
-// filled and must outlive it.
+// From now on an array that is too long is an error of the reader (REDIS_ERR_OOM). Precondition: the reader is
+// new, and *functions, which is filled, outlives it.
 void LimitArrays(redisReader* reader, redisReplyObjectFunctions* functions);
 
 // Whether the reader waits for a string that is too long.

@@ -129,7 +129,7 @@ class PostgresConnection {
   absl::Status CopyOut(const std::string& sql, absl::FunctionRef<absl::Status(absl::string_view piece)> take);
 
   // Runs `work`; while it answers kUnavailable, and for at most `patience`, waits, connects anew if the connection is
-  // lost, and runs it again. So `work` must be safe to repeat, also when it was done and only the answer was lost.
+  // lost, and runs it again. Precondition: `work` is safe to repeat, also when it was done and only its answer lost.
   absl::Status Persist(absl::FunctionRef<absl::Status()> work);
 
   // From now on every transaction has it too. Errors: what the server says to it; then none has.

@@ -33,7 +33,7 @@ struct PostgresFilled {
   size_t kept_from = 0;  // 1: the column of the vectors is new, and its cells need no keeping
 };
 
-// Errors: as PostgresConnection. The table must be there.
+// Errors: as PostgresConnection. Precondition: the table is there.
 absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target);
 
 // Shows the log what the rows, which have keys, hold; of those that are not there only with mode=upsert that they are

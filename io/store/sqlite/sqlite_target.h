@@ -53,7 +53,7 @@ absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location);
 absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::string_view vector_type = "");
 
 // Stores one row: ?1 the key, ?2 the vector, ?3 the model's name, ?4 the width; the last two only where the location
-// names columns for them. The table must be there.
+// names columns for them. Precondition: the table is there.
 std::string StoreSql(const SqliteTarget& target);
 
 // Virtual tables have no upsert: there StoreSql() changes the row with the key, and InsertSql(), with the same
