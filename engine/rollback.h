@@ -18,6 +18,7 @@ namespace reembed {
 // - A row that the job added goes, unless somebody uses it.
 // - A row that the store refuses is left, with the store's words, and all others are put back.
 // - Rows that come and go meanwhile are looked at again, five times.
+// Names a million rows that stay, beyond RollbackReport::kMaxShown: they may be those of another job.
 // `name`: of the target, for messages. `report`: what was done before. May be called again after any crash.
 // Errors: those of the table and the log; kUnavailable (rows keep coming and going: run again).
 absl::StatusOr<RollbackReport> RollBackRows(absl::string_view name, RowTable* table, UndoReader* log,

@@ -13,10 +13,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/lost_writes.h"
+#include "engine/pace/rate_limiter.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/falkordb/falkordb_fetch.h"
 #include "io/store/falkordb/falkordb_graph.h"
+#include "io/store/falkordb/falkordb_lock.h"
 #include "io/store/falkordb/falkordb_reader.h"
 #include "io/store/falkordb/falkordb_source.h"
 #include "tests/fakes/falkordb_server.h"
@@ -252,12 +254,24 @@ TEST_F(FalkorSinkTest, AnotherProcessIsNoticedBeforeAPositionIsSaved) {
 
 // Where nobody has waited for the disk, a position says nothing.
 TEST_F(FalkorSinkTest, GoesOnWhereItWasOnlyBehindAFileThatIsWaitedFor) {
-  for (const auto& [policy, start] : {std::pair("always", 5), std::pair("no", 0), std::pair("everysec", 5)}) {
+  for (const auto& [policy, start] : {std::pair("everysec", 5), std::pair("no", 0), std::pair("always", 5)}) {
     server_.Command({"CONFIG", "SET", "appendfsync", policy});
     auto sink = MakeFalkorSink(server_.At(kNodes), kModel, {.patience = absl::Seconds(10)});
     ASSERT_THAT(sink, IsOk());
     EXPECT_EQ((*sink)->Open({.model = kModel}, {.position = 5, .stored_rows = 5}).value(), start) << policy;
   }
+}
+
+// It is tried for a second, where others are for minutes: a command that was told to stop ends with it.
+TEST_F(FalkorSinkTest, ALeaseHoldsNobodyUpWhileTheServerIsAway) {
+  auto lock = LockFalkorProperty(server_.At(kNodes), {.job = "/jobs/a", .note = [](const std::string&) {}}, {});
+  ASSERT_THAT(lock, IsOk());
+  server_.Stop();
+  const Moment asked = MonotonicNow();
+  EXPECT_FALSE((*lock)->unbroken());
+  lock->reset();
+  EXPECT_LT(MonotonicNow() - asked, absl::Seconds(30));
+  server_.Start();
 }
 
 TEST_F(FalkorSinkTest, FetchGivesPropertiesByKey) {

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/pace/rate_limiter.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/net/http_loop.h"
 #include "io/store/sqlite/hrana.h"
 #include "io/store/sqlite/libsql_db.h"
 #include "io/store/sqlite/libsql_sink.h"
+#include "io/store/sqlite/sqlite_lock.h"
 #include "io/store/sqlite/sqlite_reader.h"
 #include "io/store/sqlite/sqlite_source.h"
 #include "tests/fakes/libsql_server.h"
@@ -335,6 +337,20 @@ TEST_F(LibsqlTest, AServerThatIsDownOrWantsATokenIsAnErrorAtOnce) {
   const Location location = server_->At("table=m&text=c");
   server_->Stop();
   EXPECT_THAT(OpenSqliteSource(location, {}), HasError(absl::StatusCode::kUnavailable, ::testing::_));
+}
+
+// It is tried for a second, where others are for minutes: a command that was told to stop ends with it.
+TEST_F(LibsqlTest, ALeaseHoldsNobodyUpWhileTheServerIsAway) {
+  Make("CREATE TABLE m (id INTEGER PRIMARY KEY, v BLOB)");
+  auto lock =
+      LockLibsqlColumn(server_->At("table=m&key=id&vector=v"), {.job = "/jobs/a", .note = [](const std::string&) {}});
+  ASSERT_THAT(lock, IsOk());
+  server_->Stop();
+  const Moment asked = MonotonicNow();
+  EXPECT_FALSE((*lock)->unbroken());
+  lock->reset();
+  EXPECT_LT(MonotonicNow() - asked, absl::Seconds(30));
+  server_->Start();
 }
 
 TEST(LibsqlServerAddressTest, SaysWhichServerIsMeant) {
