@@ -101,7 +101,7 @@ std::string ManPage(const std::vector<CommandWords>& all, const std::string& ver
            "the quota allows, writes the vectors back, and builds an index, in one pass. The same command goes on "
            "after a stop or a crash, and buys nothing twice."),
       "\n.SH COMMANDS\n");
-  const CommandWords* before = nullptr;
+  std::vector<const CommandWords*> before;
   for (const CommandWords& command : all) {
     if (command.name.empty() || command.has_commands) continue;
     absl::StrAppend(&out, ".SS ", Roff(command.name), "\n", Synopsis(command), "\n.PP\n", Roff(command.help), "\n");
@@ -109,13 +109,15 @@ std::string ManPage(const std::vector<CommandWords>& all, const std::string& ver
       absl::StrAppend(&out, ".TP\n\\fI", Roff(absl::AsciiStrToUpper(argument.name)), "\\fR\n", Roff(argument.help),
                       "\n");
     }
-    if (before != nullptr && command.flags.size() > 1 && SameFlags(*before, command)) {
-      absl::StrAppend(&out, ".PP\nFlags: those of \\fB", Roff(before->name), "\\fR.\n");
+    const auto same = std::find_if(before.begin(), before.end(),
+                                   [&](const CommandWords* earlier) { return SameFlags(*earlier, command); });
+    if (same != before.end() && command.flags.size() > 1) {
+      absl::StrAppend(&out, ".PP\nFlags: those of \\fB", Roff((*same)->name), "\\fR.\n");
     } else {
       AddFlags(command.flags, &out);
     }
     if (!command.footer.empty()) absl::StrAppend(&out, ".PP\n", RoffLines(command.footer));
-    before = &command;
+    before.push_back(&command);
   }
   absl::StrAppend(
       &out, ".SH ENVIRONMENT\n",

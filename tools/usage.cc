@@ -20,7 +20,7 @@ namespace {
 
 constexpr char kPrefix[] = "REEMBED_";
 // Beside those of flags.
-constexpr const char* kOtherVariables[] = {"REEMBED_DATA", "REEMBED_CERTIFI"};
+constexpr const char* kOtherVariables[] = {"REEMBED_DATA", "REEMBED_CERTIFI", "REEMBED_COMMAND"};
 
 // The deepest subcommand that was understood.
 const CLI::App& ScopeOf(const CLI::App& app) {

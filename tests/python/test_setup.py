@@ -130,3 +130,22 @@ def test_a_unit_of_systemd_is_a_job_file_away(database: Path) -> None:
     command = words.removeprefix("ExecStart=").replace("%E", str(folder.parent)).replace("%i", "notes").split()
     assert command[0] == "reembed"
     assert run(*command[1:]).returncode == 3  # rows without a text: SuccessExitStatus
+
+
+def test_the_line_for_cron_is_silent_where_nothing_is_wrong(database: Path) -> None:
+    page = (ROOT / "MANUAL.md").read_text()
+    line = next(line for line in page.splitlines() if line.startswith("0 3 * * *  "))
+    folder = Path(os.environ["HOME"]) / ".config" / "reembed"
+    folder.mkdir(parents=True)
+    (folder / "notes.env").write_text("export SOME_KEY=x\n")
+    (folder / "notes.toml").write_text(f'system = "agentloop"\ndb = "{database}"\nembedder = "builtin"\n')
+    path = f"{Path(COMMAND).parent}:{os.environ['PATH']}"
+    for _ in range(2):  # the second night has nothing to do
+        ran = subprocess.run(["sh", "-c", line.removeprefix("0 3 * * *  ")], capture_output=True, text=True,
+                             env={**os.environ, "PATH": path})
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    (folder / "notes.toml").write_text('system = "agentloop"\ndb = "/nonexistent.db"\nembedder = "builtin"\n')
+    ran = subprocess.run(["sh", "-c", line.removeprefix("0 3 * * *  ")], capture_output=True, text=True,
+                         env={**os.environ, "PATH": path})
+    assert ran.returncode != 0
+    assert "/nonexistent.db" in ran.stderr
