@@ -46,6 +46,15 @@ void ForRows(int64_t rows, int threads, const std::function<void(int64_t row)>& 
   share();
 }
 
+// Makes room for `more`, half as much again as there is where it has to move, as vectors do, but in large pages.
+template <typename T>
+void Reserve(size_t more, std::vector<T>* numbers) {
+  const size_t wanted = numbers->size() + more;
+  if (wanted <= numbers->capacity()) return;
+  numbers->reserve(numbers->empty() ? wanted : std::max(wanted, numbers->capacity() + numbers->capacity() / 2));
+  AskForLargePages(numbers->data() + numbers->size(), (numbers->capacity() - numbers->size()) * sizeof(T));
+}
+
 class KernelGraphBuilder final : public GraphBuilder {
  public:
   KernelGraphBuilder(faiss::Index* index, faiss::IndexHNSWFlat* graph, const GraphKernels& kernels,
@@ -82,6 +91,9 @@ absl::Status KernelGraphBuilder::Add(absl::Span<const float> vectors, absl::Span
         absl::StrCat("graph: expected at most 2147483647 rows, got ", before + rows, "; make several indexes"));
   }
   ABSL_RETURN_IF_ERROR(CallFaiss(absl::StatusCode::kInternal, "graph: cannot add rows", [&] {
+    // A row is on the next level with a probability of 1 / m; what is too little moves once more.
+    Reserve(static_cast<size_t>(rows) * (graph_->hnsw.nb_neighbors(0) + 4), &graph_->hnsw.neighbors);
+    Reserve(vectors.size() * sizeof(float), &static_cast<faiss::IndexFlat*>(graph_->storage)->codes);
     graph_->storage->add(rows, vectors.data());
     graph_->ntotal = graph_->storage->ntotal;
     graph_->hnsw.prepare_level_tab(static_cast<size_t>(rows));

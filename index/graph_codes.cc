@@ -66,6 +66,14 @@ uint16_t Bf16Of(float x) {
 
 }  // namespace
 
+void AskForLargePages(void* memory, size_t bytes) {
+  const size_t into_page = reinterpret_cast<uintptr_t>(memory) % kHugePage;
+  const size_t skipped = into_page == 0 ? 0 : kHugePage - into_page;
+  if (bytes < skipped + kHugePage) return;
+  const size_t whole = (bytes - skipped) / kHugePage * kHugePage;
+  static_cast<void>(madvise(static_cast<std::byte*>(memory) + skipped, whole, MADV_HUGEPAGE));
+}
+
 GraphCodes::GraphCodes(const GraphKernels& kernels, GraphStorage storage, Metric metric, int dim)
     : kernels_(kernels),
       storage_(storage),
@@ -85,9 +93,7 @@ absl::Status GraphCodes::Resize(const float* floats, int64_t rows) {
     if (larger == nullptr) {
       return absl::ResourceExhaustedError(absl::StrCat("graph: not enough memory for ", bytes, " bytes of codes"));
     }
-    // Rows are visited in no order: with small pages each visit would ask for another address translation. Where the
-    // system does not want to, it stays as it is.
-    static_cast<void>(madvise(larger.get(), bytes, MADV_HUGEPAGE));
+    AskForLargePages(larger.get(), bytes);
     if (rows_ > 0) std::memcpy(larger.get(), codes_.get(), static_cast<size_t>(rows_) * stride_);
     codes_ = std::move(larger);
     capacity_ = capacity;

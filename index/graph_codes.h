@@ -14,6 +14,10 @@
 
 namespace reembed {
 
+// Asks for large pages for memory that nobody has written to yet. Rows are visited in no order: with small pages each
+// visit would ask for another address translation. Where the system does not want to, it stays as it is.
+void AskForLargePages(void* memory, size_t bytes);
+
 // The rows of a graph in the form that a kernel reads. float32: the index's own memory. bf16: rounded to nearest. int8:
 // numbers turned within the row so that none sticks out (Hadamard transforms after fixed signs, which keep products),
 // then divided by a scale of the row; products of codes are exact, so all kernels give the same bits.

@@ -192,7 +192,11 @@ struct GraphLinker::Worker {
       query.Distances(rows.data(), n, found.data());
       size_t nearest = pool.size();
       for (size_t i = 0; i < n; ++i) {
-        if (pool.WouldTake(found[i])) nearest = std::min(nearest, pool.Offer({found[i], rows[i]}));
+        if (!pool.WouldTake(found[i])) continue;
+        const size_t taken = pool.Offer({found[i], rows[i]});
+        if (taken >= nearest) continue;
+        nearest = taken;
+        PrefetchLinks(rows[i], level);
       }
       place = pool.NextFrom(std::min(place, nearest));
     }
