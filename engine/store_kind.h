@@ -182,6 +182,8 @@ struct StoreKind {
   int64_t old_number_bytes = 4;    // the same in the undo log; tables whose `encoding` is text say so there
   int64_t row_bytes = 16;          // a row besides its vector, on the disk
   bool is_held_in_memory = false;  // until it is complete
+  int64_t held_number_bytes = 4;   // a number of a vector, in memory, of what is held there
+  int64_t held_row_bytes = 0;      // a row besides its vector and row_bytes, of what is held there
 
   BackupWays backup;
 };

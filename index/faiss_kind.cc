@@ -33,6 +33,8 @@ constinit const StoreKind kFaissKind = {
     .least_cosine = kQuantisedCosine,
     .row_bytes = 300,  // an HNSW graph has two links of 4 bytes for each of its M
     .is_held_in_memory = true,
+    .held_number_bytes = 5,  // while its graph is linked, a row has a code of a byte a number
+    .held_row_bytes = 360,   // and each link a distance; see GraphBuildBytes()
 };
 
 }  // namespace reembed

@@ -17,6 +17,7 @@
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
 #include "index/faiss_io.h"
+#include "index/graph_build.h"
 #include "index/index_build.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
@@ -53,6 +54,7 @@ class FaissSink final : public VectorSink {
   absl::Status Stage(const BatchRow& row, std::vector<RefusedRow>* refused);
   absl::StatusOr<int64_t> IdOf(const BatchRow& row);
   absl::Status AddStaged();
+  absl::Status AddRows();
   absl::Status MakeIndex();
   absl::Status Train();
   int64_t TrainingTarget() const;
@@ -66,10 +68,11 @@ class FaissSink final : public VectorSink {
 
   int64_t expected_rows_ = 0;
   int64_t last_ordinal_ = -1;
-  bool continues_ = false;        // the finished index at PATH
-  bool replaces_own_ = false;     // the finished index at PATH is the outdated one of this job, or has no rows
-  FaissIndex index_;              // null until there is something to add
-  IndexDescription description_;  // of index_
+  bool continues_ = false;               // the finished index at PATH
+  bool replaces_own_ = false;            // the finished index at PATH is the outdated one of this job, or has no rows
+  FaissIndex index_;                     // null until there is something to add
+  std::unique_ptr<GraphBuilder> graph_;  // adds to index_, if that is a graph that it can build
+  IndexDescription description_;         // of index_
   std::optional<IdKind> id_kind_;
   absl::flat_hash_set<int64_t> ids_;  // that are keys
   std::string key_lines_;
@@ -211,16 +214,26 @@ absl::Status FaissSink::AddStaged() {
   if (!index_->is_trained && !staged_ids_.empty()) {
     ABSL_RETURN_IF_ERROR(Train());
   }
-  absl::Status status = CallFaiss(absl::StatusCode::kInternal, absl::StrCat(store_.path(), ": cannot add rows"), [&] {
-    if (!staged_ids_.empty()) {
-      index_->add_with_ids(static_cast<int64_t>(staged_ids_.size()), staged_.data(), staged_ids_.data());
-    }
-  });
+  const absl::Status status = staged_ids_.empty() ? absl::OkStatus() : AddRows();
   if (wanted_rows_ > rows_per_add_) staged_.shrink_to_fit();
   staged_.clear();
   staged_ids_.clear();
   wanted_rows_ = rows_per_add_;
   return status;
+}
+
+absl::Status FaissSink::AddRows() {
+  if (graph_ == nullptr && GraphBuilder::CanBuild(*index_)) {
+    ABSL_ASSIGN_OR_RETURN(graph_, GraphBuilder::Make(index_.get(), {.threads = options_.threads}));
+  }
+  const std::string what = absl::StrCat(store_.path(), ": cannot add rows");
+  if (graph_ == nullptr) {
+    return CallFaiss(absl::StatusCode::kInternal, what, [&] {
+      index_->add_with_ids(static_cast<int64_t>(staged_ids_.size()), staged_.data(), staged_ids_.data());
+    });
+  }
+  const absl::Status status = graph_->Add(staged_, staged_ids_);
+  return status.ok() ? status : absl::Status(status.code(), absl::StrCat(what, ": ", status.message()));
 }
 
 absl::Status FaissSink::MakeIndex() {

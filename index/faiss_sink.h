@@ -18,7 +18,7 @@ struct FaissSinkOptions {
   std::string source;  // URI of the store with the texts, written beside the index so that a search can show them
   // Bounds the rows that are held for training, but never below one row per list. A row is 4 * dim bytes.
   int64_t max_training_bytes = int64_t{1} << 30;
-  int threads = 0;  // OpenMP threads of FAISS; 0: one per core
+  int threads = 0;  // that add rows; 0: one per core
 };
 
 // Builds a FAISS index at `location`, see ParseIndexSpec(); the files it makes are described in index_format.md.

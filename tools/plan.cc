@@ -215,7 +215,10 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   for (const Store& target : job.targets) {
     const StoreKind& kind = *target.kind;
     plan->disk_bytes += stored_rows * (job.client.model.dim * kind.number_bytes + kind.row_bytes);
-    if (kind.is_held_in_memory) plan->memory_bytes += stored_rows * (vector_bytes + kind.row_bytes);
+    if (kind.is_held_in_memory) {
+      plan->memory_bytes +=
+          stored_rows * (job.client.model.dim * kind.held_number_bytes + kind.row_bytes + kind.held_row_bytes);
+    }
   }
   ABSL_ASSIGN_OR_RETURN(plan->undo, PlanUndo(job, preflight, stored_rows));
   for (const UndoPlan& target : plan->undo) plan->undo_bytes += target.bytes;
