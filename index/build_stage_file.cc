@@ -9,7 +9,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/kill_point.h"
 #include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "index/flat_json.h"
@@ -57,7 +56,6 @@ absl::Status BuildStageFile::Save(const faiss::Index& index, int64_t trained_row
   const std::optional<Record> before = ReadRecord(description_);
   const std::string path = IndexPath(index.ntotal);
   ABSL_ASSIGN_OR_RETURN(const FileMark mark, SaveFaissIndex(index, path));
-  KillPoint("index: before a stage of a build is named");
   ABSL_RETURN_IF_ERROR(WriteRecord(description_, {identity_, index.ntotal, trained_rows, mark}));
   if (before.has_value() && before->rows != index.ntotal) unlink(IndexPath(before->rows).c_str());
   return absl::OkStatus();

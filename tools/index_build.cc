@@ -105,9 +105,10 @@ void Print(const BuiltIndex& built, const std::string& path, absl::Duration took
             << " of " << d.model.dim << " numbers, " << BytesText(d.index_file.bytes) << ", " << DurationText(took);
   if (d.trained_rows > 0) std::cout << ", trained on " << Counted(d.trained_rows, "row", "rows");
   if (d.recall_queries > 0) {
-    std::cout << absl::StrFormat("; recall@10 %.4f with ", d.recall_at_10)
-              << SearchText({.nprobe = d.nprobe, .ef_search = d.ef_search}) << ", measured on "
-              << Counted(d.recall_queries, "query", "queries");
+    const bool is_tuned = d.nprobe > 0 || d.ef_search > 0;
+    std::cout << absl::StrFormat("; recall@10 %.4f", d.recall_at_10)
+              << (is_tuned ? " with " + SearchText({.nprobe = d.nprobe, .ef_search = d.ef_search}) : "")
+              << ", measured on " << Counted(d.recall_queries, "query", "queries");
   }
   if (built.resumed_rows > 0) {
     std::cout << "; gone on behind " << Counted(built.resumed_rows, "row", "rows") << " of a build before";

@@ -184,6 +184,10 @@ void AddIndexSearch(CLI::App* index, Command* chosen) {
 void AddIndex(CLI::App* app, Command* chosen) {
   CLI::App* const index = app->add_subcommand("index", "FAISS indexes: build, measure, look at");
   index->require_subcommand(1);
+  index->footer(
+      "Examples:\n  reembed index build vectors.npy -o vectors.faiss\n  reembed index eval vectors.faiss\n  reembed "
+      "index info "
+      "vectors.faiss");
   AddBuild(index, chosen);
   AddEval(index, chosen);
   AddInfo(index, chosen);

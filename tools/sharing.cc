@@ -12,8 +12,8 @@
 #include "absl/strings/str_format.h"
 #include "engine/canary.h"
 #include "engine/counted.h"
+#include "engine/ledger.h"
 #include "engine/status_macros.h"
-#include "engine/text/sha256.h"
 #include "io/job/canary_file.h"
 #include "tools/place.h"
 
@@ -33,8 +33,8 @@ std::string AccountOf(const ResolvedJob& job) {
   gethostname(host, sizeof(host) - 1);
   const std::filesystem::path directory = job.directory;
   const std::string whole = job.stream.empty() ? directory.string() : directory.parent_path().string();
-  const auto digest = Sha256(absl::StrCat(host, ":", whole));
-  return absl::StrFormat("%08x%08x%08x%08x", digest[0], digest[1], digest[2], digest[3]);
+  const TextHash hash = HashText(absl::StrCat(host, ":", whole));
+  return absl::StrFormat("%016x%016x", hash.lo, hash.hi);
 }
 
 absl::Status OtherModel(const VectorCache& cache, const ResolvedJob& job, double cosine) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/share/cache_key.h"
 
+#include <openssl/sha.h>
+
 #include <cstdint>
 #include <cstring>
 
@@ -8,7 +10,6 @@
 #include "engine/canary.h"
 #include "engine/ledger.h"
 #include "engine/number/normalize.h"
-#include "engine/text/sha256.h"
 
 namespace reembed {
 namespace {
@@ -27,10 +28,8 @@ void AppendField(absl::string_view field, std::string* out) {
 }
 
 std::string Digest(absl::string_view message) {
-  std::string digest;
-  for (const uint32_t word : Sha256(message)) {
-    for (int shift = 24; shift >= 0; shift -= 8) digest.push_back(static_cast<char>(word >> shift));
-  }
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  SHA256(reinterpret_cast<const uint8_t*>(message.data()), message.size(), reinterpret_cast<uint8_t*>(digest.data()));
   return digest;
 }
 

@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "engine/text/sha256.h"
 
 namespace reembed {
 namespace {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/index_build.h"
 
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+
 #include <cmath>
 #include <filesystem>
 #include <random>
@@ -15,6 +18,7 @@
 #include "index/index_eval.h"
 #include "index/index_merge.h"
 #include "index/index_reader.h"
+#include "index/index_store.h"
 #include "tests/fakes/file_size_limit.h"
 #include "tests/index/index_fixture.h"
 
@@ -116,13 +120,20 @@ TEST_F(IndexBuildTest, TrainingSeesRowsOfTheWholeSet) {
   const auto built = Build(matrix, "IVF64,Flat");
   ASSERT_THAT(built, IsOk());
   EXPECT_EQ(built->description.trained_rows, 64 * 64);
-  const auto index = IndexReader::Open(path());
+  const auto index = IndexStore(path()).Load(built->description);
   ASSERT_THAT(index, IsOk());
-  // Trained on the first rows, one list would have all the others.
-  const auto hits = (*index)->Search(absl::MakeConstSpan(matrix).last(16), 5, {.nprobe = 1});
-  ASSERT_THAT(hits, IsOk());
-  EXPECT_EQ(std::get<int64_t>((*hits)[0].key), 19999);
-  EXPECT_GT(RecallOf(matrix, {.nprobe = 4}), 0.9);
+  const auto& ivf = dynamic_cast<const faiss::IndexIVF&>(*static_cast<faiss::IndexIDMap2&>(**index).index);
+  // Trained on the first rows, a few lists would have most of the others.
+  EXPECT_LT(ivf.invlists->imbalance_factor(), 2);
+}
+
+// Where each row has a list of its own, a narrow search finds nothing but the row that was asked for.
+TEST_F(IndexBuildTest, ARowIsNotItsOwnAnswer) {
+  std::vector<float> matrix(16 * 16);
+  for (int i = 0; i < 16; ++i) matrix[i * 16 + i] = 1;
+  ASSERT_THAT(Build(matrix, "IVF16,Flat"), IsOk());
+  EXPECT_EQ(RecallOf(matrix, {.nprobe = 1}), 0);
+  EXPECT_EQ(RecallOf(matrix, {.nprobe = 16}), 1);
 }
 
 TEST_F(IndexBuildTest, AnOldIndexIsKept) {

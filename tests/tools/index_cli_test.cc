@@ -268,5 +268,31 @@ TEST_F(IndexCliTest, TwoBuildsOfOneIndexDoNotMeet) {
             0);
 }
 
+TEST_F(IndexCliTest, ABuildThatIsKilledAgainAndAgainEndsAsOneThatIsNot) {
+  Write("rows.fbin", Fbin(Rows(200000)));
+  const auto args = [&](const std::string& index) {
+    return std::vector<std::string>{REEMBED_BINARY,  "index",     "build",      folder_ / "rows.fbin", "-o",
+                                    folder_ / index, "--factory", "IVF16,Flat", "--keep-every",        "0",
+                                    "--json"};
+  };
+  ASSERT_EQ(RunProcess(args("whole.faiss")).exit_code, 0);
+  // After training, and behind a step of 65,536 rows.
+  for (const char* const rows : {"\"rows\":0,", "\"rows\":65536,"}) {
+    Process build(args("killed.faiss"));
+    while (build.IsRunning() && Read("killed.faiss.partial.stage.json").find(rows) == std::string::npos) {
+      std::this_thread::yield();
+    }
+    build.Signal(SIGKILL);
+    build.Wait();
+  }
+  const ProcessResult last = RunProcess(args("killed.faiss"));
+  ASSERT_EQ(last.exit_code, 0) << last.err;
+  EXPECT_GE(LastNumber(last, "rows_resumed"), 65536);
+  EXPECT_TRUE(Read("killed.faiss") == Read("whole.faiss"));
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+    EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr("partial")));
+  }
+}
+
 }  // namespace
 }  // namespace reembed
