@@ -519,7 +519,18 @@ bool Run::Failed() {
 
 }  // namespace
 
-absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop) {
+absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& given, std::stop_token stop) {
+  PipelineParts parts = given;
+  RunCounters counters;
+  if (parts.counters == nullptr) parts.counters = &counters;
+  const TokenEstimator estimator;
+  const TokenCounter estimate = [&](absl::string_view text) {
+    return estimator.Estimate(static_cast<int64_t>(text.size()));
+  };
+  if (parts.count_tokens == nullptr) {
+    parts.count_tokens = &estimate;
+    parts.estimator = &estimator;
+  }
   Run run(options, parts, stop);
   ABSL_RETURN_IF_ERROR(run.OpenSinks());
   ABSL_RETURN_IF_ERROR(run.Execute());

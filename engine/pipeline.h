@@ -82,11 +82,11 @@ struct PipelineParts {
   Source* source = nullptr;
   EmbeddingClient* client = nullptr;
   Ledger* ledger = nullptr;
-  const TokenCounter* count_tokens = nullptr;
-  const TokenEstimator* estimator = nullptr;  // behind count_tokens; nullptr if that is exact
-  absl::Span<const NamedSink> sinks;          // may be empty: then `keep` is the end
-  RunCounters* counters = nullptr;
-  int64_t expected_rows = 0;          // told to the sinks, see SinkContext
+  const TokenCounter* count_tokens = nullptr;  // null: tokens are estimated from lengths
+  const TokenEstimator* estimator = nullptr;   // behind count_tokens; nullptr if that is exact
+  absl::Span<const NamedSink> sinks;           // may be empty: then `keep` is the end
+  RunCounters* counters = nullptr;             // null: nobody looks at them
+  int64_t expected_rows = 0;                   // told to the sinks, see SinkContext
   Source* lookup = nullptr;           // another one of the same rows, for single rows; null: there is only `source`
   const NewRows* new_rows = nullptr;  // null: they are behind the last row of the ledger
   OwedRows* owed = nullptr;           // null: nothing is owed

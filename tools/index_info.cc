@@ -16,6 +16,7 @@
 #include "engine/status_macros.h"
 #include "index/index_files.h"
 #include "index/index_reader.h"
+#include "index/index_store.h"
 #include "tools/format.h"
 #include "tools/index_commands.h"
 #include "tools/index_place.h"
@@ -102,6 +103,8 @@ absl::StatusOr<std::vector<Fact>> Look(const IndexInfoCommandOptions& options, c
   ABSL_RETURN_IF_ERROR(CheckSize(path, description.index_file));
   std::vector<Fact> facts = FactsOf(description);
   if (!options.check) return facts;
+  // Opening a mapped index reads its head alone.
+  ABSL_RETURN_IF_ERROR(IndexStore(path).CheckFinished().status());
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<IndexReader> index, IndexReader::Open(path));
   facts.push_back(Text("kind", "kind", index->kind()));
   facts.push_back({"checked", "true", "checked", "all files are as they were written"});

@@ -104,6 +104,31 @@ TEST_F(IndexCliTest, FromVectorsToAMeasuredIndexAndBack) {
   EXPECT_THAT(result.out, testing::StartsWith("{\"message_type\":\"hit\",\"key\":7,\"score\":1"));
 }
 
+// A mapped index is opened by its head alone, so a bit in its lists is found only by reading it through.
+TEST_F(IndexCliTest, ACheckReadsAMappedIndexThrough) {
+  Write("rows.fbin", Fbin(Rows(40000)));
+  const std::string index = folder_ / "rows.faiss";
+  const auto build = [&](const std::string& memory) {
+    return Cli(
+        {"build", folder_ / "rows.fbin", "-o", index, "--factory", "IVF16,Flat", "--quiet", "--build-memory", memory});
+  };
+  const ProcessResult refused = build("1MiB");
+  ASSERT_EQ(refused.exit_code, 2) << refused.err;
+  const size_t words = refused.err.rfind(" MiB"), number = refused.err.rfind(' ', words - 1) + 1;
+  ASSERT_NE(words, std::string::npos) << refused.err;
+  const ProcessResult built = build(refused.err.substr(number, words - number) + "MiB");
+  ASSERT_EQ(built.exit_code, 0) << built.err;
+  EXPECT_THAT(Read("rows.faiss.json"), HasSubstr("mapped"));
+  EXPECT_EQ(Cli({"info", index, "--check"}).exit_code, 0);
+  std::string bytes = Read("rows.faiss");
+  bytes[bytes.size() / 2] ^= 1;
+  Write("rows.faiss", bytes);
+  EXPECT_EQ(Cli({"info", index}).exit_code, 0) << "its size is what it should be";
+  const ProcessResult checked = Cli({"info", index, "--check"});
+  EXPECT_NE(checked.exit_code, 0);
+  EXPECT_THAT(checked.err, HasSubstr("rows.faiss"));
+}
+
 TEST_F(IndexCliTest, AnExactIndexFindsAllAlsoAmongEqualRows) {
   std::vector<float> rows = Rows(400);
   for (int i = 0; i < 200; ++i) std::copy_n(rows.begin(), kDim, rows.begin() + i * kDim);

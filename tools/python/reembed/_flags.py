@@ -14,13 +14,16 @@ class JobFlags(TypedDict, total=False):
     agent: str
     all: bool
     api_base: str
+    api_key_cmd: str
     api_key_env: str
     api_key_file: Path
     batch_size: int
     body_field: Union[str, Sequence[str]]
     ca_file: Path
+    cache: str
     canary_interval: str
     concurrency: int
+    cutoff: str
     db: Path
     db_password_env: str
     db_token_env: str
@@ -28,6 +31,7 @@ class JobFlags(TypedDict, total=False):
     embedder: str
     endpoint: Union[str, Sequence[str]]
     env_file: Path
+    error_on_nothing: bool
     force_recreate: bool
     header: Union[str, Sequence[str]]
     header_env: Union[str, Sequence[str]]
@@ -37,17 +41,22 @@ class JobFlags(TypedDict, total=False):
     keep_vectors: str
     limit: int
     long_text: str
+    max_duration: str
     max_passes: int
     max_spend: Union[str, float]
     max_text: int
+    max_tokens: int
     max_wait: float
     mix: bool
     model: str
     no_changed: bool
+    no_env_file: bool
+    no_input: bool
     no_undo: bool
     normalize: str
     proxy: str
     quiet: bool
+    quota: str
     recipe: str
     record: bool
     resume_from: str

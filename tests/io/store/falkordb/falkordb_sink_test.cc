@@ -249,7 +249,7 @@ TEST_F(FalkorSinkTest, AnotherProcessIsNoticedBeforeAPositionIsSaved) {
   const absl::Status lost = sink->Flush();
   EXPECT_THAT(lost, HasError(absl::StatusCode::kUnavailable, HasSubstr("may have lost what was written")));
   EXPECT_TRUE(AreWritesLost(lost));
-  EXPECT_TRUE(AreWritesLost(sink->Finish()));
+  EXPECT_TRUE(AreWritesLost(sink->Complete()));
 }
 
 // Where nobody has waited for the disk, a position says nothing.
