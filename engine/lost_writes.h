@@ -9,9 +9,9 @@
 // what was acknowledged.
 namespace reembed {
 
-// What Write(), Flush(), Complete() or Publish() of a sink answers when its target is there, but may have lost what was written
-// since the position that the ledger has. The sink is of no use any more; a new one is opened, says in Open() from
-// where it must be served, and gets those rows again from the job's own vectors. Code: kUnavailable.
+// What Write(), Flush(), Complete() or Publish() of a sink answers when its target is there, but may have lost what was
+// written since the position that the ledger has. The sink is of no use any more; a new one is opened, says in Open()
+// from where it must be served, and gets those rows again from the job's own vectors. Code: kUnavailable.
 absl::Status LostWritesError(absl::string_view message);
 
 // Whether it is that. Also of a copy that was given other words, as long as it keeps the payloads.

@@ -53,6 +53,7 @@ set(allowed
   "io/system/automem_!falkor,qdrant!its rows and its points"
   "io/store/postgres/postgres_import[.]cc!sqlite,libsql!mode=insert reads whole rows of a source"
   # Keys lie beside an index as lines of JSON.
+  "tools/reject_file[.]h!jsonl!the name of a file"
   "index/index_files[.]cc!jsonl!the name of a file"
   "index/faiss_kind[.]cc!jsonl!the name of a file"
   "io/net/resp_client[.]cc!falkor!the name of a kill point")
