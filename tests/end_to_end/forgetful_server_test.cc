@@ -253,10 +253,11 @@ TEST(LibsqlForgetsTest, WhatAnOlderStateLacksIsNamed) {
       key);
   while (process.IsRunning() && !model.IsHeld()) std::this_thread::yield();
   const auto ask = [&](const char* sql) { return std::stoll(Query(server.database(), sql).front()); };
-  const int64_t until = ask("SELECT until FROM reembed_lock");
   server.Stop();
   fs::copy(data, folder / "older", fs::copy_options::recursive);
   server.Start();
+  // Not before: a lease that was renewed meanwhile would be in the copy.
+  const int64_t until = ask("SELECT until FROM reembed_lock");
   while (process.IsRunning() && model.sold() < 48) model.AllowHeld();
   while (process.IsRunning() && ask("SELECT count(*) FROM notes WHERE model = 'new'") < 48) std::this_thread::yield();
   while (process.IsRunning() && ask("SELECT until FROM reembed_lock") == until) std::this_thread::yield();

@@ -258,7 +258,8 @@ TEST_F(FalkorSinkTest, GoesOnWhereItWasOnlyBehindAFileThatIsWaitedFor) {
     server_.Command({"CONFIG", "SET", "appendfsync", policy});
     auto sink = MakeFalkorSink(server_.At(kNodes), kModel, {.patience = absl::Seconds(10)});
     ASSERT_THAT(sink, IsOk());
-    EXPECT_EQ((*sink)->Open({.model = kModel}, {.position = 5, .stored_rows = 5}).value(), start) << policy;
+    EXPECT_EQ(PrepareAndOpen(sink->get(), {.model = kModel}, {.position = 5, .stored_rows = 5}).value(), start)
+        << policy;
   }
 }
 
