@@ -303,7 +303,7 @@ class StopTableTest : public StopTest, public ::testing::WithParamInterface<std:
             more_, [&] { return unread_->IsFull(); }, shell);
         return;
       case Wait::kIndexBuild:
-        return StartHeld("build", {"--target", "faiss:" + folder_ / "notes.faiss?factory=HNSW16"});
+        return StartHeld("build", {"--target", "faiss:" + folder_ / "notes.faiss?factory=HNSW16,SQ8"});
     }
   }
 
