@@ -35,14 +35,14 @@ std::string PercentEncode(absl::string_view text) {
   return out;
 }
 
-// The URI with a token made unreadable, for messages.
+// The URI with all tokens made unreadable, for messages.
 std::string WithoutToken(absl::string_view uri) {
   std::string shown(uri);
-  for (const absl::string_view name : {"?authToken=", "&authToken="}) {
-    const size_t at = shown.find(std::string(name));
-    if (at == std::string::npos) continue;
-    const size_t begin = at + name.size();
-    shown.replace(begin, std::min(shown.find('&', begin), shown.size()) - begin, "***");
+  for (const std::string name : {"?authToken=", "&authToken="}) {
+    for (size_t at = shown.find(name); at != std::string::npos; at = shown.find(name, at + 1)) {
+      const size_t begin = at + name.size();
+      shown.replace(begin, std::min(shown.find('&', begin), shown.size()) - begin, "***");
+    }
   }
   return shown;
 }
@@ -168,6 +168,7 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const S
     location = {.scheme = "-"};
   }
   if (question == absl::string_view::npos) return location;
+  bool has_token = false;
   for (const absl::string_view pair : absl::StrSplit(rest.substr(question + 1), '&', absl::SkipEmpty())) {
     const size_t equals = pair.find('=');
     if (equals == absl::string_view::npos || equals == 0) {
@@ -179,7 +180,10 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const S
       if (name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
       return value.status();
     }
-    if (name == "authToken" && takes_token && location.secret.empty()) {
+    if (name == "authToken" && takes_token) {
+      // A second one would be a parameter, and written down.
+      if (has_token) return absl::InvalidArgumentError(absl::StrCat(location.scheme, ": authToken= is given twice"));
+      has_token = true;
       location.secret = *value;
       continue;
     }
