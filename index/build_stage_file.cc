@@ -6,7 +6,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/number/json_text.h"
@@ -53,11 +56,10 @@ absl::StatusOr<std::optional<BuildStageFile::Stage>> BuildStageFile::Load() cons
 }
 
 absl::Status BuildStageFile::Save(const faiss::Index& index, int64_t trained_rows) const {
-  const std::optional<Record> before = ReadRecord(description_);
   const std::string path = IndexPath(index.ntotal);
   ABSL_ASSIGN_OR_RETURN(const FileMark mark, SaveFaissIndex(index, path));
   ABSL_RETURN_IF_ERROR(WriteRecord(description_, {identity_, index.ntotal, trained_rows, mark}));
-  if (before.has_value() && before->rows != index.ntotal) unlink(IndexPath(before->rows).c_str());
+  RemoveIndexes(path);
   return absl::OkStatus();
 }
 
@@ -75,10 +77,23 @@ absl::Status BuildStageFile::WriteRecord(const std::string& path, const Record& 
   return SyncDirectoryOf(path);
 }
 
+void BuildStageFile::RemoveIndexes(const std::string& but) const {
+  namespace fs = std::filesystem;
+  const fs::path prefix = index_;
+  const std::string name = prefix.filename().string();
+  std::error_code ignored;
+  const fs::path folder = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string file = entry.path().filename().string();
+    if (!absl::StartsWith(file, name) || file == fs::path(but).filename()) continue;
+    if (file.find_first_not_of("0123456789", name.size()) == std::string::npos) unlink(entry.path().c_str());
+  }
+}
+
 void BuildStageFile::Remove() const {
-  const std::optional<Record> record = ReadRecord(description_);
   unlink(description_.c_str());
-  if (record.has_value()) unlink(IndexPath(record->rows).c_str());
+  unlink((description_ + ".new").c_str());
+  RemoveIndexes("");
 }
 
 }  // namespace reembed

@@ -50,6 +50,10 @@ class BuildStageFile {
   static absl::Status WriteRecord(const std::string& path, const Record& record);
 
  private:
+  // All indexes of stages, also those that a killed build had saved and not named yet, or named and not removed; `but`:
+  // the path of one that stays.
+  void RemoveIndexes(const std::string& but) const;
+
   std::string IndexPath(int64_t rows) const;
 
   const std::string description_;
