@@ -244,7 +244,8 @@ class BusyJob {
     int kills = 0;
     for (int left = static_cast<int>(Below(4)); left > 0 && !done_; --left) kills += RunOnce(true) ? 1 : 0;
     RunOnce(false);
-    const bool was_quiet = done_;  // before the last look of the run
+    // Before the last look of the run: it has bought something since.
+    const bool was_quiet = done_ && shop_.sold() > sold_to_writer_;
     done_ = true;
     writer.join();
     const int stale = was_quiet ? Stale() : 0;
@@ -313,6 +314,7 @@ class BusyJob {
         ++edited_;
       }
     }
+    sold_to_writer_ = shop_.sold();
     done_ = true;
   }
 
@@ -376,7 +378,8 @@ class BusyJob {
   int rows_ = 0;
   bool all_ = false;
   std::atomic<int> next_{1}, edited_{0}, deleted_{0};
-  std::atomic<bool> done_{false};  // the writer
+  std::atomic<int64_t> sold_to_writer_{0};  // texts, when it ended
+  std::atomic<bool> done_{false};           // the writer
   Summary last_{""};
 };
 
