@@ -24,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/job/job_reader.h"
 #include "io/store/falkordb/falkordb_reader.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/falkordb_server.h"
@@ -55,6 +56,10 @@ class GatedModel {
             std::unique_lock lock(mutex_);
             changed_.wait(lock, [this, number = asked_++] { return number < allowed_; });
             sold_ += static_cast<int>(of_rows);
+          } else {
+            std::unique_lock lock(mutex_);
+            check_is_held_ |= sold_ >= checks_held_from_;
+            changed_.wait(lock, [this] { return sold_ < checks_held_from_; });
           }
           const bool base64 = absl::StrContains(request.body, "base64");
           return ServerReply{
@@ -62,9 +67,20 @@ class GatedModel {
         }) {}
   ~GatedModel() { AllowAll(); }
 
+  // Holds back what is no text of a row, so a check of the model, from so many sold texts on.
+  void HoldChecksFrom(int sold) {
+    const std::lock_guard lock(mutex_);
+    checks_held_from_ = sold;
+  }
+  bool IsCheckHeld() {
+    const std::lock_guard lock(mutex_);
+    return check_is_held_;
+  }
+
   void AllowAll() {
     const std::lock_guard lock(mutex_);
     allowed_ = std::numeric_limits<int>::max();
+    checks_held_from_ = std::numeric_limits<int>::max();
     changed_.notify_all();
   }
   // One more, if one is held back.
@@ -87,7 +103,9 @@ class GatedModel {
   std::mutex mutex_;
   std::condition_variable changed_;
   int allowed_ = 0, asked_ = 0, sold_ = 0;  // requests with texts of rows; texts of rows
-  ScriptedServer server_;                   // last: its threads use the above
+  int checks_held_from_ = std::numeric_limits<int>::max();
+  bool check_is_held_ = false;
+  ScriptedServer server_;  // last: its threads use the above
 };
 
 class ForgetfulServerTest : public ::testing::Test {
@@ -128,6 +146,13 @@ class ForgetfulServerTest : public ::testing::Test {
     ASSERT_TRUE(process->IsRunning()) << "too fast for this test";
   }
 
+  // How many nodes are safely in the graph, as the job has it.
+  int64_t Confirmed() const {
+    const auto job = JobReader::Open(folder_ / "job");
+    const absl::StatusOr<JobStats> stats = job.ok() ? (*job)->Stats() : job.status();
+    return stats.ok() && !stats->sinks.empty() ? stats->sinks.front().second : 0;
+  }
+
   // How many nodes have the vector of their text.
   int Right() {
     auto reader = OpenFalkorReader(server_.At("label=Memory&key=id&vector=embedding"), kDim);
@@ -165,6 +190,26 @@ TEST_F(ForgetfulServerTest, WhatIsLostIsWrittenAgainWithoutBuying) {
   GoOnUntil(400, &process);
   server_.Stop();
   server_.Start();
+  model_.AllowAll();
+  const ProcessResult run = process.Wait();
+  ExpectAll(run);
+  EXPECT_THAT(run.err, HasSubstr("may have lost what was written"));
+}
+
+// All rows are written and confirmed, and the model is looked at for the last time: nothing is written any more that
+// would meet another server.
+TEST_F(ForgetfulServerTest, WhatIsLostBehindTheLastRowIsWrittenAgain) {
+  model_.HoldChecksFrom(kNodes);
+  // The file beside it is complete by then.
+  Process process(
+      Command({"--all", "--yes", "--canary-interval", "0.001s", "--target", "npy:" + (folder_ / "nodes.npy")}), Key());
+  GoOnUntil(100, &process);
+  server_.Save();
+  while (process.IsRunning() && !(model_.IsCheckHeld() && Confirmed() == kNodes)) model_.AllowHeld();
+  ASSERT_TRUE(process.IsRunning()) << process.Wait().err;
+  server_.Stop();
+  server_.Start();
+  EXPECT_LT(Written(), kNodes);
   model_.AllowAll();
   const ProcessResult run = process.Wait();
   ExpectAll(run);
