@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
+#include <filesystem>
 #include <random>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "engine/status_macros.h"
+#include "io/file/file.h"
+#include "io/file/own_file.h"
 #include "io/share/vector_cache.h"
 #include "io/store/sqlite/sqlite_db.h"
 
@@ -29,10 +33,8 @@ class FileCache final : public VectorCache {
 
   const std::string& name() const override { return db_->path(); }
 
+  // Changes nothing in a file of somebody else.
   absl::Status Prepare() {
-    ABSL_RETURN_IF_ERROR(db_->Exec("PRAGMA journal_mode = WAL"));
-    // A value that is lost with the power is bought again.
-    ABSL_RETURN_IF_ERROR(db_->Exec("PRAGMA synchronous = NORMAL"));
     ABSL_ASSIGN_OR_RETURN(const int64_t id, Number("PRAGMA application_id"));
     ABSL_ASSIGN_OR_RETURN(const int64_t tables, Number("SELECT count(*) FROM sqlite_master"));
     if (tables > 0 && id != kApplicationId) {
@@ -45,6 +47,11 @@ class FileCache final : public VectorCache {
                                                         ", and this program knows ", kFormat,
                                                         "; a newer version of reembed reads it"));
     }
+    // Vectors tell much of their texts. Also a file that was made before this was minded.
+    ABSL_RETURN_IF_ERROR(ClaimOwnFile(db_->path(), Absent::kFail));
+    ABSL_RETURN_IF_ERROR(db_->Exec("PRAGMA journal_mode = WAL"));
+    // A value that is lost with the power is bought again.
+    ABSL_RETURN_IF_ERROR(db_->Exec("PRAGMA synchronous = NORMAL"));
     ABSL_RETURN_IF_ERROR(db_->Exec(absl::StrCat("PRAGMA application_id = ", kApplicationId)));
     ABSL_RETURN_IF_ERROR(db_->Exec(absl::StrCat("PRAGMA user_version = ", kFormat)));
     // In the order in which they came, so that the oldest are at the beginning.
@@ -166,6 +173,11 @@ class FileCache final : public VectorCache {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorCache>> OpenFileCache(const std::string& path, int64_t max_bytes) {
+  // SQLite would make it with the umask's rights, and through a link.
+  ABSL_ASSIGN_OR_RETURN(const bool exists, PathExists(path));
+  if (!exists) ABSL_RETURN_IF_ERROR(ClaimOwnFile(path, Absent::kMake));
+  std::error_code ignored;
+  if (std::filesystem::is_symlink(path, ignored)) return NotOursError(path);
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDb> db, SqliteDb::Open(path, SqliteAccess::kCreate));
   auto cache = std::make_unique<FileCache>(std::move(db), max_bytes);
   ABSL_RETURN_IF_ERROR(cache->Prepare());

@@ -46,8 +46,9 @@ class VectorCache {
 // itself when it is 90 days old. Connects. Errors: as RespClient.
 absl::StatusOr<std::unique_ptr<VectorCache>> OpenServerCache(ShareAddress address);
 
-// In an SQLite file of its own, made if it is not there: for jobs of one machine. At most `max_bytes` of values: then
-// the oldest go. Errors: as SqliteDb; kInvalidArgument (a file of something else).
+// In an SQLite file of its own, made for this user alone (0600) if it is not there: for jobs of one machine. At most
+// `max_bytes` of values: then the oldest go. Errors: as SqliteDb and own_file.h; kInvalidArgument (a link, or a file of
+// something else, which stays as it is).
 inline constexpr int64_t kMaxCacheFileBytes = int64_t{16} << 30;
 absl::StatusOr<std::unique_ptr<VectorCache>> OpenFileCache(const std::string& path,
                                                            int64_t max_bytes = kMaxCacheFileBytes);

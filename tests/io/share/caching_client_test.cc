@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/share/caching_client.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <map>
@@ -401,6 +404,41 @@ TEST(FileCacheTest, RefusesAFileOfSomethingElse) {
   notes.Run("CREATE TABLE notes (id INTEGER)");
   EXPECT_THAT(OpenFileCache(notes.path()),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("an SQLite file of something else")));
+}
+
+std::string BytesOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Somebody has named his only database by mistake.
+TEST(FileCacheTest, AFileOfSomethingElseStaysAsItIs) {
+  SqliteFile notes;
+  notes.Run("CREATE TABLE notes (id INTEGER)");
+  std::filesystem::permissions(notes.path(), std::filesystem::perms(0644));
+  const std::string before = BytesOf(notes.path());
+  EXPECT_FALSE(OpenFileCache(notes.path()).ok());
+  EXPECT_TRUE(BytesOf(notes.path()) == before);
+  EXPECT_EQ(std::filesystem::status(notes.path()).permissions(), std::filesystem::perms(0644));
+}
+
+TEST(FileCacheTest, IsThisUsersAlone) {
+  const TempFolder folder;
+  const std::string path = folder / "cache.db";
+  const mode_t before = umask(0);
+  ASSERT_THAT(OpenFileCache(path), IsOk());
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600));
+  std::filesystem::permissions(path, std::filesystem::perms(0644));
+  ASSERT_THAT(OpenFileCache(path), IsOk());
+  umask(before);
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600)) << "of an earlier version";
+}
+
+TEST(FileCacheTest, IsNotMadeThroughALink) {
+  const TempFolder folder;
+  std::filesystem::create_symlink(folder / "victim", folder / "cache.db");
+  EXPECT_THAT(OpenFileCache(folder / "cache.db"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("cache.db")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "victim"));
 }
 
 }  // namespace
