@@ -280,7 +280,8 @@ TEST_F(IndexCliTest, TwoBuildsOfOneIndexDoNotMeet) {
   const std::vector<std::string> args = {REEMBED_BINARY,      "index",     "build", folder_ / "rows.fbin", "-o",
                                          folder_ / "a.faiss", "--factory", "HNSW32"};
   Process first(args);
-  while (first.IsRunning() && !std::filesystem::exists(folder_ / "a.faiss.partial.lock")) std::this_thread::yield();
+  // The owner's name is written behind the lock: a file that is there only is not locked yet.
+  while (first.IsRunning() && Read("a.faiss.partial.lock").empty()) std::this_thread::yield();
   ASSERT_TRUE(first.IsRunning());
   first.Signal(SIGSTOP);
   const ProcessResult second = Cli({"build", folder_ / "rows.fbin", "-o", folder_ / "a.faiss", "--factory", "Flat"});
