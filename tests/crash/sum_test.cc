@@ -5,10 +5,8 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sqlite3.h>
 
 #include <atomic>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -24,182 +22,17 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
+#include "tests/crash/busy_stores.h"
 #include "tests/crash/crash_flags.h"
-#include "tests/crash/crash_store.h"
 #include "tests/crash/expected_table.h"
 #include "tests/crash/text_shop.h"
-#include "tests/fakes/agentloop.h"
-#include "tests/fakes/falkordb_server.h"
-#include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/temp_folder.h"
-#include "tests/fakes/text_vector.h"
 
 namespace reembed {
 namespace {
 
-constexpr int kDim = 8;
-constexpr int kJobs = 3;          // of a store in the normal run
-constexpr int kRefusedKeys = 13;  // each key that is five beyond a multiple is refused by the store, if it can
-constexpr int kRefusedRest = 5;
-constexpr char kColumns[] = "key=k&text=body&vector=v";
-
-// A table t(k, body, v) that somebody writes to while it is embedded in place. Used by one thread at a time.
-class BusyStore {
- public:
-  virtual ~BusyStore() = default;
-  virtual void Make(const std::string& folder) = 0;
-  virtual void Insert(int key, const std::string& text, bool old_vector) = 0;
-  virtual void Edit(int key, const std::string& text) = 0;
-  virtual void Delete(int key) = 0;
-  virtual std::string Source() const = 0;
-  virtual std::map<std::string, std::string> Texts() = 0;
-  virtual std::map<std::string, std::string> Vectors() = 0;  // bytes
-  // Edits that a trigger of the store has seen; -1: it has none.
-  virtual int Seen() { return -1; }
-  virtual bool RefusesKeys() const { return true; }
-};
-
-std::string Literal(const std::string& key) {
-  std::string text = "[";
-  for (const float number : TextVector(absl::StrCat("old ", key), kDim)) {
-    absl::StrAppendFormat(&text, "%s%.9g", text.size() == 1 ? "" : ",", number);
-  }
-  return text + "]";
-}
-
-class BusySqlite final : public BusyStore {
- public:
-  ~BusySqlite() override { sqlite3_close(db_); }
-  void Make(const std::string& folder) override {
-    sqlite3_close(std::exchange(db_, nullptr));
-    path_ = folder + "/rows.db";
-    ASSERT_EQ(sqlite3_open(path_.c_str(), &db_), SQLITE_OK);
-    sqlite3_busy_timeout(db_, 60000);
-    Run(absl::StrCat(
-        "PRAGMA journal_mode = WAL; CREATE TABLE t (k INTEGER PRIMARY KEY, body TEXT, v BLOB); CREATE TABLE seen (k "
-        "INTEGER); CREATE TRIGGER sees AFTER UPDATE OF body ON t BEGIN INSERT INTO seen VALUES (NEW.k); END; CREATE "
-        "TRIGGER refuses BEFORE UPDATE OF v ON t WHEN NEW.k % ",
-        kRefusedKeys, " = ", kRefusedRest, " AND NEW.v IS NOT NULL BEGIN SELECT RAISE(ABORT, 'not this one'); END"));
-  }
-  void Insert(int key, const std::string& text, bool old_vector) override {
-    std::string hex;
-    if (old_vector) {
-      for (const char byte : ExpectedBytes(absl::StrCat("old ", key), kDim)) {
-        absl::StrAppendFormat(&hex, "%02x", static_cast<unsigned char>(byte));
-      }
-    }
-    Run(absl::StrCat("INSERT INTO t VALUES (", key, ", '", text, "', ", old_vector ? "x'" + hex + "'" : "NULL", ")"));
-  }
-  void Edit(int key, const std::string& text) override {
-    Run(absl::StrCat("UPDATE t SET body = '", text, "' WHERE k = ", key));
-  }
-  void Delete(int key) override { Run(absl::StrCat("DELETE FROM t WHERE k = ", key)); }
-  std::string Source() const override { return absl::StrCat("sqlite:", path_, "?table=t&", kColumns); }
-  std::map<std::string, std::string> Texts() override { return Pairs("SELECT k, body FROM t"); }
-  std::map<std::string, std::string> Vectors() override {
-    std::map<std::string, std::string> vectors = Pairs("SELECT k, hex(v) FROM t WHERE v IS NOT NULL");
-    for (auto& [key, hex] : vectors) {
-      std::string bytes;
-      for (size_t i = 0; i < hex.size(); i += 2) {
-        bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
-      }
-      hex = std::move(bytes);
-    }
-    return vectors;
-  }
-  int Seen() override { return std::stoi(Query(path_, "SELECT count(*) FROM seen").front()); }
-
- private:
-  void Run(const std::string& sql) {
-    ASSERT_EQ(sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db_);
-  }
-  std::map<std::string, std::string> Pairs(const std::string& sql) const {
-    std::map<std::string, std::string> pairs;
-    for (const std::string& row : Query(path_, sql)) pairs.insert(absl::StrSplit(row, absl::MaxSplits('|', 1)));
-    return pairs;
-  }
-
-  std::string path_;
-  sqlite3* db_ = nullptr;
-};
-
-// Servers whose answers are "key|text" in lines, and whose vectors the product's own reader reads.
-class BusyServer : public BusyStore {
- public:
-  std::map<std::string, std::string> Vectors() override {
-    Findings findings;
-    return ReadTarget(Source(), kDim, &findings);
-  }
-
- protected:
-  static std::map<std::string, std::string> Pairs(const std::string& answer) {
-    std::map<std::string, std::string> pairs;
-    for (const absl::string_view row : absl::StrSplit(answer, '\n', absl::SkipEmpty())) {
-      pairs.insert(absl::StrSplit(row, absl::MaxSplits('|', 1)));
-    }
-    return pairs;
-  }
-};
-
-class BusyPostgres final : public BusyServer {
- public:
-  void Make(const std::string&) override {
-    server_.Run(absl::StrCat(
-        "DROP TABLE IF EXISTS t, seen CASCADE; CREATE TABLE t (k int PRIMARY KEY, body text, v vector(", kDim,
-        ")); CREATE TABLE seen (k int); CREATE OR REPLACE FUNCTION sees() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "INSERT INTO seen VALUES (NEW.k); RETURN NEW; END $$; CREATE TRIGGER sees AFTER UPDATE OF body ON t FOR EACH "
-        "ROW EXECUTE FUNCTION sees(); CREATE OR REPLACE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ "
-        "BEGIN "
-        "IF NEW.k % ",
-        kRefusedKeys, " = ", kRefusedRest,
-        " THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuses BEFORE UPDATE OF v "
-        "ON "
-        "t FOR EACH ROW EXECUTE FUNCTION refuses()"));
-  }
-  void Insert(int key, const std::string& text, bool old_vector) override {
-    server_.Run(absl::StrCat("INSERT INTO t VALUES (", key, ", '", text, "', ",
-                             old_vector ? absl::StrCat("'", Literal(absl::StrCat(key)), "'") : "NULL", ")"));
-  }
-  void Edit(int key, const std::string& text) override {
-    server_.Run(absl::StrCat("UPDATE t SET body = '", text, "' WHERE k = ", key));
-  }
-  void Delete(int key) override { server_.Run(absl::StrCat("DELETE FROM t WHERE k = ", key)); }
-  std::string Source() const override { return server_.Uri(absl::StrCat("table=t&", kColumns)); }
-  std::map<std::string, std::string> Texts() override { return Pairs(server_.Ask("SELECT k, body FROM t")); }
-  int Seen() override { return std::stoi(server_.Ask("SELECT count(*) FROM seen")); }
-
- private:
-  PostgresServer& server_ = TestPostgres();
-};
-
-class BusyFalkor final : public BusyServer {
- public:
-  void Make(const std::string&) override {
-    server_.DropGraph();
-    server_.Run("CREATE INDEX FOR (n:T) ON (n.k)");
-  }
-  void Insert(int key, const std::string& text, bool old_vector) override {
-    server_.Run(absl::StrCat("CREATE (:T {k: ", key, ", body: '", text, "'",
-                             old_vector ? absl::StrCat(", v: vecf32(", Literal(absl::StrCat(key)), ")") : "", "})"));
-  }
-  void Edit(int key, const std::string& text) override {
-    server_.Run(absl::StrCat("MATCH (n:T {k: ", key, "}) SET n.body = '", text, "'"));
-  }
-  void Delete(int key) override { server_.Run(absl::StrCat("MATCH (n:T {k: ", key, "}) DELETE n")); }
-  std::string Source() const override { return server_.Uri(absl::StrCat("label=T&", kColumns)); }
-  std::map<std::string, std::string> Texts() override { return Pairs(server_.Ask("MATCH (n:T) RETURN n.k, n.body")); }
-  bool RefusesKeys() const override { return false; }
-
- private:
-  FalkorServer& server_ = TestFalkor();
-};
-
-std::unique_ptr<BusyStore> MakeBusyStore(const std::string& name) {
-  if (name == "sqlite") return std::make_unique<BusySqlite>();
-  if (name == "postgres") return std::make_unique<BusyPostgres>();
-  return std::make_unique<BusyFalkor>();
-}
+constexpr int kJobs = 3;  // of a store in the normal run
 
 // The numbers of a run's summary.
 class Summary {
@@ -232,14 +65,15 @@ class BusyJob {
     for (next_ = 1; next_ <= rows_; ++next_) store_->Insert(next_, RandomText(), all_ && Below(2) == 0);
     const auto texts = store_->Texts();
     for (const auto& [key, text] : texts) different_.insert(text);
-    args_ = {REEMBED_ARMED_BINARY, "run", "--json", "--source", store_->Source(), "--api-base", shop_.api_base()};
+    args_ = {REEMBED_ARMED_BINARY, "run", "--json", "--api-base", shop_.api_base()};
+    for (const std::string& word : store_->Args()) args_.push_back(word);
     for (const std::string& more :
-         {std::string("--model"), std::string("m"), std::string("--dimensions"), absl::StrCat(kDim),
+         {std::string("--model"), std::string("m"), std::string("--dimensions"), absl::StrCat(kBusyDim),
           std::string("--batch-size"), absl::StrCat(1 + Below(30)), std::string("--concurrency"),
           absl::StrCat(1 + Below(3)), std::string("--job"), folder_ / "job"}) {
       args_.push_back(more);
     }
-    if (all_) args_.insert(args_.end(), {"--all", "--yes"});
+    if (all_ && store_->is_in_place()) args_.insert(args_.end(), {"--all", "--yes"});
     std::thread writer([this, seed = random_()] { Write(seed); });
     int kills = 0;
     for (int left = static_cast<int>(Below(4)); left > 0 && !done_; --left) kills += RunOnce(true) ? 1 : 0;
@@ -279,8 +113,7 @@ class BusyJob {
 
   // Whether a row with this key and text gets a vector.
   bool Gets(const std::string& key, const std::string& text) const {
-    const bool refused = store_->RefusesKeys() && std::stoi(key) % kRefusedKeys == kRefusedRest;
-    return !refused && !text.empty() && !absl::EndsWith(text, " refused");
+    return !store_->Refuses(std::stoi(key)) && !text.empty() && !absl::EndsWith(text, " refused");
   }
 
   // Keeps step with what is bought, and ends before all is.
@@ -341,15 +174,20 @@ class BusyJob {
 
   // Rows whose vector is not the one of their text, or that have one and should have none, or lack one.
   int Stale() {
-    const auto vectors = store_->Vectors();
+    const auto texts = store_->Texts();
     int stale = 0;
-    for (const auto& [key, text] : store_->Texts()) {
-      const auto vector = vectors.find(key);
-      if (!Gets(key, text)) continue;  // what such a row had before stays
-      if (vector != vectors.end() && vector->second == ExpectedBytes(text, kDim)) continue;
-      ADD_FAILURE() << "row " << key << " `" << text << "` has "
-                    << (vector == vectors.end() ? "no vector" : "another vector");
-      ++stale;
+    for (const auto& vectors : store_->Vectors()) {
+      for (const auto& [key, text] : texts) {
+        const auto vector = vectors.find(key);
+        if (!Gets(key, text)) continue;  // what such a row had before stays
+        if (vector != vectors.end() && vector->second == ExpectedBytes(text, kBusyDim)) continue;
+        ADD_FAILURE() << "row " << key << " `" << text << "` has "
+                      << (vector == vectors.end() ? "no vector" : "another vector");
+        ++stale;
+      }
+      for (const auto& [key, vector] : vectors) {
+        EXPECT_TRUE(texts.contains(key) || !store_->is_in_place()) << "row " << key << " came back";
+      }
     }
     return stale;
   }
@@ -372,7 +210,7 @@ class BusyJob {
   std::mt19937_64 random_;
   const std::unique_ptr<BusyStore> store_;
   const TempFolder folder_;
-  TextShop shop_{kDim};
+  TextShop shop_{kBusyDim};
   std::set<std::string> different_;
   std::vector<std::string> args_;
   int rows_ = 0;
@@ -394,7 +232,7 @@ TEST_P(SumTest, EachRowIsCountedOnceWhateverHappens) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, SumTest, ::testing::Values("sqlite", "postgres", "falkordb"),
+INSTANTIATE_TEST_SUITE_P(Stores, SumTest, ::testing::ValuesIn(BusyStores()),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

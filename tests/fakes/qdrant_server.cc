@@ -282,6 +282,20 @@ struct Handling {
     });
   }
 
+  HttpServerResponse SetPayload(Collection* collection) {
+    std::vector<Id> ids;
+    for (const element json : body["points"]) ids.push_back(IdOf(json));
+    std::map<std::string, std::string> fields;
+    for (const auto& field : object(body["payload"])) fields[std::string(field.key)] = simdjson::minify(field.value);
+    return Change(collection, [collection, ids, fields] {
+      for (const Id& id : ids) {
+        const auto found = collection->points.find(id);
+        if (found == collection->points.end()) continue;
+        for (const auto& [name, json] : fields) found->second.payload[name] = json;
+      }
+    });
+  }
+
   bool Matches(const element& filter, const Id& id, const Point& point) {
     object members;
     if (filter.get_object().get(members) != simdjson::SUCCESS) throw Refusal{400, "Format error in JSON body: filter"};
@@ -552,6 +566,7 @@ struct Handling {
                              R"(.snapshot","creation_time":null,"size":1,"checksum":null})"));
     }
     if (method == "POST" && rest == "points/vectors/delete") return DeleteVectors(&collection);
+    if (method == "POST" && rest == "points/payload") return SetPayload(&collection);
     if (method == "PUT" && rest == "points") return Upsert(&collection);
     if (method == "PUT" && rest == "points/vectors") return UpdateVectors(&collection);
     if (method == "POST" && rest == "points") return Retrieve(&collection);
