@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/finite_reader.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
+#include "engine/vector_place.h"
 #include "index/faiss_kind.h"
 #include "io/file/file_kinds.h"
 #include "io/store/falkordb/falkordb_kind.h"
@@ -58,6 +60,13 @@ absl::Status CannotBe(const Location& location, Role StoreKind::*role, absl::str
                    : absl::StrCat("; did you mean `", near, "`?")));
 }
 
+bool IsSameTable(const Store& source, const Store& target) {
+  if (source.kind != target.kind || target.kind->vector_place == nullptr) return false;
+  const VectorPlace rows = source.kind->vector_place(source.location);
+  const VectorPlace vectors = target.kind->vector_place(target.location);
+  return !rows.table.empty() && rows.store == vectors.store && rows.table == vectors.table;
+}
+
 }  // namespace
 
 absl::Span<const StoreKind* const> StoreKinds() { return kKinds; }
@@ -98,7 +107,14 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Store& target, const 
   if (make == nullptr) return CannotBe(target.location, &StoreKind::make_sink, "target");
   const StoreKind& rows = *source.kind;
   const bool is_own = rows.holds_vectors != nullptr && rows.holds_vectors(source.location, target.location);
-  return (is_own ? rows.make_own_sink : make)(target.location, model, source.location);
+  Location place = target.location;
+  // A row of the source's own table that is not there any more was deleted since it was read: adding it would bring it
+  // back.
+  if (place.Get("mode") == "upsert" && IsSameTable(source, target)) {
+    place.parameters["mode"] = "update";
+    std::erase_if(place.parameters, [](const auto& named) { return absl::StartsWith(named.first, "set."); });
+  }
+  return (is_own ? rows.make_own_sink : make)(place, model, source.location);
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Store& store, int dim) {

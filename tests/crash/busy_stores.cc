@@ -262,8 +262,9 @@ class BusyQdrant final : public BusyServer {
   void Delete(int key) override {
     server_.Do("POST", "/collections/c/points/delete?wait=true", absl::StrCat(R"({"points":[)", key, "]}"));
   }
+  // Points may be added, but not to the collection that they were deleted from.
   std::vector<std::string> Args() const override {
-    return {"--source", absl::StrCat(Place(), "?text=body"), "--target", Place()};
+    return {"--source", absl::StrCat(Place(), "?text=body"), "--target", Place() + "?mode=upsert"};
   }
   std::map<std::string, std::string> Texts() override {
     std::map<std::string, std::string> texts;
