@@ -14,6 +14,7 @@
 #include "engine/table_sink.h"
 #include "io/store/sqlite/hrana.h"
 #include "io/store/sqlite/libsql_db.h"
+#include "io/store/sqlite/libsql_mark.h"
 #include "io/store/sqlite/sqlite_target.h"
 #include "io/store/sqlite/sqlite_undo.h"
 
@@ -90,6 +91,9 @@ class RowTransactions {
  public:
   explicit RowTransactions(HranaConnection* connection) : connection_(connection) {}
 
+  // Counts each transaction. It outlives this.
+  void SetMark(LibsqlMark* mark) { mark_ = mark; }
+
   // `add` puts the arguments of a row, from 0 to `rows`, into the batch; `take` gets what became of it, once: it was
   // refused, or it is stored. Errors: those of the connection, and of `take`.
   absl::Status Run(HranaBatch* batch, size_t rows, absl::FunctionRef<absl::Status(size_t)> add,
@@ -116,6 +120,8 @@ class RowTransactions {
     }
     const size_t taken = sent.size();
     while (!sent.empty()) {
+      const bool counts = mark_ != nullptr && mark_->counts();
+      if (counts) mark_->AddTo(batch);
       absl::Status status = connection_->Transact(*batch, &steps_);
       if (absl::IsDeadlineExceeded(status) && taken > 1) {
         batch_rows_ = std::max<size_t>(1, taken / 2);
@@ -123,6 +129,9 @@ class RowTransactions {
       }
       if (!status.ok() && !absl::IsAborted(status)) return status;
       const bool stored = status.ok();
+      if (stored && counts) {
+        ABSL_RETURN_IF_ERROR(mark_->Take(steps_.back()));
+      }
       std::vector<size_t> again;
       for (size_t i = 0; i < sent.size(); ++i) {
         if (!steps_[i].refused && !stored) {
@@ -150,6 +159,7 @@ class RowTransactions {
   }
 
   HranaConnection* const connection_;
+  LibsqlMark* mark_ = nullptr;
   size_t batch_rows_ = kBatchRows;
   std::vector<HranaStep> steps_;
 };
@@ -167,6 +177,8 @@ class LibsqlRowWriter final : public RowWriter {
       : target_(std::move(target)),
         model_(model),
         connection_(std::move(connection)),
+        mark_(connection_->server().name, LeasePlace(target_.table.asked.table, target_.table.asked.vector),
+              connection_.get()),
         transactions_(connection_.get()),
         cells_(target_.db.get(), &target_.table) {}
 
@@ -198,7 +210,8 @@ class LibsqlRowWriter final : public RowWriter {
     ABSL_RETURN_IF_ERROR(connection_->CountParameters(StoreSql(target_.table)).status());
     batch_.emplace(StoreSql(target_.table));
     ABSL_ASSIGN_OR_RETURN(find_, target_.db->Prepare(FindSql(target_.table)));
-    return last.position;
+    transactions_.SetMark(&mark_);
+    return mark_.Begin(last.position);
   }
 
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {
@@ -211,6 +224,10 @@ class LibsqlRowWriter final : public RowWriter {
         },
         [&](size_t row, const HranaStep& step) { return TakeStep(step, rows[row]); });
   }
+
+  absl::Status Flush() override { return mark_.Check(); }
+  // What this sink has completed may be lost until the job is done.
+  absl::Status Publish(const SinkContext&) override { return mark_.End(); }
 
  private:
   void Add(const BatchRow& row) {
@@ -245,6 +262,7 @@ class LibsqlRowWriter final : public RowWriter {
   LibsqlTarget target_;
   const Model model_;
   const std::unique_ptr<HranaConnection> connection_;
+  LibsqlMark mark_;
   RowTransactions transactions_;
   SqliteStatement find_;             // after target_: statements end before their connection
   CellReader cells_;                 // likewise

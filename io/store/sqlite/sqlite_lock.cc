@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +12,7 @@
 #include "io/store/lease.h"
 #include "io/store/sqlite/hrana.h"
 #include "io/store/sqlite/libsql_db.h"
+#include "io/store/sqlite/libsql_mark.h"
 #include "io/store/sqlite/sqlite_target.h"
 
 namespace reembed {
@@ -23,10 +23,7 @@ constexpr int kMaxAttempts = 10;
 constexpr absl::Duration kPatience = absl::Minutes(2);
 constexpr absl::Duration kLittlePatience = absl::Seconds(1);
 
-// SQLite takes names in any case for the same.
-std::string ColumnOf(const SqliteLocation& asked) {
-  return absl::AsciiStrToLower(absl::StrCat(asked.table, ".", asked.vector));
-}
+std::string ColumnOf(const SqliteLocation& asked) { return LeasePlace(asked.table, asked.vector); }
 
 bool IsTableGone(const absl::Status& status) { return absl::StrContains(status.message(), "no such table"); }
 
@@ -63,6 +60,11 @@ class LibsqlLease final : public LeaseStore {
     HranaRows rows;
     ABSL_RETURN_IF_ERROR(impatient_->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
                                            {Text(column_), Text(owner)}, &rows));
+    // A mark without a lease is what a run has left that was stopped or killed. It counts on where writes were lost.
+    ABSL_RETURN_IF_ERROR(impatient_->Query(
+        "DELETE FROM reembed_lock WHERE until >= 0 AND substr(place, 1, length(?1)) = ?1 AND substr(place, length(?1) "
+        "+ 1) NOT IN (SELECT place FROM reembed_lock)",
+        {Text(MarkPlace(""))}, &rows));
     ABSL_RETURN_IF_ERROR(impatient_->Query("SELECT 1 FROM reembed_lock LIMIT 1", {}, &rows));
     // Whoever comes just now loses a lease with it, and takes it again.
     return rows.rows() > 0 ? absl::OkStatus() : impatient_->Query("DROP TABLE reembed_lock", {}, &rows);
