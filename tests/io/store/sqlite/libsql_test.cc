@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/lost_writes.h"
 #include "engine/pace/rate_limiter.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -351,6 +352,55 @@ TEST_F(LibsqlTest, ALeaseHoldsNobodyUpWhileTheServerIsAway) {
   lock->reset();
   EXPECT_LT(MonotonicNow() - asked, absl::Seconds(30));
   server_->Start();
+}
+
+// A database that was put back has an older count. From then on rows are served from the first, also by the next
+// process, until a sink has written all of them and ended.
+TEST_F(LibsqlTest, ASinkThatFindsItsWritesLostServesAllOfThemAgain) {
+  Make("CREATE TABLE m (id INTEGER PRIMARY KEY, c TEXT, v BLOB); INSERT INTO m (id) VALUES (1), (2), (3), (4)");
+  const Location place = server_->At("table=m&key=id&vector=v");
+  auto lock = LockLibsqlColumn(place, {.job = "a", .note = [](const std::string&) {}});
+  ASSERT_THAT(lock, IsOk());
+  const std::string counted = "SELECT count(*) FROM reembed_lock WHERE place = 'written m.v'";
+  const auto open = [&](absl::StatusOr<int64_t>* from) {
+    auto sink = MakeLibsqlSink(place, kModel);
+    EXPECT_THAT(sink, IsOk());
+    *from = PrepareAndOpen(sink->get(), {.model = kModel, .begun = true}, {.position = 2, .stored_rows = 2});
+    return *std::move(sink);
+  };
+  absl::StatusOr<int64_t> from = 0;
+  auto sink = open(&from);
+  EXPECT_EQ(*from, 2);
+  const VectorRows rows = Numbered(4);
+  EXPECT_THAT(Write(sink.get(), rows), IsEmpty());
+  EXPECT_THAT(sink->Flush(), IsOk());
+  Ask("UPDATE reembed_lock SET until = until - 1 WHERE place = 'written m.v' RETURNING ''");
+  EXPECT_TRUE(AreWritesLost(sink->Flush()));
+
+  // Whoever comes next, and whoever comes after one that was stopped in the midst.
+  sink = open(&from);
+  EXPECT_EQ(*from, 0);
+  EXPECT_THAT(Write(sink.get(), rows), IsEmpty());
+  sink.reset();
+  lock->reset();
+  EXPECT_EQ(Ask(counted), "1") << "it went with the lease of a run that had not ended";
+  lock = LockLibsqlColumn(place, {.job = "a", .note = [](const std::string&) {}});
+  ASSERT_THAT(lock, IsOk());
+  sink = open(&from);
+  EXPECT_EQ(*from, 0);
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {.model = kModel}), IsOk());
+  sink = open(&from);
+  EXPECT_EQ(*from, 2);
+
+  // A write meets it as a look does.
+  Ask("UPDATE reembed_lock SET until = 7 WHERE place = 'written m.v' RETURNING ''");
+  const Batch* batch = rows.batch();
+  std::vector<RefusedRow> refused;
+  EXPECT_TRUE(AreWritesLost(sink->Write({&batch, 1}, &refused)));
+  sink = open(&from);
+  EXPECT_THAT(CompleteAndPublish(sink.get(), {.model = kModel}), IsOk());
+  lock->reset();
+  EXPECT_EQ(Ask("SELECT count(*) FROM sqlite_master WHERE name = 'reembed_lock'"), "0");
 }
 
 TEST(LibsqlServerAddressTest, SaysWhichServerIsMeant) {
