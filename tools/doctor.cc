@@ -265,7 +265,6 @@ bool NamesApi(const CommandOptions& options) {
 
 ExitCode DoctorCommand(CommandOptions options, const Environment& environment) {
   const StopSignals signals({.command = "doctor", .left = "nothing was changed", .json = options.json});
-  if (absl::Status read = ReadJobFile(&options); !read.ok()) return Fail("doctor", read, options.json);
   Findings findings(options.json);
   LookAtProgram(&findings, environment);
   LookAtFiles(&findings);
