@@ -23,12 +23,17 @@ absl::Status Contained(absl::string_view prefix, Call call) {
   }
 }
 
-// The status with the name of the target that it is about, and its payloads.
-inline absl::Status OfTarget(absl::string_view name, const absl::Status& status) {
+// The error with words before its own, and its payloads.
+inline absl::Status Prefixed(absl::string_view prefix, const absl::Status& status) {
   if (status.ok()) return status;
-  absl::Status named(status.code(), absl::StrCat("target ", name, ": ", status.message()));
+  absl::Status named(status.code(), absl::StrCat(prefix, status.message()));
   status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) { named.SetPayload(type, payload); });
   return named;
+}
+
+// The error with the name of the target that it is about.
+inline absl::Status OfTarget(absl::string_view name, const absl::Status& status) {
+  return Prefixed(absl::StrCat("target ", name, ": "), status);
 }
 
 }  // namespace reembed

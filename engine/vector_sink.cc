@@ -2,6 +2,7 @@
 #include "engine/vector_sink.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
@@ -30,9 +31,10 @@ absl::Status CheckWidth(absl::string_view target, int dim, int given) {
 }
 
 absl::Status OtherWidthError(absl::string_view target, int holds, int dim, absl::string_view otherwise) {
-  return absl::FailedPreconditionError(absl::StrCat(target, ": holds vectors of ", holds,
-                                                    " numbers, and this job makes ", dim, "; use --dimensions ", holds,
-                                                    ", or ", otherwise));
+  return WithSetting(
+      absl::FailedPreconditionError(absl::StrCat(target, ": holds vectors of ", holds, " numbers, and this job makes ",
+                                                 dim, "; use ", holds, " dimensions, or ", otherwise)),
+      Setting::kDimensions);
 }
 
 }  // namespace reembed

@@ -132,9 +132,10 @@ absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::Open(const std::string
   const IndexPaths paths(path);
   absl::StatusOr<IndexDescription> description = ReadDescription(paths.description);
   if (!description.ok()) {
-    return absl::Status(description.status().code(),
-                        absl::StrCat(path, ": expected an index with its description beside it: ",
-                                     description.status().message(), "; make one with --target faiss:", path));
+    return absl::Status(
+        description.status().code(),
+        absl::StrCat(path, ": expected an index with its description beside it: ", description.status().message(),
+                     "; a run with the target faiss:", path, " makes one"));
   }
   ABSL_ASSIGN_OR_RETURN(FaissIndex index, IndexStore(path).Load(*description));
   auto state = std::make_unique<State>();

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/key.h"
 #include "engine/number/normalize.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
@@ -133,10 +134,11 @@ class RowSet::Reading {
     }
     const VectorFault fault = CheckVector(row.vector);
     if (fault == VectorFault::kNotFinite || (fault == VectorFault::kAllZero && options_.metric == Metric::kCosine)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Prefix(row.key), "expected a vector with a direction, got ",
-                       fault == VectorFault::kAllZero ? "only zeros" : "a number that is not finite",
-                       "; mend the row, or leave such rows out with --skip-unusable"));
+      return WithSetting(absl::InvalidArgumentError(
+                             absl::StrCat(Prefix(row.key), "expected a vector with a direction, got ",
+                                          fault == VectorFault::kAllZero ? "only zeros" : "a number that is not finite",
+                                          "; mend the row, or leave such rows out")),
+                         Setting::kSkipUnusable);
     }
     return absl::OkStatus();
   }

@@ -13,6 +13,7 @@
 // what the shell is told. docs: README.md.
 namespace reembed {
 
+// `options` of these and of DoctorCommand: what the job's file says is in them, see ReadJobFile.
 ExitCode RunCommand(CommandOptions options, const Environment& environment);
 ExitCode PlanCommand(CommandOptions options, const Environment& environment);
 

@@ -33,6 +33,7 @@
 #include "tools/presets.h"
 #include "tools/process_limits.h"
 #include "tools/resolve.h"
+#include "tools/setting_flags.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 
@@ -59,7 +60,7 @@ class Findings {
     Print(State::kNote, what, words, fix);
   }
   void Bad(absl::string_view what, const absl::Status& status, absl::string_view fix) {
-    Print(State::kBad, what, status.message(), fix);
+    Print(State::kBad, what, MessageWithFlag(status), fix);
     if (code_ == kExitDone) code_ = ExitCodeOf(status);
   }
 
@@ -265,7 +266,6 @@ bool NamesApi(const CommandOptions& options) {
 
 ExitCode DoctorCommand(CommandOptions options, const Environment& environment) {
   const StopSignals signals({.command = "doctor", .left = "nothing was changed", .json = options.json});
-  if (absl::Status read = ReadJobFile(&options); !read.ok()) return Fail("doctor", read, options.json);
   Findings findings(options.json);
   LookAtProgram(&findings, environment);
   LookAtFiles(&findings);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/shown_text.h"
 #include "tools/format.h"
+#include "tools/setting_flags.h"
 
 namespace reembed {
 
@@ -65,10 +66,10 @@ ExitCode Fail(absl::string_view command, const absl::Status& status, bool json) 
   const ExitCode code = ExitCodeOf(status);
   if (json) {
     JsonLine line("error");
-    line.Add("command", command).Add("message", status.message()).Add("exit_code", static_cast<int>(code));
+    line.Add("command", command).Add("message", MessageWithFlag(status)).Add("exit_code", static_cast<int>(code));
     std::cerr << line.ToString() << std::endl;
   } else {
-    std::cerr << "reembed" << (command.empty() ? "" : " ") << command << ": " << ShownLine(status.message())
+    std::cerr << "reembed" << (command.empty() ? "" : " ") << command << ": " << ShownLine(MessageWithFlag(status))
               << std::endl;
   }
   return code;

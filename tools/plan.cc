@@ -399,7 +399,6 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
     uris.push_back(options.source);
     return Fail("plan", WithQuotingAdvice(status, uris), options.json);
   };
-  if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   absl::StatusOr<std::vector<ResolvedJob>> jobs = ResolveStreams(options, environment, KeyNeed::kNone);
   if (!jobs.ok()) return fail(jobs.status());
   if (jobs->front().directory.empty()) return fail(CheckJobsFolder(environment));

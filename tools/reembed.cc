@@ -39,14 +39,21 @@ constexpr char kExitCodes[] =
 
 using Command = std::function<ExitCode(const Environment&)>;
 
-// Runs a command with the variables of --env-file, or of .env where it is, added to the environment.
-ExitCode WithEnvFile(const char* name, const CommandOptions& options, const Environment& environment,
-                     const Command& run) {
+// Runs a command with the variables of --env-file, or of .env where it is, added to the environment. `job`: `options`,
+// and what the job's file says.
+ExitCode WithEnvFile(const char* name, const CommandOptions& options, const absl::StatusOr<CommandOptions>& job,
+                     const Environment& environment, const Command& run) {
+  if (!job.ok()) return Fail(name, job.status(), options.json);
   Environment with_file = environment;
-  absl::Status read = AddEnvFile(options, &with_file);
+  absl::Status read = AddEnvFile(*job, &with_file);
   if (read.ok()) read = AskForApiKey(options, &with_file);
   if (!read.ok()) return Fail(name, read, options.json);
   return run(with_file);
+}
+
+absl::StatusOr<CommandOptions> WithJobFile(CommandOptions options) {
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&options));
+  return options;
 }
 
 CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples,
@@ -59,8 +66,9 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
     // Lines of progress are of no use to a program that cannot read the rest.
     if (options->progress == "json") options->json = true;
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile(name, *options, environment,
-                         [&](const Environment& with_file) { return run(*options, with_file); });
+      const absl::StatusOr<CommandOptions> job = WithJobFile(*options);
+      return WithEnvFile(name, *options, job, environment,
+                         [&](const Environment& with_file) { return run(*job, with_file); });
     };
   });
   return command;
@@ -89,12 +97,12 @@ void AddConsentFlags(CLI::App* command, Options* options, const char* yes) {
 }
 
 // What says which files of variables a finished job reads. One that is not there is reported where it is used.
-CommandOptions OptionsOfJob(const std::string& directory, CommandOptions options) {
+absl::StatusOr<CommandOptions> OptionsOfJob(const std::string& directory, CommandOptions options) {
   const absl::StatusOr<std::vector<std::string>> folders = JobFolders(directory);
   if (!folders.ok()) return options;
   const std::string description = folders->front() + "/job.toml";
   if (std::filesystem::exists(description)) options.job_file = description;
-  return options;
+  return WithJobFile(std::move(options));
 }
 
 void AddVerify(CLI::App* app, Command* chosen) {
@@ -124,12 +132,11 @@ void AddVerify(CLI::App* app, Command* chosen) {
                              .json = options->json};
       return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("verify",
-                           OptionsOfJob(job, {.api_key_env = options->api_key_env,
-                                              .api_key_file = options->api_key_file,
-                                              .api_key_cmd = options->api_key_cmd,
-                                              .json = options->json}),
-                           environment,
+        const CommandOptions key = {.api_key_env = options->api_key_env,
+                                    .api_key_file = options->api_key_file,
+                                    .api_key_cmd = options->api_key_cmd,
+                                    .json = options->json};
+        return WithEnvFile("verify", key, OptionsOfJob(job, key), environment,
                            [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
       });
     };
@@ -182,7 +189,8 @@ void AddRollback(CLI::App* app, Command* chosen) {
                              .json = options->json};
       return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("rollback", OptionsOfJob(job, {.json = options->json}), environment,
+        const CommandOptions said = {.json = options->json};
+        return WithEnvFile("rollback", said, OptionsOfJob(job, said), environment,
                            [&](const Environment& with_file) { return RollbackCommand(*options, with_file); });
       });
     };
@@ -221,7 +229,7 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
                              .json = options->run.json};
       return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("retry-rejects", options->run, environment,
+        return WithEnvFile("retry-rejects", options->run, OptionsOfJob(job, options->run), environment,
                            [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
       });
     };
@@ -251,12 +259,12 @@ void AddBackup(CLI::App* app, Command* chosen) {
       "--source sqlite:notes.db --to backup-1");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("backup",
-                         {.system = options->system,
-                          .json = options->json,
-                          .env_file = options->env_file,
-                          .no_env_file = options->no_env_file},
-                         environment, [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
+      const CommandOptions said = {.system = options->system,
+                                   .json = options->json,
+                                   .env_file = options->env_file,
+                                   .no_env_file = options->no_env_file};
+      return WithEnvFile("backup", said, said, environment,
+                         [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
     };
   });
 }

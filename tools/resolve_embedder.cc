@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/contained.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
 #include "engine/text/lexical_embedder.h"
@@ -178,7 +179,9 @@ absl::Status ResolveHeaders(const CommandOptions& options, const Environment& en
 
 absl::Status ResolveBodyFields(const CommandOptions& options, ApiOptions* client) {
   for (const std::string& text : options.body_fields) {
-    ABSL_ASSIGN_OR_RETURN(BodyField field, ParseBodyField(text));
+    absl::StatusOr<BodyField> parsed = ParseBodyField(text);
+    if (!parsed.ok()) return Prefixed("--body-field: ", parsed.status());
+    BodyField field = *std::move(parsed);
     std::string space;
     if (LooksLikeSecret(JsonString(field.json, &space).value_or(""))) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -186,7 +189,7 @@ absl::Status ResolveBodyFields(const CommandOptions& options, ApiOptions* client
     }
     client->body_fields.push_back(std::move(field));
   }
-  return CheckBodyFields(*client);
+  return Prefixed("--body-field ", CheckBodyFields(*client));
 }
 
 absl::StatusOr<std::optional<KnownModel>> FindModel(const std::string& name, const Environment& environment) {

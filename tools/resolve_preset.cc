@@ -398,11 +398,9 @@ absl::Status AddEnvFile(const CommandOptions& options, Environment* environment)
   }
   if (options.no_env_file) return absl::OkStatus();
   if (!options.env_file.empty()) return environment->AddFile(options.env_file);
-  CommandOptions asked = options;
-  ABSL_RETURN_IF_ERROR(ReadJobFile(&asked));
   SystemPreset files{.env_files = {".env"}};
   // A finished job has its source in the place of the system, and some sources are of one system only.
-  const std::string name = asked.system.empty() ? asked.source.substr(0, asked.source.find(':')) : asked.system;
+  const std::string name = options.system.empty() ? options.source.substr(0, options.source.find(':')) : options.system;
   if (!name.empty()) {
     // A system that is not there is reported where it is used.
     absl::StatusOr<SystemPreset> preset = FindSystem(name, *environment);

@@ -75,7 +75,8 @@ absl::StatusOr<std::string> OwnerCondition(const SystemPreset& preset, const Pre
                                            const CommandOptions& options, const StoreKind& kind);
 
 // Puts the variables of files behind the process's own: of --env-file, else of those that the job's system reads, else
-// of .env. Errors: kNotFound, kInvalidArgument (names the line).
+// of .env. Precondition: what the job's file says is in `options`. Errors: kNotFound, kInvalidArgument (names the
+// line).
 absl::Status AddEnvFile(const CommandOptions& options, Environment* environment);
 
 }  // namespace reembed

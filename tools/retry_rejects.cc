@@ -19,11 +19,15 @@
 namespace reembed {
 namespace {
 
-// The job as its own file describes it.
-CommandOptions RunOptionsOf(const std::string& folder, const RetryRejectsOptions& options) {
+// The job as its own file describes it. What would keep the run from beginning is found before the reasons of the
+// rejects are gone.
+absl::StatusOr<CommandOptions> RunOptionsOf(const std::string& folder, const RetryRejectsOptions& options,
+                                            const Environment& environment) {
   CommandOptions run = options.run;
   run.job_file = folder + "/job.toml";
   run.job = folder;
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&run));
+  ABSL_RETURN_IF_ERROR(ResolveStreams(run, environment).status());
   return run;
 }
 
@@ -50,27 +54,22 @@ absl::Status AskToWriteAgain(const std::string& folder, const JobStats& stats, c
       "to go on, say --yes", said);
 }
 
-// What would keep the run from beginning is found before the reasons of the rejects are gone.
-absl::Status CheckRun(CommandOptions run, const Environment& environment) {
-  ABSL_RETURN_IF_ERROR(ReadJobFile(&run));
-  return ResolveStreams(run, environment).status();
-}
-
 }  // namespace
 
 ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("retry-rejects", status, options.run.json); };
   const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
   if (!folders.ok()) return fail(folders.status());
-  std::vector<std::string> asked;
+  std::vector<CommandOptions> asked;
   for (const std::string& folder : *folders) {
     const absl::StatusOr<JobStats> stats = StatsOf(folder);
     if (!stats.ok()) return fail(stats.status());
     if (stats->rejected_rows + stats->refused_rows == 0 && !IsUnfinished(*stats)) continue;
     if (absl::Status consent = AskToWriteAgain(folder, *stats, {options.run.yes, options.run.no_input}); !consent.ok())
       return fail(consent);
-    if (absl::Status runs = CheckRun(RunOptionsOf(folder, options), environment); !runs.ok()) return fail(runs);
-    asked.push_back(folder);
+    absl::StatusOr<CommandOptions> run = RunOptionsOf(folder, options, environment);
+    if (!run.ok()) return fail(run.status());
+    asked.push_back(*std::move(run));
   }
   if (asked.empty()) {
     if (options.run.json) {
@@ -82,19 +81,19 @@ ExitCode RetryRejectsCommand(const RetryRejectsOptions& options, const Environme
     return kExitDone;
   }
   ExitCode code = kExitDone;
-  for (const std::string& folder : asked) {
-    const absl::StatusOr<RejectRetry> taken = TakeBackRejects(folder);
+  for (const CommandOptions& run : asked) {
+    const absl::StatusOr<RejectRetry> taken = TakeBackRejects(run.job);
     if (!taken.ok()) return fail(taken.status());
     const int64_t rows = taken->rejected_rows + taken->refused_rows;
     if (options.run.json) {
       JsonLine line("taken_back");
-      std::cout << line.Add("job", folder).Add("rows_taken_back", rows).ToString() << std::endl;
+      std::cout << line.Add("job", run.job).Add("rows_taken_back", rows).ToString() << std::endl;
     } else if (rows == 0 && !options.run.quiet) {
       std::cerr << "no row is rejected; going on with a run that has not come to its end" << std::endl;
     } else if (!options.run.quiet) {
       std::cerr << "trying " << Counted(rows, "rejected row", "rejected rows") << " again" << std::endl;
     }
-    code = WorseOf(code, RunCommand(RunOptionsOf(folder, options), environment));
+    code = WorseOf(code, RunCommand(run, environment));
     if (IsInterrupted(code)) return code;
   }
   return code;

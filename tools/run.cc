@@ -269,7 +269,6 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
     uris.push_back(options.source);
     return Fail("run", WithQuotingAdvice(status, uris), options.json);
   };
-  if (absl::Status read = ReadJobFile(&options); !read.ok()) return fail(read);
   const absl::StatusOr<absl::Duration> longest = MaxDuration(options);
   if (!longest.ok()) return fail(longest.status());
   if (*longest != absl::InfiniteDuration()) LimitTime(options, *longest, &signals);

@@ -340,10 +340,9 @@ absl::StatusOr<ExitCode> RepairFolder(const std::string& folder, const VerifyOpt
   run.api_key_cmd = options.api_key_cmd;
   run.json = options.json;
   run.no_input = options.no_input;
-  CommandOptions tried = run;
   // What would keep the run from beginning is found before anything is forgotten.
-  ABSL_RETURN_IF_ERROR(ReadJobFile(&tried));
-  ABSL_RETURN_IF_ERROR(ResolveStreams(tried, environment).status());
+  ABSL_RETURN_IF_ERROR(ReadJobFile(&run));
+  ABSL_RETURN_IF_ERROR(ResolveStreams(run, environment).status());
   ABSL_RETURN_IF_ERROR(ForgetWhatIsWrong(folder, found));
   return RunCommand(run, environment);
 }

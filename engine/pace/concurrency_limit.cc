@@ -50,16 +50,18 @@ constexpr double kOutageRestart = 1.0 / 8;
 }  // namespace
 
 ConcurrencyLimit::ConcurrencyLimit(const ConcurrencyOptions& options)
-    : options_(options), limit_(std::clamp(options.initial, 1, std::max(1, options.max))), ramp_to_(options.max) {
-  if (limit_ >= ramp_to_) Settle(limit_, Moment());
+    : options_(options), limit_(std::clamp(options.initial, 1, std::max(1, options.max))) {
+  ramp_.to = options.max;
+  if (limit_ >= ramp_.to) Settle(limit_, Moment());
 }
 
 void ConcurrencyLimit::Answered(Moment left_at, int64_t weight, bool full, Moment now) {
   const double latency = std::max(1e-9, absl::ToDoubleSeconds(now - left_at));
-  ++answers_;
-  latency_ += (latency - latency_) / static_cast<double>(std::min<int64_t>(answers_, kLatencyAnswers));
-  failures_ <<= 1;
-  if (answers_ == kFloorAnswers) floor_ = latency_;
+  ++latency_.answers;
+  latency_.mean +=
+      (latency - latency_.mean) / static_cast<double>(std::min<int64_t>(latency_.answers, kLatencyAnswers));
+  trouble_.failures <<= 1;
+  if (latency_.answers == kFloorAnswers) latency_.lowest_mean = latency_.mean;
   switch (phase_) {
     case Phase::kRamp:
       return Ramp(latency, full, now);
@@ -72,51 +74,46 @@ void ConcurrencyLimit::Answered(Moment left_at, int64_t weight, bool full, Momen
 
 void ConcurrencyLimit::BeginRamp(double to, double base) {
   phase_ = Phase::kRamp;
-  ramp_to_ = to;
-  ramp_base_ = base;
-  recent_answers_ = 0;
+  ramp_ = {.to = to, .base = base};
 }
 
 void ConcurrencyLimit::Ramp(double latency, bool full, Moment now) {
-  const bool slow = latency_ > kSlowLatency;
-  if (full) limit_ = std::min(ramp_to_, limit_ + (slow ? 1 : kRampStep));
-  const size_t place = recent_answers_ % recent_.size();
-  recent_[place] = latency;
-  recent_at_[place] = now;
-  ++recent_answers_;
-  const Moment oldest = recent_at_[recent_answers_ < recent_.size() ? 0 : recent_answers_ % recent_.size()];
-  std::array<double, std::tuple_size_v<decltype(recent_)>> sorted = recent_;
-  if (ramp_base_ <= 0 && recent_answers_ == kBaseAnswers) {
+  const bool slow = latency_.mean > kSlowLatency;
+  if (full) limit_ = std::min(ramp_.to, limit_ + (slow ? 1 : kRampStep));
+  const size_t place = ramp_.answers % ramp_.times.size();
+  ramp_.latencies[place] = latency;
+  ramp_.times[place] = now;
+  ++ramp_.answers;
+  const Moment oldest = ramp_.times[ramp_.answers < ramp_.times.size() ? 0 : ramp_.answers % ramp_.times.size()];
+  std::array<double, std::tuple_size_v<decltype(ramp_.latencies)>> sorted = ramp_.latencies;
+  if (ramp_.base <= 0 && ramp_.answers == kBaseAnswers) {
     std::sort(sorted.begin(), sorted.begin() + kBaseAnswers);
-    ramp_base_ = (sorted[kBaseAnswers / 2 - 1] + sorted[kBaseAnswers / 2]) / 2;
+    ramp_.base = (sorted[kBaseAnswers / 2 - 1] + sorted[kBaseAnswers / 2]) / 2;
   }
   std::nth_element(sorted.begin(), sorted.begin() + 1, sorted.end());
-  const double all_but_one = recent_answers_ < sorted.size() ? 0 : sorted[1];
-  const bool queues = ramp_base_ > 0 && all_but_one > kHarmlessLatency && all_but_one > kQueueAtRamp * ramp_base_;
-  const bool slows = slow && recent_answers_ >= kBaseAnswers && latency_ > kQueueAtRamp * floor_;
+  const double all_but_one = ramp_.answers < sorted.size() ? 0 : sorted[1];
+  const bool queues = ramp_.base > 0 && all_but_one > kHarmlessLatency && all_but_one > kQueueAtRamp * ramp_.base;
+  const bool slows = slow && ramp_.answers >= kBaseAnswers && latency_.mean > kQueueAtRamp * latency_.lowest_mean;
   if (queues || slows) {
-    // The answers come as fast as the server can give them; that many places it has, as each takes `floor_`.
-    const auto known = static_cast<double>(std::min(recent_answers_, recent_.size()) - 1);
+    // The answers come as fast as the server can give them; that many places it has, as each takes `lowest_mean`.
+    const auto known = static_cast<double>(std::min(ramp_.answers, ramp_.times.size()) - 1);
     const double seconds = std::max(1e-9, absl::ToDoubleSeconds(now - oldest));
-    const double knee = known / seconds * floor_;
+    const double knee = known / seconds * latency_.lowest_mean;
     return Settle(std::max(1.0, std::ceil(kAboveKnee * knee)), now);
   }
-  if (limit_ >= ramp_to_) Settle(limit_, now);
+  if (limit_ >= ramp_.to) Settle(limit_, now);
 }
 
 void ConcurrencyLimit::Regain(Moment now) {
-  limit_ = std::min(regain_to_, limit_ + (regain_to_ - regain_from_) / (kRegainRoundTrips * limit_));
-  if (limit_ >= regain_to_) Settle(limit_, now);
+  limit_ = std::min(regain_.to, limit_ + (regain_.to - regain_.from) / (kRegainRoundTrips * limit_));
+  if (limit_ >= regain_.to) Settle(limit_, now);
 }
 
 void ConcurrencyLimit::Settle(double limit, Moment now) {
   phase_ = Phase::kSteady;
-  probe_ = Probe::kNone;
-  after_outage_ = false;
-  base_limit_ = limit;
-  base_throughput_ = base_latency_ = 0;
-  const absl::Duration hold = std::max(kShortestHold, absl::Seconds(latency_ * kHoldRoundTrips));
-  up_ = down_ = {.time = hold, .until = now + hold};
+  const absl::Duration time = std::max(kShortestHold, absl::Seconds(latency_.mean * kHoldRoundTrips));
+  const Hold hold = {.time = time, .until = now + time};
+  steady_ = {.limit = limit, .up = hold, .down = hold};
   SetLimit(limit, now);
 }
 
@@ -139,8 +136,8 @@ void ConcurrencyLimit::Measure(Moment left_at, double latency, int64_t weight, b
   // where it begins and ends, as servers that work in batches answer in bunches.
   const double throughput = limit() * epoch_.weight / epoch_.seconds;
   // Fewer turn out to be too few soon: that has to cost as little as possible.
-  if (probe_ == Probe::kDown && epoch_.answers >= std::max(kEnoughToSeeLoss, limit()) &&
-      throughput < base_throughput_ * kClearLoss) {
+  if (steady_.probe == Probe::kDown && epoch_.answers >= std::max(kEnoughToSeeLoss, limit()) &&
+      throughput < steady_.throughput * kClearLoss) {
     return ProbeFailed(now);
   }
   // Whole rounds, as those in the air take turns.
@@ -148,102 +145,104 @@ void ConcurrencyLimit::Measure(Moment left_at, double latency, int64_t weight, b
   if (epoch_.answers < rounds * limit()) return;
   const Epoch done = std::exchange(epoch_, {.limit_since = epoch_.limit_since, .begun = true});
   if (done.full < kFullShare * done.answers) {
-    if (probe_ != Probe::kNone) Settle(base_limit_, now);
+    if (steady_.probe != Probe::kNone) Settle(steady_.limit, now);
     return;
   }
   Judge(throughput, done.seconds / done.answers, now);
 }
 
 void ConcurrencyLimit::Judge(double throughput, double latency, Moment now) {
-  floor_ = floor_ <= 0 ? latency : std::min(latency, floor_ + kFloorDrift * (latency - floor_));
-  if (probe_ != Probe::kNone) return EndProbe(throughput, latency, now);
+  double& lowest = latency_.lowest_mean;
+  lowest = lowest <= 0 ? latency : std::min(latency, lowest + kFloorDrift * (latency - lowest));
+  if (steady_.probe != Probe::kNone) return EndProbe(throughput, latency, now);
   const bool improved =
-      base_throughput_ > 0 && (throughput > kImproved * base_throughput_ || latency * kImproved < base_latency_);
-  base_throughput_ = throughput;
-  base_latency_ = latency;
-  if (improved) up_ = {.time = kShortestHold, .until = now};
+      steady_.throughput > 0 && (throughput > kImproved * steady_.throughput || latency * kImproved < steady_.latency);
+  steady_.throughput = throughput;
+  steady_.latency = latency;
+  if (improved) steady_.up = {.time = kShortestHold, .until = now};
   StartProbe(now);
 }
 
 // Below the maximum there is always a reason why it is not higher; and where there has always been a queue, the lowest
 // latency does not show it.
 bool ConcurrencyLimit::MayHaveQueue() const {
-  return base_latency_ > kHarmlessLatency && (base_limit_ < options_.max || base_latency_ > kQueue * floor_);
+  return steady_.latency > kHarmlessLatency &&
+         (steady_.limit < options_.max || steady_.latency > kQueue * latency_.lowest_mean);
 }
 
 void ConcurrencyLimit::StartProbe(Moment now) {
-  if (base_limit_ > 1 && now >= down_.until && MayHaveQueue()) {
-    probe_ = Probe::kDown;
-    SetLimit(std::max(1.0, std::floor(base_limit_ / kProbeStep)), now);
-  } else if (base_limit_ < options_.max && now >= up_.until) {
-    probe_ = Probe::kUp;
-    SetLimit(std::min<double>(options_.max, std::ceil(base_limit_ * kProbeStep)), now);
+  if (steady_.limit > 1 && now >= steady_.down.until && MayHaveQueue()) {
+    steady_.probe = Probe::kDown;
+    SetLimit(std::max(1.0, std::floor(steady_.limit / kProbeStep)), now);
+  } else if (steady_.limit < options_.max && now >= steady_.up.until) {
+    steady_.probe = Probe::kUp;
+    SetLimit(std::min<double>(options_.max, std::ceil(steady_.limit * kProbeStep)), now);
   }
 }
 
 // Back to the base.
 void ConcurrencyLimit::ProbeFailed(Moment now) {
-  Hold& hold = probe_ == Probe::kUp ? up_ : down_;
-  hold.time = std::min(hold.time * 2, probe_ == Probe::kUp ? kLongestHoldUp : kLongestHoldDown);
+  Hold& hold = steady_.probe == Probe::kUp ? steady_.up : steady_.down;
+  hold.time = std::min(hold.time * 2, steady_.probe == Probe::kUp ? kLongestHoldUp : kLongestHoldDown);
   hold.until = now + hold.time;
-  probe_ = Probe::kNone;
-  SetLimit(base_limit_, now);
+  steady_.probe = Probe::kNone;
+  SetLimit(steady_.limit, now);
 }
 
 void ConcurrencyLimit::EndProbe(double throughput, double latency, Moment now) {
-  const double step = limit_ / base_limit_;
-  const bool better = probe_ == Probe::kUp ? throughput >= base_throughput_ * (1 + kUpGain * (step - 1))
-                                           : throughput >= base_throughput_ * (1 - kDownLoss);
+  const double step = limit_ / steady_.limit;
+  const bool better = steady_.probe == Probe::kUp ? throughput >= steady_.throughput * (1 + kUpGain * (step - 1))
+                                                  : throughput >= steady_.throughput * (1 - kDownLoss);
   if (!better) return ProbeFailed(now);
-  const Probe direction = probe_;
+  const Probe direction = steady_.probe;
   Settle(limit_, now);
-  base_throughput_ = throughput;
-  base_latency_ = latency;
+  steady_.throughput = throughput;
+  steady_.latency = latency;
   if (direction == Probe::kUp) {
     if (limit_ >= options_.max) return;
-    return BeginRamp(options_.max, floor_);  // there is more to be had
+    return BeginRamp(options_.max, latency_.lowest_mean);  // there is more to be had
   }
-  down_.until = now;
+  steady_.down.until = now;
   StartProbe(now);
 }
 
 void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
-  failures_ = failures_ << 1 | 1;
-  if (std::popcount(failures_ & kFailureWindow) < kFailuresToYield) return;
+  trouble_.failures = trouble_.failures << 1 | 1;
+  if (std::popcount(trouble_.failures & kFailureWindow) < kFailuresToYield) return;
   // Once for each round trip: what fails meanwhile left under the old limit, or fails as fast as we send.
-  if (left_at < decreased_at_ || now < decreased_at_ + absl::Seconds(latency_)) return;
-  failures_ = 0;
-  decreased_at_ = now;
-  if (phase_ == Phase::kSteady && probe_ == Probe::kUp) return ProbeFailed(now);
+  if (left_at < trouble_.decreased_at || now < trouble_.decreased_at + absl::Seconds(latency_.mean)) return;
+  trouble_.failures = 0;
+  trouble_.decreased_at = now;
+  if (phase_ == Phase::kSteady && steady_.probe == Probe::kUp) return ProbeFailed(now);
   double from = limit_;
-  if (phase_ == Phase::kSteady) from = base_limit_;
-  if (phase_ == Phase::kRegain) from = std::max(limit_, regain_to_ * kYieldAgain);
+  if (phase_ == Phase::kSteady) from = steady_.limit;
+  if (phase_ == Phase::kRegain) from = std::max(limit_, regain_.to * kYieldAgain);
   if (phase_ == Phase::kRamp) from = std::max(1.0, limit_ * kYield);  // a ramp overshoots
-  if (phase_ != Phase::kRegain || now - trouble_began_ > kTroubleLasts) {
-    trouble_began_ = now;
-    before_trouble_ = phase_ == Phase::kRegain ? regain_to_ : from;
+  if (phase_ != Phase::kRegain || now - trouble_.began > kTroubleLasts) {
+    trouble_.began = now;
+    trouble_.limit_before = phase_ == Phase::kRegain ? regain_.to : from;
   }
-  regain_to_ = from;
-  regain_from_ = std::max(1.0, std::min(from, limit_) * kYield);
+  regain_ = {.from = std::max(1.0, std::min(from, limit_) * kYield), .to = from};
   phase_ = Phase::kRegain;
-  probe_ = Probe::kNone;
-  SetLimit(regain_from_, now);
+  steady_.probe = Probe::kNone;
+  SetLimit(regain_.from, now);
 }
 
 void ConcurrencyLimit::OutageEnded(Moment now) {
   double before = limit_;
-  if (phase_ == Phase::kSteady) before = base_limit_;
+  if (phase_ == Phase::kSteady) before = steady_.limit;
   // The failures that an outage begins with were no overload.
-  if (phase_ == Phase::kRegain) before = decreased_at_ - trouble_began_ <= kTroubleLasts ? before_trouble_ : regain_to_;
-  if (phase_ == Phase::kRamp && after_outage_) before = ramp_to_;
-  failures_ = 0;
-  decreased_at_ = now;
-  BeginRamp(std::max(before, 1.0), floor_);
-  probe_ = Probe::kNone;
-  after_outage_ = true;
-  latency_ = floor_;  // what was measured before and meanwhile says nothing now
-  SetLimit(std::min(ramp_to_, std::max<double>(options_.initial, std::floor(before * kOutageRestart))), now);
-  if (limit_ >= ramp_to_) Settle(limit_, now);
+  const bool short_trouble = trouble_.decreased_at - trouble_.began <= kTroubleLasts;
+  if (phase_ == Phase::kRegain) before = short_trouble ? trouble_.limit_before : regain_.to;
+  if (phase_ == Phase::kRamp && ramp_.after_outage) before = ramp_.to;
+  trouble_.failures = 0;
+  trouble_.decreased_at = now;
+  BeginRamp(std::max(before, 1.0), latency_.lowest_mean);
+  steady_.probe = Probe::kNone;
+  ramp_.after_outage = true;
+  latency_.mean = latency_.lowest_mean;  // what was measured before and meanwhile says nothing now
+  SetLimit(std::min(ramp_.to, std::max<double>(options_.initial, std::floor(before * kOutageRestart))), now);
+  if (limit_ >= ramp_.to) Settle(limit_, now);
 }
 
 }  // namespace reembed

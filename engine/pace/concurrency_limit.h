@@ -45,11 +45,18 @@ class ConcurrencyLimit {
   void OutageEnded(Moment now);
 
   // Of the last answers, on average; zero before the first.
-  absl::Duration latency() const { return absl::Seconds(latency_); }
+  absl::Duration latency() const { return absl::Seconds(latency_.mean); }
 
  private:
   enum class Phase { kRamp, kSteady, kRegain };
   enum class Probe { kNone, kUp, kDown };
+
+  // What is known of all answers, whatever the limit was. In seconds.
+  struct Latency {
+    double mean = 0;  // fading
+    int64_t answers = 0;
+    double lowest_mean = 0;  // as far as known; 0: not yet
+  };
 
   // Answers under one limit, from the first on whose request left under it.
   struct Epoch {
@@ -59,6 +66,46 @@ class ConcurrencyLimit {
     int full = 0;
     double weight = 0;
     double seconds = 0;  // of latency, summed up
+  };
+
+  // Of kRamp; begun anew with each ramp.
+  struct RampState {
+    double to = 0;              // the limit that it leads to
+    double base = 0;            // seconds: the latency at its foot; 0: not yet known
+    bool after_outage = false;  // it leads to where the limit was before
+    size_t answers = 0;
+    std::array<double, 12> latencies = {};  // seconds, of its last answers, at answers % size
+    std::array<Moment, 12> times = {};      // when they came
+  };
+
+  struct Hold {  // grows while probes in this direction gain nothing
+    absl::Duration time;
+    Moment until;
+  };
+
+  // Of kSteady; Settle begins it anew. `throughput` and `latency` are of one epoch under `limit`, and belong together:
+  // probes are compared with them.
+  struct SteadyState {
+    double limit = 0;       // where it is but for probes
+    double throughput = 0;  // weight per second; 0: not measured
+    double latency = 0;     // seconds
+    Probe probe = Probe::kNone;
+    Hold up;
+    Hold down;
+  };
+
+  // Of kRegain.
+  struct RegainState {
+    double from = 0;
+    double to = 0;
+  };
+
+  // The overloads of late; outlives the phases.
+  struct Trouble {
+    uint32_t failures = 0;  // of the last answers, one bit each
+    Moment decreased_at = -absl::InfiniteDuration();
+    Moment began = -absl::InfiniteDuration();
+    double limit_before = 0;
   };
 
   void Ramp(double latency, bool full, Moment now);
@@ -76,33 +123,12 @@ class ConcurrencyLimit {
   const ConcurrencyOptions options_;
   Phase phase_ = Phase::kRamp;
   double limit_;
-  double ramp_to_;
-  double latency_ = 0;  // seconds, fading
-  int64_t answers_ = 0;
-  double floor_ = 0;                       // seconds: the lowest mean latency, as far as known; 0: not yet
-  double ramp_base_ = 0;                   // seconds: the latency at the foot of the ramp; 0: not yet known
-  std::array<double, 12> recent_ = {};     // seconds, of a ramp: its last answers, at recent_answers_ % size
-  std::array<Moment, 12> recent_at_ = {};  // when they came
-  size_t recent_answers_ = 0;              // of the ramp
-  uint32_t failures_ = 0;                  // of the last answers, one bit each
-  Moment decreased_at_ = -absl::InfiniteDuration();
-  double regain_from_ = 0;
-  double regain_to_ = 0;
-  Moment trouble_began_ = -absl::InfiniteDuration();
-  double before_trouble_ = 0;
-  bool after_outage_ = false;  // the ramp leads to where it was before
-
-  Epoch epoch_;
-  Probe probe_ = Probe::kNone;
-  double base_limit_ = 0;
-  double base_throughput_ = 0;  // weight per second; 0: not measured
-  double base_latency_ = 0;
-  struct Hold {  // grows while probes in this direction gain nothing
-    absl::Duration time;
-    Moment until;
-  };
-  Hold up_;
-  Hold down_;
+  Epoch epoch_;  // under limit_
+  Latency latency_;
+  Trouble trouble_;
+  RampState ramp_;
+  SteadyState steady_;
+  RegainState regain_;
 };
 
 }  // namespace reembed

@@ -7,6 +7,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
@@ -162,22 +163,21 @@ void SpendCap::Close(int64_t tokens) {
 }
 
 void SpendCap::CloseFor(double charge) {
+  const bool is_money = FitsTokens(charge);
   reached_ = absl::CancelledError(
-      FitsTokens(charge)
-          ? absl::StrCat("--max-spend ", DollarsText(options_.cap_usd), " is reached: ",
-                         allowed_ < options_.cap_usd
-                             ? absl::StrCat("others who share it have left ", DollarsText(allowed_),
-                                            " of it to this job, whose runs ")
-                             : "all runs of the job ",
-                         "together have spent ", DollarsText(SpentUsd()), ", and the next request would cost about ",
-                         DollarsText(Usd(charge)),
-                         "; the same command with a higher --max-spend goes on from here, `--max-spend +5` allows 5 "
-                         "dollars more "
-                         "than are spent")
-          : absl::StrFormat("--max-tokens %.0f is reached: this run has used %.0f tokens, and the next request would "
-                            "use about %.0f; the same command goes on from here with as many again",
-                            options_.cap_tokens, used_ + held_, charge));
+      is_money ? absl::StrCat(
+                     "the cap of ", DollarsText(options_.cap_usd), " is reached: ",
+                     allowed_ < options_.cap_usd ? absl::StrCat("others who share it have left ", DollarsText(allowed_),
+                                                                " of it to this job, whose runs ")
+                                                 : "all runs of the job ",
+                     "together have spent ", DollarsText(SpentUsd()), ", and the next request would cost about ",
+                     DollarsText(Usd(charge)), "; the same command with a higher cap goes on from here")
+               : absl::StrFormat(
+                     "the cap of %.0f tokens is reached: this run has used %.0f tokens, and the next request would "
+                     "use about %.0f; the same command goes on from here with as many again",
+                     options_.cap_tokens, used_ + held_, charge));
   reached_.SetPayload(kPayload, absl::Cord(""));
+  reached_ = WithSetting(std::move(reached_), is_money ? Setting::kMaxSpend : Setting::kMaxTokens);
 }
 
 absl::Status SpendCap::Reached() const {

@@ -14,7 +14,7 @@ absl::Status TooLong(const TextLimit& limit, absl::string_view text) {
   return absl::InvalidArgumentError(absl::StrCat(
       "the text has ", limit.meter->exact() ? "" : "at least ", limit.prefix_tokens + limit.meter->AtLeast(text),
       " tokens", limit.prefix_tokens > 0 ? " with the prefix" : "", ", more than the model's limit of ",
-      limit.max_tokens, "; --long-text truncate or split gives it a vector all the same"));
+      limit.max_tokens, "; it has a vector all the same if long texts are truncated or split"));
 }
 
 }  // namespace

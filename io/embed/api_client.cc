@@ -123,7 +123,7 @@ ReachHints HintsOf(const ApiOptions& options, const Dialect& dialect) {
   const bool has_secret = !options.api_key.empty() || !options.login.empty() || !options.header_secrets.empty();
   if (!has_secret && dialect.key_variables[0] != nullptr) {
     hints.key = absl::StrCat("no API key was sent: put it into ", dialect.key_variables[0],
-                             ", or name a variable with --api-key-env or a file with --api-key-file");
+                             ", or name another variable, or a file");
   }
   return hints;
 }
@@ -254,9 +254,10 @@ void ApiClient::Send(Batch* batch, Done done) {
     if (!text.reject.ok() || text.answered) continue;
     if (InDoubt(text.trouble) && !text.trouble.compared) compare = text.trouble.compared = true;
     if (refused_tokens_ == 0 || text.tokens <= refused_tokens_) continue;
-    text.reject = absl::InvalidArgumentError(absl::StrCat("expected at most ", refused_tokens_, " tokens, as ",
-                                                          model_.name, " cuts longer texts without a word, got about ",
-                                                          text.tokens, "; --truncate lets it cut them"));
+    text.reject =
+        absl::InvalidArgumentError(absl::StrCat("expected at most ", refused_tokens_, " tokens, as ", model_.name,
+                                                " cuts longer texts without a word, got about ", text.tokens,
+                                                "; it is allowed to cut them where truncation is set"));
     text.too_long = {.refused = true, .estimated = true, .limit = refused_tokens_, .tokens = text.tokens};
   }
   if (compare) return SendOwnText(batch, std::move(done));

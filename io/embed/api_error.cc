@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "engine/setting.h"
 
 namespace reembed {
 namespace {
@@ -150,7 +151,8 @@ absl::Status StopStatus(int http_status, const ApiError& error, absl::string_vie
     return absl::FailedPreconditionError(message("check the plan and the balance of the account"));
   }
   if (IsBadKey(http_status, error)) {
-    return absl::UnauthenticatedError(message(hints.key.empty() ? "check the API key" : hints.key));
+    return WithSetting(absl::UnauthenticatedError(message(hints.key.empty() ? "check the API key" : hints.key)),
+                       Setting::kApiKey);
   }
   if (http_status == 407) {
     return absl::FailedPreconditionError(message(

@@ -2,6 +2,7 @@
 #include "io/embed/body_fields.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "engine/number/json_scanner.h"
 #include "engine/number/json_text.h"
 #include "engine/number/json_value.h"
+#include "engine/setting.h"
 
 namespace reembed {
 namespace {
@@ -34,13 +36,24 @@ std::vector<std::string> NamesIn(absl::string_view object) {
   return names;
 }
 
-// What a user says instead to have another value in a field of ours.
-std::string OtherWay(absl::string_view name) {
-  if (name == "model") return "say --model";
-  if (name == "dimensions" || name == "output_dimension" || name == "outputDimensionality") return "say --dimensions";
-  if (name == "input_type" || name == "task" || name == "taskType") return "say --input-type, or none with it";
-  if (name == "truncate" || name == "truncation" || name == "truncate_prompt_tokens") return "say --truncate";
-  return "leave it out";
+// What a user sets instead to have another value in a field of ours.
+struct OtherWay {
+  const char* words = "";
+  std::optional<Setting> setting;
+};
+
+OtherWay OtherWayOf(absl::string_view name) {
+  if (name == "model") return {"set the model", Setting::kModel};
+  if (name == "dimensions" || name == "output_dimension" || name == "outputDimensionality") {
+    return {"set the dimensions", Setting::kDimensions};
+  }
+  if (name == "input_type" || name == "task" || name == "taskType") {
+    return {"set the input type, or none", Setting::kInputType};
+  }
+  if (name == "truncate" || name == "truncation" || name == "truncate_prompt_tokens") {
+    return {"set truncation", Setting::kTruncate};
+  }
+  return {"leave it out", std::nullopt};
 }
 
 }  // namespace
@@ -49,10 +62,10 @@ absl::StatusOr<BodyField> ParseBodyField(absl::string_view text) {
   const size_t equals = text.find('=');
   BodyField field{.name = std::string(absl::StripAsciiWhitespace(text.substr(0, equals)))};
   if (equals == absl::string_view::npos || field.name.empty()) {
-    return absl::InvalidArgumentError("--body-field: expected name=value, for example input_type=passage");
+    return absl::InvalidArgumentError("expected name=value, for example input_type=passage");
   }
   const absl::string_view value = text.substr(equals + 1);
-  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("--body-field: expected UTF-8");
+  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("expected UTF-8");
   if (IsJson(value)) {
     field.json = std::string(absl::StripAsciiWhitespace(value));
   } else {
@@ -70,11 +83,12 @@ absl::Status AddBodyFields(absl::Span<const BodyField> fields, WireForm* wire) {
   for (const BodyField& field : fields) {
     const auto found = std::find(names.begin(), names.end(), field.name);
     if (found != names.end() && found < names.begin() + static_cast<std::ptrdiff_t>(own)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--body-field ", field.name, ": reembed writes this field itself; ", OtherWay(field.name)));
+      const OtherWay way = OtherWayOf(field.name);
+      absl::Status refused =
+          absl::InvalidArgumentError(absl::StrCat(field.name, ": reembed writes this field itself; ", way.words));
+      return way.setting.has_value() ? WithSetting(std::move(refused), *way.setting) : refused;
     }
-    if (found != names.end())
-      return absl::InvalidArgumentError(absl::StrCat("--body-field ", field.name, ": given twice"));
+    if (found != names.end()) return absl::InvalidArgumentError(absl::StrCat(field.name, ": given twice"));
     names.push_back(field.name);
     end->pop_back();  // the brace
     end->push_back(',');

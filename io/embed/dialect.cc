@@ -8,7 +8,17 @@
 #include "engine/number/json_text.h"
 #include "io/embed/dialect_table.h"
 
+// A word for each API, in the order in which users see them.
+#define REEMBED_FOR_EACH_DIALECT(api)                                                                         \
+  api(OpenAi) api(Azure) api(Ollama) api(LlamaCpp) api(Tei) api(Vllm) api(Infinity) api(LmStudio) api(Cohere) \
+      api(Voyage) api(Gemini) api(Mistral) api(Jina) api(Together) api(OpenRouter)
+
 namespace reembed {
+
+#define REEMBED_DECLARE_DIALECT(api) Dialect api##Dialect();
+REEMBED_FOR_EACH_DIALECT(REEMBED_DECLARE_DIALECT)
+#undef REEMBED_DECLARE_DIALECT
+
 namespace {
 
 // APIs that are OpenAI's in everything but their address. What they do with long texts is not documented, or
@@ -33,30 +43,28 @@ Dialect OnThisMachine(Dialect dialect) {
   return dialect;
 }
 
-std::vector<Dialect> AllDialects() {
-  return {
-      OpenAiDialect(),
-      AzureDialect(),
-      OllamaDialect(),
-      LlamaCppDialect(),
-      TeiDialect(),
-      VllmDialect(),
-      OnThisMachine(LikeOpenAi("infinity", "infinity server", "http://127.0.0.1:7997", "INFINITY_API_KEY")),
-      OnThisMachine(LikeOpenAi("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY")),
-      CohereDialect(),
-      VoyageDialect(),
-      GeminiDialect(),
-      MistralDialect(),
-      JinaDialect(),
-      LikeOpenAi("together", "Together AI", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
-      LikeOpenAi("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-  };
-}
-
 }  // namespace
 
+Dialect InfinityDialect() {
+  return OnThisMachine(LikeOpenAi("infinity", "infinity server", "http://127.0.0.1:7997", "INFINITY_API_KEY"));
+}
+
+Dialect LmStudioDialect() {
+  return OnThisMachine(LikeOpenAi("lmstudio", "LM Studio", "http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY"));
+}
+
+Dialect TogetherDialect() {
+  return LikeOpenAi("together", "Together AI", "https://api.together.xyz/v1", "TOGETHER_API_KEY");
+}
+
+Dialect OpenRouterDialect() {
+  return LikeOpenAi("openrouter", "OpenRouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY");
+}
+
 absl::Span<const Dialect> Dialects() {
-  static const auto* const dialects = new std::vector<Dialect>(AllDialects());
+#define REEMBED_MAKE_DIALECT(api) api##Dialect(),
+  static const auto* const dialects = new std::vector<Dialect>{REEMBED_FOR_EACH_DIALECT(REEMBED_MAKE_DIALECT)};
+#undef REEMBED_MAKE_DIALECT
   return *dialects;
 }
 

@@ -25,7 +25,7 @@ std::string AzureUrl(const std::string& base, const std::string& model) {
 // OpenAI's bodies and limits under other addresses, with the key in a header of its own (Azure OpenAI REST reference).
 Dialect AzureDialect() {
   return {.name = "azure",
-          .title = "Azure OpenAI; --api-base is the resource, a deployment of it, or its /openai/v1",
+          .title = "Azure OpenAI; the base of the API is the resource, a deployment of it, or its /openai/v1",
           .url = AzureUrl,
           .routes = kOpenAiRoutes,
           .wire = OpenAiWire,

@@ -11,18 +11,9 @@
 
 namespace reembed {
 
-// One per API, each in a file of its own; dialect.cc puts them into the table.
+// What most others begin with. Each API is a function NameDialect() in a file dialect_NAME.cc of its own, and a word in
+// the list of dialect.cc, which declares the function.
 Dialect OpenAiDialect();
-Dialect AzureDialect();
-Dialect OllamaDialect();
-Dialect LlamaCppDialect();
-Dialect TeiDialect();
-Dialect VllmDialect();
-Dialect CohereDialect();
-Dialect VoyageDialect();
-Dialect GeminiDialect();
-Dialect MistralDialect();
-Dialect JinaDialect();
 
 // What most of them share: the address is the base and `/embeddings`, the body {"model":M,"input":[texts],...}, with
 // `encoding_format` and `dimensions`, and the reply is OpenAI's.

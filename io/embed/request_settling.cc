@@ -29,8 +29,8 @@ std::string RequestFlow::NoteOn(const RequestVerdict& verdict) {
   const absl::Duration named = verdict.named_wait.value_or(absl::ZeroDuration());
   if (named > options_.retry.max_wait && !std::exchange(noted_long_wait_, true)) {
     return absl::StrCat(verdict.status.message(), "; it asks for a wait of ",
-                        absl::FormatDuration(absl::Ceil(named, absl::Seconds(1))), ", ",
-                        absl::FormatDuration(options_.retry.max_wait), " are granted (--max-wait)");
+                        absl::FormatDuration(absl::Ceil(named, absl::Seconds(1))), ", at most ",
+                        absl::FormatDuration(options_.retry.max_wait), " are granted");
   }
   if (!IsBusy(verdict) || pacer_.ever_well() || std::exchange(noted_loading_, true)) return "";
   return absl::StrCat(verdict.status.message(), "; waiting for it, at most ",

@@ -40,7 +40,7 @@ void RequestFlow::TestAlibi(const PartPtr& part, const Departure& departure, Req
         verdict->status = absl::FailedPreconditionError(
             absl::StrCat(verdict->status.message(),
                          "; a text of our own is refused like others, so it is not for the texts; check the model's "
-                         "name, its dimensions, the address of the API and --header, and the account"));
+                         "name, its dimensions, the address of the API, the headers that were added, and the account"));
       } else if (verdict->unknown) {
         alibi_.Refused(&part->trial, now);
       }
@@ -178,9 +178,10 @@ bool RequestFlow::SplitSlow(const PartPtr& part) {
   const int64_t most = caps_->TimedOut(texts, part->trial.failures > 1);
   if (most == 0) return false;
   if (options_.note) {
-    options_.note(absl::StrCat(where(), ": no answer to a request of ", Counted(part->count, "text", "texts"),
-                               " within ", absl::FormatDuration(options_.timeout), "; at most ", most,
-                               " at a time from now on (--timeout gives it more time, --batch-size less to do)"));
+    options_.note(
+        absl::StrCat(where(), ": no answer to a request of ", Counted(part->count, "text", "texts"), " within ",
+                     absl::FormatDuration(options_.timeout), "; at most ", most,
+                     " at a time from now on (a longer time-out gives it more time, a smaller batch less to do)"));
   }
   std::vector<int> counts;
   for (int left = part->count; left > 0; left -= counts.back()) {

@@ -74,7 +74,7 @@ std::string RequestJudge::Redirected(const HttpReply& reply) const {
   const bool same_host = absl::EqualsIgnoreCase(UrlHost(target), UrlHost(url_));
   return absl::StrCat("redirected to ", ServerWords(target, secrets_, kShownMessageBytes),
                       same_host ? "" : ", another host, which was sent nothing",
-                      "; if that is the API, give it as --api-base");
+                      "; if that is the API, give it as the base of the API");
 }
 
 RequestVerdict RequestJudge::Judge(const absl::StatusOr<HttpReply>& answer, absl::Span<const BatchText> texts) const {

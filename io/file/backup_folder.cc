@@ -194,7 +194,7 @@ absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
     const absl::StatusOr<bool> partial = PathExists(dir + ".partial");
     return absl::NotFoundError(absl::StrCat(dir, ": holds no backup (no manifest.json)",
                                             partial.ok() && *partial ? "; the one that was begun was never finished"
-                                                                     : "; name the folder of `reembed backup --to`"));
+                                                                     : "; name the folder that `reembed backup` made"));
   }
   ABSL_RETURN_IF_ERROR(file.status());
   const auto damaged = [&](absl::string_view what) {

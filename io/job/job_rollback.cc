@@ -43,7 +43,7 @@ class Reader final : public UndoReader {
       if (absl::IsDataLoss(written)) {
         report_->Leave(old.key,
                        "the vector that the job wrote is damaged in vectors.f32, so nobody knows whether somebody has "
-                       "changed the row since; `reembed verify --repair` buys it again");
+                       "changed the row since; `reembed verify` can repair that by buying it again");
         continue;
       }
       return old;
@@ -102,10 +102,10 @@ absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::strin
   ABSL_RETURN_IF_ERROR(job.status());
   rollback->job_ = *std::move(job);
   ABSL_ASSIGN_OR_RETURN(rollback->ledger_, OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db")));
-  const absl::Status nothing = absl::NotFoundError(
-      absl::StrCat(dir,
-                   ": nothing to put back: this job has overwritten nothing, or ran with --no-undo; new files that "
-                   "it made are yours to remove"));
+  const absl::Status nothing = absl::NotFoundError(absl::StrCat(
+      dir,
+      ": nothing to put back: this job has overwritten nothing, or ran without an undo log; new files that "
+      "it made are yours to remove"));
   absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
   if (absl::IsNotFound(undo.status())) return nothing;
   ABSL_RETURN_IF_ERROR(undo.status());

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
 #include "io/job/batch_keeping.h"
@@ -34,8 +35,10 @@ absl::Status SyncDirectory(const std::string& path) {
 absl::Status MakeDirectory(const std::string& dir) {
   const absl::Status made = MakeOwnFolder(dir);
   if (made.ok() || absl::IsResourceExhausted(made)) return made;
-  return absl::Status(made.code(), absl::StrCat(made.message(), "; this is where the job was to go: say another place ",
-                                                "for the job directory with --job DIR"));
+  return WithSetting(absl::Status(made.code(), absl::StrCat(made.message(),
+                                                            "; the job's directory was to be here: "
+                                                            "name another")),
+                     Setting::kJob);
 }
 
 absl::Status CheckIdentityUsable(const JobIdentity& identity) {

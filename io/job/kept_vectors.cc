@@ -71,7 +71,7 @@ absl::Status KeptVectors::Damaged(int64_t begin, int64_t end) const {
   return absl::DataLossError(absl::StrCat(
       file_->path(), ": ",
       end - begin == 1 ? absl::StrCat("slot ", begin, " is") : absl::StrCat("slots ", begin, " to ", end - 1, " are"),
-      " damaged: not what was kept; `reembed verify --repair` buys what is damaged again"));
+      " damaged: not what was kept; `reembed verify` can repair that by buying what is damaged again"));
 }
 
 absl::Status KeptVectors::Read(int64_t slot, absl::Span<float> vectors) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/owed_rows.h"
 #include "engine/place_name.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/job/ledger_hash.h"
 #include "io/job/owed_table.h"
@@ -110,10 +111,11 @@ absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
     }
     // Whether rows that have a vector are taken, too, is a matter of a run.
     if (field.key == "selection" && ConditionOf(found) == ConditionOf(field.value)) continue;
-    return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `",
-                                                      found, "`, and not for `", field.value,
-                                                      "`; leave --job out, and the right folder is found, or name the "
-                                                      "one that belongs to these arguments"));
+    return WithSetting(
+        absl::FailedPreconditionError(absl::StrCat(
+            ledger->path(), ": this job was made for ", field.key, " `", found, "`, and not for `", field.value,
+            "`; name no job directory, and the right one is found, or name the one that belongs to these arguments")),
+        Setting::kJob);
   }
   return absl::OkStatus();
 }
@@ -127,8 +129,9 @@ absl::Status CheckFormat(LedgerConnection* ledger) {
   ABSL_ASSIGN_OR_RETURN(const int64_t application, ledger->QueryInteger("PRAGMA application_id"));
   ABSL_ASSIGN_OR_RETURN(const int64_t format, ledger->QueryInteger("PRAGMA user_version"));
   if (application != kApplicationId) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        ledger->path(), ": not a ledger of reembed; name the folder of a job with --job, or leave it out"));
+    return WithSetting(absl::FailedPreconditionError(absl::StrCat(
+                           ledger->path(), ": not a ledger of reembed; name the directory of a job, or none")),
+                       Setting::kJob);
   }
   if (format > kLedgerFormat) {
     return absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": format ", format,

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/place_name.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 
@@ -197,8 +198,11 @@ absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
   // SQLite may have rolled back by itself; then this fails, and nothing is lost by that.
   if (!status.ok()) file_->Execute("ROLLBACK").IgnoreError();
   if (absl::IsResourceExhausted(status)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(status.message(), "; nothing that is not kept is overwritten; --no-undo keeps nothing"));
+    return WithSetting(
+        absl::ResourceExhaustedError(absl::StrCat(
+            status.message(),
+            "; nothing is overwritten that is not in the undo log; a run without one needs no space for it")),
+        Setting::kUndoLog);
   }
   return status;
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/contained.h"
 #include "engine/mutex.h"
 #include "io/net/http_head.h"
 #include "io/net/proxy.h"
@@ -337,8 +338,7 @@ class HttpLoop::Loop {
   void Leave(TransferPtr transfer) {
     if (!trust_.ok() && absl::StartsWithIgnoreCase(transfer->request.url, "https:")) {
       const std::string url = UrlForMessages(transfer->request.url);
-      return Answer(std::move(transfer),
-                    absl::Status(trust_.status().code(), absl::StrCat(url, ": ", trust_.status().message())));
+      return Answer(std::move(transfer), Prefixed(absl::StrCat(url, ": "), trust_.status()));
     }
     if (idle_.empty()) {
       transfer->easy = curl_easy_init();
@@ -457,7 +457,7 @@ absl::StatusOr<std::unique_ptr<HttpLoop>> HttpLoop::Make(const HttpLoopOptions& 
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   const absl::StatusOr<TrustStore> trust =
-      options.ca_file.empty() ? FindTrustStore() : TrustStore{.file = options.ca_file, .origin = "--ca-file"};
+      options.ca_file.empty() ? FindTrustStore() : TrustStore{.file = options.ca_file};
   std::vector<std::unique_ptr<Loop>> loops;
   for (int i = 0; i < std::max(1, options.threads); ++i) {
     CURLM* const multi = curl_multi_init();

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/setting.h"
 
 namespace reembed {
 namespace {
@@ -64,10 +65,12 @@ absl::StatusOr<TrustStore> FindTrustStore(absl::Span<const std::string> usual, V
     if (!IsReadableFile(file)) return Unreadable(kCertifi, file);
     return TrustStore{.file = file, .origin = "Python's certifi"};
   }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "there are no certificate authorities on this machine, so no server can be trusted: expected one of ",
-      absl::StrJoin(usual, ", "),
-      "; install the package ca-certificates, or name a PEM file with --ca-file or SSL_CERT_FILE"));
+  return WithSetting(
+      absl::FailedPreconditionError(absl::StrCat(
+          "there are no certificate authorities on this machine, so no server can be trusted: expected one of ",
+          absl::StrJoin(usual, ", "),
+          "; install the package ca-certificates, or name a PEM file, for example in SSL_CERT_FILE")),
+      Setting::kCaFile);
 }
 
 absl::StatusOr<TrustStore> FindTrustStore() {

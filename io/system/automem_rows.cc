@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/counted.h"
 #include "engine/place_name.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "engine/vector_reader.h"
 #include "io/store/qdrant/qdrant_collection.h"
@@ -130,12 +131,14 @@ class WrongIds {
     if (count_ == 0) return absl::OkStatus();
     const bool all = count_ <= kShownIds;
     const std::string ids = absl::StrJoin(shown_, ", ");
-    return absl::FailedPreconditionError(absl::StrCat(
-        PlaceName(location), ": ",
-        Counted(count_, "memory has an id that is no UUID, so it can have no point: ",
-                "memories have an id that is no UUID, so they can have no point: "),
-        ids, all ? "" : ", ...", count_ == 1 ? "; give it a UUID, or leave it" : "; give them UUIDs, or leave them",
-        " out with --where 'NOT n.", FalkorName(location.Get("key", "id")), " IN [", all ? ids : "...", "]'"));
+    return WithSetting(
+        absl::FailedPreconditionError(absl::StrCat(
+            PlaceName(location), ": ",
+            Counted(count_, "memory has an id that is no UUID, so it can have no point: ",
+                    "memories have an id that is no UUID, so they can have no point: "),
+            ids, all ? "" : ", ...", count_ == 1 ? "; give it a UUID, or leave it" : "; give them UUIDs, or leave them",
+            " out by the condition 'NOT n.", FalkorName(location.Get("key", "id")), " IN [", all ? ids : "...", "]'")),
+        Setting::kCondition);
   }
 
  private:

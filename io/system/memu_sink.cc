@@ -274,7 +274,7 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeMemuSink(const Location& locatio
   if (source.scheme != "memu") {
     return absl::InvalidArgumentError(absl::StrCat(location.ToString(),
                                                    ": takes the rows of MemU only, since an entry names its owner; use "
-                                                   "--system memu"));
+                                                   "the memory system memu"));
   }
   const std::string place = absl::StrCat(asked.vectors, ": collection `", asked.collection, "`");
   return MakeTableSink(place, model.dim, std::make_unique<MemuRowWriter>(location, source, std::move(asked), model));

@@ -304,7 +304,7 @@ TEST_F(EspressobotCommandTest, RecreatingTakesConsentAndCostsNoText) {
   const std::string job = std::filesystem::directory_iterator(jobs)->path().string();
   const ProcessResult rollback = RunClean(REEMBED_BINARY, folder_.path(), {"rollback", job, "--yes"});
   EXPECT_EQ(rollback.exit_code, 0) << rollback.out << rollback.err;
-  EXPECT_THAT(rollback.out, AllOf(HasSubstr("--force-recreate has dropped memories, prompt_fragments"),
+  EXPECT_THAT(rollback.out, AllOf(HasSubstr("the job has dropped memories, prompt_fragments"),
                                   HasSubstr("the table memories stays"), HasSubstr("espressobot.sql")));
   EXPECT_EQ(db_.Ask("SELECT count(*) FROM memories"), "0");
 

@@ -61,7 +61,7 @@ TEST_F(LimitsTest, TokensAreNotUsedBeyondTheirNumberAndTheSameCommandGoesOn) {
     if (run.exit_code == 0) break;
     EXPECT_EQ(run.exit_code, 7) << run.err;
     EXPECT_THAT(run.out, HasSubstr("\"exit_code\":7"));
-    EXPECT_THAT(run.err, AllOf(HasSubstr("--max-tokens 100 is reached"), HasSubstr("tokens")));
+    EXPECT_THAT(run.err, AllOf(HasSubstr("the cap of 100 tokens is reached"), HasSubstr("(--max-tokens)")));
     EXPECT_GT(sold, before) << "each run gets on";
   } while (runs < 20);
   EXPECT_EQ(run.exit_code, 0) << run.err;

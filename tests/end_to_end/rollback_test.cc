@@ -294,7 +294,7 @@ TEST_F(RollbackCliTest, WithoutRoomForTheLogNothingIsOverwritten) {
     full = Run(run);
   }
   EXPECT_EQ(full.exit_code, 5) << full.err;
-  EXPECT_THAT(full.err, AllOf(HasSubstr("undo.db"), HasSubstr("nothing that is not kept is overwritten"),
+  EXPECT_THAT(full.err, AllOf(HasSubstr("undo.db"), HasSubstr("nothing is overwritten that is not in the undo log"),
                               HasSubstr("--no-undo")));
   EXPECT_NE(server.Ask("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 2000"), "0");
   ASSERT_THAT(Run({"rollback", job, "--yes"}).exit_code, 0);

@@ -146,7 +146,7 @@ TEST_F(SpendCapCliTest, TheCapHoldsAndAllThatWasPaidForIsThere) {
   EXPECT_EQ(run.exit_code, 7) << run.err;
   EXPECT_EQ(Number(run.out, "exit_code"), 7);
   EXPECT_EQ(Number(run.err, "exit_code"), 7);
-  EXPECT_THAT(run.err, AllOf(HasSubstr("--max-spend $0.00060 is reached"), HasSubstr("--max-spend +5"),
+  EXPECT_THAT(run.err, AllOf(HasSubstr("the cap of $0.00060 is reached"), HasSubstr("--max-spend +5"),
                              HasSubstr("of --max-spend"), HasSubstr("are spent, or in the air")));
   // What had left before the first charge had shown what a text costs was estimated at half of it: four requests in the
   // air, and as many whose replies were being read.

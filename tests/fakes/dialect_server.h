@@ -21,30 +21,32 @@ struct Refusal {
   std::string message;
 };
 
-// One API as its documents describe it: what it insists on, where it puts vectors and complaints.
+// One API as its documents describe it: what it insists on, where it puts vectors and complaints. What a row leaves out
+// is OpenAI's.
 struct FakeApi {
   enum class Reply { kOpenAi, kTotalTokensOnly, kOllama, kBareArray, kByType, kGemini };
   enum class Errors { kOpenAi, kAzure, kOneString, kWithErrorType, kMessage, kDetail, kCodeAndDetail, kGoogle, kFlat };
 
-  std::string dialect;     // as --embedder
-  std::string base;        // what stands between the server's address and `path` in the API base: "/v1"
-  std::string path;        // the only one that is answered, the model in it
-  std::string key_header;  // in lower case
-  std::string key_prefix;  // before the key
-  std::string inputs;      // the field with the texts
-  std::vector<std::string> required;
-  std::vector<std::string> optional;  // whatever is in neither list is refused
-  int max_inputs = 0;                 // 0: any number
-  std::string cut_field;              // the switch for cutting long texts; empty: there is none
-  std::string cut_word;               // the value with which it cuts, as JSON
-  bool cuts_by_default = false;       // without the switch
-  int long_status = 400;              // of the refusal of a long text
+  std::string dialect;                       // as --embedder
+  std::string base;                          // what stands between the server's address and `path` in the API base
+  std::string path = "/embeddings";          // the only one that is answered, the model in it
+  std::string key_header = "authorization";  // in lower case
+  std::string key_prefix = "Bearer ";        // before the key
+  std::string inputs = "input";              // the field with the texts
+  std::vector<std::string> required = {"input", "model"};
+  // Whatever is in neither list is refused.
+  std::vector<std::string> optional = {"dimensions", "encoding_format", "user"};
+  int max_inputs = 2048;         // 0: any number
+  std::string cut_field;         // the switch for cutting long texts; empty: there is none
+  std::string cut_word;          // the value with which it cuts, as JSON
+  bool cuts_by_default = false;  // without the switch
+  int long_status = 400;         // of the refusal of a long text
   // Its words; $LIMIT and $TOKENS stand for the figures, where it names them.
   std::string long_message =
       "This model's maximum context length is $LIMIT tokens, however you requested $TOKENS tokens ($TOKENS in your "
       "prompt; 0 for the completion). Please reduce your prompt; or completion length.";
-  std::string base64_field;  // the field that asks for base64; empty: it knows none
-  std::string width_field;   // that asks for a width; empty: it has one only
+  std::string base64_field = "encoding_format";  // the field that asks for base64; empty: it knows none
+  std::string width_field = "dimensions";        // that asks for a width; empty: it has one only
   Reply reply = Reply::kOpenAi;
   Errors errors = Errors::kOpenAi;
   Refusal bad_key = {401, "invalid_api_key", "Incorrect API key provided"};

@@ -112,7 +112,7 @@ absl::StatusOr<std::unique_ptr<FalkorGraph>> FalkorGraph::Open(const FalkorLocat
     return absl::FailedPreconditionError(
         absl::StrCat(asked.address.name,
                      ": this server is not FalkorDB (it does not know GRAPH.LIST); start it with "
-                     "--loadmodule falkordb.so, or name another port"));
+                     "the module falkordb.so, or name another port"));
   }
   std::vector<std::string> names;
   for (size_t i = 0; i < graphs->value().size(); ++i) names.emplace_back(graphs->value()[i].Text());

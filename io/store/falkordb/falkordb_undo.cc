@@ -17,6 +17,7 @@
 #include "engine/lost_writes.h"
 #include "engine/number/float_list.h"
 #include "engine/rollback.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/store/falkordb/falkordb_fetch.h"
 
@@ -219,10 +220,12 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<RowToWrite* const> r
     }
     contents[place] = ContentOf(known);
     if (known.size() == values.size()) return;
-    unknown = absl::FailedPreconditionError(nodes.Message(
-        absl::StrCat("row ", KeyText(keys[place]),
-                     ": what is in a property to be filled could not be put back, as it is of a type that has no "
-                     "literal in Cypher; fill another property, or say --no-undo")));
+    unknown =
+        WithSetting(absl::FailedPreconditionError(nodes.Message(absl::StrCat(
+                        "row ", KeyText(keys[place]),
+                        ": what is in a property to be filled could not be put back, as it is of a type that has no "
+                        "literal in Cypher; fill another property, or run without an undo log"))),
+                    Setting::kUndoLog);
   }));
   ABSL_RETURN_IF_ERROR(unknown);
   return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {

@@ -116,8 +116,9 @@ absl::StatusOr<bool> IsMade(absl::string_view note, UndoReader* log) {
 absl::Status SayWhatStays(const PostgresTarget& target, UndoReader* log, RollbackReport* report) {
   ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> dropped, log->FindNote(kDroppedNote));
   if (dropped.has_value()) {
-    report->notes.push_back(absl::StrCat("--force-recreate has dropped ", *dropped,
-                                         ": what was in them cannot be brought back by a rollback; restore a backup"));
+    report->notes.push_back(
+        absl::StrCat("the job has dropped ", *dropped,
+                     " to make them anew: what was in them cannot be brought back by a rollback; restore a backup"));
   }
   ABSL_ASSIGN_OR_RETURN(const bool schema, IsMade(kSchemaNote, log));
   if (schema && target.table.has_value()) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
@@ -73,9 +74,11 @@ absl::StatusOr<IndexPlan> PlanIndex(const PostgresTarget& target, const Postgres
       [[fallthrough]];
     case PostgresForm::kHalfvec:
       if (dim > kMaxHalfvecIndexDim) {
-        return refuse(absl::StrCat("pgvector indexes at most ", kMaxVectorIndexDim, " numbers of type vector and ",
-                                   kMaxHalfvecIndexDim, " of type halfvec, and this model makes ", dim,
-                                   "; ask the model for fewer with --dimensions, or store type=bit"));
+        return WithSetting(
+            refuse(absl::StrCat("pgvector indexes at most ", kMaxVectorIndexDim, " numbers of type vector and ",
+                                kMaxHalfvecIndexDim, " of type halfvec, and this model makes ", dim,
+                                "; ask the model for fewer dimensions, or store type=bit")),
+            Setting::kDimensions);
       }
       plan.expression =
           vector.form == PostgresForm::kHalfvec && has_width

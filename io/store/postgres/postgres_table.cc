@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/types/span.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
@@ -78,10 +79,11 @@ absl::StatusOr<PostgresAddress> ParseAddress(const Location& location) {
   PQconninfoFree(options);
   if (!location.secret.empty()) address.keywords.emplace_back("password", location.secret);
   if (secret) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(location.scheme,
-                     ": the address holds a password, and addresses are written down; leave it out and set "
-                     "PGPASSWORD, name its variable with --db-password-env, or write a line into ~/.pgpass"));
+    return WithSetting(absl::InvalidArgumentError(absl::StrCat(
+                           location.scheme,
+                           ": the address holds a password, and addresses are written down; leave it out and set "
+                           "PGPASSWORD, name another variable, or write a line into ~/.pgpass")),
+                       Setting::kDatabasePassword);
   }
   return address;
 }

@@ -13,6 +13,7 @@
 #include "engine/number/json_text.h"
 #include "engine/pace/retry.h"
 #include "engine/pace/wait_hints.h"
+#include "engine/setting.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
 #include "io/store/sqlite/hrana_answer.h"
@@ -95,13 +96,14 @@ absl::Status HranaConnection::StatusOf(int http_status, absl::string_view body) 
   const std::string words = ServerWords(body, {server_.token}, kMaxWordsShown);
   const std::string answered = absl::StrCat(server_.name, ": answered ", http_status, words.empty() ? "" : ": ", words);
   if (http_status == 401 || http_status == 403) {
-    return absl::UnauthenticatedError(absl::StrCat(
-        answered,
-        server_.token.empty()
-            ? "; it wants a token: put it into TURSO_AUTH_TOKEN or LIBSQL_AUTH_TOKEN, or "
-              "name another variable with --db-token-env"
-            : "; it does not take the token that was given (TURSO_AUTH_TOKEN, "
-              "LIBSQL_AUTH_TOKEN or --db-token-env); is it for this database, may it write, and is it not expired?"));
+    return WithSetting(absl::UnauthenticatedError(absl::StrCat(
+                           answered, server_.token.empty()
+                                         ? "; it wants a token: put it into TURSO_AUTH_TOKEN or LIBSQL_AUTH_TOKEN, or "
+                                           "name another variable"
+                                         : "; it does not take the token that was given (TURSO_AUTH_TOKEN, "
+                                           "LIBSQL_AUTH_TOKEN or another variable); is it for this database, may it "
+                                           "write, and is it not expired?")),
+                       Setting::kDatabaseToken);
   }
   if (http_status == 404) return absl::NotFoundError(absl::StrCat(answered, "; check the name of the database"));
   if (http_status == 429 || http_status >= 500) return absl::UnavailableError(answered);

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/store/sqlite/sqlite_backup.h"
 #include "io/store/sqlite/sqlite_db.h"
@@ -289,12 +290,13 @@ absl::Status CheckLibsqlIsEmpty(HranaServer to) {
   }
   if (tables.empty()) return absl::OkStatus();
   const size_t shown = std::min<size_t>(tables.size(), 5);
-  return absl::FailedPreconditionError(
-      absl::StrCat(name, ": is not empty (",
-                   absl::StrJoin(tables.begin(), tables.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
-                   tables.size() > shown ? ", ..." : "",
-                   "), and a libSQL server cannot replace it in one step; make a new database, ",
-                   "restore into that with --db, and point TURSO_URL at it"));
+  return WithSetting(absl::FailedPreconditionError(absl::StrCat(
+                         name, ": is not empty (",
+                         absl::StrJoin(tables.begin(), tables.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                         tables.size() > shown ? ", ..." : "",
+                         "), and a libSQL server cannot replace it in one step; make a new database, ",
+                         "restore into that, and point TURSO_URL at it")),
+                     Setting::kDatabase);
 }
 
 namespace {

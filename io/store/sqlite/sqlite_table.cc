@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/store/sqlite/libsql_db.h"
 
@@ -344,11 +345,12 @@ absl::Status CheckSqliteKeysPresent(const SqlDb& db, const SqliteTable& table, a
   if (!lacks_key) return absl::OkStatus();
   const std::string name = absl::StrCat(table.path, ": table `", table.name, "`: ");
   if (table.rowid_of_null_key.empty()) {
-    const std::string leave_out = absl::StrCat("leave them out with --where '", key, " IS NOT NULL'");
-    return absl::FailedPreconditionError(absl::StrCat(name, "some rows have no key (`", table.key, "` is NULL); ",
-                                                      table.has_rowid
-                                                          ? absl::StrCat("use key=rowid, or ", leave_out)
-                                                          : absl::StrCat(leave_out, ", or use another column")));
+    const std::string leave_out = absl::StrCat("leave them out by the condition '", key, " IS NOT NULL'");
+    return WithSetting(absl::FailedPreconditionError(
+                           absl::StrCat(name, "some rows have no key (`", table.key, "` is NULL); ",
+                                        table.has_rowid ? absl::StrCat("use key=rowid, or ", leave_out)
+                                                        : absl::StrCat(leave_out, ", or use another column"))),
+                       Setting::kCondition);
   }
   const std::string end = absl::StrCat(kNullKeyPrefix.substr(0, kNullKeyPrefix.size() - 1), ";");
   ABSL_ASSIGN_OR_RETURN(const bool looks_alike, is_there(absl::StrCat(table.KeySql(), " >= '", kNullKeyPrefix, "' AND ",

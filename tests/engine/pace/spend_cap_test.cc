@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/setting.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/status_matchers.h"
@@ -53,7 +54,8 @@ TEST(SpendCapTest, WithNothingUnderWayTheCapIsReachedForGoodAndSaysBothNumbers) 
   EXPECT_THAT(cap.Reached(), IsOk()) << "what can do without ends nothing";
   EXPECT_EQ(cap.Take(100, &hold), Answer::kNever);
   EXPECT_TRUE(IsSpendCapReached(cap.Reached()));
-  EXPECT_THAT(cap.Reached().message(), AllOf(HasSubstr("--max-spend $10.00"), HasSubstr("$9.50"), HasSubstr("$1.00")));
+  EXPECT_THAT(cap.Reached().message(), AllOf(HasSubstr("the cap of $10.00"), HasSubstr("$9.50"), HasSubstr("$1.00")));
+  EXPECT_EQ(SettingOf(cap.Reached()), Setting::kMaxSpend);
   EXPECT_EQ(cap.Take(1, &hold), Answer::kNever) << "smaller ones do not slip through";
   EXPECT_FALSE(IsSpendCapReached(absl::CancelledError("stopped")));
 }

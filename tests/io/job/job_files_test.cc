@@ -111,7 +111,7 @@ TEST_F(JobFilesTest, RefusesEveryOtherIdentityByName) {
     JobIdentity identity = Identity();
     change(&identity);
     EXPECT_THAT(JobStore::Open(dir_, identity),
-                HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr(message), HasSubstr("--job"))));
+                HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr(message), HasSubstr("name no job directory"))));
   }
   EXPECT_THAT(Open({.keep_vectors = KeepVectors::kNever}),
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("keep_vectors `always`, and not for `never`")));

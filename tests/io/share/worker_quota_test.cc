@@ -182,7 +182,7 @@ TEST(WorkerQuotaTest, TheMoneyOfTwoJobsIsOne) {
   EXPECT_GE(first.spent_usd() + second.spent_usd(), kCap * 0.95);
   EXPECT_GT(first.spent_usd(), 0);
   EXPECT_GT(second.spent_usd(), 0);
-  EXPECT_THAT(std::string(second.Reached().message()), HasSubstr("--max-spend"));
+  EXPECT_THAT(std::string(second.Reached().message()), HasSubstr("the cap of $"));
 }
 
 }  // namespace

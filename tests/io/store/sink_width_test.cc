@@ -151,7 +151,7 @@ class HeldWidthTableTest : public WidthTableTest {};
 TEST_P(HeldWidthTableTest, AnotherWidthThatIsHeldIsRefusedInTheSameWords) {
   EXPECT_THAT(GetParam().sink(&places_, 3),
               HasError(absl::StatusCode::kFailedPrecondition,
-                       HasSubstr(": holds vectors of 3 numbers, and this job makes 4; use --dimensions 3, or ")));
+                       HasSubstr(": holds vectors of 3 numbers, and this job makes 4; use 3 dimensions, or ")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, HeldWidthTableTest,

@@ -166,7 +166,7 @@ TEST_F(FalkorUndoTest, WhatCouldNotBePutBackIsNotOverwritten) {
     const std::string before = Dump();
     MemoryUndo undo;
     EXPECT_THAT(Write("label=M&key=id&vector=v", Rows(1, 2), &undo),
-                HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("row 2"), HasSubstr("--no-undo"))));
+                HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("row 2"), HasSubstr("without an undo log"))));
     EXPECT_EQ(Dump(), before);
     EXPECT_EQ(undo.rows(), 0u);
   }

@@ -239,7 +239,7 @@ TEST_F(PostgresImportUndoTest, WhatIsGoneAndWhatStaysIsSaid) {
   auto report = RollBack(Target("&index=hnsw"), undo);
   ASSERT_THAT(report, IsOk());
   EXPECT_THAT(report->notes,
-              ElementsAre(AllOf(HasSubstr("--force-recreate has dropped m, others"), HasSubstr("backup")),
+              ElementsAre(AllOf(HasSubstr("the job has dropped m, others"), HasSubstr("backup")),
                           HasSubstr("index m_v_hnsw stays"), HasSubstr("took away")));
   server_.Run("DROP TABLE m");
   report = RollBack(Target(), undo);

@@ -131,7 +131,7 @@ TEST(SqliteTableTest, RefusesRowsWithoutKey) {
   ASSERT_THAT(table, IsOk());
   EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, ""),
               HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("`id` is NULL"), HasSubstr("key=rowid"),
-                                                                    HasSubstr("--where '\"id\" IS NOT NULL'"))));
+                                                                    HasSubstr("by the condition '\"id\" IS NOT NULL'"))));
   EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, "a = 1"), IsOk());
 }
 
