@@ -185,6 +185,7 @@ struct StoreKind {
   const WholeFile* whole_file = nullptr;  // null: it is filled in place, or a stream
   // Where the vectors are in one form, by which jobs that wrote to the same place are found. Null: the file is it.
   VectorPlace (*vector_place)(const Location& target) = nullptr;
+  bool takes_output_forms = false;  // vectors that take less room: `type=` and `dim=`, see engine/output_form.h
   // The right to fill the column that it names, which one job has at a time. A null lock, or null here: none can be
   // had. Errors: kAborted (another job has it; names it).
   absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& target, const LockAsker& asker) = nullptr;

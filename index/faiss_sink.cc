@@ -2,7 +2,6 @@
 #include "index/faiss_sink.h"
 
 #include <faiss/IndexIDMap.h>
-#include <omp.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,21 +15,53 @@
 #include "engine/number/normalize.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
+#include "index/build_stage_file.h"
 #include "index/faiss_io.h"
 #include "index/graph_build.h"
 #include "index/index_build.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
 #include "index/index_store.h"
+#include "index/row_set.h"
+#include "index/thread_count.h"
 
 namespace reembed {
 namespace {
 
+// How graphs are linked.
+struct GraphWish {
+  GraphSimd simd = GraphSimd::kAuto;
+  GraphStorage storage = GraphStorage::kAuto;
+  bool deterministic = false;
+};
+
+absl::StatusOr<GraphWish> ParseGraphWish(const Location& location) {
+  const auto here = [&location](absl::Status status) {
+    return absl::Status(status.code(), absl::StrCat(location.path, ": ", status.message()));
+  };
+  const absl::StatusOr<GraphSimd> simd = ParseGraphSimd(location.Get("simd", "auto"));
+  if (!simd.ok()) return here(simd.status());
+  const absl::StatusOr<GraphStorage> storage = ParseGraphStorage(location.Get("storage", "auto"));
+  if (!storage.ok()) return here(storage.status());
+  const std::string deterministic = location.Get("deterministic", "false");
+  if (deterministic != "true" && deterministic != "false") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(location.path, ": expected deterministic=true or false, got `", deterministic, "`"));
+  }
+  const GraphWish wish{*simd, *storage, deterministic == "true"};
+  const absl::StatusOr<GraphKernelChoice> choice =
+      ChooseGraphKernel({.simd = wish.simd, .storage = wish.storage, .deterministic = wish.deterministic});
+  if (!choice.ok()) return here(choice.status());
+  return wish;
+}
+
 class FaissSink final : public VectorSink {
  public:
-  FaissSink(IndexStore store, IndexSpec spec, const Model& model, const FaissSinkOptions& options, bool needs_training)
+  FaissSink(IndexStore store, IndexSpec spec, const GraphWish& wish, const Model& model,
+            const FaissSinkOptions& options, bool needs_training)
       : store_(std::move(store)),
         spec_(std::move(spec)),
+        wish_(wish),
         options_(options),
         needs_training_(needs_training),
         rows_per_add_(RowsPerAdd(model.dim)) {
@@ -39,6 +70,8 @@ class FaissSink final : public VectorSink {
     fresh_.asked_factory = spec_.factory;
     fresh_.faiss_version = FaissVersion();
     fresh_.source = options.source;
+    fresh_.seed = static_cast<int64_t>(spec_.seed);
+    fresh_.ef_construction = spec_.ef_construction;
   }
 
   RowOrder row_order() const override { return RowOrder::kAscending; }
@@ -56,11 +89,14 @@ class FaissSink final : public VectorSink {
   absl::Status AddStaged();
   absl::Status AddRows();
   absl::Status MakeIndex();
-  absl::Status Train();
-  int64_t TrainingTarget() const;
+  IndexStore::Old old() const {
+    return continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kKeep;
+  }
+  absl::Status BuildOf(const RowSet& rows) const;
 
   const IndexStore store_;
   const IndexSpec spec_;
+  const GraphWish wish_;
   const FaissSinkOptions options_;
   const bool needs_training_;
   const int64_t rows_per_add_;
@@ -76,7 +112,7 @@ class FaissSink final : public VectorSink {
   std::optional<IdKind> id_kind_;
   absl::flat_hash_set<int64_t> ids_;  // that are keys
   std::string key_lines_;
-  int64_t wanted_rows_ = 0;  // to have staged before they are added
+  std::unique_ptr<RowSet::Writer> spool_;  // all rows, where the index is built of them in Complete()
   std::vector<float> staged_;
   std::vector<int64_t> staged_ids_;
 };
@@ -89,7 +125,6 @@ absl::StatusOr<int64_t> FaissSink::Open(const SinkContext& context, const SinkPo
   }
   expected_rows_ = context.expected_rows;
   description_ = fresh_;
-  wanted_rows_ = needs_training_ ? TrainingTarget() : rows_per_add_;
   store_.RemovePartialFiles();
   const std::optional<int64_t> outdated = OutdatedRows(last);
   if (outdated.has_value() || last.stored_rows == 0) {
@@ -110,30 +145,19 @@ absl::StatusOr<int64_t> FaissSink::Open(const SinkContext& context, const SinkPo
   return last.position;
 }
 
-// Rows to hold back for training. When they are there the index is made.
-int64_t FaissSink::TrainingTarget() const {
-  const int64_t memory_rows = options_.max_training_bytes / (int64_t{4} * dim());
-  const int64_t expected = expected_rows_ > 0 ? expected_rows_ : std::numeric_limits<int64_t>::max();
-  int64_t wanted = spec_.train_rows;
-  if (wanted == 0) {
-    wanted = IsFactoryOpen(spec_.factory) && expected_rows_ == 0
-                 ? memory_rows
-                 : TrainingRows(ResolveFactory(spec_.factory, expected_rows_, memory_rows));
-  }
-  const int64_t least = std::max<int64_t>(ListCount(spec_.factory), 1);
-  return std::max(std::min({wanted, memory_rows, expected}), least);
-}
-
 absl::Status FaissSink::Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) {
   if (continues_ && index_ == nullptr) {
     ABSL_RETURN_IF_ERROR(LoadFinished());
+  }
+  if (needs_training_ && index_ == nullptr && spool_ == nullptr) {
+    ABSL_ASSIGN_OR_RETURN(spool_, RowSet::Writer::Make(dim(), spec_.metric, absl::StrCat(store_.path(), ".partial")));
   }
   for (const Batch* const batch : batches) {
     ABSL_RETURN_IF_ERROR(CheckWidth(store_.path(), dim(), batch->dim()));
     for (const BatchRow& row : batch->rows()) {
       if (row.vector == nullptr) continue;
       ABSL_RETURN_IF_ERROR(Stage(row, refused));
-      if (static_cast<int64_t>(staged_ids_.size()) < wanted_rows_) continue;
+      if (static_cast<int64_t>(staged_ids_.size()) < rows_per_add_) continue;
       ABSL_RETURN_IF_ERROR(AddStaged());
     }
   }
@@ -149,7 +173,6 @@ absl::Status FaissSink::LoadFinished() {
   } else {
     ABSL_ASSIGN_OR_RETURN(key_lines_, store_.LoadKeyLines(description_));
   }
-  if (index_->is_trained) wanted_rows_ = rows_per_add_;
   return absl::OkStatus();
 }
 
@@ -173,13 +196,13 @@ absl::Status FaissSink::Stage(const BatchRow& row, std::vector<RefusedRow>* refu
     refused->push_back({row.ordinal, id.status()});
     return absl::OkStatus();
   }
-  if (id_kind_ == IdKind::kOrdinal) {
-    KeyTable::AppendLine(*id, std::get<absl::string_view>(row.key), &key_lines_);
-  } else if (!ids_.insert(*id).second) {
+  if (id_kind_ == IdKind::kKey && !ids_.insert(*id).second) {
     refused->push_back({row.ordinal, absl::AlreadyExistsError(absl::StrCat(
                                          Prefix(row.key), "an earlier row has this key; keys must be unique"))});
     return absl::OkStatus();
   }
+  if (spool_ != nullptr) return spool_->Add(row.key, *id, vector);
+  if (id_kind_ == IdKind::kOrdinal) KeyTable::AppendLine(*id, std::get<absl::string_view>(row.key), &key_lines_);
   staged_.insert(staged_.end(), vector.begin(), vector.end());
   staged_ids_.push_back(*id);
   if (spec_.metric != Metric::kCosine) return absl::OkStatus();
@@ -206,25 +229,23 @@ absl::StatusOr<int64_t> FaissSink::IdOf(const BatchRow& row) {
 }
 
 absl::Status FaissSink::AddStaged() {
-  // OpenMP keeps this setting per calling thread.
-  omp_set_num_threads(options_.threads > 0 ? options_.threads : omp_get_num_procs());
+  SetLibraryThreads(ThreadCount(options_.threads));
   if (index_ == nullptr) {
     ABSL_RETURN_IF_ERROR(MakeIndex());
   }
-  if (!index_->is_trained && !staged_ids_.empty()) {
-    ABSL_RETURN_IF_ERROR(Train());
-  }
   const absl::Status status = staged_ids_.empty() ? absl::OkStatus() : AddRows();
-  if (wanted_rows_ > rows_per_add_) staged_.shrink_to_fit();
   staged_.clear();
   staged_ids_.clear();
-  wanted_rows_ = rows_per_add_;
   return status;
 }
 
 absl::Status FaissSink::AddRows() {
   if (graph_ == nullptr && GraphBuilder::CanBuild(*index_)) {
-    ABSL_ASSIGN_OR_RETURN(graph_, GraphBuilder::Make(index_.get(), {.threads = options_.threads}));
+    ABSL_ASSIGN_OR_RETURN(graph_, GraphBuilder::Make(index_.get(), {.threads = options_.threads,
+                                                                    .simd = wish_.simd,
+                                                                    .storage = wish_.storage,
+                                                                    .deterministic = wish_.deterministic,
+                                                                    .seed = spec_.seed}));
   }
   const std::string what = absl::StrCat(store_.path(), ": cannot add rows");
   if (graph_ == nullptr) {
@@ -243,18 +264,38 @@ absl::Status FaissSink::MakeIndex() {
   return absl::OkStatus();
 }
 
-absl::Status FaissSink::Train() {
-  description_.trained_rows = static_cast<int64_t>(staged_ids_.size());
-  return TrainIndex(store_.path(), description_.factory, staged_, index_.get());
+absl::Status FaissSink::BuildOf(const RowSet& rows) const {
+  int64_t most = std::max<int64_t>(options_.max_training_bytes / (int64_t{4} * dim()), 1);
+  if (spec_.train_rows > 0) most = std::min(most, spec_.train_rows);
+  IndexBuildOptions options{.spec = spec_,
+                            .model = fresh_.model,
+                            .source = fresh_.source,
+                            .threads = options_.threads,
+                            .simd = wish_.simd,
+                            .storage = wish_.storage,
+                            .deterministic = wish_.deterministic,
+                            .most_training_rows = most,
+                            .keeps_previous = old() == IndexStore::Old::kKeep};
+  if (spec_.seed != 0) options.seed = spec_.seed;
+  absl::Status status = BuildIndexOf(rows, store_.path(), options).status();
+  // The place is as it was asked for: it is the rows that do not suffice.
+  if (!absl::IsInvalidArgument(status)) return status;
+  return absl::FailedPreconditionError(status.message());
 }
 
 absl::Status FaissSink::Complete() {
   if (continues_ && index_ == nullptr) return absl::OkStatus();  // nothing new came
+  if (spool_ != nullptr && spool_->rows() > 0) {
+    ABSL_ASSIGN_OR_RETURN(const RowSet rows, spool_->Finish());
+    return BuildOf(rows);
+  }
   ABSL_RETURN_IF_ERROR(AddStaged());
   description_.rows = index_->ntotal;
   description_.id_kind = id_kind_.value_or(IdKind::kKey);
-  return store_.Replace(*index_, key_lines_, description_,
-                        continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kKeep);
+  ABSL_RETURN_IF_ERROR(store_.Replace(*index_, key_lines_, description_, old()));
+  // Of a build that had another factory, and was killed.
+  BuildStageFile(store_.path(), "").Remove();
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -283,9 +324,10 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& locati
   if (!probe.ok()) {
     return absl::Status(probe.status().code(), absl::StrCat(location.path, ": ", probe.status().message()));
   }
+  ABSL_ASSIGN_OR_RETURN(const GraphWish wish, ParseGraphWish(location));
   IndexStore store(location.path);
   ABSL_RETURN_IF_ERROR(store.CheckReplaceable(model));
-  return std::make_unique<FaissSink>(std::move(store), std::move(spec), model, options, !(*probe)->is_trained);
+  return std::make_unique<FaissSink>(std::move(store), std::move(spec), wish, model, options, !(*probe)->is_trained);
 }
 
 }  // namespace reembed

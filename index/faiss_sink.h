@@ -16,18 +16,23 @@ namespace reembed {
 
 struct FaissSinkOptions {
   std::string source;  // URI of the store with the texts, written beside the index so that a search can show them
-  // Bounds the rows that are held for training, but never below one row per list. A row is 4 * dim bytes.
+  // Bounds the sample that an index is trained on, but never below one row per list. A row is 4 * dim bytes.
   int64_t max_training_bytes = int64_t{1} << 30;
   int threads = 0;  // that add rows; 0: one per core
 };
 
-// Builds a FAISS index at `location`, see ParseIndexSpec(); the files it makes are described in index_format.md.
+// Builds a FAISS index at `location`, see ParseIndexSpec(); the files it makes are described in index_format.md. How
+// HNSW graphs are linked: `simd=avx2`, `storage=float32`, `deterministic=true`, see graph_build.h.
 //
 // Ids are the keys where keys are integers, and ordinals, with the keys in PATH.keys.jsonl, where keys are texts; the
 // first row decides for all. The index lives in memory until Complete(), which replaces PATH at once and keeps an index
 // that it does not continue as PATH.previous (with its files; PATH.previous.2 if that name is taken). When Open() is
 // told of exactly the rows that the finished index at PATH has, it goes on behind them; else everything is asked for
-// again. An index that needs training is trained on the first rows of the stream.
+// again.
+//
+// An index that needs training is built in Complete(), as BuildIndexOf() does it: until then its rows lie beside PATH,
+// in a file without a name, so that the sample it is trained on is drawn from all of them. What a Complete() that was
+// killed has trained and added is gone on with when the same rows come again.
 //
 // Refused are rows that have no direction (cosine), are not finite, or have the integer key of an earlier row, a
 // negative one, or a key of another kind than the first row's.

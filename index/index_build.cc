@@ -56,7 +56,7 @@ class Build {
     description_.model.dim = rows_.dim();
     description_.metric = spec_.metric;
     description_.asked_factory = spec_.factory;
-    description_.factory = ResolveFactory(spec_.factory, rows_.rows(), rows_.rows());
+    description_.factory = ResolveFactory(spec_.factory, rows_.rows(), MostTrainingRows());
     description_.id_kind = rows_.id_kind();
     description_.faiss_version = FaissVersion();
     description_.reembed_version = options.version;
@@ -103,14 +103,15 @@ class Build {
   absl::StatusOr<BuiltIndex> Publish() {
     Tell(BuildStage::kSave, 0, rows_.rows());
     description_.rows = index_->ntotal;
+    const auto old = options_.keeps_previous ? IndexStore::Old::kKeep : IndexStore::Old::kContinued;
     if (merged_.has_value()) {
       const auto move = [this](const std::string& path) -> absl::StatusOr<FileMark> {
         if (std::rename(MergedPath().c_str(), path.c_str()) == 0) return *merged_;
         return absl::ErrnoToStatus(errno, absl::StrCat(MergedPath(), ": cannot rename to ", path));
       };
-      ABSL_RETURN_IF_ERROR(store_.ReplaceBy(move, rows_.key_lines(), description_, IndexStore::Old::kKeep));
+      ABSL_RETURN_IF_ERROR(store_.ReplaceBy(move, rows_.key_lines(), description_, old));
     } else {
-      ABSL_RETURN_IF_ERROR(store_.Replace(*index_, rows_.key_lines(), description_, IndexStore::Old::kKeep));
+      ABSL_RETURN_IF_ERROR(store_.Replace(*index_, rows_.key_lines(), description_, old));
     }
     RemoveWork();
     ABSL_ASSIGN_OR_RETURN(description_, ReadDescription(IndexPaths(store_.path()).description));
@@ -138,9 +139,9 @@ class Build {
   // Of all that decides what the index becomes.
   std::string Identity() const {
     return absl::StrCat(description_.factory, " ", MetricName(spec_.metric), " ", rows_.dim(), " ", rows_.rows(), " ",
-                        absl::Hex(rows_.fingerprint()), " ", spec_.train_rows, " ", spec_.ef_construction, " ",
-                        options_.seed, " ", GraphStorageName(options_.storage), " ", options_.deterministic, " ",
-                        FaissVersion());
+                        absl::Hex(rows_.fingerprint()), " ", spec_.train_rows, " ", options_.most_training_rows, " ",
+                        spec_.ef_construction, " ", options_.seed, " ", GraphStorageName(options_.storage), " ",
+                        options_.deterministic, " ", FaissVersion());
   }
 
   std::string PartPath(int64_t part) const { return absl::StrCat(store_.path(), ".partial.part-", part); }
@@ -186,9 +187,14 @@ class Build {
     return kBaseBytes + ids + rows_.rows() * code;
   }
 
+  int64_t MostTrainingRows() const {
+    return options_.most_training_rows > 0 ? std::min(options_.most_training_rows, rows_.rows()) : rows_.rows();
+  }
+
   int64_t TrainingSampleRows() const {
     const int64_t wanted = spec_.train_rows > 0 ? spec_.train_rows : TrainingRows(description_.factory);
-    return std::min(std::max(wanted, LeastTrainingRows(description_.factory)), rows_.rows());
+    const int64_t least = LeastTrainingRows(description_.factory);
+    return std::min(std::max(std::min(wanted, MostTrainingRows()), least), rows_.rows());
   }
 
   absl::Status Train() {
@@ -409,6 +415,10 @@ absl::StatusOr<BuiltIndex> BuildIndex(VectorReader* reader, const std::string& p
     ABSL_ASSIGN_OR_RETURN(recipes, RecipesFor(*options.wish, rows.rows(), rows.dim()));
     return BuildByWish(path, options, recipes, rows);
   }
+  return BuildIndexOf(rows, path, options);
+}
+
+absl::StatusOr<BuiltIndex> BuildIndexOf(const RowSet& rows, const std::string& path, const IndexBuildOptions& options) {
   Build build(path, options, options.spec.factory, rows);
   ABSL_RETURN_IF_ERROR(build.Make());
   return build.Publish();

@@ -50,6 +50,10 @@ struct IndexBuildOptions {
   // In place of `spec.factory`: what the index shall do, see RecipesFor(). What is measured goes into its description.
   std::optional<RecipeWish> wish;
   int64_t queries = 1000;  // to measure that with
+  // Training takes at most so many rows, but never fewer than it cannot do without, and a number of lists that is open
+  // is such that they suffice; 0: as many as the factory needs.
+  int64_t most_training_rows = 0;
+  bool keeps_previous = true;  // an index that is at the path already is kept as PATH.previous
   // What is added is kept on the disk after so long, and more seldom where that takes long; 0: after each step.
   absl::Duration keep_every = absl::Minutes(1);
   int64_t rows_per_step = 65536;  // added between two looks at the time; at most 256 MiB of them
@@ -73,6 +77,9 @@ struct BuiltIndex {
 };
 absl::StatusOr<BuiltIndex> BuildIndex(VectorReader* reader, const std::string& place, const std::string& path,
                                       const IndexBuildOptions& options);
+
+// The same of rows that are there already and stay the caller's. `options.wish` and `skip_unusable` mean nothing here.
+absl::StatusOr<BuiltIndex> BuildIndexOf(const RowSet& rows, const std::string& path, const IndexBuildOptions& options);
 
 // The parts that a run and a build have in common.
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -112,7 +113,8 @@ absl::StatusOr<Metric> ParseMetric(absl::string_view name) {
 }
 
 absl::StatusOr<IndexSpec> ParseIndexSpec(const Location& location) {
-  ABSL_RETURN_IF_ERROR(location.CheckParameters({"factory", "metric", "train", "efConstruction"}));
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(
+      {"factory", "metric", "train", "efConstruction", "seed", "simd", "storage", "deterministic"}));
   const auto here = [&location](const absl::Status& status) {
     return absl::Status(status.code(), absl::StrCat(location.scheme, ":", location.path, ": ", status.message()));
   };
@@ -125,6 +127,7 @@ absl::StatusOr<IndexSpec> ParseIndexSpec(const Location& location) {
   spec.metric = *metric;
   ABSL_RETURN_IF_ERROR(ParseNumber(location, "train", int64_t{1} << 40, &spec.train_rows));
   ABSL_RETURN_IF_ERROR(ParseNumber(location, "efConstruction", 1 << 16, &spec.ef_construction));
+  ABSL_RETURN_IF_ERROR(ParseNumber(location, "seed", std::numeric_limits<int64_t>::max(), &spec.seed));
   return spec;
 }
 

@@ -24,7 +24,7 @@ absl::string_view MetricName(Metric metric);  // "cosine", "ip", "l2"
 // Errors: kInvalidArgument (none of the three names).
 absl::StatusOr<Metric> ParseMetric(absl::string_view name);
 
-// What index was asked for: `faiss:PATH?factory=HNSW32&metric=cosine&train=N&efConstruction=N`.
+// What index was asked for: `faiss:PATH?factory=HNSW32&metric=cosine&train=N&efConstruction=N&seed=N`.
 struct IndexSpec {
   // A FAISS index factory string, e.g. `Flat`, `HNSW32`, `IVF4096,Flat`, `OPQ16_64,IVF,PQ16`. In place of a number of
   // lists, `IVF` and `IVFauto` leave the number to ResolveFactory(). Ids are added by us.
@@ -38,6 +38,7 @@ struct IndexSpec {
 // The checked factory with its short forms written out. Errors: kInvalidArgument (one that FAISS could not take).
 absl::StatusOr<std::string> ParseFactory(absl::string_view factory);
 
+// `simd`, `storage` and `deterministic` are the sink's, which has graphs to build (faiss_sink.h).
 // Errors: kInvalidArgument (unknown parameter or metric, a number that is none, a factory that FAISS could not take).
 absl::StatusOr<IndexSpec> ParseIndexSpec(const Location& location);
 

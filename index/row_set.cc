@@ -102,34 +102,75 @@ class RowSet::Vectors {
   std::vector<float> memory_;  // all, or those that are not in the file yet
 };
 
+struct RowSet::Writer::State {
+  State(int dim, Metric metric) : metric(metric) { set.dim_ = dim; }
+
+  const Metric metric;
+  RowSet set;
+  Checksum checksum;  // of keys and vectors, as they come
+  std::vector<float> direction;
+};
+
+RowSet::Writer::Writer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+RowSet::Writer::~Writer() = default;
+
+absl::StatusOr<std::unique_ptr<RowSet::Writer>> RowSet::Writer::Make(int dim, Metric metric,
+                                                                     const std::string& beside) {
+  auto state = std::make_unique<State>(dim, metric);
+  ABSL_ASSIGN_OR_RETURN(state->set.vectors_, Vectors::Make(beside));
+  return std::unique_ptr<Writer>(new Writer(std::move(state)));
+}
+
+absl::Span<const int64_t> RowSet::Writer::ids() const { return state_->set.ids(); }
+
+absl::Status RowSet::Writer::Add(KeyView key, int64_t id, absl::Span<const float> vector) {
+  RowSet& set = state_->set;
+  if (const auto* const text = std::get_if<absl::string_view>(&key)) {
+    set.id_kind_ = IdKind::kOrdinal;
+    state_->checksum.Add(text->data(), text->size());
+    KeyTable::AppendLine(id, *text, &set.key_lines_);
+  } else {
+    state_->checksum.Add(&id, sizeof id);
+  }
+  set.ids_.push_back(id);
+  state_->checksum.Add(vector.data(), vector.size() * sizeof(float));
+  if (state_->metric != Metric::kCosine) return set.vectors_->Append(vector);
+  state_->direction.assign(vector.begin(), vector.end());
+  ABSL_RETURN_IF_ERROR(NormalizeRows(absl::MakeSpan(state_->direction), set.dim_));
+  return set.vectors_->Append(state_->direction);
+}
+
+absl::StatusOr<RowSet> RowSet::Writer::Finish() {
+  ABSL_RETURN_IF_ERROR(state_->set.vectors_->Complete());
+  state_->set.fingerprint_ = state_->checksum.Value();
+  return std::move(state_->set);
+}
+
 // One pass over a reader.
 class RowSet::Reading {
  public:
-  Reading(const std::string& place, const RowSetOptions& options, RowSet* set)
-      : place_(place), options_(options), set_(set) {}
+  Reading(const std::string& place, const RowSetOptions& options, int dim, Writer* writer)
+      : place_(place), options_(options), dim_(dim), writer_(writer) {}
 
   absl::Status Add(const StoredVector& row) {
     if (absl::Status fault = Fault(row); !fault.ok()) {
       if (!options_.skip_unusable) return fault;
-      if (set_->passed_over_++ == 0) set_->fault_ = std::string(fault.message());
+      if (passed_over_++ == 0) fault_ = std::string(fault.message());
       return absl::OkStatus();
     }
-    ABSL_RETURN_IF_ERROR(AddKey(row.key));
-    checksum_.Add(row.vector.data(), row.vector.size() * sizeof(float));
-    if (options_.metric != Metric::kCosine) return set_->vectors_->Append(row.vector);
-    direction_.assign(row.vector.begin(), row.vector.end());
-    ABSL_RETURN_IF_ERROR(NormalizeRows(absl::MakeSpan(direction_), set_->dim_));
-    return set_->vectors_->Append(direction_);
+    ABSL_ASSIGN_OR_RETURN(const int64_t id, IdOf(row.key));
+    return writer_->Add(row.key, id, row.vector);
   }
 
-  uint64_t fingerprint() const { return checksum_.Value(); }
+  int64_t passed_over() const { return passed_over_; }
+  const std::string& fault() const { return fault_; }
 
  private:
   std::string Prefix(KeyView key) const { return absl::StrCat(place_, ": row ", KeyText(key), ": "); }
 
   absl::Status Fault(const StoredVector& row) const {
-    if (static_cast<int>(row.vector.size()) != set_->dim_) {
-      return absl::InvalidArgumentError(absl::StrCat(Prefix(row.key), "expected a vector of ", set_->dim_,
+    if (static_cast<int>(row.vector.size()) != dim_) {
+      return absl::InvalidArgumentError(absl::StrCat(Prefix(row.key), "expected a vector of ", dim_,
                                                      " numbers, like the rows before, got ", row.vector.size()));
     }
     const VectorFault fault = CheckVector(row.vector);
@@ -143,50 +184,43 @@ class RowSet::Reading {
     return absl::OkStatus();
   }
 
-  absl::Status AddKey(KeyView key) {
+  absl::StatusOr<int64_t> IdOf(KeyView key) {
     const auto* const number = std::get_if<int64_t>(&key);
     const IdKind kind = number != nullptr ? IdKind::kKey : IdKind::kOrdinal;
-    if (set_->ids_.empty()) set_->id_kind_ = kind;
-    if (kind != set_->id_kind_) {
+    if (writer_->rows() == 0) kind_ = kind;
+    if (kind != kind_) {
       return absl::InvalidArgumentError(
           absl::StrCat(Prefix(key), "expected ", kind == IdKind::kKey ? "text" : "an integer",
                        " as a key, like the rows before, got ", kind == IdKind::kKey ? "an integer" : "text",
                        "; choose a key column whose values are all of one kind"));
     }
-    if (number == nullptr) {
-      const auto text = std::get<absl::string_view>(key);
-      const auto id = static_cast<int64_t>(set_->ids_.size());
-      checksum_.Add(text.data(), text.size());
-      KeyTable::AppendLine(id, text, &set_->key_lines_);
-      set_->ids_.push_back(id);
-      return absl::OkStatus();
-    }
+    if (number == nullptr) return writer_->rows();
     if (*number < 0) {
       return absl::InvalidArgumentError(
           absl::StrCat(Prefix(key), "expected a key of at least 0, because FAISS marks missing results with -1"));
     }
-    checksum_.Add(number, sizeof *number);
-    return AddNumber(*number);
+    ABSL_RETURN_IF_ERROR(CheckNew(*number));
+    return *number;
   }
 
   // Keys mostly ascend: only when one does not, those before are gathered to look for it.
-  absl::Status AddNumber(int64_t key) {
-    if (known_.empty() && !set_->ids_.empty() && key <= set_->ids_.back()) {
-      known_.insert(set_->ids_.begin(), set_->ids_.end());
-    }
+  absl::Status CheckNew(int64_t key) {
+    const absl::Span<const int64_t> before = writer_->ids();
+    if (known_.empty() && !before.empty() && key <= before.back()) known_.insert(before.begin(), before.end());
     if (!known_.empty() && !known_.insert(key).second) {
       return absl::InvalidArgumentError(absl::StrCat(Prefix(key), "an earlier row has this key; keys must be unique"));
     }
-    set_->ids_.push_back(key);
     return absl::OkStatus();
   }
 
   const std::string& place_;
   const RowSetOptions& options_;
-  RowSet* const set_;
-  Checksum checksum_;
+  const int dim_;
+  Writer* const writer_;
+  IdKind kind_ = IdKind::kKey;
+  int64_t passed_over_ = 0;
+  std::string fault_;
   absl::flat_hash_set<int64_t> known_;
-  std::vector<float> direction_;
 };
 
 RowSet::RowSet() = default;
@@ -198,29 +232,27 @@ absl::Span<const float> RowSet::vectors() const { return vectors_->all(); }
 
 absl::StatusOr<RowSet> RowSet::Read(VectorReader* reader, const std::string& place, const RowSetOptions& options,
                                     Seen seen) {
-  RowSet set;
-  set.dim_ = reader->dim();
-  ABSL_ASSIGN_OR_RETURN(set.vectors_, Vectors::Make(options.beside));
-  Reading reading(place, options, &set);
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Writer> writer,
+                        Writer::Make(reader->dim(), options.metric, options.beside));
+  Reading reading(place, options, reader->dim(), writer.get());
   try {
     for (;;) {
       ABSL_ASSIGN_OR_RETURN(const std::optional<StoredVector> row, reader->Next());
       if (!row.has_value()) break;
       ABSL_RETURN_IF_ERROR(reading.Add(*row));
-      if (set.rows() % kRowsPerLook == 0) ABSL_RETURN_IF_ERROR(seen(set.rows()));
+      if (writer->rows() % kRowsPerLook == 0) ABSL_RETURN_IF_ERROR(seen(writer->rows()));
     }
-    ABSL_RETURN_IF_ERROR(set.vectors_->Complete());
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(place, ": not enough memory for ", set.rows(), " rows of ", set.dim_, " numbers"));
+        absl::StrCat(place, ": not enough memory for ", writer->rows(), " rows of ", reader->dim(), " numbers"));
   }
-  if (set.rows() == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(place, ": expected rows with vectors, got none",
-                     set.passed_over_ > 0 ? absl::StrCat(" that an index can hold: ", set.fault_) : ""));
-  }
-  set.fingerprint_ = reading.fingerprint();
-  return set;
+  ABSL_ASSIGN_OR_RETURN(RowSet set, writer->Finish());
+  set.passed_over_ = reading.passed_over();
+  set.fault_ = reading.fault();
+  if (set.rows() > 0) return set;
+  return absl::InvalidArgumentError(
+      absl::StrCat(place, ": expected rows with vectors, got none",
+                   set.passed_over_ > 0 ? absl::StrCat(" that an index can hold: ", set.fault_) : ""));
 }
 
 std::vector<int64_t> RowSet::Draw(int64_t count, uint64_t seed) const {

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/key.h"
 #include "engine/vector_reader.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
@@ -39,6 +40,32 @@ class RowSet {
   static absl::StatusOr<RowSet> Read(VectorReader* reader, const std::string& place, const RowSetOptions& options,
                                      Seen seen);
 
+  // Takes rows one by one, from somebody who knows that an index can hold them.
+  class Writer {
+   public:
+    // `beside`: as in RowSetOptions. Errors: of the file system.
+    static absl::StatusOr<std::unique_ptr<Writer>> Make(int dim, Metric metric, const std::string& beside);
+    Writer(const Writer&) = delete;
+    Writer& operator=(const Writer&) = delete;
+    ~Writer();
+
+    absl::Span<const int64_t> ids() const;  // of the rows so far
+    int64_t rows() const { return static_cast<int64_t>(ids().size()); }
+
+    // Precondition: `vector` [dim] is finite, and has a direction where the metric is cosine; all keys are of one kind
+    // and each comes once; `id` is the key where that is an integer, and ascends where keys are texts.
+    // Errors: kResourceExhausted (disk full).
+    absl::Status Add(KeyView key, int64_t id, absl::Span<const float> vector);
+
+    // All of them; nothing may be added any more. Errors: as Add().
+    absl::StatusOr<RowSet> Finish();
+
+   private:
+    struct State;
+    explicit Writer(std::unique_ptr<State> state);
+    const std::unique_ptr<State> state_;
+  };
+
   RowSet(RowSet&&) noexcept;
   RowSet& operator=(RowSet&&) noexcept;
   ~RowSet();
@@ -51,7 +78,7 @@ class RowSet {
   }
 
   IdKind id_kind() const { return id_kind_; }
-  absl::Span<const int64_t> ids() const { return ids_; }       // [rows]: keys, or numbers from 0 where keys are texts
+  absl::Span<const int64_t> ids() const { return ids_; }  // [rows]: keys, or ascending numbers where keys are texts
   const std::string& key_lines() const { return key_lines_; }  // of text keys, as KeyTable has them
   uint64_t fingerprint() const { return fingerprint_; }        // of all keys and vectors as they were read
   int64_t passed_over() const { return passed_over_; }         // rows without a usable vector

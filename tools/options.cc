@@ -53,6 +53,16 @@ const std::vector<OptionEntry>& Entries() {
       {"target",
        absl::StrCat("where vectors go, also several: ", absl::StrJoin(PlacesThatCanBe(&StoreKind::make_sink), ", ")),
        "What", &CommandOptions::targets},
+      {"output-type",
+       absl::StrCat(
+           "how numbers lie in targets whose address has no type=: float32, float16, bfloat16, int8, or binary; ",
+           absl::StrJoin(NamesOfKinds([](const StoreKind& kind) { return kind.takes_output_forms; }), ", ")),
+       "What", &CommandOptions::output_type},
+      {"output-dim",
+       "only so many numbers of each vector, scaled to length 1, for targets whose address has no dim=: what "
+       "Matryoshka "
+       "models are made for; the job keeps them whole",
+       "What", &CommandOptions::output_dim},
       {"all", "every selected row, not only those without a valid vector", "Selection", &CommandOptions::all},
       {"mix",
        "add vectors beside those of another model, or of a model that nobody has recorded, without comparing some of "

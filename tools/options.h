@@ -26,6 +26,8 @@ struct CommandOptions {
   std::vector<std::string> targets;
   std::string embedder, api_base, model;
   int dimensions = 0;
+  std::string output_type;  // float32 | float16 | bfloat16 | int8 | binary; empty: as the address of a target says
+  int output_dim = 0;       // numbers that a target takes of each vector; 0: as its address says
   std::string api_key_env, api_key_file, api_key_cmd;
   std::vector<std::string> endpoints;  // see ParseEndpoint() in tools/endpoints.h
   std::string canary_interval;         // see ParseCanaryInterval() there

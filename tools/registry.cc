@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/finite_reader.h"
+#include "engine/narrow_sink.h"
+#include "engine/output_form.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "engine/vector_place.h"
@@ -114,13 +116,19 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Store& target, const 
     place.parameters["mode"] = "update";
     std::erase_if(place.parameters, [](const auto& named) { return absl::StartsWith(named.first, "set."); });
   }
-  return (is_own ? rows.make_own_sink : make)(place, model, source.location);
+  Model held = model;
+  ABSL_ASSIGN_OR_RETURN(held.dim, OutputDim(target.location, model.dim));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorSink> sink,
+                        (is_own ? rows.make_own_sink : make)(place, held, source.location));
+  if (held.dim == model.dim) return sink;
+  return MakeNarrowSink(std::move(sink), PlaceName(target.location), model.dim, held.dim);
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Store& store, int dim) {
   const auto open = store.kind->open_reader;
   if (open == nullptr) return CannotBe(store.location, &StoreKind::open_reader, "target that can be read back");
-  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorReader> reader, open(store.location, dim));
+  ABSL_ASSIGN_OR_RETURN(const int held, OutputDim(store.location, dim));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorReader> reader, open(store.location, held));
   return MakeFiniteReader(std::move(reader), PlaceName(store.location));
 }
 

@@ -54,6 +54,20 @@ absl::StatusOr<std::optional<Location>> InPlaceTarget(const Store& store, const 
   return target;
 }
 
+// Asks for the form of --output-type and --output-dim where an address does not say its own.
+absl::Status AddOutputForm(const CommandOptions& options, Store* target) {
+  if (options.output_type.empty() && options.output_dim == 0) return absl::OkStatus();
+  if (!target->kind->takes_output_forms) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.output_type.empty() ? "--output-dim: " : "--output-type: ", target->location.ToString(),
+                     " takes vectors as they are; such targets take others: ",
+                     absl::StrJoin(NamesOfKinds([](const StoreKind& kind) { return kind.takes_output_forms; }), ", ")));
+  }
+  if (!options.output_type.empty()) target->location.parameters.emplace("type", options.output_type);
+  if (options.output_dim > 0) target->location.parameters.emplace("dim", absl::StrCat(options.output_dim));
+  return absl::OkStatus();
+}
+
 // Whether rows of another place can become rows of a table in one of this kind.
 bool TakesRows(const StoreKind& kind) { return kind.imports.drop_tables != nullptr; }
 
@@ -127,12 +141,16 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   job->name = preset.has_value() ? preset->name : fs::path(job->source.location.path).stem().string();
   if (job->name.empty()) job->name = "stdin";
   if (!job->source.is_known()) return OpenSource(job->source, {}).status();
+  const StoreKind& kind = *job->source.kind;
   ABSL_ASSIGN_OR_RETURN(std::optional<Location> own, InPlaceTarget(job->source, job->options, environment));
   job->in_place = own.has_value();
+  if (job->in_place && kind.vectors_parameter == nullptr && kind.takes_output_forms) {
+    // Which rows want a vector is a question to the place that holds them.
+    ABSL_RETURN_IF_ERROR(AddOutputForm(options, &job->source));
+  }
   if (job->in_place) job->targets.push_back(StoreOf(*std::move(own)));
   ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
   if (of_stream.has_value()) targets.insert(targets.begin(), *std::move(of_stream));
-  const StoreKind& kind = *job->source.kind;
   for (Location& target : targets) {
     const auto same = [&](const Store& other) {
       return other.location.ToString() == target.ToString() ||
@@ -143,6 +161,9 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
       return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
     }
     job->targets.push_back(StoreOf(std::move(target)));
+  }
+  for (Store& target : job->targets) {
+    ABSL_RETURN_IF_ERROR(AddOutputForm(options, &target));
   }
   ABSL_RETURN_IF_ERROR(CheckTargetsApart(job->targets));
   for (const Store& target : job->targets) {

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/output_form.h"
 #include "engine/place_name.h"
 #include "engine/row_reader.h"
 #include "engine/status_macros.h"
@@ -174,10 +175,14 @@ Comparison Compare(const ResolvedJob& job, const VectorReader& reader, const std
     if (job.pipeline.normalization == Normalization::kUnitL2 && !NormalizeRows(vector, job.client.model.dim).ok()) {
       continue;
     }
-    reader.Round(vector);
-    const double cosine = SampleCosine(rows[i].vector, vector);
+    // As the place would hold it.
+    const size_t held = std::min(rows[i].vector.size(), dim);
+    if (!NarrowVector(vector, vector.first(held)).ok()) continue;
+    const absl::Span<float> expected = vector.first(held);
+    reader.Round(expected);
+    const double cosine = SampleCosine(rows[i].vector, expected);
     comparison.cosines.push_back(cosine);
-    const double stored_length = Length(rows[i].vector), length = Length(vector);
+    const double stored_length = Length(rows[i].vector), length = Length(expected);
     if (cosine < kSampleSame || std::abs(stored_length - length) <= kSameLength * length) continue;
     comparison.lengths = absl::StrFormat("; the stored ones have another length (%.3g, new ones %.3g): see --normalize",
                                          stored_length, length);
@@ -252,6 +257,7 @@ absl::StatusOr<bool> HasTextToEmbed(const ResolvedJob& job) {
 absl::Status CheckRecordedModel(const ResolvedJob& job, const Survey& survey) {
   if (job.selection.rows == Selection::Rows::kAll) return absl::OkStatus();
   const Model& model = job.client.model;
+  ABSL_ASSIGN_OR_RETURN(const int dim, OutputDim(job.source.location, model.dim));
   const std::string place = VectorsPlace(job);
   for (const Survey::WidthCount& width : survey.widths) {
     // Some that are no vectors are broken ones; when there is hardly anything else the column is another.
@@ -264,9 +270,9 @@ absl::Status CheckRecordedModel(const ResolvedJob& job, const Survey& survey) {
     // Some of another width among more of ours, or here and there in a column that is empty, are broken rows: they are
     // repaired like missing ones.
     const bool few = width.rows < survey.rows_with_vector || width.rows * kBrokenPerLacking <= survey.rows_null;
-    if (width.dim == model.dim || width.dim <= 0 || few) continue;
+    if (width.dim == dim || width.dim <= 0 || few) continue;
     return absl::FailedPreconditionError(absl::StrCat(place, " holds ", Counted(width.rows, "vector", "vectors"),
-                                                      " of ", width.dim, " dimensions, and this job makes ", model.dim,
+                                                      " of ", width.dim, " dimensions, and this job makes ", dim,
                                                       "; use --all to replace them, or --dimensions ", width.dim,
                                                       " to go with them"));
   }

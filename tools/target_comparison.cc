@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/canary.h"
+#include "engine/output_form.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "tools/format.h"
@@ -33,8 +34,10 @@ absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target,
                                       absl::FunctionRef<bool(int64_t ordinal)> left_out,
                                       absl::FunctionRef<void(const RowDifference&)> found) {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job.Scan(from));
+  ABSL_ASSIGN_OR_RETURN(const int held, OutputDim(target.location, job.identity().dim));
   int64_t compared = 0;
   std::vector<float> bought(static_cast<size_t>(job.identity().dim));
+  std::vector<float> expected(static_cast<size_t>(held));
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
     if (!row.has_value()) return compared;
@@ -54,8 +57,9 @@ absl::StatusOr<int64_t> CompareTarget(const JobReader& job, const Store& target,
       const absl::Status read = job.ReadVector(row->slot, absl::MakeSpan(bought));
       if (absl::IsDataLoss(read)) continue;
       ABSL_RETURN_IF_ERROR(read);
-      reader->Round(absl::MakeSpan(bought));
-      if (Same(*target.kind, bought, (*stored)->vector)) continue;
+      const absl::Status narrowed = NarrowVector(bought, absl::MakeSpan(expected));
+      reader->Round(absl::MakeSpan(expected));
+      if (narrowed.ok() && Same(*target.kind, expected, (*stored)->vector)) continue;
       difference.words = "holds another vector";
       found(difference);
     }

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <iostream>
 #include <map>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/canary.h"
 #include "engine/number/normalize.h"
 #include "engine/place_name.h"
@@ -22,6 +24,7 @@
 #include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/target_comparison.h"
+#include "tools/target_loss.h"
 
 namespace reembed {
 namespace {
@@ -164,9 +167,22 @@ absl::Status Verification::CheckTarget(const Store& target, const std::map<int64
                                ", and the job ", compared));
   }
   counts_.vectors_compared += compared;
-  counts_.lines.push_back(
-      JsonLine("target").Add("target", target.location.ToString()).Add("vectors_compared", compared).ToString());
-  notes_.push_back(absl::StrCat(PlaceText(target.location), ": ", Counted(compared, "vector", "vectors"), " compared"));
+  ABSL_ASSIGN_OR_RETURN(const std::optional<OutputLoss> loss, LossOfTarget(*job_, target, reader->get(), left_out));
+  JsonLine line("target");
+  line.Add("target", target.location.ToString()).Add("vectors_compared", compared);
+  std::string note =
+      absl::StrCat(PlaceText(target.location), ": ", Counted(compared, "vector", "vectors"), " compared");
+  if (loss.has_value()) {
+    line.Add("recall_at_1", loss->recall_at_1)
+        .Add("recall_at_10", loss->recall_at_10)
+        .Add("recall_queries", loss->queries)
+        .Add("recall_rows", loss->rows);
+    absl::StrAppend(&note, absl::StrFormat("; of the 10 nearest by the job's own vectors it keeps %.4f, of the nearest "
+                                           "%.4f (%d queries among %d rows)",
+                                           loss->recall_at_10, loss->recall_at_1, loss->queries, loss->rows));
+  }
+  counts_.lines.push_back(line.ToString());
+  notes_.push_back(std::move(note));
   return absl::OkStatus();
 }
 

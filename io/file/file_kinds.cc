@@ -21,7 +21,7 @@ namespace {
 constexpr const char* kJsonlEndings[] = {".jsonl", ".ndjson", ".json"};
 constexpr const char* kHdf5Endings[] = {".hdf5", ".h5"};
 constexpr const char* kNpyEndings[] = {".npy"};
-constexpr const char* kFbinEndings[] = {".fbin"};
+constexpr const char* kFbinEndings[] = {".fbin", ".i8bin", ".f16bin"};
 constexpr const char* kFvecsEndings[] = {".fvecs"};
 constexpr const char* kKeysBeside[] = {".keys.jsonl"};
 constexpr WholeFile kAlone = {};
@@ -66,6 +66,7 @@ constinit const StoreKind kHdf5Kind = {
                     const Location&) { return MakeHdf5Sink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenHdf5Reader(place); },
     .whole_file = &kMadeAnew,
+    .takes_output_forms = true,
 };
 
 constinit const StoreKind kNpyKind = {
@@ -77,6 +78,7 @@ constinit const StoreKind kNpyKind = {
     .make_sink = [](const Location& target, const Model& model, const Location&) { return MakeNpySink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenNpyReader(place); },
     .whole_file = &kWithKeys,
+    .takes_output_forms = true,
 };
 
 constinit const StoreKind kFbinKind = {
@@ -89,6 +91,7 @@ constinit const StoreKind kFbinKind = {
                     const Location&) { return MakeFbinSink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenFbinReader(place); },
     .whole_file = &kWithKeys,
+    .takes_output_forms = true,
 };
 
 constinit const StoreKind kFvecsKind = {

@@ -23,7 +23,7 @@ class FvecsRows final : public VectorRows {
   FvecsRows(File file, int32_t dim) : file_(std::move(file)), dim_(dim) {}
 
   absl::Status Read(int64_t first, int64_t rows, float* to) override {
-    const auto row_bytes = static_cast<size_t>(kWidthBytes + RowBytes(dim_));
+    const auto row_bytes = static_cast<size_t>(kWidthBytes + int64_t{4} * dim_);
     bytes_.resize(static_cast<size_t>(rows) * row_bytes);
     ABSL_ASSIGN_OR_RETURN(const size_t read,
                           file_.ReadAt(first * static_cast<int64_t>(row_bytes), absl::MakeSpan(bytes_)));
@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenFvecsReader(const Location& lo
                                             " at the beginning, got ",
                                             read < sizeof dim ? "an empty file" : absl::StrCat(dim)));
   }
-  const int64_t row_bytes = kWidthBytes + RowBytes(dim);
+  const int64_t row_bytes = kWidthBytes + int64_t{4} * dim;
   const int64_t rows = size / row_bytes;
   if (size % row_bytes != 0) {
     return absl::DataLossError(absl::StrCat(location.path, ": expected rows of ", dim, " numbers, which take ",

@@ -62,4 +62,19 @@ Hdf5Id::~Hdf5Id() {
   if (id_ >= 0) H5Idec_ref(id_);
 }
 
+int64_t NewHdf5Type(OutputType type) {
+  if (type == OutputType::kInt8) return H5Tcopy(H5T_STD_I8LE);
+  if (type == OutputType::kBinary) return H5Tcopy(H5T_STD_U8LE);
+  Hdf5Id floats(H5Tcopy(H5T_IEEE_F32LE));
+  if (type == OutputType::kFloat32) return floats.Release();
+  // Sign, exponent and fraction from the highest bit down.
+  const bool is_half = type == OutputType::kFloat16;
+  const size_t exponent_bits = is_half ? 5 : 8;
+  const size_t fraction_bits = 15 - exponent_bits;
+  const bool made = H5Tset_fields(floats.get(), 15, fraction_bits, exponent_bits, 0, fraction_bits) >= 0 &&
+                    H5Tset_size(floats.get(), sizeof(uint16_t)) >= 0 &&
+                    H5Tset_ebias(floats.get(), is_half ? 15 : 127) >= 0;
+  return made ? floats.Release() : -1;
+}
+
 }  // namespace reembed

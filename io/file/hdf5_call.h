@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "engine/mutex.h"
+#include "engine/output_form.h"
 
 namespace reembed {
 
@@ -46,6 +47,10 @@ class Hdf5Id {
  private:
   int64_t id_;
 };
+
+// The type of a number in a file (hid_t), as our matrices have it; bits are unsigned bytes. h5py reads bfloat16 as
+// float32. Inside an Hdf5Call.
+int64_t NewHdf5Type(OutputType type);
 
 }  // namespace reembed
 

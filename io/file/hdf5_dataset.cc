@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -33,6 +34,15 @@ Hdf5Kind KindOf(hid_t type) {
     default:
       return Hdf5Kind::kOther;
   }
+}
+
+std::optional<OutputType> OutputTypeOf(hid_t type) {
+  for (const OutputType output :
+       {OutputType::kFloat32, OutputType::kFloat16, OutputType::kBfloat16, OutputType::kInt8, OutputType::kBinary}) {
+    const Hdf5Id ours(NewHdf5Type(output));
+    if (H5Tequal(type, ours.get()) > 0) return output;
+  }
+  return std::nullopt;
 }
 
 // Rows [first, first + rows) of a dataset, as the library names a part of it.
@@ -158,6 +168,7 @@ absl::Status Hdf5Dataset::Measure() {
   shape_.kind = KindOf(type.get());
   shape_.is_uint64 =
       shape_.kind == Hdf5Kind::kIntegers && element == sizeof(uint64_t) && H5Tget_sign(type.get()) == H5T_SGN_NONE;
+  shape_.output = OutputTypeOf(type.get());
   shape_.rows = static_cast<int64_t>(extent[0]);
   shape_.columns = static_cast<int64_t>(extent[1]);
   if (H5Pget_layout(properties.get()) == H5D_CHUNKED) {
@@ -172,7 +183,7 @@ absl::Status Hdf5Dataset::Measure() {
     }
     shape_.chunk_rows = static_cast<int64_t>(chunk[0]);
     shape_.takes_chunks = H5Pget_nfilters(properties.get()) == 0 && chunk[1] == extent[1] && most[0] == H5S_UNLIMITED &&
-                          H5Tequal(type.get(), H5T_IEEE_F32LE) > 0;
+                          shape_.output.has_value();
   }
   return CheckStorage(type.get(), properties.get());
 }
@@ -240,6 +251,17 @@ absl::Status Hdf5Dataset::Read(int64_t first, absl::Span<float> to) const {
   return ReadNumbers(Hdf5Kind::kFloats, first, to.size(), to.data());
 }
 
+absl::Status Hdf5Dataset::ReadBytes(int64_t first, int64_t rows, char* to) const {
+  const Hdf5Call call;
+  const Hdf5Id part(SelectRows(id_, shape_.dimensions, first, rows, shape_.columns));
+  const Hdf5Id memory(NewSpace(shape_.dimensions, rows, shape_.columns));
+  const Hdf5Id type(NewHdf5Type(*shape_.output));
+  if (!part.ok() || !memory.ok() || H5Dread(id_, type.get(), memory.get(), part.get(), H5P_DEFAULT, to) < 0) {
+    return call.Error(name_, RowsMessage("read", first, rows), absl::StatusCode::kDataLoss);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Hdf5Dataset::Read(int64_t first, absl::Span<int64_t> to) const {
   return ReadNumbers(Hdf5Kind::kIntegers, first, to.size(), to.data());
 }
@@ -296,15 +318,13 @@ absl::StatusOr<Hdf5TextBlock> Hdf5Dataset::ReadTexts(int64_t first, int64_t rows
   return block;
 }
 
-absl::Status Hdf5Dataset::WriteChunk(int64_t rows, int64_t first, absl::Span<const float> chunk) {
+absl::Status Hdf5Dataset::WriteChunk(int64_t rows, int64_t first, absl::Span<const char> chunk) {
   static_assert(std::endian::native == std::endian::little, "chunks are written as they lie in memory");
   const Hdf5Call call;
   const hsize_t extent[] = {static_cast<hsize_t>(rows), static_cast<hsize_t>(shape_.columns)};
   const hsize_t offset[] = {static_cast<hsize_t>(first), 0};
-  if (H5Dset_extent(id_, extent) < 0 ||
-      H5Dwrite_chunk(id_, H5P_DEFAULT, 0, offset, chunk.size() * sizeof(float), chunk.data()) < 0) {
-    return call.Error(name_, absl::StrCat("write ", chunk.size() * sizeof(float), " more bytes"),
-                      absl::StatusCode::kInternal);
+  if (H5Dset_extent(id_, extent) < 0 || H5Dwrite_chunk(id_, H5P_DEFAULT, 0, offset, chunk.size(), chunk.data()) < 0) {
+    return call.Error(name_, absl::StrCat("write ", chunk.size(), " more bytes"), absl::StatusCode::kInternal);
   }
   shape_.rows = rows;
   return absl::OkStatus();

@@ -165,6 +165,20 @@ absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::Dataset(const std::string
 
 absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::AddDataset(const std::string& name, Hdf5Kind kind,
                                                                   int64_t chunk_rows, int64_t columns) {
+  // WriteChunk() writes whole chunks: filling them before would write them twice.
+  return Add(
+      name, [kind] { return NewTypeOf(kind); }, kind != Hdf5Kind::kFloats, chunk_rows, columns);
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::AddMatrix(const std::string& name, OutputType type,
+                                                                 int64_t chunk_rows, int64_t columns) {
+  return Add(
+      name, [type] { return NewHdf5Type(type); }, false, chunk_rows, columns);
+}
+
+absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::Add(const std::string& name,
+                                                           absl::FunctionRef<int64_t()> new_type, bool fills,
+                                                           int64_t chunk_rows, int64_t columns) {
   int64_t id;
   {
     const Hdf5Call call;
@@ -173,12 +187,11 @@ absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Hdf5File::AddDataset(const std::str
     const hsize_t none[] = {0, width};
     const hsize_t most[] = {H5S_UNLIMITED, width};
     const hsize_t chunk[] = {static_cast<hsize_t>(chunk_rows), width};
-    const Hdf5Id type(NewTypeOf(kind));
+    const Hdf5Id type(new_type());
     const Hdf5Id space(H5Screate_simple(dimensions, none, most));
     const Hdf5Id properties(H5Pcreate(H5P_DATASET_CREATE));
     H5Pset_chunk(properties.get(), dimensions, chunk);
-    // WriteChunk() writes whole chunks: filling them before would write them twice.
-    if (kind == Hdf5Kind::kFloats) H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER);
+    if (!fills) H5Pset_fill_time(properties.get(), H5D_FILL_TIME_NEVER);
     id = H5Dcreate2(id_, name.c_str(), type.get(), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT);
     if (id < 0) return call.Error(path_, absl::StrCat("make the dataset `", name, "`"), absl::StatusCode::kInternal);
   }

@@ -5,14 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "engine/output_form.h"
 
 namespace reembed {
 
@@ -67,9 +70,10 @@ class Hdf5Dataset {
     int dimensions = 1;
     int64_t rows = 0;
     int64_t columns = 1;
-    int64_t chunk_rows = 0;  // 0: the dataset is not in chunks
-    bool is_uint64 = false;  // integers that may be beyond int64
-    // Floats as this machine has them, in chunks of whole rows, not packed, and free to grow: WriteChunk() will do.
+    int64_t chunk_rows = 0;            // 0: the dataset is not in chunks
+    bool is_uint64 = false;            // integers that may be beyond int64
+    std::optional<OutputType> output;  // the type of its numbers, if it is one of ours
+    // Of such numbers, in chunks of whole rows, not packed, and free to grow: WriteChunk() will do.
     bool takes_chunks = false;
   };
 
@@ -91,15 +95,17 @@ class Hdf5Dataset {
   // integer beyond int64 comes out negative. Errors: kDataLoss.
   absl::Status Read(int64_t first, absl::Span<float> to) const;
   absl::Status Read(int64_t first, absl::Span<int64_t> to) const;
+  // The same as bytes, as they lie in the file. Precondition: shape().output.
+  absl::Status ReadBytes(int64_t first, int64_t rows, char* to) const;
 
   // The strings of at most `rows` rows from `first`, and of at least one; fewer when they are long. Strings of variable
   // length are read from the file. Precondition: they are flushed.
   // Errors, of the first: kDataLoss (damaged), kOutOfRange (longer than kMaxTextBytes).
   absl::StatusOr<Hdf5TextBlock> ReadTexts(int64_t first, int64_t rows) const;
 
-  // Makes it `rows` rows long and writes one chunk, [chunk_rows, columns], around every conversion of the library:
-  // `chunk` is whole even where it reaches beyond `rows`. `first` is a multiple of chunk_rows.
-  absl::Status WriteChunk(int64_t rows, int64_t first, absl::Span<const float> chunk);
+  // Makes it `rows` rows long and writes the bytes of one chunk, [chunk_rows, columns], around every conversion of the
+  // library: `chunk` is whole even where it reaches beyond `rows`. `first` is a multiple of chunk_rows.
+  absl::Status WriteChunk(int64_t rows, int64_t first, absl::Span<const char> chunk);
 
   // Adds rows at the end.
   absl::Status Append(absl::Span<const int64_t> values);
@@ -150,6 +156,9 @@ class Hdf5File {
   // New datasets of no rows that may grow. `columns` 0: of one dimension.
   absl::StatusOr<std::unique_ptr<Hdf5Dataset>> AddDataset(const std::string& name, Hdf5Kind kind, int64_t chunk_rows,
                                                           int64_t columns);
+  // Likewise, of numbers of this type: for WriteChunk().
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> AddMatrix(const std::string& name, OutputType type, int64_t chunk_rows,
+                                                         int64_t columns);
 
   absl::Status SetAttribute(const std::string& name, const std::string& value);
   absl::Status SetAttribute(const std::string& name, int64_t value);
@@ -160,6 +169,9 @@ class Hdf5File {
  private:
   Hdf5File(int64_t id, std::string path) : id_(id), path_(std::move(path)) {}
   std::vector<std::string> DatasetNames() const;
+  // `fills`: what is not written is written as zeros.
+  absl::StatusOr<std::unique_ptr<Hdf5Dataset>> Add(const std::string& name, absl::FunctionRef<int64_t()> new_type,
+                                                   bool fills, int64_t chunk_rows, int64_t columns);
 
   const int64_t id_;
   const std::string path_;

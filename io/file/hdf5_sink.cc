@@ -12,11 +12,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/output_form.h"
 #include "engine/owed_rows.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/growing_file.h"
 #include "io/file/hdf5_file.h"
+#include "io/file/sink_checks.h"
 
 namespace reembed {
 namespace {
@@ -25,7 +27,16 @@ constexpr int64_t kChunkBytes = int64_t{1} << 20;
 constexpr int64_t kKeyChunkRows = 4096;
 constexpr size_t kKeyBytes = size_t{1} << 20;  // of text keys, before they are written
 
-// A file whose `train` has `dim` columns and may grow by chunks, and what is in it.
+// What a `train` of ours is made of.
+struct Rows {
+  int dim = 0;
+  OutputForm form;
+
+  int64_t bytes() const { return OutputRowBytes(form.type, dim); }
+  int64_t columns() const { return form.type == OutputType::kBinary ? bytes() : dim; }
+};
+
+// A file whose `train` is as asked for and may grow by chunks, and what is in it.
 struct OurFile {
   std::unique_ptr<Hdf5File> file;
   std::unique_ptr<Hdf5Dataset> train;
@@ -33,7 +44,7 @@ struct OurFile {
 };
 
 // nullopt: it is not such a file, or has not exactly `rows` rows.
-std::optional<OurFile> OpenOurs(const std::string& path, Hdf5File::Access access, int dim, int64_t rows) {
+std::optional<OurFile> OpenOurs(const std::string& path, Hdf5File::Access access, const Rows& asked, int64_t rows) {
   absl::StatusOr<std::unique_ptr<Hdf5File>> file = Hdf5File::Open(path, access);
   if (!file.ok()) return std::nullopt;
   absl::StatusOr<std::unique_ptr<Hdf5Dataset>> train = (*file)->DatasetOrNull("train");
@@ -41,8 +52,9 @@ std::optional<OurFile> OpenOurs(const std::string& path, Hdf5File::Access access
   if (!train.ok() || *train == nullptr || !keys.ok() || *keys == nullptr) return std::nullopt;
   const Hdf5Dataset::Shape& vectors = (*train)->shape();
   const Hdf5Dataset::Shape& names = (*keys)->shape();
-  if (!vectors.takes_chunks || vectors.columns != dim || vectors.rows != rows || names.rows != rows ||
-      names.dimensions != 1 || (names.kind != Hdf5Kind::kIntegers && names.kind != Hdf5Kind::kTexts)) {
+  if (!vectors.takes_chunks || vectors.output != asked.form.type || vectors.columns != asked.columns() ||
+      vectors.rows != rows || names.rows != rows || names.dimensions != 1 ||
+      (names.kind != Hdf5Kind::kIntegers && names.kind != Hdf5Kind::kTexts)) {
     return std::nullopt;
   }
   return OurFile{*std::move(file), *std::move(train), *std::move(keys)};
@@ -52,8 +64,11 @@ Hdf5Kind KindOf(KeyView key) { return std::holds_alternative<int64_t>(key) ? Hdf
 
 class Hdf5Sink final : public VectorSink {
  public:
-  Hdf5Sink(std::string path, Model model)
-      : path_(std::move(path)), partial_path_(PartialPath(path_)), model_(std::move(model)) {}
+  Hdf5Sink(std::string path, Model model, const OutputForm& form)
+      : path_(std::move(path)),
+        partial_path_(PartialPath(path_)),
+        model_(std::move(model)),
+        train_rows_{.dim = model_.dim, .form = form} {}
 
   // The datasets must go before their file.
   ~Hdf5Sink() override { Close(); }
@@ -65,13 +80,13 @@ class Hdf5Sink final : public VectorSink {
     ABSL_ASSIGN_OR_RETURN(const bool complete, PathExists(path_));
     ABSL_ASSIGN_OR_RETURN(const bool partial, PathExists(partial_path_));
     if (last.position == 0 && !outdated.has_value() && complete && !partial) return ForeignFileError(path_);
-    if (last.position > 0 && OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, last.stored_rows).has_value()) {
+    if (last.position > 0 && OpenOurs(path_, Hdf5File::Access::kRead, train_rows_, last.stored_rows).has_value()) {
       if (partial && unlink(partial_path_.c_str()) != 0) return FileError(partial_path_, "remove", errno);
       rows_ = last.stored_rows;
       return last.position;
     }
     // What has no rows is not worth keeping, either.
-    keeps_previous_ = !OpenOurs(path_, Hdf5File::Access::kRead, model_.dim, outdated.value_or(0)).has_value();
+    keeps_previous_ = !OpenOurs(path_, Hdf5File::Access::kRead, train_rows_, outdated.value_or(0)).has_value();
     ABSL_RETURN_IF_ERROR(Keep(StartOver()));
     return 0;
   }
@@ -117,11 +132,13 @@ class Hdf5Sink final : public VectorSink {
   absl::Status StartOver() {
     started_over_ = true;
     Close();
-    const int64_t chunk_rows = std::max<int64_t>(kChunkBytes / (model_.dim * static_cast<int64_t>(sizeof(float))), 1);
+    const int64_t chunk_rows = std::max<int64_t>(kChunkBytes / train_rows_.bytes(), 1);
     ABSL_ASSIGN_OR_RETURN(file_, Hdf5File::Create(partial_path_));
-    ABSL_ASSIGN_OR_RETURN(train_, file_->AddDataset("train", Hdf5Kind::kFloats, chunk_rows, model_.dim));
-    for (const auto& [name, value] : {std::pair("distance", "angular"), std::pair("point_type", "float"),
-                                      std::pair("model", model_.name.c_str())}) {
+    ABSL_ASSIGN_OR_RETURN(train_, file_->AddMatrix("train", train_rows_.form.type, chunk_rows, train_rows_.columns()));
+    const bool is_binary = train_rows_.form.type == OutputType::kBinary;
+    for (const auto& [name, value] :
+         {std::pair("distance", is_binary ? "hamming" : "angular"),
+          std::pair("point_type", is_binary ? "bit" : "float"), std::pair("model", model_.name.c_str())}) {
       ABSL_RETURN_IF_ERROR(file_->SetAttribute(name, std::string(value)));
     }
     ABSL_RETURN_IF_ERROR(file_->SetAttribute("dimension", int64_t{model_.dim}));
@@ -137,21 +154,22 @@ class Hdf5Sink final : public VectorSink {
     ABSL_ASSIGN_OR_RETURN(const File complete, File::OpenToRead(path_));
     ABSL_ASSIGN_OR_RETURN(const int64_t bytes, complete.Size());
     ABSL_RETURN_IF_ERROR(CopyDurably(path_, partial_path_, bytes));
-    std::optional<OurFile> copy = OpenOurs(partial_path_, Hdf5File::Access::kWrite, model_.dim, rows_);
+    std::optional<OurFile> copy = OpenOurs(partial_path_, Hdf5File::Access::kWrite, train_rows_, rows_);
     if (!copy.has_value()) return absl::DataLossError(absl::StrCat(path_, ": changed while it was copied"));
     file_ = std::move(copy->file);
     train_ = std::move(copy->train);
     keys_ = std::move(copy->keys);
     SetUpChunk(train_->shape().chunk_rows);
     // Only whole chunks are written, so the rows of the last one are written again.
-    const auto floats = static_cast<size_t>(rows_ % chunk_rows_ * model_.dim);
-    if (floats == 0) return absl::OkStatus();
-    return train_->Read(rows_ - rows_ % chunk_rows_, absl::MakeSpan(chunk_).subspan(0, floats));
+    const int64_t last = rows_ % chunk_rows_;
+    chunk_.resize(static_cast<size_t>(last * train_rows_.bytes()));
+    return last == 0 ? absl::OkStatus() : train_->ReadBytes(rows_ - last, last, chunk_.data());
   }
 
   void SetUpChunk(int64_t chunk_rows) {
     chunk_rows_ = chunk_rows;
-    chunk_.assign(static_cast<size_t>(chunk_rows * model_.dim), 0.0f);
+    chunk_.clear();
+    chunk_.reserve(static_cast<size_t>(chunk_rows * train_rows_.bytes()));
   }
 
   absl::Status AddRow(const BatchRow& row, std::vector<RefusedRow>* refused) {
@@ -168,8 +186,13 @@ class Hdf5Sink final : public VectorSink {
                                            "; choose a target that takes both"))});
       return absl::OkStatus();
     }
+    const absl::Status fits = AppendOutput(train_rows_.form, {row.vector, static_cast<size_t>(model_.dim)}, &chunk_);
+    if (!fits.ok()) {
+      refused->push_back({row.ordinal, absl::Status(fits.code(), absl::StrCat(path_, ": row ", KeyText(row.key), ": ",
+                                                                              fits.message()))});
+      return absl::OkStatus();
+    }
     ABSL_RETURN_IF_ERROR(AddKey(row.key));
-    std::copy_n(row.vector, model_.dim, chunk_.data() + rows_ % chunk_rows_ * model_.dim);
     ++rows_;
     return rows_ % chunk_rows_ == 0 ? WriteChunk() : absl::OkStatus();
   }
@@ -200,8 +223,10 @@ class Hdf5Sink final : public VectorSink {
   // The chunk with the last row. What lies behind that row in it is zero.
   absl::Status WriteChunk() {
     const int64_t first = (rows_ - 1) / chunk_rows_ * chunk_rows_;
-    std::fill(chunk_.begin() + (rows_ - first) * model_.dim, chunk_.end(), 0.0f);
-    return train_->WriteChunk(rows_, first, chunk_);
+    chunk_.resize(static_cast<size_t>(chunk_rows_ * train_rows_.bytes()), '\0');
+    const absl::Status status = train_->WriteChunk(rows_, first, chunk_);
+    chunk_.clear();
+    return status;
   }
 
   absl::Status CompleteFile() {
@@ -215,7 +240,7 @@ class Hdf5Sink final : public VectorSink {
     ABSL_RETURN_IF_ERROR(file_->Flush());
     Close();
     // The library closes a file without telling whether all of it was written, so look again before it gets its name.
-    if (!OpenOurs(partial_path_, Hdf5File::Access::kRead, model_.dim, rows_).has_value()) {
+    if (!OpenOurs(partial_path_, Hdf5File::Access::kRead, train_rows_, rows_).has_value()) {
       return absl::UnavailableError(absl::StrCat(partial_path_, ": not readable after it was written; run again"));
     }
     ABSL_ASSIGN_OR_RETURN(const File partial, File::OpenToWrite(partial_path_));
@@ -228,6 +253,7 @@ class Hdf5Sink final : public VectorSink {
   const std::string path_;
   const std::string partial_path_;
   const Model model_;
+  const Rows train_rows_;
   bool started_over_ = false;
   bool keeps_previous_ = true;  // of what has the name by then; not of what this job made before
   absl::Status failure_;
@@ -236,7 +262,7 @@ class Hdf5Sink final : public VectorSink {
   std::unique_ptr<Hdf5Dataset> keys_;  // null until the first row
   int64_t rows_ = 0;                   // those that are only in memory included
   int64_t chunk_rows_ = 0;
-  std::vector<float> chunk_;          // [chunk_rows_, dim], the last chunk as far as it is known
+  std::string chunk_;                 // the rows of the last chunk, as they will lie in the file
   std::vector<int64_t> number_keys_;  // not yet written
   std::vector<std::string> text_keys_;
   size_t text_key_bytes_ = 0;
@@ -245,13 +271,17 @@ class Hdf5Sink final : public VectorSink {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeHdf5Sink(const Location& location, const Model& model) {
-  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(kOutputParameters));
+  ABSL_ASSIGN_OR_RETURN(const OutputForm form, OutputFormOf(location));
   if (model.dim <= 0 || model.dim > Hdf5Dataset::kMaxColumns) {
     return absl::InvalidArgumentError(absl::StrCat(location.path, ": expected vectors of 1 to ",
                                                    Hdf5Dataset::kMaxColumns, " numbers, got ", model.dim));
   }
+  if (const absl::Status status = CheckOutputWidth(form.type, model.dim); !status.ok()) {
+    return absl::Status(status.code(), absl::StrCat(location.path, ": ", status.message()));
+  }
   ABSL_RETURN_IF_ERROR(CheckTargetPath(location.path));
-  return std::make_unique<Hdf5Sink>(location.path, model);
+  return std::make_unique<Hdf5Sink>(location.path, model, form);
 }
 
 }  // namespace reembed

@@ -12,7 +12,8 @@
 namespace reembed {
 
 // Writes vectors to an HDF5 file, `hdf5:PATH`, in the layout of the ann-benchmarks files:
-//   /train   float32 [rows, dim], in chunks of whole rows
+//   /train   float32 [rows, dim], in chunks of whole rows; `type=` makes them float16, bfloat16, int8 or bits, eight to
+//            an unsigned byte (distance = "hamming", point_type = "bit"), see engine/output_form.h
 //   /keys    [rows], the keys in the order of /train: int64, or UTF-8 strings of variable length
 //   file attributes: distance = "angular", point_type = "float", dimension = dim, model = the model's name
 // Rows without a vector have no place in it. The kind of the first key decides for all: a dataset has one type, and 7

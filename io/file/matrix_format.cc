@@ -21,7 +21,7 @@ constexpr size_t kFbinHeaderBytes = 8;
 constexpr absl::string_view kNpyMagic("\x93NUMPY", 6);
 constexpr size_t kNpyHeaderBytes = 128;  // room for any shape, and a multiple of 64 as the format asks
 
-std::string FbinHeader(int64_t rows, int dim) {
+std::string FbinHeader(int64_t rows, int dim, OutputType) {
   const uint32_t numbers[2] = {static_cast<uint32_t>(rows), static_cast<uint32_t>(dim)};
   return std::string(reinterpret_cast<const char*>(numbers), sizeof(numbers));
 }
@@ -35,10 +35,42 @@ absl::StatusOr<MatrixShape> ParseFbin(absl::string_view start) {
   return MatrixShape{.rows = numbers[0], .dim = numbers[1], .data_offset = kFbinHeaderBytes};
 }
 
-std::string NpyHeader(int64_t rows, int dim) {
-  std::string header = absl::StrCat(kNpyMagic, absl::string_view("\x01\x00", 2),
-                                    absl::string_view("\x76\x00", 2),  // version 1.0; 118 bytes follow
-                                    "{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", dim, "), }");
+absl::Status CheckFbinType(OutputType type) {
+  if (type == OutputType::kFloat32 || type == OutputType::kFloat16 || type == OutputType::kInt8) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("type=", OutputTypeName(type),
+                                                 ": no program reads an fbin file of such rows; expected float32, "
+                                                 "float16 or int8, or take npy: or hdf5: for it"));
+}
+
+std::optional<OutputType> FbinTypeOf(absl::string_view path) {
+  if (absl::EndsWith(path, ".fbin")) return OutputType::kFloat32;
+  if (absl::EndsWith(path, ".i8bin")) return OutputType::kInt8;
+  if (absl::EndsWith(path, ".f16bin")) return OutputType::kFloat16;
+  return std::nullopt;
+}
+
+// What NumPy calls them.
+struct NpyType {
+  OutputType type;
+  absl::string_view name;
+};
+constexpr NpyType kNpyTypes[] = {{OutputType::kFloat32, "<f4"},  {OutputType::kFloat16, "<f2"},
+                                 {OutputType::kBfloat16, "<V2"}, {OutputType::kBfloat16, "|V2"},
+                                 {OutputType::kInt8, "|i1"},     {OutputType::kBinary, "|u1"}};
+
+absl::Status CheckNpyType(OutputType) { return absl::OkStatus(); }
+
+std::string NpyHeader(int64_t rows, int dim, OutputType type) {
+  absl::string_view name;
+  for (const NpyType& known : kNpyTypes) {
+    if (known.type == type && name.empty()) name = known.name;
+  }
+  const int columns = type == OutputType::kBinary ? dim / 8 : dim;
+  std::string header = absl::StrCat(
+      kNpyMagic, absl::string_view("\x01\x00", 2), absl::string_view("\x76\x00", 2),  // version 1.0; 118 bytes follow
+      "{'descr': '", name, "', 'fortran_order': False, 'shape': (", rows, ", ", columns, "), }");
   header.resize(kNpyHeaderBytes - 1, ' ');
   header.push_back('\n');
   return header;
@@ -55,7 +87,7 @@ class NpyDict {
     while (!Take("}")) {
       absl::Status status;
       if (Take("'descr':")) {
-        status = Descr();
+        status = Descr(shape);
         seen |= 1;
       } else if (Take("'fortran_order':")) {
         status = Order();
@@ -70,6 +102,9 @@ class NpyDict {
       if (!Take(",") && !absl::StartsWith(rest_, "}")) return Unexpected(", or }");
     }
     if (seen != 7 || !absl::StripAsciiWhitespace(rest_).empty()) return Unexpected("'descr', 'fortran_order', 'shape'");
+    if (shape->type != OutputType::kBinary) return absl::OkStatus();
+    if (shape->dim > kMaxDim) return Unexpected("a row of bits that is not as long");
+    shape->dim *= 8;
     return absl::OkStatus();
   }
 
@@ -86,10 +121,15 @@ class NpyDict {
     return absl::DataLossError(absl::StrCat("expected ", wanted, " in the npy header, got something else"));
   }
 
-  absl::Status Descr() {
-    if (Take("'<f4'")) return absl::OkStatus();
+  absl::Status Descr(MatrixShape* shape) {
+    for (const NpyType& known : kNpyTypes) {
+      if (!Take(absl::StrCat("'", known.name, "'"))) continue;
+      shape->type = known.type;
+      return absl::OkStatus();
+    }
     return absl::FailedPreconditionError(
-        "expected little-endian float32 ('<f4'), got another type; save it as float32 first");
+        "expected little-endian float32 ('<f4'), float16, int8, or bytes of bits ('|u1'), got another type; save it as "
+        "float32 first");
   }
 
   absl::Status Order() {
@@ -147,10 +187,14 @@ absl::StatusOr<MatrixShape> ParseNpy(absl::string_view start) {
 
 }  // namespace
 
-const MatrixFormat kFbinFormat = {
-    .name = "fbin", .max_rows = std::numeric_limits<uint32_t>::max(), .header = FbinHeader, .parse = ParseFbin};
+const MatrixFormat kFbinFormat = {.name = "fbin",
+                                  .max_rows = std::numeric_limits<uint32_t>::max(),
+                                  .header = FbinHeader,
+                                  .parse = ParseFbin,
+                                  .check_type = CheckFbinType,
+                                  .type_of_name = FbinTypeOf};
 
-const MatrixFormat kNpyFormat = {.name = "npy", .header = NpyHeader, .parse = ParseNpy};
+const MatrixFormat kNpyFormat = {.name = "npy", .header = NpyHeader, .parse = ParseNpy, .check_type = CheckNpyType};
 
 absl::StatusOr<MatrixShape> ReadMatrixHeader(const MatrixFormat& format, const File& file) {
   std::string start(kMatrixHeaderBytes, '\0');

@@ -13,6 +13,7 @@
 #include "engine/status_macros.h"
 #include "io/file/key_sidecar.h"
 #include "io/file/matrix_format.h"
+#include "io/file/sink_checks.h"
 
 namespace reembed {
 namespace {
@@ -21,13 +22,24 @@ constexpr int64_t kBlockBytes = int64_t{256} << 10;
 
 class FileRows final : public VectorRows {
  public:
-  FileRows(File file, const MatrixShape& shape) : file_(std::move(file)), shape_(shape) {}
+  FileRows(File file, const MatrixShape& shape, const OutputForm& form)
+      : file_(std::move(file)), shape_(shape), form_(form) {}
 
   absl::Status Read(int64_t first, int64_t rows, float* to) override {
-    const int64_t offset = shape_.data_offset + first * RowBytes(shape_.dim);
-    const size_t bytes = static_cast<size_t>(rows * RowBytes(shape_.dim));
-    ABSL_ASSIGN_OR_RETURN(const size_t read, file_.ReadAt(offset, absl::MakeSpan(reinterpret_cast<char*>(to), bytes)));
-    if (read == bytes) return absl::OkStatus();
+    const int64_t row_bytes = OutputRowBytes(form_.type, shape_.dim);
+    const int64_t offset = shape_.data_offset + first * row_bytes;
+    const auto bytes = static_cast<size_t>(rows * row_bytes);
+    const bool as_it_is = form_.type == OutputType::kFloat32;
+    if (!as_it_is) encoded_.resize(bytes);
+    char* const raw = as_it_is ? reinterpret_cast<char*>(to) : encoded_.data();
+    ABSL_ASSIGN_OR_RETURN(const size_t read, file_.ReadAt(offset, absl::MakeSpan(raw, bytes)));
+    if (read == bytes) {
+      for (int64_t row = 0; !as_it_is && row < rows; ++row) {
+        DecodeOutput(form_, raw + row * row_bytes,
+                     absl::MakeSpan(to + row * shape_.dim, static_cast<size_t>(shape_.dim)));
+      }
+      return absl::OkStatus();
+    }
     return absl::DataLossError(absl::StrCat(file_.path(), ": row ", first, ": expected ", bytes, " bytes at byte ",
                                             offset, ", got ", read, "; the file became shorter"));
   }
@@ -35,19 +47,25 @@ class FileRows final : public VectorRows {
  private:
   const File file_;
   const MatrixShape shape_;
+  const OutputForm form_;
+  std::vector<char> encoded_;
 };
 
 class MatrixReader final : public VectorReader {
  public:
-  MatrixReader(std::unique_ptr<VectorRows> vectors, std::unique_ptr<KeyColumn> keys, int64_t rows, int dim)
+  MatrixReader(std::unique_ptr<VectorRows> vectors, std::unique_ptr<KeyColumn> keys, int64_t rows, int dim,
+               const OutputForm& form)
       : vectors_(std::move(vectors)),
         keys_(std::move(keys)),
         rows_(rows),
         dim_(dim),
-        block_rows_(std::max<int64_t>(1, kBlockBytes / RowBytes(dim))) {}
+        form_(form),
+        block_rows_(std::max<int64_t>(1, kBlockBytes / (int64_t{4} * dim))) {}
 
   int dim() const override { return dim_; }
   int64_t rows() const override { return rows_; }
+
+  void Round(absl::Span<float> vector) const override { RoundLikeOutput(form_, vector); }
 
   absl::StatusOr<std::optional<StoredVector>> Next() override {
     if (next_ >= rows_) return std::nullopt;
@@ -80,6 +98,7 @@ class MatrixReader final : public VectorReader {
   const std::unique_ptr<KeyColumn> keys_;
   const int64_t rows_;
   const int dim_;
+  const OutputForm form_;
   const int64_t block_rows_;
   int64_t next_ = 0;
   std::vector<float> block_;  // rows [block_begin_, block_end_)
@@ -87,7 +106,7 @@ class MatrixReader final : public VectorReader {
   int64_t block_end_ = 0;
 };
 
-absl::Status CheckShape(const MatrixShape& shape, const File& file) {
+absl::Status CheckShape(const MatrixShape& shape, OutputType type, const File& file) {
   if (shape.dim < 1 || shape.dim > kMaxDim) {
     return absl::DataLossError(
         absl::StrCat(file.path(), ": expected a width of 1 to ", kMaxDim, " in the header, got ", shape.dim));
@@ -95,26 +114,36 @@ absl::Status CheckShape(const MatrixShape& shape, const File& file) {
   ABSL_ASSIGN_OR_RETURN(const int64_t size, file.Size());
   const int64_t data_bytes = size - shape.data_offset;
   // Compared as rows: rows times width may overflow.
-  if (data_bytes % RowBytes(shape.dim) == 0 && data_bytes / RowBytes(shape.dim) == shape.rows) return absl::OkStatus();
+  const int64_t row_bytes = OutputRowBytes(type, shape.dim);
+  if (data_bytes % row_bytes == 0 && data_bytes / row_bytes == shape.rows) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(file.path(), ": expected ", shape.rows, " rows of ", shape.dim,
-                                          " numbers as the header says, got ", data_bytes, " bytes of rows"));
+                                          " numbers as the header says, of ", OutputTypeName(type), ", got ",
+                                          data_bytes, " bytes of rows"));
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenMatrixReader(const MatrixFormat& format, const Location& location) {
-  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(kOutputParameters));
+  ABSL_ASSIGN_OR_RETURN(OutputForm form, OutputFormOf(location));
   ABSL_ASSIGN_OR_RETURN(File file, File::OpenToRead(location.path));
   ABSL_ASSIGN_OR_RETURN(const MatrixShape shape, ReadMatrixHeader(format, file));
-  ABSL_RETURN_IF_ERROR(CheckShape(shape, file));
+  if (location.Get("type").empty()) {
+    const auto named = format.type_of_name == nullptr ? std::nullopt : format.type_of_name(location.path);
+    form.type = shape.type.value_or(named.value_or(OutputType::kFloat32));
+  } else if (shape.type.value_or(form.type) != form.type) {
+    return absl::InvalidArgumentError(absl::StrCat(location.path, ": expected rows of ", OutputTypeName(form.type),
+                                                   " as type= says, got ", OutputTypeName(*shape.type)));
+  }
+  ABSL_RETURN_IF_ERROR(CheckShape(shape, form.type, file));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<KeyColumn> keys, OpenKeySidecar(location.path, shape.rows));
-  return MakeMatrixReader(std::make_unique<FileRows>(std::move(file), shape), std::move(keys), shape.rows,
-                          static_cast<int>(shape.dim));
+  return MakeMatrixReader(std::make_unique<FileRows>(std::move(file), shape, form), std::move(keys), shape.rows,
+                          static_cast<int>(shape.dim), form);
 }
 
 }  // namespace
 
 std::unique_ptr<VectorReader> MakeMatrixReader(std::unique_ptr<VectorRows> vectors, std::unique_ptr<KeyColumn> keys,
-                                               int64_t rows, int dim) {
-  return std::make_unique<MatrixReader>(std::move(vectors), std::move(keys), rows, dim);
+                                               int64_t rows, int dim, const OutputForm& form) {
+  return std::make_unique<MatrixReader>(std::move(vectors), std::move(keys), rows, dim, form);
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenFbinReader(const Location& location) {

@@ -9,8 +9,8 @@
 
 namespace reembed {
 
-absl::Status CheckFileTarget(const Location& location, const Model& model) {
-  ABSL_RETURN_IF_ERROR(location.CheckParameters({}));
+absl::Status CheckFileTarget(const Location& location, const Model& model, absl::Span<const absl::string_view> known) {
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(known));
   if (model.dim < 1 || model.dim > kMaxDim) {
     return absl::InvalidArgumentError(
         absl::StrCat(location.path, ": expected a width of 1 to ", kMaxDim, ", got ", model.dim));

@@ -14,9 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (shape.ok()) {
     Require(shape->rows >= 0 && shape->dim >= 0 && shape->data_offset > 0, "a shape has no number below zero");
     if (shape->rows <= kFbinFormat.max_rows && shape->dim <= kMaxDim) {
-      const std::string header = kFbinFormat.header(shape->rows, static_cast<int>(shape->dim));
+      const std::string header =
+          kFbinFormat.header(shape->rows, static_cast<int>(shape->dim), shape->type.value_or(OutputType::kFloat32));
       const absl::StatusOr<MatrixShape> again = kFbinFormat.parse(header);
-      Require(again.ok() && again->rows == shape->rows && again->dim == shape->dim,
+      Require(again.ok() && again->rows == shape->rows && again->dim == shape->dim && again->type == shape->type,
               "a header is read as it was written");
     }
   }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/faiss_sink.h"
 
+#include <faiss/IndexIDMap.h>
+#include <faiss/IndexIVF.h>
+
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -10,6 +13,9 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "index/build_stage_file.h"
+#include "index/graph_build.h"
+#include "index/index_build.h"
 #include "index/index_store.h"
 #include "tests/fakes/vector_rows.h"
 #include "tests/index/index_fixture.h"
@@ -320,6 +326,96 @@ TEST_F(FaissSinkTest, TrainingTakesNoMoreMemoryThanAllowed) {
   EXPECT_EQ(Description().trained_rows, 1000);
   EXPECT_EQ(Description().factory, "IVF25,Flat");  // 1,000 / 39
   EXPECT_EQ(Description().rows, 5000);
+}
+
+// Rows that are sorted, as a table of topics is: the first of them say nothing of the others.
+TEST_F(FaissSinkTest, TrainingSeesRowsOfTheWholeStream) {
+  std::vector<float> rows = ClusteredRows(20000, 16, 5);
+  for (int64_t i = 0; i < 20000; ++i) rows[i * 16] = static_cast<float>(i) / 100;
+  sink_options_.max_training_bytes = 4096 * 16 * 4;
+  ASSERT_THAT(Build(NumberKeys(0, 20000), rows, "factory=IVF64,Flat&metric=l2", 20000), IsOk());
+  const IndexDescription d = Description();
+  EXPECT_EQ(d.trained_rows, 4096);
+  const auto index = IndexStore(path()).Load(d);
+  ASSERT_THAT(index, IsOk());
+  const auto& ivf = dynamic_cast<const faiss::IndexIVF&>(*static_cast<faiss::IndexIDMap2&>(**index).index);
+  // Trained on the first rows, a few lists would have most of the others.
+  EXPECT_LT(ivf.invlists->imbalance_factor(), 2);
+}
+
+TEST_F(FaissSinkTest, ARunAndABuildOfTheSameRowsTrainTheSameLists) {
+  const std::vector<float> rows = ClusteredRows(3000, 16, 5);
+  ASSERT_THAT(Build(NumberKeys(0, 3000), rows, "factory=IVF16,PQ4x4&seed=77", 3000), IsOk());
+  MemoryReader reader(rows, 16);
+  IndexBuildOptions options{.model = model_, .seed = 77};
+  options.spec.factory = "IVF16,PQ4x4";
+  ASSERT_THAT(BuildIndex(&reader, "rows", path("b.index"), options), IsOk());
+  EXPECT_TRUE(ReadFile(path()) == ReadFile(path("b.index")));
+  EXPECT_EQ(Description().fingerprint, Description("b.index.json").fingerprint);
+  EXPECT_EQ(Description().seed, 77);
+}
+
+TEST_F(FaissSinkTest, TextKeysAreBesideATrainedIndex) {
+  std::vector<Key> keys;
+  for (int i = 0; i < 500; ++i) keys.emplace_back(absl::StrCat("key ", i));
+  keys[7] = int64_t{7};
+  ASSERT_THAT(Build(keys, rows_, "factory=IVF4,Flat"), IsOk());
+  EXPECT_THAT(refused_, SizeIs(1));
+  keys.erase(keys.begin() + 7);
+  EXPECT_EQ(StoredKeys(), keys);
+  EXPECT_THAT(ReadFile(path("a.index.keys.jsonl")), HasSubstr("{\"id\":6,\"key\":\"key 6\"}\n{\"id\":8,"));
+}
+
+// The last step fails as it does for a run that is killed there; what was trained is not trained again.
+TEST_F(FaissSinkTest, WhatACompleteHadTrainedIsGoneOnWith) {
+  const std::string options = "factory=IVF8,Flat";
+  ASSERT_TRUE(std::filesystem::create_directory(path("a.index.partial")));
+  EXPECT_FALSE(Build(NumberKeys(0, 500), rows_, options).ok());
+  const auto kept = BuildStageFile::ReadRecord(path("a.index.partial.stage.json"));
+  ASSERT_TRUE(kept.has_value());
+  EXPECT_EQ(kept->trained_rows, 500);
+  // Another training in its place shows whether it is taken.
+  ASSERT_TRUE(std::filesystem::remove(path("a.index.partial")));
+  const auto other = MakeFaissIndex({.factory = "IVF8,Flat"}, "IVF8,Flat", 16);
+  ASSERT_THAT(other, IsOk());
+  const std::vector<float> others = ClusteredRows(500, 16, 77);
+  ASSERT_THAT(TrainIndex("b", "IVF8,Flat", others, other->get()), IsOk());
+  const auto mark = SaveFaissIndex(**other, path("a.index.partial.stage-0"));
+  ASSERT_THAT(mark, IsOk());
+  ASSERT_THAT(BuildStageFile::WriteRecord(path("a.index.partial.stage.json"), {kept->identity, 0, 123, *mark}), IsOk());
+  ASSERT_THAT(Build(NumberKeys(0, 500), rows_, options), IsOk());
+  EXPECT_EQ(Description().trained_rows, 123);
+  EXPECT_THAT(StoredKeys(), SizeIs(500));
+  for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(path()).parent_path())) {
+    EXPECT_THAT(file.path().filename().string(), testing::Not(HasSubstr("partial")));
+  }
+}
+
+TEST_F(FaissSinkTest, ADeterministicGraphIsTheSameForAllThreadsAndInstructions) {
+  const std::vector<float> rows = ClusteredRows(1000, 16, 6);
+  std::string first;
+  for (const GraphSimd simd : AvailableGraphSimds()) {
+    if (simd == GraphSimd::kAvx512Bf16) continue;
+    for (const int threads : {1, 2, 7}) {
+      sink_options_.threads = threads;
+      std::filesystem::remove(path());
+      std::filesystem::remove(path("a.index.json"));
+      ASSERT_THAT(
+          Build(NumberKeys(0, 1000), rows, absl::StrCat("factory=HNSW8&deterministic=true&simd=", GraphSimdName(simd))),
+          IsOk());
+      if (first.empty()) first = ReadFile(path());
+      EXPECT_TRUE(ReadFile(path()) == first) << GraphSimdName(simd) << " " << threads;
+    }
+  }
+}
+
+TEST_F(FaissSinkTest, WhatNoGraphIsLinkedWithIsRefusedAtOnce) {
+  EXPECT_THAT(MakeSink("simd=sse9"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("simd `sse9`")));
+  EXPECT_THAT(MakeSink("storage=int3"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("int3")));
+  EXPECT_THAT(MakeSink("deterministic=1"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("got `1`")));
+  EXPECT_THAT(MakeSink("deterministic=true&storage=bf16"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("expected float32 or int8")));
+  EXPECT_THAT(MakeSink("seed=0"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("expected seed from 1")));
 }
 
 TEST_F(FaissSinkTest, TooFewRowsForTheListsIsTold) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/output_form.h"
 #include "engine/status_macros.h"
 #include "io/store/postgres/postgres_backup.h"
 #include "io/store/postgres/postgres_import.h"
@@ -34,7 +35,29 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Location& target, con
   return IsImport(target) ? MakePostgresImportSink(target, model, source) : MakePostgresSink(target, model);
 }
 
-absl::StatusOr<std::vector<std::string>> Changes(const Location& target, const Model& model) {
+// Vectors of the place may be shorter than the model's: dim=.
+absl::StatusOr<Model> Narrowed(const Location& target, Model model) {
+  ABSL_ASSIGN_OR_RETURN(model.dim, OutputDim(target, model.dim));
+  return model;
+}
+
+absl::StatusOr<Selection> Narrowed(const Location& source, Selection selection) {
+  ABSL_ASSIGN_OR_RETURN(selection.dim, OutputDim(source, selection.dim));
+  return selection;
+}
+
+absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Location& source, const Selection& asked) {
+  ABSL_ASSIGN_OR_RETURN(const Selection selection, Narrowed(source, asked));
+  return OpenPostgresSource(source, selection);
+}
+
+absl::StatusOr<Survey> SurveyRows(const Location& source, const Selection& asked) {
+  ABSL_ASSIGN_OR_RETURN(const Selection selection, Narrowed(source, asked));
+  return SurveyPostgres(source, selection);
+}
+
+absl::StatusOr<std::vector<std::string>> Changes(const Location& target, const Model& asked) {
+  ABSL_ASSIGN_OR_RETURN(const Model model, Narrowed(target, asked));
   return IsImport(target) ? PostgresImportChanges(target, model) : PostgresChanges(target, model);
 }
 
@@ -42,7 +65,8 @@ absl::StatusOr<RollbackReport> RollBack(const Location& target, UndoReader* old_
   return IsImport(target) ? RollBackPostgresImport(target, old_rows) : RollBackPostgres(target, old_rows);
 }
 
-absl::StatusOr<Overwriting> WhatIsOverwritten(const Location& target, const Model& model) {
+absl::StatusOr<Overwriting> WhatIsOverwritten(const Location& target, const Model& asked) {
+  ABSL_ASSIGN_OR_RETURN(const Model model, Narrowed(target, asked));
   return IsImport(target) ? PostgresImportOverwriting(target, model) : PostgresOverwriting(target, model);
 }
 
@@ -128,10 +152,10 @@ constinit const StoreKind kPostgresKind = {
     .path_parameters = kPathParameters,
     .secret = SecretKind::kPassword,
     .secret_variables = kPasswordVariables,
-    .open_source = OpenPostgresSource,
+    .open_source = OpenSource,
     .make_sink = MakeSink,
     .open_reader = [](const Location& place, int dim) { return OpenPostgresReader(place, {.dim = dim}); },
-    .survey = SurveyPostgres,
+    .survey = SurveyRows,
     .changes = Changes,
     .find_hidden_rows = FindHidden,
     .catalog = {.has_table = HasTable,
@@ -139,6 +163,7 @@ constinit const StoreKind kPostgresKind = {
                 .check_value = CheckValue,
                 .look_up = LookUpPostgresTable},
     .vector_place = PlaceOf,
+    .takes_output_forms = true,
     .lock = LockPostgresColumn,
     .imports = {.drop_tables = DropPostgresTables, .keep_dropped = KeepPostgresTablesDropped},
     .roll_back = RollBack,

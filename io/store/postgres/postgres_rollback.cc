@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/output_form.h"
 #include "engine/status_macros.h"
 #include "io/store/postgres/postgres_index.h"
 
@@ -14,10 +15,13 @@ namespace reembed {
 bool PostgresCellHolds(const PostgresVectorColumn& column, absl::string_view cell, absl::Span<const float> written) {
   // Its binary form begins with a version. Source: jsonb_send in PostgreSQL's jsonb.c.
   if (column.base_type == "jsonb" && !cell.empty()) cell.remove_prefix(1);
-  std::vector<float> rounded(written.begin(), written.end());
+  const int64_t dim = DecodePostgresVector(column.form, cell, {});
+  if (dim < 1 || dim > static_cast<int64_t>(written.size())) return false;
+  std::vector<float> rounded(static_cast<size_t>(dim));
+  if (!NarrowVector(written, absl::MakeSpan(rounded)).ok()) return false;
   RoundLikePostgres(column, absl::MakeSpan(rounded));
   std::vector<float> held(rounded.size());
-  return DecodePostgresVector(column.form, cell, absl::MakeSpan(held)) == static_cast<int64_t>(held.size()) &&
+  return DecodePostgresVector(column.form, cell, absl::MakeSpan(held)) == dim &&
          std::memcmp(held.data(), rounded.data(), held.size() * sizeof(float)) == 0;
 }
 

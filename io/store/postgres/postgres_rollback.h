@@ -20,7 +20,7 @@
 // What the ways back of PostgreSQL tables have in common.
 namespace reembed {
 
-// Whether a cell, in binary form, holds `written`.
+// Whether a cell, in binary form, holds `written`, or as many of its numbers as the cell has (NarrowVector()).
 bool PostgresCellHolds(const PostgresVectorColumn& column, absl::string_view cell, absl::Span<const float> written);
 
 // SQL: no row of any table refers to the row `t` by a foreign key. To remove such a row would remove, change or keep

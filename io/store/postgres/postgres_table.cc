@@ -23,10 +23,10 @@
 namespace reembed {
 namespace {
 
-constexpr std::array<absl::string_view, 19> kParameters = {
-    "table", "schema", "key",    "text",     "template",   "vector",     "model_column",
-    "type",  "where",  "needed", "encoding", "mode",       "new_column", "triggers",
-    "index", "metric", "origin", "fields",   "schema_file"};
+constexpr std::array<absl::string_view, 20> kParameters = {
+    "table", "schema", "key",    "text",     "template",    "vector",     "model_column",
+    "type",  "where",  "needed", "encoding", "mode",        "new_column", "triggers",
+    "index", "metric", "origin", "fields",   "schema_file", "dim"};
 constexpr absl::string_view kSet = "set.";  // and the name of a column
 constexpr size_t kMaxNamesShown = 20;
 
@@ -260,7 +260,7 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
         {"encoding", {"f32", "json"}},
         {"index", {"none", "hnsw", "ivfflat", "rebuild"}},
         {"metric", {"cosine", "l2", "ip"}},
-        {"type", {"vector", "halfvec", "bit", "json", "bytea"}}}) {
+        {"type", {"vector", "halfvec", "bit", "json", "bytea", "float32", "float16", "binary"}}}) {
     ABSL_RETURN_IF_ERROR(CheckWord(location, parameter, words));
   }
   PostgresLocation asked{.address = *std::move(address),
@@ -278,6 +278,10 @@ absl::StatusOr<PostgresLocation> ParsePostgresLocation(const Location& location)
                          .new_column = location.Get("new_column"),
                          .index = location.Get("index", "none"),
                          .metric = location.Get("metric", "cosine")};
+  // The words of all kinds for what is pgvector's own.
+  if (asked.type == "float32") asked.type = "vector";
+  if (asked.type == "float16") asked.type = "halfvec";
+  if (asked.type == "binary") asked.type = "bit";
   asked.origin = location.Get("origin");
   asked.schema_file = location.Get("schema_file");
   asked.fields = absl::StrSplit(location.Get("fields"), ',', absl::SkipEmpty());

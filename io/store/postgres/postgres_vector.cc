@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
-#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -14,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/number/normalize.h"
 #include "engine/number/number_array.h"
+#include "engine/number/small_float.h"
 #include "engine/status_macros.h"
 #include "engine/vector_sink.h"
 
@@ -378,33 +378,6 @@ uint32_t ReadInt32(absl::string_view bytes) { return ReadBigEndian(bytes.data(),
 void AppendInt64(int64_t number, std::string* out) {
   const uint64_t swapped = __builtin_bswap64(static_cast<uint64_t>(number));
   out->append(reinterpret_cast<const char*>(&swapped), sizeof(swapped));
-}
-
-uint16_t HalfFromFloat(float number) {
-  const uint32_t bits = std::bit_cast<uint32_t>(number);
-  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
-  const uint32_t magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;   // not a number
-  if (magnitude >= 0x47800000) return sign | 0x7c00;  // 65536 and above
-  if (magnitude >= 0x38800000) {                      // a normal number: drop 13 bits, the carry may reach the exponent
-    const uint32_t rounded = magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1);
-    return static_cast<uint16_t>(sign | (rounded >> 13));
-  }
-  // Subnormal: in units of 2^-24, and what is left is exact in a float, so the rounding is the hardware's.
-  const float scaled = std::bit_cast<float>(magnitude) * 0x1p24f;
-  return static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(scaled)));
-}
-
-float FloatFromHalf(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1f;
-  const uint32_t fraction = half & 0x3ff;
-  if (exponent == 0) {
-    const float number = static_cast<float>(fraction) * 0x1p-24f;
-    return std::bit_cast<float>(std::bit_cast<uint32_t>(number) | sign);
-  }
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | (fraction << 13));
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
 }
 
 }  // namespace reembed

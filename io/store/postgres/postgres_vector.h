@@ -80,10 +80,6 @@ void AppendInt32(int32_t number, std::string* out);
 void AppendInt64(int64_t number, std::string* out);
 uint32_t ReadInt32(absl::string_view bytes);  // of the first four
 
-// binary32 -> binary16, to nearest, ties to even; beyond 65519.99 infinite. Source: IEEE 754-2008, section 4.3.1.
-uint16_t HalfFromFloat(float number);
-float FloatFromHalf(uint16_t half);
-
 }  // namespace reembed
 
 #endif  // REEMBED_IO_STORE_POSTGRES_POSTGRES_VECTOR_H_

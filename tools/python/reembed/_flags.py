@@ -54,6 +54,8 @@ class JobFlags(TypedDict, total=False):
     no_input: bool
     no_undo: bool
     normalize: str
+    output_dim: int
+    output_type: str
     proxy: str
     quiet: bool
     quota: str

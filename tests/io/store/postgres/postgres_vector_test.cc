@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/number/small_float.h"
 #include "gtest/gtest.h"
 
 namespace reembed {
