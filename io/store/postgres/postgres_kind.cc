@@ -9,6 +9,7 @@
 #include "engine/output_form.h"
 #include "engine/status_macros.h"
 #include "io/store/postgres/postgres_backup.h"
+#include "io/store/postgres/postgres_cut.h"
 #include "io/store/postgres/postgres_import.h"
 #include "io/store/postgres/postgres_import_undo.h"
 #include "io/store/postgres/postgres_lock.h"
@@ -155,6 +156,7 @@ constinit const StoreKind kPostgresKind = {
     .open_source = OpenSource,
     .make_sink = MakeSink,
     .open_reader = [](const Location& place, int dim) { return OpenPostgresReader(place, {.dim = dim}); },
+    .cut = CutPostgres,
     .survey = SurveyRows,
     .changes = Changes,
     .find_hidden_rows = FindHidden,
@@ -165,6 +167,7 @@ constinit const StoreKind kPostgresKind = {
     .vector_place = PlaceOf,
     .takes_output_forms = true,
     .lock = LockPostgresColumn,
+    .shares_lock = true,
     .imports = {.drop_tables = DropPostgresTables, .keep_dropped = KeepPostgresTablesDropped},
     .roll_back = RollBack,
     .overwriting = WhatIsOverwritten,
