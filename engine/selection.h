@@ -10,8 +10,9 @@
 
 namespace reembed {
 
-// A share of the rows of a store that has its keys in an order, which is the store's own: shares that meet have no row
-// twice and none less. What has no such order (files) takes no range.
+// A share of the rows of a store, in an order which is the store's own: shares that meet have no row twice and none
+// less. The ends of files are no keys, but places in them, as StoreKind::cut gives them: where a line begins, the
+// number of a row.
 struct KeyRange {
   std::optional<Key> from;    // the first key, or the first one behind it; nullopt: from the start
   std::optional<Key> before;  // the first key that is not meant any more; nullopt: to the end
@@ -29,7 +30,7 @@ struct Selection {
   int dim = 0;              // width of a valid vector, for all but kAll
   std::string where;        // beside the location's, in the store's own language (SQL, Cypher, a filter); only tables
   std::string resume_from;  // the first key, or the first one behind it; empty: from the start; only tables
-  KeyRange range;           // and only rows in it; only tables
+  KeyRange range;           // and only rows in it; only kinds that have StoreKind::cut, and tables
   bool strict = false;      // a broken line ends the run; only JSON lines have it
   // How long to wait for a lock, or for a server that went away, before kUnavailable; nullopt: as its store does.
   std::optional<absl::Duration> patience;

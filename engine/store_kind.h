@@ -150,6 +150,11 @@ struct StoreKind {
                                                            const Location& source) = nullptr;
   absl::StatusOr<std::unique_ptr<VectorReader>> (*open_reader)(const Location&, int dim) = nullptr;
   bool has_strict = false;  // as a source: Selection::strict
+  // As a source: where `shares` shares of about as many rows meet, for Selection::range: shares - 1 ends, ascending,
+  // equal ones where there are too few rows. By a sample where the store can seek; what the selection says of rows is
+  // passed over. Rows that come later fall into one share each. Null: no share can be given. Errors: of the place;
+  // kFailedPrecondition (this one has none: why, and what to do).
+  absl::StatusOr<std::vector<Key>> (*cut)(const Location&, const Selection&, int shares) = nullptr;
   ConditionWays conditions;
 
   // Of tables, where a source is filled in place.
@@ -183,11 +188,14 @@ struct StoreKind {
   // That want a least number of rows: kInvalidArgument says why.
   absl::Status (*check_rows)(const Location& target, int64_t rows) = nullptr;
   const WholeFile* whole_file = nullptr;  // null: it is filled in place, or a stream
+  // Where each of several machines writes a part of its own: the scheme of the parts, if it is another. Null: the same.
+  const char* part_scheme = nullptr;
   // Where the vectors are in one form, by which jobs that wrote to the same place are found. Null: the file is it.
   VectorPlace (*vector_place)(const Location& target) = nullptr;
   // The right to fill the column that it names, which one job has at a time. A null lock, or null here: none can be
   // had. Errors: kAborted (another job has it; names it).
   absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& target, const LockAsker& asker) = nullptr;
+  bool shares_lock = false;  // it knows LockAsker::shared
   ImportWays imports;
   // Whose sink shows the undo log what it overwrites: puts that back. It may have been called before, and may have been
   // killed then. A row that does not hold the written vector any more stays as it is, and is reported.

@@ -16,6 +16,8 @@ using LockNote = std::function<void(const std::string&)>;
 struct LockAsker {
   std::string job;  // the directory of the job, in one form; two jobs have two
   LockNote note;
+  // Workers of the same `job`, and nobody else, may have the lock at the same time. Only kinds that say so.
+  bool shared = false;
 };
 
 // The right of one job to fill one column of a store, held until this is destroyed, or until the process ends in

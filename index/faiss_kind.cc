@@ -30,6 +30,7 @@ constinit const StoreKind kFaissKind = {
     .check_key = CheckFaissKey,
     .check_rows = CheckFaissRows,
     .whole_file = &kIndexFiles,
+    .part_scheme = "vectors",  // an index is trained and built over all rows
     .least_cosine = kQuantisedCosine,
     .row_bytes = 300,  // an HNSW graph has two links of 4 bytes for each of its M
     .is_held_in_memory = true,

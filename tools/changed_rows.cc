@@ -88,7 +88,7 @@ absl::StatusOr<KeysByPrint> ChangedSince(const ResolvedJob& job, const std::vect
 absl::Status AddThoseOfEarlierJobs(const ResolvedJob& job, ScanLedger ledger, int64_t ledger_rows,
                                    absl::FunctionRef<void(absl::string_view)> of_earlier, ChangedRows* found) {
   std::vector<EarlierJob> earlier;
-  for (EarlierJob& other : FindEarlierJobs(job.targets[0].location, {job.jobs_folder}, job.directory).jobs) {
+  for (EarlierJob& other : FindEarlierJobs(job.targets[0].location, {job.jobs_folder}, FolderOfAll(job)).jobs) {
     if (earlier.size() < kMaxEarlierJobs && MakesTheSame(other, job)) earlier.push_back(std::move(other));
   }
   if (earlier.empty()) return absl::OkStatus();

@@ -43,6 +43,15 @@ struct RollbackOptions {
 };
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);
 
+struct ParentOptions {
+  std::string parent;  // the folder of a job's shares
+  bool json = false;
+};
+// The last step of the targets, where no share came to it.
+ExitCode PublishCommand(const ParentOptions& options, const Environment& environment);
+// One file of the parts that the shares have written, for each target that is a file.
+ExitCode MergeCommand(const ParentOptions& options, const Environment& environment);
+
 struct RetryRejectsOptions {
   std::string job;
   CommandOptions run;  // flags for the run; those of the job come from its own file

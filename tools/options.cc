@@ -169,6 +169,13 @@ const std::vector<OptionEntry>& Entries() {
       {"stop-wait", "seconds that requests in the air have after Ctrl-C, TERM or HUP; 10. Then they are dropped",
        "Limits", &CommandOptions::stop_wait_seconds},
       {"job", "job directory: ledger, vectors, rejects", "Job", &CommandOptions::job, false},
+      {"shard",
+       "do one share of the job, I/N with I from 0 to N - 1, in a folder of its own in --job; /N takes I from "
+       "JOB_COMPLETION_INDEX or SLURM_ARRAY_TASK_ID, auto also N",
+       "Job", &CommandOptions::shard},
+      {"shards", "of plan: plan the job in so many shares, for --shard", "Job", &CommandOptions::shards, false},
+      {"out", "of plan, with --shards: the folder that --job of every share names; the plan is written there", "Job",
+       &CommandOptions::out, false},
       {"keep-vectors", "always, or never: for embedders that cost nothing, saves disk but not work", "Job",
        &CommandOptions::keep_vectors},
       {"no-undo", "do not keep what is overwritten in the job directory; then `reembed rollback` cannot bring it back",

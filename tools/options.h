@@ -67,6 +67,9 @@ struct CommandOptions {
   std::string updated_at;            // keep | now-iso
   int64_t limit = 0;
   std::string job;
+  std::string shard;         // I/N, see ParseShard()
+  int shards = 0;            // of plan
+  std::string out;           // of plan: the folder of the shards
   std::string normalize;     // as-received | unit
   std::string keep_vectors;  // always | never
   bool no_undo = false;

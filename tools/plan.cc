@@ -13,6 +13,7 @@
 #include "engine/status_macros.h"
 #include "engine/text/long_text.h"
 #include "engine/text_set.h"
+#include "io/file/own_file.h"
 #include "io/job/job_reader.h"
 #include "tools/changed_rows.h"
 #include "tools/commands.h"
@@ -23,7 +24,9 @@
 #include "tools/preflight.h"
 #include "tools/registry.h"
 #include "tools/resolve.h"
+#include "tools/resolve_shard.h"
 #include "tools/same_model.h"
+#include "tools/shard_parent.h"
 #include "tools/signals.h"
 #include "tools/spending.h"
 #include "tools/streams.h"
@@ -390,6 +393,53 @@ void PrintJson(absl::string_view type, const ResolvedJob& job, const std::string
   std::cout << line.ToString() << std::endl;
 }
 
+// What --shards and --out ask for, before anything is read. *parent: the folder of the shares.
+absl::Status CheckShardOptions(const CommandOptions& options, const std::vector<ResolvedJob>& jobs,
+                               std::string* parent) {
+  if (!options.shard.empty()) {
+    return absl::InvalidArgumentError("--shard: a plan is of all shards; say how many with --shards N");
+  }
+  if (options.shards == 0) {
+    if (options.out.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("--out goes with --shards N: it is the folder of the shards");
+  }
+  if (options.shards < 1 || options.shards > kMaxShards) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--shards ", options.shards, ": expected 1 to ", kMaxShards, " shards"));
+  }
+  if (jobs.size() > 1) {
+    return absl::InvalidArgumentError(
+        "--shards: this job has several streams; choose one with --stream, and give each an --out of its own");
+  }
+  if (options.out.empty() && options.job.empty()) {
+    return absl::InvalidArgumentError(
+        "--shards: say with --out DIR where the plan goes; every shard names it with --job");
+  }
+  ABSL_RETURN_IF_ERROR(CheckCanBeSharded(jobs.front()));
+  *parent = AbsolutePath(options.out.empty() ? options.job : options.out);
+  if (!std::filesystem::exists(*parent + "/ledger.db")) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(*parent, ": holds a job without shards; name another folder"));
+}
+
+// Writes the plan, or finds that it is there. Returns it.
+absl::StatusOr<ShardPlan> PlanShards(const CommandOptions& options, const std::string& parent, const ResolvedJob& job,
+                                     const PlanNumbers& numbers) {
+  ABSL_RETURN_IF_ERROR(MakeOwnFolder(parent));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobLock> lock, LockParent(parent));
+  absl::StatusOr<ShardPlan> there = ReadShardPlan(parent);
+  ShardPlan plan = PlanOf(job, options.shards);
+  if (!absl::IsNotFound(there.status())) {
+    ABSL_RETURN_IF_ERROR(there.status());
+    ABSL_RETURN_IF_ERROR(CheckShardPlan(parent, *there, options.shards, job.identity, plan.targets));
+    return there;
+  }
+  plan.rows = numbers.rows;
+  if (numbers.price_known) plan.cost_usd = numbers.cost_usd;
+  ABSL_RETURN_IF_ERROR(CutSource(job, &plan));
+  ABSL_RETURN_IF_ERROR(WriteShardPlan(parent, &plan));
+  return plan;
+}
+
 }  // namespace
 
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
@@ -407,6 +457,8 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  std::string parent;
+  if (absl::Status asked = CheckShardOptions(options, *jobs, &parent); !asked.ok()) return fail(asked);
   const bool several = !jobs->front().stream.empty();
   PlanNumbers total;
   for (const ResolvedJob& job : *jobs) {
@@ -428,6 +480,18 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
     }
   }
   const ResolvedJob& first = jobs->front();
+  if (options.shards > 0) {
+    const absl::StatusOr<ShardPlan> shards = PlanShards(options, parent, first, total);
+    if (!shards.ok()) return fail(shards.status());
+    if (options.json) {
+      JsonLine line("shards");
+      std::cout << line.Add("shards", shards->shards).Add("plan", shards->id).Add("out", parent).ToString() << "\n";
+    } else {
+      std::cout << "shards      " << shards->shards << " of about " << WithCommas(total.rows / shards->shards)
+                << " rows: `--job " << parent << " --shard 0/" << shards->shards << "` to `--shard "
+                << shards->shards - 1 << "/" << shards->shards << "`\n";
+    }
+  }
   if (options.json) {
     const std::string directory =
         several ? std::filesystem::path(first.directory).parent_path().string() : first.directory;
@@ -439,7 +503,9 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
               << Counted(total.tokens, "token", "tokens")
               << (total.cost_usd > 0 ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
   }
-  std::cout << "nothing was written or sent" << std::endl;
+  std::cout << (options.shards > 0 ? "the plan of the shards was written, and nothing else was written or sent"
+                                   : "nothing was written or sent")
+            << std::endl;
   return kExitDone;
 }
 

@@ -106,8 +106,13 @@ absl::Status TakeUpDamaged(Prepared* prepared) {
 
 // From now on nobody else fills what the job fills, or writes are refused.
 absl::Status LockColumns(ColumnLocks* locks, Prepared* prepared) {
-  for (size_t i = 0; i < prepared->job.targets.size(); ++i) {
-    ABSL_ASSIGN_OR_RETURN(TargetLock* const lock, locks->Lock(prepared->job.targets[i], prepared->job.directory));
+  const ResolvedJob& job = prepared->job;
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    // Shares of one plan are one job, wherever each has its folder.
+    ABSL_ASSIGN_OR_RETURN(TargetLock* const lock,
+                          job.share.has_value()
+                              ? locks->LockShared(job.targets[i], absl::StrCat("in shares, plan ", job.share->plan->id))
+                              : locks->Lock(job.targets[i], job.directory));
     prepared->columns.push_back(lock);
     prepared->preflight.sinks[i] = Locked(std::move(prepared->preflight.sinks[i]), lock);
   }
@@ -157,6 +162,9 @@ absl::StatusOr<Prepared> Prepare(ResolvedJob resolved, const Environment& enviro
   prepared.source_file = FileStateOf(job.source);
   prepared.new_directory = !std::filesystem::exists(directory);
   prepared.new_parent_directory = !job.stream.empty() && !std::filesystem::exists(directory.parent_path());
+  if (job.share.has_value()) {
+    ABSL_RETURN_IF_ERROR(MakeOwnFolder(job.directory));  // in which it has its parts of files
+  }
   // First: what is looked at stays as it is then.
   ABSL_ASSIGN_OR_RETURN(prepared.locks, LockTargets(job.targets, job.directory));
   ABSL_ASSIGN_OR_RETURN(prepared.preflight, Check(job));

@@ -229,6 +229,28 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
   });
 }
 
+// What is once a job, where the job was done in shares.
+void AddShards(CLI::App* app, Command* chosen) {
+  const auto add = [&](const char* name, const char* what, const char* examples,
+                       ExitCode (*run)(const ParentOptions&, const Environment&)) {
+    CLI::App* const command = app->add_subcommand(name, what);
+    auto options = std::make_shared<ParentOptions>();
+    command->add_option("parent", options->parent, "folder that the shards had as --job")->required();
+    command->add_flag("--json", options->json, "JSON lines on standard output");
+    command->footer(examples);
+    command->callback([=] {
+      *chosen = [=](const Environment& environment) {
+        return WithEnvFile(name, OptionsOfJob(options->parent, {.json = options->json}), environment,
+                           [&](const Environment& with_file) { return run(*options, with_file); });
+      };
+    });
+  };
+  add("publish", "the last step of a job in shards, where the last shard did not come to it: aliases, columns, indexes",
+      "Examples:\n  reembed publish /shared/job", PublishCommand);
+  add("merge", "make one file of the parts that the shards of a job have written, for each target that is a file",
+      "The parts stay. A file that is there is not replaced.\n\nExamples:\n  reembed merge /shared/job", MergeCommand);
+}
+
 void AddBackup(CLI::App* app, Command* chosen) {
   CLI::App* const command =
       app->add_subcommand("backup", "save the stores of a memory system into a folder, while it runs");
@@ -518,6 +540,7 @@ int Main(int argc, char** argv) {
   AddStatus(&app, &chosen);
   AddRollback(&app, &chosen);
   AddRetryRejects(&app, &chosen);
+  AddShards(&app, &chosen);
   AddBackup(&app, &chosen);
   AddRestore(&app, &chosen);
   AddSearch(&app, &chosen);

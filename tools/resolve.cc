@@ -23,6 +23,7 @@
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_layout.h"
 #include "tools/resolve_preset.h"
+#include "tools/resolve_shard.h"
 #include "tools/sharing.h"
 #include "tools/spending.h"
 #include "tools/target_files.h"
@@ -416,7 +417,10 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
   described.updated_at.clear();
   described.where = job.selection.where;
   described.targets.clear();
-  for (const Store& target : job.targets) described.targets.push_back(target.location.ToString());
+  if (job.share.has_value()) described.shard = job.share->shard.Text();
+  for (const Store& target : job.share.has_value() ? job.share->whole_targets : job.targets) {
+    described.targets.push_back(target.location.ToString());
+  }
   described.embedder = job.embedder == Embedder::kBuiltin ? kBuiltinEmbedder : job.client.dialect;
   if (job.endpoints.empty()) described.api_base = job.client.api_base;
   for (std::string& endpoint : described.endpoints) endpoint = WithoutLogin(endpoint);
@@ -477,6 +481,9 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& gi
   for (ResolvedJob& job : jobs) {
     job.directory = job.stream.empty() || directory.empty() ? directory : absl::StrCat(directory, "/", job.stream);
     job.jobs_folder = JobsFolder(environment);
+  }
+  if (!options.shard.empty()) {
+    ABSL_RETURN_IF_ERROR(ResolveShard(options.shard, directory, environment, &jobs));
   }
   return jobs;
 }

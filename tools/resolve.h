@@ -15,6 +15,7 @@
 #include "tools/options.h"
 #include "tools/presets.h"
 #include "tools/registry.h"
+#include "tools/shard_plan.h"
 
 namespace reembed {
 
@@ -34,6 +35,14 @@ struct SharedParts {
   std::string cache_file;  // absolute; a cache is there or in a file
 
   bool has_cache() const { return cache.has_value() || !cache_file.empty(); }
+};
+
+// That a job is one of several shares of a job.
+struct ShardOfJob {
+  Shard shard;
+  std::string parent;                // the folder of all of them
+  std::optional<ShardPlan> plan;     // nullopt: nobody has made it yet, and the selection has no range
+  std::vector<Store> whole_targets;  // what the parts become that this share writes; tables as they are
 };
 
 // What a job is, with every default filled in and every word checked. Nothing has been written or sent; only a preset
@@ -57,6 +66,7 @@ struct ResolvedJob {
   PipelineOptions pipeline;
   JobIdentity identity;
   KeepVectors keep_vectors = KeepVectors::kAlways;
+  std::optional<ShardOfJob> share;            // nullopt: the job is done as a whole
   std::string directory;                      // empty: nobody has said one, and CheckJobsFolder() fails
   std::string jobs_folder;                    // where earlier jobs are looked for
   std::vector<std::string> recreated_tables;  // see --force-recreate; empty: it does not go with this job
@@ -64,6 +74,11 @@ struct ResolvedJob {
   std::vector<std::string> known_tables;      // of the system's database: all that its preset describes
   std::vector<std::string> notes;             // what else a user may want to know, one line each
 };
+
+// The folder of the job, or of all its shares.
+inline const std::string& FolderOfAll(const ResolvedJob& job) {
+  return job.share.has_value() ? job.share->parent : job.directory;
+}
 
 // Errors: kInvalidArgument, kNotFound (an argument is wrong or missing); kUnauthenticated (no API key, and where to put
 // it).

@@ -21,6 +21,7 @@
 #include "tools/place.h"
 #include "tools/registry.h"
 #include "tools/resolve.h"
+#include "tools/shard_parent.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 
@@ -69,7 +70,12 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
 // All that have something to put back, the last first, since streams may share a table. One that has overwritten
 // nothing holds up no other.
 absl::StatusOr<std::vector<Folder>> OpenFolders(const std::string& job, const Environment& environment) {
-  ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths, JobFolders(job));
+  ABSL_ASSIGN_OR_RETURN(std::vector<std::string> paths, JobFolders(job));
+  // Of shares the one that made what the targets lacked comes last, since the others filled it.
+  const std::string preparer = PreparedBy(job);
+  std::stable_partition(paths.begin(), paths.end(), [&](const std::string& path) {
+    return std::filesystem::path(path).filename().string() == preparer;
+  });
   std::vector<Folder> folders;
   absl::Status nothing;
   for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
@@ -196,6 +202,7 @@ ExitCode RollbackCommand(const RollbackOptions& options, const Environment& envi
   for (const Folder& folder : *folders) {
     if (absl::Status done = RollBackFolder(folder, options, &locks, &total); !done.ok()) return fail(done);
   }
+  if (absl::Status forgotten = ForgetSharedSteps(options.job); !forgotten.ok()) return fail(forgotten);
   const ExitCode code = total.rows_left > 0 ? kExitRejectedRows : kExitDone;
   if (options.json) {
     JsonLine line("summary");

@@ -32,6 +32,7 @@
 #include "tools/resolve.h"
 #include "tools/run_report.h"
 #include "tools/run_summary.h"
+#include "tools/shard_parent.h"
 #include "tools/sharing.h"
 #include "tools/signals.h"
 #include "tools/spending.h"
@@ -56,7 +57,15 @@ absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
 absl::Status FinishWithoutRows(const ResolvedJob& job, absl::Span<const NamedSink> sinks) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
-    if (!own_table && FilesOf(job.targets[i]).empty()) continue;
+    const bool is_file = !FilesOf(job.targets[i]).empty();
+    if (!own_table && !is_file) continue;
+    if (job.share.has_value()) {
+      // Of a table others may have rows; its last step is that of all shares.
+      if (is_file) {
+        ABSL_RETURN_IF_ERROR(sinks[i].sink->Complete());
+      }
+      continue;
+    }
     const StoreKind& kind = *job.targets[i].kind;
     if (kind.overwriting != nullptr) {
       ABSL_ASSIGN_OR_RETURN(const Overwriting overwriting, kind.overwriting(job.targets[i].location, job.client.model));
@@ -87,6 +96,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   PipelineOptions pipeline = job.pipeline;
   pipeline.text_limit = counting->limit();
   pipeline.publishes = false;  // not before the last look at the source
+  pipeline.prepares = !job.share.has_value();
   PipelineParts parts = {.client = client,
                          .ledger = store,
                          .count_tokens = &count_tokens,
@@ -104,6 +114,9 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     parts.expected_rows = std::max<int64_t>(preflight->rows_selected, store->rows());
     parts.lookup = preflight->lookup.get();
     parts.new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr;
+    if (job.share.has_value()) {
+      ABSL_RETURN_IF_ERROR(PrepareShared(job, sinks, parts.expected_rows, store));
+    }
     return RunPipeline(pipeline, parts, signals->token());
   };
   const auto embed = [&]() -> absl::Status {
@@ -124,9 +137,17 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
       outcome.status = checked;
     }
-    const auto publish = [&] {
-      return store->rows() == 0 ? FinishWithoutRows(job, sinks)
-                                : PublishTargets(sinks, client->model(), &counters, signals->token());
+    bool published = !job.share.has_value();
+    const auto publish_all = [&] { return PublishTargets(sinks, client->model(), &counters, signals->token()); };
+    const auto publish = [&]() -> absl::Status {
+      if (store->rows() == 0) {
+        ABSL_RETURN_IF_ERROR(FinishWithoutRows(job, sinks));
+      }
+      if (!job.share.has_value()) return store->rows() == 0 ? absl::OkStatus() : publish_all();
+      if (job.options.limit > 0) return absl::OkStatus();
+      ABSL_ASSIGN_OR_RETURN(const std::string note, CompleteShare(job, publish_all, &published));
+      PrintNote(job, note);
+      return absl::OkStatus();
     };
     if (outcome.status.ok()) outcome.status = publish();
     while (AreWritesLost(outcome.status) && signals->signal() == 0) {
@@ -134,7 +155,8 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
       if (outcome.status.ok()) outcome.status = embed();
       if (outcome.status.ok()) outcome.status = publish();
     }
-    if (outcome.status.ok() && counters.rows_embedded + counters.rows_replayed > 0) outcome.switched = absl::Now();
+    if (outcome.status.ok() && published && counters.rows_embedded + counters.rows_replayed > 0)
+      outcome.switched = absl::Now();
   }
   const ClientStats stats = client->stats();
   if (const int64_t lost = stats.texts_dropped; lost > 0) {  // those without an answer are noted as they come
@@ -281,6 +303,12 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  if (options.shards > 0 || !options.out.empty()) {
+    return fail(absl::InvalidArgumentError("--shards and --out go with `reembed plan`; one share is --shard I/N"));
+  }
+  if (jobs->front().share.has_value()) {
+    if (absl::Status taken = TakeShare(&jobs->front()); !taken.ok()) return fail(taken);
+  }
   ColumnLocks columns([&options](const std::string& note) {
     if (!options.quiet) Note(note, options.json);
   });

@@ -299,7 +299,7 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
   const bool jobs_count = survey.models.empty();
   bool own_counts = has_own;
   bool earlier_count = jobs_count;
-  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0].location, {jobs_folder}, job.directory).jobs) {
+  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0].location, {jobs_folder}, FolderOfAll(job)).jobs) {
     if (earlier.rolled_back.has_value() || earlier.position == 0) continue;
     if (IsSameRecipe(job.identity, earlier.identity)) {
       if (earlier_count) unknown.rows -= CountWritten(earlier);

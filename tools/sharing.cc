@@ -29,6 +29,11 @@ std::string SharePassword(const Environment& environment) {
 
 // The same job on the same machine has the same name, whatever its streams.
 std::string AccountOf(const ResolvedJob& job) {
+  // A share may go on on another machine.
+  if (job.share.has_value()) {
+    const TextHash share = HashText(absl::StrCat(job.share->plan->id, ":", job.share->shard.Text()));
+    return absl::StrFormat("%016x%016x", share.lo, share.hi);
+  }
   char host[256] = "";
   gethostname(host, sizeof(host) - 1);
   const std::filesystem::path directory = job.directory;

@@ -84,6 +84,9 @@ absl::StatusOr<std::unique_ptr<Spending>> Spending::Make(const ResolvedJob& job,
   if (!job.options.max_spend.empty()) {
     ABSL_ASSIGN_OR_RETURN(const MaxSpend max, ParseMaxSpend(job.options.max_spend));
     options.cap_usd = max.usd + (max.adds ? spent_usd : 0);
+    spending->max_text_ = absl::StrFormat("%.10g", options.cap_usd);
+    // Where nobody counts for all shares, each has its part.
+    if (job.share.has_value() && !job.shared.quota.has_value()) options.cap_usd /= job.share->shard.of;
     spending->max_usd_ = options.cap_usd;
     options.warn = [say = std::move(say)](double spent, double cap) {
       say(absl::StrFormat("%s of --max-spend %s are spent, or in the air (%d %%)", MoneyText(spent), MoneyText(cap),
@@ -92,10 +95,6 @@ absl::StatusOr<std::unique_ptr<Spending>> Spending::Make(const ResolvedJob& job,
   }
   spending->cap_ = std::make_unique<SpendCap>(std::move(options));
   return spending;
-}
-
-std::string Spending::max_spend_text() const {
-  return max_usd_.has_value() ? absl::StrFormat("%.10g", *max_usd_) : std::string();
 }
 
 std::string Spending::Overrun() const {

@@ -50,8 +50,8 @@ class Spending {
   // What was spent above a cap, in words; empty: nothing was.
   std::string Overrun() const;
   double spent_usd() const { return cap_ == nullptr ? 0 : cap_->spent_usd(); }
-  // For job.toml: the dollars of the cap; empty: there is none.
-  std::string max_spend_text() const;
+  // For job.toml: the dollars of the cap, of all shares where the job is one of them; empty: there is none.
+  const std::string& max_spend_text() const { return max_text_; }
 
   // From now on the money is written down in this job.
   void ChargeTo(JobStore* store);
@@ -60,6 +60,7 @@ class Spending {
 
  private:
   std::optional<double> max_usd_;
+  std::string max_text_;
   std::unique_ptr<SpendCap> cap_;
   std::map<JobStore*, SpendAccount> accounts_;
 };

@@ -18,6 +18,7 @@
 #include "tools/reject_file.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
+#include "tools/shard_status.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/target_state.h"
@@ -204,6 +205,10 @@ absl::Status ShowJob(const std::string& dir, const StatusOptions& options) {
 
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment) {
   const StopSignals signals({.command = "status", .left = "nothing was changed", .json = options.json});
+  if (!options.job.empty() && HasShards(options.job)) {
+    const absl::Status shown = ShowShards(options.job, options.json);
+    return shown.ok() ? kExitDone : Fail("status", shown, options.json);
+  }
   if (!options.job.empty()) {
     const absl::StatusOr<std::vector<std::string>> folders = JobFolders(options.job);
     if (!folders.ok()) return Fail("status", folders.status(), options.json);
@@ -218,6 +223,13 @@ ExitCode StatusCommand(const StatusOptions& options, const Environment& environm
   std::error_code ignored;
   int64_t jobs = 0;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (HasShards(entry.path().string())) {
+      if (jobs++ > 0 && !options.json) std::cout << "\n";
+      if (absl::Status shown = ShowShards(entry.path().string(), options.json); !shown.ok()) {
+        Fail("status", shown, options.json);
+      }
+      continue;
+    }
     const absl::StatusOr<std::vector<std::string>> folders = JobFolders(entry.path().string());
     if (!folders.ok()) continue;
     for (const std::string& job : *folders) {

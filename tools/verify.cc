@@ -19,6 +19,7 @@
 #include "tools/preflight.h"
 #include "tools/registry.h"
 #include "tools/resolve.h"
+#include "tools/shard_checks.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/target_comparison.h"
@@ -361,6 +362,10 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
   Counts counts;
   int64_t repaired = 0;           // damaged texts, bought again
   ExitCode rejected = kExitDone;  // rows that a repair could not buy again
+  if (absl::Status whole = CheckShards(
+          options.job, environment, [&](std::string problem) { problems.Add(std::move(problem)); }, &notes);
+      !whole.ok())
+    return fail(whole);
   for (const std::string& folder : *folders) {
     absl::StatusOr<Findings> found = VerifyFolder(folder, options, environment);
     if (!found.ok()) return fail(found.status());

@@ -22,6 +22,7 @@ constexpr const char* kJsonlEndings[] = {".jsonl", ".ndjson", ".json"};
 constexpr const char* kHdf5Endings[] = {".hdf5", ".h5"};
 constexpr const char* kNpyEndings[] = {".npy"};
 constexpr const char* kFbinEndings[] = {".fbin"};
+constexpr const char* kPartNames[] = {"vectors"};  // what kinds call parts that are plain vectors
 constexpr const char* kFvecsEndings[] = {".fvecs"};
 constexpr const char* kKeysBeside[] = {".keys.jsonl"};
 constexpr WholeFile kAlone = {};
@@ -30,7 +31,7 @@ constexpr WholeFile kWithKeys = {.beside = kKeysBeside};
 constexpr WholeFile kMadeAnew = {.goes_on = false};
 
 absl::StatusOr<std::unique_ptr<Source>> OpenLines(const Location& source, const Selection& selection) {
-  return OpenJsonlSource(source, {.strict = selection.strict});
+  return OpenJsonlSource(source, {.strict = selection.strict, .range = selection.range});
 }
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeStreamSink(const Location& target, const Model&, const Location&) {
@@ -51,6 +52,7 @@ constinit const StoreKind kJsonlKind = {
                     const Location&) { return MakeJsonlSink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenJsonlReader(place); },
     .has_strict = true,
+    .cut = [](const Location& source, const Selection&, int shares) { return CutJsonl(source, shares); },
     .whole_file = &kAlone,
     .number_bytes = 13,  // at most: a sign, nine digits, a point and what is between numbers
 };
@@ -61,10 +63,12 @@ constinit const StoreKind kHdf5Kind = {
     .title = "HDF5",
     .file_endings = kHdf5Endings,
     .is_file = true,
-    .open_source = [](const Location& source, const Selection&) { return OpenHdf5Source(source); },
+    .open_source = [](const Location& source,
+                      const Selection& selection) { return OpenHdf5Source(source, selection.range); },
     .make_sink = [](const Location& target, const Model& model,
                     const Location&) { return MakeHdf5Sink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenHdf5Reader(place); },
+    .cut = [](const Location& source, const Selection&, int shares) { return CutHdf5(source, shares); },
     .whole_file = &kMadeAnew,
 };
 
@@ -81,6 +85,7 @@ constinit const StoreKind kNpyKind = {
 
 constinit const StoreKind kFbinKind = {
     .name = "fbin",
+    .other_names = kPartNames,
     .example = "fbin:PATH",
     .title = "fbin",
     .file_endings = kFbinEndings,

@@ -17,7 +17,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "engine/ledger.h"
 #include "engine/location.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
@@ -203,6 +205,52 @@ std::string OtherFormat(absl::string_view line) {
   return "";
 }
 
+// Where a line begins, as an end of a KeyRange: "BYTE:NUMBER:PRINT".
+struct LinePlace {
+  int64_t offset = 0;
+  int64_t number = 0;  // of the line; 0: nobody has counted
+  uint64_t print = 0;  // of the line, so that another file is not taken for this one
+
+  Key AsKey() const { return absl::StrCat(offset, ":", number, ":", absl::Hex(print)); }
+
+  static std::optional<LinePlace> Of(const Key& key) {
+    const auto* const text = std::get_if<std::string>(&key);
+    if (text == nullptr) return std::nullopt;
+    const std::vector<absl::string_view> parts = absl::StrSplit(*text, ':');
+    LinePlace place;
+    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &place.offset) || !absl::SimpleAtoi(parts[1], &place.number) ||
+        !absl::SimpleHexAtoi(parts[2], &place.print) || place.offset < 0) {
+      return std::nullopt;
+    }
+    return place;
+  }
+};
+
+// Of the line at `offset`, or of nothing where it has no end yet, and may grow.
+absl::StatusOr<uint64_t> PrintOfLine(const File& file, int64_t offset) {
+  char bytes[256];
+  ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(offset, absl::MakeSpan(bytes)));
+  absl::string_view line(bytes, read);
+  const size_t end = line.find('\n');
+  if (end == absl::string_view::npos && read < sizeof(bytes)) return uint64_t{0};
+  return HashText(line.substr(0, end)).lo;
+}
+
+// Whether what was cut there is there still.
+absl::Status CheckPlace(const File& file, const LinePlace& place) {
+  char before = '\n';
+  if (place.offset > 0) {
+    ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(place.offset - 1, absl::MakeSpan(&before, 1)));
+    if (read == 0) before = 0;
+  }
+  ABSL_ASSIGN_OR_RETURN(const uint64_t print, PrintOfLine(file, place.offset));
+  if (before == '\n' && (place.print == 0 || print == place.print)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(file.path(), ": at byte ", place.offset,
+                   ", where one share ends and the next begins, the line is another than when the shares were planned; "
+                   "lines may be appended, and no others changed: plan the shares anew, in another folder"));
+}
+
 class JsonlSource final : public Source {
  public:
   // `unpacker` (may be null) is for `file`.
@@ -242,6 +290,39 @@ class JsonlSource final : public Source {
     const absl::Status status = first.has_value() ? CheckMembers() : absl::OkStatus();
     Rewind();
     return status;
+  }
+
+  // From now on the lines of the share alone. After Open(), which looks at the file: all shares take the same member
+  // for the key.
+  absl::Status SetRange(const KeyRange& range) {
+    if (range.empty()) return absl::OkStatus();
+    for (const auto& [end, place] : {std::pair(&range.from, &from_), std::pair(&range.before, &before_)}) {
+      if (!end->has_value()) continue;
+      *place = LinePlace::Of(**end);
+      if (!place->has_value()) {
+        return absl::InvalidArgumentError(absl::StrCat(file_->path(), ": `", KeyText(ViewOf(**end)),
+                                                       "` is no place of a line, so no share ends there"));
+      }
+      if (!regular_ || unpacker_ != nullptr) return CannotSeek();
+      ABSL_RETURN_IF_ERROR(CheckPlace(*file_, **place));
+    }
+    Rewind();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<Key>> Cut(int shares) {
+    if (!regular_ || unpacker_ != nullptr) return CannotSeek();
+    ABSL_ASSIGN_OR_RETURN(const int64_t size, file_->Size());
+    std::vector<Key> cuts;
+    LinePlace place;
+    if (key_kind_ == KeyKind::kLineNumber) place.number = 1;
+    for (int share = 1; share < shares; ++share) {
+      const auto wanted = static_cast<int64_t>(static_cast<double>(size) * share / shares);
+      ABSL_ASSIGN_OR_RETURN(place, LineAtOrBehind(place, wanted));
+      ABSL_ASSIGN_OR_RETURN(place.print, PrintOfLine(*file_, place.offset));
+      cuts.push_back(place.AsKey());
+    }
+    return cuts;
   }
 
   absl::StatusOr<std::optional<RowView>> Next() override {
@@ -289,9 +370,10 @@ class JsonlSource final : public Source {
     if (!regular_) return OnceOnly("counted before it is read");
     ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Unpacker> unpacker, MakeUnpacker(file_.get()));
     LineReader lines(file_.get(), unpacker.get(), LongLines::kPassOver);
+    if (from_.has_value()) lines.SeekTo(from_->offset, 1);
     for (int64_t rows = 0;;) {
       ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines.Next());
-      if (!line.has_value()) return rows;
+      if (!line.has_value() || IsBehind(*line)) return rows;
       if (!IsBlank(*line)) ++rows;
     }
   }
@@ -304,19 +386,96 @@ class JsonlSource final : public Source {
         absl::StrCat(file_->path(), " is read as it comes and cannot be ", what, "; save it to a file first"));
   }
 
-  absl::Status AtLine(const Line& line, const absl::Status& what) const {
-    return absl::Status(what.code(), absl::StrCat(file_->path(), ": line ", line.number, " at byte ", line.offset, ": ",
-                                                  what.message()));
+  absl::Status AtLine(const Line& line, const absl::Status& what) {
+    ABSL_ASSIGN_OR_RETURN(const int64_t number, NumberOf(line));
+    return absl::Status(what.code(),
+                        absl::StrCat(file_->path(), ": line ", number, " at byte ", line.offset, ": ", what.message()));
+  }
+
+  absl::Status CannotSeek() const {
+    return absl::FailedPreconditionError(
+        absl::StrCat(file_->path(), ": no share of its lines can be given, as it is ",
+                     regular_ ? "packed and has" : "a pipe and has",
+                     " no places to begin at; unpack it to a file first, or run without --shard"));
+  }
+
+  bool IsBehind(const Line& line) const { return before_.has_value() && line.offset >= before_->offset; }
+
+  // In the file. The lines in front of a share are counted when somebody wants to know.
+  absl::StatusOr<int64_t> NumberOf(const Line& line) {
+    if (!from_.has_value() || from_->number > 0) return line.number;
+    if (!lines_before_.has_value()) {
+      ABSL_ASSIGN_OR_RETURN(lines_before_, CountLinesBefore(0, from_->offset));
+    }
+    return line.number + *lines_before_;
+  }
+
+  // Newlines in [offset, end).
+  absl::StatusOr<int64_t> CountLinesBefore(int64_t offset, int64_t end) const {
+    std::vector<char> block(size_t{1} << 20);
+    int64_t lines = 0;
+    while (offset < end) {
+      const auto most = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(block.size()), end - offset));
+      ABSL_ASSIGN_OR_RETURN(const size_t read, file_->ReadAt(offset, absl::MakeSpan(block.data(), most)));
+      if (read == 0) break;
+      lines += std::count(block.data(), block.data() + read, '\n');
+      offset += static_cast<int64_t>(read);
+    }
+    return lines;
+  }
+
+  // The first line that begins at `wanted` or behind it, and not before `after`; the end of the file: there is none.
+  absl::StatusOr<LinePlace> LineAtOrBehind(const LinePlace& after, int64_t wanted) const {
+    if (wanted <= after.offset) return after;
+    ABSL_ASSIGN_OR_RETURN(LinePlace place, OffsetBehindNewline(wanted - 1));
+    if (after.number > 0) {
+      ABSL_ASSIGN_OR_RETURN(const int64_t lines, CountLinesBefore(after.offset, place.offset));
+      place.number = after.number + lines;
+    }
+    return place;
+  }
+
+  absl::StatusOr<LinePlace> OffsetBehindNewline(int64_t offset) const {
+    std::vector<char> block(size_t{64} << 10);
+    int64_t begin = offset;
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const size_t read, file_->ReadAt(offset, absl::MakeSpan(block.data(), block.size())));
+      const absl::string_view bytes(block.data(), read);
+      if (const size_t newline = bytes.find('\n'); newline != absl::string_view::npos) {
+        return LinePlace{.offset = offset + static_cast<int64_t>(newline) + 1};
+      }
+      offset += static_cast<int64_t>(read);
+      // A last line that may still grow is not cut off from what will be behind it.
+      if (read == 0) return BeginOfLineAt(begin);
+    }
+  }
+
+  absl::StatusOr<LinePlace> BeginOfLineAt(int64_t offset) const {
+    std::vector<char> block(size_t{64} << 10);
+    while (offset > 0) {
+      const auto bytes = std::min<int64_t>(offset, static_cast<int64_t>(block.size()));
+      ABSL_ASSIGN_OR_RETURN(const size_t read,
+                            file_->ReadAt(offset - bytes, absl::MakeSpan(block.data(), static_cast<size_t>(bytes))));
+      const size_t newline = absl::string_view(block.data(), read).rfind('\n');
+      if (newline != absl::string_view::npos) {
+        return LinePlace{.offset = offset - bytes + static_cast<int64_t>(newline) + 1};
+      }
+      offset -= bytes;
+    }
+    return LinePlace{};
   }
 
   void Rewind() {
     again_.reset();
-    lines_.SeekTo(0, 1);
+    const LinePlace start = from_.value_or(LinePlace());
+    lines_.SeekTo(start.offset, std::max<int64_t>(start.number, 1));
   }
 
   // A row that is in no ledger by its own key was a broken line, and may be mended now.
   absl::Status SeekToLine(int64_t number) {
     Rewind();
+    ABSL_ASSIGN_OR_RETURN(const int64_t first, NumberOf({.number = lines_.number()}));
+    number -= first - lines_.number();
     while (lines_.number() < number) {
       ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines_.Next());
       if (!line.has_value()) break;
@@ -337,6 +496,8 @@ class JsonlSource final : public Source {
   absl::StatusOr<std::optional<Line>> NextLine() {
     if (again_.has_value()) return std::exchange(again_, std::nullopt);
     while (true) {
+      // What is behind the share is not read.
+      if (before_.has_value() && lines_.offset() >= before_->offset) return std::nullopt;
       absl::StatusOr<std::optional<Line>> line = lines_.Next();
       if (!line.ok() || !line->has_value()) return line;
       if ((*line)->offset == 0) {
@@ -400,9 +561,10 @@ class JsonlSource final : public Source {
   // A row that is rejected for what is wrong with its line. Its key says where it is.
   absl::StatusOr<RowView> Broken(const Line& line, absl::string_view what) {
     if (options_.strict) return AtLine(line, absl::DataLossError(what));
-    problem_ = absl::StrCat("line ", line.number, " at byte ", line.offset, ": ", what);
-    if (key_kind_ == KeyKind::kLineNumber) return RowView{.key = line.number, .problem = problem_};
-    line_name_ = absl::StrCat(kLineName, line.number);
+    ABSL_ASSIGN_OR_RETURN(const int64_t number, NumberOf(line));
+    problem_ = absl::StrCat("line ", number, " at byte ", line.offset, ": ", what);
+    if (key_kind_ == KeyKind::kLineNumber) return RowView{.key = number, .problem = problem_};
+    line_name_ = absl::StrCat(kLineName, number);
     return RowView{.key = absl::string_view(line_name_), .problem = problem_};
   }
 
@@ -438,9 +600,11 @@ class JsonlSource final : public Source {
   const JsonlOptions options_;
   LineReader lines_;
   LineParser parser_;
-  std::optional<KeyKind> key_kind_;  // nullopt: not named, and no line was an object yet
-  bool has_object_ = false;          // some line is one
-  bool has_key_ = false;             // some line has it; likewise
+  std::optional<LinePlace> from_, before_;  // of the share; nullopt: the file has no line outside
+  std::optional<int64_t> lines_before_;     // in the file; nullopt: nobody has counted
+  std::optional<KeyKind> key_kind_;         // nullopt: not named, and no line was an object yet
+  bool has_object_ = false;                 // some line is one
+  bool has_key_ = false;                    // some line has it; likewise
   bool has_text_ = false;
   std::vector<std::string> names_;  // of the members of the first line that is an object
   absl::Status first_error_;        // of the first line
@@ -460,9 +624,7 @@ absl::StatusOr<File> OpenInput(const Location& location) {
   return File(fd, "standard input");
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location, const JsonlOptions& options) {
+absl::StatusOr<std::unique_ptr<JsonlSource>> Open(const Location& location, const JsonlOptions& options) {
   ABSL_RETURN_IF_ERROR(location.CheckParameters({"key", "text"}));
   ABSL_ASSIGN_OR_RETURN(File opened, OpenInput(location));
   auto file = std::make_unique<File>(std::move(opened));
@@ -471,7 +633,19 @@ absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location
                                               LineParser(location.Get("key", "id"), location.Get("text", "text")),
                                               location.parameters.count("key") > 0, options);
   ABSL_RETURN_IF_ERROR(source->Open());
+  ABSL_RETURN_IF_ERROR(source->SetRange(options.range));
   return source;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location, const JsonlOptions& options) {
+  return Open(location, options);
+}
+
+absl::StatusOr<std::vector<Key>> CutJsonl(const Location& location, int shares) {
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JsonlSource> source, Open(location, {}));
+  return source->Cut(shares);
 }
 
 }  // namespace reembed

@@ -3,15 +3,19 @@
 #define REEMBED_IO_FILE_JSONL_SOURCE_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/key.h"
 #include "engine/location.h"
+#include "engine/selection.h"
 #include "engine/source.h"
 
 namespace reembed {
 
 struct JsonlOptions {
   bool strict = false;  // a line that is broken or has no key is an error, and not a row that is rejected
+  KeyRange range;       // ends as CutJsonl() gives them; lines that are appended are behind the last
 };
 
 // One JSON object a line, in file order; blank lines are passed over. What gzip or zstd packed is unpacked. Parameters:
@@ -27,8 +31,12 @@ struct JsonlOptions {
 // it is, and that no line has the text is known behind the last. Errors: kNotFound, kInvalidArgument (parameters; no
 // line has the member: names the nearest; no line is an object; what is known to be something else), kDataLoss (damaged
 // packing, a line that is too long; with `strict` what is wrong with a line, by number and byte), kFailedPrecondition
-// (what a pipe cannot do).
+// (what a pipe cannot do; the file is not the one any more that was cut).
 absl::StatusOr<std::unique_ptr<Source>> OpenJsonlSource(const Location& location, const JsonlOptions& options = {});
+
+// StoreKind::cut: by bytes, at the beginnings of lines. Their numbers are counted only where they are keys. Errors:
+// kFailedPrecondition (a pipe, or a packed file, into which nobody can seek).
+absl::StatusOr<std::vector<Key>> CutJsonl(const Location& location, int shares);
 
 }  // namespace reembed
 

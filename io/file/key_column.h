@@ -23,6 +23,8 @@ class KeyColumn {
 // The first row in [from, rows), then in [0, from), with this key; nullopt: none. Without a column (null) a row's key
 // is its number, from 0.
 absl::StatusOr<std::optional<int64_t>> FindRow(KeyColumn* keys, int64_t rows, int64_t from, KeyView key);
+// Likewise among the rows [begin, end). Precondition: begin <= from.
+absl::StatusOr<std::optional<int64_t>> FindRow(KeyColumn* keys, int64_t begin, int64_t end, int64_t from, KeyView key);
 
 // The key of `row`, see FindRow().
 absl::StatusOr<KeyView> KeyOfRow(KeyColumn* keys, int64_t row);

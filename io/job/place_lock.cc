@@ -2,6 +2,7 @@
 #include "io/job/place_lock.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -55,6 +56,43 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireAt(const std::strin
   return absl::AbortedError(absl::StrCat(place, ": other processes take turns to write it; run again"));
 }
 
+absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireSharedAt(const std::string& path, const std::string& place,
+                                                                      const std::string& job) {
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
+    if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+    std::unique_ptr<PlaceLock> lock(new PlaceLock(File(fd, path)));
+    lock->shared_ = true;
+    ABSL_ASSIGN_OR_RETURN(const bool alone, TryLock(lock->file_));
+    const bool locked = alone || flock(fd, LOCK_SH | LOCK_NB) == 0;
+    absl::StatusOr<std::string> text = ReadLockText(lock->file_);
+    absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
+    // A sibling that gives it back has it alone for a moment.
+    if (!locked && owner.ok() && owner->job == job) continue;
+    if (!locked) return BeingWrittenError(place, owner.ok() ? *owner : LockOwner());
+    ABSL_ASSIGN_OR_RETURN(const bool still, lock->IsStillTheFile());
+    if (!still) continue;
+    if (!owner.ok()) return NoLockError(path);
+    if (alone) {
+      LockOwner self = ThisProcess();
+      self.job = job;
+      self.left_by = owner->left_by;
+      ABSL_RETURN_IF_ERROR(WriteLockOwner(lock->file_, self));
+      // Not in one step: another job may have come in between, and has written its name.
+      if (flock(fd, LOCK_SH | LOCK_NB) != 0) continue;
+      text = ReadLockText(lock->file_);
+      owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
+      if (!owner.ok() || owner->job != job) continue;
+    } else if (owner->job != job) {
+      return BeingWrittenError(place, *owner);
+    }
+    lock->owner_ = *std::move(owner);
+    return lock;
+  }
+  return absl::AbortedError(absl::StrCat(place, ": other processes take turns to write it; run again"));
+}
+
 LockOwner PlaceLock::OwnerOf(const std::string& path) {
   const std::string lock = PlaceLockPath(path);
   const File file(open(lock.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), lock);
@@ -88,7 +126,7 @@ absl::Status PlaceLock::Claim() {
 
 PlaceLock::~PlaceLock() {
   // While it is locked: nobody else can hold a file that has lost its name.
-  const bool is_taken = !owner_.job.empty();
+  const bool is_taken = !owner_.job.empty() && (!shared_ || flock(file_.fd(), LOCK_EX | LOCK_NB) == 0);
   if (const absl::StatusOr<bool> still = IsStillTheFile(); is_taken && still.ok() && *still) {
     if (owner_.left_by.empty()) unlink(file_.path().c_str());
   }

@@ -26,6 +26,11 @@ class PlaceLock {
   static absl::StatusOr<std::unique_ptr<PlaceLock>> AcquireAt(const std::string& path, const std::string& place,
                                                               const std::string& job);
 
+  // Likewise, for one of several processes of `job`, which may all have it at the same time. They take it one after the
+  // other. Errors: also kAborted where a process of another job has it.
+  static absl::StatusOr<std::unique_ptr<PlaceLock>> AcquireSharedAt(const std::string& path, const std::string& place,
+                                                                    const std::string& job);
+
   // What the lock of a place says, whoever has it; nothing, if there is none that can be read.
   static LockOwner OwnerOf(const std::string& path);
 
@@ -45,6 +50,7 @@ class PlaceLock {
 
   const File file_;  // the lock
   LockOwner owner_;
+  bool shared_ = false;
 };
 
 std::string PlaceLockPath(const std::string& path);

@@ -47,7 +47,8 @@ absl::StatusOr<std::unique_ptr<TargetLock>> LockFileColumn(const std::string& pa
                                                            const std::string& place, const LockAsker& asker) {
   const std::string name = absl::StrCat(path, ".reembed-", absl::Hex(HashText(column).lo, absl::kZeroPad16), ".lock");
   std::vector<std::unique_ptr<PlaceLock>> locks;
-  ABSL_ASSIGN_OR_RETURN(locks.emplace_back(), PlaceLock::AcquireAt(name, place, asker.job));
+  ABSL_ASSIGN_OR_RETURN(locks.emplace_back(), asker.shared ? PlaceLock::AcquireSharedAt(name, place, asker.job)
+                                                           : PlaceLock::AcquireAt(name, place, asker.job));
   // Afterwards: whoever replaces the file looks for columns' locks when it has its own.
   ABSL_RETURN_IF_ERROR(CheckNotBeingReplaced(path, place));
   return std::make_unique<FileLocks>(std::move(locks));

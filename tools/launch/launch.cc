@@ -1,39 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/launch/launch.h"
 
-#include <cmath>
 #include <filesystem>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
 #include "tools/secret_form.h"
+#include "tools/shard_plan.h"
 
 namespace reembed {
 namespace {
 
-// "shard-0003-of-0032": 32. 0: it is called otherwise.
-int64_t ShardsOfFolder(absl::string_view name) {
-  if (!absl::ConsumePrefix(&name, "shard-")) return 0;
-  const size_t of = name.find("-of-");
-  int64_t index = 0, shards = 0;
-  if (of == absl::string_view::npos || !absl::SimpleAtoi(name.substr(0, of), &index)) return 0;
-  return absl::SimpleAtoi(name.substr(of + 4), &shards) ? shards : 0;
-}
-
 absl::Status CheckNumberOfShards(const LaunchOptions& options) {
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(options.run.job, none)) {
-    const int64_t shards = ShardsOfFolder(entry.path().filename().string());
-    if (shards == 0 || shards == options.shards) continue;
-    return absl::InvalidArgumentError(absl::StrCat(options.run.job, ": its shards are ", shards, ", and --shards says ",
-                                                   options.shards, "; say --shards ", shards, ", or name another job"));
+  const absl::StatusOr<ShardPlan> plan = ReadShardPlan(options.run.job);
+  if (plan.ok() && plan->shards != options.shards) {
+    return absl::InvalidArgumentError(absl::StrCat(options.run.job, ": is planned in ", plan->shards,
+                                                   " shards, and --shards says ", options.shards, "; say --shards ",
+                                                   plan->shards, ", or name another job"));
   }
   return absl::OkStatus();
 }
@@ -103,16 +92,6 @@ std::vector<std::string> ShardCommand(const LaunchOptions& options) {
   std::vector<std::string> words = {"run", absl::StrCat("--shard=/", options.shards)};
   for (std::string& word : WordsOf(run)) words.push_back(std::move(word));
   return words;
-}
-
-std::string IndexList(const std::vector<int64_t>& indices) {
-  std::string list;
-  for (size_t begin = 0, end = 0; begin < indices.size(); begin = end) {
-    for (end = begin + 1; end < indices.size() && indices[end] == indices[end - 1] + 1;) ++end;
-    absl::StrAppend(&list, list.empty() ? "" : ",", indices[begin]);
-    if (end - begin > 1) absl::StrAppend(&list, "-", indices[end - 1]);
-  }
-  return list;
 }
 
 std::string NameOfFolder(const std::string& path) {

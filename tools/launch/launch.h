@@ -19,7 +19,7 @@ namespace reembed {
 // What all schedulers are told.
 struct LaunchOptions {
   CommandOptions run;     // flags of every shard; `job` is the parent of them all
-  int64_t shards = 0;     // 1 and more
+  int shards = 0;         // 1 and more
   int64_t at_once = 0;    // 0: as many as there is room for
   int64_t retries = 5;    // how often a shard is started again that has failed for a while
   std::string name;       // of the scheduler's job; empty: that of the parent's folder
@@ -60,9 +60,6 @@ absl::Status CheckLaunch(const LaunchOptions& options, absl::string_view where);
 
 // The words behind `reembed` of every shard; which one it is, is taken from the scheduler's variable.
 std::vector<std::string> ShardCommand(const LaunchOptions& options);
-
-// Numbers as Slurm and `reembed status` write them: 0-3,7. `indices` rise.
-std::string IndexList(const std::vector<int64_t>& indices);
 
 // The last name of a path, for the name of a job.
 std::string NameOfFolder(const std::string& path);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tools/launch/launch.h"
+#include "tools/shard_plan.h"
 #include "tools/usage.h"
 
 namespace reembed {
@@ -15,11 +16,10 @@ namespace {
 using Command = std::function<ExitCode(const Environment&)>;
 
 constexpr char kGroup[] = "Scheduler";
-constexpr int64_t kMostShards = 100'000;
 
 // What the launcher says itself, or what makes no sense for many.
-constexpr absl::string_view kNotGivenOn[] = {"shard", "shards",         "out",     "accept-rejects", "no-input",
-                                             "limit", "force-recreate", "progress"};
+constexpr absl::string_view kNotGivenOn[] = {"shard", "shards",         "out",   "accept-rejects", "no-input",
+                                             "limit", "force-recreate", "record"};
 
 void AddCommon(CLI::App* command, LaunchOptions* options) {
   AddOptionsOfRun(command, &options->run, kNotGivenOn);
@@ -27,7 +27,7 @@ void AddCommon(CLI::App* command, LaunchOptions* options) {
   command->get_option("--json")->description("a JSON line on standard output, of what was submitted");
   command->get_option("--yes")->description("do not ask, in the shards: what a run would ask is refused without it");
   command->add_option("--shards", options->shards, "shards of the job")
-      ->check(CLI::Range(int64_t{1}, kMostShards))
+      ->check(CLI::Range(1, kMaxShards))
       ->required()
       ->group(kGroup);
   command->add_option("--at-once", options->at_once, "shards that run at a time at most")

@@ -25,6 +25,8 @@
 #include "tools/launch/launch.h"
 #include "tools/launch/slurm_script.h"
 #include "tools/output.h"
+#include "tools/shard_parent.h"
+#include "tools/shard_plan.h"
 
 namespace reembed {
 namespace {
@@ -45,7 +47,7 @@ struct SlurmPlan {
 
 // The shards by what they need.
 struct ShardStates {
-  std::vector<int64_t> complete, under_way, to_start;
+  std::vector<int> complete, under_way, to_start;
   std::vector<std::string> ends;  // of to_start, as far as known: "3 (exit code 6)"
 };
 
@@ -123,14 +125,14 @@ absl::Status Failed(const std::string& program, const ProgramResult& result) {
 }
 
 // Tasks of this job that Slurm has, waiting or running.
-absl::StatusOr<std::set<int64_t>> TasksUnderWay(const std::string& comment) {
+absl::StatusOr<std::set<int>> TasksUnderWay(const std::string& comment) {
   ABSL_ASSIGN_OR_RETURN(const ProgramResult asked,
                         RunProgram({"squeue", "--me", "--noheader", "--array", "--format=%K|%k"}, "", kLongestAnswer));
   if (asked.exit_code != 0) return Failed("squeue", asked);
-  std::set<int64_t> tasks;
+  std::set<int> tasks;
   for (const absl::string_view line : absl::StrSplit(asked.out, '\n')) {
     const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits('|', 1));
-    int64_t task = 0;
+    int task = 0;
     if (absl::StripAsciiWhitespace(parts.second) != comment) continue;
     if (absl::SimpleAtoi(parts.first, &task)) tasks.insert(task);
   }
@@ -145,15 +147,13 @@ std::string LastEnd(const std::string& note) {
 }
 
 absl::StatusOr<ShardStates> FindShards(const LaunchOptions& launch, const SlurmPlan& plan) {
-  ABSL_ASSIGN_OR_RETURN(const std::set<int64_t> under_way, TasksUnderWay(plan.comment));
+  ABSL_ASSIGN_OR_RETURN(const std::set<int> under_way, TasksUnderWay(plan.comment));
   ShardStates states;
-  for (int64_t shard = 0; shard < launch.shards; ++shard) {
-    std::error_code ignored;
-    const std::string complete =
-        absl::StrFormat("%s/shard-%04d-of-%04d/complete", launch.run.job, shard, launch.shards);
+  for (int shard = 0; shard < launch.shards; ++shard) {
+    const std::string folder = absl::StrCat(launch.run.job, "/", Shard{shard, launch.shards}.Folder());
     if (under_way.count(shard) > 0) {
       states.under_way.push_back(shard);
-    } else if (!launch.complete && std::filesystem::exists(complete, ignored)) {
+    } else if (!launch.complete && IsShardComplete(folder)) {
       states.complete.push_back(shard);
     } else {
       states.to_start.push_back(shard);

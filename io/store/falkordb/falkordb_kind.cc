@@ -7,6 +7,7 @@
 #include "engine/counted.h"
 #include "engine/status_macros.h"
 #include "io/store/falkordb/falkordb_backup.h"
+#include "io/store/falkordb/falkordb_cut.h"
 #include "io/store/falkordb/falkordb_graph.h"
 #include "io/store/falkordb/falkordb_lock.h"
 #include "io/store/falkordb/falkordb_reader.h"
@@ -64,6 +65,7 @@ constinit const StoreKind kFalkorKind = {
     .make_sink = [](const Location& target, const Model& model,
                     const Location&) { return MakeFalkorSink(target, model, LoginOf(target)); },
     .open_reader = [](const Location& l, int dim) { return OpenFalkorReader(l, dim, LoginOf(l)); },
+    .cut = [](const Location& l, const Selection&, int shares) { return CutFalkor(l, shares, LoginOf(l)); },
     .conditions = {.equals = Equals},
     .survey = [](const Location& l, const Selection& rows) { return SurveyFalkor(l, rows, LoginOf(l)); },
     .changes = [](const Location& l, const Model& model) { return FalkorChanges(l, model, LoginOf(l)); },

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
 #include "io/store/postgres/postgres_backup.h"
+#include "io/store/postgres/postgres_cut.h"
 #include "io/store/postgres/postgres_import.h"
 #include "io/store/postgres/postgres_import_undo.h"
 #include "io/store/postgres/postgres_lock.h"
@@ -131,6 +132,7 @@ constinit const StoreKind kPostgresKind = {
     .open_source = OpenPostgresSource,
     .make_sink = MakeSink,
     .open_reader = [](const Location& place, int dim) { return OpenPostgresReader(place, {.dim = dim}); },
+    .cut = CutPostgres,
     .survey = SurveyPostgres,
     .changes = Changes,
     .find_hidden_rows = FindHidden,
@@ -140,6 +142,7 @@ constinit const StoreKind kPostgresKind = {
                 .look_up = LookUpPostgresTable},
     .vector_place = PlaceOf,
     .lock = LockPostgresColumn,
+    .shares_lock = true,
     .imports = {.drop_tables = DropPostgresTables, .keep_dropped = KeepPostgresTablesDropped},
     .roll_back = RollBack,
     .overwriting = WhatIsOverwritten,

@@ -39,8 +39,10 @@ LockOwner OwnerInComment(absl::string_view query) {
 class PostgresColumnLock final : public TargetLock {
  public:
   // `column`: the full name; empty: all of the database.
-  PostgresColumnLock(std::unique_ptr<PostgresConnection> connection, std::string column, const LockOwner& self)
-      : connection_(std::move(connection)), column_(std::move(column)), self_(self) {}
+  // `shared`: see LockAsker.
+  PostgresColumnLock(std::unique_ptr<PostgresConnection> connection, std::string column, const LockOwner& self,
+                     bool shared)
+      : connection_(std::move(connection)), column_(std::move(column)), self_(self), shared_(shared) {}
 
   // A pooler ends a server connection whose transaction was left open.
   ~PostgresColumnLock() override {
@@ -50,15 +52,21 @@ class PostgresColumnLock final : public TargetLock {
   absl::Status Take() {
     return connection_->Persist([&]() -> absl::Status {
       ABSL_RETURN_IF_ERROR(connection_->Begin());
-      ABSL_ASSIGN_OR_RETURN(
-          const PostgresRows taken,
-          connection_->Query(absl::StrCat(Comment(self_), "SELECT ", column_.empty() ? kTakeAll : kTakeOne),
-                             {PostgresValue::Text(column_)}));
+      ABSL_ASSIGN_OR_RETURN(const PostgresRows taken, connection_->Query(absl::StrCat(Comment(self_), "SELECT ",
+                                                                                      column_.empty() ? kTakeAll
+                                                                                      : shared_       ? kTakeOneShared
+                                                                                                      : kTakeOne),
+                                                                         {PostgresValue::Text(column_)}));
+      LockOwner owner;
       if (taken.Bool(0, 0)) {
-        asked_ = MonotonicNow();
-        return LetGoOfSnapshot();
+        ABSL_ASSIGN_OR_RETURN(const bool ours, !shared_ ? absl::StatusOr<bool>(true) : IsOfOneJob(&owner));
+        if (ours) {
+          asked_ = MonotonicNow();
+          return LetGoOfSnapshot();
+        }
+      } else {
+        owner = WhoHasIt();
       }
-      const LockOwner owner = WhoHasIt();
       connection_->Run("ROLLBACK").IgnoreError();
       return BeingWrittenError(absl::StrCat(connection_->name(), column_.empty() ? "" : ": ", column_), owner);
     });
@@ -101,12 +109,33 @@ class PostgresColumnLock final : public TargetLock {
   static constexpr char kTakeOne[] =
       "pg_catalog.pg_try_advisory_xact_lock_shared(pg_catalog.hashtextextended('reembed ', 0)) AND "
       "pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('reembed ' || $1, 0))";
+  static constexpr char kTakeOneShared[] =
+      "pg_catalog.pg_try_advisory_xact_lock_shared(pg_catalog.hashtextextended('reembed ', 0)) AND "
+      "pg_catalog.pg_try_advisory_xact_lock_shared(pg_catalog.hashtextextended('reembed ' || $1, 0))";
   static constexpr char kTakeAll[] =
       "pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('reembed ' || $1, 0))";
 
   // A statement with parameters keeps its snapshot until the next one, so that VACUUM and CREATE INDEX CONCURRENTLY
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
+
+  // Whether all that share the lock are of this job; sets *other. Of two jobs that came at the same time both see the
+  // other, and both go away.
+  absl::StatusOr<bool> IsOfOneJob(LockOwner* other) {
+    ABSL_ASSIGN_OR_RETURN(
+        const PostgresRows found,
+        connection_->Query(
+            "SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE "
+            "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) "
+            "= pg_catalog.hashtextextended('reembed ' || $1, 0) AND l.pid <> pg_catalog.pg_backend_pid() AND a.datname "
+            "= pg_catalog.current_database()",
+            {PostgresValue::Text(column_)}));
+    for (int row = 0; row < found.size(); ++row) {
+      *other = OwnerInComment(found.Bytes(row, 0));
+      if (other->job != self_.job) return false;
+    }
+    return true;
+  }
 
   LockOwner WhoHasIt() {
     // Whoever shares the key of all is in nobody's way but that of one who wants all.
@@ -123,6 +152,7 @@ class PostgresColumnLock final : public TargetLock {
   const std::unique_ptr<PostgresConnection> connection_;
   const std::string column_;
   const LockOwner self_;
+  const bool shared_;
   Moment asked_;  // when the server last said that it is held
   bool broken_ = false;
 };
@@ -158,7 +188,8 @@ absl::StatusOr<std::unique_ptr<TargetLock>> Lock(const PostgresLocation& asked, 
     ABSL_ASSIGN_OR_RETURN(column, FullName(asked, connection.get()));
   }
   ABSL_ASSIGN_OR_RETURN(const bool pooled, connection->IsPooled());
-  auto lock = std::make_unique<PostgresColumnLock>(std::move(connection), std::move(column), ThisProcess(asker.job));
+  auto lock = std::make_unique<PostgresColumnLock>(std::move(connection), std::move(column), ThisProcess(asker.job),
+                                                   asker.shared);
   ABSL_RETURN_IF_ERROR(lock->Take());
   if (pooled) {
     ABSL_RETURN_IF_ERROR(lock->CheckPool(asked.address));

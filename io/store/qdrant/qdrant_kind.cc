@@ -8,6 +8,7 @@
 #include "engine/number/json_text.h"
 #include "engine/status_macros.h"
 #include "io/store/qdrant/qdrant_backup.h"
+#include "io/store/qdrant/qdrant_cut.h"
 #include "io/store/qdrant/qdrant_reader.h"
 #include "io/store/qdrant/qdrant_sink.h"
 #include "io/store/qdrant/qdrant_source.h"
@@ -85,6 +86,7 @@ constinit const StoreKind kQdrantKind = {
           return MakeQdrantSink(target, model, IsSameQdrantCollection(source, target), QdrantLogin(target));
         },
     .open_reader = [](const Location& l, int dim) { return OpenQdrantReader(l, dim, QdrantLogin(l)); },
+    .cut = [](const Location& l, const Selection&, int shares) { return CutQdrant(l, shares, QdrantLogin(l)); },
     .conditions = {.equals = Equals, .both = Both},
     .survey = [](const Location& l, const Selection& rows) { return SurveyQdrant(l, rows, QdrantLogin(l)); },
     .changes = [](const Location& l, const Model& model) { return QdrantChanges(l, model, QdrantLogin(l)); },

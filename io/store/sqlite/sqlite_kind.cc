@@ -17,6 +17,7 @@
 #include "io/store/sqlite/libsql_db.h"
 #include "io/store/sqlite/libsql_sink.h"
 #include "io/store/sqlite/sqlite_backup.h"
+#include "io/store/sqlite/sqlite_cut.h"
 #include "io/store/sqlite/sqlite_db.h"
 #include "io/store/sqlite/sqlite_lock.h"
 #include "io/store/sqlite/sqlite_lookup.h"
@@ -141,11 +142,13 @@ constinit const StoreKind kSqliteKind = {
     .make_sink = [](const Location& target, const Model& model,
                     const Location&) { return MakeSqliteSink(target, model); },
     .open_reader = OpenReader,
+    .cut = CutSqlite,
     .survey = SurveySqlite,
     .changes = [](const Location& target, const Model& model) { return SqliteChanges(target, model.dim); },
     .catalog = kCatalog,
     .vector_place = [](const Location& target) { return PlaceIn(FileStoreName(target), target); },
     .lock = LockSqliteColumn,
+    .shares_lock = true,
     .roll_back = RollBackSqlite,
     .backup = {.back_up = BackUpFile,
                .occupant = OccupantOfFile,
@@ -166,6 +169,7 @@ constinit const StoreKind kLibsqlKind = {
     .make_sink = [](const Location& target, const Model& model,
                     const Location&) { return MakeLibsqlSink(target, model); },
     .open_reader = OpenReader,
+    .cut = CutSqlite,
     .survey = SurveySqlite,
     .changes = LibsqlChanges,
     .catalog = kCatalog,

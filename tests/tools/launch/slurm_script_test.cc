@@ -17,7 +17,6 @@
 #include "tests/fakes/process.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
-#include "tools/launch/launch.h"
 
 namespace reembed {
 namespace {
@@ -235,12 +234,6 @@ TEST(SlurmTimeTest, IsReadAsSlurmDoes) {
   for (const char* const text : {"", "0", "-1", "1:2:3:4", "a", "1-", "1d", "8 h", "nan", "1:-2", "infinite"}) {
     EXPECT_THAT(ParseSlurmTime(text), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("--time"))) << text;
   }
-}
-
-TEST(IndexListTest, HasRangesAndSingleOnes) {
-  EXPECT_EQ(IndexList({}), "");
-  EXPECT_EQ(IndexList({3}), "3");
-  EXPECT_EQ(IndexList({0, 1, 2, 3, 7, 9, 10}), "0-3,7,9-10");
 }
 
 }  // namespace

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/shard_status.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "engine/status_macros.h"
+#include "io/job/job_reader.h"
+#include "io/job/lock_owner.h"
+#include "tools/format.h"
+#include "tools/output.h"
+#include "tools/place.h"
+#include "tools/shard_parent.h"
+#include "tools/shards_resolved.h"
+#include "tools/spending.h"
+
+namespace reembed {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A run on another machine writes more often than this.
+constexpr std::chrono::seconds kSilent(60);
+
+struct ShardState {
+  const char* word = "not begun";
+  int64_t rows = 0, rows_done = 0, rows_rejected = 0, rows_pending = 0;
+  double usd = 0;
+  absl::Duration elapsed;
+  std::string last_outcome;
+};
+
+// Whether the process that had the lock last is at work, as far as can be known without touching the lock: of this
+// machine its process tells, of another one what it has written.
+bool IsAtWork(const std::string& folder) {
+  std::ifstream file(folder + "/lock");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const absl::StatusOr<LockOwner> owner = ParseLockOwner(text);
+  int pid = 0;
+  if (!owner.ok() || !absl::SimpleAtoi(owner->pid, &pid)) return false;
+  if (owner->host == ThisProcess().host) return kill(pid, 0) == 0 || errno == EPERM;
+  std::error_code error;
+  const fs::file_time_type written = fs::last_write_time(folder + "/ledger.db-wal", error);
+  return !error && fs::file_time_type::clock::now() - written < kSilent;
+}
+
+absl::StatusOr<ShardState> StateOf(const std::string& folder) {
+  ShardState state;
+  const absl::StatusOr<std::unique_ptr<JobReader>> job = JobReader::Open(folder);
+  if (absl::IsNotFound(job.status())) {
+    if (fs::exists(folder + "/lock") && IsAtWork(folder)) state.word = "running";
+    return state;
+  }
+  ABSL_RETURN_IF_ERROR(job.status());
+  ABSL_ASSIGN_OR_RETURN(const JobStats stats, (*job)->Stats());
+  state.rows = stats.rows;
+  state.rows_rejected = stats.rejected_rows;
+  state.rows_pending = stats.rows_pending;
+  state.rows_done = stats.rows - stats.rows_pending - stats.rejected_rows;
+  state.usd = SpentBefore(stats);
+  for (const Receipt& receipt : stats.receipts) {
+    state.elapsed += std::max(absl::ZeroDuration(), receipt.ended - receipt.started);
+    state.last_outcome = receipt.outcome;
+  }
+  state.word = IsShardComplete(folder) ? "complete" : IsAtWork(folder) ? "running" : "stopped";
+  return state;
+}
+
+std::string TimeText(const ShardState& state) {
+  return state.elapsed > absl::ZeroDuration() ? absl::StrCat(", ", DurationText(state.elapsed)) : "";
+}
+
+}  // namespace
+
+bool HasShards(const std::string& parent) { return fs::exists(ShardPlanPath(parent)); }
+
+absl::Status ShowShards(const std::string& parent, bool json) {
+  ABSL_ASSIGN_OR_RETURN(const Shards shards, FindShards(parent));
+  const int of = shards.plan.shards;
+  ShardState sum;
+  std::vector<ShardState> states;
+  std::vector<int> complete, running, again;
+  for (int i = 0; i < of; ++i) {
+    ABSL_ASSIGN_OR_RETURN(const ShardState state, StateOf(shards.folders[static_cast<size_t>(i)]));
+    sum.rows += state.rows;
+    sum.rows_done += state.rows_done;
+    sum.rows_rejected += state.rows_rejected;
+    sum.rows_pending += state.rows_pending;
+    sum.usd += state.usd;
+    const std::string word = state.word;
+    (word == "complete" ? complete : word == "running" ? running : again).push_back(i);
+    states.push_back(state);
+  }
+  // Of those that are under way the one with the fewest rows; when all are complete, the one that took longest.
+  std::vector<int> slow = running.empty() ? complete : running;
+  const auto slower = [&](int a, int b) {
+    const ShardState &x = states[static_cast<size_t>(a)], &y = states[static_cast<size_t>(b)];
+    return running.empty() ? x.elapsed > y.elapsed : x.rows_done < y.rows_done;
+  };
+  const int slowest = slow.empty() ? -1 : *std::min_element(slow.begin(), slow.end(), slower);
+  const std::string run_again = IndexList(again);
+  if (json) {
+    for (int i = 0; i < of; ++i) {
+      const ShardState& state = states[static_cast<size_t>(i)];
+      JsonLine line("shard");
+      line.Add("shard", i)
+          .Add("of", of)
+          .Add("state", state.word)
+          .Add("rows", state.rows)
+          .Add("rows_with_vector", state.rows_done)
+          .Add("rows_rejected", state.rows_rejected)
+          .Add("rows_pending", state.rows_pending)
+          .Add("cost_usd", state.usd)
+          .Add("elapsed_seconds", absl::ToDoubleSeconds(state.elapsed))
+          .Add("last_outcome", state.last_outcome)
+          .Add("job", shards.folders[static_cast<size_t>(i)]);
+      std::cout << line.ToString() << "\n";
+    }
+    JsonLine line("summary");
+    line.Add("job", parent)
+        .Add("source", shards.plan.job.source)
+        .Add("model", shards.plan.job.model)
+        .Add("dimensions", shards.plan.job.dim)
+        .Add("plan", shards.plan.id)
+        .Add("shards", of)
+        .Add("shards_complete", static_cast<int64_t>(complete.size()))
+        .Add("shards_running", static_cast<int64_t>(running.size()))
+        .Add("rows_planned", shards.plan.rows)
+        .Add("rows", sum.rows)
+        .Add("rows_with_vector", sum.rows_done)
+        .Add("rows_rejected", sum.rows_rejected)
+        .Add("rows_pending", sum.rows_pending)
+        .Add("cost_usd", sum.usd)
+        .Add("slowest", slowest)
+        .Add("run_again", run_again)
+        .AddRaw("published", IsPublished(parent) ? "true" : "false");
+    std::cout << line.ToString() << std::endl;
+    return absl::OkStatus();
+  }
+  const JobIdentity& id = shards.plan.job;
+  std::cout << "job       " << parent << ", " << of << " shards\nsource    " << id.source
+            << (id.selection.empty() ? "" : id.selection) << "\nmodel     " << id.model << ", " << id.dim
+            << " dimensions, " << id.normalization << "\nrows      " << WithCommas(sum.rows)
+            << (shards.plan.rows >= 0 ? absl::StrCat(" of about ", WithCommas(shards.plan.rows)) : "") << ": "
+            << WithCommas(sum.rows_done) << " have a vector, " << WithCommas(sum.rows_rejected) << " rejected, "
+            << WithCommas(sum.rows_pending) << " to do\nmoney     " << MoneyText(sum.usd) << "\nshards    "
+            << complete.size() << " complete, " << running.size() << " at work, " << again.size()
+            << " stopped or not begun\n";
+  if (slowest >= 0) {
+    const ShardState& state = states[static_cast<size_t>(slowest)];
+    std::cout << "slowest   shard " << slowest << ": " << Counted(state.rows_done, "row", "rows") << TimeText(state)
+              << "\n";
+  }
+  for (const int i : again) {
+    const ShardState& state = states[static_cast<size_t>(i)];
+    if (state.rows == 0) continue;
+    std::cout << "stopped   shard " << i << ": " << Counted(state.rows_done, "row", "rows") << TimeText(state)
+              << (state.last_outcome.empty() ? "" : ", ") << state.last_outcome << "\n";
+  }
+  if (!again.empty()) std::cout << "run again " << run_again << "\n";
+  for (const std::string& target : shards.plan.targets) std::cout << "target    " << target << "\n";
+  if (again.empty() && running.empty()) {
+    std::cout << (IsPublished(parent)
+                      ? "all shards are complete, and the targets are published\n"
+                      : absl::StrCat("all shards are complete; `reembed publish ", parent, "` takes the last step\n"));
+  }
+  std::cout << std::flush;
+  return absl::OkStatus();
+}
+
+}  // namespace reembed
