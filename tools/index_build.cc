@@ -6,15 +6,13 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "engine/counted.h"
 #include "engine/status_macros.h"
 #include "io/job/place_lock.h"
+#include "tools/byte_size.h"
 #include "tools/eval_page.h"
 #include "tools/format.h"
 #include "tools/index_commands.h"
@@ -25,28 +23,6 @@
 
 namespace reembed {
 namespace {
-
-// "4GiB", "500MB", "1000000"; empty: 0.
-absl::StatusOr<int64_t> ParseBytes(absl::string_view flag, absl::string_view text) {
-  if (text.empty()) return 0;
-  static constexpr std::pair<absl::string_view, double> kUnits[] = {
-      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"kB", 1e3},   {"KB", 1e3},   {"MB", 1e6},
-      {"GB", 1e9},     {"TB", 1e12},    {"K", 0x1p10},   {"M", 0x1p20},   {"G", 0x1p30}, {"T", 0x1p40}, {"B", 1},
-  };
-  absl::string_view number = text;
-  double unit = 1;
-  for (const auto& [name, bytes] : kUnits) {
-    if (!absl::ConsumeSuffix(&number, name)) continue;
-    unit = bytes;
-    break;
-  }
-  double count = 0;
-  constexpr double kMost = 0x1p60;
-  if (absl::SimpleAtod(absl::StripAsciiWhitespace(number), &count) && count > 0 && count * unit <= kMost) {
-    return static_cast<int64_t>(count * unit);
-  }
-  return absl::InvalidArgumentError(absl::StrCat(flag, " ", text, ": expected a size, as 4GiB or 500MB"));
-}
 
 absl::StatusOr<IndexBuildOptions> OptionsOfBuild(const IndexBuildCommandOptions& options) {
   IndexBuildOptions build;

@@ -5,12 +5,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <sstream>
 #include <utility>
 #include <variant>
 
+#include "absl/algorithm/container.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -199,6 +202,8 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::no_input, false},
       {"error-on-nothing", "exit with 9 when there was nothing to embed and nothing to write", "Output",
        &CommandOptions::error_on_nothing, false},
+      {"accept-rejects", "exit with 0, not 3, where all was done but for rows that are rejected: for schedulers",
+       "Output", &CommandOptions::accept_rejects, false},
       {"quiet", "say nothing but errors", "Output", &CommandOptions::quiet, false},
   };
   return *entries;
@@ -214,7 +219,7 @@ bool IsUnset(const CommandOptions& options, Member member) {
 
 namespace {
 
-void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const OptionEntry&)) {
+void AddEntries(CLI::App* app, CommandOptions* options, absl::FunctionRef<bool(const OptionEntry&)> wanted) {
   for (const OptionEntry& entry : Entries()) {
     if (!wanted(entry)) continue;
     const std::string flag = absl::StrCat("--", entry.name);
@@ -273,9 +278,38 @@ absl::StatusOr<absl::Duration> MaxDuration(const CommandOptions& options) {
   return limit;
 }
 
-void AddJobOptions(CLI::App* app, CommandOptions* options) {
+void AddJobOptions(CLI::App* app, CommandOptions* options) { AddOptionsOfRun(app, options, {}); }
+
+void AddOptionsOfRun(CLI::App* app, CommandOptions* options, absl::Span<const absl::string_view> but) {
   app->add_option("job-file", options->job_file, "a job file: the flags below as TOML")->group("What");
-  AddEntries(app, options, [](const OptionEntry&) { return true; });
+  AddEntries(app, options, [but](const OptionEntry& entry) { return !absl::c_linear_search(but, entry.name); });
+}
+
+std::vector<std::string> WordsOf(const CommandOptions& options) {
+  std::vector<std::string> words;
+  for (const OptionEntry& entry : Entries()) {
+    const auto add = [&](const std::string& value) { words.push_back(absl::StrCat("--", entry.name, "=", value)); };
+    std::visit(
+        [&](auto member) {
+          const auto& value = options.*member;
+          using T = std::decay_t<decltype(value)>;
+          if (IsUnset(options, member)) return;
+          if constexpr (std::is_same_v<T, bool>) {
+            words.push_back(absl::StrCat("--", entry.name));
+          } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+            for (const std::string& item : value) add(item);
+          } else if constexpr (std::is_floating_point_v<T>) {
+            // The shortest that is the same number again.
+            char digits[32];
+            add(std::string(digits, std::to_chars(digits, digits + sizeof(digits), value).ptr));
+          } else {
+            add(absl::StrCat(value));
+          }
+        },
+        entry.member);
+  }
+  if (!options.job_file.empty()) words.insert(words.end(), {"--", options.job_file});
+  return words;
 }
 
 void AddEmbedderOptions(CLI::App* app, CommandOptions* options) {

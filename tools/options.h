@@ -8,7 +8,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 
 namespace CLI {
 class App;
@@ -78,6 +80,7 @@ struct CommandOptions {
   bool yes = false;
   bool no_input = false;
   bool error_on_nothing = false;
+  bool accept_rejects = false;
   bool quiet = false;
   std::string progress;  // auto | on | off | json
   std::string env_file;
@@ -95,6 +98,13 @@ void AddJobOptions(CLI::App* app, CommandOptions* options);
 
 // Declares only the flags that say who embeds, within which limits, and how to report.
 void AddEmbedderOptions(CLI::App* app, CommandOptions* options);
+
+// The flags of AddJobOptions() but for `but`, for a command that gives them on to runs on other machines.
+void AddOptionsOfRun(CLI::App* app, CommandOptions* options, absl::Span<const absl::string_view> but);
+
+// The words behind `reembed run` that say the same again: a flag and its value in one word, whatever the value begins
+// with; the job file is last, behind `--`.
+std::vector<std::string> WordsOf(const CommandOptions& options);
 
 // Reads the job file named in options->job_file, if any, under what was said by flags: a flag wins. A job file may
 // have the sections of a preset ([[stream]], [db], [model], ...: data/systems/README.md); then it is its own --system.

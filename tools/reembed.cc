@@ -16,6 +16,7 @@
 #include "tools/environment.h"
 #include "tools/index_flags.h"
 #include "tools/job_choice.h"
+#include "tools/launch/launch_flags.h"
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/process_limits.h"
@@ -552,6 +553,7 @@ int Main(int argc, char** argv) {
   AddRestore(&app, &chosen);
   AddSearch(&app, &chosen);
   AddIndex(&app, &chosen);
+  AddLaunch(&app, &chosen);
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
   AddSystems(&app, &chosen);

@@ -83,6 +83,7 @@ void RunReport::LeaveOut(const Prepared& prepared, ExitCode reason) {
 
 ExitCode RunReport::Finish() {
   if (options_.error_on_nothing && idle_ && code_ == kExitDone) code_ = kExitNothing;
+  if (options_.accept_rejects && code_ == kExitRejectedRows) code_ = kExitDone;
   if (options_.json) PrintSummaryJson("summary", "", directory_, total_, code_);
   return code_;
 }

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// `reembed launch slurm` on a real Slurm of two nodes.
+
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/clean_command.h"
+#include "tests/fakes/process.h"
+#include "tests/fakes/slurm_cluster.h"
+#include "tests/fakes/temp_folder.h"
+
+namespace reembed {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class SlurmTest : public ::testing::Test {
+ protected:
+  // One for all tests of this process: it takes seconds to come.
+  static void TearDownTestSuite() { cluster_.reset(); }
+
+  SlurmTest() {
+    if (cluster_ == nullptr) cluster_ = std::make_unique<SlurmCluster>();
+  }
+  static const SlurmCluster& cluster() { return *cluster_; }
+
+  ProcessResult Launch(const std::vector<std::string>& more, const std::string& shards = "4") {
+    std::vector<std::string> args = {"launch", "slurm", "--job", job_, "--shards", shards, "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunClean(REEMBED_BINARY, folder_.path(), args, cluster().environment());
+  }
+  // Launches, and waits until all has ended; the number of the job.
+  std::string LaunchAndWait(const std::vector<std::string>& more, const std::string& shards = "4") {
+    const ProcessResult result = Launch(more, shards);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const int64_t id = LastNumber(result, "slurm_job");
+    EXPECT_GT(id, 0) << result.out;
+    started_ = Text(result, "started");
+    cluster().WaitForEndOf(absl::StrCat(id));
+    return absl::StrCat(id);
+  }
+  static std::string Text(const ProcessResult& result, const std::string& name) {
+    const std::string field = "\"" + name + "\":\"";
+    const size_t at = result.out.rfind(field);
+    if (at == std::string::npos) return "nothing of that name";
+    const size_t begin = at + field.size();
+    return result.out.substr(begin, result.out.find('"', begin) - begin);
+  }
+  std::string Log(int shard) const { return ReadAll(absl::StrCat(job_, "/launch/log/shard-000", shard, ".log")); }
+
+  // A command whose shard i ends with codes[i][0] the first time, codes[i][1] the second, ...; the last one stays. It
+  // marks a shard that ends with 0 as complete.
+  std::vector<std::string> EndingWith(const std::vector<std::vector<int>>& codes) {
+    std::string script = "#!/bin/bash\ni=$SLURM_ARRAY_TASK_ID\ncd '" + folder_.path() + "' || exit 2\ncase $i in\n";
+    for (size_t i = 0; i < codes.size(); ++i) {
+      absl::StrAppend(&script, "  ", i, ") codes=(", absl::StrJoin(codes[i], " "), ") ;;\n");
+    }
+    absl::StrAppend(&script, "esac\nn=$(cat began$i 2>/dev/null | wc -l)\necho $SLURMD_NODENAME >>began$i\n",
+                    "code=${codes[n]:-${codes[-1]}}\necho \"time $((n + 1)), exit code $code\"\n", "folder='", job_,
+                    "'/shard-000$i-of-000", codes.size(),
+                    "\n[ $code != 0 ] || { mkdir -p \"$folder\" && touch \"$folder/complete\"; }\nexit $code\n");
+    const std::string path = folder_ / "command";
+    std::ofstream(path) << script;
+    chmod(path.c_str(), 0755);
+    return {"--program", path, "--source", "jsonl:rows.jsonl", "--embedder", "builtin"};
+  }
+  // How often the shards were begun: "1 1 2 1".
+  std::string Begun(int shards) const {
+    std::vector<int64_t> counts;
+    for (int i = 0; i < shards; ++i) {
+      const std::string lines = ReadAll(folder_ / absl::StrCat("began", i));
+      counts.push_back(std::count(lines.begin(), lines.end(), '\n'));
+    }
+    return absl::StrJoin(counts, " ");
+  }
+
+  static std::unique_ptr<SlurmCluster> cluster_;
+  TempFolder folder_;
+  std::string job_ = folder_ / "job";
+  std::string started_;  // by the last launch
+};
+
+std::unique_ptr<SlurmCluster> SlurmTest::cluster_;
+
+TEST_F(SlurmTest, ExitCodesSayWhatBecomesOfAShard) {
+  // Done; temporary, locked, done; its time was up twice; rejected by all tries.
+  const std::string id = LaunchAndWait(EndingWith({{0}, {5, 11, 0}, {10, 10, 10, 0}, {5}}));
+  EXPECT_EQ(started_, "0-3");
+  EXPECT_EQ(Begun(4), "1 3 4 6");
+  EXPECT_EQ(cluster().StatesOf(id), "0 COMPLETED\n1 COMPLETED\n2 COMPLETED\n3 FAILED\n");
+  EXPECT_THAT(Log(1), HasSubstr("time 1, exit code 5"));
+  EXPECT_THAT(Log(1), HasSubstr("time 3, exit code 0"));  // all in one log
+  EXPECT_THAT(Log(3), HasSubstr("it has been started again 5 times"));
+}
+
+TEST_F(SlurmTest, TheSameCommandStartsWhatHasFailedAndNothingElse) {
+  std::vector<std::string> command = EndingWith({{0}, {8, 0}, {0}, {4, 0}});
+  LaunchAndWait(command);
+  EXPECT_EQ(Begun(4), "1 1 1 1");
+  const std::string id = LaunchAndWait(command);
+  EXPECT_EQ(started_, "1,3");
+  EXPECT_EQ(Begun(4), "1 2 1 2");
+  EXPECT_EQ(cluster().StatesOf(id), "1 COMPLETED\n3 COMPLETED\n");
+  const ProcessResult nothing = Launch(command);
+  EXPECT_EQ(nothing.exit_code, 0);
+  EXPECT_EQ(Text(nothing, "started"), "");
+  EXPECT_EQ(Text(nothing, "complete"), "0-3");
+  command.push_back("--complete");
+  LaunchAndWait(command);
+  EXPECT_EQ(started_, "0-3");
+}
+
+TEST_F(SlurmTest, WhatIsWrongForAllStartsNoMore) {
+  std::vector<std::string> command = EndingWith({{6}, {0}, {0}, {0}, {0}, {0}});
+  command.insert(command.end(), {"--at-once", "1"});
+  LaunchAndWait(command, "6");
+  // The others wait for the first, whose key is refused.
+  EXPECT_EQ(Begun(6), "1 0 0 0 0 0");
+  EXPECT_THAT(Log(0), HasSubstr("taken out of the queue"));
+}
+
+TEST_F(SlurmTest, ShardsUnderWayAreLeftAlone) {
+  // Ends when the file is there.
+  const std::string program = folder_ / "command";
+  std::ofstream(program) << "#!/bin/bash\nwhile [ ! -e '" << (folder_ / "go")
+                         << "' ]; do read -r -t 0.1 <> <(:); done\n";
+  chmod(program.c_str(), 0755);
+  const std::vector<std::string> command = {"--program", program, "--source", "jsonl:rows.jsonl"};
+  const ProcessResult first = Launch(command);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  const ProcessResult second = Launch(command);
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(Text(second, "started"), "");
+  EXPECT_EQ(Text(second, "under_way"), "0-3");
+  std::ofstream(folder_ / "go").close();
+  cluster().WaitForEndOf(absl::StrCat(LastNumber(first, "slurm_job")));
+}
+
+TEST_F(SlurmTest, NamesComeOutAsTheyWentIn) {
+  job_ = folder_ / "it's a \"job\" $HOME %a #1";
+  std::vector<std::string> command = EndingWith({{0}});
+  const std::string name = "it's \"5\" \\ #2 $(id) %a";
+  command.insert(command.end(), {"--name", name});
+  // The stub's own quoting is not what is tested here.
+  const std::string program = folder_ / "plain";
+  std::ofstream(program) << "#!/bin/bash\necho here\n";
+  chmod(program.c_str(), 0755);
+  command[1] = program;
+  const std::string id = LaunchAndWait(command, "1");
+  EXPECT_EQ(cluster().Ask({"squeue", "--noheader", "--states=all", "--job=" + id, "--format=%j"}), name + "\n");
+  EXPECT_EQ(cluster().Ask({"squeue", "--noheader", "--states=all", "--job=" + id, "--format=%k"}),
+            "reembed " + job_ + "\n");
+  EXPECT_EQ(Log(0), "here\n");
+}
+
+TEST_F(SlurmTest, WhatSlurmRefusesIsSaid) {
+  std::vector<std::string> command = EndingWith({{0}});
+  command.insert(command.end(), {"--partition", "nowhere"});
+  const ProcessResult refused = Launch(command, "1");
+  EXPECT_EQ(refused.exit_code, 5);
+  EXPECT_THAT(refused.err, HasSubstr("partition"));
+}
+
+TEST_F(SlurmTest, PrintDoesNothing) {
+  std::vector<std::string> command = EndingWith({{0}});
+  command.push_back("--print");
+  const ProcessResult printed = Launch(command, "1");
+  EXPECT_EQ(printed.exit_code, 0);
+  EXPECT_THAT(printed.out, HasSubstr("#SBATCH --array=0\n"));
+  EXPECT_FALSE(std::filesystem::exists(job_));
+}
+
+TEST_F(SlurmTest, KeysOfTheEnvironmentAreNotInTheScript) {
+  const std::string key = "sk-proj-0123456789abcdefABCDEF0123456789";
+  std::vector<std::string> args = {"launch", "slurm", "--job", job_, "--shards", "1", "--print", "--source", "jsonl:a"};
+  const std::map<std::string, std::string> environment = {{"OPENAI_API_KEY", key}, {"REDIS_PASSWORD", key}};
+  const ProcessResult printed = RunClean(REEMBED_BINARY, folder_.path(), args, environment);
+  EXPECT_EQ(printed.exit_code, 0);
+  EXPECT_THAT(printed.out, Not(HasSubstr(key)));
+  args.insert(args.end(), {"--header", "Authorization: Bearer " + key});
+  const ProcessResult refused = RunClean(REEMBED_BINARY, folder_.path(), args, environment);
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.out + refused.err, Not(HasSubstr(key)));
+}
+
+}  // namespace
+}  // namespace reembed
