@@ -230,6 +230,25 @@ void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
   SetLimit(regain_from_, now);
 }
 
+void ConcurrencyLimit::SetMax(int max, Moment now) {
+  max = std::max(1, max);
+  if (max == options_.max) return;
+  const bool more = max > options_.max;
+  options_.max = max;
+  ramp_to_ = std::min<double>(ramp_to_, max);
+  regain_to_ = std::min<double>(regain_to_, max);
+  if (!more) {
+    const double limit = phase_ == Phase::kSteady ? base_limit_ : limit_;
+    if (limit_ > max || limit > max) Settle(std::min<double>(limit, max), now);
+    return;
+  }
+  // After trouble the way leads back to where it was; what is beyond is tried from there.
+  if (phase_ == Phase::kRegain || after_outage_) return;
+  if (phase_ == Phase::kSteady) SetLimit(base_limit_, now);
+  probe_ = Probe::kNone;
+  BeginRamp(max, phase_ == Phase::kRamp ? ramp_base_ : floor_);
+}
+
 void ConcurrencyLimit::OutageEnded(Moment now) {
   double before = limit_;
   if (phase_ == Phase::kSteady) before = base_limit_;
@@ -238,6 +257,7 @@ void ConcurrencyLimit::OutageEnded(Moment now) {
   if (phase_ == Phase::kRamp && after_outage_) before = ramp_to_;
   failures_ = 0;
   decreased_at_ = now;
+  before = std::min<double>(before, options_.max);
   BeginRamp(std::max(before, 1.0), floor_);
   probe_ = Probe::kNone;
   after_outage_ = true;
