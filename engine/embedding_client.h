@@ -28,6 +28,7 @@ struct ClientStats {
   int64_t texts_dropped = 0;     // perhaps charged for, and lost: in the air at a stop, or a part without the others
   int64_t texts_unanswered = 0;  // perhaps charged for: of requests that were sent and ended without an answer
   int64_t tokens = 0;            // as the provider's `usage` says; estimated where it says nothing
+  absl::Duration latency;        // of the last answers, on average; zero: none has come
   absl::Duration
       quota_wait;  // for so long the quota alone holds back what is next just now; zero: nothing waits for it
   // The quota as far as somebody has named it; 0: nobody has.

@@ -17,6 +17,7 @@
 #include "engine/mutex.h"
 #include "engine/number/normalize.h"
 #include "engine/owed_rows.h"
+#include "engine/pace/run_control.h"
 #include "engine/publish_targets.h"
 #include "engine/row_reader.h"
 #include "engine/sink_writer.h"
@@ -427,6 +428,7 @@ void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
     for (const BatchRow& row : batch.rows()) {
       if (row.vector == nullptr) {
         counters.rows_rejected += row.reject.ok() ? 0 : 1;
+        if (!row.reject.ok()) counters.rejects.Note(row.key, row.reject);
         continue;
       }
       ++counters.rows_done;
@@ -439,8 +441,11 @@ void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
                                              [](const BatchText& text) { return text.reject.ok(); });
   } else {
     // Rows refused for their own sake stay refused, whatever happened to the batch.
-    counters.rows_rejected +=
-        std::count_if(batch.rows().begin(), batch.rows().end(), [](const BatchRow& row) { return !row.reject.ok(); });
+    for (const BatchRow& row : batch.rows()) {
+      if (row.reject.ok()) continue;
+      ++counters.rows_rejected;
+      counters.rejects.Note(row.key, row.reject);
+    }
   }
   slot->stage = Stage::kRead;
   std::get<0>(out).try_put(slot);
@@ -452,7 +457,8 @@ void Run::Watch(std::stop_token done) {
   int64_t seen = -1;
   int quiet = 0;  // looks in a row without an answer
   while (!done.stop_requested()) {
-    quiet = seen == answers_.load() && !awaited_.empty() ? quiet + 1 : 0;
+    const bool paused = parts_.control != nullptr && parts_.control->paused();
+    quiet = seen == answers_.load() && !awaited_.empty() && !paused ? quiet + 1 : 0;
     seen = answers_.load();
     if (quiet >= kStallLooks) {
       GiveUpWaiting(&lock);

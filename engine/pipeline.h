@@ -53,6 +53,7 @@ namespace reembed {
 
 class LearnedCaps;
 class OwedRows;
+class RunControl;
 struct NewRows;
 
 enum class Normalization { kAsReceived, kUnitL2 };
@@ -87,9 +88,10 @@ struct PipelineParts {
   absl::Span<const NamedSink> sinks;           // may be empty: then `keep` is the end
   RunCounters* counters = nullptr;             // null: nobody looks at them
   int64_t expected_rows = 0;                   // told to the sinks, see SinkContext
-  Source* lookup = nullptr;           // another one of the same rows, for single rows; null: there is only `source`
-  const NewRows* new_rows = nullptr;  // null: they are behind the last row of the ledger
-  OwedRows* owed = nullptr;           // null: nothing is owed
+  Source* lookup = nullptr;             // another one of the same rows, for single rows; null: there is only `source`
+  const NewRows* new_rows = nullptr;    // null: they are behind the last row of the ledger
+  OwedRows* owed = nullptr;             // null: nothing is owed
+  const RunControl* control = nullptr;  // while it pauses the run, nobody gives up waiting; null: nobody pauses it
 };
 
 // Runs until every row of the source has its vector in every sink, or is rejected. Blocks; call it from one thread.

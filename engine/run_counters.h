@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "engine/reject_meter.h"
 #include "engine/sink_meter.h"
 #include "engine/wait_meter.h"
 
@@ -24,6 +25,7 @@ struct RunCounters {
   std::atomic<int64_t> rows_split{0};  // of rows_embedded: whose vector is the mean of their text's parts
   WaitMeter waits;                     // what the run has waited for
   SinkMeter sinks;                     // how far each target is
+  RejectMeter rejects;                 // why rows_rejected were
 };
 
 }  // namespace reembed

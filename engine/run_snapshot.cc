@@ -31,6 +31,16 @@ void AddSink(const SinkProgress& from, std::vector<SinkProgress>* to) {
   same->rows_refused += from.rows_refused;
 }
 
+void AddRejects(const RejectedFor& from, std::vector<RejectedFor>* to) {
+  const auto same =
+      std::find_if(to->begin(), to->end(), [&](const RejectedFor& rejected) { return rejected.reason == from.reason; });
+  if (same == to->end()) {
+    to->push_back(from);
+  } else {
+    same->rows += from.rows;
+  }
+}
+
 }  // namespace
 
 void Add(const JobCounts& from, JobCounts* to) {
@@ -81,14 +91,25 @@ void Add(const RunSnapshot& from, RunSnapshot* to) {
   const double seconds = absl::ToDoubleSeconds(to->elapsed);
   to->rows_per_second = seconds > 0 ? static_cast<double>(to->rows_new()) / seconds : 0;
   to->left = from.left;
+  to->left_least = from.left_least;
+  to->left_most = from.left_most;
+  to->recent = from.recent;
+  to->paused = from.paused;
   Add(from.client, &to->client);
   for (const EndpointReport& report : from.endpoints) AddEndpoint(report, &to->endpoints);
+  // What it will come to is that of the streams before and of this one.
+  if (from.projected_usd.has_value()) {
+    to->projected_usd = to->cost_usd + *from.projected_usd;
+  } else {
+    to->projected_usd = std::nullopt;
+  }
   to->cost_usd += from.cost_usd;
   to->spent_usd = from.spent_usd;
   to->max_spend_usd = from.max_spend_usd;
   for (const SinkProgress& sink : from.sinks) AddSink(sink, &to->sinks);
   Add(from.waits, &to->waits);
   to->recent_waits = from.recent_waits;
+  for (const RejectedFor& rejected : from.rejects) AddRejects(rejected, &to->rejects);
 }
 
 }  // namespace reembed

@@ -9,6 +9,8 @@
 #include "absl/time/time.h"
 #include "engine/embedding_client.h"
 #include "engine/endpoint_report.h"
+#include "engine/recent_pace.h"
+#include "engine/reject_meter.h"
 #include "engine/sink_meter.h"
 #include "engine/wait_meter.h"
 
@@ -54,6 +56,10 @@ struct RunSnapshot {
   // Pace. While the run goes on: of rows that it is through with; of a run that has ended: of new vectors.
   double rows_per_second = 0;
   std::optional<absl::Duration> left;  // nullopt: nothing can be said yet
+  // Between which `left` probably lies, by how even the pace has been; nullopt as `left`.
+  std::optional<absl::Duration> left_least, left_most;
+  Pace recent;          // of the last seconds
+  bool paused = false;  // somebody has paused it: no request leaves
 
   // The embedder, the probe before the first purchase included, and each endpoint of it.
   ClientStats client;
@@ -61,12 +67,14 @@ struct RunSnapshot {
 
   // Money, in US dollars.
   double cost_usd = 0;                  // of this run
+  std::optional<double> projected_usd;  // likewise, at its end, if it goes on as it went; nullopt: nothing can be said
   double spent_usd = 0;                 // of all runs of the job and its streams, as far as it is known
   std::optional<double> max_spend_usd;  // nullopt: no cap
 
   std::vector<SinkProgress> sinks;
   std::vector<WaitShare> waits;         // of the whole run, the largest first
   std::vector<WaitShare> recent_waits;  // of the last seconds
+  std::vector<RejectedFor> rejects;     // rows_rejected by reason, the most frequent first
 
   int64_t rows_through() const { return rows_before + rows_done + rows_rejected; }  // of the job, as people count
   int64_t rows_new() const { return now.rows_done - before.rows_done; }

@@ -8,6 +8,18 @@
 namespace reembed {
 namespace {
 
+// What is bought so far is extended to what is still to be bought.
+void SayMoneyAtTheEnd(const RunScope& scope, int64_t tokens_before, double usd_per_token, RunSnapshot* snapshot) {
+  if (scope.rows < 0) return;
+  const int64_t to_buy = scope.rows - scope.rows_bought;
+  const int64_t bought =
+      snapshot->rows_done + snapshot->rows_rejected - std::min(snapshot->rows_replayed, scope.rows_bought);
+  if (bought <= 0 || to_buy < bought) return;
+  const auto tokens = static_cast<double>(snapshot->client.tokens - tokens_before);
+  const double all = tokens * static_cast<double>(to_buy) / static_cast<double>(bought);
+  snapshot->projected_usd = (static_cast<double>(tokens_before) + all) * usd_per_token;
+}
+
 constexpr int64_t kTellingRequests = 40;  // from here on what was asked says how many rows a request brings
 
 }  // namespace
@@ -78,24 +90,34 @@ RunSnapshot RunWatch::TakeAtOnce() {
   const double seconds = absl::ToDoubleSeconds(snapshot.elapsed);
   const int64_t through = snapshot.rows_done + snapshot.rows_rejected;
   snapshot.rows_per_second = seconds > 0 ? static_cast<double>(through) / seconds : 0;
-  snapshot.left = TimeLeftAt(now, snapshot, client);
+  recent_.Note(now, through, snapshot.client.requests, snapshot.client.tokens);
+  snapshot.recent = recent_.Get();
+  snapshot.paused = parts_.control != nullptr && parts_.control->paused();
+  snapshot.rejects = counters.rejects.List();
+  SayTimeLeft(now, client, &snapshot);
+  SayMoneyAtTheEnd(parts_.scope, parts_.begun.client.tokens, parts_.usd_per_token, &snapshot);
   return snapshot;
 }
 
-std::optional<absl::Duration> RunWatch::TimeLeftAt(Moment now, const RunSnapshot& snapshot, const ClientStats& client) {
+void RunWatch::SayTimeLeft(Moment now, const ClientStats& client, RunSnapshot* snapshot) {
   const RunScope& scope = parts_.scope;
   // What is only written comes first and fast, and says nothing about what is bought.
   const bool buys = scope.rows > scope.rows_bought;
-  const int64_t through = snapshot.rows_done + snapshot.rows_rejected;
-  const int64_t paced = buys ? through - std::min(snapshot.rows_replayed, scope.rows_bought) : through;
+  const int64_t through = snapshot->rows_done + snapshot->rows_rejected;
+  const int64_t paced = buys ? through - std::min(snapshot->rows_replayed, scope.rows_bought) : through;
   if (!time_left_.has_value() && (!buys || client.requests > 0)) time_left_.emplace(now);
-  if (!time_left_.has_value()) return std::nullopt;
+  if (!time_left_.has_value()) return;
   time_left_->Note(now, paced);
-  if (scope.rows < 0) return std::nullopt;
+  if (scope.rows < 0) return;
   const double most = buys ? RowsPerSecondOfQuota(client, paced, scope.texts_per_request) : 0;
   const bool pauses = client.quota_wait >= kShownQuotaWait && client.quota_wait < absl::Hours(24);
-  return time_left_->Estimate(now, scope.rows - (buys ? scope.rows_bought : 0),
-                              {.rows_per_second = most, .pause = pauses ? client.quota_wait : absl::ZeroDuration()});
+  snapshot->left =
+      time_left_->Estimate(now, scope.rows - (buys ? scope.rows_bought : 0),
+                           {.rows_per_second = most, .pause = pauses ? client.quota_wait : absl::ZeroDuration()});
+  if (!snapshot->left.has_value()) return;
+  const TimeLeft::Band band = time_left_->BandOf(*snapshot->left);
+  snapshot->left_least = band.least;
+  snapshot->left_most = band.most;
 }
 
 }  // namespace reembed

@@ -11,7 +11,9 @@
 #include "engine/ledger.h"
 #include "engine/mutex.h"
 #include "engine/pace/rate_limiter.h"
+#include "engine/pace/run_control.h"
 #include "engine/pace/spend_cap.h"
+#include "engine/recent_pace.h"
 #include "engine/run_counters.h"
 #include "engine/run_snapshot.h"
 #include "engine/time_left.h"
@@ -44,6 +46,7 @@ class RunWatch {
     const RowLedger* ledger = nullptr;                       // null: `now.rows` stays what it was before
     const SpendCap* cap = nullptr;                           // null: nobody counts money
     std::optional<double> max_spend_usd;
+    const RunControl* control = nullptr;  // null: nobody pauses it
     double usd_per_token = 0;
     RunScope scope;
     // What is known when the run begins: of the job (`before`), and what belongs to the run already (`client` of the
@@ -66,8 +69,7 @@ class RunWatch {
   void NotePass() { ++passes_; }
 
  private:
-  std::optional<absl::Duration> TimeLeftAt(Moment now, const RunSnapshot& snapshot, const ClientStats& client)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SayTimeLeft(Moment now, const ClientStats& client, RunSnapshot* snapshot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Parts parts_;
   const std::function<Moment()> clock_;
@@ -78,6 +80,7 @@ class RunWatch {
   std::atomic<double> spent_usd_{0};  // by all runs
   Mutex mutex_;
   std::optional<TimeLeft> time_left_ ABSL_GUARDED_BY(mutex_);
+  RecentPace recent_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace reembed

@@ -31,11 +31,20 @@ class TimeLeft {
   // Until `total` rows are done. nullopt: nothing can be said yet.
   std::optional<absl::Duration> Estimate(Moment now, int64_t total, const Limits& limits) const;
 
+  // Between which an estimate probably lies: twice its standard error to either side, by the paces of stretches of the
+  // part that it was made from. Of few stretches: from half of it to twice as much.
+  struct Band {
+    absl::Duration least, most;
+  };
+  Band BandOf(absl::Duration estimate) const;
+
  private:
   struct Point {
     Moment at;
     int64_t done;
   };
+
+  std::vector<Point>::const_iterator Telling() const;
 
   std::vector<Point> points_;  // when rows came; older ones are thinned out
 };

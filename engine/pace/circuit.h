@@ -37,6 +37,9 @@ class Circuit {
   // The probe was cancelled or given up without an outcome.
   void ProbeLost(Moment left_at, Moment now);
 
+  // For so long nobody has asked anything, which is no failure of the server.
+  void Rested(absl::Duration rest) { failing_since_ += rest; }
+
   bool open() const { return open_; }
 
   // The outage has lasted too long.

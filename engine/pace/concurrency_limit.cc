@@ -228,6 +228,25 @@ void ConcurrencyLimit::Overloaded(Moment left_at, Moment now) {
   SetLimit(regain_.from, now);
 }
 
+void ConcurrencyLimit::SetMax(int max, Moment now) {
+  max = std::max(1, max);
+  if (max == options_.max) return;
+  const bool more = max > options_.max;
+  options_.max = max;
+  ramp_.to = std::min<double>(ramp_.to, max);
+  regain_.to = std::min<double>(regain_.to, max);
+  if (!more) {
+    const double limit = phase_ == Phase::kSteady ? steady_.limit : limit_;
+    if (limit_ > max || limit > max) Settle(std::min<double>(limit, max), now);
+    return;
+  }
+  // After trouble the way leads back to where it was; what is beyond is tried from there.
+  if (phase_ == Phase::kRegain || ramp_.after_outage) return;
+  if (phase_ == Phase::kSteady) SetLimit(steady_.limit, now);
+  steady_.probe = Probe::kNone;
+  BeginRamp(max, phase_ == Phase::kRamp ? ramp_.base : latency_.lowest_mean);
+}
+
 void ConcurrencyLimit::OutageEnded(Moment now) {
   double before = limit_;
   if (phase_ == Phase::kSteady) before = steady_.limit;
@@ -237,6 +256,7 @@ void ConcurrencyLimit::OutageEnded(Moment now) {
   if (phase_ == Phase::kRamp && ramp_.after_outage) before = ramp_.to;
   trouble_.failures = 0;
   trouble_.decreased_at = now;
+  before = std::min<double>(before, options_.max);
   BeginRamp(std::max(before, 1.0), latency_.lowest_mean);
   steady_.probe = Probe::kNone;
   ramp_.after_outage = true;

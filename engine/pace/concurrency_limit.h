@@ -41,6 +41,10 @@ class ConcurrencyLimit {
   // It failed as requests do when a server has too much to do.
   void Overloaded(Moment left_at, Moment now);
 
+  // The user allows another maximum from now on. A higher one is tried at once.
+  void SetMax(int max, Moment now);
+  int max() const { return options_.max; }
+
   // While nobody is answered nothing can be learned; then the way back is a ramp to where it was.
   void OutageEnded(Moment now);
 
@@ -120,7 +124,7 @@ class ConcurrencyLimit {
   void Settle(double limit, Moment now);
   void SetLimit(double limit, Moment now);
 
-  const ConcurrencyOptions options_;
+  ConcurrencyOptions options_;
   Phase phase_ = Phase::kRamp;
   double limit_;
   Epoch epoch_;  // under limit_

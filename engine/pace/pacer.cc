@@ -29,6 +29,7 @@ Pacer::Pacer(const PacerOptions& options)
       concurrency_(
           {.max = options.concurrency, .initial = IsGiven(options.limit) ? kFirstRequestsKnown : kFirstRequests}),
       fixed_concurrency_(options.fixed_concurrency ? options.concurrency : 0),
+      counts_as_(options.counts_as),
       circuit_({.first_probe = options.retry.first_backoff,
                 .longest_between_probes = 2 * options.retry.first_backoff,
                 .give_up_after = options.retry.outage_limit()}),
@@ -37,6 +38,7 @@ Pacer::Pacer(const PacerOptions& options)
       hedges_(kHedgeShare, 0, kNoMost) {}
 
 Moment Pacer::TryStart(SendReason reason, int64_t tokens, Moment now, Departure* departure) {
+  if (paused()) return absl::InfiniteDuration();
   const bool hedge = reason == SendReason::kHedge;
   if (hedge && (circuit_.open() || !hedges_.Allows())) return absl::InfiniteDuration();
   if (!hedge && in_air_ >= concurrency() && !circuit_.open()) return absl::InfiniteDuration();
@@ -61,8 +63,25 @@ Moment Pacer::TryStart(SendReason reason, int64_t tokens, Moment now, Departure*
 }
 
 absl::Duration Pacer::QuotaWait(int64_t tokens, Moment now) const {
-  if (circuit_.open() || in_air_ >= concurrency()) return absl::ZeroDuration();
+  if (paused() || circuit_.open() || in_air_ >= concurrency()) return absl::ZeroDuration();
   return limiter_.NextStart(tokens, now) - now;
+}
+
+void Pacer::Obey(const PaceWish& wish, Moment now) {
+  if (wish.paused && !paused()) paused_since_ = now;
+  if (!wish.paused && paused()) {
+    circuit_.Rested(now - *paused_since_);
+    paused_since_ = std::nullopt;
+  }
+  if (wish.requests_per_minute.has_value() || wish.tokens_per_minute.has_value()) {
+    const auto requests = wish.requests_per_minute;
+    limiter_.SetGiven(requests.has_value() ? *requests / counts_as_ : limiter_.given_requests_per_minute(),
+                      wish.tokens_per_minute.value_or(limiter_.given_tokens_per_minute()), now);
+  }
+  if (wish.concurrency.has_value()) {
+    if (fixed_concurrency_ > 0) fixed_concurrency_ = *wish.concurrency;
+    concurrency_.SetMax(*wish.concurrency, now);
+  }
 }
 
 Pacer::Change Pacer::Ended(const Departure& departure, SendOutcome outcome, Moment now) {

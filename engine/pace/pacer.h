@@ -3,6 +3,7 @@
 #define REEMBED_ENGINE_PACE_PACER_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/time/time.h"
 #include "engine/pace/circuit.h"
@@ -10,6 +11,7 @@
 #include "engine/pace/rate_limiter.h"
 #include "engine/pace/retry.h"
 #include "engine/pace/retry_budget.h"
+#include "engine/pace/run_control.h"
 
 namespace reembed {
 
@@ -19,6 +21,7 @@ struct PacerOptions {
   bool fixed_concurrency = false;  // always as many as may be: to measure a server, not to use it well
   RetryPolicy retry;
   SharedQuota* shared_quota = nullptr;  // see RateLimiter
+  double counts_as = 1;                 // requests of a wished rate that each of ours counts as
 };
 
 // Why a request leaves.
@@ -38,15 +41,15 @@ enum class SendOutcome {
   kDropped,   // we ended it ourselves
 };
 
-// When may a request leave? All reasons for waiting in one place: quota and pauses (RateLimiter), requests in the air
-// (ConcurrencyLimit), outages (Circuit), and the share of requests that are sent again (RetryBudget, RetryPace).
-// Pure logic, with the time as a parameter. Not thread-safe.
+// When may a request leave? All reasons for waiting in one place: what people wish (RunControl), quota and pauses
+// (RateLimiter), requests in the air (ConcurrencyLimit), outages (Circuit), and the share of requests that are sent
+// again (RetryBudget, RetryPace). Pure logic, with the time as a parameter. Not thread-safe.
 class Pacer {
  public:
   explicit Pacer(const PacerOptions& options);
 
   // `now`: it may leave, and counts as under way until Ended(). A later moment: ask again then. Infinite: ask again
-  // when a request has ended; there is one under way.
+  // when a request has ended, as there is one under way, or behind the next Obey().
   Moment TryStart(SendReason reason, int64_t tokens, Moment now, Departure* departure);
 
   struct Change {
@@ -66,6 +69,10 @@ class Pacer {
     limiter_.Learn(report, departure, now);
   }
   void Correct(int64_t estimated, int64_t charged) { limiter_.Correct(estimated, charged); }
+
+  // What is wished holds from now on: whoever waits asks again.
+  void Obey(const PaceWish& wish, Moment now);
+  bool paused() const { return paused_since_.has_value(); }
 
   // During an outage the next request finds out whether it is over.
   bool probing() const { return circuit_.open(); }
@@ -87,7 +94,9 @@ class Pacer {
  private:
   RateLimiter limiter_;
   ConcurrencyLimit concurrency_;
-  const int fixed_concurrency_;  // 0: concurrency_ decides
+  int fixed_concurrency_;  // 0: concurrency_ decides
+  const double counts_as_;
+  std::optional<Moment> paused_since_;
   Circuit circuit_;
   RetryBudget retries_;
   RetryPace slow_retries_;  // beyond retries_

@@ -23,6 +23,9 @@ constexpr absl::Duration kBetweenLowerings = absl::Seconds(10);
 constexpr double kNearCeiling = 0.9;              // of the rate at which refusals came
 constexpr double kRise = 0.05, kRiseNear = 0.01;  // of that rate, per second
 
+// Of two rates, of which 0 is none.
+double NarrowerOf(double a, double b) { return a > 0 && b > 0 ? std::min(a, b) : std::max(a, b); }
+
 }  // namespace
 
 Moment MonotonicNow() { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
@@ -37,6 +40,15 @@ void RateLimiter::Bucket::SetRate(double rate, absl::Duration burst) {
   per_second = rate;
   capacity = rate * absl::ToDoubleSeconds(burst);
   level = std::min(level, capacity);
+}
+
+void RateLimiter::Bucket::Narrow(Moment now, absl::Duration burst) {
+  const double rate = NarrowerOf(given, said);
+  Flow(now);
+  if (rate == per_second) return;
+  const bool first = per_second <= 0;
+  SetRate(rate, burst);
+  if (first) level = capacity;
 }
 
 absl::Duration RateLimiter::Bucket::TimeTo(double amount) const {
@@ -61,11 +73,21 @@ RateLimiter::RateLimiter(const RateLimit& limit, SharedQuota* shared) : burst_(l
 }
 
 double RateLimiter::requests_per_minute() const {
-  return shared_ != nullptr ? shared_->limit().requests_per_minute : requests_.per_second * 60;
+  const double own = requests_.per_second * 60;
+  return shared_ != nullptr ? NarrowerOf(own, shared_->limit().requests_per_minute) : own;
 }
 
 double RateLimiter::tokens_per_minute() const {
-  return shared_ != nullptr ? shared_->limit().tokens_per_minute : tokens_.per_second * 60;
+  const double own = tokens_.per_second * 60;
+  return shared_ != nullptr ? NarrowerOf(own, shared_->limit().tokens_per_minute) : own;
+}
+
+void RateLimiter::SetGiven(double requests_per_minute, double tokens_per_minute, Moment now) {
+  for (const auto& [bucket, per_minute] : {std::pair(&requests_, requests_per_minute), {&tokens_, tokens_per_minute}}) {
+    bucket->given = per_minute / 60;
+    bucket->Narrow(now, burst_);
+    if (per_minute > 0) limits_known_since_ = std::min(limits_known_since_, now);
+  }
 }
 
 Moment RateLimiter::NextStart(int64_t tokens, Moment now) const {
@@ -108,7 +130,7 @@ double RateLimiter::SendRate(Moment now) const {
 }
 
 void RateLimiter::Correct(int64_t estimated, int64_t charged) {
-  if (shared_ != nullptr) return shared_->Tell({.tokens_back = estimated - charged}, MonotonicNow());
+  if (shared_ != nullptr) shared_->Tell({.tokens_back = estimated - charged}, MonotonicNow());
   tokens_.level = std::min(tokens_.capacity, tokens_.level + static_cast<double>(estimated - charged));
 }
 
@@ -135,13 +157,8 @@ void RateLimiter::LearnOne(double limit, double remaining, double sent_since, do
                            Bucket* bucket) const {
   if (!(limit > 0) || !std::isfinite(limit)) return;
   const double said = limit / 60;
-  const double rate = bucket->given > 0 ? std::min(bucket->given, said) : said;
-  bucket->Flow(now);
-  if (rate != bucket->per_second) {
-    const bool first = bucket->per_second <= 0;
-    bucket->SetRate(rate, burst_);
-    if (first) bucket->level = bucket->capacity;
-  }
+  bucket->said = said;
+  bucket->Narrow(now, burst_);
   if (!(remaining >= 0)) return;
   // `at` is ahead of us during a pause: the bucket's level is that at its end.
   const absl::Duration flowed = std::max(absl::ZeroDuration(), std::max(now, bucket->at) - left_at - kOnTheWay);

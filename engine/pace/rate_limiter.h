@@ -49,8 +49,9 @@ struct Departure {
 // The headers feed forward: when they show less quota than our own bucket has, ours is lowered, so that we slow down
 // before the first refusal. They never raise it, as they lag behind and may be somebody else's good luck.
 //
-// With a SharedQuota the first two buckets are there, for all who use it: what replies say of limits and refusals is
-// told to it, and what they say is left tells nothing, as nobody knows what the others have sent since.
+// With a SharedQuota the first two buckets are there, for all who use it, unless SetGiven() narrows our own share: what
+// replies say of limits and refusals is told to it, and what they say is left tells nothing, as nobody knows what the
+// others have sent since.
 class RateLimiter {
  public:
   // `shared`: borrowed; null: the quota is ours alone.
@@ -59,6 +60,11 @@ class RateLimiter {
   // `now`: a request of so many model tokens may leave; its share is taken, and *departure is set. A later moment: ask
   // again then; nothing is taken. A request larger than a burst may leave when the bucket is full; the next ones pay.
   Moment TryStart(int64_t tokens, Moment now, Departure* departure);
+
+  // From now on the user gives these; 0: none. What a provider has said still narrows them.
+  void SetGiven(double requests_per_minute, double tokens_per_minute, Moment now);
+  double given_requests_per_minute() const { return requests_.given * 60; }
+  double given_tokens_per_minute() const { return tokens_.given * 60; }
 
   // The provider counted other tokens than we had estimated: the difference is given back, or is owed.
   void Correct(int64_t estimated, int64_t charged);
@@ -94,6 +100,7 @@ class RateLimiter {
  private:
   struct Bucket {
     double given = 0;       // per second; 0: not given
+    double said = 0;        // likewise, by the provider
     double per_second = 0;  // 0: unlimited
     double capacity = 0;
     double level = 0;  // may be negative: owed
@@ -101,6 +108,8 @@ class RateLimiter {
 
     void Flow(Moment now);
     void SetRate(double rate, absl::Duration burst);
+    // By what is given and said.
+    void Narrow(Moment now, absl::Duration burst);
     absl::Duration TimeTo(double amount) const;
   };
 

@@ -188,6 +188,8 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .lost = options.lost,
                    .shared_quota = options.shared_quota,
                    .spend = options.spend,
+                   .control = options.control,
+                   .counts_as = options.counts_as,
                    .seed = options.seed};
   if (!options.api_key.empty()) {
     flow.headers.push_back(absl::StrCat(dialect.key_header, options.api_key));

@@ -23,6 +23,8 @@
 
 namespace reembed {
 
+class RunControl;
+
 // An embedding API over HTTP: a dialect, a place, a key, a model and limits.
 struct ApiOptions {
   std::string dialect = "openai";           // see Dialects()
@@ -54,6 +56,8 @@ struct ApiOptions {
   RetryPolicy retry;
   SpendCap* spend = nullptr;                     // see FlowOptions
   SharedQuota* shared_quota = nullptr;           // likewise
+  RunControl* control = nullptr;                 // likewise
+  double counts_as = 1;                          // likewise
   std::function<void(int64_t, Done)> lost;       // likewise
   uint64_t seed = 0;                             // of the jitter
   std::function<void(const std::string&)> note;  // see FlowOptions

@@ -392,6 +392,7 @@ ClientStats EndpointPool::stats() const {
   // All wait if the one does that is through first; of a sum of limits each part must be known.
   sum.quota_wait = absl::InfiniteDuration();
   bool requests_known = true, tokens_known = true;
+  absl::Duration latencies;  // of all requests
   for (const auto& client : clients_) {
     const ClientStats one = client->stats();
     sum.requests += one.requests;
@@ -403,12 +404,14 @@ ClientStats EndpointPool::stats() const {
     sum.texts_dropped += one.texts_dropped;
     sum.texts_unanswered += one.texts_unanswered;
     sum.tokens += one.tokens;
+    latencies += one.latency * static_cast<double>(one.requests);
     sum.quota_wait = std::min(sum.quota_wait, one.quota_wait);
     sum.requests_per_minute += one.requests_per_minute;
     sum.tokens_per_minute += one.tokens_per_minute;
     requests_known = requests_known && one.requests_per_minute > 0;
     tokens_known = tokens_known && one.tokens_per_minute > 0;
   }
+  if (sum.requests > 0) sum.latency = latencies / static_cast<double>(sum.requests);
   if (!requests_known) sum.requests_per_minute = 0;
   if (!tokens_known) sum.tokens_per_minute = 0;
   const MutexLock lock(&mutex_);

@@ -43,6 +43,9 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> RequestFlow::Make(FlowOptions optio
                           flow->Dispatch();
                         }));
   flow->http_ = flow->loop_.get();
+  if (flow->options_.control != nullptr) {
+    flow->following_ = flow->options_.control->Follow([flow = flow.get()](const PaceWish& wish) { flow->Obey(wish); });
+  }
   return flow;
 }
 
@@ -56,10 +59,12 @@ RequestFlow::RequestFlow(FlowOptions options, BodyWriter write_body)
               .concurrency = options_.concurrency,
               .fixed_concurrency = options_.fixed_concurrency,
               .retry = options_.retry,
-              .shared_quota = options_.shared_quota}),
+              .shared_quota = options_.shared_quota,
+              .counts_as = options_.counts_as}),
       random_(options_.seed) {}
 
 RequestFlow::~RequestFlow() {
+  following_.reset();
   Stop(InTheAir::kDrop, absl::CancelledError("cancelled"));
   MutexLock lock(&noting_mutex_);
   all_noted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(noting_mutex_) { return noting_ == 0; });
@@ -80,6 +85,15 @@ void RequestFlow::Send(Batch* batch, Done done) {
   (void)call.release();  // End() of its last part takes it back
   for (PartPtr& part : parts) Submit(std::move(part));
   Dispatch();
+}
+
+void RequestFlow::Obey(const PaceWish& wish) {
+  {
+    const MutexLock lock(&mutex_);
+    pacer_.Obey(wish, MonotonicNow());
+  }
+  // On a loop thread, as whoever wishes something holds a lock.
+  http_->SetTimer(MonotonicNow());
 }
 
 void RequestFlow::Stop(InTheAir in_the_air, const absl::Status& why) {
@@ -110,6 +124,7 @@ ClientStats RequestFlow::stats() const {
           .texts_dropped = texts_dropped_,
           .texts_unanswered = texts_unanswered_,
           .tokens = tokens_,
+          .latency = pacer_.latency(),
           .quota_wait = next == nullptr ? absl::ZeroDuration() : pacer_.QuotaWait(next->tokens, MonotonicNow()),
           .requests_per_minute = pacer_.limiter().requests_per_minute(),
           .tokens_per_minute = pacer_.limiter().tokens_per_minute()};

@@ -30,6 +30,7 @@
 #include "engine/pace/recent_latencies.h"
 #include "engine/pace/reply_class.h"
 #include "engine/pace/retry.h"
+#include "engine/pace/run_control.h"
 #include "engine/pace/spend_cap.h"
 #include "io/embed/request_verdict.h"
 
@@ -65,8 +66,10 @@ struct FlowOptions {
   // Null: nobody writes it down.
   std::function<void(int64_t texts, Done noted)> lost;
   SharedQuota* shared_quota = nullptr;  // borrowed: see RateLimiter
-  SpendCap* spend = nullptr;  // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
-  uint64_t seed = 0;          // of the jitter
+  SpendCap* spend = nullptr;      // borrowed: nothing leaves for which it has no money; nullptr: money is no matter
+  RunControl* control = nullptr;  // borrowed: what is wished while the run goes on; null: nobody wishes anything
+  double counts_as = 1;           // see PacerOptions
+  uint64_t seed = 0;              // of the jitter
 };
 
 // Writes the request body for these texts over *body.
@@ -118,6 +121,7 @@ class RequestFlow {
 
   RequestFlow(FlowOptions options, BodyWriter write_body);
 
+  void Obey(const PaceWish& wish);
   PartPtr MakePart(Call* call, int first, int count);
   void Queue(PartPtr part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Submit(PartPtr part);
@@ -197,8 +201,9 @@ class RequestFlow {
   std::vector<Noted> noted_ ABSL_GUARDED_BY(noting_mutex_);  // for RetryNoted()
   std::condition_variable_any all_noted_;                    // noting_ has come to 0
 
-  std::unique_ptr<HttpLoop> loop_;  // last: while it ends, its callbacks use all of the above
-  HttpLoop* http_ = nullptr;        // the same
+  std::unique_ptr<HttpLoop> loop_;                    // last: while it ends, its callbacks use all of the above
+  HttpLoop* http_ = nullptr;                          // the same
+  std::unique_ptr<RunControl::Following> following_;  // first to go: it calls the loop
 };
 
 }  // namespace reembed

@@ -42,6 +42,12 @@ struct HttpServerResponse {
   std::vector<std::pair<std::string, std::string>> headers;  // further ones; neither length nor connection
   std::shared_ptr<const std::string> shared_body;
   std::string body;
+  // If set, the reply does not end with its body: this is asked for more whenever `every` has passed and all is sent.
+  // It appends to what it is given, perhaps nothing, and answers false when that was the last; then the connection
+  // closes, as it does when the server stops. Called on a thread of the server, never two at a time. `every` should be
+  // shorter than the idle timeout.
+  absl::AnyInvocable<bool(std::string* piece)> next;
+  absl::Duration every = absl::Seconds(1);
   bool reset = false;                           // nothing is sent: the connection is reset
   absl::Duration delay = absl::ZeroDuration();  // sent this long after the request was complete; no thread waits
 };

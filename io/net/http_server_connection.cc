@@ -114,6 +114,9 @@ HttpServerConnection::Waits HttpServerConnection::Go() {
         break;
       case State::kDelaying:
         break;
+      case State::kPausing:
+        if (PeerHasLeft()) state_ = State::kClosed;
+        break;
       case State::kWriting:
         more = Write();
         break;
@@ -132,6 +135,9 @@ void HttpServerConnection::OnDeadline() {
   if (state_ == State::kDelaying) {
     state_ = State::kWriting;
     active_ = Clock::now();
+  } else if (state_ == State::kPausing) {
+    active_ = Clock::now();
+    TakeNextPiece();
   } else if (state_ == State::kReading && !parser_.idle()) {
     Refuse(408, parser_.in_head() ? "the headers of the request did not come in time"
                                   : "the body of the request did not come in time");
@@ -141,7 +147,7 @@ void HttpServerConnection::OnDeadline() {
 }
 
 HttpServerConnection::Clock::time_point HttpServerConnection::deadline() const {
-  if (state_ == State::kDelaying || state_ == State::kDraining) return due_;
+  if (state_ == State::kDelaying || state_ == State::kPausing || state_ == State::kDraining) return due_;
   const Clock::time_point idle = active_ + absl::ToChronoNanoseconds(options_.idle_timeout);
   if (state_ != State::kReading || parser_.idle()) return idle;
   const absl::Duration whole = parser_.in_head() ? options_.head_timeout : options_.request_timeout;
@@ -154,6 +160,28 @@ void HttpServerConnection::EndSoon() {
   // What the kernel has received is under way too.
   if (Advance() == Waits::kEvent && state_ == State::kReading && parser_.idle()) state_ = State::kClosed;
   if (state_ == State::kDraining) state_ = State::kClosed;
+  if (state_ == State::kPausing) {
+    // The last word of what is told, so that whoever reads knows how it ended.
+    TakeNextPiece();
+    after_write_ = AfterWrite::kClose;
+    Advance();
+  }
+}
+
+void HttpServerConnection::TakeNextPiece() {
+  if (!next_(&body_)) after_write_ = AfterWrite::kClose;
+  state_ = State::kWriting;
+}
+
+// A peer that only listens says nothing more but that it goes.
+bool HttpServerConnection::PeerHasLeft() {
+  std::array<char, 1024> scrap;
+  while (readable_) {
+    const ssize_t bytes = recv(socket_.get(), scrap.data(), scrap.size(), 0);
+    if (bytes == 0 || (bytes < 0 && errno != EINTR && errno != EAGAIN)) return true;
+    if (bytes < 0 && errno == EAGAIN) readable_ = false;
+  }
+  return false;
 }
 
 bool HttpServerConnection::Read() {
@@ -215,7 +243,12 @@ void HttpServerConnection::Answer() {
     return;
   }
   const absl::Duration delay = response.delay;
-  SetReply(std::move(response), parser_.keep_alive() && !ending_ ? AfterWrite::kReadOn : AfterWrite::kClose);
+  if (request.method == "HEAD") response.next = nullptr;
+  next_ = std::move(response.next);
+  every_ = absl::ToChronoNanoseconds(response.every);
+  SetReply(std::move(response), next_ != nullptr && !ending_       ? AfterWrite::kGoOn
+                                : parser_.keep_alive() && !ending_ ? AfterWrite::kReadOn
+                                                                   : AfterWrite::kClose);
   if (request.method == "HEAD") {
     shared_body_.reset();
     body_.clear();
@@ -239,7 +272,9 @@ void HttpServerConnection::SetReply(HttpServerResponse response, AfterWrite afte
   body_ = std::move(response.body);
   const size_t length = body_.size() + (shared_body_ == nullptr ? 0 : shared_body_->size());
   head_ = absl::StrCat("HTTP/1.1 ", response.status, " ", ReasonPhrase(response.status),
-                       "\r\ncontent-type: ", response.content_type, "\r\ncontent-length: ", length, "\r\n");
+                       "\r\ncontent-type: ", response.content_type, "\r\n");
+  // Without a length a reply ends with its connection: RFC 9112, section 6.3.
+  if (after_write != AfterWrite::kGoOn) absl::StrAppend(&head_, "content-length: ", length, "\r\n");
   for (const auto& [name, value] : response.headers) absl::StrAppend(&head_, name, ": ", value, "\r\n");
   // HTTP/1.1 takes keep-alive for granted; clients of 1.0 want to read it.
   head_.append(after_write == AfterWrite::kReadOn ? "connection: keep-alive\r\n\r\n" : "connection: close\r\n\r\n");
@@ -276,6 +311,10 @@ bool HttpServerConnection::Write() {
   shared_body_.reset();
   body_.clear();
   switch (after_write_) {
+    case AfterWrite::kGoOn:
+      due_ = active_ + every_;
+      state_ = State::kPausing;
+      break;
     case AfterWrite::kReadOn:
       state_ = State::kReading;
       began_ = active_;  // of the next one some may be there

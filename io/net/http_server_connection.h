@@ -51,8 +51,8 @@ class HttpServerConnection {
   void EndSoon();
 
  private:
-  enum class State { kReading, kDelaying, kWriting, kDraining, kClosed };
-  enum class AfterWrite { kReadOn, kClose, kDrain };
+  enum class State { kReading, kDelaying, kWriting, kPausing, kDraining, kClosed };
+  enum class AfterWrite { kReadOn, kGoOn, kClose, kDrain };
 
   Waits Go();
   void CountHeld();
@@ -62,6 +62,8 @@ class HttpServerConnection {
   bool Receive();
   bool Write();
   bool Drain();
+  bool PeerHasLeft();
+  void TakeNextPiece();
   void Answer();
   void Refuse(int status, absl::string_view reason);
   void SetReply(HttpServerResponse response, AfterWrite after_write);
@@ -81,11 +83,13 @@ class HttpServerConnection {
   std::string head_;  // of the reply
   std::shared_ptr<const std::string> shared_body_;
   std::string body_;
-  size_t sent_ = 0;           // bytes of head_, shared_body_ and body_
-  size_t drained_ = 0;        // bytes thrown away
-  Clock::time_point active_;  // last byte in or out
-  Clock::time_point began_;   // first byte of the request that is coming in
-  Clock::time_point due_;     // kDelaying: when to write; kDraining: when to give up
+  absl::AnyInvocable<bool(std::string* piece)> next_;  // see HttpServerResponse
+  Clock::duration every_{};                            // likewise
+  size_t sent_ = 0;                                    // bytes of head_, shared_body_ and body_
+  size_t drained_ = 0;                                 // bytes thrown away
+  Clock::time_point active_;                           // last byte in or out
+  Clock::time_point began_;                            // first byte of the request that is coming in
+  Clock::time_point due_;                              // kDelaying, kPausing: when to write; kDraining: when to give up
 };
 
 }  // namespace reembed

@@ -166,6 +166,36 @@ TEST_F(RunWatchTest, AnyThreadMayAsk) {
   EXPECT_EQ(watch.Take().sinks[0].rows_written, 2000);
 }
 
+TEST_F(RunWatchTest, SaysWhatAPageShowsBesides) {
+  RunControl control(8);
+  RunWatch::Parts parts = Parts();
+  parts.control = &control;
+  parts.scope.rows_bought = 20;
+  RunWatch watch(std::move(parts), Clock());
+  EXPECT_FALSE(watch.Take().paused);
+  EXPECT_FALSE(watch.Take().projected_usd.has_value()) << "nothing is bought yet";
+  counters_.rows_done = 30;
+  counters_.rows_replayed = 20;
+  counters_.rows_embedded = 10;
+  counters_.rejects.Note(int64_t{5}, absl::DataLossError("its vector is zero"));
+  client_.now = {.requests = 4, .tokens = 40};
+  control.Pause();
+  now_ += absl::Seconds(10);
+  const RunSnapshot run = watch.Take();
+  EXPECT_TRUE(run.paused);
+  // Of 80 rows to buy 10 are bought for 40 tokens; the probe had cost 2.
+  EXPECT_DOUBLE_EQ(run.projected_usd.value_or(-1), 0.5 * (2 + 40 * 8));
+  ASSERT_EQ(run.rejects.size(), 1u);
+  EXPECT_EQ(run.rejects[0].rows, 1);
+  EXPECT_DOUBLE_EQ(run.recent.rows_per_second, 3);
+  EXPECT_DOUBLE_EQ(run.recent.requests_per_minute, 24);
+  EXPECT_DOUBLE_EQ(run.recent.tokens_per_minute, 240);
+  if (run.left.has_value()) {
+    EXPECT_LE(run.left_least, run.left);
+    EXPECT_GE(run.left_most, run.left);
+  }
+}
+
 TEST(RowsPerSecondOfQuotaTest, IsTheNarrowerOfWhatIsKnown) {
   EXPECT_EQ(RowsPerSecondOfQuota({}, 0, 100), 0);
   EXPECT_EQ(RowsPerSecondOfQuota({.requests_per_minute = 60}, 0, 100), 100);

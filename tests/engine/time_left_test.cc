@@ -140,5 +140,25 @@ TEST(TimeLeftTest, IsWithinAFifthFromATenthOnInNineRunsOfTen) {
   EXPECT_GE(good, kRuns * 9 / 10) << "seed " << seed;
 }
 
+TEST(TimeLeftTest, ABandIsNarrowWhereThePaceIsEvenAndWideWhereItIsNot) {
+  TimeLeft even(kStart), uneven(kStart), young(kStart);
+  double at = 0;
+  for (int lump = 1; lump <= 200; ++lump) {
+    even.Note(kStart + absl::Seconds(lump), 10 * lump);
+    at += lump / 20 % 2 == 0 ? 0.5 : 1.5;
+    uneven.Note(kStart + absl::Seconds(at), 10 * lump);
+  }
+  const absl::Duration estimate = absl::Seconds(100);
+  const TimeLeft::Band narrow = even.BandOf(estimate), wide = uneven.BandOf(estimate);
+  EXPECT_NEAR(absl::ToDoubleSeconds(narrow.least), 100, 1);
+  EXPECT_NEAR(absl::ToDoubleSeconds(narrow.most), 100, 1);
+  EXPECT_LT(wide.least, absl::Seconds(85));
+  EXPECT_GT(wide.most, absl::Seconds(115));
+  EXPECT_LE(wide.most, absl::Seconds(200));
+  young.Note(kStart + absl::Seconds(1), 10);
+  EXPECT_EQ(young.BandOf(estimate).least, absl::Seconds(50)) << "of little nothing is known";
+  EXPECT_EQ(young.BandOf(estimate).most, absl::Seconds(200));
+}
+
 }  // namespace
 }  // namespace reembed

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -85,6 +86,12 @@ RawHttpReply RawHttpClient::Receive(Body body) {
   const std::vector<absl::string_view> status_line = absl::StrSplit(reply.head, absl::MaxSplits(' ', 2));
   if (status_line[0] == "HTTP/1.1" && status_line.size() > 1) (void)absl::SimpleAtoi(status_line[1], &reply.status);
   return reply;
+}
+
+std::string RawHttpClient::ReceiveAll() {
+  while (Fill()) {
+  }
+  return std::exchange(buffer_, {});
 }
 
 bool RawHttpClient::Ends() {

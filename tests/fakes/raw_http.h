@@ -35,6 +35,9 @@ class RawHttpClient {
   RawHttpReply Post(absl::string_view path, absl::string_view body, absl::string_view more_headers = "");
   RawHttpReply Get(absl::string_view path, absl::string_view more_headers = "");
 
+  // All that comes until the peer ends the connection.
+  std::string ReceiveAll();
+
   // Waits until the peer ends the connection in good order; false if it sends something, resets, or does nothing.
   bool Ends();
   void FinishSending();

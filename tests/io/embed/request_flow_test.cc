@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/pace/run_control.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/embed/api_client.h"
@@ -142,6 +143,43 @@ TEST_F(RequestFlowTest, SaysForHowLongTheQuotaHoldsBackWhatIsNext) {
   EXPECT_LE(client_->stats().quota_wait, absl::Seconds(660));
   client_.reset();
   EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
+}
+
+TEST_F(RequestFlowTest, WhatIsWishedWhileItRunsHoldsFromThenOn) {
+  RunControl control(8);
+  options_.control = &control;
+  options_.concurrency = 4;
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
+  for (const absl::Status& status : SendAll(3)) EXPECT_THAT(status, IsOk());
+  EXPECT_GT(client_->stats().latency, absl::ZeroDuration());
+  control.Pause();
+  const int64_t before = client_->stats().requests;
+  const auto batch = MakeBatch(2);
+  std::future<absl::Status> answer = Start(batch.get());
+  ASSERT_THAT(control.SetConcurrency(1), IsOk());
+  ASSERT_THAT(control.SetRate(60000, std::nullopt), IsOk());
+  EXPECT_EQ(client_->stats().requests, before) << "no change but Resume() lets anything leave";
+  EXPECT_EQ(client_->stats().concurrency, 1);
+  EXPECT_EQ(client_->stats().requests_per_minute, 60000);
+  EXPECT_EQ(client_->stats().quota_wait, absl::ZeroDuration());
+  control.Resume();
+  EXPECT_THAT(answer.get(), IsOk());
+  EXPECT_EQ(client_->stats().requests, before + 1);
+  client_.reset();  // which follows the control
+  control.Pause();
+}
+
+TEST_F(RequestFlowTest, APausedFlowEndsWhenItIsTold) {
+  RunControl control(8);
+  control.Pause();
+  options_.control = &control;
+  Serve([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = kDim}); });
+  const auto batch = MakeBatch(2);
+  std::future<absl::Status> answer = Start(batch.get());
+  client_->StopSending(absl::CancelledError("stopped"));
+  EXPECT_THAT(answer.get(), HasError(absl::StatusCode::kCancelled, HasSubstr("stopped")));
+  EXPECT_EQ(client_->stats().requests, 0);
+  client_.reset();
 }
 
 TEST_F(RequestFlowTest, ServerThatComesBackIsUsedAgainByAll) {

@@ -23,6 +23,7 @@ namespace reembed {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // Tells what it was asked. "/large" is a shared body of 8 MiB with a tail, "/later" comes after 50 ms.
@@ -320,6 +321,63 @@ TEST(HttpServerTest, OnlyNamesOfThisMachineAreTakenWhereThatIsWanted) {
   for (const std::string host : {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "10.0.0.1"}) {
     EXPECT_EQ(status(host), 403) << host;
   }
+}
+
+// A reply that goes on until its writer, or the server, ends it.
+class EndlessReplyTest : public ::testing::Test {
+ protected:
+  void Start(int last) {
+    auto server = HttpServer::Start({.stop_timeout = absl::Seconds(2)}, [this, last](const HttpServerRequest&) {
+      HttpServerResponse response;
+      response.content_type = "text/event-stream";
+      response.body = "first\n";
+      response.every = absl::Milliseconds(20);
+      response.next = [this, last](std::string* piece) {
+        absl::StrAppend(piece, "piece ", ++pieces_, "\n");
+        return pieces_ < last;
+      };
+      return response;
+    });
+    ASSERT_THAT(server, IsOk());
+    server_ = *std::move(server);
+  }
+
+  std::atomic<int> pieces_{0};
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(EndlessReplyTest, ComesInPiecesAndEndsWithItsConnection) {
+  Start(3);
+  RawHttpClient client(server_->port());
+  ASSERT_TRUE(client.Send("GET /events HTTP/1.1\r\nhost: x\r\n\r\n"));
+  const std::string all = client.ReceiveAll();
+  EXPECT_THAT(all, StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(all, Not(HasSubstr("content-length")));
+  EXPECT_THAT(all, HasSubstr("connection: close\r\n"));
+  EXPECT_THAT(all, HasSubstr("\r\n\r\nfirst\npiece 1\npiece 2\npiece 3\n"));
+}
+
+TEST_F(EndlessReplyTest, OthersAreAnsweredMeanwhileAndAStopHasTheLastPiece) {
+  Start(1 << 30);
+  RawHttpClient listener(server_->port());
+  ASSERT_TRUE(listener.Send("GET /events HTTP/1.1\r\nhost: x\r\n\r\n"));
+  RawHttpClient other(server_->port());
+  ASSERT_TRUE(other.Send("HEAD /events HTTP/1.1\r\nhost: x\r\n\r\n"));
+  EXPECT_EQ(other.ReceiveHead().status, 200) << "which has no pieces";
+  while (pieces_ < 3) std::this_thread::yield();
+  server_->Stop();
+  const int said = pieces_;
+  EXPECT_THAT(listener.ReceiveAll(), HasSubstr(absl::StrCat("piece ", said, "\n")));
+}
+
+TEST_F(EndlessReplyTest, AListenerThatLeavesIsNotToldMore) {
+  Start(1 << 30);
+  auto listener = std::make_unique<RawHttpClient>(server_->port());
+  ASSERT_TRUE(listener->Send("GET /events HTTP/1.1\r\nhost: x\r\n\r\n"));
+  while (pieces_ < 3) std::this_thread::yield();
+  listener->FinishSending();
+  // Which is all that a browser does when its page is closed.
+  EXPECT_THAT(listener->ReceiveAll(), HasSubstr("piece 3\n")) << "it ends";
 }
 
 TEST(HttpServerTest, StopsAtOnceWhenIdle) {
