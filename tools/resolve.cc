@@ -505,6 +505,8 @@ absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& gi
   }
   if (!options.shard.empty()) {
     ABSL_RETURN_IF_ERROR(ResolveShard(options.shard, directory, environment, &jobs));
+  } else if (options.shards == 0) {
+    ABSL_RETURN_IF_ERROR(CheckIsOfNoShards(directory));
   }
   return jobs;
 }

@@ -89,6 +89,16 @@ void TakeShareOfRate(int of, ResolvedJob* job) {
 
 }  // namespace
 
+absl::Status CheckIsOfNoShards(const std::string& directory) {
+  if (directory.empty()) return absl::OkStatus();
+  const absl::StatusOr<ShardPlan> plan = ReadShardPlan(directory);
+  if (absl::IsNotFound(plan.status())) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(plan.status());
+  return absl::InvalidArgumentError(absl::StrCat("--job ", directory, ": is the folder of ", plan->shards,
+                                                 " shards; say which one with --shard I/", plan->shards,
+                                                 ", or name another folder for the whole job"));
+}
+
 absl::Status CheckCanBeSharded(const ResolvedJob& job) {
   if (job.source.kind->is_stream) {
     return absl::InvalidArgumentError(

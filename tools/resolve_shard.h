@@ -18,6 +18,10 @@ namespace reembed {
 absl::Status ResolveShard(const std::string& text, const std::string& directory, const Environment& environment,
                           std::vector<ResolvedJob>* jobs);
 
+// For a job without --shard. Errors: kInvalidArgument (the folder is that of all shares: the whole job would be done
+// there once more).
+absl::Status CheckIsOfNoShards(const std::string& directory);
+
 // Gives a share the range that its plan says. Errors: as CheckShardPlan().
 absl::Status TakeRange(ShardPlan plan, ResolvedJob* job);
 

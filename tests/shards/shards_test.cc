@@ -354,6 +354,11 @@ TEST_F(ShardsTest, AnotherPlanIsRefusedByName) {
     EXPECT_EQ(refused.exit_code, 2) << shard << refused.err;
     EXPECT_THAT(refused.err, HasSubstr(words));
   }
+  // Who forgets --shard does not get the whole job, in the folder of all.
+  const ProcessResult whole = RunProcess(command);
+  EXPECT_EQ(whole.exit_code, 2) << whole.err;
+  EXPECT_THAT(whole.err, HasSubstr("say which one with --shard I/3"));
+  EXPECT_FALSE(fs::exists(parent + "/ledger.db"));
   EXPECT_FALSE(fs::exists(parent + "/shard-0000-of-0003"));
   EXPECT_EQ(file.Ask("SELECT count(*) FROM pragma_table_info('notes')"), "2") << "the target was touched";
 }
