@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/batch.h"
 #include "engine/status_macros.h"
 #include "engine/vector_reader.h"
+#include "io/file/own_file.h"
 #include "tools/commands.h"
 #include "tools/format.h"
 #include "tools/output.h"
@@ -62,25 +67,56 @@ absl::StatusOr<Store> FindPart(const std::string& folder, const Environment& env
   return job.targets[number];
 }
 
-absl::StatusOr<int64_t> MergeTarget(const std::string& parent, const Shards& shards, const ResolvedJob& job,
-                                    size_t number, const Environment& environment) {
+struct MergedTarget {
+  int64_t rows = 0;
+  bool was_merged = false;  // before, by the same command
+};
+
+std::string MarkPath(const std::string& parent, size_t number) { return absl::StrCat(parent, "/merged-", number); }
+
+// What is kept there once a target is merged: its rows, and the parts and its files as they were then.
+std::string MarkText(const Store& whole, absl::Span<const Store> parts, int64_t rows) {
+  std::string text = absl::StrCat(rows, "\n");
+  for (const Store& part : parts) absl::StrAppend(&text, FileMark(part.location.path), "\n");
+  for (const std::string& file : FilesOf(whole)) absl::StrAppend(&text, FileMark(file), " ", file, "\n");
+  return text;
+}
+
+// How many rows the target has if it is as a merge of these parts left it.
+std::optional<int64_t> RowsMerged(const std::string& parent, const Store& whole, absl::Span<const Store> parts,
+                                  size_t number) {
+  std::ifstream file(MarkPath(parent, number));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  int64_t rows = 0;
+  if (!absl::SimpleAtoi(text.substr(0, text.find('\n')), &rows) || text != MarkText(whole, parts, rows))
+    return std::nullopt;
+  return rows;
+}
+
+absl::StatusOr<MergedTarget> MergeTarget(const std::string& parent, const Shards& shards, const ResolvedJob& job,
+                                         size_t number, const Environment& environment) {
   const Store& whole = job.share->whole_targets[number];
   const std::string& path = whole.location.path;
   ABSL_ASSIGN_OR_RETURN(const TargetLocks locks, LockTargets({&whole, 1}, parent));
   const std::unique_ptr<PlaceLock>& lock = locks.front();
+  std::vector<Store> parts;
+  for (const std::string& folder : shards.folders) {
+    ABSL_ASSIGN_OR_RETURN(parts.emplace_back(), FindPart(folder, environment, number));
+  }
+  if (const std::optional<int64_t> rows = RowsMerged(parent, whole, parts, number); rows.has_value()) {
+    return MergedTarget{.rows = *rows, .was_merged = true};
+  }
   const bool ours = PlaceLock::OwnerOf(path).left_by == AbsolutePath(parent);
   ABSL_RETURN_IF_ERROR(CheckGrowingFiles(whole, parent, /*is_new=*/!ours));
   for (const std::string& file : FilesOf(whole)) {
     if (ours || !std::filesystem::exists(file)) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, " exists already, perhaps of an earlier merge; move it away and merge again"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        file, " exists already, and is not as a merge of these shards left it; move it away and merge again"));
   }
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorSink> sink, MakeSink(whole, job.client.model, job.source));
   int64_t expected = 0;
-  std::vector<Store> parts;
-  for (const std::string& folder : shards.folders) {
-    ABSL_ASSIGN_OR_RETURN(parts.emplace_back(), FindPart(folder, environment, number));
-    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(parts.back(), job.client.model.dim));
+  for (const Store& part : parts) {
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(part, job.client.model.dim));
     expected += reader->rows();
   }
   if (whole.kind->check_rows != nullptr) {
@@ -97,8 +133,10 @@ absl::StatusOr<int64_t> MergeTarget(const std::string& parent, const Shards& sha
     if (!added.ok()) return absl::Status(added.code(), absl::StrCat(part.location.path, ": ", added.message()));
   }
   ABSL_RETURN_IF_ERROR(CompleteAndPublish(sink.get(), context));
+  // While the place is still this job's: a merge that is killed before is made again.
+  ABSL_RETURN_IF_ERROR(ReplaceOwnFile(MarkPath(parent, number), MarkText(whole, parts, rows)));
   lock->GiveUp();
-  return rows;
+  return MergedTarget{.rows = rows};
 }
 
 absl::Status Merge(const ParentOptions& options, const Environment& environment) {
@@ -111,13 +149,14 @@ absl::Status Merge(const ParentOptions& options, const Environment& environment)
     const Store& whole = job.share->whole_targets[i];
     if (whole.kind->whole_file == nullptr) continue;
     ++files;
-    ABSL_ASSIGN_OR_RETURN(const int64_t rows, MergeTarget(parent, shards, job, i, environment));
+    ABSL_ASSIGN_OR_RETURN(const MergedTarget merged, MergeTarget(parent, shards, job, i, environment));
     if (options.json) {
       JsonLine line("target");
-      std::cout << line.Add("target", whole.location.ToString()).Add("rows", rows).ToString() << "\n";
+      std::cout << line.Add("target", whole.location.ToString()).Add("rows", merged.rows).ToString() << "\n";
     } else {
-      std::cout << PlaceText(whole.location) << ": " << Counted(rows, "row", "rows") << " of "
-                << Counted(shards.plan.shards, "shard", "shards") << "\n";
+      std::cout << PlaceText(whole.location) << ": " << Counted(merged.rows, "row", "rows") << " of "
+                << Counted(shards.plan.shards, "shard", "shards") << (merged.was_merged ? ", merged before" : "")
+                << "\n";
     }
   }
   if (files > 0) return absl::OkStatus();

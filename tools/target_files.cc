@@ -53,6 +53,12 @@ std::vector<std::string> GrowingNamesOf(const Store& target) {
   return names;
 }
 
+std::string FileMark(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return "";
+  return absl::StrCat(info.st_size, ":", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
+}
+
 absl::Status CheckTargetsApart(absl::Span<const Store> targets) {
   std::map<std::string, const Store*> owners;
   for (const Store& target : targets) {

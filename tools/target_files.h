@@ -21,6 +21,9 @@ std::vector<std::string> FilesOf(const Store& target);
 // The names under which they grow.
 std::vector<std::string> GrowingNamesOf(const Store& target);
 
+// What changes whenever somebody writes to the file or puts another in its place. Empty: it is not there.
+std::string FileMark(const std::string& path);
+
 // kInvalidArgument if two of the targets would write one file, however it is named.
 absl::Status CheckTargetsApart(absl::Span<const Store> targets);
 

@@ -45,13 +45,6 @@ int64_t BytesOf(const std::string& path) {
   return lstat(path.c_str(), &info) == 0 ? info.st_size : 0;
 }
 
-// What changes whenever somebody writes to the file or puts another in its place. Empty: it is not there.
-std::string MarkOf(const std::string& path) {
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0) return "";
-  return absl::StrCat(info.st_size, ":", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
-}
-
 absl::Status ChangedFileError(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(
       path, " is not as this job left it: it was changed, or another job has made it; move it away, and the same ",
@@ -91,7 +84,7 @@ bool IsSameFile(const std::string& name, const Location& target) {
 // The job may ask for its own file in another form.
 bool IsMadeUnderAnotherName(const Location& target, const std::string& file, const TargetRecords& records) {
   return std::any_of(records.begin(), records.end(), [&](const auto& record) {
-    return IsSameFile(record.first, target) && record.second.finished_rows >= 0 && record.second.mark == MarkOf(file);
+    return IsSameFile(record.first, target) && record.second.finished_rows >= 0 && record.second.mark == FileMark(file);
   });
 }
 
@@ -110,7 +103,7 @@ absl::Status CheckFileTarget(const Store& target, const std::string& directory, 
   ABSL_RETURN_IF_ERROR(CheckGrowingFiles(target, directory, /*is_new=*/false));
   if (record == nullptr || !Exists(files[0])) return absl::OkStatus();  // of an older version; or there is nothing
   if (!record->mark.empty()) {
-    return record->mark == MarkOf(files[0]) ? absl::OkStatus() : ChangedFileError(files[0]);
+    return record->mark == FileMark(files[0]) ? absl::OkStatus() : ChangedFileError(files[0]);
   }
   // Killed: the position of a target that was about to be finished is that of the last row.
   const bool about_to_be_finished = position.value_or(0) == stats.rows && stats.rows > 0;
@@ -134,7 +127,7 @@ TargetState StateOf(const std::string& name, const Store& target, const JobStats
     state.rows = record != nullptr ? std::max<int64_t>(record->finished_rows, 0) : state.position;
   }
   if (!position.has_value()) return state;
-  if (!files.empty() && there && record != nullptr && !record->mark.empty() && record->mark != MarkOf(files[0])) {
+  if (!files.empty() && there && record != nullptr && !record->mark.empty() && record->mark != FileMark(files[0])) {
     state.kind = TargetState::Kind::kForeign;
   } else if (there && finished && *position == stats.rows) {
     state.kind = TargetState::Kind::kComplete;
@@ -294,7 +287,7 @@ absl::Status ReleaseTargets(const ResolvedJob& job, int64_t rows, const TargetLo
     const std::vector<std::string> growing = GrowingNamesOf(target);
     if (std::none_of(growing.begin(), growing.end(), Exists)) locks[i]->GiveUp();
     // What is there and was never finished is somebody else's.
-    if (record.finished_rows >= 0) record.mark = MarkOf(target.location.path);
+    if (record.finished_rows >= 0) record.mark = FileMark(target.location.path);
   }
   return WriteTargetRecords(job.directory, records);
 }

@@ -159,16 +159,25 @@ TEST_F(ShardsTest, FilesAreMergedToTheSameBytes) {
   for (const int line : {252, 754, 1256, 1758, 2260, 2762}) {
     EXPECT_THAT(rejects, HasSubstr(absl::StrCat("\"line ", line, "\"")));
   }
-  // What is there is not replaced.
+  // The same command again: what is merged stays, and what is missing is made.
+  fs::remove(folder_ / "all/rows.npy");
+  fs::remove(folder_ / "all/rows.npy.keys.jsonl");
+  const auto made = fs::last_write_time(folder_ / "all/rows.fbin");
   const ProcessResult again = Reembed({"merge", folder_ / "job-all"});
-  EXPECT_EQ(again.exit_code, 2) << again.out;
-  EXPECT_THAT(again.err, HasSubstr("exists already"));
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("rows of 4 shards, merged before"));
+  EXPECT_EQ(fs::last_write_time(folder_ / "all/rows.fbin"), made);
+  EXPECT_EQ(BytesOf(folder_ / "all/rows.npy"), BytesOf(folder_ / "one/rows.npy"));
   // A merged file that somebody changed is found.
   std::fstream file(folder_ / "all/rows.fbin", std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(1000);
   file.put('!');
   file.close();
   EXPECT_EQ(Reembed({"verify", folder_ / "job-all"}).exit_code, 8);
+  // And not replaced.
+  const ProcessResult refused = Reembed({"merge", folder_ / "job-all"});
+  EXPECT_EQ(refused.exit_code, 2) << refused.out;
+  EXPECT_THAT(refused.err, HasSubstr("rows.fbin exists already"));
 }
 
 TEST_F(ShardsTest, LineNumbersAreKeysInEveryShare) {
