@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/lost_writes.h"
 #include "engine/status_macros.h"
+#include "io/job/lock_owner.h"
 
 namespace reembed {
 namespace {
@@ -36,6 +37,11 @@ absl::StatusOr<int64_t> LibsqlMark::Begin(int64_t last) {
   if (IsTableGone(asked)) return last;
   ABSL_RETURN_IF_ERROR(asked);
   if (rows.rows() != 1) return last;
+  const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(rows.values[0].bytes);
+  // Where others may write too, there are as many counts.
+  if (const LockOwner self = ThisProcess(); !owner.ok() || owner->pid != self.pid || owner->host != self.host) {
+    return last;
+  }
   owner_ = std::string(rows.values[0].bytes);
   ABSL_RETURN_IF_ERROR(connection_->Query("SELECT 1 FROM reembed_lock WHERE place = ?1 AND until < 0",
                                           {Text(MarkPlace(place_))}, &rows));

@@ -29,8 +29,8 @@ class LibsqlMark {
       : server_(std::move(server)), place_(std::move(lease_place)), connection_(connection) {}
 
   // Begins to count. Returns the position from which rows must be served: `last`; or 0 from the moment that writes were
-  // lost, by whatever process, until End(): nobody knows which. Where nobody holds the lease (a token that may not make
-  // its table) nothing is counted.
+  // lost, by whatever process, until End(): nobody knows which. Where this process does not hold the lease (a token
+  // that may not make its table) nothing is counted.
   absl::StatusOr<int64_t> Begin(int64_t last);
 
   // Whether each transaction gets one statement more, of AddTo(), whose step Take() wants once the transaction is
