@@ -182,6 +182,18 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::no_input, false},
       {"error-on-nothing", "exit with 9 when there was nothing to embed and nothing to write", "Output",
        &CommandOptions::error_on_nothing, false},
+      {"dashboard", "a page that shows this run and steers it, for a browser on this machine: ADDRESS:PORT, PORT or on",
+       "Watch", &CommandOptions::dashboard, false},
+      {"metrics", "serve Prometheus's text form at /metrics: ADDRESS:PORT or PORT, usually 127.0.0.1:9464", "Watch",
+       &CommandOptions::metrics, false},
+      {"metrics-file", "write it to this file instead, every 15 s and at the end, for a textfile collector", "Watch",
+       &CommandOptions::metrics_file, false},
+      {"report", "write what became of this run to this file: NAME.html with plots, or NAME.md; also several", "Watch",
+       &CommandOptions::reports, false},
+      {"notify",
+       "command for the shell that is run at the end, with the summary as JSON on its standard input; never read from "
+       "a job file",
+       "Watch", &CommandOptions::notify, false},
       {"quiet", "say nothing but errors", "Output", &CommandOptions::quiet, false},
   };
   return *entries;
@@ -225,6 +237,8 @@ void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const Opt
     CLI::Option* const option = app->get_option_no_throw(flag);
     if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
+  // A bare --dashboard is any free port.
+  if (CLI::Option* const page = app->get_option_no_throw("--dashboard"); page != nullptr) page->expected(0, 1);
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--updated-at", {"keep", "now-iso"});
