@@ -35,6 +35,26 @@ struct StatusOptions {
 };
 ExitCode StatusCommand(const StatusOptions& options, const Environment& environment);
 
+struct CtlOptions {
+  std::string job;
+  std::vector<std::string> words;  // see LiveRun::Obey(); also `dashboard`
+  bool json = false;
+};
+ExitCode CtlCommand(const CtlOptions& options);
+
+struct DashboardOptions {
+  std::string job;
+  std::string listen = "on";  // see ParseListenAddress()
+};
+// Shows a run that goes on, or the last one that did, until it is told to end.
+ExitCode DashboardCommand(const DashboardOptions& options);
+
+struct ReportOptions {
+  std::string job;
+  std::string to;  // NAME.html or NAME.md; empty: Markdown to standard output
+};
+ExitCode ReportCommand(const ReportOptions& options);
+
 struct RollbackOptions {
   std::string job;
   bool yes = false;

@@ -76,20 +76,6 @@ std::string UserInfo(const EndpointSpec& spec) {
   return taken.ok() ? taken->login : "";
 }
 
-const char* StateWord(EndpointState state) {
-  switch (state) {
-    case EndpointState::kUnchecked:
-      return "unused";
-    case EndpointState::kWorking:
-      return "working";
-    case EndpointState::kResting:
-      return "failing";
-    case EndpointState::kRemoved:
-      return "left out";
-  }
-  return "";
-}
-
 absl::StatusOr<std::vector<EndpointSpec>> ParseAll(const CommandOptions& options) {
   std::vector<EndpointSpec> specs;
   for (const std::string& text : options.endpoints) {
@@ -292,6 +278,20 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
     running.long_texts = std::make_unique<LongTextClient>(running.whole_texts(), cut);
   }
   return running;
+}
+
+const char* StateWord(EndpointState state) {
+  switch (state) {
+    case EndpointState::kUnchecked:
+      return "unused";
+    case EndpointState::kWorking:
+      return "working";
+    case EndpointState::kResting:
+      return "failing";
+    case EndpointState::kRemoved:
+      return "left out";
+  }
+  return "";
 }
 
 std::string EndpointLine(const EndpointReport& report) {

@@ -78,6 +78,9 @@ absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* es
                                       std::function<void(const std::string&)> note,
                                       std::function<void(int64_t, Done)> lost);
 
+// "unused", "working", "failing" or "left out".
+const char* StateWord(EndpointState state);
+
 // For the summary: a line each for people, an array for programs.
 std::string EndpointLine(const EndpointReport& report);
 std::string EndpointsJson(const std::vector<EndpointReport>& reports);

@@ -204,6 +204,18 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::error_on_nothing, false},
       {"accept-rejects", "exit with 0, not 3, where all was done but for rows that are rejected: for schedulers",
        "Output", &CommandOptions::accept_rejects, false},
+      {"dashboard", "a page that shows this run and steers it, for a browser on this machine: ADDRESS:PORT, PORT or on",
+       "Watch", &CommandOptions::dashboard, false},
+      {"metrics", "serve Prometheus's text form at /metrics: ADDRESS:PORT or PORT, usually 127.0.0.1:9464", "Watch",
+       &CommandOptions::metrics, false},
+      {"metrics-file", "write it to this file instead, every 15 s and at the end, for a textfile collector", "Watch",
+       &CommandOptions::metrics_file, false},
+      {"report", "write what became of this run to this file: NAME.html with plots, or NAME.md; also several", "Watch",
+       &CommandOptions::reports, false},
+      {"notify",
+       "command for the shell that is run at the end, with the summary as JSON on its standard input; never read from "
+       "a job file",
+       "Watch", &CommandOptions::notify, false},
       {"quiet", "say nothing but errors", "Output", &CommandOptions::quiet, false},
   };
   return *entries;
@@ -247,6 +259,8 @@ void AddEntries(CLI::App* app, CommandOptions* options, absl::FunctionRef<bool(c
     CLI::Option* const option = app->get_option_no_throw(flag);
     if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
+  // A bare --dashboard is any free port.
+  if (CLI::Option* const page = app->get_option_no_throw("--dashboard"); page != nullptr) page->expected(0, 1);
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--updated-at", {"keep", "now-iso"});

@@ -82,7 +82,11 @@ struct CommandOptions {
   bool error_on_nothing = false;
   bool accept_rejects = false;
   bool quiet = false;
-  std::string progress;  // auto | on | off | json
+  std::string progress;            // auto | on | off | json
+  std::string dashboard, metrics;  // see ParseListenAddress() in tools/live/listen_address.h
+  std::string metrics_file;
+  std::vector<std::string> reports;
+  std::string notify;
   std::string env_file;
   bool no_env_file = false;
 };

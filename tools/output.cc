@@ -62,12 +62,16 @@ void HideLogins(int argc, char** argv) {
   }
 }
 
+std::string FailureJson(absl::string_view command, const absl::Status& status) {
+  JsonLine line("error");
+  line.Add("command", command).Add("message", MessageWithFlag(status));
+  return line.Add("exit_code", static_cast<int>(ExitCodeOf(status))).ToString();
+}
+
 ExitCode Fail(absl::string_view command, const absl::Status& status, bool json) {
   const ExitCode code = ExitCodeOf(status);
   if (json) {
-    JsonLine line("error");
-    line.Add("command", command).Add("message", MessageWithFlag(status)).Add("exit_code", static_cast<int>(code));
-    std::cerr << line.ToString() << std::endl;
+    std::cerr << FailureJson(command, status) << std::endl;
   } else {
     std::cerr << "reembed" << (command.empty() ? "" : " ") << command << ": " << ShownLine(MessageWithFlag(status))
               << std::endl;

@@ -36,6 +36,9 @@ void HideLogins(int argc, char** argv);
 // `command` empty: none was understood.
 ExitCode Fail(absl::string_view command, const absl::Status& status, bool json);
 
+// What it says as a line of JSON.
+std::string FailureJson(absl::string_view command, const absl::Status& status);
+
 // Says something by the way on standard error, as text or as a JSON line. From any thread.
 void Note(absl::string_view note, bool json);
 

@@ -256,6 +256,7 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   client.hedge = options.hedge;
   client.limit = {.requests_per_minute = limits.counts_texts ? options.rpm / batch_size : options.rpm,
                   .tokens_per_minute = options.tpm};
+  client.counts_as = limits.counts_texts ? batch_size : 1;
   pipeline.quota_tokens = QuotaTokensPerRequest(client.limit);
   client.caps = std::make_shared<LearnedCaps>();
   pipeline.learned = {client.caps};

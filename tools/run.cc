@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/lost_writes.h"
+#include "engine/pace/run_control.h"
 #include "engine/pipeline.h"
 #include "engine/publish_targets.h"
 #include "engine/status_macros.h"
@@ -19,6 +24,11 @@
 #include "tools/endpoints.h"
 #include "tools/final_look.h"
 #include "tools/format.h"
+#include "tools/live/job_report.h"
+#include "tools/live/live_run.h"
+#include "tools/live/live_services.h"
+#include "tools/live/status_signal.h"
+#include "tools/notify.h"
 #include "tools/open_again.h"
 #include "tools/output.h"
 #include "tools/place.h"
@@ -102,7 +112,8 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
                          .count_tokens = &count_tokens,
                          .estimator = counting->estimator(),
                          .counters = &counters,
-                         .owed = store};
+                         .owed = store,
+                         .control = job.client.control};
   std::vector<NamedSink> sinks;
   const auto walk = [&]() -> absl::Status {
     sinks.clear();
@@ -200,7 +211,7 @@ absl::StatusOr<std::unique_ptr<WorkerQuota>> ShareQuota(std::vector<Prepared>* a
 
 // Ends in time after a signal, at the latest by ending the process. Returns what became of it, which has been said.
 absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* spending, StopSignals* signals,
-                       RunReport* report) {
+                       LiveRun* live, RunReport* report) {
   const ResolvedJob& job = prepared->job;
   spending->ChargeTo(prepared->store.get());
   PrintHead(*prepared);
@@ -236,32 +247,56 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
        .drop = [client] { client->Cancel(); },
        .last_words = last_words});
   const absl::Time started = absl::Now();
+  live->Begin(job.stream, running->watch.get());
   outcome = Execute(prepared, counting, signals, running.get(), [&](const RunOutcome& so_far) {
     return prepared->store->RecordReceipt(ReceiptOf(*prepared->store, started, so_far));
   });
   CloseStream(prepared, started, spending, &outcome);
+  live->End(outcome.run);
   if (running->embedder.cache != nullptr) PrintNote(job, CacheText(running->embedder.cache->counts()));
   report->Add(*prepared, outcome);
   return outcome.status;
 }
 
+// What is left to say of a run when it has let go of everything.
+struct RunEnd {
+  std::string summary;  // or why there was no run: a line of JSON
+  std::string job;      // its directory; empty: the run has not begun
+};
+
 // All streams, one after the other. The first that fails ends the run; rejected rows do not.
 ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, TokenCounting* counting,
-                    Spending* spending, StopSignals* signals) {
+                    Spending* spending, StopSignals* signals, StatusSignal* status, RunEnd* end) {
   RunReport report(options, *all);
+  RunControl control(all->front().job.pipeline.batches_in_flight);
+  for (Prepared& prepared : *all) {
+    prepared.job.client.control = &control;
+    for (ResolvedEndpoint& endpoint : prepared.job.endpoints) endpoint.client.control = &control;
+  }
+  LiveRun live({.job = report.directory(),
+                .streams = static_cast<int>(all->size()),
+                .control = &control,
+                .signal = [signals] { return signals->signal(); },
+                .stop = [] { kill(getpid(), SIGTERM); }});
+  const LiveServices services(options, report.directory(), &live, status,
+                              [&job = all->front().job](const std::string& note) { PrintNote(job, note); });
   bool goes_on = true;
   for (Prepared& prepared : *all) {
     if (goes_on && !TakeFromLimits(report.total(), &prepared.job)) {
       report.LeaveOut(prepared, kExitDone);
       goes_on = false;
     } else if (goes_on && signals->signal() == 0) {
-      goes_on = RunStream(&prepared, counting, spending, signals, &report).ok();
+      goes_on = RunStream(&prepared, counting, spending, signals, &live, &report).ok();
     } else {
       report.LeaveOut(prepared, signals->signal() == 0 ? kExitDone : ExitCodeOfSignal(signals->signal()));
     }
   }
   if (const std::string overrun = spending->Overrun(); !overrun.empty()) PrintNote(all->front().job, overrun);
-  return report.Finish();
+  const ExitCode code = report.Finish();
+  live.Finish(code);
+  end->summary = report.Summary();
+  end->job = report.directory();
+  return code;
 }
 
 // Files and connections that these jobs may have open at a time: all are prepared before the first runs. The built-in
@@ -281,16 +316,18 @@ void LimitTime(const CommandOptions& options, absl::Duration longest, StopSignal
   signals->EndBy(MonotonicNow() + longest, options.cutoff == "hard");
 }
 
-}  // namespace
-
-ExitCode RunCommand(CommandOptions options, const Environment& environment) {
+ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* end) {
   // Before all else, so that it sees the stores closed.
   StopSignals signals({.command = "run", .left = "the same command goes on", .json = options.json});
+  StatusSignal status([] { std::fputs("preparing; no row has been asked for yet\n", stderr); });
   const auto fail = [&](const absl::Status& status) {
     std::vector<std::string> uris = options.targets;
     uris.push_back(options.source);
-    return Fail("run", WithQuotingAdvice(status, uris), options.json);
+    const absl::Status advised = WithQuotingAdvice(status, uris);
+    end->summary = FailureJson("run", advised);
+    return Fail("run", advised, options.json);
   };
+  if (absl::Status live = CheckLiveOptions(options); !live.ok()) return fail(live);
   const absl::StatusOr<absl::Duration> longest = MaxDuration(options);
   if (!longest.ok()) return fail(longest.status());
   if (*longest != absl::InfiniteDuration()) LimitTime(options, *longest, &signals);
@@ -339,7 +376,24 @@ ExitCode RunCommand(CommandOptions options, const Environment& environment) {
   for (const Prepared& prepared : all) {
     if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
   }
-  return RunStreams(options, &all, counting->get(), spending->get(), &signals);
+  return RunStreams(options, &all, counting->get(), spending->get(), &signals, &status, end);
+}
+
+}  // namespace
+
+ExitCode RunCommand(CommandOptions options, const Environment& environment) {
+  RunEnd end;
+  const ExitCode code = RunAll(options, environment, &end);
+  for (const std::string& report : options.reports) {
+    if (end.job.empty()) break;
+    // The run is as it was, whatever becomes of the report.
+    if (absl::Status written = WriteJobReport(end.job, report); !written.ok()) Fail("run", written, options.json);
+  }
+  if (options.notify.empty()) return code;
+  if (absl::Status notified = Notify(options.notify, end.summary); !notified.ok()) {
+    Note(absl::StrCat("--notify: ", notified.message(), "; the run itself ended with ", code), options.json);
+  }
+  return code;
 }
 
 }  // namespace reembed

@@ -65,7 +65,9 @@ bool RunReport::Add(const Prepared& prepared, const RunOutcome& outcome) {
     if (outcome.record.ok() && !outcome.record->empty()) {
       std::cout << JsonLine("record").Add("memory", *outcome.record).ToString() << "\n";
     }
-    if (several_) PrintSummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, code);
+    if (several_) {
+      std::cout << SummaryJson("stream", prepared.job.stream, prepared.job.directory, outcome, code) << std::endl;
+    }
   } else if (!options_.quiet) {
     PrintSummaryText(prepared.job, outcome);
   }
@@ -81,10 +83,12 @@ void RunReport::LeaveOut(const Prepared& prepared, ExitCode reason) {
   total_.run.rows_left += std::max(prepared.preflight.rows_selected, prepared.before.rows_pending);
 }
 
+std::string RunReport::Summary() const { return SummaryJson("summary", "", directory_, total_, code_); }
+
 ExitCode RunReport::Finish() {
   if (options_.error_on_nothing && idle_ && code_ == kExitDone) code_ = kExitNothing;
   if (options_.accept_rejects && code_ == kExitRejectedRows) code_ = kExitDone;
-  if (options_.json) PrintSummaryJson("summary", "", directory_, total_, code_);
+  if (options_.json) std::cout << Summary() << std::endl;
   return code_;
 }
 

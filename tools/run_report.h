@@ -28,8 +28,12 @@ class RunReport {
   void LeaveOut(const Prepared& prepared, ExitCode reason);
   // Says what all did.
   ExitCode Finish();
+  // The same as one line of JSON, once it is finished.
+  std::string Summary() const;
 
   const RunOutcome& total() const { return total_; }
+  // Of the job, above those of its streams.
+  const std::string& directory() const { return directory_; }
 
  private:
   const CommandOptions& options_;

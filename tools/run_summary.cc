@@ -116,8 +116,8 @@ ExitCode CodeOf(const RunOutcome& outcome) {
   return by_signal ? ExitCodeOfSignal(outcome.signal) : code;
 }
 
-void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
-                      const RunOutcome& outcome, ExitCode code) {
+std::string SummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
+                        const RunOutcome& outcome, ExitCode code) {
   const RunSnapshot& run = outcome.run;
   JsonLine line(type);
   if (!stream.empty()) line.Add("stream", stream);
@@ -165,7 +165,7 @@ void PrintSummaryJson(absl::string_view type, absl::string_view stream, const st
       .Add("rows_per_second", run.rows_per_second)
       .Add("job", directory)
       .Add("exit_code", static_cast<int>(code));
-  std::cout << line.ToString() << std::endl;
+  return line.ToString();
 }
 
 void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {

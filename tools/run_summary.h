@@ -59,9 +59,9 @@ int64_t RejectedRows(const JobStats& stats);
 
 ExitCode CodeOf(const RunOutcome& outcome);
 
-// To standard output. `stream` empty: of the whole job. What says nothing of its kind of target is left out.
-void PrintSummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
-                      const RunOutcome& outcome, ExitCode code);
+// One line. `stream` empty: of the whole job. What says nothing of its kind of target is left out.
+std::string SummaryJson(absl::string_view type, absl::string_view stream, const std::string& directory,
+                        const RunOutcome& outcome, ExitCode code);
 // For people: to standard error where vectors go to standard output.
 void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome);
 

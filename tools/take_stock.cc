@@ -57,6 +57,7 @@ std::unique_ptr<Running> BeginRunning(const Prepared& prepared, RunningPool embe
                         .endpoints = [pool = running->embedder.pool.get()] { return pool->endpoints(); },
                         .ledger = prepared.store.get(),
                         .cap = spending->cap(),
+                        .control = prepared.job.client.control,
                         .usd_per_token = UsdPerToken(prepared.job).value_or(0),
                         .scope = ScopeOf(prepared),
                         .begun = OutcomeBefore(prepared).run};

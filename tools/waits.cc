@@ -38,7 +38,9 @@ std::string NameOf(const WaitedFor& what) {
   return absl::StrCat("target ", place.ok() ? PlaceName(*place) : what.target);
 }
 
-absl::string_view PartOf(WaitPart part) {
+}  // namespace
+
+absl::string_view WaitPartWord(WaitPart part) {
   switch (part) {
     case WaitPart::kSource:
       return "source";
@@ -55,8 +57,6 @@ absl::string_view PartOf(WaitPart part) {
   }
   return "";
 }
-
-}  // namespace
 
 std::string WaitText(const WaitShare& share) {
   return absl::StrCat(NameOf(share.what), " ", std::lround(100 * share.share), " %");
@@ -83,7 +83,7 @@ std::string WaitLine(absl::Span<const WaitShare> shares) {
 std::string WaitJson(absl::Span<const WaitShare> shares) {
   std::string json;
   for (const WaitShare& share : shares) {
-    absl::StrAppend(&json, json.empty() ? "" : ",", "{\"part\":\"", PartOf(share.what.part), "\"");
+    absl::StrAppend(&json, json.empty() ? "" : ",", "{\"part\":\"", WaitPartWord(share.what.part), "\"");
     if (share.what.part == WaitPart::kTarget) {
       absl::StrAppend(&json, ",\"target\":");
       AppendJsonString(share.what.target, &json);

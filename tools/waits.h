@@ -6,11 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/wait_meter.h"
 
 // What a run has waited for, in words.
 namespace reembed {
+
+// As programs read it: "source", "api", "quota", "processor", "disk", "target".
+absl::string_view WaitPartWord(WaitPart part);
 
 // "the disk of the job 93 %". A target is named like the place in messages.
 std::string WaitText(const WaitShare& share);

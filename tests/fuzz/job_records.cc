@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The small files of a job: what runs left of its targets, who has its lock, the canary's vectors.
+// The small files of a job: what runs left of its targets, who has its lock, the canary's vectors, the course of a run.
+#include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -7,6 +8,8 @@
 #include "io/job/lock_owner.h"
 #include "io/job/target_record.h"
 #include "tests/fuzz/fuzz.h"
+#include "tools/live/json_member.h"
+#include "tools/live/run_series.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace reembed;
@@ -25,5 +28,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   scratch.Write("canary.f32", text);
   Saw(ReadCanary(scratch.dir(), 4).status());
+  scratch.Write("series-20261130T101500.000Z.json", text);
+  for (const RunCourse& course : CoursesOf(scratch.dir())) {
+    for (const SeriesPoint& point : course.points) Require(std::isfinite(point.rows), "what is plotted is finite");
+    (void)JsonMember(course.look, "state");
+  }
   return 0;
 }

@@ -15,6 +15,7 @@ install(FILES ${words}/reembed.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-co
 install(FILES ${words}/_reembed DESTINATION ${REEMBED_ZSH_DIR} COMPONENT command OPTIONAL)
 install(FILES ${words}/reembed.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT command OPTIONAL)
 install(FILES ${words}/reembed.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT command OPTIONAL)
+install(FILES data/grafana/reembed.json DESTINATION ${CMAKE_INSTALL_DATADIR}/reembed/grafana COMPONENT command)
 install(FILES data/systemd/reembed@.service data/systemd/reembed@.timer
         DESTINATION ${CMAKE_INSTALL_DATADIR}/reembed/systemd COMPONENT command)
 # Where Debian's tools look for it.

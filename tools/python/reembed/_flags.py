@@ -24,6 +24,7 @@ class JobFlags(TypedDict, total=False):
     canary_interval: str
     concurrency: int
     cutoff: str
+    dashboard: str
     db: Path
     db_password_env: str
     db_token_env: str
@@ -47,6 +48,8 @@ class JobFlags(TypedDict, total=False):
     max_text: int
     max_tokens: int
     max_wait: float
+    metrics: str
+    metrics_file: Path
     mix: bool
     model: str
     no_changed: bool
@@ -54,6 +57,7 @@ class JobFlags(TypedDict, total=False):
     no_input: bool
     no_undo: bool
     normalize: str
+    notify: str
     output_dim: int
     output_type: str
     proxy: str
@@ -61,6 +65,7 @@ class JobFlags(TypedDict, total=False):
     quota: str
     recipe: str
     record: bool
+    report: Union[str, Sequence[str]]
     resume_from: str
     rpm: float
     source: str
