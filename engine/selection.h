@@ -10,8 +10,8 @@
 
 namespace reembed {
 
-// A share of the rows of a store that has its keys in an order, which is the store's own: shares that meet have no row
-// twice and none less. What has no such order (files) takes no range.
+// A half-open range of keys, in the store's own order of keys: adjacent ranges have no row in common and miss none.
+// Sources without such an order (files) take no range.
 struct KeyRange {
   std::optional<Key> from;    // the first key, or the first one behind it; nullopt: from the start
   std::optional<Key> before;  // the first key that is not meant any more; nullopt: to the end

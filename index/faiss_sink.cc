@@ -254,7 +254,7 @@ absl::Status FaissSink::Complete() {
   description_.rows = index_->ntotal;
   description_.id_kind = id_kind_.value_or(IdKind::kKey);
   return store_.Replace(*index_, key_lines_, description_,
-                        continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kKeep);
+                        continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kSave);
 }
 
 }  // namespace

@@ -108,9 +108,9 @@ class Build {
         if (std::rename(MergedPath().c_str(), path.c_str()) == 0) return *merged_;
         return absl::ErrnoToStatus(errno, absl::StrCat(MergedPath(), ": cannot rename to ", path));
       };
-      ABSL_RETURN_IF_ERROR(store_.ReplaceBy(move, rows_.key_lines(), description_, IndexStore::Old::kKeep));
+      ABSL_RETURN_IF_ERROR(store_.ReplaceBy(move, rows_.key_lines(), description_, IndexStore::Old::kSave));
     } else {
-      ABSL_RETURN_IF_ERROR(store_.Replace(*index_, rows_.key_lines(), description_, IndexStore::Old::kKeep));
+      ABSL_RETURN_IF_ERROR(store_.Replace(*index_, rows_.key_lines(), description_, IndexStore::Old::kSave));
     }
     RemoveWork();
     ABSL_ASSIGN_OR_RETURN(description_, ReadDescription(IndexPaths(store_.path()).description));

@@ -140,7 +140,7 @@ constinit const StoreKind kPostgresKind = {
                 .look_up = LookUpPostgresTable},
     .vector_place = PlaceOf,
     .lock = LockPostgresColumn,
-    .imports = {.drop_tables = DropPostgresTables, .keep_dropped = KeepPostgresTablesDropped},
+    .imports = {.drop_tables = DropPostgresTables, .log_dropped = LogPostgresTablesDropped},
     .roll_back = RollBack,
     .overwriting = WhatIsOverwritten,
     .backup = {.back_up = BackUp,
