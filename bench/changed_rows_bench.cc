@@ -64,7 +64,7 @@ class Notes {
       if (row == rows) break;
       const Enrolment enrolment = (*store)->Enrol(row, HashText(text));
       batch.AddRowWithText(enrolment.ordinal, row, enrolment.slot, text, 1);
-      if (row % kBatchRows == kBatchRows - 1 || row == rows - 1) Keep(store->get(), &batch);
+      if (row % kBatchRows == kBatchRows - 1 || row == rows - 1) Persist(store->get(), &batch);
     }
     sqlite3_finalize(insert);
     Run("COMMIT");
@@ -98,10 +98,10 @@ class Notes {
   }
 
  private:
-  static void Keep(JobStore* store, Batch* batch) {
+  static void Persist(JobStore* store, Batch* batch) {
     for (float& value : batch->vectors()) value = 1;
     std::promise<absl::Status> kept;
-    store->Keep(batch, Done([&kept](absl::Status status) { kept.set_value(std::move(status)); }));
+    store->Persist(batch, Done([&kept](absl::Status status) { kept.set_value(std::move(status)); }));
     Require(kept.get_future().get());
     batch->Clear();
   }

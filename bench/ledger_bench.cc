@@ -13,8 +13,8 @@
 #include "io/job/job_store.h"
 #include "io/job/text_index.h"
 
-// What the ledger costs. The limit of BM_LedgerKeep is the disk: BM_DiskWrite beside it writes the same bytes with one
-// fdatasync a group and nothing else.
+// What the ledger costs. The limit of BM_LedgerPersist is the disk: BM_DiskWrite beside it writes the same bytes with
+// one fdatasync a group and nothing else.
 
 namespace reembed {
 namespace {
@@ -90,12 +90,12 @@ class Circle {
       batch->AddRowWithText(enrolment.ordinal, next_, enrolment.slot, "text", 1);
       ++next_;
     }
-    store_->Keep(batch, Done([this, batch](const absl::Status& status) {
-                   const std::lock_guard lock(mutex_);
-                   if (!status.ok()) failed_ = true;
-                   free_.push_back(batch);
-                   freed_.notify_one();
-                 }));
+    store_->Persist(batch, Done([this, batch](const absl::Status& status) {
+                      const std::lock_guard lock(mutex_);
+                      if (!status.ok()) failed_ = true;
+                      free_.push_back(batch);
+                      freed_.notify_one();
+                    }));
   }
 
   bool WaitForAll() {
@@ -125,7 +125,7 @@ class Circle {
   bool failed_ = false;
 };
 
-void BM_LedgerKeep(benchmark::State& state) {
+void BM_LedgerPersist(benchmark::State& state) {
   const int dim = static_cast<int>(state.range(0));
   const auto keep_vectors = state.range(1) != 0 ? KeepVectors::kAlways : KeepVectors::kNever;
   constexpr int kRows = 256;
@@ -136,10 +136,10 @@ void BM_LedgerKeep(benchmark::State& state) {
   state.SetItemsProcessed(circle.rows());
   state.SetBytesProcessed(circle.rows() * dim * static_cast<int64_t>(sizeof(float)));
 }
-BENCHMARK(BM_LedgerKeep)->ArgNames({"dim", "kept"})->Args({1536, 1})->UseRealTime()->Iterations(1000);
-BENCHMARK(BM_LedgerKeep)->ArgNames({"dim", "kept"})->Args({8, 1})->Args({8, 0})->UseRealTime()->Iterations(8000);
+BENCHMARK(BM_LedgerPersist)->ArgNames({"dim", "kept"})->Args({1536, 1})->UseRealTime()->Iterations(1000);
+BENCHMARK(BM_LedgerPersist)->ArgNames({"dim", "kept"})->Args({8, 1})->Args({8, 0})->UseRealTime()->Iterations(8000);
 
-// The bytes of BM_LedgerKeep/1536 alone: 32 batches written, then one fdatasync, as a group commit does.
+// The bytes of BM_LedgerPersist/1536 alone: 32 batches written, then one fdatasync, as a group commit does.
 void BM_DiskWrite(benchmark::State& state) {
   constexpr int kDim = 1536;
   constexpr int kRows = 256;
@@ -222,7 +222,7 @@ void BM_LedgerReplay(benchmark::State& state) {
       batch.AddRow(ordinal, ordinal, ordinal);
     }
     std::promise<absl::Status> kept;
-    job->Keep(&batch, Done([&kept](absl::Status status) { kept.set_value(std::move(status)); }));
+    job->Persist(&batch, Done([&kept](absl::Status status) { kept.set_value(std::move(status)); }));
     if (!kept.get_future().get().ok() || batch.rows()[0].vector == nullptr) state.SkipWithError("no vector");
     served += kRows;
   }

@@ -55,7 +55,7 @@ class NoLedger final : public Ledger {
   }
   Enrolment Resume(const LedgerRow& row, const TextHash&) override { return {.ordinal = row.ordinal}; }
   int64_t Reject(KeyView, std::optional<int64_t>, const absl::Status&) override { return rows_++; }
-  void Keep(Batch* batch, Done done) override {
+  void Persist(Batch* batch, Done done) override {
     for (BatchRow& row : batch->rows()) row.vector = batch->vectors().data() + row.text * kDim;
     std::move(done)(absl::OkStatus());
   }

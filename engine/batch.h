@@ -41,13 +41,13 @@ enum class Embedded : uint8_t {
   kSplit,      // its parts, likewise
 };
 
-// One row on its way. A row has a vector, or a reason why it gets none, by the time the sinks see it.
+// One row of a batch. When the sinks get it, it has a vector or a reason why it has none.
 struct BatchRow {
   int64_t ordinal = 0;
   int64_t slot = -1;              // the place of its text's vector in the vector store; -1: it has none
   int text = -1;                  // index into the batch's texts; -1: another batch buys, or has bought, its text
   KeyView key;                    // valid until Batch::Clear()
-  const float* vector = nullptr;  // [dim], set by `keep`; valid until Batch::Clear(). Null: the sinks skip this row
+  const float* vector = nullptr;  // [dim], set by `persist`; valid until Batch::Clear(). Null: the sinks skip this row
   absl::Status reject;            // not OK: this row gets no vector in any run, and this is why
   bool replayed = false;          // its vector was bought by an earlier run and is served to a sink again
   Embedded embedded = Embedded::kWhole;  // not known of replayed rows
@@ -59,10 +59,10 @@ struct TextPart {
   int64_t tokens = 0;
 };
 
-// That a text is longer than the model takes, in the provider's own count. 0: it named no figure.
+// Whether a text is longer than the model takes, in tokens as the provider counts them. 0: it named no figure.
 struct Overlength {
   bool refused = false;
-  bool estimated = false;  // nobody asked the provider: the figures are ours, and an estimate
+  bool estimated = false;  // the text was not sent: the figures are estimates of ours
   int64_t limit = 0;       // tokens
   int64_t tokens = 0;      // of the text as it was sent
 };
@@ -102,8 +102,8 @@ struct Reply {
   std::vector<DecodedVector> decoded;  // in the order of the body
 };
 
-// Texts in, one matrix out: the only thing that moves through the pipeline.
-// Not thread-safe: one stage at a time holds a batch for writing; the sinks share it read-only.
+// What moves through the pipeline: rows and their texts, then one matrix of their vectors.
+// Not thread-safe: one stage at a time writes to a batch; the sinks share it read-only.
 // Buffers are allocated once and live as long as the batch.
 class Batch {
  public:
@@ -111,7 +111,7 @@ class Batch {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  // Drops the content, keeps every allocation.
+  // Removes the content; frees no memory.
   void Clear();
 
   // Whether a row with a key and `texts` texts, 0 or more, of so many bytes together still fits. Tokens are
@@ -124,19 +124,20 @@ class Batch {
   // Adds a row whose text this batch buys; copies key and text. Precondition: Fits().
   BatchRow* AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl::string_view text, int64_t tokens);
 
-  // Likewise with a text that is embedded in parts. All parts are in this batch, so what is kept of the text is whole.
+  // Likewise with a text that is embedded in parts, all of which are in this batch, so that its vector is persisted
+  // whole.
   BatchRow* AddRowWithParts(int64_t ordinal, KeyView key, int64_t slot, absl::Span<const TextPart> parts);
 
-  // Sorts the texts by tokens, the longest first, parts of a text staying together: servers that take a request in
-  // slices and pad each to its longest text then work less for nothing. After the last row, before Send.
+  // Sorts the texts by tokens, the longest first; parts of a text stay together. Servers that process a request in
+  // slices and pad each slice to its longest text then pad less. After the last row, before Send.
   void SortTexts();
 
-  // After Decode: puts the texts back into the order of their rows, in which slots follow each other, and makes one
-  // text of all parts of a text. Its vector is the mean of theirs, weighted by tokens and scaled to length 1; a part
-  // that was refused refuses the text.
+  // After Decode: restores the order of the rows, in which slots are consecutive, and merges the parts of a text. The
+  // vector of a merged text is the mean of its parts' vectors, weighted by tokens and scaled to length 1; if a part was
+  // refused, the text is.
   void RestoreTexts();
 
-  // The ordinals this batch stands for, including those it skips because they need nothing any more.
+  // The ordinals that this batch covers, including rows that it skips because they are done.
   const RowRange& range() const { return range_; }
   void set_range(RowRange range) { range_ = range; }
 
@@ -153,29 +154,29 @@ class Batch {
   absl::Span<float> vectors();
   absl::Span<const float> vectors() const;
 
-  // Room for the vectors of `rows` more rows, which do not come from this batch's texts: shape [rows, dim]; for the
-  // ledger. At most max_rows rows in all until Clear().
+  // For the ledger: room for vectors of `rows` more rows that do not come from this batch's texts, [rows, dim]. At most
+  // max_rows rows in all until Clear().
   absl::Span<float> TakeLoadSpace(int rows);
 
   // Between Send and Decode: the client's own.
   std::vector<Reply>& replies() { return replies_; }
   const std::vector<Reply>& replies() const { return replies_; }
 
-  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending, but the vectors that
-  // the client has for some of its texts are kept, as they are paid for: see HasVector().
+  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending, but vectors that the
+  // client has for some of its texts are paid for, and are persisted: see HasVector().
   const absl::Status& status() const { return status_; }
   void Fail(absl::Status status);
-  // Likewise, where its vectors may be another model's or another batch's: none is kept.
+  // Likewise, where its vectors may be those of another model or batch: none is persisted.
   void Distrust(absl::Status status);
 
-  // Whether a text's vector is there to be kept. In a failed batch that is so of answered texts alone. After Decode.
+  // After Decode: whether a text has a vector that can be persisted. In a failed batch only answered texts have.
   bool HasVector(const BatchText& text) const { return text.reject.ok() && (status_.ok() || text.answered); }
 
-  // How often some of its texts had to be asked for again for want of a usable reply.
+  // How often some of its texts were sent again because a reply was unusable.
   int attempts() const { return attempts_; }
   void NextAttempt() { ++attempts_; }
 
-  // What one batch may use at most: texts, vectors, reply and request body.
+  // The most memory, in bytes, that one batch uses: texts, vectors, reply and request body.
   static int64_t BytesOf(const BatchLimits& limits, int dim);
 
  private:

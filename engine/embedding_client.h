@@ -29,9 +29,8 @@ struct ClientStats {
   int64_t texts_unanswered = 0;  // perhaps charged for: of requests that were sent and ended without an answer
   int64_t tokens = 0;            // as the provider's `usage` says; estimated where it says nothing
   absl::Duration latency;        // of the last answers, on average; zero: none has come
-  absl::Duration
-      quota_wait;  // for so long the quota alone holds back what is next just now; zero: nothing waits for it
-  // The quota as far as somebody has named it; 0: nobody has.
+  absl::Duration quota_wait;     // how long the next request has to wait for the quota alone; zero: not at all
+  // The quota, as options or replies have named it; 0: not known.
   double requests_per_minute = 0;
   double tokens_per_minute = 0;
 };
@@ -39,36 +38,35 @@ struct ClientStats {
 // What becomes of requests that are in the air when a client is stopped.
 enum class InTheAir { kFinish, kDrop };
 
-// Turns the texts of a batch into vectors, through a model somewhere else.
-// Pacing, retries, splitting and deadlines are the client's own. Thread-safe.
+// Turns the texts of a batch into vectors by a model behind an API. Does its own pacing, retries, splitting and
+// deadlines. Thread-safe.
 class EmbeddingClient {
  public:
   virtual ~EmbeddingClient() = default;
 
   virtual const Model& model() const = 0;
 
-  // Starts embedding batch->texts(); the batch is the client's until `done`. Texts that the provider refused one by
-  // one have their BatchText::reject set, and the rest succeeds. Texts with a reject already are left out, and so are
-  // those with a vector (BatchText::answered) and those that batch->replies() answers: after a failure, or a reply that
-  // was of no use, they go on from there, at another client too.
-  // Answers: OK; kUnavailable or kDeadlineExceeded or kResourceExhausted (retries used up: run again later);
-  // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run);
-  // what Stop() said (after it).
+  // Starts embedding batch->texts(); the client owns the batch until it calls `done`. A text that the provider refuses
+  // gets BatchText::reject, and the others succeed. Skipped are texts that have a reject or a vector
+  // (BatchText::answered), and those that batch->replies() answers: so a batch that failed can be sent again, also by
+  // another client, and only the rest is asked for.
+  // `done` gets: OK; kUnavailable, kDeadlineExceeded, kResourceExhausted (retries used up: run again later);
+  // kUnauthenticated, kFailedPrecondition (key, quota or model: stop the run); after Stop() its `why`.
   virtual void Send(Batch* batch, Done done) = 0;
 
-  // Parses batch->replies() into batch->vectors(): placed by index, width and finiteness checked; CPU only. Leaves no
-  // replies behind. Of a batch whose Send() failed it parses what has come. A text whose own vector stays unusable
-  // however often it is asked for (none, not finite, all zero, of another width) gets BatchText::reject, and so does
-  // one whose replies stay unreadable while others are not. Errors: kDataLoss (some texts have no vector yet: Send the
-  // batch again, which asks for them alone or in smaller requests; what is answered stays so. Happens some times the
-  // logarithm of the texts, not for ever); kUnavailable (no reply is of use: run again later); kFailedPrecondition
-  // (another width than the model's for all texts: stop the run).
+  // Parses batch->replies() into batch->vectors(), [texts, dim]: placed by index, width and finiteness checked. Uses
+  // the processor only. Removes the replies. If Send() failed, parses those that have arrived. A text whose vector
+  // stays unusable in every reply (missing, not finite, all zero, of another width) gets BatchText::reject, and so does
+  // one whose replies stay unreadable while those of other texts are not. Errors: kDataLoss (some texts have no vector
+  // yet: Send the batch again, which asks for them alone or in smaller requests; others are not asked for again.
+  // Happens O(log texts) times at most); kUnavailable (every reply is unusable: run again later); kFailedPrecondition
+  // (all vectors have another width than the model's: stop the run).
   virtual absl::Status Decode(Batch* batch) const = 0;
 
-  // No request leaves any more, neither a first one nor a repeated one: what waits for quota, for a retry or in line,
-  // and what is sent afterwards, ends with `why` at once. Requests in the air are finished, and not sent again; or
-  // dropped, so that nobody knows whether they were charged for. The first `why` stays; kFinish may be followed by
-  // kDrop. Precondition: `why` is not OK. Any thread, but with no lock held that a Done takes: they run here.
+  // Ends sending: requests that wait for quota, for a retry or in the queue, and batches that are sent afterwards, end
+  // with `why` at once. Requests in flight are finished and not retried (kFinish), or dropped (kDrop): then nobody
+  // knows whether they were charged for. The first `why` stays; kFinish may be followed by kDrop. Any thread. Calls
+  // Done callbacks. Precondition: `why` is not OK, and the caller holds no lock that such a callback takes.
   virtual void Stop(InTheAir in_the_air, const absl::Status& why) = 0;
 
   void StopSending(const absl::Status& why) { Stop(InTheAir::kFinish, why); }

@@ -33,7 +33,7 @@ TextHash HashText(absl::string_view text);
 enum class SlotState : uint8_t {
   kFree,      // no run has its vector, and this run is not buying it
   kClaimed,   // this run is buying it
-  kKept,      // its vector is in the store
+  kKept,      // its vector is persisted: in the vector store, durably
   kRejected,  // the provider refuses this text
 };
 
@@ -53,16 +53,16 @@ class LedgerCursor {
   virtual absl::StatusOr<std::optional<LedgerRow>> Next() = 0;
 };
 
-// What the ledger says to a row that is about to enter a batch.
+// What the ledger knows of a row that is about to enter a batch.
 struct Enrolment {
   int64_t ordinal = 0;
   int64_t slot = 0;
-  bool buy = false;     // this row's batch buys the text; otherwise its vector comes from the store when it is there
+  bool buy = false;     // this row's batch buys the text; otherwise its vector comes from the vector store
   absl::Status reject;  // not OK: the text is known to be refused
 };
 
-// What the reading stage asks of a job's memory, and tells it: which rows there are and which texts they have. All
-// calls come from one thread at a time.
+// The half of the ledger for the reading stage: which rows there are, and which texts they have. Called by one thread
+// at a time.
 class RowLedger {
  public:
   virtual ~RowLedger() = default;
@@ -73,48 +73,48 @@ class RowLedger {
   // The rows that were numbered before this call, from ordinal `from` on.
   virtual absl::StatusOr<std::unique_ptr<LedgerCursor>> Scan(int64_t from) = 0;
 
-  // Numbers a new row. Copies the key. Durable no later than anything that is kept for it.
+  // Numbers a new row. Copies the key. Durable no later than the row's vector.
   virtual Enrolment Enrol(KeyView key, const TextHash& hash) = 0;
 
-  // Takes up a row of an earlier run that has no vector yet; `hash` is of the text it has now, which may have changed.
+  // Resumes a row of an earlier run that has no vector yet. `hash`: of the text that it has now, which may have
+  // changed.
   virtual Enrolment Resume(const LedgerRow& row, const TextHash& hash) = 0;
 
-  // Numbers a new row that gets no vector (nullopt: numbers nothing, the row has `ordinal` already), with the reason,
-  // which holds no text of the row. Returns its ordinal.
+  // Records that a row gets no vector, and why; `reason` holds no text of the row. Numbers the row, unless it has
+  // `ordinal` already. Returns its ordinal.
   virtual int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) = 0;
 };
 
-// What becomes of the rows: which vectors are bought, how far each sink is. Any thread at any time.
+// The half of the ledger for what becomes of the rows: which vectors are persisted, how far each sink is. Thread-safe.
 class VectorLedger {
  public:
   virtual ~VectorLedger() = default;
 
-  // The only way a vector becomes the job's own. Appends the vectors of batch->texts() to the store, makes them
-  // durable, records them, and only then sets BatchRow::vector of every row, also of those whose vector was bought by
-  // another batch (for whose Keep it waits). Rejected texts reject their rows. Of a batch that has failed
-  // the vectors that it has are kept (Batch::HasVector), no row gets one, and rows that waited for its other texts fail
-  // with it. The batch is the ledger's until `done`.
-  // Answers: OK; kResourceExhausted (disk full); kUnavailable (a row's text was in a batch that failed);
-  // kInternal (input/output error).
-  virtual void Keep(Batch* batch, Done done) = 0;
+  // Persists the vectors of batch->texts(): appends them to the vector store, makes them durable, records them, and
+  // only then sets BatchRow::vector of every row. A row whose vector another batch buys waits for that batch's
+  // Persist(). Rejected texts reject their rows. Of a failed batch the vectors that it has (Batch::HasVector) are
+  // persisted, no row gets one, and rows of other batches that waited for its other texts fail. The ledger owns the
+  // batch until it calls `done`, which gets: OK; kResourceExhausted (disk full); kUnavailable (a row's text was in a
+  // batch that failed); kInternal (input/output error).
+  virtual void Persist(Batch* batch, Done done) = 0;
 
-  // How many batches Keep() holds up just now for its disk's sake; not those that wait for another batch.
+  // How many batches wait in Persist() for the disk at this moment; not those that wait for another batch.
   virtual int HeldUp() const = 0;
 
-  // Position of a sink; {0, 0} if it is new. `sink` is the target's URI, without secrets. Rows rejected as a whole or
-  // refused by this very sink do not count as stored.
+  // Position of a sink; {0, 0} if it is new. `sink`: the target's URI, without secrets. Rows that are rejected, or that
+  // this sink refused, do not count as stored.
   virtual absl::StatusOr<SinkPosition> Position(absl::string_view sink) = 0;
   virtual void SavePosition(absl::string_view sink, int64_t position) = 0;
 
-  // A target refused rows: they count as rejected, for that sink alone.
+  // Records rows that a target refused: they are rejected for this sink alone.
   virtual void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) = 0;
 
-  // Everything said so far, also to the RowLedger, is on disk when this returns.
+  // Makes all calls so far durable, also those of RowLedger.
   // Errors: the first failure of any write since the start.
   virtual absl::Status Sync() = 0;
 };
 
-// The durable memory of a job. Nothing else decides what still has to be done. Who needs only one half takes only that.
+// The durable record of a job; it alone decides what still has to be done.
 class Ledger : public RowLedger, public VectorLedger {};
 
 }  // namespace reembed

@@ -89,7 +89,7 @@ class Run {
   absl::Status NormalizeTexts(Batch* batch) const;
   Embedded EmbeddedAs(const Batch& batch, const BatchRow& row);
   void Watch(std::stop_token done);
-  void GiveUpWaiting(MutexLock* lock);
+  void GiveUpWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // not held meanwhile
   std::optional<WaitedFor> Look();
   void NoteFailure(const absl::Status& status);
   bool Failed();
@@ -398,7 +398,7 @@ Embedded Run::EmbeddedAs(const Batch& batch, const BatchRow& row) {
 
 void Run::KeepVectors(Slot* slot, Async::gateway_type& gate) {
   slot->stage = Stage::kKeep;
-  Await("keep", slot, gate, [&](Done done) { parts_.ledger->Keep(&slot->batch, std::move(done)); });
+  Await("persist", slot, gate, [&](Done done) { parts_.ledger->Persist(&slot->batch, std::move(done)); });
 }
 
 void Run::WriteToSinks(Slot* slot, Async::gateway_type& gate) {
@@ -461,7 +461,7 @@ void Run::Watch(std::stop_token done) {
     quiet = seen == answers_.load() && !awaited_.empty() && !paused ? quiet + 1 : 0;
     seen = answers_.load();
     if (quiet >= kStallLooks) {
-      GiveUpWaiting(&lock);
+      GiveUpWaiting();
       quiet = 0;
     }
     // A process that was stopped for a while finds one look late, and the answers may be there by the next.
@@ -469,13 +469,13 @@ void Run::Watch(std::stop_token done) {
   }
 }
 
-void Run::GiveUpWaiting(MutexLock* lock) {
-  lock->unlock();
+void Run::GiveUpWaiting() {
+  mutex_.unlock();
   NoteFailure(absl::DeadlineExceededError(absl::StrCat("no answer from any part for ",
                                                        absl::FormatDuration(options_.stall_timeout),
                                                        "; gave up waiting. run again: it goes on from here")));
   parts_.client->Cancel();
-  lock->lock();
+  mutex_.lock();
   for (const Awaited& awaited : std::exchange(awaited_, {})) {
     int64_t expected = awaited.ticket;
     if (!awaited.slot->ticket.compare_exchange_strong(expected, 0)) continue;

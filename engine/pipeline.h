@@ -22,32 +22,35 @@
 
 // The pipeline. Read this file first; it is the map of the house.
 //
-//           +------------------------ the same batch, cleared, goes round ------------------------+
-//           v                                                                                     |
-// Source -> read -> embed ---------> decode --------> keep ----------> write (one per sink) -> commit
-//           serial  asynchronous     parallel         asynchronous     asynchronous            serial
-//                   HTTP             parse, check     vectors.f32,     database, file,
-//                                                     then ledger      index
+//           +-------------------------- the batch is cleared and used again -----------------------+
+//           v                                                                                      |
+// Source -> read -> embed ---------> decode --------> persist --------> write (one per sink) -> commit
+//           serial  asynchronous     parallel         asynchronous      asynchronous            serial
+//                   HTTP             parse, check     vectors.f32,      database, file,
+//                                                     then ledger       index
 //
 //   read    RowReader::Fill          rows of earlier runs that are not finished, then new rows -> texts in a batch
 //   embed   EmbeddingClient::Send    texts -> raw replies; no worker thread waits
 //   decode  EmbeddingClient::Decode  replies -> vectors; NormalizeRows if asked; an unusable reply goes back to embed
-//   keep    Ledger::Keep             vectors -> durable; also fetches the vectors that rows share with earlier texts
+//   persist Ledger::Persist          vectors -> durable; also fetches the vectors that rows share with earlier texts
 //   write   SinkWriter::Write        each sink on a thread of its own, at a position of its own
 //   commit  counts the answers of the sinks; when all have answered the batch goes back to `read`
 //
-// Memory: batches_in_flight batches are made at the start and go round; none is made or freed while running. That
-//   number is also the back-pressure: no free batch, no read.
+// Memory: batches_in_flight batches are allocated at the start and used again; none is allocated or freed while
+//   running. That number is also the back-pressure: without a free batch nothing is read.
 // Order: batches overtake each other after `embed`. Ranges name rows, so only a sink that asks for
 //   RowOrder::kAscending waits for its turn.
-// Replay: a sink that is new, or was behind when a run died, gets rows that are bought already; they take the same way
-//   and skip `embed`.
-// Failure: a failed batch goes on to `commit` like any other, so every batch that leaves `read` comes back. Nothing
-//   throws across a stage. The first failure ends reading.
-// Stop: `stop` ends reading; what is in flight is finished, kept and written. Work that was paid for is never dropped.
-//   Whoever wants no further request to leave says so to the client, too (EmbeddingClient::StopSending). Targets whose
-//   Complete() has not begun are left unfinished; the same call later begins there.
-// Targets: prepared before, and published when all rows are in all of them, unless that is not this run's to do.
+// Replay: a sink that is new, or was behind when a run was killed, gets the rows whose vectors were bought earlier;
+// they
+//   skip `embed`.
+// Failure: a failed batch passes through to `commit` like any other, so every batch that leaves `read` comes back. No
+//   exception leaves a stage. The first failure ends reading.
+// Stop: `stop` ends reading; batches in flight are embedded, persisted and written. Vectors that were paid for are
+// never
+//   dropped. To stop requests, too, call EmbeddingClient::StopSending(). Targets whose Complete() has not begun are
+//   left unfinished; the same call resumes there.
+// Targets: prepared before the first row, and published when all rows are in all of them, unless the options leave
+//   these steps to somebody else.
 
 namespace reembed {
 
@@ -68,14 +71,14 @@ struct PipelineOptions {
   bool sort_texts = false;                // see Batch::SortTexts
   // See RequestPacker: what the client's endpoints have learned of the size of a request.
   std::vector<std::shared_ptr<const LearnedCaps>> learned;
-  // How often a batch is sent again for want of a usable reply. Clients give up before, see EmbeddingClient::Decode.
+  // How often a batch is sent again because a reply was unusable. Clients give up before, see EmbeddingClient::Decode.
   int max_bad_replies = 32;
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
-  absl::Duration stall_timeout = absl::Minutes(30);  // no answer from any part for so long: the run gives up
+  absl::Duration stall_timeout = absl::Minutes(30);  // the run fails if no part answers for this long
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all
-  // The steps of the targets that are once a job (engine/vector_sink.h) are this run's.
+  // Whether this run takes the two steps of a target that are once a job (engine/vector_sink.h).
   bool prepares = true;
-  bool publishes = true;  // false: the targets are complete at the end, and PublishTargets() is somebody else's
+  bool publishes = true;  // false: the targets are complete at the end, and the caller calls PublishTargets() later
 };
 
 // The parts of a run. All are borrowed. Precondition: they outlive RunPipeline().
@@ -85,8 +88,8 @@ struct PipelineParts {
   Ledger* ledger = nullptr;
   const TokenCounter* count_tokens = nullptr;  // null: tokens are estimated from lengths
   const TokenEstimator* estimator = nullptr;   // behind count_tokens; nullptr if that is exact
-  absl::Span<const NamedSink> sinks;           // may be empty: then `keep` is the end
-  RunCounters* counters = nullptr;             // null: nobody looks at them
+  absl::Span<const NamedSink> sinks;           // may be empty: then `persist` is the last stage
+  RunCounters* counters = nullptr;             // null: not counted
   int64_t expected_rows = 0;                   // told to the sinks, see SinkContext
   Source* lookup = nullptr;             // another one of the same rows, for single rows; null: there is only `source`
   const NewRows* new_rows = nullptr;    // null: they are behind the last row of the ledger
@@ -96,14 +99,14 @@ struct PipelineParts {
 
 // Runs until every row of the source has its vector in every sink, or is rejected. Blocks; call it from one thread.
 // Errors: the first failure of any part, or kCancelled after `stop`. Whatever it returns, the ledger names exactly
-// what is safely stored, and the same call goes on from there.
+// what is stored durably, and the same call resumes from there.
 absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop);
 
-// How many batches keep `concurrency` requests in the air while others are decoded, kept and written; up to three times
-// as many more where vectors are small, since those that a slow disk is making durable are missing elsewhere.
+// How many batches it takes to have `concurrency` requests in flight while others are decoded, persisted and written;
+// up to three times as many more where vectors are small, since batches that wait for a slow disk are not free.
 int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim);
 
-// What RunPipeline will use at most for its batches.
+// The most memory, in bytes, that RunPipeline uses for its batches.
 int64_t PeakBatchBytes(const PipelineOptions& options, int dim);
 
 }  // namespace reembed

@@ -56,7 +56,7 @@ class Rollback {
   }
   absl::Status LoadPage();
   absl::Status PutPageBack();
-  absl::Status PutBack(std::vector<Logged*> rows);
+  absl::Status PutBack(absl::Span<Logged* const> rows);
   absl::StatusOr<std::vector<RowChange>> Compare(absl::Span<Logged* const> rows);
   absl::StatusOr<std::optional<bool>> HoldsWhatWasWritten(const Logged& row, const RowNow& now);
   absl::Status Take(absl::Span<const RowChange> changes, absl::Span<const RowOutcome> outcomes,
@@ -90,13 +90,13 @@ absl::Status Rollback::PutPageBack() {
   for (int round = 0; !rows.empty(); ++round) {
     if (round == kRounds) return absl::UnavailableError(absl::StrCat(name_, ": rows come and go; run this again"));
     again_.clear();
-    ABSL_RETURN_IF_ERROR(PutBack(std::move(rows)));
+    ABSL_RETURN_IF_ERROR(PutBack(rows));
     rows = again_;
   }
   return absl::OkStatus();
 }
 
-absl::Status Rollback::PutBack(std::vector<Logged*> rows) {
+absl::Status Rollback::PutBack(absl::Span<Logged* const> rows) {
   ABSL_ASSIGN_OR_RETURN(const std::vector<RowChange> changes, Compare(rows));
   std::vector<RowOutcome> outcomes(changes.size());
   ABSL_RETURN_IF_ERROR(table_->Apply(changes, absl::MakeSpan(outcomes)));
@@ -171,9 +171,10 @@ absl::Status Rollback::Take(absl::Span<const RowChange> changes, absl::Span<cons
     }
   }
   if (together.empty()) return absl::OkStatus();
-  const auto half = together.begin() + static_cast<std::ptrdiff_t>((together.size() + 1) / 2);
-  ABSL_RETURN_IF_ERROR(PutBack({together.begin(), half}));
-  return half == together.end() ? absl::OkStatus() : PutBack({half, together.end()});
+  const absl::Span<Logged* const> all = together;
+  const size_t half = (all.size() + 1) / 2;
+  ABSL_RETURN_IF_ERROR(PutBack(all.first(half)));
+  return half == all.size() ? absl::OkStatus() : PutBack(all.subspan(half));
 }
 
 // Calls `count` with each row of the log.

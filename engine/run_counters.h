@@ -13,9 +13,10 @@ namespace reembed {
 
 // Counters that a progress display may read while the run goes on.
 struct RunCounters {
-  std::atomic<int64_t> rows_read{0};       // that entered a batch, replayed ones included
-  std::atomic<int64_t> rows_done{0};       // that every sink has taken
-  std::atomic<int64_t> rows_embedded{0};   // whose vector is new in this run, bought for them or for a row like them
+  std::atomic<int64_t> rows_read{0};  // that entered a batch, replayed ones included
+  std::atomic<int64_t> rows_done{0};  // that every sink has taken
+  std::atomic<int64_t> rows_embedded{
+      0};  // whose vector was bought in this run, for them or for a row with the same text
   std::atomic<int64_t> rows_rejected{0};   // newly rejected in this run
   std::atomic<int64_t> rows_replayed{0};   // bought in an earlier run and served to a sink in this one
   std::atomic<int64_t> texts_embedded{0};  // vectors bought in this run

@@ -10,9 +10,8 @@
 
 namespace reembed {
 
-// A share of the rows of a store, in an order which is the store's own: shares that meet have no row twice and none
-// less. The ends of files are no keys, but places in them, as StoreKind::cut gives them: where a line begins, the
-// number of a row.
+// A half-open range of keys, in the store's own order of keys: adjacent ranges have no row in common and miss none. The
+// ends in files are no keys, but places, as StoreKind::cut gives them: where a line begins, the number of a row.
 struct KeyRange {
   std::optional<Key> from;    // the first key, or the first one behind it; nullopt: from the start
   std::optional<Key> before;  // the first key that is not meant any more; nullopt: to the end

@@ -21,7 +21,7 @@ absl::Status WithSetting(absl::Status status, Setting setting) {
 }
 
 std::optional<Setting> SettingOf(const absl::Status& status) {
-  const std::optional<absl::Cord> payload = status.GetPayload(kPayload);
+  const auto payload = status.GetPayload(kPayload);
   int number = 0;
   if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &number)) return std::nullopt;
   if (number < 0 || number >= kSettings) return std::nullopt;

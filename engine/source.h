@@ -20,7 +20,7 @@ struct RowView {
 
 class RowPage;
 
-// The selected rows of a store, in one stable order of their keys (key order, or file order). Used by one thread.
+// The selected rows of a store, in one stable order (of their keys, or of the file). Used by one thread.
 // Opening a source checks everything that can be checked without reading all rows, and changes nothing.
 class Source {
  public:
@@ -30,17 +30,17 @@ class Source {
   // Errors: kUnavailable (locked, gone: try again), kDataLoss (the file is damaged; the message says where).
   virtual absl::StatusOr<std::optional<RowView>> Next() = 0;
 
-  // As many rows as Next() would give, copied into `page`, which is empty: 4096, or 1 MiB of keys and texts. False: the
-  // last are among them. An error comes with the rows in front of it. For those who look at all rows and need no
-  // RowView::problem.
+  // The next rows, copied into `page`: at most 4096, or 1 MiB of keys and texts. False: this was the last page. If
+  // there is an error, `page` has the rows before it. For callers that read all rows and need no RowView::problem.
+  // Precondition: `page` is empty.
   virtual absl::StatusOr<bool> NextPage(RowPage* page);
 
-  // The next Next() is the first row behind the row with this key. That row itself may have gone, if keys are ordered.
+  // Next() continues behind the row with this key. If keys are ordered that row need not exist any more.
   // Errors: kNotFound (the order is the file's, and the file has no such key).
   virtual absl::Status SeekAfter(KeyView key) = 0;
 
-  // One row by key, whatever the selection says of its vector; nullopt: it is gone. Cheap when keys are asked for in
-  // source order. Afterwards the position of Next() is undefined until SeekAfter().
+  // One row by key, whether or not it has a vector (Selection::rows is ignored); nullopt: it is gone. Cheap when keys
+  // are asked for in source order. Afterwards the position of Next() is undefined until SeekAfter().
   virtual absl::StatusOr<std::optional<RowView>> Find(KeyView key) = 0;
 
   // How many rows Next() would give from the start, now.

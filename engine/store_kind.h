@@ -29,12 +29,13 @@
 #include "engine/vector_reader.h"
 #include "engine/vector_sink.h"
 
-// All that the command knows of a kind of place. Each kind fills one `StoreKind` in its own room (NAME_kind.cc), and
-// tools/registry.cc has one line for it; nobody else asks which kind a place is of. Functions are called by one thread
-// at a time; what they return belongs to the caller. A function that is null: places of this kind do not have that.
+// All that the command knows of a kind of place (a store, a file). Each kind fills one `StoreKind` in its own room
+// (NAME_kind.cc), and tools/registry.cc has one line for it; no other code asks which kind a place is of. Functions are
+// called by one thread at a time; what they return belongs to the caller. A function that is null: places of this kind
+// cannot do that.
 namespace reembed {
 
-// What proves who asks.
+// What a place asks for as credentials.
 enum class SecretKind {
   kNone,
   kApiKey,    // always in the kind's own variable
@@ -48,12 +49,12 @@ struct PathParameter {
   bool only_with_slash = false;  // without one its value is a name that is looked for elsewhere
 };
 
-// A target that is made as a whole, so that it is complete or absent.
+// A target that appears under its name when it is complete, and not before.
 struct WholeFile {
   absl::Span<const char* const> beside;  // what the names of the files that go with it end with
   bool grows_beside =
       true;             // each under its own name with `.partial`; false: under the names that go with PATH.partial
-  bool goes_on = true;  // with what has grown; false: a run that goes on makes it anew from the job's vectors
+  bool goes_on = true;  // a resumed run appends to it; false: it is made anew from the job's vectors
 };
 
 // Of databases in whose tables memory systems keep their rows: small questions before a job begins.
@@ -70,18 +71,18 @@ struct TableCatalog {
 
 // Of places that can be saved and put back.
 struct BackupWays {
-  // Reads the place into files and returns them; those that say no origin come from `place` as it is written.
+  // Saves the place into files and returns them; the origin of a part that names none is `place`.
   absl::StatusOr<std::vector<BackupPart>> (*back_up)(const Location& place, const BackupFiles& files) = nullptr;
-  // What is there now and will be replaced, for people; empty: nothing is. Of a kind that is a file, called only where
-  // there is one. `dir`: the backup. Errors: what would keep restore() from beginning.
+  // If the place is occupied: what is there and would be replaced, for people; empty: it is not. For kinds that are a
+  // file, called only if the file exists. `dir`: the backup. Errors: those that restore() would begin with.
   absl::StatusOr<std::string> (*occupant)(const std::string& dir, const Location& place,
                                           const std::vector<BackupPart>& parts) = nullptr;
-  // Puts the parts, which came from one place and whose files are sound, back. The old is whole until the new is.
-  // Returns what a user should know besides, or nothing.
+  // Restores the parts. What is there stays whole until the new is. Returns what else a user should know, or nothing.
+  // Precondition: the parts are of one place, and their files have the checksums of the manifest.
   absl::StatusOr<std::string> (*restore)(const std::string& dir, const Location& place,
                                          const std::vector<BackupPart>& parts) = nullptr;
-  // The right to replace what is at the place, while no job fills a column there, and none begins. Null: none can be
-  // had, or nothing is ever replaced. Errors: kAborted (a job fills a column there, or another restore; names it).
+  // A lock for replacing what is at the place: no job fills a column there meanwhile. Null: there is no such lock, or
+  // nothing is ever replaced. Errors: kAborted (a job fills a column there, or another restore is at work; names it).
   absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& place, const LockAsker& asker) = nullptr;
   const char* example = nullptr;  // of an address of a whole place, for people
   bool takes_tables = false;      // `tables=a,b` in the address says which, as others may be of other programs
@@ -92,12 +93,12 @@ struct BackupWays {
   std::optional<BackupManifest> (*find_others)(const std::string& dir, const std::string& only) = nullptr;
 };
 
-// Of tables that take in rows of any source as new rows of their own (mode=insert).
+// Of tables into which rows of any source can be imported as new rows (mode=insert).
 struct ImportWays {
   // Drops those that are there. Errors: of the database; kFailedPrecondition (they could not be made again).
   absl::Status (*drop_tables)(const Location& place, const std::vector<std::string>& tables) = nullptr;
-  // Notes that they were dropped, which no rollback brings back. Errors: of the log.
-  absl::Status (*keep_dropped)(absl::Span<const std::string> tables, UndoLog* log) = nullptr;
+  // Logs that they were dropped, which a rollback cannot undo. Errors: of the log.
+  absl::Status (*log_dropped)(absl::Span<const std::string> tables, UndoLog* log) = nullptr;
 };
 
 // A server as variables of programs name it, part by part; empty: it is not said.
@@ -177,9 +178,9 @@ struct StoreKind {
   bool (*is_placeholder)(absl::string_view text, absl::Span<const float> vector) = nullptr;
   // Of a place that may show its user some rows only. Errors: of the place.
   absl::StatusOr<HiddenRows> (*find_hidden_rows)(const Location&) = nullptr;
-  // Of a system that remembers its migrations: keeps the record as a row, unless that is there already, and returns a
+  // Of a system that records its migrations: inserts the record as a row, unless it is there already, and returns a
   // source of this one row.
-  absl::StatusOr<std::unique_ptr<Source>> (*keep_record)(const Location& source, const RunRecord& record) = nullptr;
+  absl::StatusOr<std::unique_ptr<Source>> (*save_record)(const Location& source, const RunRecord& record) = nullptr;
   TableCatalog catalog;
 
   // Of targets.
@@ -190,16 +191,16 @@ struct StoreKind {
   const WholeFile* whole_file = nullptr;  // null: it is filled in place, or a stream
   // Where each of several machines writes a part of its own: the scheme of the parts, if it is another. Null: the same.
   const char* part_scheme = nullptr;
-  // Where the vectors are in one form, by which jobs that wrote to the same place are found. Null: the file is it.
+  // Where the vectors are, in one canonical form, by which jobs that wrote to the same place are found. Null: the file.
   VectorPlace (*vector_place)(const Location& target) = nullptr;
   bool takes_output_forms = false;  // vectors that take less room: `type=` and `dim=`, see engine/output_form.h
-  // The right to fill the column that it names, which one job has at a time. A null lock, or null here: none can be
-  // had. Errors: kAborted (another job has it; names it).
+  // The lock on the column that it names, which one job holds at a time. A null lock, or null here: there is none.
+  // Errors: kAborted (another job has it; names it).
   absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& target, const LockAsker& asker) = nullptr;
   bool shares_lock = false;  // it knows LockAsker::shared
   ImportWays imports;
-  // Whose sink shows the undo log what it overwrites: puts that back. It may have been called before, and may have been
-  // killed then. A row that does not hold the written vector any more stays as it is, and is reported.
+  // Rolls back: writes the contents that its sink has logged over what the job has written. May be repeated, also after
+  // a kill. A row that does not hold the written vector any more stays as it is, and is reported.
   absl::StatusOr<RollbackReport> (*roll_back)(const Location& target, UndoReader* old_rows) = nullptr;
   // That do not replace vectors row by row, or not always. Reads only. Null: they do.
   absl::StatusOr<Overwriting> (*overwriting)(const Location& target, const Model&) = nullptr;

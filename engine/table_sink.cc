@@ -90,11 +90,11 @@ std::unique_ptr<VectorSink> MakeTableSink(absl::string_view place, int dim, std:
   return std::make_unique<TableSink>(place, dim, std::move(writer));
 }
 
-absl::Status KeepOldRows(absl::Span<RowToWrite* const> rows, UndoLog* log,
-                         absl::FunctionRef<absl::StatusOr<bool>(size_t row, std::optional<absl::string_view>*)> find) {
+absl::Status LogOldRows(absl::Span<RowToWrite* const> rows, UndoLog* log,
+                        absl::FunctionRef<absl::StatusOr<bool>(size_t row, std::optional<absl::string_view>*)> find) {
   if (log == nullptr) return absl::OkStatus();
   size_t next = 0;
-  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+  return log->Log([&]() -> absl::StatusOr<std::optional<OldRow>> {
     while (next < rows.size()) {
       OldRow old{.ordinal = rows[next]->row->ordinal, .key = rows[next]->row->key};
       ABSL_ASSIGN_OR_RETURN(const bool shown, find(next++, &old.content));

@@ -45,7 +45,7 @@ class RowWriter : public TargetSteps {
   // that needs the first keys can be made here.
   virtual absl::Status NameRows(absl::Span<RowToWrite>) { return absl::OkStatus(); }
 
-  // Shows the rows to the undo log (KeepOldRows()) and stores them; sets `refusal` of those that the store refuses.
+  // Logs what the rows hold (LogOldRows()) and stores them; sets `refusal` of those that the store refuses.
   // `rows`: at least one, in ordinal order, none refused yet and of those with the same key only the last.
   // Errors: what has nothing to do with single rows.
   virtual absl::Status Write(absl::Span<RowToWrite* const> rows) = 0;
@@ -64,8 +64,8 @@ std::unique_ptr<VectorSink> MakeTableSink(absl::string_view place, int dim, std:
 // whether the row is to be shown (one that is not there and will not be added is not), and sets what it holds, which
 // must stay until the next call; nullopt: the target has no such row. A null log takes nothing.
 // Errors: those of the log and of `find`.
-absl::Status KeepOldRows(absl::Span<RowToWrite* const> rows, UndoLog* log,
-                         absl::FunctionRef<absl::StatusOr<bool>(size_t row, std::optional<absl::string_view>*)> find);
+absl::Status LogOldRows(absl::Span<RowToWrite* const> rows, UndoLog* log,
+                        absl::FunctionRef<absl::StatusOr<bool>(size_t row, std::optional<absl::string_view>*)> find);
 
 }  // namespace reembed
 

@@ -27,13 +27,13 @@ class TargetLock {
  public:
   virtual ~TargetLock() = default;
 
-  // Before each write, so it is cheap while all is well: whether the lock is held. One that was lost, as a connection
-  // broke or the process was stopped for a while, is taken again. Errors: kAborted (another job has it now; the message
-  // names it); kUnavailable (the store does not say).
-  virtual absl::Status Keep() = 0;
+  // Checks that the lock is held, before each write; cheap while it is. One that was lost, because a connection broke
+  // or the process was stopped for a while, is taken again. Errors: kAborted (another job has it now; the message names
+  // it); kUnavailable (the store does not answer).
+  virtual absl::Status EnsureHeld() = 0;
 
-  // Whether nobody else can have written since it was taken: it was held without a break, and whoever had it before had
-  // given it back, or is known to be dead. Otherwise what is in the target has to be looked at.
+  // Whether nobody else can have written since it was taken: it was held all the time, and the holder before had
+  // released it, or is known to have ended. Otherwise the target has to be read back.
   virtual bool unbroken() const = 0;
 };
 

@@ -15,8 +15,8 @@
 #include "absl/types/span.h"
 #include "engine/key.h"
 
-// The way back of a target that a job fills in place: a sink shows what a row holds before it overwrites it, and a
-// rollback gets it back. What `content` means is the sink's own business; nobody else looks into it.
+// The undo log of a job: what the rows of a target that is filled in place held before the job overwrote them. A sink
+// logs a row before it overwrites it; a rollback reads it back. `content` is in a form of the sink's own.
 namespace reembed {
 
 // What a row of a target held when the job came to it first.
@@ -31,14 +31,14 @@ class UndoLog {
  public:
   virtual ~UndoLog() = default;
 
-  // Takes rows until nullopt; the views of a row are not needed after the next call of `next`. Of a key that is known
-  // already the first content stays, so the same rows may be shown again after a crash. Durable when it returns OK, and
-  // only then may the rows be overwritten; nothing of this call is kept otherwise.
+  // Logs the rows that `next` returns, until nullopt; the views of a row need not outlive the next call of `next`. Of a
+  // key that is in the log already the first content stays, so the same rows may be logged again after a crash. Durable
+  // when it returns OK, and only then may the rows be overwritten; otherwise nothing of this call is logged.
   // Errors: those of `next`; kResourceExhausted (no room), kInternal.
-  virtual absl::Status Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) = 0;
+  virtual absl::Status Log(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) = 0;
 
-  // Something about the whole target, such as a column that is about to be added. The first value stays. As Keep().
-  virtual absl::Status KeepNote(absl::string_view name, absl::string_view value) = 0;
+  // Logs a fact about the whole target, such as a column that is about to be added. The first value stays. As Log().
+  virtual absl::Status LogNote(absl::string_view name, absl::string_view value) = 0;
 };
 
 // One target's part of the log, read back by a rollback. Used by one thread.
@@ -46,12 +46,12 @@ class UndoReader {
  public:
   virtual ~UndoReader() = default;
 
-  // In the order in which they were kept; nullopt after the last. The views die at the next call.
+  // In the order in which they were logged; nullopt after the last. The views die at the next call.
   virtual absl::StatusOr<std::optional<OldRow>> Next() = 0;
 
   virtual absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) = 0;
 
-  // The vector, [dim], that the job has written to the row or was about to; nullopt: not known, as the job keeps no
+  // The vector, [dim], that the job has written to the row or was about to; nullopt: not known, as the job persists no
   // vectors. The view dies at the next call.
   virtual absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) = 0;
 };

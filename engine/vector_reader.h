@@ -17,25 +17,25 @@ struct StoredVector {
   absl::Span<const float> vector;  // [dim]
 };
 
-// Reads a target back, for `verify` and `search`. Used by one thread. Opening changes nothing.
+// Reads the vectors of a target, to compare or search them. Used by one thread. Opening changes nothing.
 class VectorReader {
  public:
   virtual ~VectorReader() = default;
 
   virtual int dim() const = 0;
 
-  // Vectors in it.
+  // How many vectors it has.
   virtual int64_t rows() const = 0;
 
   // The next vector, in the target's own order; nullopt after the last. Rows without a vector are passed over.
   // Errors: kDataLoss (a vector of another width, a damaged file; the message names the row).
   virtual absl::StatusOr<std::optional<StoredVector>> Next() = 0;
 
-  // One vector by key; nullopt: no such row, or it has no vector. Cheap when asked in the target's own order.
-  // Afterwards Next() goes on behind it.
+  // One vector by key; nullopt: no such row, or it has no vector. Cheap when keys are asked for in the target's order.
+  // Afterwards Next() continues behind that row.
   virtual absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) = 0;
 
-  // Makes of `vector` ([dim]) what it is after it was stored and read back, for targets that keep fewer bits.
+  // Rounds `vector`, [dim], as storing it and reading it back does, for targets that store fewer bits.
   virtual void Round(absl::Span<float>) const {}
 };
 

@@ -90,7 +90,7 @@ class FaissSink final : public VectorSink {
   absl::Status AddRows();
   absl::Status MakeIndex();
   IndexStore::Old old() const {
-    return continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kKeep;
+    return continues_ || replaces_own_ ? IndexStore::Old::kContinued : IndexStore::Old::kSave;
   }
   absl::Status BuildOf(const RowSet& rows) const;
 
@@ -275,7 +275,7 @@ absl::Status FaissSink::BuildOf(const RowSet& rows) const {
                             .storage = wish_.storage,
                             .deterministic = wish_.deterministic,
                             .most_training_rows = most,
-                            .keeps_previous = old() == IndexStore::Old::kKeep};
+                            .keeps_previous = old() == IndexStore::Old::kSave};
   if (spec_.seed != 0) options.seed = spec_.seed;
   absl::Status status = BuildIndexOf(rows, store_.path(), options).status();
   // The place is as it was asked for: it is the rows that do not suffice.

@@ -59,7 +59,7 @@ struct GraphBuildOptions {
   std::stop_token stop;  // ends in kCancelled
 };
 
-// What `options` come to on this processor. Errors: kInvalidArgument (instructions that this processor lacks, a storage
+// What `options` mean on this processor. Errors: kInvalidArgument (instructions that this processor lacks, a storage
 // that they cannot work on; the message names both and what there is).
 struct GraphKernelChoice {
   GraphSimd simd = GraphSimd::kPortable;
@@ -80,8 +80,8 @@ class GraphBuilder {
   // Whether `index` is an HNSW graph over plain float32 vectors, with or without an IndexIDMap2 around it.
   static bool CanBuild(const faiss::Index& index);
 
-  // Goes on with `index`, for which CanBuild() holds and which must outlive the builder; nobody else adds to it
-  // meanwhile. Its own m, metric and ef_construction hold, not those of `options`.
+  // Adds to `index`, whose own m, metric and ef_construction hold, not those of `options`.
+  // Precondition: CanBuild(); `index` outlives the builder, and nobody else adds to it meanwhile.
   // Errors: as ChooseGraphKernel(); kResourceExhausted (memory).
   static absl::StatusOr<std::unique_ptr<GraphBuilder>> Make(faiss::Index* index, const GraphBuildOptions& options);
   virtual ~GraphBuilder() = default;

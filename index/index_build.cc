@@ -103,7 +103,7 @@ class Build {
   absl::StatusOr<BuiltIndex> Publish() {
     Tell(BuildStage::kSave, 0, rows_.rows());
     description_.rows = index_->ntotal;
-    const auto old = options_.keeps_previous ? IndexStore::Old::kKeep : IndexStore::Old::kContinued;
+    const auto old = options_.keeps_previous ? IndexStore::Old::kSave : IndexStore::Old::kContinued;
     if (merged_.has_value()) {
       const auto move = [this](const std::string& path) -> absl::StatusOr<FileMark> {
         if (std::rename(MergedPath().c_str(), path.c_str()) == 0) return *merged_;

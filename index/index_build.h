@@ -44,28 +44,28 @@ struct IndexBuildOptions {
   GraphSimd simd = GraphSimd::kAuto;
   GraphStorage storage = GraphStorage::kAuto;
   bool deterministic = false;
-  // Bytes of anonymous memory that building may take; 0: as many as it takes. An index that takes more is built in
-  // parts, which are put together on the disk, as far as its kind can be.
+  // Bytes of anonymous memory that building may use; 0: no limit. An index that needs more is built in parts, which are
+  // merged on the disk, if its kind allows that.
   int64_t memory = 0;
-  // In place of `spec.factory`: what the index shall do, see RecipesFor(). What is measured goes into its description.
+  // Instead of `spec.factory`: what the index has to achieve, see RecipesFor(). The measures go into its description.
   std::optional<RecipeWish> wish;
   int64_t queries = 1000;  // to measure that with
   // Training takes at most so many rows, but never fewer than it cannot do without, and a number of lists that is open
   // is such that they suffice; 0: as many as the factory needs.
   int64_t most_training_rows = 0;
   bool keeps_previous = true;  // an index that is at the path already is kept as PATH.previous
-  // What is added is kept on the disk after so long, and more seldom where that takes long; 0: after each step.
+  // Time between checkpoints of what is added; longer where a checkpoint takes long; 0: after each step.
   absl::Duration keep_every = absl::Minutes(1);
   int64_t rows_per_step = 65536;  // added between two looks at the time; at most 256 MiB of them
   OnBuildProgress progress;
-  // Asked before each step: true ends the build with kCancelled, and what is kept stays. May be null.
+  // Called before each step: true ends the build with kCancelled; the checkpoint stays. May be null.
   std::function<bool()> stopped;
 };
 
 // Builds an index of all rows of `reader` and publishes it at `path`, see IndexStore::Replace(); the files are
 // described in index_format.md. Whoever calls has the right to write there. `place`: of the rows, for messages.
 //
-// What a build that was killed has trained and added is not done again, where the rows and `options` are the same.
+// A build that was killed resumes from its last checkpoint if the rows and `options` are the same.
 // Errors: kInvalidArgument (rows, see RowSet::Read(); a factory that FAISS cannot build; fewer rows than it takes to
 // train it; a memory that is not enough: says how much is), kResourceExhausted (disk full, memory; what was at `path`
 // is still there), and those of the reader.

@@ -87,7 +87,7 @@ class ListMerge {
         if (options_.progress) options_.progress({BuildStage::kMerge, rows_ * done / total, rows_});
       });
     };
-    ABSL_RETURN_IF_ERROR(IndexStore(path).ReplaceBy(write, key_lines_, description_, IndexStore::Old::kKeep));
+    ABSL_RETURN_IF_ERROR(IndexStore(path).ReplaceBy(write, key_lines_, description_, IndexStore::Old::kSave));
     ABSL_ASSIGN_OR_RETURN(IndexDescription written, ReadDescription(IndexPaths(path).description));
     return BuiltIndex{.description = std::move(written)};
   }

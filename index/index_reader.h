@@ -17,10 +17,10 @@
 
 namespace reembed {
 
-// How much of the index a search looks at. More is slower and finds more.
+// How much of the index a search visits. More is slower, with a higher recall.
 struct SearchOptions {
-  int nprobe = 0;     // lists of an IVF index; 0: what was found when it was built, or twice the root of their number
-  int ef_search = 0;  // breadth in an HNSW graph; 0: what was found, or 64, or twice the results where that is more
+  int nprobe = 0;     // lists of an IVF index; 0: as tuned when it was built, or twice the root of their number
+  int ef_search = 0;  // breadth in an HNSW graph; 0: as tuned, or the larger of 64 and twice the number of results
 };
 
 // What there is to choose for a search.
@@ -37,13 +37,13 @@ class IndexReader final : public VectorReader {
   // Errors: kNotFound; kDataLoss (damaged, or the files do not belong together); kResourceExhausted (memory).
   static absl::StatusOr<std::unique_ptr<IndexReader>> Open(const std::string& path);
 
-  // Also a file of FAISS that has no description, made by whatever program: ids are its keys, the model is not known.
-  // What is beside it is not asked for, and nothing vouches for the file: sizes and places in it are checked as far as
-  // LoadFaissIndex() can. Errors: also kDataLoss for a kind of index that this FAISS does not know (names it).
+  // Also a FAISS file without a description, made by any program: ids are the keys, the model is not known. Files
+  // beside it are not read. Without a checksum, sizes and offsets in it are checked as far as LoadFaissIndex() can.
+  // Errors: also kDataLoss for a kind of index that this FAISS does not know (names it).
   static absl::StatusOr<std::unique_ptr<IndexReader>> OpenAny(const std::string& path);
 
-  // An index that is in memory and not finished, for ids alone. `path`: for messages. Release() gives it back; nothing
-  // may be asked afterwards.
+  // An index that is in memory and not finished, for SearchIds() alone. `path`: for messages. Release() returns it; no
+  // other call may follow.
   static std::unique_ptr<IndexReader> Of(const std::string& path, IndexDescription description, FaissIndex index);
   FaissIndex Release();
   ~IndexReader() override;

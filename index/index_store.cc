@@ -46,7 +46,7 @@ absl::Status Rename(const std::string& from, const std::string& to) {
 
 // A second name for the file, so that the first never goes missing; where the file system has no such thing, a new
 // name.
-absl::Status Keep(const std::string& from, const std::string& to) {
+absl::Status GiveName(const std::string& from, const std::string& to) {
   if (!Exists(from) || SameFile(from, to) || link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
   return Rename(from, to);
 }
@@ -123,8 +123,8 @@ absl::Status IndexStore::ReplaceBy(absl::FunctionRef<absl::StatusOr<FileMark>(co
   }
   ABSL_RETURN_IF_ERROR(WriteWholeFile(partial_.description, DescriptionJson(description)).status());
 
-  if (old == Old::kKeep) {
-    ABSL_RETURN_IF_ERROR(KeepPrevious());
+  if (old == Old::kSave) {
+    ABSL_RETURN_IF_ERROR(LinkPrevious());
   }
   if (description.id_kind == IdKind::kOrdinal) {
     ABSL_RETURN_IF_ERROR(Rename(partial_.keys, now_.keys));
@@ -136,7 +136,7 @@ absl::Status IndexStore::ReplaceBy(absl::FunctionRef<absl::StatusOr<FileMark>(co
   return SyncDirectoryOf(now_.index);
 }
 
-absl::Status IndexStore::KeepPrevious() const {
+absl::Status IndexStore::LinkPrevious() const {
   if (!Exists(now_.index)) return absl::OkStatus();
   for (int number = 1;; ++number) {
     const IndexPaths previous(number == 1 ? absl::StrCat(now_.index, ".previous")
@@ -151,7 +151,7 @@ absl::Status IndexStore::KeepPrevious() const {
     });
     if (!is_free) continue;
     for (const auto& [from, to] : kept) {
-      ABSL_RETURN_IF_ERROR(Keep(from, to));
+      ABSL_RETURN_IF_ERROR(GiveName(from, to));
     }
     return SyncDirectoryOf(now_.index);
   }

@@ -38,10 +38,10 @@ class IndexStore {
     return ReadMarkedFile(now_.keys, description.keys_file);
   }
 
-  enum class Old { kKeep, kContinued };
+  enum class Old { kSave, kContinued };
 
   // Replaces the index, durably. A crash at any moment leaves the old files, or the new ones, or a mixture that
-  // CheckFinished() tells from either; with Old::kKeep the old ones are at `.previous` by then. `key_lines` is written
+  // CheckFinished() tells from either; with Old::kSave the old ones are at `.previous` by then. `key_lines` is written
   // if the ids are ordinals. Fills in what the description says of the files.
   absl::Status Replace(const faiss::Index& index, absl::string_view key_lines, IndexDescription description,
                        Old old) const;
@@ -54,7 +54,7 @@ class IndexStore {
   void RemovePartialFiles() const;
 
  private:
-  absl::Status KeepPrevious() const;
+  absl::Status LinkPrevious() const;
 
   IndexPaths now_;
   IndexPaths partial_;

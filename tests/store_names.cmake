@@ -3,29 +3,27 @@
 # (engine/store_kind.h). Comments do not count.
 cmake_minimum_required(VERSION 3.25)
 
-# The word that names a store in lower case, and its room: those of databases and of systems are found, so that a new one
-# needs no line here. FalkorDB's classes are called Falkor.
+# The word that names a store in lower case, and its room. Each kind is declared in a header *_kind.h or *_kinds.h of its
+# room, so that a new one needs no line here.
 set(stores)
-file(GLOB rooms RELATIVE ${ROOT}/io/store ${ROOT}/io/store/*)
-foreach(room ${rooms})
-  if(IS_DIRECTORY ${ROOT}/io/store/${room})
-    string(REGEX REPLACE "db$" "" word "${room}")
+file(GLOB_RECURSE headers RELATIVE ${ROOT} ${ROOT}/io/*_kind.h ${ROOT}/io/*_kinds.h ${ROOT}/index/*_kind.h)
+foreach(header ${headers})
+  file(STRINGS ${ROOT}/${header} kinds REGEX "^extern const StoreKind k[A-Za-z0-9]+Kind;")
+  foreach(kind ${kinds})
+    string(REGEX REPLACE "^extern const StoreKind k([A-Za-z0-9]+)Kind;.*" "\\1" word "${kind}")
+    string(TOLOWER "${word}" word)
+    if(word STREQUAL "stream")
+      continue()  # standard input and output: the word means other things, too
+    endif()
     list(APPEND stores ${word})
-    set(room_${word} "^io/store/${room}/")
-  endif()
+    if(header MATCHES "^io/system/")
+      set(room_${word} "^io/system/${word}_")
+    else()
+      get_filename_component(folder ${header} DIRECTORY)
+      set(room_${word} "^${folder}/")
+    endif()
+  endforeach()
 endforeach()
-file(GLOB kinds RELATIVE ${ROOT}/io/system ${ROOT}/io/system/*_kind.h)
-foreach(kind ${kinds})
-  string(REPLACE "_kind.h" "" word "${kind}")
-  list(APPEND stores ${word})
-  set(room_${word} "^io/system/${word}_")
-endforeach()
-list(APPEND stores libsql jsonl hdf5 npy fbin fvecs faiss)
-set(room_libsql "^io/store/sqlite/")
-foreach(word jsonl hdf5 npy fbin fvecs)
-  set(room_${word} "^io/file/")
-endforeach()
-set(room_faiss "^index/")
 
 # Each entry: a file or a folder, the stores that it may name (or `all`), why.
 set(allowed

@@ -21,6 +21,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/location.h"
 #include "tools/registry.h"
+#include "tools/resolve_embedder.h"
 #include "tools/usage.h"
 
 namespace reembed {
@@ -98,8 +99,8 @@ const std::vector<OptionEntry>& Entries() {
       {"limit", "at most so many new rows in this run", "Selection", &CommandOptions::limit, false},
       {"resume-from", "only rows from this key on, itself included", "Selection", &CommandOptions::resume_from},
       {"embedder",
-       "an API: openai (and everything that speaks it, with --api-base), azure, ollama, llamacpp, tei, vllm, infinity, "
-       "lmstudio, cohere, voyage, gemini, mistral, jina, together, openrouter; or builtin",
+       absl::StrCat("an API (openai: also everything that speaks it, with --api-base), or builtin: ",
+                    absl::StrJoin(EmbedderNames(), ", ")),
        "Embedder", &CommandOptions::embedder},
       {"api-base", "base URL of the API, for example http://127.0.0.1:8080/v1, or the whole URL of its requests",
        "Embedder", &CommandOptions::api_base},

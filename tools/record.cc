@@ -99,14 +99,14 @@ RunRecord RecordOf(const ResolvedJob& job, const JobStats& stats) {
           .time = totals.ended};
 }
 
-absl::StatusOr<std::string> KeepRecord(const ResolvedJob& job, JobStore* store, const PipelineOptions& options,
+absl::StatusOr<std::string> SaveRecord(const ResolvedJob& job, JobStore* store, const PipelineOptions& options,
                                        PipelineParts run, std::stop_token stop) {
   ABSL_ASSIGN_OR_RETURN(const JobStats stats, store->Stats());
   if (stats.rows == 0) return "";
   const RunRecord record = RecordOf(job, stats);
   ABSL_ASSIGN_OR_RETURN(const bool there, HasRow(store, record.id));
   if (there) return "";
-  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> row, job.source.kind->keep_record(job.source.location, record));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> row, job.source.kind->save_record(job.source.location, record));
   // New ones: those of the run are through, and a target of another width is in its place only now.
   std::vector<std::unique_ptr<VectorSink>> made;
   std::vector<NamedSink> sinks;

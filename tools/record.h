@@ -23,7 +23,7 @@ RunRecord RecordOf(const ResolvedJob& job, const JobStats& stats);
 // ended; their source and sinks are not used again, but the names and logs of these. Returns the id of the new row;
 // empty: it is there already, or the job has no rows.
 // Errors: of the source, and as RunPipeline.
-absl::StatusOr<std::string> KeepRecord(const ResolvedJob& job, JobStore* store, const PipelineOptions& options,
+absl::StatusOr<std::string> SaveRecord(const ResolvedJob& job, JobStore* store, const PipelineOptions& options,
                                        PipelineParts run, std::stop_token stop);
 
 }  // namespace reembed

@@ -40,9 +40,9 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
   return target->kind->imports.drop_tables(target->location, first.recreated_tables);
 }
 
-absl::Status KeepRecreated(const ResolvedJob& job, const Store& target, UndoLog* log) {
+absl::Status LogRecreated(const ResolvedJob& job, const Store& target, UndoLog* log) {
   if (log == nullptr || job.dropped_tables.empty() || !IsImport(target)) return absl::OkStatus();
-  return target.kind->imports.keep_dropped(job.dropped_tables, log);
+  return target.kind->imports.log_dropped(job.dropped_tables, log);
 }
 
 }  // namespace reembed

@@ -18,7 +18,7 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
 
 // Tells the log of one of the job's targets, if there is one, what RecreateTables() has dropped there, so that a
 // rollback says what it cannot bring back.
-absl::Status KeepRecreated(const ResolvedJob& job, const Store& target, UndoLog* log);
+absl::Status LogRecreated(const ResolvedJob& job, const Store& target, UndoLog* log);
 
 }  // namespace reembed
 

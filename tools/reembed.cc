@@ -52,6 +52,12 @@ ExitCode WithEnvFile(const char* name, const CommandOptions& options, const absl
   return run(with_file);
 }
 
+// For a command without a job file.
+ExitCode WithEnvFile(const char* name, const CommandOptions& options, const Environment& environment,
+                     const Command& run) {
+  return WithEnvFile(name, options, options, environment, run);
+}
+
 absl::StatusOr<CommandOptions> WithJobFile(CommandOptions options) {
   ABSL_RETURN_IF_ERROR(ReadJobFile(&options));
   return options;
@@ -331,7 +337,7 @@ void AddBackup(CLI::App* app, Command* chosen) {
                                    .json = options->json,
                                    .env_file = options->env_file,
                                    .no_env_file = options->no_env_file};
-      return WithEnvFile("backup", said, said, environment,
+      return WithEnvFile("backup", said, environment,
                          [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
     };
   });

@@ -346,10 +346,10 @@ std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first,
 // Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
 absl::Status CheckRecord(const ResolvedJob& job) {
   if (!job.options.record) return absl::OkStatus();
-  if (job.source.kind->keep_record == nullptr) {
+  if (job.source.kind->save_record == nullptr) {
     std::vector<std::string> able;
     for (const StoreKind* const kind : StoreKinds()) {
-      if (kind->keep_record != nullptr) able.push_back(kind->title);
+      if (kind->save_record != nullptr) able.push_back(kind->title);
     }
     return absl::InvalidArgumentError(
         absl::StrCat("--record: ", job.name, " has no way to keep a receipt as a memory, only ",

@@ -100,7 +100,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   std::vector<std::unique_ptr<UndoLog>> logs;
   for (const Store& target : job.targets) {
     logs.push_back(KeepsUndo(job, target) ? undo.LogOf(target.location.ToString()) : nullptr);
-    if (outcome.status = KeepRecreated(job, target, logs.back().get()); !outcome.status.ok()) return outcome;
+    if (outcome.status = LogRecreated(job, target, logs.back().get()); !outcome.status.ok()) return outcome;
   }
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
@@ -179,7 +179,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   if (job.options.record && outcome.status.ok()) {
     const absl::Status receipt = keep_receipt(outcome);
     pipeline.publishes = true;
-    outcome.record = receipt.ok() ? KeepRecord(job, store, pipeline, parts, signals->token()) : receipt;
+    outcome.record = receipt.ok() ? SaveRecord(job, store, pipeline, parts, signals->token()) : receipt;
     take_stock();
   }
   outcome.signal = signals->signal();

@@ -267,7 +267,7 @@ class ArrayReader {
     }
     float last = 0;
     if (!ReadAny(begin, inner.data() + inner.size(), &last)) return -1;
-    Keep(&last, 1);
+    Store(&last, 1);
     return static_cast<int64_t>(count_);
   }
 
@@ -292,11 +292,11 @@ class ArrayReader {
       if (i >= count) break;
       if (!ReadAny(i == 0 ? first : text + stops[i - 1] + 1, text + stops[i], &values[i])) return nullptr;
     }
-    Keep(values, count);
+    Store(values, count);
     return begin;
   }
 
-  void Keep(const float* values, size_t count) {
+  void Store(const float* values, size_t count) {
     if (count_ < out_.size()) {
       const size_t room = out_.size() - count_;
       std::memcpy(out_.data() + count_, values, (count < room ? count : room) * sizeof(float));

@@ -111,6 +111,7 @@ void ConcurrencyLimit::Regain(Moment now) {
 
 void ConcurrencyLimit::Settle(double limit, Moment now) {
   phase_ = Phase::kSteady;
+  ramp_ = {};
   const absl::Duration time = std::max(kShortestHold, absl::Seconds(latency_.mean * kHoldRoundTrips));
   const Hold hold = {.time = time, .until = now + time};
   steady_ = {.limit = limit, .up = hold, .down = hold};

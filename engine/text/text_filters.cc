@@ -95,7 +95,7 @@ void Lower(size_t begin, std::string* out) {
   std::transform(from, out->end(), from, [](unsigned char c) { return absl::ascii_tolower(c); });
 }
 
-void Keep(size_t begin, absl::string_view table, std::string* out) {
+void KeepCharacters(size_t begin, absl::string_view table, std::string* out) {
   Rewrite(begin, out, [&](absl::string_view c) {
     const bool kept = static_cast<unsigned char>(c[0]) < 128 && table[static_cast<size_t>(c[0])] == '1';
     return kept ? c : absl::string_view();

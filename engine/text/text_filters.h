@@ -20,7 +20,7 @@ void Collapse(size_t begin, bool js, std::string* out);
 void Lower(size_t begin, std::string* out);
 
 // `table`: 128 bytes, '1' for each character of ASCII that stays.
-void Keep(size_t begin, absl::string_view table, std::string* out);
+void KeepCharacters(size_t begin, absl::string_view table, std::string* out);
 
 // The place where `limit` characters, or UTF-16 units, from `begin` on end; npos: the text is not longer.
 size_t CutAt(const std::string& out, size_t begin, int64_t limit, bool utf16);

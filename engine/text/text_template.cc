@@ -20,7 +20,7 @@ void TextTemplate::Apply(const Filter& filter, size_t begin, bool* is_list, std:
     case Op::kLower:
       return Lower(begin, out);
     case Op::kKeep:
-      return Keep(begin, filter.text, out);
+      return KeepCharacters(begin, filter.text, out);
     case Op::kCut:
     case Op::kCutUtf16: {
       const size_t at = CutAt(*out, begin, filter.number, filter.op == Op::kCutUtf16);

@@ -30,7 +30,7 @@ struct ApiOptions {
   std::string dialect = "openai";           // see Dialects()
   std::string api_base;                     // as RequestUrl() understands it; empty: the dialect's own
   std::string api_key;                      // empty: no key is sent. Never in any message
-  std::string login;                        // user:password, as Basic where no key says who asks. Likewise
+  std::string login;                        // user:password, sent as Basic if there is no key. Likewise
   std::vector<std::string> headers;         // further ones, "name: value"
   std::vector<std::string> header_secrets;  // what is secret in them: like the key never in any message
   std::vector<BodyField> body_fields;       // further ones of each request
@@ -41,12 +41,12 @@ struct ApiOptions {
   ReplyFormat encoding = ReplyFormat::kBase64;  // where the dialect knows both
   InputUse use = InputUse::kDocument;           // where the dialect has words for it
   bool tell_use = false;                        // see Ask
-  std::string text_prefix;  // stands before each text in the request: what the model wants in place of such words
-  bool truncate = false;    // the API may cut a text above its limit
+  std::string text_prefix;              // put before each text, for models that tell the use of a text by a prefix
+  bool truncate = false;                // the API may cut a text above its limit
   TokenEstimator* estimator = nullptr;  // borrowed: learns from what the API charges; nullptr: nobody does
   int64_t refused_tokens = 0;           // texts with more BatchText::tokens are refused here, unsent; 0: none is
   RateLimit limit;                      // without a limit, the x-ratelimit headers of the API slow us down
-  int concurrency = 32;                 // requests in the air at most; more wait inside the client
+  int concurrency = 32;                 // requests in flight at most; more wait inside the client
   bool fixed_concurrency = false;       // see PacerOptions
   bool hedge = false;                   // see FlowOptions
   std::shared_ptr<LearnedCaps> caps;    // likewise
@@ -79,10 +79,10 @@ struct ApiProbe {
   ClientStats stats;                            // what it cost
 };
 
-// Asks for the vector of one short text; options.model.dim: the width that is expected, 0: any. Another one is asked
-// for again, and told in the end. So it also checks the key, the model and its dimensions before a run costs anything.
-// A reply that is of no use is asked for again, as in a run. Blocks. Errors: as EmbeddingClient::Send;
-// kFailedPrecondition when the API refuses the request; kUnavailable when its replies stay of no use.
+// Embeds one short text, which checks the key, the model and its dimensions before a run costs anything.
+// options.model.dim: the expected width, 0: any. An unusable reply, or one of another width, is retried as in a run; a
+// width that stays another one is returned. Blocks. Errors: as EmbeddingClient::Send; kFailedPrecondition (the API
+// refuses the request); kUnavailable (its replies stay unusable).
 absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options);
 
 }  // namespace reembed

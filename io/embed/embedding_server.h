@@ -17,8 +17,8 @@ class HttpServer;
 
 // kLexical: vectors of the built-in embedder (engine/text/lexical_embedder.h).
 // kPrepared: the n-th input of any request gets the same fixed unit vector, whatever its text is. These vectors say
-// NOTHING about the texts and are good for nothing but measuring how fast a client takes replies: a reply for n
-// inputs is built once, and the same bytes are sent from then on.
+// NOTHING about the texts; they are for measuring how fast a client reads replies. A reply for n inputs is built once,
+// and the same bytes are sent from then on.
 enum class EmbeddingServerMode { kLexical, kPrepared };
 
 struct EmbeddingServerOptions {
@@ -32,10 +32,10 @@ struct EmbeddingServerOptions {
   EmbeddingServerLimits limits;  // beyond them: 429; for tests
 };
 
-// What a server does in place of answering; for tests. kReset: it resets the connection.
+// What a server does instead of answering; for tests. kReset: it resets the connection.
 enum class EmbeddingServerOutage { kNone, kUnavailable503, kReset };
 
-// What has been asked of a server so far.
+// What a server has been asked for so far.
 struct EmbeddingServerCounts {
   int64_t requests = 0;  // for embeddings, refused ones included
   int64_t refused = 0;   // of them, answered with an error, or not at all

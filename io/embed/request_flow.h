@@ -144,7 +144,7 @@ class RequestFlow {
   bool SplitSlow(const PartPtr& part);
   bool SettleBroken(PartPtr* part, const RequestVerdict& verdict);
   void ReleaseRetries(Moment outage_began, Moment now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Keep(PartPtr part, HttpReply reply, SpendHold money);
+  void TakeReply(PartPtr part, HttpReply reply, SpendHold money);
   void Reject(PartPtr part, RequestVerdict verdict);
   void SplitInto(PartPtr part, const std::vector<int>& counts);
   void Split(PartPtr part, const Excess& excess);

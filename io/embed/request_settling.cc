@@ -88,7 +88,7 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
   Dispatch();  // first of all, the next request leaves
   switch (verdict.reply_class) {
     case ReplyClass::kOk:
-      return Keep(std::move(part), std::move(reply), std::move(left.money));
+      return TakeReply(std::move(part), std::move(reply), std::move(left.money));
     case ReplyClass::kSplit:
       return Split(std::move(part), verdict.excess);
     case ReplyClass::kRejectText:
@@ -154,7 +154,7 @@ void RequestFlow::ReleaseRetries(Moment outage_began, Moment now) {
   queue_.insert(queue_.begin(), std::make_move_iterator(released.begin()), std::make_move_iterator(released.end()));
 }
 
-void RequestFlow::Keep(PartPtr part, HttpReply reply, SpendHold money) {
+void RequestFlow::TakeReply(PartPtr part, HttpReply reply, SpendHold money) {
   {
     const MutexLock lock(&mutex_);
     caps_->Taken(part->call->batch->texts().subspan(part->first, part->count),

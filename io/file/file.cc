@@ -205,7 +205,7 @@ std::string PreviousPath(absl::string_view path, int number) {
   return number == 1 ? absl::StrCat(path, ".previous") : absl::StrCat(path, ".previous.", number);
 }
 
-absl::Status KeepAsPrevious(const std::string& path) {
+absl::Status MoveToPrevious(const std::string& path) {
   absl::StatusOr<bool> exists = PathExists(path);
   if (!exists.ok() || !*exists) return exists.status();
   for (int number = 1;; ++number) {

@@ -75,7 +75,7 @@ absl::Status RenameDurably(const std::string& from, const std::string& to);
 std::string PreviousPath(absl::string_view path, int number);
 
 // Gives what has the name `path`, if anything, the first of these names that is free: none is taken from another file.
-absl::Status KeepAsPrevious(const std::string& path);
+absl::Status MoveToPrevious(const std::string& path);
 
 // The name of a copy that is to become `path`, until it is whole.
 std::string UnfinishedCopyPath(absl::string_view path);

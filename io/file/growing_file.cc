@@ -44,7 +44,7 @@ GrowingFiles::GrowingFiles(std::vector<GrowingFile> files) {
   for (GrowingFile& file : files) files_.push_back({.file = std::move(file)});
 }
 
-absl::Status GrowingFiles::Keep(absl::Status status) {
+absl::Status GrowingFiles::Remember(absl::Status status) {
   if (failure_.ok()) failure_ = std::move(status);
   return failure_;
 }
@@ -120,12 +120,12 @@ absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
       ABSL_ASSIGN_OR_RETURN(const bool ours, ContinueComplete(&growing, replaced_rows));
       keeps_previous_ = !ours;
     }
-    ABSL_RETURN_IF_ERROR(Keep(StartOver()));
+    ABSL_RETURN_IF_ERROR(Remember(StartOver()));
     return 0;
   }
   for (const Growing& growing : files_) {
     if (growing.partial.fd() < 0) continue;
-    ABSL_RETURN_IF_ERROR(Keep(growing.partial.Truncate(growing.bytes)));
+    ABSL_RETURN_IF_ERROR(Remember(growing.partial.Truncate(growing.bytes)));
   }
   return last.position;
 }
@@ -136,9 +136,10 @@ absl::Status GrowingFiles::BeginWriting() {
   for (auto growing = files_.rbegin(); growing != files_.rend(); ++growing) {
     if (growing->partial.fd() >= 0) continue;
     const std::string path = PartialPath(growing->file.path);
-    if (absl::Status status = CopyDurably(growing->file.path, path, growing->bytes); !status.ok()) return Keep(status);
+    if (absl::Status status = CopyDurably(growing->file.path, path, growing->bytes); !status.ok())
+      return Remember(status);
     absl::StatusOr<File> partial = File::OpenToWrite(path);
-    if (!partial.ok()) return Keep(partial.status());
+    if (!partial.ok()) return Remember(partial.status());
     growing->partial = std::move(*partial);
   }
   return absl::OkStatus();
@@ -147,7 +148,7 @@ absl::Status GrowingFiles::BeginWriting() {
 absl::Status GrowingFiles::Drain(Growing* growing) {
   if (growing->buffer.empty()) return absl::OkStatus();
   const int64_t offset = growing->bytes - static_cast<int64_t>(growing->buffer.size());
-  if (absl::Status status = growing->partial.WriteAt(offset, growing->buffer); !status.ok()) return Keep(status);
+  if (absl::Status status = growing->partial.WriteAt(offset, growing->buffer); !status.ok()) return Remember(status);
   growing->buffer.clear();
   return absl::OkStatus();
 }
@@ -164,7 +165,7 @@ absl::Status GrowingFiles::AppendPieces(size_t file, absl::Span<const absl::stri
   ABSL_RETURN_IF_ERROR(failure_);
   Growing& growing = files_[file];
   ABSL_RETURN_IF_ERROR(Drain(&growing));
-  if (absl::Status status = growing.partial.WritePiecesAt(growing.bytes, pieces); !status.ok()) return Keep(status);
+  if (absl::Status status = growing.partial.WritePiecesAt(growing.bytes, pieces); !status.ok()) return Remember(status);
   for (const absl::string_view piece : pieces) growing.bytes += static_cast<int64_t>(piece.size());
   return absl::OkStatus();
 }
@@ -172,7 +173,7 @@ absl::Status GrowingFiles::AppendPieces(size_t file, absl::Span<const absl::stri
 absl::Status GrowingFiles::SetHeader(size_t file, absl::string_view header) {
   ABSL_RETURN_IF_ERROR(failure_);
   if (files_[file].partial.fd() < 0) return absl::OkStatus();
-  return Keep(files_[file].partial.WriteAt(0, header));
+  return Remember(files_[file].partial.WriteAt(0, header));
 }
 
 absl::Status GrowingFiles::Flush() {
@@ -180,7 +181,7 @@ absl::Status GrowingFiles::Flush() {
   for (Growing& growing : files_) {
     if (growing.partial.fd() < 0) continue;
     ABSL_RETURN_IF_ERROR(Drain(&growing));
-    if (absl::Status status = growing.partial.Sync(); !status.ok()) return Keep(status);
+    if (absl::Status status = growing.partial.Sync(); !status.ok()) return Remember(status);
   }
   return absl::OkStatus();
 }
@@ -192,9 +193,9 @@ absl::Status GrowingFiles::Finish() {
     if (growing->partial.fd() < 0) continue;
     const std::string& path = growing->file.path;
     // Whatever stands there now does not live on in the new file.
-    if (absl::Status kept = started_over_ && keeps_previous_ ? KeepAsPrevious(path) : absl::OkStatus(); !kept.ok())
-      return Keep(kept);
-    if (absl::Status status = RenameDurably(PartialPath(path), path); !status.ok()) return Keep(status);
+    if (absl::Status kept = started_over_ && keeps_previous_ ? MoveToPrevious(path) : absl::OkStatus(); !kept.ok())
+      return Remember(kept);
+    if (absl::Status status = RenameDurably(PartialPath(path), path); !status.ok()) return Remember(status);
     growing->partial = File();
   }
   return absl::OkStatus();

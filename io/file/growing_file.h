@@ -39,7 +39,7 @@ struct GrowingFile {
 // Files that are complete or absent. Each grows as PATH.partial and gets its name in Finish(); row i of each belongs to
 // row i of the others. After a crash they go on exactly behind the rows that the last Flush() made safe.
 // A re-run goes on with a copy, so that the complete file stays until a longer one takes its place. When they start
-// over, Finish() keeps what has the name by then (KeepAsPrevious), unless that is the outdated one of this very job, or
+// over, Finish() keeps what has the name by then (MoveToPrevious), unless that is the outdated one of this very job, or
 // has no rows.
 // After an error every further call gives the same error: nothing is known of what is on the disk, and the next run
 // goes on from what was safe. Used by one thread.
@@ -78,7 +78,7 @@ class GrowingFiles {
   absl::StatusOr<bool> ContinueComplete(Growing* growing, int64_t rows);
   absl::Status StartOver();
   absl::Status Drain(Growing* growing);
-  absl::Status Keep(absl::Status status);
+  absl::Status Remember(absl::Status status);
 
   std::vector<Growing> files_;
   bool started_over_ = false;

@@ -87,20 +87,20 @@ class Hdf5Sink final : public VectorSink {
     }
     // What has no rows is not worth keeping, either.
     keeps_previous_ = !OpenOurs(path_, Hdf5File::Access::kRead, train_rows_, outdated.value_or(0)).has_value();
-    ABSL_RETURN_IF_ERROR(Keep(StartOver()));
+    ABSL_RETURN_IF_ERROR(Remember(StartOver()));
     return 0;
   }
 
   absl::Status Write(absl::Span<const Batch* const> batches, std::vector<RefusedRow>* refused) override {
     ABSL_RETURN_IF_ERROR(failure_);
     if (file_ == nullptr) {
-      if (absl::Status status = GoOn(); !status.ok()) return Keep(std::move(status));
+      if (absl::Status status = GoOn(); !status.ok()) return Remember(std::move(status));
     }
     for (const Batch* batch : batches) {
       ABSL_RETURN_IF_ERROR(CheckWidth(path_, model_.dim, batch->dim()));
       for (const BatchRow& row : batch->rows()) {
         if (row.vector == nullptr) continue;
-        if (absl::Status status = AddRow(row, refused); !status.ok()) return Keep(std::move(status));
+        if (absl::Status status = AddRow(row, refused); !status.ok()) return Remember(std::move(status));
       }
     }
     return absl::OkStatus();
@@ -109,16 +109,16 @@ class Hdf5Sink final : public VectorSink {
   // Nothing of an unfinished file survives a crash, see Open(); this only lets a full disk be known early.
   absl::Status Flush() override {
     if (!failure_.ok() || file_ == nullptr) return failure_;
-    return Keep(file_->Flush());
+    return Remember(file_->Flush());
   }
 
   absl::Status Complete() override {
     if (!failure_.ok() || file_ == nullptr) return failure_;
-    return Keep(CompleteFile());
+    return Remember(CompleteFile());
   }
 
  private:
-  absl::Status Keep(absl::Status status) {
+  absl::Status Remember(absl::Status status) {
     if (failure_.ok()) failure_ = std::move(status);
     return failure_;
   }
@@ -246,7 +246,7 @@ class Hdf5Sink final : public VectorSink {
     ABSL_ASSIGN_OR_RETURN(const File partial, File::OpenToWrite(partial_path_));
     ABSL_RETURN_IF_ERROR(partial.Sync());
     // Whatever stands there now does not live on in the new file.
-    ABSL_RETURN_IF_ERROR(started_over_ && keeps_previous_ ? KeepAsPrevious(path_) : absl::OkStatus());
+    ABSL_RETURN_IF_ERROR(started_over_ && keeps_previous_ ? MoveToPrevious(path_) : absl::OkStatus());
     return RenameDurably(partial_path_, path_);
   }
 

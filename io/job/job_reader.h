@@ -21,10 +21,10 @@ namespace reembed {
 
 struct VectorCheck {
   int64_t texts = 0;               // whose vectors were read
-  std::vector<SlotRange> damaged;  // slots whose vectors are not what was kept; in format 1 all of a run
+  std::vector<SlotRange> damaged;  // slots whose vectors are not what was persisted; in format 1 all of a run
 };
 
-// A job directory as it was when this was opened. Needs no lock, changes nothing, and may be used beside a run.
+// A job directory as it was when this was opened. Takes no lock, changes nothing, and may be used during a run.
 // Used by one thread.
 class JobReader {
  public:
@@ -35,7 +35,7 @@ class JobReader {
   KeepVectors keep_vectors() const { return head_.keep_vectors; }
   int64_t rows() const { return rows_; }
 
-  // The rows from ordinal `from` on. No slot is kClaimed. If no vectors are kept, kKept is what every sink has.
+  // The rows from ordinal `from` on. No slot is kClaimed. If no vectors are persisted, kKept is what every sink has.
   // The cursor must not outlive this.
   absl::StatusOr<std::unique_ptr<LedgerCursor>> Scan(int64_t from) const;
 
@@ -48,10 +48,10 @@ class JobReader {
   // The slot of a row's text; -1: it has none. Errors: kNotFound (no such row).
   absl::StatusOr<int64_t> FindSlot(int64_t ordinal) const;
 
-  // The vector of a slot that is kKept, [dim]. Errors: kNotFound (not kept), kDataLoss (it is not what was kept).
+  // The vector of a slot that is kKept, [dim]. Errors: kNotFound (not persisted), kDataLoss (it is damaged).
   absl::Status ReadVector(int64_t slot, absl::Span<float> vector) const;
 
-  // Reads every kept vector and compares it with what was written.
+  // Reads every persisted vector and compares it with its checksum.
   absl::StatusOr<VectorCheck> CheckVectors() const;
 
  private:

@@ -265,7 +265,7 @@ Enrolment JobStore::Enrol(KeyView key, const TextHash& hash) {
     MutexLock lock(&mutex_);
     WaitForRoom(&lock);
     enrolment.ordinal = rows_++;
-    // Nothing may be bought that could not be kept; the row's batch learns the reason from Keep().
+    // Nothing may be bought that could not be kept; the row's batch learns the reason from Persist().
     if (!broken_.ok()) return enrolment;
     Buy(hash, &enrolment);
     if (!broken_.ok()) return enrolment;
@@ -319,7 +319,7 @@ int64_t JobStore::Reject(KeyView key, std::optional<int64_t> ordinal, const absl
   return rejected;
 }
 
-void JobStore::Keep(Batch* batch, Done done) {
+void JobStore::Persist(Batch* batch, Done done) {
   Waiting waiting = {.batch = batch, .done = std::move(done), .own_texts = OwnTexts(*batch)};
   absl::Status broken;
   {

@@ -40,8 +40,8 @@ struct JobOptions {
   enum class Check { kAfterCrash, kEverything };  // kAfterCrash: the newest, and only if the last run did not end well
   Check check = Check::kAfterCrash;
 
-  // How many texts this run can have paid for at any moment without having kept their vectors. Noted at the start: it
-  // is what a kill costs at most.
+  // The most texts that this run can have paid for at any moment without their vectors being persisted; a kill costs no
+  // more. Recorded at the start.
   int64_t texts_in_flight = 0;
 
   // Called by the ledger's thread after each step; tests kill the process there.
@@ -51,20 +51,20 @@ struct JobOptions {
 // What Open() found.
 struct Recovery {
   bool unclean_end = false;          // the last run was killed
-  int64_t damaged_texts = 0;         // whose vector was kept and is damaged: they will be bought again
-  int64_t texts_without_vector = 0;  // numbered earlier, neither kept nor rejected. After an unclean end some of them
-                                     // may have been paid for
+  int64_t damaged_texts = 0;         // whose persisted vector is damaged: they will be bought again
+  int64_t texts_without_vector = 0;  // numbered earlier, neither persisted nor rejected. After an unclean end some of
+                                     // them may have been paid for
 };
 
 // A job directory: the ledger and the vectors of a job (see ledger_format.md).
 //
-// One thread of its own does all writing: it takes what all callers have said so far, writes the vectors, makes them
-// durable, commits the ledger, and answers; what arrives meanwhile is the next commit. So commits group by themselves
-// when the disk is slow, and nobody waits in line for a lock held across disk access. A slow disk is also given those
-// that come back at once: else the batches of a run would part into two halves, each of which waits for the other's
-// commit.
-// After the first failed write nothing is kept or acknowledged any more, and every call answers with that failure: what
-// the disk did with the data is not known, so it is never tried again within a run.
+// A thread of its own does all writing, in group commits: it takes all changes so far, writes the vectors, makes them
+// durable, commits the ledger, and calls the Done callbacks; changes that arrive meanwhile are the next commit. So a
+// slow disk gets larger commits, and no lock is held during disk access. On a slow disk a commit also waits a moment
+// for batches that come back at once; otherwise the batches of a run would split into two halves, each waiting for the
+// other's commit.
+// After the first failed write nothing is persisted or acknowledged any more, and every call returns that failure: what
+// the disk did with the data is not known, so it is never retried within a run.
 //
 // Threads: as Ledger says; everything that Ledger does not declare may be called by any thread. Done callbacks run on
 // the ledger's thread or on the caller's, with no lock held; they must not call Sync(), Position(), Stats() or Close().
@@ -83,7 +83,7 @@ class JobStore final : public Ledger, public OwedRows {
   Enrolment Enrol(KeyView key, const TextHash& hash) override;
   Enrolment Resume(const LedgerRow& row, const TextHash& hash) override;
   int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) override;
-  void Keep(Batch* batch, Done done) override;
+  void Persist(Batch* batch, Done done) override;
   int HeldUp() const override;
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override;
   void SavePosition(absl::string_view sink, int64_t position) override;
@@ -92,25 +92,24 @@ class JobStore final : public Ledger, public OwedRows {
   void Settle(absl::string_view sink) override;
   void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) override;
 
-  // A row of an earlier run has another text by now than its vector is made from: it gets the slot of that text, and
-  // every target that has the row is owed it. Called like Resume(), before any batch. Not where no vectors are kept.
+  // The text of a row of an earlier run has changed: the row gets the slot of the new text, and is owed to every target
+  // that has it. Called like Resume(), before any batch. Not where no vectors are persisted.
   void Change(const LedgerRow& row, const TextHash& hash);
 
-  // A target lacks the vector of a row that it had. Likewise.
+  // A target has lost the vector of a row: the row is owed to it. Likewise.
   void Owe(absl::string_view sink, int64_t ordinal);
 
   // What the job is for, as it was made; its selection is the widest that a run has asked for.
   absl::StatusOr<JobIdentity> identity();
 
-  // A run takes rows that have a vector, too, for the first time: `sink`, if not empty, is served again from its first
-  // row, as what is there may be anybody's. Durable when it returns.
+  // The first run of the job that also takes rows with a vector: `sink`, if not empty, is served again from its first
+  // row, since the vectors there may be of any origin. Durable when it returns.
   absl::Status WidenSelection(absl::string_view sink);
   absl::Status Sync() override;
 
-  // Looks for damage among the vectors that rows from ordinal `from` on, and rows that are owed, will be served with.
-  // What is damaged is kept no more: it is bought again like a text that nobody has bought, and targets that have it
-  // get the new vector, too. Called before any batch; reads all those vectors. recovery() counts them; durable when it
-  // returns.
+  // Reads the persisted vectors of rows from ordinal `from` on, and of rows that are owed, and drops those that are
+  // damaged: their texts are bought again, and targets that have the old vector get the new one. Called before any
+  // batch. recovery() counts them; durable when it returns.
   absl::Status DropDamaged(int64_t from);
 
   // Number of this run of the job, from 1.
@@ -120,22 +119,22 @@ class JobStore final : public Ledger, public OwedRows {
   // Durable when it returns.
   absl::Status RecordReceipt(const Receipt& receipt);
 
-  // Texts of requests that were given up in the air: they may have been paid for, and will be bought again. Durable
-  // when it returns.
+  // Records texts of requests that were dropped in flight: they may have been paid for, and will be bought again.
+  // Durable when it returns.
   absl::Status NoteDropped(int64_t texts);
 
-  // The same of texts that are to be asked for again. Any thread; never blocks. `noted` is answered on the ledger's
-  // thread when that is durable, or with why it cannot be: at once, where the ledger has failed before.
+  // Likewise for texts that this run will send again. Any thread; never blocks. `noted` is called on the ledger's
+  // thread when that is durable, or with the error; at once if the ledger has failed before.
   void NoteLost(int64_t texts, Done noted);
 
-  // This run will have spent so many US dollars at most. Durable when it returns; also on a thread of a client.
+  // Records that this run will have spent at most so many US dollars. Durable when it returns. Any thread.
   absl::Status NoteSpending(double usd);
 
-  // Every row that the source has is numbered, and all that were taken are decided: now what killed runs have cost is
-  // known better. Durable when it returns.
+  // Records that every row of the source is numbered, and every row taken has a vector or a reject; the ledger then
+  // corrects its estimate of what killed runs have cost. Durable when it returns.
   absl::Status NoteAllRead();
 
-  // The targets are about to be written to again after a rollback: forgets it, and what was put back then.
+  // Clears the mark of a rollback, and the undo log that it put back, before the targets are written to again.
   absl::Status ForgetRollback();
 
   // As they are on disk, after a Sync(). Reads all rows.
@@ -143,8 +142,8 @@ class JobStore final : public Ledger, public OwedRows {
   // By ordinal and sink, at most `limit`; behind `after`, if there is one; after a Sync().
   absl::StatusOr<std::vector<RejectedRow>> ListRejects(int64_t limit, const RejectedRow* after = nullptr);
 
-  // Writes what waits, notes that the run ended well, and gives the directory free. Batches that wait for others are
-  // answered kUnavailable. Later calls fail. Returns the first failure since the start.
+  // Writes what is pending, records that the run ended well, and unlocks the directory. Batches that wait for others
+  // get kUnavailable. Later calls fail. Returns the first failure since the start.
   absl::Status Close();
 
  private:

@@ -82,11 +82,11 @@ absl::Status CreateTables(LedgerConnection* undo) {
 
 }  // namespace
 
-class UndoStore::Log final : public UndoLog {
+class UndoStore::TargetLog final : public UndoLog {
  public:
-  Log(UndoStore* store, absl::string_view target) : store_(store), target_(target) {}
+  TargetLog(UndoStore* store, absl::string_view target) : store_(store), target_(target) {}
 
-  absl::Status Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override {
+  absl::Status Log(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override {
     return store_->InTransaction(target_, [&](int64_t target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex_) {
       while (true) {
         ABSL_ASSIGN_OR_RETURN(const std::optional<OldRow> row, next());
@@ -106,7 +106,7 @@ class UndoStore::Log final : public UndoLog {
     });
   }
 
-  absl::Status KeepNote(absl::string_view name, absl::string_view value) override {
+  absl::Status LogNote(absl::string_view name, absl::string_view value) override {
     return store_->InTransaction(target_, [&](int64_t target) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->mutex_) {
       store_->insert_note_.Bind(1, target);
       store_->insert_note_.BindText(2, name);
@@ -123,7 +123,9 @@ class UndoStore::Log final : public UndoLog {
 
 UndoStore::UndoStore(const std::string& dir) : path_(PathOf(dir)) {}
 
-std::unique_ptr<UndoLog> UndoStore::LogOf(absl::string_view target) { return std::make_unique<Log>(this, target); }
+std::unique_ptr<UndoLog> UndoStore::LogOf(absl::string_view target) {
+  return std::make_unique<TargetLog>(this, target);
+}
 
 absl::Status UndoStore::OpenOnce() {
   if (file_ != nullptr) return absl::OkStatus();

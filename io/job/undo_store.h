@@ -32,7 +32,7 @@ class UndoStore {
   std::unique_ptr<UndoLog> LogOf(absl::string_view target);
 
  private:
-  class Log;
+  class TargetLog;
   absl::Status OpenOnce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<int64_t> TargetId(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::optional<int64_t>> AdoptTarget(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -257,7 +257,7 @@ void CachingClient::LookUp(Job* job) {
 }
 
 // Only what is ours is seen by the client.
-void CachingClient::KeepFromOthers(const Job& job) const {
+void CachingClient::HideOthers(const Job& job) const {
   for (size_t i = 0; i < job.texts.size(); ++i) {
     BatchText& text = job.batch->texts()[i];
     const Job::State state = job.texts[i].state;
@@ -277,7 +277,7 @@ void CachingClient::SendOn(const JobPtr& job) {
     counts_.bought += bought;
     ++out_;
   }
-  KeepFromOthers(*job);
+  HideOthers(*job);
   client_->Send(job->batch, Done([this, job](absl::Status status) { OnAnswer(job, std::move(status)); }));
 }
 
@@ -324,7 +324,7 @@ absl::Status CachingClient::Decode(Batch* batch) const {
     if (const auto found = jobs_.find(batch); found != jobs_.end()) job = found->second;
   }
   if (job == nullptr || job->texts.empty()) return client_->Decode(batch);
-  KeepFromOthers(*job);
+  HideOthers(*job);
   absl::Status decoded = client_->Decode(batch);
   const auto dim = static_cast<size_t>(keys_.dim());
   const absl::Span<BatchText> texts = batch->texts();

@@ -68,7 +68,7 @@ class CachingClient final : public EmbeddingClient {
   void OnAnswer(const JobPtr& job, absl::Status status);
   void Finish(const JobPtr& job, absl::Status status);
   void PutSome();
-  void KeepFromOthers(const Job& job) const;
+  void HideOthers(const Job& job) const;
   void Enqueue(Moment at, JobPtr job);
   void EnqueuePut(CacheKey key, std::string value) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the cache may be asked just now.

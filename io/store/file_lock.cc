@@ -22,7 +22,7 @@ namespace {
 class FileLocks final : public TargetLock {
  public:
   explicit FileLocks(std::vector<std::unique_ptr<PlaceLock>> locks) : locks_(std::move(locks)) {}
-  absl::Status Keep() override { return absl::OkStatus(); }
+  absl::Status EnsureHeld() override { return absl::OkStatus(); }
   bool unbroken() const override { return true; }
 
  private:

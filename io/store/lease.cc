@@ -71,7 +71,7 @@ class LeaseLock final : public TargetLock {
     return absl::OkStatus();
   }
 
-  absl::Status Keep() override {
+  absl::Status EnsureHeld() override {
     MutexLock lock(&mutex_);
     if (MonotonicNow() < held_until_) return absl::OkStatus();
     broken_ = true;
@@ -108,7 +108,7 @@ class LeaseLock final : public TargetLock {
       if (closing_) return;
       const Moment asked = MonotonicNow();
       const absl::StatusOr<bool> renewed = store_->Renew(text_);
-      // Where nobody answers it may still be ours. Keep() finds out before anything is written.
+      // Where nobody answers it may still be ours. EnsureHeld() finds out before anything is written.
       if (renewed.ok()) held_until_ = *renewed ? asked + kLeaseTime - kMargin : absl::ZeroDuration();
     }
   }

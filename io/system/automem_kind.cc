@@ -42,8 +42,8 @@ constinit const StoreKind kAutomemKind = {
     .holds_vectors = HoldsAutomemPoints,
     .make_own_sink = MakePointsSink,
     .is_placeholder = IsAutomemPlaceholder,
-    .keep_record = [](const Location& l,
-                      const RunRecord& record) { return KeepAutomemRecord(l, record, AutomemLoginOf(l)); },
+    .save_record = [](const Location& l,
+                      const RunRecord& record) { return SaveAutomemRecord(l, record, AutomemLoginOf(l)); },
     .backup = {.find_others = FindAutomemBackup},
 };
 

@@ -27,7 +27,7 @@ std::string Literal(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Source>> KeepAutomemRecord(const Location& location, const RunRecord& record,
+absl::StatusOr<std::unique_ptr<Source>> SaveAutomemRecord(const Location& location, const RunRecord& record,
                                                           const AutomemLogin& login) {
   ABSL_ASSIGN_OR_RETURN(AutomemLocation asked, ParseAutomemLocation(location));
   ABSL_ASSIGN_OR_RETURN(const FalkorLocation place, ParseFalkorLocation(asked.nodes, login.graph));

@@ -16,7 +16,7 @@ namespace reembed {
 // and the importance that its migration guide asks for. A memory with that id stays as it is. Returns a source of that
 // one row, whose vector is still to be made. Source: [automem/api/memory.py:store], [docs/MIGRATIONS.md, "Store
 // migration record"] Errors: as OpenAutomemSource.
-absl::StatusOr<std::unique_ptr<Source>> KeepAutomemRecord(const Location& location, const RunRecord& record,
+absl::StatusOr<std::unique_ptr<Source>> SaveAutomemRecord(const Location& location, const RunRecord& record,
                                                           const AutomemLogin& login);
 
 }  // namespace reembed

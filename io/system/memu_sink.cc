@@ -98,11 +98,11 @@ class MemuRowWriter final : public RowWriter {
   absl::Status KeepOldEntries() {
     if (undo_ == nullptr) return absl::OkStatus();
     const VectorsJson::Collection* const old = rows_->vectors().Find(asked_.collection);
-    absl::Status status = makes_file_ ? undo_->KeepNote(kFileNote, kMade) : absl::OkStatus();
-    if (status.ok() && old == nullptr) status = undo_->KeepNote(kCollectionNote, kMade);
+    absl::Status status = makes_file_ ? undo_->LogNote(kFileNote, kMade) : absl::OkStatus();
+    if (status.ok() && old == nullptr) status = undo_->LogNote(kCollectionNote, kMade);
     ABSL_RETURN_IF_ERROR(status);
     auto row = written_.begin();
-    return undo_->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+    return undo_->Log([&]() -> absl::StatusOr<std::optional<OldRow>> {
       if (row == written_.end()) return std::nullopt;
       OldRow kept{.ordinal = row->second, .key = absl::string_view(row->first)};
       const VectorsJson::Entry* const entry = old == nullptr ? nullptr : old->Find(row->first);

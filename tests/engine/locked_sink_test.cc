@@ -44,7 +44,7 @@ class ListingSink final : public VectorSink {
 
 class FakeLock final : public TargetLock {
  public:
-  absl::Status Keep() override {
+  absl::Status EnsureHeld() override {
     ++kept;
     return status;
   }

@@ -204,7 +204,7 @@ TEST_P(PipelineFaultTest, NothingIsLostAndTheNextRunCompletes) {
   if (fault == "dropped") client_->FailRequest(30, Fault::kDropped);
   if (fault == "thrown") client_->FailRequest(30, Fault::kThrows);
   if (fault == "source") source_->FailAt(403);
-  if (fault == "keep") ledger_.FailKeep(20);
+  if (fault == "persist") ledger_.FailPersist(20);
   if (fault == "any sink") any_.FailWrite(10);
   if (fault == "ascending sink") ascending_.FailWrite(10);
   if (fault == "sink throws") any_.ThrowAtWrite(10);
@@ -223,7 +223,7 @@ TEST_P(PipelineFaultTest, NothingIsLostAndTheNextRunCompletes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Faults, PipelineFaultTest,
-                         ::testing::Values("request", "key", "dropped", "thrown", "source", "keep", "any sink",
+                         ::testing::Values("request", "key", "dropped", "thrown", "source", "persist", "any sink",
                                            "ascending sink", "sink throws"),
                          [](const auto& info) {
                            std::string name = info.param;

@@ -57,7 +57,7 @@ class MemoryWriter final : public RowWriter {
     for (const RowToWrite* const row : rows) absl::StrAppend(&call, " ", row->row->ordinal);
     table_->calls.push_back(call);
     ABSL_RETURN_IF_ERROR(
-        KeepOldRows(rows, undo_, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+        LogOldRows(rows, undo_, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
           const auto cell = table_->cells.find(NameOf(*rows[row]));
           if (cell != table_->cells.end()) *content = cell->second;
           return cell != table_->cells.end() || table_->names;

@@ -241,11 +241,11 @@ bool MemoryLedger::TryResolve(Batch* batch) {
   return true;
 }
 
-void MemoryLedger::Keep(Batch* batch, Done done) {
+void MemoryLedger::Persist(Batch* batch, Done done) {
   std::vector<Parked> ready;
   {
     const std::lock_guard lock(mutex_);
-    if (fail_keep_ == keeps_++) batch->Distrust(absl::ResourceExhaustedError("disk full"));
+    if (fail_persist_ == persists_++) batch->Distrust(absl::ResourceExhaustedError("disk full"));
     for (size_t i = 0; i < batch->texts().size(); ++i) {
       const BatchText& bought = batch->texts()[i];
       Text& text = texts_[bought.slot];

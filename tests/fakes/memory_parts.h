@@ -125,7 +125,7 @@ class MemoryLedger final : public Ledger {
   Enrolment Enrol(KeyView key, const TextHash& hash) override;
   Enrolment Resume(const LedgerRow& row, const TextHash& hash) override;
   int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) override;
-  void Keep(Batch* batch, Done done) override;
+  void Persist(Batch* batch, Done done) override;
   int HeldUp() const override { return 0; }
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override;
   void SavePosition(absl::string_view sink, int64_t position) override;
@@ -136,7 +136,7 @@ class MemoryLedger final : public Ledger {
   int64_t kept_rows() const;
   int64_t rejected_rows() const;
   std::map<std::string, std::string> rejects() const;  // key text -> reason
-  void FailKeep(int64_t number) { fail_keep_ = number; }
+  void FailPersist(int64_t number) { fail_persist_ = number; }
 
  private:
   friend class MemoryLedgerCursor;
@@ -166,8 +166,8 @@ class MemoryLedger final : public Ledger {
   std::map<std::string, int64_t> positions_;
   std::vector<Parked> parked_;
   std::set<int64_t> refused_;
-  std::optional<int64_t> fail_keep_;
-  int64_t keeps_ = 0;
+  std::optional<int64_t> fail_persist_;
+  int64_t persists_ = 0;
 };
 
 // Remembers what it got, and complains in Write() about whatever a sink may rely on.

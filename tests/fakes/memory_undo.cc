@@ -7,7 +7,7 @@
 
 namespace reembed {
 
-absl::Status MemoryUndo::Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) {
+absl::Status MemoryUndo::Log(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) {
   if (!failure_.ok()) return failure_;
   while (true) {
     const absl::StatusOr<std::optional<OldRow>> row = next();
@@ -19,7 +19,7 @@ absl::Status MemoryUndo::Keep(absl::FunctionRef<absl::StatusOr<std::optional<Old
   }
 }
 
-absl::Status MemoryUndo::KeepNote(absl::string_view name, absl::string_view value) {
+absl::Status MemoryUndo::LogNote(absl::string_view name, absl::string_view value) {
   if (!failure_.ok()) return failure_;
   notes_.emplace(name, value);
   return absl::OkStatus();

@@ -16,15 +16,15 @@ namespace reembed {
 // What a sink shows, in memory, and the same read back. As a job's own log: the first content of a key stays.
 class MemoryUndo final : public UndoLog {
  public:
-  absl::Status Keep(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override;
-  absl::Status KeepNote(absl::string_view name, absl::string_view value) override;
+  absl::Status Log(absl::FunctionRef<absl::StatusOr<std::optional<OldRow>>()> next) override;
+  absl::Status LogNote(absl::string_view name, absl::string_view value) override;
 
   // Reads from the first row. `dim` of the vectors that VectorRows has for an ordinal; 0: nobody knows what was
   // written.
   std::unique_ptr<UndoReader> Read(int dim) const;
 
   size_t rows() const { return rows_.size(); }
-  void Fail(absl::Status status) { failure_ = std::move(status); }  // from now on Keep() answers so
+  void Fail(absl::Status status) { failure_ = std::move(status); }  // from now on Log() answers so
 
  private:
   friend class MemoryUndoReader;

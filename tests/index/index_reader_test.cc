@@ -187,7 +187,8 @@ TEST_F(IndexReaderTest, RefusesAQueryThatHasNoAnswer) {
 }
 
 TEST_F(IndexReaderTest, AMissingIndexIsTold) {
-  EXPECT_THAT(IndexReader::Open(path()), HasError(absl::StatusCode::kNotFound, HasSubstr("a run with the target faiss:")));
+  EXPECT_THAT(IndexReader::Open(path()),
+              HasError(absl::StatusCode::kNotFound, HasSubstr("a run with the target faiss:")));
 }
 
 TEST_F(IndexReaderTest, EveryDamageIsSeen) {

@@ -73,7 +73,7 @@ class EarlierJobsTest : public ::testing::Test {
     (*store)->Reject("two", std::nullopt, absl::InvalidArgumentError("the text is empty"));
     Enrol(store->get(), &batch, "three", "text three");
     for (int i = 0; i < 2 * kDim; ++i) batch.vectors()[i] = static_cast<float>(i + 1);
-    (*store)->Keep(&batch, Done([](absl::Status status) { EXPECT_THAT(status, IsOk()); }));
+    (*store)->Persist(&batch, Done([](absl::Status status) { EXPECT_THAT(status, IsOk()); }));
     (*store)->SavePosition(target, position);
     ASSERT_THAT((*store)->RecordReceipt({.run = 1, .started = ended, .ended = ended, .outcome = "done"}), IsOk());
     ASSERT_THAT((*store)->Close(), IsOk());

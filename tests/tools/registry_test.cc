@@ -47,7 +47,7 @@ TEST(StoreKindTest, NoRowIsHalf) {
     EXPECT_EQ(kind->secret == SecretKind::kNone && kind->parts.empty(), kind->secret_variables.empty());
     EXPECT_EQ(kind->holds_vectors != nullptr, kind->make_own_sink != nullptr);
     EXPECT_EQ(kind->holds_vectors != nullptr, kind->vectors_parameter != nullptr);
-    EXPECT_EQ(kind->imports.drop_tables != nullptr, kind->imports.keep_dropped != nullptr);
+    EXPECT_EQ(kind->imports.drop_tables != nullptr, kind->imports.log_dropped != nullptr);
     EXPECT_TRUE(kind->whole_file == nullptr || (kind->is_file && kind->make_sink != nullptr && !kind->is_table()));
     EXPECT_TRUE(kind->make_sink == nullptr || kind->is_stream || kind->open_reader != nullptr);
     const TableCatalog& catalog = kind->catalog;

@@ -16,7 +16,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(SettingFlagsTest, EverySettingHasFlagsThatTheCommandKnows) {
-  const TempFolder folder("setting_flags");
+  const TempFolder folder;
   const ProcessResult known = RunClean(REEMBED_BINARY, folder.path(), {"completion", "bash"});
   ASSERT_EQ(known.exit_code, 0) << known.err;
   for (int i = 0; i < kSettings; ++i) {

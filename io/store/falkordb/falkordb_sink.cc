@@ -106,7 +106,7 @@ class FalkorRowWriter final : public RowWriter {
       ABSL_RETURN_IF_ERROR(CheckIndexes(nodes_, indexes, model_.dim));
       if (!indexes.key) {
         if (context.undo != nullptr) {
-          ABSL_RETURN_IF_ERROR(KeepFalkorKeyIndexMade(context.undo));
+          ABSL_RETURN_IF_ERROR(LogFalkorKeyIndexMade(context.undo));
         }
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE INDEX ", nodes_.OnProperty(nodes_.asked.key))));
       }
@@ -168,7 +168,7 @@ class FalkorRowWriter final : public RowWriter {
       ABSL_ASSIGN_OR_RETURN(const Indexes indexes, ReadIndexes(nodes_));
       if (!indexes.vector) {
         if (context.undo != nullptr) {
-          ABSL_RETURN_IF_ERROR(KeepFalkorVectorIndexMade(context.undo));
+          ABSL_RETURN_IF_ERROR(LogFalkorVectorIndexMade(context.undo));
         }
         ABSL_RETURN_IF_ERROR(Change(absl::StrCat("CREATE VECTOR INDEX ", nodes_.OnProperty(nodes_.asked.vector),
                                                  " OPTIONS {dimension:", model_.dim, ", similarityFunction:'",
@@ -228,7 +228,7 @@ class FalkorRowWriter final : public RowWriter {
   }
 
   absl::Status StoreAll(Lookup lookup, absl::Span<RowToWrite* const> rows) {
-    ABSL_RETURN_IF_ERROR(KeepFalkorNodes(nodes_, rows, undo_));
+    ABSL_RETURN_IF_ERROR(LogFalkorNodes(nodes_, rows, undo_));
     for (Statement statement = Print(rows); !statement.rows.empty(); statement = Print(rows)) {
       ABSL_RETURN_IF_ERROR(Store(lookup, statement.list, statement.rows));
       rows.remove_prefix(statement.rows.size());

@@ -207,7 +207,7 @@ absl::Status ReadValues(const FalkorNodes& nodes, absl::Span<const KeyView> keys
   return absl::OkStatus();
 }
 
-// One piece of KeepFalkorNodes().
+// One piece of LogFalkorNodes().
 absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log) {
   std::vector<KeyView> keys;
   for (const RowToWrite* const row : rows) keys.push_back(row->row->key);
@@ -228,7 +228,7 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<RowToWrite* const> r
                     Setting::kUndoLog);
   }));
   ABSL_RETURN_IF_ERROR(unknown);
-  return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+  return LogOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
     *content = contents[row];
     return content->has_value();
   });
@@ -374,7 +374,7 @@ absl::Status NodeRows::SayIndex(absl::string_view note, absl::string_view kind, 
 
 }  // namespace
 
-absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log) {
+absl::Status LogFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log) {
   if (log == nullptr) return absl::OkStatus();
   for (size_t begin = 0; begin < rows.size(); begin += kKeptRows) {
     ABSL_RETURN_IF_ERROR(KeepPiece(nodes, rows.subspan(begin, kKeptRows), log));
@@ -382,9 +382,9 @@ absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* co
   return absl::OkStatus();
 }
 
-absl::Status KeepFalkorKeyIndexMade(UndoLog* log) { return log->KeepNote(kKeyIndexNote, kMade); }
+absl::Status LogFalkorKeyIndexMade(UndoLog* log) { return log->LogNote(kKeyIndexNote, kMade); }
 
-absl::Status KeepFalkorVectorIndexMade(UndoLog* log) { return log->KeepNote(kVectorIndexNote, kMade); }
+absl::Status LogFalkorVectorIndexMade(UndoLog* log) { return log->LogNote(kVectorIndexNote, kMade); }
 
 absl::StatusOr<RollbackReport> RollBackFalkor(const Location& location, UndoReader* old_rows,
                                               const FalkorOptions& options) {

@@ -16,11 +16,11 @@ namespace reembed {
 
 // Shows the log what the nodes of the rows hold. Those that are not there are not written. A null log takes nothing.
 // Errors: as RespClient, those of the log; kFailedPrecondition (a property is of a type that cannot be put back).
-absl::Status KeepFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log);
+absl::Status LogFalkorNodes(const FalkorNodes& nodes, absl::Span<RowToWrite* const> rows, UndoLog* log);
 
 // The index that is about to be made.
-absl::Status KeepFalkorKeyIndexMade(UndoLog* log);
-absl::Status KeepFalkorVectorIndexMade(UndoLog* log);
+absl::Status LogFalkorKeyIndexMade(UndoLog* log);
+absl::Status LogFalkorVectorIndexMade(UndoLog* log);
 
 // Puts back what the log holds; properties that were not there go. Indexes that the job made stay, and notes say so.
 // Waits for the disk as the sink does. May be called again after any crash.

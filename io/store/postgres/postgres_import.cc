@@ -256,7 +256,7 @@ class PostgresImportRowWriter final : public RowWriter {
       items.push_back({row, *std::move(object)});
       there.push_back(row);
     }
-    ABSL_RETURN_IF_ERROR(KeepPostgresBrought(there, import_.ids, &import_.target, undo_));
+    ABSL_RETURN_IF_ERROR(LogPostgresBrought(there, import_.ids, &import_.target, undo_));
     const absl::Span<const Item> all = items;
     const size_t vector_bytes = static_cast<size_t>(import_.target.model.dim) * sizeof(float);
     for (size_t begin = 0; begin < all.size();) {
@@ -279,7 +279,7 @@ class PostgresImportRowWriter final : public RowWriter {
     PostgresTarget& target = import_.target;
     if (target.table.has_value()) return absl::OkStatus();
     if (undo != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepPostgresSchemaMade(undo));
+      ABSL_RETURN_IF_ERROR(LogPostgresSchemaMade(undo));
     }
     std::string path;
     if (!target.asked.schema.empty()) {
@@ -333,7 +333,7 @@ class PostgresImportRowWriter final : public RowWriter {
           absl::StrCat("ALTER TABLE ", import_.ids, " ADD COLUMN IF NOT EXISTS row_hash text"));
     }
     if (undo != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepPostgresIdsMade(undo));
+      ABSL_RETURN_IF_ERROR(LogPostgresIdsMade(undo));
     }
     // In the order of bytes, so that keys asked for in the source's order lie together.
     return import_.target.connection->Run(

@@ -71,8 +71,8 @@ std::string PostgresRowHashSql(const PostgresTable& table, const PostgresVectorC
       ") AS x, pg_catalog.jsonb_each(pg_catalog.to_jsonb(x)) AS e WHERE e.value <> 'null')");
 }
 
-absl::Status KeepPostgresBrought(absl::Span<RowToWrite* const> rows, const std::string& ids, PostgresTarget* target,
-                                 UndoLog* log) {
+absl::Status LogPostgresBrought(absl::Span<RowToWrite* const> rows, const std::string& ids, PostgresTarget* target,
+                                UndoLog* log) {
   if (log == nullptr || rows.empty()) return absl::OkStatus();
   const PostgresTable& table = *target->table;
   const std::string keys = TextArray(rows, [](const RowToWrite* row) -> const std::string& { return *row->key; });
@@ -92,17 +92,17 @@ absl::Status KeepPostgresBrought(absl::Span<RowToWrite* const> rows, const std::
       return true;
     });
   }));
-  return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+  return LogOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
     if (places[row] == Place::kThere) *content = contents[row];
     return places[row] != Place::kGone;
   });
 }
 
-absl::Status KeepPostgresSchemaMade(UndoLog* log) { return log->KeepNote(kSchemaNote, kMade); }
-absl::Status KeepPostgresIdsMade(UndoLog* log) { return log->KeepNote(kIdsNote, kMade); }
+absl::Status LogPostgresSchemaMade(UndoLog* log) { return log->LogNote(kSchemaNote, kMade); }
+absl::Status LogPostgresIdsMade(UndoLog* log) { return log->LogNote(kIdsNote, kMade); }
 
-absl::Status KeepPostgresTablesDropped(absl::Span<const std::string> tables, UndoLog* log) {
-  return log->KeepNote(kDroppedNote, absl::StrJoin(tables, ", "));
+absl::Status LogPostgresTablesDropped(absl::Span<const std::string> tables, UndoLog* log) {
+  return log->LogNote(kDroppedNote, absl::StrJoin(tables, ", "));
 }
 
 namespace {

@@ -31,15 +31,15 @@ std::string PostgresRowHashSql(const PostgresTable& table, const PostgresVectorC
 // Shows the log what the target has of the rows, which have keys: nothing, or an earlier job's vector. Of rows that
 // were brought before and are gone since, nothing is shown, as nothing will be written. `ids`: SQL name of the table of
 // ids.
-absl::Status KeepPostgresBrought(absl::Span<RowToWrite* const> rows, const std::string& ids, PostgresTarget* target,
-                                 UndoLog* log);
+absl::Status LogPostgresBrought(absl::Span<RowToWrite* const> rows, const std::string& ids, PostgresTarget* target,
+                                UndoLog* log);
 
 // What is about to be made: the tables of schema_file; that of the ids.
-absl::Status KeepPostgresSchemaMade(UndoLog* log);
-absl::Status KeepPostgresIdsMade(UndoLog* log);
+absl::Status LogPostgresSchemaMade(UndoLog* log);
+absl::Status LogPostgresIdsMade(UndoLog* log);
 
 // --force-recreate has dropped these tables: nothing brings them back, and a rollback says so.
-absl::Status KeepPostgresTablesDropped(absl::Span<const std::string> tables, UndoLog* log);
+absl::Status LogPostgresTablesDropped(absl::Span<const std::string> tables, UndoLog* log);
 
 // What a run will do to vectors that are there: those of rows that an earlier job brought. Reads only.
 absl::StatusOr<Overwriting> PostgresImportOverwriting(const Location& location, const Model& model);

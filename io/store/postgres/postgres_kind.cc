@@ -168,7 +168,7 @@ constinit const StoreKind kPostgresKind = {
     .takes_output_forms = true,
     .lock = LockPostgresColumn,
     .shares_lock = true,
-    .imports = {.drop_tables = DropPostgresTables, .keep_dropped = KeepPostgresTablesDropped},
+    .imports = {.drop_tables = DropPostgresTables, .log_dropped = LogPostgresTablesDropped},
     .roll_back = RollBack,
     .overwriting = WhatIsOverwritten,
     .backup = {.back_up = BackUp,

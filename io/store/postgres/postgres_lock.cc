@@ -88,7 +88,7 @@ class PostgresColumnLock final : public TargetLock {
         "two or more, or name the server itself"));
   }
 
-  absl::Status Keep() override {
+  absl::Status EnsureHeld() override {
     if (MonotonicNow() - asked_ < kTrust && connection_->IsWhole()) return absl::OkStatus();
     const absl::Status held =
         connection_->IsWhole() ? LetGoOfSnapshot() : absl::UnavailableError("the lock's connection is lost");

@@ -51,7 +51,7 @@ class PostgresRowWriter final : public RowWriter {
         return absl::OkStatus();
       }
       if (context.undo != nullptr) {
-        ABSL_RETURN_IF_ERROR(KeepPostgresChanges(target_, context.undo));
+        ABSL_RETURN_IF_ERROR(LogPostgresChanges(target_, context.undo));
       }
       ABSL_RETURN_IF_ERROR(AddPostgresColumns(&target_, &added));
       return SwapIfEmpty();
@@ -90,7 +90,7 @@ class PostgresRowWriter final : public RowWriter {
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {
     // What was made since Begin() holds nothing that is worth keeping.
     if (!made_) {
-      ABSL_RETURN_IF_ERROR(KeepPostgresRows(filled_, rows, &target_, undo_));
+      ABSL_RETURN_IF_ERROR(LogPostgresRows(filled_, rows, &target_, undo_));
     }
     ABSL_RETURN_IF_ERROR(DropIndexesOnce());
     looked_again_ = false;
@@ -191,7 +191,7 @@ class PostgresRowWriter final : public RowWriter {
   absl::Status MakeTable(bool integer_key) {
     made_ = true;
     if (undo_ != nullptr) {
-      ABSL_RETURN_IF_ERROR(KeepPostgresTableMade(undo_));
+      ABSL_RETURN_IF_ERROR(LogPostgresTableMade(undo_));
     }
     return target_.connection->Persist([&]() -> absl::Status {
       ABSL_RETURN_IF_ERROR(MakePostgresTable(&target_, integer_key));

@@ -92,7 +92,7 @@ std::string KeyArray(const PostgresTable& table, const Rows& rows, KeyOf key_of)
   return keys;
 }
 
-// One piece of KeepPostgresRows().
+// One piece of LogPostgresRows().
 absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
                        UndoLog* log) {
   const PostgresTable& table = *target->table;
@@ -111,7 +111,7 @@ absl::Status KeepPiece(const PostgresFilled& filled, absl::Span<RowToWrite* cons
     });
   }));
   const bool adds = target->asked.mode == PostgresLocation::Mode::kUpsert;
-  return KeepOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+  return LogOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
     *content = contents[row];
     return content->has_value() || adds;
   });
@@ -142,8 +142,8 @@ absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target) 
   return filled;
 }
 
-absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
-                              UndoLog* log) {
+absl::Status LogPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
+                             UndoLog* log) {
   if (log == nullptr || filled.kept_from == filled.columns.size()) return absl::OkStatus();
   const size_t piece =
       std::clamp<size_t>(kKeptBytes / (static_cast<size_t>(target->model.dim) * sizeof(float) + 64), 1, kKeptRows);
@@ -153,21 +153,21 @@ absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrit
   return absl::OkStatus();
 }
 
-absl::Status KeepPostgresChanges(const PostgresTarget& target, UndoLog* log) {
+absl::Status LogPostgresChanges(const PostgresTarget& target, UndoLog* log) {
   const PostgresLocation& asked = target.asked;
   absl::Status kept;
   if (!asked.new_column.empty()) {
     if (target.vector->name == asked.new_column) {
-      kept = log->KeepNote(kNewColumnNote, target.table->Find(asked.vector) != nullptr ? kSwap : kRename);
+      kept = log->LogNote(kNewColumnNote, target.table->Find(asked.vector) != nullptr ? kSwap : kRename);
     }
   } else if (!target.vector->exists) {
-    kept = log->KeepNote(ColumnNote(target.vector->name), kMade);
+    kept = log->LogNote(ColumnNote(target.vector->name), kMade);
   }
-  if (kept.ok() && target.model_column_missing) kept = log->KeepNote(ColumnNote(asked.model_column), kMade);
+  if (kept.ok() && target.model_column_missing) kept = log->LogNote(ColumnNote(asked.model_column), kMade);
   return kept;
 }
 
-absl::Status KeepPostgresTableMade(UndoLog* log) { return log->KeepNote(kTableNote, kMade); }
+absl::Status LogPostgresTableMade(UndoLog* log) { return log->LogNote(kTableNote, kMade); }
 
 namespace {
 

@@ -39,12 +39,12 @@ absl::StatusOr<PostgresFilled> FindPostgresFilled(const PostgresTarget& target);
 // Shows the log what the rows, which have keys, hold; of those that are not there only with mode=upsert that they are
 // not. Somebody who changes a row between this and its being written loses the change, as without a log. A null log
 // takes nothing.
-absl::Status KeepPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
-                              UndoLog* log);
+absl::Status LogPostgresRows(const PostgresFilled& filled, absl::Span<RowToWrite* const> rows, PostgresTarget* target,
+                             UndoLog* log);
 
 // What Prepare() is about to make, and whether Publish() will change names.
-absl::Status KeepPostgresChanges(const PostgresTarget& target, UndoLog* log);
-absl::Status KeepPostgresTableMade(UndoLog* log);
+absl::Status LogPostgresChanges(const PostgresTarget& target, UndoLog* log);
+absl::Status LogPostgresTableMade(UndoLog* log);
 
 // What a run will do to the vectors of the table. Reads only. Errors: as MakePostgresSink.
 absl::StatusOr<Overwriting> PostgresOverwriting(const Location& location, const Model& model);

@@ -243,9 +243,9 @@ class QdrantRowWriter final : public RowWriter {
 
   absl::Status KeepWhatIsMade(UndoLog* undo) const {
     if (undo == nullptr) return absl::OkStatus();
-    if (target_.side.has_value()) return KeepQdrantSide(*target_.side, undo);
-    if (!target_.collection.has_value()) return KeepQdrantCollectionMade(undo);
-    return target_.add_vector ? KeepQdrantVectorMade(undo) : absl::OkStatus();
+    if (target_.side.has_value()) return LogQdrantSide(*target_.side, undo);
+    if (!target_.collection.has_value()) return LogQdrantCollectionMade(undo);
+    return target_.add_vector ? LogQdrantVectorMade(undo) : absl::OkStatus();
   }
 
   // Not where the way back is another collection, or where nothing was before.
@@ -254,13 +254,13 @@ class QdrantRowWriter final : public RowWriter {
   absl::Status KeepOldVectors(absl::Span<const size_t> rows) {
     std::vector<RowToWrite*> to_keep;
     for (const size_t i : rows) to_keep.push_back(items_[i].row);
-    return KeepOldRows(to_keep, undo_,
-                       [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
-                         Item& item = items_[rows[row]];
-                         if (!item.there && payloads_ != nullptr) item.old = QdrantNoPoint(item.payload);
-                         if (item.there || payloads_ != nullptr) *content = item.old;
-                         return item.there || (upserts_ && item.row->refusal.ok());
-                       });
+    return LogOldRows(to_keep, undo_,
+                      [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+                        Item& item = items_[rows[row]];
+                        if (!item.there && payloads_ != nullptr) item.old = QdrantNoPoint(item.payload);
+                        if (item.there || payloads_ != nullptr) *content = item.old;
+                        return item.there || (upserts_ && item.row->refusal.ok());
+                      });
   }
 
   absl::Span<const float> VectorOf(const Item& item) const {

@@ -337,17 +337,17 @@ std::string AskForQdrantVector(absl::string_view name) {
   return name.empty() ? "true" : absl::StrCat("[", JsonQuoted(name), "]");
 }
 
-absl::Status KeepQdrantSide(const QdrantSide& side, UndoLog* log) {
+absl::Status LogQdrantSide(const QdrantSide& side, UndoLog* log) {
   const QdrantCollection::Vector* const old = side.like.Find(side.vector);
-  return log->KeepNote(kSideNote,
-                       absl::StrCat(R"({"alias":)", JsonQuoted(side.alias), R"(,"real":)", JsonQuoted(side.real),
-                                    R"(,"side":)", JsonQuoted(side.side), R"(,"before":)", JsonQuoted(side.before),
-                                    R"(,"dim":)", side.dim, R"(,"old_dim":)", old == nullptr ? 0 : old->dim, "}"));
+  return log->LogNote(kSideNote,
+                      absl::StrCat(R"({"alias":)", JsonQuoted(side.alias), R"(,"real":)", JsonQuoted(side.real),
+                                   R"(,"side":)", JsonQuoted(side.side), R"(,"before":)", JsonQuoted(side.before),
+                                   R"(,"dim":)", side.dim, R"(,"old_dim":)", old == nullptr ? 0 : old->dim, "}"));
 }
 
-absl::Status KeepQdrantCollectionMade(UndoLog* log) { return log->KeepNote(kCollectionNote, kMade); }
+absl::Status LogQdrantCollectionMade(UndoLog* log) { return log->LogNote(kCollectionNote, kMade); }
 
-absl::Status KeepQdrantVectorMade(UndoLog* log) { return log->KeepNote(kVectorNote, kMade); }
+absl::Status LogQdrantVectorMade(UndoLog* log) { return log->LogNote(kVectorNote, kMade); }
 
 absl::StatusOr<RollbackReport> RollBackQdrant(const Location& location, UndoReader* old_rows,
                                               const QdrantOptions& options) {

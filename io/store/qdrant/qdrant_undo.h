@@ -28,9 +28,9 @@ std::string QdrantNoPoint(absl::string_view payload);
 std::string AskForQdrantVector(absl::string_view name);
 
 // What is about to be made.
-absl::Status KeepQdrantSide(const QdrantSide& side, UndoLog* log);
-absl::Status KeepQdrantCollectionMade(UndoLog* log);
-absl::Status KeepQdrantVectorMade(UndoLog* log);
+absl::Status LogQdrantSide(const QdrantSide& side, UndoLog* log);
+absl::Status LogQdrantCollectionMade(UndoLog* log);
+absl::Status LogQdrantVectorMade(UndoLog* log);
 
 // Puts back what the log holds. Points that the job added go if they hold what it wrote and nothing else; a vector name
 // that it added goes once no point has such a vector, and a collection that it made once no point is in it; one that

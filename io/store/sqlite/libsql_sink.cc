@@ -188,7 +188,7 @@ class LibsqlRowWriter final : public RowWriter {
     const bool lacked_vector = target_.table.lacks_vector;
     const std::vector<std::string> changes = target_.table.changes;
     if (context.undo != nullptr && !changes.empty()) {
-      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_.table, context.undo));
+      ABSL_RETURN_IF_ERROR(LogWhatIsMissing(target_.table, context.undo));
     }
     for (const std::string& change : changes) {
       const absl::Status made = target_.db->Exec(change);
@@ -215,7 +215,7 @@ class LibsqlRowWriter final : public RowWriter {
   }
 
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {
-    ABSL_RETURN_IF_ERROR(KeepOldCells(rows, target_.table, &cells_, undo_));
+    ABSL_RETURN_IF_ERROR(LogOldCells(rows, target_.table, &cells_, undo_));
     return transactions_.Run(
         &*batch_, rows.size(),
         [&](size_t row) {

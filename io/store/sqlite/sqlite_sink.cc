@@ -102,7 +102,7 @@ class SqliteRowWriter final : public RowWriter {
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {
     return InTransaction([&] {
       // Under the lock: nobody changes a row between its being kept and its being overwritten.
-      absl::Status kept = KeepOldCells(rows, target_, &*cells_, undo_);
+      absl::Status kept = LogOldCells(rows, target_, &*cells_, undo_);
       return kept.ok() ? StoreRows(rows) : kept;
     });
   }
@@ -128,7 +128,7 @@ class SqliteRowWriter final : public RowWriter {
     ABSL_RETURN_IF_ERROR(ResolveSqliteTarget(*target_.db, &target_));
     *added = target_.lacks_vector;
     if (undo != nullptr && !target_.changes.empty()) {
-      ABSL_RETURN_IF_ERROR(KeepWhatIsMissing(target_, undo));
+      ABSL_RETURN_IF_ERROR(LogWhatIsMissing(target_, undo));
     }
     for (const std::string& change : target_.changes) {
       ABSL_RETURN_IF_ERROR(target_.db->Exec(change));

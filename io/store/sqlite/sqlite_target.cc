@@ -319,7 +319,7 @@ std::string InsertSql(const SqliteTarget& target) {
     absl::StrAppend(&values, ", ", SetSql(sql));
     const bool is_partition =
         std::any_of(target.partitions.begin(), target.partitions.end(),
-                    [&](const std::string& name) { return absl::EqualsIgnoreCase(name, column); });
+                    [&column = column](const std::string& name) { return absl::EqualsIgnoreCase(name, column); });
     if (is_partition) known.push_back(absl::StrCat(SetSql(sql), " IS NOT NULL"));
   }
   const std::string into =

@@ -149,8 +149,8 @@ absl::StatusOr<std::optional<CellReader::Row>> CellReader::Next() {
   return row;
 }
 
-absl::Status KeepOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget& target, CellReader* cells,
-                          UndoLog* log) {
+absl::Status LogOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget& target, CellReader* cells,
+                         UndoLog* log) {
   if (log == nullptr) return absl::OkStatus();
   std::vector<KeyView> keys;
   keys.reserve(rows.size());
@@ -158,7 +158,7 @@ absl::Status KeepOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget
   cells->Start(keys);
   const bool adds = target.asked.mode != SqliteLocation::Mode::kUpdate;
   absl::Status kept =
-      KeepOldRows(rows, log, [&](size_t, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
+      LogOldRows(rows, log, [&](size_t, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
         ABSL_ASSIGN_OR_RETURN(const std::optional<CellReader::Row> row, cells->Next());
         *content = row->content;
         return row->content.has_value() || adds;
@@ -167,10 +167,10 @@ absl::Status KeepOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget
   return kept;
 }
 
-absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log) {
-  if (!target.table.has_value()) return log->KeepNote(kTableNote, kMade);
+absl::Status LogWhatIsMissing(const SqliteTarget& target, UndoLog* log) {
+  if (!target.table.has_value()) return log->LogNote(kTableNote, kMade);
   for (const std::string& column : target.missing_columns) {
-    ABSL_RETURN_IF_ERROR(log->KeepNote(ColumnNote(column), kMade));
+    ABSL_RETURN_IF_ERROR(log->LogNote(ColumnNote(column), kMade));
   }
   return absl::OkStatus();
 }

@@ -59,11 +59,11 @@ class CellReader {
 };
 
 // Shows the log what the rows hold that are about to be written; a null log takes nothing.
-absl::Status KeepOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget& target, CellReader* cells,
-                          UndoLog* log);
+absl::Status LogOldCells(absl::Span<RowToWrite* const> rows, const SqliteTarget& target, CellReader* cells,
+                         UndoLog* log);
 
 // Tells the log what is about to be made: target.changes.
-absl::Status KeepWhatIsMissing(const SqliteTarget& target, UndoLog* log);
+absl::Status LogWhatIsMissing(const SqliteTarget& target, UndoLog* log);
 
 // As RowTable::Read(), with the rows' cells.
 absl::Status ReadCells(CellReader* cells, absl::Span<const OldRow> rows, absl::Span<RowNow> now);

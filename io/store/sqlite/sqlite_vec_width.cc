@@ -151,7 +151,7 @@ class Vec0WidthRowWriter final : public RowWriter {
     ABSL_ASSIGN_OR_RETURN(const std::string sql, Vec0Sql(*db_, target_));
     ABSL_RETURN_IF_ERROR(TakeOver());
     if (context.undo != nullptr) {
-      ABSL_RETURN_IF_ERROR(context.undo->KeepNote(kNote, absl::StrCat(beside_, "\n", sql)));
+      ABSL_RETURN_IF_ERROR(context.undo->LogNote(kNote, absl::StrCat(beside_, "\n", sql)));
     }
     ABSL_ASSIGN_OR_RETURN(new_vectors_, MakeSqliteRowWriter(BesideOf(location_, beside_), model_, options_));
     return new_vectors_->Prepare({.model = context.model});
@@ -166,7 +166,7 @@ class Vec0WidthRowWriter final : public RowWriter {
   }
 
   absl::Status Write(absl::Span<RowToWrite* const> rows) override {
-    ABSL_RETURN_IF_ERROR(KeepOldCells(rows, target_, &cells_, undo_));
+    ABSL_RETURN_IF_ERROR(LogOldCells(rows, target_, &cells_, undo_));
     ABSL_RETURN_IF_ERROR(new_vectors_->Write(rows));
     return RefuseThoseWithoutAPlace(rows);
   }

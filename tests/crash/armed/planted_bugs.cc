@@ -50,13 +50,13 @@ class BuggyLedger final : public Ledger {
   int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) override {
     return ledger_->Reject(key, ordinal, reason);
   }
-  void Keep(Batch* batch, Done done) override {
+  void Persist(Batch* batch, Done done) override {
     const absl::Span<float> vectors = batch->vectors();
     const auto dim = static_cast<size_t>(batch->dim());
     if (vectors.size() >= 2 * dim && bug_->Strikes("swap")) {
       std::swap_ranges(vectors.begin(), vectors.begin() + dim, vectors.begin() + dim);
     }
-    ledger_->Keep(batch, std::move(done));
+    ledger_->Persist(batch, std::move(done));
   }
   int HeldUp() const override { return ledger_->HeldUp(); }
   absl::StatusOr<SinkPosition> Position(absl::string_view sink) override { return ledger_->Position(sink); }

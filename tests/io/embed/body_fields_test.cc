@@ -36,8 +36,7 @@ TEST(ParseBodyFieldTest, TakesJsonOrAString) {
   EXPECT_EQ(json("a=1 2"), "\"1 2\"");
   EXPECT_EQ(json("a=NaN"), "\"NaN\"");
   for (const char* wrong : {"a", "=b", "", " =b", "a=\xff"}) {
-    EXPECT_THAT(ParseBodyField(wrong), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("expected ")))
-        << wrong;
+    EXPECT_THAT(ParseBodyField(wrong), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("expected "))) << wrong;
   }
 }
 
@@ -56,7 +55,8 @@ TEST(AddBodyFieldsTest, NeverReplacesWhatWeWrite) {
   };
   EXPECT_THAT(add("openai", {{"input", "[]"}}),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("input: reembed writes this field")));
-  EXPECT_THAT(add("openai", {{"model", "1"}}), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("set the model")));
+  EXPECT_THAT(add("openai", {{"model", "1"}}),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("set the model")));
   EXPECT_THAT(add("voyage", {{"input_type", "1"}}),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("set the input type")));
   EXPECT_THAT(add("gemini", {{"content", "1"}}), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("content")));

@@ -378,7 +378,8 @@ TEST_F(RequestFlowTest, TimeOutsTeachSmallerRequests) {
   EXPECT_LE(scripted_->request_count(), 1 + 2 + 4 + 2);
   const std::lock_guard lock(mutex);
   ASSERT_FALSE(notes.empty());
-  EXPECT_THAT(notes[0], AllOf(HasSubstr("32 texts within 300ms"), HasSubstr("at most 16"), HasSubstr("a smaller batch")));
+  EXPECT_THAT(notes[0],
+              AllOf(HasSubstr("32 texts within 300ms"), HasSubstr("at most 16"), HasSubstr("a smaller batch")));
 }
 
 // The other endpoint is asked for what is missing only.
@@ -618,7 +619,8 @@ TEST_F(RequestFlowTest, ALongerWaitThanIsGrantedIsSaid) {
         .status = 429, .headers = {{"Retry-After", "2 hours"}}, .body = R"({"error":{"message":"too fast"}})"};
   });
   EXPECT_THAT(SendAll(1), ElementsAre(IsOk()));
-  EXPECT_THAT(notes, ElementsAre(AllOf(HasSubstr("too fast"), HasSubstr("asks for a wait of 2h, at most 30ms are granted"))));
+  EXPECT_THAT(notes,
+              ElementsAre(AllOf(HasSubstr("too fast"), HasSubstr("asks for a wait of 2h, at most 30ms are granted"))));
 }
 
 TEST_F(RequestFlowTest, ARedirectIsNotFollowedAndShown) {
@@ -629,8 +631,9 @@ TEST_F(RequestFlowTest, ARedirectIsNotFollowedAndShown) {
     return ServerReply{.status = 307, .headers = {{"Location", location}}};
   });
   const auto shows = [](const std::string& target) {
-    return HasError(absl::StatusCode::kFailedPrecondition,
-                    AllOf(HasSubstr("HTTP 307"), HasSubstr("redirected to " + target + "; "), HasSubstr("the base of the API")));
+    return HasError(
+        absl::StatusCode::kFailedPrecondition,
+        AllOf(HasSubstr("HTTP 307"), HasSubstr("redirected to " + target + "; "), HasSubstr("the base of the API")));
   };
   EXPECT_THAT(SendAll(1), ElementsAre(shows(scripted_->url() + "/v1/embeddings/")));
   Connect(absl::StrCat(scripted_->url(), "/v1"));

@@ -145,7 +145,7 @@ class RandomWork {
         continue;
       }
       Provide(work);
-      store_->Keep(&work->flight.batch, Done([this, work](const absl::Status& status) { Note(*work, status); }));
+      store_->Persist(&work->flight.batch, Done([this, work](const absl::Status& status) { Note(*work, status); }));
     }
   }
 

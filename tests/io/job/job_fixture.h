@@ -35,7 +35,7 @@ struct TestRow {
   std::string text;
 };
 
-// A batch on its way to Keep(), and the answer.
+// A batch on its way to Persist(), and the answer.
 struct Flight {
   explicit Flight(int max_rows = 64) : batch({.max_texts = max_rows, .max_rows = max_rows}, kDim) {}
 
@@ -98,7 +98,7 @@ class JobTest : public ::testing::Test {
   }
 
   void Send(Flight* flight) {
-    store_->Keep(&flight->batch, Done([flight](absl::Status status) { flight->done.set_value(std::move(status)); }));
+    store_->Persist(&flight->batch, Done([flight](absl::Status status) { flight->done.set_value(std::move(status)); }));
   }
 
   // Numbers, keeps and waits.

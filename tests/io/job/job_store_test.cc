@@ -489,8 +489,8 @@ TEST_F(JobStoreTest, WithoutVectorsTheSlowestSinkSaysWhatIsDone) {
   EXPECT_THAT(States(), ElementsAre(SlotState::kFree, SlotState::kFree, SlotState::kFree));
 }
 
-// Batches that share texts come to Keep() in any order, some failed, some with rejected texts: every one is answered,
-// and every row has exactly its own vector or a reason.
+// Batches that share texts come to Persist() in any order, some failed, some with rejected texts: every one is
+// answered, and every row has exactly its own vector or a reason.
 TEST_F(JobStoreTest, SharedTextsAreResolvedInAnyOrder) {
   for (uint64_t seed = 1; seed <= 30; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));

@@ -30,9 +30,9 @@ struct Row {
   std::optional<std::string> content;
 };
 
-absl::Status Keep(UndoLog* log, const std::vector<Row>& rows, const absl::Status& at_the_end = absl::OkStatus()) {
+absl::Status Log(UndoLog* log, const std::vector<Row>& rows, const absl::Status& at_the_end = absl::OkStatus()) {
   size_t next = 0;
-  return log->Keep([&]() -> absl::StatusOr<std::optional<OldRow>> {
+  return log->Log([&]() -> absl::StatusOr<std::optional<OldRow>> {
     if (next == rows.size()) {
       if (!at_the_end.ok()) return at_the_end;
       return std::nullopt;
@@ -81,16 +81,16 @@ class UndoStoreTest : public JobTest {
 TEST_F(UndoStoreTest, TheFirstContentOfAKeyStays) {
   UndoStore undo(dir_);
   const auto log = undo.LogOf("a");
-  ASSERT_THAT(Keep(log.get(), {{0, int64_t{7}, "first"}, {1, "7", "text key"}, {2, "gone", std::nullopt}}), IsOk());
-  ASSERT_THAT(Keep(log.get(), {{0, int64_t{7}, "second"}, {2, "gone", "came later"}, {3, int64_t{8}, ""}}), IsOk());
+  ASSERT_THAT(Log(log.get(), {{0, int64_t{7}, "first"}, {1, "7", "text key"}, {2, "gone", std::nullopt}}), IsOk());
+  ASSERT_THAT(Log(log.get(), {{0, int64_t{7}, "second"}, {2, "gone", "came later"}, {3, int64_t{8}, ""}}), IsOk());
   EXPECT_THAT(Kept("a"), ElementsAre("7 first", "\"7\" text key", "\"gone\" absent", "8 "));
 }
 
 TEST_F(UndoStoreTest, TargetsAreApartAndTheNewestComesFirst) {
   UndoStore undo(dir_);
   const auto a = undo.LogOf("a"), b = undo.LogOf("b");
-  ASSERT_THAT(Keep(a.get(), {{0, int64_t{1}, "of a"}}), IsOk());
-  ASSERT_THAT(Keep(b.get(), {{0, int64_t{1}, "of b"}}), IsOk());
+  ASSERT_THAT(Log(a.get(), {{0, int64_t{1}, "of a"}}), IsOk());
+  ASSERT_THAT(Log(b.get(), {{0, int64_t{1}, "of b"}}), IsOk());
   EXPECT_THAT(Kept("a"), ElementsAre("1 of a"));
   EXPECT_THAT(Kept("b"), ElementsAre("1 of b"));
   const auto rollback = JobRollback::Begin(dir_);
@@ -108,7 +108,7 @@ TEST_F(UndoStoreTest, SeveralSinksKeepAtATime) {
       sinks.emplace_back([&undo, sink] {
         const auto log = undo.LogOf(absl::StrCat(sink));
         for (int64_t call = 0; call < kCalls; ++call) {
-          EXPECT_THAT(Keep(log.get(), {{call, call, absl::StrCat(sink)}}), IsOk());
+          EXPECT_THAT(Log(log.get(), {{call, call, absl::StrCat(sink)}}), IsOk());
         }
       });
     }
@@ -119,8 +119,8 @@ TEST_F(UndoStoreTest, SeveralSinksKeepAtATime) {
 TEST_F(UndoStoreTest, WhatTheSinkCannotReadIsNotKept) {
   UndoStore undo(dir_);
   const auto log = undo.LogOf("a");
-  ASSERT_THAT(Keep(log.get(), {{0, int64_t{1}, "kept"}}), IsOk());
-  EXPECT_THAT(Keep(log.get(), {{1, int64_t{2}, "not kept"}}, absl::UnavailableError("the table is away")),
+  ASSERT_THAT(Log(log.get(), {{0, int64_t{1}, "kept"}}), IsOk());
+  EXPECT_THAT(Log(log.get(), {{1, int64_t{2}, "not kept"}}, absl::UnavailableError("the table is away")),
               HasError(absl::StatusCode::kUnavailable, "the table is away"));
   EXPECT_THAT(Kept("a"), ElementsAre("1 kept"));
 }
@@ -128,13 +128,14 @@ TEST_F(UndoStoreTest, WhatTheSinkCannotReadIsNotKept) {
 TEST_F(UndoStoreTest, AFullDiskIsToldBeforeAnythingIsOverwritten) {
   UndoStore undo(dir_);
   const auto log = undo.LogOf("a");
-  ASSERT_THAT(Keep(log.get(), {{0, int64_t{1}, "kept"}}), IsOk());
+  ASSERT_THAT(Log(log.get(), {{0, int64_t{1}, "kept"}}), IsOk());
   {
     const FileSizeLimit limit(1'000'000);
-    EXPECT_THAT(Keep(log.get(), {{1, int64_t{2}, std::string(2'000'000, 'x')}}),
-                HasError(absl::StatusCode::kResourceExhausted, AllOf(HasSubstr("undo.db"), HasSubstr("not in the undo log"))));
+    EXPECT_THAT(
+        Log(log.get(), {{1, int64_t{2}, std::string(2'000'000, 'x')}}),
+        HasError(absl::StatusCode::kResourceExhausted, AllOf(HasSubstr("undo.db"), HasSubstr("not in the undo log"))));
   }
-  EXPECT_THAT(Keep(log.get(), {{2, int64_t{3}, "room again"}}), IsOk());
+  EXPECT_THAT(Log(log.get(), {{2, int64_t{3}, "room again"}}), IsOk());
   EXPECT_THAT(Kept("a"), ElementsAre("1 kept", "3 room again"));
 }
 
@@ -144,7 +145,7 @@ TEST_F(UndoStoreTest, WhatWasKeptSurvivesAKill) {
   if (child == 0) {
     UndoStore undo(dir_);
     const auto log = undo.LogOf("a");
-    if (Keep(log.get(), {{0, int64_t{1}, "before"}}).ok()) raise(SIGKILL);
+    if (Log(log.get(), {{0, int64_t{1}, "before"}}).ok()) raise(SIGKILL);
     _exit(1);
   }
   int status = 0;
@@ -156,8 +157,8 @@ TEST_F(UndoStoreTest, WhatWasKeptSurvivesAKill) {
 TEST_F(UndoStoreTest, NotesStay) {
   UndoStore undo(dir_);
   const auto log = undo.LogOf("a");
-  ASSERT_THAT(log->KeepNote("column", "added"), IsOk());
-  ASSERT_THAT(log->KeepNote("column", "something else"), IsOk());
+  ASSERT_THAT(log->LogNote("column", "added"), IsOk());
+  ASSERT_THAT(log->LogNote("column", "something else"), IsOk());
   store_.reset();
   const auto rollback = JobRollback::Begin(dir_);
   ASSERT_THAT(rollback, IsOk());
@@ -172,7 +173,7 @@ TEST_F(UndoStoreTest, ARollbackKnowsTheVectorsOfTheJob) {
   KeepRows({{int64_t{10}, "a"}, {int64_t{11}, "b"}});
   {
     UndoStore undo(dir_);
-    ASSERT_THAT(Keep(undo.LogOf("a").get(), {{1, int64_t{11}, "old"}}), IsOk());
+    ASSERT_THAT(Log(undo.LogOf("a").get(), {{1, int64_t{11}, "old"}}), IsOk());
   }
   store_.reset();
   const auto rollback = JobRollback::Begin(dir_);
@@ -195,7 +196,7 @@ TEST_F(UndoStoreTest, AfterARollbackTheNextRunBeginsAgain) {
   ASSERT_THAT(store_->Sync(), IsOk());
   {
     UndoStore undo(dir_);
-    ASSERT_THAT(Keep(undo.LogOf("rolled").get(), {{0, int64_t{10}, "old"}}), IsOk());
+    ASSERT_THAT(Log(undo.LogOf("rolled").get(), {{0, int64_t{10}, "old"}}), IsOk());
   }
   EXPECT_THAT(JobRollback::Begin(dir_), HasError(absl::StatusCode::kAborted, HasSubstr("in use")));
   store_.reset();
@@ -223,9 +224,9 @@ TEST_F(UndoStoreTest, ADamagedRowIsNamedAndNotPutBack) {
   {
     UndoStore undo(dir_);
     const auto log = undo.LogOf("a");
-    ASSERT_THAT(Keep(log.get(), {{0, int64_t{0}, "old"}, {1, int64_t{1}, std::nullopt}, {2, std::string("k"), "x"}}),
+    ASSERT_THAT(Log(log.get(), {{0, int64_t{0}, "old"}, {1, int64_t{1}, std::nullopt}, {2, std::string("k"), "x"}}),
                 IsOk());
-    ASSERT_THAT(log->KeepNote("column", "v"), IsOk());
+    ASSERT_THAT(log->LogNote("column", "v"), IsOk());
   }
   store_.reset();
   EXPECT_EQ(CheckUndo(dir_)->rows, 3);
@@ -269,7 +270,7 @@ TEST_F(UndoStoreTest, ARowWhoseWrittenVectorIsDamagedIsLeft) {
   KeepRows({{int64_t{10}, "a"}, {int64_t{11}, "b"}});
   {
     UndoStore undo(dir_);
-    ASSERT_THAT(Keep(undo.LogOf("a").get(), {{0, int64_t{10}, "old"}, {1, int64_t{11}, "old"}}), IsOk());
+    ASSERT_THAT(Log(undo.LogOf("a").get(), {{0, int64_t{10}, "old"}, {1, int64_t{11}, "old"}}), IsOk());
   }
   store_.reset();
   std::fstream file(dir_ + "/vectors.f32", std::ios::in | std::ios::out | std::ios::binary);
@@ -292,15 +293,15 @@ TEST_F(UndoStoreTest, ARowWhoseWrittenVectorIsDamagedIsLeft) {
 TEST_F(UndoStoreTest, AnOlderFileGoesOnAsItIs) {
   {
     UndoStore undo(dir_);
-    ASSERT_THAT(Keep(undo.LogOf("a").get(), {{0, int64_t{1}, "old"}}), IsOk());
+    ASSERT_THAT(Log(undo.LogOf("a").get(), {{0, int64_t{1}, "old"}}), IsOk());
   }
   Execute("undo.db",
           "ALTER TABLE old_rows DROP COLUMN sum; ALTER TABLE notes DROP COLUMN sum; PRAGMA user_version = 1");
   {
     UndoStore undo(dir_);
     const auto log = undo.LogOf("a");
-    ASSERT_THAT(Keep(log.get(), {{1, int64_t{2}, "older"}}), IsOk());
-    ASSERT_THAT(log->KeepNote("n", "v"), IsOk());
+    ASSERT_THAT(Log(log.get(), {{1, int64_t{2}, "older"}}), IsOk());
+    ASSERT_THAT(log->LogNote("n", "v"), IsOk());
   }
   EXPECT_THAT(Kept("a"), ElementsAre("1 old", "2 older"));
   EXPECT_EQ(CheckUndo(dir_)->damaged, 0);

@@ -83,7 +83,7 @@ class LeaseTest : public ::testing::Test {
 TEST_F(LeaseTest, NobodyHasIt) {
   auto lock = Take("/jobs/a");
   ASSERT_THAT(lock, IsOk());
-  EXPECT_THAT((*lock)->Keep(), IsOk());
+  EXPECT_THAT((*lock)->EnsureHeld(), IsOk());
   EXPECT_TRUE((*lock)->unbroken());
   EXPECT_THAT(notes_, IsEmpty());
   lock->reset();
@@ -105,7 +105,7 @@ TEST_F(LeaseTest, OfAJobThatMayBeDeadItIsTakenWhenItsTimeIsUp) {
   auto lock = Take("/jobs/a");
   ASSERT_THAT(lock, IsOk());
   EXPECT_THAT(notes_, SizeIs(1));
-  EXPECT_THAT((*lock)->Keep(), IsOk());
+  EXPECT_THAT((*lock)->EnsureHeld(), IsOk());
   EXPECT_FALSE((*lock)->unbroken());  // the other may only be slow
 }
 

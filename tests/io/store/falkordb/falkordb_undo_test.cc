@@ -165,8 +165,9 @@ TEST_F(FalkorUndoTest, WhatCouldNotBePutBackIsNotOverwritten) {
     server_->Run(absl::StrCat("CREATE (:M {id: 1, v: vecf32([1, 2])}), (:M {id: 2, v: ", odd, "})"));
     const std::string before = Dump();
     MemoryUndo undo;
-    EXPECT_THAT(Write("label=M&key=id&vector=v", Rows(1, 2), &undo),
-                HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("row 2"), HasSubstr("without an undo log"))));
+    EXPECT_THAT(
+        Write("label=M&key=id&vector=v", Rows(1, 2), &undo),
+        HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("row 2"), HasSubstr("without an undo log"))));
     EXPECT_EQ(Dump(), before);
     EXPECT_EQ(undo.rows(), 0u);
   }

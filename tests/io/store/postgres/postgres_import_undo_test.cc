@@ -234,13 +234,12 @@ TEST_F(PostgresImportUndoTest, NothingIsWrittenThatCannotBeKept) {
 TEST_F(PostgresImportUndoTest, WhatIsGoneAndWhatStaysIsSaid) {
   MakeTable();
   MemoryUndo undo;
-  ASSERT_THAT(KeepPostgresTablesDropped(std::vector<std::string>{"m", "others"}, &undo), IsOk());
+  ASSERT_THAT(LogPostgresTablesDropped(std::vector<std::string>{"m", "others"}, &undo), IsOk());
   ASSERT_THAT(Write(Target("&index=hnsw"), Rows(1, 9), &undo), IsOk());
   auto report = RollBack(Target("&index=hnsw"), undo);
   ASSERT_THAT(report, IsOk());
-  EXPECT_THAT(report->notes,
-              ElementsAre(AllOf(HasSubstr("the job has dropped m, others"), HasSubstr("backup")),
-                          HasSubstr("index m_v_hnsw stays"), HasSubstr("took away")));
+  EXPECT_THAT(report->notes, ElementsAre(AllOf(HasSubstr("the job has dropped m, others"), HasSubstr("backup")),
+                                         HasSubstr("index m_v_hnsw stays"), HasSubstr("took away")));
   server_.Run("DROP TABLE m");
   report = RollBack(Target(), undo);
   ASSERT_THAT(report, IsOk());

@@ -56,7 +56,7 @@ TEST_F(PostgresLockTest, ItHoldsUpNeitherVacuumNorAnIndex) {
   EXPECT_EQ(server_.Ask("SELECT count(*) FROM pg_locks WHERE pid = (SELECT DISTINCT pid FROM pg_locks WHERE locktype "
                         "= 'advisory') AND locktype = 'relation'"),
             "0");
-  EXPECT_THAT((*lock)->Keep(), IsOk());
+  EXPECT_THAT((*lock)->EnsureHeld(), IsOk());
   EXPECT_TRUE((*lock)->unbroken());
 }
 
@@ -64,7 +64,7 @@ TEST_F(PostgresLockTest, OneThatWasLostIsTakenAgainAndSaysSo) {
   auto lock = Lock("/jobs/one");
   ASSERT_THAT(lock, IsOk());
   server_.Ask(absl::StrCat("SELECT pg_terminate_backend(", Holder("pid"), ", 10000)"));
-  EXPECT_THAT((*lock)->Keep(), IsOk());
+  EXPECT_THAT((*lock)->EnsureHeld(), IsOk());
   EXPECT_FALSE((*lock)->unbroken());
   EXPECT_THAT(Lock("/jobs/two"), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/one")));
 }
@@ -75,7 +75,7 @@ TEST_F(PostgresLockTest, OneThatAnotherHasByThenIsRefused) {
   server_.Ask(absl::StrCat("SELECT pg_terminate_backend(", Holder("pid"), ", 10000)"));
   auto other = Lock("/jobs/two");
   ASSERT_THAT(other, IsOk());
-  EXPECT_THAT((*lock)->Keep(), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/two")));
+  EXPECT_THAT((*lock)->EnsureHeld(), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/two")));
 }
 
 }  // namespace

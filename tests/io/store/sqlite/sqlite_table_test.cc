@@ -129,9 +129,10 @@ TEST(SqliteTableTest, RefusesRowsWithoutKey) {
   const auto db = SqliteDb::Open(file.path(), SqliteAccess::kReadOnly);
   const auto table = Resolve(file, "table=t");
   ASSERT_THAT(table, IsOk());
-  EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, ""),
-              HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("`id` is NULL"), HasSubstr("key=rowid"),
-                                                                    HasSubstr("by the condition '\"id\" IS NOT NULL'"))));
+  EXPECT_THAT(
+      CheckSqliteKeysPresent(**db, *table, ""),
+      HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr("`id` is NULL"), HasSubstr("key=rowid"),
+                                                            HasSubstr("by the condition '\"id\" IS NOT NULL'"))));
   EXPECT_THAT(CheckSqliteKeysPresent(**db, *table, "a = 1"), IsOk());
 }
 
