@@ -190,7 +190,7 @@ void Batch::Distrust(absl::Status status) {
 }
 
 int64_t Batch::BytesOf(const BatchLimits& limits, int dim) {
-  const int64_t vector_bytes = static_cast<int64_t>(dim) * sizeof(float);
+  const int64_t vector_bytes = dim * static_cast<int64_t>(sizeof(float));
   // A reply in base64 is 4/3 of its vectors, and a body at most a third longer than its texts unless they are full of
   // escapes; replies as numbers are up to five times as long (facts of the providers: 10 to 22 characters a number).
   const int64_t reply_bytes = limits.max_texts * (vector_bytes * 4 / 3 + 64);

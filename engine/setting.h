@@ -22,6 +22,7 @@ enum class Setting {
   kDimensions,
   kInputType,
   kJob,  // the job's directory
+  kLongText,
   kMaxSpend,
   kMaxTokens,
   kModel,
@@ -30,6 +31,10 @@ enum class Setting {
   kUndoLog,  // whether there is one
 };
 inline constexpr int kSettings = static_cast<int>(Setting::kUndoLog) + 1;
+
+// How the reasons of rejects end. They are stored in the ledger as words, without a payload; these tell the setting.
+inline constexpr char kLongTextAdvice[] = "it has a vector if long texts are truncated or split";
+inline constexpr char kTruncateAdvice[] = "it may cut them if truncation is allowed";
 
 // The error with the setting as a payload; one that it has stays. An OK status stays OK.
 absl::Status WithSetting(absl::Status status, Setting setting);

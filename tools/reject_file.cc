@@ -15,6 +15,7 @@
 #include "io/file/own_file.h"
 #include "tools/exit_code.h"
 #include "tools/output.h"
+#include "tools/setting_flags.h"
 
 namespace reembed {
 namespace {
@@ -40,7 +41,7 @@ JsonLine RejectJson(const RejectedRow& row) {
   JsonLine line("reject");
   line.AddRaw("key", KeyJson(ViewOf(row.key)))
       .Add("code", RejectWord(row.reason.code(), !row.sink.empty()))
-      .Add("reason", row.reason.message())
+      .Add("reason", MessageWithFlag(row.reason))
       .Add("target", row.sink);
   return line;
 }

@@ -31,6 +31,8 @@ std::string FlagsOf(Setting setting) {
       return "--input-type";
     case Setting::kJob:
       return "--job";
+    case Setting::kLongText:
+      return "--long-text truncate or split";
     case Setting::kMaxSpend:
       return "--max-spend; `--max-spend +5` allows 5 dollars more than are spent";
     case Setting::kMaxTokens:

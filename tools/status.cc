@@ -18,6 +18,7 @@
 #include "tools/reject_file.h"
 #include "tools/resolve.h"
 #include "tools/run_summary.h"
+#include "tools/setting_flags.h"
 #include "tools/shard_status.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
@@ -31,7 +32,7 @@ namespace fs = std::filesystem;
 std::string TimeText(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, absl::LocalTimeZone()); }
 
 std::string RejectText(const RejectedRow& row) {
-  return absl::StrCat("row ", KeyText(ViewOf(row.key)), ": ", row.reason.message(),
+  return absl::StrCat("row ", KeyText(ViewOf(row.key)), ": ", MessageWithFlag(row.reason),
                       row.sink.empty() ? "" : absl::StrCat(" (", row.sink, ")"));
 }
 

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "engine/setting.h"
 
 namespace reembed {
 namespace {
@@ -14,7 +15,7 @@ absl::Status TooLong(const TextLimit& limit, absl::string_view text) {
   return absl::InvalidArgumentError(absl::StrCat(
       "the text has ", limit.meter->exact() ? "" : "at least ", limit.prefix_tokens + limit.meter->AtLeast(text),
       " tokens", limit.prefix_tokens > 0 ? " with the prefix" : "", ", more than the model's limit of ",
-      limit.max_tokens, "; it has a vector all the same if long texts are truncated or split"));
+      limit.max_tokens, "; ", kLongTextAdvice));
 }
 
 }  // namespace

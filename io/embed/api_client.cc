@@ -17,6 +17,7 @@
 #include "engine/number/base64.h"
 #include "engine/number/json_text.h"
 #include "engine/number/normalize.h"
+#include "engine/setting.h"
 #include "engine/status_macros.h"
 #include "io/embed/api_address.h"
 #include "io/embed/reply_reader.h"
@@ -256,10 +257,9 @@ void ApiClient::Send(Batch* batch, Done done) {
     if (!text.reject.ok() || text.answered) continue;
     if (InDoubt(text.trouble) && !text.trouble.compared) compare = text.trouble.compared = true;
     if (refused_tokens_ == 0 || text.tokens <= refused_tokens_) continue;
-    text.reject =
-        absl::InvalidArgumentError(absl::StrCat("expected at most ", refused_tokens_, " tokens, as ", model_.name,
-                                                " cuts longer texts without a word, got about ", text.tokens,
-                                                "; it is allowed to cut them where truncation is set"));
+    text.reject = absl::InvalidArgumentError(absl::StrCat("expected at most ", refused_tokens_, " tokens, as ",
+                                                          model_.name, " cuts longer texts without a word, got about ",
+                                                          text.tokens, "; ", kTruncateAdvice));
     text.too_long = {.refused = true, .estimated = true, .limit = refused_tokens_, .tokens = text.tokens};
   }
   if (compare) return SendOwnText(batch, std::move(done));

@@ -36,7 +36,7 @@ absl::Status MakeDirectory(const std::string& dir) {
   const absl::Status made = MakeOwnFolder(dir);
   if (made.ok() || absl::IsResourceExhausted(made)) return made;
   return WithSetting(absl::Status(made.code(), absl::StrCat(made.message(),
-                                                            "; the job's directory was to be here: "
+                                                            "; the job directory was to be here: "
                                                             "name another")),
                      Setting::kJob);
 }

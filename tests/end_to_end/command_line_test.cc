@@ -48,7 +48,6 @@ std::vector<std::string> LinesOf(const std::string& text) { return absl::StrSpli
 MATCHER(IsJson, "is a JSON object with a message_type") {
   simdjson::dom::parser parser;
   simdjson::dom::element element;
-  absl::string_view type;
   std::string_view found;
   if (parser.parse(std::string(arg)).get(element) != simdjson::SUCCESS) return false;
   return element["message_type"].get(found) == simdjson::SUCCESS;

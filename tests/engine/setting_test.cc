@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "engine/contained.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -17,6 +18,12 @@ TEST(SettingTest, AnErrorCarriesItThroughOtherWords) {
   EXPECT_EQ(SettingOf(error), Setting::kDimensions);
   EXPECT_EQ(SettingOf(OfTarget("t", error)), Setting::kDimensions);
   EXPECT_THAT(OfTarget("t", error), HasError(absl::StatusCode::kFailedPrecondition, "target t: use 3 dimensions"));
+}
+
+TEST(SettingTest, AReasonOfARejectIsKnownByItsWords) {
+  const absl::Status stored = absl::InvalidArgumentError(absl::StrCat("the text has 9000 tokens; ", kLongTextAdvice));
+  EXPECT_EQ(SettingOf(stored), Setting::kLongText);
+  EXPECT_EQ(SettingOf(absl::InvalidArgumentError(absl::StrCat("x; ", kTruncateAdvice))), Setting::kTruncate);
 }
 
 TEST(SettingTest, TheFirstStays) {

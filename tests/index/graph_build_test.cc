@@ -131,7 +131,8 @@ TEST(GraphBuildTest, TheIndexIsAPlainOneOfFloat32) {
   faiss::VectorIOReader reader;
   reader.data.assign(bytes.begin(), bytes.end());
   const FaissIndex read(faiss::read_index(&reader));
-  EXPECT_EQ(typeid(*read), typeid(faiss::IndexHNSWFlat));
+  const faiss::Index& index_read = *read;
+  EXPECT_EQ(typeid(index_read), typeid(faiss::IndexHNSWFlat));
   EXPECT_EQ(read->ntotal, kRows);
   std::vector<float> row(kDim);
   for (const int64_t i : {int64_t{0}, kRows - 1}) {

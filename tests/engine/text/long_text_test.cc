@@ -14,6 +14,7 @@
 #include "engine/batch.h"
 #include "engine/number/json_text.h"
 #include "engine/pipeline.h"
+#include "engine/setting.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/byte_meter.h"
@@ -61,7 +62,7 @@ TEST(LongTextTest, PartsEndAtWhiteSpaceWhereThereIsSome) {
 TEST(LongTextTest, TheReasonNamesTokensLimitAndWayOut) {
   EXPECT_THAT(FitText(LimitOf(LongText::kReject), "one two three four five six", 9),
               HasError(absl::StatusCode::kInvalidArgument,
-                       AllOf(HasSubstr("27 tokens"), HasSubstr("limit of 20"), HasSubstr("--long-text"))));
+                       AllOf(HasSubstr("27 tokens"), HasSubstr("limit of 20"), HasSubstr(kLongTextAdvice))));
   EXPECT_THAT(FitText(LimitOf(LongText::kSplit), std::string(100, 'a'), 4),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("more than 4 parts")));
 }
