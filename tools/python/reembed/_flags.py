@@ -54,6 +54,7 @@ class JobFlags(TypedDict, total=False):
     no_input: bool
     no_undo: bool
     normalize: str
+    out: str
     proxy: str
     quiet: bool
     quota: str
@@ -61,6 +62,8 @@ class JobFlags(TypedDict, total=False):
     record: bool
     resume_from: str
     rpm: float
+    shard: str
+    shards: int
     source: str
     stop_wait: float
     stream: Union[str, Sequence[str]]
