@@ -482,5 +482,30 @@ TEST_F(ShardsTest, WithoutASharedQuotaEachTakesItsPart) {
   EXPECT_THAT(described, AllOf(HasSubstr("rpm = 4000"), HasSubstr("max-spend = '8'"), HasSubstr("shard = '0/4'")));
 }
 
+TEST_F(ShardsTest, AllTogetherSpendNoMoreThanTheCap) {
+  SqliteFile file;
+  FillTable(&file, "i");
+  StallingModel model("text-embedding-3-small");
+  const std::string parent = folder_ / "cap";
+  for (const char* const shard : {"0/2", "1/2"}) {
+    const ProcessResult capped = RunProcess(
+        With(model.Command(InPlace(file), parent), {"--shard", shard, "--max-spend", "0.0001"}), StallingModel::Key());
+    EXPECT_EQ(capped.exit_code, 7) << capped.err;
+  }
+  const std::string status = Reembed({"status", parent, "--json"}).out;
+  const size_t at = status.rfind("\"cost_usd\":");
+  ASSERT_NE(at, std::string::npos) << status;
+  const double spent = std::stod(status.substr(at + 11));
+  EXPECT_GT(spent, 0.00005) << "one share alone has spent all that was spent";
+  EXPECT_LE(spent, 0.0001);
+  // Another cap goes on, and is of all shares, too.
+  for (const char* const shard : {"0/2", "1/2"}) {
+    const ProcessResult done = RunProcess(
+        With(model.Command(InPlace(file), parent), {"--shard", shard, "--max-spend", "1"}), StallingModel::Key());
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+  }
+  EXPECT_EQ(file.Ask("SELECT count(*) FROM notes WHERE embedding IS NULL"), "0");
+}
+
 }  // namespace
 }  // namespace reembed

@@ -60,6 +60,7 @@ class JobFlags(TypedDict, total=False):
     notify: str
     output_dim: int
     output_type: str
+    out: str
     proxy: str
     quiet: bool
     quota: str
@@ -68,6 +69,8 @@ class JobFlags(TypedDict, total=False):
     report: Union[str, Sequence[str]]
     resume_from: str
     rpm: float
+    shard: str
+    shards: int
     source: str
     stop_wait: float
     stream: Union[str, Sequence[str]]
