@@ -11,6 +11,7 @@ Path = Union[str, "os.PathLike[str]"]
 
 
 class JobFlags(TypedDict, total=False):
+    accept_rejects: bool
     agent: str
     all: bool
     api_base: str
@@ -54,6 +55,7 @@ class JobFlags(TypedDict, total=False):
     no_input: bool
     no_undo: bool
     normalize: str
+    out: str
     proxy: str
     quiet: bool
     quota: str
@@ -61,6 +63,8 @@ class JobFlags(TypedDict, total=False):
     record: bool
     resume_from: str
     rpm: float
+    shard: str
+    shards: int
     source: str
     stop_wait: float
     stream: Union[str, Sequence[str]]
