@@ -199,7 +199,7 @@ absl::Status CheckShardPlan(const std::string& parent, const ShardPlan& plan, in
   const auto differ = [&](absl::string_view what, absl::string_view planned, absl::string_view asked) {
     return absl::InvalidArgumentError(
         absl::StrCat(ShardPlanPath(parent), ": this job was planned with ", what, " ", planned, ", and asked for is ",
-                     asked, "; all shards of a job are asked for the same, and another job wants another --job"));
+                     asked, "; ask for the same in all shards, or plan what is asked for in a folder of its own"));
   };
   if (plan.shards != shards) return differ("shards:", absl::StrCat(plan.shards), absl::StrCat(shards));
   if (plan.job.source != job.source) return differ("source", plan.job.source, job.source);

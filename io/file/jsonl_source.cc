@@ -248,7 +248,7 @@ absl::Status CheckPlace(const File& file, const LinePlace& place) {
   return absl::FailedPreconditionError(
       absl::StrCat(file.path(), ": at byte ", place.offset,
                    ", where one share ends and the next begins, the line is another than when the shares were planned; "
-                   "lines may be appended, and no others changed: plan the shares anew, in another folder"));
+                   "lines may be appended, and no others changed: plan the shards anew, in another folder"));
 }
 
 class JsonlSource final : public Source {

@@ -188,7 +188,6 @@ TEST_F(ShardsTest, LineNumbersAreKeysInEveryShare) {
   EXPECT_EQ(BytesOf(folder_ / "all.fbin"), BytesOf(folder_ / "one.fbin"));
   EXPECT_EQ(BytesOf(folder_ / "all.fbin.keys.jsonl"), BytesOf(folder_ / "one.fbin.keys.jsonl"));
   EXPECT_EQ(BytesOf(folder_ / "all.faiss"), BytesOf(folder_ / "one.faiss"));
-  EXPECT_EQ(BytesOf(folder_ / "all.faiss.keys.jsonl"), BytesOf(folder_ / "one.faiss.keys.jsonl"));
   // Lines that are appended are the last share's; another file is found out.
   out.open(path, std::ios::app);
   out << R"({"text":"one more"})"
@@ -272,7 +271,7 @@ TEST_F(ShardsTest, NoRowIsInTwoSharesWhateverComesAndGoesMeanwhile) {
     // Rows that came behind the last look, or went, are told.
     EXPECT_THAT(done.exit_code, ::testing::AnyOf(0, 3, 5)) << done.err;
   }
-  RunAllShards(command, 4);
+  RunAllShards(command, 4, /*rows_went=*/true);
   const std::vector<std::string> keys = LedgerKeys(parent, 4);
   const std::set<std::string> distinct(keys.begin(), keys.end());
   EXPECT_EQ(distinct.size(), keys.size()) << "a row is in two shares";

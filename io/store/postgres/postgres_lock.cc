@@ -119,17 +119,18 @@ class PostgresColumnLock final : public TargetLock {
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
 
-  // Whether all that share the lock are of this job; sets *other. Of two jobs that came at the same time both see the
-  // other, and both go away.
+  // Whether all that share the lock are of this job; sets *other. From now on all statements of this transaction say
+  // who sends them. Of two jobs that came at the same time both see the other, and both go away.
   absl::StatusOr<bool> IsOfOneJob(LockOwner* other) {
-    ABSL_ASSIGN_OR_RETURN(
-        const PostgresRows found,
-        connection_->Query(
-            "SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE "
-            "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) "
-            "= pg_catalog.hashtextextended('reembed ' || $1, 0) AND l.pid <> pg_catalog.pg_backend_pid() AND a.datname "
-            "= pg_catalog.current_database()",
-            {PostgresValue::Text(column_)}));
+    ABSL_ASSIGN_OR_RETURN(const PostgresRows found,
+                          connection_->Query(Comment(self_) + "SELECT a.query FROM pg_catalog.pg_locks AS l JOIN "
+                                                              "pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE "
+                                                              "l.locktype = 'advisory' AND l.granted AND l.objsubid = "
+                                                              "1 AND (l.classid::bigint << 32 | l.objid::bigint) "
+                                                              "= pg_catalog.hashtextextended('reembed ' || $1, 0) AND "
+                                                              "l.pid <> pg_catalog.pg_backend_pid() AND a.datname "
+                                                              "= pg_catalog.current_database()",
+                                             {PostgresValue::Text(column_)}));
     for (int row = 0; row < found.size(); ++row) {
       *other = OwnerInComment(found.Bytes(row, 0));
       if (other->job != self_.job) return false;

@@ -22,6 +22,8 @@ constexpr absl::Duration kPatience = absl::Seconds(30);
 // Stretches of even numbers of rows, and rows that are looked at in each, where keys have an order of their own.
 constexpr int kStretches = 64;
 constexpr int kLeastRowsOfStretch = 32;
+// Of a table with fewer rows all are taken.
+constexpr size_t kFewRows = 4096;
 
 // A name under which the rowid goes; empty: there is none.
 std::string RowidName(const SqliteTable& table) {
@@ -54,11 +56,14 @@ absl::StatusOr<std::vector<absl::uint128>> RowidsFrom(SqliteStatement* statement
 // Rows that lie evenly among all of the table.
 absl::StatusOr<std::vector<int64_t>> SampleRowids(SqliteStatement* statement, int rows_of_stretch) {
   const auto from = [&](absl::uint128 at, size_t most) { return RowidsFrom(statement, at, most); };
-  ABSL_ASSIGN_OR_RETURN(std::vector<absl::uint128> cuts, CutEvenly(kStretches, from));
-  ABSL_ASSIGN_OR_RETURN(const std::vector<absl::uint128> first, from(0, 1));
-  if (first.empty()) return std::vector<int64_t>();
-  cuts.insert(cuts.begin(), first.front());
+  ABSL_ASSIGN_OR_RETURN(const std::vector<absl::uint128> first, from(0, kFewRows));
   std::vector<int64_t> rowids;
+  if (first.size() < kFewRows) {
+    for (const absl::uint128 place : first) rowids.push_back(IntegerAtPlace(place));
+    return rowids;
+  }
+  ABSL_ASSIGN_OR_RETURN(std::vector<absl::uint128> cuts, CutEvenly(kStretches, from));
+  cuts.insert(cuts.begin(), first.front());
   for (size_t i = 0; i < cuts.size(); ++i) {
     // The last stretch is taken to be as long as the one before.
     const absl::uint128 length = i + 1 < cuts.size() ? cuts[i + 1] - cuts[i] : i > 0 ? cuts[i] - cuts[i - 1] : 1;
