@@ -34,6 +34,7 @@ set(allowed
   "tools/index_eval[.]cc!hdf5!the form of true neighbours is that of ann-benchmarks"
   "tools/index_info[.]cc!faiss!the version of the library"
   "tools/index_flags[.]cc!all!examples in the help"
+  "tools/launch/launch_flags[.]cc!jsonl,fbin!examples in the help"
   "tools/options[.]cc!libsql,postgres,falkor,automem!flags' help"
   "tools/recreate[.]cc!postgres!a flag's refusal"
   "tools/resolve[.]cc!sqlite,faiss!examples in refusals"

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // `reembed launch slurm` on a real Slurm of two nodes.
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <memory>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -18,9 +21,11 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/embed/embedding_server.h"
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/slurm_cluster.h"
+#include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 
 namespace reembed {
@@ -199,10 +204,119 @@ TEST_F(SlurmTest, KeysOfTheEnvironmentAreNotInTheScript) {
   const ProcessResult printed = RunClean(REEMBED_BINARY, folder_.path(), args, environment);
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_THAT(printed.out, Not(HasSubstr(key)));
-  args.insert(args.end(), {"--header", "Authorization: Bearer " + key});
-  const ProcessResult refused = RunClean(REEMBED_BINARY, folder_.path(), args, environment);
-  EXPECT_EQ(refused.exit_code, 2);
-  EXPECT_THAT(refused.out + refused.err, Not(HasSubstr(key)));
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--header", "Authorization: Bearer " + key},
+                                               {"--setup", "export A='" + key + "'"},
+                                               {"--sbatch=--export=A=" + key},
+                                               {"--api-key-cmd", "echo " + key}}) {
+    std::vector<std::string> with = args;
+    with.insert(with.end(), more.begin(), more.end());
+    const ProcessResult refused = RunClean(REEMBED_BINARY, folder_.path(), with, environment);
+    EXPECT_EQ(refused.exit_code, 2) << more[0];
+    EXPECT_THAT(refused.out + refused.err, Not(HasSubstr(key)));
+  }
+}
+
+// The processes that do a shard of this job.
+std::vector<pid_t> ShardsAtWork(const std::string& job) {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::string words = ReadAll(entry.path().string() + "/cmdline");
+    if (words.find(REEMBED_BINARY) != 0 || words.find("--job=" + job) == std::string::npos) continue;
+    found.push_back(static_cast<pid_t>(std::stol(name)));
+  }
+  return found;
+}
+
+TEST_F(SlurmTest, ShardsThatAreKilledMakeWhatOneMachineMakes) {
+  constexpr int kRows = 2000, kKills = 8;
+  const unsigned seed = std::random_device()();
+  std::mt19937 random(seed);
+  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  auto server = EmbeddingServer::Start({.dim = 64, .threads = 4, .speed = {.latency = absl::Milliseconds(100)}});
+  ASSERT_THAT(server, IsOk());
+  std::ofstream rows(folder_ / "rows.jsonl");
+  for (int i = 0; i < kRows; ++i) rows << absl::StrCat(R"({"key":)", i, R"(,"text":"a row with number )", i, "\"}\n");
+  rows.close();
+  const auto words = [&](const std::string& target) -> std::vector<std::string> {
+    return {"--source",      "jsonl:" + (folder_ / "rows.jsonl"),
+            "--target",      "fbin:" + target,
+            "--api-base",    (*server)->base_url(),
+            "--model",       "lexical",
+            "--dimensions",  "64",
+            "--batch-size",  "8",
+            "--concurrency", "2"};
+  };
+  std::vector<std::string> one = {"run", "--job", folder_ / "one"};
+  const std::vector<std::string> of_one = words(folder_ / "one.fbin");
+  one.insert(one.end(), of_one.begin(), of_one.end());
+  const ProcessResult alone = RunClean(REEMBED_BINARY, folder_.path(), one);
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+
+  std::vector<std::string> command = words(folder_ / "all.fbin");
+  command.insert(command.end(), {"--retries", "20"});
+  const ProcessResult launched = Launch(command);
+  ASSERT_EQ(launched.exit_code, 0) << launched.err;
+  const std::string id = absl::StrCat(LastNumber(launched, "slurm_job"));
+  int kills = 0;
+  for (int looks = 0; kills < kKills && looks < 6000; ++looks) {
+    const std::vector<pid_t> at_work = ShardsAtWork(job_);
+    // One of them, at some moment of its work.
+    if (!at_work.empty() && random() % 8 == 0) {
+      if (kill(at_work[random() % at_work.size()], SIGKILL) == 0) ++kills;
+    }
+    if (at_work.empty() && cluster().Ask({"squeue", "--noheader", "--job=" + id}).empty()) break;
+    poll(nullptr, 0, 50);
+  }
+  cluster().WaitForEndOf(id);
+  std::cout << kills << " kills, seed " << seed << ", " << (*server)->counts().texts << " texts bought for twice "
+            << kRows << " rows" << std::endl;
+  EXPECT_EQ(kills, kKills);
+  EXPECT_EQ(cluster().StatesOf(id), "0 COMPLETED\n1 COMPLETED\n2 COMPLETED\n3 COMPLETED\n");
+  const ProcessResult status = RunClean(REEMBED_BINARY, folder_.path(), {"status", job_, "--json"});
+  EXPECT_EQ(LastNumber(status, "shards_complete"), 4) << status.out << status.err;
+  const ProcessResult merged = RunClean(REEMBED_BINARY, folder_.path(), {"merge", job_});
+  ASSERT_EQ(merged.exit_code, 0) << merged.err << Log(0) << Log(1) << Log(2) << Log(3);
+  EXPECT_EQ(ReadAll(folder_ / "all.fbin"), ReadAll(folder_ / "one.fbin"));
+  EXPECT_EQ(ReadAll(folder_ / "one.fbin").size(), size_t{8} + kRows * 64 * sizeof(float));
+
+  const ProcessResult again = Launch(command);
+  EXPECT_EQ(Text(again, "started"), "");
+  EXPECT_EQ(Text(again, "complete"), "0-3");
+  const ProcessResult other = Launch(command, "8");
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, HasSubstr("--shards 4"));
+}
+
+TEST_F(SlurmTest, AJobThatIsCancelledIsNotStartedAgainAndGoesOnWhenItIsLaunched) {
+  auto server = EmbeddingServer::Start({.dim = 64, .speed = {.latency = absl::Milliseconds(100)}});
+  ASSERT_THAT(server, IsOk());
+  std::ofstream rows(folder_ / "rows.jsonl");
+  for (int i = 0; i < 2000; ++i) rows << absl::StrCat(R"({"key":)", i, R"(,"text":"a row with number )", i, "\"}\n");
+  rows.close();
+  const std::vector<std::string> command = {"--source",      "jsonl:" + (folder_ / "rows.jsonl"),
+                                            "--target",      "jsonl:" + (folder_ / "all.jsonl"),
+                                            "--api-base",    (*server)->base_url(),
+                                            "--model",       "lexical",
+                                            "--dimensions",  "64",
+                                            "--batch-size",  "8",
+                                            "--concurrency", "1"};
+  const ProcessResult launched = Launch(command, "2");
+  ASSERT_EQ(launched.exit_code, 0) << launched.err;
+  const std::string id = absl::StrCat(LastNumber(launched, "slurm_job"));
+  while ((*server)->counts().texts < 100) poll(nullptr, 0, 20);
+  cluster().Ask({"scancel", id});
+  cluster().WaitForEndOf(id);
+  EXPECT_EQ(cluster().StatesOf(id), "0 CANCELLED\n1 CANCELLED\n");
+  // Each was told, ended by itself, and its end is known.
+  for (const char* const note : {"/launch/slurm/0000", "/launch/slurm/0001"}) {
+    EXPECT_EQ(ReadAll(job_ + note), "143 0\n") << Log(0) << Log(1);
+  }
+  const ProcessResult again = Launch(command, "2");
+  EXPECT_EQ(Text(again, "started"), "0-1");
+  cluster().WaitForEndOf(absl::StrCat(LastNumber(again, "slurm_job")));
+  EXPECT_EQ(LastNumber(RunClean(REEMBED_BINARY, folder_.path(), {"status", job_, "--json"}), "shards_complete"), 2);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@ import json
 import os
 import stat
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +252,32 @@ def test_a_shard_that_fails_for_good_keeps_no_other_from_its_end(tmp_path: Path)
 def test_what_is_wrong_for_all_starts_no_more(tmp_path: Path, code: int) -> None:
     job = play(tmp_path, [[0], [code], [0], [0]], "--at-once", "1")
     assert job.state == "Failed" and job.pods == [(0, 0), (1, code)]
+
+
+def test_pods_that_are_killed_make_what_one_machine_makes(tmp_path: Path, serve: Callable[..., str]) -> None:
+    rows = "".join(f'{{"key": {i}, "text": "a row with number {i}"}}\n' for i in range(1000))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    words = ["--source", "jsonl:/data/rows.jsonl", "--api-base", serve("--latency-ms", "50", "--dim", "64")]
+    words += ["--model", "lexical", "--dimensions", "64", "--batch-size", "8", "--concurrency", "2"]
+    alone = [word.replace("/data/", f"{tmp_path}/") for word in words]
+    subprocess.run(
+        [COMMAND, "run", *alone, "--job", tmp_path / "one", "--target", f"fbin:{tmp_path}/one.fbin"], check=True
+    )
+
+    def kill_the_first_two(index: int, number: int, pod: subprocess.Popen[bytes]) -> None:
+        """When each has kept its first vectors."""
+        vectors = tmp_path / "notes" / f"shard-000{index}-of-0004" / "vectors.f32"
+        size = vectors.stat().st_size if vectors.exists() else 0
+        while number < 2 and pod.poll() is None:
+            if vectors.exists() and vectors.stat().st_size > max(size, 8 * 64 * 4):
+                pod.kill()
+                return
+            time.sleep(0.01)
+
+    job = manifest(*COMMON, *words, "--target", "fbin:/data/all.fbin", "--at-once", "1")
+    played = IndexJob(job, tmp_path, {"PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"}, kill_the_first_two)
+    assert played.run() == "Complete"
+    assert [code for _, code in played.pods] == [137, 137, 137, 137, 137, 137, 137, 137, 0, 0, 0, 0]
+    subprocess.run([COMMAND, "merge", tmp_path / "notes"], check=True)
+    assert (tmp_path / "all.fbin").read_bytes() == (tmp_path / "one.fbin").read_bytes()
+    assert (tmp_path / "one.fbin").stat().st_size == 8 + 1000 * 64 * 4

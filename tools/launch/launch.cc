@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
@@ -31,6 +32,19 @@ absl::Status NotInWords(absl::string_view flag, absl::string_view where, absl::s
   return absl::InvalidArgumentError(
       absl::StrCat("--", flag, ": has a secret in it, and ", where, " would keep it where others read; ", instead));
 }
+
+}  // namespace
+
+absl::Status CheckShellLine(absl::string_view flag, absl::string_view line, absl::string_view where) {
+  for (const absl::string_view word : absl::StrSplit(line, absl::ByAnyChar(" \t\n=;'\""), absl::SkipEmpty())) {
+    // A path may look like anything.
+    if (absl::StrContains(word, "/") || !LooksLikeSecret(word)) continue;
+    return NotInWords(flag, where, "put it into a file, or into an environment variable, and name that");
+  }
+  return absl::OkStatus();
+}
+
+namespace {
 
 // `word` is --FLAG=VALUE. A login with a password in it is one wherever it stands.
 absl::Status CheckWord(absl::string_view word, absl::string_view where) {
@@ -56,6 +70,7 @@ absl::Status CheckWord(absl::string_view word, absl::string_view where) {
       return NotInWords(flag, where, "put it into a variable and say --header-env `name: VARIABLE`");
     }
   }
+  if (flag == "api-key-cmd") return CheckShellLine("api-key-cmd", value, where);
   // The name of a variable is asked for, and the key itself is given.
   for (const absl::string_view named : {"api-key-env", "db-token-env", "db-password-env", "header-env", "body-field"}) {
     const absl::string_view last = value.substr(value.find_last_of(named == "body-field" ? "=" : ":") + 1);

@@ -58,6 +58,9 @@ ExitCode LaunchKubernetesCommand(KubernetesOptions options, const Environment& e
 // Errors: kInvalidArgument.
 absl::Status CheckLaunch(const LaunchOptions& options, absl::string_view where);
 
+// Whether no word of a line of shell, given by this flag, looks like a secret. Errors: kInvalidArgument.
+absl::Status CheckShellLine(absl::string_view flag, absl::string_view line, absl::string_view where);
+
 // The words behind `reembed` of every shard; which one it is, is taken from the scheduler's variable.
 std::vector<std::string> ShardCommand(const LaunchOptions& options);
 

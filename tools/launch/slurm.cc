@@ -79,6 +79,8 @@ absl::StatusOr<SlurmPlan> PlanSlurm(SlurmOptions options) {
   SlurmPlan plan;
   SlurmScriptParts parts;
   ABSL_RETURN_IF_ERROR(CheckLaunch(launch, "Slurm"));
+  for (const std::string& line : options.setup) ABSL_RETURN_IF_ERROR(CheckShellLine("setup", line, "Slurm"));
+  for (const std::string& word : options.sbatch) ABSL_RETURN_IF_ERROR(CheckShellLine("sbatch", word, "Slurm"));
   ABSL_ASSIGN_OR_RETURN(launch.run.job, AbsolutePath(launch.run.job));
   if (!launch.run.job_file.empty()) {
     ABSL_ASSIGN_OR_RETURN(launch.run.job_file, AbsolutePath(launch.run.job_file));
@@ -165,9 +167,9 @@ absl::StatusOr<ShardStates> FindShards(const LaunchOptions& launch, const SlurmP
 }
 
 absl::Status WriteScript(const LaunchOptions& launch, const SlurmPlan& plan) {
+  std::error_code above;  // what cannot be made above is said of what lies in it
+  std::filesystem::create_directories(std::filesystem::path(launch.run.job).parent_path(), above);
   for (const std::string& folder : {launch.run.job, plan.folder, plan.logs, plan.notes}) {
-    std::error_code error;
-    if (folder == launch.run.job) std::filesystem::create_directories(folder, error);
     // A job is for its user alone.
     if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
       return absl::InvalidArgumentError(absl::StrCat(folder, ": cannot be made: ", strerror(errno)));

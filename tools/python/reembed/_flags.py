@@ -11,6 +11,7 @@ Path = Union[str, "os.PathLike[str]"]
 
 
 class JobFlags(TypedDict, total=False):
+    accept_rejects: bool
     agent: str
     all: bool
     api_base: str
