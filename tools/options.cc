@@ -182,7 +182,7 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::no_input, false},
       {"error-on-nothing", "exit with 9 when there was nothing to embed and nothing to write", "Output",
        &CommandOptions::error_on_nothing, false},
-      {"dashboard", "a page that shows this run and steers it, for a browser on this machine: ADDRESS:PORT, PORT or on",
+      {"dashboard", "a page that shows this run and steers it: at ADDRESS:PORT, PORT, or any free port of this machine",
        "Watch", &CommandOptions::dashboard, false},
       {"metrics", "serve Prometheus's text form at /metrics: ADDRESS:PORT or PORT, usually 127.0.0.1:9464", "Watch",
        &CommandOptions::metrics, false},
@@ -237,8 +237,10 @@ void AddEntries(CLI::App* app, CommandOptions* options, bool (*wanted)(const Opt
     CLI::Option* const option = app->get_option_no_throw(flag);
     if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
-  // A bare --dashboard is any free port.
-  if (CLI::Option* const page = app->get_option_no_throw("--dashboard"); page != nullptr) page->expected(0, 1);
+  // A bare --dashboard is any free port; its text would show the default as if it held without the flag.
+  if (CLI::Option* const page = app->get_option_no_throw("--dashboard"); page != nullptr) {
+    page->expected(0, 1)->default_str("on")->option_text("TEXT (Env:REEMBED_DASHBOARD)");
+  }
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--updated-at", {"keep", "now-iso"});
