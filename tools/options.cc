@@ -205,7 +205,7 @@ const std::vector<OptionEntry>& Entries() {
        &CommandOptions::error_on_nothing, false},
       {"accept-rejects", "exit with 0, not 3, where all was done but for rows that are rejected: for schedulers",
        "Output", &CommandOptions::accept_rejects, false},
-      {"dashboard", "a page that shows this run and steers it, for a browser on this machine: ADDRESS:PORT, PORT or on",
+      {"dashboard", "a page that shows this run and steers it: at ADDRESS:PORT, PORT, or any free port of this machine",
        "Watch", &CommandOptions::dashboard, false},
       {"metrics", "serve Prometheus's text form at /metrics: ADDRESS:PORT or PORT, usually 127.0.0.1:9464", "Watch",
        &CommandOptions::metrics, false},
@@ -260,8 +260,10 @@ void AddEntries(CLI::App* app, CommandOptions* options, absl::FunctionRef<bool(c
     CLI::Option* const option = app->get_option_no_throw(flag);
     if (option != nullptr) option->check(CLI::IsMember(std::move(words)));
   };
-  // A bare --dashboard is any free port.
-  if (CLI::Option* const page = app->get_option_no_throw("--dashboard"); page != nullptr) page->expected(0, 1);
+  // A bare --dashboard is any free port; its text would show the default as if it held without the flag.
+  if (CLI::Option* const page = app->get_option_no_throw("--dashboard"); page != nullptr) {
+    page->expected(0, 1)->default_str("on")->option_text("TEXT (Env:REEMBED_DASHBOARD)");
+  }
   one_of("--progress", {"auto", "on", "off", "json"});
   one_of("--long-text", {"reject", "truncate", "split"});
   one_of("--updated-at", {"keep", "now-iso"});

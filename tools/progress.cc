@@ -14,8 +14,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "engine/location.h"
 #include "engine/mutex.h"
 #include "engine/pace/rate_limiter.h"
+#include "engine/place_name.h"
+#include "engine/shown_text.h"
+#include "tools/endpoints.h"
 #include "tools/format.h"
 #include "tools/waits.h"
 
@@ -27,11 +31,47 @@ constexpr absl::Duration kLineInterval = absl::Seconds(30);
 constexpr absl::Duration kJsonInterval = absl::Seconds(1);  // asked for by a program, which draws something of its own
 constexpr size_t kUsualColumns = 80;
 
+struct Window {
+  size_t columns = kUsualColumns;
+  size_t rows = 0;  // 0: not known
+};
+
 // Asked for each time: windows are made wider and narrower.
-size_t TerminalColumns() {
+Window TerminalWindow() {
   struct winsize size;
-  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return known ? size.ws_col : kUsualColumns;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return {};
+  return {.columns = size.ws_col, .rows = size.ws_row};
+}
+
+constexpr size_t kNamedParts = 3;  // targets, endpoints and reasons each
+
+std::string RateOf(double now, double quota) {
+  std::string text = absl::StrCat(WithCommas(static_cast<int64_t>(now + 0.5)), " a minute");
+  if (quota > 0) absl::StrAppend(&text, " of ", WithCommas(static_cast<int64_t>(quota + 0.5)));
+  return text;
+}
+
+std::string BarLine(const RunSnapshot& run) {
+  constexpr size_t kBar = 30;
+  std::string text;
+  const int64_t expected = run.rows_expected < 0 ? 0 : run.rows_before + run.rows_expected;
+  if (expected > 0) {
+    const double share = std::min(1.0, static_cast<double>(run.rows_through()) / static_cast<double>(expected));
+    const auto full = static_cast<size_t>(kBar * share);
+    text = absl::StrCat("[", std::string(full, '#'), std::string(kBar - full, '.'), "] ");
+  }
+  absl::StrAppend(&text, WithCommas(static_cast<int64_t>(run.recent.rows_per_second)), " rows/s now");
+  if (run.left_least.has_value() && !run.paused && *run.left > absl::ZeroDuration()) {
+    absl::StrAppend(&text, ", between ", DurationText(*run.left_least), " and ", DurationText(*run.left_most), " left");
+  }
+  return text;
+}
+
+std::string MoneyLine(const RunSnapshot& run) {
+  std::string text = absl::StrCat("money     ", MoneyText(run.cost_usd));
+  if (run.projected_usd.has_value()) absl::StrAppend(&text, ", ", MoneyText(*run.projected_usd), " at the end");
+  if (run.max_spend_usd.has_value()) absl::StrAppend(&text, ", cap ", MoneyText(*run.max_spend_usd));
+  return text;
 }
 
 }  // namespace
@@ -59,7 +99,11 @@ std::string ProgressLine(const RunSnapshot& run, size_t columns) {
     parts.push_back({8, absl::StrFormat("%.1f %%", 100.0 * static_cast<double>(rows) / static_cast<double>(expected))});
   }
   parts.push_back({4, absl::StrCat(WithCommas(static_cast<int64_t>(run.rows_per_second)), " rows/s")});
-  if (run.left.has_value()) parts.push_back({7, absl::StrCat(DurationText(*run.left), " left")});
+  if (run.paused) {
+    parts.push_back({7, "paused"});
+  } else if (run.left.has_value()) {
+    parts.push_back({7, absl::StrCat(DurationText(*run.left), " left")});
+  }
   if (run.client.quota_wait >= kShownQuotaWait && run.client.quota_wait < absl::InfiniteDuration()) {
     parts.push_back({6, absl::StrCat("waiting for quota, ", DurationText(run.client.quota_wait))});
   }
@@ -79,6 +123,42 @@ std::string ProgressLine(const RunSnapshot& run, size_t columns) {
     parts.erase(
         std::min_element(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.weight < b.weight; }));
   }
+}
+
+std::vector<std::string> PanelLines(const RunSnapshot& run, size_t columns) {
+  const ClientStats& client = run.client;
+  std::vector<std::string> lines = {BarLine(run)};
+  lines.push_back(absl::StrCat("requests  ", RateOf(run.recent.requests_per_minute, client.requests_per_minute), ", ",
+                               client.in_the_air, " of ", client.concurrency, " in the air, ",
+                               absl::ToInt64Milliseconds(client.latency), " ms"));
+  lines.push_back(absl::StrCat("tokens    ", RateOf(run.recent.tokens_per_minute, client.tokens_per_minute)));
+  if (run.cost_usd > 0 || run.max_spend_usd.has_value()) lines.push_back(MoneyLine(run));
+  for (size_t i = 0; i < std::min(run.sinks.size(), kNamedParts); ++i) {
+    const absl::StatusOr<Location> place = ParseLocation(run.sinks[i].name);
+    lines.push_back(absl::StrCat("target    ", WithCommas(run.sinks[i].position), " rows in ",
+                                 place.ok() ? PlaceName(*place) : run.sinks[i].name));
+  }
+  for (size_t i = 0; run.endpoints.size() > 1 && i < std::min(run.endpoints.size(), kNamedParts); ++i) {
+    lines.push_back(EndpointLine(run.endpoints[i]));
+  }
+  for (size_t i = 0; i < std::min(run.rejects.size(), kNamedParts); ++i) {
+    lines.push_back(absl::StrCat("rejected  ", WithCommas(run.rejects[i].rows), ": ", run.rejects[i].reason.message()));
+  }
+  if (lines.size() > kMostPanelLines) lines.resize(kMostPanelLines);
+  constexpr size_t kDots = 3;  // that Shorten() adds
+  for (std::string& line : lines) {
+    line = ShownLine(line);
+    if (line.size() > columns) line = Shorten(line, columns - std::min(columns, kDots));
+  }
+  return lines;
+}
+
+std::string DrawnOver(const std::string& line, const std::vector<std::string>& below) {
+  std::string drawn = absl::StrCat("\r\033[K", line, "\033[J");
+  for (const std::string& each : below) absl::StrAppend(&drawn, "\r\n", each);
+  if (!below.empty()) absl::StrAppend(&drawn, "\033[", below.size(), "A\r");
+  if (!below.empty() && !line.empty()) absl::StrAppend(&drawn, "\033[", line.size(), "C");
+  return drawn;
 }
 
 std::string ProgressJson(const RunSnapshot& run) {
@@ -105,7 +185,7 @@ Progress::~Progress() {
   if (!thread_.joinable()) return;
   thread_.request_stop();
   thread_.join();
-  if (style_ == ProgressStyle::kLine) std::fputs("\r\033[K", stderr);
+  if (style_ == ProgressStyle::kLine) std::fputs(DrawnOver("", {}).c_str(), stderr);
 }
 
 void Progress::Loop(const std::stop_token& done) {
@@ -129,8 +209,11 @@ void Progress::Show(const RunSnapshot& run) const {
   switch (style_) {
     case ProgressStyle::kLine: {
       // Without the last column: what fills it makes some terminals begin a new line.
-      const size_t columns = std::max<size_t>(TerminalColumns(), 2) - 1;
-      std::fprintf(stderr, "\r\033[K%s", ProgressLine(run, columns).c_str());
+      const Window window = TerminalWindow();
+      const size_t columns = std::max<size_t>(window.columns, 2) - 1;
+      const bool has_room = window.columns >= kPanelColumns && window.rows >= kPanelRows;
+      const std::vector<std::string> below = has_room ? PanelLines(run, columns) : std::vector<std::string>();
+      std::fputs(DrawnOver(ProgressLine(run, columns), below).c_str(), stderr);
       break;
     }
     case ProgressStyle::kLines:

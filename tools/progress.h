@@ -15,7 +15,7 @@ namespace reembed {
 
 enum class ProgressStyle {
   kOff,
-  kLine,      // one line that is drawn over, for a terminal
+  kLine,      // drawn over, for a terminal: a panel where there is room for one, else one line
   kLines,     // a line every 30 seconds
   kJsonLines  // the same as JSON, on standard output
 };
@@ -25,6 +25,17 @@ ProgressStyle ProgressStyleOf(const std::string& word);
 
 // One line for people of at most so many columns: what does not fit whole is left out, the least important first.
 std::string ProgressLine(const RunSnapshot& run, size_t columns);
+
+// What a panel has below that line, each line of at most so many columns; at most kMostPanelLines. Plain ASCII but for
+// the names of places, and without colours.
+inline constexpr size_t kMostPanelLines = 12;
+inline constexpr size_t kPanelColumns = 80;  // from here on
+inline constexpr size_t kPanelRows = 16;     // likewise: the half of the window stays free for what was said
+std::vector<std::string> PanelLines(const RunSnapshot& run, size_t columns);
+
+// What draws the line, and the panel below it, over what was drawn before: the cursor stays at the end of the line, so
+// that what others say begins there.
+std::string DrawnOver(const std::string& line, const std::vector<std::string>& below);
 
 // The same for programs: one JSON object.
 std::string ProgressJson(const RunSnapshot& run);

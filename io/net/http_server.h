@@ -3,6 +3,7 @@
 #define REEMBED_IO_NET_HTTP_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -46,7 +47,7 @@ struct HttpServerResponse {
   // It appends to what it is given, perhaps nothing, and answers false when that was the last; then the connection
   // closes, as it does when the server stops. Called on a thread of the server, never two at a time. `every` should be
   // shorter than the idle timeout.
-  absl::AnyInvocable<bool(std::string* piece)> next;
+  std::function<bool(std::string* piece)> next;
   absl::Duration every = absl::Seconds(1);
   bool reset = false;                           // nothing is sent: the connection is reset
   absl::Duration delay = absl::ZeroDuration();  // sent this long after the request was complete; no thread waits

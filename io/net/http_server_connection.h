@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -83,13 +84,13 @@ class HttpServerConnection {
   std::string head_;  // of the reply
   std::shared_ptr<const std::string> shared_body_;
   std::string body_;
-  absl::AnyInvocable<bool(std::string* piece)> next_;  // see HttpServerResponse
-  Clock::duration every_{};                            // likewise
-  size_t sent_ = 0;                                    // bytes of head_, shared_body_ and body_
-  size_t drained_ = 0;                                 // bytes thrown away
-  Clock::time_point active_;                           // last byte in or out
-  Clock::time_point began_;                            // first byte of the request that is coming in
-  Clock::time_point due_;                              // kDelaying, kPausing: when to write; kDraining: when to give up
+  std::function<bool(std::string* piece)> next_;  // see HttpServerResponse
+  Clock::duration every_{};                       // likewise
+  size_t sent_ = 0;                               // bytes of head_, shared_body_ and body_
+  size_t drained_ = 0;                            // bytes thrown away
+  Clock::time_point active_;                      // last byte in or out
+  Clock::time_point began_;                       // first byte of the request that is coming in
+  Clock::time_point due_;                         // kDelaying, kPausing: when to write; kDraining: when to give up
 };
 
 }  // namespace reembed

@@ -122,7 +122,7 @@ def test_the_page_says_what_the_snapshot_says(browser: Chromium, database: Path,
 
 
 def test_stop_wants_two_clicks(browser: Chromium, database: Path, serve: Serve, tmp_path: Path) -> None:
-    with LiveRun(database, serve(), tmp_path / "job", "--dashboard", "on") as run:
+    with LiveRun(database, serve(), tmp_path / "job", "--dashboard") as run:
         run.running()
         page = browser.page()
         page.open(run.dashboard())

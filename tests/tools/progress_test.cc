@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/progress.h"
 
+#include <algorithm>
+#include <cctype>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -10,6 +13,7 @@
 namespace reembed {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -39,6 +43,72 @@ TEST(ProgressLineTest, IsNeverLongerThanTheWindow) {
   RunSnapshot run = Snapshot();
   run.client.quota_wait = absl::Seconds(40);
   for (size_t columns = 0; columns < 150; ++columns) EXPECT_LE(ProgressLine(run, columns).size(), columns);
+}
+
+// A terminal as far as drawing needs it: what its rows hold in the end.
+std::vector<std::string> Drawn(const std::string& bytes) {
+  std::vector<std::string> rows(1);
+  size_t row = 0, column = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] == '\r') {
+      column = 0;
+    } else if (bytes[i] == '\n') {
+      column = 0;  // the terminal's driver makes it a return, too
+      if (++row == rows.size()) rows.emplace_back();
+    } else if (bytes[i] == '\033') {
+      size_t number = 0;
+      for (i += 2; std::isdigit(static_cast<unsigned char>(bytes[i])) != 0; ++i)
+        number = 10 * number + (bytes[i] - '0');
+      if (bytes[i] == 'K' || bytes[i] == 'J') rows[row].resize(std::min(rows[row].size(), column));
+      if (bytes[i] == 'J') rows.resize(row + 1);
+      if (bytes[i] == 'A') row -= number;
+      if (bytes[i] == 'C') column += number;
+    } else {
+      rows[row].resize(std::max(rows[row].size(), column + 1), ' ');
+      rows[row][column++] = bytes[i];
+    }
+  }
+  return rows;
+}
+
+TEST(ProgressPanelTest, IsDrawnOverItselfAndLeavesWhatOthersSay) {
+  EXPECT_EQ(Drawn(DrawnOver("one", {"two", "three"})), (std::vector<std::string>{"one", "two", "three"}));
+  EXPECT_EQ(Drawn(DrawnOver("a longer one", {"two", "three"}) + DrawnOver("one", {"2"})),
+            (std::vector<std::string>{"one", "2"}));
+  EXPECT_EQ(Drawn(DrawnOver("one", {"two", "three"}) + "\nnote: said\n" + DrawnOver("one", {"two"})),
+            (std::vector<std::string>{"one", "note: said", "one", "two"}));
+  EXPECT_EQ(Drawn(DrawnOver("one", {"two", "three"}) + DrawnOver("", {})), (std::vector<std::string>{""}));
+}
+
+TEST(ProgressPanelTest, SaysMoreThanALineAndFitsItsWindow) {
+  RunSnapshot run = Snapshot();
+  run.recent = {.rows_per_second = 812, .requests_per_minute = 590, .tokens_per_minute = 98'000};
+  run.left_least = absl::Minutes(20);
+  run.left_most = absl::Minutes(30);
+  run.client.requests_per_minute = 600;
+  run.client.in_the_air = 3;
+  run.client.concurrency = 9;
+  run.client.latency = absl::Milliseconds(122);
+  run.cost_usd = 0.5;
+  run.projected_usd = 2;
+  run.max_spend_usd = 5;
+  run.sinks = {{.name = "sqlite:/home/me/notes.db?table=notes&key=id&vector=v", .position = 12'000}};
+  run.rejects = {{.reason = absl::DataLossError("its vector is zero\033[31m"), .rows = 12}};
+  const std::vector<std::string> lines = PanelLines(run, 200);
+  EXPECT_THAT(lines, testing::ElementsAre(
+                         "[..............................] 812 rows/s now, between 20:00 and 30:00 left",
+                         "requests  590 a minute of 600, 3 of 9 in the air, 122 ms", "tokens    98,000 a minute",
+                         HasSubstr("at the end, cap $5.00"), "target    12,000 rows in /home/me/notes.db",
+                         "rejected  12: its vector is zero\\u001b[31m"));
+  for (const size_t columns : {20, 79}) {
+    for (const std::string& line : PanelLines(run, columns)) EXPECT_LE(line.size(), columns) << line;
+  }
+  run.rejects.resize(9, run.rejects[0]);
+  run.sinks.resize(9, run.sinks[0]);
+  run.endpoints.resize(9);
+  EXPECT_LE(PanelLines(run, 79).size(), kMostPanelLines);
+  run.paused = true;
+  EXPECT_THAT(ProgressLine(run, 200), AllOf(HasSubstr("paused"), Not(HasSubstr("left"))));
 }
 
 TEST(ProgressLineTest, SaysThatItWaitsForQuota) {
