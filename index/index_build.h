@@ -40,12 +40,13 @@ struct IndexBuildOptions {
   int threads = 0;         // 0: one per core
   uint64_t seed = 1234;    // of the training sample and of whatever FAISS draws
   bool skip_unusable = false;
-  // Of graphs, which have the kernels for it; elsewhere `deterministic` means one thread.
+  // Of graphs and, where `deterministic` is asked for, of lists over a flat quantizer (fixed_assignment.h), which have
+  // the kernels for it; elsewhere `deterministic` means one thread.
   GraphSimd simd = GraphSimd::kAuto;
   GraphStorage storage = GraphStorage::kAuto;
   bool deterministic = false;
   // Bytes of anonymous memory that building may take; 0: as many as it takes. An index that takes more is built in
-  // parts, which are put together on the disk, as far as its kind can be.
+  // parts, which are put together on the disk (lists of plain codes), or stay a set of shards (shard_set.h).
   int64_t memory = 0;
   // In place of `spec.factory`: what the index shall do, see RecipesFor(). What is measured goes into its description.
   std::optional<RecipeWish> wish;
@@ -58,7 +59,8 @@ struct IndexBuildOptions {
   absl::Duration keep_every = absl::Minutes(1);
   int64_t rows_per_step = 65536;  // added between two looks at the time; at most 256 MiB of them
   OnBuildProgress progress;
-  // Asked before each step: true ends the build with kCancelled, and what is kept stays. May be null.
+  // Asked before each step, and by one thread at a time while a graph is linked: true ends the build with kCancelled,
+  // and what is kept stays. May be null.
   std::function<bool()> stopped;
 };
 
