@@ -7,6 +7,7 @@
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
+#include <faiss/IndexScalarQuantizer.h>
 
 #include <algorithm>
 #include <cstring>
@@ -124,6 +125,15 @@ absl::Status CheckTransforms(const faiss::IndexPreTransform& index, ListIds ids)
   return CheckPart(index, index.index, dim, index.ntotal, ids);
 }
 
+// A newer FAISS has more types (bf16, signed bytes), which this one reads without a word and throws at in a search.
+absl::Status CheckQuantizer(const faiss::ScalarQuantizer& quantizer) {
+  int type = 0;
+  static_assert(sizeof type == sizeof quantizer.qtype);
+  std::memcpy(&type, &quantizer.qtype, sizeof type);
+  if (type >= 0 && type <= faiss::ScalarQuantizer::QT_6bit) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat("scalar quantizer of type ", type));
+}
+
 absl::Status CheckIndex(const faiss::Index& index, ListIds ids) {
   if (index.d < 1 || index.ntotal < 0) return Expect(false, "a width and a number of rows");
   // FAISS throws out of a parallel loop on others, which ends the process.
@@ -137,6 +147,12 @@ absl::Status CheckIndex(const faiss::Index& index, ListIds ids) {
   if (const auto* const hnsw = dynamic_cast<const faiss::IndexHNSW*>(&index)) {
     ABSL_RETURN_IF_ERROR(CheckPart(index, hnsw->storage, hnsw->d, hnsw->ntotal));
     return CheckGraph(hnsw->hnsw, hnsw->ntotal);
+  }
+  if (const auto* const scalar = dynamic_cast<const faiss::IndexIVFScalarQuantizer*>(&index)) {
+    ABSL_RETURN_IF_ERROR(CheckQuantizer(scalar->sq));
+  }
+  if (const auto* const scalar = dynamic_cast<const faiss::IndexScalarQuantizer*>(&index)) {
+    ABSL_RETURN_IF_ERROR(CheckQuantizer(scalar->sq));
   }
   if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) return CheckLists(*ivf, ids);
   if (const auto* const transformed = dynamic_cast<const faiss::IndexPreTransform*>(&index)) {

@@ -174,10 +174,14 @@ FaissIndex WithIdTable(FaissIndex plain) {
 }
 
 // A kind of index is four letters in its file; FAISS says of one that it does not know which these are.
+absl::Status UnknownKindError(const std::string& path, absl::string_view kind) {
+  return absl::DataLossError(absl::StrCat(path, ": holds a kind of index that FAISS ", FaissVersion(), " cannot read (",
+                                          kind, "); write it with an older FAISS, or as another kind"));
+}
+
 absl::Status OfUnknownKind(const std::string& path, const absl::Status& status) {
   if (!absl::StrContains(status.message(), "not recognized")) return status;
-  return absl::DataLossError(absl::StrCat(path, ": holds a kind of index that FAISS ", FaissVersion(), " cannot read (",
-                                          status.message(), "); write it with an older FAISS, or as ", "another kind"));
+  return UnknownKindError(path, status.message());
 }
 
 // Whether the lists of a mapped index end inside its file; a search would end the process otherwise.
@@ -217,6 +221,7 @@ absl::StatusOr<FaissIndex> Load(const std::string& path, BoundedReader::Start st
   std::fclose(file);
   if (!status.ok()) return OfUnknownKind(path, status);
   const auto damaged = [&path](const absl::Status& why) {
+    if (absl::IsUnimplemented(why)) return UnknownKindError(path, why.message());
     return absl::Status(why.code(), absl::StrCat(path, ": damaged index: ", why.message()));
   };
   // A map that lies in the file is made again from the lists when it is needed.

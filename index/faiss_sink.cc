@@ -134,7 +134,9 @@ absl::StatusOr<int64_t> FaissSink::Open(const SinkContext& context, const SinkPo
     return 0;
   }
   const absl::StatusOr<IndexDescription> found = store_.CheckFinished();
-  if (!found.ok() || found->rows != last.stored_rows || found->asked_factory != spec_.factory ||
+  // Rows are added to one file, in memory.
+  const bool grows = found.ok() && found->shards == 0 && !found->is_mapped;
+  if (!grows || found->rows != last.stored_rows || found->asked_factory != spec_.factory ||
       found->metric != spec_.metric) {
     return 0;
   }

@@ -4,14 +4,18 @@
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexPreTransform.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
@@ -23,9 +27,11 @@
 #include "engine/counted.h"
 #include "engine/status_macros.h"
 #include "index/build_stage_file.h"
+#include "index/fixed_assignment.h"
 #include "index/index_reader.h"
 #include "index/index_store.h"
 #include "index/ivf_parts.h"
+#include "index/shard_set.h"
 #include "index/thread_count.h"
 
 namespace reembed {
@@ -40,6 +46,7 @@ constexpr int64_t kBaseBytes = int64_t{64} << 20;  // of the program, its thread
 constexpr int64_t kIdBytes = 72;                   // an id, and its place in a table
 constexpr int64_t kGraphBytes = 8 * 66 + 16;       // links and their distances while a graph is built
 constexpr int64_t kLeastRowsPerPart = 4096;
+constexpr int64_t kManyRows = 1 << 20;  // over which what is not a row's own is divided
 
 std::string MemoryText(int64_t bytes) {
   return absl::StrFormat("%.0f MiB", std::ceil(static_cast<double>(bytes) / (1 << 20)));
@@ -71,7 +78,6 @@ class Build {
   absl::Status Make() {
     stage_.emplace(store_.path(), Identity());
     ABSL_RETURN_IF_ERROR(CheckTrainingRows(store_.path(), description_.factory, rows_.rows()));
-    SetLibraryThreads(options_.deterministic ? 1 : ThreadCount(options_.threads));
     ABSL_ASSIGN_OR_RETURN(FaissIndex empty, MakeFaissIndex(spec_, description_.factory, rows_.dim()));
     ABSL_ASSIGN_OR_RETURN(const int64_t part_rows, RowsPerPart(empty.get()));
     ABSL_ASSIGN_OR_RETURN(std::optional<BuildStageFile::Stage> kept, stage_->Load());
@@ -79,17 +85,29 @@ class Build {
       index_ = std::move(kept->index);
       description_.trained_rows = kept->trained_rows;
       resumed_ = index_->ntotal;
+      ABSL_RETURN_IF_ERROR(Fix());
     } else {
       index_ = std::move(empty);
+      ABSL_RETURN_IF_ERROR(Fix());
       ABSL_RETURN_IF_ERROR(Train());
     }
-    return part_rows == 0 ? AddAll() : AddInParts(part_rows);
+    if (part_rows == 0) return AddAll();
+    // Of a build before that had more memory.
+    Empty();
+    resumed_ = 0;
+    return PlainIvf(static_cast<faiss::IndexIDMap2&>(*index_).index) != nullptr ? AddInParts(part_rows)
+                                                                                : AddInShards(part_rows);
   }
 
   // What the index does with the narrowest search that keeps the wish, which becomes its own.
   absl::StatusOr<Tuning> Tune(const EvalSet& set, const RecipeWish& wish) {
     Tell(BuildStage::kTune, 0, rows_.rows());
-    const std::unique_ptr<IndexReader> reader = IndexReader::Of(store_.path(), description_, std::move(index_));
+    std::unique_ptr<IndexReader> reader;
+    if (shards_.empty()) {
+      reader = IndexReader::Of(store_.path(), description_, std::move(index_));
+    } else {
+      ABSL_ASSIGN_OR_RETURN(reader, IndexReader::OfShards(store_.path(), description_, shards_));
+    }
     absl::StatusOr<Tuning> tuning = TuneSearch(reader.get(), set, wish, &rows_);
     index_ = reader->Release();
     if (!tuning.ok() || !tuning->found.has_value()) return tuning;
@@ -102,9 +120,14 @@ class Build {
 
   absl::StatusOr<BuiltIndex> Publish() {
     Tell(BuildStage::kSave, 0, rows_.rows());
-    description_.rows = index_->ntotal;
+    description_.rows = rows_.rows();
+    description_.shards = static_cast<int64_t>(shards_.size());
     const auto old = options_.keeps_previous ? IndexStore::Old::kSave : IndexStore::Old::kContinued;
-    if (merged_.has_value()) {
+    if (!shards_.empty()) {
+      const auto write = [this](const std::string& path) { return WriteWholeFile(path, ShardLines(shards_)); };
+      ABSL_RETURN_IF_ERROR(store_.ReplaceBy(write, rows_.key_lines(), description_, old));
+      shards_.clear();  // they are the index now
+    } else if (merged_.has_value()) {
       const auto move = [this](const std::string& path) -> absl::StatusOr<FileMark> {
         if (std::rename(MergedPath().c_str(), path.c_str()) == 0) return *merged_;
         return absl::ErrnoToStatus(errno, absl::StrCat(MergedPath(), ": cannot rename to ", path));
@@ -129,6 +152,7 @@ class Build {
       unlink(PartPath(part).c_str());
       unlink(PartRecordPath(part).c_str());
     }
+    for (const IndexShard& shard : shards_) unlink(ShardPath(store_.path(), shard).c_str());
   }
 
  private:
@@ -153,18 +177,13 @@ class Build {
     if (options_.memory == 0) return 0;
     const int64_t needed = BytesAtOnce(*empty);
     if (needed <= options_.memory) return 0;
-    auto* const proper = static_cast<faiss::IndexIDMap2*>(empty)->index;
-    const faiss::IndexIVF* const ivf = PlainIvf(proper);
-    if (ivf == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          store_.path(), ": expected memory to build ", description_.factory, " of ",
-          Counted(rows_.rows(), "row", "rows"), " of ", rows_.dim(), " numbers, got ", MemoryText(options_.memory),
-          "; it takes ", MemoryText(needed), ", and only IVF indexes can be built in parts: IVF,Flat or IVF,SQ8"));
-    }
     // Centroids and what training needs stay in memory, as do ids.
-    const int64_t fixed = kBaseBytes + static_cast<int64_t>(ivf->nlist) * rows_.dim() * 4 * 3 + rows_.rows() * 8 +
-                          static_cast<int64_t>(rows_.key_lines().size()) + TrainingSampleRows() * rows_.dim() * 4;
-    const int64_t row_bytes = 2 * (static_cast<int64_t>(ivf->code_size) + 8);  // a list grows by doubling
+    const auto* const ivf = AnyIvf(static_cast<faiss::IndexIDMap2*>(empty)->index);
+    const int64_t lists = ivf == nullptr ? 0 : static_cast<int64_t>(ivf->nlist);
+    const int64_t sample = empty->is_trained ? 0 : TrainingSampleRows();
+    const int64_t fixed = kBaseBytes + lists * rows_.dim() * 4 * 3 + rows_.rows() * 8 +
+                          static_cast<int64_t>(rows_.key_lines().size()) + sample * rows_.dim() * 4;
+    const int64_t row_bytes = PartRowBytes(*empty);
     const int64_t least = fixed + kLeastRowsPerPart * row_bytes;
     if (least <= options_.memory) return (options_.memory - fixed) / row_bytes;
     return absl::InvalidArgumentError(absl::StrCat(store_.path(), ": expected memory to build ", description_.factory,
@@ -172,18 +191,42 @@ class Build {
                                                    MemoryText(least)));
   }
 
+  static const faiss::IndexIVF* AnyIvf(const faiss::Index* index) {
+    if (const auto* const transformed = dynamic_cast<const faiss::IndexPreTransform*>(index)) {
+      return AnyIvf(transformed->index);
+    }
+    return dynamic_cast<const faiss::IndexIVF*>(index);
+  }
+
+  // Of a row while its part, or its shard, is built.
+  int64_t PartRowBytes(const faiss::Index& empty) const {
+    faiss::Index* const proper = static_cast<const faiss::IndexIDMap2&>(empty).index;
+    // A list grows by doubling.
+    if (const faiss::IndexIVF* const ivf = PlainIvf(proper)) return 2 * (static_cast<int64_t>(ivf->code_size) + 8);
+    if (GraphBuilder::CanBuild(empty)) return GraphBytes(kManyRows) / kManyRows + kIdBytes;
+    // Codes that stand in blocks say less of themselves than they take: at most a byte a number.
+    if (const faiss::IndexIVF* const ivf = AnyIvf(proper)) {
+      return 2 * (static_cast<int64_t>(ivf->code_size) + 8) + rows_.dim() + kIdBytes;
+    }
+    const bool is_graph = dynamic_cast<const faiss::IndexHNSW*>(proper) != nullptr;
+    return 2 * (4 * int64_t{rows_.dim()} + (is_graph ? kGraphBytes : 0)) + kIdBytes;
+  }
+
+  int64_t GraphBytes(int64_t rows) const {
+    return GraphBuildBytes(
+        rows, rows_.dim(),
+        {.simd = options_.simd, .storage = options_.storage, .deterministic = options_.deterministic});
+  }
+
   int64_t BytesAtOnce(const faiss::Index& empty) const {
     const int64_t ids = rows_.rows() * kIdBytes + static_cast<int64_t>(rows_.key_lines().size());
     if (GraphBuilder::CanBuild(empty)) {
-      return kBaseBytes + ids +
-             GraphBuildBytes(
-                 rows_.rows(), rows_.dim(),
-                 {.simd = options_.simd, .storage = options_.storage, .deterministic = options_.deterministic});
+      return kBaseBytes + ids + GraphBytes(rows_.rows());
     }
     auto* const proper = static_cast<const faiss::IndexIDMap2&>(empty).index;
     const bool is_graph = dynamic_cast<const faiss::IndexHNSW*>(proper) != nullptr;
     int64_t code = is_graph ? 4 * int64_t{rows_.dim()} + kGraphBytes : 4 * int64_t{rows_.dim()};
-    if (const faiss::IndexIVF* const ivf = PlainIvf(proper)) code = 2 * (static_cast<int64_t>(ivf->code_size) + 8);
+    if (AnyIvf(proper) != nullptr) code = PartRowBytes(empty);
     return kBaseBytes + ids + rows_.rows() * code;
   }
 
@@ -197,8 +240,23 @@ class Build {
     return std::min(std::max(std::min(wanted, MostTrainingRows()), least), rows_.rows());
   }
 
+  // Before anything is computed: by what, and by how many threads.
+  absl::Status Fix() {
+    if (!options_.deterministic) {
+      SetLibraryThreads(ThreadCount(options_.threads));
+      return absl::OkStatus();
+    }
+    ABSL_ASSIGN_OR_RETURN(is_fixed_, FixAssignments(index_.get(), options_.simd));
+    // What is left to FAISS and the BLAS sums in the order of their threads.
+    one_blas_thread_.emplace();
+    SetLibraryThreads(is_fixed_ ? ThreadCount(options_.threads) : 1);
+    return absl::OkStatus();
+  }
+
   absl::Status Train() {
     if (index_->is_trained) return absl::OkStatus();
+    std::optional<FixedCodeBooks> fixed;
+    if (is_fixed_) fixed.emplace(index_.get(), options_.simd);
     const std::vector<int64_t> drawn = rows_.Draw(TrainingSampleRows(), options_.seed);
     Tell(BuildStage::kTrain, 0, static_cast<int64_t>(drawn.size()));
     ABSL_RETURN_IF_ERROR(TrainIndex(store_.path(), description_.factory, rows_.Gather(drawn), index_.get()));
@@ -220,7 +278,7 @@ class Build {
   }
 
   absl::Status AddAll() {
-    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<GraphBuilder> graph, GraphOf(index_.get()));
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<GraphBuilder> graph, GraphOf(index_.get(), TellAdded()));
     absl::Time saved = absl::Now();
     absl::Duration between = options_.keep_every;
     for (int64_t begin = index_->ntotal; begin < rows_.rows();) {
@@ -242,16 +300,21 @@ class Build {
   }
 
   // Null: FAISS adds by itself.
-  absl::StatusOr<std::unique_ptr<GraphBuilder>> GraphOf(faiss::Index* index) {
+  absl::StatusOr<std::unique_ptr<GraphBuilder>> GraphOf(faiss::Index* index, std::function<void(int64_t)> progress,
+                                                        std::stop_token stop = {}) {
     if (!GraphBuilder::CanBuild(*index)) return nullptr;
-    return GraphBuilder::Make(
-        index, {.metric = spec_.metric,
-                .threads = options_.threads,
-                .simd = options_.simd,
-                .storage = options_.storage,
-                .deterministic = options_.deterministic,
-                .seed = options_.seed,
-                .progress = [this](int64_t rows) { Tell(BuildStage::kAdd, added_ + rows, rows_.rows()); }});
+    return GraphBuilder::Make(index, {.metric = spec_.metric,
+                                      .threads = options_.threads,
+                                      .simd = options_.simd,
+                                      .storage = options_.storage,
+                                      .deterministic = options_.deterministic,
+                                      .seed = options_.seed,
+                                      .progress = std::move(progress),
+                                      .stop = std::move(stop)});
+  }
+
+  std::function<void(int64_t)> TellAdded() {
+    return [this](int64_t rows) { Tell(BuildStage::kAdd, added_ + rows, rows_.rows()); };
   }
 
   absl::Status Add(faiss::Index* index, absl::Span<const float> vectors, absl::Span<const int64_t> ids) {
@@ -295,6 +358,70 @@ class Build {
     return Merge(trained.get());
   }
 
+  // Builds an index of some rows after the other, each in a file that stays, as one cannot be put together of them.
+  absl::Status AddInShards(int64_t shard_rows) {
+    parts_ = (rows_.rows() + shard_rows - 1) / shard_rows;
+    Checksum name;
+    const std::string identity = Identity();
+    name.Add(identity.data(), identity.size());
+    const std::string base = std::filesystem::path(store_.path()).filename().string();
+    for (int64_t part = 0; part < parts_; ++part) {
+      const int64_t begin = part * shard_rows;
+      const int64_t end = std::min(begin + shard_rows, rows_.rows());
+      // The name is that of no other build, so an index that is there keeps its shards until it goes.
+      IndexShard shard{
+          .file = absl::StrCat(base, ".shard-", absl::Hex(name.Value(), absl::kZeroPad16), "-", begin, "-", end),
+          .rows = end - begin};
+      const std::string path = ShardPath(store_.path(), shard);
+      const std::string of_rows = absl::StrCat(identity, " ", begin, " ", end);
+      const std::optional<BuildStageFile::Record> kept = BuildStageFile::ReadRecord(PartRecordPath(part));
+      if (kept.has_value() && kept->identity == of_rows && CheckFile(path, kept->mark).ok()) {
+        shard.mark = kept->mark;
+        resumed_ += shard.rows;
+      } else {
+        ABSL_RETURN_IF_ERROR(AddShard(begin, end));
+        ABSL_ASSIGN_OR_RETURN(shard.mark, SaveFaissIndex(*index_, path));
+        ABSL_RETURN_IF_ERROR(BuildStageFile::WriteRecord(PartRecordPath(part), {of_rows, shard.rows, 0, shard.mark}));
+        Empty();
+      }
+      shards_.push_back(std::move(shard));
+    }
+    index_.reset();
+    return absl::OkStatus();
+  }
+
+  // Takes the rows out of the index.
+  void Empty() {
+    index_->reset();
+    static_cast<faiss::IndexIDMap2&>(*index_).rev_map.clear();  // which FAISS leaves as it is
+  }
+
+  absl::Status AddShard(int64_t begin, int64_t end) {
+    ABSL_RETURN_IF_ERROR(Stopped(begin));
+    added_ = begin;
+    const auto ids = rows_.ids().subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    // FAISS's own graphs draw levels, and a shard is the same whether those before it were built just now or not.
+    if (auto* const hnsw = dynamic_cast<faiss::IndexHNSW*>(static_cast<faiss::IndexIDMap2&>(*index_).index)) {
+      hnsw->hnsw.rng = faiss::RandomGenerator(static_cast<int64_t>(options_.seed));
+    }
+    std::stop_source stop;
+    const auto look = [this, &stop, tell = TellAdded()](int64_t rows) {
+      tell(rows);
+      if (options_.stopped && options_.stopped()) stop.request_stop();
+    };
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<GraphBuilder> graph, GraphOf(index_.get(), look, stop.get_token()));
+    // All at once, so that nothing grows by more than it takes.
+    if (graph != nullptr) return graph->Add(VectorsOf(begin, end - begin), ids);
+    for (int64_t at = begin; at < end; at += StepRows()) {
+      ABSL_RETURN_IF_ERROR(Stopped(at));
+      added_ = at;
+      const int64_t count = std::min(StepRows(), end - at);
+      ABSL_RETURN_IF_ERROR(Add(index_.get(), VectorsOf(at, count),
+                               ids.subspan(static_cast<size_t>(at - begin), static_cast<size_t>(count))));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Merge(faiss::Index* trained) {
     std::vector<FaissIndex> parts;
     for (int64_t part = 0; part < parts_; ++part) {
@@ -320,6 +447,9 @@ class Build {
   int64_t added_ = 0;    // rows before this step
   int64_t resumed_ = 0;  // rows that a build before had added
   int64_t parts_ = 0;
+  bool is_fixed_ = false;  // assignments are by our own kernels
+  std::optional<OneBlasThread> one_blas_thread_;
+  std::vector<IndexShard> shards_;  // that are built and not published
   std::optional<FileMark> merged_;  // of the file at MergedPath(), which index_ is mapped from
 };
 

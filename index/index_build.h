@@ -40,12 +40,13 @@ struct IndexBuildOptions {
   int threads = 0;         // 0: one per core
   uint64_t seed = 1234;    // of the training sample and of whatever FAISS draws
   bool skip_unusable = false;
-  // Of graphs, which have the kernels for it; elsewhere `deterministic` means one thread.
+  // Of graphs and, where `deterministic` is asked for, of lists over a flat quantizer (fixed_assignment.h), which have
+  // the kernels for it; elsewhere `deterministic` means one thread.
   GraphSimd simd = GraphSimd::kAuto;
   GraphStorage storage = GraphStorage::kAuto;
   bool deterministic = false;
   // Bytes of anonymous memory that building may use; 0: no limit. An index that needs more is built in parts, which are
-  // merged on the disk, if its kind allows that.
+  // merged on the disk (lists of plain codes), or stay a set of shards (shard_set.h).
   int64_t memory = 0;
   // Instead of `spec.factory`: what the index has to achieve, see RecipesFor(). The measures go into its description.
   std::optional<RecipeWish> wish;
@@ -58,7 +59,8 @@ struct IndexBuildOptions {
   absl::Duration keep_every = absl::Minutes(1);
   int64_t rows_per_step = 65536;  // added between two looks at the time; at most 256 MiB of them
   OnBuildProgress progress;
-  // Called before each step: true ends the build with kCancelled; the checkpoint stays. May be null.
+  // Called before each step, and by one thread at a time while a graph is linked: true ends the build with kCancelled;
+  // the checkpoint stays. May be null.
   std::function<bool()> stopped;
 };
 

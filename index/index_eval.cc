@@ -85,18 +85,37 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> Answers(IndexReader* index, co
                                                           std::vector<double>* took_ms) {
   const auto wanted = static_cast<size_t>(k) + (set.self.empty() ? 0 : 1);
   std::vector<float> scores(wanted);
-  std::vector<std::vector<int64_t>> answers;
-  for (int64_t query = 0; query < set.count(); ++query) {
-    std::vector<int64_t> ids(wanted, -1);
-    const auto begin = std::chrono::steady_clock::now();
-    ABSL_RETURN_IF_ERROR(
-        index->SearchIds(absl::MakeConstSpan(set.queries).subspan(static_cast<size_t>(query) * set.dim, set.dim),
-                         search, absl::MakeSpan(ids), absl::MakeSpan(scores)));
-    if (took_ms != nullptr) {
-      took_ms->push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  std::vector<int64_t> ids(wanted);
+  std::vector<std::vector<std::pair<float, int64_t>>> found(static_cast<size_t>(set.count()));
+  if (took_ms != nullptr) took_ms->assign(static_cast<size_t>(set.count()), 0);
+  // All queries of a shard, then those of the next: each is read once, and reading it is nobody's time.
+  for (int64_t shard = 0; shard < index->shards(); ++shard) {
+    ABSL_RETURN_IF_ERROR(index->UseShard(shard));
+    for (size_t query = 0; query < found.size(); ++query) {
+      const auto begin = std::chrono::steady_clock::now();
+      ABSL_RETURN_IF_ERROR(index->SearchShardIds(shard,
+                                                 absl::MakeConstSpan(set.queries).subspan(query * set.dim, set.dim),
+                                                 search, absl::MakeSpan(ids), absl::MakeSpan(scores)));
+      if (took_ms != nullptr) {
+        (*took_ms)[query] +=
+            std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+      }
+      for (size_t i = 0; i < wanted; ++i) {
+        if (ids[i] >= 0) found[query].emplace_back(scores[i], ids[i]);
+      }
     }
-    if (!set.self.empty()) std::erase(ids, set.self[static_cast<size_t>(query)]);
-    answers.push_back(std::move(ids));
+  }
+  const bool small_is_near = index->description().metric == Metric::kL2;
+  std::vector<std::vector<int64_t>> answers;
+  for (size_t query = 0; query < found.size(); ++query) {
+    std::stable_sort(found[query].begin(), found[query].end(), [small_is_near](const auto& a, const auto& b) {
+      return small_is_near ? a.first < b.first : a.first > b.first;
+    });
+    answers.emplace_back();
+    for (size_t i = 0; i < std::min(wanted, found[query].size()); ++i) {
+      const int64_t id = found[query][i].second;
+      if (set.self.empty() || id != set.self[query]) answers.back().push_back(id);
+    }
   }
   return answers;
 }

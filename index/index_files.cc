@@ -22,7 +22,8 @@
 namespace reembed {
 namespace {
 
-constexpr int64_t kFormat = 2;
+constexpr int64_t kFormat = 3;
+constexpr int64_t kFormatOfOneFile = 2;
 constexpr int64_t kOldestFormat = 1;
 constexpr int64_t kLongestDescription = 1 << 20;
 
@@ -203,7 +204,7 @@ std::string DescriptionJson(const IndexDescription& d) {
     text(absl::StrCat(file, "_checksum"), absl::StrCat(absl::Hex(value.checksum, absl::kZeroPad16)));
   };
   json.append("{\n");
-  number("format", kFormat);
+  number("format", d.shards > 0 ? kFormat : kFormatOfOneFile);
   text("model", d.model.name);
   number("dim", d.model.dim);
   text("metric", MetricName(d.metric));
@@ -226,6 +227,7 @@ std::string DescriptionJson(const IndexDescription& d) {
   text("reembed_version", d.reembed_version);
   name("mapped");
   absl::StrAppend(&json, d.is_mapped ? "true" : "false", ",\n");
+  if (d.shards > 0) number("shards", d.shards);
   mark("index", d.index_file);
   mark("keys", d.keys_file);
   name("normalized");
@@ -241,7 +243,7 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
   const auto format = fields.Get<int64_t>("format");
   if (format < kOldestFormat || format > kFormat) {
     return absl::DataLossError(absl::StrCat(
-        path, ": expected the description of an index in format ", kOldestFormat, " or ", kFormat, ", got ",
+        path, ": expected the description of an index in format ", kOldestFormat, " to ", kFormat, ", got ",
         format == 0 ? "no format" : absl::StrCat("format ", format), format > kFormat ? "; update reembed" : ""));
   }
   IndexDescription d;
@@ -267,6 +269,7 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
     d.reembed_version = fields.Get<std::string>("reembed_version");
     d.is_mapped = fields.Get<bool>("mapped");
   }
+  if (format > kFormatOfOneFile) d.shards = fields.Count("shards");
   d.index_file = fields.Mark("index_bytes", "index_checksum");
   d.keys_file = fields.Mark("keys_bytes", "keys_checksum");
   const auto normalized = fields.Get<bool>("normalized");
@@ -279,8 +282,9 @@ absl::StatusOr<IndexDescription> ReadDescription(const std::string& path) {
                                               "; it was changed or is damaged, build the index again"));
     }
   }
-  if (!fields.complete() || !metric.ok() || dim < 1 || dim > INT32_MAX || (ids != "key" && ids != "ordinal") ||
-      normalized != (*metric == Metric::kCosine)) {
+  const bool fits_format = (format > kFormatOfOneFile) == (d.shards > 0);
+  if (!fits_format || !fields.complete() || !metric.ok() || dim < 1 || dim > INT32_MAX ||
+      (ids != "key" && ids != "ordinal") || normalized != (*metric == Metric::kCosine)) {
     return absl::DataLossError(
         absl::StrCat(path, ": expected the description of an index, got fields that do not fit"));
   }

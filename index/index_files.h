@@ -66,6 +66,8 @@ struct IndexDescription {
   int ef_construction = 0;  // 0: FAISS's own, or there is no graph
   // The lists stay in the file, and ids are in them: there is no IndexIDMap2, and the file is not read whole.
   bool is_mapped = false;
+  // The file at the path is a list of so many files of FAISS, see shard_set.h; 0: it is the index itself.
+  int64_t shards = 0;
   uint64_t fingerprint = 0;  // of all keys and vectors as they were read; 0: not taken
   // Search parameters that were found by measurement, which a search uses unless it is told others; 0: none.
   int nprobe = 0;
@@ -78,7 +80,7 @@ struct IndexDescription {
   FileMark keys_file;  // bytes 0 if there is none
 };
 
-// Always of the newest format.
+// Of the oldest format that can say it.
 std::string DescriptionJson(const IndexDescription& description);
 
 // Errors: kNotFound (no such file), kDataLoss (it is no description of an index).

@@ -55,24 +55,77 @@ struct IndexReader::State {
   absl::flat_hash_map<absl::string_view, int64_t> places;  // of text keys; filled by the first Find() out of order
   std::vector<float> vector;
   int64_t next = 0;
+  std::vector<IndexShard> shards;  // empty: `index` is all of it
+  std::vector<int64_t> firsts;     // [shards]: places of their first rows
+  int64_t used = -1;               // the shard that `index` is; -1: none
 
+  // The place of the first row of `index`.
+  int64_t base() const { return shards.empty() ? 0 : firsts[static_cast<size_t>(used)]; }
+
+  int64_t ShardOf(int64_t place) const {
+    return std::upper_bound(firsts.begin(), firsts.end(), place) - firsts.begin() - 1;
+  }
+
+  // Makes `index` this shard.
+  absl::Status Use(int64_t shard) {
+    if (shards.empty() || shard == used) return absl::OkStatus();
+    const IndexShard& next_one = shards[static_cast<size_t>(shard)];
+    const std::string file = ShardPath(path, next_one);
+    index.reset();  // never two at a time
+    ids = nullptr;
+    ivf = nullptr;
+    hnsw = nullptr;
+    used = -1;
+    ABSL_ASSIGN_OR_RETURN(FaissIndex read, LoadFaissIndex(file, next_one.mark));
+    const auto metric = description.metric == Metric::kL2 ? faiss::METRIC_L2 : faiss::METRIC_INNER_PRODUCT;
+    if (read->ntotal != next_one.rows || read->d != description.model.dim || read->metric_type != metric) {
+      return absl::DataLossError(absl::StrCat(file, ": expected ", next_one.rows, " rows of dim ",
+                                              description.model.dim, " as in ", path, ", got ", read->ntotal,
+                                              " of dim ", read->d, ", or another metric"));
+    }
+    index = std::move(read);
+    used = shard;
+    Look();
+    return description.id_kind == IdKind::kOrdinal ? CheckKeys() : absl::OkStatus();
+  }
+
+  // Precondition: Use(ShardOf(place)), for keys that are ids.
   KeyView KeyAt(int64_t place) const {
     if (description.id_kind == IdKind::kOrdinal) return keys.key(place);
-    return ids == nullptr ? place : static_cast<int64_t>(ids->id_map[place]);
+    return ids == nullptr ? place : static_cast<int64_t>(ids->id_map[static_cast<size_t>(place - base())]);
   }
 
   // What is behind the ids.
   faiss::Index* proper() const { return ids == nullptr ? index.get() : ids->index; }
 
+  absl::Status TakeShards(std::vector<IndexShard> all) {
+    shards = std::move(all);
+    description.rows = 0;
+    for (const IndexShard& shard : shards) {
+      firsts.push_back(description.rows);
+      description.rows += shard.rows;
+    }
+    return Use(0);
+  }
+
   // The place of a row; -1 if there is none.
-  int64_t PlaceOf(KeyView key) {
-    if (next < description.rows && KeyAt(next) == key) return next;
+  absl::StatusOr<int64_t> PlaceOf(KeyView key) {
+    if (next < description.rows) {
+      ABSL_RETURN_IF_ERROR(Use(ShardOf(next)));
+      if (KeyAt(next) == key) return next;
+    }
     if (description.id_kind == IdKind::kKey) {
       const auto* const number = std::get_if<int64_t>(&key);
       if (number == nullptr) return -1;
-      if (ids == nullptr) return *number >= 0 && *number < description.rows ? *number : -1;
-      const auto found = ids->rev_map.find(*number);
-      return found == ids->rev_map.end() ? -1 : found->second;
+      if (ids == nullptr && shards.empty()) return *number >= 0 && *number < description.rows ? *number : -1;
+      const auto count = std::max<int64_t>(1, static_cast<int64_t>(shards.size()));
+      const int64_t begin = std::max<int64_t>(used, 0);  // the one that is there first
+      for (int64_t i = 0; i < count; ++i) {
+        ABSL_RETURN_IF_ERROR(Use((begin + i) % count));
+        const auto found = ids->rev_map.find(*number);
+        if (found != ids->rev_map.end()) return base() + found->second;
+      }
+      return -1;
     }
     const auto* const text = std::get_if<absl::string_view>(&key);
     if (text == nullptr) return -1;
@@ -85,10 +138,11 @@ struct IndexReader::State {
 
   absl::StatusOr<std::optional<StoredVector>> At(int64_t place) {
     next = place + 1;
+    ABSL_RETURN_IF_ERROR(Use(ShardOf(place)));
     ABSL_RETURN_IF_ERROR(
         CallFaiss(absl::StatusCode::kFailedPrecondition, absl::StrCat(path, ": cannot give vectors back"), [&] {
           if (ivf != nullptr && ivf->direct_map.no()) ivf->make_direct_map(true);
-          proper()->reconstruct(place, vector.data());
+          proper()->reconstruct(place - base(), vector.data());
         }));
     return StoredVector{KeyAt(place), vector};
   }
@@ -102,12 +156,30 @@ struct IndexReader::State {
     vector.resize(description.model.dim);
   }
 
+  // Those of `index`.
   absl::Status CheckKeys() const {
     bool good = keys.size() == description.rows;
-    for (int64_t place = 0; good && place < keys.size(); ++place)
-      good = keys.id(place) == (ids == nullptr ? place : ids->id_map[place]);
+    const int64_t end = shards.empty() ? keys.size() : base() + index->ntotal;
+    for (int64_t place = base(); good && place < end; ++place)
+      good = keys.id(place) == (ids == nullptr ? place : ids->id_map[static_cast<size_t>(place - base())]);
     return good ? absl::OkStatus()
                 : absl::DataLossError(absl::StrCat(path, ": the ids of its key file are not those of the index"));
+  }
+
+  // The nearest rows of `index`.
+  absl::Status Search(absl::Span<const float> query, const SearchOptions& options, absl::Span<int64_t> found,
+                      absl::Span<float> scores) {
+    static_assert(sizeof(faiss::Index::idx_t) == sizeof(int64_t));
+    const int k = static_cast<int>(found.size());
+    SetBreadth(options, k);
+    // FAISS divides queries among threads; for one query there is nothing to divide, only threads to wake and wait for.
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    absl::Status status = CallFaiss(absl::StatusCode::kInternal, absl::StrCat(path, ": cannot search"), [&] {
+      index->search(1, query.data(), k, scores.data(), reinterpret_cast<faiss::Index::idx_t*>(found.data()));
+    });
+    omp_set_num_threads(threads);
+    return status;
   }
 
   void SetBreadth(const SearchOptions& options, int k) {
@@ -137,17 +209,38 @@ absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::Open(const std::string
         absl::StrCat(path, ": expected an index with its description beside it: ", description.status().message(),
                      "; a run with the target faiss:", path, " makes one"));
   }
-  ABSL_ASSIGN_OR_RETURN(FaissIndex index, IndexStore(path).Load(*description));
+  std::vector<IndexShard> shards;
+  FaissIndex index;
+  if (description->shards > 0) {
+    ABSL_ASSIGN_OR_RETURN(shards, ReadShards(path, description->index_file, description->rows));
+  } else {
+    ABSL_ASSIGN_OR_RETURN(index, IndexStore(path).Load(*description));
+  }
   auto state = std::make_unique<State>();
   state->path = path;
   state->description = *std::move(description);
-  state->index = std::move(index);
   state->has_description = true;
-  state->Look();
   if (state->description.id_kind == IdKind::kOrdinal) {
     ABSL_ASSIGN_OR_RETURN(state->keys, KeyTable::Read(paths.keys, state->description.keys_file));
-    ABSL_RETURN_IF_ERROR(state->CheckKeys());
   }
+  if (!shards.empty()) {
+    ABSL_RETURN_IF_ERROR(state->TakeShards(std::move(shards)));
+  } else {
+    state->index = std::move(index);
+    state->Look();
+    if (state->description.id_kind == IdKind::kOrdinal) ABSL_RETURN_IF_ERROR(state->CheckKeys());
+  }
+  return std::unique_ptr<IndexReader>(new IndexReader(std::move(state)));
+}
+
+absl::StatusOr<std::unique_ptr<IndexReader>> IndexReader::OfShards(const std::string& path,
+                                                                   IndexDescription description,
+                                                                   std::vector<IndexShard> shards) {
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->description = std::move(description);
+  state->description.id_kind = IdKind::kKey;  // ids alone are asked for
+  ABSL_RETURN_IF_ERROR(state->TakeShards(std::move(shards)));
   return std::unique_ptr<IndexReader>(new IndexReader(std::move(state)));
 }
 
@@ -208,17 +301,37 @@ absl::StatusOr<std::vector<Hit>> IndexReader::Search(absl::Span<const float> que
 
 absl::Status IndexReader::SearchIds(absl::Span<const float> query, const SearchOptions& options,
                                     absl::Span<int64_t> ids, absl::Span<float> scores) {
-  static_assert(sizeof(faiss::Index::idx_t) == sizeof(int64_t));
-  const int k = static_cast<int>(ids.size());
-  state_->SetBreadth(options, k);
-  // FAISS divides queries among threads; for one query there is nothing to divide, only threads to wake and wait for.
-  const int threads = omp_get_max_threads();
-  omp_set_num_threads(1);
-  absl::Status status = CallFaiss(absl::StatusCode::kInternal, absl::StrCat(state_->path, ": cannot search"), [&] {
-    state_->index->search(1, query.data(), k, scores.data(), reinterpret_cast<faiss::Index::idx_t*>(ids.data()));
+  if (state_->shards.empty()) return state_->Search(query, options, ids, scores);
+  std::vector<std::pair<float, int64_t>> found;
+  const int64_t begin = std::max<int64_t>(state_->used, 0);  // the one that is there first
+  for (int64_t i = 0; i < shards(); ++i) {
+    ABSL_RETURN_IF_ERROR(SearchShardIds((begin + i) % shards(), query, options, ids, scores));
+    for (size_t at = 0; at < ids.size(); ++at) {
+      if (ids[at] >= 0) found.emplace_back(scores[at], ids[at]);
+    }
+  }
+  const bool small_is_near = state_->description.metric == Metric::kL2;
+  // Of equally near rows the lesser id, so that which shard came first does not show.
+  std::sort(found.begin(), found.end(), [small_is_near](const auto& a, const auto& b) {
+    if (a.first == b.first) return a.second < b.second;
+    return small_is_near ? a.first < b.first : a.first > b.first;
   });
-  omp_set_num_threads(threads);
-  return status;
+  std::fill(ids.begin(), ids.end(), -1);
+  for (size_t at = 0; at < std::min(ids.size(), found.size()); ++at) {
+    scores[at] = found[at].first;
+    ids[at] = found[at].second;
+  }
+  return absl::OkStatus();
+}
+
+int64_t IndexReader::shards() const { return std::max<int64_t>(1, static_cast<int64_t>(state_->shards.size())); }
+
+absl::Status IndexReader::UseShard(int64_t shard) { return state_->Use(shard); }
+
+absl::Status IndexReader::SearchShardIds(int64_t shard, absl::Span<const float> query, const SearchOptions& options,
+                                         absl::Span<int64_t> ids, absl::Span<float> scores) {
+  ABSL_RETURN_IF_ERROR(state_->Use(shard));
+  return state_->Search(query, options, ids, scores);
 }
 
 SearchBreadth IndexReader::breadth() const {
@@ -235,7 +348,11 @@ bool IndexReader::is_exact() const {
          dynamic_cast<const faiss::IndexIVFFlat*>(held) != nullptr;
 }
 
-std::string IndexReader::kind() const { return FaissWords(*state_->index); }
+std::string IndexReader::kind() const {
+  if (state_->index == nullptr) return "shards";  // the last that was asked for could not be read
+  const std::string words = FaissWords(*state_->index);
+  return state_->shards.empty() ? words : absl::StrCat(state_->shards.size(), " shards of ", words);
+}
 
 bool IndexReader::has_description() const { return state_->has_description; }
 
@@ -245,7 +362,7 @@ absl::StatusOr<std::optional<StoredVector>> IndexReader::Next() {
 }
 
 absl::StatusOr<std::optional<StoredVector>> IndexReader::Find(KeyView key) {
-  const int64_t place = state_->PlaceOf(key);
+  ABSL_ASSIGN_OR_RETURN(const int64_t place, state_->PlaceOf(key));
   if (place < 0) return std::nullopt;
   return state_->At(place);
 }

@@ -14,6 +14,7 @@
 #include "index/faiss_io.h"
 #include "index/hit.h"
 #include "index/index_files.h"
+#include "index/shard_set.h"
 
 namespace reembed {
 
@@ -29,8 +30,9 @@ struct SearchBreadth {
   bool is_graph = false;  // an HNSW graph
 };
 
-// A finished index, in memory. Rows come in the order in which they were added; vectors are as the index holds them: of
-// unit length where the metric is cosine, and approximate where the index is quantized. Used by one thread.
+// A finished index, in memory; of a set of shards one at a time, which is read anew when another was asked. Rows come
+// in the order in which they were added; vectors are as the index holds them: of unit length where the metric is
+// cosine, and approximate where the index is quantized. Used by one thread.
 class IndexReader final : public VectorReader {
  public:
   // Reads PATH and the files beside it.
@@ -45,6 +47,9 @@ class IndexReader final : public VectorReader {
   // An index that is in memory and not finished, for SearchIds() alone. `path`: for messages. Release() returns it; no
   // other call may follow.
   static std::unique_ptr<IndexReader> Of(const std::string& path, IndexDescription description, FaissIndex index);
+  // Likewise of a set of shards beside `path`, of which Release() gives nothing back. Errors: as Open().
+  static absl::StatusOr<std::unique_ptr<IndexReader>> OfShards(const std::string& path, IndexDescription description,
+                                                               std::vector<IndexShard> shards);
   FaissIndex Release();
   ~IndexReader() override;
 
@@ -59,6 +64,13 @@ class IndexReader final : public VectorReader {
   // unit length where rows were normalised. Both [k]. Errors: kInternal (FAISS's own).
   absl::Status SearchIds(absl::Span<const float> query, const SearchOptions& options, absl::Span<int64_t> ids,
                          absl::Span<float> scores);
+
+  // Shards; 1: it is no set. Whoever asks much asks one after the other: UseShard() reads one if it is not the last
+  // that was, and SearchShardIds() is SearchIds() among its rows. Errors: also as Open().
+  int64_t shards() const;
+  absl::Status UseShard(int64_t shard);
+  absl::Status SearchShardIds(int64_t shard, absl::Span<const float> query, const SearchOptions& options,
+                              absl::Span<int64_t> ids, absl::Span<float> scores);
 
   SearchBreadth breadth() const;
   // Whether it holds vectors as they were given to it.

@@ -10,11 +10,13 @@
 #include <cstdio>
 #include <iterator>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/counted.h"
 #include "engine/kill_point.h"
 #include "engine/status_macros.h"
+#include "index/shard_set.h"
 
 namespace reembed {
 namespace {
@@ -89,12 +91,24 @@ absl::StatusOr<IndexDescription> IndexStore::CheckFinished() const {
   absl::StatusOr<IndexDescription> description = ReadDescription(now_.description);
   ABSL_RETURN_IF_ERROR(description.status());
   ABSL_RETURN_IF_ERROR(CheckFile(now_.index, description->index_file));
+  if (description->shards > 0) {
+    ABSL_ASSIGN_OR_RETURN(const std::vector<IndexShard> shards,
+                          ReadShards(now_.index, description->index_file, description->rows));
+    for (const IndexShard& shard : shards) {
+      ABSL_RETURN_IF_ERROR(CheckFile(ShardPath(now_.index, shard), shard.mark));
+    }
+  }
   if (description->id_kind == IdKind::kKey) return description;
   ABSL_RETURN_IF_ERROR(CheckFile(now_.keys, description->keys_file));
   return description;
 }
 
 absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description) const {
+  if (description.shards > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(now_.index, ": is an index in ",
+                                                   Counted(description.shards, "shard", "shards"),
+                                                   ", and no one file; build it again without --build-memory"));
+  }
   absl::StatusOr<FaissIndex> index = description.is_mapped ? LoadMapped(now_.index, description.index_file)
                                                            : LoadFaissIndex(now_.index, description.index_file);
   ABSL_RETURN_IF_ERROR(index.status());

@@ -67,7 +67,8 @@ std::vector<Fact> FactsOf(const IndexDescription& d) {
       Number("recall_queries", "", d.recall_queries),
       Text("faiss_version", "FAISS", d.faiss_version),
       Text("reembed_version", "reembed", d.reembed_version),
-      {"bytes", absl::StrCat(d.index_file.bytes), "size", BytesText(d.index_file.bytes)},
+      Number("shards", "shards", d.shards),
+      {"bytes", absl::StrCat(d.index_file.bytes), d.shards > 0 ? "list" : "size", BytesText(d.index_file.bytes)},
   };
   facts[1].json = JsonQuoted(std::string(MetricName(d.metric)));
   return facts;

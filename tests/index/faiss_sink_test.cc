@@ -407,6 +407,11 @@ TEST_F(FaissSinkTest, ADeterministicGraphIsTheSameForAllThreadsAndInstructions) 
       EXPECT_TRUE(ReadFile(path()) == first) << GraphSimdName(simd) << " " << threads;
     }
   }
+  // It is linked over float32, where a usual one is linked over bytes, by which others are near.
+  std::filesystem::remove(path());
+  std::filesystem::remove(path("a.index.json"));
+  ASSERT_THAT(Build(NumberKeys(0, 1000), rows, "factory=HNSW8&storage=int8&simd=portable"), IsOk());
+  EXPECT_FALSE(ReadFile(path()) == first);
 }
 
 TEST_F(FaissSinkTest, WhatNoGraphIsLinkedWithIsRefusedAtOnce) {

@@ -3,14 +3,17 @@
 
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexScalarQuantizer.h>
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -19,6 +22,7 @@
 #include "index/index_merge.h"
 #include "index/index_reader.h"
 #include "index/index_store.h"
+#include "index/shard_set.h"
 #include "tests/fakes/file_size_limit.h"
 #include "tests/index/index_fixture.h"
 
@@ -110,6 +114,44 @@ TEST_F(IndexBuildTest, TheSameRowsAndSeedMakeTheSameIvf) {
   options_.seed = 99;
   ASSERT_THAT(Build(rows_, "IVF32,Flat"), IsOk());
   EXPECT_TRUE(ReadFile(path()) != first) << "another sample and other first centroids";
+}
+
+TEST_F(IndexBuildTest, DeterministicListsAreTheSameForAllThreadsAndInstructions) {
+  options_.deterministic = true;
+  const std::vector<std::pair<std::string, Metric>> kinds = {{"IVF32,Flat", Metric::kCosine},
+                                                             {"IVF32,SQ8", Metric::kInnerProduct},
+                                                             {"IVF16,PQ4x4", Metric::kL2},
+                                                             {"IVF16,PQ4x4fs", Metric::kCosine},
+                                                             {"IVF4,PQ1x4", Metric::kL2}};
+  for (const auto& [factory, metric] : kinds) {
+    options_.spec.metric = metric;
+    std::string first;
+    for (const GraphSimd simd : AvailableGraphSimds()) {
+      if (simd == GraphSimd::kAvx512Bf16) continue;
+      for (const int threads : {1, 2, 7}) {
+        if (simd != GraphSimd::kPortable && threads > 1) continue;
+        options_.simd = simd;
+        options_.threads = threads;
+        ASSERT_THAT(Build(rows_, factory), IsOk());
+        if (first.empty()) first = ReadFile(path());
+        EXPECT_TRUE(ReadFile(path()) == first) << factory << " " << GraphSimdName(simd) << " " << threads;
+        for (const std::string& file : Files()) std::filesystem::remove(path(file));
+      }
+    }
+    EXPECT_GT(first.size(), 1000u);
+  }
+  options_.deterministic = true;
+  options_.simd = GraphSimd::kAvx512Bf16;
+  EXPECT_THAT(Build(rows_, "IVF32,Flat"), HasError(absl::StatusCode::kInvalidArgument, testing::_));
+}
+
+// The kernels find the lists that FAISS finds, but where two centroids are as near.
+TEST_F(IndexBuildTest, DeterministicListsFindAsMuch) {
+  ASSERT_THAT(Build(rows_, "IVF32,Flat"), IsOk());
+  const double usual = RecallOf(rows_, {.nprobe = 4});
+  options_.deterministic = true;
+  ASSERT_THAT(Build(rows_, "IVF32,Flat"), IsOk());
+  EXPECT_NEAR(RecallOf(rows_, {.nprobe = 4}), usual, 0.02);
 }
 
 // Rows that are sorted, as a table of topics is: the first of them say nothing of the others.
@@ -228,6 +270,9 @@ TEST_F(IndexBuildTest, AStageOfOtherRowsOrOptionsIsNotGoneOnWith) {
 }
 
 class PartsTest : public IndexBuildTest, public testing::WithParamInterface<const char*> {
+ public:
+  static std::string NameOf(const testing::TestParamInfo<const char*>& info) { return absl::StrCat("Of", info.index); }
+
  protected:
   // Enough for the fixed part, and for some thousand rows of those there are.
   int64_t Memory(const std::vector<float>& matrix) {
@@ -289,12 +334,162 @@ TEST_P(PartsTest, PartsThatAreThereAreNotBuiltAgain) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Factories, PartsTest, testing::Values("IVF32,Flat", "IVF32,SQ8", "IVF32,SQfp16"),
-                         [](const auto& info) { return absl::StrCat("Of", info.index); });
+                         PartsTest::NameOf);
+
+// What cannot be put together stays a set of shards.
+class ShardsTest : public PartsTest {
+ protected:
+  std::vector<std::string> ShardFiles() const {
+    std::vector<std::string> names;
+    for (const std::string& file : Files()) {
+      if (absl::StrContains(file, ".shard-")) names.push_back(file);
+    }
+    return names;
+  }
+};
+
+TEST_P(ShardsTest, OneSearchFindsWhatOneIndexFinds) {
+  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+  const int64_t memory = Memory(matrix);
+  options_.memory = 0;
+  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+  const auto at_once = IndexReader::Open(path());
+  ASSERT_THAT(at_once, IsOk());
+  options_.memory = memory;
+  const auto built = Build(matrix, GetParam());
+  ASSERT_THAT(built, IsOk());
+  EXPECT_EQ(built->description.shards, static_cast<int64_t>(ShardFiles().size()));
+  EXPECT_GT(built->description.shards, 1);
+  EXPECT_EQ(built->description.rows, 30000);
+  for (const std::string& file : Files()) EXPECT_THAT(file, testing::Not(HasSubstr("partial")));
+  const auto set = IndexReader::Open(path());
+  ASSERT_THAT(set, IsOk());
+  EXPECT_EQ((*set)->shards(), built->description.shards);
+  EXPECT_THAT((*set)->kind(), HasSubstr("shards of IDMap2"));
+  // A graph of fewer rows finds more, so only one that looks at everything finds the same.
+  const bool is_graph = (*set)->breadth().is_graph;
+  int64_t same = 0, asked = 0;
+  for (int64_t row = 0; row < 30000; row += 997) {
+    const auto query = absl::MakeConstSpan(matrix).subspan(row * 16, 16);
+    const auto expected = (*at_once)->Search(query, 10, {.nprobe = 8, .ef_search = 400});
+    const auto found = (*set)->Search(query, 10, {.nprobe = 8, .ef_search = 400});
+    ASSERT_THAT(expected, IsOk());
+    ASSERT_THAT(found, IsOk());
+    ASSERT_EQ(found->size(), expected->size());
+    for (size_t i = 0; i < found->size(); ++i) {
+      ++asked;
+      same += (*found)[i].score == (*expected)[i].score ? 1 : 0;
+      ASSERT_TRUE(is_graph || (*found)[i].score == (*expected)[i].score) << row;
+      EXPECT_TRUE(i == 0 || (*found)[i - 1].score >= (*found)[i].score) << row;
+    }
+  }
+  EXPECT_GT(same, asked * 98 / 100);
+}
+
+TEST_P(ShardsTest, ShardsThatAreThereAreNotBuiltAgain) {
+  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+  options_.memory = Memory(matrix);
+  options_.deterministic = true;
+  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+  std::map<std::string, std::string> whole;
+  for (const std::string& file : ShardFiles()) whole[file] = ReadFile(path(file));
+  const std::string list = ReadFile(path());
+  for (const std::string& file : Files()) std::filesystem::remove(path(file));
+  options_.stopped = [this] { return Files().contains("a.index.partial.part-1.json"); };
+  EXPECT_THAT(Build(matrix, GetParam()), HasError(absl::StatusCode::kCancelled, testing::_));
+  EXPECT_THAT(ShardFiles(), testing::SizeIs(2));
+  options_.stopped = nullptr;
+  const auto built = Build(matrix, GetParam());
+  ASSERT_THAT(built, IsOk());
+  EXPECT_GT(built->resumed_rows, 0);
+  EXPECT_EQ(ReadFile(path()), list);
+  for (const auto& [file, bytes] : whole) EXPECT_TRUE(ReadFile(path(file)) == bytes) << file;
+}
+
+TEST_P(ShardsTest, AHostileOrDamagedSetIsRefused) {
+  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+  options_.memory = Memory(matrix);
+  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+  const IndexStore store(path());
+  ASSERT_THAT(store.CheckFinished(), IsOk());
+  const std::string last = ShardFiles().back();
+  const std::string bytes = ReadFile(path(last));
+  std::string changed = bytes;
+  changed[changed.size() / 2] ^= 4;
+  for (const std::string& bad : {bytes.substr(0, bytes.size() / 2), changed, std::string()}) {
+    WriteFile(path(last), bad);
+    EXPECT_THAT(store.CheckFinished(), HasError(absl::StatusCode::kDataLoss, HasSubstr(last)));
+    // It is opened by its first shard; all the others are read when they are asked.
+    const auto set = IndexReader::Open(path());
+    const absl::Status found =
+        set.ok() ? (*set)->Search(absl::MakeConstSpan(matrix).first(16), 5, {}).status() : set.status();
+    EXPECT_THAT(found, HasError(absl::StatusCode::kDataLoss, HasSubstr(last)));
+  }
+  std::filesystem::remove(path(last));
+  EXPECT_THAT(store.CheckFinished(), HasError(absl::StatusCode::kNotFound, HasSubstr(last)));
+  WriteFile(path(last), bytes);
+  ASSERT_THAT(store.CheckFinished(), IsOk());
+  WriteFile(path(), ReadFile(path()) + "\n");
+  EXPECT_THAT(IndexReader::Open(path()), HasError(absl::StatusCode::kDataLoss, HasSubstr("a.index")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Factories, ShardsTest, testing::Values("Flat", "HNSW16", "IVF32,PQ4x4fs", "HNSW16_SQ8"),
+                         PartsTest::NameOf);
+
+TEST_F(IndexBuildTest, ASetGivesItsRowsBackAndIsMerged) {
+  const std::vector<float> matrix = ClusteredRows(20000, 16, 3);
+  // As much as a first refusal says, and a half more.
+  options_.memory = 64 << 20;
+  ASSERT_FALSE(Build(matrix, "Flat").ok());
+  options_.memory = 66 << 20;
+  ASSERT_THAT(Build(matrix, "Flat"), IsOk());
+  const auto set = IndexReader::Open(path());
+  ASSERT_THAT(set, IsOk());
+  ASSERT_GT((*set)->shards(), 1);
+  const auto plain = RowSet::Read(set->get(), "set", {}, [](int64_t) { return absl::OkStatus(); });
+  ASSERT_THAT(plain, IsOk());
+  ASSERT_EQ(plain->rows(), 20000);
+  for (int64_t row = 0; row < 20000; ++row) ASSERT_EQ(plain->ids()[row], row);
+  for (const int64_t key : {int64_t{19999}, int64_t{0}, int64_t{10000}, int64_t{1}}) {
+    const auto found = (*set)->Find(key);
+    ASSERT_THAT(found, IsOk());
+    ASSERT_TRUE(found->has_value()) << key;
+    const auto expected = plain->vector(key);
+    EXPECT_EQ(std::vector<float>((*found)->vector.begin(), (*found)->vector.end()),
+              std::vector<float>(expected.begin(), expected.end()));
+  }
+  EXPECT_FALSE((*(*set)->Find(int64_t{20000})).has_value());
+  options_.memory = 0;
+  options_.spec.factory = "";
+  const auto merged = MergeIndexes({path()}, path("one.index"), options_);
+  ASSERT_THAT(merged, IsOk());
+  EXPECT_EQ(merged->description.shards, 0);
+  EXPECT_EQ(merged->description.rows, 20000);
+}
+
+TEST_F(IndexBuildTest, AListOfShardsStaysInItsFolder) {
+  for (const std::string& name :
+       {std::string("../x"), std::string("a/b"), std::string(".."), std::string(), std::string("a\0b", 3)}) {
+    const auto mark = WriteWholeFile(path(), ShardLines({{IndexShard{.file = name, .rows = 3}}}));
+    ASSERT_THAT(mark, IsOk());
+    EXPECT_THAT(ReadShards(path(), *mark, 3), HasError(absl::StatusCode::kDataLoss, HasSubstr("line 1"))) << name;
+  }
+  const std::vector<IndexShard> shards = {{.file = "one", .rows = 2}, {.file = "two", .rows = INT64_MAX}};
+  const auto mark = WriteWholeFile(path(), ShardLines(shards));
+  ASSERT_THAT(mark, IsOk());
+  EXPECT_THAT(ReadShards(path(), *mark, 3), HasError(absl::StatusCode::kDataLoss, HasSubstr("line 2")));
+  EXPECT_THAT(ReadShards(path(), *mark, 2), HasError(absl::StatusCode::kDataLoss, HasSubstr("line 2")));
+  const std::vector<IndexShard> good = {{.file = "one", .rows = 2}, {.file = "two", .rows = 1}};
+  const auto written = WriteWholeFile(path(), ShardLines(good));
+  ASSERT_THAT(written, IsOk());
+  EXPECT_EQ(*ReadShards(path(), *written, 3), good);
+  EXPECT_THAT(ReadShards(path(), *written, 4), HasError(absl::StatusCode::kDataLoss, HasSubstr("expected shards")));
+}
 
 TEST_F(IndexBuildTest, AGraphThatDoesNotFitIsRefusedWithWhatItTakes) {
   options_.memory = 64 << 20;
   EXPECT_THAT(Build(rows_, "HNSW16"),
-              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("only IVF indexes can be built in parts")));
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("the smallest that can is")));
   EXPECT_TRUE(Files().empty());
 }
 
@@ -413,6 +608,23 @@ TEST_F(ForeignIndexTest, AFileWithoutADescriptionIsSearchedAndNothingVouchesForI
       WriteFile(path(), damaged);
       static_cast<void>(IndexReader::OpenAny(path()));
     }
+  }
+}
+
+// FAISS 1.8 and later know more; 1.7.3 reads them without a word, and throws out of the first search.
+TEST_F(ForeignIndexTest, AScalarQuantizerOfANewerFaissIsNamed) {
+  for (const char* const factory : {"SQfp16", "IVF4,SQfp16"}) {
+    const auto index = MakeFaissIndex({.factory = factory}, factory, 16);
+    ASSERT_THAT(index, IsOk());
+    faiss::Index* const proper = static_cast<faiss::IndexIDMap2&>(**index).index;
+    (*index)->train(3000, rows_.data());
+    constexpr auto kBf16 = static_cast<faiss::ScalarQuantizer::QuantizerType>(7);
+    if (auto* const ivf = dynamic_cast<faiss::IndexIVFScalarQuantizer*>(proper)) ivf->sq.qtype = kBf16;
+    if (auto* const flat = dynamic_cast<faiss::IndexScalarQuantizer*>(proper)) flat->sq.qtype = kBf16;
+    ASSERT_THAT(SaveFaissIndex(**index, path()), IsOk());
+    EXPECT_THAT(
+        IndexReader::OpenAny(path()),
+        HasError(absl::StatusCode::kDataLoss, testing::AllOf(HasSubstr("cannot read"), HasSubstr("of type 7"))));
   }
 }
 

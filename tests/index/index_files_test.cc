@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/index_files.h"
 
+#include <cstring>
 #include <random>
 #include <string>
 
@@ -101,9 +102,29 @@ TEST_F(IndexFilesTest, DescriptionsOfEarlierVersionsAreRead) {
   EXPECT_EQ(read->rows, 2);
   EXPECT_EQ(read->recall_queries, 0);
   EXPECT_EQ(read->index_file, (FileMark{.bytes = 5, .checksum = 255}));
-  WriteFile(path("d.json"), "{\"format\": 3}");
+  WriteFile(path("d.json"), "{\"format\": 4}");
   EXPECT_THAT(ReadDescription(path("d.json")),
-              HasError(absl::StatusCode::kDataLoss, HasSubstr("got format 3; update")));
+              HasError(absl::StatusCode::kDataLoss, HasSubstr("got format 4; update")));
+}
+
+// Format 3 is of sets of shards alone: all else is still read by whoever knows format 2.
+TEST_F(IndexFilesTest, OnlyASetIsOfTheNewestFormat) {
+  IndexDescription d{.model = {.name = "m", .dim = 3}, .rows = 10};
+  EXPECT_THAT(DescriptionJson(d), HasSubstr("\"format\": 2,"));
+  d.shards = 4;
+  const std::string json = DescriptionJson(d);
+  EXPECT_THAT(json, HasSubstr("\"format\": 3,"));
+  WriteFile(path("d.json"), json);
+  const absl::StatusOr<IndexDescription> read = ReadDescription(path("d.json"));
+  ASSERT_THAT(read, IsOk());
+  EXPECT_EQ(read->shards, 4);
+  for (const auto& [from, to] :
+       {std::pair("\"shards\": 4", "\"shards\": 0"), std::pair("\"format\": 3", "\"format\": 2")}) {
+    std::string broken = json.substr(0, json.rfind(",\n")) + "\n}\n";  // without a checksum
+    broken.replace(broken.find(from), strlen(from), to);
+    WriteFile(path("d.json"), broken);
+    EXPECT_THAT(ReadDescription(path("d.json")), HasError(absl::StatusCode::kDataLoss, HasSubstr("do not fit")));
+  }
 }
 
 TEST_F(IndexFilesTest, DescriptionWithoutAFieldIsRefused) {
