@@ -246,8 +246,9 @@ class Comparison {
   }
 
   // Of a row that was rejected before it had a text the ledger knows no hash: one that can be used is another.
-  static bool Differs(const LedgerRow& row, const TextHash& now, std::optional<absl::string_view> text) {
+  bool Differs(const LedgerRow& row, const TextHash& now, std::optional<absl::string_view> text) const {
     if (row.slot >= 0) return !(row.hash == now);
+    if (rows_.usable != nullptr) return rows_.usable(text);
     return CheckText(text, std::numeric_limits<size_t>::max()).ok();
   }
 

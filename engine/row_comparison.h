@@ -22,6 +22,9 @@ struct ComparedRows {
   bool all_lack = false;      // without `lacking`: all of `all` do
   bool only_lacking = false;  // only those are wanted as new rows
   bool texts = true;          // whether texts are compared; false: rows only
+  // Whether the job takes this text. A row that was rejected unseen has changed when it has such a one. Null:
+  // CheckText().
+  std::function<bool(std::optional<absl::string_view> text)> usable = nullptr;
 };
 
 // What to do with a row of the ledger. The row's key dies at the next call.

@@ -107,7 +107,7 @@ absl::StatusOr<FaissIndex> IndexStore::Load(const IndexDescription& description)
   if (description.shards > 0) {
     return absl::InvalidArgumentError(absl::StrCat(now_.index, ": is an index in ",
                                                    Counted(description.shards, "shard", "shards"),
-                                                   ", and no one file; build it again without --build-memory"));
+                                                   ", and no one file; build it again with no limit on its memory"));
   }
   absl::StatusOr<FaissIndex> index = description.is_mapped ? LoadMapped(now_.index, description.index_file)
                                                            : LoadFaissIndex(now_.index, description.index_file);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/changed_rows.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "engine/row_reader.h"
 #include "engine/status_macros.h"
+#include "engine/text/long_text.h"
 #include "tools/earlier_jobs.h"
 #include "tools/registry.h"
 
@@ -109,6 +112,16 @@ absl::Status AddThoseOfEarlierJobs(const ResolvedJob& job, ScanLedger ledger, in
   return absl::OkStatus();
 }
 
+// As RowReader decides.
+bool IsUsable(const PipelineOptions& job, std::optional<absl::string_view> text) {
+  const TextLimit& limit = job.text_limit;
+  const bool cuts = limit.policy == LongText::kTruncate;
+  const size_t max_bytes = cuts ? job.max_text_bytes : std::min(job.max_text_bytes, job.batch.max_text_bytes);
+  if (!CheckText(text, max_bytes).ok()) return false;
+  if ((cuts && limit.meter == nullptr) || !IsTooLong(limit, *text)) return true;
+  return FitText(limit, *text, job.batch.max_texts).ok();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> OpenAllRows(const ResolvedJob& job) {
@@ -145,7 +158,8 @@ absl::StatusOr<ChangedRows> FindChangedRows(const ResolvedJob& job, int64_t ledg
                                    .lacking = all != nullptr ? lacking.get() : nullptr,
                                    .all_lack = all == nullptr,
                                    .only_lacking = only_lacking,
-                                   .texts = texts};
+                                   .texts = texts,
+                                   .usable = [&job](auto text) { return IsUsable(job.pipeline, text); }};
     ABSL_ASSIGN_OR_RETURN(RowComparison comparison, CompareRows(compared, std::move(rows), findings));
     found = {.compared = true,
              .rows_compared = comparison.rows,

@@ -456,6 +456,7 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  for (ResolvedJob& job : *jobs) job.pipeline.text_limit = (*counting)->limit();
   std::string parent;
   if (absl::Status asked = CheckShardOptions(options, *jobs, &parent); !asked.ok()) return fail(asked);
   const bool several = !jobs->front().stream.empty();

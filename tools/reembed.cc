@@ -299,7 +299,8 @@ void AddShards(CLI::App* app, Command* chosen) {
     command->footer(examples);
     command->callback([=] {
       *chosen = [=](const Environment& environment) {
-        return WithEnvFile(name, OptionsOfJob(options->parent, {.json = options->json}), environment,
+        const CommandOptions said = {.json = options->json};
+        return WithEnvFile(name, said, OptionsOfJob(options->parent, said), environment,
                            [&](const Environment& with_file) { return run(*options, with_file); });
       };
     });

@@ -104,7 +104,6 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
   }
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
-  pipeline.text_limit = counting->limit();
   pipeline.publishes = false;  // not before the last look at the source
   pipeline.prepares = !job.share.has_value();
   PipelineParts parts = {.client = client,
@@ -339,6 +338,7 @@ ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* 
   if (absl::Status user = CheckUser(*jobs); !user.ok()) return fail(user);
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
+  for (ResolvedJob& job : *jobs) job.pipeline.text_limit = (*counting)->limit();
   if (options.shards > 0 || !options.out.empty()) {
     return fail(absl::InvalidArgumentError("--shards and --out go with `reembed plan`; one share is --shard I/N"));
   }

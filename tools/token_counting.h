@@ -16,9 +16,9 @@
 namespace reembed {
 
 // The part of Resolve() that says what becomes of texts above the model's limit: job->pipeline.text_limit, without the
-// meter, which is opened with the job. Errors: kInvalidArgument (says what is missing, or does not go together).
-// With --tokenizer texts are cut by our count before they are sent (RowReader), else by what the API says when it
-// refuses one (LongTextClient).
+// meter, which a command opens and adds (TokenCounting::limit()). Errors: kInvalidArgument (says what is missing, or
+// does not go together). With --tokenizer texts are cut by our count before they are sent (RowReader), else by what the
+// API says when it refuses one (LongTextClient).
 absl::Status ResolveTextLimit(const CommandOptions& options, ResolvedJob* job);
 
 // What the limit does to vectors, for JobIdentity::recipe; empty if nothing: rejected texts have none.

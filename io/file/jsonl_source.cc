@@ -396,7 +396,7 @@ class JsonlSource final : public Source {
     return absl::FailedPreconditionError(
         absl::StrCat(file_->path(), ": no share of its lines can be given, as it is ",
                      regular_ ? "packed and has" : "a pipe and has",
-                     " no places to begin at; unpack it to a file first, or run without --shard"));
+                     " no places to begin at; unpack it to a file first, or run the job whole"));
   }
 
   bool IsBehind(const Line& line) const { return before_.has_value() && line.offset >= before_->offset; }

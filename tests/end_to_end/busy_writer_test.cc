@@ -122,6 +122,31 @@ TEST_F(BusyTableTest, ARowThatGoesIsCountedAndDoesNotComeBack) {
   }
 }
 
+// A text that is too long is one that the job does not take, not one that has changed: it was tried three times a run,
+// and files were written as often.
+TEST_F(BusyTableTest, RowsThatAreRejectedUnseenHaveNotChanged) {
+  Change(db_, "UPDATE notes SET body = 'a very long note ' || id WHERE id % 100 = 0");
+  Change(db_, "UPDATE notes SET body = NULL WHERE id % 100 = 50");
+  StallingModel model("first");
+  const std::vector<std::string> command = model.Command(
+      {"--json", "--max-text", "15", "--source", absl::StrCat("sqlite:", db_, "?table=notes&key=id&text=body"),
+       "--target", "npy:" + (folder_ / "o.npy")},
+      folder_ / "job");
+  for (const int64_t embedded : {588, 0}) {
+    const ProcessResult run = RunProcess(command, StallingModel::Key());
+    ASSERT_EQ(run.exit_code, 3) << run.err;
+    EXPECT_EQ(Number(run, "rows_embedded"), embedded) << run.out;
+    EXPECT_EQ(Number(run, "rows_rejected"), 12) << run.out;
+    EXPECT_EQ(Number(run, "rows_changed"), 0) << run.out;
+    ExpectSum(run);
+  }
+  // One that was too long, and is not any more, is taken.
+  Change(db_, "UPDATE notes SET body = 'short' WHERE id = 100");
+  const ProcessResult run = RunProcess(command, StallingModel::Key());
+  EXPECT_EQ(Number(run, "rows_embedded"), 1) << run.out;
+  EXPECT_EQ(Number(run, "rows_rejected"), 11) << run.out;
+}
+
 TEST_F(BusyTableTest, NoLookIsTakenWhereNoneIsWanted) {
   StallingModel model("first", /*stalls_from=*/6);
   Process process(model.Command({"--json", "--max-passes", "0", "--source",

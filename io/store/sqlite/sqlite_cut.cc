@@ -126,7 +126,7 @@ absl::StatusOr<std::vector<Key>> CutSqlite(const Location& location, const Selec
     return absl::FailedPreconditionError(absl::StrCat(
         table.path, ": `", table.name, "` is a ", table.kind == SqliteTable::Kind::kView ? "view" : "virtual table",
         ", in which no share of the rows can be sought; name the table behind it, with &where= for a part "
-        "of its rows, or run without --shard"));
+        "of its rows, or run the job whole"));
   }
   const std::string rowid = RowidName(table);
   if (rowid.empty()) return CutByWalk(*db, table, shares);
