@@ -58,10 +58,10 @@ bool AppendNumber(const OutputForm& form, float number, std::string* out) {
 std::string LimitOf(const OutputForm& form) {
   switch (form.type) {
     case OutputType::kFloat16:
-      return "up to 65504, as float16 has; take type=bfloat16, or --normalize unit";
+      return "up to 65504, as float16 has; take type=bfloat16, or normalize them to unit length";
     case OutputType::kInt8:
       return absl::StrCat("up to ", 127.5 / form.scale, " for int8 of scale ", form.scale,
-                          "; take --normalize unit, or a smaller scale=");
+                          "; normalize them to unit length, or take a smaller scale=");
     default:
       return absl::StrCat("as ", OutputTypeName(form.type), " has");
   }

@@ -61,9 +61,16 @@ std::string FlagEntry(const FlagWords& flag) {
                       value.empty() ? "" : "\\fR", "\n", Roff(flag.help), "\n");
 }
 
-bool SameFlags(const CommandWords& a, const CommandWords& b) {
-  return std::equal(a.flags.begin(), a.flags.end(), b.flags.begin(), b.flags.end(),
-                    [](const FlagWords& x, const FlagWords& y) { return x.names == y.names && x.help == y.help; });
+bool IsSame(const FlagWords& a, const FlagWords& b) { return a.names == b.names && a.help == b.help; }
+
+std::vector<FlagWords> Without(const std::vector<FlagWords>& flags, const std::vector<FlagWords>& others) {
+  std::vector<FlagWords> left;
+  for (const FlagWords& flag : flags) {
+    const bool there =
+        std::any_of(others.begin(), others.end(), [&](const auto& other) { return IsSame(flag, other); });
+    if (!there) left.push_back(flag);
+  }
+  return left;
 }
 
 std::string Synopsis(const CommandWords& command) {
@@ -88,6 +95,24 @@ void AddFlags(const std::vector<FlagWords>& flags, std::string* out) {
   }
 }
 
+// Flags that an earlier command has are said there, if these are nearly all of that command's.
+void AddFlagsOnce(const CommandWords& command, const std::vector<const CommandWords*>& before, std::string* out) {
+  constexpr size_t kFewest = 20, kMostLeftOut = 12;
+  for (const CommandWords* const earlier : before) {
+    const std::vector<FlagWords> left_out = Without(earlier->flags, command.flags);
+    const std::vector<FlagWords> more = Without(command.flags, earlier->flags);
+    const bool same = left_out.empty() && more.empty();
+    if (earlier->flags.size() < (same ? 2 : kFewest) || left_out.size() > kMostLeftOut) continue;
+    std::vector<std::string> names;
+    for (const FlagWords& flag : left_out) names.push_back(flag.names.front());
+    absl::StrAppend(out, ".PP\nFlags: those of \\fB", Roff(earlier->name), "\\fR",
+                    names.empty() ? "" : Roff(absl::StrCat(" without ", absl::StrJoin(names, ", "))),
+                    more.empty() ? ".\n" : ", and these:\n");
+    return AddFlags(more, out);
+  }
+  AddFlags(command.flags, out);
+}
+
 }  // namespace
 
 std::string ManPage(const std::vector<CommandWords>& all, const std::string& version) {
@@ -109,13 +134,7 @@ std::string ManPage(const std::vector<CommandWords>& all, const std::string& ver
       absl::StrAppend(&out, ".TP\n\\fI", Roff(absl::AsciiStrToUpper(argument.name)), "\\fR\n", Roff(argument.help),
                       "\n");
     }
-    const auto same = std::find_if(before.begin(), before.end(),
-                                   [&](const CommandWords* earlier) { return SameFlags(*earlier, command); });
-    if (same != before.end() && command.flags.size() > 1) {
-      absl::StrAppend(&out, ".PP\nFlags: those of \\fB", Roff((*same)->name), "\\fR.\n");
-    } else {
-      AddFlags(command.flags, &out);
-    }
+    AddFlagsOnce(command, before, &out);
     if (!command.footer.empty()) absl::StrAppend(&out, ".PP\n", RoffLines(command.footer));
     before.push_back(&command);
   }

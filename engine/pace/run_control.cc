@@ -49,7 +49,7 @@ absl::Status RunControl::SetConcurrency(int requests) {
   if (requests < 1 || requests > most_concurrent_) {
     return absl::InvalidArgumentError(
         absl::StrCat("concurrency ", requests, ": expected 1 to ", most_concurrent_,
-                     ", as this run has room for no more; start it with another --concurrency for that"));
+                     ", as this run has room for no more; a run that is started with more has it"));
   }
   Change([&](PaceWish* wish) { wish->concurrency = requests; });
   return absl::OkStatus();

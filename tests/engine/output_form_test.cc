@@ -134,7 +134,7 @@ TEST(OutputFormTest, WhatAFormCannotHoldIsRefusedWhole) {
   EXPECT_THAT(AppendOutput({.type = OutputType::kFloat16}, {65520.0f}, &bytes),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("up to 65504")));
   EXPECT_THAT(AppendOutput({.type = OutputType::kInt8}, {0.1f, 1.5f}, &bytes),
-              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("--normalize unit")));
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("unit length")));
   EXPECT_THAT(AppendOutput({.type = OutputType::kBfloat16}, {std::numeric_limits<float>::max()}, &bytes),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("bfloat16")));
   EXPECT_EQ(bytes, "");

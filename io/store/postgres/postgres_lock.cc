@@ -46,7 +46,7 @@ class PostgresColumnLock final : public TargetLock {
 
   // A pooler ends a server connection whose transaction was left open.
   ~PostgresColumnLock() override {
-    if (connection_->IsWhole()) connection_->Run("ROLLBACK").IgnoreError();
+    if (connection_->IsWhole()) Release();
   }
 
   absl::Status Take() {
@@ -67,7 +67,7 @@ class PostgresColumnLock final : public TargetLock {
       } else {
         owner = WhoHasIt();
       }
-      connection_->Run("ROLLBACK").IgnoreError();
+      Release();
       return BeingWrittenError(absl::StrCat(connection_->name(), column_.empty() ? "" : ": ", column_), owner);
     });
   }
@@ -80,7 +80,7 @@ class PostgresColumnLock final : public TargetLock {
         std::async(std::launch::async, [&other] { return other->Query("SELECT 1").status(); });
     if (answer.wait_for(absl::ToChronoMilliseconds(kPoolPatience)) == std::future_status::ready) return answer.get();
     // What the other waits for.
-    connection_->Run("ROLLBACK").IgnoreError();
+    Release();
     answer.wait();
     return absl::FailedPreconditionError(absl::StrCat(
         connection_->name(),
@@ -98,7 +98,7 @@ class PostgresColumnLock final : public TargetLock {
     }
     // Whatever went wrong, the transaction is of no use any more, and the lock ends with it.
     broken_ = true;
-    if (connection_->IsWhole()) connection_->Run("ROLLBACK").IgnoreError();
+    if (connection_->IsWhole()) Release();
     return Take();
   }
 
@@ -118,6 +118,9 @@ class PostgresColumnLock final : public TargetLock {
   // A statement with parameters keeps its snapshot until the next one, so that VACUUM and CREATE INDEX CONCURRENTLY
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
+
+  // It has the lock until the server is through with this, so it says who it is, as every statement does.
+  void Release() { connection_->Run(Comment(self_) + "ROLLBACK").IgnoreError(); }
 
   // Whether all that share the lock are of this job; sets *other. From now on all statements of this transaction say
   // who sends them. Of two jobs that came at the same time both see the other, and both go away.

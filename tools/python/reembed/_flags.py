@@ -59,9 +59,9 @@ class JobFlags(TypedDict, total=False):
     no_undo: bool
     normalize: str
     notify: str
+    out: str
     output_dim: int
     output_type: str
-    out: str
     proxy: str
     quiet: bool
     quota: str
