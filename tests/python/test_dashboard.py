@@ -161,3 +161,18 @@ def test_a_finished_job_is_shown_by_a_command_of_its_own(browser: Chromium, data
             shown.wait()
     nothing = subprocess.run([COMMAND, "dashboard", tmp_path / "home"], capture_output=True, text=True)
     assert nothing.returncode != 0 and "holds no job" in nothing.stderr
+
+
+def test_the_course_of_a_run_shorter_than_a_look_is_shown(browser: Chromium, database: Path, serve: Serve,
+                                                          tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    subprocess.run([COMMAND, "run", "--system", "agentloop", "--db", database, "--api-base", serve(), "--model",
+                    "text-embedding-3-small", "--dimensions", "512", "--all", "--yes", "--job", job], check=True)
+    with subprocess.Popen([COMMAND, "dashboard", job], stdout=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        page = browser.page()
+        page.open(shown.stdout.readline().split()[4])
+        page.wait_for("window.reembed && reembed.look")
+        assert page.value("reembed.points.length") >= 2
+        assert page.value("document.querySelectorAll('svg .line').length") == 4
+        shown.send_signal(signal.SIGINT)

@@ -58,6 +58,7 @@ LiveServices::LiveServices(const CommandOptions& options, const std::string& job
       started_(absl::Now()),
       start_(MonotonicNow()),
       series_(absl::ToDoubleSeconds(kBetweenLooks) * 0.9) {
+  series_.AddLast({});  // the course of the shortest run has a beginning and an end
   OpenPages(options);
   OpenSocket();
   signal_->ShowBy([live] { ShowStatus(*live); });

@@ -78,10 +78,15 @@ TEST(RequestPackerTest, RequestsAreEvenAndHardlyMore) {
   const std::vector<Request> requests = Pack({.max_texts = 256}, nullptr, texts);
   const double mean = static_cast<double>(std::accumulate(texts.begin(), texts.end(), int64_t{0})) /
                       static_cast<double>(requests.size());
-  int64_t largest = 0;
-  for (size_t i = 1; i < requests.size(); ++i) largest = std::max(largest, requests[i].tokens);
-  std::cout << requests.size() << " requests, largest " << static_cast<double>(largest) / mean << " of the mean\n";
-  EXPECT_LT(static_cast<double>(largest), 1.22 * mean);
+  std::vector<double> sizes;  // of the mean
+  for (size_t i = 1; i < requests.size(); ++i) sizes.push_back(static_cast<double>(requests[i].tokens) / mean);
+  std::sort(sizes.begin(), sizes.end());
+  // The largest has the longest texts by chance: how long they are differs from seed to seed.
+  const double most = sizes[sizes.size() * 99 / 100];
+  std::cout << requests.size() << " requests, 99 of 100 up to " << most << ", largest " << sizes.back()
+            << " of the mean\n";
+  EXPECT_LT(most, 1.17);
+  EXPECT_LT(sizes.back(), 1.22 + 8192 / mean) << "more than one text too much";
   EXPECT_LT(requests.size(), 200000 / 256 * 1.03);
 }
 
