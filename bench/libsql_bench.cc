@@ -18,6 +18,7 @@
 #include "io/store/sqlite/libsql_db.h"
 #include "io/store/sqlite/libsql_sink.h"
 #include "tests/fakes/libsql_server.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -21,6 +21,7 @@
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -25,6 +25,7 @@
 #include "tests/crash/text_shop.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/crash/crash_store.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/places.h"
 #include "tools/registry.h"
 
 namespace reembed {

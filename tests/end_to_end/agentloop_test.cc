@@ -13,6 +13,7 @@
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 #include "tools/sample/agentloop_sample.h"
 
 namespace reembed {

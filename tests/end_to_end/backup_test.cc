@@ -21,6 +21,7 @@
 #include "tests/fakes/memu.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -16,6 +16,7 @@
 #include "tests/fakes/process.h"
 #include "tests/fakes/stalling_model.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -24,6 +24,7 @@
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

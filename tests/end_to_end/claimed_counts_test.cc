@@ -18,6 +18,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/own_memory.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -23,6 +23,7 @@
 #include "tests/fakes/process.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

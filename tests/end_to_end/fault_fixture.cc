@@ -15,6 +15,7 @@
 #include "gmock/gmock.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -16,6 +16,7 @@
 #include "tests/end_to_end/fault_fixture.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -15,6 +15,7 @@
 #include "tests/end_to_end/fault_fixture.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

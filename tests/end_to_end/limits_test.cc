@@ -20,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/end_to_end/fault_fixture.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -26,6 +26,7 @@
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -18,6 +18,7 @@
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 #include "tools/registry.h"
 
 namespace reembed {

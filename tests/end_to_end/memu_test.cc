@@ -22,6 +22,7 @@
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

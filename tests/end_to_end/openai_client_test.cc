@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/places.h"
 
 extern char** environ;
 

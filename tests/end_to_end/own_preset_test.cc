@@ -23,6 +23,7 @@
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

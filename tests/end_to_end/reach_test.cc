@@ -18,6 +18,7 @@
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

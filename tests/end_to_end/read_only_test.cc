@@ -16,6 +16,7 @@
 #include "tests/fakes/libsql_server.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

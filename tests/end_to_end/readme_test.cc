@@ -21,6 +21,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

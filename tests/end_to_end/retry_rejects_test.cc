@@ -12,6 +12,7 @@
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -16,6 +16,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/memu.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

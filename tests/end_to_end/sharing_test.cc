@@ -22,6 +22,7 @@
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/valkey_server.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

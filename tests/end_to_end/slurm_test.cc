@@ -27,6 +27,7 @@
 #include "tests/fakes/slurm_cluster.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -24,6 +24,7 @@
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -36,6 +36,7 @@
 #include "tests/fakes/libsql_server.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/qdrant_server.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

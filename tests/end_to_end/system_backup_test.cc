@@ -20,6 +20,7 @@
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -20,6 +20,7 @@
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

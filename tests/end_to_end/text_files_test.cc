@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

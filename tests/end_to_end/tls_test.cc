@@ -13,6 +13,7 @@
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/tls_proxy.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/scripted_server.h"
+#include "tests/places.h"
 
 namespace reembed {
 

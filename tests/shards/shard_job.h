@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/sqlite_file.h"
+#include "tests/places.h"
 
 // What tests of jobs in shares have in common.
 namespace reembed {

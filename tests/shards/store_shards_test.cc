@@ -19,6 +19,7 @@
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 #include "tests/shards/shard_job.h"
 
 namespace reembed {

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/places.h"
 #include "tools/database_url.h"
 #include "tools/registry.h"
 #include "tools/resolve_preset.h"

@@ -29,6 +29,7 @@
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
+#include "tests/places.h"
 
 // The library asks for as many bytes as a damaged file says, and copes with getting none; so must the sanitizer.
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }

@@ -30,6 +30,7 @@
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/vector_rows.h"
+#include "tests/places.h"
 
 namespace reembed {
 namespace {

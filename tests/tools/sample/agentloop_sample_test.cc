@@ -11,6 +11,7 @@
 #include "io/store/sqlite/sqlite_source.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/places.h"
 #include "tools/presets.h"
 #include "tools/resolve_preset.h"
 #include "tools/sample/agentloop_phrases.h"
