@@ -169,11 +169,14 @@ def test_the_course_of_a_run_shorter_than_a_look_is_shown(browser: Chromium, dat
     run = subprocess.run([COMMAND, "run", "--system", "agentloop", "--db", database, "--api-base", serve(), "--model",
                           "text-embedding-3-small", "--dimensions", "512", "--all", "--yes", "--job", job])
     assert run.returncode == 3  # the sample has rows that cannot be embedded
-    with subprocess.Popen([COMMAND, "dashboard", job], stdout=subprocess.PIPE, text=True) as shown:
+    shown = subprocess.Popen([COMMAND, "dashboard", job], stdout=subprocess.PIPE, text=True)
+    try:
         assert shown.stdout is not None
         page = browser.page()
         page.open(shown.stdout.readline().split()[4])
         page.wait_for("window.reembed && reembed.look")
         assert page.value("reembed.points.length") >= 2
         assert page.value("document.querySelectorAll('svg .line').length") == 4
+    finally:
         shown.send_signal(signal.SIGINT)
+        shown.communicate()
