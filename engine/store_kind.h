@@ -101,6 +101,24 @@ struct ImportWays {
   absl::Status (*log_dropped)(absl::Span<const std::string> tables, UndoLog* log) = nullptr;
 };
 
+// Of targets that a measure fills and removes again. Files need nothing of this.
+struct ScratchWays {
+  // A place like `target` under a `name` of its own, so that nothing that is there is touched. It may ask the target
+  // how it is made. Errors: of the address; kUnimplemented (this one has no like).
+  absl::StatusOr<Location> (*place)(const Location& target, absl::string_view name) = nullptr;
+  // Makes what no sink makes at `scratch`, which place() gave for `target`: where rows must be there, `rows` of them
+  // with the keys 0, 1, 2 ... and a text. Nothing is left after an error. Errors: kAlreadyExists (something has the
+  // name), and of the place. `dim`: of the vectors that will come.
+  absl::Status (*make)(const Location& scratch, const Location& target, int dim, int64_t rows) = nullptr;
+  // Removes it with all that is in it; OK if it is not there.
+  absl::Status (*remove)(const Location& scratch) = nullptr;
+};
+
+// The text of the rows that it makes: as long as the texts of memories mostly are.
+inline constexpr absl::string_view kScratchText =
+    "A row that was made up for a measure. It is as long as the rows of memory systems mostly are, about two hundred "
+    "bytes, because a row that gets a vector is written whole by most databases that there are.";
+
 // A server as variables of programs name it, part by part; empty: it is not said.
 struct ServerParts {
   std::string host, port, user, name;  // `host` may be the folder of a socket; `name`: of the database
@@ -193,6 +211,10 @@ struct StoreKind {
   const char* part_scheme = nullptr;
   // Where the vectors are, in one canonical form, by which jobs that wrote to the same place are found. Null: the file.
   VectorPlace (*vector_place)(const Location& target) = nullptr;
+  const ScratchWays* scratch = nullptr;  // null: a file needs none, and of others no measure is made
+  // Parameters of the address, as "type=float16", with which it may be faster or smaller: worth a measure where the
+  // address does not have them.
+  absl::Span<const char* const> worth_trying = {};
   bool takes_output_forms = false;  // vectors that take less room: `type=` and `dim=`, see engine/output_form.h
   // The lock on the column that it names, which one job holds at a time. A null lock, or null here: there is none.
   // Errors: kAborted (another job has it; names it).

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
+#include "tools/bench_flags.h"
 #include "tools/commands.h"
 #include "tools/environment.h"
 #include "tools/index_flags.h"
@@ -471,7 +472,7 @@ void AddServe(CLI::App* app, Command* chosen) {
 }
 
 void AddBench(CLI::App* app, Command* chosen) {
-  CLI::App* const bench = app->add_subcommand("bench", "what an API can do");
+  CLI::App* const bench = app->add_subcommand("bench", "what an API, a store, an index or a whole job can do");
   bench->require_subcommand(1);
   CLI::App* const command = bench->add_subcommand(
       "endpoint", "measure an API with more and more requests at a time, and larger and larger ones; finds the knee");
@@ -500,6 +501,7 @@ void AddBench(CLI::App* app, Command* chosen) {
                          [&](const Environment& with_file) { return BenchEndpointCommand(*options, with_file); });
     };
   });
+  AddBenchOfStores(bench, chosen);
 }
 
 void AddSystems(CLI::App* app, Command* chosen) {

@@ -25,6 +25,7 @@ constexpr const char* kFbinEndings[] = {".fbin", ".i8bin", ".f16bin"};
 constexpr const char* kPartNames[] = {"vectors"};  // what kinds call parts that are plain vectors
 constexpr const char* kFvecsEndings[] = {".fvecs"};
 constexpr const char* kKeysBeside[] = {".keys.jsonl"};
+constexpr const char* kWorthTrying[] = {"type=float16", "type=int8"};
 constexpr WholeFile kAlone = {};
 constexpr WholeFile kWithKeys = {.beside = kKeysBeside};
 // What has grown is no file of HDF5 until its header is complete.
@@ -70,6 +71,7 @@ constinit const StoreKind kHdf5Kind = {
     .open_reader = [](const Location& place, int) { return OpenHdf5Reader(place); },
     .cut = [](const Location& source, const Selection&, int shares) { return CutHdf5(source, shares); },
     .whole_file = &kMadeAnew,
+    .worth_trying = kWorthTrying,
     .takes_output_forms = true,
 };
 
@@ -82,6 +84,7 @@ constinit const StoreKind kNpyKind = {
     .make_sink = [](const Location& target, const Model& model, const Location&) { return MakeNpySink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenNpyReader(place); },
     .whole_file = &kWithKeys,
+    .worth_trying = kWorthTrying,
     .takes_output_forms = true,
 };
 
@@ -96,6 +99,7 @@ constinit const StoreKind kFbinKind = {
                     const Location&) { return MakeFbinSink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenFbinReader(place); },
     .whole_file = &kWithKeys,
+    .worth_trying = kWorthTrying,
     .takes_output_forms = true,
 };
 

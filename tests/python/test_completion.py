@@ -24,6 +24,7 @@ CASES = [
     ("rol", "rollback"),
     ("retry", "retry-rejects"),
     ("bench end", "bench endpoint"),
+    ("bench tar", "bench target"),
     ("help veri", "help verify"),
     ("completion fi", "completion fish"),
     ("run --progr", "run --progress"),

@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/live/job_report.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "engine/reject_meter.h"
 #include "engine/status_macros.h"
-#include "io/file/file.h"
+#include "index/index_files.h"
 #include "io/job/job_reader.h"
 #include "tools/endpoints.h"
+#include "tools/eval_page.h"
 #include "tools/exit_code.h"
 #include "tools/format.h"
 #include "tools/live/run_series.h"
+#include "tools/registry.h"
 #include "tools/reject_file.h"
 #include "tools/run_summary.h"
 #include "tools/streams.h"
@@ -72,6 +70,25 @@ ReportSection Targets(const std::string& folder, const JobStats& stats) {
   for (const auto& [name, position] : stats.sinks) names.push_back(name);
   for (const TargetState& target : TargetStates(stats, records.ok() ? *records : TargetRecords(), names)) {
     section.rows.push_back({target.name, TargetStateText(target)});
+  }
+  return section;
+}
+
+// The targets that are indexes, as their own descriptions have them; of others there is none.
+ReportSection Indexes(const JobStats& stats) {
+  ReportSection section{.title = "Indexes",
+                        .head = {"index", "factory", "metric", "rows", "size", "search", "recall@10"}};
+  for (const auto& [name, position] : stats.sinks) {
+    const absl::StatusOr<Location> location = ParseLocation(name, StoreKinds());
+    if (!location.ok() || !KindOf(*location).is_held_in_memory) continue;
+    const absl::StatusOr<IndexDescription> found = ReadDescription(IndexPaths(location->path).description);
+    if (!found.ok()) continue;  // it is not built yet, or was moved: the table of targets says so
+    section.rows.push_back(
+        {location->path, found->factory, std::string(MetricName(found->metric)), WithCommas(found->rows),
+         BytesText(found->index_file.bytes), SearchText({.nprobe = found->nprobe, .ef_search = found->ef_search}),
+         found->recall_queries > 0
+             ? absl::StrFormat("%.4f, of %s", found->recall_at_10, Counted(found->recall_queries, "query", "queries"))
+             : absl::StrCat("not measured: reembed index eval ", location->path)});
   }
   return section;
 }
@@ -166,7 +183,8 @@ absl::StatusOr<ReportPage> ReportOf(const std::string& job) {
     for (const Receipt& receipt : stats.receipts) money += receipt.cost_usd;
     ABSL_ASSIGN_OR_RETURN(ReportSection rejects, Rejects(reader.get(), folder, RejectedRows(stats)));
     for (ReportSection& section : std::vector<ReportSection>{Asked(*reader), Result(stats), Targets(folder, stats),
-                                                             Runs(stats), std::move(rejects)}) {
+                                                             Indexes(stats), Runs(stats), std::move(rejects)}) {
+      if (section.rows.empty() && section.text.empty()) continue;
       if (folders.size() > 1) section.title = absl::StrCat(NameOf(folder), ": ", section.title);
       page.sections.push_back(std::move(section));
     }
@@ -181,18 +199,10 @@ absl::StatusOr<ReportPage> ReportOf(const std::string& job) {
   return page;
 }
 
-absl::Status CheckReportPath(const std::string& path) {
-  if (absl::EndsWith(path, ".html") || absl::EndsWith(path, ".md")) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(path, ": expected a name that ends with .html or .md"));
-}
-
 absl::Status WriteJobReport(const std::string& job, const std::string& path) {
   ABSL_RETURN_IF_ERROR(CheckReportPath(path));
   ABSL_ASSIGN_OR_RETURN(const ReportPage page, ReportOf(job));
-  const std::string text = absl::EndsWith(path, ".md") ? MarkdownOf(page) : HtmlOf(page);
-  const File file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), path);
-  if (file.fd() < 0) return FileError(path, "write", errno);
-  return file.WriteAt(0, text);
+  return WriteReport(page, path);
 }
 
 }  // namespace reembed

@@ -14,10 +14,7 @@ namespace reembed {
 // ledgers and the courses that its runs have left. Changes nothing. Errors: those of JobReader.
 absl::StatusOr<ReportPage> ReportOf(const std::string& job);
 
-// That `path` says which form is wanted: .html or .md. Errors: kInvalidArgument.
-absl::Status CheckReportPath(const std::string& path);
-
-// Writes the report of a job in the form that the path's end says, over what is there. Errors also: of the file.
+// Writes the report of a job in the form that the path's end says, over what is there. Errors also: as WriteReport().
 absl::Status WriteJobReport(const std::string& job, const std::string& path);
 
 }  // namespace reembed

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/live/report_page.h"
 
-#include <algorithm>
+#include <fcntl.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "engine/status_macros.h"
+#include "io/file/file.h"
 #include "tools/format.h"
 
 namespace reembed {
@@ -37,6 +44,7 @@ tr:first-child > * { border-top: 0; } td:last-child, th:last-child { padding-rig
 svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 11px; fill: var(--soft); } svg .base { stroke: var(--line); }
 svg .line { fill: none; stroke: var(--accent); stroke-width: 1.6; } svg .area { fill: var(--fill); }
+svg .bar { fill: var(--accent); } svg .narrow { fill: var(--warn); }
 svg .limit { fill: none; stroke: var(--warn); stroke-dasharray: 4 4; }
 @media (max-width: 640px) { main { padding: 14px; } .plots { grid-template-columns: minmax(0, 1fr); }
   .names th { width: 110px; white-space: normal; } h1 { font-size: 20px; } }
@@ -53,16 +61,39 @@ std::string Number(double value) {
   return value >= 100 || value == 0 ? WithCommas(static_cast<int64_t>(value + 0.5)) : absl::StrFormat("%.3g", value);
 }
 
+std::string BarsOf(const Plot& plot) {
+  constexpr double kWidth = 420, kBar = 14, kStep = 40;
+  double high = 0;
+  for (const PlotLine& line : plot.lines) high = std::max(high, line.values.front());
+  std::string svg = absl::StrFormat("<svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"%s\">", kWidth,
+                                    kStep * static_cast<double>(plot.lines.size()), Html(plot.title));
+  double top = 0;
+  for (const PlotLine& line : plot.lines) {
+    const double value = line.values.front();
+    absl::StrAppend(&svg, "<text x=\"0\" y=\"", top + 12, "\">", Html(line.name), ": ", Html(Number(value)),
+                    Html(plot.unit), "</text>",
+                    absl::StrFormat("<rect class=\"%s\" x=\"0\" y=\"%g\" width=\"%.1f\" height=\"%g\" rx=\"2\"/>",
+                                    line.is_limit ? "bar narrow" : "bar", top + 18,
+                                    std::max(1.0, high > 0 ? kWidth * value / high : 0), kBar));
+    top += kStep;
+  }
+  return absl::StrCat("<div><h3>", Html(plot.title), "</h3>", svg, "</svg></div>");
+}
+
 std::string SvgOf(const Plot& plot) {
+  if (plot.is_bars) return BarsOf(plot);
   constexpr double kWidth = 420, kHeight = 120, kTop = 8, kFoot = 20;
-  double end = 0, high = 0;
+  const auto across = [&plot](double at) { return plot.is_log ? std::log(std::max(at, plot.begin)) : at; };
+  double end = plot.begin, high = 0;
   for (const PlotLine& line : plot.lines) {
     for (const double at : line.seconds) end = std::max(end, at);
     for (const double value : line.values) high = std::max(high, value);
   }
   const double scale = high > 0 ? high * 1.05 : 1;
   const auto place = [&](double at, double value) {
-    return absl::StrFormat("%.1f %.1f", end > 0 ? kWidth * at / end : 0, kTop + kHeight * (1 - value / scale));
+    const double width = across(end) - across(plot.begin);
+    return absl::StrFormat("%.1f %.1f", width > 0 ? kWidth * (across(at) - across(plot.begin)) / width : 0,
+                           kTop + kHeight * (1 - value / scale));
   };
   std::string svg = absl::StrFormat(
       "<svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"%s\"><path class=\"base\" d=\"M0 %g H%g\"/>", kWidth,
@@ -80,9 +111,10 @@ std::string SvgOf(const Plot& plot) {
     absl::StrAppend(&svg, "<path class=\"", line.is_limit ? "limit" : "line", "\" d=\"", path, "\"><title>",
                     Html(line.name), "</title></path>");
   }
-  absl::StrAppend(&svg, "<text x=\"0\" y=\"", kTop + kHeight + 15, "\">0</text><text x=\"", kWidth, "\" y=\"",
-                  kTop + kHeight + 15, "\" text-anchor=\"end\">", Html(DurationText(absl::Seconds(end))),
-                  "</text></svg>");
+  const std::string last =
+      plot.across.empty() ? DurationText(absl::Seconds(end)) : absl::StrCat(Number(end), plot.across);
+  absl::StrAppend(&svg, "<text x=\"0\" y=\"", kTop + kHeight + 15, "\">", Html(Number(plot.begin)), "</text><text x=\"",
+                  kWidth, "\" y=\"", kTop + kHeight + 15, "\" text-anchor=\"end\">", Html(last), "</text></svg>");
   return absl::StrCat("<div><h3>", Html(plot.title), ", at most ", Html(Number(high)), Html(plot.unit), "</h3>", svg,
                       "</div>");
 }
@@ -149,6 +181,19 @@ std::string MarkdownOf(const ReportPage& page) {
     for (const auto& row : section.rows) text.append(MarkdownRow(row));
   }
   return text;
+}
+
+absl::Status CheckReportPath(const std::string& path) {
+  if (absl::EndsWith(path, ".html") || absl::EndsWith(path, ".md")) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(path, ": expected a name that ends with .html or .md"));
+}
+
+absl::Status WriteReport(const ReportPage& page, const std::string& path) {
+  ABSL_RETURN_IF_ERROR(CheckReportPath(path));
+  const std::string text = absl::EndsWith(path, ".md") ? MarkdownOf(page) : HtmlOf(page);
+  const File file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), path);
+  if (file.fd() < 0) return FileError(path, "write", errno);
+  return file.WriteAt(0, text);
 }
 
 }  // namespace reembed

@@ -5,21 +5,25 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
+#include "absl/status/status.h"
 
 namespace reembed {
 
-// A line of a plot, over seconds.
+// A line of a plot, over seconds or what else Plot::across says.
 struct PlotLine {
   std::string name;
   std::vector<double> seconds, values;
-  bool is_limit = false;  // drawn as one: dashed
+  bool is_limit = false;  // drawn as one: dashed; of a bar: in the colour of a warning
 };
 
 struct Plot {
   std::string title;
   std::string unit;
   std::vector<PlotLine> lines;
+  std::string across = {};  // what it is over, if that is not time: " rows a write"
+  double begin = 0;         // where it begins, there
+  bool is_log = false;      // it is over the logarithm of that, whose begin is above 0
+  bool is_bars = false;     // each line is a bar as long as its first value, with its name
 };
 
 // A part of a report: whatever it has of text, table and plots, in this order.
@@ -43,6 +47,12 @@ std::string HtmlOf(const ReportPage& page);
 
 // For an issue or a README: tables, without plots.
 std::string MarkdownOf(const ReportPage& page);
+
+// That `path` says which form is wanted: .html or .md. Errors: kInvalidArgument.
+absl::Status CheckReportPath(const std::string& path);
+
+// Writes the page in the form that the path's end says, over what is there. Errors also: of the file.
+absl::Status WriteReport(const ReportPage& page, const std::string& path);
 
 }  // namespace reembed
 

@@ -11,6 +11,7 @@
 #include "io/store/falkordb/falkordb_graph.h"
 #include "io/store/falkordb/falkordb_lock.h"
 #include "io/store/falkordb/falkordb_reader.h"
+#include "io/store/falkordb/falkordb_scratch.h"
 #include "io/store/falkordb/falkordb_sink.h"
 #include "io/store/falkordb/falkordb_source.h"
 #include "io/store/falkordb/falkordb_undo.h"
@@ -74,6 +75,7 @@ constinit const StoreKind kFalkorKind = {
               .table = target.Get("label"),
               .column = target.Get("vector")};
     },
+    .scratch = &kFalkorScratch,
     .lock = [](const Location& target,
                const LockAsker& asker) { return LockFalkorProperty(target, asker, LoginOf(target)); },
     .roll_back = [](const Location& l, UndoReader* old_rows) { return RollBackFalkor(l, old_rows, LoginOf(l)); },

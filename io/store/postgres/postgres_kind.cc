@@ -15,6 +15,7 @@
 #include "io/store/postgres/postgres_lock.h"
 #include "io/store/postgres/postgres_lookup.h"
 #include "io/store/postgres/postgres_reader.h"
+#include "io/store/postgres/postgres_scratch.h"
 #include "io/store/postgres/postgres_security.h"
 #include "io/store/postgres/postgres_sink.h"
 #include "io/store/postgres/postgres_source.h"
@@ -27,6 +28,7 @@ using Parts = std::vector<BackupPart>;
 
 constexpr const char* kOtherNames[] = {"postgresql"};
 constexpr const char* kPasswordVariables[] = {"PGPASSWORD"};
+constexpr const char* kWorthTrying[] = {"type=halfvec"};
 constexpr PathParameter kPathParameters[] = {{"schema_file"}};
 
 bool IsImport(const Location& target) { return target.Get("mode") == "insert"; }
@@ -165,6 +167,8 @@ constinit const StoreKind kPostgresKind = {
                 .check_value = CheckValue,
                 .look_up = LookUpPostgresTable},
     .vector_place = PlaceOf,
+    .scratch = &kPostgresScratch,
+    .worth_trying = kWorthTrying,
     .takes_output_forms = true,
     .lock = LockPostgresColumn,
     .shares_lock = true,

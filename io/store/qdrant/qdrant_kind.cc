@@ -10,6 +10,7 @@
 #include "io/store/qdrant/qdrant_backup.h"
 #include "io/store/qdrant/qdrant_cut.h"
 #include "io/store/qdrant/qdrant_reader.h"
+#include "io/store/qdrant/qdrant_scratch.h"
 #include "io/store/qdrant/qdrant_sink.h"
 #include "io/store/qdrant/qdrant_source.h"
 #include "io/store/qdrant/qdrant_undo.h"
@@ -92,6 +93,7 @@ constinit const StoreKind kQdrantKind = {
     .changes = [](const Location& l, const Model& model) { return QdrantChanges(l, model, QdrantLogin(l)); },
     .check_key = CheckQdrantKey,
     .vector_place = PlaceOf,
+    .scratch = &kQdrantScratch,
     .roll_back = [](const Location& l, UndoReader* old_rows) { return RollBackQdrant(l, old_rows, QdrantLogin(l)); },
     .overwriting = [](const Location& l, const Model& model) { return QdrantOverwriting(l, model, QdrantLogin(l)); },
     .least_cosine = kSameVectorCosine,

@@ -22,6 +22,7 @@
 #include "io/store/sqlite/sqlite_lock.h"
 #include "io/store/sqlite/sqlite_lookup.h"
 #include "io/store/sqlite/sqlite_reader.h"
+#include "io/store/sqlite/sqlite_scratch.h"
 #include "io/store/sqlite/sqlite_sink.h"
 #include "io/store/sqlite/sqlite_source.h"
 
@@ -147,6 +148,7 @@ constinit const StoreKind kSqliteKind = {
     .changes = [](const Location& target, const Model& model) { return SqliteChanges(target, model.dim); },
     .catalog = kCatalog,
     .vector_place = [](const Location& target) { return PlaceIn(FileStoreName(target), target); },
+    .scratch = &kSqliteScratch,
     .lock = LockSqliteColumn,
     .shares_lock = true,
     .roll_back = RollBackSqlite,
@@ -175,6 +177,7 @@ constinit const StoreKind kLibsqlKind = {
     .catalog = kCatalog,
     .vector_place =
         [](const Location& target) { return PlaceIn(ServerStoreName("libsql", target.path, "localhost", ""), target); },
+    .scratch = &kLibsqlScratch,
     .lock = LockLibsqlColumn,
     .roll_back = RollBackLibsql,
     .backup = {.back_up = BackUpServer,

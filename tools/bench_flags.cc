@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/bench_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "tools/bench_commands.h"
+#include "tools/options.h"
+#include "tools/output.h"
+#include "tools/resolve_embedder.h"
+#include "tools/resolve_preset.h"
+#include "tools/usage.h"
+
+namespace reembed {
+namespace {
+
+using Command = std::function<ExitCode(const Environment&)>;
+
+void AddCommon(CLI::App* command, BenchCommon* common, bool with_time) {
+  if (with_time) {
+    command->add_option("--seconds", common->seconds, "for each measure")
+        ->check(CLI::Range(0.01, 3600.0))
+        ->capture_default_str();
+  }
+  command->add_option("--db-token-env", common->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", common->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
+  command->add_option("--env-file", common->env_file, "read variables from this file instead of .env");
+  command->add_flag("--no-env-file", common->no_env_file, "read no .env");
+  command->add_option("--report", common->report, "write a page with tables and plots: NAME.html or NAME.md");
+  command->add_flag("--json", common->json, "JSON lines on standard output");
+}
+
+// Runs with the variables of .env, as every command that asks a store for something.
+template <typename Options>
+Command Chosen(const char* name, std::shared_ptr<Options> options,
+               ExitCode (*run)(const Options&, const Environment&)) {
+  return [=](const Environment& environment) {
+    Environment with_file = environment;
+    CommandOptions variables;
+    variables.env_file = options->common.env_file;
+    variables.no_env_file = options->common.no_env_file;
+    const absl::Status read = AddEnvFile(variables, &with_file);
+    return read.ok() ? run(*options, with_file) : Fail(name, read, options->common.json);
+  };
+}
+
+void AddTarget(CLI::App* bench, Command* chosen) {
+  CLI::App* const command = bench->add_subcommand(
+      "target", "how fast a target is written, with more and more rows at a time; into a place of its own, removed");
+  auto options = std::make_shared<BenchTargetOptions>();
+  command->add_option("targets", options->targets, "addresses of targets, as for run; their own rows are not touched")
+      ->required();
+  command->add_option("--dimensions", options->dimensions, "width of the made-up vectors")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->add_option("--rows", options->rows, "of each measure, at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
+      ->capture_default_str();
+  command->add_option("--batch-size", options->batch_size, "the most rows in one write to measure")
+      ->check(CLI::Range(1, 1048576))
+      ->capture_default_str();
+  command->add_option("--try", options->options,
+                      "NAME=VALUE to add to the address, and compare; default: what may be worth it, as type=float16");
+  AddCommon(command, &options->common, /*with_time=*/true);
+  command->footer(
+      "What a run writes at a time is at least a request's texts, and all that waits meanwhile.\n\nExamples:\n  "
+      "reembed "
+      "bench target npy:/data/out.npy\n  reembed bench target "
+      "'postgres://me@localhost/notes?table=notes&key=id&vector=embedding' --dimensions 1536\n  reembed bench target "
+      "qdrant:http://localhost:6333/memories --rows 50000 --report target.html\n  reembed bench target "
+      "'sqlite:notes.db?table=notes&key=id&vector=embedding' npy:out.npy --json");
+  command->callback([=] { *chosen = Chosen("bench target", options, BenchTargetCommand); });
+}
+
+void AddSource(CLI::App* bench, Command* chosen) {
+  CLI::App* const command =
+      bench->add_subcommand("source", "how fast a source is read, and how long its texts are; changes nothing");
+  auto options = std::make_shared<BenchSourceOptions>();
+  command->add_option("source", options->source, "address of the source, as for run")->required();
+  command->add_option("--rows", options->rows, "to read at most; 0: any number")
+      ->check(NotNegative())
+      ->capture_default_str();
+  command->add_option("--where", options->where, "which rows, as for run");
+  AddCommon(command, &options->common, /*with_time=*/true);
+  command->footer(
+      "Examples:\n  reembed bench source 'jsonl:rows.jsonl?key=id&text=text'\n  reembed bench source "
+      "'postgres://me@localhost/notes?table=notes&key=id&text=body' --seconds 10\n  reembed bench source "
+      "'sqlite:notes.db?table=notes&key=id&text=body' --report source.html");
+  command->callback([=] { *chosen = Chosen("bench source", options, BenchSourceCommand); });
+}
+
+void AddIndex(CLI::App* bench, Command* chosen) {
+  CLI::App* const command =
+      bench->add_subcommand("index", "how fast kinds of index are built and searched, and what they find");
+  auto options = std::make_shared<BenchIndexOptions>();
+  command->add_option("vectors", options->vectors,
+                      "a job directory, a file of vectors, or any target that can be read; default: made-up vectors");
+  command->add_option("--factory", options->factories,
+                      "what FAISS calls it, as HNSW32; may be given again. Default: Flat, HNSW16, HNSW32, IVF,Flat, "
+                      "IVF,SQ8");
+  command->add_option("--metric", options->metric, "cosine, ip or l2")
+      ->check(CLI::IsMember({"cosine", "ip", "l2"}))
+      ->capture_default_str();
+  command->add_option("--recall", options->recall, "share of the ten nearest that the best one has to find")
+      ->check(CLI::Range(0.01, 1.0))
+      ->capture_default_str();
+  command->add_option("--rows", options->rows, "made-up vectors")
+      ->check(CLI::Range(int64_t{100}, int64_t{10000000}))
+      ->capture_default_str();
+  command->add_option("--dimensions", options->dimensions,
+                      "width of made-up vectors, by default 384; or which of several widths a place holds");
+  command->add_option("--queries", options->queries, "how many to ask for")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "that build; default: one per core")->check(CLI::Range(1, 1024));
+  AddCommon(command, &options->common, /*with_time=*/false);
+  command->footer(
+      "Made-up vectors lie around centers, but the recall of your own may be another: give some of them.\n\n"
+      "Examples:\n  reembed bench index --rows 50000 --dimensions 768\n  reembed bench index vectors.npy --factory "
+      "HNSW32 --factory IVF,SQ8 --recall 0.98\n  reembed bench index ~/.local/state/reembed/jobs/agentloop-1234abcd "
+      "--report index.html");
+  command->callback([=] { *chosen = Chosen("bench index", options, BenchIndexCommand); });
+}
+
+// The variables of the job count, as for run.
+ExitCode RunAll(BenchAllOptions options, const Environment& environment) {
+  Environment with_file = environment;
+  absl::Status read = ReadJobFile(&options.job);
+  if (read.ok()) read = AddEnvFile(options.job, &with_file);
+  if (read.ok()) read = AskForApiKey(options.job, &with_file);
+  return read.ok() ? BenchAllCommand(options, with_file) : Fail("bench all", read, options.job.json);
+}
+
+void AddAll(CLI::App* bench, Command* chosen) {
+  CLI::App* const command = bench->add_subcommand(
+      "all", "how fast each part of a planned job is, and which one is the narrowest; the flags of run, or a job file");
+  auto options = std::make_shared<BenchAllOptions>();
+  AddJobOptions(command, &options->job);
+  command->add_option("--seconds", options->seconds, "for each measure")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->capture_default_str();
+  command->add_option("--rows", options->rows, "made-up rows for each target, at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
+      ->capture_default_str();
+  command
+      ->add_option("--bench-tokens", options->tokens,
+                   "never send more to the endpoint to measure it, where it costs something; also --max-tokens and "
+                   "--max-spend hold")
+      ->check(CLI::Range(int64_t{64}, int64_t{1000000000000}))
+      ->capture_default_str();
+  command->add_option("--without", options->without, "leave this part out: source, endpoint, target")
+      ->check(CLI::IsMember({"source", "endpoint", "target"}));
+  command->footer(
+      "Nothing is bought unasked: where the endpoint costs something the price is said first, and --yes is wanted.\n"
+      "Targets get places of their own, which are removed.\n\nExamples:\n  reembed bench all job.toml\n  reembed bench "
+      "all --system agentloop --without endpoint\n  reembed bench all --source 'jsonl:rows.jsonl?key=id&text=text' "
+      "--target faiss:rows.faiss --model text-embedding-3-small --bench-tokens 50000 --yes --report job.html");
+  command->callback([=] {
+    if (options->job.progress == "json") options->job.json = true;
+    *chosen = [=](const Environment& environment) { return RunAll(*options, environment); };
+  });
+}
+
+}  // namespace
+
+void AddBenchOfStores(CLI::App* bench, Command* chosen) {
+  AddTarget(bench, chosen);
+  AddSource(bench, chosen);
+  AddIndex(bench, chosen);
+  AddAll(bench, chosen);
+}
+
+}  // namespace reembed
