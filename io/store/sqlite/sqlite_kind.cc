@@ -176,6 +176,7 @@ constinit const StoreKind kLibsqlKind = {
     .vector_place =
         [](const Location& target) { return PlaceIn(ServerStoreName("libsql", target.path, "localhost", ""), target); },
     .lock = LockLibsqlColumn,
+    .shares_lock = true,
     .roll_back = RollBackLibsql,
     .backup = {.back_up = BackUpServer,
                .occupant = OccupantOfServer,
