@@ -6,7 +6,7 @@ A real Valkey, `reembed serve` with the quota as the endpoint (two seconds of it
 What is used: requests (or tokens) that were answered, by the quota of the time from the first worker's start to the last one's
 end, so the starting of processes counts against it.
 
-usage: bench/shared_quota.py REEMBED VALKEY_SERVER [--seconds 40] [--workers 1,4,16,32] [--rpm 1200] [--tpm 0]
+usage: bench/shared_quota.py REEMBED VALKEY_SERVER [--seconds 40] [--workers 1,4,16,32] [--rpm 1200] [--tpm 0] [--longest 240]
 """
 import argparse
 import http.client
@@ -84,16 +84,18 @@ def measure(arguments, workers, shared):
                 command = [arguments.reembed, "run", "--source", f"jsonl:{folder}/{worker}.jsonl", "--target",
                            f"jsonl:{folder}/{worker}-out.jsonl", "--api-base", f"http://127.0.0.1:{port}/v1", "--model",
                            "prepared", "--dimensions", "32", "--batch-size", str(BATCH), "--concurrency", "8", "--job",
-                           f"{folder}/job{worker}", "--json", "--quiet"] + limits
+                           f"{folder}/job{worker}", "--max-duration", f"{arguments.longest}s", "--json", "--quiet"] + limits
                 if shared:
                     command += ["--quota", f"redis://127.0.0.1:{valkey_port}/bench"]
                 running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                                 env=environment))
-            summaries, gave_up = [], 0
+            summaries, gave_up, late = [], 0, 0
             for process in running:
                 out, err = process.communicate()
                 if process.returncode == 5:  # refused for too long
                     gave_up += 1
+                elif process.returncode == 10:  # its time was up
+                    late += 1
                 elif process.returncode != 0:
                     sys.exit(f"a worker ended with {process.returncode}: {out}{err}")
                 lines = [json.loads(line) for line in out.strip().splitlines()]
@@ -114,6 +116,8 @@ def measure(arguments, workers, shared):
         used.append(tokens / (arguments.tpm / 60 * elapsed))
     if gave_up:
         print(f"{gave_up} of {workers} workers gave up; of those that had begun:")
+    if late:
+        print(f"{late} of {workers} workers had not come to their end after {arguments.longest} s:")
     times = sorted(s["elapsed_seconds"] for s in summaries)
     print(f"{workers:3d} workers, {'shared' if shared else 'alone '}: used {max(used):.3f}, refused {refused} of {requests} "
           f"({100 * refused / requests:.2f} %), {elapsed:.1f} s, a worker {times[0]:.1f} to {times[-1]:.1f} s", flush=True)
@@ -127,6 +131,7 @@ def main():
     parser.add_argument("--workers", default="1,4,16,32")
     parser.add_argument("--rpm", type=float, default=1200)
     parser.add_argument("--tpm", type=float, default=0)
+    parser.add_argument("--longest", type=int, default=240)
     parser.add_argument("--only", choices=["shared", "alone"])
     arguments = parser.parse_args()
     for workers in (int(n) for n in arguments.workers.split(",")):

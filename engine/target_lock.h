@@ -18,6 +18,7 @@ struct LockAsker {
   LockNote note;
   // Workers of the same `job`, and nobody else, may have the lock at the same time. Only kinds that say so.
   bool shared = false;
+  std::string worker = {};  // which of them, where `shared`: no two that are alive have the same name
 };
 
 // The right of one job to fill one column of a store, held until this is destroyed, or until the process ends in

@@ -13,9 +13,10 @@ absl::StatusOr<TargetLock*> ColumnLocks::Lock(const Store& target, const std::st
   return Take(target, {.job = AbsolutePath(directory), .note = note_});
 }
 
-absl::StatusOr<TargetLock*> ColumnLocks::LockShared(const Store& target, const std::string& job) {
+absl::StatusOr<TargetLock*> ColumnLocks::LockShared(const Store& target, const std::string& job,
+                                                    const std::string& worker) {
   if (!target.kind->shares_lock) return nullptr;
-  return Take(target, {.job = job, .note = note_, .shared = true});
+  return Take(target, {.job = job, .note = note_, .shared = true, .worker = worker});
 }
 
 absl::StatusOr<TargetLock*> ColumnLocks::Take(const Store& target, const LockAsker& asker) {

@@ -25,9 +25,9 @@ class ColumnLocks {
   // stream, or a store that has none. Lives as long as this. Errors: as StoreKind::lock.
   absl::StatusOr<TargetLock*> Lock(const Store& target, const std::string& directory);
 
-  // For one of several workers of `job`, which fill the column together and have its lock at the same time. Null also:
-  // the store knows no such lock.
-  absl::StatusOr<TargetLock*> LockShared(const Store& target, const std::string& job);
+  // For `worker`, one of several of `job`, which fill the column together and have its lock at the same time. Null
+  // also: the store knows no such lock.
+  absl::StatusOr<TargetLock*> LockShared(const Store& target, const std::string& job, const std::string& worker);
 
  private:
   absl::StatusOr<TargetLock*> Take(const Store& target, const LockAsker& asker);

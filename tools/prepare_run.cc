@@ -111,7 +111,8 @@ absl::Status LockColumns(ColumnLocks* locks, Prepared* prepared) {
     // Shares of one plan are one job, wherever each has its folder.
     ABSL_ASSIGN_OR_RETURN(TargetLock* const lock,
                           job.share.has_value()
-                              ? locks->LockShared(job.targets[i], absl::StrCat("in shares, plan ", job.share->plan->id))
+                              ? locks->LockShared(job.targets[i], absl::StrCat("in shares, plan ", job.share->plan->id),
+                                                  job.share->shard.Folder())
                               : locks->Lock(job.targets[i], job.directory));
     prepared->columns.push_back(lock);
     prepared->preflight.sinks[i] = Locked(std::move(prepared->preflight.sinks[i]), lock);

@@ -35,7 +35,7 @@ absl::StatusOr<std::string> Publish(const ParentOptions& options, const Environm
   for (const Store& target : job.targets) {
     if (target.kind->whole_file != nullptr) continue;
     ABSL_ASSIGN_OR_RETURN(TargetLock* const lock,
-                          columns.LockShared(target, absl::StrCat("in shares, plan ", shards.plan.id)));
+                          columns.LockShared(target, absl::StrCat("in shares, plan ", shards.plan.id), "publish"));
     ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorSink> sink, MakeSink(target, job.client.model, job.source));
     sinks.push_back(Locked(std::move(sink), lock));
     logs.push_back(KeepsUndo(job, target) ? undo.LogOf(target.location.ToString()) : nullptr);

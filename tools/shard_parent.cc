@@ -41,7 +41,21 @@ absl::Status BeginAnew(const std::string& parent) {
   return Remove(PublishedPath(parent));
 }
 
+// Shares that have begun are of the plan that was there then, and of no other.
+absl::Status CheckNothingBegun(const std::string& parent, int shards) {
+  for (int i = 0; i < shards; ++i) {
+    const std::string name = Shard{i, shards}.Folder();
+    if (!fs::exists(absl::StrCat(parent, "/", name, "/ledger.db"))) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(ShardPlanPath(parent), ": is not there, but ", name,
+                     " is, of a plan that was; put that back, remove the shard-... folders, "
+                     "or choose another parent"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ShardPlan> MakePlan(const ResolvedJob& job) {
+  ABSL_RETURN_IF_ERROR(CheckNothingBegun(job.share->parent, job.share->shard.of));
   ShardPlan plan = PlanOf(job, job.share->shard.of);
   ABSL_RETURN_IF_ERROR(CutSource(job, &plan));
   ABSL_RETURN_IF_ERROR(WriteShardPlan(job.share->parent, &plan));

@@ -2,6 +2,7 @@
 #include "tools/shard_status.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,6 +18,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/status_macros.h"
 #include "io/job/job_reader.h"
@@ -35,14 +38,33 @@ namespace fs = std::filesystem;
 
 // A run on another machine writes more often than this.
 constexpr std::chrono::seconds kSilent(60);
+// By which a clock may have been set since a process began.
+constexpr int64_t kClockSlack = 10;
 
 struct ShardState {
   const char* word = "not begun";
   int64_t rows = 0, rows_done = 0, rows_rejected = 0, rows_pending = 0;
   double usd = 0;
+  int64_t texts_rebought = 0;  // at most
   absl::Duration elapsed;
   std::string last_outcome;
 };
+
+// Seconds since 1970 at which a process of this machine began; 0: that cannot be known.
+int64_t StartOf(int pid) {
+  std::ifstream own(absl::StrCat("/proc/", pid, "/stat")), system("/proc/stat");
+  const std::string stat((std::istreambuf_iterator<char>(own)), std::istreambuf_iterator<char>());
+  const std::string all((std::istreambuf_iterator<char>(system)), std::istreambuf_iterator<char>());
+  // The name, which may hold anything, ends with the last bracket; the start is the twentieth word behind it.
+  const size_t name = stat.rfind(") "), boot = all.find("\nbtime ");
+  if (name == std::string::npos || boot == std::string::npos) return 0;
+  const std::vector<absl::string_view> words = absl::StrSplit(absl::string_view(stat).substr(name + 2), ' ');
+  const absl::string_view booted = absl::string_view(all).substr(boot + 7);
+  int64_t ticks = 0, seconds = 0;
+  if (words.size() < 20 || !absl::SimpleAtoi(words[19], &ticks)) return 0;
+  if (!absl::SimpleAtoi(booted.substr(0, booted.find('\n')), &seconds)) return 0;
+  return seconds + ticks / sysconf(_SC_CLK_TCK);
+}
 
 // Whether the process that had the lock last is at work, as far as can be known without touching the lock: of this
 // machine its process tells, of another one what it has written.
@@ -52,7 +74,11 @@ bool IsAtWork(const std::string& folder) {
   const absl::StatusOr<LockOwner> owner = ParseLockOwner(text);
   int pid = 0;
   if (!owner.ok() || !absl::SimpleAtoi(owner->pid, &pid)) return false;
-  if (owner->host == ThisProcess().host) return kill(pid, 0) == 0 || errno == EPERM;
+  if (owner->host == ThisProcess().host) {
+    if (kill(pid, 0) != 0 && errno != EPERM) return false;
+    // A container that is started again has the same host and the same numbers of processes.
+    return StartOf(pid) <= owner->started + kClockSlack;
+  }
   std::error_code error;
   const fs::file_time_type written = fs::last_write_time(folder + "/ledger.db-wal", error);
   return !error && fs::file_time_type::clock::now() - written < kSilent;
@@ -72,6 +98,7 @@ absl::StatusOr<ShardState> StateOf(const std::string& folder) {
   state.rows_pending = stats.rows_pending;
   state.rows_done = stats.rows - stats.rows_pending - stats.rejected_rows;
   state.usd = SpentBefore(stats);
+  state.texts_rebought = stats.texts_possibly_rebought;
   for (const Receipt& receipt : stats.receipts) {
     state.elapsed += std::max(absl::ZeroDuration(), receipt.ended - receipt.started);
     state.last_outcome = receipt.outcome;
@@ -101,6 +128,7 @@ absl::Status ShowShards(const std::string& parent, bool json) {
     sum.rows_rejected += state.rows_rejected;
     sum.rows_pending += state.rows_pending;
     sum.usd += state.usd;
+    sum.texts_rebought += state.texts_rebought;
     const std::string word = state.word;
     (word == "complete" ? complete : word == "running" ? running : again).push_back(i);
     states.push_back(state);
@@ -145,6 +173,7 @@ absl::Status ShowShards(const std::string& parent, bool json) {
         .Add("rows_rejected", sum.rows_rejected)
         .Add("rows_pending", sum.rows_pending)
         .Add("cost_usd", sum.usd)
+        .Add("texts_possibly_rebought", sum.texts_rebought)
         .Add("slowest", slowest)
         .Add("run_again", run_again)
         .AddRaw("published", IsPublished(parent) ? "true" : "false");
@@ -157,8 +186,11 @@ absl::Status ShowShards(const std::string& parent, bool json) {
             << " dimensions, " << id.normalization << "\nrows      " << WithCommas(sum.rows)
             << (shards.plan.rows >= 0 ? absl::StrCat(" of about ", WithCommas(shards.plan.rows)) : "") << ": "
             << WithCommas(sum.rows_done) << " have a vector, " << WithCommas(sum.rows_rejected) << " rejected, "
-            << WithCommas(sum.rows_pending) << " to do\nmoney     " << MoneyText(sum.usd) << "\nshards    "
-            << complete.size() << " complete, " << running.size() << " at work, " << again.size()
+            << WithCommas(sum.rows_pending) << " to do\nmoney     " << MoneyText(sum.usd)
+            << (sum.texts_rebought > 0
+                    ? absl::StrCat("; at most ", Counted(sum.texts_rebought, "text was", "texts were"), " bought twice")
+                    : "")
+            << "\nshards    " << complete.size() << " complete, " << running.size() << " at work, " << again.size()
             << " stopped or not begun\n";
   if (slowest >= 0) {
     const ShardState& state = states[static_cast<size_t>(slowest)];

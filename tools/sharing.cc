@@ -60,9 +60,12 @@ absl::Status CheckSameModel(const VectorCache& cache, const ResolvedJob& job, ab
 absl::Status ShareCanary(const ResolvedJob& job, absl::Span<const float> ours, VectorCache* cache) {
   const CacheKey key = CacheKeysOf(job).OfCanary();
   const std::string value = EncodeCached(key, ours);
-  ABSL_ASSIGN_OR_RETURN(const std::string there, cache->PutOnce(key, value));
+  const absl::StatusOr<std::string> there = cache->PutOnce(key, value);
+  // A server that is full keeps nothing new, and what it has is as if no vectors of the canary had ever been there.
+  if (absl::IsResourceExhausted(there.status())) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(there.status());
   std::vector<float> theirs(ours.size());
-  if (!DecodeCached(key, there, absl::MakeSpan(theirs))) return cache->Put({key}, {value});
+  if (!DecodeCached(key, *there, absl::MakeSpan(theirs))) return cache->Put({key}, {value});
   return CheckSameModel(*cache, job, theirs, ours);
 }
 

@@ -26,7 +26,7 @@ QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
   const double silence = fresh ? kForget : now - seen;
   if (fresh) {
     epoch_ = static_cast<int64_t>(std::floor(now / 1000));
-    requests_ = tokens_ = {.next = now};
+    requests_ = tokens_ = {.given_at = now, .next = now};
     paused_until_ = 0;
     lowered_to_ = kWhole;
     lowered_at_ = now - kBetweenLowerings;
@@ -45,7 +45,9 @@ QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
        {std::tuple(&requests_, ask.given.requests_per_minute, ask.said.requests_per_minute),
         std::tuple(&tokens_, ask.given.tokens_per_minute, ask.said.tokens_per_minute)}) {
     const double before = line->Rate();
+    if (now - line->given_at >= kForget) line->given = 0;
     line->given = Narrower(line->given, given);
+    if (given > 0 && given <= line->given) line->given_at = now;
     line->said = Narrower(line->said, said);
     if (!fresh && line->Rate() > 0 && (before <= 0 || line->Rate() < before)) narrower = true;
   }
@@ -83,6 +85,7 @@ QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
   workers_[ask.worker] = seen_;
   std::erase_if(workers_, [&](const auto& worker) { return worker.second <= seen_ - kForget; });
   if (ask.leaves) workers_.erase(ask.worker);
+  if (ask.leaves && workers_.empty()) requests_.given_at = tokens_.given_at = now - kForget;
   grant.begin = absl::Microseconds(static_cast<int64_t>(begin - now));
   grant.epoch = epoch_;
   grant.pause = absl::Microseconds(static_cast<int64_t>(std::max(0.0, paused_until_ - now)));

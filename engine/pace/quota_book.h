@@ -56,7 +56,8 @@ class QuotaBook {
   static constexpr int64_t kBurst = 250'000;
   // Grants that begin later are for one request.
   static constexpr int64_t kAhead = 1'000'000;
-  // Who was not here for so long is no worker any more; when nobody was, all is forgotten but the money.
+  // Who was not here for so long is no worker any more; when nobody was, all is forgotten but the money. A limit that
+  // no user has given for so long, or whose last worker has left, is forgotten, too: the next one may have a wider one.
   static constexpr int64_t kForget = 10'000'000;
   // When nobody was here for so long, the first that returns waits for the others: they may still go on by themselves.
   static constexpr int64_t kSilence = 2'000'000;
@@ -73,7 +74,8 @@ class QuotaBook {
 
  private:
   struct Line {
-    double given = 0;  // per minute; 0: not said
+    double given = 0;     // per minute; 0: not said
+    double given_at = 0;  // when somebody gave it last
     double said = 0;
     double next = 0;  // when the next one may leave
 

@@ -65,10 +65,13 @@ absl::Status CopyBytes(const File& from, const File& to, int64_t bytes) {
 absl::Status FileError(absl::string_view path, absl::string_view doing, int error_number) {
   const absl::StatusCode code = CodeOf(error_number);
   const bool no_files = error_number == EMFILE || error_number == ENFILE;
-  const absl::string_view next_step = no_files ? "; raise ulimit -n and run the same command again"
-                                      : code == absl::StatusCode::kResourceExhausted
-                                          ? "; make room and run the same command again"
-                                          : "";
+  const bool no_locks = error_number == ENOLCK;
+  const absl::string_view next_step =
+      no_files ? "; raise ulimit -n and run the same command again"
+      : no_locks
+          ? "; this file system gives no locks, as NFS does without its lock service: choose a place on another one"
+      : code == absl::StatusCode::kResourceExhausted ? "; make room and run the same command again"
+                                                     : "";
   return absl::Status(code, absl::StrCat(path, ": could not ", doing, ": ", std::strerror(error_number), next_step));
 }
 

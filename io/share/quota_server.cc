@@ -29,8 +29,9 @@ if not now then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 local s = redis.call('HMGET', KEYS[1], 'seen', 'epoch', 'request_given', 'request_said', 'request_next', 'token_given',
-                     'token_said', 'token_next', 'paused_until', 'lowered_to', 'lowered_at')
-for i = 1, 11 do s[i] = s[i] and tonumber(s[i]) end
+                     'token_said', 'token_next', 'paused_until', 'lowered_to', 'lowered_at', 'request_given_at',
+                     'token_given_at')
+for i = 1, 13 do s[i] = s[i] and tonumber(s[i]) end
 local fresh = not s[1] or not s[11] or now - s[1] >= FORGET or s[1] - now > SMALL_STEP
 local silence = FORGET
 if fresh then
@@ -40,6 +41,8 @@ else
   silence = now - s[1]
   now = math.max(now, s[1])
 end
+-- An older version keeps no such moments.
+local request_given_at, token_given_at = s[12] or now, s[13] or now
 local epoch, request_next, token_next, paused_until, lowered_to, lowered_at = s[2], s[5], s[8], s[9], s[10], s[11]
 if a[14] == 1 and silence > SILENCE then
   request_next = math.max(request_next, now + HOLD)
@@ -48,8 +51,12 @@ end
 
 local knows_epoch = a[13] == epoch
 local request_before, token_before = narrower(s[3], s[4]), narrower(s[6], s[7])
+if now - request_given_at >= FORGET then s[3] = 0 end
+if now - token_given_at >= FORGET then s[6] = 0 end
 s[3], s[4] = narrower(s[3], a[6]), narrower(s[4], a[8])
 s[6], s[7] = narrower(s[6], a[7]), narrower(s[7], a[9])
+if a[6] > 0 and a[6] <= s[3] then request_given_at = now end
+if a[7] > 0 and a[7] <= s[6] then token_given_at = now end
 local requests, tokens = narrower(s[3], s[4]), narrower(s[6], s[7])
 local is_narrower = not fresh and ((requests > 0 and (request_before <= 0 or requests < request_before)) or
                                    (tokens > 0 and (token_before <= 0 or tokens < token_before)))
@@ -88,10 +95,16 @@ local function text(number) return string.format('%.17g', number) end
 redis.call('HSET', KEYS[1], 'seen', text(now), 'epoch', text(epoch), 'request_given', text(s[3]),
            'request_said', text(s[4]), 'request_next', text(request_next), 'token_given', text(s[6]),
            'token_said', text(s[7]), 'token_next', text(token_next), 'paused_until', text(paused_until),
-           'lowered_to', text(lowered_to), 'lowered_at', text(lowered_at))
+           'lowered_to', text(lowered_to), 'lowered_at', text(lowered_at), 'request_given_at', text(request_given_at),
+           'token_given_at', text(token_given_at))
 redis.call('ZADD', KEYS[2], text(now), ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - FORGET))
-if a[15] == 1 then redis.call('ZREM', KEYS[2], ARGV[2]) end
+if a[15] == 1 then
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  if redis.call('ZCARD', KEYS[2]) == 0 then
+    redis.call('HSET', KEYS[1], 'request_given_at', text(now - FORGET), 'token_given_at', text(now - FORGET))
+  end
+end
 redis.call('PEXPIRE', KEYS[1], 60000)
 redis.call('PEXPIRE', KEYS[2], 60000)
 

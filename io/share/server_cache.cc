@@ -52,6 +52,16 @@ if #ARGV[1] > 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return ARGV[1]
 )lua";
 
+// KEYS: of a value. ARGV: worker, milliseconds. Whether anything can be written here: a server whose memory is full is
+// none to refuse.
+constexpr char kTryToWrite[] = R"lua(
+local written = redis.pcall('SET', KEYS[1] .. ':claim', ARGV[1], 'PX', ARGV[2])
+if type(written) == 'table' and written.err and not string.find(written.err, 'OOM', 1, true) then
+  return redis.error_reply(written.err)
+end
+return 1
+)lua";
+
 constexpr absl::Duration kKept = absl::Hours(24 * 90);
 
 std::string Milliseconds(absl::Duration time) { return absl::StrCat(absl::ToInt64Milliseconds(time)); }
@@ -70,6 +80,9 @@ class ServerCache final : public VectorCache {
   }
 
   const std::string& name() const override { return address_.name; }
+
+  // Whether the server runs scripts and takes what is written.
+  absl::Status Check() { return Run(kTryToWrite, {CacheKey(32, '\0')}, {worker_, "1"}).status(); }
 
   absl::Status Look(absl::Span<const CacheKey> keys, std::vector<CacheLook>* looks) override {
     looks->clear();
@@ -108,8 +121,9 @@ class ServerCache final : public VectorCache {
     words.insert(words.end(), names.begin(), names.end());
     words.insert(words.end(), arguments.begin(), arguments.end());
     absl::StatusOr<RespReply> reply = client_->Call(words);
-    // What still comes would be taken for the next answer.
-    if (absl::IsUnavailable(reply.status())) client_.reset();
+    // What still comes would be taken for the next answer; and behind the address there may be another server by now,
+    // while this one is a replica and takes nothing any more. One that is full stays.
+    if (!reply.ok() && !absl::IsResourceExhausted(reply.status())) client_.reset();
     return reply;
   }
 
@@ -126,8 +140,8 @@ absl::StatusOr<std::unique_ptr<VectorCache>> OpenServerCache(ShareAddress addres
   const absl::Status connected = cache->Connect();
   if (absl::IsInvalidArgument(connected)) return absl::FailedPreconditionError(connected.message());  // its settings
   ABSL_RETURN_IF_ERROR(connected);
-  // Also that it runs scripts is known before anything is bought.
-  ABSL_RETURN_IF_ERROR(cache->PutOnce(CacheKey(32, '\0'), "").status());
+  // Known before anything is bought.
+  ABSL_RETURN_IF_ERROR(cache->Check());
   return cache;
 }
 

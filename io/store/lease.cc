@@ -2,6 +2,7 @@
 #include "io/store/lease.h"
 
 #include <condition_variable>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -19,6 +20,17 @@ namespace {
 constexpr absl::Duration kMargin = absl::Seconds(3);
 constexpr absl::Duration kPoll = absl::Milliseconds(500);
 
+std::string RandomText() {
+  std::random_device random;
+  return absl::StrCat(absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
+}
+
+// A worker of a job that shares its lease, or the job. No two are the same, also of one process.
+std::string OwnerText(const LockAsker& asker) {
+  const std::string job = asker.shared ? absl::StrCat(asker.job, ", ", asker.worker) : asker.job;
+  return absl::StrCat(LockOwnerText(ThisProcess(job)), LeaseToken(), " ", RandomText(), "\n");
+}
+
 LockOwner OwnerIn(absl::string_view text) {
   const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text);
   return owner.ok() ? *owner : LockOwner();
@@ -26,8 +38,8 @@ LockOwner OwnerIn(absl::string_view text) {
 
 class LeaseLock final : public TargetLock {
  public:
-  LeaseLock(std::string place, const LockOwner& self, std::unique_ptr<LeaseStore> store)
-      : place_(std::move(place)), self_(self), text_(LockOwnerText(self)), store_(std::move(store)) {}
+  LeaseLock(std::string place, const LockAsker& asker, std::unique_ptr<LeaseStore> store)
+      : place_(std::move(place)), text_(OwnerText(asker)), self_(OwnerIn(text_)), store_(std::move(store)) {}
 
   ~LeaseLock() override {
     {
@@ -114,8 +126,8 @@ class LeaseLock final : public TargetLock {
   }
 
   const std::string place_;
-  const LockOwner self_;
   const std::string text_;
+  const LockOwner self_;
   const std::unique_ptr<LeaseStore> store_ ABSL_PT_GUARDED_BY(mutex_);
 
   mutable Mutex mutex_;
@@ -128,9 +140,14 @@ class LeaseLock final : public TargetLock {
 
 }  // namespace
 
+const std::string& LeaseToken() {
+  static const std::string token = RandomText();
+  return token;
+}
+
 absl::StatusOr<std::unique_ptr<TargetLock>> TakeLease(std::string place, const LockAsker& asker,
                                                       std::unique_ptr<LeaseStore> store) {
-  auto lock = std::make_unique<LeaseLock>(std::move(place), ThisProcess(asker.job), std::move(store));
+  auto lock = std::make_unique<LeaseLock>(std::move(place), asker, std::move(store));
   ABSL_RETURN_IF_ERROR(lock->Begin(asker));
   return lock;
 }

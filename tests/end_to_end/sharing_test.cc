@@ -278,6 +278,24 @@ TEST_F(SharingTest, TheCapHoldsForAllJobsTogether) {
   EXPECT_GE(seller.earned(), 0.0004 * 0.8);
 }
 
+// A cache that takes nothing new is none to fail for; one that never takes anything is known before anything is bought.
+TEST_F(SharingTest, ACacheThatIsFullOrReadOnly) {
+  const ValkeyServer valkey;
+  Seller seller;
+  valkey.Ask({"CONFIG", "SET", "maxmemory-policy", "noeviction"});
+  valkey.Ask({"CONFIG", "SET", "maxmemory", "1"});
+  const ProcessResult full = Run("full", Rows("full", 0, 20), seller.url(), {"--cache", valkey.Uri("team")});
+  EXPECT_EQ(full.exit_code, 0) << full.err;
+  EXPECT_EQ(seller.sold().size(), 20);
+  valkey.Ask({"CONFIG", "SET", "maxmemory", "0"});
+  valkey.Ask({"REPLICAOF", "127.0.0.1", "1"});
+  const int64_t requests = seller.requests();
+  const ProcessResult replica = Run("replica", Rows("replica", 0, 20), seller.url(), {"--cache", valkey.Uri("team")});
+  EXPECT_EQ(replica.exit_code, 6) << replica.err;
+  EXPECT_THAT(replica.err, HasSubstr("READONLY"));
+  EXPECT_EQ(seller.requests(), requests);
+}
+
 TEST_F(SharingTest, AQuotaIsThatOfOneAccount) {
   const ValkeyServer valkey;
   Seller seller, other;

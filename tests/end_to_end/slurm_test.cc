@@ -6,16 +6,20 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -23,10 +27,13 @@
 #include "gtest/gtest.h"
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/clean_command.h"
+#include "tests/fakes/openai_replies.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/scripted_server.h"
 #include "tests/fakes/slurm_cluster.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
+#include "tests/fakes/valkey_server.h"
 #include "tests/places.h"
 
 namespace reembed {
@@ -153,15 +160,21 @@ TEST_F(SlurmTest, ShardsUnderWayAreLeftAlone) {
   std::ofstream(program) << "#!/bin/bash\nwhile [ ! -e '" << (folder_ / "go")
                          << "' ]; do read -r -t 0.1 <> <(:); done\n";
   chmod(program.c_str(), 0755);
-  const std::vector<std::string> command = {"--program", program, "--source", "jsonl:rows.jsonl"};
+  const std::vector<std::string> command = {"--program", program, "--source", "jsonl:rows.jsonl", "--at-once", "2"};
   const ProcessResult first = Launch(command);
   ASSERT_EQ(first.exit_code, 0) << first.err;
+  const std::string id = absl::StrCat(LastNumber(first, "slurm_job"));
+  EXPECT_EQ(Text(first, "held"), "");
+  // One that waits is held, as Slurm itself holds what it could not launch.
+  cluster().Ask({"scontrol", "hold", id + "_3"});
   const ProcessResult second = Launch(command);
   ASSERT_EQ(second.exit_code, 0) << second.err;
   EXPECT_EQ(Text(second, "started"), "");
   EXPECT_EQ(Text(second, "under_way"), "0-3");
+  EXPECT_EQ(Text(second, "held"), "3");
+  cluster().Ask({"scontrol", "release", id + "_3"});
   std::ofstream(folder_ / "go").close();
-  cluster().WaitForEndOf(absl::StrCat(LastNumber(first, "slurm_job")));
+  cluster().WaitForEndOf(id);
 }
 
 TEST_F(SlurmTest, NamesComeOutAsTheyWentIn) {
@@ -187,6 +200,9 @@ TEST_F(SlurmTest, WhatSlurmRefusesIsSaid) {
   const ProcessResult refused = Launch(command, "1");
   EXPECT_EQ(refused.exit_code, 5);
   EXPECT_THAT(refused.err, HasSubstr("partition"));
+  const ProcessResult many = Launch(EndingWith({{0}}), "5000");
+  EXPECT_EQ(many.exit_code, 2);
+  EXPECT_THAT(many.err, HasSubstr("fewer --shards than MaxArraySize"));
 }
 
 TEST_F(SlurmTest, PrintDoesNothing) {
@@ -230,57 +246,137 @@ std::vector<pid_t> ShardsAtWork(const std::string& job) {
   return found;
 }
 
+// How much of it: 50 kills and 10 stops are a matter of minutes (tests/README.md).
+int CountOf(const char* variable, int otherwise) {
+  const char* const value = std::getenv(variable);
+  return value == nullptr ? otherwise : std::atoi(value);
+}
+
+// An API that takes its time, and counts what it sells. Some texts stand in many rows, of all shards.
+class SlowShop {
+ public:
+  static std::string TextOf(int row) {
+    return row % 10 == 0 ? absl::StrCat("shared by many ", row / 10 % kSharedTexts) : absl::StrCat("row ", row);
+  }
+  static constexpr int kSharedTexts = 20;
+
+  SlowShop() : server_([this](const ServerRequest& request) { return Answer(request); }) {}
+  std::string url() const { return server_.url() + "/v1"; }
+  // Of both kinds, since the last call.
+  struct Sold {
+    int64_t own = 0, shared = 0;
+  };
+  Sold TakeSold() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(sold_, {});
+  }
+
+ private:
+  ServerReply Answer(const ServerRequest& request) {
+    poll(nullptr, 0, 100);
+    {
+      const std::lock_guard lock(mutex_);
+      for (const std::string& text : TextsOf(request.body)) {
+        sold_.own += absl::StartsWith(text, "row ") ? 1 : 0;
+        sold_.shared += absl::StartsWith(text, "shared ") ? 1 : 0;
+      }
+    }
+    return OpenAiAnswer(request, {.dim = 64, .bytes_per_token = 4});
+  }
+
+  std::mutex mutex_;
+  Sold sold_;
+  ScriptedServer server_;  // last: its threads use the above
+};
+
+// Workers are killed, and stopped for a while; the server of their quota and their cache loses all it has, twice.
 TEST_F(SlurmTest, ShardsThatAreKilledMakeWhatOneMachineMakes) {
-  constexpr int kRows = 2000, kKills = 8;
+  constexpr int kShards = 4, kRestarts = 2;
+  const int kills_wanted = CountOf("REEMBED_ARRAY_KILLS", 8), stops_wanted = CountOf("REEMBED_ARRAY_STOPS", 2);
+  const int rows = 250 * kills_wanted;
   const unsigned seed = std::random_device()();
   std::mt19937 random(seed);
   SCOPED_TRACE(absl::StrCat("seed ", seed));
-  auto server = EmbeddingServer::Start({.dim = 64, .threads = 4, .speed = {.latency = absl::Milliseconds(100)}});
-  ASSERT_THAT(server, IsOk());
-  std::ofstream rows(folder_ / "rows.jsonl");
-  for (int i = 0; i < kRows; ++i) rows << absl::StrCat(R"({"key":)", i, R"(,"text":"a row with number )", i, "\"}\n");
-  rows.close();
+  SlowShop shop;
+  ValkeyServer valkey;
+  std::ofstream lines(folder_ / "rows.jsonl");
+  for (int i = 0; i < rows; ++i) lines << absl::StrCat(R"({"key":)", i, R"(,"text":")", SlowShop::TextOf(i), "\"}\n");
+  lines.close();
   const auto words = [&](const std::string& target) -> std::vector<std::string> {
     return {"--source",      "jsonl:" + (folder_ / "rows.jsonl"),
-            "--target",      "fbin:" + target,
-            "--api-base",    (*server)->base_url(),
+            "--target",      "fbin:" + target + ".fbin",
+            "--target",      "jsonl:" + target + ".jsonl",
+            "--api-base",    shop.url(),
             "--model",       "lexical",
             "--dimensions",  "64",
             "--batch-size",  "8",
             "--concurrency", "2"};
   };
   std::vector<std::string> one = {"run", "--job", folder_ / "one"};
-  const std::vector<std::string> of_one = words(folder_ / "one.fbin");
+  const std::vector<std::string> of_one = words(folder_ / "one");
   one.insert(one.end(), of_one.begin(), of_one.end());
   const ProcessResult alone = RunClean(REEMBED_BINARY, folder_.path(), one);
   ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  const int own_texts = rows - rows / 10;
+  EXPECT_EQ(shop.TakeSold().own, own_texts);
 
-  std::vector<std::string> command = words(folder_ / "all.fbin");
-  command.insert(command.end(), {"--retries", "20"});
-  const ProcessResult launched = Launch(command);
+  std::vector<std::string> command = words(folder_ / "all");
+  command.insert(command.end(), {"--retries", "100", "--rpm", "2400", "--quota", valkey.Uri("account"), "--cache",
+                                 valkey.Uri("team")});
+  const ProcessResult launched = Launch(command, absl::StrCat(kShards));
   ASSERT_EQ(launched.exit_code, 0) << launched.err;
   const std::string id = absl::StrCat(LastNumber(launched, "slurm_job"));
-  int kills = 0;
-  for (int looks = 0; kills < kKills && looks < 6000; ++looks) {
+  int kills = 0, stops = 0, restarts = 0;
+  std::vector<std::pair<pid_t, int>> stopped;  // with the looks that are left
+  for (int looks = 0; (kills < kills_wanted || stops < stops_wanted || !stopped.empty()) && looks < 24000; ++looks) {
+    for (auto& [pid, left] : stopped) {
+      if (--left == 0) kill(pid, SIGCONT);
+    }
+    std::erase_if(stopped, [](const auto& process) { return process.second == 0; });
     const std::vector<pid_t> at_work = ShardsAtWork(job_);
     // One of them, at some moment of its work.
     if (!at_work.empty() && random() % 8 == 0) {
-      if (kill(at_work[random() % at_work.size()], SIGKILL) == 0) ++kills;
+      const pid_t chosen = at_work[random() % at_work.size()];
+      if (kills < kills_wanted &&
+          random() % static_cast<unsigned>(kills_wanted + stops_wanted) >= static_cast<unsigned>(stops_wanted)) {
+        if (kill(chosen, SIGKILL) == 0) ++kills;
+      } else if (stops < stops_wanted && kill(chosen, SIGSTOP) == 0) {
+        stopped.emplace_back(chosen, 1 + static_cast<int>(random() % 160));
+        ++stops;
+      }
+    }
+    if (restarts < kRestarts && kills >= kills_wanted * (restarts + 1) / (kRestarts + 1)) {
+      valkey.Stop();
+      valkey.Start();
+      ++restarts;
     }
     if (at_work.empty() && cluster().Ask({"squeue", "--noheader", "--job=" + id}).empty()) break;
     poll(nullptr, 0, 50);
   }
+  for (const auto& [pid, left] : stopped) kill(pid, SIGCONT);
   cluster().WaitForEndOf(id);
-  std::cout << kills << " kills, seed " << seed << ", " << (*server)->counts().texts << " texts bought for twice "
-            << kRows << " rows" << std::endl;
-  EXPECT_EQ(kills, kKills);
-  EXPECT_EQ(cluster().StatesOf(id), "0 COMPLETED\n1 COMPLETED\n2 COMPLETED\n3 COMPLETED\n");
+  const SlowShop::Sold sold = shop.TakeSold();
   const ProcessResult status = RunClean(REEMBED_BINARY, folder_.path(), {"status", job_, "--json"});
-  EXPECT_EQ(LastNumber(status, "shards_complete"), 4) << status.out << status.err;
+  const int64_t bound = LastNumber(status, "texts_possibly_rebought");
+  std::cout << "measure array job: seed " << seed << ", " << kills << " kills, " << stops << " stops, " << restarts
+            << " times without its data, " << rows << " rows; of " << own_texts << " texts in one row " << sold.own
+            << " bought, of " << SlowShop::kSharedTexts << " in many " << sold.shared << "; at most " << bound
+            << " twice" << std::endl;
+  EXPECT_EQ(kills, kills_wanted);
+  EXPECT_EQ(stops, stops_wanted);
+  EXPECT_EQ(restarts, kRestarts);
+  EXPECT_EQ(cluster().StatesOf(id), "0 COMPLETED\n1 COMPLETED\n2 COMPLETED\n3 COMPLETED\n");
+  EXPECT_EQ(LastNumber(status, "shards_complete"), kShards) << status.out << status.err;
+  // A text that is in all shards may be bought for each where the cache has lost it.
+  const int64_t for_each = std::max<int64_t>(0, sold.shared - kShards * SlowShop::kSharedTexts);
+  EXPECT_GE(sold.own, own_texts);
+  EXPECT_LE(sold.own - own_texts + for_each, bound);
   const ProcessResult merged = RunClean(REEMBED_BINARY, folder_.path(), {"merge", job_});
   ASSERT_EQ(merged.exit_code, 0) << merged.err << Log(0) << Log(1) << Log(2) << Log(3);
-  EXPECT_EQ(ReadAll(folder_ / "all.fbin"), ReadAll(folder_ / "one.fbin"));
-  EXPECT_EQ(ReadAll(folder_ / "one.fbin").size(), size_t{8} + kRows * 64 * sizeof(float));
+  for (const char* const end : {".fbin", ".fbin.keys.jsonl", ".jsonl"}) {
+    EXPECT_TRUE(ReadAll(folder_ / "all" + end) == ReadAll(folder_ / "one" + end)) << end;
+  }
+  EXPECT_EQ(ReadAll(folder_ / "one.fbin").size(), size_t{8} + static_cast<size_t>(rows) * 64 * sizeof(float));
 
   const ProcessResult again = Launch(command);
   EXPECT_EQ(Text(again, "started"), "");

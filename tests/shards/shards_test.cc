@@ -18,6 +18,7 @@
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/job/lock_owner.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/stalling_model.h"
 #include "tests/fakes/temp_folder.h"
@@ -332,6 +333,28 @@ TEST_F(ShardsTest, TheSecondWorkerOnAShareIsTurnedAwayAndAKilledOneGoesOn) {
   EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
 }
 
+// A container that is started again has the same host, and its processes the same numbers.
+TEST_F(ShardsTest, AnotherProcessWithTheSameNumberIsNotTheWorker) {
+  SqliteFile file;
+  FillTable(&file, "i", 40);
+  const std::string parent = folder_ / "number";
+  ASSERT_EQ(RunProcess(With(RunCommandOf(InPlace(file), parent), {"--shard", "0/2"})).exit_code, 0);
+  fs::remove(parent + "/shard-0000-of-0002/complete");
+  Process other({"/bin/sh", "-c", "echo $$; exec sleep 1000"});
+  ASSERT_TRUE(other.WaitFor("\n"));
+  LockOwner owner = ThisProcess();
+  owner.pid = other.out().substr(0, other.out().find('\n'));
+  const auto run_again = [&] {
+    std::ofstream(parent + "/shard-0000-of-0002/lock") << LockOwnerText(owner);
+    return Reembed({"status", parent, "--json"}).out;
+  };
+  EXPECT_THAT(run_again(), HasSubstr(R"("run_again":"1")"));
+  owner.started -= 3600;
+  EXPECT_THAT(run_again(), HasSubstr(R"("run_again":"0-1")"));
+  other.Signal(SIGKILL);
+  other.Wait();
+}
+
 TEST_F(ShardsTest, AnotherPlanIsRefusedByName) {
   SqliteFile file;
   FillTable(&file, "i", 100);
@@ -370,6 +393,40 @@ TEST_F(ShardsTest, AnotherPlanIsRefusedByName) {
   EXPECT_FALSE(fs::exists(parent + "/ledger.db"));
   EXPECT_FALSE(fs::exists(parent + "/shard-0000-of-0003"));
   EXPECT_EQ(file.Ask("SELECT count(*) FROM pragma_table_info('notes')"), "2") << "the target was touched";
+}
+
+TEST_F(ShardsTest, SharesWhosePlanIsGoneAreNotTakenForThoseOfAnother) {
+  SqliteFile file;
+  FillTable(&file, "i", 40);
+  const std::string parent = folder_ / "gone";
+  const std::vector<std::string> command = RunCommandOf(InPlace(file), parent);
+  ASSERT_EQ(RunProcess(With(command, {"--shard", "1/2"})).exit_code, 0);
+  fs::remove(parent + "/shards.toml");
+  const ProcessResult other = RunProcess(With(command, {"--shard", "0/2"}));
+  EXPECT_EQ(other.exit_code, 2) << other.err;
+  EXPECT_THAT(other.err,
+              AllOf(HasSubstr("shards.toml: is not there, but shard-0001-of-0002 is"), HasSubstr("put that back")));
+  EXPECT_FALSE(fs::exists(parent + "/shards.toml"));
+  // Another number of shares has folders of its own.
+  RunAllShards(command, 3);
+  EXPECT_EQ(file.Ask("SELECT count(*) FROM notes WHERE embedding IS NULL"), "0");
+}
+
+// More shares than rows: those without one are complete as well.
+TEST_F(ShardsTest, EmptySharesComeToTheirEnd) {
+  const std::string path = folder_ / "few.jsonl";
+  for (const int rows : {0, 3}) {
+    std::ofstream out(path, std::ios::trunc);
+    for (int i = 0; i < rows; ++i) out << R"({"text":"text )" << i << "\"}\n";
+    out.close();
+    const std::string to = folder_ / absl::StrCat("few", rows);
+    RunAllShards(RunCommandOf({"--source", "jsonl:" + path, "--target", "fbin:" + to + ".fbin"}, to), 5);
+    EXPECT_THAT(Reembed({"status", to, "--json"}).out,
+                AllOf(HasSubstr(R"("shards_complete":5)"), HasSubstr(R"("run_again":"")")));
+    const ProcessResult merged = Reembed({"merge", to});
+    EXPECT_EQ(merged.exit_code, 0) << merged.err;
+    EXPECT_EQ(BytesOf(to + ".fbin").size(), 8 + static_cast<size_t>(rows) * 32 * sizeof(float));
+  }
 }
 
 TEST_F(ShardsTest, TheIndexComesFromTheScheduler) {

@@ -8,10 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -49,6 +50,15 @@ struct SlurmPlan {
 struct ShardStates {
   std::vector<int> complete, under_way, to_start;
   std::vector<std::string> ends;  // of to_start, as far as known: "3 (exit code 6)"
+  // Of under_way those that Slurm starts only when it is told to: "3 (JobHeldUser)", and its names for them.
+  std::vector<int> held;
+  std::vector<std::string> reasons, held_tasks;
+};
+
+// A task as squeue shows it.
+struct Task {
+  std::string id;      // "12_3"
+  std::string reason;  // why it is not running; "None" if it is
 };
 
 absl::StatusOr<std::string> AbsolutePath(const std::string& path) {
@@ -127,19 +137,23 @@ absl::Status Failed(const std::string& program, const ProgramResult& result) {
 }
 
 // Tasks of this job that Slurm has, waiting or running.
-absl::StatusOr<std::set<int>> TasksUnderWay(const std::string& comment) {
-  ABSL_ASSIGN_OR_RETURN(const ProgramResult asked,
-                        RunProgram({"squeue", "--me", "--noheader", "--array", "--format=%K|%k"}, "", kLongestAnswer));
+absl::StatusOr<std::map<int, Task>> TasksUnderWay(const std::string& comment) {
+  ABSL_ASSIGN_OR_RETURN(
+      const ProgramResult asked,
+      RunProgram({"squeue", "--me", "--noheader", "--array", "--format=%K|%F|%r|%k"}, "", kLongestAnswer));
   if (asked.exit_code != 0) return Failed("squeue", asked);
-  std::set<int> tasks;
+  std::map<int, Task> tasks;
   for (const absl::string_view line : absl::StrSplit(asked.out, '\n')) {
-    const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits('|', 1));
+    const std::vector<absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits('|', 3));
     int task = 0;
-    if (absl::StripAsciiWhitespace(parts.second) != comment) continue;
-    if (absl::SimpleAtoi(parts.first, &task)) tasks.insert(task);
+    if (parts.size() != 4 || absl::StripAsciiWhitespace(parts[3]) != comment) continue;
+    if (absl::SimpleAtoi(parts[0], &task)) tasks[task] = {absl::StrCat(parts[1], "_", task), std::string(parts[2])};
   }
   return tasks;
 }
+
+// JobHeldUser, JobHeldAdmin, "launch failed requeued held".
+bool IsHeld(const Task& task) { return absl::StrContains(absl::AsciiStrToLower(task.reason), "held"); }
 
 // "exit code 6" of the task's note; empty: it has none.
 std::string LastEnd(const std::string& note) {
@@ -149,12 +163,16 @@ std::string LastEnd(const std::string& note) {
 }
 
 absl::StatusOr<ShardStates> FindShards(const LaunchOptions& launch, const SlurmPlan& plan) {
-  ABSL_ASSIGN_OR_RETURN(const std::set<int> under_way, TasksUnderWay(plan.comment));
+  ABSL_ASSIGN_OR_RETURN(const auto under_way, TasksUnderWay(plan.comment));
   ShardStates states;
   for (int shard = 0; shard < launch.shards; ++shard) {
     const std::string folder = absl::StrCat(launch.run.job, "/", Shard{shard, launch.shards}.Folder());
-    if (under_way.count(shard) > 0) {
+    if (const auto task = under_way.find(shard); task != under_way.end()) {
       states.under_way.push_back(shard);
+      if (!IsHeld(task->second)) continue;
+      states.held.push_back(shard);
+      states.reasons.push_back(absl::StrCat(shard, " (", task->second.reason, ")"));
+      states.held_tasks.push_back(task->second.id);
     } else if (!launch.complete && IsShardComplete(folder)) {
       states.complete.push_back(shard);
     } else {
@@ -194,6 +212,11 @@ absl::StatusOr<std::string> Submit(const LaunchOptions& launch, const SlurmPlan&
       const ProgramResult asked,
       RunProgram({"sbatch", "--parsable", absl::StrCat("--array=", ArrayWord(list, launch.at_once)), plan.script_path},
                  "", kLongestAnswer));
+  if (absl::StrContains(asked.err, "Invalid job array specification")) {
+    return absl::InvalidArgumentError(absl::StrCat(Failed("sbatch", asked).message(), "; expected fewer --shards than ",
+                                                   "MaxArraySize and the limits of your account, got ", launch.shards,
+                                                   " (scontrol show config)"));
+  }
   if (asked.exit_code != 0) return Failed("sbatch", asked);
   const std::string id(absl::StripAsciiWhitespace(asked.out));
   return id.substr(0, id.find(';'));  // behind it is the cluster
@@ -206,12 +229,17 @@ void Report(const LaunchOptions& launch, const SlurmPlan& plan, const ShardState
     line.Add("scheduler", "slurm").Add("job", launch.run.job).Add("shards", launch.shards);
     line.AddRaw("slurm_job", id.empty() ? "null" : id).Add("started", list);
     line.Add("under_way", IndexList(states.under_way)).Add("complete", IndexList(states.complete));
+    line.Add("held", IndexList(states.held));
     line.Add("script", plan.script_path).Add("logs", plan.logs).Add("exit_code", 0);
     std::cout << line.ToString() << std::endl;
     return;
   }
   if (!states.complete.empty()) std::cout << "complete: " << IndexList(states.complete) << "\n";
   if (!states.under_way.empty()) std::cout << "under way: " << IndexList(states.under_way) << "\n";
+  if (!states.held.empty()) {
+    std::cout << "held by Slurm: " << absl::StrJoin(states.reasons, ", ") << "; it starts them after: scontrol release "
+              << absl::StrJoin(states.held_tasks, ",") << "\n";
+  }
   if (states.to_start.empty()) {
     std::cout << "nothing to start" << std::endl;
     return;

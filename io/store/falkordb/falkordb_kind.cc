@@ -78,6 +78,7 @@ constinit const StoreKind kFalkorKind = {
     .scratch = &kFalkorScratch,
     .lock = [](const Location& target,
                const LockAsker& asker) { return LockFalkorProperty(target, asker, LoginOf(target)); },
+    .shares_lock = true,
     .roll_back = [](const Location& l, UndoReader* old_rows) { return RollBackFalkor(l, old_rows, LoginOf(l)); },
     .backup = {.back_up = BackUp,
                .occupant = Occupant,

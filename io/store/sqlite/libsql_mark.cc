@@ -7,7 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/lost_writes.h"
 #include "engine/status_macros.h"
-#include "io/job/lock_owner.h"
+#include "io/store/lease.h"
 
 namespace reembed {
 namespace {
@@ -28,21 +28,22 @@ std::string LeasePlace(absl::string_view table, absl::string_view column) {
   return absl::AsciiStrToLower(absl::StrCat(table, ".", column));
 }
 
+// No name has an end of line.
+std::string WorkerPlaces(absl::string_view column) { return absl::StrCat(column, "\n"); }
+
 std::string MarkPlace(absl::string_view lease_place) { return absl::StrCat("written ", lease_place); }
 
 absl::StatusOr<int64_t> LibsqlMark::Begin(int64_t last) {
   HranaRows rows;
-  const absl::Status asked =
-      connection_->Query("SELECT owner FROM reembed_lock WHERE place = ?1", {Text(place_)}, &rows);
+  const absl::Status asked = connection_->Query(
+      "SELECT place, owner FROM reembed_lock WHERE (place = ?1 OR substr(place, 1, length(?2)) = ?2) AND instr(owner, "
+      "?3)",
+      {Text(column_), Text(WorkerPlaces(column_)), Text(LeaseToken())}, &rows);
   if (IsTableGone(asked)) return last;
   ABSL_RETURN_IF_ERROR(asked);
   if (rows.rows() != 1) return last;
-  const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(rows.values[0].bytes);
-  // Where others may write too, there are as many counts.
-  if (const LockOwner self = ThisProcess(); !owner.ok() || owner->pid != self.pid || owner->host != self.host) {
-    return last;
-  }
-  owner_ = std::string(rows.values[0].bytes);
+  place_ = std::string(rows.values[0].bytes);
+  owner_ = std::string(rows.values[1].bytes);
   ABSL_RETURN_IF_ERROR(connection_->Query("SELECT 1 FROM reembed_lock WHERE place = ?1 AND until < 0",
                                           {Text(MarkPlace(place_))}, &rows));
   const bool were_lost = rows.rows() == 1;
@@ -86,8 +87,10 @@ absl::Status LibsqlMark::End() {
   if (!counts()) return absl::OkStatus();
   ABSL_RETURN_IF_ERROR(Check());
   HranaRows rows;
-  return connection_->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
-                            {Text(MarkPlace(place_)), Text(owner_)}, &rows);
+  ABSL_RETURN_IF_ERROR(connection_->Query("DELETE FROM reembed_lock WHERE place = ?1 AND owner = ?2",
+                                          {Text(MarkPlace(place_)), Text(owner_)}, &rows));
+  owner_.clear();
+  return absl::OkStatus();
 }
 
 absl::Status LibsqlMark::Lost() {

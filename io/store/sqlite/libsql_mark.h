@@ -16,17 +16,21 @@ namespace reembed {
 // How the lease of a column names it in `reembed_lock`. SQLite takes names in any case for the same.
 std::string LeasePlace(absl::string_view table, absl::string_view column);
 
-// The place of its mark there.
+// What the places of all workers begin with that share the lease of `column`, as LeasePlace() has it. Each has a row.
+std::string WorkerPlaces(absl::string_view column);
+
+// The place of the mark of a lease, or of a worker's, there.
 std::string MarkPlace(absl::string_view lease_place);
 
 // How many transactions a run has written a column with, kept in the database itself: a row of `reembed_lock` beside
 // the lease, which each of them counts up. A database that was put back to an older state, by whatever seconds, has the
-// count of that state: a server has no name of its own by which that would show. Used by one thread.
+// count of that state: a server has no name of its own by which that would show. Workers that share the lease have a
+// count each. Used by one thread.
 class LibsqlMark {
  public:
-  // `server`: for messages. `connection` outlives this.
-  LibsqlMark(std::string server, std::string lease_place, HranaConnection* connection)
-      : server_(std::move(server)), place_(std::move(lease_place)), connection_(connection) {}
+  // `server`: for messages. `column`: as LeasePlace() has it. `connection` outlives this.
+  LibsqlMark(std::string server, std::string column, HranaConnection* connection)
+      : server_(std::move(server)), column_(std::move(column)), connection_(connection) {}
 
   // Begins to count. Returns the position from which rows must be served: `last`; or 0 from the moment that writes were
   // lost, by whatever process, until End(): nobody knows which. Where this process does not hold the lease (a token
@@ -42,16 +46,20 @@ class LibsqlMark {
   // Asks the database. Errors: LostWritesError(); those of the connection.
   absl::Status Check();
 
-  // Check(), and then there is no mark any more.
+  // Whether others fill the column with this process, whose last step comes at a time of its own.
+  bool is_shared() const { return place_ != column_; }
+
+  // Check(), and then there is no mark any more, and nothing is counted.
   absl::Status End();
 
  private:
   absl::Status CountFrom(int64_t count);
   absl::Status Lost();
 
-  const std::string server_, place_;
+  const std::string server_, column_;
   HranaConnection* const connection_;
-  std::string owner_;  // of the lease; empty: nothing is counted
+  std::string place_ = column_;  // of this process's lease
+  std::string owner_;            // of the lease; empty: nothing is counted
   int64_t count_ = 0;
 };
 

@@ -226,6 +226,7 @@ class LibsqlRowWriter final : public RowWriter {
   }
 
   absl::Status Flush() override { return mark_.Check(); }
+  absl::Status Complete() override { return mark_.is_shared() ? mark_.End() : mark_.Check(); }
   // What this sink has completed may be lost until the job is done.
   absl::Status Publish(const SinkContext&) override { return mark_.End(); }
 

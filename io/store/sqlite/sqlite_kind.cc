@@ -179,6 +179,7 @@ constinit const StoreKind kLibsqlKind = {
         [](const Location& target) { return PlaceIn(ServerStoreName("libsql", target.path, "localhost", ""), target); },
     .scratch = &kLibsqlScratch,
     .lock = LockLibsqlColumn,
+    .shares_lock = true,
     .roll_back = RollBackLibsql,
     .backup = {.back_up = BackUpServer,
                .occupant = OccupantOfServer,

@@ -153,6 +153,26 @@ TEST(QuotaLeaseTest, WhatIsLeftComesBackWithTheLastAsk) {
   EXPECT_EQ(last.requests, 0);
 }
 
+TEST(QuotaBookTest, ALimitThatNoUserGivesAnyMoreIsForgotten) {
+  QuotaBook book;
+  const auto rate = [&](const char* worker, double given, int64_t at, bool leaves = false) {
+    return book
+        .Ask({.worker = worker, .given = {.requests_per_minute = given}, .leaves = leaves}, kClock + at * 1'000'000)
+        .limit.requests_per_minute;
+  };
+  EXPECT_EQ(rate("narrow", 60, 0), 60);
+  EXPECT_EQ(rate("wide", 6000, 1), 60);
+  EXPECT_EQ(rate("narrow", 60, 5, /*leaves=*/true), 60);
+  for (int64_t second = 6; second < 15; ++second) EXPECT_EQ(rate("wide", 6000, second), 60) << "it may come back";
+  EXPECT_EQ(rate("wide", 6000, 15), 6000);
+  // The next one is there while all are.
+  EXPECT_EQ(rate("narrow", 60, 16), 60);
+  // When the last one has left nobody has to wait.
+  EXPECT_EQ(rate("wide", 6000, 17, /*leaves=*/true), 60);
+  EXPECT_EQ(rate("narrow", 60, 18, /*leaves=*/true), 60);
+  EXPECT_EQ(rate("wide", 6000, 19), 6000);
+}
+
 TEST(QuotaBookTest, MoneyIsCountedOverAllAccounts) {
   QuotaBook book;
   const auto ask = [&](const char* account, int64_t spent, int64_t wanted) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -11,6 +12,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/file/file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -122,6 +124,11 @@ TEST_F(OwnFileTest, ReplacingTakesTheNameAndNothingElse) {
   EXPECT_EQ(RightsOf(folder_ / "file"), 0600u);
   EXPECT_FALSE(std::filesystem::is_symlink(folder_ / "file"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "file.partial"));
+}
+
+TEST(FileErrorTest, AFileSystemWithoutLocksIsSaidToBeOne) {
+  EXPECT_THAT(std::string(FileError("/nfs/job/lock", "lock", ENOLCK).message()),
+              AllOf(HasSubstr("/nfs/job/lock: could not lock"), HasSubstr("this file system gives no locks")));
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "engine/mutex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/metered_proxy.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
@@ -357,6 +358,23 @@ TEST(ServerCacheTest, AServerWithoutMemoryIsNoError) {
   const auto batch = BatchOf(Texts(0, 4));
   ASSERT_THAT(Embed(&client, batch.get()), IsOk());
   ExpectExact(*batch);
+}
+
+// A failover by which an address gets another server: the old one keeps its connections, and is read-only from then on.
+TEST(ServerCacheTest, AServerThatIsAReplicaByNowIsLookedForAnew) {
+  const ValkeyServer first, second;
+  MeteredProxy address(first.port());
+  ShareAddress at = first.At("p");
+  at.server.port = address.port();
+  const absl::StatusOr<std::unique_ptr<VectorCache>> cache = OpenServerCache(at);
+  ASSERT_THAT(cache, IsOk());
+  const CacheKey key(32, 'k');
+  ASSERT_THAT((*cache)->Put({key}, {"before"}), IsOk());
+  first.Ask({"REPLICAOF", "127.0.0.1", absl::StrCat(second.port())});
+  address.PointTo(second.port());
+  EXPECT_THAT((*cache)->Put({key}, {"after"}), HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("READONLY")));
+  EXPECT_THAT((*cache)->Put({key}, {"after"}), IsOk());
+  EXPECT_EQ(second.Ask({"GET", absl::StrCat("reembed:cache:{p}:", key)}), "after");
 }
 
 TEST(ServerCacheTest, AClaimOfWhoeverDiesRunsOut) {

@@ -37,7 +37,13 @@ QuotaAsk RandomAsk(std::mt19937_64* random, int64_t epoch) {
     ask.tokens = below(20'000);
     ask.least_tokens = ask.tokens > 0 ? below(static_cast<uint64_t>(ask.tokens)) : 0;
   }
-  ask.given = {.requests_per_minute = below(3) > 0 ? 3000.5 : 0, .tokens_per_minute = below(3) > 0 ? 1e6 / 3 : 0};
+  // Narrow ones come so seldom that they are forgotten in between.
+  ask.given = {.requests_per_minute = below(3) == 0    ? 0
+                                      : below(60) == 0 ? 1000 + static_cast<double>(below(4)) / 7
+                                                       : 3000.5,
+               .tokens_per_minute = below(3) == 0    ? 0
+                                    : below(60) == 0 ? 1e5 + 1.0 / 3
+                                                     : 1e6 / 3};
   if (below(40) == 0) ask.said.requests_per_minute = 100 + static_cast<double>(below(4000)) / 7;
   if (below(40) == 0) ask.said.tokens_per_minute = 1e5 + static_cast<double>(below(400'000)) / 3;
   if (below(4) == 0) ask.requests_back = below(5);
