@@ -116,6 +116,9 @@ TEST_F(BenchStoresTest, WhatIsTriedIsWhatOneSays) {
                                Not(HasSubstr("float16\",\"option\":\"type=int8"))));
   EXPECT_THAT(BenchTarget("npy:" + folder_ / "out.npy", {"--try", "type=float17"}).out, HasSubstr("float17"))
       << "what cannot be made is said";
+  const ProcessResult no_value = BenchTarget("npy:" + folder_ / "out.npy", {"--try", "float16"});
+  EXPECT_EQ(no_value.exit_code, 2) << no_value.out;
+  EXPECT_THAT(no_value.err, HasSubstr("--try float16: expected NAME=VALUE"));
   EXPECT_THAT(NamesIn(folder_.path()), SizeIs(0));
 }
 
