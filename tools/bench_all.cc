@@ -83,6 +83,9 @@ void Print(const JobPart& part, bool json) {
   std::cout << line.ToString() << std::endl;
 }
 
+// Without its parameters, which are in the table.
+std::string Bare(const std::string& place) { return place.substr(0, place.find('?')); }
+
 // "the narrowest part is the endpoint URL with 1,200 rows/s; the source gives 45,000, ..."
 std::string Sentence(const Measured& measured) {
   const JobPart* const narrowest = FindNarrowest(measured.parts);
@@ -90,9 +93,9 @@ std::string Sentence(const Measured& measured) {
   std::vector<std::string> others;
   for (const JobPart& part : measured.parts) {
     if (&part == narrowest || !part.failure.ok()) continue;
-    others.push_back(absl::StrCat("the ", PartName(part.kind), " ", part.place, " ", RateText(part)));
+    others.push_back(absl::StrCat("the ", PartName(part.kind), " ", Bare(part.place), " ", RateText(part)));
   }
-  std::string text = absl::StrCat("the narrowest part is the ", PartName(narrowest->kind), " ", narrowest->place,
+  std::string text = absl::StrCat("the narrowest part is the ", PartName(narrowest->kind), " ", Bare(narrowest->place),
                                   " with ", RateText(*narrowest), " rows/s", others.empty() ? "" : " (");
   if (!others.empty()) absl::StrAppend(&text, absl::StrJoin(others, ", "), ")");
   if (measured.rows > 0) {
@@ -161,6 +164,16 @@ class JobMeasure {
   Measured measured_;
 };
 
+// What a line above a bar has room for.
+std::string EndOf(const std::string& place) {
+  constexpr size_t kRoom = 40;
+  const std::string bare = Bare(place);
+  if (bare.size() <= kRoom) return bare;
+  size_t begin = bare.size() - kRoom;
+  while (begin < bare.size() && (static_cast<unsigned char>(bare[begin]) & 0xC0) == 0x80) ++begin;
+  return absl::StrCat("...", bare.substr(begin));
+}
+
 ReportPage PageOf(const Measured& measured) {
   ReportPage page{.title = "reembed: the parts of a job, and the narrowest",
                   .text = absl::StrCat(Sentence(measured), ". By reembed ", REEMBED_VERSION, ".")};
@@ -170,7 +183,7 @@ ReportPage PageOf(const Measured& measured) {
   for (const JobPart& part : measured.parts) {
     table.rows.push_back({PartName(part.kind), RateText(part), part.place, HowText(part)});
     if (!part.failure.ok() || !std::isfinite(part.rows_per_second)) continue;
-    plot.lines.push_back({.name = absl::StrCat(PartName(part.kind), " ", part.place),
+    plot.lines.push_back({.name = absl::StrCat(PartName(part.kind), " ", EndOf(part.place)),
                           .values = {part.rows_per_second},
                           .is_limit = &part == narrowest});
   }

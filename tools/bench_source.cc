@@ -69,14 +69,18 @@ ReportPage PageOf(const ReadSource& measured) {
   ReportPage page{.title = "reembed: how fast a source is read",
                   .text = absl::StrCat(measured.place, ", read and not changed. By reembed ", REEMBED_VERSION, ".")};
   ReportSection section{.title = "Figures", .text = Advice(measured), .rows = Figures(measured)};
-  Plot course{.title = "Rows read", .lines = {{.name = "rows"}}};
+  Plot course{.title = "Rows read", .lines = {{.name = "rows", .seconds = {0}, .values = {0}}}};
   for (const auto& [seconds, rows] : reading.course) {
     course.lines[0].seconds.push_back(seconds);
     course.lines[0].values.push_back(static_cast<double>(rows));
   }
-  Plot lengths{.title = "Length of texts", .unit = " bytes", .lines = {{.name = "bytes"}}, .across = " % of the texts"};
+  // One text that is longer than all others would hide them.
+  Plot lengths{.title = "Length of texts without the longest of a hundred",
+               .unit = " bytes",
+               .lines = {{.name = "bytes"}},
+               .across = " % of the texts"};
   constexpr int kSteps = 100;
-  for (int percent = 0; percent <= kSteps && measured.texts() > 0; ++percent) {
+  for (int percent = 0; percent < kSteps && measured.texts() > 0; ++percent) {
     lengths.lines[0].seconds.push_back(percent);
     lengths.lines[0].values.push_back(static_cast<double>(reading.Length(percent / double{kSteps})));
   }

@@ -225,6 +225,11 @@ void PrintSummary(const std::vector<Measured>& all, ExitCode code, bool json) {
 absl::StatusOr<std::vector<Store>> ReadTargets(const BenchTargetOptions& options, const Environment& environment) {
   const SecretVariables variables = {options.common.db_token_env, options.common.db_password_env};
   if (!options.common.report.empty()) ABSL_RETURN_IF_ERROR(CheckReportPath(options.common.report));
+  for (const std::string& option : options.options) {
+    if (option.find('=') != std::string::npos) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--try ", option, ": expected NAME=VALUE, as it stands in an address"));
+  }
   std::vector<Store> targets;
   for (const std::string& uri : options.targets) {
     ABSL_ASSIGN_OR_RETURN(Location location, ParsePlace(uri, variables, environment));

@@ -116,6 +116,9 @@ TEST_F(BenchStoresTest, WhatIsTriedIsWhatOneSays) {
                                Not(HasSubstr("float16\",\"option\":\"type=int8"))));
   EXPECT_THAT(BenchTarget("npy:" + folder_ / "out.npy", {"--try", "type=float17"}).out, HasSubstr("float17"))
       << "what cannot be made is said";
+  const ProcessResult no_value = BenchTarget("npy:" + folder_ / "out.npy", {"--try", "float16"});
+  EXPECT_EQ(no_value.exit_code, 2) << no_value.out;
+  EXPECT_THAT(no_value.err, HasSubstr("--try float16: expected NAME=VALUE"));
   EXPECT_THAT(NamesIn(folder_.path()), SizeIs(0));
 }
 
@@ -192,9 +195,16 @@ TEST_F(BenchStoresTest, AWriteLongerThanARequestIsMeasured) {
 TEST_F(BenchStoresTest, AGraphOfFalkorStaysAsItIs) {
   FalkorServer& server = TestFalkor();
   server.Run("CREATE (:Memory {id: 0, content: 'a'})", "benched");
+  // How many graphs there are is in the refusal of one that is not.
+  const auto graphs = [&] {
+    return Bench({"source", server.Uri("label=Memory&key=id&text=content", "qqqqqqqqqq")}).err;
+  };
+  const std::string before = graphs();
+  EXPECT_THAT(before, HasSubstr("the server has "));
   const ProcessResult bench = BenchTarget(server.Uri("label=Memory&key=id&text=content&vector=embedding", "benched"));
   ExpectMeasured(bench);
   EXPECT_EQ(server.Ask("MATCH (n) RETURN n.id, n.content, size(keys(n))", "benched"), "0|a|2");
+  EXPECT_EQ(graphs(), before);
   const ProcessResult again = Bench({"source", server.Uri("label=Memory&key=id&text=content", "benched"), "--json"});
   EXPECT_THAT(again.out, HasSubstr(R"("rows":1,)")) << again.err;
   server.DropGraph("benched");

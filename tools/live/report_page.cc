@@ -40,6 +40,7 @@ th, td { padding: 5px 14px 5px 0; border-top: 1px solid var(--line); vertical-al
 tr:first-child > * { border-top: 0; } td:last-child, th:last-child { padding-right: 0; }
 .short { white-space: nowrap; }
 .names th { width: 190px; white-space: nowrap; }
+.wide + .plots { margin-top: 18px; }
 .plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 20px; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font-size: 11px; fill: var(--soft); } svg .base { stroke: var(--line); }

@@ -192,5 +192,24 @@ TEST(ReportPageTest, ShowsTextsAsTheyAreInBothForms) {
   EXPECT_THAT(md, Not(HasSubstr("plot"))) << "which has nothing but a picture";
 }
 
+TEST(ReportPageTest, APlotMayBeOverALogarithmOrBeBars) {
+  ReportPage page;
+  page.sections.push_back(
+      {.plots = {{.title = "speed",
+                  .lines = {{.name = "s", .seconds = {1, 10, 100}, .values = {0, 1, 2}}},
+                  .across = " rows a write",
+                  .begin = 1,
+                  .is_log = true},
+                 {.title = "parts",
+                  .unit = " rows/s",
+                  .lines = {{.name = "a", .values = {50}}, {.name = "b", .values = {100}, .is_limit = true}},
+                  .is_bars = true}}});
+  const std::string html = HtmlOf(page);
+  EXPECT_THAT(html, HasSubstr("L210.0 ")) << "10 is in the middle between 1 and 100";
+  EXPECT_THAT(html, AllOf(HasSubstr(">1</text>"), HasSubstr(">100 rows a write</text>")));
+  EXPECT_THAT(html, AllOf(HasSubstr(">a: 50 rows/s</text><rect class=\"bar\" x=\"0\" y=\"18\" width=\"210.0\""),
+                          HasSubstr("<rect class=\"bar narrow\" x=\"0\" y=\"58\" width=\"420.0\"")));
+}
+
 }  // namespace
 }  // namespace reembed
