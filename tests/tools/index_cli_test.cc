@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -386,6 +387,24 @@ TEST_F(IndexCliTest, MeasuringCutVectorsTakesTheWholeOnes) {
       Cli({"eval", folder_ / "w.faiss", "--vectors", folder_ / "rows.fbin", "--queries-from", folder_ / "cut.fbin"});
   EXPECT_EQ(narrow.exit_code, 2);
   EXPECT_THAT(narrow.err, HasSubstr("cut.fbin: expected vectors of 16 numbers"));
+}
+
+// GNU OpenMP says at its start what it has found. Of programs that build no index nothing is changed.
+TEST_F(IndexCliTest, ThreadsThatWaitSleepUnlessTheUserSaysOtherwise) {
+  const auto spins = [this](const std::string& command, std::map<std::string, std::string> environment) {
+    for (const char* const name : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) environment.emplace(name, "");
+    environment["OMP_DISPLAY_ENV"] = "VERBOSE";
+    const std::string err =
+        RunClean(REEMBED_BINARY, folder_.path(), {command, "info", folder_ / "none.faiss"}, environment).err;
+    const std::string name = "GOMP_SPINCOUNT = '";
+    const size_t at = err.rfind(name);
+    return at == std::string::npos ? err
+                                   : err.substr(at + name.size(), err.find('\'', at + name.size()) - at - name.size());
+  };
+  EXPECT_EQ(spins("index", {}), "0");
+  EXPECT_EQ(spins("index", {{"GOMP_SPINCOUNT", "77"}}), "77");
+  EXPECT_NE(spins("index", {{"OMP_WAIT_POLICY", "active"}}), "0");
+  EXPECT_NE(spins("status", {}), "0");
 }
 
 TEST_F(IndexCliTest, TwoBuildsOfOneIndexDoNotMeet) {
