@@ -3,9 +3,11 @@
 goes on where it was stopped. Each step that is done is a line in FOLDER/results.jsonl and is not done again; what a step
 has made is removed behind it.
 
-usage: index_large.py REEMBED FOLDER [--part N] [--threads T] [--only memory|recipes|wishes]
+usage: index_large.py REEMBED FOLDER [--part N] [--threads T] [--only memory|growth|recipes|wishes] [--peer PROGRAM]
 
     memory    10,000,000 x 256 within 2 GiB of anonymous memory: IVF4096,Flat; IVF4096,PQ64x4fs; HNSW32 (a set of shards)
+    growth    rows a second of HNSW32, 1,000,000 x 256 against 100,000, beside FAISS's own adding; --peer is
+              bench/peer_graph_build of the build directory
     recipes   1,000,000 x 768: recall and time of a search for five recipes
     wishes    1,000,000 x 768: ten settings of --recall and --memory, drawn by lot; each has to be kept
 
@@ -18,9 +20,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
+
+import peak_memory
 
 SEED = 1
 CENTRES = 1000
@@ -32,7 +35,8 @@ def arguments():
     parser.add_argument("folder", type=os.path.abspath)
     parser.add_argument("--part", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", default="", choices=["", "memory", "recipes", "wishes"])
+    parser.add_argument("--only", default="", choices=["", "memory", "growth", "recipes", "wishes"])
+    parser.add_argument("--peer", type=os.path.abspath, default="")
     return parser.parse_args()
 
 
@@ -83,24 +87,14 @@ class Bench:
 
     def run(self, *args, check=True):
         """Lines of JSON, seconds, and the peak of anonymous memory in MiB."""
-        begin, peak = time.monotonic(), 0
         out = self.path("out.jsonl")
+        quiet = [] if args[0] == "search" else ["--quiet"]
         with open(out, "w") as file:
-            quiet = [] if args[0] == "search" else ["--quiet"]
-            process = subprocess.Popen([self.asked.reembed, "index", *map(str, args), "--json", *quiet], stdout=file,
-                                       stderr=subprocess.PIPE, text=True)
-            while process.poll() is None:
-                try:
-                    with open(f"/proc/{process.pid}/status") as status:
-                        peak = max([peak] + [int(line.split()[1]) for line in status if line.startswith("RssAnon")])
-                except (FileNotFoundError, ProcessLookupError):
-                    pass
-                time.sleep(0.02)
-        words = process.stderr.read()
-        if check and process.returncode != 0:
-            sys.exit(f"{args}: ended with {process.returncode}: {words}")
+            code, words, seconds, mib = peak_memory.run([self.asked.reembed, "index", *args, "--json", *quiet], file)
+        if check and code != 0:
+            sys.exit(f"{args}: ended with {code}: {words}")
         with open(out) as lines:
-            return [json.loads(line) for line in lines], time.monotonic() - begin, peak / 1024
+            return [json.loads(line) for line in lines], seconds, mib
 
     def clear(self, name):
         """Removes what a step has made."""
@@ -128,6 +122,54 @@ class Bench:
                       kept=peak <= mib, shards=about.get("shards", 0), search_seconds=round(searched, 2),
                       search_mib=round(search_peak))
             self.clear("memory.faiss")
+
+    def peer_data(self, count, dim):
+        """A folder as peer_graph_build reads it: unit rows, queries near some of them, and their ten nearest."""
+        folder, queries = self.path("peer"), 100
+        os.makedirs(folder, exist_ok=True)
+        rows = np.memmap(self.rows(count, dim), dtype="<f4", mode="r", offset=8, shape=(count, dim))
+        random = np.random.default_rng([SEED, count])
+        asked = np.array(rows[np.sort(random.choice(count, queries, replace=False))])
+        asked += 0.1 * random.standard_normal(asked.shape, dtype="float32")
+        asked /= np.linalg.norm(asked, axis=1, keepdims=True)
+        near, places = np.zeros((queries, 0), "float32"), np.zeros((queries, 0), "int64")
+        with open(os.path.join(folder, "rows.f32"), "wb") as file:
+            for at in range(0, count, 65536):
+                block = np.array(rows[at:at + 65536])
+                block /= np.linalg.norm(block, axis=1, keepdims=True)
+                file.write(block.tobytes())
+                near = np.concatenate([near, asked @ block.T], axis=1)
+                places = np.concatenate([places, np.tile(np.arange(at, at + len(block)), (queries, 1))], axis=1)
+                best = np.argsort(-near, axis=1)[:, :10]
+                near, places = np.take_along_axis(near, best, 1), np.take_along_axis(places, best, 1)
+        asked.tofile(os.path.join(folder, "queries.f32"))
+        places.astype("int64").tofile(os.path.join(folder, "truth.i64"))
+        with open(os.path.join(folder, "dim.txt"), "w") as file:
+            file.write(str(dim))
+        return folder
+
+    def growth(self):
+        if not self.asked.peer:
+            sys.exit("growth: say with --peer where peer_graph_build is")
+        few, many, dim = 100_000 // self.asked.part, 1_000_000 // self.asked.part, 256
+        for count in (few, many):
+            for who, words in (("reembed", ["ours", self.asked.threads, 64, "auto", "auto"]),
+                               ("FAISS", ["plain", self.asked.threads, 64])):
+                step = f"growth {count}x{dim} {who}"
+                if step in self.done:
+                    continue
+                done = subprocess.run([self.asked.peer, self.peer_data(count, dim), *map(str, words)], capture_output=True,
+                                      text=True)
+                if done.returncode != 0:
+                    sys.exit(f"{step}: ended with {done.returncode}: {done.stderr}")
+                got = json.loads(done.stdout)
+                self.keep(step, rows_per_second=round(count / got["seconds"]),
+                          rows_per_processor_second=round(count / got["processor"]), recall=got["recall"], used=got["used"])
+                shutil.rmtree(self.path("peer"))
+        for who in ("reembed", "FAISS"):
+            one, other = (self.done[f"growth {count}x{dim} {who}"]["rows_per_processor_second"] for count in (few, many))
+            print(f"growth of {who}: {other / one:.2f} of the rows a second of the processor at {many:,} that there are at "
+                  f"{few:,}")
 
     def recipes(self):
         count, dim = 1_000_000 // self.asked.part, 768
@@ -180,7 +222,7 @@ class Bench:
 
 def main():
     bench = Bench(arguments())
-    for name in ("memory", "recipes", "wishes"):
+    for name in ("memory", "growth", "recipes", "wishes"):
         if bench.asked.only in ("", name):
             getattr(bench, name)()
 

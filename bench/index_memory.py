@@ -6,11 +6,11 @@ usage: index_memory.py REEMBED FOLDER [ROWS [DIM [MEMORY [LISTS]]]]     e.g. ...
 Needs python3-numpy, and in FOLDER four times the bytes of the rows: the rows, the copy that is mapped, parts, the index.
 """
 import os
-import subprocess
 import sys
-import time
 
 import numpy as np
+
+import peak_memory
 
 REEMBED, FOLDER = (os.path.abspath(path) for path in sys.argv[1:3])
 ROWS, DIM, MEMORY, LISTS = (sys.argv[3:] + ["1000000", "256", "256MiB", "1024"][len(sys.argv) - 3 :])[:4]
@@ -32,17 +32,9 @@ def write_rows(path, rows, dim):
 
 def run(*args):
     """Returns the seconds and the peak of anonymous memory in MiB."""
-    begin, peak = time.monotonic(), 0
-    process = subprocess.Popen([REEMBED, "index", *args], stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        try:
-            with open(f"/proc/{process.pid}/status") as status:
-                peak = max([peak] + [int(line.split()[1]) for line in status if line.startswith("RssAnon")])
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-        time.sleep(0.02)
-    assert process.returncode == 0, (args, process.returncode)
-    return time.monotonic() - begin, peak / 1024
+    code, words, seconds, mib = peak_memory.run([REEMBED, "index", *args])
+    assert code == 0, (args, code, words)
+    return seconds, mib
 
 
 def main():

@@ -237,6 +237,8 @@ struct StoreKind {
   bool is_held_in_memory = false;  // until it is complete
   int64_t held_number_bytes = 4;   // a number of a vector, in memory, of what is held there
   int64_t held_row_bytes = 0;      // a row besides its vector and row_bytes, of what is held there
+  // On the disk besides the target itself, until that is complete. Null: nothing.
+  int64_t (*scratch_bytes)(const Location& target, int64_t rows, int dim) = nullptr;
 
   BackupWays backup;
 };

@@ -9,6 +9,7 @@
 #include <faiss/IndexPQ.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/IndexRefine.h>
+#include <faiss/VectorTransform.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/io.h>
 #include <faiss/index_factory.h>
@@ -140,7 +141,12 @@ void Tune(faiss::Index* index, const IndexSpec& spec) {
   // Too few training rows are refused before they get here: FAISS need not warn on stderr.
   constexpr int kNoWarning = 1;
   if (auto* const transformed = dynamic_cast<faiss::IndexPreTransform*>(index)) Tune(transformed->index, spec);
-  if (auto* const refined = dynamic_cast<faiss::IndexRefine*>(index)) Tune(refined->base_index, spec);
+  if (auto* const refined = dynamic_cast<faiss::IndexRefine*>(index)) {
+    // As many as are asked for are only put into another order. In the file, so that other programs find as much.
+    constexpr float kRefinedForEach = 8;
+    refined->k_factor = std::max(refined->k_factor, kRefinedForEach);
+    Tune(refined->base_index, spec);
+  }
   const auto clusters = [&spec](faiss::ClusteringParameters* cp) {
     cp->min_points_per_centroid = kNoWarning;
     // An int in FAISS; any will do.
@@ -162,6 +168,18 @@ void Tune(faiss::Index* index, const IndexSpec& spec) {
   }
 }
 
+// FAISS says so when it trains, which is when all rows were read.
+absl::Status CheckTransforms(const faiss::Index& index, absl::string_view what) {
+  const auto* const transformed = dynamic_cast<const faiss::IndexPreTransform*>(&index);
+  if (transformed == nullptr) return absl::OkStatus();
+  for (const faiss::VectorTransform* const one : transformed->chain) {
+    if (dynamic_cast<const faiss::PCAMatrix*>(one) == nullptr || one->d_out <= one->d_in) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": expected a PCA to at most ", one->d_in, " numbers, got one to ", one->d_out));
+  }
+  return absl::OkStatus();
+}
+
 // The same index with a table from ids to places. `plain` was checked.
 FaissIndex WithIdTable(FaissIndex plain) {
   auto& from = static_cast<faiss::IndexIDMap&>(*plain);
@@ -181,7 +199,10 @@ absl::Status UnknownKindError(const std::string& path, absl::string_view kind) {
 
 absl::Status OfUnknownKind(const std::string& path, const absl::Status& status) {
   if (!absl::StrContains(status.message(), "not recognized")) return status;
-  return UnknownKindError(path, status.message());
+  // The names of all kinds begin so.
+  if (absl::StrContains(status.message(), "(\"I")) return UnknownKindError(path, status.message());
+  return absl::DataLossError(
+      absl::StrCat(path, ": expected an index of FAISS, got another kind of file (", status.message(), ")"));
 }
 
 // Whether the lists of a mapped index end inside its file; a search would end the process otherwise.
@@ -270,6 +291,7 @@ absl::StatusOr<FaissIndex> MakeFaissIndex(const IndexSpec& spec, absl::string_vi
     static_cast<void>(proper.release());
     made.reset(with_ids);
   });
+  if (status.ok()) status = CheckTransforms(*static_cast<faiss::IndexIDMap2&>(*made).index, what);
   if (status.ok()) return made;
   return absl::Status(status.code(),
                       absl::StrCat(status.message(), "; write for example Flat, HNSW32, IVF,Flat or IVF4096,PQ64"));

@@ -36,6 +36,7 @@ constinit const StoreKind kFaissKind = {
     .is_held_in_memory = true,
     .held_number_bytes = 5,  // while its graph is linked, a row has a code of a byte a number
     .held_row_bytes = 360,   // and each link a distance; see GraphBuildBytes()
+    .scratch_bytes = FaissScratchBytes,
 };
 
 }  // namespace reembed

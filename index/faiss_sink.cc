@@ -317,6 +317,13 @@ absl::Status CheckFaissRows(const Location& location, int64_t rows) {
                    : CheckTrainingRows(location.path, ResolveFactory(spec.factory, rows, rows), rows);
 }
 
+int64_t FaissScratchBytes(const Location& location, int64_t rows, int dim) {
+  const absl::StatusOr<IndexSpec> spec = ParseIndexSpec(location);
+  if (!spec.ok() || dim < 1) return 0;
+  const absl::StatusOr<FaissIndex> probe = MakeFaissIndex(*spec, ResolveFactory(spec->factory, 1, 1), dim);
+  return probe.ok() && !(*probe)->is_trained ? rows * dim * 4 : 0;
+}
+
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeFaissSink(const Location& location, const Model& model,
                                                           const FaissSinkOptions& options) {
   if (model.dim < 1) return absl::InternalError(absl::StrCat(location.path, ": a model of dim ", model.dim));

@@ -48,6 +48,9 @@ absl::Status CheckFaissKey(const Location& location, KeyView key);
 // Whether the index at `location` can be trained on `rows` rows. Errors: kInvalidArgument (says how many it takes).
 absl::Status CheckFaissRows(const Location& location, int64_t rows);
 
+// Bytes beside the index until it is complete: the rows of one that needs training. `location` is a valid one.
+int64_t FaissScratchBytes(const Location& location, int64_t rows, int dim);
+
 }  // namespace reembed
 
 #endif  // REEMBED_INDEX_FAISS_SINK_H_

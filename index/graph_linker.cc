@@ -31,6 +31,10 @@ struct Neighbour {
   }
 };
 
+// Rows that are the same row are as far from each other as from whoever is linked: nothing that is compared tells them
+// apart, so many of them would take all places, and be left by no link. So many of as many places may be as far.
+constexpr size_t MostAlike(size_t places) { return std::max<size_t>(places / 4, 1); }
+
 // The nearest rows that a search has seen, nearest first, and which of them it has been to.
 class Pool {
  public:
@@ -45,11 +49,11 @@ class Pool {
   // The place that it took; size() if none.
   size_t Offer(Neighbour neighbour) {
     if (!WouldTake(neighbour.distance)) return seen_.size();
-    if (seen_.size() == most_) seen_.pop_back();
     size_t place = seen_.size();
-    seen_.emplace_back();
-    for (; place > 0 && neighbour < seen_[place - 1].neighbour; --place) seen_[place] = seen_[place - 1];
-    seen_[place] = {neighbour, false};
+    while (place > 0 && neighbour < seen_[place - 1].neighbour) --place;
+    if (Alike(place, neighbour.distance) >= MostAlike(most_)) return seen_.size();
+    if (seen_.size() == most_) seen_.pop_back();
+    seen_.insert(seen_.begin() + static_cast<ptrdiff_t>(place), {neighbour, false});
     return place;
   }
 
@@ -65,6 +69,15 @@ class Pool {
     Neighbour neighbour;
     bool visited = false;
   };
+
+  // How many around `place` are as far.
+  size_t Alike(size_t place, float distance) const {
+    size_t begin = place, end = place;
+    while (begin > 0 && seen_[begin - 1].neighbour.distance == distance) --begin;
+    while (end < seen_.size() && seen_[end].neighbour.distance == distance) ++end;
+    return end - begin;
+  }
+
   const size_t most_;
   std::vector<Seen> seen_;
 };
@@ -235,7 +248,7 @@ struct GraphLinker::Worker {
     list.clear();
     for (size_t i = 0; i < pool.size(); ++i) list.push_back({pool[i], false});
     if (list.size() >= at.places) {
-      Thin(at.places);
+      Thin(row, at.places);
       Write(row, level, at);
       query.Load(row);
     } else {
@@ -256,12 +269,19 @@ struct GraphLinker::Worker {
 
   // list -> kept: from the nearest on, each that is nearer to the owner than to all kept before; `most` of them. Two
   // that are settled have been compared before.
-  void Thin(size_t most) {
-    std::sort(list.begin(), list.end(), [](const Entry& a, const Entry& b) { return a.to < b.to; });
+  void Thin(int32_t owner, size_t most) {
+    // Of rows that are as far, each owner prefers others: all of them are somebody's neighbours.
+    const auto rank = [owner](int32_t row) { return static_cast<uint32_t>(row ^ owner) * 0x9E3779B1u; };
+    std::sort(list.begin(), list.end(), [&rank](const Entry& a, const Entry& b) {
+      return a.to.distance != b.to.distance ? a.to.distance < b.to.distance : rank(a.to.row) < rank(b.to.row);
+    });
     kept.clear();
+    size_t alike = 0;
     for (const Entry& entry : list) {
-      if (!Bears(entry)) continue;
+      if (kept.empty() || kept.back().to.distance != entry.to.distance) alike = 0;
+      if (alike == MostAlike(most) || !Bears(entry)) continue;
       kept.push_back(entry);
+      ++alike;
       if (kept.size() == most) return;
     }
   }
@@ -301,7 +321,7 @@ struct GraphLinker::Worker {
     list.clear();
     for (size_t i = 0; i < at.places; ++i) list.push_back({{distances[i], links[i]}, i < settled});
     list.push_back({link.to, false});
-    Thin(at.places);
+    Thin(link.receiver, at.places);
     Write(link.receiver, link.level, at);
   }
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index/index_build.h"
 
+#include <faiss/IndexFastScan.h>
+#include <faiss/IndexFlatCodes.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFlat.h>
+#include <faiss/IndexIVFPQ.h>
+#include <faiss/IndexIVFPQFastScan.h>
 #include <faiss/IndexPreTransform.h>
+#include <faiss/VectorTransform.h>
+#include <faiss/impl/ProductQuantizer.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -122,6 +129,8 @@ class Build {
     Tell(BuildStage::kSave, 0, rows_.rows());
     description_.rows = rows_.rows();
     description_.shards = static_cast<int64_t>(shards_.size());
+    int64_t shard_bytes = 0;
+    for (const IndexShard& shard : shards_) shard_bytes += shard.mark.bytes;
     const auto old = options_.keeps_previous ? IndexStore::Old::kSave : IndexStore::Old::kContinued;
     if (!shards_.empty()) {
       const auto write = [this](const std::string& path) { return WriteWholeFile(path, ShardLines(shards_)); };
@@ -141,7 +150,8 @@ class Build {
     return BuiltIndex{.description = description_,
                       .passed_over = rows_.passed_over(),
                       .first_fault = rows_.first_fault(),
-                      .resumed_rows = resumed_};
+                      .resumed_rows = resumed_,
+                      .bytes = description_.index_file.bytes + shard_bytes};
   }
 
   // What is kept for a build that is gone on with.
@@ -175,20 +185,22 @@ class Build {
   // 0: all of them at once.
   absl::StatusOr<int64_t> RowsPerPart(faiss::Index* empty) const {
     if (options_.memory == 0) return 0;
-    const int64_t needed = BytesAtOnce(*empty);
-    if (needed <= options_.memory) return 0;
-    // Centroids and what training needs stay in memory, as do ids.
-    const auto* const ivf = AnyIvf(static_cast<faiss::IndexIDMap2*>(empty)->index);
-    const int64_t lists = ivf == nullptr ? 0 : static_cast<int64_t>(ivf->nlist);
-    const int64_t sample = empty->is_trained ? 0 : TrainingSampleRows();
-    const int64_t fixed = kBaseBytes + lists * rows_.dim() * 4 * 3 + rows_.rows() * 8 +
-                          static_cast<int64_t>(rows_.key_lines().size()) + sample * rows_.dim() * 4;
+    const int64_t lasting = LastingBytes(*empty);
+    // The sample is given back before rows are added.
+    const int64_t training = lasting + IdBytes(8) + SampleBytes(*empty);
+    const int64_t at_once = lasting + IdBytes(kIdBytes) + BytesOf(*empty, rows_.rows());
+    if (std::max(training, at_once) <= options_.memory) return 0;
+    const int64_t fixed = lasting + IdBytes(8);
     const int64_t row_bytes = PartRowBytes(*empty);
-    const int64_t least = fixed + kLeastRowsPerPart * row_bytes;
+    const int64_t least = std::max(training, fixed + kLeastRowsPerPart * row_bytes);
     if (least <= options_.memory) return (options_.memory - fixed) / row_bytes;
     return absl::InvalidArgumentError(absl::StrCat(store_.path(), ": expected memory to build ", description_.factory,
                                                    ", got ", MemoryText(options_.memory), "; the smallest that can is ",
                                                    MemoryText(least)));
+  }
+
+  static const faiss::Index& Proper(const faiss::Index& empty) {
+    return *static_cast<const faiss::IndexIDMap2&>(empty).index;
   }
 
   static const faiss::IndexIVF* AnyIvf(const faiss::Index* index) {
@@ -198,36 +210,67 @@ class Build {
     return dynamic_cast<const faiss::IndexIVF*>(index);
   }
 
-  // Of a row while its part, or its shard, is built.
-  int64_t PartRowBytes(const faiss::Index& empty) const {
-    faiss::Index* const proper = static_cast<const faiss::IndexIDMap2&>(empty).index;
-    // A list grows by doubling.
-    if (const faiss::IndexIVF* const ivf = PlainIvf(proper)) return 2 * (static_cast<int64_t>(ivf->code_size) + 8);
-    if (GraphBuilder::CanBuild(empty)) return GraphBytes(kManyRows) / kManyRows + kIdBytes;
-    // Codes that stand in blocks say less of themselves than they take: at most a byte a number.
-    if (const faiss::IndexIVF* const ivf = AnyIvf(proper)) {
-      return 2 * (static_cast<int64_t>(ivf->code_size) + 8) + rows_.dim() + kIdBytes;
+  // The program, and the lists' centroids: FAISS has them beside the codes of a quantizer, and while it clusters.
+  int64_t LastingBytes(const faiss::Index& empty) const {
+    const auto* const ivf = AnyIvf(&Proper(empty));
+    const int64_t lists = ivf == nullptr ? 0 : static_cast<int64_t>(ivf->nlist);
+    return kBaseBytes + lists * rows_.dim() * 4 * 3;
+  }
+
+  int64_t IdBytes(int64_t of_one) const {
+    return rows_.rows() * of_one + static_cast<int64_t>(rows_.key_lines().size());
+  }
+
+  int64_t SampleBytes(const faiss::Index& empty) const {
+    if (empty.is_trained) return 0;
+    const int64_t sample = TrainingSampleRows();
+    const faiss::Index& proper = Proper(empty);
+    // A transform is trained on a copy and makes another; codes are trained on what the lists leave over of some rows.
+    int64_t copied = sample;
+    if (dynamic_cast<const faiss::IndexPreTransform*>(&proper) != nullptr) copied = 2 * sample;
+    if (dynamic_cast<const faiss::IndexIVFFlat*>(&proper) != nullptr) copied = 0;
+    const auto of_codes = [&copied](const faiss::ProductQuantizer& pq) {
+      copied = std::min(copied, static_cast<int64_t>(pq.ksub) * pq.cp.max_points_per_centroid);
+    };
+    if (const auto* const ivf = dynamic_cast<const faiss::IndexIVFPQ*>(&proper)) of_codes(ivf->pq);
+    if (const auto* const ivf = dynamic_cast<const faiss::IndexIVFPQFastScan*>(&proper)) of_codes(ivf->pq);
+    return (sample + copied) * rows_.dim() * 4;
+  }
+
+  // Of a row, as it stays.
+  static int64_t CodeBytes(const faiss::Index& index) {
+    if (const auto* const transformed = dynamic_cast<const faiss::IndexPreTransform*>(&index)) {
+      return CodeBytes(*transformed->index);
     }
-    const bool is_graph = dynamic_cast<const faiss::IndexHNSW*>(proper) != nullptr;
-    return 2 * (4 * int64_t{rows_.dim()} + (is_graph ? kGraphBytes : 0)) + kIdBytes;
+    if (const auto* const ivf = dynamic_cast<const faiss::IndexIVF*>(&index)) {
+      return static_cast<int64_t>(ivf->code_size) + 8;
+    }
+    if (const auto* const codes = dynamic_cast<const faiss::IndexFlatCodes*>(&index)) {
+      return static_cast<int64_t>(codes->code_size);
+    }
+    if (const auto* const blocks = dynamic_cast<const faiss::IndexFastScan*>(&index)) {
+      return static_cast<int64_t>(blocks->code_size);
+    }
+    if (const auto* const graph = dynamic_cast<const faiss::IndexHNSW*>(&index)) return CodeBytes(*graph->storage);
+    return 4 * int64_t{index.d};
   }
 
-  int64_t GraphBytes(int64_t rows) const {
-    return GraphBuildBytes(
-        rows, rows_.dim(),
-        {.simd = options_.simd, .storage = options_.storage, .deterministic = options_.deterministic});
-  }
-
-  int64_t BytesAtOnce(const faiss::Index& empty) const {
-    const int64_t ids = rows_.rows() * kIdBytes + static_cast<int64_t>(rows_.key_lines().size());
+  // Of rows that are added, without their ids.
+  int64_t BytesOf(const faiss::Index& empty, int64_t rows) const {
     if (GraphBuilder::CanBuild(empty)) {
-      return kBaseBytes + ids + GraphBytes(rows_.rows());
+      return GraphBuildBytes(
+          rows, rows_.dim(),
+          {.simd = options_.simd, .storage = options_.storage, .deterministic = options_.deterministic});
     }
-    auto* const proper = static_cast<const faiss::IndexIDMap2&>(empty).index;
-    const bool is_graph = dynamic_cast<const faiss::IndexHNSW*>(proper) != nullptr;
-    int64_t code = is_graph ? 4 * int64_t{rows_.dim()} + kGraphBytes : 4 * int64_t{rows_.dim()};
-    if (AnyIvf(proper) != nullptr) code = PartRowBytes(empty);
-    return kBaseBytes + ids + rows_.rows() * code;
+    const bool is_graph = dynamic_cast<const faiss::IndexHNSW*>(&Proper(empty)) != nullptr;
+    // What grows is copied, and is there twice meanwhile.
+    return rows * (2 * CodeBytes(Proper(empty)) + (is_graph ? kGraphBytes : 0));
+  }
+
+  // Of a row while its part, or its shard, is built. The ids of a part are in its lists.
+  int64_t PartRowBytes(const faiss::Index& empty) const {
+    const bool is_part = PlainIvf(static_cast<const faiss::IndexIDMap2&>(empty).index) != nullptr;
+    return BytesOf(empty, kManyRows) / kManyRows + (is_part ? 0 : kIdBytes);
   }
 
   int64_t MostTrainingRows() const {
@@ -564,6 +607,40 @@ absl::Status CheckTrainingRows(absl::string_view path, absl::string_view factory
 
 int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (int64_t{4} * dim), 1, 4096); }
 
+namespace {
+
+// A rotation is trained with a product quantizer of its own, which warns on standard error of few rows: too few were
+// refused before. Lends it one that does not while this lives.
+class QuietRotations {
+ public:
+  explicit QuietRotations(faiss::Index* index) {
+    if (auto* const with_ids = dynamic_cast<faiss::IndexIDMap*>(index)) index = with_ids->index;
+    auto* const transformed = dynamic_cast<faiss::IndexPreTransform*>(index);
+    if (transformed == nullptr) return;
+    for (faiss::VectorTransform* const one : transformed->chain) {
+      auto* const rotation = dynamic_cast<faiss::OPQMatrix*>(one);
+      if (rotation == nullptr || rotation->pq != nullptr) continue;
+      constexpr size_t kBitsOfFaiss = 8;
+      quantizers_.push_back(
+          std::make_unique<faiss::ProductQuantizer>(rotation->d_out, static_cast<size_t>(rotation->M), kBitsOfFaiss));
+      quantizers_.back()->cp.min_points_per_centroid = 1;
+      rotation->pq = quantizers_.back().get();
+      rotations_.push_back(rotation);
+    }
+  }
+  QuietRotations(const QuietRotations&) = delete;
+  QuietRotations& operator=(const QuietRotations&) = delete;
+  ~QuietRotations() {
+    for (faiss::OPQMatrix* const rotation : rotations_) rotation->pq = nullptr;
+  }
+
+ private:
+  std::vector<std::unique_ptr<faiss::ProductQuantizer>> quantizers_;
+  std::vector<faiss::OPQMatrix*> rotations_;
+};
+
+}  // namespace
+
 absl::Status TrainIndex(absl::string_view path, absl::string_view factory, absl::Span<const float> rows,
                         faiss::Index* index) {
   const int64_t count = static_cast<int64_t>(rows.size()) / index->d;
@@ -571,8 +648,10 @@ absl::Status TrainIndex(absl::string_view path, absl::string_view factory, absl:
     return absl::FailedPreconditionError(enough.message());
   }
   return CallFaiss(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat(path, ": cannot train ", factory, " on ", Counted(count, "row", "rows")),
-                   [&] { index->train(count, rows.data()); });
+                   absl::StrCat(path, ": cannot train ", factory, " on ", Counted(count, "row", "rows")), [&] {
+                     const QuietRotations quiet(index);
+                     index->train(count, rows.data());
+                   });
 }
 
 }  // namespace reembed

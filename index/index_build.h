@@ -76,6 +76,7 @@ struct BuiltIndex {
   int64_t passed_over = 0;   // rows, with skip_unusable
   std::string first_fault;   // of the first of them
   int64_t resumed_rows = 0;  // that a build before had added
+  int64_t bytes = 0;         // of the index with its shards
 };
 absl::StatusOr<BuiltIndex> BuildIndex(VectorReader* reader, const std::string& place, const std::string& path,
                                       const IndexBuildOptions& options);

@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "engine/number/normalize.h"
+#include "engine/output_form.h"
 #include "engine/status_macros.h"
 #include "index/brute_force.h"
 #include "index/exact_neighbors.h"
@@ -93,9 +94,8 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> Answers(IndexReader* index, co
     ABSL_RETURN_IF_ERROR(index->UseShard(shard));
     for (size_t query = 0; query < found.size(); ++query) {
       const auto begin = std::chrono::steady_clock::now();
-      ABSL_RETURN_IF_ERROR(index->SearchShardIds(shard,
-                                                 absl::MakeConstSpan(set.queries).subspan(query * set.dim, set.dim),
-                                                 search, absl::MakeSpan(ids), absl::MakeSpan(scores)));
+      ABSL_RETURN_IF_ERROR(index->SearchShardIds(shard, set.asked(static_cast<int64_t>(query)), search,
+                                                 absl::MakeSpan(ids), absl::MakeSpan(scores)));
       if (took_ms != nullptr) {
         (*took_ms)[query] +=
             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
@@ -136,11 +136,27 @@ absl::StatusOr<EvalSet> MakeEvalSet(const RowSet& rows, std::vector<float> queri
   return SetOf(rows, std::move(queries), {}, draw);
 }
 
+absl::Status NarrowQueries(int dim, EvalSet* set) {
+  if (dim < 1 || dim > set->dim) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("queries: expected at least ", dim, " numbers to take, got ", set->dim));
+  }
+  std::vector<float> narrow(static_cast<size_t>(set->count()) * dim);
+  for (int64_t query = 0; query < set->count(); ++query) {
+    const auto whole = absl::MakeConstSpan(set->queries).subspan(static_cast<size_t>(query) * set->dim, set->dim);
+    const absl::Status cut = NarrowVector(whole, absl::MakeSpan(narrow).subspan(static_cast<size_t>(query) * dim, dim));
+    if (!cut.ok()) return absl::InvalidArgumentError(absl::StrCat("query ", query, ": ", cut.message()));
+  }
+  set->narrow_dim = dim;
+  set->narrow = std::move(narrow);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<EvalPoint> Evaluate(IndexReader* index, const EvalSet& set, const SearchOptions& search,
                                    const RowSet* rows) {
-  if (set.dim != index->dim() || set.count() == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("evaluation: expected queries of ", index->dim(), " numbers, got ", set.count(), " of ", set.dim));
+  if (set.asked_dim() != index->dim() || set.count() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("evaluation: expected queries of ", index->dim(), " numbers, got ",
+                                                   set.count(), " of ", set.asked_dim()));
   }
   const Metric metric = index->description().metric;
   const RowsById by_id(rows);

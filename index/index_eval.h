@@ -22,8 +22,22 @@ struct EvalSet {
   int k = 0;                   // true neighbours of each
   std::vector<int64_t> ids;    // [queries, k]: nearest first; -1: there are fewer rows
   std::vector<float> scores;   // [queries, k], as at Metric; empty: not known
+  // What an index of narrower vectors is asked, [queries, narrow_dim], see NarrowQueries(); empty: the queries.
+  int narrow_dim = 0;
+  std::vector<float> narrow;
+
   int64_t count() const { return static_cast<int64_t>(queries.size()) / dim; }
+  int asked_dim() const { return narrow.empty() ? dim : narrow_dim; }
+  absl::Span<const float> asked(int64_t query) const {
+    const auto width = static_cast<size_t>(asked_dim());
+    return absl::MakeConstSpan(narrow.empty() ? queries : narrow).subspan(static_cast<size_t>(query) * width, width);
+  }
 };
+
+// Has an index be asked the first `dim` numbers of each query, of unit length, while what is true stays what the whole
+// queries say: what is lost by vectors that were cut. Errors: kInvalidArgument (a query of which nothing is left; more
+// numbers than there are).
+absl::Status NarrowQueries(int dim, EvalSet* set);
 
 // `count` rows drawn by lot, with their `k` true neighbours among the others. Errors: as FindExactNeighbors(),
 // kInvalidArgument (fewer than two rows).

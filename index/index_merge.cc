@@ -89,7 +89,8 @@ class ListMerge {
     };
     ABSL_RETURN_IF_ERROR(IndexStore(path).ReplaceBy(write, key_lines_, description_, IndexStore::Old::kSave));
     ABSL_ASSIGN_OR_RETURN(IndexDescription written, ReadDescription(IndexPaths(path).description));
-    return BuiltIndex{.description = std::move(written)};
+    const int64_t bytes = written.index_file.bytes;
+    return BuiltIndex{.description = std::move(written), .bytes = bytes};
   }
 
  private:

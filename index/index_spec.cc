@@ -158,6 +158,14 @@ int64_t ListCount(absl::string_view resolved_factory) {
 int64_t LeastTrainingRows(absl::string_view resolved_factory) {
   int64_t least = std::max<int64_t>(ListCount(resolved_factory), 1);
   for (absl::string_view token : absl::StrSplit(resolved_factory, ',')) {
+    if (absl::ConsumePrefix(&token, "PCA")) {
+      int64_t numbers = 0;
+      if (!absl::ConsumePrefix(&token, "R")) absl::ConsumePrefix(&token, "W");
+      if (absl::SimpleAtoi(token.substr(0, token.find_first_not_of("0123456789")), &numbers)) {
+        least = std::max(least, numbers);
+      }
+      continue;
+    }
     const bool rotated = absl::ConsumePrefix(&token, "O");
     if (!absl::ConsumePrefix(&token, "PQ")) continue;
     // PQ<bytes>x<bits>, as PQ16x4fs; a rotation is trained with a quantizer of bytes.

@@ -53,8 +53,8 @@ bool IsFactoryOpen(absl::string_view factory);
 // Inverted lists of a resolved factory; 0 if it has none. It cannot be trained on fewer rows.
 int64_t ListCount(absl::string_view resolved_factory);
 
-// Rows without which a resolved factory cannot be trained at all: one for each of its lists, or for each code word of a
-// product quantizer. 1: there is no such number.
+// Rows without which a resolved factory cannot be trained at all: one for each of its lists, for each code word of a
+// product quantizer, or for each number that a PCA leaves. 1: there is no such number.
 int64_t LeastTrainingRows(absl::string_view resolved_factory);
 
 // Rows that make a good training of a resolved factory: 64 per list, or per code word of a quantizer without lists.

@@ -64,6 +64,15 @@ absl::StatusOr<std::vector<IndexShard>> ReadShards(const std::string& path, cons
   return absl::DataLossError(absl::StrCat(path, ": expected shards with ", rows, " rows, got ", rows - left));
 }
 
+absl::StatusOr<int64_t> IndexBytes(const std::string& path, const IndexDescription& description) {
+  int64_t bytes = description.index_file.bytes;
+  if (description.shards == 0) return bytes;
+  ABSL_ASSIGN_OR_RETURN(const std::vector<IndexShard> shards,
+                        ReadShards(path, description.index_file, description.rows));
+  for (const IndexShard& shard : shards) bytes += shard.mark.bytes;
+  return bytes;
+}
+
 std::string ShardPath(absl::string_view path, const IndexShard& shard) {
   const size_t slash = path.rfind('/');
   return slash == absl::string_view::npos ? shard.file : absl::StrCat(path.substr(0, slash + 1), shard.file);

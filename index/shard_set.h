@@ -30,6 +30,9 @@ std::string ShardLines(absl::Span<const IndexShard> shards);
 // than `rows`, or fewer.
 absl::StatusOr<std::vector<IndexShard>> ReadShards(const std::string& path, const FileMark& mark, int64_t rows);
 
+// Bytes of the index at `path`, with those of its shards. Errors: as ReadShards().
+absl::StatusOr<int64_t> IndexBytes(const std::string& path, const IndexDescription& description);
+
 // Where the shard of the set at `path` is.
 std::string ShardPath(absl::string_view path, const IndexShard& shard);
 

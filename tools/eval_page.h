@@ -18,7 +18,8 @@ struct EvalHead {
   std::string model;  // empty: not known
   int64_t rows = 0;
   int dim = 0;
-  int64_t bytes = 0;
+  int compared_dim = 0;  // of the vectors whose neighbours are true: as `dim`, or wider
+  int64_t bytes = 0;     // with its shards
   int64_t queries = 0;
   std::string queries_from;  // in words
 };

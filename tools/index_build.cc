@@ -66,7 +66,7 @@ void Print(const BuiltIndex& built, const std::string& path, absl::Duration took
         .Add("rows_passed_over", built.passed_over)
         .Add("rows_resumed", built.resumed_rows)
         .Add("trained_rows", d.trained_rows)
-        .Add("bytes", d.index_file.bytes)
+        .Add("bytes", built.bytes)
         .Add("nprobe", d.nprobe)
         .Add("ef_search", d.ef_search)
         .Add("recall_at_10", d.recall_queries > 0 ? d.recall_at_10 : std::nan(""))
@@ -78,7 +78,7 @@ void Print(const BuiltIndex& built, const std::string& path, absl::Duration took
   }
   if (common.quiet) return;
   std::cout << path << ": " << d.factory << ", " << MetricName(d.metric) << ", " << Counted(d.rows, "row", "rows")
-            << " of " << d.model.dim << " numbers, " << BytesText(d.index_file.bytes) << ", " << DurationText(took);
+            << " of " << d.model.dim << " numbers, " << BytesText(built.bytes) << ", " << DurationText(took);
   if (d.trained_rows > 0) std::cout << ", trained on " << Counted(d.trained_rows, "row", "rows");
   if (d.recall_queries > 0) {
     const bool is_tuned = d.nprobe > 0 || d.ef_search > 0;

@@ -18,6 +18,7 @@
 #include "engine/status_macros.h"
 #include "index/index_reader.h"
 #include "index/row_set.h"
+#include "index/shard_set.h"
 #include "io/file/hdf5_truth.h"
 #include "tools/eval_page.h"
 #include "tools/format.h"
@@ -59,7 +60,7 @@ class Evaluation {
       points_.push_back(point);
     }
     FillHead();
-    return absl::OkStatus();
+    return Weigh();
   }
 
   const EvalHead& head() const { return head_; }
@@ -82,23 +83,29 @@ class Evaluation {
     std::vector<float> queries;
     if (!options_.truth.empty()) {
       ABSL_ASSIGN_OR_RETURN(TruthFile truth, ReadTruth(options_.truth));
-      ABSL_RETURN_IF_ERROR(CheckWidth(options_.truth, truth.dim));
       head_.queries_from = absl::StrCat("of ", options_.truth);
       Limit(&truth);
       if (truth.k > 0) return TakeTruth(std::move(truth));
+      ABSL_RETURN_IF_ERROR(ReadRows());
+      ABSL_RETURN_IF_ERROR(CheckWidth(options_.truth, truth.dim, rows_->dim()));
       queries = std::move(truth.queries);
-    } else if (!options_.queries_file.empty()) {
-      head_.queries_from = absl::StrCat("of ", options_.queries_file);
-      ABSL_ASSIGN_OR_RETURN(queries, ReadQueries());
+    } else {
+      ABSL_RETURN_IF_ERROR(ReadRows());
+      if (!options_.queries_file.empty()) {
+        head_.queries_from = absl::StrCat("of ", options_.queries_file);
+        ABSL_ASSIGN_OR_RETURN(queries, ReadQueries());
+      }
     }
-    ABSL_RETURN_IF_ERROR(ReadRows());
     const bool own = queries.empty();
     if (own) head_.queries_from = absl::StrCat("drawn from its own rows (seed ", options_.seed, ")");
     absl::StatusOr<EvalSet> set = own ? DrawEvalSet(*rows_, Draw()) : MakeEvalSet(*rows_, std::move(queries), Draw());
     ABSL_RETURN_IF_ERROR(set.status());
     set_ = *std::move(set);
-    return absl::OkStatus();
+    return Narrow();
   }
+
+  // The index may have been built of the first numbers of the vectors that it is compared with.
+  absl::Status Narrow() { return set_.dim == index_->dim() ? absl::OkStatus() : NarrowQueries(index_->dim(), &set_); }
 
   void Limit(TruthFile* truth) const {
     const auto most = static_cast<size_t>(options_.queries);
@@ -109,6 +116,7 @@ class Evaluation {
 
   // Another program has found the neighbours: rows of its file, which are the ids of an index that was built from it.
   absl::Status TakeTruth(TruthFile truth) {
+    if (truth.dim < index_->dim()) return CheckWidth(options_.truth, truth.dim, index_->dim());
     set_.dim = truth.dim;
     set_.queries = std::move(truth.queries);
     if (metric() == Metric::kCosine) {
@@ -119,13 +127,13 @@ class Evaluation {
       const auto first = truth.neighbors.begin() + query * truth.k;
       set_.ids.insert(set_.ids.end(), first, first + set_.k);
     }
-    return absl::OkStatus();
+    return Narrow();
   }
 
   absl::StatusOr<std::vector<float>> ReadQueries() {
     ABSL_ASSIGN_OR_RETURN(const OpenedVectors opened,
-                          OpenVectors(options_.queries_file, index_->dim(), variables_, environment_));
-    ABSL_RETURN_IF_ERROR(CheckWidth(opened.name, opened.reader->dim()));
+                          OpenVectors(options_.queries_file, rows_->dim(), variables_, environment_));
+    ABSL_RETURN_IF_ERROR(CheckWidth(opened.name, opened.reader->dim(), rows_->dim()));
     std::vector<float> queries;
     for (int64_t i = 0; i < options_.queries; ++i) {
       ABSL_ASSIGN_OR_RETURN(const std::optional<StoredVector> row, opened.reader->Next());
@@ -136,10 +144,12 @@ class Evaluation {
     return absl::InvalidArgumentError(absl::StrCat(opened.name, ": expected queries, got none"));
   }
 
-  absl::Status CheckWidth(const std::string& place, int dim) const {
-    if (dim == index_->dim()) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(place, ": expected vectors of ", index_->dim(), " numbers, as in ",
-                                                   head_.index, ", got such of ", dim));
+  absl::Status CheckWidth(const std::string& place, int dim, int expected) const {
+    if (dim == expected) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(place, ": expected vectors of ", expected, " numbers, as ",
+                     expected == index_->dim() ? absl::StrCat("in ", head_.index) : "those that they are compared with",
+                     ", got such of ", dim));
   }
 
   // The rows of the index as they were before it made something of them.
@@ -160,12 +170,19 @@ class Evaluation {
           head_.index, ": holds no exact vectors to compare with; name those that it was built from with --vectors",
           d.built_from.empty() ? "" : absl::StrCat(" ", d.built_from), ", or true neighbours with --truth"));
     }
-    ABSL_ASSIGN_OR_RETURN(const OpenedVectors opened, OpenVectors(asked ? options_.vectors : d.built_from,
-                                                                  index_->dim(), variables_, environment_));
-    ABSL_RETURN_IF_ERROR(CheckWidth(opened.name, opened.reader->dim()));
+    const int dim = options_.common.dimensions > 0 ? options_.common.dimensions : index_->dim();
+    ABSL_ASSIGN_OR_RETURN(const OpenedVectors opened,
+                          OpenVectors(asked ? options_.vectors : d.built_from, dim, variables_, environment_));
+    const int there = opened.reader->dim();
+    const bool is_cut = asked && there > index_->dim();
+    if (!is_cut) ABSL_RETURN_IF_ERROR(CheckWidth(opened.name, there, index_->dim()));
     ABSL_ASSIGN_OR_RETURN(
         rows_, RowSet::Read(opened.reader.get(), opened.name, {.metric = d.metric, .skip_unusable = true}, seen));
-    if (d.fingerprint != 0 && d.fingerprint != rows_->fingerprint()) {
+    if (is_cut) {
+      note_ = absl::StrCat(opened.name, " has vectors of ", there, " numbers and ", head_.index, " of ", index_->dim(),
+                           "; recall is what is left of the neighbours by the whole ones, where queries are cut to ",
+                           "their first ", index_->dim(), " numbers");
+    } else if (d.fingerprint != 0 && d.fingerprint != rows_->fingerprint()) {
       note_ = absl::StrCat(opened.name, " is not what ", head_.index,
                            " was built from any more; recall is that of the index on what is there now");
     }
@@ -200,9 +217,18 @@ class Evaluation {
     head_.model = d.model.name;
     head_.rows = index_->rows();
     head_.dim = index_->dim();
+    head_.compared_dim = set_.dim;
+    head_.queries = set_.count();
+  }
+
+  absl::Status Weigh() {
+    if (index_->has_description()) {
+      ABSL_ASSIGN_OR_RETURN(head_.bytes, IndexBytes(head_.index, index_->description()));
+      return absl::OkStatus();
+    }
     std::error_code ignored;
     head_.bytes = static_cast<int64_t>(std::filesystem::file_size(head_.index, ignored));
-    head_.queries = set_.count();
+    return absl::OkStatus();
   }
 
   const IndexEvalCommandOptions& options_;
@@ -240,6 +266,7 @@ void Print(const EvalHead& head, const std::vector<EvalPoint>& points, bool json
         .Add("model", head.model)
         .Add("rows", head.rows)
         .Add("dim", head.dim)
+        .Add("compared_dim", head.compared_dim)
         .Add("bytes", head.bytes)
         .Add("queries", head.queries)
         .Add("exit_code", 0);

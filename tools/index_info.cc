@@ -17,6 +17,7 @@
 #include "index/index_files.h"
 #include "index/index_reader.h"
 #include "index/index_store.h"
+#include "index/shard_set.h"
 #include "tools/format.h"
 #include "tools/index_commands.h"
 #include "tools/index_place.h"
@@ -42,7 +43,7 @@ Fact Number(const char* name, const char* title, int64_t number) {
   return {name, absl::StrCat(number), title, number == 0 ? "" : WithCommas(number)};
 }
 
-std::vector<Fact> FactsOf(const IndexDescription& d) {
+std::vector<Fact> FactsOf(const IndexDescription& d, int64_t bytes) {
   std::vector<Fact> facts = {
       Text("factory", "factory", d.factory),
       Text("metric", "metric",
@@ -68,7 +69,7 @@ std::vector<Fact> FactsOf(const IndexDescription& d) {
       Text("faiss_version", "FAISS", d.faiss_version),
       Text("reembed_version", "reembed", d.reembed_version),
       Number("shards", "shards", d.shards),
-      {"bytes", absl::StrCat(d.index_file.bytes), d.shards > 0 ? "list" : "size", BytesText(d.index_file.bytes)},
+      {"bytes", absl::StrCat(bytes), "size", BytesText(bytes)},
   };
   facts[1].json = JsonQuoted(std::string(MetricName(d.metric)));
   return facts;
@@ -102,7 +103,16 @@ absl::StatusOr<std::vector<Fact>> Look(const IndexInfoCommandOptions& options, c
   }
   ABSL_ASSIGN_OR_RETURN(const IndexDescription description, ReadDescription(paths.description));
   ABSL_RETURN_IF_ERROR(CheckSize(path, description.index_file));
-  std::vector<Fact> facts = FactsOf(description);
+  int64_t bytes = description.index_file.bytes;
+  if (description.shards > 0) {
+    ABSL_ASSIGN_OR_RETURN(const std::vector<IndexShard> shards,
+                          ReadShards(path, description.index_file, description.rows));
+    for (const IndexShard& shard : shards) {
+      ABSL_RETURN_IF_ERROR(CheckSize(ShardPath(path, shard), shard.mark));
+      bytes += shard.mark.bytes;
+    }
+  }
+  std::vector<Fact> facts = FactsOf(description, bytes);
   if (!options.check) return facts;
   // Opening a mapped index reads its head alone.
   ABSL_RETURN_IF_ERROR(IndexStore(path).CheckFinished().status());

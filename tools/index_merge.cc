@@ -60,13 +60,13 @@ ExitCode IndexMergeCommand(const IndexMergeCommandOptions& options, const Enviro
     line.Add("index", path)
         .Add("factory", d.factory)
         .Add("rows", d.rows)
-        .Add("bytes", d.index_file.bytes)
+        .Add("bytes", merged->bytes)
         .Add("exit_code", 0);
     std::cout << line.ToString() << std::endl;
   } else if (!options.common.quiet) {
     std::cout << path << ": " << d.factory << ", " << Counted(d.rows, "row", "rows") << " of "
               << Counted(static_cast<int64_t>(options.indexes.size()), "index", "indexes") << ", "
-              << BytesText(d.index_file.bytes) << std::endl;
+              << BytesText(merged->bytes) << std::endl;
   }
   return kExitDone;
 }

@@ -14,6 +14,7 @@
 #include "io/file/growing_file.h"
 #include "io/job/job_reader.h"
 #include "io/job/job_vectors.h"
+#include "tools/lfs_pointer.h"
 #include "tools/registry.h"
 #include "tools/streams.h"
 #include "tools/target_files.h"
@@ -70,6 +71,7 @@ absl::StatusOr<OpenedVectors> OpenVectors(const std::string& place, int dim, con
   const Store store = StoreOf(location);
   // Not OpenReader(), which ends at a number that is not finite: whoever takes the rows decides about those.
   if (store.kind->open_reader == nullptr) return OpenReader(store, dim).status();
+  if (store.kind->is_file) ABSL_RETURN_IF_ERROR(CheckNoLfsPointer(location.path));
   ABSL_ASSIGN_OR_RETURN(opened.reader, store.kind->open_reader(location, dim));
   if (!location.Get("text").empty()) opened.texts = opened.uri;
   return opened;
@@ -79,6 +81,7 @@ absl::StatusOr<Store> IndexPlace(const std::string& path, const Environment& env
   constexpr absl::string_view kScheme = "faiss:";
   const std::string uri = absl::StartsWith(path, kScheme) ? path : absl::StrCat(kScheme, path);
   ABSL_ASSIGN_OR_RETURN(const Location location, ParsePlace(uri, {}, environment));
+  ABSL_RETURN_IF_ERROR(CheckNoLfsPointer(location.path));
   if (location.parameters.empty()) return StoreOf(location);
   return absl::InvalidArgumentError(absl::StrCat(path, ": expected the path of an index, got one with parameters; ",
                                                  "what is to be built has flags of its own"));

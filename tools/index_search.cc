@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -59,6 +60,14 @@ absl::Status Search(IndexSearchCommandOptions options, const Environment& enviro
   ABSL_ASSIGN_OR_RETURN(
       const std::vector<Hit> hits,
       index->Search(query, options.search.k, {.nprobe = options.search.nprobe, .ef_search = options.search.ef_search}));
+  const auto wanted = std::min<int64_t>(options.search.k, index->rows());
+  if (static_cast<int64_t>(hits.size()) < wanted) {
+    Note(absl::StrCat(path, ": ", hits.size(), " of ", wanted, " rows found, as there are no more where it looked",
+                      index->breadth().lists > 0  ? "; look into more lists with --nprobe"
+                      : index->breadth().is_graph ? "; look further with --ef-search"
+                                                  : ""),
+         options.search.json);
+  }
   PrintHits(hits, options.search.source.empty() ? index->description().source : options.search.source, options.search,
             environment);
   return absl::OkStatus();

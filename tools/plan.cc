@@ -218,6 +218,9 @@ absl::Status Reckon(const ResolvedJob& job, const Preflight& preflight, PlanNumb
   for (const Store& target : job.targets) {
     const StoreKind& kind = *target.kind;
     plan->disk_bytes += stored_rows * (job.client.model.dim * kind.number_bytes + kind.row_bytes);
+    if (kind.scratch_bytes != nullptr) {
+      plan->disk_bytes += kind.scratch_bytes(target.location, stored_rows, job.client.model.dim);
+    }
     if (kind.is_held_in_memory) {
       plan->memory_bytes +=
           stored_rows * (job.client.model.dim * kind.held_number_bytes + kind.row_bytes + kind.held_row_bytes);

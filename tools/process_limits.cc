@@ -12,14 +12,18 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/shown_text.h"
 #include "tools/format.h"
+#include "tools/registry.h"
 
 namespace reembed {
 namespace {
 
 constexpr char kBlasThreads[] = "OPENBLAS_NUM_THREADS";
+constexpr char kWaitPolicy[] = "OMP_WAIT_POLICY";
+constexpr char kSpinCount[] = "GOMP_SPINCOUNT";
 // Of a BLAS thread: buffer and stack; of all else that is mapped at the start.
 constexpr uint64_t kBytesOfBlasThread = uint64_t{64} << 20;
 constexpr uint64_t kBytesOfProgram = uint64_t{512} << 20;
@@ -70,16 +74,37 @@ bool say_json = false;
   }
 }
 
+bool HasLittleSpace() {
+  struct rlimit space;
+  if (getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur == RLIM_INFINITY) return false;
+  return space.rlim_cur < kBytesOfProgram + kBytesOfBlasThread * std::max(1u, std::thread::hardware_concurrency());
+}
+
+// `index ...`, or a command with a target that is trained.
+bool BuildsIndex(char** argv) {
+  if (argv[0] == nullptr || argv[1] == nullptr) return false;
+  if (std::strcmp(argv[1], "index") == 0) return true;
+  for (const StoreKind* const kind : StoreKinds()) {
+    if (kind->scratch_bytes == nullptr) continue;
+    for (char** word = argv + 2; *word != nullptr; ++word) {
+      if (absl::StrContains(*word, absl::StrCat(kind->name, ":"))) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
-void RestartWithoutBlasThreads(char** argv) {
-  struct rlimit space;
-  if (std::getenv(kBlasThreads) != nullptr || getrlimit(RLIMIT_AS, &space) != 0) return;
-  const uint64_t wanted = kBytesOfProgram + kBytesOfBlasThread * std::max(1u, std::thread::hardware_concurrency());
-  if (space.rlim_cur == RLIM_INFINITY || space.rlim_cur >= wanted) return;
+void RestartForLibraries(char** argv) {
+  const bool one_thread = HasLittleSpace() && std::getenv(kBlasThreads) == nullptr;
+  const bool passive = BuildsIndex(argv) && std::getenv(kWaitPolicy) == nullptr && std::getenv(kSpinCount) == nullptr;
+  if (!one_thread && !passive) return;
   char program[4096];
   const ssize_t bytes = readlink("/proc/self/exe", program, sizeof(program) - 1);
-  if (bytes <= 0 || setenv(kBlasThreads, "1", 1) != 0) return;
+  if (bytes <= 0 || (one_thread && setenv(kBlasThreads, "1", 1) != 0) ||
+      (passive && setenv(kWaitPolicy, "passive", 1) != 0)) {
+    return;
+  }
   program[bytes] = '\0';
   execv(program, argv);  // returns only if it cannot; then all is as it was
 }

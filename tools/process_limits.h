@@ -9,10 +9,15 @@
 // What the system lets this process have: memory, address space, open files.
 namespace reembed {
 
-// OpenBLAS makes its threads before main(), and one that finds no address space for its buffer looks for it for ever,
-// also at exit. Where the space is that small (ulimit -v), starts the program again with one thread; else returns. To
-// be called first.
-void RestartWithoutBlasThreads(char** argv);
+// Libraries look at the environment before main(), so some of it can only be set for the same program started again,
+// which this does; else it returns. To be called first.
+// - OpenBLAS makes its threads then, and one that finds no address space for its buffer looks for it for ever, also at
+//   exit. Where the space is that small (ulimit -v): one thread.
+// - Threads of OpenMP wait for each other by spinning, which takes the processor from whoever they wait for where
+// others
+//   are at work, or a container has less than the machine. Of commands that build indexes: they sleep, unless the user
+//   has said how they wait (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
+void RestartForLibraries(char** argv);
 
 // From now on the process ends with a message and exit code 1 where memory is short, or an exception that nobody
 // expects leaves a thread: on whatever thread, in whatever library. What was kept stays kept, as after a kill.

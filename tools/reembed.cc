@@ -577,7 +577,7 @@ absl::Status CheckWords(const CLI::App& app, Words words) {
 }
 
 int Main(int argc, char** argv) {
-  RestartWithoutBlasThreads(argv);
+  RestartForLibraries(argv);
   IgnoreWriteSignals();
   const ShownStream shown_output(&std::cout), shown_errors(&std::cerr);
   const std::vector<std::string> words(argv + 1, argv + argc);

@@ -21,6 +21,7 @@
 #include "io/store/sqlite/sqlite_kind.h"
 #include "io/system/automem_kind.h"
 #include "io/system/memu_kind.h"
+#include "tools/lfs_pointer.h"
 
 namespace reembed {
 namespace {
@@ -101,6 +102,7 @@ std::string BackupKindNames() {
 absl::StatusOr<std::unique_ptr<Source>> OpenSource(const Store& store, const Selection& selection) {
   const auto open = store.kind->open_source;
   if (open == nullptr) return CannotBe(store.location, &StoreKind::open_source, "source");
+  if (store.kind->is_file) ABSL_RETURN_IF_ERROR(CheckNoLfsPointer(store.location.path));
   return open(store.location, selection);
 }
 
@@ -127,6 +129,7 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakeSink(const Store& target, const 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenReader(const Store& store, int dim) {
   const auto open = store.kind->open_reader;
   if (open == nullptr) return CannotBe(store.location, &StoreKind::open_reader, "target that can be read back");
+  if (store.kind->is_file) ABSL_RETURN_IF_ERROR(CheckNoLfsPointer(store.location.path));
   ABSL_ASSIGN_OR_RETURN(const int held, OutputDim(store.location, dim));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<VectorReader> reader, open(store.location, held));
   return MakeFiniteReader(std::move(reader), PlaceName(store.location));

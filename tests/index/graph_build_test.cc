@@ -9,6 +9,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -124,6 +125,43 @@ TEST(GraphBuildTest, EveryKernelFindsWhatPlainFaissFinds) {
         plain.hnsw.efSearch = GraphOf(*index).hnsw.efSearch = ef;
         EXPECT_GE(data.Recall(**index), data.Recall(plain) - 0.005) << ef;
       }
+    }
+  }
+}
+
+// Texts that many rows share make the same row many times. In a graph whose links they fill, all else is lost.
+TEST(GraphBuildTest, RowsThatAreTheSameHideNoOthers) {
+  SCOPED_TRACE(kSeed);
+  for (const Metric metric : {Metric::kCosine, Metric::kL2}) {
+    Data data(metric);
+    for (int64_t row = 0; row < kRows; row += 2) std::copy_n(data.matrix.data(), kDim, data.matrix.data() + row * kDim);
+    faiss::IndexFlat flat(kDim, FaissMetricOf(metric));
+    flat.add(kRows, data.matrix.data());
+    // Of `k` rows found for each query, those that are as near as the last of the true ones.
+    const auto share = [&](const faiss::Index& index, const float* queries, int count, int k) {
+      std::vector<int64_t> ids(count * k);
+      std::vector<float> found(ids.size()), nearest(ids.size());
+      index.search(count, queries, k, found.data(), ids.data());
+      flat.search(count, queries, k, nearest.data(), std::vector<int64_t>(ids.size()).data());
+      int hits = 0;
+      for (int i = 0; i < count * k; ++i) {
+        const float last = nearest[i / k * k + k - 1];
+        const float slack = 1e-5f * std::abs(last) + 1e-5f;
+        hits += ids[i] >= 0 && (metric == Metric::kL2 ? found[i] <= last + slack : found[i] >= last - slack) ? 1 : 0;
+      }
+      return hits / static_cast<double>(count * k);
+    };
+    const std::vector<GraphBuildOptions> all = AllChoices(metric);
+    for (const GraphBuildOptions& options : {all.front(), all.back()}) {
+      SCOPED_TRACE(NameOf(options));
+      const auto index = BuildGraph(data.rows(), kRows, kDim, options);
+      ASSERT_THAT(index, IsOk());
+      EXPECT_THAT(CheckFaissIndex(**index), IsOk());
+      GraphOf(*index).hnsw.efSearch = 64;
+      EXPECT_GE(share(**index, data.queries(), kQueries, 10), 0.95);
+      // And they are found themselves.
+      GraphOf(*index).hnsw.efSearch = 200;
+      EXPECT_GE(share(**index, data.matrix.data(), 1, 100), 0.95);
     }
   }
 }

@@ -5,12 +5,15 @@
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexScalarQuantizer.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -99,7 +102,7 @@ TEST_F(IndexBuildTest, WhatIsBuiltSaysWhatItIs) {
 TEST_F(IndexBuildTest, EveryKindFindsWhatItShould) {
   for (const auto& [factory, least] :
        {std::pair("Flat", 0.9999), std::pair("HNSW16", 0.95), std::pair("IVF32,Flat", 0.9), std::pair("IVF,SQ8", 0.85),
-        std::pair("IVF32,PQ8x4fs", 0.3), std::pair("HNSW16_SQ8", 0.85)}) {
+        std::pair("IVF32,PQ8x4fs", 0.3), std::pair("IVF32,PQ8x4fs,RFlat", 0.85), std::pair("HNSW16_SQ8", 0.85)}) {
     std::filesystem::remove(path());
     ASSERT_THAT(Build(rows_, factory), IsOk()) << factory;
     EXPECT_GT(RecallOf(rows_, {.nprobe = 16, .ef_search = 128}), least) << factory;
@@ -191,6 +194,10 @@ TEST_F(IndexBuildTest, MistakesAreSaidBeforeAnythingIsRead) {
   EXPECT_THAT(Build(rows_, "NONSENSE"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("NONSENSE")));
   EXPECT_THAT(Build(rows_, "IVF16,PQ7"), HasError(absl::StatusCode::kInvalidArgument, HasSubstr("PQ7")))
       << "16 numbers are not divided into 7";
+  EXPECT_THAT(Build(rows_, "PCA32,Flat"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("at most 16 numbers, got one to 32")));
+  EXPECT_THAT(Build(ClusteredRows(9, 16, 1), "PCAR10,Flat"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("at least 10 rows to train PCAR10,Flat, got 9")));
   EXPECT_THAT(Build(rows_, "IVF4000,Flat"), HasError(absl::StatusCode::kInvalidArgument,
                                                      HasSubstr("at least 4000 rows to train IVF4000,Flat, got 3000")));
   EXPECT_TRUE(Files().empty());
@@ -277,6 +284,7 @@ class PartsTest : public IndexBuildTest, public testing::WithParamInterface<cons
   // Enough for the fixed part, and for some thousand rows of those there are.
   int64_t Memory(const std::vector<float>& matrix) {
     options_.memory = 1;
+    options_.spec.train_rows = 2048;  // or the sample would take more than the rows
     const absl::Status refused = Build(matrix, GetParam()).status();
     EXPECT_THAT(refused, HasError(absl::StatusCode::kInvalidArgument, HasSubstr("the smallest that can is")));
     EXPECT_TRUE(Files().empty()) << "it is said before anything is written";
@@ -287,50 +295,76 @@ class PartsTest : public IndexBuildTest, public testing::WithParamInterface<cons
         << words;
     return mib << 20;
   }
+
+  // Builds at once and then within the least memory, which stays; of the ten nearest to some rows, the share that is as
+  // near in both.
+  double ShareAlike(const std::vector<float>& matrix) {
+    const int64_t memory = Memory(matrix);
+    options_.memory = 0;
+    EXPECT_THAT(Build(matrix, GetParam()), IsOk());
+    const auto at_once = IndexReader::Open(path());
+    options_.memory = memory;
+    const auto built = Build(matrix, GetParam());
+    const auto cut = IndexReader::Open(path());
+    EXPECT_THAT(at_once, IsOk());
+    EXPECT_THAT(built, IsOk());
+    EXPECT_THAT(cut, IsOk());
+    if (!at_once.ok() || !built.ok() || !cut.ok()) return 0;
+    built_bytes_ = built->bytes;
+    for (const std::string& file : Files()) EXPECT_THAT(file, testing::Not(HasSubstr("partial")));
+    int64_t same = 0, asked = 0;
+    for (int64_t row = 0; row < 30000; row += 997) {
+      const auto query = absl::MakeConstSpan(matrix).subspan(row * 16, 16);
+      const auto expected = (*at_once)->Search(query, 10, {.nprobe = 8, .ef_search = 400});
+      const auto found = (*cut)->Search(query, 10, {.nprobe = 8, .ef_search = 400});
+      EXPECT_THAT(expected, IsOk());
+      EXPECT_THAT(found, IsOk());
+      if (!expected.ok() || !found.ok()) return 0;
+      EXPECT_EQ(found->size(), expected->size());
+      for (size_t i = 0; i < std::min(found->size(), expected->size()); ++i) {
+        ++asked;
+        same += (*found)[i].score == (*expected)[i].score ? 1 : 0;
+        EXPECT_TRUE(i == 0 || (*found)[i - 1].score >= (*found)[i].score) << row;
+      }
+    }
+    return static_cast<double>(same) / static_cast<double>(asked);
+  }
+
+  // A build within the least memory that is stopped and then gone on with leaves what one that was not stopped does.
+  void GoesOnBehind(std::function<bool()> stopped) {
+    const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+    options_.memory = Memory(matrix);
+    ASSERT_THAT(Build(matrix, GetParam()), IsOk());
+    std::map<std::string, std::string> whole;
+    for (const std::string& file : Files()) {
+      if (!absl::EndsWith(file, ".json")) whole[file] = ReadFile(path(file));
+      std::filesystem::remove(path(file));
+    }
+    options_.stopped = std::move(stopped);
+    EXPECT_THAT(Build(matrix, GetParam()), HasError(absl::StatusCode::kCancelled, testing::_));
+    options_.stopped = nullptr;
+    const auto built = Build(matrix, GetParam());
+    ASSERT_THAT(built, IsOk());
+    EXPECT_GT(built->resumed_rows, 0);
+    EXPECT_LT(built->resumed_rows, 30000);
+    for (const auto& [file, bytes] : whole) EXPECT_TRUE(ReadFile(path(file)) == bytes) << file;
+  }
+
+  int64_t built_bytes_ = 0;  // as ShareAlike() was told
 };
 
 TEST_P(PartsTest, AnIndexInPartsFindsWhatOneAtOnceFinds) {
-  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
-  const int64_t memory = Memory(matrix);
-  options_.memory = 0;
-  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
-  const auto at_once = IndexReader::Open(path());
-  ASSERT_THAT(at_once, IsOk());
-  options_.memory = memory;
-  const auto built = Build(matrix, GetParam());
-  ASSERT_THAT(built, IsOk());
-  EXPECT_TRUE(built->description.is_mapped);
-  EXPECT_EQ(built->description.rows, 30000);
+  EXPECT_EQ(ShareAlike(ClusteredRows(30000, 16, 3)), 1);
   const auto in_parts = IndexReader::Open(path());
   ASSERT_THAT(in_parts, IsOk());
-  for (int64_t row = 0; row < 30000; row += 997) {
-    const auto query = absl::MakeConstSpan(matrix).subspan(row * 16, 16);
-    const auto expected = (*at_once)->Search(query, 10, {.nprobe = 8});
-    const auto found = (*in_parts)->Search(query, 10, {.nprobe = 8});
-    ASSERT_THAT(expected, IsOk());
-    ASSERT_THAT(found, IsOk());
-    ASSERT_EQ(found->size(), expected->size());
-    for (size_t i = 0; i < found->size(); ++i) EXPECT_EQ((*found)[i].score, (*expected)[i].score) << row;
-  }
-  for (const std::string& file : Files()) EXPECT_THAT(file, testing::Not(HasSubstr("partial")));
+  EXPECT_TRUE((*in_parts)->description().is_mapped);
+  EXPECT_EQ((*in_parts)->description().rows, 30000);
 }
 
 TEST_P(PartsTest, PartsThatAreThereAreNotBuiltAgain) {
-  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
-  options_.memory = Memory(matrix);
-  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
-  const std::string whole = ReadFile(path());
-  std::filesystem::remove(path());
-  std::filesystem::remove(path("a.index.json"));
   options_.rows_per_step = 1000;
   int64_t steps = 0;
-  options_.stopped = [&steps] { return ++steps > 28; };
-  EXPECT_THAT(Build(matrix, GetParam()), HasError(absl::StatusCode::kCancelled, testing::_));
-  options_.stopped = nullptr;
-  const auto built = Build(matrix, GetParam());
-  ASSERT_THAT(built, IsOk());
-  EXPECT_GT(built->resumed_rows, 0);
-  EXPECT_TRUE(ReadFile(path()) == whole);
+  GoesOnBehind([&steps] { return ++steps > 28; });
 }
 
 INSTANTIATE_TEST_SUITE_P(Factories, PartsTest, testing::Values("IVF32,Flat", "IVF32,SQ8", "IVF32,SQfp16"),
@@ -349,61 +383,27 @@ class ShardsTest : public PartsTest {
 };
 
 TEST_P(ShardsTest, OneSearchFindsWhatOneIndexFinds) {
-  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
-  const int64_t memory = Memory(matrix);
-  options_.memory = 0;
-  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
-  const auto at_once = IndexReader::Open(path());
-  ASSERT_THAT(at_once, IsOk());
-  options_.memory = memory;
-  const auto built = Build(matrix, GetParam());
-  ASSERT_THAT(built, IsOk());
-  EXPECT_EQ(built->description.shards, static_cast<int64_t>(ShardFiles().size()));
-  EXPECT_GT(built->description.shards, 1);
-  EXPECT_EQ(built->description.rows, 30000);
-  for (const std::string& file : Files()) EXPECT_THAT(file, testing::Not(HasSubstr("partial")));
+  const double alike = ShareAlike(ClusteredRows(30000, 16, 3));
   const auto set = IndexReader::Open(path());
   ASSERT_THAT(set, IsOk());
-  EXPECT_EQ((*set)->shards(), built->description.shards);
-  EXPECT_THAT((*set)->kind(), HasSubstr("shards of IDMap2"));
   // A graph of fewer rows finds more, so only one that looks at everything finds the same.
-  const bool is_graph = (*set)->breadth().is_graph;
-  int64_t same = 0, asked = 0;
-  for (int64_t row = 0; row < 30000; row += 997) {
-    const auto query = absl::MakeConstSpan(matrix).subspan(row * 16, 16);
-    const auto expected = (*at_once)->Search(query, 10, {.nprobe = 8, .ef_search = 400});
-    const auto found = (*set)->Search(query, 10, {.nprobe = 8, .ef_search = 400});
-    ASSERT_THAT(expected, IsOk());
-    ASSERT_THAT(found, IsOk());
-    ASSERT_EQ(found->size(), expected->size());
-    for (size_t i = 0; i < found->size(); ++i) {
-      ++asked;
-      same += (*found)[i].score == (*expected)[i].score ? 1 : 0;
-      ASSERT_TRUE(is_graph || (*found)[i].score == (*expected)[i].score) << row;
-      EXPECT_TRUE(i == 0 || (*found)[i - 1].score >= (*found)[i].score) << row;
-    }
-  }
-  EXPECT_GT(same, asked * 98 / 100);
+  EXPECT_GT(alike, (*set)->breadth().is_graph ? 0.98 : 0.9999);
+  EXPECT_EQ((*set)->shards(), static_cast<int64_t>(ShardFiles().size()));
+  EXPECT_EQ((*set)->description().shards, (*set)->shards());
+  EXPECT_GT((*set)->shards(), 1);
+  EXPECT_EQ((*set)->description().rows, 30000);
+  EXPECT_THAT((*set)->kind(), HasSubstr("shards of IDMap2"));
+  int64_t bytes = static_cast<int64_t>(ReadFile(path()).size());
+  for (const std::string& file : ShardFiles()) bytes += static_cast<int64_t>(ReadFile(path(file)).size());
+  EXPECT_EQ(built_bytes_, bytes);
+  const auto weighed = IndexBytes(path(), (*set)->description());
+  ASSERT_THAT(weighed, IsOk());
+  EXPECT_EQ(*weighed, bytes);
 }
 
 TEST_P(ShardsTest, ShardsThatAreThereAreNotBuiltAgain) {
-  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
-  options_.memory = Memory(matrix);
   options_.deterministic = true;
-  ASSERT_THAT(Build(matrix, GetParam()), IsOk());
-  std::map<std::string, std::string> whole;
-  for (const std::string& file : ShardFiles()) whole[file] = ReadFile(path(file));
-  const std::string list = ReadFile(path());
-  for (const std::string& file : Files()) std::filesystem::remove(path(file));
-  options_.stopped = [this] { return Files().contains("a.index.partial.part-1.json"); };
-  EXPECT_THAT(Build(matrix, GetParam()), HasError(absl::StatusCode::kCancelled, testing::_));
-  EXPECT_THAT(ShardFiles(), testing::SizeIs(2));
-  options_.stopped = nullptr;
-  const auto built = Build(matrix, GetParam());
-  ASSERT_THAT(built, IsOk());
-  EXPECT_GT(built->resumed_rows, 0);
-  EXPECT_EQ(ReadFile(path()), list);
-  for (const auto& [file, bytes] : whole) EXPECT_TRUE(ReadFile(path(file)) == bytes) << file;
+  GoesOnBehind([this] { return Files().contains("a.index.partial.part-1.json"); });
 }
 
 TEST_P(ShardsTest, AHostileOrDamagedSetIsRefused) {
@@ -491,6 +491,18 @@ TEST_F(IndexBuildTest, AGraphThatDoesNotFitIsRefusedWithWhatItTakes) {
   EXPECT_THAT(Build(rows_, "HNSW16"),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("the smallest that can is")));
   EXPECT_TRUE(Files().empty());
+}
+
+// Codes of a few bytes a row do not say what the sample takes that they are trained on.
+TEST_F(IndexBuildTest, AMemoryThatTrainingDoesNotFitIntoIsRefused) {
+  options_.spec.train_rows = 1 << 20;
+  options_.memory = int64_t{66} << 20;  // without it, 65 MiB and some
+  const std::vector<float> matrix = ClusteredRows(30000, 16, 3);
+  EXPECT_THAT(Build(matrix, "IVF32,PQ4x4fs"),
+              HasError(absl::StatusCode::kInvalidArgument, HasSubstr("the smallest that can is 67 MiB")));
+  EXPECT_TRUE(Files().empty());
+  options_.spec.train_rows = 2048;
+  EXPECT_THAT(Build(matrix, "IVF32,PQ4x4fs"), IsOk());
 }
 
 TEST_F(IndexBuildTest, AWishIsKeptAndBecomesTheSearchOfTheIndex) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `reembed index` as its users meet it.
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -182,6 +184,23 @@ TEST_F(IndexCliTest, AJobBecomesAnIndexThatKnowsItsModelAndItsTexts) {
   EXPECT_THAT(result.err, HasSubstr("expected a query of 64 numbers, as the index has, got 16"));
 }
 
+// The rows of an index that must be trained lie beside it until it is built.
+TEST_F(IndexCliTest, APlanCountsTheRowsThatLieBesideAnIndex) {
+  std::ofstream notes(folder_ / "notes.jsonl");
+  for (int i = 0; i < 500; ++i) notes << "{\"id\":" << i << ",\"text\":\"note number " << i << "\"}\n";
+  notes.close();
+  const auto disk = [this](const std::string& factory) {
+    const ProcessResult plan = RunClean(REEMBED_BINARY, folder_.path(),
+                                        {"plan", "--source", "jsonl:" + (folder_ / "notes.jsonl"), "--target",
+                                         "faiss:" + (folder_ / "notes.faiss") + "?factory=" + factory, "--embedder",
+                                         "builtin", "--dimensions", "64", "--json"});
+    EXPECT_EQ(plan.exit_code, 0) << plan.err;
+    return LastNumber(plan, "disk_bytes");
+  };
+  EXPECT_EQ(disk("IVF4,Flat") - disk("HNSW32"), 500 * 64 * 4);
+  EXPECT_EQ(disk("Flat"), disk("HNSW32"));
+}
+
 TEST_F(IndexCliTest, AnotherProgramsIndexIsSearchedByVectors) {
   Write("rows.fbin", Fbin(Rows(300)));
   const std::string index = folder_ / "a.index";
@@ -196,6 +215,34 @@ TEST_F(IndexCliTest, AnotherProgramsIndexIsSearchedByVectors) {
   result = Cli({"info", index});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("IDMap2, HNSW8, Flat"));
+}
+
+// What Git LFS leaves in place of a file, and files that are no index at all.
+TEST_F(IndexCliTest, AFileThatIsNoIndexIsNamedAsWhatItIs) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+  Write("rows.fbin", Fbin(Rows(50)));
+  for (const std::string name : {"a.faiss", "a.npy", "a.fbin", "a.h5", "a.fvecs", "a.jsonl"}) {
+    Write(name, pointer);
+    const ProcessResult result = name == "a.faiss" ? Cli({"search", folder_ / name, "--vector", folder_ / "rows.fbin"})
+                                                   : Cli({"build", folder_ / name, "-o", folder_ / "o.faiss"});
+    EXPECT_EQ(result.exit_code, 6) << name << result.err;
+    EXPECT_THAT(result.err, AllOf(HasSubstr(name), HasSubstr("git lfs pull"))) << name;
+  }
+  for (const std::string command : {"info", "eval"}) {
+    EXPECT_THAT(Cli({command, folder_ / "a.faiss"}).err, HasSubstr("git lfs pull"));
+  }
+  Write("b.faiss", "\x93NUMPY and so on, for some bytes");
+  EXPECT_THAT(Cli({"info", folder_ / "b.faiss"}).err,
+              AllOf(HasSubstr("expected an index of FAISS, got another kind of file"), Not(HasSubstr("older FAISS"))));
+}
+
+// FAISS would warn of few rows for each of a rotation's code words, fifty times over.
+TEST_F(IndexCliTest, ABuildWithARotationSaysNothingUnasked) {
+  Write("rows.fbin", Fbin(Rows(300)));
+  const ProcessResult result =
+      Cli({"build", folder_ / "rows.fbin", "-o", folder_ / "a.faiss", "--factory", "OPQ2_4,IVF2,PQ2", "--quiet"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out + result.err, "");
 }
 
 TEST_F(IndexCliTest, MistakesAreNamedAndLeaveWhatIsThere) {
@@ -248,6 +295,23 @@ TEST_F(IndexCliTest, MistakesAreNamedAndLeaveWhatIsThere) {
   refused({"search", index}, 2, "say what to look for");
 }
 
+// Where a search looks there may be fewer rows than were asked for. Nothing stands in their place.
+TEST_F(IndexCliTest, ASearchThatFindsFewerSaysHowToFindMore) {
+  Write("rows.fbin", Fbin(Rows(400)));
+  const std::string index = folder_ / "a.faiss";
+  ASSERT_EQ(Cli({"build", folder_ / "rows.fbin", "-o", index, "--factory", "IVF10,Flat", "--quiet"}).exit_code, 0);
+  const auto search = [&](const char* lists, const char* k) {
+    return Cli({"search", index, "--vector", folder_ / "rows.fbin", "-k", k, "--nprobe", lists, "--json"});
+  };
+  const ProcessResult few = search("1", "400");
+  EXPECT_EQ(few.exit_code, 0);
+  EXPECT_THAT(few.err, AllOf(HasSubstr("of 400 rows found"), HasSubstr("--nprobe")));
+  EXPECT_THAT(few.out, Not(HasSubstr("\"key\":-1")));
+  const ProcessResult all = search("10", "1000");
+  EXPECT_EQ(all.err, "");
+  EXPECT_EQ(std::count(all.out.begin(), all.out.end(), '\n'), 400);
+}
+
 TEST_F(IndexCliTest, RowsOfNoUseAreLeftOutWhereThatIsAskedFor) {
   std::vector<float> rows = Rows(300);
   std::fill_n(rows.begin() + 5 * kDim, kDim, 0.0f);
@@ -274,6 +338,73 @@ TEST_F(IndexCliTest, MeasuringAgainstCodesTakesTheVectorsTheyWereMadeOf) {
   std::filesystem::remove(folder_ / "rows.fbin");
   result = Cli({"eval", index});
   EXPECT_EQ(result.exit_code, 2);
+}
+
+// An index of the first numbers of each vector, as `dim=` makes a target, against the whole ones.
+TEST_F(IndexCliTest, MeasuringCutVectorsTakesTheWholeOnes) {
+  const std::vector<float> rows = Rows(3000);
+  const auto cut = [&rows](int dim) {
+    std::vector<float> narrow;
+    for (size_t at = 0; at < rows.size(); at += kDim) narrow.insert(narrow.end(), &rows[at], &rows[at] + dim);
+    return narrow;
+  };
+  Write("rows.fbin", Fbin(rows));
+  double before = 1;
+  for (const int dim : {16, 12, 4}) {
+    Write("cut.fbin", Fbin(cut(dim), dim));
+    const std::string index = folder_ / "a.faiss";
+    for (const char* const name : {"a.faiss", "a.faiss.json"}) std::filesystem::remove(folder_ / name);
+    ASSERT_EQ(Cli({"build", folder_ / "cut.fbin", "-o", index, "--factory", "Flat", "--quiet"}).exit_code, 0);
+    const ProcessResult result = Cli({"eval", index, "--vectors", folder_ / "rows.fbin", "--queries", "200", "--json",
+                                      "--write-truth", folder_ / absl::StrCat("truth-", dim, ".h5")});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(LastNumber(result, "dim"), dim);
+    EXPECT_EQ(LastNumber(result, "compared_dim"), kDim);
+    const size_t at = result.out.find("\"recall_at_10\":");
+    ASSERT_NE(at, std::string::npos) << result.out;
+    const double recall = std::stod(result.out.substr(at + 15));
+    if (dim == kDim) {
+      EXPECT_EQ(recall, 1);
+      EXPECT_EQ(result.err, "");
+    } else {
+      EXPECT_LT(recall, before) << dim;
+      EXPECT_GT(recall, 0.01) << "queries are cut like the rows";
+      EXPECT_THAT(result.err, HasSubstr(absl::StrCat("has vectors of 16 numbers and ")));
+    }
+    before = recall;
+    // With the file of true neighbours of whole queries the same comes out.
+    const ProcessResult again = Cli({"eval", index, "--truth", folder_ / absl::StrCat("truth-", dim, ".h5"), "--json"});
+    ASSERT_EQ(again.exit_code, 0) << again.err;
+    EXPECT_EQ(LastNumber(again, "compared_dim"), kDim);
+  }
+  // Narrower ones say nothing of wider rows.
+  ASSERT_EQ(Cli({"build", folder_ / "rows.fbin", "-o", folder_ / "w.faiss", "--factory", "Flat", "--quiet"}).exit_code,
+            0);
+  const ProcessResult refused = Cli({"eval", folder_ / "w.faiss", "--vectors", folder_ / "cut.fbin"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("expected vectors of 16 numbers, as in "));
+  const ProcessResult narrow =
+      Cli({"eval", folder_ / "w.faiss", "--vectors", folder_ / "rows.fbin", "--queries-from", folder_ / "cut.fbin"});
+  EXPECT_EQ(narrow.exit_code, 2);
+  EXPECT_THAT(narrow.err, HasSubstr("cut.fbin: expected vectors of 16 numbers"));
+}
+
+// GNU OpenMP says at its start what it has found. Of programs that build no index nothing is changed.
+TEST_F(IndexCliTest, ThreadsThatWaitSleepUnlessTheUserSaysOtherwise) {
+  const auto spins = [this](const std::string& command, std::map<std::string, std::string> environment) {
+    for (const char* const name : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) environment.emplace(name, "");
+    environment["OMP_DISPLAY_ENV"] = "VERBOSE";
+    const std::string err =
+        RunClean(REEMBED_BINARY, folder_.path(), {command, "info", folder_ / "none.faiss"}, environment).err;
+    const std::string name = "GOMP_SPINCOUNT = '";
+    const size_t at = err.rfind(name);
+    return at == std::string::npos ? err
+                                   : err.substr(at + name.size(), err.find('\'', at + name.size()) - at - name.size());
+  };
+  EXPECT_EQ(spins("index", {}), "0");
+  EXPECT_EQ(spins("index", {{"GOMP_SPINCOUNT", "77"}}), "77");
+  EXPECT_NE(spins("index", {{"OMP_WAIT_POLICY", "active"}}), "0");
+  EXPECT_NE(spins("status", {}), "0");
 }
 
 TEST_F(IndexCliTest, TwoBuildsOfOneIndexDoNotMeet) {
