@@ -5,10 +5,13 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "io/file/backup_folder.h"
 #include "tools/commands.h"
@@ -20,6 +23,7 @@
 #include "tools/registry.h"
 #include "tools/resolve_preset.h"
 #include "tools/signals.h"
+#include "tools/stage_progress.h"
 
 namespace reembed {
 namespace {
@@ -114,9 +118,35 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
   }
 }
 
+// The bytes of the files in a folder, of what can be looked at.
+int64_t BytesIn(const std::string& folder) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(folder, error); !error && at != fs::recursive_directory_iterator();
+       at.increment(error)) {
+    std::error_code none;
+    const auto size = at->file_size(none);
+    if (!none) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
+// What a place will take, about; 0: not known.
+int64_t BytesOf(const Location& place) {
+  std::error_code none;
+  const auto size = KindOf(place).is_file ? fs::file_size(place.path, none) : 0;
+  return none ? 0 : static_cast<int64_t>(size);
+}
+
 // Saves one place into files of the folder.
-absl::Status BackUpPlace(const Location& place, BackupFolder* folder) {
+absl::Status BackUpPlace(const Location& place, const BackupOptions& options, BackupFolder* folder) {
   const StoreKind& kind = KindOf(place);
+  const std::string partial = options.to + ".partial";
+  const int64_t before = BytesIn(partial);
+  StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
+  progress.At(PlaceName(place));
+  progress.Measure("saving", BytesOf(place), StageUnit::kBytes,
+                   [partial, before] { return BytesIn(partial) - before; });
   ABSL_ASSIGN_OR_RETURN(std::vector<BackupPart> parts,
                         kind.backup.back_up(place, {.begun = folder->begun(), .path_of = [&](const std::string& file) {
                                                       return folder->PathOf(file);
@@ -137,7 +167,7 @@ absl::StatusOr<BackupManifest> BackUp(const BackupOptions& options, const std::v
                              .json = options.json});
   for (const Location& place : places) {
     if (!options.quiet && !options.json) std::cerr << "reading " << place.ToString() << std::endl;
-    ABSL_RETURN_IF_ERROR(BackUpPlace(place, folder.get()));
+    ABSL_RETURN_IF_ERROR(BackUpPlace(place, options, folder.get()));
   }
   return folder->Finish("reembed " REEMBED_VERSION, options.system);
 }

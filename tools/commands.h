@@ -7,6 +7,7 @@
 
 #include "tools/environment.h"
 #include "tools/exit_code.h"
+#include "tools/option_layers.h"
 #include "tools/options.h"
 
 // One function per subcommand, one file per function. Each prints to standard output and standard error and returns
@@ -24,7 +25,9 @@ struct VerifyOptions {
   bool yes = false;     // do not ask
   bool no_input = false;
   std::string api_key_env, api_key_file, api_key_cmd, api_base;
+  std::string progress = "auto";  // see ProgressStyleOf()
   bool json = false;
+  bool quiet = false;
 };
 ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment);
 
@@ -59,14 +62,18 @@ struct RollbackOptions {
   std::string job;
   bool yes = false;
   bool no_input = false;
-  bool force = false;  // also where another job has written to the same place since
+  bool force = false;             // also where another job has written to the same place since
+  std::string progress = "auto";  // see ProgressStyleOf()
   bool json = false;
+  bool quiet = false;
 };
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment);
 
 struct ParentOptions {
-  std::string parent;  // the folder of a job's shares
+  std::string parent;             // the folder of a job's shares
+  std::string progress = "auto";  // see ProgressStyleOf()
   bool json = false;
+  bool quiet = false;
 };
 // The last step of the targets, where no share came to it.
 ExitCode PublishCommand(const ParentOptions& options, const Environment& environment);
@@ -87,6 +94,7 @@ struct BackupOptions {
   std::string to;                    // folder that is made
   std::string env_file;
   bool no_env_file = false;
+  std::string progress = "auto";  // see ProgressStyleOf()
   bool json = false;
   bool quiet = false;
 };
@@ -103,6 +111,7 @@ struct RestoreOptions {
   bool no_env_file = false;
   bool yes = false;
   bool no_input = false;
+  std::string progress = "auto";  // see ProgressStyleOf()
   bool json = false;
   bool quiet = false;
 };
@@ -146,6 +155,9 @@ ExitCode SystemsCommand(const SystemsOptions& options, const Environment& enviro
 // Whether this machine, and the API and stores of a job if one is asked for, would let a run come to its end. Sends one
 // text where there is an API. The exit code is that of the first problem.
 ExitCode DoctorCommand(CommandOptions options, const Environment& environment);
+
+// Prints the options of a job as they stand, and with `with_origin` which layer each comes from. Secrets are hidden.
+ExitCode ConfigShowCommand(const LayeredOptions& all, bool with_origin);
 
 // Where this command reads and writes by default.
 ExitCode PathsCommand(bool json, const Environment& environment);

@@ -47,6 +47,8 @@ absl::StatusOr<std::string> ParseValue(absl::string_view raw) {
 absl::StatusOr<std::map<std::string, std::string>> ParseEnvText(absl::string_view text) {
   std::map<std::string, std::string> variables;
   int number = 0;
+  // What some editors put before UTF-8; it would become a part of the first name.
+  absl::ConsumePrefix(&text, "\xef\xbb\xbf");
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
     line = absl::StripAsciiWhitespace(line);
@@ -73,7 +75,7 @@ absl::Status Environment::AddFile(const std::string& path) {
   text << file.rdbuf();
   const auto variables = ParseEnvText(text.str());
   if (!variables.ok()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", variables.status().message()));
-  file_.insert(variables->begin(), variables->end());
+  for (const auto& [name, value] : *variables) file_.try_emplace(name, FileVariable{value, path});
   return absl::OkStatus();
 }
 
@@ -81,7 +83,16 @@ std::string Environment::Get(const std::string& name) const {
   const char* const value = std::getenv(name.c_str());
   if (value != nullptr && *value != '\0') return value;
   const auto found = file_.find(name);
-  return found == file_.end() ? "" : found->second;
+  return found == file_.end() ? "" : found->second.value;
+}
+
+std::map<std::string, Environment::FileVariable> Environment::FromFiles(absl::string_view prefix) const {
+  std::map<std::string, FileVariable> found;
+  for (const auto& [name, variable] : file_) {
+    const char* const own = std::getenv(name.c_str());
+    if (absl::StartsWith(name, prefix) && (own == nullptr || *own == '\0')) found.emplace(name, variable);
+  }
+  return found;
 }
 
 std::string Environment::Home() const {

@@ -18,6 +18,11 @@ std::string AccountHome();
 // The process's environment, and behind it the variables of one `.env` file. A variable that is set wins over the file.
 class Environment {
  public:
+  struct FileVariable {
+    std::string value;
+    std::string file;  // empty: Add() has said it
+  };
+
   // `account_home`: see Home().
   explicit Environment(std::string account_home = AccountHome()) : account_home_(std::move(account_home)) {}
 
@@ -26,10 +31,15 @@ class Environment {
   absl::Status AddFile(const std::string& path);
 
   // As a line of a file would: a variable of the process wins.
-  void Add(const std::string& name, std::string value) { file_.insert_or_assign(name, std::move(value)); }
+  void Add(const std::string& name, std::string value) {
+    file_.insert_or_assign(name, FileVariable{std::move(value), ""});
+  }
 
   // Empty if it is nowhere, or empty.
   std::string Get(const std::string& name) const;
+
+  // Those of files whose names begin so, and that the process does not have itself.
+  std::map<std::string, FileVariable> FromFiles(absl::string_view prefix) const;
 
   // The user's folder: $HOME if it is the absolute path of a folder, else the one that the account has. Empty: there is
   // neither, as for an account of a service.
@@ -37,7 +47,7 @@ class Environment {
 
  private:
   std::string account_home_;
-  std::map<std::string, std::string> file_;
+  std::map<std::string, FileVariable> file_;
 };
 
 // The variables of a `.env` text.

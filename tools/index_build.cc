@@ -105,7 +105,7 @@ absl::StatusOr<BuiltIndex> Build(const IndexBuildCommandOptions& options, const 
   build.built_from = vectors.uri;
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PlaceLock> lock, LockIndex(index));
   ABSL_RETURN_IF_ERROR(lock->Claim());
-  StageProgress progress(options.common.quiet ? ProgressStyle::kOff : ProgressStyleOf(options.common.progress));
+  StageProgress progress(ProgressStyleOf(options.common.progress, options.common.quiet));
   build.progress = [&progress](const BuildProgress& at) { progress.Set(BuildStageName(at.stage), at.done, at.total); };
   absl::StatusOr<BuiltIndex> built = BuildIndex(vectors.reader.get(), vectors.name, *path, build);
   if (built.ok()) lock->GiveUp();

@@ -45,7 +45,7 @@ class Evaluation {
     ABSL_ASSIGN_OR_RETURN(const Store place, IndexPlace(options_.index, environment_));
     head_.index = place.location.path;
     ABSL_ASSIGN_OR_RETURN(index_, IndexReader::OpenAny(head_.index));
-    StageProgress progress(options_.common.quiet ? ProgressStyle::kOff : ProgressStyleOf(options_.common.progress));
+    StageProgress progress(ProgressStyleOf(options_.common.progress, options_.common.quiet));
     progress_ = &progress;
     ABSL_RETURN_IF_ERROR(MakeSet());
     if (!options_.write_truth.empty()) ABSL_RETURN_IF_ERROR(Write());

@@ -22,7 +22,15 @@ void AddCommon(CLI::App* command, IndexCommon* common) {
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", common->db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
-  command->add_option("--progress", common->progress, "auto, on or off")->check(CLI::IsMember({"auto", "on", "off"}));
+  command
+      ->add_option_function<std::string>(
+          "--progress",
+          [common](const std::string& word) {
+            common->progress = word;
+            if (word == "json") common->json = true;
+          },
+          "auto, on, off or json")
+      ->check(CLI::IsMember({"auto", "on", "off", "json"}));
   command->add_flag("--json", common->json, "JSON lines on standard output");
   command->add_flag("--quiet", common->quiet, "say nothing but errors");
 }

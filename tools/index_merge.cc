@@ -39,7 +39,7 @@ absl::StatusOr<BuiltIndex> Merge(const IndexMergeCommandOptions& options, const 
   }
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PlaceLock> lock, LockIndex(output));
   ABSL_RETURN_IF_ERROR(lock->Claim());
-  StageProgress progress(options.common.quiet ? ProgressStyle::kOff : ProgressStyleOf(options.common.progress));
+  StageProgress progress(ProgressStyleOf(options.common.progress, options.common.quiet));
   build.progress = [&progress](const BuildProgress& at) { progress.Set(BuildStageName(at.stage), at.done, at.total); };
   absl::StatusOr<BuiltIndex> merged = MergeIndexes(parts, *path, build);
   if (merged.ok()) lock->GiveUp();

@@ -97,7 +97,7 @@ void AddFlags(const std::vector<FlagWords>& flags, std::string* out) {
 
 // Flags that an earlier command has are said there, if these are nearly all of that command's.
 void AddFlagsOnce(const CommandWords& command, const std::vector<const CommandWords*>& before, std::string* out) {
-  constexpr size_t kFewest = 20, kMostLeftOut = 12;
+  constexpr size_t kFewest = 20, kMostLeftOut = 16;
   for (const CommandWords* const earlier : before) {
     const std::vector<FlagWords> left_out = Without(earlier->flags, command.flags);
     const std::vector<FlagWords> more = Without(command.flags, earlier->flags);
@@ -140,8 +140,11 @@ std::string ManPage(const std::vector<CommandWords>& all, const std::string& ver
   }
   absl::StrAppend(
       &out, ".SH ENVIRONMENT\n",
-      Roff("Each flag of run and plan is also read from the variable REEMBED_ and its name (--batch-size: "
-           "REEMBED_BATCH_SIZE). Keys of APIs are never flags; they come from the vendor's own variable, from "
+      Roff("Each flag is also read from a variable: of run and plan REEMBED_ and its name (--batch-size: "
+           "REEMBED_BATCH_SIZE), of other commands with theirs between (search --top: REEMBED_SEARCH_TOP). Flags win "
+           "over variables, these over .env, job file, ./reembed.toml, and the files of settings of the user and the "
+           "system; `reembed config show --origin` prints what comes from where. Keys of APIs are never flags; they "
+           "come from the vendor's own variable, from "
            "--api-key-env or --api-key-file."),
       "\n.TP\n\\fBREEMBED_DATA\\fR\n", Roff("folder with systems/*.toml and models.toml that comes before all others"),
       "\n.TP\n\\fBSSL_CERT_FILE\\fR, \\fBSSL_CERT_DIR\\fR\n", Roff("certificate authorities to trust"),

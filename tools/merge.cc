@@ -10,9 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/batch.h"
+#include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "engine/vector_reader.h"
 #include "io/file/own_file.h"
@@ -23,6 +25,7 @@
 #include "tools/registry.h"
 #include "tools/shards_resolved.h"
 #include "tools/signals.h"
+#include "tools/stage_progress.h"
 #include "tools/target_files.h"
 
 namespace reembed {
@@ -30,8 +33,10 @@ namespace {
 
 constexpr int kRowsOfBatch = 512;
 
-// The vectors of one part, behind those that are in the sink. `rows`: how many these are.
-absl::Status AddPart(VectorReader* reader, VectorSink* sink, Batch* batch, int64_t* rows) {
+// The vectors of one part, behind those that are in the sink. `rows`: how many these are; `added` is told of each
+// batch.
+absl::Status AddPart(VectorReader* reader, VectorSink* sink, Batch* batch, int64_t* rows,
+                     absl::FunctionRef<void()> added) {
   const int dim = batch->dim();
   const auto write = [&]() -> absl::Status {
     if (batch->rows().empty()) return absl::OkStatus();
@@ -41,6 +46,7 @@ absl::Status AddPart(VectorReader* reader, VectorSink* sink, Batch* batch, int64
     ABSL_RETURN_IF_ERROR(sink->Write({&full, 1}, &refused));
     if (!refused.empty()) return refused.front().reason;
     batch->Clear();
+    added();
     return absl::OkStatus();
   };
   while (true) {
@@ -94,7 +100,7 @@ std::optional<int64_t> RowsMerged(const std::string& parent, const Store& whole,
 }
 
 absl::StatusOr<MergedTarget> MergeTarget(const std::string& parent, const Shards& shards, const ResolvedJob& job,
-                                         size_t number, const Environment& environment) {
+                                         size_t number, const ParentOptions& options, const Environment& environment) {
   const Store& whole = job.share->whole_targets[number];
   const std::string& path = whole.location.path;
   ABSL_ASSIGN_OR_RETURN(const TargetLocks locks, LockTargets({&whole, 1}, parent));
@@ -127,9 +133,12 @@ absl::StatusOr<MergedTarget> MergeTarget(const std::string& parent, const Shards
   ABSL_RETURN_IF_ERROR(PrepareAndOpen(sink.get(), context, {}).status());
   Batch batch({.max_texts = 1, .max_rows = kRowsOfBatch}, job.client.model.dim);
   int64_t rows = 0;
+  StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
+  progress.At(PlaceName(whole.location));
   for (const Store& part : parts) {
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(part, job.client.model.dim));
-    const absl::Status added = AddPart(reader.get(), sink.get(), &batch, &rows);
+    const absl::Status added =
+        AddPart(reader.get(), sink.get(), &batch, &rows, [&] { progress.Set("merging", rows, expected); });
     if (!added.ok()) return absl::Status(added.code(), absl::StrCat(part.location.path, ": ", added.message()));
   }
   ABSL_RETURN_IF_ERROR(CompleteAndPublish(sink.get(), context));
@@ -149,11 +158,11 @@ absl::Status Merge(const ParentOptions& options, const Environment& environment)
     const Store& whole = job.share->whole_targets[i];
     if (whole.kind->whole_file == nullptr) continue;
     ++files;
-    ABSL_ASSIGN_OR_RETURN(const MergedTarget merged, MergeTarget(parent, shards, job, i, environment));
+    ABSL_ASSIGN_OR_RETURN(const MergedTarget merged, MergeTarget(parent, shards, job, i, options, environment));
     if (options.json) {
       JsonLine line("target");
       std::cout << line.Add("target", whole.location.ToString()).Add("rows", merged.rows).ToString() << "\n";
-    } else {
+    } else if (!options.quiet) {
       std::cout << PlaceText(whole.location) << ": " << Counted(merged.rows, "row", "rows") << " of "
                 << Counted(shards.plan.shards, "shard", "shards") << (merged.was_merged ? ", merged before" : "")
                 << "\n";

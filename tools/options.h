@@ -71,8 +71,9 @@ struct CommandOptions {
   std::string job;
   std::string shard;         // I/N, see ParseShard()
   int shards = 0;            // of plan
-  std::string out;           // of plan: the folder of the shards
+  std::string out;           // of plan: its file, or the folder of the shards
   std::string normalize;     // as-received | unit
+  std::string plan;          // of run: a plan that `plan --out` wrote
   std::string keep_vectors;  // always | never
   bool no_undo = false;
   bool record = false;

@@ -8,6 +8,7 @@
 #include "io/net/trust_store.h"
 #include "tools/commands.h"
 #include "tools/format.h"
+#include "tools/option_layers.h"
 #include "tools/presets.h"
 #include "tools/resolve.h"
 
@@ -18,6 +19,7 @@ ExitCode PathsCommand(bool json, const Environment& environment) {
   std::error_code ignored;
   paths.emplace_back("program", std::filesystem::read_symlink("/proc/self/exe", ignored).string());
   paths.emplace_back("jobs", JobsFolder(environment));
+  for (const ConfigFile& file : ConfigFiles(environment)) paths.emplace_back(NameOfLayer(file.layer), file.path);
   for (const std::string& folder : DataFolders(environment)) paths.emplace_back("data", folder);
   paths.emplace_back("variables", std::filesystem::current_path(ignored) / ".env");
   const absl::StatusOr<TrustStore> trust = FindTrustStore();

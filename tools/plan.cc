@@ -21,11 +21,13 @@
 #include "tools/format.h"
 #include "tools/output.h"
 #include "tools/place.h"
+#include "tools/plan_numbers.h"
 #include "tools/preflight.h"
 #include "tools/registry.h"
 #include "tools/resolve.h"
 #include "tools/resolve_shard.h"
 #include "tools/same_model.h"
+#include "tools/saved_plan.h"
 #include "tools/shard_parent.h"
 #include "tools/signals.h"
 #include "tools/spending.h"
@@ -35,33 +37,6 @@
 
 namespace reembed {
 namespace {
-
-// What a run would do, from one pass over the source.
-struct PlanNumbers {
-  int64_t rows = 0;
-  int64_t rows_rejected = 0;  // no usable text
-  int64_t texts = 0;          // different ones
-  int64_t text_bytes = 0;     // of them
-  int64_t key_bytes = 0;
-  int64_t rows_changed = 0;    // of them: have a vector, made from another text
-  int64_t rows_lost = 0;       // lack a vector that the job has bought already
-  int64_t rows_compared = 0;   // with what the job knows of their texts
-  int64_t bytes_compared = 0;  // read for that
-  int64_t rows_too_long = 0;   // certainly above the model's limit; rejected ones of them are in rows_rejected too
-  int64_t tokens = 0;
-  int64_t tokens_at_least = 0;  // proven; 0: nothing is known of the model's tokenizer
-  int64_t tokens_at_most = 0;   // likewise
-  int64_t requests = 0;
-  double cost_usd = 0;
-  bool price_known = false;
-  absl::Duration time = absl::InfiniteDuration();  // at the given limits; infinite: no limit is given
-  int64_t memory_bytes = 0;
-  int64_t text_map_bytes = 0;  // of memory_bytes: what grows with the texts
-  int64_t disk_bytes = 0;
-  int64_t undo_bytes = 0;  // of disk_bytes: what is overwritten, kept
-  UnknownModel unknown;    // what is there already
-  std::vector<UndoPlan> undo;
-};
 
 // Counts one text, and the parts that are made of it, into the plan; tells the packer, which request it goes into.
 class TextReckoner {
@@ -160,6 +135,13 @@ class RowReckoner {
   TextSet seen_, refused_;
 };
 
+// A row more, behind those before it.
+void AddContents(const RowView& row, TextHash* contents) {
+  const TextHash text = row.text.has_value() ? HashText(*row.text) : TextHash{};
+  *contents = HashText(absl::StrCat(contents->hi, " ", contents->lo, " ", text.hi, " ", text.lo, " ",
+                                    row.text.has_value() ? 1 : 0, KeyText(row.key)));
+}
+
 absl::Status ReadAll(const ResolvedJob& job, Source* source, RowReckoner* reckoner, PlanNumbers* plan) {
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> row, source->Next());
@@ -167,6 +149,7 @@ absl::Status ReadAll(const ResolvedJob& job, Source* source, RowReckoner* reckon
     if (job.options.limit > 0 && plan->rows == job.options.limit) return absl::OkStatus();
     const auto* key = std::get_if<absl::string_view>(&row->key);
     plan->key_bytes += key == nullptr ? 8 : static_cast<int64_t>(key->size());
+    AddContents(*row, &plan->contents);
     reckoner->Add(row->text);
   }
 }
@@ -402,9 +385,16 @@ absl::Status CheckShardOptions(const CommandOptions& options, const std::vector<
   if (!options.shard.empty()) {
     return absl::InvalidArgumentError("--shard: a plan is of all shards; say how many with --shards N");
   }
+  if (!options.plan.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--plan goes with `reembed run`; make a plan with `reembed plan ... --out ", options.plan, "`"));
+  }
   if (options.shards == 0) {
-    if (options.out.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError("--out goes with --shards N: it is the folder of the shards");
+    const bool read_once =
+        std::any_of(jobs.begin(), jobs.end(), [](const ResolvedJob& job) { return job.source.kind->is_stream; });
+    if (options.out.empty() || !read_once) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        "--out: what comes on standard input can be read once only, so no plan of it fits later");
   }
   if (options.shards < 1 || options.shards > kMaxShards) {
     return absl::InvalidArgumentError(
@@ -445,6 +435,17 @@ absl::StatusOr<ShardPlan> PlanShards(const CommandOptions& options, const std::s
 
 }  // namespace
 
+absl::StatusOr<PlanNumbers> ReckonStream(const ResolvedJob& job, const TokenCounting* counting,
+                                         const Environment& environment, Preflight* preflight) {
+  PlanNumbers plan;
+  ABSL_RETURN_IF_ERROR(LookAtModels(job, *preflight, environment, &plan));
+  RowReckoner reckoner(job, counting, &plan);
+  ABSL_RETURN_IF_ERROR(ReadAll(job, preflight->source.get(), &reckoner, &plan));
+  ABSL_RETURN_IF_ERROR(ReadChanged(job, &reckoner, &plan));
+  ABSL_RETURN_IF_ERROR(Reckon(job, *preflight, &plan));
+  return plan;
+}
+
 ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   const StopSignals signals({.command = "plan", .left = "nothing was changed", .json = options.json});
   const auto fail = [&](const absl::Status& status) {
@@ -464,17 +465,15 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
   if (absl::Status asked = CheckShardOptions(options, *jobs, &parent); !asked.ok()) return fail(asked);
   const bool several = !jobs->front().stream.empty();
   PlanNumbers total;
+  std::vector<PlannedStream> planned;
   for (const ResolvedJob& job : *jobs) {
     absl::StatusOr<Preflight> preflight = Check(job);
     if (!preflight.ok()) return fail(preflight.status());
-    PlanNumbers plan;
-    if (absl::Status looked = LookAtModels(job, *preflight, environment, &plan); !looked.ok()) return fail(looked);
-    RowReckoner reckoner(job, counting->get(), &plan);
-    absl::Status read = ReadAll(job, preflight->source.get(), &reckoner, &plan);
-    if (read.ok()) read = ReadChanged(job, &reckoner, &plan);
-    if (!read.ok()) return fail(read);
-    if (absl::Status reckoned = Reckon(job, *preflight, &plan); !reckoned.ok()) return fail(reckoned);
+    const absl::StatusOr<PlanNumbers> reckoned = ReckonStream(job, counting->get(), environment, &*preflight);
+    if (!reckoned.ok()) return fail(reckoned.status());
+    const PlanNumbers& plan = *reckoned;
     Add(plan, &total);
+    planned.push_back(PlannedStreamOf(job, *preflight, plan));
     if (!options.json) {
       PrintText(job, **counting, *preflight, plan);
       if (several) std::cout << "\n";
@@ -495,6 +494,11 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
                 << shards->shards - 1 << "/" << shards->shards << "`\n";
     }
   }
+  const bool saves = options.shards == 0 && !options.out.empty();
+  if (saves) {
+    if (absl::Status written = WritePlan(options.out, options, planned); !written.ok()) return fail(written);
+    if (options.json) std::cout << JsonLine("saved_plan").Add("file", options.out).ToString() << "\n";
+  }
   if (options.json) {
     const std::string directory =
         several ? std::filesystem::path(first.directory).parent_path().string() : first.directory;
@@ -506,8 +510,11 @@ ExitCode PlanCommand(CommandOptions options, const Environment& environment) {
               << Counted(total.tokens, "token", "tokens")
               << (total.cost_usd > 0 ? absl::StrCat(", ", MoneyText(total.cost_usd)) : "") << "\n";
   }
-  std::cout << (options.shards > 0 ? "the plan of the shards was written, and nothing else was written or sent"
-                                   : "nothing was written or sent")
+  std::cout << (options.shards > 0
+                    ? std::string("the plan of the shards was written, and nothing else was written or sent")
+                : saves ? absl::StrCat("nothing was written but ", options.out,
+                                       ", and nothing sent; reembed run --plan ", options.out, " does exactly this")
+                        : "nothing was written or sent")
             << std::endl;
   return kExitDone;
 }

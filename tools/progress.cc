@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/progress.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
-#include <limits>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "engine/location.h"
-#include "engine/mutex.h"
-#include "engine/pace/rate_limiter.h"
 #include "engine/place_name.h"
 #include "engine/shown_text.h"
 #include "tools/endpoints.h"
@@ -25,23 +18,6 @@
 
 namespace reembed {
 namespace {
-
-constexpr absl::Duration kLookInterval = absl::Milliseconds(200);
-constexpr absl::Duration kLineInterval = absl::Seconds(30);
-constexpr absl::Duration kJsonInterval = absl::Seconds(1);  // asked for by a program, which draws something of its own
-constexpr size_t kUsualColumns = 80;
-
-struct Window {
-  size_t columns = kUsualColumns;
-  size_t rows = 0;  // 0: not known
-};
-
-// Asked for each time: windows are made wider and narrower.
-Window TerminalWindow() {
-  struct winsize size;
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return {};
-  return {.columns = size.ws_col, .rows = size.ws_row};
-}
 
 constexpr size_t kNamedParts = 3;  // targets, endpoints and reasons each
 
@@ -76,20 +52,8 @@ std::string MoneyLine(const RunSnapshot& run) {
 
 }  // namespace
 
-ProgressStyle ProgressStyleOf(const std::string& word) {
-  if (word == "off") return ProgressStyle::kOff;
-  if (word == "json") return ProgressStyle::kJsonLines;
-  const char* const terminal = std::getenv("TERM");
-  const bool can_draw = isatty(STDERR_FILENO) == 1 && terminal != nullptr && std::string(terminal) != "dumb";
-  return can_draw || word == "on" ? ProgressStyle::kLine : ProgressStyle::kLines;
-}
-
 std::string ProgressLine(const RunSnapshot& run, size_t columns) {
-  struct Part {
-    int weight;  // the lightest goes first
-    std::string text;
-  };
-  std::vector<Part> parts;
+  std::vector<LinePart> parts;
   const int64_t rows = run.rows_through();
   const int64_t expected = run.rows_expected < 0 ? 0 : run.rows_before + run.rows_expected;
   const bool known = expected > 0;
@@ -115,14 +79,7 @@ std::string ProgressLine(const RunSnapshot& run, size_t columns) {
     parts.push_back({3, absl::StrCat(WithCommas(run.client.requests_retried), " retries")});
   }
   if (run.rows_rejected > 0) parts.push_back({5, absl::StrCat(WithCommas(run.rows_rejected), " rejected")});
-  for (;;) {
-    std::string line;
-    for (const Part& part : parts) absl::StrAppend(&line, line.empty() ? "" : ", ", part.text);
-    if (line.size() <= columns) return line;
-    if (parts.size() == 1) return line.substr(0, columns);
-    parts.erase(
-        std::min_element(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.weight < b.weight; }));
-  }
+  return FitParts(std::move(parts), columns);
 }
 
 std::vector<std::string> PanelLines(const RunSnapshot& run, size_t columns) {
@@ -153,14 +110,6 @@ std::vector<std::string> PanelLines(const RunSnapshot& run, size_t columns) {
   return lines;
 }
 
-std::string DrawnOver(const std::string& line, const std::vector<std::string>& below) {
-  std::string drawn = absl::StrCat("\r\033[K", line, "\033[J");
-  for (const std::string& each : below) absl::StrAppend(&drawn, "\r\n", each);
-  if (!below.empty()) absl::StrAppend(&drawn, "\033[", below.size(), "A\r");
-  if (!below.empty() && !line.empty()) absl::StrAppend(&drawn, "\033[", line.size(), "C");
-  return drawn;
-}
-
 std::string ProgressJson(const RunSnapshot& run) {
   JsonLine line("status");
   line.Add("rows_done", run.rows_done)
@@ -177,55 +126,14 @@ std::string ProgressJson(const RunSnapshot& run) {
   return line.ToString();
 }
 
-Progress::Progress(ProgressStyle style, RunWatch* watch) : style_(style), watch_(watch) {
-  if (style_ != ProgressStyle::kOff) thread_ = std::jthread([this](const std::stop_token& done) { Loop(done); });
-}
-
-Progress::~Progress() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  thread_.join();
-  if (style_ == ProgressStyle::kLine) std::fputs(DrawnOver("", {}).c_str(), stderr);
-}
-
-void Progress::Loop(const std::stop_token& done) {
-  const absl::Duration interval = style_ == ProgressStyle::kLine        ? kLookInterval
-                                  : style_ == ProgressStyle::kJsonLines ? kJsonInterval
-                                                                        : kLineInterval;
-  Moment next_show = MonotonicNow() + interval;
-  Mutex mutex;
-  std::condition_variable_any never;
-  MutexLock lock(&mutex);
-  while (!never.wait_for(lock, done, absl::ToChronoNanoseconds(kLookInterval), [] { return false; })) {
-    if (done.stop_requested()) return;
-    const RunSnapshot run = watch_->Take();
-    if (MonotonicNow() < next_show) continue;
-    next_show += interval;
-    Show(run);
-  }
-}
-
-void Progress::Show(const RunSnapshot& run) const {
-  switch (style_) {
-    case ProgressStyle::kLine: {
-      // Without the last column: what fills it makes some terminals begin a new line.
-      const Window window = TerminalWindow();
-      const size_t columns = std::max<size_t>(window.columns, 2) - 1;
-      const bool has_room = window.columns >= kPanelColumns && window.rows >= kPanelRows;
-      const std::vector<std::string> below = has_room ? PanelLines(run, columns) : std::vector<std::string>();
-      std::fputs(DrawnOver(ProgressLine(run, columns), below).c_str(), stderr);
-      break;
-    }
-    case ProgressStyle::kLines:
-      std::fprintf(stderr, "%s\n", ProgressLine(run, std::numeric_limits<size_t>::max()).c_str());
-      break;
-    case ProgressStyle::kJsonLines:
-      std::printf("%s\n", ProgressJson(run).c_str());
-      std::fflush(stdout);
-      break;
-    case ProgressStyle::kOff:
-      break;
-  }
-}
+Progress::Progress(ProgressStyle style, RunWatch* watch)
+    : line_(style, {.look = [this, watch] { last_ = watch->Take(); },
+                    .show =
+                        [this](const LineRoom& room) {
+                          return ShownProgress{ProgressLine(last_, room.columns), room.panel
+                                                                                      ? PanelLines(last_, room.columns)
+                                                                                      : std::vector<std::string>()};
+                        },
+                    .json = [this] { return ProgressJson(last_); }}) {}
 
 }  // namespace reembed

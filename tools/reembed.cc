@@ -18,6 +18,7 @@
 #include "tools/index_flags.h"
 #include "tools/job_choice.h"
 #include "tools/launch/launch_flags.h"
+#include "tools/option_layers.h"
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/process_limits.h"
@@ -64,19 +65,35 @@ absl::StatusOr<CommandOptions> WithJobFile(CommandOptions options) {
   return options;
 }
 
-CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples,
+// Puts the options of all layers together and runs a command with them, and with the variables of their files.
+ExitCode WithLayers(const char* name, const CommandOptions& given, OptionOrigins said, const Environment& environment,
+                    const std::function<ExitCode(const LayeredOptions&, const Environment&)>& run) {
+  Environment with_files = environment;
+  absl::StatusOr<LayeredOptions> all = LayerOptions(given, std::move(said), &with_files);
+  if (!all.ok()) return Fail(name, all.status(), given.json);
+  // Lines of progress are of no use to a program that cannot read the rest.
+  if (all->options.progress == "json") all->options.json = true;
+  for (const std::string& note : all->notes) {
+    if (!all->options.quiet) Note(note, all->options.json);
+  }
+  CommandOptions key = given;
+  key.api_key_cmd = all->options.api_key_cmd;
+  if (absl::Status asked = AskForApiKey(key, &with_files); !asked.ok()) return Fail(name, asked, all->options.json);
+  return run(*all, with_files);
+}
+
+CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples, Words words,
                         ExitCode (*run)(CommandOptions, const Environment&), Command* chosen) {
   CLI::App* const command = app->add_subcommand(name, what);
   auto options = std::make_shared<CommandOptions>();
   AddJobOptions(command, options.get());
   command->footer(examples);
   command->callback([=] {
-    // Lines of progress are of no use to a program that cannot read the rest.
     if (options->progress == "json") options->json = true;
     *chosen = [=](const Environment& environment) {
-      const absl::StatusOr<CommandOptions> job = WithJobFile(*options);
-      return WithEnvFile(name, *options, job, environment,
-                         [&](const Environment& with_file) { return run(*job, with_file); });
+      return WithLayers(
+          name, *options, SaidOptions(*command, words), environment,
+          [&](const LayeredOptions& all, const Environment& with_files) { return run(all.options, with_files); });
     };
   });
   return command;
@@ -96,6 +113,21 @@ void AddEnvFileFlags(CLI::App* command, Options* options) {
   command->add_option("--env-file", options->env_file, "read variables from this file instead of .env");
   command->add_flag("--no-env-file", options->no_env_file,
                     "read no .env, nor the other files of variables of a system");
+}
+
+template <typename Options>
+void AddProgressFlags(CLI::App* command, Options* options) {
+  command
+      ->add_option_function<std::string>(
+          "--progress",
+          [options](const std::string& word) {
+            options->progress = word;
+            // Lines of progress are of no use to a program that cannot read the rest.
+            if (word == "json") options->json = true;
+          },
+          "auto, on, off or json")
+      ->check(CLI::IsMember({"auto", "on", "off", "json"}));
+  command->add_flag("--quiet", options->quiet, "say nothing but errors");
 }
 
 template <typename Options>
@@ -126,6 +158,7 @@ void AddVerify(CLI::App* app, Command* chosen) {
   AddKeyFlags(command, options.get());
   command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
   command->add_flag("--json", options->json, "JSON lines on standard output");
+  AddProgressFlags(command, options.get());
   command->footer(
       "Examples:\n  reembed verify\n  reembed verify ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed verify "
       "JOB --sample 100\n"
@@ -229,6 +262,7 @@ void AddRollback(CLI::App* app, Command* chosen) {
   command->add_flag("--force", options->force,
                     "also where another job has written since; its rows stay, and each of them is named");
   command->add_flag("--json", options->json, "JSON lines on standard output");
+  AddProgressFlags(command, options.get());
   command->footer(
       "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
       "reembed rollback ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed rollback JOB --yes\n  reembed "
@@ -297,6 +331,7 @@ void AddShards(CLI::App* app, Command* chosen) {
     auto options = std::make_shared<ParentOptions>();
     command->add_option("parent", options->parent, "folder that the shards had as --job")->required();
     command->add_flag("--json", options->json, "JSON lines on standard output");
+    AddProgressFlags(command, options.get());
     command->footer(examples);
     command->callback([=] {
       *chosen = [=](const Environment& environment) {
@@ -327,7 +362,7 @@ void AddBackup(CLI::App* app, Command* chosen) {
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   AddEnvFileFlags(command, options.get());
   command->add_flag("--json", options->json, "JSON lines on standard output");
-  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  AddProgressFlags(command, options.get());
   command->footer(
       "What has the folder's name is whole: it gets it when all is on the disk.\n\nExamples:\n  reembed backup "
       "--system "
@@ -361,7 +396,7 @@ void AddRestore(CLI::App* app, Command* chosen) {
   AddEnvFileFlags(command, options.get());
   AddConsentFlags(command, options.get(), "do not ask");
   command->add_flag("--json", options->json, "JSON lines on standard output");
-  command->add_flag("--quiet", options->quiet, "say nothing but errors");
+  AddProgressFlags(command, options.get());
   command->footer(
       "Stop the system first. Examples:\n  reembed restore backup-1\n  reembed restore backup-1 --yes --json\n  "
       "reembed "
@@ -519,16 +554,39 @@ void AddSystems(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return SystemsCommand(*options, env); }; });
 }
 
+void AddConfig(CLI::App* app, Words words, Command* chosen) {
+  CLI::App* const config = app->add_subcommand("config", "the settings of flags, variables and files");
+  config->require_subcommand(1);
+  CLI::App* const show = config->add_subcommand(
+      "show", "each option of run as it stands, with the flags that are given here and a job file; runs nothing");
+  auto options = std::make_shared<CommandOptions>();
+  AddJobOptions(show, options.get());
+  auto with_origin = std::make_shared<bool>(false);
+  show->add_flag("--origin", *with_origin, "also where each comes from: flag, variable, or a file and its line");
+  show->footer(
+      "Examples:\n  reembed config show --origin\n  reembed config show job.toml --model text-embedding-3-small "
+      "--origin\n  reembed config show --json");
+  show->callback([=] {
+    *chosen = [=](const Environment& environment) -> ExitCode {
+      Environment with_files = environment;
+      const absl::StatusOr<LayeredOptions> all = LayerOptions(*options, SaidOptions(*show, words), &with_files);
+      if (!all.ok()) return Fail("config show", all.status(), options->json);
+      for (const std::string& note : all->notes) Note(note, options->json);
+      return ConfigShowCommand(*all, *with_origin);
+    };
+  });
+}
+
 // What helps to set the command up.
-void AddSetUp(CLI::App* app, Command* chosen) {
+void AddSetUp(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const doctor = AddJobCommand(
       app, "doctor", "look at this machine, and with the flags of run at its API and stores; sends one text at most",
       "Examples:\n  reembed doctor\n  reembed doctor --embedder openai --model text-embedding-3-small\n  reembed "
       "doctor "
       "--system agentloop --json",
-      DoctorCommand, chosen);
+      words, DoctorCommand, chosen);
   doctor->get_option("job-file")->description("a job file, as of run: its API and stores are looked at");
-  CLI::App* const paths = app->add_subcommand("paths", "where jobs, presets, variables and certificates are");
+  CLI::App* const paths = app->add_subcommand("paths", "where settings, jobs, presets, variables and certificates are");
   auto json = std::make_shared<bool>(false);
   paths->add_flag("--json", *json, "JSON lines on standard output");
   paths->callback([=] { *chosen = [=](const Environment& environment) { return PathsCommand(*json, environment); }; });
@@ -593,11 +651,11 @@ int Main(int argc, char** argv) {
                 "Examples:\n  reembed run --system agentloop --db memory.db\n  reembed run --source "
                 "'sqlite:notes.db?table=notes&text=body&vector=embedding' --embedder builtin\n  reembed run --source "
                 "jsonl:rows.jsonl --target faiss:rows.faiss --model text-embedding-3-large",
-                RunCommand, &chosen);
+                words, RunCommand, &chosen);
   AddJobCommand(&app, "plan", "what `run` with the same arguments would do and cost; writes and sends nothing",
                 "Examples:\n  reembed plan --system agentloop\n  reembed plan --system agentloop --all --tpm 1000000 "
                 "--rpm 3000\n  reembed plan --source jsonl:rows.jsonl --target npy:rows.npy --json",
-                PlanCommand, &chosen);
+                words, PlanCommand, &chosen);
   AddVerify(&app, &chosen);
   AddStatus(&app, &chosen);
   AddLive(&app, &chosen);
@@ -612,8 +670,10 @@ int Main(int argc, char** argv) {
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
   AddSystems(&app, &chosen);
-  AddSetUp(&app, &chosen);
+  AddSetUp(&app, words, &chosen);
+  AddConfig(&app, words, &chosen);
   AddHelpAndVersion(&app, &chosen);
+  NameVariables(&app);
   try {
     app.parse(argc, argv);
     HideLogins(argc, argv);

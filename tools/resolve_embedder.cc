@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "engine/contained.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
@@ -328,7 +329,8 @@ absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std:
       return absl::NotFoundError(
           absl::StrCat("--api-key-file ", options.api_key_file, ": cannot be read, or is empty"));
     }
-    return std::string(absl::StripAsciiWhitespace(key));
+    // The mark of UTF-8 that some editors write first would be sent with it.
+    return std::string(absl::StripAsciiWhitespace(absl::StripPrefix(key, "\xef\xbb\xbf")));
   }
   // MemU's variable may also hold the name of the one that has the key; no key is the name of a variable that is set.
   const auto or_named = [&](std::string key) {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "engine/target_lock.h"
 #include "io/file/backup_folder.h"
@@ -23,6 +24,7 @@
 #include "tools/registry.h"
 #include "tools/resolve_preset.h"
 #include "tools/signals.h"
+#include "tools/stage_progress.h"
 
 namespace reembed {
 namespace {
@@ -196,24 +198,44 @@ absl::StatusOr<std::vector<std::unique_ptr<TargetLock>>> LockPlaces(const Restor
   return locks;
 }
 
-absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,
-                     const std::vector<BackupGroup>& groups) {
-  // All files first: nothing is replaced by the half of a backup.
+absl::Status CheckParts(const RestoreOptions& options, const std::vector<BackupGroup>& groups) {
+  StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
+  int64_t checked = 0, bytes = 0;
+  for (const BackupGroup& group : groups) {
+    for (const BackupPart& part : group.parts) bytes += part.bytes;
+  }
   for (const BackupGroup& group : groups) {
     for (const BackupPart& part : group.parts) {
+      progress.Set("checking the backup", checked, bytes, StageUnit::kBytes);
+      checked += part.bytes;
       // A system's own have no manifest; the store reads them once before it begins.
       if (part.hash.empty()) continue;
       ABSL_RETURN_IF_ERROR(CheckBackupPart(options.backup, part));
     }
   }
+  return absl::OkStatus();
+}
+
+// Returns what else a user should know.
+absl::StatusOr<std::string> RestoreGroup(const RestoreOptions& options, const BackupGroup& group) {
+  StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
+  // How far a store is with it nobody says.
+  progress.At(PlaceName(group.place));
+  progress.Set("putting back", 0, 0);
+  return KindOf(group.place).backup.restore(options.backup, group.place, group.parts);
+}
+
+absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,
+                     const std::vector<BackupGroup>& groups) {
+  // All files first: nothing is replaced by the half of a backup.
+  ABSL_RETURN_IF_ERROR(CheckParts(options, groups));
   ABSL_ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<TargetLock>> locks, LockPlaces(options, groups));
   ABSL_RETURN_IF_ERROR(Ask(options, manifest, groups));
   const StopSignals signals(
       {.command = "restore", .left = "give the same command again to complete it", .json = options.json});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
-    ABSL_ASSIGN_OR_RETURN(const std::string note,
-                          KindOf(group.place).backup.restore(options.backup, group.place, group.parts));
+    ABSL_ASSIGN_OR_RETURN(const std::string note, RestoreGroup(options, group));
     if (options.json) {
       JsonLine line("restored");
       std::cout << line.Add("place", group.place.ToString()).Add("note", note).ToString() << "\n";

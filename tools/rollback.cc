@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "io/job/job_rollback.h"
 #include "tools/column_locks.h"
@@ -23,6 +27,7 @@
 #include "tools/resolve.h"
 #include "tools/shard_parent.h"
 #include "tools/signals.h"
+#include "tools/stage_progress.h"
 #include "tools/streams.h"
 
 namespace reembed {
@@ -42,6 +47,37 @@ struct Folder {
   std::unique_ptr<JobRollback> job;
   std::vector<Task> tasks;
 };
+
+// The rows of an undo log, counted as they are read.
+class CountedUndoReader final : public UndoReader {
+ public:
+  // Both are borrowed.
+  CountedUndoReader(UndoReader* below, std::function<void(int64_t rows)> count)
+      : below_(below), count_(std::move(count)) {}
+
+  absl::StatusOr<std::optional<OldRow>> Next() override {
+    count_(rows_++);
+    return below_->Next();
+  }
+  absl::StatusOr<std::optional<std::string>> FindNote(absl::string_view name) override {
+    return below_->FindNote(name);
+  }
+  absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
+    return below_->WrittenVector(ordinal);
+  }
+
+ private:
+  UndoReader* const below_;
+  const std::function<void(int64_t rows)> count_;
+  int64_t rows_ = 0;
+};
+
+absl::StatusOr<RollbackReport> RollBack(const Task& task, const RollbackOptions& options, UndoReader* old_rows) {
+  StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
+  progress.At(PlaceName(task.store.location));
+  CountedUndoReader counted(old_rows, [&](int64_t rows) { progress.Set("putting back", rows, task.kept.rows); });
+  return task.store.kind->roll_back(task.store.location, &counted);
+}
 
 // What the job's own file says of the variables with secrets.
 absl::StatusOr<SecretVariables> SecretVariablesOf(const std::string& folder) {
@@ -167,12 +203,12 @@ absl::Status RollBackFolder(const Folder& folder, const RollbackOptions& options
     ABSL_RETURN_IF_ERROR(locks->Lock(task.store, folder.path).status());
     RollbackReport damaged;
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<UndoReader> old_rows, folder.job->Read(task.kept, &damaged));
-    ABSL_ASSIGN_OR_RETURN(RollbackReport report, task.store.kind->roll_back(task.store.location, old_rows.get()));
+    ABSL_ASSIGN_OR_RETURN(RollbackReport report, RollBack(task, options, old_rows.get()));
     for (const RollbackReport::Row& row : damaged.left) report.Leave(ViewOf(row.key), row.reason);
     report.rows_left += damaged.rows_left - static_cast<int64_t>(damaged.left.size());
     if (options.json) {
       PrintJson(task, report);
-    } else {
+    } else if (!options.quiet || report.rows_left > 0) {
       PrintText(task, report, options.force ? report.left.size() : kShownRows);
     }
     total->rows_restored += report.rows_restored;
@@ -213,7 +249,7 @@ ExitCode RollbackCommand(const RollbackOptions& options, const Environment& envi
         .Add("job", options.job)
         .Add("exit_code", static_cast<int>(code));
     std::cout << line.ToString() << std::endl;
-  } else {
+  } else if (!options.quiet) {
     std::cout << "the job keeps its vectors: the same `reembed run` writes them again without buying" << std::endl;
   }
   return code;

@@ -42,6 +42,7 @@
 #include "tools/resolve.h"
 #include "tools/run_report.h"
 #include "tools/run_summary.h"
+#include "tools/saved_plan.h"
 #include "tools/shard_parent.h"
 #include "tools/sharing.h"
 #include "tools/signals.h"
@@ -138,7 +139,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     return WhatEndedIt(status, job.client.spend);
   };
   {
-    const ProgressStyle style = job.options.quiet ? ProgressStyle::kOff : ProgressStyleOf(job.options.progress);
+    const ProgressStyle style = ProgressStyleOf(job.options.progress, job.options.quiet);
     const Progress progress(style, running->watch.get());
     outcome.status = embed();
     if (outcome.status.ok()) outcome.status = EmbedWhatChanged(prepared, counters, embed, running->watch.get());
@@ -342,6 +343,14 @@ ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* 
   if (options.shards > 0 || !options.out.empty()) {
     return fail(absl::InvalidArgumentError("--shards and --out go with `reembed plan`; one share is --shard I/N"));
   }
+  if (!options.plan.empty()) {
+    if (jobs->front().share.has_value()) {
+      return fail(
+          absl::InvalidArgumentError("--plan is of a whole job; shares have theirs by `plan --shards N --out`"));
+    }
+    const absl::Status fits = CheckPlanFits(options.plan, *jobs, counting->get(), environment);
+    if (!fits.ok()) return fail(fits);
+  }
   if (jobs->front().share.has_value()) {
     if (absl::Status taken = TakeShare(&jobs->front()); !taken.ok()) return fail(taken);
   }
@@ -374,7 +383,9 @@ ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* 
   if (absl::Status probed = Probe(&all, spending->get()); !probed.ok()) return discard(probed);
   if (absl::Status models = CheckModels(**counting, &all, spending->get()); !models.ok()) return discard(models);
   for (const Prepared& prepared : all) {
-    if (absl::Status written = WriteJobDescription(prepared.job); !written.ok()) return fail(written);
+    absl::Status written = WriteJobDescription(prepared.job);
+    if (written.ok() && !options.plan.empty()) written = KeepPlan(options.plan, prepared.job);
+    if (!written.ok()) return fail(written);
   }
   return RunStreams(options, &all, counting->get(), spending->get(), &signals, &status, end);
 }

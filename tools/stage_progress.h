@@ -3,48 +3,57 @@
 #define REEMBED_TOOLS_STAGE_PROGRESS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <thread>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/mutex.h"
 #include "engine/pace/rate_limiter.h"
-#include "tools/progress.h"
+#include "tools/live_line.h"
 
 namespace reembed {
+
+enum class StageUnit { kRows, kBytes };
 
 // How far a stage of some work is.
 struct StageView {
   std::string stage;
+  std::string place;  // that it is about; empty: that need not be said
   int64_t done = 0;
   int64_t total = 0;  // 0: not known
   absl::Duration elapsed;
+  StageUnit unit = StageUnit::kRows;
 };
 
-// "adding 120,000 of 1,000,000 rows, 12.0 %, 5,021 rows/s, 2:55 left"
-std::string StageLine(const StageView& view);
+// "adding 120,000 of 1,000,000 rows, 12.0 %, 5,021 rows/s, 2:55 left"; where nothing is counted "adding, 12 s"; the
+// place behind it. What does not fit into the columns is left out, the place first.
+std::string StageLine(const StageView& view, size_t columns);
 
-// Shows how far work of several stages is, on standard error, from a thread of its own until it is destroyed.
+// Shows how far work of several stages is until it is destroyed.
 class StageProgress {
  public:
   explicit StageProgress(ProgressStyle style);
-  StageProgress(const StageProgress&) = delete;
-  StageProgress& operator=(const StageProgress&) = delete;
-  ~StageProgress();
 
-  // From any thread. A new stage begins with its first call.
-  void Set(absl::string_view stage, int64_t done, int64_t total);
+  // What the stages from now on are about. From any thread, as all of these.
+  void At(std::string place);
+
+  // A new stage begins with its first call.
+  void Set(absl::string_view stage, int64_t done, int64_t total, StageUnit unit = StageUnit::kRows);
+
+  // A stage whose progress is asked for when it is shown, from the thread that shows it, until the next stage begins.
+  void Measure(absl::string_view stage, int64_t total, StageUnit unit, std::function<int64_t()> done);
 
  private:
-  void Loop(const std::stop_token& done);
-  std::string Line();
+  void Begin(absl::string_view stage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  StageView Look();
 
-  const ProgressStyle style_;
   Mutex mutex_;
   StageView view_ ABSL_GUARDED_BY(mutex_);
+  std::string place_ ABSL_GUARDED_BY(mutex_);
   Moment began_ ABSL_GUARDED_BY(mutex_);
-  std::jthread thread_;
+  std::function<int64_t()> measure_ ABSL_GUARDED_BY(mutex_);
+  LiveLine line_;  // last: its thread uses the others
 };
 
 }  // namespace reembed

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "engine/location.h"
+#include "tools/option_table.h"
 
 namespace reembed {
 namespace {
@@ -21,6 +22,11 @@ namespace {
 constexpr char kPrefix[] = "REEMBED_";
 // Beside those of flags.
 constexpr const char* kOtherVariables[] = {"REEMBED_DATA", "REEMBED_CERTIFI", "REEMBED_COMMAND"};
+
+// Flags of run that mean the same for every command that has them.
+constexpr const char* kSharedFlags[] = {"json",         "quiet",           "progress",     "no-input",
+                                        "env-file",     "no-env-file",     "api-key-file", "api-key-cmd",
+                                        "db-token-env", "db-password-env", "proxy",        "ca-file"};
 
 // The deepest subcommand that was understood.
 const CLI::App& ScopeOf(const CLI::App& app) {
@@ -48,6 +54,15 @@ std::vector<std::string> FlagsOf(const CLI::App& app) {
   return flags;
 }
 
+// "index build": with the commands that it stands below.
+std::string NameOfCommand(const CLI::App& command) {
+  std::string name;
+  for (const CLI::App* scope = &command; scope->get_parent() != nullptr; scope = scope->get_parent()) {
+    name = absl::StrCat(scope->get_name(), name.empty() ? "" : " ", name);
+  }
+  return name;
+}
+
 std::string DidYouMean(const std::string& near) {
   return near.empty() ? "" : absl::StrCat("; did you mean `", near, "`?");
 }
@@ -70,8 +85,9 @@ std::string UnknownFlag(const std::string& word, const CLI::App& app, const CLI:
   if (!near.empty()) return absl::StrCat(flag, " is no flag", of, DidYouMean(near));
   if (const CLI::App* const owner = OwnerOf(flag, app); owner != nullptr) {
     return command.empty()
-               ? absl::StrCat(flag, " belongs behind a command, as in `reembed ", owner->get_name(), " ", flag, "`")
-               : absl::StrCat(flag, " is no flag", of, ", but of `", owner->get_name(), "`");
+               ? absl::StrCat(flag, " belongs behind a command, as in `reembed ", NameOfCommand(*owner), " ", flag, "`")
+               : absl::StrCat(flag, " is no flag", of, ", but of `", NameOfCommand(*owner), "`; `reembed ", command,
+                              " --help` lists its own");
   }
   return absl::StrCat(flag, " is no flag", of, "; `reembed", command.empty() ? "" : " ", command,
                       " --help` lists those that are");
@@ -82,14 +98,6 @@ std::string UnknownCommand(const std::string& word, const CLI::App& scope) {
   const std::string near = NearestName(word, names);
   return absl::StrCat("`", word, "` is no command",
                       near.empty() ? absl::StrCat("; there are ", absl::StrJoin(names, ", ")) : DidYouMean(near));
-}
-
-bool IsGiven(const CLI::Option& option, Words words) {
-  return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
-    const std::string flag = word.substr(0, word.find('='));
-    if (absl::StartsWith(flag, "--")) return option.check_lname(flag.substr(2));
-    return absl::StartsWith(flag, "-") && option.check_sname(flag.substr(1));
-  });
 }
 
 // What the value came by: its flag, or the variable.
@@ -123,6 +131,32 @@ void AddVariablesOf(const CLI::App& app, std::set<std::string>* names) {
 }
 
 }  // namespace
+
+bool IsGiven(const CLI::Option& option, Words words) {
+  return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+    const std::string flag = word.substr(0, word.find('='));
+    if (absl::StartsWith(flag, "--")) return option.check_lname(flag.substr(2));
+    return absl::StartsWith(flag, "-") && option.check_sname(flag.substr(1));
+  });
+}
+
+void NameVariables(CLI::App* app) {
+  const auto is_shared = [app](const std::string& name) {
+    if (name == "api-key-env") return app->get_option_no_throw("--api-key-file") != nullptr;
+    return std::any_of(std::begin(kSharedFlags), std::end(kSharedFlags),
+                       [&](const char* shared) { return name == shared; });
+  };
+  for (CLI::Option* const option : app->get_options()) {
+    if (!option->nonpositional() || option->get_lnames().empty() || !option->get_envname().empty()) continue;
+    const std::string& name = option->get_lnames().front();
+    if (name == "help" || name == "version") continue;
+    const std::string command = NameOfCommand(*app);
+    const bool alone = command.empty() || is_shared(name);
+    option->envname(
+        VariableOfOption(alone ? name : absl::StrReplaceAll(absl::StrCat(command, "-", name), {{" ", "-"}})));
+  }
+  for (CLI::App* const command : app->get_subcommands([](CLI::App*) { return true; })) NameVariables(command);
+}
 
 bool WantsJson(Words words) {
   for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {

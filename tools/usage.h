@@ -19,6 +19,9 @@ using Words = absl::Span<const std::string>;
 // Whether standard output is to be JSON lines: also for what goes wrong before the words are understood.
 bool WantsJson(Words words);
 
+// Whether the option stands among the words; one that has a value and does not has it from its variable.
+bool IsGiven(const CLI::Option& option, Words words);
+
 // "bench endpoint": the subcommands that were understood; empty: none.
 std::string CommandOf(const CLI::App& app);
 
@@ -29,6 +32,11 @@ absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error, Words
 // A value that was given and is empty mostly is a shell variable that is not set. What it stood for would be taken for
 // not said, and that is something else. Errors: kInvalidArgument (names the flag).
 absl::Status CheckNoEmptyValue(const CLI::App& app);
+
+// Gives every flag of every command a variable that has none yet: REEMBED_SEARCH_TOP of `search --top`. Flags that mean
+// the same for all commands share that of run: REEMBED_JSON. Others do not, as one that is set for run would change
+// what another command reads, writes or drops.
+void NameVariables(CLI::App* app);
 
 // Variables of the environment that look as if they were meant for this program, and that nobody reads: a line for
 // each.

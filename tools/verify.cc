@@ -23,6 +23,7 @@
 #include "tools/resolve.h"
 #include "tools/shard_checks.h"
 #include "tools/signals.h"
+#include "tools/stage_progress.h"
 #include "tools/streams.h"
 #include "tools/target_comparison.h"
 #include "tools/target_loss.h"
@@ -66,7 +67,9 @@ struct Counts {
 
 class Verification {
  public:
-  Verification(const JobReader* job, const ResolvedJob* resolved) : job_(job), resolved_(resolved) {}
+  // All are borrowed.
+  Verification(const JobReader* job, const ResolvedJob* resolved, StageProgress* progress)
+      : job_(job), resolved_(resolved), progress_(progress) {}
 
   absl::Status CheckStore();
   absl::Status CheckUndoLog(const std::string& folder);
@@ -92,6 +95,7 @@ class Verification {
 
   const JobReader* const job_;
   const ResolvedJob* const resolved_;
+  StageProgress* const progress_;
   Problems problems_;
   std::vector<std::string> notes_;
   Counts counts_;
@@ -103,6 +107,8 @@ absl::Status Verification::CheckStore() {
     notes_.push_back("the job keeps no vectors: targets are checked for presence and width only");
     return absl::OkStatus();
   }
+  progress_->At("vectors.f32");
+  progress_->Set("reading", 0, 0);
   ABSL_ASSIGN_OR_RETURN(const VectorCheck check, job_->CheckVectors());
   ABSL_RETURN_IF_ERROR(NameDamage(check.damaged));
   counts_.vectors_read = check.texts;
@@ -140,6 +146,8 @@ absl::Status Verification::NameDamage(absl::Span<const SlotRange> damaged) {
 }
 
 absl::Status Verification::CheckUndoLog(const std::string& folder) {
+  progress_->At("undo.db");
+  progress_->Set("reading", 0, 0);
   ABSL_ASSIGN_OR_RETURN(const UndoCheck check, CheckUndo(folder));
   for (const std::string& problem : check.shown) problems_.Add(problem);
   problems_.count += check.damaged - static_cast<int64_t>(check.shown.size());
@@ -150,12 +158,17 @@ absl::Status Verification::CheckUndoLog(const std::string& folder) {
 }
 
 absl::Status Verification::CheckTarget(const Store& target, const std::map<int64_t, std::string>& refused) {
+  progress_->At(PlaceName(target.location));
+  progress_->Set("comparing", 0, job_->rows());
   const absl::StatusOr<std::unique_ptr<VectorReader>> reader = OpenReader(target, job_->identity().dim);
   if (!reader.ok()) {
     problems_.Add(std::string(reader.status().message()));
     return absl::OkStatus();
   }
-  const auto left_out = [&](int64_t ordinal) { return refused.count(ordinal) > 0; };
+  const auto left_out = [&](int64_t ordinal) {
+    progress_->Set("comparing", ordinal, job_->rows());
+    return refused.count(ordinal) > 0;
+  };
   const auto found = [&](const RowDifference& row) {
     problems_.Add(absl::StrCat(PlaceText(target.location), ": row ", KeyText(row.key), ": ", row.words));
     lost_[target.location.ToString()].push_back(row.ordinal);
@@ -196,10 +209,12 @@ absl::Status Verification::CheckSource() {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> source, OpenSource(resolved_->source, resolved_->selection));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<LedgerCursor> rows, job_->Scan(0));
   const std::string place = SourceName();
+  progress_->At(place);
   int64_t compared = 0;
   while (true) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
     if (!row.has_value()) break;
+    progress_->Set("comparing texts", row->ordinal, job_->rows());
     if (row->state == SlotState::kRejected) continue;
     ++compared;
     ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> now, source->Find(row->key));
@@ -255,6 +270,7 @@ absl::Status Verification::CheckSample(int64_t sample) {
     ABSL_ASSIGN_OR_RETURN(const std::optional<LedgerRow> row, rows->Next());
     if (!row.has_value()) break;
     if (row->state != SlotState::kKept || row->ordinal < compared * stride) continue;
+    progress_->Set("embedding again", compared, sample);
     ABSL_ASSIGN_OR_RETURN(const std::optional<RowView> now, source->Find(row->key));
     if (!now.has_value() || !now->text.has_value()) continue;
     const absl::Status read = Read(*row, &bought);
@@ -306,7 +322,8 @@ absl::StatusOr<Findings> VerifyFolder(const std::string& folder, const VerifyOpt
   ABSL_ASSIGN_OR_RETURN(const ResolvedJob resolved, ResolveAgain(folder, options, environment));
   ABSL_ASSIGN_OR_RETURN(const std::vector<RejectedRow> rejects, job->ListRejects(job->rows() + 1));
 
-  Verification verification(job.get(), &resolved);
+  StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
+  Verification verification(job.get(), &resolved, &progress);
   ABSL_RETURN_IF_ERROR(verification.CheckStore());
   ABSL_RETURN_IF_ERROR(verification.CheckUndoLog(folder));
   for (const Store& target : resolved.targets) {
@@ -357,6 +374,8 @@ absl::StatusOr<ExitCode> RepairFolder(const std::string& folder, const VerifyOpt
   run.api_key_cmd = options.api_key_cmd;
   run.json = options.json;
   run.no_input = options.no_input;
+  run.progress = options.progress;
+  run.quiet = options.quiet;
   // What would keep the run from beginning is found before anything is forgotten.
   ABSL_RETURN_IF_ERROR(ReadJobFile(&run));
   ABSL_RETURN_IF_ERROR(ResolveStreams(run, environment).status());
@@ -385,7 +404,9 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
     absl::StatusOr<Findings> found = VerifyFolder(folder, options, environment);
     if (!found.ok()) return fail(found.status());
     if (options.repair && found->problems.count > 0) {
-      for (const std::string& problem : found->problems.shown) Note("repairing " + problem, options.json);
+      for (const std::string& problem : found->problems.shown) {
+        if (!options.quiet) Note("repairing " + problem, options.json);
+      }
       signals.reset();  // the run has its own
       const absl::StatusOr<ExitCode> run = RepairFolder(folder, options, *found, environment);
       if (!run.ok()) return fail(run.status());
@@ -427,11 +448,14 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
     notes.push_back(Counted(repaired, "kept vector was damaged, and bought again where a row needs it",
                             "kept vectors were damaged, and bought again where a row needs it"));
   }
-  for (const std::string& note : notes) std::cout << note << "\n";
+  for (const std::string& note : notes) {
+    if (!options.quiet) std::cout << note << "\n";
+  }
   for (const std::string& problem : problems.shown) std::cout << "problem: " << problem << "\n";
   if (problems.count > static_cast<int64_t>(problems.shown.size())) {
     std::cout << "... and " << WithCommas(problems.count - static_cast<int64_t>(problems.shown.size())) << " more\n";
   }
+  if (options.quiet && problems.count == 0) return code;
   std::cout << (problems.count == 0 ? "everything is as the job left it"
                                     : Counted(problems.count, "problem", "problems"))
             << std::endl;

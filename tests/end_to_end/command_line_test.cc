@@ -93,6 +93,9 @@ TEST_F(CommandLineTest, AnUnknownFlagIsAnsweredWithTheNearest) {
   EXPECT_THAT(Refusal({"bench", "endpoint", "--concurency", "5"}), HasSubstr("did you mean `--concurrency`?"));
   EXPECT_THAT(Refusal({"plan", "--sample", "5"}),
               AllOf(HasSubstr("--sample is no flag of `plan`, but of `verify`"), Not(HasSubstr("did you mean"))));
+  EXPECT_THAT(
+      Refusal({"report", "--output", "x.html"}),
+      AllOf(HasSubstr("--output is no flag of `report`, but of `index build`"), HasSubstr("`reembed report --help`")));
   EXPECT_THAT(Refusal({"run", "--wholly-unheard-of"}), HasSubstr("`reembed run --help`"));
   EXPECT_THAT(Refusal({"--system", "agentloop"}), HasSubstr("as in `reembed run --system`"));
 }

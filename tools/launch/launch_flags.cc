@@ -18,8 +18,8 @@ using Command = std::function<ExitCode(const Environment&)>;
 constexpr char kGroup[] = "Scheduler";
 
 // What the launcher says itself, or what makes no sense for many.
-constexpr absl::string_view kNotGivenOn[] = {"shard", "shards",         "out",    "accept-rejects",  "no-input",
-                                             "limit", "force-recreate", "record", "error-on-nothing"};
+constexpr absl::string_view kNotGivenOn[] = {"shard", "shards",         "out",    "accept-rejects",   "no-input",
+                                             "limit", "force-recreate", "record", "error-on-nothing", "plan"};
 
 void AddCommon(CLI::App* command, LaunchOptions* options) {
   AddOptionsOfRun(command, &options->run, kNotGivenOn);

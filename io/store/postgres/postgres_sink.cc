@@ -24,6 +24,8 @@ constexpr size_t kCopyPieceBytes = size_t{1} << 18;
 constexpr int64_t kMaxStatementRows = 4096;
 constexpr int kMaxCopyConflicts = 8;
 constexpr char kUniqueViolation[] = "23505";
+constexpr char kDuplicateColumn[] = "42701";
+constexpr char kUndefinedColumn[] = "42703";
 constexpr char kIgnored[] = "a trigger or policy of the table ignored the change";
 
 class PostgresRowWriter final : public RowWriter {
@@ -35,7 +37,7 @@ class PostgresRowWriter final : public RowWriter {
   absl::Status Rehearse() {
     if (!target_.table.has_value() || !target_.vector->exists || target_.model_column_missing) return absl::OkStatus();
     ABSL_RETURN_IF_ERROR(PrepareStatements());
-    const absl::Status planned = PlanStatement();
+    const absl::Status planned = NameColumns(PlanStatement());
     if (planned.ok() || absl::IsUnavailable(planned) || absl::IsPermissionDenied(planned)) return planned;
     return absl::FailedPreconditionError(
         absl::StrCat(planned.message(), "; the table `", target_.table->name, "` cannot be filled as it is"));
@@ -43,7 +45,7 @@ class PostgresRowWriter final : public RowWriter {
 
   absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     bool added = false;
-    ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
+    ABSL_RETURN_IF_ERROR(NameColumns(target_.connection->Persist([&]() -> absl::Status {
       // Looked at again: the application may have changed its tables since the sink was made.
       ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
       if (!target_.table.has_value()) {
@@ -55,13 +57,13 @@ class PostgresRowWriter final : public RowWriter {
       }
       ABSL_RETURN_IF_ERROR(AddPostgresColumns(&target_, &added));
       return SwapIfEmpty();
-    }));
+    })));
     return added;
   }
 
   absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
     undo_ = context.undo;
-    ABSL_RETURN_IF_ERROR(target_.connection->Persist([&]() -> absl::Status {
+    ABSL_RETURN_IF_ERROR(NameColumns(target_.connection->Persist([&]() -> absl::Status {
       ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
       // It is made when the kind of its keys is known.
       if (!target_.table.has_value()) return absl::OkStatus();
@@ -72,7 +74,7 @@ class PostgresRowWriter final : public RowWriter {
         return NotPreparedError(target_.Place(), absl::StrCat("column `", target_.asked.model_column, "`"));
       }
       return PrepareStatements();
-    }));
+    })));
     return target_.table.has_value() ? last.position : 0;
   }
 
@@ -94,14 +96,14 @@ class PostgresRowWriter final : public RowWriter {
     }
     ABSL_RETURN_IF_ERROR(DropIndexesOnce());
     looked_again_ = false;
-    return StoreAll(rows);
+    return NameColumns(StoreAll(rows));
   }
 
   absl::Status Publish(const SinkContext&) override {
-    return target_.connection->Persist([&]() -> absl::Status {
+    return NameColumns(target_.connection->Persist([&]() -> absl::Status {
       ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target_));
       return IndexAndSwap();
-    });
+    }));
   }
 
  private:
@@ -109,6 +111,20 @@ class PostgresRowWriter final : public RowWriter {
   absl::Status PlanStatement() {
     const std::vector<PostgresValue> nulls(target_.asked.model_column.empty() ? 2 : 3);
     return target_.connection->Query("EXPLAIN " + store_, nulls).status();
+  }
+
+  // What the server says where somebody has made, renamed or dropped a column between a look at the table and a
+  // statement: another job, before the lock of the column was had.
+  absl::Status NameColumns(const absl::Status& status) const {
+    const std::string& code = target_.connection->last_code();
+    const std::string& filled = target_.asked.new_column;
+    if (status.ok() || filled.empty() || (code != kDuplicateColumn && code != kUndefinedColumn)) return status;
+    return absl::UnavailableError(absl::StrCat(
+        status.message(), "; the columns are not those that this job has found: expected ",
+        code == kDuplicateColumn ? absl::StrCat("no column `", filled, "`, and somebody has made it meanwhile")
+                                 : absl::StrCat("the column `", filled, "`, and somebody has renamed or dropped it"),
+        " (probably another job with new_column=); when that has ended, give the same command again: it goes on with "
+        "what is there, or says why not"));
   }
 
   bool Upserts() const { return target_.asked.mode == PostgresLocation::Mode::kUpsert; }

@@ -62,6 +62,7 @@ class JobFlags(TypedDict, total=False):
     out: str
     output_dim: int
     output_type: str
+    plan: str
     proxy: str
     quiet: bool
     quota: str

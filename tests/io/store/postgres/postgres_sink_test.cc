@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_sink.h"
 
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -305,6 +306,38 @@ TEST_F(PostgresSinkTest, ANewColumnTakesThePlaceOfTheOldOneAtTheEnd) {
 }
 
 // As shards fill it: the names are swapped once, by whoever publishes.
+// As where another job adds the column between this one's look at the table and its own ALTER TABLE.
+TEST_F(PostgresSinkTest, AColumnThatSomebodyMakesMeanwhileIsNamedWithWhatToDo) {
+  const auto sink = Make("table=m&vector=v&new_column=v_2");
+  ASSERT_THAT(sink, IsOk());
+  server_.Run("BEGIN; ALTER TABLE m ADD COLUMN v_2 vector(2)");
+  absl::Status prepared;
+  std::atomic<bool> done = false;
+  std::thread preparer([&] {
+    prepared = PrepareAndOpen(sink->get(), {.model = kModel}, {}).status();
+    done = true;
+  });
+  while (!done && server_.Ask("SELECT count(*) FROM pg_locks WHERE NOT granted") == "0") std::this_thread::yield();
+  server_.Run("COMMIT");
+  preparer.join();
+  EXPECT_THAT(prepared, HasError(absl::StatusCode::kUnavailable,
+                                 AllOf(HasSubstr("expected no column `v_2`, and somebody has made it meanwhile"),
+                                       HasSubstr("give the same command again"))));
+}
+
+TEST_F(PostgresSinkTest, AColumnThatSomebodyRenamesMeanwhileIsNamedWithWhatToDo) {
+  const std::unique_ptr<VectorSink> sink = MakeOpen("table=m&vector=v&new_column=v_2");
+  server_.Run("ALTER TABLE m RENAME COLUMN v_2 TO w");
+  const VectorRows rows = Numbered(2);
+  const Batch* batch = rows.batch();
+  std::vector<RefusedRow> refused;
+  EXPECT_THAT(sink->Write({&batch, 1}, &refused),
+              HasError(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr("expected the column `v_2`, and somebody has renamed or dropped it"),
+                             HasSubstr("give the same command again"))));
+  EXPECT_THAT(refused, IsEmpty());
+}
+
 TEST_F(PostgresSinkTest, SeveralSinksFillANewColumnThatOnePublishes) {
   const std::string parameters = "table=m&vector=v&new_column=v_2&index=hnsw";
   auto begins = Make(parameters), one = Make(parameters), other = Make(parameters);
