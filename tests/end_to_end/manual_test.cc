@@ -10,7 +10,6 @@
 #include <memory>
 #include <ostream>
 #include <regex>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -32,6 +31,7 @@
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/raw_http.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/valkey_server.h"
@@ -54,10 +54,7 @@ std::vector<std::string> Chapters() {
 
 // The commands of the blocks of a chapter, each on one line, without what is only said.
 std::vector<std::string> CommandsOf(const std::string& chapter) {
-  std::ifstream file(absl::StrCat(kPages, "/", chapter, ".md"));
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string page = absl::StrReplaceAll(text.str(), {{"\\\n", " "}});
+  const std::string page = absl::StrReplaceAll(ReadFile(absl::StrCat(kPages, "/", chapter, ".md")), {{"\\\n", " "}});
   std::vector<std::string> commands;
   for (size_t at = 0; (at = page.find("```sh\n", at)) != std::string::npos;) {
     at += 6;
