@@ -111,11 +111,25 @@ std::string TimeText(const ShardState& state) {
   return state.elapsed > absl::ZeroDuration() ? absl::StrCat(", ", DurationText(state.elapsed)) : "";
 }
 
+// Whether `reembed launch` has been at work there.
+bool IsLaunched(const std::string& parent) { return fs::is_directory(parent + "/launch"); }
+
 }  // namespace
 
-bool HasShards(const std::string& parent) { return fs::exists(ShardPlanPath(parent)); }
+bool HasShards(const std::string& parent) { return fs::exists(ShardPlanPath(parent)) || IsLaunched(parent); }
 
 absl::Status ShowShards(const std::string& parent, bool json) {
+  // Shards that a scheduler has, and has not started yet.
+  if (!fs::exists(ShardPlanPath(parent))) {
+    if (json) {
+      std::cout << JsonLine("summary").Add("job", parent).Add("shards_complete", 0).Add("shards_running", 0).ToString()
+                << std::endl;
+    } else {
+      std::cout << "job       " << parent << "\nshards    none has begun yet; their logs will be in " << parent
+                << "/launch/log" << std::endl;
+    }
+    return absl::OkStatus();
+  }
   ABSL_ASSIGN_OR_RETURN(const Shards shards, FindShards(parent));
   const int of = shards.plan.shards;
   ShardState sum;

@@ -8,7 +8,7 @@
 
 namespace reembed {
 
-// Whether the folder is that of a job's shares.
+// Whether the folder is that of a job's shares, if only submitted to a scheduler.
 bool HasShards(const std::string& parent);
 
 // What the shares of a job have done, and which are to be run again, on standard output. Errors: of the plan and of the

@@ -23,6 +23,20 @@ absl::Status NoLockError(const std::string& path) {
       path, ": expected the lock of a target, or nothing, got something else; move it away or choose another target"));
 }
 
+// Made if it is not there.
+absl::StatusOr<File> OpenLockFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+  if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+  return File(fd, path);
+}
+
+// Errors: of a file that is no lock's.
+absl::StatusOr<LockOwner> OwnerIn(const File& file) {
+  const absl::StatusOr<std::string> text = ReadLockText(file);
+  return ParsePlaceOwner(text.ok() ? *text : "no lock's text");
+}
+
 }  // namespace
 
 std::string PlaceLockPath(const std::string& path) { return absl::StrCat(path, ".partial.lock"); }
@@ -34,13 +48,10 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::Acquire(const std::string&
 absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireAt(const std::string& path, const std::string& place,
                                                                 const std::string& job) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
-    if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
-    if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-    std::unique_ptr<PlaceLock> lock(new PlaceLock(File(fd, path)));
+    ABSL_ASSIGN_OR_RETURN(File file, OpenLockFile(path));
+    std::unique_ptr<PlaceLock> lock(new PlaceLock(std::move(file)));
     ABSL_ASSIGN_OR_RETURN(const bool locked, TryLock(lock->file_));
-    const absl::StatusOr<std::string> text = ReadLockText(lock->file_);
-    const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
+    const absl::StatusOr<LockOwner> owner = OwnerIn(lock->file_);
     if (!locked) return BeingWrittenError(place, owner.ok() ? *owner : LockOwner());
     // Whoever had it may have removed the file before this process had locked it.
     ABSL_ASSIGN_OR_RETURN(const bool still, lock->IsStillTheFile());
@@ -59,15 +70,12 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireAt(const std::strin
 absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireSharedAt(const std::string& path, const std::string& place,
                                                                       const std::string& job) {
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
-    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
-    if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO)) return NoLockError(path);
-    if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-    std::unique_ptr<PlaceLock> lock(new PlaceLock(File(fd, path)));
+    ABSL_ASSIGN_OR_RETURN(File file, OpenLockFile(path));
+    std::unique_ptr<PlaceLock> lock(new PlaceLock(std::move(file)));
     lock->shared_ = true;
     ABSL_ASSIGN_OR_RETURN(const bool alone, TryLock(lock->file_));
-    const bool locked = alone || flock(fd, LOCK_SH | LOCK_NB) == 0;
-    absl::StatusOr<std::string> text = ReadLockText(lock->file_);
-    absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
+    const bool locked = alone || flock(lock->file_.fd(), LOCK_SH | LOCK_NB) == 0;
+    absl::StatusOr<LockOwner> owner = OwnerIn(lock->file_);
     // A sibling that gives it back has it alone for a moment.
     if (!locked && owner.ok() && owner->job == job) continue;
     if (!locked) return BeingWrittenError(place, owner.ok() ? *owner : LockOwner());
@@ -80,9 +88,8 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireSharedAt(const std:
       self.left_by = owner->left_by;
       ABSL_RETURN_IF_ERROR(WriteLockOwner(lock->file_, self));
       // Not in one step: another job may have come in between, and has written its name.
-      if (flock(fd, LOCK_SH | LOCK_NB) != 0) continue;
-      text = ReadLockText(lock->file_);
-      owner = ParsePlaceOwner(text.ok() ? *text : "no lock's text");
+      if (flock(lock->file_.fd(), LOCK_SH | LOCK_NB) != 0) continue;
+      owner = OwnerIn(lock->file_);
       if (!owner.ok() || owner->job != job) continue;
     } else if (owner->job != job) {
       return BeingWrittenError(place, *owner);
@@ -97,8 +104,7 @@ LockOwner PlaceLock::OwnerOf(const std::string& path) {
   const std::string lock = PlaceLockPath(path);
   const File file(open(lock.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), lock);
   if (file.fd() < 0) return LockOwner();
-  const absl::StatusOr<std::string> text = ReadLockText(file);
-  const absl::StatusOr<LockOwner> owner = ParsePlaceOwner(text.ok() ? *text : "");
+  const absl::StatusOr<LockOwner> owner = OwnerIn(file);
   return owner.ok() ? *owner : LockOwner();
 }
 

@@ -175,8 +175,11 @@ class FileCache final : public VectorCache {
 absl::StatusOr<std::unique_ptr<VectorCache>> OpenFileCache(const std::string& path, int64_t max_bytes) {
   // SQLite would make it with the umask's rights, and through a link.
   ABSL_ASSIGN_OR_RETURN(const bool exists, PathExists(path));
-  if (!exists) ABSL_RETURN_IF_ERROR(ClaimOwnFile(path, Absent::kMake));
   std::error_code ignored;
+  if (!exists) {
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+    ABSL_RETURN_IF_ERROR(ClaimOwnFile(path, Absent::kMake));
+  }
   if (std::filesystem::is_symlink(path, ignored)) return NotOursError(path);
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDb> db, SqliteDb::Open(path, SqliteAccess::kCreate));
   auto cache = std::make_unique<FileCache>(std::move(db), max_bytes);

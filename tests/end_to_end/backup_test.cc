@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
-#include <sstream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +19,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/memu.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/places.h"
 
@@ -31,13 +31,6 @@ using ::testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kKills = 20;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 // Everything in the database as SQL, by SQLite's own program.
 std::string Dump(const std::string& db) {

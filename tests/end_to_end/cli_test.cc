@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -20,6 +19,7 @@
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/places.h"
@@ -32,13 +32,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 class CliTest : public ::testing::Test {
  protected:

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "tests/fakes/dialect_server.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/sqlite_file.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/fakes/text_vector.h"
@@ -35,13 +35,6 @@ using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr int kDim = DialectServer::kDim;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 // A vector as SQLite's quote() shows its bytes.
 std::string Blob(const std::vector<float>& vector) {

@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "tests/fakes/agentloop.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/text_vector.h"
 #include "tests/places.h"
 
@@ -21,13 +20,6 @@ namespace reembed {
 namespace {
 
 constexpr char kMark[] = "note ";  // what all notes begin with
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 // id -> bytes of the vector, of all notes that have one.
 std::map<int, std::string> Vectors(const std::string& db) {

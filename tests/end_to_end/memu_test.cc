@@ -7,7 +7,6 @@
 #include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -19,6 +18,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/mcp_memory.h"
 #include "tests/fakes/postgres_server.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/system_measure.h"
 #include "tests/fakes/temp_folder.h"
@@ -33,13 +33,6 @@ using ::testing::HasSubstr;
 constexpr int kDim = 64;
 
 int64_t Rows() { return TestRows(2000); }
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 class MemuTest : public ::testing::Test {
  protected:

@@ -6,7 +6,6 @@
 #include <fstream>
 #include <memory>
 #include <regex>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,6 +18,7 @@
 #include "io/embed/embedding_server.h"
 #include "tests/fakes/agentloop.h"
 #include "tests/fakes/clean_command.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/places.h"
@@ -31,10 +31,7 @@ using ::testing::HasSubstr;
 
 // The commands of the block below "Five examples", each on one line.
 std::vector<std::string> Examples() {
-  std::ifstream file(REEMBED_SOURCE_DIR "/README.md");
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string page = absl::StrReplaceAll(text.str(), {{"\\\n", " "}});
+  const std::string page = absl::StrReplaceAll(ReadFile(REEMBED_SOURCE_DIR "/README.md"), {{"\\\n", " "}});
   const size_t begin = page.find("```sh\n", page.find("## Five examples")) + 6;
   std::vector<std::string> commands;
   for (const absl::string_view line : absl::StrSplit(page.substr(begin, page.find("\n```", begin) - begin), '\n')) {

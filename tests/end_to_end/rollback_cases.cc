@@ -2,8 +2,6 @@
 #include "tests/end_to_end/rollback_cases.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,18 +19,13 @@
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/qdrant_server.h"
+#include "tests/fakes/read_file.h"
 #include "tests/places.h"
 
 namespace reembed {
 namespace {
 
 constexpr int kOldDim = 48;
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
-}
 
 bool HasLeaseTable(const std::string& path) {
   return Query(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'reembed_lock'").front() != "0";

@@ -14,7 +14,6 @@
 #include <memory>
 #include <mutex>
 #include <random>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +28,7 @@
 #include "tests/fakes/clean_command.h"
 #include "tests/fakes/openai_replies.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/scripted_server.h"
 #include "tests/fakes/slurm_cluster.h"
 #include "tests/fakes/status_matchers.h"
@@ -41,13 +41,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 class SlurmTest : public ::testing::Test {
  protected:
@@ -81,7 +74,7 @@ class SlurmTest : public ::testing::Test {
     const size_t begin = at + field.size();
     return result.out.substr(begin, result.out.find('"', begin) - begin);
   }
-  std::string Log(int shard) const { return ReadAll(absl::StrCat(job_, "/launch/log/shard-000", shard, ".log")); }
+  std::string Log(int shard) const { return ReadFile(absl::StrCat(job_, "/launch/log/shard-000", shard, ".log")); }
 
   // A command whose shard i ends with codes[i][0] the first time, codes[i][1] the second, ...; the last one stays. It
   // marks a shard that ends with 0 as complete.
@@ -103,7 +96,7 @@ class SlurmTest : public ::testing::Test {
   std::string Begun(int shards) const {
     std::vector<int64_t> counts;
     for (int i = 0; i < shards; ++i) {
-      const std::string lines = ReadAll(folder_ / absl::StrCat("began", i));
+      const std::string lines = ReadFile(folder_ / absl::StrCat("began", i));
       counts.push_back(std::count(lines.begin(), lines.end(), '\n'));
     }
     return absl::StrJoin(counts, " ");
@@ -239,7 +232,7 @@ std::vector<pid_t> ShardsAtWork(const std::string& job) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string words = ReadAll(entry.path().string() + "/cmdline");
+    const std::string words = ReadFile(entry.path().string() + "/cmdline");
     if (words.find(REEMBED_BINARY) != 0 || words.find("--job=" + job) == std::string::npos) continue;
     found.push_back(static_cast<pid_t>(std::stol(name)));
   }
@@ -374,9 +367,9 @@ TEST_F(SlurmTest, ShardsThatAreKilledMakeWhatOneMachineMakes) {
   const ProcessResult merged = RunClean(REEMBED_BINARY, folder_.path(), {"merge", job_});
   ASSERT_EQ(merged.exit_code, 0) << merged.err << Log(0) << Log(1) << Log(2) << Log(3);
   for (const char* const end : {".fbin", ".fbin.keys.jsonl", ".jsonl"}) {
-    EXPECT_TRUE(ReadAll(folder_ / "all" + end) == ReadAll(folder_ / "one" + end)) << end;
+    EXPECT_TRUE(ReadFile(folder_ / "all" + end) == ReadFile(folder_ / "one" + end)) << end;
   }
-  EXPECT_EQ(ReadAll(folder_ / "one.fbin").size(), size_t{8} + static_cast<size_t>(rows) * 64 * sizeof(float));
+  EXPECT_EQ(ReadFile(folder_ / "one.fbin").size(), size_t{8} + static_cast<size_t>(rows) * 64 * sizeof(float));
 
   const ProcessResult again = Launch(command);
   EXPECT_EQ(Text(again, "started"), "");
@@ -408,7 +401,7 @@ TEST_F(SlurmTest, AJobThatIsCancelledIsNotStartedAgainAndGoesOnWhenItIsLaunched)
   EXPECT_EQ(cluster().StatesOf(id), "0 CANCELLED\n1 CANCELLED\n");
   // Each was told, ended by itself, and its end is known.
   for (const char* const note : {"/launch/slurm/0000", "/launch/slurm/0001"}) {
-    EXPECT_EQ(ReadAll(job_ + note), "143 0\n") << Log(0) << Log(1);
+    EXPECT_EQ(ReadFile(job_ + note), "143 0\n") << Log(0) << Log(1);
   }
   const ProcessResult again = Launch(command, "2");
   EXPECT_EQ(Text(again, "started"), "0-1");

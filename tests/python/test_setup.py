@@ -133,7 +133,7 @@ def test_a_unit_of_systemd_is_a_job_file_away(database: Path) -> None:
 
 
 def test_the_line_for_cron_is_silent_where_nothing_is_wrong(database: Path) -> None:
-    page = (ROOT / "MANUAL.md").read_text()
+    page = (ROOT / "data/manual/running.md").read_text()
     line = next(line for line in page.splitlines() if line.startswith("0 3 * * *  "))
     folder = Path(os.environ["HOME"]) / ".config" / "reembed"
     folder.mkdir(parents=True)

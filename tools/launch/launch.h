@@ -13,7 +13,7 @@
 #include "tools/options.h"
 
 // `reembed launch`: the shards of one job on a scheduler that people have. It starts, watches and repeats them; here is
-// written what it is told. docs: MANUAL.md, "Slurm and Kubernetes".
+// written what it is told. docs: data/manual/machines.md, "Slurm and Kubernetes".
 namespace reembed {
 
 // What all schedulers are told.

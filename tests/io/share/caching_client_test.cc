@@ -417,6 +417,12 @@ TEST(FileCacheTest, StaysWithinItsBounds) {
   EXPECT_LE(std::filesystem::file_size(folder / "cache.db"), 3 << 20);
 }
 
+TEST(FileCacheTest, MakesItsFolders) {
+  const TempFolder folder;
+  EXPECT_THAT(OpenFileCache(folder / "cache/reembed/vectors.db"), IsOk());
+  EXPECT_THAT(OpenFileCache(folder / "cache/reembed/vectors.db"), IsOk());
+}
+
 TEST(FileCacheTest, RefusesAFileOfSomethingElse) {
   SqliteFile notes;
   notes.Run("CREATE TABLE notes (id INTEGER)");

@@ -8,13 +8,13 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/odd_words.h"
 #include "tests/fakes/process.h"
+#include "tests/fakes/read_file.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -23,13 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
 
 class SlurmScriptTest : public ::testing::Test {
  protected:
@@ -74,11 +67,11 @@ class SlurmScriptTest : public ::testing::Test {
   }
   // What Slurm was asked since the last time.
   std::string Asked() {
-    const std::string asked = ReadAll(folder_ / "asked");
+    const std::string asked = ReadFile(folder_ / "asked");
     std::filesystem::remove(folder_ / "asked");
     return asked;
   }
-  std::string Note() const { return ReadAll(folder_ / "notes/0003"); }
+  std::string Note() const { return ReadFile(folder_ / "notes/0003"); }
 
   TempFolder folder_;
   SlurmScriptParts parts_;
