@@ -15,8 +15,8 @@ namespace reembed {
 
 class HttpServer;
 
-// A run in Prometheus's text form, version 0.0.4. All names begin with reembed_; data/manual/running.md lists them. Every sample has
-// the label reembed_job, the name of the job's folder, so that files of several jobs go together.
+// A run in Prometheus's text form, version 0.0.4. All names begin with reembed_; data/manual/running.md lists them.
+// Every sample has the label reembed_job, the name of the job's folder, so that files of several jobs go together.
 // Source: prometheus.io/docs/instrumenting/exposition_formats, and /practices/naming for the names.
 std::string MetricsText(const LiveLook& look);
 
