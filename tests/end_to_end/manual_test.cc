@@ -98,6 +98,7 @@ class ManualTest : public ::testing::TestWithParam<std::string> {
           << "source = \"jsonl:" << folder_.path() << "/rows.jsonl\"\ntarget = [\"npy:" << folder_.path() << "/" << name
           << ".npy\"]\n";
     }
+    std::ofstream(folder_ / "job.toml", std::ios::app) << "embedder = \"builtin\"\n";  // costs nothing
     std::ofstream(folder_ / "notes.db").close();
     for (const std::string& sql :
          {std::string("CREATE TABLE notes(id INTEGER PRIMARY KEY, body TEXT, tenant TEXT)"),
