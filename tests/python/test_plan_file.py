@@ -130,7 +130,7 @@ def test_how_fast_is_not_the_plans(plan: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_with_its_plan(database: Path, serve: Callable[..., str], tmp_path: Path) -> None:
-    url = serve("--latency-ms", "50", "--dim", "64")
+    url = serve("--latency-ms", "200", "--dim", "64")
     plan = tmp_path / "plan.toml"
     asked = ["--system", "agentloop", "--db", database, "--api-base", url, "--model", "m", "--dimensions", 64,
              "--batch-size", 1, "--concurrency", 1, "--job", tmp_path / "job"]

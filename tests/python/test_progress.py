@@ -118,8 +118,13 @@ def test_a_narrow_terminal_gets_what_fits(job: Path, database: Path) -> None:
 ])
 def test_nothing_is_drawn_where_it_is_not_wanted(job: Path, database: Path, tmp_path: Path, flags: list[str],
                                                  variables: dict[str, str]) -> None:
-    run = Terminal(["verify", str(job), *flags], 80, **variables)
-    assert run.end() == 0
+    with locked(database):
+        run = Terminal(["verify", str(job), *flags], 80, **variables)
+        # One that was begun later draws meanwhile.
+        other = Terminal(["verify", str(job)], 80)
+        other.wait_for(r"comparing 0 of")
+        other.wait_for(r"\r\x1b\[K[^\r\x1b]+\x1b\[J\r\x1b\[K[^\r\x1b]+\x1b\[J\r\x1b\[K")
+    assert (other.end(), run.end()) == (0, 0)
     assert "\x1b" not in run.seen and "\r\n" not in run.seen.strip("\r\n"), run.seen
 
 
