@@ -523,7 +523,8 @@ absl::StatusOr<BuiltIndex> BuildByWish(const std::string& path, const IndexBuild
     ABSL_ASSIGN_OR_RETURN(const Tuning tuning, build.Tune(set, wish));
     if (tuning.found.has_value()) return build.Publish();
     build.RemoveWork();
-    tried.push_back(absl::StrFormat("%s: recall %.4f at %.3f ms", recipe.factory, tuning.best.recall_at_10,
+    tried.push_back(absl::StrFormat("%s: recall %.4f measured, %.4f of it sure, at %.3f ms", recipe.factory,
+                                    tuning.best.recall_at_10, tuning.sure_recall,
                                     1000 / std::max(tuning.best.queries_per_second, 1e-9)));
   }
   return absl::FailedPreconditionError(

@@ -110,10 +110,13 @@ absl::StatusOr<Tuning> TuneSearch(IndexReader* index, const EvalSet& set, const 
   Tuning tuning;
   const auto keeps_recall = [&](int number) -> absl::StatusOr<bool> {
     ABSL_ASSIGN_OR_RETURN(const EvalPoint point, Evaluate(index, set, ladder.At(number), rows));
-    if (point.recall_at_10 >= tuning.best.recall_at_10) tuning.best = point;
     // Where every neighbour was found there is no luck to allow for.
-    if (point.recall_at_10 - Luck(point.recall_at_10, set.count()) < wish.recall) return false;
-    tuning.best = point;
+    const double sure = point.recall_at_10 - Luck(point.recall_at_10, set.count());
+    if (point.recall_at_10 >= tuning.best.recall_at_10 || sure >= wish.recall) {
+      tuning.best = point;
+      tuning.sure_recall = sure;
+    }
+    if (sure < wish.recall) return false;
     return true;
   };
   int too_narrow = ladder.least() - 1;

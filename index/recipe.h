@@ -37,6 +37,7 @@ absl::StatusOr<std::vector<Recipe>> RecipesFor(const RecipeWish& wish, int64_t r
 struct Tuning {
   std::optional<EvalPoint> found;
   EvalPoint best;
+  double sure_recall = 0;  // of `best`: what is left when luck in the queries is allowed for
 };
 absl::StatusOr<Tuning> TuneSearch(IndexReader* index, const EvalSet& set, const RecipeWish& wish, const RowSet* rows);
 
