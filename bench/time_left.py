@@ -11,11 +11,12 @@ import json
 import os
 import pty
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+from ports import free_port
 
 RUNS = [  # what the server is told, rows, what the run is told
     (["--latency-ms", "100"], 20000, ["--concurrency", "4", "--batch-size", "32"]),
@@ -30,12 +31,6 @@ RUNS = [  # what the server is told, rows, what the run is told
     ([], 3000, ["--rpm", "300", "--tpm", "400000", "--batch-size", "32"]),
 ]
 SAID = re.compile(rb"([\d.]+) %.*?(?:([\d:]+)|([\d.]+) s) left")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run_at_terminal(command):
