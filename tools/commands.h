@@ -152,6 +152,13 @@ struct SystemsOptions {
 };
 ExitCode SystemsCommand(const SystemsOptions& options, const Environment& environment);
 
+struct DemoOptions {
+  std::string folder = "reembed-demo";  // made, or of an earlier demo
+};
+// Makes a sample database, embeds it by the built-in embedder, builds an index and searches it; prints each command as
+// a user would give it. No key, no network. May be repeated: the second time nothing is bought.
+ExitCode DemoCommand(const DemoOptions& options, const Environment& environment);
+
 // Whether this machine, and the API and stores of a job if one is asked for, would let a run come to its end. Sends one
 // text where there is an API. The exit code is that of the first problem.
 ExitCode DoctorCommand(CommandOptions options, const Environment& environment);

@@ -554,6 +554,16 @@ void AddSystems(CLI::App* app, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return SystemsCommand(*options, env); }; });
 }
 
+void AddDemo(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand(
+      "demo", "make a sample database of 2,000 messages, embed, index and search it; no key, no network");
+  auto options = std::make_shared<DemoOptions>();
+  command->add_option("folder", options->folder, "folder that is made for it; default: reembed-demo");
+  command->footer("Examples:\n  reembed demo\n  reembed demo /tmp/reembed-demo");
+  command->callback(
+      [=] { *chosen = [=](const Environment& environment) { return DemoCommand(*options, environment); }; });
+}
+
 void AddConfig(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const config = app->add_subcommand("config", "the settings of flags, variables and files");
   config->require_subcommand(1);
@@ -670,6 +680,7 @@ int Main(int argc, char** argv) {
   AddServe(&app, &chosen);
   AddBench(&app, &chosen);
   AddSystems(&app, &chosen);
+  AddDemo(&app, &chosen);
   AddSetUp(&app, words, &chosen);
   AddConfig(&app, words, &chosen);
   AddHelpAndVersion(&app, &chosen);
