@@ -37,6 +37,7 @@ set(allowed
   "tools/index_flags[.]cc!all!examples in the help"
   "tools/launch/launch_flags[.]cc!jsonl,fbin!examples in the help"
   "tools/option_table[.]cc!libsql,postgres,falkor,automem!flags' help"
+  "tools/demo[.]cc!faiss!the commands that it prints and gives"
   "tools/recreate[.]cc!postgres!a flag's refusal"
   "tools/resolve[.]cc!sqlite,faiss!examples in refusals"
   "io/file/vectors_json!memu!the file is MemU's, and errors say so"
