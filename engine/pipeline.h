@@ -40,13 +40,11 @@
 //   running. That number is also the back-pressure: without a free batch nothing is read.
 // Order: batches overtake each other after `embed`. Ranges name rows, so only a sink that asks for
 //   RowOrder::kAscending waits for its turn.
-// Replay: a sink that is new, or was behind when a run was killed, gets the rows whose vectors were bought earlier;
-// they
-//   skip `embed`.
+// Replay: a sink that is new, or was behind when a run was killed, gets the rows whose vectors were bought earlier.
+//   They skip `embed`.
 // Failure: a failed batch passes through to `commit` like any other, so every batch that leaves `read` comes back. No
 //   exception leaves a stage. The first failure ends reading.
-// Stop: `stop` ends reading; batches in flight are embedded, persisted and written. Vectors that were paid for are
-// never
+// Stop: `stop` ends reading; batches in flight are embedded, persisted and written. No vector that was paid for is
 //   dropped. To stop requests, too, call EmbeddingClient::StopSending(). Targets whose Complete() has not begun are
 //   left unfinished; the same call resumes there.
 // Targets: prepared before the first row, and published when all rows are in all of them, unless the options leave

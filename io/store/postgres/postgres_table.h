@@ -39,8 +39,7 @@ namespace reembed {
 //   triggers      of a target: `fire` (default); `skip`: none of the table's triggers sees the change; `auto`: `skip`
 //                 where the user may, else `fire`
 //   index         of a target: index to build at the end: hnsw, ivfflat; default none. What is there stays and grows
-//   with
-//                 every row, or with `rebuild` is dropped before and built again at the end
+//                 with every row, or with `rebuild` is dropped before and built again at the end
 //   metric        of that index: cosine (default), l2, ip
 struct PostgresLocation {
   PostgresAddress address;

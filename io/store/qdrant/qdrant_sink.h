@@ -37,9 +37,8 @@ class QdrantPayloads {
 // Points that are not there: mode=upsert adds them, without payload (ids=uuid5: with the key) unless `payloads` has
 //   one; mode=update refuses them with kNotFound. Keys that cannot be ids are refused with kInvalidArgument. So is, in
 //   the server's words, a point that it does not take; while it has taken none at all that is the error of Write().
-// A collection that is not there is made by Prepare(), with its graph left for Publish(); so is a named vector, on
-// servers
-//   that can (Qdrant 1.18).
+// A collection that is not there is made by Prepare(), with its graph left for Publish(); so is a named vector,
+//   on servers that can (Qdrant 1.18).
 // A collection whose vector has another width is refused, or with on_width=side replaced as QdrantSide says.
 //
 // Rows are durable when Write() returns. The same rows again change nothing.
