@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One build of one index for index_build, which compares it with other libraries:
 //
-//   peer_graph_build DIR plain|ours THREADS EF_SEARCH [SIMD STORAGE]
+//   peer_graph_build DIR plain|ours THREADS EF_SEARCH [SIMD STORAGE [M]]
 //
 // DIR has rows.f32, queries.f32 and truth.i64 (ten a query), and dim.txt. Prints one line of JSON: seconds and
 // processor seconds of the build, recall@10, and what instructions were used.
@@ -60,12 +60,13 @@ int Run(const std::vector<std::string>& words) {
   const auto count = static_cast<int64_t>(rows.size()) / dim;
   GraphBuildOptions options{.threads = std::atoi(words[3].c_str())};
   std::string used = "FAISS " + FaissVersion();
-  if (words.size() == 7) {
+  if (words.size() >= 7) {
     const auto simd = ParseGraphSimd(words[5]);
     const auto storage = ParseGraphStorage(words[6]);
     if (!simd.ok() || !storage.ok()) return 2;
     options.simd = *simd;
     options.storage = *storage;
+    if (words.size() == 8) options.m = std::atoi(words[7].c_str());
     const auto choice = ChooseGraphKernel(options);
     if (!choice.ok()) {
       std::cerr << choice.status().message() << "\n";
@@ -114,8 +115,8 @@ int Run(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv, argv + argc);
-  if (words.size() != 5 && words.size() != 7) {
-    std::cerr << "usage: peer_graph_build DIR plain|ours THREADS EF_SEARCH [SIMD STORAGE]\n";
+  if (words.size() != 5 && words.size() != 7 && words.size() != 8) {
+    std::cerr << "usage: peer_graph_build DIR plain|ours THREADS EF_SEARCH [SIMD STORAGE [M]]\n";
     return 2;
   }
   return reembed::Run(words);
