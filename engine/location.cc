@@ -130,6 +130,43 @@ std::string Location::ToString() const {
   return out;
 }
 
+namespace {
+
+// Takes name=value&name=value of `uri`, with a token apart.
+absl::Status TakeParameters(absl::string_view uri, absl::string_view query, bool takes_token, Location* location) {
+  bool has_token = false;
+  for (const absl::string_view pair : absl::StrSplit(query, '&', absl::SkipEmpty())) {
+    const size_t equals = pair.find('=');
+    if (equals == absl::string_view::npos || equals == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "`: `", pair, "` should be name=value"));
+    }
+    ABSL_ASSIGN_OR_RETURN(const std::string name, PercentDecode(pair.substr(0, equals)));
+    const absl::StatusOr<std::string> value = PercentDecode(pair.substr(equals + 1));
+    if (!value.ok()) {
+      if (name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
+      return value.status();
+    }
+    if (name == "authToken" && takes_token) {
+      // A second one would be a parameter, and written down.
+      if (has_token) return absl::InvalidArgumentError(absl::StrCat(location->scheme, ": authToken= is given twice"));
+      has_token = true;
+      location->secret = *value;
+      continue;
+    }
+    if (name == "options" && !SecretValues(*value).empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          location->scheme, ": options= holds a secret, and addresses are written down in jobs and messages; leave it ",
+          "out and give it by the environment (PGOPTIONS)"));
+    }
+    if (!location->parameters.emplace(name, *value).second) {
+      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` gives `", name, "` twice"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const StoreKind* const> kinds) {
   if (uri == "-") return Location{.scheme = "-"};
   const size_t colon = uri.find(':');
@@ -168,34 +205,7 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const S
     location = {.scheme = "-"};
   }
   if (question == absl::string_view::npos) return location;
-  bool has_token = false;
-  for (const absl::string_view pair : absl::StrSplit(rest.substr(question + 1), '&', absl::SkipEmpty())) {
-    const size_t equals = pair.find('=');
-    if (equals == absl::string_view::npos || equals == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "`: `", pair, "` should be name=value"));
-    }
-    ABSL_ASSIGN_OR_RETURN(const std::string name, PercentDecode(pair.substr(0, equals)));
-    const absl::StatusOr<std::string> value = PercentDecode(pair.substr(equals + 1));
-    if (!value.ok()) {
-      if (name == "authToken") return absl::InvalidArgumentError("authToken= has a % that no two hex digits follow");
-      return value.status();
-    }
-    if (name == "authToken" && takes_token) {
-      // A second one would be a parameter, and written down.
-      if (has_token) return absl::InvalidArgumentError(absl::StrCat(location.scheme, ": authToken= is given twice"));
-      has_token = true;
-      location.secret = *value;
-      continue;
-    }
-    if (name == "options" && !SecretValues(*value).empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          location.scheme, ": options= holds a secret, and addresses are written down in jobs and messages; leave it ",
-          "out and give it by the environment (PGOPTIONS)"));
-    }
-    if (!location.parameters.emplace(name, *value).second) {
-      return absl::InvalidArgumentError(absl::StrCat("`", WithoutToken(uri), "` gives `", name, "` twice"));
-    }
-  }
+  ABSL_RETURN_IF_ERROR(TakeParameters(uri, rest.substr(question + 1), takes_token, &location));
   return location;
 }
 

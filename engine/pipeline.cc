@@ -11,11 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/contained.h"
+#include "engine/count_rows.h"
+#include "engine/cut_texts.h"
 #include "engine/mutex.h"
 #include "engine/number/normalize.h"
+#include "engine/open_sinks.h"
 #include "engine/owed_rows.h"
 #include "engine/pace/run_control.h"
 #include "engine/publish_targets.h"
@@ -85,9 +87,7 @@ class Run {
   template <typename Begin>
   void Await(const char* stage, Slot* slot, Async::gateway_type& gate, Begin begin);
   absl::Status FinishVectors(Batch* batch);
-  void RememberCuts(const Batch& batch);
   absl::Status NormalizeTexts(Batch* batch) const;
-  Embedded EmbeddedAs(const Batch& batch, const BatchRow& row);
   void Watch(std::stop_token done);
   void GiveUpWaiting() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // not held meanwhile
   std::optional<WaitedFor> Look();
@@ -102,6 +102,7 @@ class Run {
   std::vector<std::unique_ptr<SinkWriter>> writers_;
   RowReader::Options read_from_;
   std::unique_ptr<RowReader> reader_;
+  CutTexts cuts_;
   // Shared, because a Done that a stalled part still holds outlives the run.
   std::vector<std::shared_ptr<Slot>> slots_;
   int64_t next_sequence_ = 0;          // the reading stage only
@@ -113,8 +114,6 @@ class Run {
   int under_way_ ABSL_GUARDED_BY(mutex_) = 0;  // batches neither home nor given up
   std::condition_variable_any all_home_;       // with mutex_
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<int64_t, Embedded> cuts_
-      ABSL_GUARDED_BY(mutex_);  // by slot, of texts that are not embedded whole
   struct Awaited {
     std::shared_ptr<Slot> slot;
     Async::gateway_type* gate;
@@ -128,55 +127,11 @@ class Run {
 };
 
 absl::Status Run::OpenSinks() {
-  read_from_.from = parts_.sinks.empty() ? 0 : parts_.ledger->rows();
-  read_from_.replay = !parts_.sinks.empty();
-  read_from_.max_new_rows = options_.max_rows;
-  read_from_.text_limit = options_.text_limit;
-  read_from_.max_text_bytes = options_.max_text_bytes;
-  read_from_.estimator = parts_.estimator;
-  read_from_.sort_texts = options_.sort_texts;
-  read_from_.quota_tokens = options_.quota_tokens;
-  read_from_.learned = options_.learned;
-  SinkContext context{.model = parts_.client->model(), .expected_rows = parts_.expected_rows};
-  std::vector<int64_t> starts;
-  for (const NamedSink& sink : parts_.sinks) {
-    context.undo = sink.undo;
-    absl::StatusOr<std::vector<int64_t>> owed = std::vector<int64_t>();
-    if (parts_.owed != nullptr) owed = parts_.owed->Owed(sink.name);
-    ABSL_RETURN_IF_ERROR(owed.status());
-    const bool replaces = sink.sink->row_order() == RowOrder::kAny;
-    if (!owed->empty() && !replaces) {
-      ABSL_RETURN_IF_ERROR(parts_.owed->BeginAgain(sink.name));
-    }
-    ABSL_ASSIGN_OR_RETURN(const SinkPosition last, parts_.ledger->Position(sink.name));
-    context.begun = last.position > 0;
-    const absl::StatusOr<int64_t> start =
-        options_.prepares ? PrepareAndOpen(sink.sink, context, last) : sink.sink->Open(context, last);
-    ABSL_RETURN_IF_ERROR(OfTarget(sink.name, start.status()));
-    if (*start > last.position || *start < 0) {
-      return absl::InternalError(absl::StrCat("target ", sink.name, ": wants to go on at row ", *start,
-                                              ", but has rows up to ", last.position));
-    }
-    if (*start < last.position) {
-      parts_.ledger->SavePosition(sink.name, *start);
-      // At once: the sink has dropped those rows, and a later position must not be believed after a crash.
-      ABSL_RETURN_IF_ERROR(parts_.ledger->Sync());
-    }
-    starts.push_back(*start);
-    read_from_.from = std::min(read_from_.from, *start);
-    read_from_.cuts.push_back(*start);
-    // What is behind comes to the sink in its turn.
-    for (const int64_t ordinal : *owed) {
-      if (replaces && ordinal < *start) read_from_.owed.push_back(ordinal);
-    }
-  }
-  std::sort(read_from_.owed.begin(), read_from_.owed.end());
-  read_from_.owed.erase(std::unique(read_from_.owed.begin(), read_from_.owed.end()), read_from_.owed.end());
-  read_from_.lookup = parts_.lookup;
-  read_from_.new_rows = parts_.new_rows;
+  ABSL_ASSIGN_OR_RETURN(const OpenedSinks opened, reembed::OpenSinks(options_, parts_));
+  read_from_ = opened.read_from;
   for (size_t i = 0; i < parts_.sinks.size(); ++i) {
-    writers_.push_back(std::make_unique<SinkWriter>(parts_.sinks[i], starts[i], parts_.ledger, &parts_.counters->sinks,
-                                                    options_.flush_interval));
+    writers_.push_back(std::make_unique<SinkWriter>(parts_.sinks[i], opened.starts[i], parts_.ledger,
+                                                    &parts_.counters->sinks, options_.flush_interval));
   }
   return absl::OkStatus();
 }
@@ -375,25 +330,8 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
 // From what the client has brought to what is kept.
 absl::Status Run::FinishVectors(Batch* batch) {
   batch->RestoreTexts();
-  RememberCuts(*batch);
+  cuts_.Remember(*batch);
   return options_.normalization == Normalization::kAsReceived ? absl::OkStatus() : NormalizeTexts(batch);
-}
-
-// For the rows of other batches that share these texts.
-void Run::RememberCuts(const Batch& batch) {
-  for (const BatchText& text : batch.texts()) {
-    if (text.embedded == Embedded::kWhole || !batch.HasVector(text)) continue;
-    const MutexLock lock(&mutex_);
-    cuts_[text.slot] = text.embedded;
-  }
-}
-
-Embedded Run::EmbeddedAs(const Batch& batch, const BatchRow& row) {
-  if (row.embedded != Embedded::kWhole || row.replayed) return row.embedded;
-  if (row.text >= 0) return batch.texts()[row.text].embedded;
-  const MutexLock lock(&mutex_);
-  const auto cut = cuts_.find(row.slot);
-  return cut == cuts_.end() ? Embedded::kWhole : cut->second;
 }
 
 void Run::KeepVectors(Slot* slot, Async::gateway_type& gate) {
@@ -421,32 +359,8 @@ void Run::WriteToSinks(Slot* slot, Async::gateway_type& gate) {
 }
 
 void Run::CommitRows(Slot* slot, Commit::output_ports_type& out) {
-  const Batch& batch = slot->batch;
-  NoteFailure(batch.status());
-  RunCounters& counters = *parts_.counters;
-  if (batch.status().ok()) {
-    for (const BatchRow& row : batch.rows()) {
-      if (row.vector == nullptr) {
-        counters.rows_rejected += row.reject.ok() ? 0 : 1;
-        if (!row.reject.ok()) counters.rejects.Note(row.key, row.reject);
-        continue;
-      }
-      ++counters.rows_done;
-      ++(row.replayed ? counters.rows_replayed : counters.rows_embedded);
-      const Embedded embedded = EmbeddedAs(batch, row);
-      counters.rows_truncated += embedded == Embedded::kTruncated ? 1 : 0;
-      counters.rows_split += embedded == Embedded::kSplit ? 1 : 0;
-    }
-    counters.texts_embedded += std::count_if(batch.texts().begin(), batch.texts().end(),
-                                             [](const BatchText& text) { return text.reject.ok(); });
-  } else {
-    // Rows refused for their own sake stay refused, whatever happened to the batch.
-    for (const BatchRow& row : batch.rows()) {
-      if (row.reject.ok()) continue;
-      ++counters.rows_rejected;
-      counters.rejects.Note(row.key, row.reject);
-    }
-  }
+  NoteFailure(slot->batch.status());
+  CountRows(slot->batch, cuts_, parts_.counters);
   slot->stage = Stage::kRead;
   std::get<0>(out).try_put(slot);
 }

@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "index/flat_json.h"
 #include "index/index_files.h"
@@ -64,13 +64,16 @@ absl::Status BuildStageFile::Save(const faiss::Index& index, int64_t trained_row
 }
 
 absl::Status BuildStageFile::WriteRecord(const std::string& path, const Record& record) {
-  std::string json = absl::StrCat("{\"format\":", kFormat, ",\"identity\":");
-  AppendJsonString(record.identity, &json);
-  absl::StrAppend(&json, ",\"rows\":", record.rows, ",\"trained_rows\":", record.trained_rows,
-                  ",\"bytes\":", record.mark.bytes, ",\"checksum\":\"",
-                  absl::Hex(record.mark.checksum, absl::kZeroPad16), "\"}\n");
+  const std::string json = JsonWriter()
+                               .Add("format", kFormat)
+                               .Add("identity", record.identity)
+                               .Add("rows", record.rows)
+                               .Add("trained_rows", record.trained_rows)
+                               .Add("bytes", record.mark.bytes)
+                               .Add("checksum", absl::StrCat(absl::Hex(record.mark.checksum, absl::kZeroPad16)))
+                               .ToString();
   const std::string next = absl::StrCat(path, ".new");
-  ABSL_RETURN_IF_ERROR(WriteWholeFile(next, json).status());
+  ABSL_RETURN_IF_ERROR(WriteWholeFile(next, json + "\n").status());
   if (std::rename(next.c_str(), path.c_str()) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat(next, ": cannot rename to ", path));
   }

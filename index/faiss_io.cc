@@ -313,6 +313,8 @@ absl::StatusOr<FaissIndex> LoadMappedFaissIndex(const std::string& path) {
   return Load(path, BoundedReader::Start::kAny, faiss::IO_FLAG_MMAP | faiss::IO_FLAG_READ_ONLY);
 }
 
+int64_t RowsPerAdd(int dim) { return std::clamp<int64_t>((int64_t{64} << 20) / (int64_t{4} * dim), 1, 4096); }
+
 absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path) {
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<OutputFile> file, OutputFile::Create(path));
   const absl::Status status = CallFaiss(absl::StatusCode::kInternal, path, [&] {

@@ -2,6 +2,7 @@
 #ifndef REEMBED_INDEX_FAISS_IO_H_
 #define REEMBED_INDEX_FAISS_IO_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -51,6 +52,9 @@ absl::StatusOr<FaissIndex> LoadForeignFaissIndex(const std::string& path);
 // it may be larger than memory, and must not change meanwhile. Lists are only checked to be inside the file. Errors:
 // also kInvalidArgument (another kind of index).
 absl::StatusOr<FaissIndex> LoadMappedFaissIndex(const std::string& path);
+
+// Rows to hand to one add(): FAISS prepares tables for all rows at each.
+int64_t RowsPerAdd(int dim);
 
 // Writes a durable file.
 absl::StatusOr<FileMark> SaveFaissIndex(const faiss::Index& index, const std::string& path);

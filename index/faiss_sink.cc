@@ -22,6 +22,7 @@
 #include "index/index_files.h"
 #include "index/index_spec.h"
 #include "index/index_store.h"
+#include "index/index_training.h"
 #include "index/row_set.h"
 #include "index/thread_count.h"
 

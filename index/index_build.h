@@ -11,7 +11,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "index/faiss_io.h"
 #include "index/graph_build.h"
 #include "index/index_files.h"
 #include "index/index_spec.h"
@@ -83,18 +82,6 @@ absl::StatusOr<BuiltIndex> BuildIndex(VectorReader* reader, const std::string& p
 
 // The same of rows that are there already and stay the caller's. `options.wish` and `skip_unusable` mean nothing here.
 absl::StatusOr<BuiltIndex> BuildIndexOf(const RowSet& rows, const std::string& path, const IndexBuildOptions& options);
-
-// The parts that a run and a build have in common.
-
-// Errors: kInvalidArgument (fewer rows than the resolved factory can be trained on: says how many it takes).
-absl::Status CheckTrainingRows(absl::string_view path, absl::string_view factory, int64_t rows);
-
-// Rows to hand to one add(): FAISS prepares tables for all rows at each.
-int64_t RowsPerAdd(int dim);
-
-// Trains `index`, made with `factory`, on `rows` [n, dim]. Errors: kFailedPrecondition (too few, and FAISS's own).
-absl::Status TrainIndex(absl::string_view path, absl::string_view factory, absl::Span<const float> rows,
-                        faiss::Index* index);
 
 }  // namespace reembed
 

@@ -4,7 +4,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "index/flat_json.h"
 
@@ -39,10 +39,14 @@ bool IsPlainName(absl::string_view name) {
 std::string ShardLines(absl::Span<const IndexShard> shards) {
   std::string lines;
   for (const IndexShard& shard : shards) {
-    lines.append("{\"shard\":");
-    AppendJsonString(shard.file, &lines);
-    absl::StrAppend(&lines, ",\"rows\":", shard.rows, ",\"bytes\":", shard.mark.bytes, ",\"checksum\":\"",
-                    absl::Hex(shard.mark.checksum, absl::kZeroPad16), "\"}\n");
+    absl::StrAppend(&lines,
+                    JsonWriter()
+                        .Add("shard", shard.file)
+                        .Add("rows", shard.rows)
+                        .Add("bytes", shard.mark.bytes)
+                        .Add("checksum", absl::StrCat(absl::Hex(shard.mark.checksum, absl::kZeroPad16)))
+                        .ToString(),
+                    "\n");
   }
   return lines;
 }

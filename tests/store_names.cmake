@@ -41,7 +41,7 @@ set(allowed
   "tools/recreate[.]cc!postgres!a flag's refusal"
   "tools/resolve[.]cc!sqlite,faiss!examples in refusals"
   "io/file/vectors_json!memu!the file is MemU's, and errors say so"
-  "io/file/jsonl_source[.]cc!sqlite!what a file is that has no lines"
+  "io/file/other_format[.]cc!sqlite!what a file is that has no lines"
   "io/store/(falkordb|qdrant)/[a-z]*_(backup|restore)[.]cc!automem!the form of a backup is AutoMem's, and errors say so"
   "io/store/postgres/postgres_backup[.]cc!jsonl!the name of a file"
   "engine/location[.]cc!jsonl!how `-` is written with parameters"

@@ -18,6 +18,22 @@ double Narrower(double a, double b) { return a <= 0 ? b : b <= 0 ? a : std::min(
 
 double QuotaBook::Line::Rate() const { return Narrower(given, said); }
 
+// True: a limit is narrower than before.
+bool QuotaBook::TakeLimits(const QuotaAsk& ask, double now) {
+  bool narrower = false;
+  for (const auto& [line, given, said] :
+       {std::tuple(&requests_, ask.given.requests_per_minute, ask.said.requests_per_minute),
+        std::tuple(&tokens_, ask.given.tokens_per_minute, ask.said.tokens_per_minute)}) {
+    const double before = line->Rate();
+    if (now - line->given_at >= kForget) line->given = 0;
+    line->given = Narrower(line->given, given);
+    if (given > 0 && given <= line->given) line->given_at = now;
+    line->said = Narrower(line->said, said);
+    if (line->Rate() > 0 && (before <= 0 || line->Rate() < before)) narrower = true;
+  }
+  return narrower;
+}
+
 // Moments are doubles that hold whole microseconds, as the server's language has no others.
 QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
   auto now = static_cast<double>(clock);
@@ -40,17 +56,7 @@ QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
   }
 
   const bool knows_epoch = ask.epoch == epoch_;
-  bool narrower = false;
-  for (const auto& [line, given, said] :
-       {std::tuple(&requests_, ask.given.requests_per_minute, ask.said.requests_per_minute),
-        std::tuple(&tokens_, ask.given.tokens_per_minute, ask.said.tokens_per_minute)}) {
-    const double before = line->Rate();
-    if (now - line->given_at >= kForget) line->given = 0;
-    line->given = Narrower(line->given, given);
-    if (given > 0 && given <= line->given) line->given_at = now;
-    line->said = Narrower(line->said, said);
-    if (!fresh && line->Rate() > 0 && (before <= 0 || line->Rate() < before)) narrower = true;
-  }
+  const bool narrower = TakeLimits(ask, now) && !fresh;
   double share = std::min(kWhole, lowered_to_ + std::floor((now - lowered_at_) / kRise));
   const auto refused = static_cast<double>(absl::ToInt64Microseconds(ask.refused));
   const bool refusal = refused > 0 && knows_epoch;

@@ -82,6 +82,7 @@ class QuotaBook {
     double Rate() const;
   };
 
+  bool TakeLimits(const QuotaAsk& ask, double now);
   void AskForMoney(const QuotaAsk& ask, QuotaGrant* grant);
 
   int64_t seen_ = -1;  // when anybody was here last; -1: never

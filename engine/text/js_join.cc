@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "absl/strings/numbers.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_value.h"
 #include "engine/number/number_text.h"
 
@@ -26,14 +26,8 @@ bool AppendNumber(absl::string_view token, std::string* out) {
 // An object whose own toString hides the inherited one has no text: JavaScript throws.
 bool AppendObject(absl::string_view token, std::string* out) {
   JsonScanner scanner(token);
-  std::string space;
-  bool more = scanner.Take('{') && !scanner.Take('}');
-  while (more) {
-    absl::string_view name, value;
-    if (!scanner.TakeString(&name) || !scanner.Take(':') || !scanner.TakeValue(&value)) return false;
-    if (JsonString(name, &space) == absl::string_view("toString")) return false;
-    more = scanner.Take(',');
-  }
+  const auto is_plain = [](absl::string_view name, absl::string_view) { return name != "toString"; };
+  if (!ForEachMember(&scanner, is_plain)) return false;
   out->append("[object Object]");
   return true;
 }
@@ -41,43 +35,32 @@ bool AppendObject(absl::string_view token, std::string* out) {
 // Of a text whose structure was checked.
 bool AppendElements(absl::string_view json, absl::string_view separator, size_t* elements, std::string* out) {
   JsonScanner scanner(json);
-  if (!scanner.Take('[')) return false;
   std::string space;
   *elements = 0;
-  bool more = !scanner.Take(']');
-  while (more) {
-    absl::string_view token;
-    if (!scanner.TakeValue(&token)) return false;
+  return ForEachElement(&scanner, [&](absl::string_view token) {
     if ((*elements)++ > 0) out->append(separator.data(), separator.size());
-    bool taken = true;
     switch (token.front()) {
       case 'n':
-        break;
+        return true;
       case 't':
       case 'f':
         out->append(token.data(), token.size());
-        break;
+        return true;
       case '"': {
         const std::optional<absl::string_view> text = JsonString(token, &space);
-        taken = text.has_value();
-        if (taken) out->append(text->data(), text->size());
-        break;
+        if (text.has_value()) out->append(text->data(), text->size());
+        return text.has_value();
       }
       case '[': {
         size_t inner = 0;
-        taken = AppendElements(token, ",", &inner, out);
-        break;
+        return AppendElements(token, ",", &inner, out);
       }
       case '{':
-        taken = AppendObject(token, out);
-        break;
+        return AppendObject(token, out);
       default:
-        taken = AppendNumber(token, out);
+        return AppendNumber(token, out);
     }
-    if (!taken) return false;
-    more = scanner.Take(',');
-  }
-  return true;
+  });
 }
 
 }  // namespace

@@ -8,9 +8,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_text.h"
-#include "engine/number/json_value.h"
 #include "engine/setting.h"
 
 namespace reembed {
@@ -26,13 +25,10 @@ bool IsJson(absl::string_view text) {
 std::vector<std::string> NamesIn(absl::string_view object) {
   std::vector<std::string> names;
   JsonScanner scanner(object);
-  if (!scanner.Take('{')) return names;
-  absl::string_view name, value;
-  std::string space;
-  do {
-    if (!scanner.TakeString(&name) || !scanner.Take(':') || !scanner.TakeValue(&value)) break;
-    names.emplace_back(JsonString(name, &space).value_or(""));
-  } while (scanner.Take(','));
+  (void)ForEachMember(&scanner, [&names](absl::string_view name, absl::string_view) {
+    names.emplace_back(name);
+    return true;
+  });
   return names;
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/file/backup_folder.h"
 
-#include <simdjson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
 #include "absl/strings/escaping.h"
@@ -15,7 +15,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/ledger.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_text.h"
+#include "engine/number/json_value.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/mapped_file.h"
@@ -26,7 +29,6 @@ namespace reembed {
 namespace {
 
 namespace fs = std::filesystem;
-using simdjson::dom::element;
 
 constexpr char kManifest[] = "/manifest.json";
 constexpr char kLock[] = "/lock";
@@ -58,13 +60,15 @@ std::string ManifestJson(const BackupManifest& manifest) {
       ",\n \"parts\":[");
   for (size_t i = 0; i < manifest.parts.size(); ++i) {
     const BackupPart& part = manifest.parts[i];
-    absl::StrAppend(&json, i == 0 ? "\n  " : ",\n  ", "{\"file\":", JsonQuoted(part.file),
-                    ",\"kind\":", JsonQuoted(part.kind), ",\"origin\":", JsonQuoted(part.origin),
-                    ",\"bytes\":", part.bytes, ",\"xxh3_128\":", JsonQuoted(part.hash), ",\"rows\":{");
-    for (size_t row = 0; row < part.rows.size(); ++row) {
-      absl::StrAppend(&json, row == 0 ? "" : ",", JsonQuoted(part.rows[row].first), ":", part.rows[row].second);
-    }
-    json += "}}";
+    JsonWriter rows, object;
+    for (const auto& [name, count] : part.rows) rows.Add(name, count);
+    object.Add("file", part.file)
+        .Add("kind", part.kind)
+        .Add("origin", part.origin)
+        .Add("bytes", part.bytes)
+        .Add("xxh3_128", part.hash)
+        .AddRaw("rows", rows.ToString());
+    absl::StrAppend(&json, i == 0 ? "\n  " : ",\n  ", object.ToString());
   }
   json += "]";
   const std::string hash = HashOf(json);
@@ -87,25 +91,19 @@ std::string OtherWriters(const std::string& path) {
   return open ? absl::StrCat("others may write to ", path) : "";
 }
 
-bool TakeText(const element& object, const char* name, std::string* text) {
-  std::string_view found;
-  if (object[name].get_string().get(found) != simdjson::SUCCESS) return false;
-  text->assign(found);
-  return true;
-}
-
-bool TakePart(const element& json, BackupPart* part) {
-  simdjson::dom::object rows;
-  if (!TakeText(json, "file", &part->file) || !TakeText(json, "kind", &part->kind) ||
-      !TakeText(json, "origin", &part->origin) || !TakeText(json, "xxh3_128", &part->hash) ||
-      json["bytes"].get_int64().get(part->bytes) != simdjson::SUCCESS ||
-      json["rows"].get_object().get(rows) != simdjson::SUCCESS) {
+bool TakePart(absl::string_view json, BackupPart* part) {
+  const std::optional<JsonObject> object = JsonObject::Parse(json);
+  if (!object.has_value() || !object->Take("file", &part->file) || !object->Take("kind", &part->kind) ||
+      !object->Take("origin", &part->origin) || !object->Take("xxh3_128", &part->hash) ||
+      !object->Take("bytes", &part->bytes)) {
     return false;
   }
-  for (const auto& [name, count] : rows) {
-    int64_t number;
-    if (count.get_int64().get(number) != simdjson::SUCCESS) return false;
-    part->rows.emplace_back(std::string(name), number);
+  const std::optional<JsonObject> rows = JsonObject::Parse(object->Raw("rows"));
+  if (!rows.has_value()) return false;
+  for (const auto& [name, count] : rows->members()) {
+    const std::optional<int64_t> number = JsonInteger(count);
+    if (!number.has_value()) return false;
+    part->rows.emplace_back(name, *number);
   }
   // Nothing outside the folder is ever meant, nor the folder.
   return !part->file.empty() && !fs::path(part->file).is_absolute() && part->file.find("..") == std::string::npos;
@@ -200,34 +198,31 @@ absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
   const auto damaged = [&](absl::string_view what) {
     return absl::DataLossError(absl::StrCat(path, ": ", what, "; this backup cannot be trusted"));
   };
-  simdjson::dom::parser parser;
-  element root;
-  if (parser.parse(file->bytes().data(), file->bytes().size()).get(root) != simdjson::SUCCESS) {
-    return damaged("is not JSON");
-  }
+  const absl::string_view json = file->bytes();
+  const std::optional<JsonObject> root = JsonObject::Parse(json);
+  if (!root.has_value()) return damaged("is not JSON");
   int64_t format = 0;
-  if (root["format"].get_int64().get(format) != simdjson::SUCCESS) return damaged("names no format");
+  if (!root->Take("format", &format)) return damaged("names no format");
   if (format > kBackupFormat) {
     return absl::FailedPreconditionError(absl::StrCat(path, ": has format ", format, ", and this program knows ",
                                                       kBackupFormat, "; a newer version of reembed reads it"));
   }
   BackupManifest manifest;
   std::string made;
-  simdjson::dom::array parts;
-  if (!TakeText(root, "program", &manifest.program) || !TakeText(root, "system", &manifest.system) ||
-      !TakeText(root, "made", &made) || root["parts"].get_array().get(parts) != simdjson::SUCCESS ||
+  const std::optional<std::vector<absl::string_view>> parts = JsonElements(root->Raw("parts"));
+  if (!root->Take("program", &manifest.program) || !root->Take("system", &manifest.system) ||
+      !root->Take("made", &made) || !parts.has_value() ||
       !absl::ParseTime(absl::RFC3339_full, made, &manifest.made, nullptr)) {
     return damaged("lacks a name that it must have");
   }
-  for (const element json : parts) {
+  for (const absl::string_view each : *parts) {
     BackupPart part;
-    if (!TakePart(json, &part)) return damaged("has a part that is not whole");
+    if (!TakePart(each, &part)) return damaged("has a part that is not whole");
     manifest.parts.push_back(std::move(part));
   }
-  const bool has_hash = root["manifest_xxh3_128"].is_string();
-  if (has_hash && !HasItsHash({file->bytes().data(), file->bytes().size()})) {
-    return damaged("was changed since it was written");
-  }
+  std::string hash;
+  const bool has_hash = root->Take("manifest_xxh3_128", &hash);
+  if (has_hash && !HasItsHash(json)) return damaged("was changed since it was written");
   if (!has_hash) manifest.doubt = absl::StrCat(path, " has no checksum");
   for (const std::string& each : {dir, path}) {
     if (const std::string others = OtherWriters(each); !others.empty()) manifest.doubt = others;

@@ -92,6 +92,7 @@ std::string RowsMessage(absl::string_view doing, int64_t first, int64_t rows) {
 }
 
 // A conversion that the library calls for strings of variable length read as 16 plain bytes: they stay as they are.
+// NOLINTNEXTLINE(readability-function-size): the library's signature.
 herr_t KeepPlaces(hid_t from, hid_t to, H5T_cdata_t* call, size_t, size_t, size_t, void*, void*, hid_t) {
   if (call->command != H5T_CONV_INIT) return 0;
   call->need_bkg = H5T_BKG_NO;

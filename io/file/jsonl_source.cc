@@ -2,7 +2,6 @@
 #include "io/file/jsonl_source.h"
 
 #include <fcntl.h>
-#include <simdjson.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,239 +16,20 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "engine/ledger.h"
 #include "engine/location.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
+#include "io/file/line_members.h"
+#include "io/file/line_place.h"
 #include "io/file/line_reader.h"
+#include "io/file/other_format.h"
 #include "io/file/unpacker.h"
 
 namespace reembed {
 namespace {
 
-absl::string_view TokenOf(simdjson::ondemand::value value) {
-  const std::string_view token = value.raw_json_token();
-  return {token.data(), token.size()};
-}
-
-bool AtEnd(simdjson::ondemand::document& document) {
-  return document.current_location().error() == simdjson::OUT_OF_BOUNDS;
-}
-
 bool IsBlank(const Line& line) { return !line.too_long && absl::StripLeadingAsciiWhitespace(line.text).empty(); }
-
-// The names of more members are not kept for a message.
-constexpr size_t kMaxNames = 64;
-
-std::string NotAnObject(simdjson::error_code error) {
-  return absl::StrCat("expected a JSON object, got: ", simdjson::error_message(error));
-}
-
-// The tokens of two members of an object in one line.
-struct MemberTokens {
-  std::optional<absl::string_view> key;
-  std::optional<absl::string_view> text;
-};
-
-// A member that is looked for. Its name is that of a member, or a path of them with dots between.
-struct WantedMember {
-  absl::string_view rest;  // of the path, below the object that is walked over
-  std::optional<absl::string_view>* token = nullptr;
-  size_t* matched = nullptr;  // length of the last part of the name that found it
-};
-
-class LineParser {
- public:
-  LineParser(std::string key_name, std::string text_name)
-      : key_name_(std::move(key_name)), text_name_(std::move(text_name)) {}
-
-  // The members as they stand in `line`; of a repeated member the last one, as in most JSON readers. `a.b` is the
-  // member of that name or, if there is none, the member `b` of the member `a`. Errors: kDataLoss (what is wrong,
-  // without the place).
-  absl::StatusOr<MemberTokens> Parse(absl::string_view line) {
-    MemberTokens members;
-    const simdjson::error_code error = Tokens(line, line.size() + kLinePadding, &members);
-    if (error == simdjson::SUCCESS) return members;
-    if (error != simdjson::UTF8_ERROR) return absl::DataLossError(NotAnObject(error));
-    // The structure is all ASCII: with every other byte hidden the tokens are found at the same places.
-    ascii_.assign(line.data(), line.size());
-    for (char& c : ascii_) {
-      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-    }
-    ascii_.append(kLinePadding, ' ');
-    if (const simdjson::error_code hidden =
-            Tokens(absl::string_view(ascii_).substr(0, line.size()), ascii_.size(), &members);
-        hidden != simdjson::SUCCESS) {
-      return absl::DataLossError(NotAnObject(hidden));
-    }
-    for (std::optional<absl::string_view>* const token : {&members.key, &members.text}) {
-      if (token->has_value())
-        *token = line.substr(static_cast<size_t>((*token)->data() - ascii_.data()), (*token)->size());
-    }
-    return members;
-  }
-
-  // The names of the members of a line that Parse() could read, those below others as paths; some of them, if many.
-  std::vector<std::string> Names(absl::string_view line) {
-    std::vector<std::string> names;
-    simdjson::ondemand::document document;
-    simdjson::ondemand::object object;
-    if (parser_.iterate(line.data(), line.size(), line.size() + kLinePadding).get(document) == simdjson::SUCCESS &&
-        document.get_object().get(object) == simdjson::SUCCESS) {
-      AddNames(object, "", &names);
-    }
-    return names;
-  }
-
-  const std::string& key_name() const { return key_name_; }
-  const std::string& text_name() const { return text_name_; }
-
- private:
-  simdjson::error_code Tokens(absl::string_view line, size_t capacity, MemberTokens* members) {
-    *members = {};
-    size_t key_matched = 0;
-    size_t text_matched = 0;
-    const WantedMember wanted[] = {{key_name_, &members->key, &key_matched},
-                                   {text_name_, &members->text, &text_matched}};
-    simdjson::ondemand::document document;
-    simdjson::ondemand::object object;
-    if (auto error = parser_.iterate(line.data(), line.size(), capacity).get(document)) return error;
-    if (auto error = document.get_object().get(object)) return error;
-    if (auto error = Walk(object, wanted)) return error;
-    return AtEnd(document) ? simdjson::SUCCESS : simdjson::TRAILING_CONTENT;
-  }
-
-  // As deep as the names have dots.
-  static simdjson::error_code Walk(simdjson::ondemand::object object, absl::Span<const WantedMember> wanted) {
-    for (simdjson::simdjson_result<simdjson::ondemand::field> field : object) {
-      std::string_view found;
-      simdjson::ondemand::value value;
-      if (auto error = field.unescaped_key().get(found)) return error;
-      if (auto error = field.value().get(value)) return error;
-      const absl::string_view name(found.data(), found.size());
-      WantedMember below[2];
-      size_t deeper = 0;
-      for (const WantedMember& member : wanted) {
-        if (name == member.rest && name.size() >= *member.matched) {
-          *member.token = TokenOf(value);
-          *member.matched = name.size();
-        } else if (member.rest.size() > name.size() && member.rest[name.size()] == '.' &&
-                   absl::StartsWith(member.rest, name)) {
-          below[deeper] = member;
-          below[deeper++].rest.remove_prefix(name.size() + 1);
-        }
-      }
-      if (deeper == 0 || TokenOf(value).front() != '{') continue;
-      simdjson::ondemand::object inner;
-      if (auto error = value.get_object().get(inner)) return error;
-      if (auto error = Walk(inner, absl::MakeConstSpan(below, deeper))) return error;
-    }
-    return simdjson::SUCCESS;
-  }
-
-  static void AddNames(simdjson::ondemand::object object, const std::string& prefix, std::vector<std::string>* names) {
-    for (simdjson::simdjson_result<simdjson::ondemand::field> field : object) {
-      std::string_view found;
-      simdjson::ondemand::value value;
-      simdjson::ondemand::object inner;
-      if (field.unescaped_key().get(found) != simdjson::SUCCESS || names->size() >= kMaxNames) return;
-      const std::string name = absl::StrCat(prefix, absl::string_view(found.data(), found.size()));
-      if (field.value().get(value) != simdjson::SUCCESS) return;
-      names->push_back(name);
-      if (TokenOf(value).front() == '{' && value.get_object().get(inner) == simdjson::SUCCESS) {
-        AddNames(inner, absl::StrCat(name, "."), names);
-      }
-    }
-  }
-
-  const std::string key_name_;
-  const std::string text_name_;
-  simdjson::ondemand::parser parser_;
-  std::string ascii_;
-};
-
-// What a file is that has such a first line, and is not lines of JSON in UTF-8; empty: it may be.
-std::string OtherFormat(absl::string_view line) {
-  struct Magic {
-    absl::string_view bytes;
-    absl::string_view what;
-  };
-  constexpr absl::string_view kUtf16 = "text in UTF-16; make it UTF-8, as with iconv -f UTF-16 -t UTF-8";
-  constexpr absl::string_view kUtf32 = "text in UTF-32; make it UTF-8, as with iconv -f UTF-32 -t UTF-8";
-  static constexpr Magic kMagic[] = {
-      {{"\xff\xfe\0\0", 4}, kUtf32},
-      {{"\0\0\xfe\xff", 4}, kUtf32},
-      {"\xff\xfe", kUtf16},
-      {"\xfe\xff", kUtf16},
-      {{"{\0", 2}, kUtf16},
-      {{"\0{", 2}, kUtf16},
-      {"\x1f\x8b", "packed by gzip, and read as it comes; unpack it before, as with gunzip -c"},
-      {"\x28\xb5\x2f\xfd", "packed by zstd, and read as it comes; unpack it before, as with zstd -dc"},
-      {"BZh", "packed by bzip2; unpack it before, as with bunzip2"},
-      {{"\xfd\x37zXZ", 5}, "packed by xz; unpack it before, as with unxz"},
-      {{"\x04\x22\x4d\x18", 4}, "packed by lz4; unpack it before, as with lz4 -d"},
-      {"PK\x03\x04", "a ZIP archive; unpack it before"},
-      {"PAR1", "a Parquet file; write it as one JSON object a line"},
-      {"SQLite format 3", "an SQLite database; write sqlite:PATH?table=T"},
-      {"\x89HDF", "an HDF5 file; write hdf5:PATH"},
-      {"\x93NUMPY", "a NumPy file, which has no texts"},
-  };
-  for (const Magic& magic : kMagic) {
-    if (absl::StartsWith(line, magic.bytes)) return absl::StrCat("is ", magic.what);
-  }
-  if (absl::StartsWith(absl::StripLeadingAsciiWhitespace(line), "[")) {
-    return "is a JSON array; write one object a line, as with jq -c '.[]'";
-  }
-  return "";
-}
-
-// Where a line begins, as an end of a KeyRange: "BYTE:NUMBER:PRINT".
-struct LinePlace {
-  int64_t offset = 0;
-  int64_t number = 0;  // of the line; 0: nobody has counted
-  uint64_t print = 0;  // of the line, so that another file is not taken for this one
-
-  Key AsKey() const { return absl::StrCat(offset, ":", number, ":", absl::Hex(print)); }
-
-  static std::optional<LinePlace> Of(const Key& key) {
-    const auto* const text = std::get_if<std::string>(&key);
-    if (text == nullptr) return std::nullopt;
-    const std::vector<absl::string_view> parts = absl::StrSplit(*text, ':');
-    LinePlace place;
-    if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &place.offset) || !absl::SimpleAtoi(parts[1], &place.number) ||
-        !absl::SimpleHexAtoi(parts[2], &place.print) || place.offset < 0) {
-      return std::nullopt;
-    }
-    return place;
-  }
-};
-
-// Of the line at `offset`, or of nothing where it has no end yet, and may grow.
-absl::StatusOr<uint64_t> PrintOfLine(const File& file, int64_t offset) {
-  char bytes[256];
-  ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(offset, absl::MakeSpan(bytes)));
-  absl::string_view line(bytes, read);
-  const size_t end = line.find('\n');
-  if (end == absl::string_view::npos && read < sizeof(bytes)) return uint64_t{0};
-  return HashText(line.substr(0, end)).lo;
-}
-
-// Whether what was cut there is there still.
-absl::Status CheckPlace(const File& file, const LinePlace& place) {
-  char before = '\n';
-  if (place.offset > 0) {
-    ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(place.offset - 1, absl::MakeSpan(&before, 1)));
-    if (read == 0) before = 0;
-  }
-  ABSL_ASSIGN_OR_RETURN(const uint64_t print, PrintOfLine(file, place.offset));
-  if (before == '\n' && (place.print == 0 || print == place.print)) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(file.path(), ": at byte ", place.offset,
-                   ", where one share ends and the next begins, the line is another than when the shares were planned; "
-                   "lines may be appended, and no others changed: plan the shards anew, in another folder"));
-}
 
 class JsonlSource final : public Source {
  public:
@@ -318,7 +98,7 @@ class JsonlSource final : public Source {
     if (key_kind_ == KeyKind::kLineNumber) place.number = 1;
     for (int share = 1; share < shares; ++share) {
       const auto wanted = static_cast<int64_t>(static_cast<double>(size) * share / shares);
-      ABSL_ASSIGN_OR_RETURN(place, LineAtOrBehind(place, wanted));
+      ABSL_ASSIGN_OR_RETURN(place, LineAtOrBehind(*file_, place, wanted));
       ABSL_ASSIGN_OR_RETURN(place.print, PrintOfLine(*file_, place.offset));
       cuts.push_back(place.AsKey());
     }
@@ -405,64 +185,9 @@ class JsonlSource final : public Source {
   absl::StatusOr<int64_t> NumberOf(const Line& line) {
     if (!from_.has_value() || from_->number > 0) return line.number;
     if (!lines_before_.has_value()) {
-      ABSL_ASSIGN_OR_RETURN(lines_before_, CountLinesBefore(0, from_->offset));
+      ABSL_ASSIGN_OR_RETURN(lines_before_, CountLinesBefore(*file_, 0, from_->offset));
     }
     return line.number + *lines_before_;
-  }
-
-  // Newlines in [offset, end).
-  absl::StatusOr<int64_t> CountLinesBefore(int64_t offset, int64_t end) const {
-    std::vector<char> block(size_t{1} << 20);
-    int64_t lines = 0;
-    while (offset < end) {
-      const auto most = static_cast<size_t>(std::min<int64_t>(static_cast<int64_t>(block.size()), end - offset));
-      ABSL_ASSIGN_OR_RETURN(const size_t read, file_->ReadAt(offset, absl::MakeSpan(block.data(), most)));
-      if (read == 0) break;
-      lines += std::count(block.data(), block.data() + read, '\n');
-      offset += static_cast<int64_t>(read);
-    }
-    return lines;
-  }
-
-  // The first line that begins at `wanted` or behind it, and not before `after`; the end of the file: there is none.
-  absl::StatusOr<LinePlace> LineAtOrBehind(const LinePlace& after, int64_t wanted) const {
-    if (wanted <= after.offset) return after;
-    ABSL_ASSIGN_OR_RETURN(LinePlace place, OffsetBehindNewline(wanted - 1));
-    if (after.number > 0) {
-      ABSL_ASSIGN_OR_RETURN(const int64_t lines, CountLinesBefore(after.offset, place.offset));
-      place.number = after.number + lines;
-    }
-    return place;
-  }
-
-  absl::StatusOr<LinePlace> OffsetBehindNewline(int64_t offset) const {
-    std::vector<char> block(size_t{64} << 10);
-    int64_t begin = offset;
-    while (true) {
-      ABSL_ASSIGN_OR_RETURN(const size_t read, file_->ReadAt(offset, absl::MakeSpan(block.data(), block.size())));
-      const absl::string_view bytes(block.data(), read);
-      if (const size_t newline = bytes.find('\n'); newline != absl::string_view::npos) {
-        return LinePlace{.offset = offset + static_cast<int64_t>(newline) + 1};
-      }
-      offset += static_cast<int64_t>(read);
-      // A last line that may still grow is not cut off from what will be behind it.
-      if (read == 0) return BeginOfLineAt(begin);
-    }
-  }
-
-  absl::StatusOr<LinePlace> BeginOfLineAt(int64_t offset) const {
-    std::vector<char> block(size_t{64} << 10);
-    while (offset > 0) {
-      const auto bytes = std::min<int64_t>(offset, static_cast<int64_t>(block.size()));
-      ABSL_ASSIGN_OR_RETURN(const size_t read,
-                            file_->ReadAt(offset - bytes, absl::MakeSpan(block.data(), static_cast<size_t>(bytes))));
-      const size_t newline = absl::string_view(block.data(), read).rfind('\n');
-      if (newline != absl::string_view::npos) {
-        return LinePlace{.offset = offset - bytes + static_cast<int64_t>(newline) + 1};
-      }
-      offset -= bytes;
-    }
-    return LinePlace{};
   }
 
   void Rewind() {

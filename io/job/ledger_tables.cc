@@ -368,6 +368,42 @@ absl::StatusOr<int64_t> ReadUnreceipted(LedgerConnection* ledger) {
   return before + std::max<int64_t>(0, spending - static_cast<int64_t>(std::llround(cost * kNanosPerDollar)));
 }
 
+namespace {
+
+absl::StatusOr<std::vector<Receipt>> ReadReceipts(LedgerConnection* ledger) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t detailed,
+                        ledger->QueryInteger("SELECT count(*) FROM sqlite_master WHERE name = 'receipt_details'"));
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement receipts,
+      ledger->Prepare(detailed > 0 ? "SELECT r.*, coalesce(switched, 0), coalesce(endpoints, '') FROM receipts r "
+                                     "LEFT JOIN receipt_details USING (run) ORDER BY run"
+                                   : "SELECT *, 0, '' FROM receipts ORDER BY run"));
+  std::vector<Receipt> all;
+  absl::StatusOr<bool> row = receipts.Step();
+  for (; row.ok() && *row; row = receipts.Step()) {
+    all.push_back({.run = receipts.Integer(0),
+                   .started = absl::FromUnixMillis(receipts.Integer(1)),
+                   .ended = absl::FromUnixMillis(receipts.Integer(2)),
+                   .outcome = std::string(receipts.Text(3)),
+                   .requests = receipts.Integer(4),
+                   .requests_retried = receipts.Integer(5),
+                   .http_429 = receipts.Integer(6),
+                   .tokens = receipts.Integer(7),
+                   .cost_usd = receipts.Real(8),
+                   .rows_embedded = receipts.Integer(9),
+                   .rows_rejected = receipts.Integer(10),
+                   .rows_possibly_rebought = receipts.Integer(11),
+                   .endpoints = std::string(receipts.Text(13))});
+    if (const int64_t switched = receipts.Integer(12); switched != 0) {
+      all.back().switched = absl::FromUnixMillis(switched);
+    }
+  }
+  ABSL_RETURN_IF_ERROR(row.status());
+  return all;
+}
+
+}  // namespace
+
 absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
   JobStats stats;
   const std::pair<absl::string_view, int64_t*> counts[] = {
@@ -408,32 +444,7 @@ absl::StatusOr<JobStats> ReadStats(LedgerConnection* ledger) {
     ABSL_ASSIGN_OR_RETURN(const int64_t outdated, ReadOutdatedRows(ledger, name));
     if (outdated >= 0) position = 0;  // what stands there is not what the job knows
   }
-  ABSL_ASSIGN_OR_RETURN(const int64_t detailed,
-                        ledger->QueryInteger("SELECT count(*) FROM sqlite_master WHERE name = 'receipt_details'"));
-  ABSL_ASSIGN_OR_RETURN(
-      LedgerStatement receipts,
-      ledger->Prepare(detailed > 0 ? "SELECT r.*, coalesce(switched, 0), coalesce(endpoints, '') FROM receipts r "
-                                     "LEFT JOIN receipt_details USING (run) ORDER BY run"
-                                   : "SELECT *, 0, '' FROM receipts ORDER BY run"));
-  for (row = receipts.Step(); row.ok() && *row; row = receipts.Step()) {
-    stats.receipts.push_back({.run = receipts.Integer(0),
-                              .started = absl::FromUnixMillis(receipts.Integer(1)),
-                              .ended = absl::FromUnixMillis(receipts.Integer(2)),
-                              .outcome = std::string(receipts.Text(3)),
-                              .requests = receipts.Integer(4),
-                              .requests_retried = receipts.Integer(5),
-                              .http_429 = receipts.Integer(6),
-                              .tokens = receipts.Integer(7),
-                              .cost_usd = receipts.Real(8),
-                              .rows_embedded = receipts.Integer(9),
-                              .rows_rejected = receipts.Integer(10),
-                              .rows_possibly_rebought = receipts.Integer(11),
-                              .endpoints = std::string(receipts.Text(13))});
-    if (const int64_t switched = receipts.Integer(12); switched != 0) {
-      stats.receipts.back().switched = absl::FromUnixMillis(switched);
-    }
-  }
-  ABSL_RETURN_IF_ERROR(row.status());
+  ABSL_ASSIGN_OR_RETURN(stats.receipts, ReadReceipts(ledger));
   return stats;
 }
 

@@ -9,9 +9,11 @@
 #include <cstring>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "io/net/http_server_worker.h"
 
@@ -124,23 +126,12 @@ void HttpServer::Stop() { shared_->Stop(); }
 
 std::string OpenAiErrorBody(absl::string_view message, absl::string_view type, absl::string_view param,
                             absl::string_view code) {
-  std::string body = "{\"error\":{\"message\":";
-  const auto append = [&body](absl::string_view text) {
-    if (text.empty()) {
-      body.append("null");
-    } else {
-      AppendJsonString(text, &body);
-    }
-  };
-  append(message);
-  body.append(",\"type\":");
-  append(type);
-  body.append(",\"param\":");
-  append(param);
-  body.append(",\"code\":");
-  append(code);
-  body.append("}}");
-  return body;
+  JsonWriter error;
+  for (const auto& [name, text] :
+       {std::pair("message", message), std::pair("type", type), std::pair("param", param), std::pair("code", code)}) {
+    error.AddRaw(name, text.empty() ? "null" : JsonQuoted(text));
+  }
+  return JsonWriter().AddRaw("error", error.ToString()).ToString();
 }
 
 }  // namespace reembed

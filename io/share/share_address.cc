@@ -19,6 +19,17 @@ constexpr char kExpected[] = "redis://[user@]host[:port]/key, or rediss:// over 
 // It is asked for grants and vectors while requests wait, so its silence is soon taken for absence.
 constexpr absl::Duration kPatience = absl::Seconds(2);
 
+// What is wrong with a name of what is shared; empty: nothing.
+std::string WrongKey(absl::string_view key) {
+  if (std::all_of(key.begin(), key.end(), absl::ascii_isdigit)) {
+    return absl::StrCat("expected a name of your own behind the host, got the number ", key,
+                        "; a database is /KEY?db=", key);
+  }
+  const auto is_odd = [](char c) { return !absl::ascii_isgraph(c) || c == '{' || c == '}'; };
+  if (!std::any_of(key.begin(), key.end(), is_odd)) return "";
+  return "a key should be of letters, digits and signs other than braces";
+}
+
 }  // namespace
 
 bool IsShareAddress(absl::string_view uri) {
@@ -63,14 +74,7 @@ absl::StatusOr<ShareAddress> ParseShareAddress(absl::string_view flag, absl::str
   address.server.name = absl::StrCat(tls ? "rediss://" : "redis://", address.server.user,
                                      address.server.user.empty() ? "" : "@", host_and_port);
   if (address.key.empty()) return error(absl::StrCat("no key behind the host; expected ", kExpected));
-  if (std::all_of(address.key.begin(), address.key.end(), absl::ascii_isdigit)) {
-    return error(absl::StrCat("expected a name of your own behind the host, got the number ", address.key,
-                              "; a database is /KEY?db=", address.key));
-  }
-  if (std::any_of(address.key.begin(), address.key.end(),
-                  [](char c) { return !absl::ascii_isgraph(c) || c == '{' || c == '}'; })) {
-    return error("a key should be of letters, digits and signs other than braces");
-  }
+  if (const std::string wrong = WrongKey(address.key); !wrong.empty()) return error(wrong);
   if (!query.second.empty()) {
     for (const absl::string_view parameter : absl::StrSplit(query.second, '&')) {
       const std::pair<absl::string_view, absl::string_view> word = absl::StrSplit(parameter, absl::MaxSplits('=', 1));

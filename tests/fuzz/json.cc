@@ -2,8 +2,10 @@
 // The scanner that walks over JSON without a tree, and strings that are printed and read.
 #include <simdjson.h>
 
+#include <optional>
 #include <string>
 
+#include "engine/number/json_reader.h"
 #include "engine/number/json_scanner.h"
 #include "engine/number/json_text.h"
 #include "engine/number/json_value.h"
@@ -46,6 +48,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     (void)JsonInteger(token);
     (void)JsonFloat(token);
     (void)JsonKey(token, &space);
+  }
+  size_t position = 0;
+  const std::optional<JsonObject> object = JsonObject::Parse(text, &position);
+  Require(position <= size, "the reader stays inside the text");
+  Require(object.has_value() == (strict && token.front() == '{' && IsValidUtf8(text)), "what is an object is read");
+  Require(JsonElements(text).has_value() == (strict && token.front() == '['), "what is an array is read");
+  if (object.has_value()) {
+    for (const auto& [name, value] : object->members()) {
+      Require(!object->Raw(name).empty() && !value.empty(), "a member is found by its name");
+    }
   }
   if (IsValidUtf8(text)) {
     CheckStrings(text);

@@ -17,6 +17,7 @@
 #include "index/graph_build.h"
 #include "index/index_build.h"
 #include "index/index_store.h"
+#include "index/index_training.h"
 #include "tests/fakes/vector_rows.h"
 #include "tests/index/index_fixture.h"
 

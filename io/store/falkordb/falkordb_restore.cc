@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "engine/number/float_list.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
 #include "io/file/gzip.h"
@@ -32,26 +32,19 @@ absl::Status NotOfTheForm(const std::string& path, absl::string_view what) {
 bool Members(absl::string_view object, std::vector<std::pair<std::string, absl::string_view>>* members) {
   JsonScanner scanner(object, JsonScanner::Numbers::kPython);
   members->clear();
-  if (!scanner.Take('{')) return false;
-  while (!scanner.Take('}')) {
-    if (!members->empty() && !scanner.Take(',')) return false;
-    absl::string_view name, value;
-    std::string space;
-    if (!scanner.TakeString(&name) || !scanner.Take(':') || !scanner.TakeValue(&value)) return false;
-    members->emplace_back(std::string(JsonString(name, &space).value_or("")), value);
-  }
-  return true;
+  return ForEachMember(&scanner, [members](absl::string_view name, absl::string_view value) {
+    members->emplace_back(std::string(name), value);
+    return true;
+  });
 }
 
 bool Elements(absl::string_view array, std::vector<absl::string_view>* elements) {
   JsonScanner scanner(array, JsonScanner::Numbers::kPython);
   elements->clear();
-  if (!scanner.Take('[')) return false;
-  while (!scanner.Take(']')) {
-    if (!elements->empty() && !scanner.Take(',')) return false;
-    if (!scanner.TakeValue(&elements->emplace_back())) return false;
-  }
-  return true;
+  return ForEachElement(&scanner, [elements](absl::string_view value) {
+    elements->push_back(value);
+    return true;
+  });
 }
 
 bool Texts(absl::string_view array, std::vector<std::string>* texts) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_backup.h"
 
-#include <simdjson.h>
-
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -14,7 +13,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/counted.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_reader.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/mapped_file.h"
@@ -23,8 +23,6 @@
 
 namespace reembed {
 namespace {
-
-using simdjson::dom::element;
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr char kTablesFile[] = "postgres/tables.jsonl";
@@ -117,32 +115,32 @@ absl::Status CopyOut(PostgresConnection* connection, const Table& table, const s
 }
 
 std::string TableJson(const Table& table) {
-  std::string json = absl::StrCat("{\"schema\":", JsonQuoted(table.schema), ",\"table\":", JsonQuoted(table.name),
-                                  ",\"file\":", JsonQuoted(table.file), ",\"rows\":", table.rows, ",\"columns\":[");
-  for (size_t i = 0; i < table.columns.size(); ++i) {
-    absl::StrAppend(&json, i > 0 ? "," : "", "{\"name\":", JsonQuoted(table.columns[i].name),
-                    ",\"type\":", JsonQuoted(table.columns[i].type), "}");
+  std::vector<std::string> columns;
+  for (const Column& column : table.columns) {
+    columns.push_back(JsonWriter().Add("name", column.name).Add("type", column.type).ToString());
   }
-  return json + "]}\n";
+  return JsonWriter()
+             .Add("schema", table.schema)
+             .Add("table", table.name)
+             .Add("file", table.file)
+             .Add("rows", table.rows)
+             .AddRaw("columns", JsonArray(columns))
+             .ToString() +
+         "\n";
 }
 
-bool TakeText(const element& object, const char* name, std::string* text) {
-  std::string_view found;
-  if (object[name].get_string().get(found) != simdjson::SUCCESS) return false;
-  text->assign(found);
-  return true;
-}
-
-bool TakeTable(const element& json, Table* table) {
-  simdjson::dom::array columns;
-  if (!TakeText(json, "schema", &table->schema) || !TakeText(json, "table", &table->name) ||
-      !TakeText(json, "file", &table->file) || json["rows"].get_int64().get(table->rows) != simdjson::SUCCESS ||
-      json["columns"].get_array().get(columns) != simdjson::SUCCESS) {
+bool TakeTable(absl::string_view line, Table* table) {
+  const std::optional<JsonObject> object = JsonObject::Parse(line);
+  if (!object.has_value() || !object->Take("schema", &table->schema) || !object->Take("table", &table->name) ||
+      !object->Take("file", &table->file) || !object->Take("rows", &table->rows)) {
     return false;
   }
-  for (const element column : columns) {
-    if (!TakeText(column, "name", &table->columns.emplace_back().name)) return false;
-    if (!TakeText(column, "type", &table->columns.back().type)) return false;
+  const std::optional<std::vector<absl::string_view>> columns = JsonElements(object->Raw("columns"));
+  if (!columns.has_value()) return false;
+  for (const absl::string_view each : *columns) {
+    const std::optional<JsonObject> column = JsonObject::Parse(each);
+    Column& added = table->columns.emplace_back();
+    if (!column.has_value() || !column->Take("name", &added.name) || !column->Take("type", &added.type)) return false;
   }
   return true;
 }
@@ -153,11 +151,9 @@ absl::StatusOr<std::vector<Table>> ReadTables(const std::string& dir, const std:
   const std::string path = absl::StrCat(dir, "/", kTablesFile);
   ABSL_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   std::vector<Table> tables;
-  simdjson::dom::parser parser;
   for (const absl::string_view line : absl::StrSplit(file.bytes(), '\n', absl::SkipEmpty())) {
     Table table;
-    element json;
-    if (parser.parse(line.data(), line.size()).get(json) != simdjson::SUCCESS || !TakeTable(json, &table)) {
+    if (!TakeTable(line, &table)) {
       return absl::DataLossError(absl::StrCat(path, ": a line is not whole; this backup cannot be trusted"));
     }
     const auto has_file = [&](const BackupPart& part) { return part.file == table.file; };

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_text.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
@@ -66,13 +66,10 @@ absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
     if (!element && name == "collection") {
       facts.create = std::string(QdrantFieldIn(token, "create"));
       JsonScanner indexes(QdrantFieldIn(token, "payload_indexes"));
-      absl::string_view index;
-      if (indexes.Take('[')) {
-        while (!indexes.Take(']') && indexes.TakeValue(&index)) {
-          facts.indexes.emplace_back(index);
-          indexes.Take(',');
-        }
-      }
+      (void)ForEachElement(&indexes, [&facts](absl::string_view index) {
+        facts.indexes.emplace_back(index);
+        return true;
+      });
     }
     return absl::OkStatus();
   }));

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/qdrant/qdrant_undo.h"
 
-#include <simdjson.h>
-
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,7 +12,9 @@
 #include "absl/types/span.h"
 #include "engine/counted.h"
 #include "engine/number/float_list.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/number/normalize.h"
 #include "engine/number/number_array.h"
 #include "engine/rollback.h"
@@ -240,20 +239,13 @@ struct KeptSide {
 };
 
 absl::StatusOr<KeptSide> ReadSide(const std::string& note, const QdrantLocation& asked) {
-  simdjson::dom::parser parser;
-  simdjson::dom::element json;
-  std::string_view alias, real, side, before;
-  int64_t dim = 0, old_dim = 0;
-  const bool good = parser.parse(note).get(json) == simdjson::SUCCESS &&
-                    json["alias"].get(alias) == simdjson::SUCCESS && json["real"].get(real) == simdjson::SUCCESS &&
-                    json["side"].get(side) == simdjson::SUCCESS && json["before"].get(before) == simdjson::SUCCESS &&
-                    json["dim"].get(dim) == simdjson::SUCCESS && json["old_dim"].get(old_dim) == simdjson::SUCCESS;
-  if (!good) return absl::DataLossError(absl::StrCat("undo.db: what it says of ", asked.Name(), " is damaged"));
   KeptSide kept;
-  kept.side.alias = std::string(alias);
-  kept.side.real = std::string(real);
-  kept.side.side = std::string(side);
-  kept.side.before = std::string(before);
+  int64_t dim = 0, old_dim = 0;
+  const std::optional<JsonObject> json = JsonObject::Parse(note);
+  const bool good = json.has_value() && json->Take("alias", &kept.side.alias) && json->Take("real", &kept.side.real) &&
+                    json->Take("side", &kept.side.side) && json->Take("before", &kept.side.before) &&
+                    json->Take("dim", &dim) && json->Take("old_dim", &old_dim);
+  if (!good) return absl::DataLossError(absl::StrCat("undo.db: what it says of ", asked.Name(), " is damaged"));
   kept.side.vector = asked.vector;
   kept.side.dim = static_cast<int>(dim);
   kept.old_dim = static_cast<int>(old_dim);
@@ -339,10 +331,14 @@ std::string AskForQdrantVector(absl::string_view name) {
 
 absl::Status LogQdrantSide(const QdrantSide& side, UndoLog* log) {
   const QdrantCollection::Vector* const old = side.like.Find(side.vector);
-  return log->LogNote(kSideNote,
-                      absl::StrCat(R"({"alias":)", JsonQuoted(side.alias), R"(,"real":)", JsonQuoted(side.real),
-                                   R"(,"side":)", JsonQuoted(side.side), R"(,"before":)", JsonQuoted(side.before),
-                                   R"(,"dim":)", side.dim, R"(,"old_dim":)", old == nullptr ? 0 : old->dim, "}"));
+  return log->LogNote(kSideNote, JsonWriter()
+                                     .Add("alias", side.alias)
+                                     .Add("real", side.real)
+                                     .Add("side", side.side)
+                                     .Add("before", side.before)
+                                     .Add("dim", side.dim)
+                                     .Add("old_dim", old == nullptr ? 0 : old->dim)
+                                     .ToString());
 }
 
 absl::Status LogQdrantCollectionMade(UndoLog* log) { return log->LogNote(kCollectionNote, kMade); }
