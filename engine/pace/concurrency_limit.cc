@@ -79,7 +79,10 @@ void ConcurrencyLimit::BeginRamp(double to, double base) {
 
 void ConcurrencyLimit::Ramp(double latency, bool full, Moment now) {
   const bool slow = latency_.mean > kSlowLatency;
+  if (latency_.answers == 1 && !slow) limit_ = std::min(ramp_.to, std::max<double>(limit_, options_.after_first));
   if (full) limit_ = std::min(ramp_.to, limit_ + (slow ? 1 : kRampStep));
+  // The first answer was a quick one, and those that follow are not: as if it had not led to more.
+  if (slow) limit_ = std::min(limit_, options_.initial + kRampStep * static_cast<double>(latency_.answers));
   const size_t place = ramp_.answers % ramp_.times.size();
   ramp_.latencies[place] = latency;
   ramp_.times[place] = now;

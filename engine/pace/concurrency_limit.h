@@ -12,8 +12,9 @@
 namespace reembed {
 
 struct ConcurrencyOptions {
-  int max = 32;     // what the user allows
-  int initial = 2;  // before the first answer, which may bring news of a small quota
+  int max = 32;         // what the user allows
+  int initial = 2;      // before the first answer, which may bring news of a small quota
+  int after_first = 0;  // at least so many from the first answer on
 };
 
 // How many requests should be in the air, found while working. It wants the fewest that give the whole throughput:

@@ -19,6 +19,9 @@ constexpr double kNoMost = std::numeric_limits<double>::infinity();
 // Before the first answer nobody knows how small the quota is, unless somebody said so.
 constexpr int kFirstRequests = 2;
 constexpr int kFirstRequestsKnown = 8;
+// Behind it likewise, but a quarter of what is allowed at most: what the first answer was for may be much smaller than
+// what follows, and a server with one place must come to the last of them before it is too late.
+constexpr int kQuarter = 4;
 
 bool IsGiven(const RateLimit& limit) { return limit.requests_per_minute > 0 || limit.tokens_per_minute > 0; }
 
@@ -26,8 +29,9 @@ bool IsGiven(const RateLimit& limit) { return limit.requests_per_minute > 0 || l
 
 Pacer::Pacer(const PacerOptions& options)
     : limiter_(options.limit, options.shared_quota),
-      concurrency_(
-          {.max = options.concurrency, .initial = IsGiven(options.limit) ? kFirstRequestsKnown : kFirstRequests}),
+      concurrency_({.max = options.concurrency,
+                    .initial = IsGiven(options.limit) ? kFirstRequestsKnown : kFirstRequests,
+                    .after_first = std::min(kFirstRequestsKnown, options.concurrency / kQuarter)}),
       fixed_concurrency_(options.fixed_concurrency ? options.concurrency : 0),
       counts_as_(options.counts_as),
       circuit_({.first_probe = options.retry.first_backoff,

@@ -76,6 +76,9 @@ Moment QuotaLease::TryStart(int64_t tokens, Moment now) {
   if (start <= now) {
     const auto own = static_cast<double>(tokens);
     mean_tokens_ = mean_tokens_ <= 0 ? own : kFading * mean_tokens_ + (1 - kFading) * own;
+    ++sent_;
+    // Whether there is another request shows when it asks; a whole lease for none would be one that somebody lacks.
+    if (LeaseSize() < 2) wanted_at_ = -absl::InfiniteDuration();
   }
   return start;
 }
@@ -113,7 +116,9 @@ int64_t QuotaLease::LeaseSize() const {
   double requests = kMostRequests;
   if (counts_requests()) requests = agreed_.requests_per_minute / 60 * seconds;
   const double mean = std::max({1.0, mean_tokens_, mean_tokens_ <= 0 ? static_cast<double>(next_tokens_) : 0});
-  if (counts_tokens()) requests = std::min(requests, agreed_.tokens_per_minute / 60 * seconds / mean);
+  // The first are a probe and a check of the model, whose few tokens say nothing about those that follow.
+  if (counts_tokens())
+    requests = std::min({requests, agreed_.tokens_per_minute / 60 * seconds / mean, static_cast<double>(1 + sent_)});
   return std::clamp<int64_t>(static_cast<int64_t>(requests), 1, kMostRequests);
 }
 

@@ -16,7 +16,8 @@ namespace reembed {
 
 // One worker's side of a quota that is kept elsewhere (QuotaBook): holds what was granted, gives it to requests, and
 // says when to ask again and for how much. It asks for what it will use in a quarter of a second, so a few times a
-// second at most, and twice a second when it wants nothing, so that it hears what others have met with.
+// second at most, and twice a second when it wants nothing, so that it hears what others have met with. What is granted
+// and not used is lost to others for a moment, so nobody asks ahead for more than it has shown to need.
 //
 // While nobody answers it goes on with its safe share: the rate divided by the workers that were seen last.
 //
@@ -93,6 +94,7 @@ class QuotaLease {
   Moment wanted_at_ = -absl::InfiniteDuration();
   int64_t next_tokens_ = 0;  // of the request that asked last
   double mean_tokens_ = 0;   // of the last requests, fading; 0: there was none
+  int64_t sent_ = 0;         // requests
   bool ran_dry_ = false;     // since the last answer
   double boost_ = 1;         // of the lease, above the fair share
 

@@ -24,19 +24,17 @@ void VectorStream::Add(absl::string_view bytes, std::string* text) {
     const size_t before = held_back_.size();
     const size_t more = std::min(bytes.size(), length_ + 2 - before);
     held_back_.append(bytes.data(), more);
-    std::string held = std::exchange(held_back_, {});
     // Nothing before the new bytes could be taken, so what is taken ends among them.
-    const size_t taken = Take(held, text);
-    if (taken == 0) {
-      held_back_ = std::move(held);
-      bytes.remove_prefix(more);
-    } else {
-      bytes.remove_prefix(taken - before);
-    }
+    const size_t taken = Take(held_back_, text);
+    bytes.remove_prefix(taken == 0 ? more : taken - before);
+    if (taken > 0) held_back_.clear();
   }
   while (!bytes.empty()) {
     const size_t taken = off_ ? 0 : Take(bytes, text);
     if (taken == 0) {
+      // Libcurl hands over 16 KiB at a time, so half of all long vectors come in two pieces: one buffer for all of
+      // them.
+      if (!off_) held_back_.reserve(length_ + 2);
       (off_ ? text : &held_back_)->append(bytes.data(), bytes.size());
       return;
     }

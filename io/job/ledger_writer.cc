@@ -2,6 +2,9 @@
 #include "io/job/ledger_writer.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +14,36 @@
 
 namespace reembed {
 namespace {
+
+// Rows or texts that one statement inserts: it takes a third less of the processor than one for each.
+constexpr size_t kAtOnce = 32;
+
+// Inserts kAtOnce tuples of so many parameters, but for those whose first one is NULL.
+std::string ForMany(absl::string_view insert, int parameters) {
+  std::string sql = absl::StrCat(insert, " SELECT * FROM (VALUES ");
+  for (size_t i = 0; i < kAtOnce; ++i) {
+    absl::StrAppend(&sql, i == 0 ? "(?" : ", (?");
+    for (int rest = 1; rest < parameters; ++rest) sql += ", ?";
+    sql += ")";
+  }
+  return sql + ") WHERE column1 IS NOT NULL";
+}
+
+// `bind` gets an item and the first of its `parameters`. What it binds must stay until the next kAtOnce items.
+template <typename Item, typename Bind>
+absl::Status InsertMany(absl::Span<const Item> items, int parameters, LedgerStatement* insert, Bind bind) {
+  while (!items.empty()) {
+    int parameter = 1;
+    for (const Item& item : items.first(std::min(items.size(), kAtOnce))) {
+      bind(item, parameter);
+      parameter += parameters;
+    }
+    for (; parameter <= static_cast<int>(kAtOnce) * parameters; ++parameter) insert->BindNull(parameter);
+    ABSL_RETURN_IF_ERROR(insert->Run());
+    items.remove_prefix(std::min(items.size(), kAtOnce));
+  }
+  return absl::OkStatus();
+}
 
 // A provider's words are kept, but not a whole page of HTML.
 constexpr size_t kMaxReasonBytes = 1000;
@@ -83,13 +116,15 @@ absl::StatusOr<std::unique_ptr<LedgerWriter>> LedgerWriter::Create(LedgerConnect
 
 absl::Status LedgerWriter::Prepare() {
   ABSL_ASSIGN_OR_RETURN(format_, ReadFormat(ledger_));
+  const std::string insert_rows = ForMany("INSERT INTO rows(ordinal, key, slot)", 3);
+  const std::string insert_texts = ForMany("INSERT INTO texts", 2);
   const std::pair<LedgerStatement*, absl::string_view> statements[] = {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
-      {&insert_row_, "INSERT INTO rows(ordinal, key, slot) VALUES(?1, ?2, ?3)"},
+      {&insert_row_, insert_rows},
       {&move_row_, "UPDATE rows SET slot = ?2 WHERE ordinal = ?1"},
-      {&insert_text_, "INSERT INTO texts VALUES(?1, ?2)"},
+      {&insert_text_, insert_texts},
       {&insert_kept_,
        format_ == 1 ? "INSERT INTO kept VALUES(?1, ?2, ?3, ?4)" : "INSERT INTO kept VALUES(?1, ?2, ?3, ?4, ?5)"},
       {&insert_text_reject_, "INSERT INTO rejected_texts VALUES(?1, ?2, ?3)"},
@@ -140,16 +175,17 @@ absl::Status LedgerWriter::WriteAll(const LedgerChanges& changes) {
 }
 
 absl::Status LedgerWriter::WriteRows(const LedgerChanges& changes) {
-  for (const LedgerChanges::Row& row : changes.rows_) {
-    insert_row_.Bind(1, row.ordinal);
-    if (row.text_bytes < 0) {
-      insert_row_.Bind(2, row.number);
-    } else {
-      insert_row_.BindText(2, absl::string_view(changes.key_bytes_).substr(row.number, row.text_bytes));
-    }
-    insert_row_.Bind(3, row.slot);
-    ABSL_RETURN_IF_ERROR(insert_row_.Run());
-  }
+  const absl::string_view keys = changes.key_bytes_;
+  ABSL_RETURN_IF_ERROR(InsertMany(absl::MakeConstSpan(changes.rows_), 3, &insert_row_,
+                                  [&](const LedgerChanges::Row& row, int parameter) {
+                                    insert_row_.Bind(parameter, row.ordinal);
+                                    if (row.text_bytes < 0) {
+                                      insert_row_.Bind(parameter + 1, row.number);
+                                    } else {
+                                      insert_row_.BindText(parameter + 1, keys.substr(row.number, row.text_bytes));
+                                    }
+                                    insert_row_.Bind(parameter + 2, row.slot);
+                                  }));
   for (const auto& [ordinal, slot] : changes.moved_rows_) {
     move_row_.Bind(1, ordinal);
     move_row_.Bind(2, slot);
@@ -192,12 +228,14 @@ absl::Status LedgerWriter::WriteOwed(const LedgerChanges& changes) {
 }
 
 absl::Status LedgerWriter::WriteTexts(const LedgerChanges& changes) {
-  for (const auto& [slot, hash] : changes.texts_) {
-    const std::array<char, 16> bytes = EncodeHash(hash);
-    insert_text_.Bind(1, slot);
-    insert_text_.BindBlob(2, absl::string_view(bytes.data(), bytes.size()));
-    ABSL_RETURN_IF_ERROR(insert_text_.Run());
-  }
+  std::array<std::array<char, 16>, kAtOnce> hashes;
+  ABSL_RETURN_IF_ERROR(InsertMany(absl::MakeConstSpan(changes.texts_), 2, &insert_text_,
+                                  [&](const std::pair<int64_t, TextHash>& text, int parameter) {
+                                    std::array<char, 16>& hash = hashes[parameter / 2];
+                                    hash = EncodeHash(text.second);
+                                    insert_text_.Bind(parameter, text.first);
+                                    insert_text_.BindBlob(parameter + 1, absl::string_view(hash.data(), hash.size()));
+                                  }));
   // First: what is damaged may have been bought again within one commit.
   ABSL_RETURN_IF_ERROR(DropKept(changes.dropped_));
   for (const KeptRun& run : changes.kept_) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -273,6 +274,18 @@ TEST(PacerTest, AMinuteInWhichNobodyWasThereGivesNoBurstAndNoOutage) {
   }
   EXPECT_GE(sent, 1);
   EXPECT_LE(sent, 12);  // of a second, and what a bucket holds
+}
+
+// The first answer, which may name a quota, is waited for all the same.
+TEST(PacerTest, TheFirstAnswerLeadsToAQuarterOfWhatIsAllowed) {
+  for (const auto& [most, behind] : {std::pair(1, 1), {4, 2}, {8, 2}, {16, 4}, {32, 8}, {1024, 8}}) {
+    Pacer pacer({.concurrency = most});
+    EXPECT_EQ(pacer.concurrency(), std::min(most, 2));
+    Departure departure;
+    ASSERT_EQ(pacer.TryStart(SendReason::kFirst, 1, kStart, &departure), kStart);
+    pacer.Ended(departure, SendOutcome::kOk, kStart + absl::Seconds(0.2));
+    EXPECT_EQ(pacer.concurrency(), behind) << most;
+  }
 }
 
 TEST(PacerTest, HedgesAreFewAndOnlyWhileAllIsWell) {

@@ -80,6 +80,34 @@ TEST(QuotaLeaseTest, TokensAreCountedAsTheyAreCharged) {
   EXPECT_NEAR(sent, 500, 40);
 }
 
+TEST(QuotaLeaseTest, WhoHasSentLittleAsksForLittle) {
+  QuotaBook book;
+  Worker worker("a", {.requests_per_minute = 6000, .tokens_per_minute = 600'000});
+  EXPECT_GT(worker.lease.TryStart(16, kNow), kNow);
+  EXPECT_EQ(worker.Ask(&book, kNow).requests, 1) << "not the 25 that a quarter of a second has";
+  EXPECT_EQ(worker.lease.TryStart(16, kNow), kNow);
+  const Moment then = kNow + absl::Milliseconds(50);
+  EXPECT_GT(worker.lease.TryStart(80, then), then);
+  EXPECT_EQ(worker.Ask(&book, then).requests, 2);
+  EXPECT_EQ(worker.lease.TryStart(80, then), then);
+  worker.Send(&book, then, kNow + absl::Seconds(1));
+  EXPECT_GE(worker.Send(&book, kNow + absl::Seconds(1), kNow + absl::Seconds(2)), 98);
+}
+
+TEST(QuotaLeaseTest, ALeaseOfOneRequestIsAskedForWhenThereIsOne) {
+  QuotaBook book;
+  Worker worker("a", {.requests_per_minute = 60});
+  EXPECT_GT(worker.lease.TryStart(10, kNow), kNow);
+  EXPECT_EQ(worker.Ask(&book, kNow).requests, 1);
+  EXPECT_EQ(worker.lease.TryStart(10, kNow), kNow);
+  // It was the last, perhaps: now there is nothing but news.
+  EXPECT_GE(worker.lease.NextAsk(kNow), kNow + absl::Milliseconds(500));
+  const Moment then = kNow + absl::Milliseconds(60);
+  EXPECT_GT(worker.lease.TryStart(10, then), then);
+  EXPECT_LE(worker.lease.NextAsk(then), then);
+  EXPECT_EQ(worker.lease.Ask(then).requests, 1);
+}
+
 TEST(QuotaLeaseTest, OthersHearOfARefusalWithinASecond) {
   QuotaBook book;
   const RateLimit limit{.requests_per_minute = 6000};

@@ -33,7 +33,8 @@ struct World {
   bool loses_memory = false;                   // when it comes back
   absl::Duration most_skew = absl::Hours(24);  // of each worker's clock
   double most_drift = 1e-4;
-  bool shared = true;  // false: each worker paces itself by the whole quota
+  bool shared = true;     // false: each worker paces itself by the whole quota
+  int requests_each = 0;  // of a worker, behind a probe and a check of the model, which are small; 0: without an end
 };
 
 struct Result {
@@ -41,6 +42,7 @@ struct Result {
   double refused = 0;        // of the requests
   double fairness = 0;       // Jain's index of the workers that are not slow: 1 is equal
   double asks_a_second = 0;  // of one worker
+  double of_whole = 0;       // used from the first start to the last answer, where there is an end
 };
 
 class Simulation {
@@ -65,9 +67,11 @@ class Simulation {
   }
 
   Result Run() {
+    absl::Duration started;
     for (auto& worker : workers_) {
       Worker* const w = worker.get();
-      At(Uniform() * absl::Seconds(1), [this, w] { Look(w); });
+      At(world_.requests_each > 0 ? started : Uniform() * absl::Seconds(1), [this, w] { Look(w); });
+      started += absl::Milliseconds(10);  // one process after the other
     }
     while (!events_.empty() && events_.top().at < world_.length) {
       Event event = events_.top();
@@ -76,6 +80,9 @@ class Simulation {
       event.run();
     }
     Result result;
+    if (world_.requests_each > 0) {
+      result.of_whole = static_cast<double>(all_tokens_) / (world_.tpm / 60 * absl::ToDoubleSeconds(last_answer_));
+    }
     const double seconds = absl::ToDoubleSeconds(world_.length - kWarmUp);
     if (world_.rpm > 0)
       result.used = std::max(result.used, static_cast<double>(admitted_) / (world_.rpm / 60 * seconds));
@@ -98,6 +105,8 @@ class Simulation {
 
  private:
   static constexpr absl::Duration kWarmUp = absl::Seconds(5);
+  static constexpr int64_t kServerClock = 1'700'000'000'000'000;
+  static constexpr int kSmall = 2;
 
   struct Event {
     absl::Duration at;
@@ -114,6 +123,8 @@ class Simulation {
     std::unique_ptr<QuotaLease> lease;
     int in_air = 0;
     int64_t next_tokens = 0;
+    int sent = 0, answered = 0;
+    bool has_left = false;
     absl::Duration looks_at = absl::InfiniteDuration();
     double done = 0;
     Moment paused_until;
@@ -127,11 +138,18 @@ class Simulation {
 
   // What RequestFlow and the thread of a worker do: start what may start, ask when it is time, look again.
   void Look(Worker* w) {
+    if (w->has_left) return;
     if (w->looks_at < now_) w->looks_at = absl::InfiniteDuration();
     const Moment clock = w->Clock(now_);
     Moment next = clock + absl::Milliseconds(250);
     while (w->in_air < w->concurrency) {
+      if (world_.requests_each > 0) {
+        if (w->sent == kSmall + world_.requests_each) break;
+        // Nothing else leaves before they are answered.
+        if (w->sent <= kSmall && w->answered < w->sent) break;
+      }
       if (w->next_tokens == 0) w->next_tokens = static_cast<int64_t>(world_.tokens * (0.5 + Uniform()));
+      if (world_.requests_each > 0 && w->sent < kSmall) w->next_tokens = 16 + 64 * w->sent;
       if (w->paused_until > clock) {
         next = std::min(next, w->paused_until);
         break;
@@ -170,7 +188,6 @@ class Simulation {
         return;
       }
       if (std::exchange(lost_, false)) book_ = QuotaBook();
-      constexpr int64_t kServerClock = 1'700'000'000'000'000;
       const QuotaGrant grant = book_.Ask(ask, kServerClock + absl::ToInt64Microseconds(now_));
       At(now_ + w->round_trip / 2, [this, w, grant] {
         w->lease->Answered(grant, w->Clock(now_));
@@ -179,8 +196,15 @@ class Simulation {
     });
   }
 
+  void Leave(Worker* w) {
+    const QuotaAsk ask = w->lease->Leave(w->Clock(now_));
+    w->has_left = true;
+    At(now_ + w->round_trip / 2, [this, ask] { book_.Ask(ask, kServerClock + absl::ToInt64Microseconds(now_)); });
+  }
+
   void Send(Worker* w, int64_t tokens) {
     ++w->in_air;
+    ++w->sent;
     At(now_ + absl::Milliseconds(5 + 30 * Uniform()), [this, w, tokens] {
       std::vector<std::pair<std::string, std::string>> headers;
       const bool refused = provider_.Admit("m", tokens, now_, &headers).status != 0;
@@ -188,8 +212,14 @@ class Simulation {
         (refused ? refused_ : admitted_) += 1;
         admitted_tokens_ += refused ? 0 : tokens;
       }
-      At(now_ + w->latency * (0.5 + Uniform()), [this, w, refused] {
+      At(now_ + w->latency * (0.5 + Uniform()), [this, w, tokens, refused] {
         --w->in_air;
+        ++w->answered;
+        if (world_.requests_each > 0) {
+          all_tokens_ += tokens;
+          last_answer_ = now_;
+          if (w->answered == kSmall + world_.requests_each) Leave(w);
+        }
         if (refused) {
           const Moment clock = w->Clock(now_);
           w->paused_until = clock + absl::Milliseconds(500);
@@ -212,6 +242,8 @@ class Simulation {
   absl::Duration now_;
   int64_t order_ = 0, asks_ = 0;
   int64_t admitted_ = 0, admitted_tokens_ = 0, refused_ = 0;
+  int64_t all_tokens_ = 0;
+  absl::Duration last_answer_;
 };
 
 Result Simulate(const std::string& what, const World& world) {
@@ -290,6 +322,22 @@ TEST(QuotaSimulationTest, AThousandWorkersOfWhichSomeAreSlowWithSkewAndAnOutage)
   EXPECT_GE(result.used, 0.97);
   EXPECT_LE(result.refused, 0.001);
   EXPECT_GE(result.fairness, 0.98);
+}
+
+// A job of 40 s: neither its beginning nor its end may cost much. What is granted to those who have no use for it
+// would.
+TEST(QuotaSimulationTest, AShortJobUsesTheQuotaFromItsBeginningToItsEnd) {
+  for (const int workers : {1, 4, 16, 32}) {
+    World world{.workers = workers,
+                .rpm = 6000,
+                .tpm = 600'000,
+                .tokens = 720,
+                .requests_each = 40 * 600'000 / 60 / 720 / workers};
+    const Result result = Simulate(absl::StrCat(workers, " workers, 40 s"), world);
+    std::cout << "  from the first to the last: " << result.of_whole << "\n";
+    EXPECT_GE(result.of_whole, 0.97) << workers;
+    EXPECT_EQ(result.refused, 0) << workers;
+  }
 }
 
 // That the figures above mean something: without sharing the provider refuses most.

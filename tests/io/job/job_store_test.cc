@@ -74,6 +74,26 @@ TEST_F(JobStoreTest, RemembersRowsAcrossRuns) {
                           Seen{2, std::string("a\0b", 3), 0, SlotState::kKept}));
 }
 
+// One statement of the ledger inserts several rows, and texts; a rest is smaller.
+TEST_F(JobStoreTest, RemembersAsManyRowsAsCameAtOnce) {
+  ASSERT_THAT(Open(), IsOk());
+  std::vector<Seen> expected;
+  for (const int rows : {1, 2, 31, 32, 33, 64, 1}) {
+    std::vector<TestRow> at_once;
+    for (int i = 0; i < rows; ++i) {
+      const auto ordinal = static_cast<int64_t>(expected.size());
+      const std::string name = absl::StrCat("row ", ordinal);
+      at_once.push_back({ordinal % 3 == 0 ? Key(ordinal) : Key(name), absl::StrCat("text ", ordinal)});
+      expected.push_back({ordinal, ordinal % 3 == 0 ? absl::StrCat(ordinal) : name, ordinal, SlotState::kKept});
+    }
+    KeepRows(at_once);
+  }
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_EQ(store_->recovery().texts_without_vector, 0);
+  EXPECT_EQ(ReadAll(store_->Scan(0)), expected);
+  EXPECT_FALSE(Enrol({{int64_t{1000}, "text 7"}})->batch.texts().size()) << "its hash was kept, too";
+}
+
 TEST_F(JobStoreTest, KeysKeepTheirKind) {
   ASSERT_THAT(Open(), IsOk());
   KeepRows({{int64_t{42}, "a"}, {"42", "b"}});
