@@ -2,8 +2,11 @@
 #ifndef REEMBED_TOOLS_CONSENT_H_
 #define REEMBED_TOOLS_CONSENT_H_
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "engine/location.h"
 
 namespace reembed {
 
@@ -17,6 +20,13 @@ struct Consent {
 // `yes` it was said already; with `no_input` it is not asked for. Errors: kInvalidArgument (no yes; away from a
 // terminal with `what` and `advice`).
 absl::Status AskConsent(absl::string_view what, absl::string_view advice, const Consent& consent);
+
+// Likewise before what cannot be taken back: the answer is the `name` of what is replaced or dropped, as a yes is soon
+// typed. Errors: kInvalidArgument (another answer; otherwise as above).
+absl::Status AskName(absl::string_view what, absl::string_view name, absl::string_view advice, const Consent& consent);
+
+// What a place is called where it lies, as AskName() wants it: a file, a collection, a graph, a database.
+std::string LastNameOf(const Location& place);
 
 }  // namespace reembed
 

@@ -111,8 +111,13 @@ absl::Status Layers::TakeJobFile() {
   if (all_->options.job_file.empty()) return absl::OkStatus();
   const CommandOptions before = all_->options;
   ABSL_RETURN_IF_ERROR(ReadJobFile(&all_->options));
-  // Where it says what a flag says too, the flag counts.
+  // Where it says what a flag says too, the flag counts, also one that says what holds where nobody says a word: of a
+  // switch that it is off.
   for (const OptionEntry& entry : OptionEntries()) {
+    if (IsSaid(entry.name)) {
+      CopyOption(entry, before, &all_->options);
+      continue;
+    }
     if (IsUnset(entry, before) && !IsUnset(entry, all_->options)) {
       all_->origins[entry.name] = {OptionLayer::kJobFile, all_->options.job_file};
     }

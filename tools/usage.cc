@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/location.h"
 #include "tools/option_table.h"
+#include "tools/said_texts.h"
 
 namespace reembed {
 namespace {
@@ -130,6 +132,22 @@ void AddVariablesOf(const CLI::App& app, std::set<std::string>* names) {
   for (const CLI::App* const command : SubcommandsOf(app)) AddVariablesOf(*command, names);
 }
 
+// Whether Kubernetes has made the variable, of a service that stands beside this container: NAME_SERVICE_HOST,
+// NAME_PORT=tcp://10.0.0.7:8080 and so on. Nobody has said it to this program, whatever the service is called.
+bool IsServiceLink(const std::string& variable) {
+  for (const std::string mark : {"_SERVICE_HOST", "_SERVICE_PORT", "_PORT"}) {
+    for (size_t at = variable.find(mark); at != std::string::npos; at = variable.find(mark, at + 1)) {
+      if (std::getenv(absl::StrCat(variable.substr(0, at), "_SERVICE_HOST").c_str()) == nullptr) continue;
+      const absl::string_view rest = absl::string_view(variable).substr(at + mark.size());
+      if (absl::StartsWith(rest, "_")) return true;
+      const char* const value = std::getenv(variable.c_str());
+      const bool is_address = value != nullptr && absl::StrContains(value, "://");
+      if (rest.empty() && (mark != "_PORT" || is_address)) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 bool IsGiven(const CLI::Option& option, Words words) {
@@ -152,8 +170,9 @@ void NameVariables(CLI::App* app) {
     if (name == "help" || name == "version") continue;
     const std::string command = NameOfCommand(*app);
     const bool alone = command.empty() || is_shared(name);
-    option->envname(
-        VariableOfOption(alone ? name : absl::StrReplaceAll(absl::StrCat(command, "-", name), {{" ", "-"}})));
+    const std::string variable =
+        VariableOfOption(alone ? name : absl::StrReplaceAll(absl::StrCat(command, "-", name), {{" ", "-"}}));
+    if (!IsServiceLink(variable)) option->envname(variable);
   }
   for (CLI::App* const command : app->get_subcommands([](CLI::App*) { return true; })) NameVariables(command);
 }
@@ -222,14 +241,14 @@ std::vector<std::string> UnreadVariables(const CLI::App& app, Words words) {
   std::set<std::string> known(std::begin(kOtherVariables), std::end(kOtherVariables));
   AddVariablesOf(app, &known);
   std::vector<std::string> notes;
+  std::optional<SaidTexts> said;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string assignment = *entry;
     const std::string name = assignment.substr(0, assignment.find('='));
-    if (!absl::StartsWith(name, kPrefix) || known.count(name) > 0) continue;
-    // Flags may name a variable of any name.
-    const bool is_named =
-        std::any_of(words.begin(), words.end(), [&](const std::string& word) { return absl::StrContains(word, name); });
-    if (is_named) continue;
+    if (!absl::StartsWith(name, kPrefix) || known.count(name) > 0 || IsServiceLink(name)) continue;
+    // Flags may name a variable of any name, and so may a job file.
+    if (!said.has_value()) said.emplace(words);
+    if (said->Has(name)) continue;
     const std::string near = NearestName(name, std::vector<std::string>(known.begin(), known.end()));
     notes.push_back(absl::StrCat("nobody reads the variable ", name,
                                  near.empty() ? "; `reembed run --help` lists those that are read" : DidYouMean(near)));

@@ -288,3 +288,51 @@ def test_every_flag_has_a_variable(tmp_path: Path, database: Path) -> None:
     wrong = run("backup", "--source", f"sqlite:{database}", REEMBED_BACKUP_PROGRESS="x", REEMBED_PROGRESS="slow")
     assert wrong.returncode == 2
     assert "REEMBED_PROGRESS" in wrong.stderr
+
+
+def test_a_variable_that_a_file_names_is_read(tmp_path: Path, project_file: Path) -> None:
+    job = tmp_path / "j.toml"
+    job.write_text('api-key-env = "REEMBED_TEST_KEY"\nembedder = "builtin"\n')
+    said = "nobody reads the variable REEMBED_TEST_KEY"
+    assert said in run("config", "show", REEMBED_TEST_KEY="k").stderr
+    assert said not in run("config", "show", str(job), REEMBED_TEST_KEY="k").stderr
+    (tmp_path / "finished").mkdir()
+    (tmp_path / "finished" / "job.toml").write_text(job.read_text())
+    assert said not in run("status", str(tmp_path / "finished"), REEMBED_TEST_KEY="k").stderr
+    job.rename(project_file)
+    assert said not in run("config", "show", REEMBED_TEST_KEY="k").stderr
+
+
+def test_what_is_off_by_a_flag_or_a_variable_stays_off(tmp_path: Path, user_file: Path) -> None:
+    job = tmp_path / "job.toml"
+    for file, said in ((user_file, ()), (job, (str(job),))):
+        file.write_text("hedge = true\nrpm = 3000\n")
+        assert origin("hedge", *said)[0] == "true"
+        assert origin("hedge", *said, REEMBED_HEDGE="false") == (None, "environment")
+        assert origin("hedge", *said, "--hedge=false") == (None, "flag")
+        assert origin("rpm", *said, "--rpm", "0") == (None, "flag")
+        (tmp_path / ".env").write_text("REEMBED_HEDGE=false\nREEMBED_RPM=0\n")
+        assert origin("hedge", *said) == (None, "file of variables")
+        assert origin("rpm", *said) == (None, "file of variables")
+        (tmp_path / ".env").unlink()
+
+
+def test_variables_of_services_of_kubernetes_are_not_ours(tmp_path: Path) -> None:
+    links = {}
+    for service, port in (("REEMBED", "8080"), ("REEMBED_SERVE", "8081")):
+        links.update({f"{service}_SERVICE_HOST": "10.0.0.7", f"{service}_SERVICE_PORT": port, f"{service}_PORT_{port}_TCP": "x",
+                      f"{service}_SERVICE_PORT_HTTP": port, f"{service}_PORT": f"tcp://10.0.0.7:{port}",
+                      f"{service}_PORT_{port}_TCP_PROTO": "tcp"})
+    shown = run("config", "show", **links)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    server = subprocess.Popen([COMMAND, "serve", "--address", "127.0.0.1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, env={**os.environ, **links, "REEMBED_SERVE_DIM": "32"})
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    server.kill()
+    server.wait()
+    assert "REEMBED_SERVE_PORT" not in line, line
+    # What somebody has said counts, and what nobody reads is named.
+    assert "REEMBED_PORTS" in run("config", "show", REEMBED_PORTS="1", **links).stderr
+    wrong = run("serve", REEMBED_SERVE_PORT="eighty")
+    assert wrong.returncode == 2 and "REEMBED_SERVE_PORT" in wrong.stderr

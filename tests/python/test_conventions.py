@@ -81,3 +81,33 @@ def test_every_help_has_examples() -> None:
         assert "Examples:\n  " in said, command
         for example in re.findall(r"(?m)^  (reembed [^|\n]*)", said.split("Examples:\n")[1]):
             assert example.startswith(f"reembed {command}") or command in ("completion",), (command, example)
+
+
+def test_restore_wants_the_name_of_what_it_replaces(database: Path, tmp_path: Path) -> None:
+    saved = subprocess.run([COMMAND, "backup", "--source", f"sqlite:{database}", "--to", "saved"], capture_output=True)
+    assert saved.returncode == 0, saved.stderr
+
+    def restore(typed: bytes, *more: str) -> tuple[int, bytes]:
+        ours, theirs = os.openpty()
+        running = subprocess.Popen([COMMAND, "restore", "saved", *more], stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        os.write(ours, typed)
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+        return running.wait(), said
+
+    code, said = restore(b"y\n")
+    assert code == 2 and b"To go on, type its name, memory.db:" in said and b"the answer was not memory.db" in said, said
+    assert restore(b"memory.db\n")[0] == 0
+    code, said = restore(b"", "--no-input")
+    assert code == 2 and b"to go on, say --yes" in said
+    # What replaces nothing wants a yes and no name.
+    assert restore(b"y\n", "--db", str(tmp_path / "new.db"))[0] == 0 and (tmp_path / "new.db").exists()

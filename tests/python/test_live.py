@@ -244,6 +244,8 @@ def test_the_page_opens_for_its_token_alone(database: Path, serve: Serve, tmp_pa
             assert status_of(port, path + right, Host="") == 403
             for origin in ("http://evil.example", "null", f"https://127.0.0.1:{port}", f"http://localhost:{port}"):
                 assert status_of(port, path + right, Origin=origin) == 403, origin
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/events{right}") as events:
+            assert events.headers["x-accel-buffering"] == "no", "nginx would hold the events back"
         assert status_of(port, "/events") == 403
         assert status_of(port, "/obey", "POST", "stop") == 403
         assert status_of(port, "/obey" + right, "POST", "stop", Origin="http://evil.example") == 403
