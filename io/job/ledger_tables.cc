@@ -240,7 +240,8 @@ absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger) {
 }
 
 absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
-  ABSL_RETURN_IF_ERROR(ReadTextCount(ledger).status());
+  ABSL_ASSIGN_OR_RETURN(const int64_t count, ReadTextCount(ledger));
+  texts->Expect(count);
   ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT slot, hash FROM texts ORDER BY slot"));
   // Added many at a time: each goes to another place in memory, and the processor waits for several at once then.
   constexpr size_t kPage = 256;
