@@ -10,14 +10,13 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/read_ahead.h"
-#include "engine/row_page.h"
 #include "engine/row_reader.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
 namespace {
 
-constexpr size_t kPageRows = RowPage::kManyRows;
+constexpr size_t kPageRows = 4096;  // to wake a thread takes as long as to read some hundred rows
 
 // Rows of the source behind the last that the ledger knows, after which the others are taken for new ones.
 constexpr int64_t kMaxTrailing = int64_t{1} << 16;
@@ -45,7 +44,8 @@ absl::StatusOr<bool> Fill(LedgerCursor* cursor, LedgerPage* page) {
   return true;
 }
 
-// Both sides are databases, and to read one takes as long as to read the other: each has a thread.
+// Both sides are databases, and to read one takes as long as to read the other: the ledger has a thread. The source has
+// not, since to hand its texts on from one processor to another costs more than to hash them where they lie.
 class LedgerAhead {
  public:
   explicit LedgerAhead(std::unique_ptr<LedgerCursor> cursor)
@@ -68,23 +68,6 @@ class LedgerAhead {
   LedgerPage page_;
   size_t at_ = 0;
   ReadAhead<LedgerPage> pages_;
-};
-
-class SourceAhead {
- public:
-  explicit SourceAhead(Source* source) : pages_([source](RowPage* page) { return source->NextPage(page); }) {}
-
-  // False behind the last. Fills a view that is new; it lives until the next call.
-  absl::StatusOr<bool> Next(RowView* row) {
-    absl::StatusOr<bool> more = true;
-    while (more.ok() && *more && page_.exhausted()) more = pages_.Next(&page_);
-    if (more.ok() && *more) page_.Take(row);
-    return more;
-  }
-
- private:
-  RowPage page_;
-  ReadAhead<RowPage> pages_;
 };
 
 TextHash HashNow(std::optional<absl::string_view> text) { return HashText(text.value_or("")); }
@@ -148,29 +131,32 @@ class Comparison {
   bool IsWanted(bool lacks) const { return !rows_.only_lacking || lacks; }
 
   absl::Status Walk() {
-    SourceAhead all(rows_.all);
-    while (ledger_.row() != nullptr || !unseen_.empty()) {
-      RowView row;
-      ABSL_ASSIGN_OR_RETURN(const bool next, all.Next(&row));
-      if (!next) return absl::OkStatus();
-      ++found_.rows;
-      found_.text_bytes += row.text.has_value() ? static_cast<int64_t>(row.text->size()) : 0;
-      bool lacks = rows_.lacking == nullptr && rows_.all_lack;
-      if (lacking_.has_value() && *lacking_ == row.key) {
-        lacks = true;
-        ABSL_RETURN_IF_ERROR(NextLacking());
-      }
-      const LedgerRow* const known = ledger_.row();
-      if (known != nullptr && known->key == row.key) {
-        Meet(*known, row.text, lacks);
-        SetLast(row.key);
-        ABSL_RETURN_IF_ERROR(ledger_.Next());
-        continue;
-      }
-      ABSL_RETURN_IF_ERROR(TakeUnknown(row, lacks));
-      if (ledger_.row() == nullptr && found_.rows - last_number_ > kMaxTrailing) return absl::OkStatus();
+    absl::Status status;
+    const auto wants_more = [this] {
+      if (ledger_.row() != nullptr) return true;
+      return !unseen_.empty() && found_.rows - last_number_ <= kMaxTrailing;
+    };
+    if (!wants_more()) return absl::OkStatus();
+    ABSL_RETURN_IF_ERROR(rows_.all->ShowRows([&](const RowView& row) {
+      status = Take(row);
+      return status.ok() && wants_more();
+    }));
+    return status;
+  }
+
+  absl::Status Take(const RowView& row) {
+    ++found_.rows;
+    found_.text_bytes += row.text.has_value() ? static_cast<int64_t>(row.text->size()) : 0;
+    bool lacks = rows_.lacking == nullptr && rows_.all_lack;
+    if (lacking_.has_value() && *lacking_ == row.key) {
+      lacks = true;
+      ABSL_RETURN_IF_ERROR(NextLacking());
     }
-    return absl::OkStatus();
+    const LedgerRow* const known = ledger_.row();
+    if (known == nullptr || !(known->key == row.key)) return TakeUnknown(row, lacks);
+    Meet(*known, row.text, lacks);
+    SetLast(row.key);
+    return ledger_.Next();
   }
 
   absl::Status TakeUnknown(const RowView& row, bool lacks) {

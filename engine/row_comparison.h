@@ -48,8 +48,8 @@ struct RowComparison {
 // comparison of neighbours; what is out of order waits in a table (about 50 bytes a row) until the other side has it.
 // Ends early when all rows of the ledger were seen. Rows of the ledger that the source does not have are nobody's
 // business: they are gone.
-// `ledger`: all rows from 0 on. Threads of this call read it and `all`, which `lacking` must not share a connection
-// with. Errors: of either side.
+// `ledger`: all rows from 0 on; a thread of this call reads it. `lacking` must not share a connection with `all`. The
+// findings are told while `all` shows the row (Source::ShowRows). Errors: of either side.
 absl::StatusOr<RowComparison> CompareRows(const ComparedRows& rows, std::unique_ptr<LedgerCursor> ledger,
                                           const RowFindings& findings);
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/key.h"
@@ -18,8 +20,6 @@ struct RowView {
   absl::string_view problem = {};  // why there is no text, where it is not simply NULL; the row is rejected for it
 };
 
-class RowPage;
-
 // The selected rows of a store, in one stable order (of their keys, or of the file). Used by one thread.
 // Opening a source checks everything that can be checked without reading all rows, and changes nothing.
 class Source {
@@ -30,10 +30,11 @@ class Source {
   // Errors: kUnavailable (locked, gone: try again), kDataLoss (the file is damaged; the message says where).
   virtual absl::StatusOr<std::optional<RowView>> Next() = 0;
 
-  // The next rows, copied into `page`: at most 4096, or 1 MiB of keys and texts. False: this was the last page. If
-  // there is an error, `page` has the rows before it. For callers that read all rows and need no RowView::problem.
-  // Precondition: `page` is empty.
-  virtual absl::StatusOr<bool> NextPage(RowPage* page);
+  // Shows the rows that are left where they lie, so that a text which only has to be looked at is copied nowhere; each
+  // dies with its call. `see` must be quick and not call this source, as the store may hold a read transaction
+  // meanwhile; false: it has seen enough, and Next() continues behind that row. Errors: as Next(), behind the rows
+  // before it.
+  virtual absl::Status ShowRows(absl::FunctionRef<bool(const RowView&)> see);
 
   // Next() continues behind the row with this key. If keys are ordered that row need not exist any more.
   // Errors: kNotFound (the order is the file's, and the file has no such key).

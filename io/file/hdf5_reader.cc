@@ -146,4 +146,9 @@ absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& loc
   return Open(location);
 }
 
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenUntriedHdf5Reader(const Location& location) {
+  ABSL_RETURN_IF_ERROR(location.CheckParameters(kOutputParameters));
+  return Open(location);
+}
+
 }  // namespace reembed

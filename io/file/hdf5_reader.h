@@ -16,6 +16,10 @@ namespace reembed {
 // do not fit each other).
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenHdf5Reader(const Location& location);
 
+// Likewise, but the file is not tried first (io/file/hdf5_trial.h), so that a damaged one may crash the library: for a
+// process that may end so.
+absl::StatusOr<std::unique_ptr<VectorReader>> OpenUntriedHdf5Reader(const Location& location);
+
 }  // namespace reembed
 
 #endif  // REEMBED_IO_FILE_HDF5_READER_H_

@@ -122,6 +122,11 @@ absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location,
     absl::StatusOr<std::optional<RowView>> row = (*source)->Next();
     while (all && row.ok() && row->has_value()) row = (*source)->Next();
   }));
+  return OpenUntriedHdf5Source(location, range);
+}
+
+absl::StatusOr<std::unique_ptr<Source>> OpenUntriedHdf5Source(const Location& location, const KeyRange& range) {
+  ABSL_RETURN_IF_ERROR(location.CheckParameters({"texts", "keys"}));
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Hdf5Source> source, Open(location));
   ABSL_RETURN_IF_ERROR(source->SetRange(range));
   return source;

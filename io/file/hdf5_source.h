@@ -21,6 +21,9 @@ namespace reembed {
 // row numbers.
 absl::StatusOr<std::unique_ptr<Source>> OpenHdf5Source(const Location& location, const KeyRange& range = {});
 
+// Likewise, but the file is not tried first, as OpenUntriedHdf5Reader().
+absl::StatusOr<std::unique_ptr<Source>> OpenUntriedHdf5Source(const Location& location, const KeyRange& range = {});
+
 // StoreKind::cut: row numbers.
 absl::StatusOr<std::vector<Key>> CutHdf5(const Location& location, int shares);
 

@@ -166,7 +166,8 @@ class JobStore final : public Ledger, public OwedRows {
   // Open(), in its order.
   absl::Status OpenFiles();
   absl::Status LoadTexts();
-  absl::Status OpenVectors(absl::Span<const KeptRun> runs);
+  absl::Status OpenVectors(bool are_kept);
+  absl::StatusOr<std::vector<SlotRange>> FindDamageSinceCrash(int64_t texts);
   absl::StatusOr<std::vector<SlotRange>> FindDamageFrom(int64_t from);
 
   // From here on a commit is slow: what comes a little later is worth waiting for.

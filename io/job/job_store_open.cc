@@ -74,24 +74,23 @@ absl::Status JobStore::LoadTexts() {
   const MutexLock lock(&mutex_);
   ABSL_ASSIGN_OR_RETURN(rows_, ReadRowCount(ledger_.get()));
   ABSL_RETURN_IF_ERROR(ReadTexts(ledger_.get(), &texts_));
-  ABSL_ASSIGN_OR_RETURN(const std::vector<KeptRun> runs, ReadKeptRuns(ledger_.get(), texts_.size()));
+  int64_t kept = 0;
+  const auto take = [&](const KeptRun& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (int64_t slot = run.slots.begin; slot < run.slots.end; ++slot) texts_.set_state(slot, SlotState::kKept);
+    kept += run.slots.size();
+    epoch_ = std::max(epoch_, run.epoch + 1);
+  };
+  ABSL_RETURN_IF_ERROR(ForEachKeptRun(ledger_.get(), texts_.size(), take));
   ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> rejected, ReadRejectedSlots(ledger_.get(), texts_.size()));
   ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger_.get(), kMetaClean));
   ABSL_ASSIGN_OR_RETURN(const int64_t earlier_runs, ReadMetaNumber(ledger_.get(), kMetaRuns));
   recovery_.unclean_end = clean == 0 && earlier_runs > 0;
+  recovery_.texts_without_vector = texts_.size() - kept;
 
   std::vector<SlotRange> damaged;
   if (head_.keep_vectors == KeepVectors::kAlways) {
-    ABSL_RETURN_IF_ERROR(OpenVectors(runs));
-    int64_t from_epoch = epoch_;
-    if (recovery_.unclean_end) from_epoch = epoch_ - 2;
-    if (options_.check == JobOptions::Check::kEverything) from_epoch = 0;
-    ABSL_ASSIGN_OR_RETURN(damaged, FindDamage(runs, from_epoch, *vectors_, kept_.get()));
-  }
-  recovery_.texts_without_vector = texts_.size();
-  for (const KeptRun& run : runs) {
-    for (int64_t slot = run.slots.begin; slot < run.slots.end; ++slot) texts_.set_state(slot, SlotState::kKept);
-    recovery_.texts_without_vector -= run.slots.size();
+    ABSL_RETURN_IF_ERROR(OpenVectors(kept > 0));
+    ABSL_ASSIGN_OR_RETURN(damaged, FindDamageSinceCrash(texts_.size()));
   }
   for (const SlotRange& slots : damaged) {
     for (int64_t slot = slots.begin; slot < slots.end; ++slot) texts_.set_state(slot, SlotState::kFree);
@@ -99,17 +98,14 @@ absl::Status JobStore::LoadTexts() {
   }
   for (const int64_t slot : rejected) texts_.set_state(slot, SlotState::kRejected);
   recovery_.texts_without_vector -= static_cast<int64_t>(rejected.size());
-  int64_t kept = 0;
-  for (const KeptRun& run : runs) kept += run.slots.size();
   ABSL_ASSIGN_OR_RETURN(run_, writer_->BeginRun(damaged, kept, options_.texts_in_flight));
   if (kept_ != nullptr) kept_->Forget();
   return SyncDirectory(dir_);
 }
 
-absl::Status JobStore::OpenVectors(absl::Span<const KeptRun> runs) {
-  for (const KeptRun& run : runs) epoch_ = std::max(epoch_, run.epoch + 1);
+absl::Status JobStore::OpenVectors(bool are_kept) {
   // A file that is gone must not be made again in silence: everything would be bought a second time.
-  const VectorFile::Access access = runs.empty() ? VectorFile::Access::kCreate : VectorFile::Access::kReadWrite;
+  const VectorFile::Access access = are_kept ? VectorFile::Access::kReadWrite : VectorFile::Access::kCreate;
   const std::string path = absl::StrCat(dir_, "/vectors.f32");
   absl::StatusOr<std::unique_ptr<VectorFile>> vectors = VectorFile::Open(path, head_.identity.dim, access);
   if (absl::IsNotFound(vectors.status())) {
@@ -123,10 +119,22 @@ absl::Status JobStore::OpenVectors(absl::Span<const KeptRun> runs) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<SlotRange>> JobStore::FindDamageSinceCrash(int64_t texts) {
+  int64_t from_epoch = epoch_;
+  if (recovery_.unclean_end) from_epoch = epoch_ - 2;
+  if (options_.check == JobOptions::Check::kEverything) from_epoch = 0;
+  ABSL_ASSIGN_OR_RETURN(const int64_t slots, vectors_->slots());
+  std::vector<KeptRun> runs;
+  ABSL_RETURN_IF_ERROR(ForEachKeptRun(ledger_.get(), texts, [&](const KeptRun& run) {
+    if (run.epoch >= from_epoch || run.slots.end > slots) runs.push_back(run);
+  }));
+  return FindDamage(runs, from_epoch, *vectors_, kept_.get());
+}
+
 absl::StatusOr<std::vector<SlotRange>> JobStore::FindDamageFrom(int64_t from) {
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerConnection> ledger, OpenLedgerReadOnly(absl::StrCat(dir_, "/ledger.db")));
   ABSL_ASSIGN_OR_RETURN(const int64_t texts, ReadTextCount(ledger.get()));
-  std::vector<bool> wanted(static_cast<size_t>(texts));
+  std::vector<bool> wanted;  // by slot; empty: none
   {
     ABSL_ASSIGN_OR_RETURN(LedgerStatement slots,
                           ledger->Prepare("SELECT slot FROM rows WHERE ordinal >= ?1 UNION ALL SELECT rows.slot FROM "
@@ -134,16 +142,20 @@ absl::StatusOr<std::vector<SlotRange>> JobStore::FindDamageFrom(int64_t from) {
     slots.Bind(1, from);
     absl::StatusOr<bool> row = slots.Step();
     for (; row.ok() && *row; row = slots.Step()) {
-      if (const int64_t slot = slots.Integer(0); slot >= 0 && slot < texts) wanted[static_cast<size_t>(slot)] = true;
+      const int64_t slot = slots.Integer(0);
+      if (slot < 0 || slot >= texts) continue;
+      wanted.resize(static_cast<size_t>(texts));
+      wanted[static_cast<size_t>(slot)] = true;
     }
     ABSL_RETURN_IF_ERROR(row.status());
   }
-  if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return std::vector<SlotRange>();
-  ABSL_ASSIGN_OR_RETURN(std::vector<KeptRun> runs, ReadKeptRuns(ledger.get(), texts));
-  std::erase_if(runs, [&wanted](const KeptRun& run) {
+  if (wanted.empty()) return std::vector<SlotRange>();
+  std::vector<KeptRun> runs;
+  ABSL_RETURN_IF_ERROR(ForEachKeptRun(ledger.get(), texts, [&](const KeptRun& run) {
     const auto begin = wanted.begin() + run.slots.begin;
-    return std::find(begin, begin + run.slots.size(), true) == begin + run.slots.size();
-  });
+    const auto end = begin + run.slots.size();
+    if (std::find(begin, end, true) != end) runs.push_back(run);
+  }));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<KeptVectors> kept, KeptVectors::Open(ledger.get(), vectors_.get()));
   return FindDamage(runs, /*from_epoch=*/0, *vectors_, kept.get());
 }

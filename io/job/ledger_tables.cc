@@ -240,7 +240,8 @@ absl::StatusOr<int64_t> ReadTextCount(LedgerConnection* ledger) {
 }
 
 absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
-  ABSL_RETURN_IF_ERROR(ReadTextCount(ledger).status());
+  ABSL_ASSIGN_OR_RETURN(const int64_t count, ReadTextCount(ledger));
+  texts->Expect(count);
   ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT slot, hash FROM texts ORDER BY slot"));
   // Added many at a time: each goes to another place in memory, and the processor waits for several at once then.
   constexpr size_t kPage = 256;
@@ -266,9 +267,14 @@ absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts) {
 }
 
 absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int64_t texts) {
+  std::vector<KeptRun> runs;
+  ABSL_RETURN_IF_ERROR(ForEachKeptRun(ledger, texts, [&runs](const KeptRun& run) { runs.push_back(run); }));
+  return runs;
+}
+
+absl::Status ForEachKeptRun(LedgerConnection* ledger, int64_t texts, absl::FunctionRef<void(const KeptRun&)> found) {
   ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
                         ledger->Prepare("SELECT slot_begin, slot_end, checksum, epoch FROM kept ORDER BY slot_begin"));
-  std::vector<KeptRun> runs;
   int64_t end = 0;
   absl::StatusOr<bool> row = query.Step();
   for (; row.ok() && *row; row = query.Step()) {
@@ -279,10 +285,9 @@ absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int6
       return OutOfRange(ledger, "kept", run.slots.begin);
     }
     end = run.slots.end;
-    runs.push_back(run);
+    found(run);
   }
-  ABSL_RETURN_IF_ERROR(row.status());
-  return runs;
+  return row.status();
 }
 
 absl::StatusOr<std::vector<int64_t>> ReadRejectedSlots(LedgerConnection* ledger, int64_t texts) {

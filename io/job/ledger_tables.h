@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -74,6 +75,9 @@ absl::Status ReadTexts(LedgerConnection* ledger, TextIndex* texts);
 
 // In slot order, without their sums. Errors: kDataLoss (runs overlap, or are not within [0, texts)).
 absl::StatusOr<std::vector<KeptRun>> ReadKeptRuns(LedgerConnection* ledger, int64_t texts);
+
+// Likewise, one after another: a job has one for each batch of its runs, or nearly.
+absl::Status ForEachKeptRun(LedgerConnection* ledger, int64_t texts, absl::FunctionRef<void(const KeptRun&)> found);
 
 // In slot order. Errors: kDataLoss (not within [0, texts)).
 absl::StatusOr<std::vector<int64_t>> ReadRejectedSlots(LedgerConnection* ledger, int64_t texts);

@@ -108,8 +108,11 @@ absl::Status RowScan::FindHashes() {
     if (page_[i].slot >= 0) by_slot_.push_back(i);
   }
   const auto slot_of = [this](size_t i) { return page_[by_slot_[i]].slot; };
-  std::stable_sort(by_slot_.begin(), by_slot_.end(),
-                   [this](size_t a, size_t b) { return page_[a].slot < page_[b].slot; });
+  const auto is_before = [this](size_t a, size_t b) { return page_[a].slot < page_[b].slot; };
+  // Rows have got their slots in their order, but for texts that were there before.
+  if (!std::is_sorted(by_slot_.begin(), by_slot_.end(), is_before)) {
+    std::stable_sort(by_slot_.begin(), by_slot_.end(), is_before);
+  }
   for (size_t begin = 0, end = 0; begin < by_slot_.size(); begin = end) {
     for (end = begin + 1; end < by_slot_.size() && slot_of(end) - slot_of(end - 1) <= kMaxGap;) ++end;
     ABSL_RETURN_IF_ERROR(FindHashes(begin, end));

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,14 +15,16 @@
 namespace reembed {
 namespace {
 
-// An entry: 12 bits of the hash above the distance to the slot before it in the bucket, so that four bytes name a text.
-constexpr int kGapBits = 20;
-constexpr uint32_t kMaxGap = (uint32_t{1} << kGapBits) - 1;
-// Stands for no text, only for a distance of kMaxGap.
-constexpr uint32_t kFiller = 0;
-
-// The low 16 bits have chosen the bucket.
-uint32_t FingerprintOf(const TextHash& hash) { return std::max(static_cast<uint32_t>(hash.lo >> 52), uint32_t{1}); }
+// Whether an entry may have this id. Eight at once, as there is room for eight at least behind the first of a block.
+bool MayHave(const uint32_t* entries, size_t size, int gap_bits, uint32_t id) {
+  constexpr size_t kAtOnce = 8;
+  for (size_t i = 0; i < size; i += kAtOnce) {
+    uint32_t found = 0;
+    for (size_t k = 0; k < kAtOnce; ++k) found |= static_cast<uint32_t>(entries[i + k] >> gap_bits == id);
+    if (found != 0) return true;
+  }
+  return false;
+}
 
 absl::StatusOr<int> OpenUnnamedFile(const std::string& folder) {
   int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -38,7 +39,7 @@ absl::StatusOr<int> OpenUnnamedFile(const std::string& folder) {
 
 }  // namespace
 
-TextIndex::TextIndex(std::string folder) : folder_(std::move(folder)), buckets_(kBuckets) {
+TextIndex::TextIndex(std::string folder) : folder_(std::move(folder)), buckets_(size_t{1} << kFewestBucketBits) {
   recent_.reserve(kRecentHashes);
 }
 
@@ -46,14 +47,35 @@ TextIndex::~TextIndex() {
   if (file_ >= 0) close(file_);
 }
 
+void TextIndex::Expect(int64_t texts) {
+  const auto buckets = static_cast<size_t>(std::clamp<int64_t>(texts, 0, kMaxSlots)) / kTextsPerBucket;
+  while (bits_ < kMostBucketBits && size_t{2} << bits_ <= buckets) ++bits_;
+  const size_t all = size_t{1} << bits_;
+  split_ = bits_ < kMostBucketBits && buckets > all ? buckets - all : 0;
+  buckets_.resize(all + split_);
+}
+
+size_t TextIndex::PlaceOf(const TextHash& hash) const {
+  const size_t place = hash.lo & ((size_t{1} << bits_) - 1);
+  return place >= split_ ? place : hash.lo & ((size_t{2} << bits_) - 1);
+}
+
+TextIndex::Form TextIndex::FormOf(size_t place) const {
+  return {place < split_ || place >> bits_ != 0 ? bits_ + 1 : bits_};
+}
+
 absl::StatusOr<int64_t> TextIndex::Find(const TextHash& wanted) const {
-  const Bucket& bucket = BucketOf(wanted);
-  const uint32_t fingerprint = FingerprintOf(wanted);
+  const size_t place = PlaceOf(wanted);
+  const Bucket& bucket = buckets_[place];
+  const Form form = FormOf(place);
+  const uint32_t id = form.IdOf(wanted);
+  if (!MayHave(bucket.entries.get(), bucket.size, form.gap_bits(), id)) return -1;
   int64_t slot = 0;
-  for (size_t i = 0; i < bucket.size; ++i) {
+  for (uint32_t i = 0; i < bucket.size; ++i) {
     const uint32_t entry = bucket.entries[i];
-    slot += entry & kMaxGap;
-    if (entry >> kGapBits != fingerprint) continue;
+    const uint32_t gap = entry & form.filler();
+    slot += gap;
+    if (entry >> form.gap_bits() != id || gap == form.filler()) continue;
     ABSL_ASSIGN_OR_RETURN(const TextHash found, hash(slot));
     if (found == wanted) return slot;
   }
@@ -61,37 +83,58 @@ absl::StatusOr<int64_t> TextIndex::Find(const TextHash& wanted) const {
 }
 
 absl::Status TextIndex::Add(const TextHash& hash, SlotState state) {
-  const auto slot = static_cast<uint32_t>(size_);
-  Bucket& bucket = BucketOf(hash);
-  uint32_t gap = slot - bucket.last_slot;
-  for (; gap > kMaxGap; gap -= kMaxGap) {
-    ABSL_RETURN_IF_ERROR(Append(&bucket, kFiller | kMaxGap));
+  if (static_cast<size_t>(size_) >= kTextsPerBucket * buckets_.size() && bits_ < kMostBucketBits) SplitNext();
+  const size_t place = PlaceOf(hash);
+  const Form form = FormOf(place);
+  Append(form, static_cast<uint32_t>(size_), form.IdOf(hash), &buckets_[place]);
+  if (size_ % 4 == 0) {
+    // Doubling would waste as much as there is.
+    if (states_.size() == states_.capacity()) states_.reserve(states_.size() + states_.size() / 8 + 1024);
+    states_.push_back(0);
   }
-  ABSL_RETURN_IF_ERROR(Append(&bucket, FingerprintOf(hash) << kGapBits | gap));
-  bucket.last_slot = slot;
-  if (size_ % 4 == 0) states_.push_back(0);
   ++size_;
-  set_state(slot, state);
+  set_state(size_ - 1, state);
   recent_.push_back(hash);
   return recent_.size() == kRecentHashes ? WriteRecent() : absl::OkStatus();
 }
 
-// Grows by a quarter: doubling would waste as much as the entries need.
-absl::Status TextIndex::Append(Bucket* bucket, uint32_t entry) {
-  if (bucket->size == bucket->capacity) {
-    const size_t wanted = bucket->capacity + std::max<size_t>(4, bucket->capacity / 4);
-    const size_t capacity = std::min<size_t>(wanted, std::numeric_limits<uint16_t>::max());
-    if (capacity == bucket->size) {
-      return absl::ResourceExhaustedError(absl::StrCat(folder_, ": no room for more than ", size_, " texts"));
-    }
-    auto entries = std::make_unique_for_overwrite<uint32_t[]>(capacity);
+void TextIndex::Append(const Form& form, uint32_t slot, uint32_t id, Bucket* bucket) {
+  uint32_t gap = slot - bucket->last_slot;
+  for (; gap >= form.filler(); gap -= form.filler()) Push(form.filler(), bucket);
+  Push(id << form.gap_bits() | gap, bucket);
+  bucket->last_slot = slot;
+}
+
+void TextIndex::Push(uint32_t entry, Bucket* bucket) {
+  if (bucket->size % kBlock == 0) {
+    auto entries = std::make_unique_for_overwrite<uint32_t[]>(bucket->size + kBlock);
     std::copy_n(bucket->entries.get(), bucket->size, entries.get());
-    entry_bytes_ += (capacity - bucket->capacity) * sizeof(uint32_t);
+    std::fill_n(entries.get() + bucket->size, kBlock, 0);
+    entry_bytes_ += kBlock * sizeof(uint32_t);
     bucket->entries = std::move(entries);
-    bucket->capacity = static_cast<uint16_t>(capacity);
   }
   bucket->entries[bucket->size++] = entry;
-  return absl::OkStatus();
+}
+
+void TextIndex::SplitNext() {
+  const Form form = FormOf(split_);
+  const Form halves{form.bucket_bits + 1};
+  Bucket whole = std::move(buckets_[split_]);
+  Bucket low, high;
+  uint32_t slot = 0;
+  for (uint32_t i = 0; i < whole.size; ++i) {
+    const uint32_t gap = whole.entries[i] & form.filler();
+    slot += gap;
+    if (gap == form.filler()) continue;
+    const uint32_t id = whole.entries[i] >> form.gap_bits();
+    Append(halves, slot, id >> 1, id % 2 == 0 ? &low : &high);
+  }
+  entry_bytes_ -= (whole.size + kBlock - 1) / kBlock * kBlock * sizeof(uint32_t);
+  buckets_[split_] = std::move(low);
+  buckets_.push_back(std::move(high));
+  if (++split_ < size_t{1} << bits_) return;
+  ++bits_;
+  split_ = 0;
 }
 
 absl::Status TextIndex::WriteRecent() {
@@ -147,7 +190,7 @@ absl::Status TextIndex::ReadHashes(int64_t first, absl::Span<TextHash> hashes) c
 }
 
 size_t TextIndex::memory_bytes() const {
-  return kBuckets * sizeof(Bucket) + entry_bytes_ + states_.capacity() + recent_.capacity() * sizeof(TextHash);
+  return buckets_.size() * sizeof(Bucket) + entry_bytes_ + states_.capacity() + recent_.capacity() * sizeof(TextHash);
 }
 
 }  // namespace reembed

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,11 +19,12 @@ namespace reembed {
 // Which slot a text has, and how that slot stands: the ledger's map from text to vector. Slots are dense from 0 and are
 // never given back.
 //
-// Memory hardly grows with a run, so that ten million texts fit where a million do: it holds 12 bits of each hash and
-// the distance to the slot before it, in 65,536 buckets that the hash chooses, about 5 bytes a text. The hashes
-// themselves lie in an unnamed file in `folder`, 16 bytes each in slot order. When the 12 bits agree, the file decides,
-// so the answer rests on all 128. The file is not for the next run: it is made anew from the ledger.
-// Not thread-safe.
+// Memory hardly grows with a run, so that ten million texts fit where a million do: it holds 28 bits of each hash,
+// those that choose its bucket included, and the distance to the slot before it there: about 5 bytes a text. There are
+// more buckets the more texts there are, one split in two at a time, so that a text is found as fast among many, and
+// what one bucket gives back fits the next. The hashes themselves lie in an unnamed file in `folder`, 16 bytes each in
+// slot order. When the 28 bits agree, the file decides, so the answer rests on all 128. The file is not for the next
+// run: it is made anew from the ledger. Not thread-safe.
 class TextIndex {
  public:
   static constexpr int64_t kMaxSlots = 0xFFFFFFFF;
@@ -42,6 +44,9 @@ class TextIndex {
   // Errors: kResourceExhausted (the disk is full), kInternal; then the index is of no use any more.
   absl::Status Add(const TextHash& hash, SlotState state);
 
+  // Before the first Add(), where it is known how many texts come: saves that buckets are split.
+  void Expect(int64_t texts);
+
   // Precondition: 0 <= slot < size().
   absl::StatusOr<TextHash> hash(int64_t slot) const;
 
@@ -58,25 +63,44 @@ class TextIndex {
   size_t memory_bytes() const;
 
  private:
-  // The texts whose hashes share some bits, in the order of their slots.
+  // The texts whose hashes share their low bits, in the order of their slots. Memory for a whole number of kBlock.
   struct Bucket {
     std::unique_ptr<uint32_t[]> entries;
+    uint32_t size = 0;
     uint32_t last_slot = 0;
-    uint16_t size = 0;
-    uint16_t capacity = 0;
+  };
+
+  // An entry: bits of the hash that the bucket does not say, above the distance to the slot before it in the bucket.
+  // Both together have 32 bits, however many choose the bucket.
+  struct Form {
+    int bucket_bits = 0;
+    int gap_bits() const { return kEntryBits - kIdBits + bucket_bits; }
+    // Stands for no text, only for as long a distance.
+    uint32_t filler() const { return (uint32_t{1} << gap_bits()) - 1; }
+    uint32_t IdOf(const TextHash& hash) const {
+      return static_cast<uint32_t>(hash.lo >> bucket_bits) & ((uint32_t{1} << (kIdBits - bucket_bits)) - 1);
+    }
   };
 
   static int ShiftOf(int64_t slot) { return static_cast<int>(slot % 4) * 2; }
-  Bucket& BucketOf(const TextHash& hash) { return buckets_[hash.lo % kBuckets]; }
-  const Bucket& BucketOf(const TextHash& hash) const { return buckets_[hash.lo % kBuckets]; }
-  absl::Status Append(Bucket* bucket, uint32_t entry);
+  size_t PlaceOf(const TextHash& hash) const;
+  Form FormOf(size_t place) const;
+  void Append(const Form& form, uint32_t slot, uint32_t id, Bucket* bucket);
+  void Push(uint32_t entry, Bucket* bucket);
+  void SplitNext();
   absl::Status WriteRecent();
 
-  static constexpr size_t kBuckets = size_t{1} << 16;
+  static constexpr int kEntryBits = 32;
+  static constexpr int kIdBits = 28;
+  static constexpr int kFewestBucketBits = 10, kMostBucketBits = 24;
+  static constexpr size_t kTextsPerBucket = 48;  // on average: as long as four or so lines of memory
+  static constexpr uint32_t kBlock = 8;          // entries that are compared at once
   static constexpr size_t kRecentHashes = size_t{1} << 13;
 
   const std::string folder_;
-  std::vector<Bucket> buckets_;
+  std::deque<Bucket> buckets_;    // linear hashing: [0, split_) and those behind the first 2^bits_ have a bit more
+  int bits_ = kFewestBucketBits;  // of a hash that choose one of the others
+  size_t split_ = 0;              // the bucket to be split next
   std::vector<uint8_t> states_;   // four slots each
   std::vector<TextHash> recent_;  // of the newest slots, not in the file yet
   int64_t size_ = 0;

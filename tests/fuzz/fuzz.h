@@ -45,6 +45,9 @@ class Pieces {
 // Ends the process, which the fuzzer takes for a finding, unless it holds.
 void Require(bool holds, absl::string_view what);
 
+// How it ends the process. Default: std::abort().
+void SetEndOfFinding(void (*end)());
+
 // What became of the input: a program that is compiled without a view of its edges is steered by this alone.
 void Saw(const absl::Status& status);
 void Saw(absl::string_view outcome);

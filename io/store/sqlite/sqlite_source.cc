@@ -6,9 +6,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "engine/row_page.h"
 #include "engine/status_macros.h"
 #include "engine/text/text_template.h"
+#include "io/store/sqlite/row_page.h"
 #include "io/store/sqlite/sqlite_db.h"
 #include "io/store/sqlite/sqlite_scan.h"
 #include "io/store/sqlite/sqlite_table.h"
@@ -17,6 +17,7 @@ namespace reembed {
 namespace {
 
 constexpr size_t kPageRows = 512;
+constexpr size_t kShownBytes = size_t{1} << 20;
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
@@ -166,11 +167,30 @@ class SqliteSource final : public Source {
     return next;
   }
 
-  absl::StatusOr<bool> NextPage(RowPage* page) override {
+  absl::Status ShowRows(absl::FunctionRef<bool(const RowView&)> see) override {
     // What was read for Next() comes first.
-    if (!page_.exhausted()) return Source::NextPage(page);
-    ABSL_RETURN_IF_ERROR(Fill(RowPage::kManyRows, page));
-    return page->holds(1);
+    while (!page_.exhausted()) {
+      RowView row;
+      page_.Take(&row);
+      if (!see(row)) return absl::OkStatus();
+    }
+    absl::Status status;
+    size_t bytes = 0;  // of texts since the transaction began, for which others wait, whatever is done with them
+    while (true) {
+      const absl::StatusOr<bool> more = scan_.Next();
+      status = more.status();
+      if (!more.ok() || !*more) break;
+      const SqliteValue first = scan_.row().Value(1);
+      if (first.type == SqliteType::kReal) continue;
+      const RowView row{.key = scan_.key(), .text = text_.Read(scan_.row(), 1, first)};
+      bytes += row.text.has_value() ? row.text->size() : 0;
+      if (!see(row)) break;
+      if (bytes < kShownBytes) continue;
+      scan_.Pause();
+      bytes = 0;
+    }
+    scan_.Pause();
+    return status;
   }
 
   absl::Status SeekAfter(KeyView key) override {

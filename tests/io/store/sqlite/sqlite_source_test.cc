@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/row_page.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/key_shares.h"
@@ -117,30 +116,50 @@ TEST(SqliteSourceTest, TextsOfATextColumnAreWhatACastMakesOfThem) {
   }
 }
 
-TEST(SqliteSourceTest, PagesHaveTheRowsThatNextGives) {
+TEST(SqliteSourceTest, ShowsTheRowsThatNextGives) {
   SqliteFile file;
   FillNumbered(&file, 10'000);
   file.Run("UPDATE m SET c = NULL WHERE id % 7 = 0; UPDATE m SET v = zeroblob(8) WHERE id % 5 = 0");
-  for (const Selection& selection : {Selection{.rows = Selection::Rows::kAll, .dim = 2},
-                                     Selection{.rows = Selection::Rows::kWithVector, .dim = 2}}) {
-    const std::vector<std::string> expected = ReadAll(Open(file, "table=m&text=c&vector=v", selection).get());
-    const auto source = Open(file, "table=m&text=c&vector=v", selection);
-    std::vector<std::string> rows;
-    for (int i = 0; i < 3; ++i) rows.push_back(Show(**source->Next()));
-    RowPage page;
-    absl::StatusOr<bool> more = true;
-    while (more.ok() && *more) {
-      more = source->NextPage(&page);
-      while (!page.exhausted()) {
-        RowView row;
-        page.Take(&row);
-        rows.push_back(Show(row));
+  // Some are long enough for the transaction to be given up behind them.
+  file.Run("UPDATE m SET c = printf('%.*c', 900000, 'x') WHERE id % 1000 < 3");
+  for (const std::string text : {"text=c", "template=%7Bc%7D%20of%20%7Bid%7D"}) {
+    for (const Selection& selection :
+         {Selection{.rows = Selection::Rows::kAll, .dim = 2}, Selection{.rows = Selection::Rows::kWithVector, .dim = 2},
+          Selection{.rows = Selection::Rows::kAll, .dim = 2, .where = "id % 3 = 0"}}) {
+      const std::string at = "table=m&vector=v&" + text;
+      const std::vector<std::string> expected = ReadAll(Open(file, at, selection).get());
+      const auto source = Open(file, at, selection);
+      std::vector<std::string> rows;
+      for (int i = 0; i < 3; ++i) rows.push_back(Show(**source->Next()));
+      // It is left in the middle, in what was read for Next() and behind it.
+      for (const size_t enough : {size_t{5}, size_t{700}, size_t{1900}, expected.size() + 1}) {
+        const absl::Status shown = source->ShowRows([&](const RowView& row) {
+          rows.push_back(Show(row));
+          return rows.size() < enough;
+        });
+        EXPECT_THAT(shown, IsOk());
+        if (enough < expected.size()) rows.push_back(Show(**source->Next()));
       }
-      page.Clear();
+      EXPECT_TRUE(rows == expected) << at << ": " << rows.size() << " of " << expected.size() << " rows";
     }
-    EXPECT_THAT(more, IsOk());
-    EXPECT_EQ(rows, expected);
   }
+}
+
+// Rows are shown inside of a read transaction, for which others may wait: it ends behind some texts. Seen by what is
+// written meanwhile, as a write-ahead log lets it, being shown.
+TEST(SqliteSourceTest, NoTransactionLastsForManyTextsThatAreShown) {
+  SqliteFile file;
+  file.Run("PRAGMA journal_mode = WAL");
+  FillNumbered(&file, 6, "printf('%.*c', 600000, 'x')");
+  const auto source = Open(file, "table=m&text=c");
+  std::string last;
+  const absl::Status shown = source->ShowRows([&](const RowView& row) {
+    if (last.empty()) file.Run("UPDATE m SET c = 'written meanwhile' WHERE id = 6");
+    last = Show(row);
+    return true;
+  });
+  EXPECT_THAT(shown, IsOk());
+  EXPECT_EQ(last, "6=written meanwhile");
 }
 
 TEST(SqliteSourceTest, ReadsThroughHugeTexts) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#ifndef REEMBED_ENGINE_ROW_PAGE_H_
-#define REEMBED_ENGINE_ROW_PAGE_H_
+#ifndef REEMBED_IO_STORE_SQLITE_ROW_PAGE_H_
+#define REEMBED_IO_STORE_SQLITE_ROW_PAGE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -19,8 +19,6 @@ namespace reembed {
 // they are taken in the same order. Why a row has no text (RowView::problem) is not kept. Not thread-safe.
 class RowPage {
  public:
-  static constexpr size_t kManyRows = 4096;  // to wake a thread takes as long as to read some hundred rows
-
   // Full enough: `rows` rows, or 1 MiB of keys and texts.
   bool holds(size_t rows) const { return rows_.size() >= rows || bytes_.size() >= kBytes; }
   bool exhausted() const { return next_ == rows_.size(); }
@@ -79,4 +77,4 @@ class RowPage {
 
 }  // namespace reembed
 
-#endif  // REEMBED_ENGINE_ROW_PAGE_H_
+#endif  // REEMBED_IO_STORE_SQLITE_ROW_PAGE_H_
