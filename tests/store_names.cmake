@@ -30,7 +30,7 @@ set(allowed
   "tools/registry[.]cc!all!the registration"
   # Words for people.
   "tools/reembed[.]cc!all!examples in the help"
-  "tools/bench_flags[.]cc!all!examples in the help"
+  "tools/(bench|job|run|setup|store)_flags[.]cc!all!examples in the help"
   "tools/index_place[.]cc!faiss!what the commands about indexes build"
   "tools/index_eval[.]cc!hdf5!the form of true neighbours is that of ann-benchmarks"
   "tools/index_info[.]cc!faiss!the version of the library"
