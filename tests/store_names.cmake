@@ -38,7 +38,7 @@ set(allowed
   "tools/launch/launch_flags[.]cc!jsonl,fbin!examples in the help"
   "tools/option_table[.]cc!libsql,postgres,falkor,automem!flags' help"
   "tools/recreate[.]cc!postgres!a flag's refusal"
-  "tools/resolve[.]cc!sqlite,faiss!examples in refusals"
+  "tools/resolve_places[.]cc!sqlite,faiss!examples in refusals"
   "io/file/vectors_json!memu!the file is MemU's, and errors say so"
   "io/file/other_format[.]cc!sqlite!what a file is that has no lines"
   "io/store/(falkordb|qdrant)/[a-z]*_(backup|restore)[.]cc!automem!the form of a backup is AutoMem's, and errors say so"
