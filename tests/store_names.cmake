@@ -30,7 +30,7 @@ set(allowed
   "tools/registry[.]cc!all!the registration"
   # Words for people.
   "tools/reembed[.]cc!all!examples in the help"
-  "tools/bench_flags[.]cc!all!examples in the help"
+  "tools/(bench|job|run|setup|store)_flags[.]cc!all!examples in the help"
   "tools/index_place[.]cc!faiss!what the commands about indexes build"
   "tools/index_eval[.]cc!hdf5!the form of true neighbours is that of ann-benchmarks"
   "tools/index_info[.]cc!faiss!the version of the library"
@@ -39,7 +39,7 @@ set(allowed
   "tools/option_table[.]cc!libsql,postgres,falkor,automem!flags' help"
   "tools/demo[.]cc!faiss!the commands that it prints and gives"
   "tools/recreate[.]cc!postgres!a flag's refusal"
-  "tools/resolve[.]cc!sqlite,faiss!examples in refusals"
+  "tools/resolve_places[.]cc!sqlite,faiss!examples in refusals"
   "io/file/vectors_json!memu!the file is MemU's, and errors say so"
   "io/file/other_format[.]cc!sqlite!what a file is that has no lines"
   "io/store/(falkordb|qdrant)/[a-z]*_(backup|restore)[.]cc!automem!the form of a backup is AutoMem's, and errors say so"

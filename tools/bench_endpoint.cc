@@ -165,6 +165,23 @@ Sweep MeasureAll(Sweeper* sweeper, const std::vector<int>& batch_sizes, const st
   return sweep;
 }
 
+// What is measured, ascending.
+struct Steps {
+  std::vector<int> concurrencies, batch_sizes;
+};
+
+absl::StatusOr<Steps> StepsOf(const BenchEndpointOptions& options, const DialectLimits& limits) {
+  const int api_limit = limits.inputs > 0 ? limits.inputs : kMaxBatchSize;
+  if (options.embedder.batch_size > api_limit) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--batch-size ", options.embedder.batch_size, ": a request takes at most ", api_limit, " texts"));
+  }
+  return Steps{
+      .concurrencies =
+          ConcurrencySteps(options.embedder.concurrency > 0 ? options.embedder.concurrency : kDefaultMaxConcurrency),
+      .batch_sizes = BatchSizeSteps(options.embedder.batch_size > 0 ? options.embedder.batch_size : api_limit)};
+}
+
 }  // namespace
 
 ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environment& environment) {
@@ -190,16 +207,8 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
     sweep.even_texts = false;
     sweep.text = [&lines](int64_t number) { return lines[static_cast<size_t>(number) % lines.size()]; };
   }
-  const int max_concurrency = options.embedder.concurrency > 0 ? options.embedder.concurrency : kDefaultMaxConcurrency;
-  const int api_limit = limits.inputs > 0 ? limits.inputs : kMaxBatchSize;
-  if (options.embedder.batch_size > api_limit) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--batch-size ", options.embedder.batch_size, ": a request takes at most ", api_limit, " texts")));
-  }
-  const std::vector<int> concurrencies = ConcurrencySteps(max_concurrency);
-  const std::vector<int> batch_sizes =
-      BatchSizeSteps(options.embedder.batch_size > 0 ? options.embedder.batch_size : api_limit);
-
+  const absl::StatusOr<Steps> steps = StepsOf(options, limits);
+  if (!steps.ok()) return fail(steps.status());
   if (!builtin && sweep.max_tokens != 0 && sweep.max_tokens < kProbeTokens) {
     return fail(absl::InvalidArgumentError(
         absl::StrCat("--max-tokens: expected at least ", kProbeTokens, ", or 0 for no limit")));
@@ -213,7 +222,7 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   }
   // What the API answers is the measure, so nothing is tried again, and nobody waits for a refusal's pause.
   job->client.retry = {.max_attempts = 1, .max_wait = absl::ZeroDuration(), .outage_waits = 0};
-  job->client.concurrency = max_concurrency;
+  job->client.concurrency = steps->concurrencies.back();
   job->client.fixed_concurrency = true;
   absl::StatusOr<RunningEmbedder> embedder = StartEmbedder(job->client);
   if (!embedder.ok()) return fail(embedder.status());
@@ -223,9 +232,10 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
                                           .in_the_air = [client] { return client->stats().in_the_air; },
                                           .drop = [client] { client->Cancel(); }});
 
-  if (!json) PrintHead(*job, concurrencies.size() * batch_sizes.size(), sweep.time_per_cell, sweep.max_tokens);
+  if (!json)
+    PrintHead(*job, steps->concurrencies.size() * steps->batch_sizes.size(), sweep.time_per_cell, sweep.max_tokens);
   Sweeper sweeper(client, sweep);
-  const Sweep measured = MeasureAll(&sweeper, batch_sizes, concurrencies, json, signals.token());
+  const Sweep measured = MeasureAll(&sweeper, steps->batch_sizes, steps->concurrencies, json, signals.token());
   ExitCode code = kExitDone;
   if (FindKnee(measured.cells) == nullptr) code = kExitTemporary;
   if (!measured.failure.ok()) code = fail(measured.failure);

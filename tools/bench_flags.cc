@@ -6,16 +6,16 @@
 #include <string>
 
 #include "tools/bench_commands.h"
+#include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
+#include "tools/shared_flags.h"
 #include "tools/usage.h"
 
 namespace reembed {
 namespace {
-
-using Command = std::function<ExitCode(const Environment&)>;
 
 void AddCommon(CLI::App* command, BenchCommon* common, bool with_time) {
   if (with_time) {
@@ -164,9 +164,42 @@ void AddAll(CLI::App* bench, Command* chosen) {
   });
 }
 
+void AddEndpoint(CLI::App* bench, Command* chosen) {
+  CLI::App* const command = bench->add_subcommand(
+      "endpoint", "measure an API with more and more requests at a time, and larger and larger ones; finds the knee");
+  auto options = std::make_shared<BenchEndpointOptions>();
+  AddEmbedderOptions(command, &options->embedder);
+  command->get_option("--concurrency")->description("the most requests at a time to measure; default 32");
+  command->get_option("--batch-size")->description("the most texts a request to measure; default: the API's limit");
+  command->add_option("--seconds", options->seconds, "for each measure")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->group("Limits")
+      ->capture_default_str();
+  command
+      ->add_option("--max-tokens", options->max_tokens,
+                   "never use more in all; default 200000, and 0 (any number) where the embedder costs nothing")
+      ->check(NotNegative())
+      ->group("Limits");
+  command->add_option("--texts", options->texts, "file with one text a line to send; default: made-up sentences")
+      ->group("What");
+  command->footer(
+      "Examples:\n  reembed bench endpoint --embedder openai --model text-embedding-3-small --max-tokens 500000\n  "
+      "reembed bench endpoint --embedder ollama --model nomic-embed-text --concurrency 16 --seconds 5\n  reembed bench "
+      "endpoint --api-base http://127.0.0.1:8080/v1 --model my-model --dimensions 768 --texts texts.txt --json");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return WithEnvFile("bench endpoint", options->embedder, environment,
+                         [&](const Environment& with_file) { return BenchEndpointCommand(*options, with_file); });
+    };
+  });
+}
+
 }  // namespace
 
-void AddBenchOfStores(CLI::App* bench, Command* chosen) {
+void AddBench(CLI::App* app, Command* chosen) {
+  CLI::App* const bench = app->add_subcommand("bench", "what an API, a store, an index or a whole job can do");
+  bench->require_subcommand(1);
+  AddEndpoint(bench, chosen);
   AddTarget(bench, chosen);
   AddSource(bench, chosen);
   AddIndex(bench, chosen);

@@ -13,8 +13,8 @@ class App;
 
 namespace reembed {
 
-// Declares `target`, `source`, `index` and `all` below `bench`; the one that was asked for becomes `*chosen`.
-void AddBenchOfStores(CLI::App* bench, std::function<ExitCode(const Environment&)>* chosen);
+// Declares `reembed bench` and its subcommands. Parsing sets *chosen to what was asked for.
+void AddBench(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen);
 
 }  // namespace reembed
 

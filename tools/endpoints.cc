@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/location.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_value.h"
 #include "engine/pace/request_packer.h"
 #include "engine/status_macros.h"
@@ -322,16 +322,14 @@ std::string EndpointsJson(const std::vector<EndpointReport>& reports) {
 std::vector<std::string> EndpointNames(absl::string_view json) {
   std::vector<std::string> names;
   JsonScanner scanner(json);
-  if (!scanner.Take('[')) return names;
-  while (scanner.Take('{') || (scanner.Take(',') && scanner.Take('{'))) {
-    absl::string_view member, value;
-    std::string space;
-    do {
-      if (!scanner.TakeString(&member) || !scanner.Take(':') || !scanner.TakeValue(&value)) return names;
-      if (member == "\"name\"") names.emplace_back(JsonString(value, &space).value_or(""));
-    } while (scanner.Take(','));
-    if (!scanner.Take('}')) return names;
-  }
+  (void)ForEachElement(&scanner, [&names](absl::string_view endpoint) {
+    JsonScanner members(endpoint);
+    return ForEachMember(&members, [&names](absl::string_view member, absl::string_view value) {
+      std::string space;
+      if (member == "name") names.emplace_back(JsonString(value, &space).value_or(""));
+      return true;
+    });
+  });
   return names;
 }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/format.h"
 
-#include <cmath>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/pace/spend_cap.h"
 
 namespace reembed {
@@ -37,22 +36,14 @@ JsonLine::JsonLine(absl::string_view message_type) : text_("{\"message_type\":")
 }
 
 JsonLine& JsonLine::AddRaw(absl::string_view name, absl::string_view json) {
-  text_.push_back(',');
-  AppendJsonString(name, &text_);
-  absl::StrAppend(&text_, ":", json);
+  AppendJsonMember(name, json, &text_);
   return *this;
 }
 
-JsonLine& JsonLine::Add(absl::string_view name, absl::string_view text) {
-  std::string json;
-  AppendJsonString(text, &json);
-  return AddRaw(name, json);
-}
+JsonLine& JsonLine::Add(absl::string_view name, absl::string_view text) { return AddRaw(name, JsonQuoted(text)); }
 
 JsonLine& JsonLine::Add(absl::string_view name, int64_t number) { return AddRaw(name, absl::StrCat(number)); }
 
-JsonLine& JsonLine::Add(absl::string_view name, double number) {
-  return AddRaw(name, std::isfinite(number) ? absl::StrFormat("%.10g", number) : "null");
-}
+JsonLine& JsonLine::Add(absl::string_view name, double number) { return AddRaw(name, JsonNumber(number)); }
 
 }  // namespace reembed

@@ -51,6 +51,9 @@ struct PlanNumbers {
 absl::StatusOr<PlanNumbers> ReckonStream(const ResolvedJob& job, const TokenCounting* counting,
                                          const Environment& environment, Preflight* preflight);
 
+// Adds those of one stream to those of all.
+void AddNumbers(const PlanNumbers& from, PlanNumbers* to);
+
 }  // namespace reembed
 
 #endif  // REEMBED_TOOLS_PLAN_NUMBERS_H_

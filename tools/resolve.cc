@@ -7,26 +7,23 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "engine/pace/request_packer.h"
 #include "engine/status_macros.h"
-#include "engine/text/text_template.h"
 #include "io/job/owed_table.h"
 #include "io/net/url.h"
 #include "tools/endpoints.h"
+#include "tools/job_folder.h"
 #include "tools/place.h"
 #include "tools/preset_variables.h"
 #include "tools/registry.h"
 #include "tools/resolve_embedder.h"
-#include "tools/resolve_layout.h"
+#include "tools/resolve_places.h"
 #include "tools/resolve_preset.h"
 #include "tools/resolve_shard.h"
 #include "tools/sharing.h"
 #include "tools/spending.h"
-#include "tools/target_files.h"
 #include "tools/token_counting.h"
 
 namespace reembed {
@@ -35,148 +32,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMaxBatchSize = 2048;  // where an API names no limit
-
-// Where the vectors of the source's own rows are; nullopt: nowhere. A table as a target is what names the rows and the
-// place of the vectors, not how rows are chosen.
-absl::StatusOr<std::optional<Location>> InPlaceTarget(const Store& store, const CommandOptions& options,
-                                                      const Environment& environment) {
-  const StoreKind& kind = *store.kind;
-  const Location& source = store.location;
-  if (kind.vectors_parameter != nullptr) {
-    ABSL_ASSIGN_OR_RETURN(Location vectors, ParsePlace(source.Get(kind.vectors_parameter),
-                                                       {options.db_token_env, options.db_password_env}, environment));
-    return vectors;
-  }
-  if (!kind.always_in_place && !(kind.is_table() && !source.Get("vector").empty())) return std::nullopt;
-  Location target = source;
-  target.parameters.erase("text");
-  target.parameters.erase("template");
-  target.parameters.erase("where");
-  return target;
-}
-
-// Asks for the form of --output-type and --output-dim where an address does not say its own.
-absl::Status AddOutputForm(const CommandOptions& options, Store* target) {
-  if (options.output_type.empty() && options.output_dim == 0) return absl::OkStatus();
-  if (!target->kind->takes_output_forms) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(options.output_type.empty() ? "--output-dim: " : "--output-type: ", target->location.ToString(),
-                     " takes vectors as they are; such targets take others: ",
-                     absl::StrJoin(NamesOfKinds([](const StoreKind& kind) { return kind.takes_output_forms; }), ", ")));
-  }
-  if (!options.output_type.empty()) target->location.parameters.emplace("type", options.output_type);
-  if (options.output_dim > 0) target->location.parameters.emplace("dim", absl::StrCat(options.output_dim));
-  return absl::OkStatus();
-}
-
-// Whether rows of another place can become rows of a table in one of this kind.
-bool TakesRows(const StoreKind& kind) { return kind.imports.drop_tables != nullptr; }
-
-// The places that --target names. A preset may say what becomes of rows that it brings into another database.
-absl::StatusOr<std::vector<Location>> ResolveTargets(const CommandOptions& options,
-                                                     const std::optional<SystemPreset>& preset,
-                                                     const Environment& environment, ResolvedJob* job) {
-  std::vector<Location> targets;
-  for (const std::string& uri : options.targets) {
-    ABSL_ASSIGN_OR_RETURN(
-        Location target,
-        ParsePlace(absl::StrReplaceAll(uri, {{"{stream}", job->stream}, {"%7Bstream%7D", job->stream}}),
-                   {options.db_token_env, job->options.db_password_env}, environment));
-    targets.push_back(std::move(target));
-  }
-  if (!preset.has_value() || preset->insert.table.empty() || TakesRows(*job->source.kind)) return targets;
-  if (targets.empty()) {
-    ABSL_ASSIGN_OR_RETURN(std::optional<PresetDatabase> server, PresetServer(*preset, options, environment));
-    if (server.has_value() && TakesRows(KindOf(server->location))) {
-      if (!server->password_variable.empty()) job->options.db_password_env = server->password_variable;
-      targets.push_back(server->location);
-    }
-  }
-  for (Location& target : targets) {
-    if (!TakesRows(KindOf(target))) continue;
-    AddInsertParameters(preset->insert, job->source.location, &target);
-    job->recreated_tables = preset->insert.drop;
-  }
-  return targets;
-}
-
-// Vectors must not take the place of the texts that they are made of.
-absl::Status CheckIsNotTheText(const Location& source, const Location& target) {
-  const std::string vector = target.Get("vector");
-  const bool has_columns = !target.Get("table").empty() || !target.Get("label").empty();
-  if (!has_columns || vector.empty() || source.scheme != target.scheme || source.path != target.path ||
-      !absl::EqualsIgnoreCase(source.Get("table"), target.Get("table")) || source.Get("label") != target.Get("label")) {
-    return absl::OkStatus();
-  }
-  std::vector<std::string> texts = {source.Get("text")};
-  const absl::StatusOr<TextTemplate> parsed = TextTemplate::Parse(source.Get("template"));
-  if (parsed.ok()) texts.insert(texts.end(), parsed->fields().begin(), parsed->fields().end());
-  for (const std::string& text : texts) {
-    if (!absl::EqualsIgnoreCase(text, vector)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(target.ToString(), ": vector=", vector,
-                                                   " is where the texts are, and would replace them; name another"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
-                           const PresetStream* stream, const PresetDatabase& database, const Environment& environment,
-                           const ResolvedJob* before, ResolvedJob* job) {
-  if (preset.has_value() == !options.source.empty()) {
-    return absl::InvalidArgumentError(
-        "say what to embed: either --system NAME (see `reembed systems`) or --source URI, for example --source "
-        "'sqlite:notes.db?table=notes&text=body&vector=embedding'");
-  }
-  std::optional<Location> of_stream;  // the target that the preset names
-  if (preset.has_value()) {
-    ABSL_ASSIGN_OR_RETURN(StreamPlaces places, PlacesOf(*preset, *stream, options, environment, database.location));
-    job->source = StoreOf(std::move(places.source));
-    if (!stream->has_target_in_source()) of_stream = std::move(places.target);
-    if (!database.password_variable.empty()) job->options.db_password_env = database.password_variable;
-    ABSL_RETURN_IF_ERROR(FitPresetToTable(*preset, *stream, options, before, job));
-  } else {
-    ABSL_ASSIGN_OR_RETURN(Location source,
-                          ParsePlace(options.source, {options.db_token_env, options.db_password_env}, environment));
-    job->source = StoreOf(std::move(source));
-  }
-  job->name = preset.has_value() ? preset->name : fs::path(job->source.location.path).stem().string();
-  if (job->name.empty()) job->name = "stdin";
-  if (!job->source.is_known()) return OpenSource(job->source, {}).status();
-  const StoreKind& kind = *job->source.kind;
-  ABSL_ASSIGN_OR_RETURN(std::optional<Location> own, InPlaceTarget(job->source, job->options, environment));
-  job->in_place = own.has_value();
-  if (job->in_place && kind.vectors_parameter == nullptr && kind.takes_output_forms) {
-    // Which rows want a vector is a question to the place that holds them.
-    ABSL_RETURN_IF_ERROR(AddOutputForm(options, &job->source));
-  }
-  if (job->in_place) job->targets.push_back(StoreOf(*std::move(own)));
-  ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
-  if (of_stream.has_value()) targets.insert(targets.begin(), *std::move(of_stream));
-  for (Location& target : targets) {
-    const auto same = [&](const Store& other) {
-      return other.location.ToString() == target.ToString() ||
-             (kind.holds_vectors != nullptr && kind.holds_vectors(job->source.location, target));
-    };
-    if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
-      if (job->in_place && same(job->targets[0])) continue;
-      return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
-    }
-    job->targets.push_back(StoreOf(std::move(target)));
-  }
-  for (Store& target : job->targets) {
-    ABSL_RETURN_IF_ERROR(AddOutputForm(options, &target));
-  }
-  ABSL_RETURN_IF_ERROR(CheckTargetsApart(job->targets));
-  for (const Store& target : job->targets) {
-    ABSL_RETURN_IF_ERROR(CheckIsNotTheText(job->source.location, target.location));
-  }
-  if (job->targets.empty()) {
-    return absl::InvalidArgumentError(
-        "nothing to write to: give --target, for example --target faiss:notes.faiss, or name a vector column in "
-        "--source");
-  }
-  return absl::OkStatus();
-}
 
 // "sqlite:, libsql:", of the kinds that are meant.
 template <typename Predicate>
@@ -297,52 +152,6 @@ void ResolveIdentity(ResolvedJob* job) {
   identity.normalization = job->pipeline.normalization == Normalization::kUnitL2 ? "unit" : "as-received";
 }
 
-std::string DefaultDirectory(const std::string& name, absl::string_view identity, const Environment& environment) {
-  return absl::StrFormat("%s/%s-%08x", JobsFolder(environment), name, static_cast<uint32_t>(HashText(identity).lo));
-}
-
-// The source as versions wrote it down that left paths in parameters as they were given.
-std::string FormerSource(const CommandOptions& options, const ResolvedJob& job) {
-  absl::StatusOr<Location> before = ParseLocation(job.identity.source);
-  const absl::StatusOr<Location> given = ParseLocation(options.source);
-  if (!before.ok() || !given.ok()) return job.identity.source;
-  for (auto& [name, value] : before->parameters) {
-    const auto found = given->parameters.find(name);
-    if (found != given->parameters.end()) value = found->second;
-  }
-  return before->ToString();
-}
-
-// The directory by default of what is asked for, as programs named it that took --all for a job of its own.
-std::string NamedDirectory(const CommandOptions& options, const ResolvedJob& first, bool all,
-                           const Environment& environment) {
-  const JobIdentity& id = first.identity;
-  const absl::string_view rows_of = all || !first.in_place ? kEveryRow : kRowsWithoutVector;
-  const auto directory = [&](const std::string& source) {
-    const std::string rows = first.stream.empty()
-                                 ? absl::StrCat(source, "\n", rows_of, ConditionOf(id.selection), "\n", id.recipe)
-                                 : absl::StrCat(first.source.location.path, "\n", options.user, "\n", options.agent,
-                                                "\n", options.where, "\n", options.recipe, "\n", all);
-    return DefaultDirectory(first.name, absl::StrCat(rows, "\n", id.model, "\n", id.dim, "\n", id.normalization),
-                            environment);
-  };
-  const std::string former = directory(FormerSource(options, first));
-  return fs::exists(former) ? former : directory(id.source);
-}
-
-// The directory of the whole job. With streams it depends on what they share, so that another choice of them goes on
-// in the same one. Whether a run is for all rows does not matter, but a job that earlier programs began goes on where
-// it is.
-std::string DirectoryOf(const CommandOptions& options, const ResolvedJob& first, const Environment& environment) {
-  if (!options.job.empty()) return AbsolutePath(ExpandHome(options.job, environment));
-  if (JobsFolder(environment).empty()) return "";
-  for (const bool all : {options.all, !options.all}) {
-    std::string directory = NamedDirectory(options, first, all, environment);
-    if (fs::exists(directory)) return directory;
-  }
-  return NamedDirectory(options, first, false, environment);
-}
-
 // Whether the source can keep the receipt of the job, and the job takes it for one of its rows.
 absl::Status CheckRecord(const ResolvedJob& job) {
   if (!job.options.record) return absl::OkStatus();
@@ -453,22 +262,6 @@ CommandOptions DescribedOptions(const ResolvedJob& job) {
 }
 
 bool IsLoopback(absl::string_view url) { return IsLoopbackUrl(url); }
-
-std::string JobsFolder(const Environment& environment) {
-  const std::string state = environment.Get("XDG_STATE_HOME");
-  const std::string home = environment.Home();
-  if (state.empty() && home.empty()) return "";
-  return AbsolutePath(absl::StrCat(state.empty() ? home + "/.local/state" : state, "/reembed/jobs"));
-}
-
-absl::Status CheckJobsFolder(const Environment& environment) {
-  if (!JobsFolder(environment).empty()) return absl::OkStatus();
-  const std::string home = environment.Get("HOME");
-  return absl::NotFoundError(absl::StrCat(
-      "there is no folder for jobs: HOME ", home.empty() ? "is not set" : absl::StrCat("(", home, ") is no folder"),
-      ", and this user's account has none either; say where the job goes with --job DIR, or set "
-      "XDG_STATE_HOME"));
-}
 
 absl::StatusOr<std::vector<ResolvedJob>> ResolveStreams(const CommandOptions& given, const Environment& environment,
                                                         KeyNeed key_need) {

@@ -316,6 +316,32 @@ void LimitTime(const CommandOptions& options, absl::Duration longest, StopSignal
   signals->EndBy(MonotonicNow() + longest, options.cutoff == "hard");
 }
 
+// What is to be said of shares and of a plan that is kept; a share that nobody has begun is taken.
+absl::Status CheckPlans(const CommandOptions& options, const TokenCounting* counting, const Environment& environment,
+                        std::vector<ResolvedJob>* jobs) {
+  if (options.shards > 0 || !options.out.empty()) {
+    return absl::InvalidArgumentError("--shards and --out go with `reembed plan`; one share is --shard I/N");
+  }
+  if (!options.plan.empty()) {
+    if (jobs->front().share.has_value()) {
+      return absl::InvalidArgumentError("--plan is of a whole job; shares have theirs by `plan --shards N --out`");
+    }
+    ABSL_RETURN_IF_ERROR(CheckPlanFits(options.plan, *jobs, counting, environment));
+  }
+  return jobs->front().share.has_value() ? TakeShare(&jobs->front()) : absl::OkStatus();
+}
+
+// Nothing is dropped that another job fills.
+absl::Status LockTargets(const CommandOptions& options, const std::vector<ResolvedJob>& jobs, ColumnLocks* columns) {
+  if (!options.force_recreate) return absl::OkStatus();
+  for (const ResolvedJob& job : jobs) {
+    for (const Store& target : job.targets) {
+      ABSL_RETURN_IF_ERROR(columns->Lock(target, job.directory).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
 ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* end) {
   // Before all else, so that it sees the stores closed.
   StopSignals signals({.command = "run", .left = "the same command goes on", .json = options.json});
@@ -340,30 +366,11 @@ ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* 
   const absl::StatusOr<std::unique_ptr<TokenCounting>> counting = TokenCounting::Make(jobs->front());
   if (!counting.ok()) return fail(counting.status());
   for (ResolvedJob& job : *jobs) job.pipeline.text_limit = (*counting)->limit();
-  if (options.shards > 0 || !options.out.empty()) {
-    return fail(absl::InvalidArgumentError("--shards and --out go with `reembed plan`; one share is --shard I/N"));
-  }
-  if (!options.plan.empty()) {
-    if (jobs->front().share.has_value()) {
-      return fail(
-          absl::InvalidArgumentError("--plan is of a whole job; shares have theirs by `plan --shards N --out`"));
-    }
-    const absl::Status fits = CheckPlanFits(options.plan, *jobs, counting->get(), environment);
-    if (!fits.ok()) return fail(fits);
-  }
-  if (jobs->front().share.has_value()) {
-    if (absl::Status taken = TakeShare(&jobs->front()); !taken.ok()) return fail(taken);
-  }
+  if (absl::Status fits = CheckPlans(options, counting->get(), environment, &*jobs); !fits.ok()) return fail(fits);
   ColumnLocks columns([&options](const std::string& note) {
     if (!options.quiet) Note(note, options.json);
   });
-  for (const ResolvedJob& job : *jobs) {
-    if (!options.force_recreate) break;
-    // Nothing is dropped that another job fills.
-    for (const Store& target : job.targets) {
-      if (absl::Status locked = columns.Lock(target, job.directory).status(); !locked.ok()) return fail(locked);
-    }
-  }
+  if (absl::Status locked = LockTargets(options, *jobs, &columns); !locked.ok()) return fail(locked);
   if (absl::Status recreated = RecreateTables(options, &*jobs); !recreated.ok()) return fail(recreated);
   std::vector<Prepared> all;
   const auto discard = [&](const absl::Status& status) {

@@ -168,14 +168,12 @@ std::string SummaryJson(absl::string_view type, absl::string_view stream, const 
   return line.ToString();
 }
 
-void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
+namespace {
+
+// What was bought, or why nothing was.
+void PrintBought(const ResolvedJob& job, const RunOutcome& outcome, std::ostream& out) {
   const RunSnapshot& run = outcome.run;
   const int64_t embedded = run.rows_new();
-  const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
-  const bool takes_output =
-      std::any_of(job.targets.begin(), job.targets.end(), [](const Store& target) { return target.kind->is_stream; });
-  std::ostream& out = takes_output ? std::cerr : std::cout;
-  if (!job.stream.empty()) out << job.stream << ": ";
   if (outcome.status.ok() && embedded == 0 && run.client.requests == 0 && outcome.rows_unaccounted > 0) {
     out << "nothing was bought, and "
         << Counted(outcome.rows_unaccounted, "row lacks its vector", "rows lack their vectors") << "\n";
@@ -202,16 +200,10 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     out << "\n";
     if (const std::string waits = WaitLine(run.waits); !waits.empty()) out << waits << "\n";
   }
-  if (run.rows_changed > 0) {
-    out << Counted(run.rows_changed, "row had another text than the one that its vector was made from",
-                   "rows had another text than the one that their vector was made from")
-        << "\n";
-  }
-  if (run.max_spend_usd.has_value()) {
-    out << MoneyText(run.spent_usd) << " of --max-spend " << MoneyText(*run.max_spend_usd)
-        << " are spent by all runs\n";
-  }
-  if (run.rows_left > 0) out << Counted(run.rows_left, "row is", "rows are") << " still to do\n";
+}
+
+// What may be paid for twice.
+void PrintBoughtAgain(const RunSnapshot& run, std::ostream& out) {
   if (run.client.texts_dropped > 0) {
     out << Counted(run.client.texts_dropped, "text was", "texts were")
         << " in the air when this run ended; the API may charge for them, and they are bought again\n";
@@ -225,6 +217,9 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     out << "runs or connections were cut off: at most " << Counted(rebought, "text was", "texts were")
         << " in flight, and bought a second time\n";
   }
+}
+
+void PrintLongTexts(const ResolvedJob& job, const RunSnapshot& run, std::ostream& out) {
   for (const auto& [rows, what] : {std::pair(run.rows_truncated, "only the beginning of their text is embedded"),
                                    std::pair(run.rows_split, "their vector is the mean of the text's parts")}) {
     if (rows == 0) continue;
@@ -232,6 +227,30 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
     out << Counted(rows, "row is", "rows are") << " longer than the model "
         << (limit > 0 ? absl::StrCat("takes (", Counted(limit, "token", "tokens"), "): ") : "takes: ") << what << "\n";
   }
+}
+
+}  // namespace
+
+void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
+  const RunSnapshot& run = outcome.run;
+  const int64_t rejected = outcome.after.rejected_rows + outcome.after.refused_rows;
+  const bool takes_output =
+      std::any_of(job.targets.begin(), job.targets.end(), [](const Store& target) { return target.kind->is_stream; });
+  std::ostream& out = takes_output ? std::cerr : std::cout;
+  if (!job.stream.empty()) out << job.stream << ": ";
+  PrintBought(job, outcome, out);
+  if (run.rows_changed > 0) {
+    out << Counted(run.rows_changed, "row had another text than the one that its vector was made from",
+                   "rows had another text than the one that their vector was made from")
+        << "\n";
+  }
+  if (run.max_spend_usd.has_value()) {
+    out << MoneyText(run.spent_usd) << " of --max-spend " << MoneyText(*run.max_spend_usd)
+        << " are spent by all runs\n";
+  }
+  if (run.rows_left > 0) out << Counted(run.rows_left, "row is", "rows are") << " still to do\n";
+  PrintBoughtAgain(run, out);
+  PrintLongTexts(job, run, out);
   if (rejected > 0) {
     out << Counted(rejected, "row has", "rows have") << " no vector:";
     for (const RejectedRow& row : outcome.rejects) out << " " << KeyText(ViewOf(row.key));

@@ -114,117 +114,139 @@ std::string TimeText(const ShardState& state) {
 // Whether `reembed launch` has been at work there.
 bool IsLaunched(const std::string& parent) { return fs::is_directory(parent + "/launch"); }
 
-}  // namespace
-
-bool HasShards(const std::string& parent) { return fs::exists(ShardPlanPath(parent)) || IsLaunched(parent); }
-
-absl::Status ShowShards(const std::string& parent, bool json) {
-  // Shards that a scheduler has, and has not started yet.
-  if (!fs::exists(ShardPlanPath(parent))) {
-    if (json) {
-      std::cout << JsonLine("summary").Add("job", parent).Add("shards_complete", 0).Add("shards_running", 0).ToString()
-                << std::endl;
-    } else {
-      std::cout << "job       " << parent << "\nshards    none has begun yet; their logs will be in " << parent
-                << "/launch/log" << std::endl;
-    }
-    return absl::OkStatus();
-  }
-  ABSL_ASSIGN_OR_RETURN(const Shards shards, FindShards(parent));
-  const int of = shards.plan.shards;
+// All shards of a job as they are now.
+struct ShardsNow {
   ShardState sum;
-  std::vector<ShardState> states;
-  std::vector<int> complete, running, again;
-  for (int i = 0; i < of; ++i) {
+  std::vector<ShardState> states;             // of each
+  std::vector<int> complete, running, again;  // numbers of shards
+  int slowest = -1;                           // -1: there is none
+};
+
+absl::StatusOr<ShardsNow> LookAtShards(const Shards& shards) {
+  ShardsNow now;
+  for (int i = 0; i < shards.plan.shards; ++i) {
     ABSL_ASSIGN_OR_RETURN(const ShardState state, StateOf(shards.folders[static_cast<size_t>(i)]));
-    sum.rows += state.rows;
-    sum.rows_done += state.rows_done;
-    sum.rows_rejected += state.rows_rejected;
-    sum.rows_pending += state.rows_pending;
-    sum.usd += state.usd;
-    sum.texts_rebought += state.texts_rebought;
+    now.sum.rows += state.rows;
+    now.sum.rows_done += state.rows_done;
+    now.sum.rows_rejected += state.rows_rejected;
+    now.sum.rows_pending += state.rows_pending;
+    now.sum.usd += state.usd;
+    now.sum.texts_rebought += state.texts_rebought;
     const std::string word = state.word;
-    (word == "complete" ? complete : word == "running" ? running : again).push_back(i);
-    states.push_back(state);
+    (word == "complete" ? now.complete : word == "running" ? now.running : now.again).push_back(i);
+    now.states.push_back(state);
   }
   // Of those that are under way the one with the fewest rows; when all are complete, the one that took longest.
-  std::vector<int> slow = running.empty() ? complete : running;
-  const auto slower = [&](int a, int b) {
-    const ShardState &x = states[static_cast<size_t>(a)], &y = states[static_cast<size_t>(b)];
-    return running.empty() ? x.elapsed > y.elapsed : x.rows_done < y.rows_done;
+  const std::vector<int>& slow = now.running.empty() ? now.complete : now.running;
+  const auto slower = [&now](int a, int b) {
+    const ShardState &x = now.states[static_cast<size_t>(a)], &y = now.states[static_cast<size_t>(b)];
+    return now.running.empty() ? x.elapsed > y.elapsed : x.rows_done < y.rows_done;
   };
-  const int slowest = slow.empty() ? -1 : *std::min_element(slow.begin(), slow.end(), slower);
-  const std::string run_again = IndexList(again);
+  if (!slow.empty()) now.slowest = *std::min_element(slow.begin(), slow.end(), slower);
+  return now;
+}
+
+// Of shards that a scheduler has, and has not started yet.
+void PrintNoneBegun(const std::string& parent, bool json) {
   if (json) {
-    for (int i = 0; i < of; ++i) {
-      const ShardState& state = states[static_cast<size_t>(i)];
-      JsonLine line("shard");
-      line.Add("shard", i)
-          .Add("of", of)
-          .Add("state", state.word)
-          .Add("rows", state.rows)
-          .Add("rows_with_vector", state.rows_done)
-          .Add("rows_rejected", state.rows_rejected)
-          .Add("rows_pending", state.rows_pending)
-          .Add("cost_usd", state.usd)
-          .Add("elapsed_seconds", absl::ToDoubleSeconds(state.elapsed))
-          .Add("last_outcome", state.last_outcome)
-          .Add("job", shards.folders[static_cast<size_t>(i)]);
-      std::cout << line.ToString() << "\n";
-    }
-    JsonLine line("summary");
-    line.Add("job", parent)
-        .Add("source", shards.plan.job.source)
-        .Add("model", shards.plan.job.model)
-        .Add("dimensions", shards.plan.job.dim)
-        .Add("plan", shards.plan.id)
-        .Add("shards", of)
-        .Add("shards_complete", static_cast<int64_t>(complete.size()))
-        .Add("shards_running", static_cast<int64_t>(running.size()))
-        .Add("rows_planned", shards.plan.rows)
-        .Add("rows", sum.rows)
-        .Add("rows_with_vector", sum.rows_done)
-        .Add("rows_rejected", sum.rows_rejected)
-        .Add("rows_pending", sum.rows_pending)
-        .Add("cost_usd", sum.usd)
-        .Add("texts_possibly_rebought", sum.texts_rebought)
-        .Add("slowest", slowest)
-        .Add("run_again", run_again)
-        .AddRaw("published", IsPublished(parent) ? "true" : "false");
-    std::cout << line.ToString() << std::endl;
-    return absl::OkStatus();
+    std::cout << JsonLine("summary").Add("job", parent).Add("shards_complete", 0).Add("shards_running", 0).ToString()
+              << std::endl;
+  } else {
+    std::cout << "job       " << parent << "\nshards    none has begun yet; their logs will be in " << parent
+              << "/launch/log" << std::endl;
   }
+}
+
+void PrintJson(const std::string& parent, const Shards& shards, const ShardsNow& now) {
+  for (int i = 0; i < shards.plan.shards; ++i) {
+    const ShardState& state = now.states[static_cast<size_t>(i)];
+    JsonLine line("shard");
+    line.Add("shard", i)
+        .Add("of", shards.plan.shards)
+        .Add("state", state.word)
+        .Add("rows", state.rows)
+        .Add("rows_with_vector", state.rows_done)
+        .Add("rows_rejected", state.rows_rejected)
+        .Add("rows_pending", state.rows_pending)
+        .Add("cost_usd", state.usd)
+        .Add("elapsed_seconds", absl::ToDoubleSeconds(state.elapsed))
+        .Add("last_outcome", state.last_outcome)
+        .Add("job", shards.folders[static_cast<size_t>(i)]);
+    std::cout << line.ToString() << "\n";
+  }
+  JsonLine line("summary");
+  line.Add("job", parent)
+      .Add("source", shards.plan.job.source)
+      .Add("model", shards.plan.job.model)
+      .Add("dimensions", shards.plan.job.dim)
+      .Add("plan", shards.plan.id)
+      .Add("shards", shards.plan.shards)
+      .Add("shards_complete", static_cast<int64_t>(now.complete.size()))
+      .Add("shards_running", static_cast<int64_t>(now.running.size()))
+      .Add("rows_planned", shards.plan.rows)
+      .Add("rows", now.sum.rows)
+      .Add("rows_with_vector", now.sum.rows_done)
+      .Add("rows_rejected", now.sum.rows_rejected)
+      .Add("rows_pending", now.sum.rows_pending)
+      .Add("cost_usd", now.sum.usd)
+      .Add("texts_possibly_rebought", now.sum.texts_rebought)
+      .Add("slowest", now.slowest)
+      .Add("run_again", IndexList(now.again))
+      .AddRaw("published", IsPublished(parent) ? "true" : "false");
+  std::cout << line.ToString() << std::endl;
+}
+
+void PrintText(const std::string& parent, const Shards& shards, const ShardsNow& now) {
   const JobIdentity& id = shards.plan.job;
-  std::cout << "job       " << parent << ", " << of << " shards\nsource    " << id.source
+  std::cout << "job       " << parent << ", " << shards.plan.shards << " shards\nsource    " << id.source
             << (id.selection.empty() ? "" : id.selection) << "\nmodel     " << id.model << ", " << id.dim
-            << " dimensions, " << id.normalization << "\nrows      " << WithCommas(sum.rows)
+            << " dimensions, " << id.normalization << "\nrows      " << WithCommas(now.sum.rows)
             << (shards.plan.rows >= 0 ? absl::StrCat(" of about ", WithCommas(shards.plan.rows)) : "") << ": "
-            << WithCommas(sum.rows_done) << " have a vector, " << WithCommas(sum.rows_rejected) << " rejected, "
-            << WithCommas(sum.rows_pending) << " to do\nmoney     " << MoneyText(sum.usd)
-            << (sum.texts_rebought > 0
-                    ? absl::StrCat("; at most ", Counted(sum.texts_rebought, "text was", "texts were"), " bought twice")
+            << WithCommas(now.sum.rows_done) << " have a vector, " << WithCommas(now.sum.rows_rejected) << " rejected, "
+            << WithCommas(now.sum.rows_pending) << " to do\nmoney     " << MoneyText(now.sum.usd)
+            << (now.sum.texts_rebought > 0
+                    ? absl::StrCat("; at most ", Counted(now.sum.texts_rebought, "text was", "texts were"),
+                                   " bought twice")
                     : "")
-            << "\nshards    " << complete.size() << " complete, " << running.size() << " at work, " << again.size()
-            << " stopped or not begun\n";
-  if (slowest >= 0) {
-    const ShardState& state = states[static_cast<size_t>(slowest)];
-    std::cout << "slowest   shard " << slowest << ": " << Counted(state.rows_done, "row", "rows") << TimeText(state)
+            << "\nshards    " << now.complete.size() << " complete, " << now.running.size() << " at work, "
+            << now.again.size() << " stopped or not begun\n";
+  if (now.slowest >= 0) {
+    const ShardState& state = now.states[static_cast<size_t>(now.slowest)];
+    std::cout << "slowest   shard " << now.slowest << ": " << Counted(state.rows_done, "row", "rows") << TimeText(state)
               << "\n";
   }
-  for (const int i : again) {
-    const ShardState& state = states[static_cast<size_t>(i)];
+  for (const int i : now.again) {
+    const ShardState& state = now.states[static_cast<size_t>(i)];
     if (state.rows == 0) continue;
     std::cout << "stopped   shard " << i << ": " << Counted(state.rows_done, "row", "rows") << TimeText(state)
               << (state.last_outcome.empty() ? "" : ", ") << state.last_outcome << "\n";
   }
-  if (!again.empty()) std::cout << "run again " << run_again << "\n";
+  if (!now.again.empty()) std::cout << "run again " << IndexList(now.again) << "\n";
   for (const std::string& target : shards.plan.targets) std::cout << "target    " << target << "\n";
-  if (again.empty() && running.empty()) {
+  if (now.again.empty() && now.running.empty()) {
     std::cout << (IsPublished(parent)
                       ? "all shards are complete, and the targets are published\n"
                       : absl::StrCat("all shards are complete; `reembed publish ", parent, "` takes the last step\n"));
   }
   std::cout << std::flush;
+}
+
+}  // namespace
+
+bool HasShards(const std::string& parent) { return fs::exists(ShardPlanPath(parent)) || IsLaunched(parent); }
+
+absl::Status ShowShards(const std::string& parent, bool json) {
+  if (!fs::exists(ShardPlanPath(parent))) {
+    PrintNoneBegun(parent, json);
+    return absl::OkStatus();
+  }
+  ABSL_ASSIGN_OR_RETURN(const Shards shards, FindShards(parent));
+  ABSL_ASSIGN_OR_RETURN(const ShardsNow now, LookAtShards(shards));
+  if (json) {
+    PrintJson(parent, shards, now);
+  } else {
+    PrintText(parent, shards, now);
+  }
   return absl::OkStatus();
 }
 

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "io/job/job_reader.h"
 #include "io/job/undo_store.h"
@@ -159,15 +159,13 @@ absl::Status ShowUndo(const std::string& dir, const JobStats& stats, bool json) 
   std::vector<std::string> objects;
   for (const UndoTarget& target : targets) {
     rows += target.rows;
-    std::string name;
-    AppendJsonString(target.name, &name);
-    objects.push_back(absl::StrCat(R"({"target":)", name, R"(,"rows":)", target.rows, "}"));
+    objects.push_back(JsonWriter().Add("target", target.name).Add("rows", target.rows).ToString());
   }
   if (json) {
     std::cout << JsonLine("undo")
                      .Add("rows", rows)
                      .Add("bytes", UndoBytes(dir))
-                     .AddRaw("targets", absl::StrCat("[", absl::StrJoin(objects, ","), "]"))
+                     .AddRaw("targets", JsonArray(objects))
                      .ToString()
               << "\n";
     return absl::OkStatus();

@@ -165,6 +165,94 @@ void Sweeper::FillBatch(Request* request, int batch_size) {
   }
 }
 
+// The closed loop of one cell: what is in the air, and what has come of it.
+class Sweeper::Loop {
+ public:
+  // `allowed`: tokens that the cell may cost, if they are limited.
+  Loop(Sweeper* sweeper, int64_t allowed, SweepCell* cell)
+      : sweeper_(*sweeper),
+        client_(sweeper->client_),
+        allowed_(allowed),
+        tokens_before_(client_->stats().tokens),
+        lost_before_(sweeper->tokens_lost_),
+        refused_before_(client_->stats().http_429),
+        cell_(*cell) {}
+
+  bool is_waiting() const { return out_ > 0; }
+  bool is_over() const { return MonotonicNow() >= end_; }
+
+  // False: it does not leave, as it may cost more than is left.
+  bool Send(Request* request) {
+    const int64_t used = client_->stats().tokens - tokens_before_ + sweeper_.tokens_lost_ - lost_before_;
+    if (sweeper_.options_.max_tokens > 0 && used + out_bound_ + request->bound > allowed_) return false;
+    ++out_;
+    out_bound_ += request->bound;
+    request->sent = MonotonicNow();
+    client_->Send(&request->batch, Done([this, request](absl::Status status) {
+      request->answered = MonotonicNow();
+      request->status = std::move(status);
+      answers_.Push(request);
+    }));
+    return true;
+  }
+
+  // Waits for the next answer, and counts it.
+  Request* Take() {
+    Request* const request = answers_.Pop();
+    --out_;
+    const int64_t counted = client_->stats().tokens;
+    if (request->status.ok()) request->status = client_->Decode(&request->batch);
+    const int64_t cost = client_->stats().tokens - counted;
+    out_bound_ -= request->bound;
+    if (!request->status.ok()) {
+      ++cell_.errors;
+      if (cell_.failure.ok()) cell_.failure = request->status;
+      if (!IsFree(request->status) && cost == 0) sweeper_.tokens_lost_ += request->bound;
+      return request;
+    }
+    sweeper_.tokens_per_byte_ =
+        std::max(sweeper_.tokens_per_byte_, static_cast<double>(cost) / static_cast<double>(request->bytes));
+    ++cell_.requests;
+    cell_.latencies.push_back(request->answered - request->sent);
+    last_ = std::max(last_, request->answered);
+    if (request->answered <= end_) {
+      in_time_ += cell_.batch_size;
+      last_in_time_ = std::max(last_in_time_, request->answered);
+    }
+    return request;
+  }
+
+  // What is wrong for good, or fails from the first request on, need not be asked again and again.
+  bool IsHopeless(const absl::Status& status) const {
+    return absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status) || absl::IsFailedPrecondition(status) ||
+           (cell_.requests == 0 && cell_.errors >= cell_.concurrency);
+  }
+
+  // Nothing is in the air any more.
+  void Finish() {
+    // What came while the loop was still closed; of very long requests, what there is.
+    cell_.texts = in_time_ > 0 ? in_time_ : cell_.requests * cell_.batch_size;
+    cell_.elapsed = (in_time_ > 0 ? last_in_time_ : last_) - begin_;
+    cell_.tokens = client_->stats().tokens - tokens_before_;
+    cell_.http_429 = client_->stats().http_429 - refused_before_;
+    std::sort(cell_.latencies.begin(), cell_.latencies.end());
+  }
+
+ private:
+  Sweeper& sweeper_;
+  EmbeddingClient* const client_;
+  const int64_t allowed_;
+  const int64_t tokens_before_, lost_before_, refused_before_;
+  const Moment begin_ = MonotonicNow();
+  const Moment end_ = begin_ + sweeper_.options_.time_per_cell;
+  SweepCell& cell_;
+  Answers answers_;
+  int out_ = 0;
+  int64_t out_bound_ = 0;  // tokens that those may cost at most
+  int64_t in_time_ = 0;    // texts
+  Moment last_ = begin_, last_in_time_ = begin_;
+};
+
 SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, const std::stop_token& stop) {
   SweepCell cell{.concurrency = concurrency, .batch_size = batch_size};
   const size_t text_bytes = (kLongestText + 64) * static_cast<size_t>(batch_size);
@@ -174,8 +262,6 @@ SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, cons
     cell.skipped = "takes more than 1 GB of memory";
     return cell;
   }
-  const int64_t tokens_before = client_->stats().tokens;
-  const int64_t refused_before = client_->stats().http_429;
   std::vector<std::unique_ptr<Request>> requests;
   int64_t wave = 0;
   for (int i = 0; i < concurrency; ++i) {
@@ -194,66 +280,17 @@ SweepCell Sweeper::Measure(int concurrency, int batch_size, int cells_left, cons
     allowed = std::max(wave, left / cells_left);
   }
 
-  Answers answers;
-  int out = 0;
-  int64_t out_bound = 0;
-  const int64_t lost_before = tokens_lost_;
-  const auto send = [&](Request* request) {
-    const int64_t used = client_->stats().tokens - tokens_before + tokens_lost_ - lost_before;
-    if (options_.max_tokens > 0 && used + out_bound + request->bound > allowed) return false;
-    ++out;
-    out_bound += request->bound;
-    request->sent = MonotonicNow();
-    client_->Send(&request->batch, Done([request, &answers](absl::Status status) {
-      request->answered = MonotonicNow();
-      request->status = std::move(status);
-      answers.Push(request);
-    }));
-    return true;
-  };
-
-  const Moment begin = MonotonicNow();
-  const Moment end = begin + options_.time_per_cell;
-  Moment last = begin, last_in_time = begin;
+  Loop loop(this, allowed, &cell);
   bool going = true;
-  for (auto& request : requests) going = going && !stop.stop_requested() && send(request.get());
-  int64_t in_time = 0;
-  while (out > 0) {
-    Request* const request = answers.Pop();
-    --out;
-    absl::Status status = request->status;
-    const int64_t counted = client_->stats().tokens;
-    if (status.ok()) status = client_->Decode(&request->batch);
-    const int64_t cost = client_->stats().tokens - counted;
-    out_bound -= request->bound;
-    if (status.ok()) {
-      tokens_per_byte_ = std::max(tokens_per_byte_, static_cast<double>(cost) / static_cast<double>(request->bytes));
-      ++cell.requests;
-      cell.latencies.push_back(request->answered - request->sent);
-      last = std::max(last, request->answered);
-      if (request->answered <= end) {
-        in_time += batch_size;
-        last_in_time = std::max(last_in_time, request->answered);
-      }
-    } else {
-      ++cell.errors;
-      if (cell.failure.ok()) cell.failure = status;
-      if (!IsFree(status) && cost == 0) tokens_lost_ += request->bound;
-    }
-    // What is wrong for good, or fails from the first request on, need not be asked again and again.
-    const bool hopeless = absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status) ||
-                          absl::IsFailedPrecondition(status) || (cell.requests == 0 && cell.errors >= concurrency);
-    going = going && !hopeless && !stop.stop_requested() && MonotonicNow() < end;
+  for (auto& request : requests) going = going && !stop.stop_requested() && loop.Send(request.get());
+  while (loop.is_waiting()) {
+    Request* const request = loop.Take();
+    going = going && !loop.IsHopeless(request->status) && !stop.stop_requested() && !loop.is_over();
     if (!going) continue;
     FillBatch(request, batch_size);
-    going = send(request);
+    going = loop.Send(request);
   }
-  // What came while the loop was still closed; of very long requests, what there is.
-  cell.texts = in_time > 0 ? in_time : cell.requests * batch_size;
-  cell.elapsed = (in_time > 0 ? last_in_time : last) - begin;
-  cell.tokens = client_->stats().tokens - tokens_before;
-  cell.http_429 = client_->stats().http_429 - refused_before;
-  std::sort(cell.latencies.begin(), cell.latencies.end());
+  loop.Finish();
   return cell;
 }
 

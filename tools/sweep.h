@@ -84,6 +84,7 @@ class Sweeper {
  private:
   struct Request;
   class Answers;
+  class Loop;
 
   void FillBatch(Request* request, int batch_size);
   int64_t BoundOf(int64_t bytes) const;

@@ -14,7 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
@@ -197,12 +197,14 @@ const char* TargetStateWord(const TargetState& state) {
 std::string TargetStatesJson(absl::Span<const TargetState> states) {
   std::vector<std::string> objects;
   for (const TargetState& state : states) {
-    std::string name;
-    AppendJsonString(state.name, &name);
-    objects.push_back(absl::StrCat(R"({"target":)", name, R"(,"state":")", TargetStateWord(state), R"(","rows":)",
-                                   state.rows, R"(,"of":)", state.of, "}"));
+    objects.push_back(JsonWriter()
+                          .Add("target", state.name)
+                          .Add("state", TargetStateWord(state))
+                          .Add("rows", state.rows)
+                          .Add("of", state.of)
+                          .ToString());
   }
-  return absl::StrCat("[", absl::StrJoin(objects, ","), "]");
+  return JsonArray(objects);
 }
 
 absl::Status CheckFileTargets(const ResolvedJob& job) {

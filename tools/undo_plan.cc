@@ -6,7 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/status_macros.h"
 #include "tools/format.h"
 #include "tools/place.h"
@@ -121,16 +121,17 @@ std::string UndoText(const UndoPlan& plan, const std::string& job_directory) {
 std::string UndoJson(absl::Span<const UndoPlan> plans) {
   std::vector<std::string> objects;
   for (const UndoPlan& plan : plans) {
-    std::string target;
-    AppendJsonString(plan.target, &target);
-    objects.push_back(absl::StrCat(R"({"target":)", target, R"(,"rows":)", plan.rows, R"(,"rows_exact":)",
-                                   plan.at_most ? "false" : "true", R"(,"undo_bytes":)", plan.bytes, R"(,"way_back":")",
-                                   plan.way_back == UndoPlan::WayBack::kKept     ? "kept"
-                                   : plan.way_back == UndoPlan::WayBack::kSwitch ? "switch"
-                                                                                 : "none",
-                                   R"("})"));
+    objects.push_back(JsonWriter()
+                          .Add("target", plan.target)
+                          .Add("rows", plan.rows)
+                          .AddRaw("rows_exact", plan.at_most ? "false" : "true")
+                          .Add("undo_bytes", plan.bytes)
+                          .Add("way_back", plan.way_back == UndoPlan::WayBack::kKept     ? "kept"
+                                           : plan.way_back == UndoPlan::WayBack::kSwitch ? "switch"
+                                                                                         : "none")
+                          .ToString());
   }
-  return absl::StrCat("[", absl::StrJoin(objects, ","), "]");
+  return JsonArray(objects);
 }
 
 }  // namespace reembed

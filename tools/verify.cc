@@ -383,6 +383,56 @@ absl::StatusOr<ExitCode> RepairFolder(const std::string& folder, const VerifyOpt
   return RunCommand(run, environment);
 }
 
+// What was found of all folders.
+struct Verdict {
+  Problems problems;
+  std::vector<std::string> notes;
+  Counts counts;
+  int64_t texts_repaired = 0;  // damaged ones, bought again
+};
+
+void PrintJson(const Verdict& verdict, const VerifyOptions& options, ExitCode code) {
+  for (const std::string& line : verdict.counts.lines) std::cout << line << "\n";
+  for (const std::string& problem : verdict.problems.shown) {
+    std::cout << JsonLine("problem").Add("message", problem).ToString() << "\n";
+  }
+  JsonLine line("summary");
+  line.Add("problems", verdict.problems.count)
+      .Add("vectors_read", verdict.counts.vectors_read)
+      .Add("texts_damaged", verdict.counts.texts_damaged)
+      .Add("vectors_compared", verdict.counts.vectors_compared)
+      .Add("texts_compared", verdict.counts.texts_compared);
+  if (options.sample > 0) {
+    line.Add("rows_resampled", verdict.counts.rows_resampled)
+        .Add("rows_identical", verdict.counts.rows_identical)
+        .Add("lowest_cosine", verdict.counts.lowest_cosine)
+        .Add("least_cosine", kSameModelCosine);
+  }
+  if (options.repair) line.Add("texts_repaired", verdict.texts_repaired);
+  line.Add("job", options.job).Add("exit_code", static_cast<int>(code));
+  std::cout << line.ToString() << std::endl;
+}
+
+void PrintText(const Verdict& verdict, const VerifyOptions& options) {
+  std::vector<std::string> notes = verdict.notes;
+  if (verdict.texts_repaired > 0) {
+    notes.push_back(Counted(verdict.texts_repaired, "kept vector was damaged, and bought again where a row needs it",
+                            "kept vectors were damaged, and bought again where a row needs it"));
+  }
+  for (const std::string& note : notes) {
+    if (!options.quiet) std::cout << note << "\n";
+  }
+  for (const std::string& problem : verdict.problems.shown) std::cout << "problem: " << problem << "\n";
+  if (verdict.problems.count > static_cast<int64_t>(verdict.problems.shown.size())) {
+    std::cout << "... and " << WithCommas(verdict.problems.count - static_cast<int64_t>(verdict.problems.shown.size()))
+              << " more\n";
+  }
+  if (options.quiet && verdict.problems.count == 0) return;
+  std::cout << (verdict.problems.count == 0 ? "everything is as the job left it"
+                                            : Counted(verdict.problems.count, "problem", "problems"))
+            << std::endl;
+}
+
 }  // namespace
 
 ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environment) {
@@ -422,43 +472,15 @@ ExitCode VerifyCommand(const VerifyOptions& options, const Environment& environm
     counts.Add(found->counts);
   }
   const ExitCode code = problems.count > 0 ? kExitMismatch : rejected;
+  const Verdict verdict{.problems = std::move(problems),
+                        .notes = std::move(notes),
+                        .counts = std::move(counts),
+                        .texts_repaired = repaired};
   if (options.json) {
-    for (const std::string& line : counts.lines) std::cout << line << "\n";
-    for (const std::string& problem : problems.shown) {
-      std::cout << JsonLine("problem").Add("message", problem).ToString() << "\n";
-    }
-    JsonLine line("summary");
-    line.Add("problems", problems.count)
-        .Add("vectors_read", counts.vectors_read)
-        .Add("texts_damaged", counts.texts_damaged)
-        .Add("vectors_compared", counts.vectors_compared)
-        .Add("texts_compared", counts.texts_compared);
-    if (options.sample > 0) {
-      line.Add("rows_resampled", counts.rows_resampled)
-          .Add("rows_identical", counts.rows_identical)
-          .Add("lowest_cosine", counts.lowest_cosine)
-          .Add("least_cosine", kSameModelCosine);
-    }
-    if (options.repair) line.Add("texts_repaired", repaired);
-    line.Add("job", options.job).Add("exit_code", static_cast<int>(code));
-    std::cout << line.ToString() << std::endl;
-    return code;
+    PrintJson(verdict, options, code);
+  } else {
+    PrintText(verdict, options);
   }
-  if (repaired > 0) {
-    notes.push_back(Counted(repaired, "kept vector was damaged, and bought again where a row needs it",
-                            "kept vectors were damaged, and bought again where a row needs it"));
-  }
-  for (const std::string& note : notes) {
-    if (!options.quiet) std::cout << note << "\n";
-  }
-  for (const std::string& problem : problems.shown) std::cout << "problem: " << problem << "\n";
-  if (problems.count > static_cast<int64_t>(problems.shown.size())) {
-    std::cout << "... and " << WithCommas(problems.count - static_cast<int64_t>(problems.shown.size())) << " more\n";
-  }
-  if (options.quiet && problems.count == 0) return code;
-  std::cout << (problems.count == 0 ? "everything is as the job left it"
-                                    : Counted(problems.count, "problem", "problems"))
-            << std::endl;
   return code;
 }
 

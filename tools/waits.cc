@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/location.h"
-#include "engine/number/json_text.h"
+#include "engine/number/json_writer.h"
 #include "engine/place_name.h"
 
 namespace reembed {
@@ -81,16 +81,14 @@ std::string WaitLine(absl::Span<const WaitShare> shares) {
 }
 
 std::string WaitJson(absl::Span<const WaitShare> shares) {
-  std::string json;
+  std::vector<std::string> objects;
   for (const WaitShare& share : shares) {
-    absl::StrAppend(&json, json.empty() ? "" : ",", "{\"part\":\"", WaitPartWord(share.what.part), "\"");
-    if (share.what.part == WaitPart::kTarget) {
-      absl::StrAppend(&json, ",\"target\":");
-      AppendJsonString(share.what.target, &json);
-    }
-    absl::StrAppendFormat(&json, ",\"share\":%.4f}", share.share);
+    JsonWriter object;
+    object.Add("part", WaitPartWord(share.what.part));
+    if (share.what.part == WaitPart::kTarget) object.Add("target", share.what.target);
+    objects.push_back(object.AddRaw("share", absl::StrFormat("%.4f", share.share)).ToString());
   }
-  return absl::StrCat("[", json, "]");
+  return JsonArray(objects);
 }
 
 }  // namespace reembed

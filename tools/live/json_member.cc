@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/live/json_member.h"
 
-#include "absl/strings/str_cat.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/number/json_value.h"
 
 namespace reembed {
 
 std::string JsonMember(absl::string_view json, absl::string_view name) {
-  const std::string quoted = absl::StrCat("\"", name, "\"");
+  std::string found;
   JsonScanner scanner(json);
-  if (!scanner.Take('{')) return "";
-  do {
-    absl::string_view member, value;
-    if (!scanner.TakeString(&member) || !scanner.Take(':') || !scanner.TakeValue(&value)) return "";
-    if (member != quoted) continue;
+  (void)ForEachMember(&scanner, [&](absl::string_view member, absl::string_view value) {
+    if (member != name) return true;
     std::string space;
-    return value.front() == '"' ? std::string(JsonString(value, &space).value_or("")) : std::string(value);
-  } while (scanner.Take(','));
-  return "";
+    found = value.front() == '"' ? std::string(JsonString(value, &space).value_or("")) : std::string(value);
+    return false;
+  });
+  return found;
 }
 
 }  // namespace reembed

@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "engine/number/json_scanner.h"
+#include "engine/number/json_reader.h"
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
 
@@ -51,24 +51,20 @@ constexpr Column kColumns[] = {{"seconds", &SeriesPoint::seconds},
 // Points as PointsJson() wrote them; names that are not known are passed over.
 bool ReadPoints(absl::string_view json, std::vector<SeriesPoint>* points) {
   JsonScanner scanner(json);
-  if (!scanner.Take('[')) return false;
-  if (scanner.Take(']')) return true;
-  do {
+  return ForEachElement(&scanner, [points](absl::string_view element) {
     SeriesPoint point;
-    if (!scanner.Take('{')) return false;
-    do {
-      absl::string_view name, value;
+    JsonScanner members(element);
+    const bool good = ForEachMember(&members, [&point](absl::string_view name, absl::string_view value) {
       double number = 0;
-      if (!scanner.TakeString(&name) || !scanner.Take(':') || !scanner.TakeValue(&value)) return false;
       if (!absl::SimpleAtod(value, &number) || !std::isfinite(number)) return false;
       for (const Column& column : kColumns) {
-        if (name.size() > 2 && name.substr(1, name.size() - 2) == column.name) point.*column.value = number;
+        if (name == column.name) point.*column.value = number;
       }
-    } while (scanner.Take(','));
-    if (!scanner.Take('}')) return false;
+      return true;
+    });
     points->push_back(point);
-  } while (scanner.Take(','));
-  return scanner.Take(']');
+    return good;
+  });
 }
 
 std::optional<RunCourse> ReadRun(const fs::path& path) {
@@ -79,13 +75,12 @@ std::optional<RunCourse> ReadRun(const fs::path& path) {
   const std::string stem = path.stem().string();
   if (!absl::ParseTime(kStartFormat, absl::StripPrefix(stem, kPrefix), &run.started, &ignored)) return std::nullopt;
   JsonScanner scanner(json);
-  if (!scanner.Take('{')) return std::nullopt;
-  do {
-    absl::string_view name, value;
-    if (!scanner.TakeString(&name) || !scanner.Take(':') || !scanner.TakeValue(&value)) return std::nullopt;
-    if (name == "\"points\"" && !ReadPoints(value, &run.points)) return std::nullopt;
-    if (name == "\"look\"") run.look = std::string(value);
-  } while (scanner.Take(','));
+  const bool good = ForEachMember(&scanner, [&run](absl::string_view name, absl::string_view value) {
+    if (name == "points" && !ReadPoints(value, &run.points)) return false;
+    if (name == "look") run.look = std::string(value);
+    return true;
+  });
+  if (!good) return std::nullopt;
   return run;
 }
 

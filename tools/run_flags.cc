@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/run_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "tools/commands.h"
+#include "tools/option_layers.h"
+#include "tools/output.h"
+#include "tools/resolve_embedder.h"
+
+namespace reembed {
+namespace {
+
+// Puts the options of all layers together and runs a command with them, and with the variables of their files.
+ExitCode WithLayers(const char* name, const CommandOptions& given, OptionOrigins said, const Environment& environment,
+                    const std::function<ExitCode(const LayeredOptions&, const Environment&)>& run) {
+  Environment with_files = environment;
+  absl::StatusOr<LayeredOptions> all = LayerOptions(given, std::move(said), &with_files);
+  if (!all.ok()) return Fail(name, all.status(), given.json);
+  // Lines of progress are of no use to a program that cannot read the rest.
+  if (all->options.progress == "json") all->options.json = true;
+  for (const std::string& note : all->notes) {
+    if (!all->options.quiet) Note(note, all->options.json);
+  }
+  CommandOptions key = given;
+  key.api_key_cmd = all->options.api_key_cmd;
+  if (absl::Status asked = AskForApiKey(key, &with_files); !asked.ok()) return Fail(name, asked, all->options.json);
+  return run(*all, with_files);
+}
+
+}  // namespace
+
+CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples, Words words,
+                        ExitCode (*run)(CommandOptions, const Environment&),
+                        std::function<ExitCode(const Environment&)>* chosen) {
+  CLI::App* const command = app->add_subcommand(name, what);
+  auto options = std::make_shared<CommandOptions>();
+  AddJobOptions(command, options.get());
+  command->footer(examples);
+  command->callback([=] {
+    if (options->progress == "json") options->json = true;
+    *chosen = [=](const Environment& environment) {
+      return WithLayers(
+          name, *options, SaidOptions(*command, words), environment,
+          [&](const LayeredOptions& all, const Environment& with_files) { return run(all.options, with_files); });
+    };
+  });
+  return command;
+}
+
+void AddRunAndPlan(CLI::App* app, Words words, std::function<ExitCode(const Environment&)>* chosen) {
+  AddJobCommand(app, "run", "do a job: embed the rows and fill the targets; the same command goes on after a stop",
+                "Examples:\n  reembed run --system agentloop --db memory.db\n  reembed run --source "
+                "'sqlite:notes.db?table=notes&text=body&vector=embedding' --embedder builtin\n  reembed run --source "
+                "jsonl:rows.jsonl --target faiss:rows.faiss --model text-embedding-3-large",
+                words, RunCommand, chosen);
+  AddJobCommand(app, "plan", "what `run` with the same arguments would do and cost; writes and sends nothing",
+                "Examples:\n  reembed plan --system agentloop\n  reembed plan --system agentloop --all --tpm 1000000 "
+                "--rpm 3000\n  reembed plan --source jsonl:rows.jsonl --target npy:rows.npy --json",
+                words, PlanCommand, chosen);
+}
+
+}  // namespace reembed

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/store_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "tools/commands.h"
+#include "tools/output.h"
+#include "tools/resolve_embedder.h"
+#include "tools/shared_flags.h"
+#include "tools/usage.h"
+
+namespace reembed {
+namespace {
+
+void AddBackup(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("backup", "save the stores of a memory system into a folder, while it runs");
+  auto options = std::make_shared<BackupOptions>();
+  command->add_option("--system", options->system, "memory system, see `reembed systems`");
+  command->add_option("--db", options->db, "where its database is: a path or URL; default: where it keeps it");
+  command->add_option("--source,--target", options->sources,
+                      "a further place, or one without a system, as for run: sqlite:PATH, qdrant:URL/COLLECTION");
+  command->add_option("--to", options->to, "folder that is made; it must not be there yet")->required();
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
+  AddEnvFileFlags(command, options.get());
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  AddProgressFlags(command, options.get());
+  command->footer(
+      "What has the folder's name is whole: it gets it when all is on the disk.\n\nExamples:\n  reembed backup "
+      "--system "
+      "agentloop --to backup-1\n  reembed backup --system memu --db data/memu.db --to backup-1\n  reembed backup "
+      "--source sqlite:notes.db --to backup-1");
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      const CommandOptions said = {.system = options->system,
+                                   .json = options->json,
+                                   .env_file = options->env_file,
+                                   .no_env_file = options->no_env_file};
+      return WithEnvFile("backup", said, environment,
+                         [&](const Environment& with_file) { return BackupCommand(*options, with_file); });
+    };
+  });
+}
+
+void AddRestore(CLI::App* app, Command* chosen) {
+  CLI::App* const command =
+      app->add_subcommand("restore", "put a backup back; what is there stays whole until the new is");
+  auto options = std::make_shared<RestoreOptions>();
+  command->add_option("backup", options->backup, "folder that `reembed backup` made")->required();
+  command->add_option("--db", options->db, "put the database there instead of where it came from");
+  command->add_option("--target", options->targets,
+                      "put the place of that scheme there instead: qdrant:URL/COLLECTION");
+  command->add_option("--only", options->only, "restore this file of the backup and no other");
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
+  AddEnvFileFlags(command, options.get());
+  AddConsentFlags(command, options.get(), "do not ask");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  AddProgressFlags(command, options.get());
+  command->footer(
+      "Stop the system first. Examples:\n  reembed restore backup-1\n  reembed restore backup-1 --yes --json\n  "
+      "reembed "
+      "restore backup-1 --db /tmp/look-at-it.db");
+  command->callback([=] {
+    // It reads the variables of the backup's own system.
+    *chosen = [=](const Environment& environment) { return RestoreCommand(*options, environment); };
+  });
+}
+
+void AddSearch(CLI::App* app, Command* chosen) {
+  CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
+  auto options = std::make_shared<SearchCommandOptions>();
+  auto query = std::make_shared<std::vector<std::string>>();
+  command->add_option("query", *query, "text to look for; its words need no quotes")->required();
+  command->add_option("--index", options->index, "FAISS index that reembed has built");
+  command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
+  command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
+  command->add_option("--db-token-env", options->db_token_env,
+                      "environment variable that holds the token of a libSQL server");
+  command->add_option("--db-password-env", options->db_password_env,
+                      "environment variable that holds the password of a PostgreSQL or FalkorDB server");
+  command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
+  command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(NotNegative());
+  command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
+      ->check(NotNegative());
+  command->add_option("--embedder", options->embedder,
+                      "an API, as for run, or builtin; default: openai, or builtin for its indexes");
+  command->add_option("--api-base", options->api_base, "base URL of the API");
+  command->add_option("--model", options->model, "model, where the target does not remember it");
+  command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
+  AddKeyFlags(command, options.get());
+  command->add_option("--input-type", options->input_type, "what the API is told that the text is: query (the default)")
+      ->check(CLI::IsMember({"document", "query", "none"}));
+  const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
+    command->add_option(flag, *values, what)->allow_extra_args(false);
+  };
+  add_list("--header", &options->headers, "one more HTTP header, `name: value`; also several");
+  add_list("--header-env", &options->header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
+  add_list("--body-field", &options->body_fields, "one more field of the request's body, `name=value`; also several");
+  command->add_option("--proxy", options->proxy, "HTTP proxy, as for run");
+  command->add_option("--ca-file", options->ca_file, "PEM file with the certificate authorities to trust");
+  command->add_flag("--json", options->json, "JSON lines on standard output");
+  command->footer(
+      "Examples:\n  reembed search --index messages.faiss trip to Lisbon\n  reembed search --index messages.faiss "
+      "-k 20 \"invoice\" --json\n  reembed search --target npy:messages.npy --embedder builtin \"trip to Lisbon\"");
+  command->callback([=] {
+    options->query = absl::StrJoin(*query, " ");
+    *chosen = [=](const Environment& environment) {
+      Environment with_key = environment;
+      const CommandOptions key{.api_key_env = options->api_key_env,
+                               .api_key_file = options->api_key_file,
+                               .api_key_cmd = options->api_key_cmd};
+      if (absl::Status asked = AskForApiKey(key, &with_key); !asked.ok()) return Fail("search", asked, options->json);
+      return SearchCommand(*options, with_key);
+    };
+  });
+}
+
+}  // namespace
+
+void AddStoreCommands(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen) {
+  AddBackup(app, chosen);
+  AddRestore(app, chosen);
+  AddSearch(app, chosen);
+}
+
+}  // namespace reembed
