@@ -18,6 +18,10 @@ struct Consent {
 // terminal with `what` and `advice`).
 absl::Status AskConsent(absl::string_view what, absl::string_view advice, const Consent& consent);
 
+// Likewise before what cannot be taken back: the answer is the `name` of what is replaced or dropped, as a yes is soon
+// typed. Errors: kInvalidArgument (another answer; otherwise as above).
+absl::Status AskName(absl::string_view what, absl::string_view name, absl::string_view advice, const Consent& consent);
+
 }  // namespace reembed
 
 #endif  // REEMBED_TOOLS_CONSENT_H_

@@ -6,17 +6,19 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
+#include <iterator>
 #include <new>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "engine/shown_text.h"
 #include "tools/format.h"
 #include "tools/registry.h"
+#include "tools/said_texts.h"
 
 namespace reembed {
 namespace {
@@ -80,15 +82,20 @@ bool HasLittleSpace() {
   return space.rlim_cur < kBytesOfProgram + kBytesOfBlasThread * std::max(1u, std::thread::hardware_concurrency());
 }
 
-// `index ...`, or a command with a target that is trained.
+// `index ...`, or a command that writes, with a target that is trained.
 bool BuildsIndex(char** argv) {
   if (argv[0] == nullptr || argv[1] == nullptr) return false;
-  if (std::strcmp(argv[1], "index") == 0) return true;
+  const absl::string_view command = argv[1];
+  if (command == "index") return true;
+  constexpr absl::string_view kWriting[] = {"run", "retry-rejects", "verify", "publish", "merge", "bench"};
+  if (std::find(std::begin(kWriting), std::end(kWriting), command) == std::end(kWriting)) return false;
+  std::vector<std::string> words;
+  for (char** word = argv + 2; *word != nullptr; ++word) words.emplace_back(*word);
+  const char* const by_variable = std::getenv("REEMBED_TARGET");
+  if (by_variable != nullptr) words.emplace_back(by_variable);
+  const SaidTexts said(words);
   for (const StoreKind* const kind : StoreKinds()) {
-    if (kind->scratch_bytes == nullptr) continue;
-    for (char** word = argv + 2; *word != nullptr; ++word) {
-      if (absl::StrContains(*word, absl::StrCat(kind->name, ":"))) return true;
-    }
+    if (kind->scratch_bytes != nullptr && said.Has(absl::StrCat(kind->name, ":"))) return true;
   }
   return false;
 }

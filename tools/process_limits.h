@@ -14,9 +14,9 @@ namespace reembed {
 // - OpenBLAS makes its threads then, and one that finds no address space for its buffer looks for it for ever, also at
 //   exit. Where the space is that small (ulimit -v): one thread.
 // - Threads of OpenMP wait for each other by spinning, which takes the processor from whoever they wait for where
-//   others are at work, or a container has less than the machine. Of `index` and of commands whose words name an index
-//   as a target (one that only a file or a variable names is not seen): they sleep, unless the user has said how they
-//   wait (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
+//   others are at work, or a container has less than the machine. Of `index`, and of commands that write where words, a
+//   variable or a file (see SaidTexts) name an index as a target: they sleep, unless the user has said how they wait
+//   (OMP_WAIT_POLICY, GOMP_SPINCOUNT).
 void RestartForLibraries(char** argv);
 
 // From now on the process ends with a message and exit code 1 where memory is short, or an exception that nobody

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
 #include "tools/consent.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/registry.h"
 
@@ -30,10 +31,11 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
         "espressobot --db FILE");
   }
   ABSL_RETURN_IF_ERROR(
-      AskConsent(absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
-                              target->location.scheme, ":", target->location.path,
-                              " with all that is in them, and no rollback brings that back"),
-                 "make a backup with pg_dump first, then say --yes", {options.yes, options.no_input}));
+      AskName(absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
+                           target->location.scheme, ":", target->location.path,
+                           " with all that is in them, and no rollback brings that back"),
+              LastNameOf(target->location), "make a backup with pg_dump first, then say --yes",
+              {options.yes, options.no_input}));
   // Not before it is known that they can be filled again.
   ABSL_RETURN_IF_ERROR(ProbeEmbedder(&first).status());
   first.dropped_tables = first.recreated_tables;

@@ -171,17 +171,23 @@ absl::StatusOr<std::string> OccupantOf(const std::string& backup, const BackupGr
 absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
                  const std::vector<BackupGroup>& groups) {
   std::vector<std::string> old;
+  std::string name;  // of the first of them
   for (const BackupGroup& group : groups) {
     ABSL_ASSIGN_OR_RETURN(const std::string occupant, OccupantOf(options.backup, group));
-    if (!occupant.empty()) old.push_back(occupant);
+    if (occupant.empty()) continue;
+    old.push_back(occupant);
+    if (name.empty()) name = LastNameOf(group.place);
   }
   const std::string made = absl::FormatTime("%Y-%m-%d %H:%M:%S", manifest.made, absl::LocalTimeZone());
   std::vector<std::string> places;
   for (const BackupGroup& group : groups) places.push_back(group.place.ToString());
-  return AskConsent(old.empty()
-                        ? absl::StrCat("this makes ", absl::StrJoin(places, ", "), " as of ", made)
-                        : absl::StrCat("this replaces ", absl::StrJoin(old, ", "), " by what was there at ", made),
-                    "to go on, say --yes", {options.yes, options.no_input});
+  constexpr char kAdvice[] = "to go on, say --yes";
+  const Consent consent = {options.yes, options.no_input};
+  if (old.empty()) {
+    return AskConsent(absl::StrCat("this makes ", absl::StrJoin(places, ", "), " as of ", made), kAdvice, consent);
+  }
+  return AskName(absl::StrCat("this replaces ", absl::StrJoin(old, ", "), " by what was there at ", made), name,
+                 kAdvice, consent);
 }
 
 // Nothing is replaced under a job that fills a column there.
@@ -219,10 +225,13 @@ absl::Status CheckParts(const RestoreOptions& options, const std::vector<BackupG
 // Returns what else a user should know.
 absl::StatusOr<std::string> RestoreGroup(const RestoreOptions& options, const BackupGroup& group) {
   StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
-  // How far a store is with it nobody says.
   progress.At(PlaceName(group.place));
-  progress.Set("putting back", 0, 0);
-  return KindOf(group.place).backup.restore(options.backup, group.place, group.parts);
+  // Until the store says how far it is, which some never do.
+  progress.Set(kPuttingBack, 0, 0);
+  const auto told = [&progress](absl::string_view stage, int64_t done, int64_t total, RestoreUnit unit) {
+    progress.Set(stage, done, total, unit == RestoreUnit::kRows ? StageUnit::kRows : StageUnit::kBytes);
+  };
+  return KindOf(group.place).backup.restore(options.backup, group.place, group.parts, told);
 }
 
 absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,

@@ -35,8 +35,8 @@ std::string StageLine(const StageView& view, size_t columns) {
     const double part = std::min(1.0, static_cast<double>(view.done) / static_cast<double>(view.total));
     parts.push_back({8, absl::StrFormat("%.1f %%", 100 * part)});
   }
-  if (view.elapsed >= kTellingTime && view.done > 0) {
-    const double rate = static_cast<double>(view.done) / absl::ToDoubleSeconds(view.elapsed);
+  if (view.elapsed >= kTellingTime && view.done > view.begun) {
+    const double rate = static_cast<double>(view.done - view.begun) / absl::ToDoubleSeconds(view.elapsed);
     parts.push_back({4, absl::StrCat(Amount(static_cast<int64_t>(rate), view.unit), rows, "/s")});
     if (view.total > view.done) {
       const absl::Duration left = absl::Seconds(static_cast<double>(view.total - view.done) / rate);
@@ -69,11 +69,12 @@ StageProgress::StageProgress(ProgressStyle style)
                               .ToString();
                         }}) {}
 
-void StageProgress::Begin(absl::string_view stage) {
-  if (view_.stage == stage && view_.place == place_) return;
+bool StageProgress::Begin(absl::string_view stage) {
+  if (view_.stage == stage && view_.place == place_) return false;
   view_ = {.stage = std::string(stage), .place = place_};
   measure_ = nullptr;
   began_ = MonotonicNow();
+  return true;
 }
 
 void StageProgress::At(std::string place) {
@@ -83,7 +84,7 @@ void StageProgress::At(std::string place) {
 
 void StageProgress::Set(absl::string_view stage, int64_t done, int64_t total, StageUnit unit) {
   const MutexLock lock(&mutex_);
-  Begin(stage);
+  if (Begin(stage)) view_.begun = done;
   // Threads may tell in another order.
   view_.done = std::max(view_.done, done);
   view_.total = total;

@@ -24,6 +24,7 @@ struct StageView {
   int64_t total = 0;  // 0: not known
   absl::Duration elapsed;
   StageUnit unit = StageUnit::kRows;
+  int64_t begun = 0;  // of `done`, what was done before the stage began: by an earlier process
 };
 
 // "adding 120,000 of 1,000,000 rows, 12.0 %, 5,021 rows/s, 2:55 left"; where nothing is counted "adding, 12 s"; the
@@ -45,7 +46,8 @@ class StageProgress {
   void Measure(absl::string_view stage, int64_t total, StageUnit unit, std::function<int64_t()> done);
 
  private:
-  void Begin(absl::string_view stage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether it is a new one.
+  bool Begin(absl::string_view stage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StageView Look();
 
   Mutex mutex_;

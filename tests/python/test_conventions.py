@@ -69,6 +69,21 @@ def test_nobody_is_told_of_anything(database: Path, tmp_path: Path) -> None:
     assert called and called <= {"connect 127.0.0.1", "look up 127.0.0.1"}, called
 
 
+def test_no_color_is_taken_everywhere_and_changes_nothing(database: Path, tmp_path: Path) -> None:
+    script = subprocess.run([COMMAND, "completion", "man"], capture_output=True, text=True, check=True).stdout
+    commands = [line.removeprefix(".SS ").replace("\\-", "-").strip('"') for line in script.splitlines()
+                if line.startswith(".SS ")]
+    for command in commands:
+        said = subprocess.run([COMMAND, "help", *command.split()], capture_output=True, text=True, check=True).stdout
+        assert "--no-color" in said, command
+        assert "(Env:REEMBED_NO_COLOR)" in said, command
+    for words in (["systems"], ["paths"], ["config", "show"], ["plan", "--system", "agentloop", "--db", str(database)]):
+        plain, coloured = (subprocess.run([COMMAND, *words, *more], capture_output=True, text=True)
+                           for more in (["--no-color"], []))
+        assert (plain.returncode, plain.stdout) == (0, coloured.stdout), plain.stderr
+        assert "\x1b" not in coloured.stdout + coloured.stderr
+
+
 def test_every_help_has_examples() -> None:
     script = subprocess.run([COMMAND, "completion", "man"], capture_output=True, text=True, check=True).stdout
     commands = [line.removeprefix(".SS ").replace("\\-", "-").strip('"') for line in script.splitlines()
@@ -81,3 +96,33 @@ def test_every_help_has_examples() -> None:
         assert "Examples:\n  " in said, command
         for example in re.findall(r"(?m)^  (reembed [^|\n]*)", said.split("Examples:\n")[1]):
             assert example.startswith(f"reembed {command}") or command in ("completion",), (command, example)
+
+
+def test_restore_wants_the_name_of_what_it_replaces(database: Path, tmp_path: Path) -> None:
+    saved = subprocess.run([COMMAND, "backup", "--source", f"sqlite:{database}", "--to", "saved"], capture_output=True)
+    assert saved.returncode == 0, saved.stderr
+
+    def restore(typed: bytes, *more: str) -> tuple[int, bytes]:
+        ours, theirs = os.openpty()
+        running = subprocess.Popen([COMMAND, "restore", "saved", *more], stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs)
+        os.close(theirs)
+        os.write(ours, typed)
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+        return running.wait(), said
+
+    code, said = restore(b"y\n")
+    assert code == 2 and b"To go on, type its name, memory.db:" in said and b"the answer was not memory.db" in said, said
+    assert restore(b"memory.db\n")[0] == 0
+    code, said = restore(b"", "--no-input")
+    assert code == 2 and b"to go on, say --yes" in said
+    # What replaces nothing wants a yes and no name.
+    assert restore(b"y\n", "--db", str(tmp_path / "new.db"))[0] == 0 and (tmp_path / "new.db").exists()

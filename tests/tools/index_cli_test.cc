@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -405,6 +406,21 @@ TEST_F(IndexCliTest, ThreadsThatWaitSleepUnlessTheUserSaysOtherwise) {
   EXPECT_EQ(spins("index", {{"GOMP_SPINCOUNT", "77"}}), "77");
   EXPECT_NE(spins("index", {{"OMP_WAIT_POLICY", "active"}}), "0");
   EXPECT_NE(spins("status", {}), "0");
+
+  // An index that only a file or a variable names is one, too.
+  const std::string job = folder_ / "job.toml";
+  std::ofstream(job) << "target = [\"faiss:" << folder_ / "rows.faiss"
+                     << "\"]\n";
+  const auto waits = [&](const std::vector<std::string>& words, std::map<std::string, std::string> environment) {
+    for (const char* const name : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) environment.emplace(name, "");
+    environment["OMP_DISPLAY_ENV"] = "VERBOSE";
+    return absl::StrContains(RunClean(REEMBED_BINARY, folder_.path(), words, environment).err, "GOMP_SPINCOUNT = '0'");
+  };
+  EXPECT_TRUE(waits({"run", job}, {}));
+  EXPECT_TRUE(waits({"run", "--plan=" + job}, {}));
+  EXPECT_TRUE(waits({"run"}, {{"REEMBED_TARGET", "faiss:rows.faiss"}}));
+  EXPECT_FALSE(waits({"run"}, {}));
+  EXPECT_FALSE(waits({"status", job}, {})) << "it writes nothing";
 }
 
 TEST_F(IndexCliTest, TwoBuildsOfOneIndexDoNotMeet) {

@@ -22,6 +22,15 @@ TEST(StageLineTest, SaysHowFarHowFastAndHowLongStill) {
             "saving 3.0 MB of 6.0 MB, 50.0 %, 1.5 MB/s, 2.0 s left, m.db");
 }
 
+// What an earlier process did says nothing of how fast this one is.
+TEST(StageLineTest, WhatWasThereBeforeIsNoSpeed) {
+  const StageView view = {
+      .stage = "adding", .done = 510'000, .total = 1'000'000, .elapsed = absl::Seconds(10), .begun = 500'000};
+  EXPECT_EQ(StageLine(view, 200), "adding 510,000 of 1,000,000 rows, 51.0 %, 1,000 rows/s, 8:10 left");
+  EXPECT_EQ(StageLine({.stage = "adding", .done = 9, .total = 10, .elapsed = absl::Seconds(10), .begun = 9}, 200),
+            "adding 9 of 10 rows, 90.0 %");
+}
+
 TEST(StageLineTest, WhatIsNotKnownIsNotSaid) {
   EXPECT_EQ(StageLine({.stage = "reading", .elapsed = absl::Seconds(12)}, 200), "reading, 12 s");
   EXPECT_EQ(StageLine({.stage = "reading", .done = 30, .elapsed = absl::Milliseconds(200)}, 200), "reading 30 rows");

@@ -109,6 +109,8 @@ class DashboardServer::Service {
  private:
   HttpServerResponse Events() {
     HttpServerResponse response = Answer(200, "text/event-stream", "");
+    // A proxy before the page would hold the events back until it has some kilobytes of them.
+    response.headers.emplace_back("x-accel-buffering", "no");
     response.body = absl::StrCat("retry: 2000\n\n", Event("points", feed_.points()), LookEvent());
     response.every = kBetweenLooks;
     response.next = [this](std::string* piece) {
