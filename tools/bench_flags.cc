@@ -8,9 +8,9 @@
 #include "tools/bench_commands.h"
 #include "tools/options.h"
 #include "tools/output.h"
-#include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -125,16 +125,7 @@ void AddIndex(CLI::App* bench, Command* chosen) {
   command->callback([=] { *chosen = Chosen("bench index", options, BenchIndexCommand); });
 }
 
-// The variables of the job count, as for run.
-ExitCode RunAll(BenchAllOptions options, const Environment& environment) {
-  Environment with_file = environment;
-  absl::Status read = ReadJobFile(&options.job);
-  if (read.ok()) read = AddEnvFile(options.job, &with_file);
-  if (read.ok()) read = AskForApiKey(options.job, &with_file);
-  return read.ok() ? BenchAllCommand(options, with_file) : Fail("bench all", read, options.job.json);
-}
-
-void AddAll(CLI::App* bench, Command* chosen) {
+void AddAll(CLI::App* bench, Words words, Command* chosen) {
   CLI::App* const command = bench->add_subcommand(
       "all", "how fast each part of a planned job is, and which one is the narrowest; the flags of run, or a job file");
   auto options = std::make_shared<BenchAllOptions>();
@@ -160,17 +151,27 @@ void AddAll(CLI::App* bench, Command* chosen) {
       "--target faiss:rows.faiss --model text-embedding-3-small --bench-tokens 50000 --yes --report job.html");
   command->callback([=] {
     if (options->job.progress == "json") options->job.json = true;
-    *chosen = [=](const Environment& environment) { return RunAll(*options, environment); };
+    *chosen = [=](const Environment& environment) {
+      // A page or a report of runs is none of a measure.
+      const auto takes = [](const OptionEntry& entry) {
+        return entry.scope != OptionScope::kOwn || entry.name == absl::string_view("api-key-cmd");
+      };
+      return WithLayers({.name = "bench all", .takes = takes}, options->job, SaidOptions(*command, words), environment,
+                        [&](const LayeredOptions& all, const Environment& with_files) {
+                          options->job = all.options;
+                          return BenchAllCommand(*options, with_files);
+                        });
+    };
   });
 }
 
 }  // namespace
 
-void AddBenchOfStores(CLI::App* bench, Command* chosen) {
+void AddBenchOfStores(CLI::App* bench, Words words, Command* chosen) {
   AddTarget(bench, chosen);
   AddSource(bench, chosen);
   AddIndex(bench, chosen);
-  AddAll(bench, chosen);
+  AddAll(bench, words, chosen);
 }
 
 }  // namespace reembed

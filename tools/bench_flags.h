@@ -6,15 +6,13 @@
 
 #include "tools/environment.h"
 #include "tools/exit_code.h"
-
-namespace CLI {
-class App;
-}
+#include "tools/usage.h"
 
 namespace reembed {
 
-// Declares `target`, `source`, `index` and `all` below `bench`; the one that was asked for becomes `*chosen`.
-void AddBenchOfStores(CLI::App* bench, std::function<ExitCode(const Environment&)>* chosen);
+// Declares `target`, `source`, `index` and `all` below `bench`; the one that was asked for becomes `*chosen`. `words`:
+// of the command line.
+void AddBenchOfStores(CLI::App* bench, Words words, std::function<ExitCode(const Environment&)>* chosen);
 
 }  // namespace reembed
 

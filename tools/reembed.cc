@@ -8,6 +8,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -24,10 +25,12 @@
 #include "tools/process_limits.h"
 #include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
+#include "tools/search_parts.h"
 #include "tools/serve.h"
 #include "tools/signals.h"
 #include "tools/streams.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -65,23 +68,6 @@ absl::StatusOr<CommandOptions> WithJobFile(CommandOptions options) {
   return options;
 }
 
-// Puts the options of all layers together and runs a command with them, and with the variables of their files.
-ExitCode WithLayers(const char* name, const CommandOptions& given, OptionOrigins said, const Environment& environment,
-                    const std::function<ExitCode(const LayeredOptions&, const Environment&)>& run) {
-  Environment with_files = environment;
-  absl::StatusOr<LayeredOptions> all = LayerOptions(given, std::move(said), &with_files);
-  if (!all.ok()) return Fail(name, all.status(), given.json);
-  // Lines of progress are of no use to a program that cannot read the rest.
-  if (all->options.progress == "json") all->options.json = true;
-  for (const std::string& note : all->notes) {
-    if (!all->options.quiet) Note(note, all->options.json);
-  }
-  CommandOptions key = given;
-  key.api_key_cmd = all->options.api_key_cmd;
-  if (absl::Status asked = AskForApiKey(key, &with_files); !asked.ok()) return Fail(name, asked, all->options.json);
-  return run(*all, with_files);
-}
-
 CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples, Words words,
                         ExitCode (*run)(CommandOptions, const Environment&), Command* chosen) {
   CLI::App* const command = app->add_subcommand(name, what);
@@ -92,7 +78,7 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
     if (options->progress == "json") options->json = true;
     *chosen = [=](const Environment& environment) {
       return WithLayers(
-          name, *options, SaidOptions(*command, words), environment,
+          {.name = name}, *options, SaidOptions(*command, words), environment,
           [&](const LayeredOptions& all, const Environment& with_files) { return run(all.options, with_files); });
     };
   });
@@ -103,7 +89,8 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
 template <typename Options>
 void AddKeyFlags(CLI::App* command, Options* options) {
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
-  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  command->add_option("--api-key-file", options->api_key_file,
+                      "file that holds the API key; -: the first line of standard input");
   command->add_option("--api-key-cmd", options->api_key_cmd,
                       "command for the shell that prints the API key as its first line");
 }
@@ -171,13 +158,16 @@ void AddVerify(CLI::App* app, Command* chosen) {
                              .yes = options->yes,
                              .no_input = options->no_input,
                              .json = options->json};
-      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
+      const CommandOptions key = {.api_key_env = options->api_key_env,
+                                  .api_key_file = options->api_key_file,
+                                  .api_key_cmd = options->api_key_cmd,
+                                  .json = options->json};
+      // Once for all jobs.
+      Environment with_key = environment;
+      if (absl::Status asked = AskForApiKey(key, &with_key); !asked.ok()) return Fail("verify", asked, options->json);
+      return ForEachJob(choice, *jobs, with_key, [&](const std::string& job) {
         options->job = job;
-        const CommandOptions key = {.api_key_env = options->api_key_env,
-                                    .api_key_file = options->api_key_file,
-                                    .api_key_cmd = options->api_key_cmd,
-                                    .json = options->json};
-        return WithEnvFile("verify", key, OptionsOfJob(job, key), environment,
+        return WithEnvFile("verify", key, OptionsOfJob(job, key), with_key,
                            [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
       });
     };
@@ -213,7 +203,8 @@ void AddLive(CLI::App* app, Command* chosen) {
   auto options = std::make_shared<CtlOptions>();
   ctl->add_option("job", options->job, "its job directory")->required();
   ctl->add_option("words", options->words,
-                  "status, pause, resume, rate rpm=N tpm=N (0: none), concurrency N, stop, or dashboard: its address")
+                  "status, pause, resume, rate rpm=N tpm=N (0: none), concurrency N, stop (what is in the air is "
+                  "finished), abort (it is dropped), or dashboard: its address")
       ->required();
   ctl->add_flag("--json", options->json, "JSON on standard output");
   ctl->footer(
@@ -314,9 +305,14 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
                              .yes = options->run.yes,
                              .no_input = options->run.no_input,
                              .json = options->run.json};
-      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
+      // Once for all jobs.
+      Environment with_key = environment;
+      if (absl::Status asked = AskForApiKey(options->run, &with_key); !asked.ok()) {
+        return Fail("retry-rejects", asked, options->run.json);
+      }
+      return ForEachJob(choice, *jobs, with_key, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("retry-rejects", options->run, OptionsOfJob(job, options->run), environment,
+        return WithEnvFile("retry-rejects", options->run, OptionsOfJob(job, options->run), with_key,
                            [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
       });
     };
@@ -407,7 +403,7 @@ void AddRestore(CLI::App* app, Command* chosen) {
   });
 }
 
-void AddSearch(CLI::App* app, Command* chosen) {
+void AddSearch(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
   auto options = std::make_shared<SearchCommandOptions>();
   auto query = std::make_shared<std::vector<std::string>>();
@@ -415,43 +411,47 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--index", options->index, "FAISS index that reembed has built");
   command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
   command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
-  command->add_option("--db-token-env", options->db_token_env,
+  command->add_option("--db-token-env", options->who.db_token_env,
                       "environment variable that holds the token of a libSQL server");
-  command->add_option("--db-password-env", options->db_password_env,
+  command->add_option("--db-password-env", options->who.db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
   command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(NotNegative());
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
       ->check(NotNegative());
-  command->add_option("--embedder", options->embedder,
+  command->add_option("--embedder", options->who.embedder,
                       "an API, as for run, or builtin; default: openai, or builtin for its indexes");
-  command->add_option("--api-base", options->api_base, "base URL of the API");
-  command->add_option("--model", options->model, "model, where the target does not remember it");
-  command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
-  AddKeyFlags(command, options.get());
-  command->add_option("--input-type", options->input_type, "what the API is told that the text is: query (the default)")
+  command->add_option("--api-base", options->who.api_base, "base URL of the API");
+  command->add_option("--model", options->who.model, "model, where the target does not remember it");
+  command->add_option("--dimensions", options->who.dimensions, "width, where the target does not remember it");
+  AddKeyFlags(command, &options->who);
+  command
+      ->add_option("--input-type", options->who.input_type,
+                   "what the API is told that the text is: query (the default)")
       ->check(CLI::IsMember({"document", "query", "none"}));
   const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
     command->add_option(flag, *values, what)->allow_extra_args(false);
   };
-  add_list("--header", &options->headers, "one more HTTP header, `name: value`; also several");
-  add_list("--header-env", &options->header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
-  add_list("--body-field", &options->body_fields, "one more field of the request's body, `name=value`; also several");
-  command->add_option("--proxy", options->proxy, "HTTP proxy, as for run");
-  command->add_option("--ca-file", options->ca_file, "PEM file with the certificate authorities to trust");
-  command->add_flag("--json", options->json, "JSON lines on standard output");
+  add_list("--header", &options->who.headers, "one more HTTP header, `name: value`; also several");
+  add_list("--header-env", &options->who.header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
+  add_list("--body-field", &options->who.body_fields,
+           "one more field of the request's body, `name=value`; also several");
+  command->add_option("--proxy", options->who.proxy, "HTTP proxy, as for run");
+  command->add_option("--ca-file", options->who.ca_file, "PEM file with the certificate authorities to trust");
+  AddEnvFileFlags(command, &options->who);
+  command->add_flag("--json", options->who.json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed search --index messages.faiss trip to Lisbon\n  reembed search --index messages.faiss "
       "-k 20 \"invoice\" --json\n  reembed search --target npy:messages.npy --embedder builtin \"trip to Lisbon\"");
   command->callback([=] {
     options->query = absl::StrJoin(*query, " ");
     *chosen = [=](const Environment& environment) {
-      Environment with_key = environment;
-      const CommandOptions key{.api_key_env = options->api_key_env,
-                               .api_key_file = options->api_key_file,
-                               .api_key_cmd = options->api_key_cmd};
-      if (absl::Status asked = AskForApiKey(key, &with_key); !asked.ok()) return Fail("search", asked, options->json);
-      return SearchCommand(*options, with_key);
+      return WithLayers({.name = "search", .takes = FilesSayToSearch, .needs_key = false}, options->who,
+                        SaidOptions(*command, words), environment,
+                        [&](const LayeredOptions& all, const Environment& with_files) {
+                          options->said = std::exchange(options->who, all.options);
+                          return SearchCommand(*options, with_files);
+                        });
     };
   });
 }
@@ -506,7 +506,7 @@ void AddServe(CLI::App* app, Command* chosen) {
   });
 }
 
-void AddBench(CLI::App* app, Command* chosen) {
+void AddBench(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const bench = app->add_subcommand("bench", "what an API, a store, an index or a whole job can do");
   bench->require_subcommand(1);
   CLI::App* const command = bench->add_subcommand(
@@ -526,17 +526,28 @@ void AddBench(CLI::App* app, Command* chosen) {
       ->group("Limits");
   command->add_option("--texts", options->texts, "file with one text a line to send; default: made-up sentences")
       ->group("What");
+  command->add_option("--report", options->report, "write a page with a table and plots: NAME.html or NAME.md")
+      ->group("Watch");
   command->footer(
       "Examples:\n  reembed bench endpoint --embedder openai --model text-embedding-3-small --max-tokens 500000\n  "
       "reembed bench endpoint --embedder ollama --model nomic-embed-text --concurrency 16 --seconds 5\n  reembed bench "
       "endpoint --api-base http://127.0.0.1:8080/v1 --model my-model --dimensions 768 --texts texts.txt --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("bench endpoint", options->embedder, environment,
-                         [&](const Environment& with_file) { return BenchEndpointCommand(*options, with_file); });
+      // What a run is to send at a time is what this finds out.
+      const auto takes = [command](const OptionEntry& entry) {
+        const absl::string_view name = entry.name;
+        return name != "concurrency" && name != "batch-size" && name != "max-tokens" &&
+               command->get_option_no_throw("--" + std::string(name)) != nullptr;
+      };
+      return WithLayers({.name = "bench endpoint", .takes = takes}, options->embedder, SaidOptions(*command, words),
+                        environment, [&](const LayeredOptions& all, const Environment& with_files) {
+                          options->embedder = all.options;
+                          return BenchEndpointCommand(*options, with_files);
+                        });
     };
   });
-  AddBenchOfStores(bench, chosen);
+  AddBenchOfStores(bench, words, chosen);
 }
 
 void AddSystems(CLI::App* app, Command* chosen) {
@@ -645,6 +656,7 @@ absl::Status CheckWords(const CLI::App& app, Words words) {
 }
 
 int Main(int argc, char** argv) {
+  ForgetServiceLinks();
   RestartForLibraries(argv);
   IgnoreWriteSignals();
   const ShownStream shown_output(&std::cout), shown_errors(&std::cerr);
@@ -674,16 +686,17 @@ int Main(int argc, char** argv) {
   AddShards(&app, &chosen);
   AddBackup(&app, &chosen);
   AddRestore(&app, &chosen);
-  AddSearch(&app, &chosen);
-  AddIndex(&app, &chosen);
-  AddLaunch(&app, &chosen);
+  AddSearch(&app, words, &chosen);
+  AddIndex(&app, words, &chosen);
+  AddLaunch(&app, words, &chosen);
   AddServe(&app, &chosen);
-  AddBench(&app, &chosen);
+  AddBench(&app, words, &chosen);
   AddSystems(&app, &chosen);
   AddDemo(&app, &chosen);
   AddSetUp(&app, words, &chosen);
   AddConfig(&app, words, &chosen);
   AddHelpAndVersion(&app, &chosen);
+  AcceptNoColor(&app);
   NameVariables(&app);
   try {
     app.parse(argc, argv);
@@ -696,6 +709,9 @@ int Main(int argc, char** argv) {
   }
   if (absl::Status checked = CheckWords(app, words); !checked.ok()) {
     return Fail(CommandOf(app), checked, WantsJson(words));
+  }
+  if (absl::Status taken = TakeSharedSettings(AskedCommand(&app), words); !taken.ok()) {
+    return Fail(CommandOf(app), taken, WantsJson(words));
   }
   if (absl::Status files = AllowOpenFiles(kFilesOfACommand); !files.ok()) {
     return Fail(CommandOf(app), files, WantsJson(words));
