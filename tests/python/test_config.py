@@ -391,27 +391,27 @@ def with_key(words: list[str], said: bytes) -> subprocess.CompletedProcess[bytes
 
 def test_a_key_comes_on_standard_input(database: Path, tmp_path: Path, serve: Callable[..., str],
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SERVER_KEY", "key of the server")
+    monkeypatch.setenv("SERVER_KEY", "key-of-the-server")
     url = serve("--api-key-env", "SERVER_KEY")
     monkeypatch.delenv("SERVER_KEY")
     api = ["--api-base", url, "--model", "m", "--dimensions", "64", "--api-key-file", "-"]
-    for said in (b"key of the server\n", b"key of the server", b"key of the server\r\nmore\n",
-                 b"\xef\xbb\xbfkey of the server\n"):
+    for said in (b"key-of-the-server\n", b"key-of-the-server", b"key-of-the-server\r\nmore\n",
+                 b"\xef\xbb\xbfkey-of-the-server\n"):
         assert with_key(["doctor", *api], said).returncode == 0, said
     job = tmp_path / "job"
     ran = with_key(["run", "--system", "agentloop", "--db", str(database), "--job", str(job), "--accept-rejects",
-                    "--endpoint", f"{url},weight=1", "--endpoint", f"{url}/,weight=2", *api[2:]], b"key of the server\n")
+                    "--endpoint", f"{url},weight=1", "--endpoint", f"{url}/,weight=2", *api[2:]], b"key-of-the-server\n")
     assert ran.returncode == 0, ran.stderr
-    assert b"key of" not in ran.stdout + ran.stderr
+    assert b"key-of" not in ran.stdout + ran.stderr
     for file in job.iterdir():
         if file.is_file():
-            assert b"key of the" not in file.read_bytes(), file
+            assert b"key-of-the" not in file.read_bytes(), file
     assert "api-key-file" not in (job / "job.toml").read_text()
     # Once for all jobs that a command names.
-    again = with_key(["verify", str(job), str(job), "--sample", "2", "--api-key-file", "-"], b"key of the server\n")
+    again = with_key(["verify", str(job), str(job), "--sample", "2", "--api-key-file", "-"], b"key-of-the-server\n")
     assert again.returncode == 0, again.stderr
     search = with_key(["search", "--target", f"sqlite:{database}?table=messages&key=id&vector=embedding", "--model", "m",
-                       "--api-base", url, "--api-key-file", "-", "trip"], b"key of the server\n")
+                       "--api-base", url, "--api-key-file", "-", "trip"], b"key-of-the-server\n")
     assert search.returncode == 0, search.stderr
     for words, said, sentence in (
             (["doctor", *api], b"", b"expected the key as the first line of standard input, got nothing"),
