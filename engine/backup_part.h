@@ -9,6 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 // What a backup consists of, as the places that are saved and put back see it.
@@ -44,6 +45,11 @@ struct BackupFiles {
   // The path for a file of the backup; makes the folders above it. Errors: of the file system.
   absl::FunctionRef<absl::StatusOr<std::string>(const std::string& file)> path_of;
 };
+
+// Told by whoever restores how far that is: `done` of `total` rows, or bytes of files. Each stage counts for itself.
+enum class RestoreUnit { kRows, kBytes };
+using RestoreProgress = absl::FunctionRef<void(absl::string_view stage, int64_t done, int64_t total, RestoreUnit unit)>;
+inline constexpr absl::string_view kPuttingBack = "putting back";  // the stage of most
 
 // 20260131_120000, UTC: files of one backup that belong together have it in their names.
 std::string BackupTimestamp(absl::Time begun);

@@ -78,9 +78,10 @@ struct BackupWays {
   absl::StatusOr<std::string> (*occupant)(const std::string& dir, const Location& place,
                                           const std::vector<BackupPart>& parts) = nullptr;
   // Restores the parts. What is there stays whole until the new is. Returns what else a user should know, or nothing.
-  // Precondition: the parts are of one place, and their files have the checksums of the manifest.
+  // `told`: now and then, where the store's way lets it be counted. Precondition: the parts are of one place, and their
+  // files have the checksums of the manifest.
   absl::StatusOr<std::string> (*restore)(const std::string& dir, const Location& place,
-                                         const std::vector<BackupPart>& parts) = nullptr;
+                                         const std::vector<BackupPart>& parts, RestoreProgress told) = nullptr;
   // A lock for replacing what is at the place: no job fills a column there meanwhile. Null: there is no such lock, or
   // nothing is ever replaced. Errors: kAborted (a job fills a column there, or another restore is at work; names it).
   absl::StatusOr<std::unique_ptr<TargetLock>> (*lock)(const Location& place, const LockAsker& asker) = nullptr;
@@ -146,9 +147,10 @@ struct StoreKind {
   // How names of its files end, for a path without a scheme; of all kinds the longest that fits says what it most
   // likely is, and "" fits all.
   absl::Span<const char* const> file_endings = {};
-  bool is_file = false;      // the path is one of a file on this machine
-  bool is_stream = false;    // standard input and output: nothing can be read twice
-  bool is_database = false;  // what a memory system's own programs are told of as their database
+  bool is_file = false;                  // the path is one of a file on this machine
+  bool is_stream = false;                // standard input and output: nothing can be read twice
+  const StoreKind* on_stream = nullptr;  // of a file: what its kind is where the path is `-`; null: it has none
+  bool is_database = false;              // what a memory system's own programs are told of as their database
   // What other programs call a database of this kind and is no URI of ours, with the path of a file as they have it.
   // `in_variable`: in a variable of theirs, not as an argument of ours. nullopt: it is none. Errors: kInvalidArgument.
   absl::StatusOr<std::optional<Location>> (*read_database)(absl::string_view text, bool in_variable) = nullptr;

@@ -5,15 +5,18 @@
 #include <iostream>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/commands.h"
 #include "tools/embedder.h"
 #include "tools/format.h"
+#include "tools/live/report_page.h"
 #include "tools/output.h"
 #include "tools/resolve.h"
 #include "tools/signals.h"
+#include "tools/streams.h"
 #include "tools/sweep.h"
 
 namespace reembed {
@@ -97,10 +100,13 @@ void PrintHead(const ResolvedJob& job, size_t cells, absl::Duration time, int64_
             << std::flush;
 }
 
+std::string FlagsOf(const SweepCell& knee) {
+  return absl::StrCat("--concurrency ", knee.concurrency, " --batch-size ", knee.batch_size);
+}
+
 void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, int64_t max_tokens, ExitCode code, bool json) {
   const SweepCell* const knee = FindKnee(cells);
-  const std::string flags =
-      knee == nullptr ? "" : absl::StrCat("--concurrency ", knee->concurrency, " --batch-size ", knee->batch_size);
+  const std::string flags = knee == nullptr ? "" : FlagsOf(*knee);
   if (json) {
     JsonLine line("summary");
     line.Add("cells", static_cast<int64_t>(cells.size())).Add("tokens", tokens);
@@ -130,6 +136,65 @@ void PrintSummary(const std::vector<SweepCell>& cells, int64_t tokens, int64_t m
               << (max_tokens > 0 ? ", or with more --max-tokens" : "") << "\n";
   }
   std::cout << Counted(tokens, "token was used", "tokens were used") << std::endl;
+}
+
+std::vector<std::string> RowOf(const SweepCell& cell) {
+  const auto milliseconds = [&cell](double share) {
+    return absl::StrFormat("%.1f", Milliseconds(Percentile(cell.latencies, share)));
+  };
+  return {WithCommas(cell.concurrency),
+          WithCommas(cell.batch_size),
+          WithCommas(std::llround(cell.TextsPerSecond())),
+          WithCommas(std::llround(cell.TokensPerSecond())),
+          milliseconds(0.50),
+          milliseconds(0.95),
+          milliseconds(0.99),
+          WithCommas(cell.requests),
+          WithCommas(cell.errors),
+          WithCommas(cell.http_429),
+          !cell.skipped.empty() ? "skipped: " + cell.skipped
+          : cell.requests == 0  ? std::string(cell.failure.message())
+          : cell.IsThin()       ? "few requests"
+                                : ""};
+}
+
+// A line for each size of a request, over the requests at a time.
+Plot PlotOf(const std::vector<SweepCell>& cells, const char* title, const char* unit,
+            absl::FunctionRef<double(const SweepCell&)> value) {
+  Plot plot{.title = title, .unit = unit, .across = " requests at a time", .begin = 1, .is_log = true};
+  for (const SweepCell& cell : cells) {
+    if (cell.requests == 0) continue;
+    const std::string name = Counted(cell.batch_size, "text a request", "texts a request");
+    if (plot.lines.empty() || plot.lines.back().name != name) plot.lines.push_back({.name = name});
+    plot.lines.back().seconds.push_back(cell.concurrency);
+    plot.lines.back().values.push_back(value(cell));
+  }
+  return plot;
+}
+
+ReportPage PageOf(const ResolvedJob& job, const std::vector<SweepCell>& cells, absl::Duration time, int64_t tokens) {
+  const SweepCell* const knee = FindKnee(cells);
+  ReportPage page{
+      .title = "reembed: how fast an API embeds",
+      .text = absl::StrCat(
+          job.client.api_base.empty() ? "The built-in embedder" : job.client.api_base, ", ", job.client.model.name,
+          ", ", DurationText(time), " a measure, ", Counted(tokens, "token", "tokens"), " in all. ",
+          knee == nullptr
+              ? "Nothing could be measured"
+              : absl::StrCat("The knee, the smallest concurrency within 5 % of the best throughput: ",
+                             WithCommas(std::llround(knee->TextsPerSecond())), " rows/s with ", FlagsOf(*knee)),
+          ". By reembed ", REEMBED_VERSION, ".")};
+  ReportSection section{.title = "Measures",
+                        .head = {"concurrency", "batch", "rows/s", "tokens/s", "p50 ms", "p95 ms", "p99 ms", "requests",
+                                 "errors", "429s", ""}};
+  for (const SweepCell& cell : cells) section.rows.push_back(RowOf(cell));
+  if (knee != nullptr) {
+    section.plots = {PlotOf(cells, "Rows a second", "", [](const SweepCell& cell) { return cell.TextsPerSecond(); }),
+                     PlotOf(cells, "Half of the answers come within", " ms",
+                            [](const SweepCell& cell) { return Milliseconds(Percentile(cell.latencies, 0.50)); })};
+  }
+  page.sections.push_back(std::move(section));
+  return page;
 }
 
 struct Sweep {
@@ -188,6 +253,9 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   const bool json = options.embedder.json;
   StopSignals signals({.command = "bench endpoint", .left = "nothing was measured", .json = json});
   const auto fail = [&](const absl::Status& status) { return Fail("bench endpoint", status, json); };
+  if (!options.report.empty()) {
+    if (const absl::Status path = CheckReportPath(options.report); !path.ok()) return fail(path);
+  }
   absl::StatusOr<ResolvedJob> job = ResolveEmbedderOnly(options.embedder, environment);
   if (!job.ok()) return fail(job.status());
   const bool builtin = job->embedder == Embedder::kBuiltin;
@@ -240,6 +308,11 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   if (FindKnee(measured.cells) == nullptr) code = kExitTemporary;
   if (!measured.failure.ok()) code = fail(measured.failure);
   if (signals.signal() != 0) code = ExitCodeOfSignal(signals.signal());
+  if (!options.report.empty()) {
+    const absl::Status written =
+        WriteReport(PageOf(*job, measured.cells, sweep.time_per_cell, sweeper.tokens_used()), options.report);
+    if (!written.ok()) code = WorseOf(code, fail(written));
+  }
   PrintSummary(measured.cells, sweeper.tokens_used(), sweep.max_tokens, code, json);
   return code;
 }

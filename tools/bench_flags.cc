@@ -9,10 +9,10 @@
 #include "tools/commands.h"
 #include "tools/options.h"
 #include "tools/output.h"
-#include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/shared_flags.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -125,16 +125,7 @@ void AddIndex(CLI::App* bench, Command* chosen) {
   command->callback([=] { *chosen = Chosen("bench index", options, BenchIndexCommand); });
 }
 
-// The variables of the job count, as for run.
-ExitCode RunAll(BenchAllOptions options, const Environment& environment) {
-  Environment with_file = environment;
-  absl::Status read = ReadJobFile(&options.job);
-  if (read.ok()) read = AddEnvFile(options.job, &with_file);
-  if (read.ok()) read = AskForApiKey(options.job, &with_file);
-  return read.ok() ? BenchAllCommand(options, with_file) : Fail("bench all", read, options.job.json);
-}
-
-void AddAll(CLI::App* bench, Command* chosen) {
+void AddAll(CLI::App* bench, Words words, Command* chosen) {
   CLI::App* const command = bench->add_subcommand(
       "all", "how fast each part of a planned job is, and which one is the narrowest; the flags of run, or a job file");
   auto options = std::make_shared<BenchAllOptions>();
@@ -160,11 +151,21 @@ void AddAll(CLI::App* bench, Command* chosen) {
       "--target faiss:rows.faiss --model text-embedding-3-small --bench-tokens 50000 --yes --report job.html");
   command->callback([=] {
     if (options->job.progress == "json") options->job.json = true;
-    *chosen = [=](const Environment& environment) { return RunAll(*options, environment); };
+    *chosen = [=](const Environment& environment) {
+      // A page or a report of runs is none of a measure.
+      const auto takes = [](const OptionEntry& entry) {
+        return entry.scope != OptionScope::kOwn || entry.name == absl::string_view("api-key-cmd");
+      };
+      return WithLayers({.name = "bench all", .takes = takes}, options->job, SaidOptions(*command, words), environment,
+                        [&](const LayeredOptions& all, const Environment& with_files) {
+                          options->job = all.options;
+                          return BenchAllCommand(*options, with_files);
+                        });
+    };
   });
 }
 
-void AddEndpoint(CLI::App* bench, Command* chosen) {
+void AddEndpoint(CLI::App* bench, Words words, Command* chosen) {
   CLI::App* const command = bench->add_subcommand(
       "endpoint", "measure an API with more and more requests at a time, and larger and larger ones; finds the knee");
   auto options = std::make_shared<BenchEndpointOptions>();
@@ -182,28 +183,39 @@ void AddEndpoint(CLI::App* bench, Command* chosen) {
       ->group("Limits");
   command->add_option("--texts", options->texts, "file with one text a line to send; default: made-up sentences")
       ->group("What");
+  command->add_option("--report", options->report, "write a page with a table and plots: NAME.html or NAME.md")
+      ->group("Watch");
   command->footer(
       "Examples:\n  reembed bench endpoint --embedder openai --model text-embedding-3-small --max-tokens 500000\n  "
       "reembed bench endpoint --embedder ollama --model nomic-embed-text --concurrency 16 --seconds 5\n  reembed bench "
       "endpoint --api-base http://127.0.0.1:8080/v1 --model my-model --dimensions 768 --texts texts.txt --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
-      return WithEnvFile("bench endpoint", options->embedder, environment,
-                         [&](const Environment& with_file) { return BenchEndpointCommand(*options, with_file); });
+      // What a run is to send at a time is what this finds out.
+      const auto takes = [command](const OptionEntry& entry) {
+        const absl::string_view name = entry.name;
+        return name != "concurrency" && name != "batch-size" && name != "max-tokens" &&
+               command->get_option_no_throw("--" + std::string(name)) != nullptr;
+      };
+      return WithLayers({.name = "bench endpoint", .takes = takes}, options->embedder, SaidOptions(*command, words),
+                        environment, [&](const LayeredOptions& all, const Environment& with_files) {
+                          options->embedder = all.options;
+                          return BenchEndpointCommand(*options, with_files);
+                        });
     };
   });
 }
 
 }  // namespace
 
-void AddBench(CLI::App* app, Command* chosen) {
+void AddBench(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const bench = app->add_subcommand("bench", "what an API, a store, an index or a whole job can do");
   bench->require_subcommand(1);
-  AddEndpoint(bench, chosen);
+  AddEndpoint(bench, words, chosen);
   AddTarget(bench, chosen);
   AddSource(bench, chosen);
   AddIndex(bench, chosen);
-  AddAll(bench, chosen);
+  AddAll(bench, words, chosen);
 }
 
 }  // namespace reembed

@@ -6,6 +6,7 @@
 
 #include "tools/environment.h"
 #include "tools/exit_code.h"
+#include "tools/usage.h"
 
 namespace CLI {
 class App;
@@ -13,8 +14,9 @@ class App;
 
 namespace reembed {
 
-// Declares `reembed bench` and its subcommands. Parsing sets *chosen to what was asked for.
-void AddBench(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen);
+// Declares `reembed bench` and its subcommands. `words`: of the command line. Parsing sets *chosen to what was asked
+// for.
+void AddBench(CLI::App* app, Words words, std::function<ExitCode(const Environment&)>* chosen);
 
 }  // namespace reembed
 

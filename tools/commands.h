@@ -125,14 +125,8 @@ struct SearchCommandOptions {
   int k = 5;
   int nprobe = 0;  // 0: the index's own
   int ef_search = 0;
-  std::string embedder, api_base, model, api_key_env, api_key_file, api_key_cmd;
-  std::string db_token_env;     // variable with the token of a libSQL server
-  std::string db_password_env;  // variable with the password of a PostgreSQL or FalkorDB server
-  std::string input_type;       // empty: query
-  std::vector<std::string> headers, header_envs, body_fields;  // as for run
-  std::string proxy, ca_file;
-  int dimensions = 0;
-  bool json = false;
+  CommandOptions who;   // who embeds the query, and what places ask for, of all layers; input_type empty: query
+  CommandOptions said;  // the same without what files of settings say
 };
 ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& environment);
 
@@ -141,6 +135,7 @@ struct BenchEndpointOptions {
   double seconds = 3;       // for each cell
   int64_t max_tokens = -1;  // -1: 200,000, and any number where the embedder costs nothing; 0: any number
   std::string texts;        // file with a text a line; empty: sentences are made up
+  std::string report;       // page to write: NAME.html or NAME.md; empty: none
 };
 ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environment& environment);
 

@@ -9,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
 
@@ -30,12 +29,6 @@ absl::StatusOr<std::string> Answer(absl::string_view what, absl::string_view que
 }
 
 }  // namespace
-
-std::string LastNameOf(const Location& place) {
-  const absl::string_view path = absl::StripSuffix(place.path, "/");
-  const size_t slash = path.rfind('/');
-  return std::string(slash == absl::string_view::npos ? path : path.substr(slash + 1));
-}
 
 absl::Status AskName(absl::string_view what, absl::string_view name, absl::string_view advice, const Consent& consent) {
   if (consent.yes) return absl::OkStatus();

@@ -6,7 +6,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "engine/location.h"
 
 namespace reembed {
 
@@ -24,9 +23,6 @@ absl::Status AskConsent(absl::string_view what, absl::string_view advice, const 
 // Likewise before what cannot be taken back: the answer is the `name` of what is replaced or dropped, as a yes is soon
 // typed. Errors: kInvalidArgument (another answer; otherwise as above).
 absl::Status AskName(absl::string_view what, absl::string_view name, absl::string_view advice, const Consent& consent);
-
-// What a place is called where it lies, as AskName() wants it: a file, a collection, a graph, a database.
-std::string LastNameOf(const Location& place);
 
 }  // namespace reembed
 

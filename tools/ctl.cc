@@ -38,6 +38,7 @@ std::string Text(const std::string& answer) {
   if (type == "dashboard") return JsonMember(answer, "url");
   const std::string said = JsonMember(answer, "said");
   if (said == "stop") return "the run stops: nothing new is sent, and what is in the air is finished";
+  if (said == "abort") return "the run ends: what is in the air is dropped, and the same command goes on";
   std::string text = JsonMember(answer, "paused") == "true" ? "paused: no request leaves until `resume`" : "running";
   for (const char* const limit : {"rpm", "tpm", "concurrency"}) {
     const std::string value = JsonMember(answer, limit);

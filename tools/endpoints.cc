@@ -38,6 +38,7 @@ absl::Status SetWord(absl::string_view name, absl::string_view value, EndpointSp
   if (name == "key-env") {
     spec->key_env = std::string(value);
   } else if (name == "key-file") {
+    if (value == kStandardInput) return absl::InvalidArgumentError("expected a file; `-` goes with --api-key-file");
     spec->key_file = std::string(value);
   } else if (name == "rpm") {
     return SetNumber(value, &spec->rpm);

@@ -4,11 +4,14 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_join.h"
 #include "tools/index_commands.h"
+#include "tools/search_parts.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -153,43 +156,54 @@ void AddIndexMerge(CLI::App* index, Command* chosen) {
   command->callback([=] { *chosen = [=](const Environment& env) { return IndexMergeCommand(*options, env); }; });
 }
 
-void AddIndexSearch(CLI::App* index, Command* chosen) {
+void AddIndexSearch(CLI::App* index, Words words, Command* chosen) {
   CLI::App* const command = index->add_subcommand("search", "the nearest rows to a text or a vector");
   auto options = std::make_shared<IndexSearchCommandOptions>();
   SearchCommandOptions& search = options->search;
-  auto words = std::make_shared<std::vector<std::string>>();
+  auto query = std::make_shared<std::vector<std::string>>();
   command->add_option("index", search.index, "path of the index, of ours or another program's")->required();
-  command->add_option("query", *words, "text to look for; its words need no quotes");
+  command->add_option("query", *query, "text to look for; its words need no quotes");
   command->add_option("--vector", options->vector, "file of vectors, one of which is the query");
   command->add_option("--row", options->row, "which one, from 0")->check(NotNegative());
   command->add_option("--texts", search.source, "where the texts are; default: what the index remembers");
   command->add_option("-k,--top", search.k, "how many results")->check(CLI::Range(1, 10000));
   command->add_option("--nprobe", search.nprobe, "lists of an IVF index to look into")->check(NotNegative());
   command->add_option("--ef-search", search.ef_search, "breadth of the search in an HNSW index")->check(NotNegative());
-  command->add_option("--embedder", search.embedder, "an API, as for run, or builtin");
-  command->add_option("--api-base", search.api_base, "base URL of the API");
-  command->add_option("--model", search.model, "model, where the index does not remember it");
-  command->add_option("--api-key-env", search.api_key_env, "environment variable that holds the API key");
-  command->add_option("--api-key-file", search.api_key_file, "file that holds the API key");
-  command->add_option("--db-token-env", search.db_token_env,
+  command->add_option("--embedder", search.who.embedder, "an API, as for run, or builtin");
+  command->add_option("--api-base", search.who.api_base, "base URL of the API");
+  command->add_option("--model", search.who.model, "model, where the index does not remember it");
+  command->add_option("--api-key-env", search.who.api_key_env, "environment variable that holds the API key");
+  command->add_option("--api-key-file", search.who.api_key_file,
+                      "file that holds the API key; -: the first line of standard input");
+  command->add_option("--db-token-env", search.who.db_token_env,
                       "environment variable that holds the token of a libSQL server");
-  command->add_option("--db-password-env", search.db_password_env,
+  command->add_option("--db-password-env", search.who.db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
-  command->add_flag("--json", search.json, "JSON lines on standard output");
+  command->add_option("--env-file", search.who.env_file, "read variables from this file instead of .env");
+  command->add_flag("--no-env-file", search.who.no_env_file, "read no .env");
+  command->add_flag("--json", search.who.json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed index search messages.faiss trip to Lisbon\n  reembed index search other.index --vector "
       "queries.npy --row 3 -k 10\n  reembed index search other.index --model bge-m3 --api-base "
       "http://127.0.0.1:8080/v1 "
       "\"trip to Lisbon\"");
   command->callback([=] {
-    options->search.query = absl::StrJoin(*words, " ");
-    *chosen = [=](const Environment& env) { return IndexSearchCommand(*options, env); };
+    options->search.query = absl::StrJoin(*query, " ");
+    *chosen = [=](const Environment& environment) {
+      SearchCommandOptions& asked = options->search;
+      return WithLayers({.name = "index search", .takes = FilesSayToSearch, .needs_key = false}, asked.who,
+                        SaidOptions(*command, words), environment,
+                        [&](const LayeredOptions& all, const Environment& with_files) {
+                          asked.said = std::exchange(asked.who, all.options);
+                          return IndexSearchCommand(*options, with_files);
+                        });
+    };
   });
 }
 
 }  // namespace
 
-void AddIndex(CLI::App* app, Command* chosen) {
+void AddIndex(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const index = app->add_subcommand("index", "FAISS indexes: build, measure, look at");
   index->require_subcommand(1);
   index->footer(
@@ -199,7 +213,7 @@ void AddIndex(CLI::App* app, Command* chosen) {
   AddBuild(index, chosen);
   AddEval(index, chosen);
   AddInfo(index, chosen);
-  AddIndexSearch(index, chosen);
+  AddIndexSearch(index, words, chosen);
   AddIndexMerge(index, chosen);
 }
 

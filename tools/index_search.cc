@@ -20,7 +20,7 @@ namespace {
 // Row `number`, from 0, of a place of vectors.
 absl::StatusOr<std::vector<float>> ReadQuery(const IndexSearchCommandOptions& options, int dim,
                                              const Environment& environment, std::string* model) {
-  const SecretVariables variables = {options.search.db_token_env, options.search.db_password_env};
+  const SecretVariables variables = {options.search.who.db_token_env, options.search.who.db_password_env};
   ABSL_ASSIGN_OR_RETURN(const OpenedVectors opened, OpenVectors(options.vector, dim, variables, environment));
   if (opened.reader->dim() != dim) {
     return absl::FailedPreconditionError(absl::StrCat(opened.name, ": expected a query of ", dim,
@@ -42,14 +42,14 @@ absl::Status Search(IndexSearchCommandOptions options, const Environment& enviro
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<IndexReader> index, IndexReader::OpenAny(place.location.path));
   Model model = index->description().model;
   const std::string& path = place.location.path;
-  ABSL_RETURN_IF_ERROR(CheckSameModel(path, model.name, options.search.model));
+  ABSL_RETURN_IF_ERROR(CheckSameModel(path, model.name, options.search.said.model));
   std::vector<float> query;
   if (!options.vector.empty()) {
     std::string made_by;
     ABSL_ASSIGN_OR_RETURN(query, ReadQuery(options, index->dim(), environment, &made_by));
     ABSL_RETURN_IF_ERROR(CheckSameModel(path, model.name, made_by));
   } else {
-    if (model.name.empty()) model.name = options.search.model;
+    if (model.name.empty()) model.name = options.search.who.model;
     if (model.name.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(
           path, ": nobody has written down which model made its vectors; say it with --model, or ask with ",
@@ -66,7 +66,7 @@ absl::Status Search(IndexSearchCommandOptions options, const Environment& enviro
                       index->breadth().lists > 0  ? "; look into more lists with --nprobe"
                       : index->breadth().is_graph ? "; look further with --ef-search"
                                                   : ""),
-         options.search.json);
+         options.search.who.json);
   }
   PrintHits(hits, options.search.source.empty() ? index->description().source : options.search.source, options.search,
             environment);
@@ -76,7 +76,7 @@ absl::Status Search(IndexSearchCommandOptions options, const Environment& enviro
 }  // namespace
 
 ExitCode IndexSearchCommand(const IndexSearchCommandOptions& options, const Environment& environment) {
-  const bool json = options.search.json;
+  const bool json = options.search.who.json;
   const StopSignals signals({.command = "index search", .left = "nothing was changed", .json = json});
   absl::Status status;
   if (options.search.query.empty() == options.vector.empty()) {

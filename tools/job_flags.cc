@@ -9,6 +9,8 @@
 #include "tools/commands.h"
 #include "tools/job_choice.h"
 #include "tools/live/live_flags.h"
+#include "tools/output.h"
+#include "tools/resolve_embedder.h"
 #include "tools/shared_flags.h"
 #include "tools/usage.h"
 
@@ -41,13 +43,16 @@ void AddVerify(CLI::App* app, Command* chosen) {
                              .yes = options->yes,
                              .no_input = options->no_input,
                              .json = options->json};
-      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
+      const CommandOptions key = {.api_key_env = options->api_key_env,
+                                  .api_key_file = options->api_key_file,
+                                  .api_key_cmd = options->api_key_cmd,
+                                  .json = options->json};
+      // Once for all jobs.
+      Environment with_key = environment;
+      if (absl::Status asked = AskForApiKey(key, &with_key); !asked.ok()) return Fail("verify", asked, options->json);
+      return ForEachJob(choice, *jobs, with_key, [&](const std::string& job) {
         options->job = job;
-        const CommandOptions key = {.api_key_env = options->api_key_env,
-                                    .api_key_file = options->api_key_file,
-                                    .api_key_cmd = options->api_key_cmd,
-                                    .json = options->json};
-        return WithEnvFile("verify", key, OptionsOfJob(job, key), environment,
+        return WithEnvFile("verify", key, OptionsOfJob(job, key), with_key,
                            [&](const Environment& with_file) { return VerifyCommand(*options, with_file); });
       });
     };
@@ -139,9 +144,14 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
                              .yes = options->run.yes,
                              .no_input = options->run.no_input,
                              .json = options->run.json};
-      return ForEachJob(choice, *jobs, environment, [&](const std::string& job) {
+      // Once for all jobs.
+      Environment with_key = environment;
+      if (absl::Status asked = AskForApiKey(options->run, &with_key); !asked.ok()) {
+        return Fail("retry-rejects", asked, options->run.json);
+      }
+      return ForEachJob(choice, *jobs, with_key, [&](const std::string& job) {
         options->job = job;
-        return WithEnvFile("retry-rejects", options->run, OptionsOfJob(job, options->run), environment,
+        return WithEnvFile("retry-rejects", options->run, OptionsOfJob(job, options->run), with_key,
                            [&](const Environment& with_file) { return RetryRejectsCommand(*options, with_file); });
       });
     };

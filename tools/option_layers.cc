@@ -69,7 +69,8 @@ SettingsRules RulesOf(OptionLayer layer, const Environment& environment) {
 // The layers of one command, from the nearest to the furthest.
 class Layers {
  public:
-  Layers(LayeredOptions* all, Environment* environment) : all_(all), environment_(environment) {}
+  Layers(LayeredOptions* all, Environment* environment, const OptionFilter& takes)
+      : all_(all), environment_(environment), takes_(takes) {}
 
   absl::Status TakeJobFile();
   absl::Status TakePlan();
@@ -83,6 +84,7 @@ class Layers {
     SettingsFile file;
   };
 
+  bool IsTaken(const OptionEntry& entry) const { return takes_ == nullptr || takes_(entry); }
   bool IsSaid(absl::string_view name) const { return all_->origins.find(name) != all_->origins.end(); }
   // The nearest of the options that decide, or null.
   const OptionOrigin* WhoSays(bool (*decides)(absl::string_view)) const;
@@ -92,6 +94,7 @@ class Layers {
 
   LayeredOptions* const all_;
   Environment* const environment_;
+  const OptionFilter& takes_;
   std::vector<Config> configs_;
 };
 
@@ -185,7 +188,7 @@ absl::Status Layers::TakeVariable(const std::string& name, const Environment::Fi
   };
   for (const OptionEntry& entry : OptionEntries()) {
     if (VariableOfOption(entry.name) != name) continue;
-    if (variable.value.empty()) return absl::OkStatus();
+    if (variable.value.empty() || !IsTaken(entry)) return absl::OkStatus();
     if (entry.scope == OptionScope::kCommand) return ignored(absl::StrCat("; say --", entry.name));
     if (entry.scope == OptionScope::kOwn) {
       return ignored(absl::StrCat(", as a file of the folder makes no command run, serve or write something: put it ",
@@ -209,6 +212,7 @@ absl::Status Layers::TakeEnvFiles() {
     for (const char* const name : {"env-file", "no-env-file"}) {
       const auto line = config.file.lines.find(name);
       if (line == config.file.lines.end() || IsSaid("env-file") || IsSaid("no-env-file")) continue;
+      if (!IsTaken(*FindOption(name))) continue;
       Take(*FindOption(name), config.file.values, {config.layer, absl::StrCat(config.file.path, ":", line->second)});
     }
   }
@@ -234,7 +238,7 @@ void Layers::TakeConfigFile(const Config& config) {
   std::vector<std::pair<const OptionEntry*, int>> wanted;
   for (const auto& [name, line] : config.file.lines) {
     const OptionEntry& entry = *FindOption(name);
-    if (IsSaid(name) || IsOneOf(name, {"env-file", "no-env-file"})) continue;
+    if (IsSaid(name) || IsOneOf(name, {"env-file", "no-env-file"}) || !IsTaken(entry)) continue;
     const OptionOrigin* const who = set_aside(entry);
     if (who == nullptr) {
       wanted.emplace_back(&entry, line);
@@ -323,9 +327,10 @@ OptionOrigins SaidOptions(const CLI::App& command, Words words) {
   return origins;
 }
 
-absl::StatusOr<LayeredOptions> LayerOptions(const CommandOptions& given, OptionOrigins said, Environment* environment) {
+absl::StatusOr<LayeredOptions> LayerOptions(const CommandOptions& given, OptionOrigins said, Environment* environment,
+                                            const OptionFilter& takes) {
   LayeredOptions all{.options = given, .origins = std::move(said)};
-  Layers layers(&all, environment);
+  Layers layers(&all, environment, takes);
   ABSL_RETURN_IF_ERROR(given.plan.empty() ? layers.TakeJobFile() : layers.TakePlan());
   ABSL_RETURN_IF_ERROR(layers.ReadConfigFiles());
   ABSL_RETURN_IF_ERROR(layers.TakeEnvFiles());

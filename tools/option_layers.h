@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "tools/environment.h"
+#include "tools/option_table.h"
 #include "tools/options.h"
 #include "tools/usage.h"
 
@@ -58,7 +59,10 @@ OptionOrigins SaidOptions(const CLI::App& command, Words words);
 //   who says who embeds (embedder, api-base, endpoint) sets aside what they say of the model; and likewise of the key.
 // - A file of the working directory runs no command, serves nothing and writes nothing; no file gives consent.
 // Errors: kInvalidArgument, kNotFound (name file and line).
-absl::StatusOr<LayeredOptions> LayerOptions(const CommandOptions& given, OptionOrigins said, Environment* environment);
+// `takes`: whether files may say an option to this command; null: each.
+using OptionFilter = std::function<bool(const OptionEntry&)>;
+absl::StatusOr<LayeredOptions> LayerOptions(const CommandOptions& given, OptionOrigins said, Environment* environment,
+                                            const OptionFilter& takes = nullptr);
 
 }  // namespace reembed
 

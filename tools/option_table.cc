@@ -104,7 +104,8 @@ const std::vector<OptionEntry>& OptionEntries() {
        OptionScope::kJob,
        {"as-received", "unit"}},
       {"api-key-env", "environment variable that holds the API key", "Embedder", &CommandOptions::api_key_env},
-      {"api-key-file", "file that holds the API key", "Embedder", &CommandOptions::api_key_file},
+      {"api-key-file", "file that holds the API key; -: the first line of standard input", "Embedder",
+       &CommandOptions::api_key_file},
       {"api-key-cmd",
        "command for the shell that prints the API key as its first line, such as `pass show openai`; never read from a "
        "job file",
@@ -172,9 +173,8 @@ const std::vector<OptionEntry>& OptionEntries() {
        "share --rpm, --tpm and --max-spend",
        "Limits", &CommandOptions::quota},
       {"cache",
-       "redis://HOST/PREFIX as with --quota, or the path of a file: a text that any job with it has bought is not "
-       "bought "
-       "again",
+       "redis://HOST/PREFIX as with --quota, the path of a file, or default, a file in your own folder of caches: a "
+       "text that any job with it has bought is not bought again",
        "Limits", &CommandOptions::cache},
       {"max-text", "bytes of the longest text that is looked at; longer ones are rejected alone. 67108864, and no more",
        "Limits", &CommandOptions::max_text},
@@ -240,6 +240,8 @@ const std::vector<OptionEntry>& OptionEntries() {
        "command for the shell that is run at the end, with the summary as JSON on its standard input; never read from "
        "a job file",
        "Watch", &CommandOptions::notify, OptionScope::kOwn},
+      {"no-color", "accepted, as other commands have it, and without effect: nothing is ever coloured", "Output",
+       &CommandOptions::no_color, OptionScope::kHow},
       {"quiet", "say nothing but errors", "Output", &CommandOptions::quiet, OptionScope::kHow},
   };
   return *entries;

@@ -53,7 +53,7 @@ struct CommandOptions {
   std::string max_duration;  // see MaxDuration()
   std::string cutoff;        // soft | hard | cautious
   std::string quota;         // redis://host/key, see ParseShareAddress()
-  std::string cache;         // likewise, or a path
+  std::string cache;         // likewise, a path, or `default`
   double timeout_seconds = 0;
   double max_wait_seconds = 0;
   double stop_wait_seconds = -1;  // 0 is said, too
@@ -83,6 +83,7 @@ struct CommandOptions {
   bool error_on_nothing = false;
   bool accept_rejects = false;
   bool quiet = false;
+  bool no_color = false;           // nothing is coloured
   std::string progress;            // auto | on | off | json
   std::string dashboard, metrics;  // see ParseListenAddress() in tools/live/listen_address.h
   std::string metrics_file;

@@ -11,6 +11,7 @@
 #include "tools/option_layers.h"
 #include "tools/presets.h"
 #include "tools/resolve.h"
+#include "tools/sharing.h"
 
 namespace reembed {
 
@@ -20,6 +21,7 @@ ExitCode PathsCommand(bool json, const Environment& environment) {
   paths.emplace_back("program", std::filesystem::read_symlink("/proc/self/exe", ignored).string());
   paths.emplace_back("jobs", JobsFolder(environment));
   for (const ConfigFile& file : ConfigFiles(environment)) paths.emplace_back(NameOfLayer(file.layer), file.path);
+  paths.emplace_back("cache", DefaultCacheFile(environment));
   for (const std::string& folder : DataFolders(environment)) paths.emplace_back("data", folder);
   paths.emplace_back("variables", std::filesystem::current_path(ignored) / ".env");
   const absl::StatusOr<TrustStore> trust = FindTrustStore();

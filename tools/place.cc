@@ -9,6 +9,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "engine/status_macros.h"
 #include "tools/database_url.h"
 #include "tools/exit_code.h"
@@ -61,16 +63,31 @@ std::string AbsolutePath(const std::string& path) {
   return fs::path(path).lexically_normal().string();
 }
 
+namespace {
+
+std::vector<std::string> PlacesOnStreams() {
+  std::vector<std::string> places = {"`-` (JSON lines)"};
+  for (const StoreKind* const kind : StoreKinds()) {
+    if (kind->on_stream != nullptr) places.push_back(absl::StrCat(kind->name, ":-"));
+  }
+  return places;
+}
+
+}  // namespace
+
 absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariables& variables,
                                     const Environment& environment) {
   absl::StatusOr<Location> location = ParseLocation(uri, StoreKinds());
   ABSL_RETURN_IF_ERROR(location.status());
-  const StoreKind& kind = KindOf(*location);
-  if (kind.is_file && location->path == "-") {
-    return absl::InvalidArgumentError(absl::StrCat(
-        location->scheme, ":- : only JSON lines go through standard input and output (`-`); a file of that name is ",
-        location->scheme, ":./-"));
+  if (const StoreKind& named = KindOf(*location); named.is_file && location->path == "-") {
+    if (named.on_stream == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(location->scheme, ":- : only ", absl::StrJoin(PlacesOnStreams(), " and "),
+                       " go through standard input and output; a file of that name is ", location->scheme, ":./-"));
+    }
+    location->scheme = named.on_stream->name;
   }
+  const StoreKind& kind = KindOf(*location);
   if (kind.is_file) {
     if (absl::EndsWith(location->path, "/")) {
       return absl::InvalidArgumentError(
@@ -143,6 +160,12 @@ absl::Status WithQuotingAdvice(absl::Status status, absl::Span<const std::string
                                     "=, quote the whole URI: the shell ends a command at &"));
   }
   return status;
+}
+
+std::string LastNameOf(const Location& place) {
+  const absl::string_view path = absl::StripSuffix(place.path, "/");
+  const size_t slash = path.rfind('/');
+  return std::string(slash == absl::string_view::npos ? path : path.substr(slash + 1));
 }
 
 std::string PlaceText(const Location& location) {

@@ -37,6 +37,9 @@ absl::Status AddSecret(const SecretVariables& variables, const Environment& envi
 // a shell's command, so that of all parameters the first is left.
 absl::Status WithQuotingAdvice(absl::Status status, absl::Span<const std::string> uris);
 
+// What it is called where it lies: a file, a collection, a graph, a database.
+std::string LastNameOf(const Location& place);
+
 // As Location::ToString(), for people: without the SQL that says how rows are brought into a table.
 std::string PlaceText(const Location& location);
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/status_macros.h"
 #include "tools/consent.h"
+#include "tools/place.h"
 #include "tools/preflight.h"
 #include "tools/registry.h"
 

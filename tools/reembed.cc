@@ -22,6 +22,7 @@
 #include "tools/signals.h"
 #include "tools/store_flags.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -41,6 +42,7 @@ absl::Status CheckWords(const CLI::App& app, Words words) {
 }
 
 int Main(int argc, char** argv) {
+  ForgetServiceLinks();
   RestartForLibraries(argv);
   IgnoreWriteSignals();
   const ShownStream shown_output(&std::cout), shown_errors(&std::cerr);
@@ -55,12 +57,13 @@ int Main(int argc, char** argv) {
   std::function<ExitCode(const Environment&)> chosen;
   AddRunAndPlan(&app, words, &chosen);
   AddJobCommands(&app, &chosen);
-  AddStoreCommands(&app, &chosen);
-  AddIndex(&app, &chosen);
-  AddLaunch(&app, &chosen);
+  AddStoreCommands(&app, words, &chosen);
+  AddIndex(&app, words, &chosen);
+  AddLaunch(&app, words, &chosen);
   AddServe(&app, &chosen);
-  AddBench(&app, &chosen);
+  AddBench(&app, words, &chosen);
   AddSetUp(&app, words, &chosen);
+  AcceptNoColor(&app);
   NameVariables(&app);
   try {
     app.parse(argc, argv);
@@ -73,6 +76,9 @@ int Main(int argc, char** argv) {
   }
   if (absl::Status checked = CheckWords(app, words); !checked.ok()) {
     return Fail(CommandOf(app), checked, WantsJson(words));
+  }
+  if (absl::Status taken = TakeSharedSettings(AskedCommand(&app), words); !taken.ok()) {
+    return Fail(CommandOf(app), taken, WantsJson(words));
   }
   if (absl::Status files = AllowOpenFiles(kFilesOfACommand); !files.ok()) {
     return Fail(CommandOf(app), files, WantsJson(words));

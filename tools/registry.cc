@@ -42,6 +42,7 @@ constexpr const StoreKind* kKinds[] = {
     &kMemuKind,      //
     &kAutomemKind,   //
     &kStreamKind,    //
+    &kNpyStreamKind,
 };
 
 constexpr StoreKind kUnknownKind = {};
@@ -51,7 +52,9 @@ template <typename Role>
 absl::Status CannotBe(const Location& location, Role StoreKind::*role, absl::string_view what) {
   std::vector<std::string> able;
   for (const StoreKind* const kind : kKinds) {
-    if (kind->*role == nullptr) continue;
+    // What is another kind's stream has the other's name.
+    const bool is_of_another = kind->is_stream && kind->open_source == nullptr;
+    if (kind->*role == nullptr || is_of_another) continue;
     able.push_back(kind->name);
     able.insert(able.end(), kind->other_names.begin(), kind->other_names.end());
   }

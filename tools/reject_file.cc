@@ -42,6 +42,7 @@ JsonLine RejectJson(const RejectedRow& row) {
   line.AddRaw("key", KeyJson(ViewOf(row.key)))
       .Add("code", RejectWord(row.reason.code(), !row.sink.empty()))
       .Add("reason", MessageWithFlag(row.reason))
+      .Add("attempts", row.attempts)
       .Add("target", row.sink);
   return line;
 }

@@ -179,7 +179,7 @@ absl::Status MakeFilesAbsolute(const Environment& environment, CommandOptions* o
     return fs::absolute(ExpandHome(file, environment)).lexically_normal().string();
   };
   for (std::string* const file : {&options->tokenizer, &options->api_key_file, &options->ca_file}) {
-    if (!file->empty()) *file = absolute(*file);
+    if (!file->empty() && *file != kStandardInput) *file = absolute(*file);
   }
   for (std::string& endpoint : options->endpoints) {
     ABSL_ASSIGN_OR_RETURN(const EndpointSpec spec, ParseEndpoint(endpoint));

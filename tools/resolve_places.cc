@@ -158,6 +158,12 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   }
   ABSL_RETURN_IF_ERROR(CheckTargetsApart(job->targets));
   for (const Store& target : job->targets) {
+    // What comes out of it is no lines.
+    const bool takes_output_whole = target.kind->is_stream && target.kind->open_source == nullptr;
+    if (options.json && takes_output_whole) {
+      return absl::InvalidArgumentError(
+          "--json: standard output is an array already, by --target; name a file there, or leave --json out");
+    }
     ABSL_RETURN_IF_ERROR(CheckIsNotTheText(job->source.location, target.location));
   }
   if (job->targets.empty()) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "engine/pace/request_packer.h"
 #include "engine/place_name.h"
 #include "engine/status_macros.h"
@@ -119,6 +120,14 @@ absl::Status CheckCanBeSharded(const ResolvedJob& job) {
   return absl::OkStatus();
 }
 
+namespace {
+
+std::string EndOfSelection(const Shard& shard, const ShardPlan& plan) {
+  return absl::StrCat(", shard ", shard.Text(), " of plan ", plan.id);
+}
+
+}  // namespace
+
 ShardPlan PlanOf(const ResolvedJob& job, int shards) {
   ShardPlan plan{.shards = shards, .job = job.identity, .targets = NamesOf(WholeTargets(job))};
   plan.job.selection = std::string(ConditionOf(plan.job.selection));
@@ -134,12 +143,26 @@ absl::Status CutSource(const ResolvedJob& job, ShardPlan* plan) {
                                           " places where shares meet, got ", plan->cuts.size()));
 }
 
+ResolvedJob WholeOf(const ResolvedJob& job) {
+  ResolvedJob whole = job;
+  if (!job.share.has_value()) return whole;
+  whole.share.reset();
+  whole.directory = job.share->parent;
+  whole.targets = job.share->whole_targets;
+  whole.selection.range = {};
+  if (job.share->plan.has_value()) {
+    const std::string end = EndOfSelection(job.share->shard, *job.share->plan);
+    whole.identity.selection = std::string(absl::StripSuffix(whole.identity.selection, end));
+  }
+  return whole;
+}
+
 absl::Status TakeRange(ShardPlan plan, ResolvedJob* job) {
   ShardOfJob& share = *job->share;
   ABSL_RETURN_IF_ERROR(CheckShardPlan(share.parent, plan, share.shard.of, job->identity, NamesOf(share.whole_targets)));
   job->selection.range = plan.RangeOf(share.shard);
   // So that a folder of another plan is known for one, whatever became of the plan.
-  absl::StrAppend(&job->identity.selection, ", shard ", share.shard.Text(), " of plan ", plan.id);
+  absl::StrAppend(&job->identity.selection, EndOfSelection(share.shard, plan));
   share.plan = std::move(plan);
   return absl::OkStatus();
 }

@@ -22,6 +22,9 @@ absl::Status ResolveShard(const std::string& text, const std::string& directory,
 // there once more).
 absl::Status CheckIsOfNoShards(const std::string& directory);
 
+// The whole job that a share is of, in the folder of all shares.
+ResolvedJob WholeOf(const ResolvedJob& job);
+
 // Gives a share the range that its plan says. Errors: as CheckShardPlan().
 absl::Status TakeRange(ShardPlan plan, ResolvedJob* job);
 

@@ -225,10 +225,13 @@ absl::Status CheckParts(const RestoreOptions& options, const std::vector<BackupG
 // Returns what else a user should know.
 absl::StatusOr<std::string> RestoreGroup(const RestoreOptions& options, const BackupGroup& group) {
   StageProgress progress(ProgressStyleOf(options.progress, options.quiet));
-  // How far a store is with it nobody says.
   progress.At(PlaceName(group.place));
-  progress.Set("putting back", 0, 0);
-  return KindOf(group.place).backup.restore(options.backup, group.place, group.parts);
+  // Until the store says how far it is, which some never do.
+  progress.Set(kPuttingBack, 0, 0);
+  const auto told = [&progress](absl::string_view stage, int64_t done, int64_t total, RestoreUnit unit) {
+    progress.Set(stage, done, total, unit == RestoreUnit::kRows ? StageUnit::kRows : StageUnit::kBytes);
+  };
+  return KindOf(group.place).backup.restore(options.backup, group.place, group.parts, told);
 }
 
 absl::Status Restore(const RestoreOptions& options, const BackupManifest& manifest,

@@ -64,12 +64,13 @@ absl::Status WhatEndedIt(absl::Status status, const SpendCap* cap) {
 }
 
 // A job without rows does not come to the end of a sink. A table that has all its vectors gets the index that was asked
-// for all the same, whoever wrote them, and files are made without rows; but nothing takes the place of what is there.
+// for all the same, whoever wrote them, and files and arrays are made without rows; but nothing takes the place of what
+// is there.
 absl::Status FinishWithoutRows(const ResolvedJob& job, absl::Span<const NamedSink> sinks) {
   for (size_t i = 0; i < job.targets.size(); ++i) {
     const bool own_table = job.in_place && i == 0;
     const bool is_file = !FilesOf(job.targets[i]).empty();
-    if (!own_table && !is_file) continue;
+    if (!own_table && !is_file && !job.targets[i].kind->is_stream) continue;
     if (job.share.has_value()) {
       // Of a table others may have rows; its last step is that of all shares.
       if (is_file) {
@@ -277,7 +278,8 @@ ExitCode RunStreams(const CommandOptions& options, std::vector<Prepared>* all, T
                 .streams = static_cast<int>(all->size()),
                 .control = &control,
                 .signal = [signals] { return signals->signal(); },
-                .stop = [] { kill(getpid(), SIGTERM); }});
+                .stop = [] { kill(getpid(), SIGTERM); },
+                .abort = [signals] { signals->Abort(); }});
   const LiveServices services(options, report.directory(), &live, status,
                               [&job = all->front().job](const std::string& note) { PrintNote(job, note); });
   bool goes_on = true;
@@ -323,10 +325,9 @@ absl::Status CheckPlans(const CommandOptions& options, const TokenCounting* coun
     return absl::InvalidArgumentError("--shards and --out go with `reembed plan`; one share is --shard I/N");
   }
   if (!options.plan.empty()) {
-    if (jobs->front().share.has_value()) {
-      return absl::InvalidArgumentError("--plan is of a whole job; shares have theirs by `plan --shards N --out`");
-    }
-    ABSL_RETURN_IF_ERROR(CheckPlanFits(options.plan, *jobs, counting, environment));
+    ABSL_RETURN_IF_ERROR(jobs->front().share.has_value()
+                             ? CheckPlanFitsShares(options.plan, jobs->front(), counting, environment)
+                             : CheckPlanFits(options.plan, *jobs, counting, environment));
   }
   return jobs->front().share.has_value() ? TakeShare(&jobs->front()) : absl::OkStatus();
 }

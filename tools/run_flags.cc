@@ -4,36 +4,12 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
-#include <utility>
 
-#include "absl/status/statusor.h"
 #include "tools/commands.h"
 #include "tools/option_layers.h"
-#include "tools/output.h"
-#include "tools/resolve_embedder.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
-namespace {
-
-// Puts the options of all layers together and runs a command with them, and with the variables of their files.
-ExitCode WithLayers(const char* name, const CommandOptions& given, OptionOrigins said, const Environment& environment,
-                    const std::function<ExitCode(const LayeredOptions&, const Environment&)>& run) {
-  Environment with_files = environment;
-  absl::StatusOr<LayeredOptions> all = LayerOptions(given, std::move(said), &with_files);
-  if (!all.ok()) return Fail(name, all.status(), given.json);
-  // Lines of progress are of no use to a program that cannot read the rest.
-  if (all->options.progress == "json") all->options.json = true;
-  for (const std::string& note : all->notes) {
-    if (!all->options.quiet) Note(note, all->options.json);
-  }
-  CommandOptions key = given;
-  key.api_key_cmd = all->options.api_key_cmd;
-  if (absl::Status asked = AskForApiKey(key, &with_files); !asked.ok()) return Fail(name, asked, all->options.json);
-  return run(*all, with_files);
-}
-
-}  // namespace
-
 CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples, Words words,
                         ExitCode (*run)(CommandOptions, const Environment&),
                         std::function<ExitCode(const Environment&)>* chosen) {
@@ -45,7 +21,7 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
     if (options->progress == "json") options->json = true;
     *chosen = [=](const Environment& environment) {
       return WithLayers(
-          name, *options, SaidOptions(*command, words), environment,
+          {.name = name}, *options, SaidOptions(*command, words), environment,
           [&](const LayeredOptions& all, const Environment& with_files) { return run(all.options, with_files); });
     };
   });

@@ -22,7 +22,9 @@
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
 #include "tools/format.h"
+#include "tools/resolve_shard.h"
 #include "tools/settings_file.h"
+#include "tools/shard_parent.h"
 #include "tools/spending.h"
 
 namespace reembed {
@@ -254,6 +256,28 @@ absl::Status CheckPlanFits(const std::string& path, const std::vector<ResolvedJo
   return absl::FailedPreconditionError(
       absl::StrCat(path, ": the plan no longer fits: ", absl::StrJoin(differences.found(), "; "),
                    "; nothing was done. Look at a new one: reembed plan ... --out ", path));
+}
+
+absl::Status CheckPlanFitsShares(const std::string& path, const ResolvedJob& share, const TokenCounting* counting,
+                                 const Environment& environment) {
+  ABSL_ASSIGN_OR_RETURN(const std::vector<PlannedStream> planned, ReadStreams(path));
+  ResolvedJob whole = WholeOf(share);
+  // A share says nothing of streams, as it is of one.
+  whole.stream = planned.front().stream;
+  std::error_code none;
+  const bool is_first = !std::filesystem::exists(whole.directory, none);
+  ABSL_RETURN_IF_ERROR(MakeOwnFolder(whole.directory));
+  absl::Status fits;
+  {
+    ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<JobLock> lock, LockParent(whole.directory));
+    fits = CheckPlanFits(path, {whole}, counting, environment);
+    if (fits.ok()) fits = KeepPlan(path, whole);
+  }
+  if (fits.ok() || !is_first) return fits;
+  // Nothing shall have been done; a folder that another share has filled meanwhile stays.
+  std::filesystem::remove(whole.directory + "/lock", none);
+  std::filesystem::remove(whole.directory, none);
+  return fits;
 }
 
 absl::Status KeepPlan(const std::string& path, const ResolvedJob& job) {

@@ -48,6 +48,11 @@ absl::StatusOr<CommandOptions> ReadPlannedOptions(const std::string& path);
 absl::Status CheckPlanFits(const std::string& path, const std::vector<ResolvedJob>& jobs, const TokenCounting* counting,
                            const Environment& environment);
 
+// Likewise of a job whose shares several processes do: the first that comes looks at the whole job, under the lock of
+// the folder of all shares, and notes there that it has begun; the others come after it.
+absl::Status CheckPlanFitsShares(const std::string& path, const ResolvedJob& share, const TokenCounting* counting,
+                                 const Environment& environment);
+
 // Notes in the job's directory that it has begun with this plan. Errors: of the files.
 absl::Status KeepPlan(const std::string& path, const ResolvedJob& job);
 

@@ -14,6 +14,7 @@
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/resolve.h"
+#include "tools/resolve_embedder.h"
 #include "tools/search_parts.h"
 #include "tools/signals.h"
 
@@ -47,7 +48,7 @@ struct Found {
 absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Environment& environment) {
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<IndexReader> index, IndexReader::Open(options.index));
   const IndexDescription& description = index->description();
-  ABSL_RETURN_IF_ERROR(CheckSameModel(options.index, description.model.name, options.model));
+  ABSL_RETURN_IF_ERROR(CheckSameModel(options.index, description.model.name, options.said.model));
   ABSL_ASSIGN_OR_RETURN(const std::vector<float> query, EmbedQuery(options, description.model, environment));
   ABSL_ASSIGN_OR_RETURN(std::vector<Hit> hits,
                         index->Search(query, options.k, {.nprobe = options.nprobe, .ef_search = options.ef_search}));
@@ -55,50 +56,66 @@ absl::StatusOr<Found> SearchIndex(const SearchCommandOptions& options, const Env
 }
 
 absl::StatusOr<Found> SearchTarget(const SearchCommandOptions& options, const Environment& environment) {
-  ABSL_ASSIGN_OR_RETURN(const Location location,
-                        ParsePlace(options.target, {options.db_token_env, options.db_password_env}, environment));
-  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(StoreOf(location), options.dimensions));
-  Model model{.name = options.model, .dim = reader->dim()};
-  if (model.name.empty() && options.embedder == "builtin") model.name = kLexicalModelName;
+  ABSL_ASSIGN_OR_RETURN(
+      const Location location,
+      ParsePlace(options.target, {options.who.db_token_env, options.who.db_password_env}, environment));
+  ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader,
+                        OpenReader(StoreOf(location), options.who.dimensions));
+  Model model{.name = options.who.model, .dim = reader->dim()};
+  if (model.name.empty() && options.who.embedder == "builtin") model.name = kLexicalModelName;
   if (model.name.empty()) return absl::InvalidArgumentError("--target: say which model made it with --model");
   ABSL_ASSIGN_OR_RETURN(const std::vector<float> query, EmbedQuery(options, model, environment));
   ABSL_ASSIGN_OR_RETURN(std::vector<Hit> hits, SearchExactly(reader.get(), query, options.k, Metric::kCosine));
   return Found{std::move(hits), location.Get("text").empty() ? "" : options.target};
 }
 
+// Who embeds a query for vectors of this model. Files of settings that name another model speak of its API, and the
+// built-in embedder's vectors are its own whatever they say.
+CommandOptions WhoEmbeds(const SearchCommandOptions& options, const std::string& model) {
+  const bool is_lexical = model == kLexicalModelName;
+  const bool files_mean_another =
+      options.said.model.empty() && !options.who.model.empty() && options.who.model != model;
+  CommandOptions who = options.who;
+  if (files_mean_another || (is_lexical && options.said.embedder.empty())) {
+    who = options.said;
+    who.proxy = options.who.proxy;
+    who.ca_file = options.who.ca_file;
+  }
+  if (who.embedder.empty() && is_lexical) who.embedder = kBuiltinEmbedder;
+  return who;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<float>> EmbedQuery(const SearchCommandOptions& options, const Model& model,
                                               const Environment& environment) {
-  const std::string embedder = !options.embedder.empty()         ? options.embedder
-                               : model.name == kLexicalModelName ? "builtin"
-                                                                 : "openai";
-  if (embedder == "builtin") {
+  CommandOptions asked = WhoEmbeds(options, model.name);
+  if (asked.embedder == kBuiltinEmbedder) {
     std::vector<float> vector(model.dim);
     EmbedLexically(options.query, absl::MakeSpan(vector));
     return vector;
   }
+  Environment with_key = environment;
+  ABSL_RETURN_IF_ERROR(AskForApiKey(asked, &with_key));
   // The same defaults and checks as a run has; its places do not matter here.
-  ABSL_ASSIGN_OR_RETURN(const ResolvedJob job,
-                        Resolve({.source = "-",
-                                 .targets = {"-"},
-                                 .embedder = embedder,
-                                 .api_base = options.api_base,
-                                 .model = model.name,
-                                 .dimensions = model.dim,
-                                 .api_key_env = options.api_key_env,
-                                 .api_key_file = options.api_key_file,
-                                 .api_key_cmd = options.api_key_cmd,
-                                 .input_type = options.input_type.empty() ? "query" : options.input_type,
-                                 .input_type_is_default = options.input_type.empty(),
-                                 .headers = options.headers,
-                                 .header_envs = options.header_envs,
-                                 .body_fields = options.body_fields,
-                                 .proxy = options.proxy,
-                                 .ca_file = options.ca_file},
-                                environment));
+  asked.source = "-";
+  asked.targets = {"-"};
+  asked.model = model.name;
+  asked.dimensions = model.dim;
+  asked.input_type_is_default = asked.input_type.empty();
+  if (asked.input_type_is_default) asked.input_type = "query";
+  ABSL_ASSIGN_OR_RETURN(const ResolvedJob job, Resolve(asked, with_key));
   ABSL_ASSIGN_OR_RETURN(const RunningEmbedder running, StartEmbedder(job.client));
   return EmbedOne(running.client.get(), options.query);
+}
+
+bool FilesSayToSearch(const OptionEntry& entry) {
+  for (const char* const name :
+       {"embedder", "api-base", "model", "api-key-env", "api-key-file", "api-key-cmd", "header", "header-env",
+        "body-field", "proxy", "ca-file", "db-token-env", "db-password-env"}) {
+    if (absl::string_view(entry.name) == name) return true;
+  }
+  return false;
 }
 
 absl::Status CheckSameModel(const std::string& place, const std::string& made_by, const std::string& asked) {
@@ -113,18 +130,18 @@ void PrintHits(const std::vector<Hit>& hits, const std::string& uri, const Searc
   std::unique_ptr<Source> source;
   if (!uri.empty()) {
     const absl::StatusOr<Location> location =
-        ParsePlace(uri, {options.db_token_env, options.db_password_env}, environment);
+        ParsePlace(uri, {options.who.db_token_env, options.who.db_password_env}, environment);
     absl::StatusOr<std::unique_ptr<Source>> opened =
         location.ok() ? OpenSource(StoreOf(*location), {}) : absl::StatusOr<std::unique_ptr<Source>>(location.status());
     if (opened.ok()) {
       source = *std::move(opened);
     } else {
-      Note(absl::StrCat("without texts: ", opened.status().message()), options.json);
+      Note(absl::StrCat("without texts: ", opened.status().message()), options.who.json);
     }
   }
   for (const Hit& hit : hits) {
     const std::string text = TextOf(source.get(), ViewOf(hit.key));
-    if (options.json) {
+    if (options.who.json) {
       JsonLine line("hit");
       line.AddRaw("key", KeyJson(ViewOf(hit.key))).Add("score", double{hit.score}).Add("text", text);
       std::cout << line.ToString() << "\n";
@@ -136,15 +153,15 @@ void PrintHits(const std::vector<Hit>& hits, const std::string& uri, const Searc
 }
 
 ExitCode SearchCommand(const SearchCommandOptions& options, const Environment& environment) {
-  const StopSignals signals({.command = "search", .left = "nothing was changed", .json = options.json});
+  const StopSignals signals({.command = "search", .left = "nothing was changed", .json = options.who.json});
   if (options.index.empty() == options.target.empty()) {
-    return Fail("search", absl::InvalidArgumentError("say where: --index PATH or --target URI"), options.json);
+    return Fail("search", absl::InvalidArgumentError("say where: --index PATH or --target URI"), options.who.json);
   }
-  if (options.query.empty()) return Fail("search", absl::InvalidArgumentError("the query is empty"), options.json);
+  if (options.query.empty()) return Fail("search", absl::InvalidArgumentError("the query is empty"), options.who.json);
   const absl::StatusOr<Found> found =
       options.index.empty() ? SearchTarget(options, environment) : SearchIndex(options, environment);
   if (!found.ok()) {
-    return Fail("search", WithQuotingAdvice(found.status(), {options.target}), options.json);
+    return Fail("search", WithQuotingAdvice(found.status(), {options.target}), options.who.json);
   }
 
   PrintHits(found->hits, options.source.empty() ? found->source : options.source, options, environment);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/location.h"
 #include "engine/status_macros.h"
+#include "tools/resolve_embedder.h"
 #include "tools/secret_form.h"
 
 namespace reembed {
@@ -64,6 +65,8 @@ bool Take(const OptionEntry& entry, const toml::node& node, CommandOptions* opti
       entry.member);
 }
 
+bool IsKeyFile(const OptionEntry& entry) { return entry.name == absl::string_view("api-key-file"); }
+
 bool NamesSecret(absl::string_view name) {
   for (const char* const word : {"key", "token", "password", "secret"}) {
     if (absl::EndsWith(name, word)) return true;
@@ -110,6 +113,10 @@ absl::Status TakeNamed(const OptionEntry& entry, const toml::node& node, const S
     return absl::InvalidArgumentError(absl::StrCat("`", entry.name, "` has a value of another kind"));
   }
   for (const std::string& value : OptionValues(entry, *options)) {
+    if (IsKeyFile(entry) && value == kStandardInput) {
+      return absl::InvalidArgumentError(
+          "`api-key-file` is `-`, standard input, which a command has and no file: say --api-key-file - behind it");
+    }
     if (rules.refuses_secrets && HoldsSecret(entry, value)) {
       return absl::InvalidArgumentError(absl::StrCat("`", entry.name, "` holds a secret; ", kWhereSecretsStand));
     }
@@ -174,6 +181,8 @@ std::string WriteSettings(const CommandOptions& options, absl::string_view head,
   table.insert("format", kJobFileFormat);
   for (const OptionEntry& entry : OptionEntries()) {
     if (!wanted(entry) || IsUnset(entry, options)) continue;
+    // A later command has another standard input.
+    if (OptionValues(entry, options) == std::vector<std::string>{kStandardInput} && IsKeyFile(entry)) continue;
     std::visit(
         [&](auto member) {
           const auto& value = options.*member;

@@ -22,7 +22,8 @@ using Command = std::function<ExitCode(const Environment&)>;
 template <typename Options>
 void AddKeyFlags(CLI::App* command, Options* options) {
   command->add_option("--api-key-env", options->api_key_env, "environment variable that holds the API key");
-  command->add_option("--api-key-file", options->api_key_file, "file that holds the API key");
+  command->add_option("--api-key-file", options->api_key_file,
+                      "file that holds the API key; -: the first line of standard input");
   command->add_option("--api-key-cmd", options->api_key_cmd,
                       "command for the shell that prints the API key as its first line");
 }

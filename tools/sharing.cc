@@ -20,6 +20,8 @@
 namespace reembed {
 namespace {
 
+constexpr char kDefaultCache[] = "default";
+
 std::string SharePassword(const Environment& environment) {
   for (const char* const variable : kSharePasswordVariables) {
     if (std::string password = environment.Get(variable); !password.empty()) return password;
@@ -106,10 +108,24 @@ absl::Status ResolveSharing(const Environment& environment, ResolvedJob* job) {
     return absl::OkStatus();
   }
   if (absl::StrContains(options.cache, "://")) {
-    return absl::InvalidArgumentError("--cache: expected redis://HOST/PREFIX, rediss://HOST/PREFIX or a path");
+    return absl::InvalidArgumentError("--cache: expected redis://HOST/PREFIX, rediss://HOST/PREFIX, default or a path");
+  }
+  if (options.cache == kDefaultCache) {
+    options.cache = DefaultCacheFile(environment);
+    if (options.cache.empty()) {
+      return absl::InvalidArgumentError(
+          "--cache default: expected XDG_CACHE_HOME, or a home directory; set one, or name a file");
+    }
   }
   job->shared.cache_file = options.cache = AbsolutePath(ExpandHome(options.cache, environment));
   return absl::OkStatus();
+}
+
+std::string DefaultCacheFile(const Environment& environment) {
+  // A path that is not absolute is none, as the rules of XDG have it.
+  const std::string cache = environment.Get("XDG_CACHE_HOME"), home = environment.Home();
+  if (!absl::StartsWith(cache, "/") && home.empty()) return "";
+  return absl::StrCat(absl::StartsWith(cache, "/") ? cache : home + "/.cache", "/reembed/vectors.db");
 }
 
 absl::Status CheckCache(const ResolvedJob& job) {

@@ -21,6 +21,9 @@ namespace reembed {
 // Errors: kInvalidArgument (an address, or what it does not go with).
 absl::Status ResolveSharing(const Environment& environment, ResolvedJob* job);
 
+// The file of `--cache default`, in the user's folder of caches by the rules of XDG; empty: there is no such folder.
+std::string DefaultCacheFile(const Environment& environment);
+
 // Whether the cache of --cache, if there is one, can be used. Errors: as OpenServerCache, OpenFileCache.
 absl::Status CheckCache(const ResolvedJob& job);
 

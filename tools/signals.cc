@@ -111,6 +111,14 @@ void StopSignals::Wake(int signal) {
   [[maybe_unused]] const ssize_t written = write(pipe_[1], &came, sizeof(came));
 }
 
+void StopSignals::Abort() {
+  // Two of one process are never one wish that comes by two ways.
+  const Came came = {.signal = SIGTERM, .sender = getpid()};
+  for (int times = signal() == 0 ? 2 : 1; times > 0; --times) {
+    [[maybe_unused]] const ssize_t written = write(pipe_[1], &came, sizeof(came));
+  }
+}
+
 void StopSignals::EndBy(Moment limit, bool hard) {
   if (!listener_.joinable()) return;
   {

@@ -70,6 +70,8 @@ class StopSignals {
   std::stop_token token() const { return stop_.get_token(); }
   // Has the work end as a first signal would have, for another reason and without a bound.
   void RequestStop() { stop_.request_stop(); }
+  // The work ends as by a first and a second TERM. From any thread.
+  void Abort();
   // The signal that came first, or kTimeIsUp; 0: none.
   int signal() const { return signal_; }
 

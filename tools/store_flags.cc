@@ -4,14 +4,15 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_join.h"
 #include "tools/commands.h"
-#include "tools/output.h"
-#include "tools/resolve_embedder.h"
+#include "tools/search_parts.h"
 #include "tools/shared_flags.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -76,7 +77,7 @@ void AddRestore(CLI::App* app, Command* chosen) {
   });
 }
 
-void AddSearch(CLI::App* app, Command* chosen) {
+void AddSearch(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const command = app->add_subcommand("search", "the nearest rows to a text, in an index or a target");
   auto options = std::make_shared<SearchCommandOptions>();
   auto query = std::make_shared<std::vector<std::string>>();
@@ -84,53 +85,57 @@ void AddSearch(CLI::App* app, Command* chosen) {
   command->add_option("--index", options->index, "FAISS index that reembed has built");
   command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
   command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
-  command->add_option("--db-token-env", options->db_token_env,
+  command->add_option("--db-token-env", options->who.db_token_env,
                       "environment variable that holds the token of a libSQL server");
-  command->add_option("--db-password-env", options->db_password_env,
+  command->add_option("--db-password-env", options->who.db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
   command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(NotNegative());
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
       ->check(NotNegative());
-  command->add_option("--embedder", options->embedder,
+  command->add_option("--embedder", options->who.embedder,
                       "an API, as for run, or builtin; default: openai, or builtin for its indexes");
-  command->add_option("--api-base", options->api_base, "base URL of the API");
-  command->add_option("--model", options->model, "model, where the target does not remember it");
-  command->add_option("--dimensions", options->dimensions, "width, where the target does not remember it");
-  AddKeyFlags(command, options.get());
-  command->add_option("--input-type", options->input_type, "what the API is told that the text is: query (the default)")
+  command->add_option("--api-base", options->who.api_base, "base URL of the API");
+  command->add_option("--model", options->who.model, "model, where the target does not remember it");
+  command->add_option("--dimensions", options->who.dimensions, "width, where the target does not remember it");
+  AddKeyFlags(command, &options->who);
+  command
+      ->add_option("--input-type", options->who.input_type,
+                   "what the API is told that the text is: query (the default)")
       ->check(CLI::IsMember({"document", "query", "none"}));
   const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
     command->add_option(flag, *values, what)->allow_extra_args(false);
   };
-  add_list("--header", &options->headers, "one more HTTP header, `name: value`; also several");
-  add_list("--header-env", &options->header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
-  add_list("--body-field", &options->body_fields, "one more field of the request's body, `name=value`; also several");
-  command->add_option("--proxy", options->proxy, "HTTP proxy, as for run");
-  command->add_option("--ca-file", options->ca_file, "PEM file with the certificate authorities to trust");
-  command->add_flag("--json", options->json, "JSON lines on standard output");
+  add_list("--header", &options->who.headers, "one more HTTP header, `name: value`; also several");
+  add_list("--header-env", &options->who.header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
+  add_list("--body-field", &options->who.body_fields,
+           "one more field of the request's body, `name=value`; also several");
+  command->add_option("--proxy", options->who.proxy, "HTTP proxy, as for run");
+  command->add_option("--ca-file", options->who.ca_file, "PEM file with the certificate authorities to trust");
+  AddEnvFileFlags(command, &options->who);
+  command->add_flag("--json", options->who.json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed search --index messages.faiss trip to Lisbon\n  reembed search --index messages.faiss "
       "-k 20 \"invoice\" --json\n  reembed search --target npy:messages.npy --embedder builtin \"trip to Lisbon\"");
   command->callback([=] {
     options->query = absl::StrJoin(*query, " ");
     *chosen = [=](const Environment& environment) {
-      Environment with_key = environment;
-      const CommandOptions key{.api_key_env = options->api_key_env,
-                               .api_key_file = options->api_key_file,
-                               .api_key_cmd = options->api_key_cmd};
-      if (absl::Status asked = AskForApiKey(key, &with_key); !asked.ok()) return Fail("search", asked, options->json);
-      return SearchCommand(*options, with_key);
+      return WithLayers({.name = "search", .takes = FilesSayToSearch, .needs_key = false}, options->who,
+                        SaidOptions(*command, words), environment,
+                        [&](const LayeredOptions& all, const Environment& with_files) {
+                          options->said = std::exchange(options->who, all.options);
+                          return SearchCommand(*options, with_files);
+                        });
     };
   });
 }
 
 }  // namespace
 
-void AddStoreCommands(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen) {
+void AddStoreCommands(CLI::App* app, Words words, std::function<ExitCode(const Environment&)>* chosen) {
   AddBackup(app, chosen);
   AddRestore(app, chosen);
-  AddSearch(app, chosen);
+  AddSearch(app, words, chosen);
 }
 
 }  // namespace reembed

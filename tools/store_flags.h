@@ -6,6 +6,7 @@
 
 #include "tools/environment.h"
 #include "tools/exit_code.h"
+#include "tools/usage.h"
 
 namespace CLI {
 class App;
@@ -14,8 +15,8 @@ class App;
 namespace reembed {
 
 // Declares the commands about stores, without a job: backup, restore and search. Parsing sets *chosen to what was asked
-// for.
-void AddStoreCommands(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen);
+// for. `words`: of the command line.
+void AddStoreCommands(CLI::App* app, Words words, std::function<ExitCode(const Environment&)>* chosen);
 
 }  // namespace reembed
 

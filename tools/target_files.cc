@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <utility>
@@ -61,6 +62,10 @@ std::string FileMark(const std::string& path) {
 
 absl::Status CheckTargetsApart(absl::Span<const Store> targets) {
   std::map<std::string, const Store*> owners;
+  const auto is_stream = [](const Store& target) { return target.kind->is_stream; };
+  if (std::count_if(targets.begin(), targets.end(), is_stream) > 1) {
+    return absl::InvalidArgumentError("--target: two of them are standard output; what comes out would be neither");
+  }
   for (const Store& target : targets) {
     std::vector<std::string> names = FilesOf(target);
     for (std::string& name : GrowingNamesOf(target)) names.push_back(std::move(name));

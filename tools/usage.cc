@@ -26,9 +26,9 @@ constexpr char kPrefix[] = "REEMBED_";
 constexpr const char* kOtherVariables[] = {"REEMBED_DATA", "REEMBED_CERTIFI", "REEMBED_COMMAND"};
 
 // Flags of run that mean the same for every command that has them.
-constexpr const char* kSharedFlags[] = {"json",         "quiet",           "progress",     "no-input",
-                                        "env-file",     "no-env-file",     "api-key-file", "api-key-cmd",
-                                        "db-token-env", "db-password-env", "proxy",        "ca-file"};
+constexpr const char* kSharedFlags[] = {
+    "json",         "quiet",       "progress",     "no-input",        "no-color", "env-file", "no-env-file",
+    "api-key-file", "api-key-cmd", "db-token-env", "db-password-env", "proxy",    "ca-file"};
 
 // The deepest subcommand that was understood.
 const CLI::App& ScopeOf(const CLI::App& app) {
@@ -158,18 +158,33 @@ bool IsGiven(const CLI::Option& option, Words words) {
   });
 }
 
+void AcceptNoColor(CLI::App* app) {
+  constexpr char kFlag[] = "--no-color";
+  const std::vector<CLI::App*> commands = app->get_subcommands([](CLI::App*) { return true; });
+  if (commands.empty() && app->get_option_no_throw(kFlag) == nullptr) {
+    app->add_flag(kFlag, FindOption("no-color")->help);
+  }
+  for (CLI::App* const command : commands) AcceptNoColor(command);
+}
+
+bool IsSharedFlag(const CLI::App& command, absl::string_view name) {
+  if (name == "api-key-env") return command.get_option_no_throw("--api-key-file") != nullptr;
+  return std::any_of(std::begin(kSharedFlags), std::end(kSharedFlags),
+                     [&](const char* shared) { return name == shared; });
+}
+
+CLI::App* AskedCommand(CLI::App* app) {
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  return app;
+}
+
 void NameVariables(CLI::App* app) {
-  const auto is_shared = [app](const std::string& name) {
-    if (name == "api-key-env") return app->get_option_no_throw("--api-key-file") != nullptr;
-    return std::any_of(std::begin(kSharedFlags), std::end(kSharedFlags),
-                       [&](const char* shared) { return name == shared; });
-  };
   for (CLI::Option* const option : app->get_options()) {
     if (!option->nonpositional() || option->get_lnames().empty() || !option->get_envname().empty()) continue;
     const std::string& name = option->get_lnames().front();
     if (name == "help" || name == "version") continue;
     const std::string command = NameOfCommand(*app);
-    const bool alone = command.empty() || is_shared(name);
+    const bool alone = command.empty() || IsSharedFlag(*app, name);
     const std::string variable =
         VariableOfOption(alone ? name : absl::StrReplaceAll(absl::StrCat(command, "-", name), {{" ", "-"}}));
     if (!IsServiceLink(variable)) option->envname(variable);
@@ -235,6 +250,27 @@ absl::Status CheckNoEmptyValue(const CLI::App& app) {
     }
   }
   return absl::OkStatus();
+}
+
+void ForgetServiceLinks() {
+  constexpr absl::string_view kHost = "_SERVICE_HOST";
+  std::vector<std::string> names;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const absl::string_view assignment = *entry;
+    names.emplace_back(assignment.substr(0, assignment.find('=')));
+  }
+  for (const std::string& host : names) {
+    if (!absl::StartsWith(host, kPrefix) || !absl::EndsWith(host, kHost)) continue;
+    const std::string service = host.substr(0, host.size() - kHost.size());
+    for (const std::string& name : names) {
+      const char* const value = std::getenv(name.c_str());
+      const bool is_port = name == service + "_PORT" && value != nullptr && absl::StrContains(value, "://");
+      if (name == host || is_port || absl::StartsWith(name, service + "_SERVICE_PORT") ||
+          absl::StartsWith(name, service + "_PORT_")) {
+        unsetenv(name.c_str());
+      }
+    }
+  }
 }
 
 std::vector<std::string> UnreadVariables(const CLI::App& app, Words words) {

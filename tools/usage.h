@@ -33,10 +33,24 @@ absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error, Words
 // not said, and that is something else. Errors: kInvalidArgument (names the flag).
 absl::Status CheckNoEmptyValue(const CLI::App& app);
 
+// Gives every command that has none the flag --no-color, which switches nothing off: who writes it into a script wants
+// no colours, and gets none.
+void AcceptNoColor(CLI::App* app);
+
 // Gives every flag of every command a variable that has none yet: REEMBED_SEARCH_TOP of `search --top`. Flags that mean
 // the same for all commands share that of run: REEMBED_JSON. Others do not, as one that is set for run would change
 // what another command reads, writes or drops.
 void NameVariables(CLI::App* app);
+
+// Whether the flag of this name means for `command` what it means for every command that has it, and for run.
+bool IsSharedFlag(const CLI::App& command, absl::string_view name);
+
+// The subcommand that was asked for, the deepest; the app itself if there was none.
+CLI::App* AskedCommand(CLI::App* app);
+
+// Kubernetes gives each container variables of every service beside it, NAME_SERVICE_HOST, NAME_PORT=tcp://... and so
+// on. Takes those away whose names begin as ours do: nobody has said them to this program. Before there are threads.
+void ForgetServiceLinks();
 
 // Variables of the environment that look as if they were meant for this program, and that nobody reads: a line for
 // each.

@@ -14,6 +14,7 @@
 #include "io/file/jsonl_source.h"
 #include "io/file/matrix_reader.h"
 #include "io/file/npy_sink.h"
+#include "io/file/npy_stream_sink.h"
 
 namespace reembed {
 namespace {
@@ -81,6 +82,7 @@ constinit const StoreKind kNpyKind = {
     .title = "NumPy",
     .file_endings = kNpyEndings,
     .is_file = true,
+    .on_stream = &kNpyStreamKind,
     .make_sink = [](const Location& target, const Model& model, const Location&) { return MakeNpySink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenNpyReader(place); },
     .whole_file = &kWithKeys,
@@ -120,6 +122,15 @@ constinit const StoreKind kStreamKind = {
     .open_source = OpenLines,
     .make_sink = MakeStreamSink,
     .has_strict = true,
+};
+
+constinit const StoreKind kNpyStreamKind = {
+    .name = "npystream",
+    .example = "npy:- (NumPy's format on standard output)",
+    .title = "NumPy",
+    .is_stream = true,
+    .make_sink = [](const Location& target, const Model& model,
+                    const Location&) { return MakeNpyStreamSink(target, model, STDOUT_FILENO); },
 };
 
 }  // namespace reembed

@@ -11,7 +11,8 @@ extern const StoreKind kHdf5Kind;
 extern const StoreKind kNpyKind;
 extern const StoreKind kFbinKind;
 extern const StoreKind kFvecsKind;
-extern const StoreKind kStreamKind;  // JSON lines on standard input and output
+extern const StoreKind kStreamKind;     // JSON lines on standard input and output
+extern const StoreKind kNpyStreamKind;  // NumPy's format on standard output
 
 }  // namespace reembed
 

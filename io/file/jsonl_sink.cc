@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/file/jsonl_sink.h"
 
-#include <poll.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -18,6 +14,7 @@
 #include "io/file/jsonl_reader.h"
 #include "io/file/line_reader.h"
 #include "io/file/sink_checks.h"
+#include "io/file/stream_output.h"
 
 namespace reembed {
 namespace {
@@ -110,18 +107,7 @@ class JsonlStreamSink final : public VectorSink {
   }
 
   absl::Status Flush() override {
-    absl::string_view rest = buffer_;
-    while (!rest.empty() && failure_.ok()) {
-      const ssize_t written = write(fd_, rest.data(), rest.size());
-      if (written >= 0) {
-        rest.remove_prefix(static_cast<size_t>(written));
-      } else if (errno == EAGAIN) {
-        pollfd waiting = {.fd = fd_, .events = POLLOUT};
-        poll(&waiting, 1, -1);
-      } else if (errno != EINTR) {
-        failure_ = WriteError(errno, rest.size());
-      }
-    }
+    if (failure_.ok()) failure_ = WriteToStream(fd_, buffer_);
     buffer_.clear();
     return failure_;
   }
@@ -129,13 +115,6 @@ class JsonlStreamSink final : public VectorSink {
   absl::Status Complete() override { return Flush(); }
 
  private:
-  static absl::Status WriteError(int error_number, size_t bytes) {
-    if (error_number == EPIPE) {
-      return absl::UnavailableError("standard output: its reader has gone; run again to have every row once more");
-    }
-    return FileError("standard output", absl::StrCat("write ", bytes, " more bytes"), error_number);
-  }
-
   const int fd_;
   AscendingRows order_;
   std::string buffer_;

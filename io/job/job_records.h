@@ -56,6 +56,7 @@ struct RejectedRow {
   Key key;
   std::string sink;  // empty: no sink gets it
   absl::Status reason;
+  int64_t attempts = 1;  // runs that have tried it in vain; at least, where programs of before were among them
 };
 
 struct JobStats {

@@ -11,6 +11,7 @@
 #include "engine/place_name.h"
 #include "engine/setting.h"
 #include "engine/status_macros.h"
+#include "io/job/attempts_table.h"
 #include "io/job/ledger_hash.h"
 #include "io/job/owed_table.h"
 
@@ -173,6 +174,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> OpenLedger(const std::string& 
   for (const absl::string_view table : {kReceiptDetails, kOwedTable}) {
     ABSL_RETURN_IF_ERROR(ledger->Execute(std::string(table)));
   }
+  ABSL_RETURN_IF_ERROR(AddAttemptsTable(ledger.get()));
   return ledger;
 }
 
@@ -334,9 +336,13 @@ absl::StatusOr<SinkPosition> ReadPosition(LedgerConnection* ledger, absl::string
 
 absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, int64_t limit,
                                                      const RejectedRow* after) {
+  ABSL_ASSIGN_OR_RETURN(const bool counted, HasAttemptsTable(ledger));
   ABSL_ASSIGN_OR_RETURN(LedgerStatement query,
-                        ledger->Prepare("SELECT ordinal, key, sink, code, reason FROM rejects JOIN rows USING "
-                                        "(ordinal) WHERE (ordinal, sink) > (?2, ?3) ORDER BY ordinal, sink LIMIT ?1"));
+                        ledger->Prepare(absl::StrCat(
+                            "SELECT j.ordinal, key, j.sink, code, reason, ", counted ? "coalesce(attempts, 1)" : "1",
+                            " FROM rejects j JOIN rows r ON r.ordinal = j.ordinal",
+                            counted ? " LEFT JOIN attempts a ON a.ordinal = j.ordinal AND a.sink = j.sink" : "",
+                            " WHERE (j.ordinal, j.sink) > (?2, ?3) ORDER BY j.ordinal, j.sink LIMIT ?1")));
   query.Bind(1, limit);
   query.Bind(2, after == nullptr ? int64_t{-1} : after->ordinal);
   query.BindText(3, after == nullptr ? absl::string_view("") : absl::string_view(after->sink));
@@ -346,7 +352,8 @@ absl::StatusOr<std::vector<RejectedRow>> ReadRejects(LedgerConnection* ledger, i
     rejects.push_back({.ordinal = query.Integer(0),
                        .key = Own(query.KeyAt(1)),
                        .sink = std::string(query.Text(2)),
-                       .reason = StatusFrom(query.Integer(3), query.Text(4))});
+                       .reason = StatusFrom(query.Integer(3), query.Text(4)),
+                       .attempts = query.Integer(5)});
   }
   ABSL_RETURN_IF_ERROR(row.status());
   return rejects;

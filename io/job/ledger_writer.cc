@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/kill_point.h"
 #include "engine/status_macros.h"
+#include "io/job/attempts_table.h"
 #include "io/job/ledger_hash.h"
 
 namespace reembed {
@@ -103,8 +104,8 @@ int64_t LedgerChanges::EstimatedBytes() const {
   size_t sum_bytes = 0;
   for (const KeptRun& run : kept_) sum_bytes += run.sums.size();
   const size_t records = sum_bytes + rows_.size() * 16 + key_bytes_.size() + texts_.size() * 26 + kept_.size() * 32 +
-                         (text_rejects_.size() + rejects_.size()) * 200 + (changed_rows_.size() + owed_.size()) * 100 +
-                         positions_.size() * 64 + 4096;
+                         text_rejects_.size() * 200 + rejects_.size() * 260 +
+                         (changed_rows_.size() + owed_.size()) * 100 + positions_.size() * 64 + 4096;
   return static_cast<int64_t>(records * 2);
 }
 
@@ -142,7 +143,9 @@ absl::Status LedgerWriter::Prepare() {
       {&insert_position_, "INSERT OR REPLACE INTO sinks VALUES(?1, ?2)"},
       {&insert_receipt_, "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"},
       {&insert_receipt_details_, "INSERT OR REPLACE INTO receipt_details VALUES(?1, nullif(?2, 0), ?3)"},
-      {&insert_meta_, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)"}};
+      {&insert_meta_, "INSERT OR REPLACE INTO meta VALUES(?1, ?2)"},
+      {&count_attempt_, kCountAttempt},
+      {&forget_attempts_, "DELETE FROM attempts WHERE ordinal = ?1"}};
   for (const auto& [statement, sql] : statements) {
     ABSL_ASSIGN_OR_RETURN(*statement, ledger_->Prepare(sql));
   }
@@ -203,6 +206,8 @@ absl::Status LedgerWriter::WriteOwed(const LedgerChanges& changes) {
     // What was refused was the other text, or its vector.
     delete_all_rejects_.Bind(1, row.ordinal);
     ABSL_RETURN_IF_ERROR(delete_all_rejects_.Run());
+    forget_attempts_.Bind(1, row.ordinal);
+    ABSL_RETURN_IF_ERROR(forget_attempts_.Run());
     insert_owed_by_all_.Bind(1, row.ordinal);
     insert_owed_by_all_.Bind(2, row.old_slot);
     ABSL_RETURN_IF_ERROR(insert_owed_by_all_.Run());
@@ -328,6 +333,10 @@ absl::Status LedgerWriter::WriteRejects(const LedgerChanges& changes) {
     insert_reject_.Bind(3, static_cast<int64_t>(reject.reason.code()));
     insert_reject_.BindText(4, Shortened(reject.reason.message()));
     ABSL_RETURN_IF_ERROR(insert_reject_.Run());
+    count_attempt_.Bind(1, reject.id);
+    count_attempt_.BindText(2, reject.sink);
+    count_attempt_.Bind(3, run_);
+    ABSL_RETURN_IF_ERROR(count_attempt_.Run());
   }
   return absl::OkStatus();
 }
@@ -408,14 +417,15 @@ absl::StatusOr<int64_t> LedgerWriter::BeginRun(absl::Span<const SlotRange> damag
   ABSL_ASSIGN_OR_RETURN(const int64_t runs, ReadMetaNumber(ledger_, kMetaRuns));
   ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger_, kMetaClean));
   ABSL_ASSIGN_OR_RETURN(const int64_t unreceipted, ReadUnreceipted(ledger_));
+  run_ = runs + 1;
   ABSL_RETURN_IF_ERROR(InTransaction([&] {
-    absl::Status set = SetMeta(kMetaRuns, runs + 1);
+    absl::Status set = SetMeta(kMetaRuns, run_);
     if (set.ok()) set = SetMeta(kMetaUnreceipted, unreceipted);
     if (set.ok()) set = SetMeta(kMetaSpending, 0);
     if (set.ok()) set = NoteWhatAKillCosts(runs > 0 && clean == 0, kept, texts_in_flight);
     return set.ok() ? WriteBegin(damaged) : set;
   }));
-  return runs + 1;
+  return run_;
 }
 
 absl::Status LedgerWriter::NoteWhatAKillCosts(bool was_killed, int64_t kept, int64_t texts_in_flight) {
@@ -441,6 +451,7 @@ absl::Status LedgerWriter::WriteBegin(absl::Span<const SlotRange> damaged) {
   // Rows whose batch failed, or was cut off by a kill, have not been told that their text is refused.
   const absl::StatusOr<int64_t> rejected = ledger_->QueryInteger("SELECT count(*) FROM rejected_texts");
   if (!rejected.ok() || *rejected == 0) return rejected.status();
+  ABSL_RETURN_IF_ERROR(CountAttemptsOfKilledRun(ledger_, run_ - 1));
   return ledger_->Execute(
       "INSERT OR IGNORE INTO rejects SELECT r.ordinal, '', t.code, t.reason"
       " FROM rows r CROSS JOIN rejected_texts t ON t.slot = r.slot");

@@ -178,10 +178,11 @@ class LedgerWriter {
 
   LedgerConnection* const ledger_;
   int format_ = kLedgerFormat;
+  int64_t run_ = 0;  // the run that writes, since BeginRun()
   LedgerStatement begin_, commit_, rollback_;
   LedgerStatement insert_row_, move_row_, insert_text_, insert_kept_, insert_text_reject_, insert_reject_,
       delete_reject_, delete_all_rejects_, insert_owed_, insert_owed_by_all_, delete_owed_, settle_, insert_position_,
-      insert_receipt_, insert_receipt_details_, insert_meta_;
+      insert_receipt_, insert_receipt_details_, insert_meta_, count_attempt_, forget_attempts_;
 };
 
 }  // namespace reembed

@@ -41,8 +41,8 @@ absl::Status Rename(LedgerConnection* ledger, const std::string& from, const std
   // Where both names are there, the target's own is the newer.
   for (const absl::string_view sql :
        {"UPDATE OR IGNORE sinks SET name = ?1 WHERE name = ?2", "DELETE FROM sinks WHERE name <> ?1 AND name = ?2",
-        "UPDATE OR IGNORE rejects SET sink = ?1 WHERE sink = ?2",
-        "DELETE FROM rejects WHERE sink <> ?1 AND sink = ?2"}) {
+        "UPDATE OR IGNORE rejects SET sink = ?1 WHERE sink = ?2", "DELETE FROM rejects WHERE sink <> ?1 AND sink = ?2",
+        "UPDATE OR REPLACE attempts SET sink = ?1 WHERE sink = ?2"}) {
     ABSL_ASSIGN_OR_RETURN(LedgerStatement change, ledger->Prepare(sql));
     change.BindText(1, to);
     change.BindText(2, from);

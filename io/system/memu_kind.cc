@@ -38,7 +38,9 @@ absl::StatusOr<std::string> Occupant(const std::string&, const Location& place, 
   return place.path;
 }
 
-absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts) {
+// A copy and a rename, of which nothing is to be counted.
+absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts,
+                                    RestoreProgress) {
   ABSL_RETURN_IF_ERROR(RestoreVectorsJson(absl::StrCat(dir, "/", parts.front().file), place.path));
   return "";
 }

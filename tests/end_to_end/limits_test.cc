@@ -16,6 +16,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -229,9 +230,13 @@ TEST_F(LimitsTest, RejectedRowsAreInAFileUntilTheyAreRejectedNoMore) {
   EXPECT_THAT(lines[0] + lines[1], Not(HasSubstr(NoteText(2))));
   const ProcessResult status = RunProcess({REEMBED_BINARY, "status", job(), "--json"});
   EXPECT_THAT(status.out, AllOf(HasSubstr(lines[0] + "\n"), HasSubstr(lines[1] + "\n")));
+  EXPECT_THAT(lines[0], HasSubstr("\"attempts\":1,"));
+  const std::vector<std::string> retry = {REEMBED_BINARY, "retry-rejects", job(), "--yes"};
+  EXPECT_EQ(RunProcess(retry, {{"OPENAI_API_KEY", kKey}}).exit_code, 3);
+  EXPECT_EQ(Content(job() + "/rejects.jsonl"),
+            absl::StrReplaceAll(lines[0] + "\n" + lines[1] + "\n", {{"\"attempts\":1,", "\"attempts\":2,"}}));
   refuses = false;
-  const ProcessResult retried =
-      RunProcess({REEMBED_BINARY, "retry-rejects", job(), "--yes"}, {{"OPENAI_API_KEY", kKey}});
+  const ProcessResult retried = RunProcess(retry, {{"OPENAI_API_KEY", kKey}});
   EXPECT_EQ(retried.exit_code, 0) << retried.err;
   EXPECT_FALSE(std::filesystem::exists(job() + "/rejects.jsonl"));
   ExpectComplete();

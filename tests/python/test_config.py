@@ -290,6 +290,181 @@ def test_every_flag_has_a_variable(tmp_path: Path, database: Path) -> None:
     assert "REEMBED_PROGRESS" in wrong.stderr
 
 
+def test_commands_that_search_take_who_embeds_from_files(database: Path, tmp_path: Path, user_file: Path,
+                                                         serve: Callable[..., str]) -> None:
+    url = serve()
+    index = tmp_path / "m.faiss"
+    made = run("run", "--system", "agentloop", "--db", str(database), "--api-base", url, "--model", "served", "--dimensions",
+               "64", "--target", f"faiss:{index}", "--accept-rejects")
+    assert made.returncode == 0, made.stderr
+    asked = ["search", "--index", str(index), "trip", "to", "Lisbon"], ["index", "search", str(index), "trip"]
+    for words in asked:  # OpenAI, without a key
+        assert run(*words).returncode == 6
+    user_file.write_text(f'api-base = "{url}"\nmodel = "served"\ninput-type = "document"\ndimensions = 7\n')
+    for words in asked:
+        found = run(*words, "--json")
+        assert found.returncode == 0, found.stderr
+        assert json.loads(found.stdout.splitlines()[0])["message_type"] == "hit"
+    # Flags are nearer; and an API that the file knows for another model is not asked for this one.
+    assert "127.0.0.1:9" in run(*asked[0], "--api-base", "http://127.0.0.1:9/v1").stderr
+    user_file.write_text(f'api-base = "{url}"\nmodel = "another"\n')
+    for words in asked:
+        assert run(*words).returncode == 6
+    # Vectors of the built-in embedder are its own, whatever the file says.
+    user_file.write_text('embedder = "openai"\nmodel = "text-embedding-3-large"\n')
+    own = tmp_path / "own.faiss"
+    made = run("run", "--system", "agentloop", "--db", str(database), "--embedder", "builtin", "--target", f"faiss:{own}",
+               "--accept-rejects")
+    assert made.returncode == 0, made.stderr
+    assert run("search", "--index", str(own), "trip").returncode == 0
+    # Files of variables are read, too.
+    user_file.unlink()
+    (tmp_path / ".env").write_text(f"REEMBED_API_BASE={url}\n")
+    assert run(*asked[0]).returncode == 0
+    assert run(*asked[0], "--no-env-file").returncode == 6
+
+
+def test_other_commands_take_what_means_the_same(database: Path, tmp_path: Path, user_file: Path,
+                                                 project_file: Path) -> None:
+    project_file.write_text(f'system = "agentloop"\ndb = "{database}"\nprogress = "off"\ntarget = ["npy:m.npy"]\n')
+    saved = run("backup", "--to", "saved", "--json")
+    assert saved.returncode == 0, saved.stderr
+    assert json.loads(saved.stdout.splitlines()[0])["origin"] == f"sqlite:{database}"
+    assert f"{project_file} says db, progress, system" in json.loads(saved.stderr.splitlines()[0])["message"]
+    assert run("backup", "--to", "more", "--source", f"sqlite:{database}", "--quiet").stderr == ""
+    # Where a restore goes to is its own affair.
+    project_file.write_text('db = "elsewhere.db"\nno-input = true\n')
+    assert run("restore", "saved", "--yes", "--json").returncode == 0
+    assert not (tmp_path / "elsewhere.db").exists()
+    project_file.unlink()
+    user_file.write_text("quiet = true\n")
+    restored = run("restore", "saved", "--yes")
+    assert (restored.returncode, restored.stdout, restored.stderr) == (0, "", "")
+    user_file.write_text("progress = 'slow'\n")
+    wrong = run("restore", "saved", "--yes")
+    assert wrong.returncode == 2 and f"{user_file}: line 1: `progress`" in wrong.stderr
+    # A command that takes nothing of them does not look at them.
+    assert run("status", "nowhere").stderr.count(str(user_file)) == 0
+
+
+def test_the_key_of_files_is_not_for_another_api(database: Path, tmp_path: Path, user_file: Path, serve: Callable[..., str],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_KEY", "key-of-the-server")
+    url = serve("--api-key-env", "SERVER_KEY")
+    job = tmp_path / "job"
+    made = run("run", "--system", "agentloop", "--db", str(database), "--api-base", url, "--model", "m", "--dimensions",
+               "64", "--api-key-env", "SERVER_KEY", "--job", str(job), "--accept-rejects")
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "other.key").write_text("key-of-another\n")
+    user_file.write_text('api-key-file = "other.key"\n')
+    assert run("verify", str(job), "--sample", "3").returncode == 0
+
+
+def test_benches_and_launches_take_them(tmp_path: Path, user_file: Path, serve: Callable[..., str]) -> None:
+    url = serve()
+    (tmp_path / "rows.jsonl").write_text('{"id": 1, "text": "one"}\n')
+    user_file.write_text(f'api-base = "{url}"\nmodel = "served"\ndimensions = 64\nconcurrency = 1\nbatch-size = 1\n'
+                         'report = ["of-runs.html"]\nrpm = 77\n')
+    ran = run("bench", "endpoint", "--seconds", "0.01", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert len(ran.stdout.splitlines()) > 3, "not only what a run is to send"
+    assert not (tmp_path / "of-runs.html").exists()
+    whole = run("bench", "all", "--source", "jsonl:rows.jsonl?key=id&text=text", "--target", "npy:rows.npy", "--seconds",
+                "0.05", "--rows", "50", "--json")
+    assert whole.returncode == 0, whole.stderr
+    assert url.removesuffix("/v1") in whole.stdout
+    assert not (tmp_path / "of-runs.html").exists()
+    launched = run("launch", "slurm", "--shards", "2", "--job", str(tmp_path / "job"), "--source", "jsonl:rows.jsonl",
+                   "--target", "fbin:rows.fbin", "--print")
+    assert launched.returncode == 0, launched.stderr
+    assert "--model=served" in launched.stdout and "--rpm=77" in launched.stdout
+    assert "of-runs.html" not in launched.stdout
+    # A job file says what the job is, also where it is not to be seen from here.
+    launched = run("launch", "slurm", "/nowhere/job.toml", "--shards", "2", "--job", str(tmp_path / "job"), "--print")
+    assert launched.returncode == 0, launched.stderr
+    assert "--model" not in launched.stdout and "/nowhere/job.toml" in launched.stdout
+
+
+def with_key(words: list[str], said: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([COMMAND, *words], input=said, capture_output=True)
+
+
+def test_a_key_comes_on_standard_input(database: Path, tmp_path: Path, serve: Callable[..., str],
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER_KEY", "key-of-the-server")
+    url = serve("--api-key-env", "SERVER_KEY")
+    monkeypatch.delenv("SERVER_KEY")
+    api = ["--api-base", url, "--model", "m", "--dimensions", "64", "--api-key-file", "-"]
+    for said in (b"key-of-the-server\n", b"key-of-the-server", b"key-of-the-server\r\nmore\n",
+                 b"\xef\xbb\xbfkey-of-the-server\n"):
+        assert with_key(["doctor", *api], said).returncode == 0, said
+    job = tmp_path / "job"
+    ran = with_key(["run", "--system", "agentloop", "--db", str(database), "--job", str(job), "--accept-rejects",
+                    "--endpoint", f"{url},weight=1", "--endpoint", f"{url}/,weight=2", *api[2:]], b"key-of-the-server\n")
+    assert ran.returncode == 0, ran.stderr
+    assert b"key-of" not in ran.stdout + ran.stderr
+    for file in job.iterdir():
+        if file.is_file():
+            assert b"key-of-the" not in file.read_bytes(), file
+    assert "api-key-file" not in (job / "job.toml").read_text()
+    # Once for all jobs that a command names.
+    again = with_key(["verify", str(job), str(job), "--sample", "2", "--api-key-file", "-"], b"key-of-the-server\n")
+    assert again.returncode == 0, again.stderr
+    search = with_key(["search", "--target", f"sqlite:{database}?table=messages&key=id&vector=embedding", "--model", "m",
+                       "--api-base", url, "--api-key-file", "-", "trip"], b"key-of-the-server\n")
+    assert search.returncode == 0, search.stderr
+    for words, said, sentence in (
+            (["doctor", *api], b"", b"expected the key as the first line of standard input, got nothing"),
+            (["doctor", *api], b"\nkey\n", b"got nothing"),
+            (["doctor", *api], b"k" * 70000, b"a line that is too long"),
+            (["run", "--source", "-", "--target", "npy:r.npy", *api], b"key\n", b"the rows come on standard input already"),
+            (["run", "--source", "jsonl:-?key=k", "--target", "npy:r.npy", *api], b"key\n", b"come on standard input"),
+            (["launch", "slurm", "--shards", "2", "--job", "j", "--source", "jsonl:r", "--target", "fbin:r", *api, "--print"],
+             b"key\n", b"shards have no standard input"),
+            (["run", "--endpoint", f"{url},key-file=-", "--source", "jsonl:r", "--target", "npy:r.npy", *api[2:6]], b"key\n",
+             b"`-` goes with --api-key-file")):
+        refused = with_key(words, said)
+        assert refused.returncode in (1, 2), (words, refused)
+        assert sentence in refused.stderr + refused.stdout, (words, refused)
+    (tmp_path / "job.toml").write_text('api-key-file = "-"\n')
+    refused = with_key(["config", "show", "job.toml"], b"key\n")
+    assert refused.returncode == 2 and b"which a command has and no file" in refused.stderr
+
+
+def test_a_key_is_not_asked_for_where_it_would_be_seen() -> None:
+    ours, theirs = os.openpty()
+    ran = subprocess.run([COMMAND, "doctor", "--api-key-file", "-"], stdin=theirs, capture_output=True, text=True)
+    os.close(ours)
+    os.close(theirs)
+    assert ran.returncode == 2 and "standard input is a terminal" in ran.stderr
+
+
+def test_a_cache_has_a_place_of_its_own(database: Path, tmp_path: Path, serve: Callable[..., str], user_file: Path) -> None:
+    words = ["run", "--system", "agentloop", "--db", str(database), "--api-base", serve(), "--model", "m", "--dimensions",
+             "64", "--all", "--yes", "--accept-rejects", "--json"]
+    file = tmp_path / "caches" / "reembed" / "vectors.db"
+    where = {"XDG_CACHE_HOME": str(tmp_path / "caches")}
+    assert any(line == {"message_type": "path", "what": "cache", "path": str(file), "exists": False}
+               for line in map(json.loads, run("paths", "--json", **where).stdout.splitlines()))
+    first = run(*words, "--job", "one", "--cache", "default", **where)
+    assert first.returncode == 0, first.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+    user_file.write_text('cache = "default"\n')
+    second = run(*words, "--job", "two", **where)
+    assert second.returncode == 0, second.stderr
+    summary = json.loads(second.stdout.splitlines()[-1])
+    assert summary["requests"] <= 1, "all but the canary were there"
+    user_file.unlink()
+    # A relative folder is none, as XDG has it.
+    assert run(*words, "--job", "three", "--cache", "default", XDG_CACHE_HOME="here").returncode == 0
+    assert (tmp_path / "home" / ".cache" / "reembed" / "vectors.db").exists() and not (tmp_path / "here").exists()
+    # A folder that cannot be had is said before anything is bought.
+    (tmp_path / "taken").write_text("a file")
+    refused = run(*words, "--job", "four", "--cache", "default", XDG_CACHE_HOME=str(tmp_path / "taken"))
+    assert refused.returncode != 0 and "/taken/reembed/vectors.db" in refused.stderr
+    assert not (tmp_path / "four").exists()
+
+
 def test_a_variable_that_a_file_names_is_read(tmp_path: Path, project_file: Path) -> None:
     job = tmp_path / "j.toml"
     job.write_text('api-key-env = "REEMBED_TEST_KEY"\nembedder = "builtin"\n')
@@ -334,5 +509,6 @@ def test_variables_of_services_of_kubernetes_are_not_ours(tmp_path: Path) -> Non
     assert "REEMBED_SERVE_PORT" not in line, line
     # What somebody has said counts, and what nobody reads is named.
     assert "REEMBED_PORTS" in run("config", "show", REEMBED_PORTS="1", **links).stderr
+    assert run("serve", "--help", REEMBED_SERVE_PORT="eighty").returncode == 0
     wrong = run("serve", REEMBED_SERVE_PORT="eighty")
     assert wrong.returncode == 2 and "REEMBED_SERVE_PORT" in wrong.stderr

@@ -69,6 +69,21 @@ def test_nobody_is_told_of_anything(database: Path, tmp_path: Path) -> None:
     assert called and called <= {"connect 127.0.0.1", "look up 127.0.0.1"}, called
 
 
+def test_no_color_is_taken_everywhere_and_changes_nothing(database: Path, tmp_path: Path) -> None:
+    script = subprocess.run([COMMAND, "completion", "man"], capture_output=True, text=True, check=True).stdout
+    commands = [line.removeprefix(".SS ").replace("\\-", "-").strip('"') for line in script.splitlines()
+                if line.startswith(".SS ")]
+    for command in commands:
+        said = subprocess.run([COMMAND, "help", *command.split()], capture_output=True, text=True, check=True).stdout
+        assert "--no-color" in said, command
+        assert "(Env:REEMBED_NO_COLOR)" in said, command
+    for words in (["systems"], ["paths"], ["config", "show"], ["plan", "--system", "agentloop", "--db", str(database)]):
+        plain, coloured = (subprocess.run([COMMAND, *words, *more], capture_output=True, text=True)
+                           for more in (["--no-color"], []))
+        assert (plain.returncode, plain.stdout) == (0, coloured.stdout), plain.stderr
+        assert "\x1b" not in coloured.stdout + coloured.stderr
+
+
 def test_every_help_has_examples() -> None:
     script = subprocess.run([COMMAND, "completion", "man"], capture_output=True, text=True, check=True).stdout
     commands = [line.removeprefix(".SS ").replace("\\-", "-").strip('"') for line in script.splitlines()

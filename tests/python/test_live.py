@@ -73,6 +73,15 @@ def test_stop_ends_a_run_as_term_does_and_the_same_command_goes_on(database: Pat
         assert json.loads(again.stdout.splitlines()[-1])["rows_pending"] == 0
 
 
+def test_abort_drops_what_is_in_the_air(database: Path, serve: Serve, tmp_path: Path) -> None:
+    with LiveRun(database, serve("--latency-ms", "1500"), tmp_path / "job", "--stop-wait", "600") as run:
+        run.wait(lambda look: look["run"]["rows_done"] > 0 and look["run"]["in_the_air"] > 0)
+        assert run.ask("abort")["said"] == "abort"
+        code, summary = run.ended()
+        assert code == 143 and summary["rows_pending"] > 0
+        assert summary["rows_possibly_rebought"] > 0, "they were not waited for"
+
+
 def test_usr1_prints_the_status_and_ends_nothing(database: Path, serve: Serve, tmp_path: Path) -> None:
     with LiveRun(database, serve(), tmp_path / "job") as run:
         run.running()

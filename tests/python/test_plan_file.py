@@ -171,3 +171,26 @@ def test_bad_plans(plan: Path, tmp_path: Path, words: tuple[str, ...], said: str
     assert ran.returncode == 2, ran.stderr
     assert said in ran.stderr and "pass@" not in ran.stderr
     assert not (tmp_path / "p").exists() and (tmp_path / "memory.db").read_bytes() == before
+
+
+def test_shares_do_one_plan(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"id": {i}, "text": "row number {i}"}}\n' for i in range(200)))
+    made = run("plan", "--source", f"jsonl:{rows}", "--target", "fbin:all.fbin", "--embedder", "builtin", "--job",
+               tmp_path / "job", "--out", tmp_path / "plan.toml")
+    assert made.returncode == 0, made.stderr
+    shares = [run("run", "--plan", tmp_path / "plan.toml", "--shard", f"{i}/2", "--json") for i in (0, 1)]
+    for share in shares:
+        assert share.returncode == 0, share.stderr
+    assert sum(summary(share)["rows_embedded"] for share in shares) == 200
+    # A share that comes again is a part of what has begun; another plan is none.
+    assert run("run", "--plan", tmp_path / "plan.toml", "--shard", "1/2").returncode == 0
+    again = run("plan", "--source", f"jsonl:{rows}", "--target", "fbin:other.fbin", "--embedder", "builtin", "--job",
+                tmp_path / "job2", "--out", tmp_path / "plan2.toml")
+    assert again.returncode == 0, again.stderr
+    with rows.open("a") as more:
+        more.write('{"id": 999, "text": "one more"}\n')
+    refused = run("run", "--plan", tmp_path / "plan2.toml", "--shard", "0/2")
+    assert refused.returncode == 6, refused
+    assert "201 rows are to be read, and the plan has 200" in refused.stderr
+    assert not (tmp_path / "job2").exists()

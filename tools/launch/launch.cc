@@ -12,11 +12,14 @@
 #include "absl/strings/strip.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
+#include "tools/resolve_embedder.h"
 #include "tools/secret_form.h"
 #include "tools/shard_plan.h"
 
 namespace reembed {
 namespace {
+
+bool IsStream(const std::string& uri) { return uri == "-" || absl::StrContains(uri, ":-"); }
 
 absl::Status CheckNumberOfShards(const LaunchOptions& options) {
   const absl::StatusOr<ShardPlan> plan = ReadShardPlan(options.run.job);
@@ -87,9 +90,13 @@ absl::Status CheckLaunch(const LaunchOptions& options, absl::string_view where) 
         "--job: name the folder that all shards share, on a file system that all machines reach");
   }
   if (options.shards < 1) return absl::InvalidArgumentError("--shards: expected how many shards the job has");
-  if (options.run.source == "-" || absl::c_linear_search(options.run.targets, "-")) {
+  if (IsStream(options.run.source) || absl::c_any_of(options.run.targets, IsStream)) {
     return absl::InvalidArgumentError(
         "`-` is this process's input or output, which no other machine has; name a file or a server");
+  }
+  if (options.run.api_key_file == kStandardInput) {
+    return absl::InvalidArgumentError(
+        "--api-key-file -: shards have no standard input; name a file that all machines reach, or a variable");
   }
   if (options.run.force_recreate) {
     return absl::InvalidArgumentError(

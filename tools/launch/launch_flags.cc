@@ -6,9 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "tools/launch/launch.h"
+#include "tools/option_table.h"
 #include "tools/shard_plan.h"
 #include "tools/usage.h"
+#include "tools/with_layers.h"
 
 namespace reembed {
 namespace {
@@ -48,7 +51,31 @@ void AddCommon(CLI::App* command, LaunchOptions* options) {
   command->add_flag("--print", options->print, "print what would be submitted, and do nothing")->group(kGroup);
 }
 
-void AddSlurm(CLI::App* launch, Command* chosen) {
+// Launches with what files of settings say, as the shards may have none, or others. The variables of .env, and a job
+// file, are read where the shards run; beside a job file these files do not say what the job is.
+ExitCode Launch(const char* name, const CLI::App& command, Words words, CommandOptions* run,
+                const Environment& environment, const std::function<ExitCode(const Environment&)>& launch) {
+  const bool has_job_file = !run->job_file.empty();
+  const auto takes = [has_job_file](const OptionEntry& entry) {
+    const bool wanted = entry.scope == OptionScope::kHow || (entry.scope == OptionScope::kJob && !has_job_file);
+    return wanted && !absl::c_linear_search(kNotGivenOn, entry.name);
+  };
+  CommandOptions given = *run;
+  given.job_file.clear();
+  given.env_file.clear();
+  given.no_env_file = true;
+  return WithLayers({.name = name, .takes = takes, .needs_key = false}, given, SaidOptions(command, words), environment,
+                    [&](const LayeredOptions& all, const Environment&) {
+                      for (const OptionEntry& entry : OptionEntries()) {
+                        const auto origin = all.origins.find(entry.name);
+                        if (origin == all.origins.end() || origin->second.layer < OptionLayer::kProjectFile) continue;
+                        CopyOption(entry, all.options, run);
+                      }
+                      return launch(environment);
+                    });
+}
+
+void AddSlurm(CLI::App* launch, Words words, Command* chosen) {
   CLI::App* const command = launch->add_subcommand(
       "slurm", "submit the shards as an array job; the same command starts those that have failed, and no others");
   auto options = std::make_shared<SlurmOptions>();
@@ -73,10 +100,15 @@ void AddSlurm(CLI::App* launch, Command* chosen) {
       "notes.jsonl --target fbin:/shared/notes.fbin --model text-embedding-3-small\n  reembed launch slurm jobs/a.toml "
       "--job /shared/a --shards 4 --partition long\n  reembed launch slurm jobs/a.toml --job /shared/a --shards 4 "
       "--print");
-  command->callback([=] { *chosen = [=](const Environment& env) { return LaunchSlurmCommand(*options, env); }; });
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return Launch("launch slurm", *command, words, &options->launch.run, environment,
+                    [&](const Environment& with_files) { return LaunchSlurmCommand(*options, with_files); });
+    };
+  });
 }
 
-void AddKubernetes(CLI::App* launch, Command* chosen) {
+void AddKubernetes(CLI::App* launch, Words words, Command* chosen) {
   CLI::App* const command =
       launch->add_subcommand("kubernetes", "run the shards as an Indexed Job, by kubectl; needs Kubernetes 1.29");
   auto options = std::make_shared<KubernetesOptions>();
@@ -99,16 +131,21 @@ void AddKubernetes(CLI::App* launch, Command* chosen) {
       "registry.example/reembed:0.3 --claim texts --secret openai --job /data/notes --source jsonl:/data/notes.jsonl "
       "--target fbin:/data/notes.fbin --model text-embedding-3-small\n  reembed launch kubernetes /data/a.toml --job "
       "/data/a --shards 4 --image reembed --claim texts --print");
-  command->callback([=] { *chosen = [=](const Environment& env) { return LaunchKubernetesCommand(*options, env); }; });
+  command->callback([=] {
+    *chosen = [=](const Environment& environment) {
+      return Launch("launch kubernetes", *command, words, &options->launch.run, environment,
+                    [&](const Environment& with_files) { return LaunchKubernetesCommand(*options, with_files); });
+    };
+  });
 }
 
 }  // namespace
 
-void AddLaunch(CLI::App* app, Command* chosen) {
+void AddLaunch(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const launch = app->add_subcommand("launch", "the shards of one job on many machines: Slurm, Kubernetes");
   launch->require_subcommand(1);
-  AddSlurm(launch, chosen);
-  AddKubernetes(launch, chosen);
+  AddSlurm(launch, words, chosen);
+  AddKubernetes(launch, words, chosen);
 }
 
 }  // namespace reembed

@@ -6,15 +6,13 @@
 
 #include "tools/environment.h"
 #include "tools/exit_code.h"
-
-namespace CLI {
-class App;
-}
+#include "tools/usage.h"
 
 namespace reembed {
 
-// Declares `reembed launch` and its subcommands. Parsing sets *chosen to what was asked for.
-void AddLaunch(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen);
+// Declares `reembed launch` and its subcommands. `words`: of the command line. Parsing
+// sets *chosen to what was asked for.
+void AddLaunch(CLI::App* app, Words words, std::function<ExitCode(const Environment&)>* chosen);
 
 }  // namespace reembed
 

@@ -16,7 +16,8 @@ void AddLive(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen)
   auto options = std::make_shared<CtlOptions>();
   ctl->add_option("job", options->job, "its job directory")->required();
   ctl->add_option("words", options->words,
-                  "status, pause, resume, rate rpm=N tpm=N (0: none), concurrency N, stop, or dashboard: its address")
+                  "status, pause, resume, rate rpm=N tpm=N (0: none), concurrency N, stop (what is in the air is "
+                  "finished), abort (it is dropped), or dashboard: its address")
       ->required();
   ctl->add_flag("--json", options->json, "JSON on standard output");
   ctl->footer(

@@ -17,7 +17,7 @@
 namespace reembed {
 namespace {
 
-constexpr char kWords[] = "status, pause, resume, rate rpm=N tpm=N, concurrency N, stop";
+constexpr char kWords[] = "status, pause, resume, rate rpm=N tpm=N, concurrency N, stop, abort";
 
 absl::Status SetRate(absl::Span<const absl::string_view> words, RunControl* control) {
   std::optional<double> rpm, tpm;
@@ -141,6 +141,8 @@ absl::StatusOr<std::string> LiveRun::Obey(absl::string_view line) {
     done = SetConcurrency(rest, parts_.control);
   } else if (word == "stop" && alone) {
     parts_.stop();
+  } else if (word == "abort" && alone && parts_.abort != nullptr) {
+    parts_.abort();
   } else {
     done = absl::InvalidArgumentError(absl::StrCat("expected one of: ", kWords, "; got ", line));
   }

@@ -43,9 +43,10 @@ class LiveRun {
   struct Parts {
     std::string job;
     int streams = 1;
-    RunControl* control = nullptr;  // borrowed
-    std::function<int()> signal;    // that ends the run, or 0; from any thread
-    std::function<void()> stop;     // ends it as a first signal would; likewise
+    RunControl* control = nullptr;          // borrowed
+    std::function<int()> signal;            // that ends the run, or 0; from any thread
+    std::function<void()> stop;             // ends it as a first signal would; likewise
+    std::function<void()> abort = nullptr;  // as a second one; likewise
   };
 
   explicit LiveRun(Parts parts) : parts_(std::move(parts)) {}
@@ -64,7 +65,8 @@ class LiveRun {
   // Likewise, and asks the ledger and the money, which may have to wait for a disk. Call it now and then.
   LiveLook LookAtAll();
 
-  // What somebody asks for, as words: `status`, `pause`, `resume`, `rate rpm=N tpm=N`, `concurrency N`, `stop`.
+  // What somebody asks for, as words: `status`, `pause`, `resume`, `rate rpm=N tpm=N`, `concurrency N`, `stop`,
+  // `abort`.
   // Returns a line of JSON: of `status` the look (LookJson), of the others what is so now.
   // Errors: kInvalidArgument (says which words there are); kFailedPrecondition (the run is over).
   absl::StatusOr<std::string> Obey(absl::string_view words);

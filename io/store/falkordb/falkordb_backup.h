@@ -35,7 +35,7 @@ absl::StatusOr<RowCounts> BackUpFalkorGraph(const FalkorLocation& from, const st
 // GRAPH__restore_NUMBER, and takes the name in one step. Others of such names are the dead's, and removed. Nothing is
 // added to it. Returns what a user should know besides, or nothing. Errors: as RespClient; kDataLoss (the file is not
 // whole, or not of this form; the graph beside it is not what the file says).
-absl::StatusOr<std::string> RestoreFalkorGraph(const std::string& from, const FalkorLocation& to);
+absl::StatusOr<std::string> RestoreFalkorGraph(const std::string& from, const FalkorLocation& to, RestoreProgress told);
 
 // How many nodes the graph has; -1: there is none. Errors: as RespClient.
 absl::StatusOr<int64_t> CountFalkorNodes(const FalkorLocation& place);

@@ -48,9 +48,10 @@ absl::StatusOr<std::string> Occupant(const std::string&, const Location& place, 
   return absl::StrCat(place.ToString(), " (", Counted(nodes, "node", "nodes"), ")");
 }
 
-absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts) {
+absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts,
+                                    RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(const FalkorLocation graph, ParseFalkorGraph(place, LoginOf(place)));
-  return RestoreFalkorGraph(absl::StrCat(dir, "/", parts.front().file), graph);
+  return RestoreFalkorGraph(absl::StrCat(dir, "/", parts.front().file), graph, told);
 }
 
 }  // namespace

@@ -151,7 +151,8 @@ absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
 // Fills a new graph from the file.
 class GraphLoader {
  public:
-  GraphLoader(FalkorGraph* graph, std::string path) : graph_(graph), path_(std::move(path)) {}
+  GraphLoader(FalkorGraph* graph, std::string path, int64_t total, RestoreProgress told)
+      : graph_(graph), path_(std::move(path)), total_(total), told_(told) {}
 
   absl::Status Load() {
     ABSL_RETURN_IF_ERROR(ReadGzipJson(path_, [this](absl::string_view name, absl::string_view token, bool element) {
@@ -238,9 +239,15 @@ class GraphLoader {
           graph_->Message(absl::StrCat("expected ", rows->rows, " nodes to be made, got ", answered)));
     }
     for (size_t i = 0; i < answered; ++i) ids_[(made)(0, 0)[i][0].Integer()] = (made)(0, 0)[i][1].Integer();
-    waiting_bytes_ -= std::min(waiting_bytes_, rows->text.size());
-    *rows = {};
+    Made(rows);
     return absl::OkStatus();
+  }
+
+  void Made(Rows* rows) {
+    waiting_bytes_ -= std::min(waiting_bytes_, rows->text.size());
+    made_ += static_cast<int64_t>(rows->rows);
+    told_(kPuttingBack, made_, total_, RestoreUnit::kRows);
+    *rows = {};
   }
 
   absl::Status AddRelationship(absl::string_view token) {
@@ -297,13 +304,15 @@ class GraphLoader {
                              "]->(b) SET e=p"),
                 FalkorGraph::Access::kWrite)
             .status();
-    waiting_bytes_ -= std::min(waiting_bytes_, rows->text.size());
-    *rows = {};
+    Made(rows);
     return made;
   }
 
   FalkorGraph* const graph_;
   const std::string path_;
+  const int64_t total_;  // nodes and relationships
+  const RestoreProgress told_;
+  int64_t made_ = 0;
   absl::flat_hash_map<std::string, Rows> nodes_;  // by labels, and what sets vectors
   size_t waiting_bytes_ = 0;
   absl::flat_hash_map<int64_t, int64_t> ids_;             // in the file -> in the graph
@@ -365,7 +374,8 @@ absl::StatusOr<std::string> MakeIndexes(FalkorGraph* graph, const std::vector<In
 
 }  // namespace
 
-absl::StatusOr<std::string> RestoreFalkorGraph(const std::string& from, const FalkorLocation& to) {
+absl::StatusOr<std::string> RestoreFalkorGraph(const std::string& from, const FalkorLocation& to,
+                                               RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(FileFacts facts, ReadFacts(from));
   FalkorLocation beside = to;
   const std::string prefix = to.graph + "__restore_";
@@ -382,7 +392,7 @@ absl::StatusOr<std::string> RestoreFalkorGraph(const std::string& from, const Fa
   ABSL_RETURN_IF_ERROR(side->Query("RETURN 1", FalkorGraph::Access::kWrite).status());
   // AutoMem's own files say nothing of indexes; its server makes them when it starts.
   ABSL_ASSIGN_OR_RETURN(const std::string left, MakeIndexes(side.get(), facts.indexes));
-  GraphLoader loader(side.get(), from);
+  GraphLoader loader(side.get(), from, facts.nodes + facts.relationships, told);
   ABSL_RETURN_IF_ERROR(loader.Load());
   const int64_t relationships = facts.relationships - loader.loose();
   for (const auto& [query, expected] : {std::pair("MATCH (n) RETURN count(n)", facts.nodes),

@@ -221,7 +221,9 @@ absl::StatusOr<std::vector<std::string>> InsertTriggers(PostgresConnection* conn
   return names;
 }
 
-absl::Status CopyIn(PostgresConnection* connection, const Table& table, const std::string& path) {
+// `read`: told how many bytes of the file the server has taken so far.
+absl::Status CopyIn(PostgresConnection* connection, const Table& table, const std::string& path,
+                    absl::FunctionRef<void(int64_t bytes)> read) {
   ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(path));
   int64_t offset = 0;
   absl::Status failure;
@@ -232,6 +234,7 @@ absl::Status CopyIn(PostgresConnection* connection, const Table& table, const st
                            const absl::StatusOr<size_t> got = file.ReadAt(offset, absl::MakeSpan(*piece));
                            failure.Update(got.status());
                            piece->resize(got.ok() ? *got : 0);
+                           read(offset);
                            offset += static_cast<int64_t>(piece->size());
                            return !piece->empty();
                          });
@@ -258,9 +261,16 @@ absl::Status AdvanceSequences(PostgresConnection* connection, const Table& table
   return absl::OkStatus();
 }
 
-absl::Status Replace(PostgresConnection* connection, const std::string& dir, const std::vector<Table>& tables) {
+absl::Status Replace(PostgresConnection* connection, const std::string& dir, const std::vector<Table>& tables,
+                     RestoreProgress told) {
   std::vector<std::string> names;
-  for (const Table& table : tables) names.push_back(table.Name());
+  int64_t total = 0, before = 0;
+  for (const Table& table : tables) {
+    names.push_back(table.Name());
+    ABSL_ASSIGN_OR_RETURN(const File file, File::OpenToRead(absl::StrCat(dir, "/", table.file)));
+    ABSL_ASSIGN_OR_RETURN(const int64_t bytes, file.Size());
+    total += bytes;
+  }
   absl::Status emptied =
       connection->Run(absl::StrCat("SET LOCAL lock_timeout = '5s'; TRUNCATE ", absl::StrJoin(names, ", ")));
   if (absl::StrContains(emptied.message(), "referenced in a foreign key")) {
@@ -282,7 +292,12 @@ absl::Status Replace(PostgresConnection* connection, const std::string& dir, con
       return absl::OkStatus();
     };
     ABSL_RETURN_IF_ERROR(switch_triggers("DISABLE"));
-    ABSL_RETURN_IF_ERROR(CopyIn(connection, table, absl::StrCat(dir, "/", table.file)));
+    int64_t bytes = 0;
+    ABSL_RETURN_IF_ERROR(CopyIn(connection, table, absl::StrCat(dir, "/", table.file), [&](int64_t read) {
+      bytes = read;
+      told(kPuttingBack, before + read, total, RestoreUnit::kBytes);
+    }));
+    before += bytes;
     // Deferred checks would keep the next ALTER TABLE waiting.
     ABSL_RETURN_IF_ERROR(switch_triggers("ENABLE"));
     ABSL_ASSIGN_OR_RETURN(const PostgresRows count, connection->Query("SELECT count(*) FROM " + table.Name()));
@@ -345,14 +360,15 @@ absl::StatusOr<std::string> DescribePostgres(const std::string& dir, const std::
   return absl::StrCat(connection->name(), " ", absl::StrJoin(words, ", "));
 }
 
-absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to) {
+absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to,
+                             RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(std::vector<Table> tables, ReadTables(dir, parts, to));
   if (tables.empty()) return absl::NotFoundError(absl::StrCat(dir, ": has no table among what was asked for"));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<PostgresConnection> connection, Open(to, false));
   ABSL_RETURN_IF_ERROR(SortTables(connection.get(), &tables));
   ABSL_RETURN_IF_ERROR(connection->Begin());
   // On failure the connection ends, and with it the transaction.
-  ABSL_RETURN_IF_ERROR(Replace(connection.get(), dir, tables));
+  ABSL_RETURN_IF_ERROR(Replace(connection.get(), dir, tables, told));
   return connection->Run("COMMIT");
 }
 

@@ -39,7 +39,8 @@ absl::StatusOr<std::string> DescribePostgres(const std::string& dir, const std::
 // Errors: as PostgresConnection; kNotFound (a table is not there); kFailedPrecondition (a column is not, or has another
 // type: says which; a table that is not meant refers to one that is); kUnavailable (somebody holds a table for more
 // than five seconds); kDataLoss.
-absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to);
+absl::Status RestorePostgres(const std::string& dir, const std::vector<BackupPart>& parts, const PostgresTables& to,
+                             RestoreProgress told);
 
 }  // namespace reembed
 

@@ -136,9 +136,10 @@ absl::StatusOr<std::string> Occupant(const std::string& dir, const Location& pla
   return DescribePostgres(dir, parts, tables);
 }
 
-absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts) {
+absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts,
+                                    RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(const PostgresTables tables, ParsePostgresTables(place));
-  ABSL_RETURN_IF_ERROR(RestorePostgres(dir, parts, tables));
+  ABSL_RETURN_IF_ERROR(RestorePostgres(dir, parts, tables, told));
   return "";
 }
 

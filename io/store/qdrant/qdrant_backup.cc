@@ -88,23 +88,29 @@ absl::StatusOr<FileFacts> ReadFacts(const std::string& path) {
 }
 
 // Makes the collection, fills it from the file, and counts.
-absl::Status Fill(QdrantClient* client, const std::string& name, const std::string& path, const FileFacts& facts) {
+absl::Status Fill(QdrantClient* client, const std::string& name, const std::string& path, const FileFacts& facts,
+                  RestoreProgress told) {
   ABSL_RETURN_IF_ERROR(client->Call({"PUT", PathOf(name), facts.create}).status());
   // Before the points, so that the graph gets its links for filters.
   for (const std::string& index : facts.indexes) {
     ABSL_RETURN_IF_ERROR(client->Call({"PUT", PathOf(name) + "/index?wait=true", index}).status());
   }
   absl::Status failure;
+  int64_t points = 0;
+  const std::string stage = absl::StrCat("filling ", name);
   QdrantWriter writer(client, PathOf(name) + "/points",
                       [&](absl::Span<const size_t>, const absl::Status& status) { failure.Update(status); });
   absl::Status read = ReadGzipJson(path, [&](absl::string_view member, absl::string_view token, bool element) {
     // A point of the file is a point of a request, to the letter.
-    if (element && member == "points") writer.Add(0)->append(token.data(), token.size());
+    if (!element || member != "points") return failure;
+    told(stage, points++, facts.points, RestoreUnit::kRows);
+    writer.Add(0)->append(token.data(), token.size());
     return failure;
   });
   writer.Finish();
   ABSL_RETURN_IF_ERROR(failure);
   ABSL_RETURN_IF_ERROR(read);
+  told(stage, points, facts.points, RestoreUnit::kRows);
   ABSL_ASSIGN_OR_RETURN(const int64_t count, CountQdrantPoints(client, name, ""));
   if (count == facts.points) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(client->url(), PathOf(name), ": expected ", facts.points, " points, got ",
@@ -167,14 +173,14 @@ absl::StatusOr<RowCounts> BackUpQdrantCollection(const QdrantLocation& from, con
 }
 
 absl::StatusOr<std::string> RestoreQdrantCollection(const std::string& from, const QdrantLocation& to,
-                                                    const QdrantOptions& options) {
+                                                    const QdrantOptions& options, RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(const FileFacts facts, ReadFacts(from));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<QdrantClient> client, QdrantClient::Make(to.url, options));
   ABSL_ASSIGN_OR_RETURN(const std::optional<std::string> alias, ResolveQdrantAlias(client.get(), to.collection));
   std::string side = to.collection + "__restore";
   if (alias.has_value() && *alias == side) side += "_2";
   ABSL_RETURN_IF_ERROR(Drop(client.get(), side));
-  ABSL_RETURN_IF_ERROR(Fill(client.get(), side, from, facts));
+  ABSL_RETURN_IF_ERROR(Fill(client.get(), side, from, facts, told));
   if (alias.has_value()) {
     const std::string name = JsonQuoted(to.collection);
     ABSL_RETURN_IF_ERROR((client)
@@ -187,7 +193,7 @@ absl::StatusOr<std::string> RestoreQdrantCollection(const std::string& from, con
                         " stays until you delete it");
   }
   ABSL_RETURN_IF_ERROR(Drop(client.get(), to.collection));
-  if (absl::Status filled = Fill(client.get(), to.collection, from, facts); !filled.ok()) {
+  if (absl::Status filled = Fill(client.get(), to.collection, from, facts, told); !filled.ok()) {
     return absl::Status(filled.code(),
                         absl::StrCat(filled.message(), "; ", side, " has all the points; give the same command again"));
   }

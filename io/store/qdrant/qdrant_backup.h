@@ -31,7 +31,7 @@ absl::StatusOr<RowCounts> BackUpQdrantCollection(const QdrantLocation& from, con
 // command again. Returns what a user should know besides, or nothing.
 // Errors: as QdrantClient; kDataLoss (the file is not whole, or not of this form).
 absl::StatusOr<std::string> RestoreQdrantCollection(const std::string& from, const QdrantLocation& to,
-                                                    const QdrantOptions& options);
+                                                    const QdrantOptions& options, RestoreProgress told);
 
 // How many points there are; -1: there is no such collection.
 absl::StatusOr<int64_t> CountQdrantCollection(const QdrantLocation& place, const QdrantOptions& options);

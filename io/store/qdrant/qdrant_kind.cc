@@ -62,9 +62,11 @@ absl::StatusOr<std::string> Occupant(const std::string&, const Location& place, 
   return absl::StrCat(place.ToString(), " (", Counted(points, "point", "points"), ")");
 }
 
-absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts) {
+absl::StatusOr<std::string> Restore(const std::string& dir, const Location& place, const Parts& parts,
+                                    RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(const QdrantLocation collection, CollectionOf(place));
-  return RestoreQdrantCollection(absl::StrCat(dir, "/", parts.front().file), collection, {.api_key = place.secret});
+  return RestoreQdrantCollection(absl::StrCat(dir, "/", parts.front().file), collection, {.api_key = place.secret},
+                                 told);
 }
 
 }  // namespace

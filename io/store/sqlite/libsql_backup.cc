@@ -346,13 +346,15 @@ absl::Status CleanUp(HranaConnection* connection) {
 
 // What the table has already goes in the transaction of the first new rows: without its own rows a full text index,
 // say, cannot even be dropped ("vtable constructor failed"), and a kill between the two would leave it like that for
-// good.
-absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to) {
+// good. `filled`: told of rows that are there since it was told last.
+absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to,
+                  absl::FunctionRef<void(int64_t rows)> filled) {
   ABSL_ASSIGN_OR_RETURN(SqliteStatement rows,
                         from.Prepare(absl::StrCat("SELECT ", table.Columns(), " FROM ", QuoteName(table.name))));
   HranaBatch batch(InsertSql(table));
   if (table.is_shadow || table.name == kSequence) batch.AddOther("DELETE FROM " + QuoteName(table.name));
   std::vector<HranaStep> steps;
+  int64_t waiting = 0;
   const auto send = [&]() -> absl::Status {
     if (batch.size() == 0) return absl::OkStatus();
     absl::Status sent = to->Transact(batch, &steps);
@@ -360,6 +362,7 @@ absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to) {
       if (sent.ok()) sent = step.status;
     }
     batch.Clear();
+    filled(std::exchange(waiting, 0));
     return sent;
   };
   std::vector<SqliteValue> values(table.width());
@@ -367,6 +370,7 @@ absl::Status Fill(const SqlDb& from, const Table& table, HranaConnection* to) {
   for (; row.ok() && *row; row = rows.Step()) {
     for (size_t i = 0; i < values.size(); ++i) values[i] = rows.Value(static_cast<int>(i));
     batch.Add(values);
+    ++waiting;
     if (batch.size() < kTransactionRows && batch.size_bytes() < kTransactionBytes) continue;
     ABSL_RETURN_IF_ERROR(send());
   }
@@ -388,7 +392,9 @@ absl::Status CheckCounts(HranaConnection* connection, const RowCounts& rows) {
 
 // Into a database that is empty, or has what is left of a restore that was killed.
 absl::Status FillFromFile(const SqliteDb& file, const Schema& schema, std::vector<Table> tables, const RowCounts& rows,
-                          HranaConnection* connection) {
+                          RestoreProgress told, HranaConnection* connection) {
+  int64_t done = 0, total = 0;
+  for (const auto& [table, count] : rows) total += count;
   const auto run = [&](const std::string& sql) {
     HranaRows none;
     return connection->Query(sql, {}, &none);
@@ -401,7 +407,11 @@ absl::Status FillFromFile(const SqliteDb& file, const Schema& schema, std::vecto
   }
   if (HasSequence(schema)) tables.push_back(SequenceTable());
   for (const Table& table : tables) {
-    ABSL_RETURN_IF_ERROR(Fill(file, table, connection));
+    // What belongs to another table is not among the rows that the backup has counted.
+    const bool counts = !table.is_shadow && table.name != kSequence;
+    ABSL_RETURN_IF_ERROR(Fill(file, table, connection, [&](int64_t more) {
+      if (counts) told(kPuttingBack, done += more, total, RestoreUnit::kRows);
+    }));
   }
   // Triggers last, so that none of them has seen these rows.
   for (const SchemaObject& object : schema) {
@@ -414,7 +424,7 @@ absl::Status FillFromFile(const SqliteDb& file, const Schema& schema, std::vecto
 
 }  // namespace
 
-absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCounts& rows) {
+absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCounts& rows, RestoreProgress told) {
   ABSL_RETURN_IF_ERROR(CheckLibsqlIsEmpty(to));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> file, SqliteDb::Open(from, SqliteAccess::kUnchanging));
   ABSL_ASSIGN_OR_RETURN(const Schema schema, ReadSchema(*file));
@@ -422,7 +432,7 @@ absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCou
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<HranaConnection> connection, HranaConnection::Make(std::move(to), kPatience));
   absl::Status status;
   for (int tries = 0; tries < kTries; ++tries) {
-    status = FillFromFile(*file, schema, tables, rows, connection.get());
+    status = FillFromFile(*file, schema, tables, rows, told, connection.get());
     // The last statement of a restore that was killed may come to the server behind our look at what is there.
     if (!absl::StrContains(status.message(), "already exists")) break;
   }

@@ -24,7 +24,7 @@ absl::Status CheckLibsqlIsEmpty(HranaServer to);
 
 // Writes everything in the file `from`, which BackUpLibsql() made, into the empty database `to`, and counts it.
 // Errors: as CheckLibsqlIsEmpty, HranaConnection; kDataLoss (what is there then is not what was in the file).
-absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCounts& rows);
+absl::Status RestoreLibsql(const std::string& from, HranaServer to, const RowCounts& rows, RestoreProgress told);
 
 }  // namespace reembed
 

@@ -91,13 +91,18 @@ absl::StatusOr<RowCounts> BackUpSqlite(const std::string& from, const std::strin
   return CountSqliteRows(*copy);
 }
 
-absl::Status RestoreSqlite(const std::string& from, const std::string& to, const RowCounts& rows) {
+absl::Status RestoreSqlite(const std::string& from, const std::string& to, const RowCounts& rows,
+                           RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(const bool there, PathExists(to));
   if (there) {
     ABSL_RETURN_IF_ERROR(CheckNotOpenElsewhere(to));
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteDb> copy, SqliteDb::Open(from, SqliteAccess::kUnchanging));
     const absl::StatusOr<std::unique_ptr<SqliteDb>> target = SqliteDb::Open(to, SqliteAccess::kReadWrite);
-    const absl::Status copied = target.ok() ? copy->CopyTo(target->get()) : target.status();
+    const absl::Status copied = target.ok() ? copy->CopyTo(target->get(),
+                                                           [&told](int64_t bytes, int64_t total) {
+                                                             told(kPuttingBack, bytes, total, RestoreUnit::kBytes);
+                                                           })
+                                            : target.status();
     if (absl::IsDataLoss(copied) || absl::IsInvalidArgument(copied)) {
       return absl::FailedPreconditionError(absl::StrCat(
           copied.message(), "; what is there cannot be replaced in one transaction: move it away (with its ",

@@ -21,7 +21,7 @@ absl::StatusOr<RowCounts> BackUpSqlite(const std::string& from, const std::strin
 // and after a crash, `to` is what it was. A file that is not there is made. `rows`: what must be in it then.
 // Errors: as SqliteDb; kAborted (another process has it open); kFailedPrecondition (the remains of another database lie
 // beside it); kDataLoss (what is in it then is not what was in the copy).
-absl::Status RestoreSqlite(const std::string& from, const std::string& to, const RowCounts& rows);
+absl::Status RestoreSqlite(const std::string& from, const std::string& to, const RowCounts& rows, RestoreProgress told);
 
 // Rows by table, without SQLite's own tables, virtual ones and their shadows.
 absl::StatusOr<RowCounts> CountSqliteRows(const SqlDb& db);

@@ -254,7 +254,7 @@ absl::Status SqliteDb::LoadExtension(const std::string& file) {
       absl::StrCat(path(), ": the extension ", file, " cannot be loaded: ", reason, "; check extension="));
 }
 
-absl::Status SqliteDb::CopyTo(SqliteDb* to) const {
+absl::Status SqliteDb::CopyTo(SqliteDb* to, const std::function<void(int64_t, int64_t)>& told) const {
   // A few pages at a time let writers of a rollback journal in, and each of them makes the copy begin anew; so after
   // some of them it is made in one go, for which they wait. With a write-ahead log nobody waits in any case.
   constexpr int kPages = 4096;
@@ -263,15 +263,27 @@ absl::Status SqliteDb::CopyTo(SqliteDb* to) const {
   ABSL_ASSIGN_OR_RETURN(const bool row, mode.Step());
   int restarts = row && mode.Text(0) == "wal" ? kMaxRestarts : 0;
   mode.Reset();
+  ABSL_ASSIGN_OR_RETURN(SqliteStatement page, Prepare("PRAGMA page_size"));
+  ABSL_ASSIGN_OR_RETURN(const bool has_size, page.Step());
+  const int64_t page_bytes = has_size ? page.Int(0) : 0;
+  page.Reset();
   sqlite3_backup* const copy = sqlite3_backup_init(to->db_, "main", db_, "main");
   if (copy == nullptr) return to->Error(sqlite3_errcode(to->db_));
   int left = std::numeric_limits<int>::max();
   int result;
-  while ((result = sqlite3_backup_step(copy, restarts < kMaxRestarts ? kPages : -1)) == SQLITE_OK) {
+  const auto tell = [&] {
+    if (told == nullptr) return;
+    const int64_t pages = sqlite3_backup_pagecount(copy);
+    told((pages - sqlite3_backup_remaining(copy)) * page_bytes, pages * page_bytes);
+  };
+  // Who wants to be told has a source that nobody writes to.
+  while ((result = sqlite3_backup_step(copy, told != nullptr || restarts < kMaxRestarts ? kPages : -1)) == SQLITE_OK) {
     const int now = sqlite3_backup_remaining(copy);
     if (now >= left) ++restarts;
     left = now;
+    tell();
   }
+  if (result == SQLITE_DONE) tell();
   const int finished = sqlite3_backup_finish(copy);
   if (result == SQLITE_DONE) result = finished;
   if (result == SQLITE_OK) return absl::OkStatus();

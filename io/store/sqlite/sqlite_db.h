@@ -3,6 +3,7 @@
 #define REEMBED_IO_STORE_SQLITE_SQLITE_DB_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -57,8 +58,8 @@ class SqliteDb final : public SqlDb {
 
   // Replaces everything in `to` by what is in this database at one moment, in one transaction of `to`. Both may be in
   // use by others, who wait for no longer than it takes to copy some pages, unless they write all the time. Errors name
-  // both files.
-  absl::Status CopyTo(SqliteDb* to) const;
+  // both files. `told`: of bytes done and bytes in all, now and then; only where nobody writes to this database.
+  absl::Status CopyTo(SqliteDb* to, const std::function<void(int64_t, int64_t)>& told = nullptr) const;
 
   int64_t ChangedRows() const;      // by the last INSERT, UPDATE or DELETE, triggers not counted
   bool InTransaction() const;       // false again when SQLite had to roll back by itself

@@ -104,9 +104,10 @@ absl::StatusOr<std::string> OccupantOfFile(const std::string&, const Location& p
   return absl::StrCat(place.path, " (", Counted(all, "row", "rows"), ")");
 }
 
-absl::StatusOr<std::string> RestoreFile(const std::string& dir, const Location& place, const Parts& parts) {
+absl::StatusOr<std::string> RestoreFile(const std::string& dir, const Location& place, const Parts& parts,
+                                        RestoreProgress told) {
   const BackupPart& part = parts.front();
-  return Silent(RestoreSqlite(absl::StrCat(dir, "/", part.file), place.path, part.rows));
+  return Silent(RestoreSqlite(absl::StrCat(dir, "/", part.file), place.path, part.rows, told));
 }
 
 absl::StatusOr<Parts> BackUpServer(const Location& place, const BackupFiles& files) {
@@ -122,10 +123,11 @@ absl::StatusOr<std::string> OccupantOfServer(const std::string&, const Location&
   return Silent(CheckLibsqlIsEmpty(server));
 }
 
-absl::StatusOr<std::string> RestoreServer(const std::string& dir, const Location& place, const Parts& parts) {
+absl::StatusOr<std::string> RestoreServer(const std::string& dir, const Location& place, const Parts& parts,
+                                          RestoreProgress told) {
   ABSL_ASSIGN_OR_RETURN(const HranaServer server, ParseLibsqlServer(place));
   const BackupPart& part = parts.front();
-  return Silent(RestoreLibsql(absl::StrCat(dir, "/", part.file), server, part.rows));
+  return Silent(RestoreLibsql(absl::StrCat(dir, "/", part.file), server, part.rows, told));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "gmock/gmock.h"
+#include "io/job/reject_retry.h"
 #include "tests/fakes/file_size_limit.h"
 #include "tests/io/job/job_fixture.h"
 
@@ -331,6 +332,52 @@ TEST_F(JobFilesTest, RejectsThatACrashCutOffAreCompleted) {
   ASSERT_THAT(*rejects, SizeIs(2));
   EXPECT_EQ((*rejects)[1].ordinal, 2);
   EXPECT_THAT((*rejects)[1].reason, HasError(absl::StatusCode::kInvalidArgument, "too long"));
+  EXPECT_EQ((*rejects)[1].attempts, 1);
+  // Again it is the run that was killed that has tried it.
+  store_.reset();
+  ASSERT_THAT(TakeBackRejects(dir_), IsOk());
+  Execute("INSERT INTO rejected_texts VALUES(0, 3, 'too long'); UPDATE meta SET value = 0 WHERE key = 'clean'");
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_EQ(store_->ListRejects(10)->at(1).attempts, 2);
+}
+
+TEST_F(JobFilesTest, AttemptsAreTheRunsThatTriedInVain) {
+  const auto attempts = [this] {
+    std::vector<int64_t> all;
+    const auto rejects = store_->ListRejects(10);
+    EXPECT_THAT(rejects, IsOk());
+    for (const RejectedRow& row : *rejects) all.push_back(row.attempts);
+    return all;
+  };
+  const auto reject = [this](int64_t ordinal) {
+    store_->Reject(ordinal, ordinal, absl::InvalidArgumentError("no text"));
+    const RefusedRow refused[] = {{.ordinal = ordinal, .reason = absl::NotFoundError("gone")}};
+    store_->Refuse("sink a", refused);
+  };
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_EQ(store_->Reject(int64_t{0}, std::nullopt, absl::InvalidArgumentError("no text")), 0);
+  reject(0);
+  EXPECT_THAT(attempts(), ElementsAre(1, 1)) << "a run counts once";
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_THAT(attempts(), ElementsAre(1, 1)) << "a run that does not try it does not count";
+  store_.reset();
+  ASSERT_THAT(TakeBackRejects(dir_), IsOk());
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_THAT(attempts(), IsEmpty());
+  reject(0);
+  EXPECT_THAT(attempts(), ElementsAre(2, 2));
+  // A program of before writes its rejects beside the table, or has none at all.
+  store_.reset();
+  Execute("DROP TABLE attempts");
+  {
+    const auto reader = JobReader::Open(dir_);
+    ASSERT_THAT(reader, IsOk());
+    EXPECT_EQ((*reader)->ListRejects(10)->front().attempts, 1);
+  }
+  ASSERT_THAT(TakeBackRejects(dir_), IsOk());
+  ASSERT_THAT(Open(), IsOk());
+  reject(0);
+  EXPECT_THAT(attempts(), ElementsAre(2, 2));
 }
 
 TEST_F(JobFilesTest, AFullDiskStopsTheRunAndLosesNothing) {

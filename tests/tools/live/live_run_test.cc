@@ -46,12 +46,13 @@ class LiveRunTest : public ::testing::Test {
   IdleClient client_;
   RunControl control_{16};
   std::atomic<int> signal_{0};
-  std::atomic<int> stops_{0};
+  std::atomic<int> stops_{0}, aborts_{0};
   LiveRun live_{{.job = "/jobs/a \"job\"",
                  .streams = 2,
                  .control = &control_,
                  .signal = [this] { return signal_.load(); },
-                 .stop = [this] { ++stops_; }}};
+                 .stop = [this] { ++stops_; },
+                 .abort = [this] { ++aborts_; }}};
 };
 
 TEST_F(LiveRunTest, GoesThroughItsStates) {
@@ -104,6 +105,10 @@ TEST_F(LiveRunTest, ObeysWordsAndNamesThoseItKnows) {
   ASSERT_THAT(live_.Obey("concurrency 3"), IsOk());
   EXPECT_EQ(control_.wish().concurrency, 3);
   ASSERT_THAT(live_.Obey("stop"), IsOk());
+  EXPECT_EQ(stops_, 1);
+  EXPECT_EQ(aborts_, 0);
+  EXPECT_THAT(live_.Obey("abort"), IsOk());
+  EXPECT_EQ(aborts_, 1);
   EXPECT_EQ(stops_, 1);
   EXPECT_EQ(JsonMember(*live_.Obey("status"), "state"), "running");
   for (const char* const wrong : {"", "status now", "pause 3", "rate", "rate 5", "rate rpm=", "rate rpm=nan",

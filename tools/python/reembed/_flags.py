@@ -54,6 +54,7 @@ class JobFlags(TypedDict, total=False):
     mix: bool
     model: str
     no_changed: bool
+    no_color: bool
     no_env_file: bool
     no_input: bool
     no_undo: bool

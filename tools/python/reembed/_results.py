@@ -140,6 +140,7 @@ class Reject:
     reason: str = ""
     code: str = ""
     target: str = ""
+    attempts: int = 1  # runs that have tried it in vain
 
 @dataclass(frozen=True)
 class Receipt:
