@@ -350,7 +350,7 @@ void Run::WriteToSinks(Slot* slot, Async::gateway_type& gate) {
     // Whichever sink answers last answers for all; each reports its own failure.
     auto all = std::make_shared<Done>(std::move(done));
     for (auto& writer : writers_) {
-      writer->Write(&slot->batch, slot->sequence, Done([this, slot, all](absl::Status status) {
+      writer->Write(&slot->batch, slot->sequence, Done([this, slot, all](const absl::Status& status) {
         NoteFailure(status);
         if (--slot->sinks_left == 0) std::move (*all)(absl::OkStatus());
       }));
