@@ -10,9 +10,11 @@
 #include <iterator>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "engine/shown_text.h"
@@ -36,6 +38,11 @@ constexpr rlim_t kMostFiles = 65536;
 constexpr char kOutOfMemory[] =
     "out of memory; give it more (ulimit -v, or the container's limit), or let it take less with --concurrency and "
     "--batch-size: the same command goes on from what is kept";
+
+// As much of a limit of memory as of one of threads: a thread's stack wants address space.
+constexpr char kNoThread[] =
+    "no room for one more thread; give it more (ulimit -v, ulimit -u, or the container's limits), or let it take less "
+    "with --concurrency and --batch-size: the same command goes on from what is kept";
 
 // Handlers of the language reach nothing but a global. Set once, before there are threads.
 bool say_json = false;
@@ -61,6 +68,13 @@ bool say_json = false;
   _exit(1);
 }
 
+// The standard library says it by a code, oneTBB by the words of it.
+bool IsLackOfThreads(const std::exception& error) {
+  const auto* const system = dynamic_cast<const std::system_error*>(&error);
+  if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again) return true;
+  return absl::StrContains(error.what(), "pthread_create");
+}
+
 [[noreturn]] void EndOfException() {
   const std::exception_ptr current = std::current_exception();
   if (current == nullptr) std::abort();
@@ -69,6 +83,7 @@ bool say_json = false;
   } catch (const std::bad_alloc&) {
     EndOutOfMemory();
   } catch (const std::exception& error) {
+    if (IsLackOfThreads(error)) EndWith(kNoThread);
     EndWith(
         absl::StrCat("ended by what nobody expected: ", error.what(), "; the same command goes on from what is kept"));
   } catch (...) {

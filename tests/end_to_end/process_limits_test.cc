@@ -74,12 +74,16 @@ TEST_F(ProcessLimitsTest, AVersionNeedsNoAddressSpaceToSpeakOf) {
 
 TEST_F(ProcessLimitsTest, OutOfMemoryIsSaidAndTheSameCommandGoesOn) {
   MakeNotes(20000);
+  // Which of the two is met first, and with how much room, depends on what threads do at the same moment.
   int out_of_memory = 0;
-  for (const int megabytes : {220, 260, 300, 340, 400}) {
+  for (const int megabytes : {190, 220, 260, 300, 340, 400}) {
     const ProcessResult result = Limited(absl::StrCat("-v ", megabytes * 1024), RunArgs());
     EXPECT_THAT(result.exit_code, AnyOf(0, 1, 5, 127)) << megabytes << ": " << result.err;
     EXPECT_EQ(result.signal, 0) << megabytes << ": " << result.err;
-    if (absl::StrContains(result.err, "out of memory")) ++out_of_memory;
+    EXPECT_THAT(result.err, Not(HasSubstr("nobody expected"))) << megabytes;
+    for (const char* const words : {"out of memory", "no room for one more thread"}) {
+      if (absl::StrContains(result.err, words)) ++out_of_memory;
+    }
     EXPECT_TRUE(result.exit_code == 0 || !result.err.empty()) << megabytes;
   }
   EXPECT_GT(out_of_memory, 0);

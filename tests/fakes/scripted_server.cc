@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
@@ -16,9 +17,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "gtest/gtest.h"
 
 namespace reembed {
 namespace {
+
+// Much longer than whoever is waited for takes on any machine; then the test goes on and fails.
+constexpr std::chrono::seconds kPatience(120);
 
 constexpr size_t kMaxHeadBytes = 64 * 1024;
 constexpr size_t kMaxBodyBytes = size_t{256} << 20;
@@ -262,12 +267,14 @@ void ScriptedServer::Stall() {
 
 void ScriptedServer::WaitForStalled(int count) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stalled_ >= count; });
+  EXPECT_TRUE(changed_.wait_for(lock, kPatience, [&] { return stalled_ >= count; }))
+      << "whoever was to ask has not: of " << count << " replies " << stalled_ << " are held back";
 }
 
 void ScriptedServer::WaitForEnded(int count) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return connections_ended_ >= count; });
+  EXPECT_TRUE(changed_.wait_for(lock, kPatience, [&] { return connections_ended_ >= count; }))
+      << "of " << count << " connections " << connections_ended_ << " have ended";
 }
 
 void ScriptedServer::ReleaseStalled() {

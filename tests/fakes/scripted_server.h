@@ -91,7 +91,7 @@ class ScriptedServer {
   int request_count() const { return next_number_; }
   int connection_count() const { return connections_accepted_; }
 
-  // Blocks until so many replies are stalled.
+  // Blocks until so many replies are stalled. After two minutes the test fails, as it does below.
   void WaitForStalled(int count);
 
   // Blocks until the server has ended so many connections.
