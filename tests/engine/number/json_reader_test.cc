@@ -45,8 +45,9 @@ TEST(JsonReaderTest, SaysWhereItIsNoObject) {
     const char* json;
     size_t position;
   };
-  for (const Bad& bad : {Bad{"", 0}, Bad{"[1]", 0}, Bad{"{", 1}, Bad{"{\"a\":1,}", 7}, Bad{"{\"a\":1}x", 7},
-                         Bad{"{\"a\":01}", 7}, Bad{"{\"a\" 1}", 5}, Bad{"{\"a\":NaN}", 5}, Bad{"{a:1}", 1}}) {
+  for (const Bad& bad :
+       {Bad{"", 0}, Bad{"[1]", 0}, Bad{"{", 1}, Bad{"{\"a\":1", 6}, Bad{"{\"a\":1,}", 7}, Bad{"{\"a\":1}x", 7},
+        Bad{"{\"a\":01}", 7}, Bad{"{\"a\" 1}", 5}, Bad{"{\"a\":NaN}", 5}, Bad{"{a:1}", 1}}) {
     size_t position = 99;
     EXPECT_FALSE(JsonObject::Parse(bad.json, &position).has_value()) << bad.json;
     EXPECT_EQ(position, bad.position) << bad.json;
