@@ -3,11 +3,13 @@
 #include <iostream>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
 #include "io/file/own_file.h"
 #include "tools/commands.h"
+#include "tools/launch/quoting.h"
 #include "tools/output.h"
 #include "tools/place.h"
 #include "tools/sample/agentloop_sample.h"
@@ -22,9 +24,14 @@ constexpr const char* kQueries[] = {"planning a trip to Lisbon", "the leaves of 
 // Is in a folder that this command made, so that no other database is ever taken for the sample.
 constexpr char kMark[] = "made-by-reembed-demo.txt";
 constexpr char kMarkText[] =
-    "A sample of `reembed demo`: messages of an imagined assistant, their vectors, an index of these, and the job "
-    "that\n"
-    "made them. The folder may be removed.\n";
+    "A sample of `reembed demo`: messages of an imagined assistant, their vectors, an index of these,\n"
+    "and the job that made them. The folder may be removed.\n";
+
+// Prints a command as it is typed.
+void Show(std::vector<std::string> words) {
+  words.insert(words.begin(), "reembed");
+  std::cout << "\n$ " << ShellLine(words) << std::endl;
+}
 
 // Makes the folder, or finds that an earlier demo has. Errors: kAlreadyExists (it is there, and not a demo's); those of
 // MakeOwnFolder() and ReplaceOwnFile().
@@ -47,7 +54,7 @@ absl::Status MakeSampleOnce(const std::string& database) {
   if (std::filesystem::exists(database, error)) return absl::OkStatus();
   // What a demo left that was killed while it made one.
   std::filesystem::remove(absl::StrCat(database, ".partial"), error);
-  std::cout << "$ reembed systems agentloop --make-sample " << database << " --rows " << kMessages << std::endl;
+  Show({"systems", "agentloop", "--make-sample", database, "--rows", absl::StrCat(kMessages)});
   return MakeAgentloopSample(database, {.rows = kMessages, .odd_rows = AgentloopSampleOptions::OddRows::kSome});
 }
 
@@ -62,23 +69,18 @@ ExitCode DemoCommand(const DemoOptions& options, const Environment& environment)
   if (made.ok()) made = MakeSampleOnce(database);
   if (!made.ok()) return Fail("demo", made, false);
 
-  std::cout << "\n$ reembed run --system agentloop --db " << database << " --embedder builtin --target faiss:" << index
-            << " --job " << job << std::endl;
-  const ExitCode run = RunCommand({.system = "agentloop",
-                                   .db = database,
-                                   .targets = {absl::StrCat("faiss:", index)},
-                                   .embedder = "builtin",
-                                   .job = job},
-                                  environment);
+  const std::string target = absl::StrCat("faiss:", index);
+  Show({"run", "--system", "agentloop", "--db", database, "--embedder", "builtin", "--target", target, "--job", job});
+  const ExitCode run = RunCommand(
+      {.system = "agentloop", .db = database, .targets = {target}, .embedder = "builtin", .job = job}, environment);
   // Some rows of the sample have no text, as in real databases: they are reported.
   if (run != kExitDone && run != kExitRejectedRows) return run;
   for (const char* const query : kQueries) {
-    std::cout << "\n$ reembed search --index " << index << " -k 1 \"" << query << "\"" << std::endl;
+    Show({"search", "--index", index, "-k", "1", query});
     const ExitCode found = SearchCommand({.query = query, .index = index, .k = 1}, environment);
     if (found != kExitDone) return found;
   }
-  std::cout << "\nnext: reembed status " << job << "; reembed verify " << job << "; reembed rollback " << job
-            << "; your own rows: reembed plan --help" << std::endl;
+  std::cout << "\nnext: reembed status | verify | rollback " << ShellQuoted(job) << std::endl;
   return kExitDone;
 }
 

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/setting.h"
 #include "engine/status_macros.h"
+#include "io/file/file.h"
 #include "io/file/own_file.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/job_store.h"
@@ -17,16 +14,6 @@
 
 namespace reembed {
 namespace {
-
-absl::Status SyncDirectory(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  if (result != 0) return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot be made durable"));
-  return absl::OkStatus();
-}
 
 absl::Status MakeDirectory(const std::string& dir) {
   const absl::Status made = MakeOwnFolder(dir);
@@ -100,7 +87,7 @@ absl::Status JobStore::LoadTexts() {
   recovery_.texts_without_vector -= static_cast<int64_t>(rejected.size());
   ABSL_ASSIGN_OR_RETURN(run_, writer_->BeginRun(damaged, kept, options_.texts_in_flight));
   if (kept_ != nullptr) kept_->Forget();
-  return SyncDirectory(dir_);
+  return SyncFolderOf(absl::StrCat(dir_, "/ledger.db"));
 }
 
 absl::Status JobStore::OpenVectors(bool are_kept) {

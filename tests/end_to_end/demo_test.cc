@@ -29,7 +29,7 @@ class DemoTest : public ::testing::Test {
   ProcessResult Demo() { return RunClean(REEMBED_BINARY, folder_.path(), {"demo", demo_}); }
 
   TempFolder folder_;
-  const std::string demo_ = folder_ / "demo";
+  const std::string demo_ = folder_ / "my demo";
 };
 
 TEST_F(DemoTest, MakesASampleAndFindsWhatIsAskedForAndTheSecondTimeBuysNothing) {
@@ -49,7 +49,7 @@ TEST_F(DemoTest, MakesASampleAndFindsWhatIsAskedForAndTheSecondTimeBuysNothing) 
 TEST_F(DemoTest, TheCommandsItPrintsDoTheSame) {
   const ProcessResult demo = Demo();
   ASSERT_EQ(demo.exit_code, 0) << demo.err;
-  const std::string other = folder_ / "other";
+  const std::string other = folder_ / "an other";
   std::filesystem::create_directory(other);
   std::filesystem::create_directory(folder_ / "bin");
   std::filesystem::create_symlink(REEMBED_BINARY, folder_ / "bin/reembed");
@@ -71,7 +71,7 @@ TEST_F(DemoTest, AFolderThatItDidNotMakeIsLeftAlone) {
   std::ofstream(demo_ + "/memory.db") << "somebody's";
   const ProcessResult refused = Demo();
   EXPECT_EQ(refused.exit_code, 2);
-  EXPECT_THAT(refused.err, HasSubstr("/demo: expected a folder that is not there yet"));
+  EXPECT_THAT(refused.err, HasSubstr("/my demo: expected a folder that is not there yet"));
   EXPECT_EQ(ReadFile(demo_ + "/memory.db"), "somebody's");
 }
 
