@@ -121,7 +121,9 @@ absl::Status Location::CheckParameters(absl::Span<const absl::string_view> known
 
 std::string Location::ToString() const {
   if (scheme == "-" && parameters.empty()) return "-";
-  std::string out = scheme == "-" ? std::string(kStreamUri) : absl::StrCat(scheme, ":", path);
+  std::string out = scheme == "-"                  ? std::string(kStreamUri)
+                    : absl::EndsWith(scheme, ":-") ? scheme
+                                                   : absl::StrCat(scheme, ":", path);
   char separator = '?';
   for (const auto& [name, value] : parameters) {
     absl::StrAppend(&out, std::string(1, separator), PercentEncode(name), "=", PercentEncode(value));
@@ -201,8 +203,10 @@ absl::StatusOr<Location> ParseLocation(absl::string_view uri, absl::Span<const S
   if (location.path.empty())
     return absl::InvalidArgumentError(
         absl::StrCat("`", WithoutToken(uri), "` has no path after ", location.scheme, ":"));
-  if (location.path == "-" && location.scheme == kStreamUri.substr(0, kStreamUri.find(':'))) {
-    location = {.scheme = "-"};
+  // A stream's place is its scheme, whole.
+  if (location.path == "-") {
+    const std::string stream = absl::StrCat(location.scheme, ":-");
+    location = {.scheme = stream == kStreamUri ? "-" : stream};
   }
   if (question == absl::string_view::npos) return location;
   ABSL_RETURN_IF_ERROR(TakeParameters(uri, rest.substr(question + 1), takes_token, &location));

@@ -18,8 +18,8 @@ namespace reembed {
 struct StoreKind;
 
 // Where rows come from or vectors go: `scheme:path?name=value&...`, e.g. `sqlite:memory.db?table=messages&key=id`.
-// Percent escapes in names and values, behind the `?`, are decoded; the path is taken as it is. `-` is scheme "-" with
-// no path.
+// Percent escapes in names and values, behind the `?`, are decoded; the path is taken as it is. A stream's
+// place is its scheme, without a path: `-` (also said as jsonl:-), `npy:-`.
 struct Location {
   std::string scheme;
   std::string path;

@@ -147,10 +147,9 @@ struct StoreKind {
   // How names of its files end, for a path without a scheme; of all kinds the longest that fits says what it most
   // likely is, and "" fits all.
   absl::Span<const char* const> file_endings = {};
-  bool is_file = false;                  // the path is one of a file on this machine
-  bool is_stream = false;                // standard input and output: nothing can be read twice
-  const StoreKind* on_stream = nullptr;  // of a file: what its kind is where the path is `-`; null: it has none
-  bool is_database = false;              // what a memory system's own programs are told of as their database
+  bool is_file = false;      // the path is one of a file on this machine
+  bool is_stream = false;    // standard input and output: nothing can be read twice
+  bool is_database = false;  // what a memory system's own programs are told of as their database
   // What other programs call a database of this kind and is no URI of ours, with the path of a file as they have it.
   // `in_variable`: in a variable of theirs, not as an argument of ours. nullopt: it is none. Errors: kInvalidArgument.
   absl::StatusOr<std::optional<Location>> (*read_database)(absl::string_view text, bool in_variable) = nullptr;

@@ -68,7 +68,7 @@ namespace {
 std::vector<std::string> PlacesOnStreams() {
   std::vector<std::string> places = {"`-` (JSON lines)"};
   for (const StoreKind* const kind : StoreKinds()) {
-    if (kind->on_stream != nullptr) places.push_back(absl::StrCat(kind->name, ":-"));
+    if (kind->is_stream && kind->name != "-") places.emplace_back(kind->name);
   }
   return places;
 }
@@ -79,13 +79,11 @@ absl::StatusOr<Location> ParsePlace(const std::string& uri, const SecretVariable
                                     const Environment& environment) {
   absl::StatusOr<Location> location = ParseLocation(uri, StoreKinds());
   ABSL_RETURN_IF_ERROR(location.status());
-  if (const StoreKind& named = KindOf(*location); named.is_file && location->path == "-") {
-    if (named.on_stream == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(location->scheme, ":- : only ", absl::StrJoin(PlacesOnStreams(), " and "),
-                       " go through standard input and output; a file of that name is ", location->scheme, ":./-"));
-    }
-    location->scheme = named.on_stream->name;
+  if (absl::EndsWith(location->scheme, ":-") && FindKind(location->scheme) == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(location->scheme, " : only ",
+                                                   absl::StrJoin(PlacesOnStreams(), " and "),
+                                                   " go through standard input and output; a file of that name is ",
+                                                   absl::StripSuffix(location->scheme, "-"), "./-"));
   }
   const StoreKind& kind = KindOf(*location);
   if (kind.is_file) {

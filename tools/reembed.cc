@@ -72,6 +72,10 @@ int Main(int argc, char** argv) {
     app.exit(asked);  // --help, --version
     return kExitDone;
   } catch (const CLI::ParseError& error) {
+    if (AsksForHelp(words)) {
+      std::cout << AskedCommand(&app)->help();
+      return kExitDone;
+    }
     return Fail(CommandOf(app), UsageError(app, error, words), WantsJson(words));
   }
   if (absl::Status checked = CheckWords(app, words); !checked.ok()) {

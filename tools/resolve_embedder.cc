@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "engine/contained.h"
+#include "engine/location.h"
 #include "engine/number/json_value.h"
 #include "engine/status_macros.h"
 #include "engine/text/lexical_embedder.h"
@@ -24,6 +25,7 @@
 #include "tools/command_output.h"
 #include "tools/format.h"
 #include "tools/preset_variables.h"
+#include "tools/registry.h"
 #include "tools/secret_form.h"
 #include "tools/uri_template.h"
 
@@ -342,7 +344,8 @@ std::vector<std::string> EmbedderNames() {
 absl::Status AskForApiKey(const CommandOptions& options, Environment* environment) {
   if (options.api_key_cmd.empty() && options.api_key_file == kStandardInput) {
     if (!environment->Get(kKeyOfInput).empty()) return absl::OkStatus();
-    if (absl::StartsWith(options.source, kStandardInput)) {
+    const absl::StatusOr<Location> rows = ParseLocation(options.source);
+    if (rows.ok() && KindOf(*rows).is_stream) {
       return absl::InvalidArgumentError(
           "--api-key-file -: the rows come on standard input already; take --api-key-cmd, a file, or a variable");
     }

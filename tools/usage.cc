@@ -158,6 +158,11 @@ bool IsGiven(const CLI::Option& option, Words words) {
   });
 }
 
+bool AsksForHelp(Words words) {
+  const auto end = std::find(words.begin(), words.end(), "--");
+  return std::any_of(words.begin(), end, [](const std::string& word) { return word == "--help" || word == "-h"; });
+}
+
 void AcceptNoColor(CLI::App* app) {
   constexpr char kFlag[] = "--no-color";
   const std::vector<CLI::App*> commands = app->get_subcommands([](CLI::App*) { return true; });

@@ -22,6 +22,9 @@ bool WantsJson(Words words);
 // Whether the option stands among the words; one that has a value and does not has it from its variable.
 bool IsGiven(const CLI::Option& option, Words words);
 
+// Whether these words ask how a command is used: also where a value among them, or in a variable, is wrong.
+bool AsksForHelp(Words words);
+
 // "bench endpoint": the subcommands that were understood; empty: none.
 std::string CommandOf(const CLI::App& app);
 

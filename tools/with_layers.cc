@@ -31,7 +31,8 @@ bool SaysWhatIsSaved(const CLI::App& command, const OptionEntry& entry) {
 // Not where the key is: the API of a finished job is another than that of the files, which must not get its key.
 bool IsTakenBy(CLI::App* command, const OptionEntry& entry) {
   if (entry.scope == OptionScope::kCommand || absl::StartsWith(entry.name, "api-key-")) return false;
-  if (FlagOf(command, entry) == nullptr) return false;
+  // It changes nothing: no reason to refuse `status` for what a file says of other commands.
+  if (FlagOf(command, entry) == nullptr || absl::string_view(entry.name) == "no-color") return false;
   return IsSharedFlag(*command, entry.name) || SaysWhatIsSaved(*command, entry);
 }
 

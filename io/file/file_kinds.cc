@@ -82,7 +82,6 @@ constinit const StoreKind kNpyKind = {
     .title = "NumPy",
     .file_endings = kNpyEndings,
     .is_file = true,
-    .on_stream = &kNpyStreamKind,
     .make_sink = [](const Location& target, const Model& model, const Location&) { return MakeNpySink(target, model); },
     .open_reader = [](const Location& place, int) { return OpenNpyReader(place); },
     .whole_file = &kWithKeys,
@@ -125,7 +124,7 @@ constinit const StoreKind kStreamKind = {
 };
 
 constinit const StoreKind kNpyStreamKind = {
-    .name = "npystream",
+    .name = "npy:-",
     .example = "npy:- (NumPy's format on standard output)",
     .title = "NumPy",
     .is_stream = true,

@@ -38,7 +38,7 @@ def test_an_array_comes_out_and_no_other_byte(rows: Path, tmp_path: Path) -> Non
     wanted = numpy.load(tmp_path / "all.npy")
     # With all that is ever said, on standard error.
     stream = run(*whole, "--job", "two", "--target", "npy:-", "--progress", "on")
-    assert stream.returncode == 3 and b"rejected" in stream.stderr
+    assert stream.returncode == 3 and b"1 row has no vector: 3" in stream.stderr and b"target npy:-: complete" in stream.stderr
     read = io.BytesIO(stream.stdout)
     assert numpy.array_equal(numpy.load(read), wanted)
     assert read.read() == b"" and wanted.shape == (ROWS - 1, 64)
@@ -65,7 +65,7 @@ def test_rows_that_change_meanwhile_come_once(tmp_path: Path) -> None:
         db.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)")
         db.executemany("INSERT INTO notes VALUES (?, ?)", [(i, f"note {i}") for i in range(1, 31)])
     db.close()
-    server = subprocess.Popen([COMMAND, "serve", "--port", "0", "--latency-ms", "700"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([COMMAND, "serve", "--port", "0", "--dim", "64", "--latency-ms", "700"], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         url = server.stdout.readline().split()[2]
