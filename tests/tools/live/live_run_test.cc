@@ -112,7 +112,7 @@ TEST_F(LiveRunTest, ObeysWordsAndNamesThoseItKnows) {
   EXPECT_EQ(stops_, 1);
   EXPECT_EQ(JsonMember(*live_.Obey("status"), "state"), "running");
   for (const char* const wrong : {"", "status now", "pause 3", "rate", "rate 5", "rate rpm=", "rate rpm=nan",
-                                  "concurrency", "concurrency 3 4", "concurrency 17", "abort"}) {
+                                  "concurrency", "concurrency 3 4", "concurrency 17", "abort now"}) {
     EXPECT_THAT(live_.Obey(wrong), HasError(absl::StatusCode::kInvalidArgument, HasSubstr(""))) << wrong;
   }
   live_.Finish(kExitDone);
