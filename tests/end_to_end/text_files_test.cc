@@ -93,9 +93,9 @@ TEST_F(TextFilesTest, WhatNoLineHasIsAWrongArgument) {
   const ProcessResult array = Run(At("array.json"), At("out.jsonl"));
   EXPECT_EQ(array.exit_code, 2) << array.err;
   EXPECT_THAT(array.err, HasSubstr("JSON array"));
-  const ProcessResult matrix = Run(At("rows.jsonl?text=meta.body"), "npy:-");
+  const ProcessResult matrix = Run(At("rows.jsonl?text=meta.body"), "fbin:-");
   EXPECT_EQ(matrix.exit_code, 2) << matrix.err;
-  EXPECT_THAT(matrix.err, HasSubstr("npy:./-"));
+  EXPECT_THAT(matrix.err, HasSubstr("fbin:./-"));
   const ProcessResult strict = Run("sqlite:none.db?table=t&text=c&vector=v", At("out.jsonl"), {"--strict"});
   EXPECT_EQ(strict.exit_code, 2) << strict.err;
   EXPECT_THAT(strict.err, HasSubstr("--strict is for JSON lines"));
