@@ -45,6 +45,11 @@ void FalkorServer::Stop() {
   process_.reset();
 }
 
+void FalkorServer::Crash() {
+  process_->Signal(SIGSEGV);
+  while (process_->IsRunning()) absl::SleepFor(absl::Milliseconds(5));
+}
+
 std::string FalkorServer::LastWords() {
   constexpr size_t kShownBytes = 12000;  // a crash report with its stack
   const ProcessResult ended = process_->Wait();
@@ -80,6 +85,9 @@ RespClient* FalkorServer::Client() {
         {.name = "test", .host = "127.0.0.1", .port = port_, .password = options_.password}, absl::ZeroDuration());
     if (!client.ok()) {
       std::cerr << client.status() << "\n" << process_->out();
+      // A watch says so at its end, too, which does not come here.
+      if (HasCrashed() && watch_ != nullptr) watch_.reset();
+      if (HasCrashedByItself()) std::_Exit(kExitServerCrashed);
       abort();
     }
     client_ = *std::move(client);

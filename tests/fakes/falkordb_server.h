@@ -35,6 +35,7 @@ class FalkorServer {
   void Stop();  // as a power cut does
   void Save() { Command({"SAVE"}); }
   void Start();
+  void Crash();  // as a fault of its own does
   // Its exit and the end of its log; after HasCrashed().
   std::string LastWords();
   bool HasCrashed() { return process_ != nullptr && !process_->IsRunning(); }

@@ -2,6 +2,7 @@
 #include "tests/fakes/server_watch.h"
 
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -47,10 +48,21 @@ std::string LastWords(const ServerWatch& watch) {
   return absl::StrCat(watch.name(), " said:\n", Tail(watch.process()->out()), Tail(watch.process()->err()));
 }
 
+bool& Crashed() {
+  static bool crashed = false;
+  return crashed;
+}
+
+// The signals of a program that breaks, not of somebody who ends it.
+bool IsFault(int signal) {
+  return signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGFPE || signal == SIGILL;
+}
+
 // Reports a server that has ended; returns whether it has.
 bool ReportEnd(const ServerWatch& watch) {
   if (watch.process()->IsRunning()) return false;
   const ProcessResult ended = watch.process()->Wait();
+  if (watch.name() == "FalkorDB" && IsFault(ended.signal)) Crashed() = true;
   const std::string report =
       absl::StrCat(watch.name(), " ended by itself, ",
                    ended.signal != 0 ? absl::StrCat("signal ", ended.signal) : absl::StrCat("exit ", ended.exit_code),
@@ -80,6 +92,8 @@ class EndOfTest : public testing::EmptyTestEventListener {
 };
 
 }  // namespace
+
+bool HasCrashedByItself() { return Crashed(); }
 
 ServerWatch::ServerWatch(std::string name, Process* process) : name_(std::move(name)), process_(process) {
   static const bool listening = [] {

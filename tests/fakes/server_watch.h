@@ -27,6 +27,13 @@ class ServerWatch {
   Process* const process_;
 };
 
+// Whether a watched server that is known to crash (FalkorDB) has ended by a signal that only a fault of its own sends.
+// A test that failed then is to be done again, see falkordb_main.cc.
+bool HasCrashedByItself();
+
+// The exit code of a test program in which such a server has crashed.
+constexpr int kExitServerCrashed = 86;
+
 // A port for servers that take no port 0, or must come back at theirs: of this process until it ends, as far as the
 // tests are concerned. Another program may take it all the same.
 int FreePort();
