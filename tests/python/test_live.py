@@ -79,7 +79,7 @@ def test_abort_drops_what_is_in_the_air(database: Path, serve: Serve, tmp_path: 
         assert run.ask("abort")["said"] == "abort"
         code, summary = run.ended()
         assert code == 143 and summary["rows_pending"] > 0
-        assert summary["rows_possibly_rebought"] > 0, "they were not waited for"
+        assert summary["texts_possibly_rebought"] > 0, "they were not waited for"
 
 
 def test_usr1_prints_the_status_and_ends_nothing(database: Path, serve: Serve, tmp_path: Path) -> None:
