@@ -10,6 +10,7 @@ namespace reembed {
 namespace {
 
 constexpr size_t kLook = 64;  // rows
+constexpr size_t kHalfLook = kLook / 2;
 constexpr int kLooksPerShare = 32;
 constexpr int kLeastLooks = 512;
 constexpr int kMostLooks = 8192;
@@ -41,7 +42,7 @@ absl::StatusOr<Stretch> LookAt(absl::uint128 from, absl::uint128 to, PlacesFrom 
   }
   // The denser half counts: what is too much is looked into and mended, what is too little is not.
   const double near = static_cast<double>(kLook) / (Distance(found.front(), found.back()) + 1);
-  const double far = static_cast<double>(kLook / 2) / (Distance(found[kLook / 2 - 1], found.back()) + 1);
+  const double far = static_cast<double>(kHalfLook) / (Distance(found[kHalfLook - 1], found.back()) + 1);
   const double rest = Distance(found.back(), to);
   stretch.rows += std::min(rest, rest * std::max(near, far));
   return stretch;

@@ -130,7 +130,8 @@ absl::Status AppendOutput(const OutputForm& form, absl::Span<const float> vector
     bool holds;
     if (form.type == OutputType::kBinary) {
       holds = std::isfinite(vector[i]);
-      if (vector[i] > 0) (*out)[before + i / 8] |= static_cast<char>(0x80 >> (i % 8));
+      char& bits = (*out)[before + i / 8];
+      if (vector[i] > 0) bits = static_cast<char>(bits | 0x80 >> (i % 8));
     } else {
       holds = AppendNumber(form, vector[i], out);
     }

@@ -83,11 +83,11 @@ absl::StatusOr<FillResult> RowReader::Fill(Batch* batch) {
 
 absl::StatusOr<FillResult> RowReader::FillRows(Batch* batch) {
   if (!old_done_) {
-    const absl::StatusOr<FillResult> filled = FillOld(batch);
+    absl::StatusOr<FillResult> filled = FillOld(batch);
     if (!filled.ok() || *filled == FillResult::kFilled) return filled;
   }
   if (!owed_done_) {
-    const absl::StatusOr<FillResult> filled = FillOwed(batch);
+    absl::StatusOr<FillResult> filled = FillOwed(batch);
     if (!filled.ok() || *filled == FillResult::kFilled) return filled;
   }
   return FillNew(batch);

@@ -110,7 +110,7 @@ void SinkWriter::WriteGroup(std::map<int64_t, Item> group) {
     writing_ = 0;
   }
   // Last: the batch may be on its way again as soon as its Done has run.
-  for (auto& [sequence, item] : group) std::move(item.done)(status_);
+  for (auto& entry : group) std::move(entry.second.done)(status_);
 }
 
 void SinkWriter::CountWritten(const std::vector<const Batch*>& batches, int64_t refused) {

@@ -37,7 +37,7 @@ struct GraphWish {
 };
 
 absl::StatusOr<GraphWish> ParseGraphWish(const Location& location) {
-  const auto here = [&location](absl::Status status) {
+  const auto here = [&location](const absl::Status& status) {
     return absl::Status(status.code(), absl::StrCat(location.path, ": ", status.message()));
   };
   const absl::StatusOr<GraphSimd> simd = ParseGraphSimd(location.Get("simd", "auto"));
@@ -236,7 +236,7 @@ absl::Status FaissSink::AddStaged() {
   if (index_ == nullptr) {
     ABSL_RETURN_IF_ERROR(MakeIndex());
   }
-  const absl::Status status = staged_ids_.empty() ? absl::OkStatus() : AddRows();
+  absl::Status status = staged_ids_.empty() ? absl::OkStatus() : AddRows();
   staged_.clear();
   staged_ids_.clear();
   return status;

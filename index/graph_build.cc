@@ -172,6 +172,7 @@ absl::StatusOr<GraphKernelChoice> ChooseGraphKernel(const GraphBuildOptions& opt
   }
   if (std::find(available.begin(), available.end(), simd) == available.end()) {
     std::vector<absl::string_view> names;
+    names.reserve(available.size());
     for (const GraphSimd there : available) names.push_back(GraphSimdName(there));
     return absl::InvalidArgumentError(absl::StrCat(
         "simd ", GraphSimdName(simd), ": this processor, or this build, has only ", absl::StrJoin(names, ", ")));

@@ -147,7 +147,7 @@ void GraphCodes::EncodeInt8(const float* row, std::byte* code) const {
     const int32_t number = std::bit_cast<int32_t>(turned[i] * factor + kRounder) - std::bit_cast<int32_t>(kRounder);
     numbers[i] = static_cast<int8_t>(std::clamp(number, -127, 127));
     tail.sum += numbers[i];
-    square += numbers[i] * numbers[i];
+    square += static_cast<int64_t>(numbers[i] * numbers[i]);
   }
   std::fill(numbers + dim_, numbers + padded_, int8_t{0});
   tail.square = tail.scale * tail.scale * static_cast<float>(square);

@@ -66,7 +66,8 @@ absl::StatusOr<EvalSet> SetOf(const RowSet& rows, std::vector<float> queries, ab
 int64_t Right(const EvalSet& set, int64_t query, absl::Span<const int64_t> found, int depth, Metric metric,
               const RowsById& rows) {
   const size_t first = static_cast<size_t>(query) * set.k;
-  const absl::flat_hash_set<int64_t> wanted(set.ids.begin() + first, set.ids.begin() + first + depth);
+  const auto true_ids = absl::MakeConstSpan(set.ids).subspan(first, static_cast<size_t>(depth));
+  const absl::flat_hash_set<int64_t> wanted(true_ids.begin(), true_ids.end());
   const absl::Span<const float> asked =
       absl::MakeConstSpan(set.queries).subspan(static_cast<size_t>(query) * set.dim, set.dim);
   int64_t right = 0;

@@ -17,7 +17,8 @@ namespace {
 constexpr int64_t kFewRows = 5000;
 // Ids, and the table from ids to rows that is made when an index is read.
 constexpr int64_t kIdBytes = 72;
-constexpr int64_t kGraphBytes = 4 * 66;  // 64 links of HNSW32 on the lowest level, and the share of those above
+constexpr int64_t kGraphBytes =
+    int64_t{4} * 66;  // 64 links of HNSW32 on the lowest level, and the share of those above
 
 struct Kind {
   std::string factory;

@@ -167,7 +167,7 @@ class JobMeasure {
 // What a line above a bar has room for.
 std::string EndOf(const std::string& place) {
   constexpr size_t kRoom = 40;
-  const std::string bare = Bare(place);
+  std::string bare = Bare(place);
   if (bare.size() <= kRoom) return bare;
   size_t begin = bare.size() - kRoom;
   while (begin < bare.size() && (static_cast<unsigned char>(bare[begin]) & 0xC0) == 0x80) ++begin;

@@ -48,8 +48,9 @@ std::vector<std::vector<std::string>> Figures(const ReadSource& measured) {
                   absl::StrCat("median ", WithCommas(reading.Length(0.5)), ", mean ",
                                WithCommas(std::llround(measured.MeanLength())), ", 95 % up to ",
                                WithCommas(reading.Length(0.95)), ", longest ", WithCommas(reading.Length(1)))});
-  rows.push_back({"tokens of a text, about", absl::StrCat("mean ", WithCommas(Tokens(measured.MeanLength())),
-                                                          ", longest ", WithCommas(Tokens(reading.Length(1))))});
+  rows.push_back(
+      {"tokens of a text, about", absl::StrCat("mean ", WithCommas(Tokens(measured.MeanLength())), ", longest ",
+                                               WithCommas(Tokens(static_cast<double>(reading.Length(1)))))});
   return rows;
 }
 

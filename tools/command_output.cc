@@ -22,7 +22,7 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kMostBytes = 64 * 1024;  // a key is shorter by far
+constexpr size_t kMostBytes = size_t{64} * 1024;  // a key is shorter by far
 constexpr off_t kMostOfAProgram = 16 << 20;
 
 // All that comes until `end`, or until there is no more. Whether it came to its end.

@@ -15,7 +15,7 @@
 namespace reembed {
 
 // `options` of these and of DoctorCommand: what the job's file says is in them, see ReadJobFile.
-ExitCode RunCommand(CommandOptions options, const Environment& environment);
+ExitCode RunCommand(const CommandOptions& options, const Environment& environment);
 ExitCode PlanCommand(CommandOptions options, const Environment& environment);
 
 struct VerifyOptions {

@@ -33,6 +33,7 @@ std::string TomlOf(const OptionEntry& entry, const std::vector<std::string>& val
   std::vector<std::string> words;
   const bool is_list = std::holds_alternative<std::vector<std::string> CommandOptions::*>(entry.member);
   const bool is_text = std::holds_alternative<std::string CommandOptions::*>(entry.member);
+  words.reserve(values.size());
   for (const std::string& value : values) words.push_back(is_list || is_text ? JsonQuoted(Shown(value)) : value);
   const std::string joined = absl::StrJoin(words, ", ");
   return is_list ? absl::StrCat("[", joined, "]") : joined;
@@ -48,6 +49,7 @@ void PrintJson(const OptionEntry& entry, const std::vector<std::string>& values,
   line.Add("name", entry.name);
   const bool is_list = std::holds_alternative<std::vector<std::string> CommandOptions::*>(entry.member);
   std::vector<std::string> quoted;
+  quoted.reserve(values.size());
   for (const std::string& value : values) quoted.push_back(JsonQuoted(Shown(value)));
   line.AddRaw("value", is_list          ? absl::StrCat("[", absl::StrJoin(quoted, ","), "]")
                        : values.empty() ? "null"

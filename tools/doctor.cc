@@ -110,8 +110,9 @@ void LookAtProgram(Findings* findings, const Environment& environment) {
   const absl::StatusOr<std::vector<SystemPreset>> systems = ListSystems(environment);
   if (!models.ok()) return findings->Bad("data", models.status(), "");
   if (!systems.ok()) return findings->Bad("data", systems.status(), "correct that file, or move it away");
-  findings->Good("data", absl::StrCat(Counted(models->size(), "known model", "known models"), ", ",
-                                      Counted(systems->size(), "memory system", "memory systems")));
+  findings->Good("data",
+                 absl::StrCat(Counted(static_cast<int64_t>(models->size()), "known model", "known models"), ", ",
+                              Counted(static_cast<int64_t>(systems->size()), "memory system", "memory systems")));
 }
 
 void LookAtFiles(Findings* findings) {

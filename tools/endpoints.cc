@@ -234,8 +234,8 @@ RateLimit TotalLimit(const ResolvedJob& job) {
 }
 
 absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
-                                      std::function<void(const std::string&)> note,
-                                      std::function<void(int64_t, Done)> lost) {
+                                      const std::function<void(const std::string&)>& note,
+                                      const std::function<void(int64_t, Done)>& lost) {
   RunningPool running;
   std::vector<ResolvedEndpoint> resolved = job.endpoints;
   if (resolved.empty()) resolved.push_back({.name = job.client.api_base, .client = job.client});

@@ -75,8 +75,8 @@ struct RunningPool {
 // `estimator`, `lost`: see ApiOptions. `note`: see EndpointPoolOptions. The canary's vectors are read from and kept in
 // the job's directory.
 absl::StatusOr<RunningPool> StartPool(const ResolvedJob& job, TokenEstimator* estimator,
-                                      std::function<void(const std::string&)> note,
-                                      std::function<void(int64_t, Done)> lost);
+                                      const std::function<void(const std::string&)>& note,
+                                      const std::function<void(int64_t, Done)>& lost);
 
 // "unused", "working", "failing" or "left out".
 const char* StateWord(EndpointState state);

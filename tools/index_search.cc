@@ -37,7 +37,7 @@ absl::StatusOr<std::vector<float>> ReadQuery(const IndexSearchCommandOptions& op
   }
 }
 
-absl::Status Search(IndexSearchCommandOptions options, const Environment& environment) {
+absl::Status Search(const IndexSearchCommandOptions& options, const Environment& environment) {
   ABSL_ASSIGN_OR_RETURN(const Store place, IndexPlace(options.search.index, environment));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<IndexReader> index, IndexReader::OpenAny(place.location.path));
   Model model = index->description().model;

@@ -104,6 +104,7 @@ void AddFlagsOnce(const CommandWords& command, const std::vector<const CommandWo
     const bool same = left_out.empty() && more.empty();
     if (earlier->flags.size() < (same ? 2 : kFewest) || left_out.size() > kMostLeftOut) continue;
     std::vector<std::string> names;
+    names.reserve(left_out.size());
     for (const FlagWords& flag : left_out) names.push_back(flag.names.front());
     absl::StrAppend(out, ".PP\nFlags: those of \\fB", Roff(earlier->name), "\\fR",
                     names.empty() ? "" : Roff(absl::StrCat(" without ", absl::StrJoin(names, ", "))),

@@ -28,6 +28,7 @@ absl::Status Wrong(absl::string_view text) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-function-size): a table.
 const std::vector<OptionEntry>& OptionEntries() {
   static const auto* const entries = new std::vector<OptionEntry>{
       {"system", "a memory system that is known, see `reembed systems`", "What", &CommandOptions::system},

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "engine/status_macros.h"
 #include "tools/database_url.h"
@@ -68,7 +69,8 @@ namespace {
 std::vector<std::string> PlacesOnStreams() {
   std::vector<std::string> places = {"`-` (JSON lines)"};
   for (const StoreKind* const kind : StoreKinds()) {
-    if (kind->is_stream && kind->name != "-") places.emplace_back(kind->name);
+    const absl::string_view name = kind->name;
+    if (kind->is_stream && name != "-") places.emplace_back(name);
   }
   return places;
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "engine/status_macros.h"
 #include "tools/registry.h"
 #include "tools/toml_values.h"
@@ -160,7 +161,8 @@ absl::Status CheckStreamNames(const std::vector<PresetStream>& streams, const st
       return other.name == stream.name && ShareADatabase(other, stream);
     };
     const bool fit_for_folder = !stream.name.empty() && stream.name.find_first_of("/.") == std::string::npos;
-    if (fit_for_folder && std::none_of(streams.begin(), streams.begin() + i, same)) continue;
+    const auto before = absl::MakeConstSpan(streams).first(i);
+    if (fit_for_folder && std::none_of(before.begin(), before.end(), same)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat(lines[i], ": name: expected one of its own, without / and ., got `", stream.name, "`"));
   }

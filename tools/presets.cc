@@ -204,6 +204,7 @@ absl::StatusOr<std::vector<SystemPreset>> ListSystems(const Environment& environ
     }
   }
   std::vector<SystemPreset> systems;
+  systems.reserve(found.size());
   for (auto& [name, preset] : found) systems.push_back(std::move(preset));
   return systems;
 }

@@ -2,6 +2,7 @@
 #include "tools/progress.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -22,8 +23,8 @@ namespace {
 constexpr size_t kNamedParts = 3;  // targets, endpoints and reasons each
 
 std::string RateOf(double now, double quota) {
-  std::string text = absl::StrCat(WithCommas(static_cast<int64_t>(now + 0.5)), " a minute");
-  if (quota > 0) absl::StrAppend(&text, " of ", WithCommas(static_cast<int64_t>(quota + 0.5)));
+  std::string text = absl::StrCat(WithCommas(std::llround(now)), " a minute");
+  if (quota > 0) absl::StrAppend(&text, " of ", WithCommas(std::llround(quota)));
   return text;
 }
 

@@ -93,4 +93,5 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace reembed
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what escapes is told by the handler of tools/process_limits.cc.
 int main(int argc, char** argv) { return reembed::Main(argc, argv); }

@@ -227,6 +227,7 @@ absl::Status CheckTargetsApart(const std::vector<ResolvedJob>& jobs) {
     if (jobs.size() == 1 || uri == "-" || absl::StrContains(uri, "{stream}")) continue;
     if (BringsRows(jobs.front())) continue;
     std::vector<std::string> names;
+    names.reserve(jobs.size());
     for (const ResolvedJob& job : jobs) names.push_back(job.stream);
     return absl::InvalidArgumentError(absl::StrCat("--target ", uri, ": ", absl::StrJoin(names, " and "),
                                                    " would all write to it; put {stream} into its name"));

@@ -379,7 +379,7 @@ absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std:
     return TidyKey(key);
   }
   // MemU's variable may also hold the name of the one that has the key; no key is the name of a variable that is set.
-  const auto or_named = [&](std::string key) {
+  const auto or_named = [&](const std::string& key) {
     std::string named = key.empty() ? "" : environment.Get(key);
     return named.empty() ? key : named;
   };

@@ -26,6 +26,7 @@ const std::vector<Store>& WholeTargets(const ResolvedJob& job) {
 
 std::vector<std::string> NamesOf(const std::vector<Store>& targets) {
   std::vector<std::string> names;
+  names.reserve(targets.size());
   for (const Store& target : targets) names.push_back(target.location.ToString());
   return names;
 }

@@ -180,6 +180,7 @@ absl::Status Ask(const RestoreOptions& options, const BackupManifest& manifest,
   }
   const std::string made = absl::FormatTime("%Y-%m-%d %H:%M:%S", manifest.made, absl::LocalTimeZone());
   std::vector<std::string> places;
+  places.reserve(groups.size());
   for (const BackupGroup& group : groups) places.push_back(group.place.ToString());
   constexpr char kAdvice[] = "to go on, say --yes";
   const Consent consent = {options.yes, options.no_input};

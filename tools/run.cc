@@ -88,22 +88,67 @@ absl::Status FinishWithoutRows(const ResolvedJob& job, absl::Span<const NamedSin
   return absl::OkStatus();
 }
 
+// Of each target; null: it keeps nothing of what it held before.
+absl::StatusOr<std::vector<std::unique_ptr<UndoLog>>> UndoLogsOf(const ResolvedJob& job, UndoStore* undo) {
+  std::vector<std::unique_ptr<UndoLog>> logs;
+  for (const Store& target : job.targets) {
+    logs.push_back(KeepsUndo(job, target) ? undo->LogOf(target.location.ToString()) : nullptr);
+    ABSL_RETURN_IF_ERROR(LogRecreated(job, target, logs.back().get()));
+  }
+  return logs;
+}
+
+// All rows once, from the source into the targets as they are open now. `logs`: of the targets.
+absl::Status WalkRows(const Prepared& prepared, absl::Span<const std::unique_ptr<UndoLog>> logs,
+                      const PipelineOptions& options, const std::stop_token& stop, PipelineParts* parts,
+                      std::vector<NamedSink>* sinks) {
+  const ResolvedJob& job = prepared.job;
+  const Preflight& preflight = prepared.preflight;
+  JobStore* const store = prepared.store.get();
+  sinks->clear();
+  for (size_t i = 0; i < job.targets.size(); ++i) {
+    sinks->push_back({job.targets[i].location.ToString(), preflight.sinks[i].get(), logs[i].get()});
+  }
+  parts->sinks = *sinks;
+  parts->source = preflight.source.get();
+  parts->expected_rows = std::max<int64_t>(preflight.rows_selected, store->rows());
+  parts->lookup = preflight.lookup.get();
+  parts->new_rows = prepared.changed.compared ? &prepared.changed.new_rows : nullptr;
+  if (job.share.has_value()) {
+    ABSL_RETURN_IF_ERROR(PrepareShared(job, *sinks, parts->expected_rows, store));
+  }
+  return RunPipeline(options, *parts, stop);
+}
+
+// Shows the targets' vectors to readers; of shares the last one does. `published`: whether it was done.
+absl::Status PublishJob(const Prepared& prepared, absl::Span<const NamedSink> sinks, const Model& model,
+                        RunCounters* counters, const std::stop_token& stop, bool* published) {
+  const ResolvedJob& job = prepared.job;
+  const bool has_rows = prepared.store->rows() > 0;
+  *published = !job.share.has_value();
+  const auto publish_all = [&] { return PublishTargets(sinks, model, counters, stop); };
+  if (!has_rows) {
+    ABSL_RETURN_IF_ERROR(FinishWithoutRows(job, sinks));
+  }
+  if (!job.share.has_value()) return has_rows ? publish_all() : absl::OkStatus();
+  if (job.options.limit > 0) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const std::string note, CompleteShare(job, publish_all, published));
+  PrintNote(job, note);
+  return absl::OkStatus();
+}
+
 // The pipeline with everything that watches over it. `keep_receipt`: called before the receipt becomes a memory.
 RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* signals, Running* running,
                    absl::FunctionRef<absl::Status(const RunOutcome&)> keep_receipt) {
   const ResolvedJob& job = prepared->job;
-  Preflight* const preflight = &prepared->preflight;
   JobStore* const store = prepared->store.get();
   EmbeddingClient* const client = running->embedder.client();
   RunCounters& counters = running->counters;
   RunOutcome outcome = OutcomeBefore(*prepared);
 
   UndoStore undo(job.directory);
-  std::vector<std::unique_ptr<UndoLog>> logs;
-  for (const Store& target : job.targets) {
-    logs.push_back(KeepsUndo(job, target) ? undo.LogOf(target.location.ToString()) : nullptr);
-    if (outcome.status = LogRecreated(job, target, logs.back().get()); !outcome.status.ok()) return outcome;
-  }
+  const absl::StatusOr<std::vector<std::unique_ptr<UndoLog>>> logs = UndoLogsOf(job, &undo);
+  if (outcome.status = logs.status(); !outcome.status.ok()) return outcome;
   const TokenCounter count_tokens = [counting](absl::string_view text) { return counting->Count(text); };
   PipelineOptions pipeline = job.pipeline;
   pipeline.publishes = false;  // not before the last look at the source
@@ -116,21 +161,7 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
                          .owed = store,
                          .control = job.client.control};
   std::vector<NamedSink> sinks;
-  const auto walk = [&]() -> absl::Status {
-    sinks.clear();
-    for (size_t i = 0; i < job.targets.size(); ++i) {
-      sinks.push_back({job.targets[i].location.ToString(), preflight->sinks[i].get(), logs[i].get()});
-    }
-    parts.sinks = sinks;
-    parts.source = preflight->source.get();
-    parts.expected_rows = std::max<int64_t>(preflight->rows_selected, store->rows());
-    parts.lookup = preflight->lookup.get();
-    parts.new_rows = prepared->changed.compared ? &prepared->changed.new_rows : nullptr;
-    if (job.share.has_value()) {
-      ABSL_RETURN_IF_ERROR(PrepareShared(job, sinks, parts.expected_rows, store));
-    }
-    return RunPipeline(pipeline, parts, signals->token());
-  };
+  const auto walk = [&] { return WalkRows(*prepared, *logs, pipeline, signals->token(), &parts, &sinks); };
   const auto embed = [&]() -> absl::Status {
     absl::Status status = walk();
     while (AreWritesLost(status) && signals->signal() == 0) {
@@ -149,17 +180,9 @@ RunOutcome Execute(Prepared* prepared, TokenCounting* counting, StopSignals* sig
     if (const absl::Status checked = running->embedder.pool->FinishChecks(); !checked.ok()) {
       outcome.status = checked;
     }
-    bool published = !job.share.has_value();
-    const auto publish_all = [&] { return PublishTargets(sinks, client->model(), &counters, signals->token()); };
-    const auto publish = [&]() -> absl::Status {
-      if (store->rows() == 0) {
-        ABSL_RETURN_IF_ERROR(FinishWithoutRows(job, sinks));
-      }
-      if (!job.share.has_value()) return store->rows() == 0 ? absl::OkStatus() : publish_all();
-      if (job.options.limit > 0) return absl::OkStatus();
-      ABSL_ASSIGN_OR_RETURN(const std::string note, CompleteShare(job, publish_all, &published));
-      PrintNote(job, note);
-      return absl::OkStatus();
+    bool published = false;
+    const auto publish = [&] {
+      return PublishJob(*prepared, sinks, client->model(), &counters, signals->token(), &published);
     };
     if (outcome.status.ok()) outcome.status = publish();
     while (AreWritesLost(outcome.status) && signals->signal() == 0) {
@@ -400,7 +423,7 @@ ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* 
 
 }  // namespace
 
-ExitCode RunCommand(CommandOptions options, const Environment& environment) {
+ExitCode RunCommand(const CommandOptions& options, const Environment& environment) {
   RunEnd end;
   const ExitCode code = RunAll(options, environment, &end);
   for (const std::string& report : options.reports) {

@@ -133,7 +133,7 @@ absl::Status CheckCache(const ResolvedJob& job) {
 }
 
 absl::StatusOr<std::unique_ptr<WorkerQuota>> JoinQuota(const ResolvedJob& job, Spending* spending,
-                                                       std::function<void(const std::string&)> say) {
+                                                       const std::function<void(const std::string&)>& say) {
   if (!job.shared.quota.has_value()) return nullptr;
   WorkerQuotaOptions options{.address = *job.shared.quota, .limit = job.client.limit, .note = say};
   if (spending->has_cap()) {

@@ -31,7 +31,7 @@ absl::Status CheckCache(const ResolvedJob& job);
 // `spending`, whose cap is counted there. `say`: see WorkerQuotaOptions::note; also says how many share it.
 // Errors: as WorkerQuota::Start.
 absl::StatusOr<std::unique_ptr<WorkerQuota>> JoinQuota(const ResolvedJob& job, Spending* spending,
-                                                       std::function<void(const std::string&)> say);
+                                                       const std::function<void(const std::string&)>& say);
 
 // Opens the cache of --cache; null: there is none. The canary vectors of the job, or else those that
 // options->keep_reference gets, must be of the same model as those that are there; where none are, they are put there.

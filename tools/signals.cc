@@ -25,6 +25,7 @@ constexpr absl::Duration kWaitForWords = absl::Milliseconds(200);
 
 // A signal handler can reach nothing but a global. The handler runs on any thread: libraries start theirs before
 // main(), so blocking signals in ours and waiting for them would not catch them all.
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
 std::atomic<int> handler_pipe{-1};
 
 // Calls it on a thread that is left alone when it takes longer: it may wait for ever, as on a pipe that nobody reads.
@@ -50,7 +51,7 @@ void CallAside(std::function<void()> call, absl::Duration longest) {
 }
 
 // In one call: another thread may be writing, too.
-void Say(std::string line, absl::Duration longest) {
+void Say(absl::string_view line, absl::Duration longest) {
   CallAside([line = ShownText(line)] { std::fputs(line.c_str(), stderr); }, longest);
 }
 

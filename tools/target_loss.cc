@@ -55,7 +55,7 @@ absl::StatusOr<std::optional<OutputLoss>> LossOfTarget(const JobReader& job, con
     whole.insert(whole.end(), bought.begin(), bought.end());
     held.insert(held.end(), (*stored)->vector.begin(), (*stored)->vector.end());
   }
-  if (static_cast<int64_t>(whole.size()) < 2 * dim) return std::nullopt;
+  if (static_cast<int64_t>(whole.size()) < int64_t{2} * dim) return std::nullopt;
   ABSL_ASSIGN_OR_RETURN(const OutputLoss loss,
                         MeasureOutputLoss(whole, dim, held, held_dim, MetricOf(target), kMostQueries, 0));
   return loss;

@@ -246,7 +246,7 @@ absl::Status ClaimTargets(const ResolvedJob& job, const JobStats& before, int64_
   // First: a kill from here on leaves no file of which nobody knows whose it is.
   ABSL_RETURN_IF_ERROR(WriteTargetRecords(job.directory, records));
   std::set<size_t> made;
-  const auto give_back = [&](absl::Status why) {
+  const auto give_back = [&](const absl::Status& why) {
     for (const size_t i : fresh) records.erase(job.targets[i].location.ToString());
     for (const size_t i : made) {
       unlink(PartialPath(job.targets[i].location.path).c_str());

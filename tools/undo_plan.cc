@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kUndoBytesPerRow = 80;
 
 // Of an undo log in which there is nearly nothing: its tables and indexes, in pages of 32 KiB.
-constexpr int64_t kUndoFileBytes = 6 * 32768;
+constexpr int64_t kUndoFileBytes = int64_t{6} * 32768;
 
 // Of vectors that are text in any kind of table: Python and JavaScript print a float32 with the digits of a double.
 constexpr int64_t kTextNumberBytes = 22;

@@ -43,6 +43,7 @@ std::vector<const CLI::App*> SubcommandsOf(const CLI::App& app) {
 
 std::vector<std::string> NamesOf(const std::vector<const CLI::App*>& commands) {
   std::vector<std::string> names;
+  names.reserve(commands.size());
   for (const CLI::App* const command : commands) names.push_back(command->get_name());
   return names;
 }
@@ -111,7 +112,7 @@ std::string NameOf(const CLI::Option& option, Words words) {
 
 // What CLI11 says of a value begins with the flag's name, or has it at its end.
 std::string WrongValue(const CLI::App& scope, const CLI::ParseError& error, Words words) {
-  const std::string said = error.what();
+  std::string said = error.what();
   for (const CLI::Option* const option : scope.get_options()) {
     const std::string name = option->get_name();
     if (absl::StartsWith(said, name + ":")) {

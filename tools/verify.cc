@@ -231,7 +231,7 @@ absl::Status Verification::CheckSource() {
   JsonLine line("source");
   line.Add("source", resolved_->source.location.ToString()).Add("texts_compared", compared);
   notes_.push_back(absl::StrCat(place, ": ", Counted(compared, "text", "texts"), " compared"));
-  const absl::Status counted = resolved_->in_place ? CountTable(place, &line) : absl::OkStatus();
+  absl::Status counted = resolved_->in_place ? CountTable(place, &line) : absl::OkStatus();
   counts_.lines.push_back(line.ToString());
   return counted;
 }

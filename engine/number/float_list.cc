@@ -70,6 +70,7 @@ char* WriteFloat(float number, char* to) {
   if (binade - 1 >= static_cast<uint32_t>(kBinades) || is_power) return WriteSlowly(number, to);
   const Binade& form = kBinadeTable[binade];
   // Below 2^28: nine digits, of which the first may be zero; before them zeros.
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): lround would be a call, and here a half is added exactly.
   const auto digits = static_cast<uint32_t>(static_cast<double>(std::fabs(number)) * form.scale + 0.5);
   *to = '-';
   to += std::signbit(number) ? 1 : 0;

@@ -9,7 +9,7 @@
 
 namespace reembed {
 
-EndpointChooser::EndpointChooser(std::vector<EndpointTraits> endpoints, const ChooserOptions& options)
+EndpointChooser::EndpointChooser(const std::vector<EndpointTraits>& endpoints, const ChooserOptions& options)
     : options_(options) {
   for (const EndpointTraits& traits : endpoints) endpoints_.push_back({.traits = traits, .rest = options.first_rest});
 }

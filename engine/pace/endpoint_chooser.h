@@ -38,7 +38,7 @@ struct ChooserOptions {
 // to do is not taken for a slow one: busy slots times seconds are summed up, and tokens that came out of them.
 class EndpointChooser {
  public:
-  EndpointChooser(std::vector<EndpointTraits> endpoints, const ChooserOptions& options);
+  EndpointChooser(const std::vector<EndpointTraits>& endpoints, const ChooserOptions& options);
 
   int size() const { return static_cast<int>(endpoints_.size()); }
 

@@ -13,7 +13,7 @@ PaceWish RunControl::wish() const {
   return wish_;
 }
 
-void RunControl::Change(std::function<void(PaceWish*)> change) {
+void RunControl::Change(const std::function<void(PaceWish*)>& change) {
   // Followers are called under the lock, so that they hear of changes in the order in which these were made.
   const MutexLock lock(&mutex_);
   change(&wish_);

@@ -63,7 +63,7 @@ class RunControl {
   std::unique_ptr<Following> Follow(std::function<void(const PaceWish&)> changed);
 
  private:
-  void Change(std::function<void(PaceWish*)> change);
+  void Change(const std::function<void(PaceWish*)>& change);
 
   const int most_concurrent_;
   mutable Mutex mutex_;

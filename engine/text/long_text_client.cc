@@ -179,6 +179,7 @@ void LongTextClient::CutAgain(const Piece& piece, const BatchText& refused, Job*
     return;
   }
   std::vector<Piece> pieces;
+  pieces.reserve(parts.size());
   for (const TextPart& part : parts) pieces.push_back({.repair = piece.repair, .part = part, .cuts = piece.cuts + 1});
   if (!said.refused || said.tokens > said.limit) {
     sure->insert(sure->end(), pieces.begin(), pieces.end());
@@ -284,6 +285,7 @@ absl::Status LongTextClient::Decode(Batch* batch) const {
   if (absl::IsDataLoss(decoded)) {
     const MutexLock lock(&mutex_);
     answered_[batch] = std::move(job);
+    return decoded;
   }
   ABSL_RETURN_IF_ERROR(decoded);
   const int dim = batch->dim();

@@ -195,6 +195,7 @@ class TextTemplateParser {
     const auto known = std::find_if(kFilters.begin(), kFilters.end(), [&](const auto& f) { return f.name == name; });
     if (known == kFilters.end()) {
       std::vector<std::string> names;
+      names.reserve(kFilters.size());
       for (const FilterName& filter : kFilters) names.emplace_back(filter.name);
       const std::string near = NearestName(name, names);
       at_ = begin;

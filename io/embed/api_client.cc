@@ -209,8 +209,8 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
 
 class ApiClient final : public EmbeddingClient {
  public:
-  ApiClient(const ApiOptions& options, const ReplyShape& shape, std::unique_ptr<RequestFlow> flow)
-      : model_(options.model),
+  ApiClient(ApiOptions options, const ReplyShape& shape, std::unique_ptr<RequestFlow> flow)
+      : model_(std::move(options.model)),
         refused_tokens_(options.refused_tokens),
         prefix_bytes_(static_cast<int64_t>(options.text_prefix.size())),
         estimator_(options.estimator),
@@ -293,7 +293,7 @@ absl::Status ApiClient::Decode(Batch* batch) const {
   const int64_t taken_before = taken_;
   int64_t taken = 0;
   for (Reply& reply : batch->replies()) {
-    const absl::Status decoded = DecodeOne(&reply, batch, absl::MakeSpan(faults));
+    absl::Status decoded = DecodeOne(&reply, batch, absl::MakeSpan(faults));
     if (absl::IsFailedPrecondition(decoded) && reply.texts > 1) {
       flow_->Recycle(&batch->replies());
       return decoded;
@@ -446,7 +446,7 @@ absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions option
   const WireForm wire = WireOf(options, *FindDialect(options.dialect));
   const bool base64 = FindDialect(options.dialect)->base64 && options.encoding == ReplyFormat::kBase64;
   ABSL_ASSIGN_OR_RETURN(auto flow, MakeFlow(options, wire, base64 ? options.model.dim : 0));
-  return std::make_unique<ApiClient>(options, wire.reply, std::move(flow));
+  return std::make_unique<ApiClient>(std::move(options), wire.reply, std::move(flow));
 }
 
 absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options) {

@@ -29,6 +29,7 @@ int CanaryCount() { return static_cast<int>(CanaryTexts().size()); }
 
 std::vector<EndpointTraits> TraitsOf(const std::vector<PoolEndpoint>& endpoints) {
   std::vector<EndpointTraits> traits;
+  traits.reserve(endpoints.size());
   for (const PoolEndpoint& endpoint : endpoints) traits.push_back(endpoint.traits);
   return traits;
 }
@@ -280,7 +281,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
       if (start_ == Start::kChecking) {
         first_vectors_[e] = std::move(vectors);
       } else {
-        Judge(e, check->first_text, std::move(vectors), &actions);
+        Judge(e, check->first_text, vectors, &actions);
         if (before == EndpointState::kResting && tripped_.ok()) {
           actions.notes.push_back(absl::StrCat("endpoint ", reports_[e].name, " takes part again"));
         }
@@ -310,12 +311,12 @@ void EndpointPool::FinishStart(Moment now, Actions* actions) {
     if (!kept.ok()) Trip(kept, actions);
   }
   for (int e = 0; e < chooser_.size(); ++e) {
-    if (answered(first_vectors_[e]) && tripped_.ok()) Judge(e, 0, std::move(first_vectors_[e]), actions);
+    if (answered(first_vectors_[e]) && tripped_.ok()) Judge(e, 0, std::exchange(first_vectors_[e], {}), actions);
   }
   for (WorkPtr& work : std::exchange(parked_, {})) Route(std::move(work), now, actions);
 }
 
-void EndpointPool::Judge(int endpoint, int first_text, std::vector<float> vectors, Actions* actions) {
+void EndpointPool::Judge(int endpoint, int first_text, const std::vector<float>& vectors, Actions* actions) {
   if (canary_.reference().empty()) {
     // The first that answers after a start at which nobody did.
     canary_.SetReference(vectors, endpoint);

@@ -100,7 +100,7 @@ class EndpointPool final : public EmbeddingClient {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddDueChecks(Moment now, Actions* actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishStart(Moment now, Actions* actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Judge(int endpoint, int first_text, std::vector<float> vectors, Actions* actions)
+  void Judge(int endpoint, int first_text, const std::vector<float>& vectors, Actions* actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteFailure(int endpoint, const absl::Status& status, Moment sent, Moment now, Actions* actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -255,7 +255,7 @@ RequestFlow::PartPtr RequestFlow::TakeNext(Moment now, Leaving* leaving, Moment*
 RequestFlow::PartPtr RequestFlow::TakeStraggler(Moment now, Leaving* leaving, Moment* ask_again) {
   while (!by_age_.empty()) {
     const auto& [left_at, weak] = by_age_.front();
-    const PartPtr part = weak.lock();
+    PartPtr part = weak.lock();
     const bool alone = part != nullptr && part->left_at == left_at && part->in_air == 1 && !part->answered;
     if (alone && left_at + latencies_.Late() > now) {
       *ask_again = std::min(*ask_again, left_at + latencies_.Late());

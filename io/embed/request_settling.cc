@@ -267,6 +267,7 @@ void RequestFlow::GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now
 }
 
 // Answers the call when this was its last part. A call that fails needs its other parts no more.
+// NOLINTNEXTLINE(performance-unnecessary-value-param): who calls gives its part away; how many hold it is asked below.
 void RequestFlow::End(PartPtr part, absl::Status status) {
   std::unique_ptr<Call> ended;
   std::vector<PartPtr> needless;

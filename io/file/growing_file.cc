@@ -64,7 +64,7 @@ absl::Status GrowingFiles::CheckOurs() const {
 
 // Whether the partial file holds `rows` rows: it is what goes on then.
 absl::StatusOr<bool> GrowingFiles::ContinuePartial(Growing* growing, int64_t rows) {
-  const absl::StatusOr<bool> exists = PathExists(PartialPath(growing->file.path));
+  absl::StatusOr<bool> exists = PathExists(PartialPath(growing->file.path));
   if (!exists.ok() || !*exists) return exists;
   ABSL_ASSIGN_OR_RETURN(File partial, File::OpenToWrite(PartialPath(growing->file.path)));
   ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> bytes, growing->file.measure(partial, rows));

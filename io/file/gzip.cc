@@ -44,7 +44,7 @@ class GzipText {
   // could. What it took up to scanner->position() is behind us then; its tokens live until the next call.
   absl::Status Take(absl::string_view expected, absl::FunctionRef<bool(JsonScanner*)> parse) {
     text_.erase(0, used_);
-    passed_ += used_;
+    passed_ += static_cast<int64_t>(used_);
     used_ = 0;
     for (;;) {
       JsonScanner scanner(text_, JsonScanner::Numbers::kPython);

@@ -16,6 +16,7 @@ namespace {
 static_assert(std::is_same_v<hid_t, int64_t>);
 
 // The state of the library is global, so its lock is.
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
 constinit Mutex g_library;
 
 // The walk begins at the innermost error; a positive answer ends it.

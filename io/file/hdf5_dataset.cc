@@ -230,7 +230,7 @@ absl::Status Hdf5Dataset::CheckStorage(int64_t type, int64_t properties) const {
       shape_.kind == Hdf5Kind::kTexts && (fill != H5D_FILL_VALUE_USER_DEFINED || H5Tis_variable_str(type) <= 0);
   if (reads_as_empty && missing <= static_cast<hsize_t>(kMaxUnwrittenRows)) return absl::OkStatus();
   return DamagedError(absl::StrCat("expected ", wanted, " bytes for ", shape_.rows, " rows, got ", there, ", as about ",
-                                   Counted(missing, "row was", "rows were"),
+                                   Counted(static_cast<int64_t>(missing), "row was", "rows were"),
                                    " never written; write them, or make it shorter"));
 }
 

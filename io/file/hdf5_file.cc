@@ -56,7 +56,7 @@ absl::Status CheckOneFile(const std::string& path) {
   absl::StatusOr<File> file = File::OpenToRead(path);
   if (!file.ok() || !file->IsRegular()) return absl::OkStatus();  // the library says more
   ABSL_ASSIGN_OR_RETURN(const int64_t size, file->Size());
-  char head[kAddresses[1] + 4 * 8] = {};
+  char head[kAddresses[1] + size_t{4} * 8] = {};
   // Of user blocks the library knows those of 512 bytes times a power of two.
   for (int64_t begin = 0; begin < size; begin = begin == 0 ? kFirstUserBlock : 2 * begin) {
     ABSL_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(begin, absl::MakeSpan(head)));

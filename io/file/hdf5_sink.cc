@@ -224,7 +224,7 @@ class Hdf5Sink final : public VectorSink {
   absl::Status WriteChunk() {
     const int64_t first = (rows_ - 1) / chunk_rows_ * chunk_rows_;
     chunk_.resize(static_cast<size_t>(chunk_rows_ * train_rows_.bytes()), '\0');
-    const absl::Status status = train_->WriteChunk(rows_, first, chunk_);
+    absl::Status status = train_->WriteChunk(rows_, first, chunk_);
     chunk_.clear();
     return status;
   }

@@ -67,7 +67,7 @@ class JsonlSource final : public Source {
       }
       if (has_text_ && (has_key_ || key_kind_ == KeyKind::kLineNumber)) break;
     }
-    const absl::Status status = first.has_value() ? CheckMembers() : absl::OkStatus();
+    absl::Status status = first.has_value() ? CheckMembers() : absl::OkStatus();
     Rewind();
     return status;
   }

@@ -33,7 +33,7 @@ class MatrixFileSink final : public VectorSink {
 
   absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) override {
     ABSL_RETURN_IF_ERROR(CheckRows(context.expected_rows));
-    const absl::StatusOr<int64_t> position = files_.Open(last);
+    absl::StatusOr<int64_t> position = files_.Open(last);
     if (position.ok()) rows_ = *position > 0 ? last.stored_rows : 0;
     return position;
   }

@@ -66,6 +66,7 @@ class Parser {
   }
 
   bool ParseCollection(Collection* collection) {
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): it goes into the table.
     return ForEachMember([&](absl::string_view key, std::string id) {
       Entry entry{.key = key};
       if (!ParseEntry(id, &entry)) return false;

@@ -377,7 +377,7 @@ absl::Status JobStore::Close() {
   }
   thread_.join();
   const MutexLock lock(&mutex_);
-  const absl::Status result = broken_.ok() ? writer_->EndRun() : broken_;
+  absl::Status result = broken_.ok() ? writer_->EndRun() : broken_;
   if (broken_.ok()) broken_ = absl::FailedPreconditionError(absl::StrCat(dir_, ": the job is closed"));
   // In this order: the writing connection last, which removes the log; the lock when nothing writes any more.
   {

@@ -16,7 +16,7 @@ namespace reembed {
 namespace {
 
 absl::Status MakeDirectory(const std::string& dir) {
-  const absl::Status made = MakeOwnFolder(dir);
+  absl::Status made = MakeOwnFolder(dir);
   if (made.ok() || absl::IsResourceExhausted(made)) return made;
   return WithSetting(absl::Status(made.code(), absl::StrCat(made.message(),
                                                             "; the job directory was to be here: "

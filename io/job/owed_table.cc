@@ -42,7 +42,7 @@ absl::StatusOr<int64_t> ReadOutdatedRows(LedgerConnection* ledger, absl::string_
 }
 
 absl::StatusOr<bool> IsRowOwed(LedgerConnection* ledger, absl::string_view sink, int64_t ordinal) {
-  const absl::StatusOr<bool> known = HasTable(ledger);
+  absl::StatusOr<bool> known = HasTable(ledger);
   if (!known.ok() || !*known) return known;
   ABSL_ASSIGN_OR_RETURN(LedgerStatement query, ledger->Prepare("SELECT 1 FROM owed WHERE sink = ?1 AND ordinal = ?2"));
   query.BindText(1, sink);

@@ -129,7 +129,7 @@ void TextIndex::SplitNext() {
     const uint32_t id = whole.entries[i] >> form.gap_bits();
     Append(halves, slot, id >> 1, id % 2 == 0 ? &low : &high);
   }
-  entry_bytes_ -= (whole.size + kBlock - 1) / kBlock * kBlock * sizeof(uint32_t);
+  entry_bytes_ -= sizeof(uint32_t) * kBlock * ((whole.size + kBlock - 1) / kBlock);
   buckets_[split_] = std::move(low);
   buckets_.push_back(std::move(high));
   if (++split_ < size_t{1} << bits_) return;

@@ -102,7 +102,7 @@ uint64_t VectorFile::Checksum(absl::Span<const float> vectors) {
 }
 
 absl::StatusOr<uint64_t> VectorFile::ChecksumOf(int64_t begin, int64_t end) const {
-  const int64_t piece_slots = std::max<int64_t>(1, kCheckPieceBytes / (dim_ * sizeof(float)));
+  const int64_t piece_slots = std::max(int64_t{1}, static_cast<int64_t>(kCheckPieceBytes / (dim_ * sizeof(float))));
   std::vector<float> piece(std::min(piece_slots, end - begin) * dim_);
   XXH3_state_t state;
   XXH3_INITSTATE(&state);

@@ -88,7 +88,8 @@ class HttpServer::Shared {
     common_.handler = std::move(handler);
     for (int i = 0; i < options.threads; ++i) {
       common_.workers.push_back(std::make_unique<HttpServerWorker>(&common_, i));
-      ABSL_RETURN_IF_ERROR(common_.workers.back()->Open(i == 0 ? std::move(listener) : OwnedFd()));
+      // The first of them listens.
+      ABSL_RETURN_IF_ERROR(common_.workers.back()->Open(std::exchange(listener, OwnedFd())));
     }
     try {
       for (const auto& worker : common_.workers) threads_.emplace_back([&worker] { worker->Run(); });

@@ -134,7 +134,7 @@ class WrongIds {
     return WithSetting(
         absl::FailedPreconditionError(absl::StrCat(
             PlaceName(location), ": ",
-            Counted(count_, "memory has an id that is no UUID, so it can have no point: ",
+            Counted(static_cast<int64_t>(count_), "memory has an id that is no UUID, so it can have no point: ",
                     "memories have an id that is no UUID, so they can have no point: "),
             ids, all ? "" : ", ...", count_ == 1 ? "; give it a UUID, or leave it" : "; give them UUIDs, or leave them",
             " out by the condition 'NOT n.", FalkorName(location.Get("key", "id")), " IN [", all ? ids : "...", "]'")),

@@ -128,7 +128,7 @@ absl::StatusOr<std::string> Apply(const KubernetesOptions& options, const Kubern
 
 }  // namespace
 
-ExitCode LaunchKubernetesCommand(KubernetesOptions options, const Environment&) {
+ExitCode LaunchKubernetesCommand(const KubernetesOptions& options, const Environment&) {
   const bool json = options.launch.run.json;
   const auto fail = [json](const absl::Status& status) { return Fail("launch kubernetes", status, json); };
   const absl::StatusOr<KubernetesManifestParts> parts = PartsOf(options);

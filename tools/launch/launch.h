@@ -51,7 +51,7 @@ struct KubernetesOptions {
 };
 
 // Creates an Indexed Job, or puts it in the place of an earlier one of its name that has ended.
-ExitCode LaunchKubernetesCommand(KubernetesOptions options, const Environment& environment);
+ExitCode LaunchKubernetesCommand(const KubernetesOptions& options, const Environment& environment);
 
 // What is the same wherever a job is launched: a parent, a source that every machine can read, no secret in a word, and
 // no other number of shards than the parent has where that can be seen from here. `where`: "Slurm", for messages.

@@ -59,7 +59,7 @@ std::string Html(absl::string_view text) {
 }
 
 std::string Number(double value) {
-  return value >= 100 || value == 0 ? WithCommas(static_cast<int64_t>(value + 0.5)) : absl::StrFormat("%.3g", value);
+  return value >= 100 || value == 0 ? WithCommas(std::llround(value)) : absl::StrFormat("%.3g", value);
 }
 
 std::string BarsOf(const Plot& plot) {

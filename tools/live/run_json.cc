@@ -22,7 +22,10 @@ double SecondsOf(const std::optional<absl::Duration>& time) {
 }
 
 // What may be nothing: 0 is null.
-double Named(double rate) { return rate > 0 ? rate : kUnknown; }
+double Named(double rate) {
+  if (rate > 0) return rate;
+  return kUnknown;
+}
 
 void AddClient(const ClientStats& client, JsonLine* line) {
   line->Add("requests", client.requests)
@@ -43,6 +46,7 @@ void AddClient(const ClientStats& client, JsonLine* line) {
 template <typename Items, typename Write>
 std::string List(const Items& items, Write write) {
   std::vector<std::string> lines;
+  lines.reserve(items.size());
   for (const auto& item : items) lines.push_back(write(item));
   return absl::StrCat("[", absl::StrJoin(lines, ","), "]");
 }

@@ -15,6 +15,7 @@ constexpr char kShow = 's';
 constexpr char kEnd = 'e';
 
 // A signal handler can reach nothing but a global.
+// NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
 std::atomic<int> handler_pipe{-1};
 
 }  // namespace

@@ -182,6 +182,7 @@ constexpr absl::string_view kUnicodeTexts[] = {
     "Привет! Напомни мне, пожалуйста, купить билеты на поезд.",
     "متى يبدأ الاجتماع غدا؟ أرسل لي العنوان من فضلك.",
     "हमें कल सुबह की ट्रेन पकड़नी है, टिकट तैयार रखना।",
+    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text, since an escape ends only with its literal.
     "The surprise party is on! "
     "\xF0\x9F\x8E\x89\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7 Bring "
     "\xF0\x9F\x8D\xB0 and don't tell Zoe\xCC\x88.",

@@ -296,7 +296,7 @@ class GraphLoader {
   absl::Status MakeRelationships(const std::string& type, Rows* rows) {
     if (rows->rows == 0) return absl::OkStatus();
     // FalkorDB looks nodes up by their ids only where these have names of their own; of r[0] it looks at all nodes.
-    const absl::Status made =
+    absl::Status made =
         graph_
             ->Query(
                 absl::StrCat("CYPHER rows=[", rows->text, "] UNWIND $rows AS r WITH r[0] AS s, r[1] AS t, r[2] AS p ",

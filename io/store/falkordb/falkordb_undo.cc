@@ -256,6 +256,7 @@ class NodeRows final : public RowTable {
     }
     return ReadValues(nodes_, keys, [&](size_t place, std::vector<std::optional<std::string>> values) {
       std::vector<std::string> known;
+      known.reserve(values.size());
       for (std::optional<std::string>& value : values) {
         known.push_back(value.has_value() ? *std::move(value) : std::string(1, kUnknown));
       }
@@ -346,7 +347,7 @@ absl::Status NodeRows::Restore(const Group& group, absl::Span<const RowChange> c
                       : absl::StrCat(", ", nodes_.Property(nodes_.asked.model_property), " = ", value(1)),
                   " RETURN count(n)");
   int64_t restored = 0;
-  const absl::Status status = nodes_.graph->client()->Persist([&] {
+  absl::Status status = nodes_.graph->client()->Persist([&] {
     const absl::StatusOr<FalkorRows> answer = nodes_.graph->Query(cypher, FalkorGraph::Access::kWrite);
     if (answer.ok()) restored = answer->size() == 1 ? (*answer)(0, 0).Integer() : 0;
     return answer.status();

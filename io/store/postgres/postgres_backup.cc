@@ -217,6 +217,7 @@ absl::StatusOr<std::vector<std::string>> InsertTriggers(PostgresConnection* conn
       connection->Query(absl::StrCat("SELECT tgname FROM pg_trigger WHERE tgrelid = ", QuotePostgresText(table.Name()),
                                      "::regclass AND NOT tgisinternal AND tgenabled = 'O' AND tgtype & 4 <> 0")));
   std::vector<std::string> names;
+  names.reserve(rows.size());
   for (int row = 0; row < rows.size(); ++row) names.push_back(QuotePostgresName(rows.Text(row, 0)));
   return names;
 }

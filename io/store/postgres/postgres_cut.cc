@@ -38,6 +38,7 @@ absl::StatusOr<std::vector<Key>> CutIntegers(PostgresConnection* connection, con
   };
   ABSL_ASSIGN_OR_RETURN(const std::vector<absl::uint128> cuts, CutEvenly(shares, places));
   std::vector<Key> keys;
+  keys.reserve(cuts.size());
   for (const absl::uint128 place : cuts) keys.push_back(place == 0 ? int64_t{0} : IntegerAtPlace(place));
   return keys;
 }

@@ -163,6 +163,7 @@ class ImportRows final : public PostgresRowTable {
 
 std::string KeysOf(absl::Span<const RowChange> changes, const std::vector<size_t>& places) {
   std::vector<std::string> texts;
+  texts.reserve(places.size());
   for (const size_t place : places) texts.push_back(KeyText(changes[place].key));
   return TextArray(texts, [](const std::string& text) -> const std::string& { return text; });
 }

@@ -116,6 +116,7 @@ absl::StatusOr<std::vector<IndexedTable>> FindIndexedTables(const PostgresTarget
           "NULL ORDER BY p.level, 2",
           {PostgresValue::Text(table.Sql())}));
   std::vector<IndexedTable> tables;
+  tables.reserve(rows.size());
   for (int row = 0; row < rows.size(); ++row) {
     tables.push_back({.schema = rows.Text(row, 0),
                       .name = rows.Text(row, 1),

@@ -90,7 +90,7 @@ class PostgresColumnLock final : public TargetLock {
 
   absl::Status EnsureHeld() override {
     if (MonotonicNow() - asked_ < kTrust && connection_->IsWhole()) return absl::OkStatus();
-    const absl::Status held =
+    absl::Status held =
         connection_->IsWhole() ? LetGoOfSnapshot() : absl::UnavailableError("the lock's connection is lost");
     if (held.ok()) {
       asked_ = MonotonicNow();

@@ -105,6 +105,7 @@ absl::Status CheckPostgresValueExists(const Location& location, const std::vecto
       const PostgresRows list,
       opened.connection->Query(absl::StrCat("SELECT DISTINCT unnest(ARRAY[", names, "]) FROM ", table, " LIMIT 1000")));
   std::vector<std::string> values;
+  values.reserve(list.size());
   for (int row = 0; row < list.size(); ++row) values.push_back(list.Text(row, 0));
   const std::string near = NearestName(value, values);
   return absl::NotFoundError(absl::StrCat(opened.asked.address.name, ": table `", opened.asked.table, "`: nobody has `",

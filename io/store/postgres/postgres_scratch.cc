@@ -107,7 +107,7 @@ absl::Status MakeTable(const Location& scratch, const Location& target, int dim,
                     like.sql_type, "(", held, ")");
     for (const std::string& index : like.indexes) absl::StrAppend(&sql, "; CREATE INDEX ON ", table, " ", index);
   }
-  const absl::Status made = connection->Run(sql);
+  absl::Status made = connection->Run(sql);
   if (connection->last_code() != "42P07") return made;
   return absl::AlreadyExistsError(
       absl::StrCat(connection->name(), ": a table `", scratch.Get("table"), "` is there already"));

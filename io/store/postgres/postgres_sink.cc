@@ -37,7 +37,7 @@ class PostgresRowWriter final : public RowWriter {
   absl::Status Rehearse() {
     if (!target_.table.has_value() || !target_.vector->exists || target_.model_column_missing) return absl::OkStatus();
     ABSL_RETURN_IF_ERROR(PrepareStatements());
-    const absl::Status planned = NameColumns(PlanStatement());
+    absl::Status planned = NameColumns(PlanStatement());
     if (planned.ok() || absl::IsUnavailable(planned) || absl::IsPermissionDenied(planned)) return planned;
     return absl::FailedPreconditionError(
         absl::StrCat(planned.message(), "; the table `", target_.table->name, "` cannot be filled as it is"));
@@ -220,7 +220,7 @@ class PostgresRowWriter final : public RowWriter {
   absl::Status StoreAll(absl::Span<RowToWrite* const> rows) {
     std::vector<RowToWrite*> rest;
     if (copy_) {
-      const absl::Status copied = CopyRows(rows);
+      absl::Status copied = CopyRows(rows);
       if (copied.ok()) return copied;
       const std::string& code = target_.connection->last_code();
       const PostgresRefusal refusal = PostgresRefusalOf(code);
@@ -297,7 +297,7 @@ class PostgresRowWriter final : public RowWriter {
 
   absl::Status Insert() {
     int64_t changed = 0;
-    const absl::Status status = target_.connection->Persist([&] {
+    absl::Status status = target_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> rows = target_.connection->Query(store_, Values());
       if (rows.ok()) changed = rows->ChangedRows();
       return rows.status();
@@ -311,7 +311,7 @@ class PostgresRowWriter final : public RowWriter {
     std::string keys = PostgresKeyArrayHead(*target_.table, rows.size());
     for (const RowToWrite* const row : rows) AppendPostgresKey(*target_.table, *row->key, &keys);
     std::vector<bool> there(rows.size());
-    const absl::Status status = target_.connection->Persist([&] {
+    absl::Status status = target_.connection->Persist([&] {
       const absl::StatusOr<PostgresRows> found = target_.connection->Query(find_filled_, {PostgresValue::Binary(keys)});
       for (int row = 0; found.ok() && row < found->size(); ++row) {
         there[static_cast<size_t>(found->Int(row, 0) - 1)] = true;

@@ -141,6 +141,7 @@ absl::Status FindTable(PostgresConnection* connection, const PostgresLocation& a
           "WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
           "ORDER BY 1 LIMIT 1000"));
   std::vector<std::string> names;
+  names.reserve(others.size());
   for (int row = 0; row < others.size(); ++row) names.push_back(others.Text(row, 0));
   return absl::NotFoundError(absl::StrCat(what, Suggestion(asked.table, names)));
 }
@@ -181,6 +182,7 @@ absl::Status ReadColumns(PostgresConnection* connection, const std::string& oid,
 // What to do where no single column names a row.
 std::string NoSingleKey(const PostgresRows& primary, const PostgresTable& table) {
   std::vector<std::string> columns;
+  columns.reserve(primary.size());
   for (int row = 0; row < primary.size(); ++row) columns.push_back(primary.Text(row, 0));
   return absl::StrCat(
       columns.empty()

@@ -311,7 +311,7 @@ absl::Status MakePostgresTable(PostgresTarget* target, bool integer_key) {
                         ResolvePostgresVector(plan, asked, asked.vector, target->model.dim));
   const std::string model =
       asked.model_column.empty() ? "" : absl::StrCat(", ", QuotePostgresName(asked.model_column), " text");
-  const absl::Status made = target->connection->Run(
+  absl::Status made = target->connection->Run(
       absl::StrCat("CREATE TABLE IF NOT EXISTS ", plan.Sql(), " (",
                    QuotePostgresName(asked.key.empty() ? "key" : asked.key), " ", integer_key ? "bigint" : "text",
                    " PRIMARY KEY, ", QuotePostgresName(asked.vector), " ", vector.type, model, ")"));

@@ -319,6 +319,7 @@ absl::Status TableRows::Change(absl::Span<const RowChange> changes, absl::Span<R
 
 std::string TableRows::KeysOf(absl::Span<const RowChange> changes, const std::vector<size_t>& places) const {
   std::vector<std::string> texts;
+  texts.reserve(places.size());
   for (const size_t place : places) texts.push_back(PostgresKeyText(table(), changes[place].key).value_or(""));
   return KeyArray(table(), texts, [](const std::string& text) -> const std::string& { return text; });
 }

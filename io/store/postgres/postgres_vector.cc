@@ -261,7 +261,8 @@ bool AppendPostgresVector(PostgresForm form, absl::Span<const float> vector, std
       const size_t at = out->size();
       out->resize(at + (vector.size() + 7) / 8, '\0');
       for (size_t i = 0; i < vector.size(); ++i) {
-        if (vector[i] > 0) (*out)[at + i / 8] |= static_cast<char>(0x80 >> (i % 8));
+        char& bits = (*out)[at + i / 8];
+        if (vector[i] > 0) bits = static_cast<char>(bits | 0x80 >> (i % 8));
       }
       break;
     }

@@ -126,7 +126,7 @@ QdrantClient::Answer QdrantClient::Call(const QdrantRequest& request) {
 void QdrantClient::Send(std::shared_ptr<Sent> sent) {
   ++sent->attempts;
   HttpRequest http = HttpOf(sent->request);
-  loop_->Start(std::move(http), [this, sent](absl::StatusOr<HttpReply> reply) {
+  loop_->Start(std::move(http), [this, sent = std::move(sent)](absl::StatusOr<HttpReply> reply) {
     sent->reply = std::move(reply);
     const MutexLock lock(&mutex_);
     answered_.push_back(sent);

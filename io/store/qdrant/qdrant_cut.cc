@@ -60,6 +60,7 @@ absl::StatusOr<std::vector<Key>> CutQdrant(const Location& location, int shares,
   };
   ABSL_ASSIGN_OR_RETURN(const std::vector<absl::uint128> cuts, CutEvenly(shares, places));
   std::vector<Key> keys;
+  keys.reserve(cuts.size());
   for (const absl::uint128 place : cuts) keys.push_back(IdAt(place).AsKey());
   return keys;
 }

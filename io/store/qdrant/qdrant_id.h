@@ -20,6 +20,7 @@ struct QdrantId {
   std::array<uint8_t, 16> uuid = {};
 
   friend bool operator==(const QdrantId&, const QdrantId&) = default;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang makes the comparison, with a 0 in it.
   friend auto operator<=>(const QdrantId&, const QdrantId&) = default;
 
   // As in a request: 42, or "5f0c6a6e-...", hyphenated in lower case.

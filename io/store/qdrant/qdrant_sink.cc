@@ -50,7 +50,7 @@ absl::Status Look(Target* target) {
   if (target->collection.has_value()) {
     vector = target->collection->Find(asked.vector);
     if (vector == nullptr) {
-      const absl::Status missing = FindQdrantVector(*target->collection, asked).status();
+      absl::Status missing = FindQdrantVector(*target->collection, asked).status();
       const bool named = !target->collection->vectors.empty() && !target->collection->vectors[0].name.empty();
       if (asked.vector.empty() || !named) return missing;
       target->add_vector = true;
@@ -64,7 +64,7 @@ absl::Status Look(Target* target) {
     return OtherWidthError(asked.Name(), vector->dim, dim, "build a collection beside it and switch: &on_width=side");
   }
   if (target->collection.has_value() || target->side.has_value()) return absl::OkStatus();
-  const absl::Status missing = NoQdrantCollection(client, asked);
+  absl::Status missing = NoQdrantCollection(client, asked);
   if (!absl::IsNotFound(missing)) return missing;
   if (asked.create == QdrantLocation::Create::kYes) return absl::OkStatus();
   const bool near = missing.message().find("did you mean") != absl::string_view::npos;
@@ -225,7 +225,7 @@ class QdrantRowWriter final : public RowWriter {
 
   // Source: PUT /collections/{name}/vectors/{vector_name}, Qdrant 1.18.
   absl::Status AddVector() {
-    const absl::Status added =
+    absl::Status added =
         client()
             ->Call({"PUT", Path(target_.rows, absl::StrCat("/vectors/", QdrantPathPart(target_.asked.vector))),
                     absl::StrCat(R"({"dense":)", VectorConfig(), "}")})
@@ -431,8 +431,7 @@ namespace {
 // Whether the key may write: to remove none of the points asks for the right, and does nothing. What else the server
 // says to it says nothing of the right.
 absl::Status CheckMayWrite(QdrantClient* client, const QdrantLocation& asked) {
-  const absl::Status asked_for =
-      client->Call({"POST", asked.Path("/points/delete?wait=false"), R"({"points":[]})"}).status();
+  absl::Status asked_for = client->Call({"POST", asked.Path("/points/delete?wait=false"), R"({"points":[]})"}).status();
   if (absl::IsPermissionDenied(asked_for) || absl::IsUnauthenticated(asked_for)) return asked_for;
   return absl::OkStatus();
 }

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 
 namespace reembed {
 namespace {
@@ -18,7 +17,7 @@ constexpr absl::string_view kTail = "]}";
 
 }  // namespace
 
-QdrantWriter::QdrantWriter(QdrantClient* client, std::string path, Failed failed)
+QdrantWriter::QdrantWriter(QdrantClient* client, absl::string_view path, Failed failed)
     : client_(client), path_(absl::StrCat(path, "?wait=true")), failed_(std::move(failed)), next_(NoPoints()) {}
 
 std::shared_ptr<QdrantWriter::Points> QdrantWriter::NoPoints() {
@@ -66,8 +65,11 @@ void QdrantWriter::Finish() {
 void QdrantWriter::Send(std::shared_ptr<Points> points) {
   points->body->pop_back();
   absl::StrAppend(points->body.get(), kTail);
-  client_->Start({.method = "PUT", .path = path_, .long_body = points->body},
-                 [this, points](QdrantClient::Answer answer) { Take(points, answer.status()); });
+  QdrantRequest request{.method = "PUT", .path = path_, .long_body = points->body};
+  // Take() owns them then, and lets them go before it sends their halves.
+  client_->Start(std::move(request), [this, points = std::move(points)](const QdrantClient::Answer& answer) mutable {
+    Take(std::move(points), answer.status());
+  });
 }
 
 void QdrantWriter::Take(std::shared_ptr<Points> points, const absl::Status& status) {

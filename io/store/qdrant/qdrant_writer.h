@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "io/store/qdrant/qdrant_client.h"
 
@@ -23,7 +24,7 @@ class QdrantWriter {
   using Failed = std::function<void(absl::Span<const size_t> tags, const absl::Status& status)>;
 
   // `path`: what to PUT to, without query. The client is borrowed.
-  QdrantWriter(QdrantClient* client, std::string path, Failed failed);
+  QdrantWriter(QdrantClient* client, absl::string_view path, Failed failed);
 
   // The next point. Its JSON must be appended to the string, which is good until the next call.
   std::string* Add(size_t tag);

@@ -95,7 +95,7 @@ absl::Status LibsqlMark::End() {
 
 absl::Status LibsqlMark::Lost() {
   // Without the table the lease is lost, too, and then all is read back.
-  if (const absl::Status set = CountFrom(kLost); !set.ok() && !IsTableGone(set)) return set;
+  if (absl::Status set = CountFrom(kLost); !set.ok() && !IsTableGone(set)) return set;
   return LostWritesError(
       absl::StrCat(server_, ": the database was put back to an older state, and may have lost what was written"));
 }

@@ -139,6 +139,7 @@ absl::StatusOr<std::vector<Key>> CutSqlite(const Location& location, const Selec
         const std::vector<absl::uint128> places,
         CutEvenly(shares, [&](absl::uint128 from, size_t most) { return RowidsFrom(&statement, from, most); }));
     std::vector<Key> cuts;
+    cuts.reserve(places.size());
     for (const absl::uint128 place : places) cuts.push_back(IntegerAtPlace(place));
     return cuts;
   }

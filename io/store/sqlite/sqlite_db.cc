@@ -201,6 +201,7 @@ absl::StatusOr<std::unique_ptr<SqliteDb>> SqliteDb::Open(const std::string& path
   if (result != SQLITE_OK) return db->Error(result);
   sqlite3_extended_result_codes(handle, 1);
   const intptr_t milliseconds = absl::ToInt64Milliseconds(busy_timeout);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a handler gets a pointer alone, and the number lives as long as it does.
   sqlite3_busy_handler(handle, WaitForLock, reinterpret_cast<void*>(milliseconds));
   // Opening reads nothing; this does.
   absl::Status read = db->Exec(kFirstRead);

@@ -273,7 +273,7 @@ absl::StatusOr<RollbackReport> RollBackSqlite(const Location& location, UndoRead
   ABSL_ASSIGN_OR_RETURN(std::optional<RollbackReport> other_width, RollBackVec0Width(*target.db, target, old_rows));
   if (other_width.has_value()) return *std::move(other_width);
   FileCellWriter writer(&target);
-  return RollBackTable(*target.db, target, &writer, old_rows);
+  return RollBackTable(*target.db, static_cast<const SqliteTarget&>(target), &writer, old_rows);
 }
 
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeSqliteSink(const Location& location, const Model& model,

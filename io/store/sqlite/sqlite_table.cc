@@ -272,7 +272,7 @@ std::string SqliteTable::KeySql() const {
 }
 
 std::string SqliteTable::IsNamedSql(absl::string_view parameter) const {
-  const std::string by_key = absl::StrCat(KeySql(), " = ", parameter);
+  std::string by_key = absl::StrCat(KeySql(), " = ", parameter);
   if (rowid_of_null_key.empty()) return by_key;
   const size_t prefix = kNullKeyPrefix.size();
   return absl::StrCat("(", by_key, " OR (", QuoteName(key), " IS NULL AND ", QuoteName(rowid_of_null_key),
@@ -326,7 +326,7 @@ std::string WhereSql(absl::string_view where) { return where.empty() ? "1" : abs
 std::string TextBytesSql(const SqlDb& db, const SqliteTable& table, absl::string_view column) {
   // A cast takes a tenth of the time that a row takes.
   if (db.gives_any_text() && HoldsTextBytes(db, table, column)) return QuoteName(column);
-  const std::string text = absl::StrCat("CAST(", QuoteName(column), " AS TEXT)");
+  std::string text = absl::StrCat("CAST(", QuoteName(column), " AS TEXT)");
   if (db.gives_any_text()) return text;
   // A database in UTF-16 gives its own bytes as a blob: there the text must do, whose characters are all valid.
   return absl::StrCat("CASE WHEN hex(CAST('a' AS BLOB)) = '61' THEN CAST(", text, " AS BLOB) ELSE ", text, " END");

@@ -105,7 +105,7 @@ absl::StatusOr<std::vector<std::string>> OtherColumns(const SqliteDb& db, const 
 // The bytes of a vector as vec0 wants them: without a word they are taken for float32.
 std::string CellSql(absl::string_view create, const std::string& column) {
   const std::string type = Vec0Type(create, column);
-  const std::string cell = absl::StrCat("kept.", QuoteName(column));
+  std::string cell = absl::StrCat("kept.", QuoteName(column));
   if (absl::StartsWith(type, "int8[")) return absl::StrCat("vec_int8(", cell, ")");
   if (absl::StartsWith(type, "bit[")) return absl::StrCat("vec_bit(", cell, ")");
   return cell;
