@@ -44,6 +44,7 @@ struct FlowOptions {
   std::string proxy;                  // likewise
   bool accept_gzip = false;           // likewise
   int max_texts = 0;                  // in one request; 0: as many as the batch has
+  bool longest_first = false;         // the texts of a request leave by length, see text_order.h
   std::shared_ptr<LearnedCaps> caps;  // where the API's refusals go, for RequestPacker; null: nobody packs by them
   RateLimit limit;                    // without one, the API's x-ratelimit headers slow the flow down
   int concurrency = 32;               // requests in the air at most; fewer while the server is well served by fewer
@@ -72,8 +73,8 @@ struct FlowOptions {
   uint64_t seed = 0;              // of the jitter
 };
 
-// Writes the request body for these texts over *body.
-using BodyWriter = absl::AnyInvocable<void(absl::Span<const BatchText> texts, std::string* body) const>;
+// Writes the request body for these texts, in this order, over *body.
+using BodyWriter = absl::AnyInvocable<void(absl::Span<const BatchText* const> texts, std::string* body) const>;
 
 // The part of an EmbeddingClient that all JSON APIs share: from a batch to its replies. It paces, retries, splits what
 // is too large, finds the texts that the API refuses, and gives up in words that people understand. Thread-safe.

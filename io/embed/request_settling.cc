@@ -161,6 +161,7 @@ void RequestFlow::TakeReply(PartPtr part, HttpReply reply, SpendHold money) {
                  absl::FDivDuration(MonotonicNow() - part->left_at, options_.timeout));
     part->call->batch->replies().push_back({.first_text = part->first,
                                             .texts = part->count,
+                                            .order = std::move(part->order),
                                             .body = std::move(reply.body),
                                             .decoded = std::move(part->decoded)});
     if (options_.spend != nullptr && !part->is_control)
