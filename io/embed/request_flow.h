@@ -112,6 +112,15 @@ class RequestFlow {
     SpendHold money;
   };
 
+  // What an answer means for others.
+  struct Aftermath {
+    bool twin_decides = false;            // its other sending is under way, and may bring what this one did not
+    std::vector<HttpLoop::Ticket> twins;  // that are needed no more
+    std::vector<PartPtr> hopeless;        // that wait, and would end as it did
+    bool is_lost = false;                 // perhaps charged for, and not answered
+    std::string note;                     // for people; may be empty
+  };
+
   // A request without an answer, whose loss is written down.
   struct Noted {
     PartPtr part;
@@ -135,6 +144,10 @@ class RequestFlow {
   void Launch(PartPtr part, Leaving leaving);
   void OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer);
   void Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply);
+  Aftermath Learn(const PartPtr& part, const HttpReply& reply, Moment now, Leaving* left, RequestVerdict* verdict)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HoldBack(const Part& part, const RequestVerdict& verdict, const Departure& departure, Moment now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TestAlibi(const PartPtr& part, const Departure& departure, RequestVerdict* verdict, Moment now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Suspect(PartPtr part);
