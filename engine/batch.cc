@@ -25,7 +25,6 @@ void Batch::Clear() {
   range_ = {};
   rows_.clear();
   texts_.clear();
-  sorted_from_.clear();
   arena_used_ = 0;
   tokens_ = 0;
   loaded_rows_ = 0;
@@ -70,50 +69,6 @@ BatchRow* Batch::AddRowWithParts(int64_t ordinal, KeyView key, int64_t slot, abs
     tokens_ += part.tokens;
   }
   return row;
-}
-
-void Batch::SortTexts() {
-  const auto group = [this](int i) { return texts_[i].part_of < 0 ? i : texts_[i].part_of; };
-  std::vector<int> order(texts_.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    const int64_t a_tokens = texts_[group(a)].tokens, b_tokens = texts_[group(b)].tokens;
-    return a_tokens != b_tokens ? a_tokens > b_tokens : group(a) < group(b);
-  });
-  PutTexts(order);
-  sorted_from_ = std::move(order);
-}
-
-void Batch::RestoreTexts() {
-  if (!sorted_from_.empty()) {
-    std::vector<int> order(sorted_from_.size());
-    for (size_t i = 0; i < order.size(); ++i) order[sorted_from_[i]] = static_cast<int>(i);
-    sorted_from_.clear();
-    PutTexts(order);
-    std::vector<float> old(vectors_.get(), vectors_.get() + texts_.size() * dim_);
-    for (size_t i = 0; i < order.size(); ++i) {
-      std::copy_n(&old[static_cast<size_t>(order[i]) * dim_], dim_, vectors_.get() + i * dim_);
-    }
-  }
-  MergeParts();
-}
-
-// Text order[i] goes to place i.
-void Batch::PutTexts(absl::Span<const int> order) {
-  std::vector<int> place(texts_.size());
-  std::vector<BatchText> put;
-  put.reserve(limits_.max_texts);
-  for (const int i : order) {
-    place[i] = static_cast<int>(put.size());
-    put.push_back(std::move(texts_[i]));
-  }
-  texts_ = std::move(put);
-  for (BatchText& text : texts_) {
-    if (text.part_of >= 0) text.part_of = place[text.part_of];
-  }
-  for (BatchRow& row : rows_) {
-    if (row.text >= 0) row.text = place[row.text];
-  }
 }
 
 void Batch::MergeParts() {

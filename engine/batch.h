@@ -81,7 +81,7 @@ struct BatchText {
   int64_t slot = 0;        // where its vector belongs
   int64_t tokens = 0;      // model tokens, counted or estimated
   absl::Status reject;     // not OK: the provider refused this very text, in these words
-  int part_of = -1;        // this and all texts with the same number are parts of one text, until RestoreTexts()
+  int part_of = -1;        // this and all texts with the same number are parts of one text, until MergeParts()
   Overlength too_long;     // besides `reject`: it was refused for its length
   Embedded embedded = Embedded::kWhole;  // what the client has embedded of it
   bool answered = false;                 // Decode() has its vector: it is not asked for again, and it is paid for
@@ -98,7 +98,8 @@ struct DecodedVector {
 struct Reply {
   int first_text = 0;
   int texts = 0;
-  std::string body;                    // all of it, but for:
+  std::vector<int> order;  // its k-th vector is that of text first_text + order[k]; empty: of first_text + k
+  std::string body;        // all of it, but for:
   std::vector<DecodedVector> decoded;  // in the order of the body
 };
 
@@ -128,14 +129,9 @@ class Batch {
   // whole.
   BatchRow* AddRowWithParts(int64_t ordinal, KeyView key, int64_t slot, absl::Span<const TextPart> parts);
 
-  // Sorts the texts by tokens, the longest first; parts of a text stay together. Servers that process a request in
-  // slices and pad each slice to its longest text then pad less. After the last row, before Send.
-  void SortTexts();
-
-  // After Decode: restores the order of the rows, in which slots are consecutive, and merges the parts of a text. The
-  // vector of a merged text is the mean of its parts' vectors, weighted by tokens and scaled to length 1; if a part was
-  // refused, the text is.
-  void RestoreTexts();
+  // After Decode: makes one text of the parts of a text. Its vector is the mean of its parts' vectors, weighted by
+  // tokens and scaled to length 1; if a part was refused, the text is.
+  void MergeParts();
 
   // The ordinals that this batch covers, including rows that it skips because they are done.
   const RowRange& range() const { return range_; }
@@ -181,8 +177,6 @@ class Batch {
 
  private:
   absl::string_view Copy(absl::string_view bytes);
-  void PutTexts(absl::Span<const int> order);
-  void MergeParts();
   void MergeInto(size_t first, size_t end);
 
   const BatchLimits limits_;
@@ -190,7 +184,6 @@ class Batch {
   RowRange range_;
   std::vector<BatchRow> rows_;
   std::vector<BatchText> texts_;
-  std::vector<int> sorted_from_;   // where each text was before SortTexts(); empty: it is there
   std::unique_ptr<char[]> arena_;  // max_text_bytes
   size_t arena_used_ = 0;
   int64_t tokens_ = 0;

@@ -21,7 +21,6 @@ absl::StatusOr<OpenedSinks> OpenSinks(const PipelineOptions& options, const Pipe
   read_from.text_limit = options.text_limit;
   read_from.max_text_bytes = options.max_text_bytes;
   read_from.estimator = parts.estimator;
-  read_from.sort_texts = options.sort_texts;
   read_from.quota_tokens = options.quota_tokens;
   read_from.learned = options.learned;
   SinkContext context{.model = parts.client->model(), .expected_rows = parts.expected_rows};

@@ -329,7 +329,7 @@ void Run::DecodeReply(Slot* slot, Decode::output_ports_type& out) {
 
 // From what the client has brought to what is kept.
 absl::Status Run::FinishVectors(Batch* batch) {
-  batch->RestoreTexts();
+  batch->MergeParts();
   cuts_.Remember(*batch);
   return options_.normalization == Normalization::kAsReceived ? absl::OkStatus() : NormalizeTexts(batch);
 }

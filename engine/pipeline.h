@@ -66,7 +66,6 @@ struct PipelineOptions {
   TextLimit text_limit;
   size_t max_text_bytes = kMaxTextBytes;  // longer texts are rejected unseen, also where texts are cut
   int64_t quota_tokens = 0;               // of one request; see RequestPacker
-  bool sort_texts = false;                // see Batch::SortTexts
   // See RequestPacker: what the client's endpoints have learned of the size of a request.
   std::vector<std::shared_ptr<const LearnedCaps>> learned;
   // How often a batch is sent again because a reply was unusable. Clients give up before, see EmbeddingClient::Decode.

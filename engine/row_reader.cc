@@ -76,7 +76,6 @@ absl::StatusOr<FillResult> RowReader::Fill(Batch* batch) {
   packer_.Begin();
   text_bytes_ = 0;
   absl::StatusOr<FillResult> filled = FillRows(batch);
-  if (options_.sort_texts) batch->SortTexts();
   packer_.Close(static_cast<int>(batch->texts().size()), batch->tokens());
   return filled;
 }

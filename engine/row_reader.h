@@ -35,7 +35,6 @@ class RowReader {
     int64_t max_new_rows = 0;   // 0: all
     TextLimit text_limit;
     size_t max_text_bytes = kMaxTextBytes;      // see PipelineOptions
-    bool sort_texts = false;                    // see Batch::SortTexts
     const TokenEstimator* estimator = nullptr;  // see RequestPacker
     int64_t quota_tokens = 0;                   // likewise
     LearnedCapsOfAll learned;                   // likewise

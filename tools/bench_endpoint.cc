@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/status_macros.h"
 #include "tools/commands.h"
 #include "tools/embedder.h"
 #include "tools/format.h"
@@ -247,6 +248,19 @@ absl::StatusOr<Steps> StepsOf(const BenchEndpointOptions& options, const Dialect
       .batch_sizes = BatchSizeSteps(options.embedder.batch_size > 0 ? options.embedder.batch_size : api_limit)};
 }
 
+// One text shows how wide the vectors are, and how they come.
+absl::Status Probe(SweepOptions* sweep, ApiOptions* client) {
+  if (sweep->max_tokens != 0 && sweep->max_tokens < kProbeTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max-tokens: expected at least ", kProbeTokens, ", or 0 for no limit"));
+  }
+  ABSL_ASSIGN_OR_RETURN(const ApiProbe probe, ProbeApi(*client));
+  client->model.dim = probe.width;
+  client->encoding = probe.encoding;
+  sweep->tokens_used = probe.stats.tokens;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environment& environment) {
@@ -277,16 +291,8 @@ ExitCode BenchEndpointCommand(const BenchEndpointOptions& options, const Environ
   }
   const absl::StatusOr<Steps> steps = StepsOf(options, limits);
   if (!steps.ok()) return fail(steps.status());
-  if (!builtin && sweep.max_tokens != 0 && sweep.max_tokens < kProbeTokens) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("--max-tokens: expected at least ", kProbeTokens, ", or 0 for no limit")));
-  }
   if (!builtin) {
-    const absl::StatusOr<ApiProbe> probe = ProbeApi(job->client);
-    if (!probe.ok()) return fail(probe.status());
-    job->client.model.dim = probe->width;
-    job->client.encoding = probe->encoding;
-    sweep.tokens_used = probe->stats.tokens;
+    if (const absl::Status probed = Probe(&sweep, &job->client); !probed.ok()) return fail(probed);
   }
   // What the API answers is the measure, so nothing is tried again, and nobody waits for a refusal's pause.
   job->client.retry = {.max_attempts = 1, .max_wait = absl::ZeroDuration(), .outage_waits = 0};

@@ -94,7 +94,6 @@ absl::Status ResolveLimits(const CommandOptions& options, const std::optional<Sy
   const bool model_knows = job->known_model.has_value() && job->known_model->max_request_tokens > 0;
   const int64_t request_tokens = model_knows ? job->known_model->max_request_tokens : limits.request_tokens;
   pipeline.batch.max_tokens = request_tokens;
-  pipeline.sort_texts = FindDialect(job->client.dialect)->self_hosted;
   if (limits.body_bytes > 0) {
     pipeline.batch.max_text_bytes = std::min(pipeline.batch.max_text_bytes, limits.body_bytes / 2);  // JSON escapes
   }

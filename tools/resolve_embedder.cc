@@ -332,6 +332,16 @@ void NoteLength(const std::string& normalize, ResolvedJob* job) {
   }
 }
 
+void NoteLogin(const Dialect& dialect, ResolvedJob* job) {
+  if (job->client.login.empty()) return;
+  const bool key_goes =
+      absl::StartsWithIgnoreCase(dialect.key_header, "authorization:") && !job->client.api_key.empty();
+  job->notes.push_back(
+      absl::StrCat(job->client.api_base, ": user and password of the address are ",
+                   key_goes ? "not sent, as the API key goes into the same header" : "sent",
+                   " and written down nowhere; a later command finds them in REEMBED_API_BASE, or is told them again"));
+}
+
 }  // namespace
 
 std::vector<std::string> EmbedderNames() {
@@ -450,14 +460,7 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
     RememberKeyVariable(options, *dialect, keys, environment, job);
   }
   ABSL_RETURN_IF_ERROR(ResolveHeaders(options, environment, key_need, &job->client));
-  if (!job->client.login.empty()) {
-    const bool key_goes =
-        absl::StartsWithIgnoreCase(dialect->key_header, "authorization:") && !job->client.api_key.empty();
-    job->notes.push_back(absl::StrCat(
-        job->client.api_base, ": user and password of the address are ",
-        key_goes ? "not sent, as the API key goes into the same header" : "sent",
-        " and written down nowhere; a later command finds them in REEMBED_API_BASE, or is told them again"));
-  }
+  NoteLogin(*dialect, job);
   if (absl::Status proxy = TakeLogin(options.proxy).status(); !proxy.ok()) {
     return absl::Status(proxy.code(), absl::StrCat("--proxy: ", proxy.message()));
   }

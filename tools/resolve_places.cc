@@ -107,6 +107,26 @@ absl::Status CheckIsNotTheText(const Location& source, const Location& target) {
   return absl::OkStatus();
 }
 
+// The targets besides the source's own column.
+absl::Status AddTargets(std::vector<Location> targets, const CommandOptions& options, ResolvedJob* job) {
+  const StoreKind& kind = *job->source.kind;
+  for (Location& target : targets) {
+    const auto same = [&](const Store& other) {
+      return other.location.ToString() == target.ToString() ||
+             (kind.holds_vectors != nullptr && kind.holds_vectors(job->source.location, target));
+    };
+    if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
+      if (job->in_place && same(job->targets[0])) continue;
+      return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
+    }
+    job->targets.push_back(StoreOf(std::move(target)));
+  }
+  for (Store& target : job->targets) {
+    ABSL_RETURN_IF_ERROR(AddOutputForm(options, &target));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<SystemPreset>& preset,
@@ -142,20 +162,7 @@ absl::Status ResolvePlaces(const CommandOptions& options, const std::optional<Sy
   if (job->in_place) job->targets.push_back(StoreOf(*std::move(own)));
   ABSL_ASSIGN_OR_RETURN(std::vector<Location> targets, ResolveTargets(options, preset, environment, job));
   if (of_stream.has_value()) targets.insert(targets.begin(), *std::move(of_stream));
-  for (Location& target : targets) {
-    const auto same = [&](const Store& other) {
-      return other.location.ToString() == target.ToString() ||
-             (kind.holds_vectors != nullptr && kind.holds_vectors(job->source.location, target));
-    };
-    if (std::any_of(job->targets.begin(), job->targets.end(), same)) {
-      if (job->in_place && same(job->targets[0])) continue;
-      return absl::InvalidArgumentError(absl::StrCat("--target ", target.ToString(), " is given twice"));
-    }
-    job->targets.push_back(StoreOf(std::move(target)));
-  }
-  for (Store& target : job->targets) {
-    ABSL_RETURN_IF_ERROR(AddOutputForm(options, &target));
-  }
+  ABSL_RETURN_IF_ERROR(AddTargets(std::move(targets), options, job));
   ABSL_RETURN_IF_ERROR(CheckTargetsApart(job->targets));
   for (const Store& target : job->targets) {
     // What comes out of it is no lines.

@@ -18,6 +18,32 @@ double Narrower(double a, double b) { return a <= 0 ? b : b <= 0 ? a : std::min(
 
 double QuotaBook::Line::Rate() const { return Narrower(given, said); }
 
+// The time that one takes, at that share of the rate; 0: there is no limit.
+double QuotaBook::Line::Each(double share) const { return Rate() > 0 ? kMinute * kWhole / (Rate() * share) : 0; }
+
+// Forgets what is too old, and holds back who comes first after a silence.
+QuotaBook::Arrival QuotaBook::Arrive(const QuotaAsk& ask, int64_t clock) {
+  const auto seen = static_cast<double>(seen_);
+  Arrival arrival{.now = static_cast<double>(clock)};
+  arrival.fresh = seen_ < 0 || arrival.now - seen >= kForget || seen - arrival.now > kSmallStep;
+  const double silence = arrival.fresh ? kForget : arrival.now - seen;
+  if (arrival.fresh) {
+    epoch_ = static_cast<int64_t>(std::floor(arrival.now / 1000));
+    requests_ = tokens_ = {.given_at = arrival.now, .next = arrival.now};
+    paused_until_ = 0;
+    lowered_to_ = kWhole;
+    lowered_at_ = arrival.now - kBetweenLowerings;
+    workers_.clear();
+  } else {
+    arrival.now = std::max(arrival.now, seen);
+  }
+  if (ask.returns && silence > kSilence) {
+    requests_.next = std::max(requests_.next, arrival.now + kHold);
+    tokens_.next = std::max(tokens_.next, arrival.now + kHold);
+  }
+  return arrival;
+}
+
 // True: a limit is narrower than before.
 bool QuotaBook::TakeLimits(const QuotaAsk& ask, double now) {
   bool narrower = false;
@@ -34,45 +60,37 @@ bool QuotaBook::TakeLimits(const QuotaAsk& ask, double now) {
   return narrower;
 }
 
+// The share of the rate that holds now, in millionths. `is_news`: it was refused what this epoch granted.
+double QuotaBook::TakeRefusal(const QuotaAsk& ask, bool is_news, double now) {
+  const double share = std::min(kWhole, lowered_to_ + std::floor((now - lowered_at_) / kRise));
+  const auto refused = static_cast<double>(absl::ToInt64Microseconds(ask.refused));
+  if (refused > 0) paused_until_ = std::max(paused_until_, now + refused);
+  if (!is_news || now - lowered_at_ < kBetweenLowerings) return share;
+  lowered_at_ = now;
+  return lowered_to_ = std::max<double>(kLeastShare, std::floor(share * 9 / 10));
+}
+
+void QuotaBook::NoteWorker(const QuotaAsk& ask, double now) {
+  seen_ = static_cast<int64_t>(now);
+  workers_[ask.worker] = seen_;
+  std::erase_if(workers_, [&](const auto& worker) { return worker.second <= seen_ - kForget; });
+  if (ask.leaves) workers_.erase(ask.worker);
+  if (ask.leaves && workers_.empty()) requests_.given_at = tokens_.given_at = now - kForget;
+}
+
 // Moments are doubles that hold whole microseconds, as the server's language has no others.
 QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
-  auto now = static_cast<double>(clock);
-  const auto seen = static_cast<double>(seen_);
-  const bool fresh = seen_ < 0 || now - seen >= kForget || seen - now > kSmallStep;
-  const double silence = fresh ? kForget : now - seen;
-  if (fresh) {
-    epoch_ = static_cast<int64_t>(std::floor(now / 1000));
-    requests_ = tokens_ = {.given_at = now, .next = now};
-    paused_until_ = 0;
-    lowered_to_ = kWhole;
-    lowered_at_ = now - kBetweenLowerings;
-    workers_.clear();
-  } else {
-    now = std::max(now, seen);
-  }
-  if (ask.returns && silence > kSilence) {
-    requests_.next = std::max(requests_.next, now + kHold);
-    tokens_.next = std::max(tokens_.next, now + kHold);
-  }
-
+  const auto [now, fresh] = Arrive(ask, clock);
   const bool knows_epoch = ask.epoch == epoch_;
   const bool narrower = TakeLimits(ask, now) && !fresh;
-  double share = std::min(kWhole, lowered_to_ + std::floor((now - lowered_at_) / kRise));
-  const auto refused = static_cast<double>(absl::ToInt64Microseconds(ask.refused));
-  const bool refusal = refused > 0 && knows_epoch;
-  if (refused > 0) paused_until_ = std::max(paused_until_, now + refused);
-  if (refusal && now - lowered_at_ >= kBetweenLowerings) {
-    share = std::max<double>(kLeastShare, std::floor(share * 9 / 10));
-    lowered_to_ = share;
-    lowered_at_ = now;
-  }
+  const bool refusal = absl::ToInt64Microseconds(ask.refused) > 0 && knows_epoch;
+  const double share = TakeRefusal(ask, refusal, now);
   if (narrower || refusal) {
     ++epoch_;
     requests_.next = tokens_.next = now;
   }
 
-  const double a_request = requests_.Rate() > 0 ? kMinute * kWhole / (requests_.Rate() * share) : 0;
-  const double a_token = tokens_.Rate() > 0 ? kMinute * kWhole / (tokens_.Rate() * share) : 0;
+  const double a_request = requests_.Each(share), a_token = tokens_.Each(share);
   const bool counts = knows_epoch && !narrower && !refusal;
   if (counts) requests_.next -= std::floor(static_cast<double>(ask.requests_back) * a_request);
   if (counts || ask.tokens_back < 0) tokens_.next -= std::floor(static_cast<double>(ask.tokens_back) * a_token);
@@ -87,11 +105,7 @@ QuotaGrant QuotaBook::Ask(const QuotaAsk& ask, int64_t clock) {
   requests_.next += std::ceil(static_cast<double>(grant.requests) * a_request);
   tokens_.next += std::ceil(static_cast<double>(grant.tokens) * a_token);
 
-  seen_ = static_cast<int64_t>(now);
-  workers_[ask.worker] = seen_;
-  std::erase_if(workers_, [&](const auto& worker) { return worker.second <= seen_ - kForget; });
-  if (ask.leaves) workers_.erase(ask.worker);
-  if (ask.leaves && workers_.empty()) requests_.given_at = tokens_.given_at = now - kForget;
+  NoteWorker(ask, now);
   grant.begin = absl::Microseconds(static_cast<int64_t>(begin - now));
   grant.epoch = epoch_;
   grant.pause = absl::Microseconds(static_cast<int64_t>(std::max(0.0, paused_until_ - now)));

@@ -80,9 +80,17 @@ class QuotaBook {
     double next = 0;  // when the next one may leave
 
     double Rate() const;
+    double Each(double share) const;
+  };
+  struct Arrival {
+    double now = 0;
+    bool fresh = false;  // nobody was here lately: all but the money is forgotten
   };
 
+  Arrival Arrive(const QuotaAsk& ask, int64_t clock);
   bool TakeLimits(const QuotaAsk& ask, double now);
+  double TakeRefusal(const QuotaAsk& ask, bool is_news, double now);
+  void NoteWorker(const QuotaAsk& ask, double now);
   void AskForMoney(const QuotaAsk& ask, QuotaGrant* grant);
 
   int64_t seen_ = -1;  // when anybody was here last; -1: never

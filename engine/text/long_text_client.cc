@@ -309,7 +309,7 @@ absl::Status LongTextClient::Decode(Batch* batch) const {
       const auto from = taken.round->batch.vectors().subspan(static_cast<size_t>(taken.place) * dim, dim);
       std::copy(from.begin(), from.end(), mean.vectors().begin() + static_cast<size_t>(i) * dim);
     }
-    mean.RestoreTexts();
+    mean.MergeParts();
     text.reject = mean.texts()[0].reject;
     std::copy(mean.vectors().begin(), mean.vectors().end(),
               batch->vectors().begin() + static_cast<size_t>(repair.text) * dim);

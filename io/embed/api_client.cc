@@ -22,6 +22,7 @@
 #include "io/embed/api_address.h"
 #include "io/embed/reply_reader.h"
 #include "io/embed/request_flow.h"
+#include "io/embed/text_order.h"
 #include "io/net/proxy.h"
 #include "io/net/url.h"
 
@@ -130,15 +131,15 @@ ReachHints HintsOf(const ApiOptions& options, const Dialect& dialect) {
 }
 
 BodyWriter WriterFor(const WireForm& wire, const std::string& prefix) {
-  return [wire, prefix](absl::Span<const BatchText> texts, std::string* body) {
+  return [wire, prefix](absl::Span<const BatchText* const> texts, std::string* body) {
     *body = wire.head;
-    for (const BatchText& text : texts) {
-      if (&text != &texts.front()) body->push_back(',');
+    for (const BatchText* const text : texts) {
+      if (text != texts.front()) body->push_back(',');
       body->append(wire.before_text);
       if (prefix.empty()) {
-        AppendJsonString(text.text, body);
+        AppendJsonString(text->text, body);
       } else {
-        AppendJsonString(absl::StrCat(prefix, text.text), body);
+        AppendJsonString(absl::StrCat(prefix, text->text), body);
       }
       body->append(wire.after_text);
     }
@@ -173,6 +174,7 @@ absl::StatusOr<std::unique_ptr<RequestFlow>> MakeFlow(const ApiOptions& options,
                    .proxy = options.proxy,
                    .accept_gzip = !dialect.base64 && !dialect.self_hosted,
                    .max_texts = dialect.limits.inputs,
+                   .longest_first = dialect.self_hosted,
                    .caps = options.caps,
                    .limit = options.limit,
                    .concurrency = options.concurrency,
@@ -350,11 +352,11 @@ absl::Status ApiClient::Judge(absl::Span<BatchText> texts, absl::Span<const Fail
 }
 
 absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorFault> faults) const {
+  const absl::Span<float> vectors = batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
+                                                             static_cast<size_t>(reply->texts) * model_.dim);
+  faults = faults.subspan(reply->first_text, reply->texts);
   const absl::StatusOr<int64_t> charged =
-      DecodeReply(shape_, &reply->body, model_.dim,
-                  batch->vectors().subspan(static_cast<size_t>(reply->first_text) * model_.dim,
-                                           static_cast<size_t>(reply->texts) * model_.dim),
-                  faults.subspan(reply->first_text, reply->texts), reply->decoded);
+      DecodeReply(shape_, &reply->body, model_.dim, vectors, faults, reply->decoded);
   int64_t estimated = 0, bytes = 0;
   for (const BatchText& text : batch->texts().subspan(reply->first_text, reply->texts)) {
     estimated += text.tokens;
@@ -364,7 +366,10 @@ absl::Status ApiClient::DecodeOne(Reply* reply, Batch* batch, absl::Span<VectorF
   flow_->CountTokens(tokens, estimated);
   if (spend_ != nullptr) spend_->Charge(batch, reply->first_text, tokens);
   if (charged.ok() && estimator_ != nullptr) estimator_->Learn(reply->texts, bytes, *charged);
-  if (charged.ok()) return absl::OkStatus();
+  if (charged.ok()) {
+    RestoreOrder(reply->order, model_.dim, vectors, faults);
+    return absl::OkStatus();
+  }
   return absl::Status(charged.status().code(), absl::StrCat(flow_->where(), ": ", charged.status().message()));
 }
 

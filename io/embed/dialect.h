@@ -77,7 +77,7 @@ struct Dialect {
   const char* key_header = "Authorization: Bearer ";  // what stands before the key
   std::array<const char*, 2> key_variables = {};      // the vendor's own, the first that is set wins; null: none
   std::array<const char*, 2> base_variables = {};     // likewise for the base URL
-  bool self_hosted = false;                           // people run it themselves: works without a key
+  bool self_hosted = false;  // people run it themselves: works without a key; texts leave longest first
 
   DialectLimits limits;
   LongInput long_input = LongInput::kRefused;

@@ -8,6 +8,7 @@
 #include "engine/pace/request_packer.h"
 #include "engine/status_macros.h"
 #include "io/embed/request_part.h"
+#include "io/embed/text_order.h"
 #include "io/net/proxy.h"
 #include "io/net/unsent.h"
 
@@ -163,8 +164,11 @@ RequestFlow::PartPtr RequestFlow::MakePart(Call* call, int first, int count) {
   part->count = count;
   part->max_reply_bytes = call->batch->limits().max_reply_bytes;
   const absl::Span<const BatchText> texts = call->batch->texts().subspan(first, count);
+  if (options_.longest_first) part->order = LongestFirst(texts);
+  std::vector<const BatchText*> leaving;
+  for (int k = 0; k < count; ++k) leaving.push_back(&texts[part->order.empty() ? k : part->order[k]]);
   for (const BatchText& text : texts) part->tokens += text.tokens;
-  write_body_(texts, &part->body);
+  write_body_(leaving, &part->body);
   return part;
 }
 

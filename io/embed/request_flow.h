@@ -44,6 +44,7 @@ struct FlowOptions {
   std::string proxy;                  // likewise
   bool accept_gzip = false;           // likewise
   int max_texts = 0;                  // in one request; 0: as many as the batch has
+  bool longest_first = false;         // the texts of a request leave by length, see text_order.h
   std::shared_ptr<LearnedCaps> caps;  // where the API's refusals go, for RequestPacker; null: nobody packs by them
   RateLimit limit;                    // without one, the API's x-ratelimit headers slow the flow down
   int concurrency = 32;               // requests in the air at most; fewer while the server is well served by fewer
@@ -72,8 +73,8 @@ struct FlowOptions {
   uint64_t seed = 0;              // of the jitter
 };
 
-// Writes the request body for these texts over *body.
-using BodyWriter = absl::AnyInvocable<void(absl::Span<const BatchText> texts, std::string* body) const>;
+// Writes the request body for these texts, in this order, over *body.
+using BodyWriter = absl::AnyInvocable<void(absl::Span<const BatchText* const> texts, std::string* body) const>;
 
 // The part of an EmbeddingClient that all JSON APIs share: from a batch to its replies. It paces, retries, splits what
 // is too large, finds the texts that the API refuses, and gives up in words that people understand. Thread-safe.
@@ -111,6 +112,15 @@ class RequestFlow {
     SpendHold money;
   };
 
+  // What an answer means for others.
+  struct Aftermath {
+    bool twin_decides = false;            // its other sending is under way, and may bring what this one did not
+    std::vector<HttpLoop::Ticket> twins;  // that are needed no more
+    std::vector<PartPtr> hopeless;        // that wait, and would end as it did
+    bool is_lost = false;                 // perhaps charged for, and not answered
+    std::string note;                     // for people; may be empty
+  };
+
   // A request without an answer, whose loss is written down.
   struct Noted {
     PartPtr part;
@@ -134,6 +144,10 @@ class RequestFlow {
   void Launch(PartPtr part, Leaving leaving);
   void OnAnswer(PartPtr part, Leaving left, absl::StatusOr<HttpReply> answer);
   void Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply);
+  Aftermath Learn(const PartPtr& part, const HttpReply& reply, Moment now, Leaving* left, RequestVerdict* verdict)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HoldBack(const Part& part, const RequestVerdict& verdict, const Departure& departure, Moment now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TestAlibi(const PartPtr& part, const Departure& departure, RequestVerdict* verdict, Moment now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Suspect(PartPtr part);

@@ -40,6 +40,7 @@ struct RequestFlow::Part {
   int64_t first_row = 0;  // ordinal, of the batch
   int first = 0;
   int count = 0;
+  std::vector<int> order;  // as Reply::order
   int64_t tokens = 0;
   size_t max_reply_bytes = 0;
   std::string body;

@@ -22,6 +22,10 @@ bool IsBusy(const RequestVerdict& verdict) {
   return verdict.reply_class == ReplyClass::kRetryWait && verdict.outcome == SendOutcome::kFailed;
 }
 
+bool IsAskedAgain(const RequestVerdict& verdict) {
+  return verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
+}
+
 }  // namespace
 
 std::string RequestFlow::NoteOn(const RequestVerdict& verdict) {
@@ -37,55 +41,62 @@ std::string RequestFlow::NoteOn(const RequestVerdict& verdict) {
                       absl::FormatDuration(options_.retry.outage_limit()));
 }
 
+// Nothing leaves for a while, or less at a time.
+void RequestFlow::HoldBack(const Part& part, const RequestVerdict& verdict, const Departure& departure, Moment now) {
+  const bool named = verdict.named_wait.has_value();
+  if (verdict.outcome != SendOutcome::kRefused && !named) return;
+  const absl::Duration wait =
+      named ? std::min(*verdict.named_wait, options_.retry.max_wait) : Backoff(options_.retry, part.attempts, &random_);
+  if (verdict.outcome == SendOutcome::kRefused) {
+    pacer_.Refused(departure, wait, named, now);
+  } else {
+    pacer_.Pause(wait, now);
+  }
+}
+
+RequestFlow::Aftermath RequestFlow::Learn(const PartPtr& part, const HttpReply& reply, Moment now, Leaving* left,
+                                          RequestVerdict* verdict) {
+  const Departure& departure = left->departure;
+  const bool again = IsAskedAgain(*verdict);
+  Aftermath after{.is_lost = again && verdict->may_cost && !part->is_control};
+  if (reply.status != 0) pacer_.Learn(QuotaOf(reply.headers), departure, now);
+  if (reply.status == 429) ++http_429_;
+  after.note = NoteOn(*verdict);
+  if (again) HoldBack(*part, *verdict, departure, now);
+  if (options_.hedge && verdict->outcome == SendOutcome::kOk) latencies_.Add(now - departure.at);
+  const Pacer::Change change = pacer_.Ended(departure, verdict->outcome, now);
+  if (change.outage_ended) ReleaseRetries(change.outage_began, now);
+  TestAlibi(part, departure, verdict, now);
+  if (verdict->reply_class == ReplyClass::kStop) {
+    // What is true of this request is true of all.
+    if (stopped_.ok()) stopped_ = verdict->status;
+    after.hopeless = TakeAllWaiting();
+  }
+  after.twin_decides = again && part->in_air > 0;
+  if (after.twin_decides) part->answered = false;
+  if (!after.twin_decides && part->in_air > 0) after.twins = part->tickets;
+  if (after.is_lost) texts_unanswered_ += part->count;
+  if (!verdict->may_cost) {
+    left->money.Return();
+    part->call->money.Add(std::move(left->money));
+  }
+  return after;
+}
+
 void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, HttpReply reply) {
-  const Departure& departure = left.departure;
   const Moment now = MonotonicNow();
-  const bool again = verdict.reply_class == ReplyClass::kRetry || verdict.reply_class == ReplyClass::kRetryWait;
-  const bool is_lost = again && verdict.may_cost && !part->is_control;
-  bool twin_decides = false;
-  std::string note;
-  std::vector<HttpLoop::Ticket> twins;
-  std::vector<PartPtr> hopeless;
+  Aftermath after;
   {
     const MutexLock lock(&mutex_);
-    if (reply.status != 0) pacer_.Learn(QuotaOf(reply.headers), departure, now);
-    if (reply.status == 429) ++http_429_;
-    note = NoteOn(verdict);
-    if (again && (verdict.outcome == SendOutcome::kRefused || verdict.named_wait.has_value())) {
-      const bool named = verdict.named_wait.has_value();
-      const absl::Duration wait = named ? std::min(*verdict.named_wait, options_.retry.max_wait)
-                                        : Backoff(options_.retry, part->attempts, &random_);
-      if (verdict.outcome == SendOutcome::kRefused) {
-        pacer_.Refused(departure, wait, named, now);
-      } else {
-        pacer_.Pause(wait, now);
-      }
-    }
-    if (options_.hedge && verdict.outcome == SendOutcome::kOk) latencies_.Add(now - departure.at);
-    const Pacer::Change change = pacer_.Ended(departure, verdict.outcome, now);
-    if (change.outage_ended) ReleaseRetries(change.outage_began, now);
-    TestAlibi(part, departure, &verdict, now);
-    if (verdict.reply_class == ReplyClass::kStop) {
-      // What is true of this request is true of all.
-      if (stopped_.ok()) stopped_ = verdict.status;
-      hopeless = TakeAllWaiting();
-    }
-    twin_decides = again && part->in_air > 0;
-    if (twin_decides) part->answered = false;
-    if (!twin_decides && part->in_air > 0) twins = part->tickets;
-    if (is_lost) texts_unanswered_ += part->count;
-    if (!verdict.may_cost) {
-      left.money.Return();
-      part->call->money.Add(std::move(left.money));
-    }
+    after = Learn(part, reply, now, &left, &verdict);
   }
   if (verdict.reply_class != ReplyClass::kOk) left.money = SpendHold();
-  if (!note.empty()) options_.note(note);
-  for (const HttpLoop::Ticket twin : twins) http_->Abandon(twin);
+  if (!after.note.empty()) options_.note(after.note);
+  for (const HttpLoop::Ticket twin : after.twins) http_->Abandon(twin);
   SendControl();
-  if (twin_decides && is_lost && options_.lost) options_.lost(part->count, Done());
-  if (twin_decides) return Dispatch();
+  if (after.twin_decides && after.is_lost && options_.lost) options_.lost(part->count, Done());
   Dispatch();  // first of all, the next request leaves
+  if (after.twin_decides) return;
   switch (verdict.reply_class) {
     case ReplyClass::kOk:
       return TakeReply(std::move(part), std::move(reply), std::move(left.money));
@@ -95,12 +106,12 @@ void RequestFlow::Settle(PartPtr part, Leaving left, RequestVerdict verdict, Htt
       return verdict.unknown && part->trial.proofs == 0 ? Suspect(std::move(part))
                                                         : Reject(std::move(part), std::move(verdict));
     case ReplyClass::kStop:
-      EndAll(std::move(hopeless), verdict.status);
+      EndAll(std::move(after.hopeless), verdict.status);
       return End(std::move(part), std::move(verdict.status));
     case ReplyClass::kRetry:
     case ReplyClass::kRetryWait:
-      return is_lost && options_.lost ? RetryWhenNoted(std::move(part), std::move(verdict), now)
-                                      : Retry(std::move(part), verdict, now);
+      return after.is_lost && options_.lost ? RetryWhenNoted(std::move(part), std::move(verdict), now)
+                                            : Retry(std::move(part), verdict, now);
   }
 }
 
@@ -161,6 +172,7 @@ void RequestFlow::TakeReply(PartPtr part, HttpReply reply, SpendHold money) {
                  absl::FDivDuration(MonotonicNow() - part->left_at, options_.timeout));
     part->call->batch->replies().push_back({.first_text = part->first,
                                             .texts = part->count,
+                                            .order = std::move(part->order),
                                             .body = std::move(reply.body),
                                             .decoded = std::move(part->decoded)});
     if (options_.spend != nullptr && !part->is_control)

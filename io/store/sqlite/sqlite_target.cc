@@ -185,6 +185,47 @@ std::string MakeTableSql(const SqliteLocation& asked, const std::vector<Companio
                       ")");
 }
 
+// There is no table: of a target that may make one, how. `not_found`: what was said of it.
+absl::Status ResolveMissingTable(const SqlDb& db, const absl::Status& not_found, const std::vector<Companion>& columns,
+                                 SqliteTarget* target) {
+  const SqliteLocation& asked = target->asked;
+  ABSL_ASSIGN_OR_RETURN(const bool exists, HasSqliteTable(db, asked.table));
+  if (exists) return not_found;
+  if (target->is_rolled_back) return absl::OkStatus();
+  const absl::string_view missing = not_found.message();
+  const bool upsert = asked.mode == SqliteLocation::Mode::kUpsert;
+  if (upsert && !asked.place.Get("extension").empty()) {
+    return absl::NotFoundError(absl::StrCat(missing, "; make it first: CREATE VIRTUAL TABLE ", asked.table,
+                                            " USING vec0(id INTEGER PRIMARY KEY, ", asked.vector, " float[N])"));
+  }
+  if (!upsert) return absl::NotFoundError(absl::StrCat(missing, " (mode=upsert makes a new table)"));
+  if (!asked.sets.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat(missing, "; make it first, with the column `", asked.sets.begin()->first, "` that is set"));
+  }
+  target->changes.push_back(MakeTableSql(asked, columns));
+  target->lacks_vector = true;
+  return absl::OkStatus();
+}
+
+absl::Status AddMissingColumns(const SqliteTable& table, bool vec0, const std::vector<Companion>& columns,
+                               SqliteTarget* target) {
+  for (const Companion& column : columns) {
+    const size_t missing = target->missing_columns.size();
+    ABSL_RETURN_IF_ERROR(CheckColumn(table, column.name, column.type, &target->missing_columns));
+    if (target->missing_columns.size() == missing) continue;
+    if (vec0) {
+      return absl::FailedPreconditionError(absl::StrCat(table.path, ": `", table.name, "` has no column `", column.name,
+                                                        "`, and a virtual table takes no new ones; make it with that "
+                                                        "column, or name another"));
+    }
+    target->lacks_vector = target->lacks_vector || column.name == target->asked.vector;
+    target->changes.push_back(
+        absl::StrCat("ALTER TABLE ", QuoteName(table.name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<SqliteLocation> ParseSqliteTarget(const Location& location) {
@@ -214,25 +255,8 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
   std::vector<Companion> columns = Columns(asked);
   if (!vector_type.empty()) columns[0].type = std::string(vector_type);
   absl::StatusOr<SqliteTable> table = ResolveSqliteTable(db, asked);
-  if (!table.ok()) {
-    if (!absl::IsNotFound(table.status())) return table.status();
-    ABSL_ASSIGN_OR_RETURN(const bool exists, HasSqliteTable(db, asked.table));
-    if (exists) return table.status();
-    if (target->is_rolled_back) return absl::OkStatus();
-    if (upsert && !asked.place.Get("extension").empty()) {
-      return absl::NotFoundError(absl::StrCat(table.status().message(), "; make it first: CREATE VIRTUAL TABLE ",
-                                              asked.table, " USING vec0(id INTEGER PRIMARY KEY, ", asked.vector,
-                                              " float[N])"));
-    }
-    if (!upsert) return absl::NotFoundError(absl::StrCat(table.status().message(), " (mode=upsert makes a new table)"));
-    if (!asked.sets.empty()) {
-      return absl::NotFoundError(absl::StrCat(table.status().message(), "; make it first, with the column `",
-                                              asked.sets.begin()->first, "` that is set"));
-    }
-    target->changes.push_back(MakeTableSql(asked, columns));
-    target->lacks_vector = true;
-    return absl::OkStatus();
-  }
+  if (absl::IsNotFound(table.status())) return ResolveMissingTable(db, table.status(), columns, target);
+  ABSL_RETURN_IF_ERROR(table.status());
   const bool vec0 = table->kind == SqliteTable::Kind::kVirtual && !asked.place.Get("extension").empty();
   if (table->kind != SqliteTable::Kind::kTable && !vec0) {
     return absl::InvalidArgumentError(absl::StrCat(table->path, ": `", table->name, "` is a ",
@@ -249,20 +273,7 @@ absl::Status ResolveSqliteTarget(const SqlDb& db, SqliteTarget* target, absl::st
       if (column.is_partition) target->partitions.push_back(column.name);
     }
   }
-  for (const Companion& column : columns) {
-    const size_t missing = target->missing_columns.size();
-    ABSL_RETURN_IF_ERROR(CheckColumn(*table, column.name, column.type, &target->missing_columns));
-    if (target->missing_columns.size() == missing) continue;
-    if (vec0) {
-      return absl::FailedPreconditionError(absl::StrCat(table->path, ": `", table->name, "` has no column `",
-                                                        column.name,
-                                                        "`, and a virtual table takes no new ones; make it with that "
-                                                        "column, or name another"));
-    }
-    target->lacks_vector = target->lacks_vector || column.name == asked.vector;
-    target->changes.push_back(
-        absl::StrCat("ALTER TABLE ", QuoteName(table->name), " ADD COLUMN ", QuoteName(column.name), " ", column.type));
-  }
+  ABSL_RETURN_IF_ERROR(AddMissingColumns(*table, vec0, columns, target));
   if (upsert) {
     ABSL_RETURN_IF_ERROR(CheckTakesNewRows(db, *table, asked, columns, vec0));
   }

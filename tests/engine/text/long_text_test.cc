@@ -109,7 +109,7 @@ std::vector<float> MeanOfParts(const std::string& text) {
   return mean;
 }
 
-TEST(BatchTest, SortedTextsComeBackInOrderWithTheirVectors) {
+TEST(BatchTest, PartsBecomeOneTextAndTheOthersKeepTheirVectors) {
   Batch batch({.max_texts = 8, .max_rows = 8, .max_text_bytes = 1000}, kDim);
   const std::vector<std::string> texts = {"bb", "a", "dddd", "ccc", "ee"};
   for (int i = 0; i < 3; ++i) batch.AddRowWithText(i, int64_t{i}, i, texts[i], static_cast<int64_t>(texts[i].size()));
@@ -117,15 +117,10 @@ TEST(BatchTest, SortedTextsComeBackInOrderWithTheirVectors) {
   for (int i = 3; i < 5; ++i) {
     batch.AddRowWithText(i + 1, int64_t{i + 1}, i + 1, texts[i], static_cast<int64_t>(texts[i].size()));
   }
-  batch.SortTexts();
-  std::vector<absl::string_view> sent;
-  for (const BatchText& text : batch.texts()) sent.push_back(text.text);
-  EXPECT_THAT(sent, ElementsAre("part one", " two", "dddd", "ccc", "bb", "ee", "a"));
-  for (const BatchRow& row : batch.rows()) EXPECT_EQ(batch.texts()[row.text].slot, row.slot);
   for (size_t i = 0; i < batch.texts().size(); ++i) {
     TextVector(batch.texts()[i].text, batch.vectors().subspan(i * kDim, kDim));
   }
-  batch.RestoreTexts();
+  batch.MergeParts();
   ASSERT_EQ(batch.texts().size(), 6u);
   for (size_t i = 0; i < batch.texts().size(); ++i) {
     EXPECT_EQ(batch.texts()[i].slot, static_cast<int64_t>(i));
@@ -144,12 +139,12 @@ TEST(BatchTest, ARefusedPartRefusesTheText) {
   Batch batch({.max_texts = 8, .max_rows = 8, .max_text_bytes = 1000}, kDim);
   batch.AddRowWithParts(0, int64_t{0}, 0, {{"one", 1}, {"two", 1}, {"three", 1}});
   batch.texts()[1].reject = absl::InvalidArgumentError("no");
-  batch.RestoreTexts();
+  batch.MergeParts();
   ASSERT_EQ(batch.texts().size(), 1u);
   EXPECT_EQ(batch.texts()[0].reject.message(), "part 2 of 3: no");
 }
 
-// A run over texts of which some are too long, sorted or not, by each policy; and one that dies on the way.
+// A run over texts of which some are too long, by each policy; and one that dies on the way.
 class LongTextRun : public ::testing::TestWithParam<LongText> {
  protected:
   LongTextRun() : ledger_(kDim), sink_(RowOrder::kAscending) {
@@ -163,7 +158,6 @@ class LongTextRun : public ::testing::TestWithParam<LongText> {
     options_.batch = {.max_texts = 10, .max_rows = 20, .max_tokens = 100, .max_text_bytes = 4096};
     options_.batches_in_flight = 3;
     options_.text_limit = LimitOf(GetParam());
-    options_.sort_texts = true;
   }
 
   absl::Status Run(FakeClient* client) {
