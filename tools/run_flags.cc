@@ -11,7 +11,7 @@
 
 namespace reembed {
 CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples, Words words,
-                        ExitCode (*run)(CommandOptions, const Environment&),
+                        const std::function<ExitCode(const CommandOptions&, const Environment&)>& run,
                         std::function<ExitCode(const Environment&)>* chosen) {
   CLI::App* const command = app->add_subcommand(name, what);
   auto options = std::make_shared<CommandOptions>();

@@ -14,7 +14,7 @@ namespace reembed {
 // Declares a command that takes all the options of a job; `run` gets those of all layers (option_layers.h) and the
 // variables of their files. Parsing sets *chosen to it. `words`: as given; they outlive the app.
 CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const char* examples, Words words,
-                        ExitCode (*run)(CommandOptions, const Environment&),
+                        const std::function<ExitCode(const CommandOptions&, const Environment&)>& run,
                         std::function<ExitCode(const Environment&)>* chosen);
 
 // Declares run and plan.
