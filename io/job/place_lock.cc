@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "engine/status_macros.h"
 
 namespace reembed {
@@ -17,6 +19,11 @@ namespace {
 
 // Each new attempt means that somebody gave the lock back in between.
 constexpr int kMaxAttempts = 1000;
+
+// How long a sibling is waited for that has the lock alone: it takes and gives it back in a few system calls, and for
+// some of them its name is not there yet, or still a dead owner's.
+constexpr absl::Duration kSiblingWait = absl::Seconds(1), kNamedWait = absl::Milliseconds(200);
+constexpr absl::Duration kPause = absl::Milliseconds(2);
 
 absl::Status NoLockError(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(
@@ -69,6 +76,7 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireAt(const std::strin
 
 absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireSharedAt(const std::string& path, const std::string& place,
                                                                       const std::string& job) {
+  absl::Duration waited;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     ABSL_ASSIGN_OR_RETURN(File file, OpenLockFile(path));
     std::unique_ptr<PlaceLock> lock(new PlaceLock(std::move(file)));
@@ -76,9 +84,15 @@ absl::StatusOr<std::unique_ptr<PlaceLock>> PlaceLock::AcquireSharedAt(const std:
     ABSL_ASSIGN_OR_RETURN(const bool alone, TryLock(lock->file_));
     const bool locked = alone || flock(lock->file_.fd(), LOCK_SH | LOCK_NB) == 0;
     absl::StatusOr<LockOwner> owner = OwnerIn(lock->file_);
-    // A sibling that gives it back has it alone for a moment.
-    if (!locked && owner.ok() && owner->job == job) continue;
-    if (!locked) return BeingWrittenError(place, owner.ok() ? *owner : LockOwner());
+    if (!locked) {
+      const bool may_be_sibling = owner.ok() && (owner->job.empty() || owner->job == job);
+      if (waited >= (may_be_sibling ? kSiblingWait : kNamedWait)) {
+        return BeingWrittenError(place, owner.ok() ? *owner : LockOwner());
+      }
+      absl::SleepFor(kPause);
+      waited += kPause;
+      continue;
+    }
     ABSL_ASSIGN_OR_RETURN(const bool still, lock->IsStillTheFile());
     if (!still) continue;
     if (!owner.ok()) return NoLockError(path);

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/job/place_lock.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/temp_folder.h"
 
@@ -36,6 +42,26 @@ TEST_F(PlaceLockTest, SaysWhoHoldsItAndWhoLeftSomething) {
   EXPECT_EQ(Acquire().code(), absl::StatusCode::kAborted);
   lock->reset();
   EXPECT_EQ(PlaceLock::OwnerOf(place_).left_by, "/jobs/a");
+}
+
+// Between locking the file and writing its name into it, a sibling has it alone, and is nobody.
+TEST_F(PlaceLockTest, ASiblingThatHasNotSaidItsNameIsWaitedFor) {
+  const std::string path = PlaceLockPath(place_);
+  for (const std::string before : {"", "a dead owner's"}) {
+    if (!before.empty()) {
+      ASSERT_TRUE(PlaceLock::AcquireAt(path, place_, "/jobs/dead").value()->Claim().ok());
+    }
+    const int sibling = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    ASSERT_EQ(flock(sibling, LOCK_EX), 0);
+    // However late it is: what is right does not depend on it.
+    std::thread writes([sibling] {
+      absl::SleepFor(absl::Milliseconds(30));
+      close(sibling);
+    });
+    const absl::StatusOr<std::unique_ptr<PlaceLock>> lock = PlaceLock::AcquireSharedAt(path, place_, "/jobs/a");
+    EXPECT_TRUE(lock.ok()) << before << lock.status();
+    writes.join();
+  }
 }
 
 // What a full disk, or a power cut, leaves of its text is still a lock, and names nobody.
