@@ -20,70 +20,33 @@ import multiprocessing
 import os
 import random
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
+import waiting_api
+
 DIM = 64
 
 
 def serve(port_of, log, latency, jitter, seed):
-    """Answers until it is ended; puts (came, left, texts) of each request into `log` when it is asked at /log."""
+    """Answers until it is ended; puts (came, left, texts) of each request into `log` when it is to look."""
     draws = random.Random(seed)
-    vector = base64.b64encode(struct.pack(f"<{DIM}f", *([0.125] * DIM))).decode()
-    bodies, seen = {}, []
+    seen = []
 
-    def body_of(texts):
-        if texts not in bodies:
-            items = ",".join(f'{{"object":"embedding","index":{i},"embedding":"{vector}"}}' for i in range(texts))
-            bodies[texts] = (f'{{"object":"list","data":[{items}],"model":"m","usage":{{"prompt_tokens":{texts},'
-                             f'"total_tokens":{texts}}}}}').encode()
-        return bodies[texts]
+    async def answer(request):
+        came = time.monotonic()
+        texts = len(json.loads(request)["input"])
+        await asyncio.sleep(latency + jitter * (2 * draws.random() - 1))
+        return 200, waiting_api.reply_of(texts, DIM), lambda: seen.append((came, time.monotonic(), texts))
 
-    async def answer(reader, writer):
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                came = time.monotonic()
-                length = 0
-                for line in head.split(b"\r\n"):
-                    if line.lower().startswith(b"content-length:"):
-                        length = int(line.split(b":")[1])
-                request = await reader.readexactly(length)
-                if head.startswith(b"GET /log"):
-                    log.put(list(seen))
-                    seen.clear()
-                    reply = b"{}"
-                else:
-                    texts = len(json.loads(request)["input"])
-                    reply = body_of(texts)
-                    await asyncio.sleep(latency + jitter * (2 * draws.random() - 1))
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
-                             + str(len(reply)).encode() + b"\r\n\r\n" + reply)
-                await writer.drain()
-                if length:
-                    seen.append((came, time.monotonic(), texts))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    def look():
+        log.put(list(seen))
+        seen.clear()
 
-    async def main():
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1 << 22, backlog=1024)
-        port_of.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
-
-
-def log_of(port, log):
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("GET", "/log")
-    connection.getresponse().read()
-    return log.get()
+    waiting_api.serve(port_of, answer, look)
 
 
 def plain_pool(port, requests, threads, batch):
@@ -174,11 +137,11 @@ def main():
                 port = port_of.get()
                 if name == "pool":
                     seconds = plain_pool(port, requests, places, arguments.batch)
-                    seen = log_of(port, log)
+                    seen = waiting_api.look_at(port, log)
                 else:
                     begin, end = run(builds[name], port, folder, f"{name}{round_}", arguments)
                     seconds = end - begin
-                    seen = log_of(port, log)
+                    seen = waiting_api.look_at(port, log)
                     parts.setdefault(name, []).append(timeline(seen, begin, end, places, arguments.batch))
                 server.terminate()
                 server.join()

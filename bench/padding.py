@@ -13,18 +13,17 @@ usage: bench/padding.py REEMBED [--before OTHER] [--rounds 3] [--rows 20000] [--
 """
 import argparse
 import asyncio
-import base64
-import http.client
 import json
 import multiprocessing
 import os
 import random
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+
+import waiting_api
 
 DIM = 64
 APIS = ("openai", "infinity")
@@ -32,21 +31,16 @@ BYTES_PER_TOKEN = 4
 
 
 def serve(port_of, counts_to, slice_texts, most, seconds_per_token):
-    """Answers until it is ended; puts (tokens asked for, computed, requests, refused) into `counts_to` when asked at /log."""
-    vector = base64.b64encode(struct.pack(f"<{DIM}f", *([0.125] * DIM))).decode()
+    """Answers until it is ended; puts (tokens asked for, computed, requests, refused) into `counts_to` when it is to look."""
     counts = [0, 0, 0, 0]
     free_at = 0.0
 
-    def reply_of(texts):
-        items = ",".join(f'{{"object":"embedding","index":{i},"embedding":"{vector}"}}' for i in range(texts))
-        return f'{{"object":"list","data":[{items}],"model":"m","usage":{{"prompt_tokens":{texts},"total_tokens":{texts}}}}}'.encode()
-
-    async def work(request):
+    async def answer(request):
         nonlocal free_at
         tokens = [-(-len(text) // BYTES_PER_TOKEN) for text in json.loads(request)["input"]]
         if most and len(tokens) > most:
             counts[3] += 1
-            return 413, b'{"error":{"message":"too large"}}'
+            return 413, b'{"error":{"message":"too large"}}', None
         step = slice_texts or len(tokens)
         padded = sum(max(some) * len(some) for some in (tokens[i:i + step] for i in range(0, len(tokens), step)))
         counts[0] += sum(tokens)
@@ -54,37 +48,9 @@ def serve(port_of, counts_to, slice_texts, most, seconds_per_token):
         counts[2] += 1
         free_at = max(free_at, time.monotonic()) + padded * seconds_per_token
         await asyncio.sleep(free_at - time.monotonic())
-        return 200, reply_of(len(tokens))
+        return 200, waiting_api.reply_of(len(tokens), DIM), None
 
-    async def answer(reader, writer):
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
-                request = await reader.readexactly(length)
-                status, reply = await work(request) if length else (200, b"{}")
-                if not length:
-                    counts_to.put(tuple(counts))
-                writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(reply)}\r\n\r\n".encode() + reply)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def main():
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1 << 24)
-        port_of.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
-
-
-def counts_of(port, counts_to):
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request("GET", "/log")
-    connection.getresponse().read()
-    return counts_to.get()
+    waiting_api.serve(port_of, answer, lambda: counts_to.put(tuple(counts)))
 
 
 def run(command, api, port, folder, arguments):
@@ -119,7 +85,7 @@ def measure(builds, case, folder, arguments):
             server.start()
             port = port_of.get()
             seconds, processor = run(builds[build], api, port, folder, arguments)
-            asked, computed, requests, refused = counts_of(port, counts_to)
+            asked, computed, requests, refused = waiting_api.look_at(port, counts_to)
             server.terminate()
             server.join()
             found.setdefault((build, api), []).append((seconds, processor, computed / asked, requests, refused))

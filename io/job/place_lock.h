@@ -27,7 +27,8 @@ class PlaceLock {
                                                               const std::string& job);
 
   // Likewise, for one of several processes of `job`, which may all have it at the same time. They take it one after the
-  // other. Errors: also kAborted where a process of another job has it.
+  // other, and wait for one that is at it: a second at most, 0.2 s where a process of another job has it. Errors: also
+  // kAborted, then.
   static absl::StatusOr<std::unique_ptr<PlaceLock>> AcquireSharedAt(const std::string& path, const std::string& place,
                                                                     const std::string& job);
 

@@ -47,7 +47,7 @@ void FalkorServer::Stop() {
 
 void FalkorServer::Crash() {
   process_->Signal(SIGSEGV);
-  while (process_->IsRunning()) absl::SleepFor(absl::Milliseconds(5));
+  process_->Wait();
 }
 
 std::string FalkorServer::LastWords() {
