@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "engine/read_ahead.h"
 #include "engine/row_reader.h"
@@ -138,8 +139,11 @@ class Comparison {
     };
     if (!wants_more()) return absl::OkStatus();
     ABSL_RETURN_IF_ERROR(rows_.all->ShowRows([&](const RowView& row) {
-      status = Take(row);
-      return status.ok() && wants_more();
+      if (absl::Status taken = Take(row); !taken.ok()) {
+        status = std::move(taken);
+        return false;
+      }
+      return wants_more();
     }));
     return status;
   }
@@ -232,7 +236,7 @@ class Comparison {
   }
 
   // Of a row that was rejected before it had a text the ledger knows no hash: one that can be used is another.
-  bool Differs(const LedgerRow& row, const TextHash& now, std::optional<absl::string_view> text) const {
+  bool Differs(const LedgerRow& row, TextHash now, std::optional<absl::string_view> text) const {
     if (row.slot >= 0) return !(row.hash == now);
     if (rows_.usable != nullptr) return rows_.usable(text);
     return CheckText(text, std::numeric_limits<size_t>::max()).ok();
@@ -241,15 +245,17 @@ class Comparison {
   void Meet(const LedgerRow& row, std::optional<absl::string_view> text, bool lacks) {
     if (MayDiffer(row)) {
       const TextHash now = HashNow(text);
-      if (Differs(row, now, text)) {
-        ++found_.rows_changed;
-        findings_.changed(row, now, text);
-        return;
-      }
+      if (Differs(row, now, text)) return TellChanged(row, now, text);
     }
     if (!lacks || row.state != SlotState::kKept) return;
     ++found_.rows_lost;
     findings_.lost(row);
+  }
+
+  // Apart and by value, so that the hash of each of the others stays in registers.
+  ABSL_ATTRIBUTE_NOINLINE void TellChanged(const LedgerRow& row, TextHash now, std::optional<absl::string_view> text) {
+    ++found_.rows_changed;
+    findings_.changed(row, now, text);
   }
 
   void MeetLate(const LedgerRow& row, const Unknown& unknown) {

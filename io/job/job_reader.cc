@@ -64,8 +64,9 @@ SlotState JobReader::StateOf(const LedgerRow& row) const {
 }
 
 absl::StatusOr<std::unique_ptr<LedgerCursor>> JobReader::Scan(int64_t from) const {
-  return RowScan::Open(ledger_->path(), head_.keep_vectors, from, rows_,
-                       [this](const LedgerRow& row) { return StateOf(row); });
+  return RowScan::Open(ledger_->path(), head_.keep_vectors, from, rows_, [this](absl::Span<LedgerRow> rows) {
+    for (LedgerRow& row : rows) row.state = StateOf(row);
+  });
 }
 
 absl::StatusOr<JobStats> JobReader::Stats() {

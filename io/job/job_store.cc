@@ -32,9 +32,9 @@ absl::StatusOr<std::unique_ptr<LedgerCursor>> JobStore::Scan(int64_t from) {
   ABSL_RETURN_IF_ERROR(Sync());
   return RowScan::Open(
       absl::StrCat(dir_, "/ledger.db"), head_.keep_vectors, from, rows(),
-      [this](const LedgerRow& row) {
+      [this](absl::Span<LedgerRow> rows) {
         const MutexLock lock(&mutex_);
-        return StateOf(row);
+        for (LedgerRow& row : rows) row.state = StateOf(row);
       },
       [this](int64_t first_slot, absl::Span<TextHash> hashes) {
         const MutexLock lock(&mutex_);

@@ -21,10 +21,10 @@ constexpr int64_t kMaxGap = 8;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RowScan>> RowScan::Open(const std::string& path, KeepVectors keep_vectors, int64_t from,
-                                                       int64_t end, StateOf state_of, HashesOf hashes_of) {
+                                                       int64_t end, SetStates set_states, HashesOf hashes_of) {
   std::unique_ptr<RowScan> scan(new RowScan);
   scan->keep_vectors_ = keep_vectors;
-  scan->state_of_ = std::move(state_of);
+  scan->set_states_ = std::move(set_states);
   scan->hashes_of_ = std::move(hashes_of);
   scan->page_begin_ = std::max<int64_t>(from, 0);
   scan->end_ = end;
@@ -42,19 +42,13 @@ absl::StatusOr<std::unique_ptr<RowScan>> RowScan::Open(const std::string& path, 
 
 absl::StatusOr<std::optional<LedgerRow>> RowScan::Next() {
   if (next_ == page_.size()) {
-    ABSL_RETURN_IF_ERROR(LoadPage());
+    if (const absl::Status status = LoadPage(); !status.ok()) {
+      page_.clear();
+      return status;
+    }
     if (page_.empty()) return std::nullopt;
   }
-  const Row& row = page_[next_];
-  LedgerRow result = {.ordinal = page_begin_ + static_cast<int64_t>(next_), .slot = row.slot, .hash = row.hash};
-  if (row.text_bytes < 0) {
-    result.key = row.number;
-  } else {
-    result.key = absl::string_view(key_bytes_).substr(row.number, row.text_bytes);
-  }
-  result.state = row.rejected ? SlotState::kRejected : state_of_(result);
-  ++next_;
-  return result;
+  return page_[next_++];
 }
 
 absl::Status RowScan::LoadPage() {
@@ -79,6 +73,8 @@ absl::Status RowScan::LoadPage() {
     return absl::DataLossError(
         absl::StrCat(ledger_->path(), ": row with ordinal ", page_begin_ + page_.size(), " is missing"));
   }
+  ShowKeys();
+  set_states_(absl::MakeSpan(page_));
   return MarkRejected();
 }
 
@@ -87,18 +83,20 @@ absl::Status RowScan::AddRow() {
   if (rows_.Integer(0) != ordinal) {
     return absl::DataLossError(absl::StrCat(ledger_->path(), ": row with ordinal ", ordinal, " is missing"));
   }
-  Row& row = page_.emplace_back();
-  row.slot = rows_.Integer(2);
-  const KeyView key = rows_.KeyAt(1);
-  if (const auto* number = std::get_if<int64_t>(&key)) {
-    row.number = *number;
-    return absl::OkStatus();
-  }
-  const absl::string_view text = std::get<absl::string_view>(key);
-  row.number = static_cast<int64_t>(key_bytes_.size());
-  row.text_bytes = static_cast<int64_t>(text.size());
-  key_bytes_.append(text.data(), text.size());
+  LedgerRow& row = page_.emplace_back(LedgerRow{.ordinal = ordinal, .key = rows_.KeyAt(1), .slot = rows_.Integer(2)});
+  if (const auto* const text = std::get_if<absl::string_view>(&row.key)) key_bytes_.append(text->data(), text->size());
   return absl::OkStatus();
+}
+
+// The bytes of the keys stay where they are now.
+void RowScan::ShowKeys() {
+  absl::string_view bytes = key_bytes_;
+  for (LedgerRow& row : page_) {
+    auto* const text = std::get_if<absl::string_view>(&row.key);
+    if (text == nullptr) continue;
+    *text = bytes.substr(0, text->size());
+    bytes.remove_prefix(text->size());
+  }
 }
 
 absl::Status RowScan::FindHashes() {
@@ -126,7 +124,7 @@ absl::Status RowScan::FindHashes(size_t begin, size_t end) {
   ABSL_RETURN_IF_ERROR(hashes_of_ ? hashes_of_(first, absl::MakeSpan(hashes_))
                                   : ReadHashes(first, absl::MakeSpan(hashes_)));
   for (; begin < end; ++begin) {
-    Row& row = page_[by_slot_[begin]];
+    LedgerRow& row = page_[by_slot_[begin]];
     row.hash = hashes_[row.slot - first];
   }
   return absl::OkStatus();
@@ -151,7 +149,9 @@ absl::Status RowScan::MarkRejected() {
   rejects_.Bind(1, page_begin_);
   rejects_.Bind(2, page_begin_ + static_cast<int64_t>(page_.size()));
   absl::StatusOr<bool> reject = rejects_.Step();
-  for (; reject.ok() && *reject; reject = rejects_.Step()) page_[rejects_.Integer(0) - page_begin_].rejected = true;
+  for (; reject.ok() && *reject; reject = rejects_.Step()) {
+    page_[rejects_.Integer(0) - page_begin_].state = SlotState::kRejected;
+  }
   return reject.status();
 }
 

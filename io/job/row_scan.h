@@ -23,8 +23,9 @@ namespace reembed {
 // Errors of Next(): those of LedgerConnection; kDataLoss (a row or its text is missing).
 class RowScan final : public LedgerCursor {
  public:
-  // How it stands with a row that is not rejected by itself. Called by Next(), with everything else of the row set.
-  using StateOf = absl::AnyInvocable<SlotState(const LedgerRow&) const>;
+  // Sets how it stands with each of these rows, of which everything else is set. Called by Next() for a page at a time,
+  // whose rows that are rejected by themselves are rejected whatever it says.
+  using SetStates = absl::AnyInvocable<void(absl::Span<LedgerRow> rows) const>;
 
   // The hashes of texts with the slots from `first_slot` on. Called by Next().
   using HashesOf = absl::AnyInvocable<absl::Status(int64_t first_slot, absl::Span<TextHash> hashes)>;
@@ -32,39 +33,32 @@ class RowScan final : public LedgerCursor {
   // The rows [from, end). Who has the hashes at hand saves with `hashes_of` that they are read from the ledger again.
   // `keep_vectors` kNever: rows have no texts, and their hash is zero.
   static absl::StatusOr<std::unique_ptr<RowScan>> Open(const std::string& path, KeepVectors keep_vectors, int64_t from,
-                                                       int64_t end, StateOf state_of, HashesOf hashes_of = nullptr);
+                                                       int64_t end, SetStates set_states, HashesOf hashes_of = nullptr);
 
   absl::StatusOr<std::optional<LedgerRow>> Next() override;
 
  private:
-  struct Row {
-    int64_t slot = -1;
-    TextHash hash;
-    bool rejected = false;
-    int64_t number = 0;       // the key, or where its text begins in key_bytes_
-    int64_t text_bytes = -1;  // -1: the key is a number
-  };
-
   RowScan() = default;
   absl::Status LoadPage();
   absl::Status AddRow();
+  void ShowKeys();
   absl::Status FindHashes();                          // of the whole page
   absl::Status FindHashes(size_t begin, size_t end);  // of by_slot_[begin, end), whose slots lie close together
   absl::Status ReadHashes(int64_t first, absl::Span<TextHash> hashes);  // as HashesOf, of the ledger
   absl::Status MarkRejected();
 
   KeepVectors keep_vectors_ = KeepVectors::kAlways;
-  StateOf state_of_;
+  SetStates set_states_;
   HashesOf hashes_of_;  // may be null
   std::unique_ptr<LedgerConnection> ledger_;
   LedgerStatement rows_, texts_, rejects_;  // after their connection, so that they go first
   int64_t end_ = 0;
   int64_t page_begin_ = 0;  // ordinal of page_[0]
-  std::vector<Row> page_;
+  std::vector<LedgerRow> page_;
   std::vector<TextHash> hashes_;
   std::vector<size_t> by_slot_;  // places in page_ of the rows with a text, in the order of their slots
-  std::string key_bytes_;
-  size_t next_ = 0;  // in page_
+  std::string key_bytes_;        // of the page's keys that are texts, one behind the other
+  size_t next_ = 0;              // in page_
 };
 
 }  // namespace reembed

@@ -138,9 +138,12 @@ class SqliteDb::Cursor final : public SqlCursor {
         return {.type = SqliteType::kInteger, .integer = sqlite3_value_int64(value)};
       case SQLITE_FLOAT:
         return {.type = SqliteType::kReal, .real = sqlite3_value_double(value)};
-      case SQLITE_TEXT:
-        // Through the statement, which then fails if there is no memory for another encoding.
-        return {.type = SqliteType::kText, .bytes = Bytes(sqlite3_column_text(statement_, column), value)};
+      case SQLITE_TEXT: {
+        const unsigned char* text = sqlite3_value_text(value);
+        // No memory for another encoding: asked for through the statement, it fails.
+        if (text == nullptr) text = sqlite3_column_text(statement_, column);
+        return {.type = SqliteType::kText, .bytes = Bytes(text, value)};
+      }
       case SQLITE_BLOB:
         return {.type = SqliteType::kBlob, .bytes = Bytes(sqlite3_value_blob(value), value)};
       default:

@@ -101,8 +101,8 @@ class RowText {
 
   // Likewise, with the first of its columns.
   std::optional<absl::string_view> Read(const SqliteStatement& row, int from, const SqliteValue& first) {
+    if (!template_.has_value()) return AsText(first);
     values_[0] = AsText(first);
-    if (!template_.has_value()) return values_[0];
     for (size_t i = 1; i < values_.size(); ++i) values_[i] = AsText(row.Value(from + static_cast<int>(i)));
     template_->Render(values_, &text_);
     return text_;

@@ -56,19 +56,23 @@ TEST_F(ChangedRowsTest, AChangedRowHasASlotOfItsOwnAndIsOwedToWhoHasIt) {
 
 // Texts that repeat, in no order, over more than a page of rows: the slots of neighbours lie close together or far
 // apart.
-TEST(RowScanTest, EveryRowHasTheHashOfItsText) {
+TEST(RowScanTest, EveryRowHasItsKeyAndTheHashOfItsText) {
   const TempFolder folder;
   const JobIdentity identity{
       .source = "s", .selection = "all rows", .recipe = "r", .model = "m", .normalization = "unit", .dim = kDim};
   std::mt19937_64 random(7);
   std::vector<TextHash> expected;
+  // Numbers and texts of all lengths, side by side.
+  const auto key_of = [](int64_t row) {
+    return row % 2 == 0 ? Key(row) : Key(absl::StrCat(row, std::string(static_cast<size_t>(row % 90), 'k')));
+  };
   {
     auto store = JobStore::Open(folder / "job", identity);
     ASSERT_THAT(store, IsOk());
     for (int64_t row = 0; row < 30'000; ++row) {
       expected.push_back(
           HashText(absl::StrCat(row % 3 == 0 ? random() % 20'000 : 20'000 + static_cast<uint64_t>(row))));
-      ASSERT_EQ((*store)->Enrol(row, expected.back()).ordinal, row);
+      ASSERT_EQ((*store)->Enrol(ViewOf(key_of(row)), expected.back()).ordinal, row);
     }
     for (const int64_t from : {0, 4095, 29'999}) {
       auto cursor = (*store)->Scan(from);
@@ -77,6 +81,7 @@ TEST(RowScanTest, EveryRowHasTheHashOfItsText) {
         const auto next = (*cursor)->Next();
         ASSERT_TRUE(next.ok() && next->has_value()) << next.status();
         ASSERT_EQ((*next)->ordinal, row);
+        ASSERT_EQ(Own((*next)->key), key_of(row));
         ASSERT_EQ((*next)->hash, expected[row]) << "of the running job, row " << row;
       }
       EXPECT_FALSE((*cursor)->Next()->has_value());
@@ -87,8 +92,11 @@ TEST(RowScanTest, EveryRowHasTheHashOfItsText) {
   ASSERT_THAT(reader, IsOk());
   auto cursor = (*reader)->Scan(0);
   ASSERT_THAT(cursor, IsOk());
-  for (int64_t row = 0; row < 30'000; ++row)
-    ASSERT_EQ((**(*cursor)->Next()).hash, expected[row]) << "read, row " << row;
+  for (int64_t row = 0; row < 30'000; ++row) {
+    const LedgerRow read = **(*cursor)->Next();
+    ASSERT_EQ(read.hash, expected[row]) << "read, row " << row;
+    ASSERT_EQ(Own(read.key), key_of(row));
+  }
 }
 
 TEST_F(ChangedRowsTest, ASinkThatIsCompleteIsOwedNothing) {

@@ -283,7 +283,10 @@ TEST_F(JobFilesTest, AMissingRowStopsTheScan) {
   ASSERT_THAT(Open(), IsOk());
   const auto cursor = store_->Scan(0);
   ASSERT_THAT(cursor, IsOk());
-  EXPECT_THAT((*cursor)->Next(), HasError(absl::StatusCode::kDataLoss, HasSubstr("ordinal 1")));
+  // Also for whoever asks again: the row in front of it is not shown as if it were whole.
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT((*cursor)->Next(), HasError(absl::StatusCode::kDataLoss, HasSubstr("ordinal 1")));
+  }
 }
 
 TEST_F(JobFilesTest, ASlotThatNoTextHasStopsTheScan) {
