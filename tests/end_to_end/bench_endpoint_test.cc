@@ -60,15 +60,15 @@ TEST_F(BenchEndpointTest, JsonHasALineForEachCellAndASummary) {
 
 TEST_F(BenchEndpointTest, SaysWhichCellsRestOnTooFewRequests) {
   ScriptedServer server([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 32}); });
-  // The server counts three tokens a text, so a bound on tokens is one on requests: not 20 for either cell.
+  // The server counts three tokens a text, so a bound on tokens is one on requests: not 20 for both cells together.
   const std::string texts = folder_ / "texts.txt";
   std::ofstream(texts) << "a\nb\n";
   const std::vector<std::string> args = {"--api-base",    server.url() + "/v1",
                                          "--model",       "m",
                                          "--dimensions",  "32",
                                          "--concurrency", "2",
-                                         "--batch-size",  "1",
-                                         "--max-tokens",  "100",
+                                         "--batch-size",  "2",
+                                         "--max-tokens",  "64",
                                          "--texts",       texts};
   const ProcessResult few = Bench(args);
   EXPECT_EQ(few.exit_code, 0) << few.err;
