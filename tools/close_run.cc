@@ -102,6 +102,7 @@ void CloseStream(Prepared* prepared, absl::Time started, Spending* spending, Run
   }
   if (absl::Status read = ReadBackUnlocked(*prepared, outcome); !read.ok()) outcome->status = read;
   outcome->unknown_model_rows = prepared->unknown.rows;
+  outcome->unknown_model_job = prepared->unknown.other;
   outcome->sample = prepared->sample;
   // A store that failed to write is silent about them; `status` reads it anew.
   absl::StatusOr<std::vector<RejectedRow>> rejects = prepared->store->ListRejects(kRejectsNamed);

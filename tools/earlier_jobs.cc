@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/earlier_jobs.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
 #include "io/job/ledger_tables.h"
+#include "io/job/target_record.h"
 #include "tools/registry.h"
 #include "tools/streams.h"
 
@@ -52,6 +56,13 @@ std::vector<std::string> LedgerFolders(absl::Span<const std::string> folders) {
   return found;
 }
 
+// When a file was written to last; nullopt: there is none.
+std::optional<absl::Time> ChangedAt(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return std::nullopt;
+  return absl::TimeFromTimespec(info.st_mtim);
+}
+
 // The job in `folder` for each of its targets that is `place`.
 absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::vector<EarlierJob>* jobs) {
   const absl::StatusOr<std::unique_ptr<LedgerConnection>> ledger =
@@ -59,7 +70,13 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
   if (absl::IsNotFound(ledger.status())) return absl::OkStatus();  // killed before it had begun
   ABSL_RETURN_IF_ERROR(ledger.status());
   ABSL_ASSIGN_OR_RETURN(const JobStats stats, ReadStats(ledger->get()));
-  for (const auto& [name, position] : stats.sinks) {
+  std::map<std::string, int64_t> positions(stats.sinks.begin(), stats.sinks.end());
+  // One that was killed may have written before it could say how far it was.
+  const absl::StatusOr<TargetRecords> records = ReadTargetRecords(folder);
+  if (records.ok() && stats.rows > 0) {
+    for (const auto& [name, record] : *records) positions.try_emplace(name, 0);
+  }
+  for (const auto& [name, position] : positions) {
     const absl::StatusOr<Location> target = ParseLocation(name);
     if (!target.ok() || PlaceOf(*target) != place) continue;
     ABSL_ASSIGN_OR_RETURN(const LedgerHead head, ReadHead(ledger->get()));
@@ -75,6 +92,11 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
     for (const Receipt& receipt : stats.receipts) {
       if (receipt.rows_embedded > 0) job.bought = receipt.ended;
     }
+    // A run that was killed has no receipt, but has written its vectors.
+    const std::optional<absl::Time> written =
+        ChangedAt(head.keep_vectors == KeepVectors::kAlways || job.bought.has_value() ? folder + "/vectors.f32"
+                                                                                      : folder + "/ledger.db");
+    if (written.has_value() && stats.rows > 0) job.bought = std::max(job.bought.value_or(*written), *written);
     jobs->push_back(std::move(job));
   }
   return absl::OkStatus();

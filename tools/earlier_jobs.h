@@ -24,14 +24,15 @@ namespace reembed {
 // The place of a target. nullopt: it has none that lasts (standard output).
 std::optional<VectorPlace> PlaceOf(const Location& target);
 
-// A job that has written to a place.
+// A job that has written to a place, or may have until it was killed.
 struct EarlierJob {
   std::string directory;  // that of its ledger, so of one stream where a job has several
   JobIdentity identity;   // its model, width, recipe, normalization
   KeepVectors keep_vectors = KeepVectors::kAlways;
-  std::string target;                     // the place as its ledger names it
-  int64_t rows = 0;                       // that it has numbered
-  int64_t position = 0;                   // rows below it are in the target, but for those that were rejected
+  std::string target;    // the place as its ledger names it
+  int64_t rows = 0;      // that it has numbered
+  int64_t position = 0;  // rows below it are in the target, but for those that were rejected; others may be, too, if it
+                         // was killed
   std::optional<absl::Time> began;        // its first run
   std::optional<absl::Time> ended;        // of its last run that ended by itself
   std::optional<absl::Time> bought;       // the end of the last run that had new vectors, as far as that is known

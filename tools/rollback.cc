@@ -138,7 +138,7 @@ absl::Status CheckNobodyWroteSince(const std::string& job, const Environment& en
       const std::vector<EarlierJob> own = FindEarlierJobs(task.store.location, {folder.path}, "").jobs;
       if (own.empty() || !own[0].began.has_value()) continue;
       for (const EarlierJob& other : FindEarlierJobs(task.store.location, with_jobs, job).jobs) {
-        if (other.rolled_back.has_value() || other.position == 0) continue;
+        if (other.rolled_back.has_value() || other.rows == 0) continue;
         if (other.bought.value_or(absl::InfinitePast()) <= *own[0].began) continue;
         return absl::FailedPreconditionError(
             absl::StrCat(task.kept.name, ": the job ", other.directory, " has written to the same place since, ",

@@ -79,6 +79,7 @@ void Add(const RunOutcome& from, RunOutcome* to) {
   to->hidden.may_be = to->hidden.may_be || from.hidden.may_be;
   if (from.hidden.known >= 0) to->hidden.known = std::max<int64_t>(0, to->hidden.known) + from.hidden.known;
   to->unknown_model_rows += from.unknown_model_rows;
+  if (to->unknown_model_job.empty()) to->unknown_model_job = from.unknown_model_job;
   to->sample.compared += from.sample.compared;
   to->sample.same += from.sample.same;
   for (const RejectedRow& row : from.rejects) {
@@ -178,11 +179,15 @@ void PrintBought(const ResolvedJob& job, const RunOutcome& outcome, std::ostream
     out << "nothing was bought, and "
         << Counted(outcome.rows_unaccounted, "row lacks its vector", "rows lack their vectors") << "\n";
   } else if (outcome.status.ok() && embedded == 0 && run.client.requests == 0) {
-    if (run.now.rows == 0 && outcome.table_rows > 0) {
+    if (outcome.table_rows > 0 && (run.now.rows == 0 || outcome.unknown_model_rows > 0)) {
       out << "nothing to buy: no row lacks a vector";
       if (outcome.unknown_model_rows > 0) {
-        out << "; " << WithCommas(outcome.unknown_model_rows)
-            << " have one, of a model that is not recorded; --all replaces them";
+        out << "; " << WithCommas(outcome.unknown_model_rows) << (outcome.unknown_model_rows == 1 ? " has" : " have")
+            << " one, of a model that is not recorded"
+            << (outcome.unknown_model_job.empty()
+                    ? ""
+                    : absl::StrCat("; an earlier job has written there: ", outcome.unknown_model_job))
+            << "; --all replaces them";
       }
       out << "\n";
     } else {

@@ -39,6 +39,7 @@ struct RunOutcome {
   int64_t table_rows_with_vector = 0;
   HiddenRows hidden;                 // of that table
   int64_t unknown_model_rows = 0;    // that had a vector before, of a model that nobody has recorded
+  std::string unknown_model_job;     // that has put vectors of another model there; empty: none is known
   SampleVerdict sample;              // of those; nothing compared: nobody had to
   std::vector<RejectedRow> rejects;  // the first of those without a vector, at most kRejectsNamed
   std::vector<TargetState> targets;  // as they are at the end

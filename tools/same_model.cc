@@ -202,7 +202,8 @@ absl::Status StatusOf(const ResolvedJob& job, const UnknownModel& unknown, const
   if (verdict.kind == Kind::kSame) return absl::OkStatus();
   const std::string facts = absl::StrCat(VectorsPlace(job), " holds ", Counted(unknown.rows, "vector", "vectors"),
                                          " of a model that is not recorded, and this job ", "would put ",
-                                         WithCommas(unknown.lacking), " of ", job.client.model.name, " beside them; ");
+                                         WithCommas(std::max(unknown.lacking, unknown.pending)), " of ",
+                                         job.client.model.name, " beside them; ");
   const std::string earlier =
       unknown.other.empty() ? "" : absl::StrCat("; an earlier job has written there: ", unknown.other);
   const std::string way_out = "use --all to replace them, fill another column, or mix them by --mix";
@@ -218,7 +219,7 @@ absl::Status StatusOf(const ResolvedJob& job, const UnknownModel& unknown, const
   if (verdict.kind == Kind::kAnother) {
     return absl::FailedPreconditionError(absl::StrCat(facts, compared, "cosine ", Cosines(verdict),
                                                       ", so another model made them, and vectors of two models cannot ",
-                                                      "be compared; ", way_out, sent));
+                                                      "be compared", earlier, "; ", way_out, sent));
   }
   return absl::FailedPreconditionError(absl::StrCat(
       facts, compared, verdict.same, " are alike (cosine ", kSampleSame, " or more), the others have ",
@@ -299,6 +300,13 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
   }
   if (unknown.rows == 0) return unknown;
   const bool has_own = own.has_value() && own->rows > 0 && !own->rolled_back.has_value();
+  if (has_own) {
+    const std::string target = job.targets[0].location.ToString();
+    for (const auto& [sink, position] : own->sinks) {
+      if (sink == target) unknown.pending = own->rows - position;
+    }
+    unknown.pending = std::max(unknown.pending, own->rows_pending);
+  }
   const std::optional<absl::Time> own_end =
       has_own && !own->receipts.empty() ? std::optional(own->receipts.back().ended) : std::nullopt;
   // A column with models names those of all jobs already.
@@ -306,7 +314,8 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
   bool own_counts = has_own;
   bool earlier_count = jobs_count;
   for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0].location, {jobs_folder}, FolderOfAll(job)).jobs) {
-    if (earlier.rolled_back.has_value() || earlier.position == 0) continue;
+    // One that was killed may have written before it could say so.
+    if (earlier.rolled_back.has_value() || earlier.rows == 0) continue;
     if (IsSameRecipe(job.identity, earlier.identity)) {
       if (earlier_count) unknown.rows -= CountWritten(earlier);
       continue;
@@ -330,7 +339,7 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
 std::string UnknownModelText(const ResolvedJob& job, const UnknownModel& unknown) {
   if (unknown.rows == 0) return "";
   const std::string rows = WithCommas(unknown.rows);
-  if (unknown.lacking == 0) {
+  if (!unknown.would_mix()) {
     return absl::StrCat("no row lacks a vector; ", rows, unknown.rows == 1 ? " has" : " have",
                         " one, of a model that is not recorded; --all replaces ", "them");
   }
@@ -350,7 +359,7 @@ absl::StatusOr<ModelSample> CompareWithStored(const ResolvedJob& job, const Unkn
                                               const TokenCounting& counting) {
   ModelSample sample;
   ABSL_ASSIGN_OR_RETURN(const bool adds, HasTextToEmbed(job));
-  if (!adds) return sample;
+  if (!adds && unknown.pending == 0) return sample;
   ABSL_ASSIGN_OR_RETURN(std::vector<StoredText> candidates, FindCandidates(job, unknown.filled, counting));
   ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader, OpenReader(job.targets[0], job.client.model.dim));
   ABSL_ASSIGN_OR_RETURN(const std::vector<StoredText> rows, ReadStored(reader.get(), std::move(candidates)));

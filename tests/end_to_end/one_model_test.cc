@@ -12,6 +12,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/agentloop.h"
@@ -258,6 +259,60 @@ TEST_F(OneModelTest, WhoReplacesAllComparesNothing) {
     EXPECT_THAT(Query(db(), absl::StrCat("SELECT hex(embedding) FROM notes WHERE id = ", id)),
                 ElementsAre(absl::AsciiStrToUpper(absl::BytesToHexString(Ours(TextOf(id))))));
   }
+}
+
+// What it has numbered it would go on with, and say that all rows have a vector: some of one model, some of another.
+TEST_F(OneModelTest, WhoReplacedAllUntilHeWasStoppedDoesNotGoOnWithoutSayingSo) {
+  MakeNotes(300, 0, Another);
+  int answers = 4;  // and the one that finds out how wide they are
+  ScriptedServer server([&answers](const ServerRequest& request) {
+    return answers-- > 0 ? OpenAiAnswer(request, {.dim = kDim})
+                         : OpenAiError(401, "invalid_api_key", "invalid_request_error", "no such key");
+  });
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {
+        "run",          "--source",         Source(),       "--api-base", server.url() + "/v1", "--model", "fake",
+        "--dimensions", absl::StrCat(kDim), "--batch-size", "16",         "--concurrency",      "1",       "--yes"};
+    args.insert(args.end(), more.begin(), more.end());
+    return RunClean(REEMBED_BINARY, folder_.path(), args);
+  };
+  const std::string first = Dump();
+  const ProcessResult stopped = run({"--all"});
+  ASSERT_EQ(stopped.exit_code, 6) << stopped.out << stopped.err;
+  answers = 1000;
+  const std::string before = Dump();
+  ASSERT_TRUE(before != first) << "nothing was replaced";
+  const ProcessResult refused = run({});
+  EXPECT_EQ(refused.exit_code, 6) << refused.out << refused.err;
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("of a model that is not recorded"), HasSubstr("use --all to replace them")));
+  EXPECT_TRUE(Dump() == before);
+  EXPECT_EQ(run({"--all"}).exit_code, 0);
+  const std::vector<std::string> old = absl::StrSplit(first, '\n'), now = absl::StrSplit(Dump(), '\n');
+  ASSERT_EQ(old.size(), now.size());
+  for (size_t i = 0; i < old.size(); ++i) EXPECT_NE(old[i], now[i]);
+  EXPECT_EQ(run({}).exit_code, 0) << "it is all of one model now";
+}
+
+TEST_F(OneModelTest, WhatAnotherJobHasReplacedSinceIsSaid) {
+  MakeNotes(0, 40, Ours);
+  ASSERT_EQ(Command("run").exit_code, 0);
+  const std::string other = absl::StrCat(
+      "sqlite:", db(), "?table=notes&key=id&template=somebody who likes whales wrote down: {body}&vector=embedding");
+  ASSERT_EQ(Command("run", {"--all", "--yes"}, other).exit_code, 0);
+  const auto expect_it_is_said = [this] {
+    const ProcessResult again = Command("run");
+    EXPECT_EQ(again.exit_code, 0) << again.err;
+    EXPECT_THAT(again.out, AllOf(HasSubstr("no row lacks a vector; 40 have one, of a model that is not recorded"),
+                                 HasSubstr("an earlier job has written there: "), HasSubstr("--all replaces them")));
+  };
+  expect_it_is_said();
+  // As if it had been killed before it could say how far it was.
+  for (const auto& job : std::filesystem::directory_iterator(folder_ / "state/reembed/jobs")) {
+    const std::string ledger = job.path() / "ledger.db";
+    if (Query(ledger, "SELECT value FROM meta WHERE key = 'recipe' AND value LIKE '%whales%'").empty()) continue;
+    Change(ledger, "DELETE FROM sinks; DELETE FROM receipts");
+  }
+  expect_it_is_said();
 }
 
 TEST_F(OneModelTest, FewerThanThreeUsableRowsDecideNothing) {

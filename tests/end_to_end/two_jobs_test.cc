@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "io/store/file_lock.h"
 #include "tests/end_to_end/fault_fixture.h"
 #include "tests/end_to_end/rollback_cases.h"
+#include "tests/fakes/agentloop.h"
 #include "tests/fakes/pgbouncer.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/process.h"
@@ -222,6 +224,15 @@ TEST_P(ForcedRollbackTest, GoesOnAndNamesEveryRowThatStays) {
   const ProcessResult refused = RunProcess({REEMBED_BINARY, "rollback", old_job, "--yes"});
   EXPECT_EQ(refused.exit_code, 6) << refused.out << refused.err;
   EXPECT_THAT(refused.err, AllOf(HasSubstr(new_job), HasSubstr("--force")));
+  // Also one that was killed before it could say how far it was.
+  const std::string ledger = new_job + "/ledger.db";
+  std::filesystem::copy_file(ledger, folder_ / "ledger");
+  Change(ledger, "DELETE FROM sinks; DELETE FROM receipts");
+  const ProcessResult killed = RunProcess({REEMBED_BINARY, "rollback", old_job, "--yes"});
+  EXPECT_EQ(killed.exit_code, 6) << killed.out << killed.err;
+  EXPECT_THAT(killed.err, HasSubstr(new_job));
+  for (const char* const rest : {"-wal", "-shm"}) std::filesystem::remove(ledger + rest);
+  std::filesystem::rename(folder_ / "ledger", ledger);
   const ProcessResult forced = RunProcess({REEMBED_BINARY, "rollback", old_job, "--yes", "--force", "--json"});
   EXPECT_EQ(forced.exit_code, 3) << forced.out << forced.err;
   EXPECT_THAT(forced.err, HasSubstr(new_job));
