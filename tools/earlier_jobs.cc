@@ -56,11 +56,10 @@ std::vector<std::string> LedgerFolders(absl::Span<const std::string> folders) {
   return found;
 }
 
-// When a file was written to last; nullopt: there is none.
-std::optional<absl::Time> ChangedAt(const std::string& path) {
+// When a file was written to last; never, if it is not there.
+absl::Time ChangedAt(const std::string& path) {
   struct stat info;
-  if (stat(path.c_str(), &info) != 0) return std::nullopt;
-  return absl::TimeFromTimespec(info.st_mtim);
+  return stat(path.c_str(), &info) == 0 ? absl::TimeFromTimespec(info.st_mtim) : absl::InfinitePast();
 }
 
 // The job in `folder` for each of its targets that is `place`.
@@ -92,11 +91,13 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
     for (const Receipt& receipt : stats.receipts) {
       if (receipt.rows_embedded > 0) job.bought = receipt.ended;
     }
-    // A run that was killed has no receipt, but has written its vectors.
-    const std::optional<absl::Time> written =
-        ChangedAt(head.keep_vectors == KeepVectors::kAlways || job.bought.has_value() ? folder + "/vectors.f32"
-                                                                                      : folder + "/ledger.db");
-    if (written.has_value() && stats.rows > 0) job.bought = std::max(job.bought.value_or(*written), *written);
+    ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger->get(), kMetaClean));
+    if (clean == 0 && stats.rows > 0) {
+      // It has no receipt of a run that was killed or goes on, but has written to its files then.
+      const bool has_vectors = head.keep_vectors == KeepVectors::kAlways;
+      const absl::Time written = ChangedAt(absl::StrCat(folder, has_vectors ? "/vectors.f32" : "/ledger.db"));
+      job.bought = std::max(job.bought.value_or(written), written);
+    }
     jobs->push_back(std::move(job));
   }
   return absl::OkStatus();

@@ -227,7 +227,7 @@ TEST_P(ForcedRollbackTest, GoesOnAndNamesEveryRowThatStays) {
   // Also one that was killed before it could say how far it was.
   const std::string ledger = new_job + "/ledger.db";
   std::filesystem::copy_file(ledger, folder_ / "ledger");
-  Change(ledger, "DELETE FROM sinks; DELETE FROM receipts");
+  Change(ledger, "DELETE FROM sinks; DELETE FROM receipts; UPDATE meta SET value = 0 WHERE key = 'clean'");
   const ProcessResult killed = RunProcess({REEMBED_BINARY, "rollback", old_job, "--yes"});
   EXPECT_EQ(killed.exit_code, 6) << killed.out << killed.err;
   EXPECT_THAT(killed.err, HasSubstr(new_job));
