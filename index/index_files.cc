@@ -46,7 +46,10 @@ template <typename Use>
 absl::Status ReadPieces(const std::string& path, int64_t most_bytes, const Use& use) {
   const File file(std::fopen(path.c_str(), "rbe"));
   if (file == nullptr) return FileError("open", path);
-  std::vector<char> piece(size_t{1} << 20);
+  constexpr int64_t kLeastAtOnce = 4096, kMostAtOnce = int64_t{1} << 20;
+  struct stat info;
+  const int64_t size = fstat(fileno(file.get()), &info) == 0 ? info.st_size : 0;
+  std::vector<char> piece(static_cast<size_t>(std::clamp(size, kLeastAtOnce, kMostAtOnce)));
   int64_t total = 0;
   for (;;) {
     const size_t got = std::fread(piece.data(), 1, piece.size(), file.get());

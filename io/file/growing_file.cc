@@ -104,6 +104,7 @@ absl::StatusOr<int64_t> GrowingFiles::Open(const SinkPosition& last) {
   }
   // Every file decides for itself, so a crash between two renames or two copies loses nothing.
   bool goes_on = last.position > 0;
+  for (Growing& growing : files_) growing.is_durable = false;
   for (Growing& growing : files_) {
     if (!goes_on) break;
     absl::StatusOr<bool> found = ContinuePartial(&growing, last.stored_rows);
@@ -148,6 +149,7 @@ absl::Status GrowingFiles::BeginWriting() {
 absl::Status GrowingFiles::Drain(Growing* growing) {
   if (growing->buffer.empty()) return absl::OkStatus();
   const int64_t offset = growing->bytes - static_cast<int64_t>(growing->buffer.size());
+  growing->is_durable = false;
   if (absl::Status status = growing->partial.WriteAt(offset, growing->buffer); !status.ok()) return Remember(status);
   growing->buffer.clear();
   return absl::OkStatus();
@@ -165,6 +167,7 @@ absl::Status GrowingFiles::AppendPieces(size_t file, absl::Span<const absl::stri
   ABSL_RETURN_IF_ERROR(failure_);
   Growing& growing = files_[file];
   ABSL_RETURN_IF_ERROR(Drain(&growing));
+  growing.is_durable = false;
   if (absl::Status status = growing.partial.WritePiecesAt(growing.bytes, pieces); !status.ok()) return Remember(status);
   for (const absl::string_view piece : pieces) growing.bytes += static_cast<int64_t>(piece.size());
   return absl::OkStatus();
@@ -173,6 +176,7 @@ absl::Status GrowingFiles::AppendPieces(size_t file, absl::Span<const absl::stri
 absl::Status GrowingFiles::SetHeader(size_t file, absl::string_view header) {
   ABSL_RETURN_IF_ERROR(failure_);
   if (files_[file].partial.fd() < 0) return absl::OkStatus();
+  files_[file].is_durable = false;
   return Remember(files_[file].partial.WriteAt(0, header));
 }
 
@@ -181,7 +185,9 @@ absl::Status GrowingFiles::Flush() {
   for (Growing& growing : files_) {
     if (growing.partial.fd() < 0) continue;
     ABSL_RETURN_IF_ERROR(Drain(&growing));
+    if (growing.is_durable) continue;  // as in Finish(), right behind a checkpoint
     if (absl::Status status = growing.partial.Sync(); !status.ok()) return Remember(status);
+    growing.is_durable = true;
   }
   return absl::OkStatus();
 }

@@ -68,9 +68,10 @@ class GrowingFiles {
  private:
   struct Growing {
     GrowingFile file;
-    File partial;        // none while the complete file is all there is
-    int64_t bytes = 0;   // content, `buffer` included
-    std::string buffer;  // the end of it, not yet written
+    File partial;             // none while the complete file is all there is
+    int64_t bytes = 0;        // content, `buffer` included
+    std::string buffer;       // the end of it, not yet written
+    bool is_durable = false;  // nothing was written since the last sync
   };
 
   absl::Status CheckOurs() const;

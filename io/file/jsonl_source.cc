@@ -152,8 +152,9 @@ class JsonlSource final : public Source {
     LineReader lines(file_.get(), unpacker.get(), LongLines::kPassOver);
     if (from_.has_value()) lines.SeekTo(from_->offset, 1);
     for (int64_t rows = 0;;) {
-      ABSL_ASSIGN_OR_RETURN(const std::optional<Line> line, lines.Next());
+      ABSL_ASSIGN_OR_RETURN(std::optional<Line> line, lines.Next());
       if (!line.has_value() || IsBehind(*line)) return rows;
+      DropMark(&*line);
       if (!IsBlank(*line)) ++rows;
     }
   }
@@ -177,6 +178,11 @@ class JsonlSource final : public Source {
         absl::StrCat(file_->path(), ": no share of its lines can be given, as it is ",
                      regular_ ? "packed and has" : "a pipe and has",
                      " no places to begin at; unpack it to a file first, or run the job whole"));
+  }
+
+  // Some editors put a byte order mark in front.
+  static void DropMark(Line* line) {
+    if (line->offset == 0) line->text = absl::StripPrefix(line->text, "\xEF\xBB\xBF");
   }
 
   bool IsBehind(const Line& line) const { return before_.has_value() && line.offset >= before_->offset; }
@@ -225,10 +231,7 @@ class JsonlSource final : public Source {
       if (before_.has_value() && lines_.offset() >= before_->offset) return std::nullopt;
       absl::StatusOr<std::optional<Line>> line = lines_.Next();
       if (!line.ok() || !line->has_value()) return line;
-      if ((*line)->offset == 0) {
-        // Some editors put a byte order mark in front.
-        (*line)->text = absl::StripPrefix((*line)->text, "\xEF\xBB\xBF");
-      }
+      DropMark(&**line);
       if (!IsBlank(**line)) return line;
     }
   }

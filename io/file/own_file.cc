@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <system_error>
 
@@ -76,6 +77,13 @@ absl::Status CheckOwn(const std::string& path, const struct stat& info) {
   return CheckOwner(path, info);
 }
 
+absl::Status MakePartial(const std::string& partial, absl::FunctionRef<absl::Status(const File&)> write) {
+  if (unlink(partial.c_str()) != 0 && errno != ENOENT) return FileError(partial, "remove", errno);
+  const File file(open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnFile), partial);
+  if (file.fd() < 0) return FileError(partial, "make", errno);
+  return write(file);
+}
+
 }  // namespace
 
 absl::Status MakeOwnFolder(const std::string& dir) {
@@ -117,14 +125,18 @@ absl::Status ReplaceOwnFile(const std::string& path, absl::string_view content) 
 
 absl::Status ReplaceOwnFile(const std::string& path, absl::FunctionRef<absl::Status(const File&)> write) {
   const std::string partial = path + ".partial";
-  if (unlink(partial.c_str()) != 0 && errno != ENOENT) return FileError(partial, "remove", errno);
-  {
-    const File file(open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwnFile), partial);
-    if (file.fd() < 0) return FileError(partial, "make", errno);
+  ABSL_RETURN_IF_ERROR(MakePartial(partial, [&write](const File& file) {
     ABSL_RETURN_IF_ERROR(write(file));
-    ABSL_RETURN_IF_ERROR(file.Sync());
-  }
+    return file.Sync();
+  }));
   return RenameDurably(partial, path);
+}
+
+absl::Status ReplaceOwnFileForNow(const std::string& path, absl::string_view content) {
+  const std::string partial = path + ".partial";
+  ABSL_RETURN_IF_ERROR(MakePartial(partial, [&content](const File& file) { return file.WriteAt(0, content); }));
+  return rename(partial.c_str(), path.c_str()) == 0 ? absl::OkStatus()
+                                                    : FileError(partial, absl::StrCat("rename to ", path), errno);
 }
 
 }  // namespace reembed

@@ -34,6 +34,9 @@ absl::Status ClaimOwnFile(const std::string& path, Absent absent);
 absl::Status ReplaceOwnFile(const std::string& path, absl::string_view content);
 // The same with what `write` writes. Errors also: those of `write`.
 absl::Status ReplaceOwnFile(const std::string& path, absl::FunctionRef<absl::Status(const File&)> write);
+// The same with `content`, but not durably: after a power cut there may be the old file, none, or an empty one. For
+// what nobody misses, as each of the two syncs of the others can take long.
+absl::Status ReplaceOwnFileForNow(const std::string& path, absl::string_view content);
 
 }  // namespace reembed
 

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "engine/kill_point.h"
 #include "engine/status_macros.h"
 #include "io/file/file.h"
 #include "io/file/own_file.h"
@@ -45,6 +48,17 @@ absl::StatusCode CodeOf(int primary, int system_errno) {
     default:
       return absl::StatusCode::kInternal;
   }
+}
+
+// Removes what is there of these; whether any was.
+absl::StatusOr<bool> RemoveLeft(absl::Span<const std::string> paths) {
+  bool was_left = false;
+  for (const std::string& path : paths) {
+    const bool removed = unlink(path.c_str()) == 0;
+    if (!removed && errno != ENOENT) return FileError(path, "remove", errno);
+    was_left = was_left || removed;
+  }
+  return was_left;
 }
 
 // Whether there is no room for another file beside `path`. SQLite that could not make one looks whether it can be read,
@@ -136,8 +150,47 @@ KeyView LedgerStatement::KeyAt(int column) const {
 
 bool LedgerStatement::IsNull(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
 
+// A new file gets its name when it is whole, so that no journal has to be made durable, too. The name is durable before
+// the first commit: SQLite syncs the folder for the log's sake then.
+absl::Status LedgerConnection::MakeFile(const std::string& path, int page_bytes) {
+  const absl::StatusOr<bool> exists = PathExists(path);
+  // Of what is there, SQLite knows best; also of an empty file with a journal beside it.
+  if (!exists.ok() || *exists) return exists.status();
+  const std::string partial = path + ".partial";
+  ABSL_RETURN_IF_ERROR(RemoveLeft({partial, partial + "-wal", partial + "-shm", partial + "-journal"}).status());
+  // A log of a file that is gone would be taken for this one's, also if a power cut brought it back.
+  ABSL_ASSIGN_OR_RETURN(const bool was_left, RemoveLeft({path + "-wal", path + "-shm", path + "-journal"}));
+  if (was_left) ABSL_RETURN_IF_ERROR(SyncFolderOf(path));
+  ABSL_RETURN_IF_ERROR(ClaimOwnFile(partial, Absent::kMake));
+  {
+    LedgerConnection file;
+    ABSL_RETURN_IF_ERROR(file.Connect(partial, LedgerAccess::kReadWrite));
+    ABSL_RETURN_IF_ERROR(file.Execute(absl::StrCat("PRAGMA synchronous=FULL; PRAGMA page_size=", page_bytes,
+                                                   "; PRAGMA journal_mode=MEMORY; PRAGMA journal_mode=WAL")));
+  }
+  KillPoint("ledger: file made");
+  if (rename(partial.c_str(), path.c_str()) != 0) return FileError(partial, absl::StrCat("rename to ", path), errno);
+  KillPoint("ledger: file named");
+  return absl::OkStatus();
+}
+
+absl::Status LedgerConnection::Connect(const std::string& path, LedgerAccess access) {
+  path_ = path;
+  writes_ = access == LedgerAccess::kReadWrite;
+  sqlite3* connection = nullptr;
+  const int flags = writes_ ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  // NOMUTEX: each connection has one user at a time, see the class.
+  const int code = sqlite3_open_v2(path.c_str(), &connection, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  connection_.reset(connection);
+  if (code != SQLITE_OK) return Error(code);
+  sqlite3_extended_result_codes(connection, 1);
+  sqlite3_busy_timeout(connection, kBusyTimeoutMilliseconds);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const std::string& path, LedgerAccess access,
                                                                          int page_bytes) {
+  if (access == LedgerAccess::kReadWrite) ABSL_RETURN_IF_ERROR(MakeFile(path, page_bytes));
   // SQLite follows links, and gives the files beside the ledger's its rights. Nobody else writes into the folder.
   for (const char* const suffix : {"", "-wal", "-shm", "-journal"}) {
     if (access == LedgerAccess::kReadOnly) break;
@@ -145,17 +198,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
     ABSL_RETURN_IF_ERROR(ClaimOwnFile(path + suffix, absent));
   }
   std::unique_ptr<LedgerConnection> ledger(new LedgerConnection);
-  ledger->path_ = path;
-  ledger->writes_ = access == LedgerAccess::kReadWrite;
-  sqlite3* connection = nullptr;
-  const int flags =
-      access == LedgerAccess::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-  // NOMUTEX: each connection has one user at a time, see the class.
-  const int code = sqlite3_open_v2(path.c_str(), &connection, flags | SQLITE_OPEN_NOMUTEX, nullptr);
-  ledger->connection_.reset(connection);
-  if (code != SQLITE_OK) return ledger->Error(code);
-  sqlite3_extended_result_codes(connection, 1);
-  sqlite3_busy_timeout(connection, kBusyTimeoutMilliseconds);
+  ABSL_RETURN_IF_ERROR(ledger->Connect(path, access));
   if (access == LedgerAccess::kReadWrite) {
     // 10,000 pages: bulk appends touch a page many times before it goes to the main file once.
     ABSL_RETURN_IF_ERROR(ledger->Execute(
@@ -166,7 +209,7 @@ absl::StatusOr<std::unique_ptr<LedgerConnection>> LedgerConnection::Open(const s
   }
   // Opening reads nothing; this does.
   const absl::Status read = ledger->Execute(kFirstRead);
-  const int read_code = sqlite3_extended_errcode(connection);
+  const int read_code = sqlite3_extended_errcode(ledger->connection_.get());
   if (read_code != SQLITE_READONLY_ROLLBACK && read_code != SQLITE_READONLY_RECOVERY) {
     ABSL_RETURN_IF_ERROR(read);
     return ledger;

@@ -93,6 +93,8 @@ class LedgerConnection {
     void operator()(sqlite3* connection) const;
   };
   LedgerConnection() = default;
+  static absl::Status MakeFile(const std::string& path, int page_bytes);
+  absl::Status Connect(const std::string& path, LedgerAccess access);
 
   std::string path_;
   bool writes_ = false;

@@ -167,6 +167,8 @@ TEST(KillPointTest, AreAllPassedByJobsOnThisMachine) {
                                   "store: vectors durable",
                                   "ledger: before the commit",
                                   "ledger: committed",
+                                  "ledger: file made",
+                                  "ledger: file named",
                                   "undo: before the commit",
                                   "undo: committed",
                                   "undo: one of its files removed",

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -17,6 +18,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -112,15 +114,24 @@ class StorageJob {
   ProcessResult RollBack() { return Command({REEMBED_ARMED_BINARY, "rollback", root_ + "/job", "--yes"}, {}); }
   std::string Dump() { return store_->Dump(); }
   void Spoil() { store_->Spoil(); }
+  // A file that is in the job's folder before the first run.
+  void PutIntoJob(const std::string& name, const std::string& from) {
+    fs::create_directory(root_ + "/job");
+    fs::permissions(root_ + "/job", fs::perms::owner_all);
+    fs::copy_file(from, root_ + "/job/" + name);
+    fs::permissions(root_ + "/job/" + name, fs::perms::owner_read | fs::perms::owner_write);
+  }
 
-  // The power goes before the n-th call, or when the process ends (0); and comes back.
-  ProcessResult RunUntilPowerGoes(int n, uint64_t seed, const std::string& never_synced) {
+  // The power goes before the n-th call, or when the process ends (0); and comes back. `more`: of the disk.
+  ProcessResult RunUntilPowerGoes(int n, uint64_t seed, const std::string& never_synced,
+                                  const std::map<std::string, std::string>& more = {}) {
     const std::string after = folder_ / "after";
     fs::remove_all(after);
     std::map<std::string, std::string> fault = {{"STORAGE_FAULT", absl::StrCat("any:", n, ":lose")},
                                                 {"STORAGE_FAULT_AFTER", after},
                                                 {"STORAGE_FAULT_SEED", absl::StrCat(seed)}};
     if (!never_synced.empty()) fault["STORAGE_FAULT_SKIP"] = never_synced;
+    fault.insert(more.begin(), more.end());
     ProcessResult result = Run(std::move(fault));
     if (fs::exists(after)) {
       fs::remove_all(root_);
@@ -350,6 +361,52 @@ TEST(PowerLossRollbackTest, BeforeAnyCallBehindTheRemovalOfWhatWasPutBack) {
   }
 }
 
+// The ledger is made under another name. Of its folder any of the changes may last then, not the first ones alone.
+class PowerLossLedgerTest : public ::testing::Test {
+ protected:
+  // The power goes before each call from the first that concerns the new file to a call behind the first commit.
+  static void LosePowerWhileItIsMade(const std::function<void(StorageJob*)>& begin) {
+    const uint64_t first = TheCrashFlags().seed.value_or(std::random_device()());
+    StorageJob undisturbed("fbin", first);
+    begin(&undisturbed);
+    const ProcessResult whole = undisturbed.Run({{"STORAGE_FAULT", "none:0:none"}});
+    ASSERT_EQ(whole.exit_code, 3) << whole.err;
+    const int from = undisturbed.log().FirstCall("remove", "/ledger.db.partial-wal");
+    const int renamed = undisturbed.log().FirstCall("rename", "/ledger.db");
+    const int committed = undisturbed.log().FirstCall("sync", "/ledger.db-wal");
+    ASSERT_TRUE(0 < from && from < renamed && renamed < committed) << from << ", " << renamed << ", " << committed;
+    for (int n = from; n <= committed + 3; ++n) {
+      for (uint64_t seed = first; seed < first + (TheCrashFlags().hours > 0 ? 20 : 1); ++seed) {
+        StorageJob job("fbin", first);
+        begin(&job);
+        const ProcessResult lost = job.RunUntilPowerGoes(n, seed + n, "", {{"STORAGE_FAULT_NAMES", "any"}});
+        ASSERT_EQ(lost.signal, SIGKILL) << lost.err;
+        Findings findings;
+        job.Check(JobState::kKilled, &findings);
+        if (!findings.any()) job.ExpectCompletes(&findings);
+        ASSERT_FALSE(findings.any()) << "seeds " << first << ", " << seed + n << ", power went before call " << n
+                                     << ": " << findings.Text();
+      }
+    }
+  }
+};
+
+TEST_F(PowerLossLedgerTest, WhileItsFileIsMadeCostsNothing) {
+  LosePowerWhileItIsMade([](StorageJob*) {});
+}
+
+// The log of a ledger that somebody has removed would have the rows of that.
+TEST_F(PowerLossLedgerTest, BesideTheLogOfAnotherCostsNothing) {
+  StorageJob other("fbin", 7);
+  ASSERT_EQ(other.Run({{"STORAGE_FAULT", "none:0:none"}}).exit_code, 3);
+  const int behind_the_first_batch = other.log().FirstCall("sync", "/vectors.f32") + 12;
+  StorageJob killed("fbin", 7);
+  ASSERT_EQ(killed.Run({{"STORAGE_FAULT", absl::StrCat("any:", behind_the_first_batch, ":kill")}}).signal, SIGKILL);
+  const std::string log = killed.root() + "/job/ledger.db-wal";
+  ASSERT_GT(fs::file_size(log), 4096) << "the test has left no log";
+  LosePowerWhileItIsMade([&log](StorageJob* job) { job->PutIntoJob("ledger.db-wal", log); });
+}
+
 const auto kName = [](const testing::TestParamInfo<std::string>& info) { return info.param; };
 const auto kStores = ::testing::Values("sqlite", "sqlite_table", "npy", "fbin", "jsonl", "hdf5", "faiss");
 const auto kFaults =
@@ -374,8 +431,11 @@ TEST_P(SkippedSyncTest, IsFoundWithin200PowerLosses) {
             << " power losses: " << findings.Text() << std::endl;
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, SkippedSyncTest, ::testing::Values("vectors.f32", "out.fbin.partial", "ledger.db"),
-                         [](const auto& info) { return info.param.substr(0, info.param.find('.')); });
+INSTANTIATE_TEST_SUITE_P(Files, SkippedSyncTest,
+                         ::testing::Values("vectors.f32", "out.fbin.partial", "ledger.db", "ledger.db.partial"),
+                         [](const auto& info) {
+                           return absl::StrReplaceAll(info.param, {{".", "_"}});
+                         });
 
 }  // namespace
 }  // namespace reembed

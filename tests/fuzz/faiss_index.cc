@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // FAISS's own file, whose checksum is right: what somebody made who means harm.
+#include <omp.h>
+
 #include <string>
 #include <vector>
 
@@ -7,9 +9,18 @@
 #include "index/index_files.h"
 #include "index/index_reader.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/other_process.h"
 
 // FAISS 1.7.3 loses what it has made so far when it throws while reading a file.
 extern "C" const char* __lsan_default_suppressions() { return "leak:faiss::read_"; }
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  // For that, all memory would be looked through for each input; it is at the end.
+  reembed::fuzz::AddOption("-detect_leaks=0", argc, argv);
+  // Some rows are searched sooner by one thread than others are woken.
+  omp_set_num_threads(1);
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace reembed;

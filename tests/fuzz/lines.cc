@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,7 @@ void Check(const File& file, absl::string_view text) {
     Require(line.ok() && line->has_value(), "every line comes");
     Require((*line)->text == expected[i] && (*line)->offset == offset && (*line)->number == static_cast<int64_t>(i) + 1,
             "a line is the next one");
-    for (size_t k = 0; k < kLinePadding; ++k)
-      Require((*line)->text.data()[(*line)->text.size() + k] != 1, "is readable");
+    Require(std::memchr((*line)->text.data() + (*line)->text.size(), 1, kLinePadding) == nullptr, "is readable");
     offset += static_cast<int64_t>(expected[i].size()) + 1;
   }
   const absl::StatusOr<std::optional<Line>> end = reader.Next();

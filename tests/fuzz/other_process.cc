@@ -101,7 +101,7 @@ void AddOption(const char* option, int* argc, char*** argv) {
   for (int i = 1; i < *argc; ++i) {
     if (absl::string_view((*argv)[i]).substr(0, name.size()) == name) return;
   }
-  static std::vector<char*> all;  // the fuzzer reads them until its end
+  static auto& all = *new std::vector<char*>;  // read until the very end, and looked for in it as lost memory
   all.assign(*argv, *argv + *argc);
   all.insert(all.begin() + 1, strdup(option));
   all.push_back(nullptr);

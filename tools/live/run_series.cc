@@ -145,9 +145,9 @@ std::string PointsJson(const std::vector<SeriesPoint>& points) {
 absl::Status KeepCourse(const std::string& job, const RunCourse& run) {
   const std::string name =
       absl::StrCat(kPrefix, absl::FormatTime(kStartFormat, run.started, absl::UTCTimeZone()), kSuffix);
-  ABSL_RETURN_IF_ERROR(
-      ReplaceOwnFile(absl::StrCat(job, "/", name),
-                     absl::StrCat("{\"format\":1,\"points\":", PointsJson(run.points), ",\"look\":", run.look, "}\n")));
+  ABSL_RETURN_IF_ERROR(ReplaceOwnFileForNow(
+      absl::StrCat(job, "/", name),
+      absl::StrCat("{\"format\":1,\"points\":", PointsJson(run.points), ",\"look\":", run.look, "}\n")));
   std::vector<fs::path> files = Files(job);
   for (size_t i = 0; i + kMostCourses < files.size(); ++i) {
     std::error_code ignored;

@@ -60,7 +60,8 @@ struct RunCourse {
   std::string look;  // the last LookJson() of the run
 };
 
-// Writes the run over what there was of it; of more than kMostCourses the oldest go. Errors: those of ReplaceOwnFile().
+// Writes the run over what there was of it; of more than kMostCourses the oldest go. Errors: those of
+// ReplaceOwnFileForNow().
 inline constexpr size_t kMostCourses = 16;
 absl::Status KeepCourse(const std::string& job, const RunCourse& run);
 

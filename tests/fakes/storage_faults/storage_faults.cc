@@ -15,6 +15,9 @@
 //   STORAGE_FAULT_AFTER=DIR    where `lose` writes what such a power cut leaves of the root: of each file what was
 //                              synced, with sectors of what was not in an order that $STORAGE_FAULT_SEED says, the last
 //                              write torn; names as of the last sync of their folder, with some of the later changes.
+//   STORAGE_FAULT_NAMES=any    of those any may be there, as POSIX allows it; without: the first ones, as journals of
+//   file
+//                              systems have them
 //
 // A power cut as POSIX allows it: a name is safe when its folder was synced, a file's bytes when the file was.
 
@@ -194,7 +197,9 @@ class Disk {
     }
     // Half of the time none of them was written, else the first ones.
     changes.resize((*random)() % 2 == 0 ? 0 : (*random)() % (changes.size() + 1));
-    for (const Change* const change : changes) Apply(*change, &names);
+    for (const Change* const change : changes) {
+      if (!any_names_ || (*random)() % 2 == 0) Apply(*change, &names);
+    }
     for (const auto& [name, file] : names) {
       if (file == kFolder) {
         LoseFolder(folder + "/" + name, to + "/" + name, now, random);
@@ -225,6 +230,7 @@ class Disk {
   }
 
   const std::string root_;
+  const bool any_names_ = FromEnvironment("STORAGE_FAULT_NAMES") == "any";
   int64_t files_ = 0;
   std::map<uint64_t, int64_t> file_of_inode_;
   std::map<int64_t, std::string> safe_content_;

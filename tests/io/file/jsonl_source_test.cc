@@ -132,6 +132,14 @@ TEST_F(JsonlSourceTest, LineNumbersAreKeysWhenTheFirstLineHasNoId) {
   EXPECT_EQ(AllRows(source.get()), "1=a|3=b|end");
 }
 
+TEST_F(JsonlSourceTest, AMarkAloneInTheFirstLineIsNoRow) {
+  for (const std::string rest : {"", "\n", "\r\n{\"id\":1,\"text\":\"a\"}\n"}) {
+    const auto source = Open("\xEF\xBB\xBF" + rest);
+    EXPECT_EQ(AllRows(source.get()), rest.size() > 2 ? "1=a|end" : "end");
+    EXPECT_EQ(*source->CountRows(), rest.size() > 2 ? 1 : 0);
+  }
+}
+
 TEST_F(JsonlSourceTest, NamedKeyMustBeInSomeLine) {
   EXPECT_THAT(TryOpen("{\"text\":\"a\"}\n", {{"key", "uid"}}),
               HasError(absl::StatusCode::kInvalidArgument, HasSubstr("`uid`")));

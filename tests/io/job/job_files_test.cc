@@ -210,6 +210,19 @@ TEST_F(JobFilesTest, AReaderUndoesWhatARunLeftThatWasKilledWhileItMadeTheFile) {
   EXPECT_THAT(States(), ElementsAre(SlotState::kKept));
 }
 
+// As of somebody who has removed the ledger alone to begin anew.
+TEST_F(JobFilesTest, ALogWithoutItsLedgerIsNotTakenForThatOfTheNext) {
+  InChild([&] {
+    ASSERT_THAT(Open(), IsOk());
+    KeepRows({{int64_t{0}, "a"}});
+    kill(getpid(), SIGKILL);
+  });
+  ASSERT_EQ(access((Ledger() + "-wal").c_str(), F_OK), 0) << "the test left no log";
+  std::filesystem::remove(Ledger());
+  ASSERT_THAT(Open(), IsOk());
+  EXPECT_EQ(store_->rows(), 0);
+}
+
 TEST_F(JobFilesTest, AFlippedByteIsFoundAfterACrashAndItsSlotBoughtAgain) {
   MakeJobThatCrashed();
   FlipByte(2 * kSlotBytes + 5);

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/live/live_run.h"
 
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "engine/run_counters.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/status_matchers.h"
+#include "tests/fakes/temp_folder.h"
 #include "tools/live/dashboard.h"
 #include "tools/live/json_member.h"
 #include "tools/live/listen_address.h"
@@ -19,6 +25,8 @@
 
 namespace reembed {
 namespace {
+
+namespace fs = std::filesystem;
 
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -159,6 +167,37 @@ TEST(RunSeriesTest, StaysSmallAndEvenHoweverLongARunIs) {
     EXPECT_NEAR(series.points()[i].seconds - series.points()[i - 1].seconds, distance, 0.5 * distance) << i;
   }
   EXPECT_GT(series.points().back().seconds, 98'000);
+}
+
+// It is written without syncs: a power cut may leave its first bytes alone, or zeros for some of its sectors.
+TEST(RunSeriesTest, ACourseThatAPowerCutLeftHalfIsPassedOver) {
+  TempFolder job;
+  const std::string look = absl::StrCat(R"({"job":")", std::string(1600, 'j'), R"("})");
+  RunCourse run{.started = absl::FromUnixSeconds(1'700'000'000), .look = look};
+  for (int i = 0; i < 20; ++i) run.points.push_back({.seconds = 1.0 * i, .rows = 100.0 * i});
+  ASSERT_THAT(KeepCourse(job.path(), run), IsOk());
+  ASSERT_EQ(CoursesOf(job.path()).size(), 1);
+  const std::string path = fs::directory_iterator(job.path())->path();
+  std::ifstream file(path, std::ios::binary);
+  const std::string whole{std::istreambuf_iterator<char>(file), {}};
+  const auto replace = [&path](absl::string_view content) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc).write(content.data(), content.size());
+  };
+  const size_t json_bytes = whole.size() - 1;  // without the end of its line
+  for (size_t bytes = 0; bytes < json_bytes; bytes += bytes < json_bytes - 40 ? 37 : 1) {
+    replace(absl::string_view(whole).substr(0, bytes));
+    EXPECT_TRUE(CoursesOf(job.path()).empty()) << "the first " << bytes << " bytes of " << whole.size();
+  }
+  constexpr size_t kSectorBytes = 512;
+  ASSERT_GT(whole.size(), 3 * kSectorBytes);
+  for (size_t at = 0; at < whole.size(); at += kSectorBytes) {
+    std::string torn = whole;
+    for (size_t i = at; i < std::min(torn.size(), at + kSectorBytes); ++i) torn[i] = '\0';
+    replace(torn);
+    EXPECT_TRUE(CoursesOf(job.path()).empty()) << "zeros at " << at;
+  }
+  replace(whole);
+  EXPECT_EQ(CoursesOf(job.path()).size(), 1);
 }
 
 TEST(ListenAddressTest, KnowsTheFormsThatPeopleWrite) {
