@@ -56,10 +56,20 @@ constexpr absl::Duration kTroubleLasts = absl::Seconds(2);
 constexpr int kRegainRoundTrips = 20;
 constexpr double kOutageRestart = 1.0 / 8;
 
-// Whether these answers have come as from a server with a place for each.
-bool CameTogether(absl::Span<const double> latencies) {
-  const auto [least, most] = std::minmax_element(latencies.begin(), latencies.end());
-  return *most <= kQuickLatency && *most < kTogether * *least;
+// Whether the last of these answers is the third to a request that left behind the first answer, and they have come as
+// from a server with a place for each. What had left before, and had waited for a place, would say otherwise.
+bool CameTogether(absl::Span<const double> latencies, absl::Span<const Moment> times) {
+  double least = latencies.back(), most = 0;
+  size_t answers = 0;
+  bool counts = false;
+  for (size_t i = 1; i < latencies.size(); ++i) {
+    counts = times[i] - absl::Seconds(latencies[i]) >= times[0] - absl::Microseconds(1);
+    if (!counts) continue;
+    ++answers;
+    least = std::min(least, latencies[i]);
+    most = std::max(most, latencies[i]);
+  }
+  return counts && answers == kTogetherAnswers && most <= kQuickLatency && most < kTogether * least;
 }
 
 }  // namespace
@@ -104,8 +114,9 @@ void ConcurrencyLimit::Ramp(double latency, bool full, Moment now) {
   ++ramp_.answers;
   const bool leaps = options_.after_first > static_cast<int>(kTogetherAnswers) &&
                      latency_.answers == static_cast<int64_t>(ramp_.answers);  // the very first ramp
-  if (leaps && full && ramp_.answers == 1 + kTogetherAnswers &&
-      CameTogether(absl::MakeConstSpan(ramp_.latencies).subspan(1, kTogetherAnswers))) {
+  if (leaps && full && ramp_.answers <= ramp_.times.size() &&
+      CameTogether(absl::MakeConstSpan(ramp_.latencies).first(ramp_.answers),
+                   absl::MakeConstSpan(ramp_.times).first(ramp_.answers))) {
     limit_ = std::min(ramp_.to, limit_ * kTogetherStep);
   }
   // The first few answers are the quickest of those that left together: beside them any latency looked like a queue.

@@ -177,6 +177,19 @@ TEST(ConcurrencyLimitTest, AnswersThatComeTogetherLeadToFourTimesAsMany) {
   EXPECT_EQ(limit_behind({0.2, 0.22, 0.3}, false), 8);
 }
 
+// Of the two that leave before the first answer the second one waits for the only place, so it takes about as long as
+// those that leave behind it.
+TEST(ConcurrencyLimitTest, WhatLeftBeforeTheFirstAnswerDoesNotCountAsTogether) {
+  Simulation simulation(
+      64, 1, [] { return 0.1; }, /*after_first=*/8);
+  int highest = 0;
+  for (int i = 0; i < 200; ++i) {
+    simulation.Run(absl::Seconds(0.01));
+    highest = std::max(highest, simulation.limit().limit());
+  }
+  EXPECT_LE(highest, 35);  // one and a half more for each answer, until a dozen show the queue
+}
+
 // A server with few places answers what waits for them once, and is not asked for so much again.
 TEST(ConcurrencyLimitTest, WhoAnswersTogetherWithFewPlacesIsNotOverrunForLong) {
   for (const int places : {3, 4, 8}) {
