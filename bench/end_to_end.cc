@@ -14,9 +14,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -47,11 +50,13 @@ struct Settings {
   double seconds = 60;
   bool floats = false;  // replies with arrays of numbers instead of base64
   bool limit = true;    // measure the bare loop too
+  bool watch = false;   // look each millisecond how many requests are in flight
 };
 
 struct Rate {
   double rows_per_second = 0;
   double cpu_microseconds = 0;  // of all threads, per row
+  double in_flight = 0;         // requests, on average; 0: not looked at
 };
 
 double CpuSeconds() {
@@ -77,15 +82,33 @@ class Clock {
   const double cpu_ = CpuSeconds();
 };
 
+// How many requests of a client are in flight on average, from its construction on.
+class InFlight {
+ public:
+  explicit InFlight(const EmbeddingClient* client)
+      : watcher_([this, client](const std::stop_token& done) {
+          for (; !done.stop_requested(); ++looks_) {
+            sum_ += client->stats().in_the_air;
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+          }
+        }) {}
+
+  double Stop() {
+    watcher_.request_stop();
+    watcher_.join();
+    return looks_ > 0 ? static_cast<double>(sum_) / looks_ : 0;
+  }
+
+ private:
+  int64_t sum_ = 0;
+  int looks_ = 0;
+  std::jthread watcher_;  // last: it uses all of the above
+};
+
 double Median(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
-}
-
-int BatchesInFlight(const Settings& settings) {
-  return settings.concurrency +
-         (settings.extra_batches > 0 ? settings.extra_batches : std::max(4, settings.concurrency / 2));
 }
 
 [[noreturn]] void Die(const std::string& why) {
@@ -136,8 +159,12 @@ Rate IngestRate(const Settings& settings, const Server& server, KeepVectors keep
   RunCounters counters;
   PipelineOptions options;
   options.batch.max_texts = settings.batch_size;
-  options.batch.max_rows = settings.batch_size;
-  options.batches_in_flight = BatchesInFlight(settings);
+  options.batch.max_rows = 2 * settings.batch_size;
+  options.batches_in_flight = settings.extra_batches > 0
+                                  ? settings.concurrency + settings.extra_batches
+                                  : BatchesInFlight(settings.concurrency, options.batch, settings.dim);
+  std::optional<InFlight> in_flight;
+  if (settings.watch) in_flight.emplace(client->get());
   const Clock clock;
   Check(RunPipeline(options,
                     {.source = &source,
@@ -146,7 +173,8 @@ Rate IngestRate(const Settings& settings, const Server& server, KeepVectors keep
                      .count_tokens = &count_tokens,
                      .counters = &counters},
                     {}));
-  const Rate rate = clock.Stop(settings.rows);
+  Rate rate = clock.Stop(settings.rows);
+  if (in_flight.has_value()) rate.in_flight = in_flight->Stop();
   if (counters.rows_embedded != settings.rows) Die("the run did not embed every row");
   return rate;
 }
@@ -253,6 +281,7 @@ void PrintIngest(const Settings& settings, const Server& server, bool store) {
     const Rate ours = IngestRate(settings, server, KeepVectors::kNever);
     std::printf("ingest  bare curl loop %7.0f rows/s, %5.2f us of processor  pipeline %7.0f rows/s, %5.2f us",
                 limit.rows_per_second, limit.cpu_microseconds, ours.rows_per_second, ours.cpu_microseconds);
+    if (settings.watch) std::printf("  in flight %.1f", ours.in_flight);
     if (settings.limit) {
       ratios.push_back(ours.rows_per_second / limit.rows_per_second);
       std::printf("  ratio %.2f", ratios.back());
@@ -284,6 +313,7 @@ int Main(int argc, char** argv) {
   app.add_flag("!--no-store", store, "leave out the run with the vector store on disk");
   app.add_flag("--float", settings.floats, "replies with arrays of numbers instead of base64");
   app.add_flag("!--no-limit", settings.limit, "leave out the bare loop");
+  app.add_flag("--watch", settings.watch, "requests in flight on average, by a look each millisecond");
   app.add_flag("!--no-ingest", ingest, "leave out the ingest");
   app.add_flag("--quota", quota, "use of a quota given by flags");
   app.add_flag("--learned", learned, "use of a quota learned from headers");

@@ -464,7 +464,8 @@ int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim) {
   without_texts.max_text_bytes = 0;
   const int64_t bytes = Batch::BytesOf(without_texts, dim);
   const auto affordable = static_cast<int>(std::min<int64_t>(kSpareBytes / bytes, int64_t{3} * concurrency));
-  return concurrency + std::max({4, concurrency / 2, affordable});
+  // A commit takes as long with few requests as with many, and as many batches wait for it.
+  return concurrency + std::max({4, std::min(concurrency, 8), concurrency / 2, affordable});
 }
 
 int64_t PeakBatchBytes(const PipelineOptions& options, int dim) {

@@ -11,6 +11,13 @@ namespace {
 
 bool NeedsEscape(unsigned char c) { return c < 0x20 || c == '"' || c == '\\'; }
 
+// Whether one of eight bytes does. x - ones borrows out of a byte that is 0, whose highest bit was not set.
+bool OneNeedsEscape(uint64_t bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  const auto has_below = [](uint64_t x, uint64_t limit) { return (x - kOnes * limit) & ~x & kOnes * 0x80; };
+  return (has_below(bytes, 0x20) | has_below(bytes ^ kOnes * '"', 1) | has_below(bytes ^ kOnes * '\\', 1)) != 0;
+}
+
 void AppendEscaped(char c, std::string* out) {
   switch (c) {
     case '"':
@@ -77,6 +84,13 @@ void AppendJsonString(absl::string_view text, std::string* out) {
   out->push_back('"');
   size_t plain = 0;  // start of the run that needs no escape, copied at once
   for (size_t i = 0; i < text.size(); ++i) {
+    uint64_t eight = 0;
+    while (text.size() - i >= sizeof(eight)) {
+      std::memcpy(&eight, text.data() + i, sizeof(eight));
+      if (OneNeedsEscape(eight)) break;
+      i += sizeof(eight);
+    }
+    if (i == text.size()) break;
     if (!NeedsEscape(static_cast<unsigned char>(text[i]))) continue;
     out->append(text.data() + plain, i - plain);
     AppendEscaped(text[i], out);

@@ -8,6 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/types/span.h"
+
 namespace reembed {
 namespace {
 
@@ -20,7 +22,14 @@ constexpr int kLatencyAnswers = 8;  // the latency fades over about so many
 constexpr int kFloorAnswers = 4;    // the first, while few are in the air
 constexpr size_t kBaseAnswers = 6;  // likewise, of a ramp; their median
 constexpr double kQueueAtRamp = 2;  // times that, for all but one of the last answers: too far
-constexpr double kAboveKnee = 1.5;  // a limit so much above the knee has the whole throughput for certain
+// So many answers behind the first one that leads to more, none of which took kTogether times as long as the quickest:
+// a server with fewer places would have given them one after another. Longer latencies than kQuickLatency must not be
+// three times wrong about that: what waits before three places soon waits into a time-out.
+constexpr size_t kTogetherAnswers = 3;
+constexpr double kTogether = 1.8;
+constexpr double kTogetherStep = 4;  // times as many then
+constexpr double kQuickLatency = 1;  // seconds
+constexpr double kAboveKnee = 1.5;   // a limit so much above the knee has the whole throughput for certain
 
 constexpr int kEpochAnswers = 24;
 constexpr double kFullShare = 0.8;  // of an epoch's answers: otherwise it says nothing about the limit
@@ -46,6 +55,22 @@ constexpr double kYieldAgain = 0.9;  // of where it was going back to
 constexpr absl::Duration kTroubleLasts = absl::Seconds(2);
 constexpr int kRegainRoundTrips = 20;
 constexpr double kOutageRestart = 1.0 / 8;
+
+// Whether the last of these answers is the third to a request that left behind the first answer, and they have come as
+// from a server with a place for each. What had left before, and had waited for a place, would say otherwise.
+bool CameTogether(absl::Span<const double> latencies, absl::Span<const Moment> times) {
+  double least = latencies.back(), most = 0;
+  size_t answers = 0;
+  bool counts = false;
+  for (size_t i = 1; i < latencies.size(); ++i) {
+    counts = times[i] - absl::Seconds(latencies[i]) >= times[0] - absl::Microseconds(1);
+    if (!counts) continue;
+    ++answers;
+    least = std::min(least, latencies[i]);
+    most = std::max(most, latencies[i]);
+  }
+  return counts && answers == kTogetherAnswers && most <= kQuickLatency && most < kTogether * least;
+}
 
 }  // namespace
 
@@ -87,6 +112,18 @@ void ConcurrencyLimit::Ramp(double latency, bool full, Moment now) {
   ramp_.latencies[place] = latency;
   ramp_.times[place] = now;
   ++ramp_.answers;
+  const bool leaps = options_.after_first > static_cast<int>(kTogetherAnswers) &&
+                     latency_.answers == static_cast<int64_t>(ramp_.answers);  // the very first ramp
+  if (leaps && full && ramp_.answers <= ramp_.times.size() &&
+      CameTogether(absl::MakeConstSpan(ramp_.latencies).first(ramp_.answers),
+                   absl::MakeConstSpan(ramp_.times).first(ramp_.answers))) {
+    limit_ = std::min(ramp_.to, limit_ * kTogetherStep);
+  }
+  // The first few answers are the quickest of those that left together: beside them any latency looked like a queue.
+  const double foot = std::max(options_.initial, options_.after_first);
+  if (leaps && latency_.answers == kLatencyAnswers && limit_ > foot + kRampStep * kLatencyAnswers) {
+    latency_.lowest_mean = std::max(latency_.lowest_mean, latency_.mean);
+  }
   const Moment oldest = ramp_.times[ramp_.answers < ramp_.times.size() ? 0 : ramp_.answers % ramp_.times.size()];
   std::array<double, std::tuple_size_v<decltype(ramp_.latencies)>> sorted = ramp_.latencies;
   if (ramp_.base <= 0 && ramp_.answers == kBaseAnswers) {
@@ -104,7 +141,9 @@ void ConcurrencyLimit::Ramp(double latency, bool full, Moment now) {
     const double knee = known / seconds * latency_.lowest_mean;
     return Settle(std::max(1.0, std::ceil(kAboveKnee * knee)), now);
   }
-  if (limit_ >= ramp_.to) Settle(limit_, now);
+  // What a leap has led to has to show whether it queues.
+  const size_t looks = leaps ? static_cast<size_t>(options_.after_first + options_.max) : 0;
+  if (limit_ >= ramp_.to && ramp_.answers >= looks) Settle(limit_, now);
 }
 
 void ConcurrencyLimit::Regain(Moment now) {

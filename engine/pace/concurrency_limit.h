@@ -20,8 +20,8 @@ struct ConcurrencyOptions {
 // How many requests should be in the air, found while working. It wants the fewest that give the whole throughput:
 // beyond that knee, more requests only wait in the server's queue.
 //
-//   ramp    one and a half more for each answer, until all but one of the last twelve answers took twice as long as the
-//           first ones. A few slow answers say nothing: latencies differ by much without any queue
+//   ramp    one and a half more for each answer, four times as many if the first ones come together, until all but one
+//           of twelve took twice as long as the first. A few slow ones say nothing: latencies differ without any queue
 //           Where answers take more than 5 s a mean that has doubled is enough, and one more for each answer
 //   steady  now and then a third fewer or half as many more for a moment; what has more throughput, or the same with
 //           fewer, stays. Throughput decides, not latency alone, as latency varies for many reasons

@@ -32,7 +32,8 @@ static_assert(kReplySlackBytes >= simdjson::SIMDJSON_PADDING);
 using Rest = std::optional<std::string_view>;
 
 Rest Below(Rest path, std::string_view name) {
-  if (!path.has_value() || path->empty() || path->substr(0, name.size()) != name) return std::nullopt;
+  if (!path.has_value() || path->size() < name.size() || path->empty()) return std::nullopt;
+  if (path->substr(0, name.size()) != name) return std::nullopt;
   path->remove_prefix(name.size());
   if (path->empty()) return path;
   if (path->front() != '.') return std::nullopt;

@@ -24,10 +24,16 @@ void VectorStream::Add(absl::string_view bytes, std::string* text) {
     const size_t before = held_back_.size();
     const size_t more = std::min(bytes.size(), length_ + 2 - before);
     held_back_.append(bytes.data(), more);
-    // Nothing before the new bytes could be taken, so what is taken ends among them.
     const size_t taken = Take(held_back_, text);
-    bytes.remove_prefix(taken == 0 ? more : taken - before);
-    if (taken > 0) held_back_.clear();
+    if (taken == 0 || taken >= before) {
+      bytes.remove_prefix(taken == 0 ? more : taken - before);
+      if (taken > 0) held_back_.clear();
+      continue;
+    }
+    // It was no vector, and had ended before the new bytes came.
+    bytes.remove_prefix(more);
+    const std::string behind = std::exchange(held_back_, {}).substr(taken);
+    Add(behind, text);
   }
   while (!bytes.empty()) {
     const size_t taken = off_ ? 0 : Take(bytes, text);
@@ -62,6 +68,8 @@ size_t VectorStream::Take(absl::string_view bytes, std::string* text) {
       TakeVector(whole, text)) {
     return whole.size();
   }
+  // To look for its end now, in each piece in which half a vector lies, would take longer than what seldom is none.
+  if (whole.size() < length_ + 2 && whole.size() > kShort && whole.substr(1, kShort).find('"') == whole.npos) return 0;
   const size_t close = whole.find('"', 1);
   if (close == absl::string_view::npos && whole.size() < length_ + 2) return 0;
   const size_t end = close == absl::string_view::npos ? 0 : close + 1;

@@ -3,14 +3,49 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "engine/status_macros.h"
 #include "io/job/batch_keeping.h"
 #include "io/job/row_scan.h"
 
 namespace reembed {
+namespace {
+
+struct KnownRows {
+  int64_t rows = 0;
+  int64_t done = 0;  // where no vectors are kept
+  absl::Span<const SlotState> states;
+};
+
+// Rows that have neither a vector nor a reject, without their keys and texts: a tenth of what it takes to walk over
+// them. nullopt: walk, since a text is neither kept nor rejected, or a row or a text is missing.
+absl::StatusOr<std::optional<int64_t>> CountPending(LedgerConnection* ledger, const KnownRows& known, bool kept) {
+  ABSL_ASSIGN_OR_RETURN(const int64_t rows, ledger->QueryInteger("SELECT count(*) FROM rows"));
+  if (rows != known.rows) return std::nullopt;
+  const auto texts = static_cast<int64_t>(known.states.size());
+  if (kept) {
+    ABSL_ASSIGN_OR_RETURN(const int64_t found, ledger->QueryInteger("SELECT count(*) FROM texts"));
+    const bool all_decided =
+        std::find(known.states.begin(), known.states.end(), SlotState::kFree) == known.states.end();
+    if (found != texts || !all_decided) return std::nullopt;
+  }
+  ABSL_ASSIGN_OR_RETURN(
+      LedgerStatement count,
+      ledger->Prepare(absl::StrCat("SELECT count(*) FROM rows WHERE ordinal < ?2 AND ",
+                                   kept ? "(slot < 0 OR slot >= ?1)" : "ordinal >= ?1",
+                                   " AND NOT EXISTS (SELECT 1 FROM rejects AS r WHERE r.ordinal = rows.ordinal"
+                                   " AND r.sink = '')")));
+  count.Bind(1, kept ? texts : known.done);
+  count.Bind(2, known.rows);
+  ABSL_RETURN_IF_ERROR(count.Step().status());
+  return count.Integer(0);
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<JobReader>> JobReader::Open(const std::string& dir) {
   std::unique_ptr<JobReader> reader(new JobReader(dir));
@@ -74,6 +109,13 @@ absl::StatusOr<JobStats> JobReader::Stats() {
   stats.rows = rows_;
   stats.texts = static_cast<int64_t>(states_.size());
   stats.kept_texts = std::count(states_.begin(), states_.end(), SlotState::kKept);
+  ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> pending,
+                        CountPending(ledger_.get(), {.rows = rows_, .done = done_rows_, .states = states_},
+                                     head_.keep_vectors == KeepVectors::kAlways));
+  if (pending.has_value()) {
+    stats.rows_pending = *pending;
+    return stats;
+  }
   ABSL_ASSIGN_OR_RETURN(std::unique_ptr<LedgerCursor> rows, Scan(0));
   absl::StatusOr<std::optional<LedgerRow>> row = rows->Next();
   for (; row.ok() && row->has_value(); row = rows->Next()) {

@@ -434,6 +434,7 @@ TEST(BatchesInFlightTest, ThereAreMoreOfThemWhereVectorsAreSmall) {
   EXPECT_EQ(BatchesInFlight(16, limits, 64), 64);
   EXPECT_EQ(BatchesInFlight(16, limits, 1536), 24);
   EXPECT_EQ(BatchesInFlight(1, limits, 3072), 5);
+  EXPECT_EQ(BatchesInFlight(8, limits, 1536), 16);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "engine/pace/concurrency_limit.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <deque>
 #include <functional>
@@ -158,6 +159,65 @@ TEST(ConcurrencyLimitTest, BeforeTheFirstAnswerItIsAsLowAsEver) {
   EXPECT_EQ(limit.limit(), 8);
   limit.Answered(kStart, 1, /*full=*/false, kStart + absl::Seconds(0.3));
   EXPECT_EQ(limit.limit(), 8);
+}
+
+// Of the first answers behind the very first one those of a server with one place come one after another.
+TEST(ConcurrencyLimitTest, AnswersThatComeTogetherLeadToFourTimesAsMany) {
+  const auto limit_behind = [](std::array<double, 3> seconds, bool full) {
+    ConcurrencyLimit limit({.max = 64, .initial = 2, .after_first = 8});
+    const Moment left_at = kStart + absl::Seconds(0.1);
+    limit.Answered(kStart, 1, /*full=*/false, left_at);
+    for (const double latency : seconds) limit.Answered(left_at, 1, full, left_at + absl::Seconds(latency));
+    return limit.limit();
+  };
+  EXPECT_GE(limit_behind({0.2, 0.22, 0.3}, true), 32);
+  EXPECT_LE(limit_behind({0.2, 0.4, 0.6}, true), 13);  // one place
+  EXPECT_LE(limit_behind({0.2, 0.2, 0.4}, true), 13);  // two
+  EXPECT_LE(limit_behind({2, 2.2, 2.4}, true), 13);    // much would wait long if there are only three
+  EXPECT_EQ(limit_behind({0.2, 0.22, 0.3}, false), 8);
+}
+
+// Of the two that leave before the first answer the second one waits for the only place, so it takes about as long as
+// those that leave behind it.
+TEST(ConcurrencyLimitTest, WhatLeftBeforeTheFirstAnswerDoesNotCountAsTogether) {
+  Simulation simulation(
+      64, 1, [] { return 0.1; }, /*after_first=*/8);
+  int highest = 0;
+  for (int i = 0; i < 200; ++i) {
+    simulation.Run(absl::Seconds(0.01));
+    highest = std::max(highest, simulation.limit().limit());
+  }
+  EXPECT_LE(highest, 35);  // one and a half more for each answer, until a dozen show the queue
+}
+
+// A server with few places answers what waits for them once, and is not asked for so much again.
+TEST(ConcurrencyLimitTest, WhoAnswersTogetherWithFewPlacesIsNotOverrunForLong) {
+  for (const int places : {3, 4, 8}) {
+    SCOPED_TRACE(absl::StrCat(places, " places"));
+    Simulation simulation(
+        32, places, [] { return 0.1; }, /*after_first=*/8);
+    EXPECT_LE(simulation.Run(absl::Seconds(5)).latency, 0.4);
+    EXPECT_LE(simulation.Run(absl::Seconds(20)).latency, 0.21);
+  }
+}
+
+// The first answers are the quickest of those that left together: beside them the usual latency was taken for a queue,
+// and in four of ten runs of 25 s there was a look whether fewer requests do as well.
+TEST(ConcurrencyLimitTest, TheQuickestOfTheFirstAnswersAreNoMeasureOfAQueue) {
+  int looked_lower = 0;
+  for (int seed = 1; seed <= 40; ++seed) {
+    std::mt19937 random(seed);
+    Simulation simulation(
+        32, 1000, [&random] { return std::uniform_real_distribution<double>(0.1, 0.3)(random); }, /*after_first=*/8);
+    simulation.Run(absl::Seconds(2));
+    bool lower = false;
+    for (int i = 0; i < 230; ++i) {
+      simulation.Run(absl::Seconds(0.1));
+      lower = lower || simulation.limit().limit() < 32;
+    }
+    looked_lower += lower ? 1 : 0;
+  }
+  EXPECT_LE(looked_lower, 14);
 }
 
 // A few slow answers among the first ones were taken for a queue, and the run stayed at three requests at a time.

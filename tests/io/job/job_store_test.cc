@@ -3,9 +3,12 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <random>
 
 #include "gmock/gmock.h"
+#include "io/job/job_reader.h"
+#include "io/job/reject_retry.h"
 #include "tests/io/job/job_fixture.h"
 
 namespace reembed {
@@ -507,6 +510,42 @@ TEST_F(JobStoreTest, WithoutVectorsTheSlowestSinkSaysWhatIsDone) {
   EXPECT_THAT(States(), ElementsAre(SlotState::kKept, SlotState::kKept, SlotState::kFree));
   ASSERT_THAT(store_->Position("added later"), IsOk());
   EXPECT_THAT(States(), ElementsAre(SlotState::kFree, SlotState::kFree, SlotState::kFree));
+}
+
+// Whether texts are all decided, so that rows are only counted, or not.
+TEST_F(JobStoreTest, RowsToDoAreAsManyAsAWalkFinds) {
+  const auto expect_pending = [this](int64_t expected) {
+    EXPECT_EQ(store_->Stats()->rows_pending, expected);
+    const auto job = JobReader::Open(dir_);
+    ASSERT_THAT(job, IsOk());
+    const std::vector<Seen> rows = ReadAll((*job)->Scan(0));
+    EXPECT_EQ(std::count_if(rows.begin(), rows.end(), [](const Seen& row) { return row.state == SlotState::kFree; }),
+              expected);
+  };
+  for (const KeepVectors keep : {KeepVectors::kAlways, KeepVectors::kNever}) {
+    const bool kept = keep == KeepVectors::kAlways;
+    SCOPED_TRACE(kept ? "kept" : "not kept");
+    dir_ = root_ + (kept ? "/kept" : "/never");
+    ASSERT_THAT(Open({.keep_vectors = keep}), IsOk());
+    KeepRows({{int64_t{1}, "a"}, {int64_t{2}, "b"}, {int64_t{3}, "a"}});
+    store_->Reject(int64_t{4}, std::nullopt, absl::InvalidArgumentError("no text"));
+    KeepRows({{int64_t{5}, "c"}});
+    store_->SavePosition("sink", 1);
+    expect_pending(kept ? 0 : 3);
+    store_->SavePosition("sink", 5);
+    expect_pending(0);
+    const auto refused = Enrol({{int64_t{6}, "d"}});
+    refused->batch.texts()[0].reject = absl::InvalidArgumentError("too long");
+    Send(refused.get());
+    EXPECT_THAT(refused->Answer(), IsOk());
+    expect_pending(0);
+    store_.reset();
+    ASSERT_THAT(TakeBackRejects(dir_), IsOk());
+    ASSERT_THAT(Open({.keep_vectors = keep}), IsOk());
+    expect_pending(kept ? 2 : 3);  // where nothing is kept sinks go back to the first that was rejected
+    const auto open = Enrol({{int64_t{7}, "e"}});
+    expect_pending(kept ? 3 : 4);
+  }
 }
 
 // Batches that share texts come to Persist() in any order, some failed, some with rejected texts: every one is
