@@ -2,9 +2,7 @@
 #include "io/store/postgres/postgres_import.h"
 
 #include <cstdint>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -15,6 +13,7 @@
 #include "absl/types/span.h"
 #include "engine/status_macros.h"
 #include "engine/table_sink.h"
+#include "io/store/postgres/postgres_import_target.h"
 #include "io/store/postgres/postgres_import_undo.h"
 #include "io/store/postgres/postgres_index.h"
 #include "io/store/postgres/postgres_target.h"
@@ -29,124 +28,6 @@ constexpr size_t kStatementBytes = size_t{4} << 20;
 constexpr size_t kMaxStatementRows = 1000;
 constexpr char kUniqueViolation[] = "23505";
 constexpr PostgresValue kNoValues[5] = {};  // NULL, for a statement that is not run
-
-// What a location with mode=insert names as a target, checked.
-struct ImportTarget {
-  PostgresTarget target;
-  std::string schema_sql;   // to be run when the table is not there
-  std::string ids;          // SQL name of the table of ids; empty: its schema is not known before the table is made
-  bool has_ids = false;     // that table is there
-  bool has_hashes = false;  // with its column row_hash
-  std::string new_key;      // SQL that makes the key of a new row
-};
-
-absl::StatusOr<std::string> ReadSchemaFile(const PostgresLocation& asked, int dim) {
-  if (asked.schema_file.empty()) return std::string();
-  std::ifstream file(asked.schema_file);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file || text.str().empty()) {
-    return absl::NotFoundError(absl::StrCat(asked.schema_file, ": the statements that make ", asked.table,
-                                            " cannot be read; name another file with schema_file="));
-  }
-  return absl::StrReplaceAll(text.str(), {{"{dim}", absl::StrCat(dim)}});
-}
-
-absl::Status CheckParameters(const PostgresLocation& asked) {
-  const auto refuse = [&](absl::string_view what) {
-    return absl::InvalidArgumentError(absl::StrCat(asked.address.name, ": mode=insert: ", what));
-  };
-  if (asked.origin.empty()) return refuse("say what the target shall call this source with &origin=NAME");
-  if (asked.sets.empty()) return refuse("no column to fill; add &set.COLUMN=SQL, as in set.title=r->>'title'");
-  if (asked.fields.empty()) return refuse("no column of the source to read; add &fields=a,b");
-  if (!asked.text.empty() && asked.sets.count(asked.text) == 0) {
-    return refuse(absl::StrCat("text=", asked.text, " is none of the columns that are set"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckColumns(const PostgresLocation& asked, const PostgresTable& table) {
-  std::vector<std::string> missing;
-  for (const auto& [column, sql] : asked.sets) {
-    if (table.Find(column) == nullptr) missing.push_back(column);
-  }
-  if (table.Find(asked.vector) == nullptr) missing.push_back(asked.vector);
-  if (missing.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      table.Message(absl::StrCat("is of another version of its schema: it lacks ", absl::StrJoin(missing, ", "),
-                                 "; add what is missing, or bring the rows into another database")));
-}
-
-// The SQL that makes the key of a new row.
-absl::StatusOr<std::string> NewKeySql(PostgresConnection* connection, const PostgresTable& table) {
-  ABSL_ASSIGN_OR_RETURN(
-      const PostgresRows found,
-      connection->Query(
-          "SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', s, s IS NULL OR "
-          "pg_catalog.has_sequence_privilege(s, 'USAGE'), current_user FROM pg_catalog.pg_attribute a LEFT JOIN "
-          "pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum, "
-          "pg_catalog.pg_get_serial_sequence($1, $2) AS s WHERE a.attrelid = $1::regclass AND a.attname = $2",
-          {PostgresValue::Text(table.Sql()), PostgresValue::Text(table.key)}));
-  if (!found.Bool(0, 3)) {
-    return absl::PermissionDeniedError(table.Message(absl::StrCat("the user ", found.Text(0, 4), " may not use the ",
-                                                                  "numbers of its key; run GRANT USAGE ON SEQUENCE ",
-                                                                  found.Text(0, 2), " TO ", found.Text(0, 4))));
-  }
-  if (found.Bool(0, 1)) return absl::StrCat("pg_catalog.nextval(", QuotePostgresText(found.Text(0, 2)), ")");
-  if (!found.IsNull(0, 0)) return found.Text(0, 0);
-  if (table.key_kind == PostgresTable::KeyKind::kText) return std::string("pg_catalog.gen_random_uuid()::text");
-  if (table.key_kind == PostgresTable::KeyKind::kUuid) return std::string("pg_catalog.gen_random_uuid()");
-  return absl::FailedPreconditionError(table.Message(
-      absl::StrCat("its key `", table.key, "` has no default that would number new rows; make it an identity column")));
-}
-
-// Fills what depends on the table; nothing of it where the table is still to be made.
-absl::Status ResolveImport(ImportTarget* import) {
-  PostgresTarget& target = import->target;
-  const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(target.connection.get(), target.asked);
-  if (table.ok()) {
-    ABSL_RETURN_IF_ERROR(CheckColumns(target.asked, *table));
-  }
-  ABSL_RETURN_IF_ERROR(ResolvePostgresTarget(&target));
-  if (!target.table.has_value()) {
-    if (import->schema_sql.empty()) return table.status();
-    return CheckPostgresMayCreate(target.connection.get(), target.asked.schema);
-  }
-  for (const auto& [column, sql] : target.asked.sets) {
-    ABSL_RETURN_IF_ERROR(CheckPostgresRight(target.connection.get(), *target.table, "INSERT", column));
-  }
-  import->ids = absl::StrCat(QuotePostgresName(target.table->schema), ".", kPostgresIdsTable);
-  ABSL_ASSIGN_OR_RETURN(import->new_key, NewKeySql(target.connection.get(), *target.table));
-  ABSL_ASSIGN_OR_RETURN(
-      const PostgresRows ids,
-      target.connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL, EXISTS (SELECT 1 FROM "
-                               "pg_catalog.pg_attribute WHERE attrelid = "
-                               "pg_catalog.to_regclass($1) AND attname = 'row_hash' AND NOT attisdropped)",
-                               {PostgresValue::Text(import->ids)}));
-  import->has_ids = ids.Bool(0, 0);
-  import->has_hashes = ids.Bool(0, 1);
-  return import->has_ids ? absl::OkStatus() : CheckPostgresMayCreate(target.connection.get(), target.table->schema);
-}
-
-absl::StatusOr<ImportTarget> OpenImport(const Location& location, const Model& model, absl::Duration patience) {
-  ABSL_ASSIGN_OR_RETURN(const PostgresLocation asked, ParsePostgresLocation(location));
-  ABSL_RETURN_IF_ERROR(CheckParameters(asked));
-  ABSL_ASSIGN_OR_RETURN(std::string schema_sql, ReadSchemaFile(asked, model.dim));
-  absl::StatusOr<PostgresTarget> target = OpenPostgresTarget(location, model, patience);
-  if (!target.ok() && absl::IsFailedPrecondition(target.status())) {
-    // What is missing says more than that a column could not be added.
-    ABSL_ASSIGN_OR_RETURN(auto connection,
-                          PostgresConnection::Open(asked.address, {.read_only = true, .patience = patience}));
-    const absl::StatusOr<PostgresTable> table = ResolvePostgresTable(connection.get(), asked);
-    if (table.ok()) {
-      ABSL_RETURN_IF_ERROR(CheckColumns(asked, *table));
-    }
-  }
-  ABSL_RETURN_IF_ERROR(target.status());
-  ImportTarget import{.target = *std::move(target), .schema_sql = std::move(schema_sql)};
-  ABSL_RETURN_IF_ERROR(ResolveImport(&import));
-  return import;
-}
 
 // The fields of single rows of the source, as one JSON object each. Reads only; holds no lock between two calls.
 class SourceRows {
@@ -208,12 +89,13 @@ struct Item {
 
 class PostgresImportRowWriter final : public RowWriter {
  public:
-  PostgresImportRowWriter(ImportTarget import, SourceRows rows) : import_(std::move(import)), rows_(std::move(rows)) {}
+  PostgresImportRowWriter(PostgresImportTarget import, SourceRows rows)
+      : import_(std::move(import)), rows_(std::move(rows)) {}
 
   absl::StatusOr<bool> Prepare(const SinkContext& context) override {
     ABSL_RETURN_IF_ERROR(import_.target.connection->Persist([&]() -> absl::Status {
       // Looked at again: others may have changed the tables since the sink was made.
-      ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
+      ABSL_RETURN_IF_ERROR(ResolvePostgresImportTarget(&import_));
       ABSL_RETURN_IF_ERROR(MakeSchema(context.undo));
       return MakeIds(context.undo);
     }));
@@ -224,7 +106,7 @@ class PostgresImportRowWriter final : public RowWriter {
     undo_ = context.undo;
     bool empty = false;
     ABSL_RETURN_IF_ERROR(import_.target.connection->Persist([&]() -> absl::Status {
-      ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
+      ABSL_RETURN_IF_ERROR(ResolvePostgresImportTarget(&import_));
       if (!import_.target.table.has_value()) {
         return NotPreparedError(import_.target.connection->name(),
                                 absl::StrCat("table `", import_.target.asked.table, "`"));
@@ -287,7 +169,7 @@ class PostgresImportRowWriter final : public RowWriter {
     }
     absl::Status run = RunSchema(path);
     if (!run.ok()) return absl::Status(run.code(), absl::StrCat(target.asked.schema_file, ": ", run.message()));
-    ABSL_RETURN_IF_ERROR(ResolveImport(&import_));
+    ABSL_RETURN_IF_ERROR(ResolvePostgresImportTarget(&import_));
     if (!target.table.has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(target.asked.schema_file, ": made no table `",
                                                         target.asked.table, "` that the search path finds"));
@@ -460,7 +342,7 @@ class PostgresImportRowWriter final : public RowWriter {
     });
   }
 
-  ImportTarget import_;
+  PostgresImportTarget import_;
   SourceRows rows_;
   UndoLog* undo_ = nullptr;
   int32_t vector_oid_ = 0;
@@ -473,14 +355,15 @@ absl::StatusOr<std::unique_ptr<VectorSink>> MakePostgresImportSink(const Locatio
                                                                    const Location& source,
                                                                    const PostgresImportOptions& options) {
   if (model.dim <= 0) return absl::InternalError("a model without a width");
-  ABSL_ASSIGN_OR_RETURN(ImportTarget import, OpenImport(location, model, options.patience));
+  ABSL_ASSIGN_OR_RETURN(PostgresImportTarget import, OpenPostgresImportTarget(location, model, options.patience));
   ABSL_ASSIGN_OR_RETURN(SourceRows rows, SourceRows::Open(source, import.target.asked, options.patience));
   const std::string place = import.target.Place();
   return MakeTableSink(place, model.dim, std::make_unique<PostgresImportRowWriter>(std::move(import), std::move(rows)));
 }
 
 absl::StatusOr<std::vector<std::string>> PostgresImportChanges(const Location& location, const Model& model) {
-  ABSL_ASSIGN_OR_RETURN(const ImportTarget import, OpenImport(location, model, absl::ZeroDuration()));
+  ABSL_ASSIGN_OR_RETURN(const PostgresImportTarget import,
+                        OpenPostgresImportTarget(location, model, absl::ZeroDuration()));
   const PostgresLocation& asked = import.target.asked;
   std::vector<std::string> changes;
   if (!import.target.table.has_value()) {
