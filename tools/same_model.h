@@ -27,13 +27,13 @@ absl::Status CheckRecordedModel(const ResolvedJob& job, const Survey& survey);
 struct UnknownModel {
   int64_t rows = 0;      // selected ones with a vector that neither the table nor the job says its model has made
   int64_t lacking = 0;   // selected ones that have none
-  int64_t pending = 0;   // that the job has numbered, to replace what they hold perhaps, and not written everywhere
+  int64_t pending = 0;   // numbered by the job, not in its target yet: written whatever they hold
   int64_t filled = 0;    // selected ones that have one, whoever made it
   int64_t accepted = 0;  // of those: earlier runs of the job took them for its model's
   std::string other;     // of a job that has put vectors of another model or recipe there; empty: none is known
 
-  // Rows that lack a vector get one beside them. So do pending ones of a job that replaced everything until it was
-  // stopped, and goes on without that; those are told from the job's own vectors by their number.
+  // Rows that lack a vector get one beside them. Without such rows, pending ones of a job that replaced everything
+  // until it was stopped do, if there are others than those, which may hold its own vectors.
   bool would_mix() const { return rows > 0 && (lacking > 0 || (pending > 0 && rows > pending)); }
 };
 
