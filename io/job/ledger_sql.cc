@@ -50,10 +50,11 @@ absl::StatusCode CodeOf(int primary, int system_errno) {
   }
 }
 
-// Removes what is there of these; whether any was.
+// Removes what is there of these; whether any was. A planted link is refused, as where one is opened.
 absl::StatusOr<bool> RemoveLeft(absl::Span<const std::string> paths) {
   bool was_left = false;
   for (const std::string& path : paths) {
+    ABSL_RETURN_IF_ERROR(ClaimOwnFile(path, Absent::kFail));
     const bool removed = unlink(path.c_str()) == 0;
     if (!removed && errno != ENOENT) return FileError(path, "remove", errno);
     was_left = was_left || removed;
