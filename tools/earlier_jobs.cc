@@ -13,6 +13,7 @@
 #include "engine/status_macros.h"
 #include "io/job/ledger_tables.h"
 #include "io/job/target_record.h"
+#include "tools/job_at_work.h"
 #include "tools/registry.h"
 #include "tools/streams.h"
 
@@ -92,8 +93,9 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
       if (receipt.rows_embedded > 0) job.bought = receipt.ended;
     }
     ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger->get(), kMetaClean));
-    if (clean == 0 && stats.rows > 0) {
-      // It has no receipt of a run that was killed or goes on, but has written to its files then.
+    if (clean == 0 && stats.rows > 0 && !IsAtWork(folder)) {
+      // It has no receipt of a run that was killed, but has written to its files then. Of one that is at work its locks
+      // tell.
       const bool has_vectors = head.keep_vectors == KeepVectors::kAlways;
       const absl::Time written = ChangedAt(absl::StrCat(folder, has_vectors ? "/vectors.f32" : "/ledger.db"));
       job.bought = std::max(job.bought.value_or(written), written);
