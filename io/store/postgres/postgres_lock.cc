@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "engine/pace/rate_limiter.h"
 #include "engine/status_macros.h"
 #include "io/job/lock_owner.h"
@@ -23,6 +24,9 @@ namespace {
 constexpr absl::Duration kTrust = absl::Seconds(1);
 // A pooler that has a server connection left gives it at once.
 constexpr absl::Duration kPoolPatience = absl::Seconds(10);
+// Whoever shares the lock says who he is with the statement that takes it.
+constexpr absl::Duration kNamePatience = absl::Seconds(1);
+constexpr absl::Duration kNamePause = absl::Milliseconds(20);
 
 // Who has the lock, where pg_stat_activity shows it. The text's own signs of a comment stay escaped, see CUnescape().
 std::string Comment(const LockOwner& self) {
@@ -115,6 +119,13 @@ class PostgresColumnLock final : public TargetLock {
   static constexpr char kTakeAll[] =
       "pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended('reembed ' || $1, 0))";
 
+  // What those do that share the lock, but for this.
+  static constexpr char kOthersThatShare[] =
+      "SELECT a.query FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE "
+      "l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32 | l.objid::bigint) = "
+      "pg_catalog.hashtextextended('reembed ' || $1, 0) AND l.pid <> pg_catalog.pg_backend_pid() AND a.datname = "
+      "pg_catalog.current_database()";
+
   // A statement with parameters keeps its snapshot until the next one, so that VACUUM and CREATE INDEX CONCURRENTLY
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
@@ -125,20 +136,24 @@ class PostgresColumnLock final : public TargetLock {
   // Whether all that share the lock are of this job; sets *other. From now on all statements of this transaction say
   // who sends them. Of two jobs that came at the same time both see the other, and both go away.
   absl::StatusOr<bool> IsOfOneJob(LockOwner* other) {
-    ABSL_ASSIGN_OR_RETURN(const PostgresRows found,
-                          connection_->Query(Comment(self_) + "SELECT a.query FROM pg_catalog.pg_locks AS l JOIN "
-                                                              "pg_catalog.pg_stat_activity AS a ON a.pid = l.pid WHERE "
-                                                              "l.locktype = 'advisory' AND l.granted AND l.objsubid = "
-                                                              "1 AND (l.classid::bigint << 32 | l.objid::bigint) "
-                                                              "= pg_catalog.hashtextextended('reembed ' || $1, 0) AND "
-                                                              "l.pid <> pg_catalog.pg_backend_pid() AND a.datname "
-                                                              "= pg_catalog.current_database()",
-                                             {PostgresValue::Text(column_)}));
-    for (int row = 0; row < found.size(); ++row) {
-      *other = OwnerInComment(found.Bytes(row, 0));
-      if (other->job != self_.job) return false;
+    const Moment end = MonotonicNow() + kNamePatience;
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const PostgresRows found,
+                            connection_->Query(Comment(self_) + kOthersThatShare, {PostgresValue::Text(column_)}));
+      bool all_say = true;
+      for (int row = 0; row < found.size(); ++row) {
+        *other = OwnerInComment(found.Bytes(row, 0));
+        if (other->job == self_.job) continue;
+        if (!other->job.empty()) return false;
+        all_say = false;
+      }
+      if (all_say) return true;
+      // The server showed what somebody did before he had the lock: it looks at locks and at statements one after the
+      // other, and keeps what it saw of the statements until the transaction ends.
+      if (MonotonicNow() >= end) return false;
+      absl::SleepFor(kNamePause);
+      ABSL_RETURN_IF_ERROR(connection_->Run(Comment(self_) + "SELECT pg_catalog.pg_stat_clear_snapshot()"));
     }
-    return true;
   }
 
   LockOwner WhoHasIt() {

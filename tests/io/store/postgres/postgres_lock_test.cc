@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_lock.h"
 
+#include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "io/job/lock_owner.h"
+#include "io/store/postgres/postgres_connection.h"
+#include "io/store/postgres/postgres_table.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/fakes/status_matchers.h"
 
@@ -76,6 +81,33 @@ TEST_F(PostgresLockTest, OneThatAnotherHasByThenIsRefused) {
   auto other = Lock("/jobs/two");
   ASSERT_THAT(other, IsOk());
   EXPECT_THAT((*lock)->EnsureHeld(), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/two")));
+}
+
+// The server may show of a sibling that has just taken the lock what it did before.
+TEST_F(PostgresLockTest, ASiblingThatDoesNotSayYetWhoItIsIsWaitedFor) {
+  const auto lock_shared = [this](const std::string& job) {
+    return LockPostgresColumn(*ParseLocation(server_.Uri("table=notes&key=id&text=body&vector=v")),
+                              {.job = job, .note = [](const std::string&) {}, .shared = true});
+  };
+  const auto asked = ParsePostgresLocation(*ParseLocation(server_.Uri("table=notes&key=id&text=body")));
+  ASSERT_THAT(asked, IsOk());
+  auto sibling = PostgresConnection::Open(asked->address, {});
+  ASSERT_THAT(sibling, IsOk());
+  ASSERT_THAT((*sibling)->Run("BEGIN"), IsOk());
+  ASSERT_THAT((*sibling)->Run("SELECT pg_advisory_xact_lock_shared(hashtextextended('reembed ', 0)), "
+                              "pg_advisory_xact_lock_shared(hashtextextended('reembed public.notes.v', 0))"),
+              IsOk());
+  auto taken = std::async(std::launch::async, [&] { return lock_shared("/jobs/one"); });
+  // It has looked at least once.
+  while (server_.Ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%/jobs/one%pg_stat_clear_snapshot()'") ==
+             "0" &&
+         taken.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+  }
+  ASSERT_THAT((*sibling)->Run(absl::StrCat("/*", LockOwnerText(ThisProcess("/jobs/one")), "*/ SELECT 1")), IsOk());
+  EXPECT_THAT(taken.get(), IsOk());
+  // Who never says it is a stranger.
+  ASSERT_THAT((*sibling)->Run("SELECT 1"), IsOk());
+  EXPECT_THAT(lock_shared("/jobs/one"), HasError(absl::StatusCode::kAborted, HasSubstr("public.notes.v")));
 }
 
 }  // namespace
