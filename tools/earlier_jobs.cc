@@ -89,9 +89,7 @@ absl::Status AddJobs(const std::string& folder, const VectorPlace& place, std::v
                    .rolled_back = stats.rolled_back};
     if (!stats.receipts.empty()) job.began = stats.receipts.front().started;
     if (!stats.receipts.empty()) job.ended = stats.receipts.back().ended;
-    for (const Receipt& receipt : stats.receipts) {
-      if (receipt.rows_embedded > 0) job.bought = receipt.ended;
-    }
+    job.bought = LastBought(stats);
     ABSL_ASSIGN_OR_RETURN(const int64_t clean, ReadMetaNumber(ledger->get(), kMetaClean));
     if (clean == 0 && stats.rows > 0 && !IsAtWork(folder)) {
       // It has no receipt of a run that was killed, but has written to its files then. Of one that is at work its locks
@@ -111,6 +109,14 @@ std::optional<VectorPlace> PlaceOf(const Location& target) {
   const StoreKind& kind = KindOf(target);
   if (kind.is_stream) return std::nullopt;
   return kind.vector_place != nullptr ? kind.vector_place(target) : VectorPlace{.store = FileStoreName(target)};
+}
+
+std::optional<absl::Time> LastBought(const JobStats& stats) {
+  std::optional<absl::Time> bought;
+  for (const Receipt& receipt : stats.receipts) {
+    if (receipt.rows_embedded > 0) bought = receipt.ended;
+  }
+  return bought;
 }
 
 EarlierJobs FindEarlierJobs(const Location& target, absl::Span<const std::string> folders, const std::string& except) {

@@ -24,6 +24,9 @@ namespace reembed {
 // The place of a target. nullopt: it has none that lasts (standard output).
 std::optional<VectorPlace> PlaceOf(const Location& target);
 
+// The end of the last run that had new vectors, as far as receipts tell.
+std::optional<absl::Time> LastBought(const JobStats& stats);
+
 // A job that has written to a place, or may have until it was killed.
 struct EarlierJob {
   std::string directory;  // that of its ledger, so of one stream where a job has several
@@ -35,7 +38,7 @@ struct EarlierJob {
                          // was killed
   std::optional<absl::Time> began;        // its first run
   std::optional<absl::Time> ended;        // of its last run that ended by itself
-  std::optional<absl::Time> bought;       // the end of the last run that had new vectors, as far as that is known
+  std::optional<absl::Time> bought;       // LastBought(); of one that was killed, when it wrote to its files last
   std::optional<absl::Time> rolled_back;  // its targets were put back then, and it wrote nothing since
 };
 

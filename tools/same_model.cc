@@ -307,28 +307,33 @@ UnknownModel FindUnknownModel(const ResolvedJob& job, const Survey& survey, cons
     }
     unknown.pending = std::max(unknown.pending, own->rows_pending);
   }
-  const std::optional<absl::Time> own_end =
-      has_own && !own->receipts.empty() ? std::optional(own->receipts.back().ended) : std::nullopt;
-  // A column with models names those of all jobs already.
-  const bool jobs_count = survey.models.empty();
-  bool own_counts = has_own;
-  bool earlier_count = jobs_count;
-  for (const EarlierJob& earlier : FindEarlierJobs(job.targets[0].location, {jobs_folder}, FolderOfAll(job)).jobs) {
-    // One that was killed may have written before it could say so.
-    if (earlier.rolled_back.has_value() || earlier.rows == 0) continue;
-    if (IsSameRecipe(job.identity, earlier.identity)) {
-      if (earlier_count) unknown.rows -= CountWritten(earlier);
-      continue;
-    }
-    // What was there before it may be gone.
-    earlier_count = false;
-    own_counts = own_counts && own_end.has_value() && earlier.ended.has_value() && *earlier.ended < *own_end;
+  const std::vector<EarlierJob> earlier =
+      FindEarlierJobs(job.targets[0].location, {jobs_folder}, FolderOfAll(job)).jobs;
+  // One that was killed may have written before it could say so.
+  const auto wrote = [](const EarlierJob& other) { return !other.rolled_back.has_value() && other.rows > 0; };
+  absl::Time others_end = absl::InfinitePast();
+  for (const EarlierJob& other : earlier) {
+    if (!wrote(other) || IsSameRecipe(job.identity, other.identity)) continue;
+    const absl::Time ended = other.ended.value_or(absl::InfinitePast());
+    // When one was killed its files say; of one that is at work nobody knows.
+    const absl::Time unknown_end = other.ended.has_value() ? ended : absl::InfiniteFuture();
+    others_end = std::max({others_end, ended, other.bought.value_or(unknown_end)});
     if (unknown.other.empty()) {
-      unknown.other = absl::StrCat(earlier.directory, " (", earlier.identity.model, ", ", earlier.identity.dim,
-                                   " dimensions, ", earlier.identity.recipe, ")");
+      unknown.other = absl::StrCat(other.directory, " (", other.identity.model, ", ", other.identity.dim,
+                                   " dimensions, ", other.identity.recipe, ")");
     }
   }
-  if (own_counts) {
+  // What was there before the others wrote may be gone, and a run that bought nothing has put nothing back.
+  const auto counts = [others_end](std::optional<absl::Time> bought) {
+    return others_end == absl::InfinitePast() || bought.value_or(absl::InfinitePast()) > others_end;
+  };
+  // A column with models names those of all jobs already.
+  const bool jobs_count = survey.models.empty();
+  for (const EarlierJob& other : earlier) {
+    if (!jobs_count || !wrote(other) || !IsSameRecipe(job.identity, other.identity) || !counts(other.bought)) continue;
+    unknown.rows -= CountWritten(other);
+  }
+  if (has_own && counts(LastBought(*own))) {
     unknown.accepted = ReadAccepted(job);
     unknown.rows -= unknown.accepted + (jobs_count ? DoneRows(*own) : 0);
   }

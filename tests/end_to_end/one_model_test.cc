@@ -306,6 +306,13 @@ TEST_F(OneModelTest, WhatAnotherJobHasReplacedSinceIsSaid) {
                                  HasSubstr("an earlier job has written there: "), HasSubstr("--all replaces them")));
   };
   expect_it_is_said();
+  // A run that bought nothing has put none of its vectors back.
+  expect_it_is_said();
+  Change(db(), "INSERT INTO notes(id, body) VALUES (100, 'one more')");
+  const ProcessResult mixing = Command("run");
+  EXPECT_EQ(mixing.exit_code, 6) << mixing.out << mixing.err;
+  EXPECT_THAT(mixing.err, HasSubstr("an earlier job has written there: "));
+  Change(db(), "DELETE FROM notes WHERE id = 100");
   // As if it had been killed before it could say how far it was.
   for (const auto& job : std::filesystem::directory_iterator(folder_ / "state/reembed/jobs")) {
     const std::string ledger = job.path() / "ledger.db";
