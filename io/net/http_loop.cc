@@ -8,196 +8,19 @@
 #include <future>
 #include <thread>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/contained.h"
 #include "engine/mutex.h"
-#include "io/net/http_head.h"
-#include "io/net/proxy.h"
+#include "io/net/http_transfer.h"
 #include "io/net/trust_store.h"
 #include "io/net/unsent.h"
 
 namespace reembed {
 namespace {
 
-constexpr long kReceiveBufferBytes = 128L * 1024;  // fewer and larger reads that stay in the processor's cache
-constexpr long kSendBufferBytes = 64L * 1024;
-constexpr long kIdleConnections = 512;  // kept alive per loop
-constexpr long kKeepAliveSeconds = 15;
-constexpr uint64_t kMostReserved = uint64_t{16} << 20;  // of a reply before it is there
+constexpr long kIdleConnections = 512;                  // kept alive per loop
 constexpr absl::Duration kIdlePoll = absl::Minutes(1);  // a new request wakes the loop, so this may be long
-
-// One request on its way, owned by its loop.
-struct Transfer {
-  HttpRequest request;
-  HttpLoop::Callback callback;
-  HttpReply reply;
-  std::string proxy;  // empty: none
-  HttpLoop::Ticket ticket = 0;
-  size_t place = 0;  // among the active ones
-  CURL* easy = nullptr;
-  curl_slist* headers = nullptr;
-  size_t head_bytes = 0;
-  size_t body_bytes = 0;
-  bool too_long = false;
-  int sendings = 0;
-  Moment silent_since;     // as far as known at the last look
-  int64_t bytes_then = 0;  // see BytesMoved
-  char error[CURL_ERROR_SIZE] = "";
-
-  ~Transfer() { curl_slist_free_all(headers); }
-};
-using TransferPtr = std::unique_ptr<Transfer>;
-
-size_t OnHeader(char* line, size_t size, size_t count, void* user) {
-  auto* const transfer = static_cast<Transfer*>(user);
-  const absl::string_view text(line, size * count);
-  HttpReply& reply = transfer->reply;
-  const size_t before = reply.headers.size();
-  if (!TakeHttpHeadLine(text, &transfer->head_bytes, &reply.headers)) {
-    transfer->too_long = true;
-    return CURL_WRITEFUNC_ERROR;
-  }
-  uint64_t length = 0;
-  if (transfer->request.read_body == nullptr && reply.headers.size() > before &&
-      reply.headers.back().first == "content-length" && absl::SimpleAtoi(reply.headers.back().second, &length)) {
-    // What is announced need not come.
-    reply.body.reserve(std::min<uint64_t>(length, kMostReserved) + kReplySlackBytes);
-  }
-  return text.size();
-}
-
-int StatusCode(CURL* easy) {
-  long status = 0;
-  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-  return static_cast<int>(status);
-}
-
-size_t OnBody(char* bytes, size_t size, size_t count, void* user) {
-  auto* const transfer = static_cast<Transfer*>(user);
-  const size_t length = size * count;
-  transfer->body_bytes += length;
-  if (transfer->body_bytes > transfer->request.max_reply_bytes) {
-    transfer->too_long = true;
-    return CURL_WRITEFUNC_ERROR;
-  }
-  if (transfer->request.read_body != nullptr && StatusCode(transfer->easy) == 200) {
-    transfer->request.read_body({bytes, length}, &transfer->reply.body);
-  } else {
-    transfer->reply.body.append(bytes, length);
-  }
-  return length;
-}
-
-// libcurl sends a request again by itself, a POST too, when a connection that was kept alive ends without an answer.
-// The server may have worked on it by then, and charged for it: whoever sent it decides, and counts (lib/transfer.c,
-// Curl_retry_request; called before each sending: CURLOPT_PREREQFUNCTION).
-int OnSending(void* user, char*, char*, int, int) {
-  return ++static_cast<Transfer*>(user)->sendings == 1 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
-}
-
-int64_t BytesMoved(CURL* easy) {
-  curl_off_t up = 0, down = 0;
-  long head = 0;
-  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &up);
-  curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
-  curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &head);
-  return up + down + head;
-}
-
-// libcurl's way to say "none" is 0.
-long CurlMilliseconds(absl::Duration duration) {
-  if (duration >= absl::Hours(24 * 20)) return 0;
-  return std::max<long>(1, absl::ToInt64Milliseconds(absl::Ceil(duration, absl::Milliseconds(1))));
-}
-
-void SetOptions(Transfer* transfer, const HttpLoopOptions& options, const TrustStore& trust) {
-  CURL* const easy = transfer->easy;
-  const HttpRequest& request = transfer->request;
-  for (const std::string& header : request.headers) {
-    transfer->headers = curl_slist_append(transfer->headers, header.c_str());
-  }
-  transfer->headers = curl_slist_append(transfer->headers, "Expect:");  // no round trip before the body
-  // Some gateways compress what nobody asked to be compressed; libcurl undoes what it could have asked for ("": all).
-  transfer->headers =
-      curl_slist_append(transfer->headers, options.accept_gzip ? "Accept-Encoding: gzip" : "Accept-Encoding:");
-  curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
-  curl_easy_setopt(easy, CURLOPT_USERAGENT, "reembed");
-  if (request.method == "POST" || !request.body.empty()) {
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.empty() ? "" : request.body.data());
-  }
-  if (request.method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-  if (request.method != "POST") curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  // libcurl has built-in places for both; null takes them away.
-  curl_easy_setopt(easy, CURLOPT_CAINFO, trust.file.empty() ? nullptr : trust.file.c_str());
-  curl_easy_setopt(easy, CURLOPT_CAPATH, trust.folder.empty() ? nullptr : trust.folder.c_str());
-  // Said outright, so that messages name what was used; libcurl itself would ask the environment.
-  transfer->proxy = ProxyFor(request.url, options.proxy);
-  curl_easy_setopt(easy, CURLOPT_PROXY, transfer->proxy.c_str());
-  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
-  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
-
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-  // A peer that vanished is noticed within about a minute, however long a reply may take.
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepAliveSeconds);
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, kKeepAliveSeconds);
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBufferBytes);
-  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kSendBufferBytes);
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CurlMilliseconds(request.connect_timeout));
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, CurlMilliseconds(request.total_timeout));
-
-  curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(request.max_reply_bytes));
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &OnHeader);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &OnBody);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &OnSending);
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-}
-
-absl::Status StatusOf(CURLcode code, const Transfer& transfer) {
-  const std::string url = UrlForMessages(transfer.request.url);
-  if (!absl::StartsWith(url, "http://") && !absl::StartsWith(url, "https://")) {
-    return absl::InvalidArgumentError(absl::StrCat("`", url, "`: expected an address with http:// or https://"));
-  }
-  const std::string what = absl::StrCat(url, ProxyForMessages(transfer.proxy), ": ",
-                                        transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code));
-  if (transfer.too_long || code == CURLE_FILESIZE_EXCEEDED) {
-    return absl::DataLossError(absl::StrCat(url, ": expected a reply of at most ", transfer.request.max_reply_bytes,
-                                            " bytes, got a longer one"));
-  }
-  if (transfer.sendings > 1)
-    return absl::UnavailableError(
-        absl::StrCat(url, ProxyForMessages(transfer.proxy), ": the connection ended without an answer"));
-  switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-      return absl::DeadlineExceededError(what);
-    case CURLE_URL_MALFORMAT:
-      return absl::InvalidArgumentError(what);
-    case CURLE_BAD_CONTENT_ENCODING:
-      return absl::DataLossError(what);
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CERTPROBLEM:
-      return absl::FailedPreconditionError(absl::StrCat(what, "; check the address and the CA certificates"));
-    case CURLE_OUT_OF_MEMORY:
-      return absl::InternalError(what);
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return absl::UnavailableError(absl::StrCat(url, ": got an answer that is not HTTP"));
-    default:
-      return absl::UnavailableError(what);
-  }
-}
 
 }  // namespace
 
@@ -216,7 +39,7 @@ class HttpLoop::Loop {
     curl_multi_cleanup(multi_);
   }
 
-  void Start(TransferPtr transfer) {
+  void Start(HttpTransferPtr transfer) {
     bool wake = false;
     {
       const MutexLock lock(&mutex_);
@@ -282,7 +105,7 @@ class HttpLoop::Loop {
       if (next != Next::kGoOn) EndAll();
       if (next == Next::kQuit) return;
       EndAbandoned();
-      for (TransferPtr& transfer : std::exchange(arrived_, {})) Leave(std::move(transfer));
+      for (HttpTransferPtr& transfer : std::exchange(arrived_, {})) Leave(std::move(transfer));
       const absl::Duration pause = RunTimer();
       int running = 0;
       curl_multi_perform(multi_, &running);
@@ -295,7 +118,7 @@ class HttpLoop::Loop {
 
   Next TakeInbox() {
     const MutexLock lock(&mutex_);
-    for (TransferPtr& transfer : inbox_) arrived_.push_back(std::move(transfer));
+    for (HttpTransferPtr& transfer : inbox_) arrived_.push_back(std::move(transfer));
     inbox_.clear();
     abandoned_now_.swap(abandoned_);
     abandoned_.clear();
@@ -308,7 +131,7 @@ class HttpLoop::Loop {
         const auto it =
             std::find_if(list->begin(), list->end(), [ticket](const auto& t) { return t->ticket == ticket; });
         if (it == list->end()) continue;
-        TransferPtr taken;
+        HttpTransferPtr taken;
         if (list == &active_) {
           taken = TakeActive(it->get());
         } else {
@@ -335,7 +158,7 @@ class HttpLoop::Loop {
     return inbox_.empty() ? std::clamp(timer_ - now, absl::ZeroDuration(), kIdlePoll) : absl::ZeroDuration();
   }
 
-  void Leave(TransferPtr transfer) {
+  void Leave(HttpTransferPtr transfer) {
     if (!trust_.ok() && absl::StartsWithIgnoreCase(transfer->request.url, "https:")) {
       const std::string url = UrlForMessages(transfer->request.url);
       return Answer(std::move(transfer), Prefixed(absl::StrCat(url, ": "), trust_.status()));
@@ -349,11 +172,11 @@ class HttpLoop::Loop {
     if (transfer->easy == nullptr) return Answer(std::move(transfer), absl::InternalError("libcurl has no memory"));
     transfer->reply.body = std::move(transfer->request.reply_buffer);
     transfer->reply.body.clear();
-    SetOptions(transfer.get(), options_, trust_.ok() ? *trust_ : TrustStore());
+    SetCurlOptions(transfer.get(), options_, trust_.ok() ? *trust_ : TrustStore());
     transfer->place = active_.size();
     transfer->silent_since = MonotonicNow();
     active_.push_back(std::move(transfer));
-    Transfer* const added = active_.back().get();
+    HttpTransfer* const added = active_.back().get();
     if (const CURLMcode code = curl_multi_add_handle(multi_, added->easy); code != CURLM_OK) {
       Answer(TakeActive(added), absl::InternalError(absl::StrCat("libcurl: ", curl_multi_strerror(code))));
     }
@@ -367,10 +190,10 @@ class HttpLoop::Loop {
       if (message->msg != CURLMSG_DONE) continue;
       any = true;
       const CURLcode code = message->data.result;  // the message dies with the next call
-      Transfer* transfer = nullptr;
+      HttpTransfer* transfer = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-      transfer->reply.status = StatusCode(message->easy_handle);
-      Answer(TakeActive(transfer), code == CURLE_OK ? absl::OkStatus() : StatusOf(code, *transfer));
+      transfer->reply.status = HttpStatusOf(*transfer);
+      Answer(TakeActive(transfer), code == CURLE_OK ? absl::OkStatus() : StatusOfEnd(code, *transfer));
     }
     return any;
   }
@@ -380,7 +203,7 @@ class HttpLoop::Loop {
     const Moment now = MonotonicNow();
     absl::Duration next = kIdlePoll;
     for (size_t i = 0; i < active_.size();) {
-      Transfer* const transfer = active_[i].get();
+      HttpTransfer* const transfer = active_[i].get();
       const absl::Duration limit = transfer->request.stall_timeout;
       if (now - transfer->silent_since >= limit && !Moved(transfer, now)) {
         const std::string url = UrlForMessages(transfer->request.url);
@@ -394,19 +217,19 @@ class HttpLoop::Loop {
     return next;
   }
 
-  static bool Moved(Transfer* transfer, Moment now) {
-    const int64_t bytes = BytesMoved(transfer->easy);
+  static bool Moved(HttpTransfer* transfer, Moment now) {
+    const int64_t bytes = BytesMoved(*transfer);
     if (bytes == transfer->bytes_then) return false;
     transfer->bytes_then = bytes;
     transfer->silent_since = now;
     return true;
   }
 
-  TransferPtr TakeActive(Transfer* transfer) {
+  HttpTransferPtr TakeActive(HttpTransfer* transfer) {
     const size_t place = transfer->place;
     std::swap(active_[place], active_.back());
     active_[place]->place = place;
-    TransferPtr taken = std::move(active_.back());
+    HttpTransferPtr taken = std::move(active_.back());
     active_.pop_back();
     curl_multi_remove_handle(multi_, taken->easy);
     curl_easy_reset(taken->easy);
@@ -414,7 +237,7 @@ class HttpLoop::Loop {
     return taken;
   }
 
-  static void Answer(TransferPtr transfer, absl::Status status) {
+  static void Answer(HttpTransferPtr transfer, absl::Status status) {
     Callback callback = std::move(transfer->callback);
     HttpReply reply = std::move(transfer->reply);
     if (!status.ok() && transfer->sendings == 0) status = Unsent(std::move(status));
@@ -428,7 +251,7 @@ class HttpLoop::Loop {
 
   void EndAll() {
     while (!active_.empty()) Answer(TakeActive(active_.back().get()), absl::CancelledError("cancelled"));
-    for (TransferPtr& transfer : std::exchange(arrived_, {})) {
+    for (HttpTransferPtr& transfer : std::exchange(arrived_, {})) {
       Answer(std::move(transfer), absl::CancelledError("cancelled"));
     }
   }
@@ -438,15 +261,15 @@ class HttpLoop::Loop {
   const absl::StatusOr<TrustStore> trust_;
   absl::AnyInvocable<void()> on_timer_;
   Mutex mutex_;
-  std::vector<TransferPtr> inbox_ ABSL_GUARDED_BY(mutex_);
+  std::vector<HttpTransferPtr> inbox_ ABSL_GUARDED_BY(mutex_);
   std::vector<Ticket> abandoned_ ABSL_GUARDED_BY(mutex_);
   Moment timer_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool quit_ ABSL_GUARDED_BY(mutex_) = false;
 
-  std::vector<TransferPtr> arrived_;
+  std::vector<HttpTransferPtr> arrived_;
   std::vector<Ticket> abandoned_now_;
-  std::vector<TransferPtr> active_;
+  std::vector<HttpTransferPtr> active_;
   std::vector<CURL*> idle_;
 
   std::thread thread_;  // last: it uses all of the above
@@ -480,7 +303,7 @@ HttpLoop::~HttpLoop() {
 }
 
 HttpLoop::Ticket HttpLoop::Start(HttpRequest request, Callback callback) {
-  auto transfer = std::make_unique<Transfer>();
+  auto transfer = std::make_unique<HttpTransfer>();
   transfer->request = std::move(request);
   transfer->callback = std::move(callback);
   const Ticket ticket = transfer->ticket = next_.fetch_add(1, std::memory_order_relaxed);
