@@ -5,7 +5,6 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <random>
 
@@ -20,6 +19,7 @@
 #include "engine/pace/retry.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
+#include "io/store/postgres/postgres_error.h"
 
 namespace reembed {
 namespace {
@@ -31,65 +31,6 @@ constexpr char kOptionsWantDirect[] =
     "direct connection. Give the host and port of the server itself, or leave them out";
 
 constexpr size_t kMaxWordsShown = 1000;
-
-// The first line without its severity: what follows (DETAIL, CONTEXT) may show the values of a row.
-absl::string_view FirstLine(const char* message) {
-  absl::string_view line = message == nullptr ? "" : message;
-  line = absl::StripAsciiWhitespace(line.substr(0, line.find('\n')));
-  for (const absl::string_view severity : {"ERROR:", "FATAL:", "PANIC:"}) {
-    if (absl::StartsWith(line, severity)) line = absl::StripLeadingAsciiWhitespace(line.substr(severity.size()));
-  }
-  return line;
-}
-
-bool IsOneOf(absl::string_view code, std::initializer_list<absl::string_view> codes) {
-  return std::find(codes.begin(), codes.end(), code) != codes.end();
-}
-
-absl::StatusCode CodeOf(absl::string_view sqlstate) {
-  const absl::string_view kind = sqlstate.substr(0, 2);
-  if (sqlstate.empty() || kind == "08" || kind == "40" || IsOneOf(sqlstate, {"55P03", "57014", "53300"}) ||
-      absl::StartsWith(sqlstate, "57P")) {
-    return absl::StatusCode::kUnavailable;
-  }
-  if (kind == "28") return absl::StatusCode::kUnauthenticated;
-  if (sqlstate == "42501") return absl::StatusCode::kPermissionDenied;
-  if (IsOneOf(sqlstate, {"42P01", "42703", "42883", "42704", "3D000", "3F000"})) return absl::StatusCode::kNotFound;
-  if (kind == "42") return absl::StatusCode::kInvalidArgument;
-  if (kind == "53") return absl::StatusCode::kResourceExhausted;
-  if (IsOneOf(kind, {"22", "23", "25", "44", "54", "55", "P0", "0A"})) return absl::StatusCode::kFailedPrecondition;
-  if (absl::StartsWith(sqlstate, "XX00") && sqlstate != "XX000") return absl::StatusCode::kDataLoss;
-  return absl::StatusCode::kInternal;
-}
-
-// Why a connection was refused, from libpq's verbose message, whatever language the server speaks:
-// `...: SEVERITY:  SQLSTATE: words`, and a line LOCATION. Takes both out of *message. `by_server`: whether it is a
-// server that says so.
-absl::StatusCode ConnectCodeOf(std::string* message, bool* by_server) {
-  constexpr size_t kCodeBytes = 5;
-  std::string code;
-  for (size_t at = message->find(":  "); at != std::string::npos; at = message->find(":  ", at + 1)) {
-    const size_t begin = at + 3;
-    const absl::string_view found = absl::string_view(*message).substr(begin, kCodeBytes + 2);
-    const bool is_code = found.size() == kCodeBytes + 2 && absl::EndsWith(found, ": ") &&
-                         std::all_of(found.begin(), found.begin() + kCodeBytes, [](char c) {
-                           return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'A' && c <= 'Z');
-                         });
-    if (!is_code) continue;
-    code = std::string(found.substr(0, kCodeBytes));
-    message->erase(begin, kCodeBytes + 2);
-  }
-  for (size_t at = message->find("\nLOCATION:"); at != std::string::npos; at = message->find("\nLOCATION:")) {
-    message->erase(at, std::min(message->find('\n', at + 1), message->size()) - at);
-  }
-  *by_server = !code.empty();
-  if (*by_server) return CodeOf(code);
-  // libpq's own words, which it never translates for a program that does not ask for it.
-  for (const absl::string_view words : {"no password supplied", "SCRAM", "authentication method"}) {
-    if (absl::StrContains(*message, words)) return absl::StatusCode::kUnauthenticated;
-  }
-  return absl::StatusCode::kUnavailable;
-}
 
 // PQconnectdbParams(), but with messages that hold the SQLSTATE. `timeout_seconds` 0: waits for ever. False: no answer
 // came in that time.
@@ -128,19 +69,6 @@ bool DropFirstHost(Keywords* keywords) {
     dropped = dropped || keyword != "port";
   }
   return dropped;
-}
-
-absl::string_view NextStepOf(absl::StatusCode connect_code) {
-  switch (connect_code) {
-    case absl::StatusCode::kUnauthenticated:
-      return "; set PGPASSWORD, or write a line into ~/.pgpass, and check the user";
-    case absl::StatusCode::kNotFound:
-      return "; check the name of the database";
-    case absl::StatusCode::kPermissionDenied:
-      return "; GRANT CONNECT ON DATABASE to this user";
-    default:
-      return "; check that the server runs and takes connections at this address";
-  }
 }
 
 }  // namespace
@@ -213,7 +141,7 @@ absl::Status PostgresConnection::Connect() {
     // libpq goes on to the next host when one refuses, not when one is silent.
     if (!DropFirstHost(&asked)) {
       return absl::UnavailableError(absl::StrCat(address_.name, ": no answer within ", timeout_seconds, " s",
-                                                 NextStepOf(absl::StatusCode::kUnavailable)));
+                                                 PostgresConnectAdvice(absl::StatusCode::kUnavailable)));
     }
     PQfinish(connection_);
     connection_ = nullptr;
@@ -222,15 +150,15 @@ absl::Status PostgresConnection::Connect() {
   if (PQstatus(connection_) != CONNECTION_OK) {
     // The last line: libpq tries several addresses and says one line about each.
     std::string message(absl::StripAsciiWhitespace(PQerrorMessage(connection_)));
-    bool by_server = false;
-    const absl::StatusCode code = ConnectCodeOf(&message, &by_server);
+    const PostgresConnectError error = ReadPostgresConnectError(std::move(message));
     // One that is starting is there.
-    if (by_server && address_.answered != nullptr) *address_.answered = true;
-    message = absl::StrReplaceAll(message, {{"\n", " "}, {"\t", ""}});
+    if (error.by_server && address_.answered != nullptr) *address_.answered = true;
+    message = absl::StrReplaceAll(error.message, {{"\n", " "}, {"\t", ""}});
     if (absl::StrContains(message, "unsupported startup parameter: options")) {
       return absl::FailedPreconditionError(absl::StrCat(address_.name, ": ", kOptionsWantDirect));
     }
-    return absl::Status(code, absl::StrCat(address_.name, ": ", Words(message), NextStepOf(code)));
+    return absl::Status(error.code,
+                        absl::StrCat(address_.name, ": ", Words(message), PostgresConnectAdvice(error.code)));
   }
   if (address_.answered != nullptr) *address_.answered = true;
   // A notice belongs to nobody's output.
@@ -307,7 +235,7 @@ std::string PostgresConnection::Words(absl::string_view said) const {
 
 absl::Status PostgresConnection::ConnectionError() const {
   return absl::UnavailableError(absl::StrCat(address_.name, ": the connection is lost (",
-                                             Words(FirstLine(PQerrorMessage(connection_))),
+                                             Words(PostgresFirstLine(PQerrorMessage(connection_))),
                                              "); is the server running?"));
 }
 
@@ -316,8 +244,8 @@ absl::Status PostgresConnection::ResultError(PGresult* result) {
   last_code_ = code == nullptr ? "" : code;
   if (PQstatus(connection_) != CONNECTION_OK && last_code_.empty()) return ConnectionError();
   const char* const primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  const absl::string_view said = FirstLine(primary != nullptr ? primary : PQresultErrorMessage(result));
-  return absl::Status(CodeOf(last_code_), absl::StrCat(address_.name, ": ", Words(said)));
+  const absl::string_view said = PostgresFirstLine(primary != nullptr ? primary : PQresultErrorMessage(result));
+  return absl::Status(PostgresCodeOf(last_code_), absl::StrCat(address_.name, ": ", Words(said)));
 }
 
 absl::Status PostgresConnection::FinishResults() {
@@ -487,16 +415,6 @@ absl::Status PostgresConnection::Persist(absl::FunctionRef<absl::Status()> work)
     absl::SleepFor(wait);
     waited += std::max(wait, absl::Milliseconds(1));
   }
-}
-
-PostgresRefusal PostgresRefusalOf(absl::string_view code) {
-  const absl::string_view kind = code.substr(0, 2);
-  if (code.empty() || code == "55P03" || code == "XX001" || code == "XX002" ||
-      IsOneOf(kind, {"08", "25", "28", "2D", "34", "3B", "40", "53", "57", "58", "72", "F0"})) {
-    return PostgresRefusal::kNo;
-  }
-  if (IsOneOf(kind, {"0A", "26", "3D", "3F", "42", "55", "HV", "XX"})) return PostgresRefusal::kMaybe;
-  return PostgresRefusal::kYes;
 }
 
 std::string QuotePostgresName(absl::string_view name) {

@@ -20,16 +20,7 @@ struct pg_conn;
 struct pg_result;
 
 // PostgreSQL with owners and Status. Every error names the database, says the server's own first line, and has a code
-// that tells the caller what to do:
-//   kUnavailable         no connection, restarting, a deadlock or a lock that took too long: try again
-//   kUnauthenticated     wrong or missing password, no such user
-//   kPermissionDenied    the user may not; the message names the GRANT where it is known
-//   kNotFound            no such database, table, column or function
-//   kResourceExhausted   disk, memory or connections of the server are used up
-//   kFailedPrecondition  a value, constraint or trigger refused a change, or the server is read-only
-//   kInvalidArgument     wrong SQL
-//   kDataLoss            the server says its data are damaged
-// Source: https://www.postgresql.org/docs/15/errcodes-appendix.html
+// that tells the caller what to do: see PostgresCodeOf().
 namespace reembed {
 
 // Where a database is and how to get in, as libpq's keywords. Without a password among them libpq takes it from
@@ -172,14 +163,6 @@ class PostgresConnection {
   pg_conn* connection_ = nullptr;
   std::string last_code_;
 };
-
-// What a failed statement over several rows says of them. `code`: SQLSTATE.
-enum class PostgresRefusal {
-  kNo,     // the server, the connection or the transaction failed: no row is to blame
-  kYes,    // a value, a constraint or a trigger, which may raise any code that is not the server's own
-  kMaybe,  // a row, as where row-level security forbids it, or the statement whatever its rows are
-};
-PostgresRefusal PostgresRefusalOf(absl::string_view code);
 
 // "name" with quotes doubled, for use inside SQL; 'text' likewise.
 std::string QuotePostgresName(absl::string_view name);

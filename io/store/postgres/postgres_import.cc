@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "engine/status_macros.h"
 #include "engine/table_sink.h"
+#include "io/store/postgres/postgres_error.h"
 #include "io/store/postgres/postgres_import_target.h"
 #include "io/store/postgres/postgres_import_undo.h"
 #include "io/store/postgres/postgres_index.h"

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/output_form.h"
 #include "engine/status_macros.h"
+#include "io/store/postgres/postgres_error.h"
 #include "io/store/postgres/postgres_index.h"
 
 namespace reembed {

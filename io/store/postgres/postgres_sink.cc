@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "engine/status_macros.h"
 #include "engine/table_sink.h"
+#include "io/store/postgres/postgres_error.h"
 #include "io/store/postgres/postgres_index.h"
 #include "io/store/postgres/postgres_new_column.h"
 #include "io/store/postgres/postgres_target.h"
