@@ -17,7 +17,7 @@
 #include "io/store/qdrant/qdrant_collection.h"
 #include "io/store/qdrant/qdrant_id.h"
 #include "io/store/qdrant/qdrant_reader.h"
-#include "io/store/qdrant/qdrant_sink.h"
+#include "io/store/qdrant/qdrant_target.h"
 #include "io/system/automem_placeholder.h"
 
 namespace reembed {

@@ -13,6 +13,7 @@
 #include "io/store/qdrant/qdrant_scratch.h"
 #include "io/store/qdrant/qdrant_sink.h"
 #include "io/store/qdrant/qdrant_source.h"
+#include "io/store/qdrant/qdrant_target.h"
 #include "io/store/qdrant/qdrant_undo.h"
 
 namespace reembed {

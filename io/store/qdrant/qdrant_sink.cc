@@ -15,6 +15,7 @@
 #include "io/store/qdrant/qdrant_collection.h"
 #include "io/store/qdrant/qdrant_points.h"
 #include "io/store/qdrant/qdrant_side.h"
+#include "io/store/qdrant/qdrant_target.h"
 #include "io/store/qdrant/qdrant_undo.h"
 #include "io/store/qdrant/qdrant_writer.h"
 
@@ -25,60 +26,6 @@ constexpr size_t kAskedIds = 1000;  // in one request that asks which points the
 constexpr size_t kAskedRows = 128;  // likewise with their vectors
 constexpr int kDefaultM = 16;       // Qdrant's own: config/config.yaml, storage.hnsw_index.m
 constexpr int kVanishedRounds = 5;
-
-// A collection as a target, looked at.
-struct Target {
-  QdrantLocation asked;
-  std::unique_ptr<QdrantClient> client;
-  Model model;
-  std::optional<QdrantCollection> collection;  // nullopt: it will be made
-  bool add_vector = false;                     // the named vector will be added
-  std::optional<QdrantSide> side;              // rows go there
-  std::string rows;                            // the collection that rows go to
-};
-
-// Sets what is there now.
-absl::Status Look(Target* target) {
-  QdrantClient* const client = target->client.get();
-  const QdrantLocation& asked = target->asked;
-  const int dim = target->model.dim;
-  ABSL_ASSIGN_OR_RETURN(target->collection, GetQdrantCollection(client, asked.collection));
-  target->add_vector = false;
-  target->side.reset();
-  target->rows = asked.collection;
-  const QdrantCollection::Vector* vector = nullptr;
-  if (target->collection.has_value()) {
-    vector = target->collection->Find(asked.vector);
-    if (vector == nullptr) {
-      absl::Status missing = FindQdrantVector(*target->collection, asked).status();
-      const bool named = !target->collection->vectors.empty() && !target->collection->vectors[0].name.empty();
-      if (asked.vector.empty() || !named) return missing;
-      target->add_vector = true;
-      return absl::OkStatus();
-    }
-  }
-  if (asked.side) {
-    ABSL_ASSIGN_OR_RETURN(target->side, FindQdrantSide(client, asked, target->collection, dim));
-    if (target->side.has_value()) target->rows = target->side->side;
-  } else if (vector != nullptr && vector->dim != dim) {
-    return OtherWidthError(asked.Name(), vector->dim, dim, "build a collection beside it and switch: &on_width=side");
-  }
-  if (target->collection.has_value() || target->side.has_value()) return absl::OkStatus();
-  absl::Status missing = NoQdrantCollection(client, asked);
-  if (!absl::IsNotFound(missing)) return missing;
-  if (asked.create == QdrantLocation::Create::kYes) return absl::OkStatus();
-  const bool near = missing.message().find("did you mean") != absl::string_view::npos;
-  if (asked.create == QdrantLocation::Create::kDefault && !near) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat(missing.message(), " To make a new one say &create=yes"));
-}
-
-absl::StatusOr<Target> OpenTarget(const Location& location, const Model& model, const QdrantOptions& options) {
-  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
-  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
-  Target target{.asked = std::move(asked), .client = std::move(client), .model = model};
-  ABSL_RETURN_IF_ERROR(Look(&target));
-  return target;
-}
 
 // One row of a Write(), whose key is the point's id as JSON.
 struct Item {
@@ -91,11 +38,11 @@ struct Item {
 
 class QdrantRowWriter final : public RowWriter {
  public:
-  QdrantRowWriter(Target target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
+  QdrantRowWriter(QdrantTarget target, bool upserts, std::unique_ptr<QdrantPayloads> payloads)
       : target_(std::move(target)), upserts_(upserts), payloads_(std::move(payloads)) {}
 
   absl::StatusOr<bool> Prepare(const SinkContext& context) override {
-    ABSL_RETURN_IF_ERROR(Look(&target_));
+    ABSL_RETURN_IF_ERROR(LookAtQdrantTarget(&target_));
     if (target_.asked.snapshot && target_.collection.has_value() && !context.begun) {
       ABSL_RETURN_IF_ERROR(MakeSnapshot());
     }
@@ -121,7 +68,7 @@ class QdrantRowWriter final : public RowWriter {
   }
 
   absl::StatusOr<int64_t> Begin(const SinkContext& context, const SinkPosition& last) override {
-    ABSL_RETURN_IF_ERROR(Look(&target_));
+    ABSL_RETURN_IF_ERROR(LookAtQdrantTarget(&target_));
     undo_ = context.undo;
     const QdrantLocation& asked = target_.asked;
     if (target_.side.has_value()) {
@@ -175,7 +122,7 @@ class QdrantRowWriter final : public RowWriter {
 
   absl::Status Publish(const SinkContext&) override {
     // Another sink may have published it, or a run that died.
-    ABSL_RETURN_IF_ERROR(Look(&target_));
+    ABSL_RETURN_IF_ERROR(LookAtQdrantTarget(&target_));
     if (target_.side.has_value()) return SwitchQdrantSide(client(), *target_.side, target_.asked.keep_old);
     ABSL_ASSIGN_OR_RETURN(const std::optional<QdrantCollection> now, GetQdrantCollection(client(), target_.rows));
     if (!now.has_value()) return NoQdrantCollection(client(), target_.asked);
@@ -413,7 +360,7 @@ class QdrantRowWriter final : public RowWriter {
     json->push_back('}');
   }
 
-  Target target_;
+  QdrantTarget target_;
   const bool upserts_;
   UndoLog* undo_ = nullptr;
   bool any_taken_ = false;  // by the server, of all points so far
@@ -426,85 +373,19 @@ class QdrantRowWriter final : public RowWriter {
 
 }  // namespace
 
-namespace {
-
-// Whether the key may write: to remove none of the points asks for the right, and does nothing. What else the server
-// says to it says nothing of the right.
-absl::Status CheckMayWrite(QdrantClient* client, const QdrantLocation& asked) {
-  absl::Status asked_for = client->Call({"POST", asked.Path("/points/delete?wait=false"), R"({"points":[]})"}).status();
-  if (absl::IsPermissionDenied(asked_for) || absl::IsUnauthenticated(asked_for)) return asked_for;
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
                                                            bool same_as_source, const QdrantOptions& options,
                                                            std::unique_ptr<QdrantPayloads> payloads) {
-  ABSL_ASSIGN_OR_RETURN(Target target, OpenTarget(location, model, options));
+  ABSL_ASSIGN_OR_RETURN(QdrantTarget target, OpenQdrantTarget(location, model, options));
   const QdrantLocation::Mode mode = target.asked.mode;
   const bool upserts = mode == QdrantLocation::Mode::kDefault ? !same_as_source : mode == QdrantLocation::Mode::kUpsert;
   if (!upserts && !target.collection.has_value() && !target.side.has_value()) {
     return NoQdrantCollection(target.client.get(), target.asked);
   }
-  ABSL_RETURN_IF_ERROR(CheckMayWrite(target.client.get(), target.asked));
+  ABSL_RETURN_IF_ERROR(CheckMayWriteQdrant(target.client.get(), target.asked));
   const std::string place = target.asked.Name();
   return MakeTableSink(place, model.dim,
                        std::make_unique<QdrantRowWriter>(std::move(target), upserts, std::move(payloads)));
-}
-
-absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,
-                                                       const QdrantOptions& options) {
-  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, model, options));
-  std::vector<std::string> changes;
-  const QdrantLocation& asked = target.asked;
-  if (asked.snapshot && target.collection.has_value()) {
-    changes.push_back(absl::StrCat("has the server make a snapshot of ", asked.Name(), " first; GET ", asked.url,
-                                   asked.Path("/snapshots"), " lists it"));
-  }
-  if (target.side.has_value()) {
-    const QdrantSide& side = *target.side;
-    changes.push_back(absl::StrCat("builds the collection ", side.side, " beside ", side.real));
-    if (!side.alias.empty()) {
-      changes.push_back(absl::StrCat("moves the alias ", side.alias, " to it when it is complete"));
-    } else {
-      changes.push_back(absl::StrCat("copies ", side.real, " to ", side.before, ", makes it again with ", model.dim,
-                                     " numbers, and fills it, when that is complete"));
-    }
-    if (!asked.keep_old) changes.push_back("removes what was there before, at the end: no rollback brings it back");
-  } else if (!target.collection.has_value()) {
-    changes.push_back(
-        absl::StrCat("makes the collection ", asked.Name(), " (", model.dim, " numbers, ", asked.distance, ")"));
-  } else if (target.add_vector) {
-    changes.push_back(absl::StrCat("adds the vector ", asked.vector, " to ", asked.Name()));
-  }
-  return changes;
-}
-
-absl::StatusOr<Overwriting> QdrantOverwriting(const Location& location, const Model& model,
-                                              const QdrantOptions& options) {
-  ABSL_ASSIGN_OR_RETURN(const Target target, OpenTarget(location, model, options));
-  if (target.side.has_value()) {
-    return Overwriting{.kind = Overwriting::Kind::kSwitch, .keeps_old = target.asked.keep_old};
-  }
-  const bool has_vector = target.collection.has_value() && !target.add_vector;
-  return Overwriting{.kind = has_vector ? Overwriting::Kind::kRows : Overwriting::Kind::kNothing};
-}
-
-bool IsSameQdrantCollection(const Location& a, const Location& b) {
-  const absl::StatusOr<QdrantLocation> one = ParseQdrantLocation(a);
-  const absl::StatusOr<QdrantLocation> other = ParseQdrantLocation(b);
-  return a.scheme == b.scheme && one.ok() && other.ok() && one->url == other->url &&
-         one->collection == other->collection;
-}
-
-absl::Status CheckQdrantKey(const Location& target, KeyView key) {
-  ABSL_ASSIGN_OR_RETURN(const QdrantLocation asked, ParseQdrantLocation(target));
-  if (asked.IdOf(key).has_value()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(asked.Name(), ": the key ", KeyText(key),
-                   " cannot be a point's id, which is an unsigned integer or a UUID; say &ids=uuid5 to make UUIDs of "
-                   "the keys and keep them in the payload"));
 }
 
 }  // namespace reembed

@@ -12,7 +12,6 @@
 #include "engine/embedding_client.h"
 #include "engine/key.h"
 #include "engine/location.h"
-#include "engine/overwriting.h"
 #include "engine/vector_sink.h"
 #include "io/store/qdrant/qdrant_client.h"
 
@@ -48,20 +47,6 @@ class QdrantPayloads {
 absl::StatusOr<std::unique_ptr<VectorSink>> MakeQdrantSink(const Location& location, const Model& model,
                                                            bool same_as_source, const QdrantOptions& options,
                                                            std::unique_ptr<QdrantPayloads> payloads = nullptr);
-
-// What Prepare() and Publish() will change besides vectors, one line each, for people; reads only.
-absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location, const Model& model,
-                                                       const QdrantOptions& options);
-
-// What a run will do to the vectors of the collection; reads only.
-absl::StatusOr<Overwriting> QdrantOverwriting(const Location& location, const Model& model,
-                                              const QdrantOptions& options);
-
-// Whether both name the same collection of the same server.
-bool IsSameQdrantCollection(const Location& a, const Location& b);
-
-// Whether points of the target can have this key; kInvalidArgument says why not and what to do.
-absl::Status CheckQdrantKey(const Location& target, KeyView key);
 
 }  // namespace reembed
 

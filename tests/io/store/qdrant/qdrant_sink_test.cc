@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "io/store/qdrant/qdrant_reader.h"
+#include "io/store/qdrant/qdrant_target.h"
 #include "tests/fakes/qdrant_server.h"
 #include "tests/fakes/status_matchers.h"
 #include "tests/fakes/vector_rows.h"
