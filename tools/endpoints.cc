@@ -16,6 +16,7 @@
 #include "engine/status_macros.h"
 #include "io/job/canary_file.h"
 #include "io/net/url.h"
+#include "tools/api_key.h"
 #include "tools/format.h"
 #include "tools/resolve_embedder.h"
 #include "tools/sharing.h"

@@ -111,6 +111,13 @@ std::string AccountHome() {
   return found->pw_dir == nullptr ? "" : found->pw_dir;
 }
 
+std::string FirstSet(const std::vector<std::string>& variables, const Environment& environment) {
+  for (const std::string& name : variables) {
+    if (std::string value = environment.Get(name); !value.empty()) return value;
+  }
+  return "";
+}
+
 std::string ExpandHome(const std::string& path, const Environment& environment) {
   if (path != "~" && !absl::StartsWith(path, "~/")) return path;
   const std::string home = environment.Home();

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,6 +53,9 @@ class Environment {
 
 // The variables of a `.env` text.
 absl::StatusOr<std::map<std::string, std::string>> ParseEnvText(absl::string_view text);
+
+// The value of the first of `variables` that is set; empty if there is none.
+std::string FirstSet(const std::vector<std::string>& variables, const Environment& environment);
 
 // `~` and `~/...` with the home directory put in; left as it is where there is none.
 std::string ExpandHome(const std::string& path, const Environment& environment);

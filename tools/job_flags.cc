@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "tools/api_key.h"
 #include "tools/commands.h"
 #include "tools/job_choice.h"
 #include "tools/live/live_flags.h"
 #include "tools/output.h"
-#include "tools/resolve_embedder.h"
 #include "tools/shared_flags.h"
 #include "tools/usage.h"
 

@@ -13,6 +13,7 @@
 #include "engine/status_macros.h"
 #include "io/job/owed_table.h"
 #include "io/net/url.h"
+#include "tools/api_key.h"
 #include "tools/endpoints.h"
 #include "tools/job_folder.h"
 #include "tools/place.h"

@@ -23,19 +23,6 @@ absl::Status ResolveEmbedder(const CommandOptions& options, const std::optional<
 // What else besides text, model and width decides what a vector is, for JobIdentity::recipe; empty: nothing.
 std::string EmbeddingRecipe(const ApiOptions& client);
 
-// The value of --api-key-file for a key on standard input.
-inline constexpr char kStandardInput[] = "-";
-
-// Runs --api-key-cmd, or reads the first line of standard input for --api-key-file -, and keeps the key in *environment
-// for FindApiKey(); does nothing without these flags, or where it has the key. Blocks.
-// Errors: kInvalidArgument (also where standard input is the source, or a terminal), kDeadlineExceeded.
-absl::Status AskForApiKey(const CommandOptions& options, Environment* environment);
-
-// The key that AskForApiKey() has kept, or from --api-key-file or from the environment, the first variable that is set;
-// empty if there is none.
-absl::StatusOr<std::string> FindApiKey(const CommandOptions& options, const std::vector<std::string>& variables,
-                                       const Environment& environment);
-
 // The words for --embedder.
 std::vector<std::string> EmbedderNames();
 

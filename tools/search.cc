@@ -8,6 +8,7 @@
 #include "engine/text/lexical_embedder.h"
 #include "index/brute_force.h"
 #include "index/index_reader.h"
+#include "tools/api_key.h"
 #include "tools/commands.h"
 #include "tools/embedder.h"
 #include "tools/format.h"

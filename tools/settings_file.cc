@@ -15,7 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/location.h"
 #include "engine/status_macros.h"
-#include "tools/resolve_embedder.h"
+#include "tools/api_key.h"
 #include "tools/secret_form.h"
 
 namespace reembed {

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
+#include "tools/api_key.h"
 #include "tools/output.h"
-#include "tools/resolve_embedder.h"
 #include "tools/resolve_preset.h"
 #include "tools/streams.h"
 

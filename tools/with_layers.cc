@@ -11,9 +11,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
+#include "tools/api_key.h"
 #include "tools/option_table.h"
 #include "tools/output.h"
-#include "tools/resolve_embedder.h"
 
 namespace reembed {
 namespace {

@@ -12,7 +12,7 @@
 #include "absl/strings/strip.h"
 #include "engine/shown_text.h"
 #include "engine/status_macros.h"
-#include "tools/resolve_embedder.h"
+#include "tools/api_key.h"
 #include "tools/secret_form.h"
 #include "tools/shard_plan.h"
 
