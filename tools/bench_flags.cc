@@ -19,7 +19,7 @@ namespace {
 
 void AddCommon(CLI::App* command, BenchCommon* common, bool with_time) {
   if (with_time) {
-    command->add_option("--seconds", common->seconds, "for each measure")
+    command->add_option("--seconds", common->seconds, "seconds for each measurement")
         ->check(CLI::Range(0.01, 3600.0))
         ->capture_default_str();
   }
@@ -49,24 +49,26 @@ Command Chosen(const char* name, std::shared_ptr<Options> options,
 
 void AddTarget(CLI::App* bench, Command* chosen) {
   CLI::App* const command = bench->add_subcommand(
-      "target", "how fast a target is written, with more and more rows at a time; into a place of its own, removed");
+      "target", "measure how fast a target is written, with more and more rows per write; in a temporary place");
   auto options = std::make_shared<BenchTargetOptions>();
-  command->add_option("targets", options->targets, "addresses of targets, as for run; their own rows are not touched")
+  command->add_option("targets", options->targets, "URIs of targets, as for run; their own rows are not changed")
       ->required();
   command->add_option("--dimensions", options->dimensions, "width of the made-up vectors")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  command->add_option("--rows", options->rows, "of each measure, at most")
+  command->add_option("--rows", options->rows, "maximum rows of each measurement")
       ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
       ->capture_default_str();
-  command->add_option("--batch-size", options->batch_size, "the most rows in one write to measure")
+  command->add_option("--batch-size", options->batch_size, "largest number of rows per write to measure")
       ->check(CLI::Range(1, 1048576))
       ->capture_default_str();
-  command->add_option("--try", options->options,
-                      "NAME=VALUE to add to the address, and compare; default: what may be worth it, as type=float16");
+  command->add_option(
+      "--try", options->options,
+      "NAME=VALUE to add to the URI and compare; default: parameters that may be faster, such as type=float16");
   AddCommon(command, &options->common, /*with_time=*/true);
   command->footer(
-      "What a run writes at a time is at least a request's texts, and all that waits meanwhile.\n\nExamples:\n  "
+      "A run writes at least the texts of one request together, and all that wait for the target "
+      "meanwhile.\n\nExamples:\n  "
       "reembed "
       "bench target npy:/data/out.npy\n  reembed bench target "
       "'postgres://me@localhost/notes?table=notes&key=id&vector=embedding' --dimensions 1536\n  reembed bench target "
@@ -77,10 +79,10 @@ void AddTarget(CLI::App* bench, Command* chosen) {
 
 void AddSource(CLI::App* bench, Command* chosen) {
   CLI::App* const command =
-      bench->add_subcommand("source", "how fast a source is read, and how long its texts are; changes nothing");
+      bench->add_subcommand("source", "measure how fast a source is read, and how long its texts are; changes nothing");
   auto options = std::make_shared<BenchSourceOptions>();
-  command->add_option("source", options->source, "address of the source, as for run")->required();
-  command->add_option("--rows", options->rows, "to read at most; 0: any number")
+  command->add_option("source", options->source, "URI of the source, as for run")->required();
+  command->add_option("--rows", options->rows, "maximum rows to read; 0: no limit")
       ->check(NotNegative())
       ->capture_default_str();
   command->add_option("--where", options->where, "which rows, as for run");
@@ -94,31 +96,32 @@ void AddSource(CLI::App* bench, Command* chosen) {
 
 void AddIndex(CLI::App* bench, Command* chosen) {
   CLI::App* const command =
-      bench->add_subcommand("index", "how fast kinds of index are built and searched, and what they find");
+      bench->add_subcommand("index", "measure how fast types of indexes are built and searched, and their recall");
   auto options = std::make_shared<BenchIndexOptions>();
   command->add_option("vectors", options->vectors,
-                      "a job directory, a file of vectors, or any target that can be read; default: made-up vectors");
+                      "a job directory, a file of vectors, or any target that can be read; default: random vectors");
   command->add_option("--factory", options->factories,
-                      "what FAISS calls it, as HNSW32; may be given again. Default: Flat, HNSW16, HNSW32, IVF,Flat, "
-                      "IVF,SQ8");
+                      "factory string of FAISS, for example HNSW32; also several. Default: Flat, HNSW16, HNSW32, "
+                      "IVF,Flat, IVF,SQ8");
   command->add_option("--metric", options->metric, "cosine, ip or l2")
       ->check(CLI::IsMember({"cosine", "ip", "l2"}))
       ->capture_default_str();
-  command->add_option("--recall", options->recall, "share of the ten nearest that the best one has to find")
+  command->add_option("--recall", options->recall, "minimum recall at ten neighbours for the best one")
       ->check(CLI::Range(0.01, 1.0))
       ->capture_default_str();
-  command->add_option("--rows", options->rows, "made-up vectors")
+  command->add_option("--rows", options->rows, "number of random vectors")
       ->check(CLI::Range(int64_t{100}, int64_t{10000000}))
       ->capture_default_str();
   command->add_option("--dimensions", options->dimensions,
-                      "width of made-up vectors, by default 384; or which of several widths a place holds");
-  command->add_option("--queries", options->queries, "how many to ask for")
+                      "width of random vectors (384), or the width to read if a place has several");
+  command->add_option("--queries", options->queries, "number of queries")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
       ->capture_default_str();
-  command->add_option("--threads", options->threads, "that build; default: one per core")->check(CLI::Range(1, 1024));
+  command->add_option("--threads", options->threads, "threads of the build; default: one per core")
+      ->check(CLI::Range(1, 1024));
   AddCommon(command, &options->common, /*with_time=*/false);
   command->footer(
-      "Made-up vectors lie around centers, but the recall of your own may be another: give some of them.\n\n"
+      "Random vectors are clustered, but the recall of your own vectors may differ: use some of them.\n\n"
       "Examples:\n  reembed bench index --rows 50000 --dimensions 768\n  reembed bench index vectors.npy --factory "
       "HNSW32 --factory IVF,SQ8 --recall 0.98\n  reembed bench index ~/.local/state/reembed/jobs/agentloop-1234abcd "
       "--report index.html");
@@ -127,26 +130,27 @@ void AddIndex(CLI::App* bench, Command* chosen) {
 
 void AddAll(CLI::App* bench, Words words, Command* chosen) {
   CLI::App* const command = bench->add_subcommand(
-      "all", "how fast each part of a planned job is, and which one is the narrowest; the flags of run, or a job file");
+      "all", "measure each part of a planned job, and name the bottleneck; takes the flags of run, or a job file");
   auto options = std::make_shared<BenchAllOptions>();
   AddJobOptions(command, &options->job);
-  command->add_option("--seconds", options->seconds, "for each measure")
+  command->add_option("--seconds", options->seconds, "seconds for each measurement")
       ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str();
-  command->add_option("--rows", options->rows, "made-up rows for each target, at most")
+  command->add_option("--rows", options->rows, "maximum random rows for each target")
       ->check(CLI::Range(int64_t{1}, int64_t{100000000}))
       ->capture_default_str();
   command
       ->add_option("--bench-tokens", options->tokens,
-                   "never send more to the endpoint to measure it, where it costs something; also --max-tokens and "
-                   "--max-spend hold")
+                   "maximum tokens for measuring an endpoint that costs money; --max-tokens and --max-spend hold, "
+                   "too")
       ->check(CLI::Range(int64_t{64}, int64_t{1000000000000}))
       ->capture_default_str();
   command->add_option("--without", options->without, "leave this part out: source, endpoint, target")
       ->check(CLI::IsMember({"source", "endpoint", "target"}));
   command->footer(
-      "Nothing is bought unasked: where the endpoint costs something the price is said first, and --yes is wanted.\n"
-      "Targets get places of their own, which are removed.\n\nExamples:\n  reembed bench all job.toml\n  reembed bench "
+      "If the endpoint costs money, the price is shown first, and --yes is needed.\n"
+      "Targets are measured in temporary places, which are removed.\n\nExamples:\n  reembed bench all job.toml\n  "
+      "reembed bench "
       "all --system agentloop --without endpoint\n  reembed bench all --source 'jsonl:rows.jsonl?key=id&text=text' "
       "--target faiss:rows.faiss --model text-embedding-3-small --bench-tokens 50000 --yes --report job.html");
   command->callback([=] {
@@ -167,21 +171,22 @@ void AddAll(CLI::App* bench, Words words, Command* chosen) {
 
 void AddEndpoint(CLI::App* bench, Words words, Command* chosen) {
   CLI::App* const command = bench->add_subcommand(
-      "endpoint", "measure an API with more and more requests at a time, and larger and larger ones; finds the knee");
+      "endpoint", "measure an API with more and more concurrent requests, and larger ones; finds the best concurrency");
   auto options = std::make_shared<BenchEndpointOptions>();
   AddEmbedderOptions(command, &options->embedder);
-  command->get_option("--concurrency")->description("the most requests at a time to measure; default 32");
-  command->get_option("--batch-size")->description("the most texts a request to measure; default: the API's limit");
-  command->add_option("--seconds", options->seconds, "for each measure")
+  command->get_option("--concurrency")->description("largest number of concurrent requests to measure; default 32");
+  command->get_option("--batch-size")
+      ->description("largest number of texts per request to measure; default: the API's limit");
+  command->add_option("--seconds", options->seconds, "seconds for each measurement")
       ->check(CLI::Range(0.01, 3600.0))
       ->group("Limits")
       ->capture_default_str();
   command
       ->add_option("--max-tokens", options->max_tokens,
-                   "never use more in all; default 200000, and 0 (any number) where the embedder costs nothing")
+                   "maximum tokens in total; default 200000, or 0 (no limit) if the embedder costs nothing")
       ->check(NotNegative())
       ->group("Limits");
-  command->add_option("--texts", options->texts, "file with one text a line to send; default: made-up sentences")
+  command->add_option("--texts", options->texts, "file with one text per line to send; default: generated sentences")
       ->group("What");
   command->add_option("--report", options->report, "write a page with a table and plots: NAME.html or NAME.md")
       ->group("Watch");
@@ -209,7 +214,7 @@ void AddEndpoint(CLI::App* bench, Words words, Command* chosen) {
 }  // namespace
 
 void AddBench(CLI::App* app, Words words, Command* chosen) {
-  CLI::App* const bench = app->add_subcommand("bench", "what an API, a store, an index or a whole job can do");
+  CLI::App* const bench = app->add_subcommand("bench", "measure an API, a store, an index or a whole job");
   bench->require_subcommand(1);
   AddEndpoint(bench, words, chosen);
   AddTarget(bench, chosen);

@@ -20,7 +20,7 @@ using Command = std::function<ExitCode(const Environment&)>;
 
 void AddCommon(CLI::App* command, IndexCommon* common) {
   command->add_option("--threads", common->threads, "threads; default: one per core")->check(CLI::Range(1, 1024));
-  command->add_option("--dimensions", common->dimensions, "width, where the place does not say it");
+  command->add_option("--dimensions", common->dimensions, "width, if the place does not record it");
   command->add_option("--db-token-env", common->db_token_env,
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", common->db_password_env,
@@ -35,56 +35,57 @@ void AddCommon(CLI::App* command, IndexCommon* common) {
           "auto, on, off or json")
       ->check(CLI::IsMember({"auto", "on", "off", "json"}));
   command->add_flag("--json", common->json, "JSON lines on standard output");
-  command->add_flag("--quiet", common->quiet, "say nothing but errors");
+  command->add_flag("--quiet", common->quiet, "print only errors");
 }
 
 void AddBuild(CLI::App* index, Command* chosen) {
-  CLI::App* const command = index->add_subcommand("build", "build a FAISS index from vectors that are there");
+  CLI::App* const command = index->add_subcommand("build", "build a FAISS index from existing vectors");
   auto options = std::make_shared<IndexBuildCommandOptions>();
   command
       ->add_option("vectors", options->vectors,
                    "a job directory, a file (.h5 with `train`, .npy, .fbin, .fvecs), or any target that can be read")
       ->required();
-  command->add_option("--output,-o", options->output, "path of the index; one that is there is kept as PATH.previous")
+  command->add_option("--output,-o", options->output, "path of the index; an existing one is kept as PATH.previous")
       ->required();
   command->add_option("--factory", options->factory,
-                      "what FAISS calls it: Flat, HNSW32, IVF,Flat, IVF4096,PQ64x4fs ...; default HNSW32");
+                      "factory string of FAISS: Flat, HNSW32, IVF,Flat, IVF4096,PQ64x4fs ...; default HNSW32");
   command->add_option("--metric", options->metric, "cosine (rows are normalised; the default), ip or l2")
       ->check(CLI::IsMember({"cosine", "ip", "l2"}));
-  command->add_option("--model", options->model, "model that made the vectors; default: what the place says");
-  command->add_option("--texts", options->texts, "where the texts of the rows are, for searches to show");
+  command->add_option("--model", options->model, "model that made the vectors; default: what the place records");
+  command->add_option("--texts", options->texts, "where the texts of the rows are; searches show them");
   command
       ->add_option("--recall", options->recall,
-                   "in place of --factory: share of the ten nearest that a search shall find; what to build, and how "
-                   "to search it, is found by measurement")
+                   "instead of --factory: wanted recall at ten neighbours; the type of index and its search parameters "
+                   "are found by measurement")
       ->check(CLI::Range(0.01, 1.0));
-  command->add_option("--memory", options->memory,
-                      "with --recall: what the index may take while it is searched, as 4GiB");
-  command->add_option("--latency", options->latency_ms, "with --recall: milliseconds that a search may take on average")
+  command->add_option("--memory", options->memory, "with --recall: maximum memory of a search, for example 4GiB");
+  command
+      ->add_option("--latency", options->latency_ms,
+                   "with --recall: maximum average duration of a search in milliseconds")
       ->check(NotNegative());
   command->add_option(
       "--build-memory", options->build_memory,
-      "what building may take; an IVF index that takes more is built in parts, and searched on the disk");
+      "maximum memory of the build; an IVF index that needs more is built in parts, and searched on the disk");
   command->add_option("--train", options->train_rows, "rows to train on; default: 64 for each centroid")
       ->check(NotNegative());
   command->add_option("--ef-construction", options->ef_construction, "breadth of the search while building a graph")
       ->check(CLI::Range(1, 65536));
-  command->add_option("--seed", options->seed, "of all that is drawn by lot")->capture_default_str();
+  command->add_option("--seed", options->seed, "seed of the random choices")->capture_default_str();
   command->add_option("--simd", options->simd,
                       "instructions for graphs: auto, portable, avx2, avx512, bf16, vnni, neon");
   command->add_option("--graph-storage", options->storage,
                       "numbers while a graph is built: auto, float32, bf16, int8; the file always holds float32");
   command->add_flag("--deterministic", options->deterministic, "the same file for any number of threads; slower");
   command->add_flag("--skip-unusable", options->skip_unusable,
-                    "leave out rows of zeros or NaN instead of ending; exit code 3 if there are any");
+                    "leave out rows of zeros or NaN instead of failing; exit code 3 if there are any");
   command
       ->add_option("--keep-every", options->keep_every_seconds,
-                   "seconds after which what is added is kept, for a build that is killed")
+                   "seconds between checkpoints, from which a killed build is resumed")
       ->check(NotNegative())
       ->capture_default_str();
   AddCommon(command, &options->common);
   command->footer(
-      "The same command goes on after a kill: what is trained and kept is not done again.\n\nExamples:\n  reembed "
+      "After a kill the same command resumes from the last checkpoint.\n\nExamples:\n  reembed "
       "index "
       "build vectors.npy --output vectors.faiss\n  reembed index build ~/.local/state/reembed/jobs/agentloop-1234abcd "
       "-o messages.faiss --factory IVF,Flat\n  reembed index build glove-100-angular.h5 -o glove.faiss --factory "
@@ -96,29 +97,29 @@ void AddBuild(CLI::App* index, Command* chosen) {
 }
 
 void AddEval(CLI::App* index, Command* chosen) {
-  CLI::App* const command =
-      index->add_subcommand("eval", "how many of the true neighbours an index finds, and how fast");
+  CLI::App* const command = index->add_subcommand("eval", "measure the recall and speed of an index");
   auto options = std::make_shared<IndexEvalCommandOptions>();
-  command->add_option("index", options->index, "path of the index, of ours or another program's")->required();
-  command->add_option("--vectors", options->vectors,
-                      "those it was built from; default: what the index holds, or the file that it was built from");
-  command->add_option("--queries", options->queries, "how many, at most; drawn from its own rows unless said otherwise")
+  command->add_option("index", options->index, "path of the index; it may be from another program")->required();
+  command->add_option(
+      "--vectors", options->vectors,
+      "the vectors it was built from; default: those in the index, or in the file that it was built from");
+  command->add_option("--queries", options->queries, "maximum number of queries; by default random rows of the index")
       ->check(CLI::Range(int64_t{1}, int64_t{10000000}))
       ->capture_default_str();
-  command->add_option("--queries-from", options->queries_file, "a file of vectors to ask for");
+  command->add_option("--queries-from", options->queries_file, "a file with the vectors of the queries");
   command->add_option(
       "--truth", options->truth,
-      "HDF5 file in the layout of ann-benchmarks: its `test` is asked for, and its `neighbors` are true");
+      "HDF5 file in the layout of ann-benchmarks: its `test` are the queries, its `neighbors` the ground truth");
   command->add_option("--write-truth", options->write_truth, "write queries and true neighbours in that layout");
   command->add_option("--nprobe", options->nprobe, "measure these: 1,4,16")->delimiter(',')->check(CLI::PositiveNumber);
   command->add_option("--ef-search", options->ef_search, "measure these: 32,64,128")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
   command->add_option("--html", options->html, "write a page with the curve of recall and speed");
-  command->add_option("--seed", options->seed, "of the rows that are drawn")->capture_default_str();
+  command->add_option("--seed", options->seed, "seed of the random choice of rows")->capture_default_str();
   AddCommon(command, &options->common);
   command->footer(
-      "Speed is that of one thread which asks one query at a time for ten neighbours.\n\nExamples:\n  reembed index "
+      "Speed is measured with one thread, one query at a time, ten neighbours.\n\nExamples:\n  reembed index "
       "eval "
       "messages.faiss\n  reembed index eval messages.faiss --queries 200 --ef-search 32,64,128 --html recall.html\n  "
       "reembed index eval glove.faiss --truth glove-100-angular.h5 --json\n  reembed index eval small.faiss --vectors "
@@ -129,8 +130,8 @@ void AddEval(CLI::App* index, Command* chosen) {
 void AddInfo(CLI::App* index, Command* chosen) {
   CLI::App* const command = index->add_subcommand("info", "what an index is, and what it was built from");
   auto options = std::make_shared<IndexInfoCommandOptions>();
-  command->add_option("index", options->index, "path of the index, of ours or another program's")->required();
-  command->add_flag("--check", options->check, "read all of it and compare checksums");
+  command->add_option("index", options->index, "path of the index; it may be from another program")->required();
+  command->add_flag("--check", options->check, "read the whole index and verify its checksums");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   command->footer(
       "Examples:\n  reembed index info messages.faiss\n  reembed index info messages.faiss --check\n  reembed index "
@@ -140,17 +141,20 @@ void AddInfo(CLI::App* index, Command* chosen) {
 }
 
 void AddIndexMerge(CLI::App* index, Command* chosen) {
-  CLI::App* const command = index->add_subcommand("merge", "make one index of several, as several machines built them");
+  CLI::App* const command =
+      index->add_subcommand("merge", "merge several indexes, for example from several machines, into one");
   auto options = std::make_shared<IndexMergeCommandOptions>();
   command->add_option("indexes", options->indexes, "paths of the indexes")->required();
-  command->add_option("--output,-o", options->output, "path of the whole; one that is there is kept as PATH.previous")
+  command
+      ->add_option("--output,-o", options->output, "path of the merged index; an existing one is kept as PATH.previous")
       ->required();
-  command->add_option("--factory", options->factory, "build this instead of what the first index is");
+  command->add_option("--factory", options->factory, "type of the merged index; default: that of the first one");
   AddCommon(command, &options->common);
   command->footer(
-      "Indexes with exact vectors (Flat, HNSW, IVF,Flat) become a new one of all rows. Lists of codes (IVF,SQ8, "
-      "IVF,PQ) are "
-      "put together as they are, if all were trained alike.\n\nExamples:\n  reembed index merge 1.faiss 2.faiss "
+      "Indexes with exact vectors (Flat, HNSW, IVF,Flat) are built again from all rows. The lists of indexes with "
+      "codes "
+      "(IVF,SQ8, IVF,PQ) are joined, if all were trained in the same way.\n\nExamples:\n  reembed index merge 1.faiss "
+      "2.faiss "
       "3.faiss -o "
       "all.faiss\n  reembed index merge shard-*.faiss -o all.faiss --factory IVF,Flat");
   command->callback([=] { *chosen = [=](const Environment& env) { return IndexMergeCommand(*options, env); }; });
@@ -161,17 +165,17 @@ void AddIndexSearch(CLI::App* index, Words words, Command* chosen) {
   auto options = std::make_shared<IndexSearchCommandOptions>();
   SearchCommandOptions& search = options->search;
   auto query = std::make_shared<std::vector<std::string>>();
-  command->add_option("index", search.index, "path of the index, of ours or another program's")->required();
+  command->add_option("index", search.index, "path of the index; it may be from another program")->required();
   command->add_option("query", *query, "text to look for; its words need no quotes");
   command->add_option("--vector", options->vector, "file of vectors, one of which is the query");
-  command->add_option("--row", options->row, "which one, from 0")->check(NotNegative());
-  command->add_option("--texts", search.source, "where the texts are; default: what the index remembers");
+  command->add_option("--row", options->row, "number of the query in the file, from 0")->check(NotNegative());
+  command->add_option("--texts", search.source, "where the texts are; default: what the index records");
   command->add_option("-k,--top", search.k, "how many results")->check(CLI::Range(1, 10000));
-  command->add_option("--nprobe", search.nprobe, "lists of an IVF index to look into")->check(NotNegative());
+  command->add_option("--nprobe", search.nprobe, "number of lists of an IVF index to search")->check(NotNegative());
   command->add_option("--ef-search", search.ef_search, "breadth of the search in an HNSW index")->check(NotNegative());
   command->add_option("--embedder", search.who.embedder, "an API, as for run, or builtin");
   command->add_option("--api-base", search.who.api_base, "base URL of the API");
-  command->add_option("--model", search.who.model, "model, where the index does not remember it");
+  command->add_option("--model", search.who.model, "model, if the index does not record it");
   command->add_option("--api-key-env", search.who.api_key_env, "environment variable that holds the API key");
   command->add_option("--api-key-file", search.who.api_key_file,
                       "file that holds the API key; -: the first line of standard input");
@@ -204,7 +208,7 @@ void AddIndexSearch(CLI::App* index, Words words, Command* chosen) {
 }  // namespace
 
 void AddIndex(CLI::App* app, Words words, Command* chosen) {
-  CLI::App* const index = app->add_subcommand("index", "FAISS indexes: build, measure, look at");
+  CLI::App* const index = app->add_subcommand("index", "build, measure, show, merge and search FAISS indexes");
   index->require_subcommand(1);
   index->footer(
       "Examples:\n  reembed index build vectors.npy -o vectors.faiss\n  reembed index eval vectors.faiss\n  reembed "

@@ -22,11 +22,13 @@ void AddVerify(CLI::App* app, Command* chosen) {
   auto options = std::make_shared<VerifyOptions>();
   auto jobs = std::make_shared<std::vector<std::string>>();
   command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
-  command->add_option("--sample", options->sample, "embed so many rows again and compare; costs requests")
+  command
+      ->add_option("--sample", options->sample,
+                   "embed so many rows again and compare; sends requests, which may cost money")
       ->check(NotNegative());
   command->add_flag("--repair", options->repair,
-                    "buy damaged vectors again one by one, and write what targets lack or hold otherwise");
-  AddConsentFlags(command, options.get(), "with --repair: do not ask; wants the job's name");
+                    "buy damaged vectors again, and write vectors that targets lack or hold differently");
+  AddConsentFlags(command, options.get(), "with --repair: do not ask; needs the name of the job");
   AddKeyFlags(command, options.get());
   command->add_option("--api-base", options->api_base, "base URL of the API, if it has moved");
   command->add_flag("--json", options->json, "JSON lines on standard output");
@@ -60,7 +62,7 @@ void AddVerify(CLI::App* app, Command* chosen) {
 }
 
 void AddStatus(CLI::App* app, Command* chosen) {
-  CLI::App* const command = app->add_subcommand("status", "what a job directory holds, and why rows were rejected");
+  CLI::App* const command = app->add_subcommand("status", "what a job contains, and why rows were rejected");
   auto options = std::make_shared<StatusOptions>();
   auto jobs = std::make_shared<std::vector<std::string>>();
   command->add_option("job", *jobs, "job directories; default: the newest job in the default folder");
@@ -83,18 +85,18 @@ void AddStatus(CLI::App* app, Command* chosen) {
 }
 
 void AddRollback(CLI::App* app, Command* chosen) {
-  CLI::App* const command =
-      app->add_subcommand("rollback", "put back what a job has overwritten; may be repeated, also after a crash");
+  CLI::App* const command = app->add_subcommand(
+      "rollback", "restore the vectors that a job has overwritten; may be repeated, also after a crash");
   auto options = std::make_shared<RollbackOptions>();
   auto jobs = std::make_shared<std::vector<std::string>>();
-  command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
-  AddConsentFlags(command, options.get(), "do not ask; wants the job's name");
+  command->add_option("job", *jobs, "job directories; default: the newest job, which is named before you are asked");
+  AddConsentFlags(command, options.get(), "do not ask; needs the name of the job");
   command->add_flag("--force", options->force,
-                    "also where another job has written since; its rows stay, and each of them is named");
+                    "roll back even if another job has written to the place since; its rows are left, and named");
   command->add_flag("--json", options->json, "JSON lines on standard output");
   AddProgressFlags(command, options.get());
   command->footer(
-      "A row that somebody changed after the job wrote it stays as it is and is named (exit code 3).\n\nExamples:\n  "
+      "A row that somebody changed after the job wrote it is left and named (exit code 3).\n\nExamples:\n  "
       "reembed rollback ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed rollback JOB --yes\n  reembed "
       "rollback JOB --yes --json");
   command->callback([=] {
@@ -120,22 +122,23 @@ void AddRetryRejects(CLI::App* app, Command* chosen) {
   auto options = std::make_shared<RetryRejectsOptions>();
   CommandOptions& run = options->run;
   auto jobs = std::make_shared<std::vector<std::string>>();
-  command->add_option("job", *jobs, "job directories; without one the newest is named, and asked for");
-  AddConsentFlags(command, &run, "do not ask; wants the job's name");
+  command->add_option("job", *jobs, "job directories; default: the newest job, which is named before you are asked");
+  AddConsentFlags(command, &run, "do not ask; needs the name of the job");
   AddKeyFlags(command, &run);
   command->add_option("--api-base", run.api_base, "base URL of the API, if it has moved");
   command->add_option("--max-spend", run.max_spend,
-                      "stop before all runs of the job have spent more US dollars; +5: 5 more than so far");
+                      "maximum US dollars for all runs of the job together; +5: 5 more than spent so far");
   command->add_option("--db-token-env", run.db_token_env,
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", run.db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   AddEnvFileFlags(command, &run);
   command->add_flag("--json", run.json, "JSON lines on standard output");
-  command->add_flag("--quiet", run.quiet, "say nothing but errors");
+  command->add_flag("--quiet", run.quiet, "print only errors");
   command->footer(
-      "Nothing is bought but what these rows lack. Targets are written again from the first of them on, from what the "
-      "job keeps.\n\nExamples:\n  reembed retry-rejects ~/.local/state/reembed/jobs/agentloop-1234abcd\n  reembed "
+      "Only vectors for these rows are bought. Targets are written again from the first of these rows on, from the "
+      "vectors in the job.\n\nExamples:\n  reembed retry-rejects ~/.local/state/reembed/jobs/agentloop-1234abcd\n  "
+      "reembed "
       "retry-rejects JOB --json");
   command->callback([=] {
     *chosen = [=](const Environment& environment) {
@@ -176,10 +179,10 @@ void AddShards(CLI::App* app, Command* chosen) {
       };
     });
   };
-  add("publish", "the last step of a job in shards, where the last shard did not come to it: aliases, columns, indexes",
+  add("publish", "do the last step of a sharded job, if the last shard has failed to: aliases, columns, indexes",
       "Examples:\n  reembed publish /shared/job", PublishCommand);
-  add("merge", "make one file of the parts that the shards of a job have written, for each target that is a file",
-      "The parts stay. A file that is there is not replaced.\n\nExamples:\n  reembed merge /shared/job", MergeCommand);
+  add("merge", "merge the parts that the shards of a job have written, into one file for each target",
+      "The parts are kept. An existing file is not replaced.\n\nExamples:\n  reembed merge /shared/job", MergeCommand);
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ CLI::App* AddJobCommand(CLI::App* app, const char* name, const char* what, const
 }
 
 void AddRunAndPlan(CLI::App* app, Words words, std::function<ExitCode(const Environment&)>* chosen) {
-  AddJobCommand(app, "run", "do a job: embed the rows and fill the targets; the same command goes on after a stop",
+  AddJobCommand(app, "run", "run a job: embed the rows and fill the targets; after a stop the same command resumes",
                 "Examples:\n  reembed run --system agentloop --db memory.db\n  reembed run --source "
                 "'sqlite:notes.db?table=notes&text=body&vector=embedding' --embedder builtin\n  reembed run --source "
                 "jsonl:rows.jsonl --target faiss:rows.faiss --model text-embedding-3-large",

@@ -27,15 +27,17 @@ void AddServe(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen
   server.port = 8080;
   command->add_option("--port", server.port, "port; 0: a free one")->check(CLI::Range(0, 65535));
   command->add_option("--address", server.address, "address to listen on");
-  command->add_option("--dim,--dimensions", server.dim, "width of the vectors of requests that name none");
+  command->add_option("--dim,--dimensions", server.dim, "width of the vectors, for requests that do not name one");
   command->add_option("--threads", server.threads, "threads")->check(CLI::Range(1, 256));
   command->add_flag("--prepared", words->prepared,
-                    "answer with fixed vectors that say nothing about the texts; only to measure clients");
-  command->add_option("--latency-ms", words->latency_ms, "answer so much later; only to measure clients")
+                    "answer with fixed vectors, independent of the texts; only to measure clients");
+  command
+      ->add_option("--latency-ms", words->latency_ms,
+                   "delay each answer by so many milliseconds; only to measure clients")
       ->check(NotNegative());
   command->add_option("--rpm", server.limits.requests_per_minute, "refuse more requests per minute with 429");
   command->add_option("--tpm", server.limits.tokens_per_minute, "refuse more tokens per minute with 429");
-  command->add_option("--api-key-env", words->api_key_env, "environment variable with the key that requests must bear");
+  command->add_option("--api-key-env", words->api_key_env, "environment variable with the key that requests must have");
   command->footer(
       "Examples:\n  reembed serve --port 8080 --dim 512\n  reembed serve --port 0 --api-key-env MY_KEY\n  reembed "
       "serve "
@@ -52,8 +54,8 @@ void AddServe(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen
         }
       }
       if (options.server.api_key.empty() && !EmbeddingServer::IsLoopback(options.server.address)) {
-        std::cerr << "note: whoever reaches " << options.server.address
-                  << " may use this server; --api-key-env NAME asks for a key" << std::endl;
+        std::cerr << "note: anyone who can reach " << options.server.address
+                  << " can use this server; --api-key-env NAME makes it ask for a key" << std::endl;
       }
       StopSignals signals({.command = "serve", .left = "requests under way were cut off"});
       const StopSignals::Work work(&signals, {});

@@ -22,7 +22,7 @@ namespace {
 
 void AddSystems(CLI::App* app, Command* chosen) {
   CLI::App* const command =
-      app->add_subcommand("systems", "memory systems that are known, and one of them as a preset");
+      app->add_subcommand("systems", "list the known memory systems, or print one of them as a preset");
   auto options = std::make_shared<SystemsOptions>();
   command->add_option("name", options->name, "print this preset");
   command->add_option("--make-sample", options->make_sample, "make a sample database at this path");
@@ -39,7 +39,7 @@ void AddDemo(CLI::App* app, Command* chosen) {
   CLI::App* const command = app->add_subcommand(
       "demo", "make a sample database of 2,000 messages, embed, index and search it; no key, no network");
   auto options = std::make_shared<DemoOptions>();
-  command->add_option("folder", options->folder, "folder that is made for it; default: reembed-demo");
+  command->add_option("folder", options->folder, "folder to create for it; default: reembed-demo");
   command->footer("Examples:\n  reembed demo\n  reembed demo /tmp/reembed-demo");
   command->callback(
       [=] { *chosen = [=](const Environment& environment) { return DemoCommand(*options, environment); }; });
@@ -47,17 +47,18 @@ void AddDemo(CLI::App* app, Command* chosen) {
 
 void AddDoctorAndPaths(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const doctor = AddJobCommand(
-      app, "doctor", "look at this machine, and with the flags of run at its API and stores; sends one text at most",
+      app, "doctor", "check this machine, and with the flags of run also its API and stores; sends at most one text",
       "Examples:\n  reembed doctor\n  reembed doctor --embedder openai --model text-embedding-3-small\n  reembed "
       "doctor "
       "--system agentloop --json",
       words, DoctorCommand, chosen);
-  doctor->get_option("job-file")->description("a job file, as of run: its API and stores are looked at");
-  CLI::App* const paths = app->add_subcommand("paths", "where settings, jobs, presets, variables and certificates are");
+  doctor->get_option("job-file")->description("a job file, as for run: its API and stores are checked");
+  CLI::App* const paths =
+      app->add_subcommand("paths", "where settings, jobs, presets, variables and certificates are found");
   auto json = std::make_shared<bool>(false);
   paths->add_flag("--json", *json, "JSON lines on standard output");
   paths->callback([=] { *chosen = [=](const Environment& environment) { return PathsCommand(*json, environment); }; });
-  CLI::App* const completion = app->add_subcommand("completion", "completions of a shell, or the man page");
+  CLI::App* const completion = app->add_subcommand("completion", "print the completions for a shell, or the man page");
   auto what = std::make_shared<std::string>();
   completion->add_option("what", *what, "bash, zsh, fish, or man")
       ->required()
@@ -73,11 +74,12 @@ void AddConfig(CLI::App* app, Words words, Command* chosen) {
   CLI::App* const config = app->add_subcommand("config", "the settings of flags, variables and files");
   config->require_subcommand(1);
   CLI::App* const show = config->add_subcommand(
-      "show", "each option of run as it stands, with the flags that are given here and a job file; runs nothing");
+      "show", "the value of each option of run, with the flags given here and a job file; runs nothing");
   auto options = std::make_shared<CommandOptions>();
   AddJobOptions(show, options.get());
   auto with_origin = std::make_shared<bool>(false);
-  show->add_flag("--origin", *with_origin, "also where each comes from: flag, variable, or a file and its line");
+  show->add_flag("--origin", *with_origin,
+                 "also show where each value comes from: flag, variable, or a file and its line");
   show->footer(
       "Examples:\n  reembed config show --origin\n  reembed config show job.toml --model text-embedding-3-small "
       "--origin\n  reembed config show --json");
@@ -96,7 +98,7 @@ void AddConfig(CLI::App* app, Words words, Command* chosen) {
 void AddHelpAndVersion(CLI::App* app, Command* chosen) {
   CLI::App* const help = app->add_subcommand("help", "what a command does, and its flags: reembed help run");
   auto names = std::make_shared<std::vector<std::string>>();
-  help->add_option("command", *names, "a command; default: all of them, in short");
+  help->add_option("command", *names, "a command; default: a short list of all commands");
   help->callback([=] {
     *chosen = [=](const Environment&) -> ExitCode {
       const absl::StatusOr<const CLI::App*> found = FindCommand(*app, *names);

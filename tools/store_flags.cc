@@ -19,13 +19,13 @@ namespace {
 
 void AddBackup(CLI::App* app, Command* chosen) {
   CLI::App* const command =
-      app->add_subcommand("backup", "save the stores of a memory system into a folder, while it runs");
+      app->add_subcommand("backup", "save the stores of a memory system into a folder; the system may be running");
   auto options = std::make_shared<BackupOptions>();
   command->add_option("--system", options->system, "memory system, see `reembed systems`");
   command->add_option("--db", options->db, "where its database is: a path or URL; default: where it keeps it");
   command->add_option("--source,--target", options->sources,
-                      "a further place, or one without a system, as for run: sqlite:PATH, qdrant:URL/COLLECTION");
-  command->add_option("--to", options->to, "folder that is made; it must not be there yet")->required();
+                      "an additional store, or one without --system, as for run: sqlite:PATH, qdrant:URL/COLLECTION");
+  command->add_option("--to", options->to, "folder to create; it must not exist yet")->required();
   command->add_option("--db-token-env", options->db_token_env,
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", options->db_password_env,
@@ -34,7 +34,8 @@ void AddBackup(CLI::App* app, Command* chosen) {
   command->add_flag("--json", options->json, "JSON lines on standard output");
   AddProgressFlags(command, options.get());
   command->footer(
-      "What has the folder's name is whole: it gets it when all is on the disk.\n\nExamples:\n  reembed backup "
+      "The folder gets its name when everything is on the disk: a folder with this name is complete.\n\nExamples:\n  "
+      "reembed backup "
       "--system "
       "agentloop --to backup-1\n  reembed backup --system memu --db data/memu.db --to backup-1\n  reembed backup "
       "--source sqlite:notes.db --to backup-1");
@@ -52,13 +53,13 @@ void AddBackup(CLI::App* app, Command* chosen) {
 
 void AddRestore(CLI::App* app, Command* chosen) {
   CLI::App* const command =
-      app->add_subcommand("restore", "put a backup back; what is there stays whole until the new is");
+      app->add_subcommand("restore", "restore a backup; current data stay until the restored data are complete");
   auto options = std::make_shared<RestoreOptions>();
   command->add_option("backup", options->backup, "folder that `reembed backup` made")->required();
-  command->add_option("--db", options->db, "put the database there instead of where it came from");
+  command->add_option("--db", options->db, "restore the database to this place instead of its origin");
   command->add_option("--target", options->targets,
-                      "put the place of that scheme there instead: qdrant:URL/COLLECTION");
-  command->add_option("--only", options->only, "restore this file of the backup and no other");
+                      "restore the store with this scheme to this place instead: qdrant:URL/COLLECTION");
+  command->add_option("--only", options->only, "restore only this file of the backup");
   command->add_option("--db-token-env", options->db_token_env,
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", options->db_password_env,
@@ -83,33 +84,34 @@ void AddSearch(CLI::App* app, Words words, Command* chosen) {
   auto query = std::make_shared<std::vector<std::string>>();
   command->add_option("query", *query, "text to look for; its words need no quotes")->required();
   command->add_option("--index", options->index, "FAISS index that reembed has built");
-  command->add_option("--target", options->target, "any target, compared row by row: npy:PATH, sqlite:...");
-  command->add_option("--source", options->source, "where the texts are; default: what the index remembers");
+  command->add_option("--target", options->target, "a target that is searched row by row: npy:PATH, sqlite:...");
+  command->add_option("--source", options->source, "where the texts are; default: what the index records");
   command->add_option("--db-token-env", options->who.db_token_env,
                       "environment variable that holds the token of a libSQL server");
   command->add_option("--db-password-env", options->who.db_password_env,
                       "environment variable that holds the password of a PostgreSQL or FalkorDB server");
   command->add_option("-k,--top", options->k, "how many results")->check(CLI::Range(1, 10000));
-  command->add_option("--nprobe", options->nprobe, "lists of an IVF index to look into")->check(NotNegative());
+  command->add_option("--nprobe", options->nprobe, "number of lists of an IVF index to search")->check(NotNegative());
   command->add_option("--ef-search", options->ef_search, "breadth of the search in an HNSW index")
       ->check(NotNegative());
   command->add_option("--embedder", options->who.embedder,
                       "an API, as for run, or builtin; default: openai, or builtin for its indexes");
   command->add_option("--api-base", options->who.api_base, "base URL of the API");
-  command->add_option("--model", options->who.model, "model, where the target does not remember it");
-  command->add_option("--dimensions", options->who.dimensions, "width, where the target does not remember it");
+  command->add_option("--model", options->who.model, "model, if the target does not record it");
+  command->add_option("--dimensions", options->who.dimensions, "width, if the target does not record it");
   AddKeyFlags(command, &options->who);
   command
       ->add_option("--input-type", options->who.input_type,
-                   "what the API is told that the text is: query (the default)")
+                   "input type that is sent to the API: query (the default), document or none")
       ->check(CLI::IsMember({"document", "query", "none"}));
   const auto add_list = [command](const char* flag, std::vector<std::string>* values, const char* what) {
     command->add_option(flag, *values, what)->allow_extra_args(false);
   };
-  add_list("--header", &options->who.headers, "one more HTTP header, `name: value`; also several");
-  add_list("--header-env", &options->who.header_envs, "likewise, `name: VARIABLE`: the value is in this variable");
+  add_list("--header", &options->who.headers, "additional HTTP header, `name: value`; also several");
+  add_list("--header-env", &options->who.header_envs,
+           "additional HTTP header, `name: VARIABLE`: its value is in this variable");
   add_list("--body-field", &options->who.body_fields,
-           "one more field of the request's body, `name=value`; also several");
+           "additional field in the body of the request, `name=value`; also several");
   command->add_option("--proxy", options->who.proxy, "HTTP proxy, as for run");
   command->add_option("--ca-file", options->who.ca_file, "PEM file with the certificate authorities to trust");
   AddEnvFileFlags(command, &options->who);

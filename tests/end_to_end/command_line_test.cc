@@ -128,7 +128,8 @@ TEST_F(CommandLineTest, HelpAndVersionAreCommandsToo) {
 TEST_F(CommandLineTest, AServerThatOthersCanReachWithoutAKeyIsRemarked) {
   const ProcessResult open = Cli({"serve", "--address", "192.0.2.1", "--port", "0"});
   EXPECT_NE(open.exit_code, 0);
-  EXPECT_THAT(open.err, AllOf(HasSubstr("whoever reaches 192.0.2.1 may use this server"), HasSubstr("--api-key-env")));
+  EXPECT_THAT(open.err,
+              AllOf(HasSubstr("anyone who can reach 192.0.2.1 can use this server"), HasSubstr("--api-key-env")));
 }
 
 TEST_F(CommandLineTest, AWrongValueNamesTheFlagOrTheVariableThatItCameFrom) {

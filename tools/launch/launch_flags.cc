@@ -77,7 +77,7 @@ ExitCode Launch(const char* name, const CLI::App& command, Words words, CommandO
 
 void AddSlurm(CLI::App* launch, Words words, Command* chosen) {
   CLI::App* const command = launch->add_subcommand(
-      "slurm", "submit the shards as an array job; the same command starts those that have failed, and no others");
+      "slurm", "submit the shards as an array job; the same command starts only the shards that have failed");
   auto options = std::make_shared<SlurmOptions>();
   AddCommon(command, &options->launch);
   command

@@ -12,12 +12,12 @@
 namespace reembed {
 
 void AddLive(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen) {
-  CLI::App* const ctl = app->add_subcommand("ctl", "look at a run that goes on, and steer it");
+  CLI::App* const ctl = app->add_subcommand("ctl", "show and control a running job");
   auto options = std::make_shared<CtlOptions>();
   ctl->add_option("job", options->job, "its job directory")->required();
   ctl->add_option("words", options->words,
-                  "status, pause, resume, rate rpm=N tpm=N (0: none), concurrency N, stop (what is in the air is "
-                  "finished), abort (it is dropped), or dashboard: its address")
+                  "status, pause, resume, rate rpm=N tpm=N (0: no limit), concurrency N, stop (finishes requests in "
+                  "flight), abort (drops them), or dashboard (prints its address)")
       ->required();
   ctl->add_flag("--json", options->json, "JSON on standard output");
   ctl->footer(
@@ -25,7 +25,7 @@ void AddLive(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen)
       "reembed ctl JOB concurrency 8\n  reembed ctl JOB stop");
   ctl->callback([=] { *chosen = [=](const Environment&) { return CtlCommand(*options); }; });
   CLI::App* const dashboard =
-      app->add_subcommand("dashboard", "a page that shows a run that goes on, or the last one of a job");
+      app->add_subcommand("dashboard", "serve a web page that shows a running job, or the last run of a job");
   auto page = std::make_shared<DashboardOptions>();
   auto jobs = std::make_shared<std::vector<std::string>>();
   dashboard->add_option("job", *jobs, "job directory; default: the newest job in the default folder")->expected(0, 1);
@@ -40,7 +40,7 @@ void AddLive(CLI::App* app, std::function<ExitCode(const Environment&)>* chosen)
     };
   });
   CLI::App* const report =
-      app->add_subcommand("report", "what became of a job, as one file with plots, or for an issue");
+      app->add_subcommand("report", "write a report of a job: one file with plots, or Markdown for an issue");
   auto to = std::make_shared<ReportOptions>();
   auto of = std::make_shared<std::vector<std::string>>();
   report->add_option("job", *of, "job directory; default: the newest job in the default folder")->expected(0, 1);
