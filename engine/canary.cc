@@ -118,12 +118,11 @@ absl::Status CanaryWatch::Judge(int endpoint, int first_text, absl::Span<const f
         ", got ", came, "; their vectors would be mixed. name endpoints that serve one model"));
   }
   if (!watched.ever_good) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        names[endpoint], ": expected the vectors that this job began with, ", same, ", got ", came,
-        "; the model behind the name was changed since, and its vectors cannot be compared with those that the job "
-        "has. let the endpoint serve that model again; to go on with the new one everything is to be bought anew, "
-        "which "
-        "removing the folder of this job begins"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(names[endpoint], ": expected the vectors that this job began with, ", same, ", got ", came,
+                     "; the model behind the name has changed since then, and its vectors cannot be compared with "
+                     "those of the job. let the endpoint serve that model again; to continue with the new one, "
+                     "everything must be bought again: remove the folder of this job"));
   }
   std::string doubtful = "; nothing has been received from it since the last good check";
   if (watched.since_good.texts > 0) {
@@ -136,8 +135,8 @@ absl::Status CanaryWatch::Judge(int endpoint, int first_text, absl::Span<const f
   return absl::FailedPreconditionError(
       absl::StrCat(names[endpoint], ": expected the vectors that it gave before, ", same, ", got ", came,
                    "; the model behind the name was changed during the run. stopped, nothing more was bought", doubtful,
-                   ". let the endpoint serve that model again; to go on with the new one everything is to be bought "
-                   "anew, which removing the folder of this job begins"));
+                   ". let the endpoint serve that model again; to continue with the new one, everything must be bought "
+                   "again: remove the folder of this job"));
 }
 
 }  // namespace reembed

@@ -26,7 +26,7 @@ class FiniteReader final : public VectorReader {
     if (!row.ok() || !row->has_value() || CheckVector((*row)->vector) != VectorFault::kNotFinite) return row;
     return absl::DataLossError(absl::StrCat(place_, ": row ", KeyText((*row)->key),
                                             ": expected a vector of finite numbers, got one with NaN or infinity; ",
-                                            "whoever wrote it has to write it again"));
+                                            "write it again with the program that made it"));
   }
 
   const std::unique_ptr<VectorReader> reader_;

@@ -137,10 +137,10 @@ absl::Status AppendOutput(const OutputForm& form, absl::Span<const float> vector
     }
     if (holds) continue;
     out->resize(before);
-    return absl::InvalidArgumentError(
-        std::isfinite(vector[i])
-            ? absl::StrCat("expected numbers ", LimitOf(form), ", got ", vector[i])
-            : absl::StrCat("expected finite numbers, got ", vector[i], "; whoever made it has to make it again"));
+    return absl::InvalidArgumentError(std::isfinite(vector[i])
+                                          ? absl::StrCat("expected numbers ", LimitOf(form), ", got ", vector[i])
+                                          : absl::StrCat("expected finite numbers, got ", vector[i],
+                                                         "; make it again with the program that made it"));
   }
   return absl::OkStatus();
 }

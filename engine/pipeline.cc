@@ -166,7 +166,7 @@ absl::Status Run::Execute() {
   const MutexLock lock(&mutex_);
   ABSL_RETURN_IF_ERROR(failure_);
   if (outcome_ == Outcome::kStopped || left_unfinished)
-    return absl::CancelledError("stopped; the same command goes on from here");
+    return absl::CancelledError("stopped; the same command resumes from here");
   return absl::OkStatus();
 }
 
@@ -387,7 +387,7 @@ void Run::GiveUpWaiting() {
   mutex_.unlock();
   NoteFailure(absl::DeadlineExceededError(absl::StrCat("no answer from any part for ",
                                                        absl::FormatDuration(options_.stall_timeout),
-                                                       "; gave up waiting. run again: it goes on from here")));
+                                                       "; gave up waiting. run again: it resumes from here")));
   parts_.client->Cancel();
   mutex_.lock();
   for (const Awaited& awaited : std::exchange(awaited_, {})) {

@@ -21,7 +21,7 @@ absl::Status PublishTargets(absl::Span<const NamedSink> sinks, const Model& mode
   absl::Status first;
   for (const NamedSink& sink : sinks) {
     if (stop.stop_requested()) {
-      first.Update(absl::CancelledError("stopped; the same command goes on from here"));
+      first.Update(absl::CancelledError("stopped; the same command resumes from here"));
       break;
     }
     current = &sink;

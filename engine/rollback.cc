@@ -88,7 +88,8 @@ absl::Status Rollback::PutPageBack() {
   std::vector<Logged*> rows;
   for (Logged& row : page_) rows.push_back(&row);
   for (int round = 0; !rows.empty(); ++round) {
-    if (round == kRounds) return absl::UnavailableError(absl::StrCat(name_, ": rows come and go; run this again"));
+    if (round == kRounds)
+      return absl::UnavailableError(absl::StrCat(name_, ": rows are added and removed all the time; run this again"));
     again_.clear();
     ABSL_RETURN_IF_ERROR(PutBack(rows));
     rows = again_;

@@ -51,7 +51,7 @@ absl::Status CheckText(std::optional<absl::string_view> text, size_t max_bytes) 
         absl::StrCat("the text has ", text->size(), " bytes, more than the limit of ", max_bytes));
   }
   if (!IsValidUtf8(*text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
-  if (IsWhiteSpace(*text)) return absl::InvalidArgumentError("the text is nothing but white space");
+  if (IsWhiteSpace(*text)) return absl::InvalidArgumentError("the text is only white space");
   return absl::OkStatus();
 }
 

@@ -83,7 +83,7 @@ absl::StatusOr<std::vector<Location>> FindPlaces(const BackupOptions& options, c
     const StoreKind* const kind = FindBackupKind(place.scheme);
     if (kind == nullptr) {
       return absl::UnimplementedError(absl::StrCat(place.ToString(), ": this program saves ", BackupKindNames(),
-                                                   "; copy other places with their own means"));
+                                                   "; copy other places with their own tools"));
     }
     if (!names.insert(kind->is_file ? fs::path(place.path).filename().string() : kind->name).second) {
       return absl::InvalidArgumentError(
@@ -114,7 +114,7 @@ void Print(const std::string& dir, const BackupManifest& manifest, bool json) {
     line.Add("backup", dir).Add("parts", static_cast<int64_t>(manifest.parts.size())).Add("bytes", bytes);
     std::cout << line.Add("rows", rows).Add("exit_code", 0).ToString() << std::endl;
   } else {
-    std::cout << "backup " << dir << " is whole; to put it back: reembed restore " << dir << std::endl;
+    std::cout << "backup " << dir << " is complete; to restore it: reembed restore " << dir << std::endl;
   }
 }
 

@@ -86,7 +86,7 @@ void Print(const JobPart& part, bool json) {
 // Without its parameters, which are in the table.
 std::string Bare(const std::string& place) { return place.substr(0, place.find('?')); }
 
-// "the narrowest part is the endpoint URL with 1,200 rows/s; the source gives 45,000, ..."
+// "the bottleneck is the endpoint URL with 1,200 rows/s; the source gives 45,000, ..."
 std::string Sentence(const Measured& measured) {
   const JobPart* const narrowest = FindNarrowest(measured.parts);
   if (narrowest == nullptr) return "no part could be measured";
@@ -95,7 +95,7 @@ std::string Sentence(const Measured& measured) {
     if (&part == narrowest || !part.failure.ok()) continue;
     others.push_back(absl::StrCat("the ", PartName(part.kind), " ", Bare(part.place), " ", RateText(part)));
   }
-  std::string text = absl::StrCat("the narrowest part is the ", PartName(narrowest->kind), " ", Bare(narrowest->place),
+  std::string text = absl::StrCat("the bottleneck is the ", PartName(narrowest->kind), " ", Bare(narrowest->place),
                                   " with ", RateText(*narrowest), " rows/s", others.empty() ? "" : " (");
   if (!others.empty()) absl::StrAppend(&text, absl::StrJoin(others, ", "), ")");
   if (measured.rows > 0) {
@@ -175,7 +175,7 @@ std::string EndOf(const std::string& place) {
 }
 
 ReportPage PageOf(const Measured& measured) {
-  ReportPage page{.title = "reembed: the parts of a job, and the narrowest",
+  ReportPage page{.title = "reembed: the parts of a job, and the bottleneck",
                   .text = absl::StrCat(Sentence(measured), ". By reembed ", REEMBED_VERSION, ".")};
   ReportSection table{.title = "Figures", .head = {"part", "rows/s", "place", "how"}};
   Plot plot{.title = "Rows a second of each part", .unit = " rows/s", .is_bars = true};
@@ -230,7 +230,7 @@ absl::StatusOr<ResolvedJob> ResolveFirst(const BenchAllOptions& options, const E
 ExitCode BenchAllCommand(const BenchAllOptions& options, const Environment& environment) {
   const bool json = options.job.json;
   StopSignals signals({.command = "bench all",
-                       .left = "what it was writing to may still be there: its name begins with reembed_bench_",
+                       .left = "the temporary place may still exist: its name begins with reembed_bench_",
                        .json = json});
   const auto fail = [&](const absl::Status& status) {
     std::vector<std::string> uris = options.job.targets;

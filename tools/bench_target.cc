@@ -243,7 +243,7 @@ absl::StatusOr<std::vector<Store>> ReadTargets(const BenchTargetOptions& options
 ExitCode BenchTargetCommand(const BenchTargetOptions& options, const Environment& environment) {
   const bool json = options.common.json;
   StopSignals signals({.command = "bench target",
-                       .left = "what it was writing to may still be there: its name begins with reembed_bench_",
+                       .left = "the temporary place may still exist: its name begins with reembed_bench_",
                        .json = json});
   const auto fail = [&](const absl::Status& status) {
     return Fail("bench target", WithQuotingAdvice(status, options.targets), json);

@@ -21,8 +21,8 @@ absl::StatusOr<std::string> AskRun(const std::string& job, const std::string& wo
   absl::StatusOr<std::string> answer = AskLineSocket(path, words);
   if (absl::IsNotFound(answer.status())) {
     ABSL_RETURN_IF_ERROR(JobFolders(job).status());
-    return absl::NotFoundError(absl::StrCat(job, ": no run goes on here that could be asked; `reembed status ", job,
-                                            "` tells what the job holds"));
+    return absl::NotFoundError(
+        absl::StrCat(job, ": no run of this job is active; `reembed status ", job, "` shows what the job contains"));
   }
   ABSL_RETURN_IF_ERROR(answer.status());
   if (JsonMember(*answer, "message_type") == "error") {
@@ -37,9 +37,9 @@ std::string Text(const std::string& answer) {
   if (type == "run") return JsonMember(answer, "line");
   if (type == "dashboard") return JsonMember(answer, "url");
   const std::string said = JsonMember(answer, "said");
-  if (said == "stop") return "the run stops: nothing new is sent, and what is in the air is finished";
-  if (said == "abort") return "the run ends: what is in the air is dropped, and the same command goes on";
-  std::string text = JsonMember(answer, "paused") == "true" ? "paused: no request leaves until `resume`" : "running";
+  if (said == "stop") return "the run stops: no new request is sent, and requests in flight are finished";
+  if (said == "abort") return "the run ends: requests in flight are dropped, and the same command resumes";
+  std::string text = JsonMember(answer, "paused") == "true" ? "paused: no request is sent until `resume`" : "running";
   for (const char* const limit : {"rpm", "tpm", "concurrency"}) {
     const std::string value = JsonMember(answer, limit);
     if (!value.empty() && value != "null") absl::StrAppend(&text, ", ", limit, " ", value);

@@ -46,7 +46,7 @@ std::string PointsOf(const std::string& job) {
 
 absl::StatusOr<std::string> Tell(const std::string& job, absl::string_view words) {
   absl::StatusOr<std::string> answer = AskLineSocket(ControlSocketOf(job), words);
-  if (!answer.ok()) return absl::FailedPreconditionError("the run is over; nothing is to be steered");
+  if (!answer.ok()) return absl::FailedPreconditionError("the run is over; it cannot be controlled any more");
   if (JsonMember(*answer, "message_type") == "error") {
     return absl::InvalidArgumentError(JsonMember(*answer, "message"));
   }
@@ -58,7 +58,8 @@ absl::Status Show(const DashboardOptions& options, std::stop_token stop) {
   ABSL_RETURN_IF_ERROR(JobFolders(job).status());
   if (LookAt(job).empty()) {
     return absl::NotFoundError(absl::StrCat(
-        job, ": no run goes on here, and none has left its course; `reembed status` tells what the job holds"));
+        job,
+        ": no run of this job is active, and none has left a history; `reembed status` shows what the job contains"));
   }
   ABSL_ASSIGN_OR_RETURN(const ListenAddress listen, ParseListenAddress("--listen", options.listen));
   ABSL_ASSIGN_OR_RETURN(
@@ -76,7 +77,7 @@ absl::Status Show(const DashboardOptions& options, std::stop_token stop) {
 }  // namespace
 
 ExitCode DashboardCommand(const DashboardOptions& options) {
-  StopSignals signals({.command = "dashboard", .left = "the page is gone, and nothing else"});
+  StopSignals signals({.command = "dashboard", .left = "the page was closed; nothing else has changed"});
   const StopSignals::Work work(&signals, {});
   const absl::Status shown = Show(options, signals.token());
   return shown.ok() ? kExitDone : Fail("dashboard", shown, false);

@@ -124,7 +124,8 @@ void LookAtFiles(Findings* findings) {
                                 ? "any number"
                                 : absl::StrCat(WithCommas(static_cast<int64_t>(limit.rlim_max)), " at most");
   if (limit.rlim_max >= kFilesOfARun) return findings->Good("open files", words);
-  findings->Warn("open files", words, "many requests at a time want 1,024: ulimit -Hn, or LimitNOFILE= of the service");
+  findings->Warn("open files", words,
+                 "many concurrent requests need 1,024: ulimit -Hn, or LimitNOFILE= of the service");
 }
 
 int64_t NumberAfter(const std::string& path, absl::string_view name) {
@@ -155,7 +156,8 @@ void LookAtMemory(Findings* findings) {
   if (free < 0) return findings->Warn("memory", "the system does not say how much there is", "");
   const std::string words = absl::StrCat(BytesText(free), " ", of);
   if (free >= kFewBytesOfMemory) return findings->Good("memory", words);
-  findings->Warn("memory", words, "`reembed plan` says what a job wants; --concurrency and --batch-size make it less");
+  findings->Warn("memory", words,
+                 "`reembed plan` says how much a job needs; less with a smaller --concurrency or --batch-size");
 }
 
 // `folder` or the nearest above it that is there.
@@ -186,7 +188,8 @@ void LookAtDisk(Findings* findings, const std::string& folder, const Environment
   }
   const std::string words = absl::StrCat(BytesText(static_cast<int64_t>(space.available)), " free for ", folder);
   if (static_cast<int64_t>(space.available) >= kFewBytesOfDisk) return findings->Good("disk", words);
-  findings->Warn("disk", words, "`reembed plan` says what a job wants; make room, or say --job DIR on another disk");
+  findings->Warn("disk", words,
+                 "`reembed plan` says how much a job needs; free some space, or say --job DIR on another disk");
 }
 
 void LookAtClock(Findings* findings) {
@@ -194,7 +197,7 @@ void LookAtClock(Findings* findings) {
   const std::string words = absl::FormatTime("%Y-%m-%d %H:%M:%S %Z", now, absl::LocalTimeZone());
   if (absl::ToCivilYear(now, absl::UTCTimeZone()).year() >= kEarliestYear) return findings->Good("clock", words);
   findings->Bad("clock", absl::FailedPreconditionError(absl::StrCat(words, ", which is long past")),
-                "set it (timedatectl set-ntp true): certificates are refused by it");
+                "set it (timedatectl set-ntp true): with a wrong clock certificates are refused");
 }
 
 void LookAtTrust(Findings* findings, const std::string& ca_file) {
@@ -277,7 +280,7 @@ ExitCode DoctorCommand(CommandOptions options, const Environment& environment) {
   if (!NamesJob(options) && !NamesApi(options)) {
     const int code = findings.Finish();
     if (!options.json) {
-      std::cout << "with the flags of `run` it also looks at the API and the stores: reembed doctor --embedder openai"
+      std::cout << "with the flags of `run` it also checks the API and the stores: reembed doctor --embedder openai"
                 << std::endl;
     }
     return static_cast<ExitCode>(code);

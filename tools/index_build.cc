@@ -34,7 +34,8 @@ absl::StatusOr<IndexBuildOptions> OptionsOfBuild(const IndexBuildCommandOptions&
   ABSL_ASSIGN_OR_RETURN(build.memory, ParseBytes("--build-memory", options.build_memory));
   ABSL_ASSIGN_OR_RETURN(const int64_t memory, ParseBytes("--memory", options.memory));
   if (options.recall > 0 && !options.factory.empty()) {
-    return absl::InvalidArgumentError("--recall chooses what to build, and --factory says it; give one of them");
+    return absl::InvalidArgumentError(
+        "--recall chooses the type of index, and --factory names it; give only one of them");
   }
   if ((memory > 0 || options.latency_ms > 0) && options.recall == 0) {
     return absl::InvalidArgumentError("--memory and --latency go with --recall, as --memory 4GiB --recall 0.95");
@@ -117,7 +118,7 @@ absl::StatusOr<BuiltIndex> Build(const IndexBuildCommandOptions& options, const 
 ExitCode IndexBuildCommand(const IndexBuildCommandOptions& options, const Environment& environment) {
   const bool json = options.common.json;
   const StopSignals signals(
-      {.command = "index build", .left = "give the same command again to go on with it", .json = json});
+      {.command = "index build", .left = "run the same command again to resume it", .json = json});
   const absl::Time begin = absl::Now();
   std::string path;
   const absl::StatusOr<BuiltIndex> built = Build(options, environment, &path);

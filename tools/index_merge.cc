@@ -33,7 +33,8 @@ absl::StatusOr<BuiltIndex> Merge(const IndexMergeCommandOptions& options, const 
   for (const std::string& index : options.indexes) {
     ABSL_ASSIGN_OR_RETURN(const Store part, IndexPlace(index, environment));
     if (part.location.path == *path) {
-      return absl::InvalidArgumentError(absl::StrCat(*path, ": is one of the indexes, and cannot be the whole, too"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(*path, ": is one of the indexes to merge, and cannot be the output, too"));
     }
     parts.push_back(part.location.path);
   }
@@ -50,7 +51,7 @@ absl::StatusOr<BuiltIndex> Merge(const IndexMergeCommandOptions& options, const 
 
 ExitCode IndexMergeCommand(const IndexMergeCommandOptions& options, const Environment& environment) {
   const bool json = options.common.json;
-  const StopSignals signals({.command = "index merge", .left = "give the same command again", .json = json});
+  const StopSignals signals({.command = "index merge", .left = "run the same command again", .json = json});
   std::string path;
   const absl::StatusOr<BuiltIndex> merged = Merge(options, environment, &path);
   if (!merged.ok()) return Fail("index merge", merged.status(), json);

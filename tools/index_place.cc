@@ -84,7 +84,7 @@ absl::StatusOr<Store> IndexPlace(const std::string& path, const Environment& env
   ABSL_RETURN_IF_ERROR(CheckNoLfsPointer(location.path));
   if (location.parameters.empty()) return StoreOf(location);
   return absl::InvalidArgumentError(absl::StrCat(path, ": expected the path of an index, got one with parameters; ",
-                                                 "what is to be built has flags of its own"));
+                                                 "use the flags to say what to build"));
 }
 
 absl::StatusOr<std::unique_ptr<PlaceLock>> LockIndex(const Store& index) {

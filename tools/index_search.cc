@@ -51,9 +51,9 @@ absl::Status Search(const IndexSearchCommandOptions& options, const Environment&
   } else {
     if (model.name.empty()) model.name = options.search.who.model;
     if (model.name.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": nobody has written down which model made its vectors; say it with --model, or ask with ",
-          "a vector: --vector FILE"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": the model of its vectors is not recorded; name it with --model, or search with ",
+                       "a vector: --vector FILE"));
     }
     ABSL_ASSIGN_OR_RETURN(query, EmbedQuery(options.search, model, environment));
   }
@@ -62,9 +62,9 @@ absl::Status Search(const IndexSearchCommandOptions& options, const Environment&
       index->Search(query, options.search.k, {.nprobe = options.search.nprobe, .ef_search = options.search.ef_search}));
   const auto wanted = std::min<int64_t>(options.search.k, index->rows());
   if (static_cast<int64_t>(hits.size()) < wanted) {
-    Note(absl::StrCat(path, ": ", hits.size(), " of ", wanted, " rows found, as there are no more where it looked",
-                      index->breadth().lists > 0  ? "; look into more lists with --nprobe"
-                      : index->breadth().is_graph ? "; look further with --ef-search"
+    Note(absl::StrCat(path, ": ", hits.size(), " of ", wanted, " rows found, as the searched part has no more",
+                      index->breadth().lists > 0  ? "; search more lists with --nprobe"
+                      : index->breadth().is_graph ? "; search more broadly with --ef-search"
                                                   : ""),
          options.search.who.json);
   }

@@ -133,7 +133,7 @@ SourceParts MeasureJobSource(const ResolvedJob& job, const PartsOptions& options
   SourceParts parts{.part = {.kind = JobPart::Kind::kSource, .place = PlaceText(job.source.location)}};
   const auto measure = [&]() -> absl::Status {
     if (job.source.kind->is_stream) {
-      return absl::InvalidArgumentError("what comes on standard input can be read once only");
+      return absl::InvalidArgumentError("standard input can be read only once");
     }
     ABSL_ASSIGN_OR_RETURN(const std::unique_ptr<Source> todo, OpenSource(job.source, job.selection));
     ABSL_ASSIGN_OR_RETURN(parts.rows, todo->CountRows());
@@ -198,10 +198,10 @@ EndpointParts MeasureJobEndpoint(ResolvedJob job, const SourceReading& reading, 
       absl::ToDoubleMilliseconds(Percentile(cell.latencies, 0.95)),
       cell.errors > 0 ? absl::StrCat(", ", Counted(cell.errors, "request", "requests"), " of ",
                                      WithCommas(cell.requests + cell.errors),
-                                     " failed and count for nothing: ", cell.failure.message())
+                                     " failed and are not counted: ", cell.failure.message())
                       : "",
       parts.part.projected
-          ? absl::StrFormat(", reckoned up to %d at a time of %d", static_cast<int>(concurrency * endpoints), batch)
+          ? absl::StrFormat(", extrapolated to %d at a time of %d", static_cast<int>(concurrency * endpoints), batch)
           : "");
   parts.part.advice = "`reembed bench endpoint` finds the best --concurrency and --batch-size";
   return parts;

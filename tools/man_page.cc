@@ -124,8 +124,8 @@ std::string ManPage(const std::vector<CommandWords>& all, const std::string& ver
       ".ad l\n.nh\n", ".SH NAME\nreembed \\- ", Roff(program.help.substr(program.help.find(' ') + 1)),
       "\n.SH SYNOPSIS\n", "\\fBreembed\\fR \\fIcommand\\fR [\\fIflags\\fR]\n.SH DESCRIPTION\n",
       Roff("Streams rows from a database or a file, turns their texts into vectors through an embedding API as fast as "
-           "the quota allows, writes the vectors back, and builds an index, in one pass. The same command goes on "
-           "after a stop or a crash, and buys nothing twice."),
+           "the quota allows, writes the vectors back, and builds an index, in one pass. After a stop or a crash the "
+           "same command resumes; it never buys a vector again that was received."),
       "\n.SH COMMANDS\n");
   std::vector<const CommandWords*> before;
   for (const CommandWords& command : all) {

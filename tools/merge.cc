@@ -176,7 +176,7 @@ absl::Status Merge(const ParentOptions& options, const Environment& environment)
 }  // namespace
 
 ExitCode MergeCommand(const ParentOptions& options, const Environment& environment) {
-  const StopSignals signals({.command = "merge", .left = "give the same command again", .json = options.json});
+  const StopSignals signals({.command = "merge", .left = "run the same command again", .json = options.json});
   const absl::Status merged = Merge(options, environment);
   if (!merged.ok()) return Fail("merge", merged, options.json);
   if (options.json) {

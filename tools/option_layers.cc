@@ -56,10 +56,11 @@ SettingsRules RulesOf(OptionLayer layer, const Environment& environment) {
   };
   rules.advice = [user = UserFileFor(environment)](const OptionEntry& entry) {
     if (entry.scope == OptionScope::kCommand) {
-      return absl::StrCat("; no file says this, but the command: --", entry.name);
+      return absl::StrCat("; no file can set this, only the command: --", entry.name);
     }
-    return absl::StrCat("; a file of the folder makes no command run, serve or write something: put it into ", user,
-                        ", or say --", entry.name);
+    return absl::StrCat(
+        "; a file in the working folder cannot make a command run, serve or write something: put it into ", user,
+        ", or say --", entry.name);
   };
   rules.may_have_streams = !own;
   rules.refuses_secrets = true;
@@ -191,8 +192,9 @@ absl::Status Layers::TakeVariable(const std::string& name, const Environment::Fi
     if (variable.value.empty() || !IsTaken(entry)) return absl::OkStatus();
     if (entry.scope == OptionScope::kCommand) return ignored(absl::StrCat("; say --", entry.name));
     if (entry.scope == OptionScope::kOwn) {
-      return ignored(absl::StrCat(", as a file of the folder makes no command run, serve or write something: put it ",
-                                  "into ", UserFileFor(*environment_), ", or say --", entry.name));
+      return ignored(
+          absl::StrCat(", as a file in the working folder cannot make a command run, serve or write something: put it ",
+                       "into ", UserFileFor(*environment_), ", or say --", entry.name));
     }
     const auto said = all_->origins.find(entry.name);
     if (said != all_->origins.end() && said->second.layer < OptionLayer::kEnvFile) return absl::OkStatus();
@@ -257,7 +259,7 @@ void Layers::TakeConfigFile(const Config& config) {
   if (!left.empty()) {
     all_->notes.push_back(absl::StrCat(config.file.path, ": ", absl::StrJoin(left, ", "),
                                        left.size() == 1 ? " is" : " are",
-                                       " set aside, as flags say another source or embedder"));
+                                       " ignored, as flags name another source or embedder"));
   }
 }
 

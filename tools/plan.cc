@@ -32,7 +32,7 @@ namespace {
 absl::Status CheckShardOptions(const CommandOptions& options, const std::vector<ResolvedJob>& jobs,
                                std::string* parent) {
   if (!options.shard.empty()) {
-    return absl::InvalidArgumentError("--shard: a plan is of all shards; say how many with --shards N");
+    return absl::InvalidArgumentError("--shard: a plan covers all shards; give their number with --shards N");
   }
   if (!options.plan.empty()) {
     return absl::InvalidArgumentError(
@@ -43,7 +43,7 @@ absl::Status CheckShardOptions(const CommandOptions& options, const std::vector<
         std::any_of(jobs.begin(), jobs.end(), [](const ResolvedJob& job) { return job.source.kind->is_stream; });
     if (options.out.empty() || !read_once) return absl::OkStatus();
     return absl::InvalidArgumentError(
-        "--out: what comes on standard input can be read once only, so no plan of it fits later");
+        "--out: standard input can be read only once, so a plan of it cannot be used later");
   }
   if (options.shards < 1 || options.shards > kMaxShards) {
     return absl::InvalidArgumentError(

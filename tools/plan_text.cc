@@ -28,17 +28,18 @@ std::string TokensText(const TokenCounting& counting, const PlanNumbers& plan) {
 void PrintChanged(const ResolvedJob& job, const Preflight& preflight, const PlanNumbers& plan,
                   absl::FunctionRef<void(absl::string_view, absl::string_view)> line) {
   if (plan.rows_changed > 0) {
-    line("changed",
-         Counted(plan.rows_changed,
-                 "row has another text than the one that its vector was made from; it is embedded again, --no-changed "
-                 "leaves it",
-                 "rows have another text than the one that their vector was made from; they are embedded again, "
-                 "--no-changed leaves them"));
+    line(
+        "changed",
+        Counted(
+            plan.rows_changed,
+            "row has a new text since its vector was made; it is embedded again, unless --no-changed is given",
+            "rows have a new text since their vector was made; they are embedded again, unless --no-changed is given"));
     for (size_t i = 0; i < job.targets.size(); ++i) {
       if (preflight.sinks[i]->row_order() != RowOrder::kAscending || job.targets[i].kind->is_stream) continue;
-      line("builds", absl::StrCat(PlaceText(job.targets[i].location),
-                                  " again beside what is there, from the job's vectors; it takes its place in one "
-                                  "step, and nothing is bought for that"));
+      line("builds",
+           absl::StrCat(
+               PlaceText(job.targets[i].location),
+               " again from the job's vectors, and then replaces the old one in one step; nothing is bought for that"));
     }
   }
   if (plan.rows_lost > 0) {
@@ -66,9 +67,10 @@ void PrintPlanText(const ResolvedJob& job, const TokenCounting& counting, const 
   for (const std::string& remark : preflight.remarks) line("found", remark);
   for (const Store& target : job.targets) {
     if (!target.kind->is_table() || target.kind->lock != nullptr) continue;
-    line("found", absl::StrCat(PlaceText(target.location),
-                               " knows no lock that would keep another job away; a run reads back at its end what it "
-                               "has written, and compares it"));
+    line("found",
+         absl::StrCat(
+             PlaceText(target.location),
+             " has no lock against other jobs; at its end a run reads back what it has written, and compares it"));
   }
   if (const std::string unknown = UnknownModelText(job, plan.unknown); !unknown.empty()) line("found", unknown);
   line("model", absl::StrCat(job.client.model.name, ", ", job.client.model.dim, " dimensions"));

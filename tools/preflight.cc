@@ -122,7 +122,7 @@ absl::StatusOr<Preflight> Check(const ResolvedJob& job) {
     if (survey.rows_needed > 0) {
       preflight.changes.push_back(absl::StrCat("gives ", Counted(survey.rows_needed, "row", "rows"), " of ",
                                                job.source.location.Get("table"),
-                                               " a vector, over whose absence the system's search fails now"));
+                                               " a vector, without which the system's search fails now"));
     }
     const int64_t broken = survey.rows_selected - survey.rows_null - survey.rows_with_vector;
     if (job.selection.rows != Selection::Rows::kAll && broken > 0) {

@@ -40,7 +40,7 @@ absl::Status AskToReplace(const ResolvedJob& job, const Preflight& preflight, co
   return AskConsent(
       absl::StrCat("--all replaces ", Counted(existing, "vector", "vectors"), " in ", PlaceName(job.source.location),
                    has_way_back ? absl::StrCat("; `reembed rollback ", job.directory, "` brings them back") : ""),
-      has_way_back ? "to go on, say --yes" : "nothing brings them back: make a backup first, then say --yes",
+      has_way_back ? "to go on, say --yes" : "they cannot be restored: make a backup first, then say --yes",
       {job.options.yes, job.options.no_input});
 }
 

@@ -36,13 +36,13 @@ constexpr uint64_t kBytesOfProgram = uint64_t{512} << 20;
 constexpr rlim_t kMostFiles = 65536;
 
 constexpr char kOutOfMemory[] =
-    "out of memory; give it more (ulimit -v, or the container's limit), or let it take less with --concurrency and "
-    "--batch-size: the same command goes on from what is kept";
+    "out of memory; give it more (ulimit -v, or the container's limit), or use a smaller --concurrency or "
+    "--batch-size: the same command resumes from the persisted vectors";
 
 // As much of a limit of memory as of one of threads: a thread's stack wants address space.
 constexpr char kNoThread[] =
-    "no room for one more thread; give it more (ulimit -v, ulimit -u, or the container's limits), or let it take less "
-    "with --concurrency and --batch-size: the same command goes on from what is kept";
+    "no room for one more thread; give it more (ulimit -v, ulimit -u, or the container's limits), or use a smaller "
+    "--concurrency or --batch-size: the same command resumes from the persisted vectors";
 
 // Handlers of the language reach nothing but a global. Set once, before there are threads.
 // NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
@@ -85,10 +85,10 @@ bool IsLackOfThreads(const std::exception& error) {
     EndOutOfMemory();
   } catch (const std::exception& error) {
     if (IsLackOfThreads(error)) EndWith(kNoThread);
-    EndWith(
-        absl::StrCat("ended by what nobody expected: ", error.what(), "; the same command goes on from what is kept"));
+    EndWith(absl::StrCat("ended by an unexpected error: ", error.what(),
+                         "; the same command resumes from the persisted vectors"));
   } catch (...) {
-    EndWith("ended by what nobody expected; the same command goes on from what is kept");
+    EndWith("ended by an unexpected error; the same command resumes from the persisted vectors");
   }
 }
 

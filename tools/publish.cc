@@ -51,7 +51,7 @@ absl::StatusOr<std::string> Publish(const ParentOptions& options, const Environm
 
 ExitCode PublishCommand(const ParentOptions& options, const Environment& environment) {
   const StopSignals signals(
-      {.command = "publish", .left = "give the same command again to complete it", .json = options.json});
+      {.command = "publish", .left = "run the same command again to complete it", .json = options.json});
   const absl::StatusOr<std::string> done = Publish(options, environment, signals);
   if (!done.ok()) return Fail("publish", done.status(), options.json);
   if (options.json) {

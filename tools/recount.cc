@@ -72,7 +72,7 @@ std::string RecountMessage(const ResolvedJob& job, const Recount& recount) {
     sentences.push_back(absl::StrCat(
         Counted(recount.rows_emptied, "row", "rows"), " of ", PlaceName(job.source.location), " had been written and ",
         recount.rows_emptied == 1 ? "is empty again (key " : "are empty again (keys ", keys, more ? ", ..." : "",
-        "): a trigger of the table or another writer empties what was written. See to that first; ",
+        "): a trigger of the table or another writer removes the vectors. Fix that first; ",
         "`reembed plan` names the triggers that a run fires, and how to keep them out",
         job.keep_vectors == KeepVectors::kAlways
             ? "; the same command then writes them from the vectors that this job has, and buys nothing"
@@ -80,7 +80,7 @@ std::string RecountMessage(const ResolvedJob& job, const Recount& recount) {
   }
   if (recount.rows_added > 0) {
     sentences.push_back(absl::StrCat(Counted(recount.rows_added, "row", "rows"), " of ", PlaceName(job.source.location),
-                                     " came while this run went on and ", recount.rows_added == 1 ? "has" : "have",
+                                     " were added during this run and ", recount.rows_added == 1 ? "has" : "have",
                                      " no vector yet; run the same command again"));
   }
   return absl::StrJoin(sentences, "\n");

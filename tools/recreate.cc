@@ -27,13 +27,13 @@ absl::Status RecreateTables(const CommandOptions& options, std::vector<ResolvedJ
   }
   if (target == nullptr || first.recreated_tables.empty()) {
     return absl::InvalidArgumentError(
-        "--force-recreate: only where a system's rows are brought into a PostgreSQL server, as with --system "
+        "--force-recreate: only if a system's rows are imported into a PostgreSQL server, as with --system "
         "espressobot --db FILE");
   }
   ABSL_RETURN_IF_ERROR(
       AskName(absl::StrCat("--force-recreate drops the tables ", absl::StrJoin(first.recreated_tables, ", "), " of ",
                            target->location.scheme, ":", target->location.path,
-                           " with all that is in them, and no rollback brings that back"),
+                           " with all their rows, and no rollback can restore them"),
               LastNameOf(target->location), "make a backup with pg_dump first, then say --yes",
               {options.yes, options.no_input}));
   // Not before it is known that they can be filled again.

@@ -160,9 +160,9 @@ absl::Status CheckRecord(const ResolvedJob& job) {
     for (const StoreKind* const kind : StoreKinds()) {
       if (kind->save_record != nullptr) able.push_back(kind->title);
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat("--record: ", job.name, " has no way to keep a receipt as a memory, only ",
-                     absl::StrJoin(able, ", "), " has one; leave it out, `reembed status` prints the receipt"));
+    return absl::InvalidArgumentError(absl::StrCat("--record: ", job.name, " cannot store a receipt as a memory, only ",
+                                                   absl::StrJoin(able, ", "),
+                                                   " has one; leave it out, `reembed status` prints the receipt"));
   }
   const bool is_whole = job.options.limit == 0 && job.selection.where.empty() &&
                         job.source.location.Get("where").empty() && job.selection.resume_from.empty();
@@ -209,7 +209,7 @@ absl::StatusOr<ResolvedJob> ResolveOne(const CommandOptions& options, const std:
   ABSL_RETURN_IF_ERROR(CheckMaxSpend(job));
   ABSL_RETURN_IF_ERROR(MakeFilesAbsolute(environment, &job.options));
   ABSL_RETURN_IF_ERROR(CheckRecord(job));
-  if (options.no_undo) job.notes.push_back("--no-undo: what this run overwrites cannot be brought back");
+  if (options.no_undo) job.notes.push_back("--no-undo: vectors that this run overwrites cannot be restored");
   job.selection.dim = job.client.model.dim;
   ResolveIdentity(&job);
   return job;

@@ -93,9 +93,9 @@ absl::Status ResolveBase(const CommandOptions& options, const Dialect& dialect,
   base = TidyAddress(dialect, base);
   // The address is written down in job.toml.
   if (const absl::string_view secret = SecretParameter(base); !secret.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--api-base ", UrlForMessages(base), ": its query has a secret in `", secret,
-        "`, and addresses are written down in jobs; leave it out and give it by --api-key-env or --header-env"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--api-base ", UrlForMessages(base), ": its query has a secret in `", secret,
+                     "`, and addresses are stored in jobs; leave it out and give it by --api-key-env or --header-env"));
   }
   if (!absl::StartsWith(base, "http://") && !absl::StartsWith(base, "https://")) {
     return absl::InvalidArgumentError(
@@ -173,8 +173,8 @@ absl::Status ResolveBodyFields(const CommandOptions& options, ApiOptions* client
     BodyField field = *std::move(parsed);
     std::string space;
     if (LooksLikeSecret(JsonString(field.json, &space).value_or(""))) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--body-field ", field.name, ": looks like a secret, and these fields are written down in jobs"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--body-field ", field.name, ": looks like a secret, and these fields are stored in jobs"));
     }
     client->body_fields.push_back(std::move(field));
   }
@@ -267,12 +267,12 @@ void ResolveTexts(const CommandOptions& options, const Dialect& dialect, Resolve
   client.refused_tokens = job->known_model.has_value() ? job->known_model->max_tokens : 0;
   job->notes.push_back(
       client.refused_tokens > 0
-          ? absl::StrCat(
-                dialect.name, " cuts, or may cut, texts above ", Counted(client.refused_tokens, "token", "tokens"),
-                " without a word: those that seem longer are ",
-                options.long_text.empty() || options.long_text == "reject" ? "rejected; --truncate lets it cut them"
-                                                                           : "cut here, well below that")
-          : absl::StrCat(dialect.name, " may cut texts above its model's limit without a word, and the limit of ",
+          ? absl::StrCat(dialect.name, " truncates, or may truncate, texts above ",
+                         Counted(client.refused_tokens, "token", "tokens"), " silently: texts that seem longer are ",
+                         options.long_text.empty() || options.long_text == "reject"
+                             ? "rejected; --truncate lets it cut them"
+                             : "truncated here, well below that limit")
+          : absl::StrCat(dialect.name, " may silently truncate texts above its model's limit, and the limit of ",
                          client.model.name, " is not in models.toml"));
 }
 
@@ -290,10 +290,9 @@ void NoteLogin(const Dialect& dialect, ResolvedJob* job) {
   if (job->client.login.empty()) return;
   const bool key_goes =
       absl::StartsWithIgnoreCase(dialect.key_header, "authorization:") && !job->client.api_key.empty();
-  job->notes.push_back(
-      absl::StrCat(job->client.api_base, ": user and password of the address are ",
-                   key_goes ? "not sent, as the API key goes into the same header" : "sent",
-                   " and written down nowhere; a later command finds them in REEMBED_API_BASE, or is told them again"));
+  job->notes.push_back(absl::StrCat(job->client.api_base, ": user and password of the address are ",
+                                    key_goes ? "not sent, as the API key goes into the same header" : "sent",
+                                    " and never stored; for a later command set REEMBED_API_BASE, or give them again"));
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ absl::Status AddOutputForm(const CommandOptions& options, Store* target) {
   if (!target->kind->takes_output_forms) {
     return absl::InvalidArgumentError(
         absl::StrCat(options.output_type.empty() ? "--output-dim: " : "--output-type: ", target->location.ToString(),
-                     " takes vectors as they are; such targets take others: ",
+                     " stores only unchanged vectors; targets that can change them: ",
                      absl::StrJoin(NamesOfKinds([](const StoreKind& kind) { return kind.takes_output_forms; }), ", ")));
   }
   if (!options.output_type.empty()) target->location.parameters.emplace("type", options.output_type);

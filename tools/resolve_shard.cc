@@ -141,7 +141,7 @@ absl::Status CutSource(const ResolvedJob& job, ShardPlan* plan) {
   ABSL_ASSIGN_OR_RETURN(plan->cuts, job.source.kind->cut(job.source.location, whole, plan->shards));
   if (plan->cuts.size() == static_cast<size_t>(plan->shards) - 1) return absl::OkStatus();
   return absl::InternalError(absl::StrCat(PlaceName(job.source.location), ": expected ", plan->shards - 1,
-                                          " places where shares meet, got ", plan->cuts.size()));
+                                          " boundaries between shares, got ", plan->cuts.size()));
 }
 
 ResolvedJob WholeOf(const ResolvedJob& job) {

@@ -102,7 +102,7 @@ absl::Status CheckPlacesAreTrusted(const BackupManifest& manifest, const Restore
   for (const BackupGroup& group : groups) {
     if (group.named) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat(manifest.doubt, ", so with --yes its word is not taken for where things go; say where `",
+        absl::StrCat(manifest.doubt, ", so with --yes its places are not trusted; say where `",
                      group.parts.front().file, "` goes (it says ", group.place.ToString(), ") with ",
                      FlagOf(KindOf(group.place)), ", or leave --yes out and answer"));
   }
@@ -242,7 +242,7 @@ absl::Status Restore(const RestoreOptions& options, const BackupManifest& manife
   ABSL_ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<TargetLock>> locks, LockPlaces(options, groups));
   ABSL_RETURN_IF_ERROR(Ask(options, manifest, groups));
   const StopSignals signals(
-      {.command = "restore", .left = "give the same command again to complete it", .json = options.json});
+      {.command = "restore", .left = "run the same command again to complete it", .json = options.json});
   for (const BackupGroup& group : groups) {
     if (!options.quiet && !options.json) std::cerr << "writing " << group.place.ToString() << std::endl;
     ABSL_ASSIGN_OR_RETURN(const std::string note, RestoreGroup(options, group));

@@ -96,7 +96,7 @@ absl::StatusOr<Folder> OpenFolder(const std::string& path, const Environment& en
     ABSL_ASSIGN_OR_RETURN(Location location, ParsePlace(kept.name, variables, environment));
     Store store = StoreOf(std::move(location));
     if (store.kind->roll_back == nullptr) {
-      return absl::UnimplementedError(absl::StrCat(kept.name, ": this version does not put such a target back"));
+      return absl::UnimplementedError(absl::StrCat(kept.name, ": this version cannot roll back such a target"));
     }
     folder.tasks.push_back({kept, std::move(store)});
   }
@@ -140,12 +140,11 @@ absl::Status CheckNobodyWroteSince(const std::string& job, const Environment& en
       for (const EarlierJob& other : FindEarlierJobs(task.store.location, with_jobs, job).jobs) {
         if (other.rolled_back.has_value() || other.rows == 0) continue;
         if (other.bought.value_or(absl::InfinitePast()) <= *own[0].began) continue;
-        return absl::FailedPreconditionError(
-            absl::StrCat(task.kept.name, ": the job ", other.directory, " has written to the same place since, ",
-                         absl::FormatTime("%Y-%m-%d %H:%M", *other.bought, absl::LocalTimeZone()),
-                         ", and what was there before this job would stand beside its vectors; put that one back "
-                         "first: reembed rollback ",
-                         other.directory, "; or with --force, which leaves and names each row that holds its vectors"));
+        return absl::FailedPreconditionError(absl::StrCat(
+            task.kept.name, ": the job ", other.directory, " has written to the same place since, ",
+            absl::FormatTime("%Y-%m-%d %H:%M", *other.bought, absl::LocalTimeZone()),
+            ", and the column would then have vectors of both; roll back that job first: reembed rollback ",
+            other.directory, "; or with --force, which leaves and names each row that holds its vectors"));
       }
     }
   }
@@ -159,7 +158,7 @@ std::string WhatIsPutBack(const std::vector<Folder>& folders) {
       parts.push_back(absl::StrCat(Counted(task.kept.rows, "row", "rows"), " of ", task.kept.name));
     }
   }
-  return absl::StrCat("puts back what was there before the job: ", absl::StrJoin(parts, ", "));
+  return absl::StrCat("restores what was there before the job: ", absl::StrJoin(parts, ", "));
 }
 
 void PrintText(const Task& task, const RollbackReport& report, size_t most_shown) {
@@ -224,7 +223,7 @@ absl::Status RollBackFolder(const Folder& folder, const RollbackOptions& options
 ExitCode RollbackCommand(const RollbackOptions& options, const Environment& environment) {
   const auto fail = [&](const absl::Status& status) { return Fail("rollback", status, options.json); };
   const StopSignals signals(
-      {.command = "rollback", .left = "give the same command again to complete it", .json = options.json});
+      {.command = "rollback", .left = "run the same command again to complete it", .json = options.json});
   const absl::StatusOr<std::vector<Folder>> folders = OpenFolders(options.job, environment);
   if (!folders.ok()) return fail(folders.status());
   const absl::Status alone = CheckNobodyWroteSince(options.job, environment, *folders);

@@ -95,7 +95,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   const auto last_words = [&](int signal) {
     RunOutcome so_far = OutcomeBefore(*prepared);
     so_far.signal = signal;
-    so_far.status = absl::CancelledError("ended over what did not end in time; the same command goes on");
+    so_far.status = absl::CancelledError("ended, as a part did not stop in time; the same command resumes");
     TakeStock(*prepared, *running, StatsOnDisk(job, prepared->before), &so_far);
     so_far.targets = TargetStatesOf(job, so_far.after);
     if (report->Add(*prepared, so_far)) report->Finish();
@@ -103,7 +103,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
   const StopSignals::Work work(
       signals,
       {.wait = StopWait(job.options),
-       .stop = [client] { client->StopSending(absl::CancelledError("stopped; the same command goes on from here")); },
+       .stop = [client] { client->StopSending(absl::CancelledError("stopped; the same command resumes from here")); },
        .in_the_air = [client] { return client->stats().in_the_air; },
        .drop = [client] { client->Cancel(); },
        .last_words = last_words});
@@ -205,7 +205,7 @@ absl::Status LockTargets(const CommandOptions& options, const std::vector<Resolv
 
 ExitCode RunAll(CommandOptions options, const Environment& environment, RunEnd* end) {
   // Before all else, so that it sees the stores closed.
-  StopSignals signals({.command = "run", .left = "the same command goes on", .json = options.json});
+  StopSignals signals({.command = "run", .left = "the same command resumes", .json = options.json});
   StatusSignal status([] { std::fputs("preparing; no row has been asked for yet\n", stderr); });
   const auto fail = [&](const absl::Status& status) {
     std::vector<std::string> uris = options.targets;

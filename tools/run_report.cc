@@ -27,7 +27,7 @@ void PrintTroubles(const ResolvedJob& job, const RunOutcome& outcome) {
          absl::UnavailableError(
              absl::StrCat("the rows have their vectors, but the receipt is not stored as a memory: ",
                           outcome.record.status().message(),
-                          absl::IsFailedPrecondition(outcome.record.status()) ? "" : "; give the same command again")),
+                          absl::IsFailedPrecondition(outcome.record.status()) ? "" : "; run the same command again")),
          job.options.json);
   }
 }

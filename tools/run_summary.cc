@@ -211,7 +211,7 @@ void PrintBought(const ResolvedJob& job, const RunOutcome& outcome, std::ostream
 void PrintBoughtAgain(const RunSnapshot& run, std::ostream& out) {
   if (run.client.texts_dropped > 0) {
     out << Counted(run.client.texts_dropped, "text was", "texts were")
-        << " in the air when this run ended; the API may charge for them, and they are bought again\n";
+        << " in flight when this run ended; the API may charge for them, and they are bought again\n";
   }
   if (run.texts_damaged > 0) {
     out << Counted(run.texts_damaged, "kept vector was", "kept vectors were")
@@ -245,8 +245,8 @@ void PrintSummaryText(const ResolvedJob& job, const RunOutcome& outcome) {
   if (!job.stream.empty()) out << job.stream << ": ";
   PrintBought(job, outcome, out);
   if (run.rows_changed > 0) {
-    out << Counted(run.rows_changed, "row had another text than the one that its vector was made from",
-                   "rows had another text than the one that their vector was made from")
+    out << Counted(run.rows_changed, "row had a new text since its vector was made",
+                   "rows had a new text since their vector was made")
         << "\n";
   }
   if (run.max_spend_usd.has_value()) {

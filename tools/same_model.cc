@@ -206,13 +206,13 @@ absl::Status StatusOf(const ResolvedJob& job, const UnknownModel& unknown, const
                                          job.client.model.name, " beside them; ");
   const std::string earlier =
       unknown.other.empty() ? "" : absl::StrCat("; an earlier job has written there: ", unknown.other);
-  const std::string way_out = "use --all to replace them, fill another column, or mix them by --mix";
+  const std::string way_out = "use --all to replace them, fill another column, or mix them with --mix";
   if (verdict.kind == Kind::kTooFew) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(facts, "whether they are of the same model cannot be told: only ", verdict.compared,
-                     " of them could be compared ", "(wanted are ", kLeastSampleRows,
-                     "; long texts, vectors that are zero or not finite, and one vector for several texts say nothing)",
-                     earlier, "; ", way_out, sent));
+    return absl::FailedPreconditionError(absl::StrCat(
+        facts, "whether they are of the same model cannot be told: only ", verdict.compared,
+        " of them could be compared ", "(wanted are ", kLeastSampleRows,
+        "; long texts, vectors that are zero or not finite, and vectors of several texts are not compared)", earlier,
+        "; ", way_out, sent));
   }
   const std::string compared =
       absl::StrCat(verdict.compared, " of them were compared with new vectors of the same texts: ");
@@ -263,10 +263,9 @@ absl::Status CheckRecordedModel(const ResolvedJob& job, const Survey& survey) {
   for (const Survey::WidthCount& width : survey.widths) {
     // Some that are no vectors are broken ones; when there is hardly anything else the column is another.
     if (width.dim < 0 && width.rows > survey.rows_with_vector && width.rows > survey.rows_null) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(place, " holds ", WithCommas(width.rows),
-                       " values that are no vectors, more than anything else: name the one that vectors belong into, "
-                       "or use --all to replace them"));
+      return absl::FailedPreconditionError(absl::StrCat(place, " holds ", WithCommas(width.rows),
+                                                        " values that are no vectors, more than anything else: name "
+                                                        "the column for vectors, or use --all to replace them"));
     }
     // Some of another width among more of ours, or here and there in a column that is empty, are broken rows: they are
     // repaired like missing ones.
@@ -284,7 +283,7 @@ absl::Status CheckRecordedModel(const ResolvedJob& job, const Survey& survey) {
         absl::StrCat(place, " holds ", Counted(other.rows, "vector", "vectors"), " of the model ", other.model,
                      ", and this job uses ", model.name,
                      "; vectors of two models cannot be compared: use --all to replace them, --model ", other.model,
-                     " to go with them, or mix them by --mix"));
+                     " to match them, or mix them with --mix"));
   }
   return absl::OkStatus();
 }
@@ -382,14 +381,15 @@ absl::StatusOr<ModelSample> CompareWithStored(const ResolvedJob& job, const Unkn
                          "sent to find out)");
   ABSL_RETURN_IF_ERROR(StatusOf(job, unknown, sample.verdict, sent));
   const SampleVerdict& verdict = sample.verdict;
-  sample.note = absl::StrCat(
-      VectorsPlace(job), " holds ", Counted(unknown.rows, "vector", "vectors"), " of a model that is not recorded; of ",
-      verdict.compared, " that were compared ", verdict.same, " are those of ", job.client.model.name,
-      ", so all are taken for its own: a sample, no proof",
-      verdict.same == verdict.compared ? ""
-                                       : absl::StrCat(" (the others have a cosine of ", Cosines(verdict),
-                                                      ": their texts may have been edited; --all makes all anew)"),
-      comparison.lengths);
+  sample.note = absl::StrCat(VectorsPlace(job), " holds ", Counted(unknown.rows, "vector", "vectors"),
+                             " of a model that is not recorded; of ", verdict.compared, " that were compared ",
+                             verdict.same, " are those of ", job.client.model.name,
+                             ", so all are taken to be of this model: this is a sample, not a proof",
+                             verdict.same == verdict.compared
+                                 ? ""
+                                 : absl::StrCat(" (the others have a cosine of ", Cosines(verdict),
+                                                ": their texts may have been edited; --all embeds all rows again)"),
+                             comparison.lengths);
   ABSL_RETURN_IF_ERROR(AcceptUnknownModel(job, unknown));
   return sample;
 }

@@ -62,7 +62,7 @@ absl::StatusOr<std::unique_ptr<ScratchPlace>> ScratchPlace::Make(const Store& ta
   if (kind.make_sink != nullptr && kind.whole_file == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         target.location.ToString(), ": ", kind.title,
-        " is not measured, as nothing like it can be made beside it; these are: ",
+        " cannot be measured, as no temporary place like it can be made; these can: ",
         absl::StrJoin(NamesOfKinds([](const StoreKind& each) {
                         return each.make_sink != nullptr && (each.scratch != nullptr || each.whole_file != nullptr);
                       }),

@@ -123,7 +123,7 @@ absl::Status CheckSameModel(const std::string& place, const std::string& made_by
   if (made_by.empty() || asked.empty() || made_by == asked) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(place, ": its vectors are of model ", made_by,
                                                     ", and the query would be of ", asked,
-                                                    "; they have nothing to do with each other"));
+                                                    "; vectors of two models cannot be compared"));
 }
 
 void PrintHits(const std::vector<Hit>& hits, const std::string& uri, const SearchCommandOptions& options,

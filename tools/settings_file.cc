@@ -24,8 +24,8 @@ namespace {
 constexpr int64_t kJobFileFormat = 1;
 
 constexpr char kWhereSecretsStand[] =
-    "no secret stands in this file; name the variable that holds it (api-key-env, db-password-env, header-env), or the "
-    "file (api-key-file)";
+    "this file must not contain a secret; name the variable that holds it (api-key-env, db-password-env, header-env), "
+    "or the file (api-key-file)";
 
 absl::StatusOr<toml::table> ParseFile(const std::string& file) {
   try {

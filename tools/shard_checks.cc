@@ -57,8 +57,8 @@ absl::Status CheckShards(const std::string& parent, const Environment& environme
   if (absl::IsNotFound(shards.status())) return absl::OkStatus();  // it was not
   ABSL_RETURN_IF_ERROR(shards.status());
   for (const int missing : shards->missing) {
-    problem(absl::StrCat("shard ", missing, " of ", shards->plan.shards,
-                         ": has not come to its end; run it with --shard ", missing, "/", shards->plan.shards));
+    problem(absl::StrCat("shard ", missing, " of ", shards->plan.shards, ": is not complete; run it with --shard ",
+                         missing, "/", shards->plan.shards));
   }
   if (!shards->missing.empty()) return absl::OkStatus();
   if (absl::Status one_plan = CheckAllComplete(parent, *shards); !one_plan.ok()) {

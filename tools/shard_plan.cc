@@ -111,7 +111,7 @@ absl::StatusOr<ShardPlan> PlanOf(const toml::table& table, const std::string& pa
                      plan.cuts.size() == static_cast<size_t>(plan.shards) - 1;
   if (sound) return plan;
   return absl::DataLossError(absl::StrCat(path, ": expected the plan of a job's shards, got something else; ",
-                                          "plan the shards anew, in another folder"));
+                                          "plan the shards again, in another folder"));
 }
 
 }  // namespace
@@ -172,7 +172,7 @@ absl::StatusOr<ShardPlan> ReadShardPlan(const std::string& parent) {
     return PlanOf(toml::parse_file(path), path);
   } catch (const toml::parse_error& error) {
     return absl::DataLossError(
-        absl::StrCat(path, ": ", std::string(error.description()), "; plan the shards anew, in another folder"));
+        absl::StrCat(path, ": ", std::string(error.description()), "; plan the shards again, in another folder"));
   }
 }
 

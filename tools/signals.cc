@@ -63,7 +63,7 @@ std::string Stopping(int signal, int in_the_air, absl::Duration wait) {
                           ? absl::StrCat("up to ", absl::FormatDuration(wait), " for ", WithCommas(in_the_air),
                                          in_the_air == 1 ? " request" : " requests", " in the air, then ")
                           : "",
-                      targets, " (again to end at once; either way the same command goes on)\n");
+                      targets, " (again to end at once; either way the same command resumes)\n");
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ void IgnoreWriteSignals();
 // What is said when a signal ends the process.
 struct StopWords {
   std::string command;  // "run"
-  std::string left;     // what there is to do about it: "give the same command again to complete it"
+  std::string left;     // what there is to do about it: "run the same command again to complete it"
   bool json = false;
 };
 
@@ -45,7 +45,7 @@ struct StopSteps {
 // A signal ends the process at once, with the exit code 128 + signal. While there is Work, the first one asks it to
 // stop: nothing new begins; what is in the air has StopSteps::wait, then it is dropped; what is to be done with the
 // answers has kStopTargets more. Then, or soon after a second signal, the process ends over it. All that is kept on
-// disk may be left at any moment, as by a kill, and the same command goes on.
+// disk may be left at any moment, as by a kill, and the same command resumes.
 //
 // One wish to stop may come by several ways: from the terminal and once more from `npm run`, as TERM and as HUP from
 // systemd. What comes within kSameStop of the first, but from another process or as another signal, is no second one.

@@ -167,7 +167,7 @@ std::string TargetStateText(const TargetState& state) {
       return "not begun";
     case TargetState::Kind::kPartial:
       return absl::StrCat("partial, ", WithCommas(state.rows), " of ", Counted(state.of, "row", "rows"),
-                          "; the same command goes on");
+                          "; the same command resumes");
     case TargetState::Kind::kComplete:
       return "complete";
     case TargetState::Kind::kGone:

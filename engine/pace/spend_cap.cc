@@ -171,10 +171,10 @@ void SpendCap::CloseFor(double charge) {
                                                                 " of it to this job, whose runs ")
                                                  : "all runs of the job ",
                      "together have spent ", DollarsText(SpentUsd()), ", and the next request would cost about ",
-                     DollarsText(Usd(charge)), "; the same command with a higher cap goes on from here")
+                     DollarsText(Usd(charge)), "; the same command with a higher cap resumes from here")
                : absl::StrFormat(
                      "the cap of %.0f tokens is reached: this run has used %.0f tokens, and the next request would "
-                     "use about %.0f; the same command goes on from here with as many again",
+                     "use about %.0f; the same command resumes from here with the same limit",
                      options_.cap_tokens, used_ + held_, charge));
   reached_.SetPayload(kPayload, absl::Cord(""));
   reached_ = WithSetting(std::move(reached_), is_money ? Setting::kMaxSpend : Setting::kMaxTokens);

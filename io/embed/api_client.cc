@@ -70,7 +70,7 @@ void ApiClient::Send(Batch* batch, Done done) {
     if (InDoubt(text.trouble) && !text.trouble.compared) compare = text.trouble.compared = true;
     if (refused_tokens_ == 0 || text.tokens <= refused_tokens_) continue;
     text.reject = absl::InvalidArgumentError(absl::StrCat("expected at most ", refused_tokens_, " tokens, as ",
-                                                          model_.name, " cuts longer texts without a word, got about ",
+                                                          model_.name, " truncates longer texts silently, got about ",
                                                           text.tokens, "; ", kTruncateAdvice));
     text.too_long = {.refused = true, .estimated = true, .limit = refused_tokens_, .tokens = text.tokens};
   }

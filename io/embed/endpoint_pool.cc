@@ -248,13 +248,13 @@ void EndpointPool::NoteFailure(int endpoint, const absl::Status& status, Moment 
     if (first_fatal_.ok()) first_fatal_ = status;
     if (!chooser_.Remove(endpoint) || alone) return;
     actions->notes.push_back(
-        absl::StrCat("endpoint ", reports_[endpoint].name, " is left out from now on: ", status.message()));
+        absl::StrCat("endpoint ", reports_[endpoint].name, " is not used any more: ", status.message()));
     return;
   }
   last_failure_ = status;
   if (!chooser_.Failed(endpoint, sent, now) || alone) return;
-  actions->notes.push_back(
-      absl::StrCat("endpoint ", reports_[endpoint].name, " rests, the others do its work: ", status.message()));
+  actions->notes.push_back(absl::StrCat("endpoint ", reports_[endpoint].name,
+                                        " is not used for now, the others take over its work: ", status.message()));
 }
 
 void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) {
@@ -283,7 +283,7 @@ void EndpointPool::OnChecked(std::unique_ptr<Check> check, absl::Status status) 
       } else {
         Judge(e, check->first_text, vectors, &actions);
         if (before == EndpointState::kResting && tripped_.ok()) {
-          actions.notes.push_back(absl::StrCat("endpoint ", reports_[e].name, " takes part again"));
+          actions.notes.push_back(absl::StrCat("endpoint ", reports_[e].name, " is used again"));
         }
       }
     } else {

@@ -39,7 +39,7 @@ void RequestFlow::TestAlibi(const PartPtr& part, const Departure& departure, Req
         verdict->reply_class = ReplyClass::kStop;
         verdict->status = absl::FailedPreconditionError(
             absl::StrCat(verdict->status.message(),
-                         "; a text of our own is refused like others, so it is not for the texts; check the model's "
+                         "; a control text is refused, too, so the texts are not the cause; check the model's "
                          "name, its dimensions, the address of the API, the headers that were added, and the account"));
       } else if (verdict->unknown) {
         alibi_.Refused(&part->trial, now);

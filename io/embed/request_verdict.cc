@@ -73,7 +73,7 @@ std::string RequestJudge::Redirected(const HttpReply& reply) const {
   const std::string target = UrlForMessages(ResolveReference(url_, location));
   const bool same_host = absl::EqualsIgnoreCase(UrlHost(target), UrlHost(url_));
   return absl::StrCat("redirected to ", ServerWords(target, secrets_, kShownMessageBytes),
-                      same_host ? "" : ", another host, which was sent nothing",
+                      same_host ? "" : ", another host; nothing was sent there",
                       "; if that is the API, give it as the base of the API");
 }
 

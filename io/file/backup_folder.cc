@@ -121,9 +121,8 @@ absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::Make(const std::stri
   while (name.size() > 1 && name.back() == '/') name.pop_back();
   ABSL_ASSIGN_OR_RETURN(const bool exists, PathExists(name));
   if (exists && !IsEmptyFolder(name)) {
-    return absl::AlreadyExistsError(absl::StrCat(name,
-                                                 ": is there already, and a backup is never written over "
-                                                 "another; name a folder that is not there yet"));
+    return absl::AlreadyExistsError(
+        absl::StrCat(name, ": exists already, and a backup never overwrites another; name a new folder"));
   }
   std::unique_ptr<BackupFolder> folder(new BackupFolder(name, name + ".partial"));
   const std::string& partial = folder->partial_;
@@ -191,7 +190,7 @@ absl::StatusOr<BackupManifest> ReadBackupManifest(const std::string& dir) {
   if (absl::IsNotFound(file.status())) {
     const absl::StatusOr<bool> partial = PathExists(dir + ".partial");
     return absl::NotFoundError(absl::StrCat(dir, ": holds no backup (no manifest.json)",
-                                            partial.ok() && *partial ? "; the one that was begun was never finished"
+                                            partial.ok() && *partial ? "; a backup into it was begun but not finished"
                                                                      : "; name the folder that `reembed backup` made"));
   }
   ABSL_RETURN_IF_ERROR(file.status());

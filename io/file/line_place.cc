@@ -83,7 +83,7 @@ absl::Status CheckPlace(const File& file, const LinePlace& place) {
   return absl::FailedPreconditionError(
       absl::StrCat(file.path(), ": at byte ", place.offset,
                    ", where one share ends and the next begins, the line is another than when the shares were planned; "
-                   "lines may be appended, and no others changed: plan the shards anew, in another folder"));
+                   "lines may be appended, but not changed: plan the shards again, in another folder"));
 }
 
 absl::StatusOr<int64_t> CountLinesBefore(const File& file, int64_t offset, int64_t end) {

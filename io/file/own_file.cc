@@ -30,7 +30,7 @@ absl::Status Refused(const std::string& path, absl::string_view why, absl::strin
 absl::Status CheckOwner(const std::string& path, const struct stat& info) {
   if (info.st_uid == geteuid()) return absl::OkStatus();
   return Refused(path, absl::StrCat("belongs to another user (", info.st_uid, ", this one is ", geteuid(), ")"),
-                 "take another folder, or run this as that user");
+                 "use another folder, or run this as that user");
 }
 
 absl::Status CheckFolder(const std::string& dir) {
@@ -49,7 +49,7 @@ absl::Status CheckFolder(const std::string& dir) {
   const bool writable = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0;
   if (!writable) return absl::OkStatus();
   return Refused(dir, "others may write into this folder",
-                 absl::StrCat("chmod go-w ", dir, " if its files are what you expect, or take another folder"));
+                 absl::StrCat("chmod go-w ", dir, " if its files are what you expect, or use another folder"));
 }
 
 // Folders above a job's are nobody's business either where they are made for it.
@@ -64,8 +64,8 @@ absl::Status MakeFolders(const fs::path& dir) {
 }
 
 absl::Status IsLink(const std::string& path) {
-  return Refused(path, "is a symbolic link, and nothing is written through one here",
-                 "remove it, and find out who put it there; a whole job folder may lie behind a link");
+  return Refused(path, "is a symbolic link, and reembed does not write through links here",
+                 "remove it, and find out who put it there; only a whole job directory may be a link");
 }
 
 absl::Status CheckOwn(const std::string& path, const struct stat& info) {

@@ -20,7 +20,7 @@ absl::Status WriteToStream(int fd, absl::string_view bytes) {
       pollfd waiting = {.fd = fd, .events = POLLOUT, .revents = 0};
       poll(&waiting, 1, -1);
     } else if (errno == EPIPE) {
-      return absl::UnavailableError("standard output: its reader has gone; run again to have every row once more");
+      return absl::UnavailableError("standard output: its reader has ended; run again to get every row");
     } else if (errno != EINTR) {
       return FileError("standard output", absl::StrCat("write ", bytes.size(), " more bytes"), errno);
     }

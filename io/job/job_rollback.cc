@@ -36,14 +36,14 @@ class Reader final : public UndoReader {
       OldRow old{.ordinal = rows_.Integer(0), .key = rows_.KeyAt(1)};
       if (!rows_.IsNull(2)) old.content = rows_.Blob(2);
       if (has_sums_ && UndoRowSum(target_, old) != rows_.Integer(3)) {
-        report_->Leave(old.key, "what was kept of it in undo.db is damaged");
+        report_->Leave(old.key, "its old contents in undo.db are damaged");
         continue;
       }
       const absl::Status written = WrittenVector(old.ordinal).status();
       if (absl::IsDataLoss(written)) {
         report_->Leave(old.key,
-                       "the vector that the job wrote is damaged in vectors.f32, so nobody knows whether somebody has "
-                       "changed the row since; `reembed verify` can repair that by buying it again");
+                       "the vector that the job wrote is damaged in vectors.f32, so it is not known whether somebody "
+                       "has changed the row since; `reembed verify` can repair that by buying it again");
         continue;
       }
       return old;
@@ -61,7 +61,7 @@ class Reader final : public UndoReader {
     note_.Reset();
     if (is_sound) return value;
     return absl::DataLossError(
-        absl::StrCat("undo.db: what was noted of ", name_, " is damaged; nothing was put back there"));
+        absl::StrCat("undo.db: what was noted of ", name_, " is damaged; nothing was rolled back there"));
   }
 
   absl::StatusOr<std::optional<absl::Span<const float>>> WrittenVector(int64_t ordinal) override {
@@ -102,10 +102,10 @@ absl::StatusOr<std::unique_ptr<JobRollback>> JobRollback::Begin(const std::strin
   ABSL_RETURN_IF_ERROR(job.status());
   rollback->job_ = *std::move(job);
   ABSL_ASSIGN_OR_RETURN(rollback->ledger_, OpenLedgerReadOnly(absl::StrCat(dir, "/ledger.db")));
-  const absl::Status nothing = absl::NotFoundError(absl::StrCat(
-      dir,
-      ": nothing to put back: this job has overwritten nothing, or ran without an undo log; new files that "
-      "it made are yours to remove"));
+  const absl::Status nothing =
+      absl::NotFoundError(absl::StrCat(dir,
+                                       ": nothing to roll back: this job has overwritten nothing, or ran without an "
+                                       "undo log; you can remove new files that it made"));
   absl::StatusOr<std::unique_ptr<LedgerConnection>> undo = OpenUndo(dir);
   if (absl::IsNotFound(undo.status())) return nothing;
   ABSL_RETURN_IF_ERROR(undo.status());

@@ -97,8 +97,8 @@ absl::Status JobStore::OpenVectors(bool are_kept) {
   absl::StatusOr<std::unique_ptr<VectorFile>> vectors = VectorFile::Open(path, head_.identity.dim, access);
   if (absl::IsNotFound(vectors.status())) {
     return absl::DataLossError(
-        absl::StrCat(path, ": is gone, but the ledger lists vectors in it; put it back. Without it all of them are to ",
-                     "be bought again, which removing the folder begins"));
+        absl::StrCat(path, ": is gone, but the ledger lists vectors in it; restore it. Without it all of them must be ",
+                     "bought again: remove the job directory for that"));
   }
   ABSL_RETURN_IF_ERROR(vectors.status());
   vectors_ = *std::move(vectors);

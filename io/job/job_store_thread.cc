@@ -252,8 +252,8 @@ absl::Status JobStore::DropDamagedRows(const Waiting& waiting) {
   DropKept(damaged);
   flush_wanted_ = true;
   return absl::UnavailableError(
-      absl::StrCat(dir_, "/vectors.f32: kept vectors were found damaged when rows asked for them, the first in slot ",
-                   damaged.empty() ? -1 : damaged.front().begin, "; the same command buys what is damaged again"));
+      absl::StrCat(dir_, "/vectors.f32: persisted vectors were found damaged when they were read, the first in slot ",
+                   damaged.empty() ? -1 : damaged.front().begin, "; the same command buys damaged vectors again"));
 }
 
 void JobStore::AnswerAll(std::vector<Waiting> waiting, const absl::Status& status) {

@@ -47,7 +47,7 @@ absl::Status KeptVectors::Load(int64_t slot) {
   }
   if (slot >= run_.slots.end) {
     run_ = {};
-    return absl::DataLossError(absl::StrCat(file_->path(), ": slot ", slot, " is not among the kept ones any more"));
+    return absl::DataLossError(absl::StrCat(file_->path(), ": slot ", slot, " is no longer in the ledger"));
   }
   if (format_ > 1) {
     is_sound_ =
@@ -71,7 +71,7 @@ absl::Status KeptVectors::Damaged(int64_t begin, int64_t end) const {
   return absl::DataLossError(absl::StrCat(
       file_->path(), ": ",
       end - begin == 1 ? absl::StrCat("slot ", begin, " is") : absl::StrCat("slots ", begin, " to ", end - 1, " are"),
-      " damaged: not what was kept; `reembed verify` can repair that by buying what is damaged again"));
+      " damaged; `reembed verify` can repair that by buying it again"));
 }
 
 absl::Status KeptVectors::Read(int64_t slot, absl::Span<float> vectors) {

@@ -113,9 +113,10 @@ absl::Status CheckIdentity(LedgerConnection* ledger, const LedgerHead& head) {
     // Whether rows that have a vector are taken, too, is a matter of a run.
     if (field.key == "selection" && ConditionOf(found) == ConditionOf(field.value)) continue;
     return WithSetting(
-        absl::FailedPreconditionError(absl::StrCat(
-            ledger->path(), ": this job was made for ", field.key, " `", found, "`, and not for `", field.value,
-            "`; name no job directory, and the right one is found, or name the one that belongs to these arguments")),
+        absl::FailedPreconditionError(absl::StrCat(ledger->path(), ": this job was made for ", field.key, " `", found,
+                                                   "`, and not for `", field.value,
+                                                   "`; leave the job directory out, so that the right one is found, or "
+                                                   "name the one that belongs to these arguments")),
         Setting::kJob);
   }
   return absl::OkStatus();

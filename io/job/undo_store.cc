@@ -203,7 +203,7 @@ absl::Status UndoStore::InTransaction(const std::string& target, Body body) {
     return WithSetting(
         absl::ResourceExhaustedError(absl::StrCat(
             status.message(),
-            "; nothing is overwritten that is not in the undo log; a run without one needs no space for it")),
+            "; a row that is not in the undo log is not overwritten; a run without an undo log needs no space for it")),
         Setting::kUndoLog);
   }
   return status;

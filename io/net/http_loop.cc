@@ -207,8 +207,8 @@ class HttpLoop::Loop {
       const absl::Duration limit = transfer->request.stall_timeout;
       if (now - transfer->silent_since >= limit && !Moved(transfer, now)) {
         const std::string url = UrlForMessages(transfer->request.url);
-        Answer(TakeActive(transfer), absl::DeadlineExceededError(absl::StrCat(url, ": no byte came or went for ",
-                                                                              absl::FormatDuration(limit))));
+        Answer(TakeActive(transfer), absl::DeadlineExceededError(absl::StrCat(
+                                         url, ": no byte was sent or received for ", absl::FormatDuration(limit))));
         continue;  // another one is at place i now
       }
       next = std::min(next, transfer->silent_since + limit - now);

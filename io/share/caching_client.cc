@@ -176,8 +176,9 @@ void CachingClient::Note(const absl::Status& status) {
   if (status.ok() != noted_away_) return;
   noted_away_ = !status.ok();
   if (!note_) return;
-  note_(status.ok() ? absl::StrCat(cache_->name(), " answers again: the cache is used again")
-                    : absl::StrCat(status.message(), "; until it answers texts are bought that may be in the cache"));
+  note_(status.ok()
+            ? absl::StrCat(cache_->name(), " answers again: the cache is used again")
+            : absl::StrCat(status.message(), "; until it answers, texts are bought even if they are in the cache"));
 }
 
 void CachingClient::Process(const JobPtr& job) {
@@ -370,7 +371,7 @@ void CachingClient::PutSome() {
   const absl::Status put = cache_->Put(keys, values);
   if (!absl::IsResourceExhausted(put)) return Note(put);
   if (std::exchange(noted_full_, true) || !note_) return;
-  note_(absl::StrCat(put.message(), "; what is there is used, and nothing new is kept"));
+  note_(absl::StrCat(put.message(), "; its vectors are used, and no new ones are stored"));
 }
 
 }  // namespace reembed

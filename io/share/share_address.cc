@@ -53,7 +53,7 @@ absl::StatusOr<ShareAddress> ParseShareAddress(absl::string_view flag, absl::str
   if (const size_t at = authority.rfind('@'); at != absl::string_view::npos) {
     const absl::string_view login = authority.substr(0, at);
     if (absl::StrContains(login, ':')) {
-      return error(absl::StrCat("a password does not belong into a flag, where others see it; put it into ",
+      return error(absl::StrCat("a password must not be in a flag, where others can see it; put it into ",
                                 kSharePasswordVariables[0]));
     }
     address.server.user = std::string(login);

@@ -127,7 +127,7 @@ absl::Status WorkerQuota::Talk(QuotaAsk ask, std::string* note) {
   lease_.Failed(now);
   const int workers = lease_.workers();
   if (!was_alone) {
-    *note = absl::StrCat(grant.status().message(), "; until it answers this worker goes on with its safe share, ",
+    *note = absl::StrCat(grant.status().message(), "; until it answers, this worker continues with its safe share, ",
                          workers == 1 ? "the whole quota, as it was alone"
                                       : absl::StrCat("one of ", Counted(workers, "part", "parts"), " of the quota"));
     if (options_.spend != nullptr && money_left_ > 0) {

@@ -257,7 +257,7 @@ TEST_F(BenchStoresTest, WhatIsNoTargetIsRefusedByName) {
   EXPECT_THAT(fvecs.err, HasSubstr("is no target"));
   const ProcessResult stream = BenchTarget("-");
   EXPECT_EQ(stream.exit_code, 2) << stream.err;
-  EXPECT_THAT(stream.err, HasSubstr("is not measured"));
+  EXPECT_THAT(stream.err, HasSubstr("cannot be measured"));
   const ProcessResult nowhere = BenchTarget("npy:" + folder_ / "none/out.npy");
   EXPECT_EQ(nowhere.exit_code, 2) << nowhere.err;
   EXPECT_THAT(nowhere.err, HasSubstr("there is no folder"));
@@ -329,7 +329,7 @@ TEST_F(BenchAllTest, NamesTheNarrowestPartInOneSentence) {
   const ProcessResult bench = Bench(Job({"--embedder", "builtin", "--dimensions", "64", "--report", page}));
   EXPECT_EQ(bench.exit_code, 0) << bench.out << bench.err;
   EXPECT_THAT(bench.out, AllOf(HasSubstr("source "), HasSubstr("endpoint "), HasSubstr("target "),
-                               HasSubstr("the narrowest part is the "), HasSubstr("4 rows take about "),
+                               HasSubstr("the bottleneck is the "), HasSubstr("4 rows take about "),
                                HasSubstr("what makes it wider: ")));
   EXPECT_EQ(CountOf(BytesOf(page), "<rect"), 3);
   EXPECT_THAT(NamesIn(folder_.path()), ElementsAre("notes.jsonl", "page.html")) << "neither a target nor a job";
@@ -396,7 +396,7 @@ TEST_F(BenchAllTest, RequestsThatFailAreNoSpeed) {
   const ProcessResult bench = Bench(
       Job({"--api-base", server.url() + "/v1", "--model", "m", "--dimensions", "8", "--concurrency", "4", "--json"}));
   EXPECT_EQ(bench.exit_code, 0) << bench.out << bench.err;
-  EXPECT_THAT(bench.out, AllOf(HasSubstr(" failed and count for nothing: "), HasSubstr("out of order")));
+  EXPECT_THAT(bench.out, AllOf(HasSubstr(" failed and are not counted: "), HasSubstr("out of order")));
 }
 
 TEST_F(BenchAllTest, APartThatFailsDoesNotHideTheOthers) {

@@ -224,7 +224,7 @@ TEST_F(DialectCliTest, NotesSayWhatIsDoneToTextsAndVectors) {
   DialectServer server("gemini");
   std::vector<std::string> args = Args("plan", server, "gemini");
   std::erase(args, "--json");
-  EXPECT_THAT(Cli(args).out, AllOf(HasSubstr("without a word"), HasSubstr("--truncate"),
+  EXPECT_THAT(Cli(args).out, AllOf(HasSubstr("silently"), HasSubstr("--truncate"),
                                    HasSubstr("documents to be searched"), HasSubstr("--normalize unit")));
   args = Args("run", server, "gemini");
   std::erase(args, "--json");

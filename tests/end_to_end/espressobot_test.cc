@@ -273,7 +273,7 @@ TEST_F(EspressobotCommandTest, ARowThatWasChangedOrDeletedSinceIsLeftAlone) {
   EXPECT_EQ(LastNumber(run, "rows_gone"), 1) << run.out;
   EXPECT_EQ(db_.Ask("SELECT content, embedding IS NULL FROM memories"), "by hand|t");
   const ProcessResult status = RunClean(REEMBED_BINARY, folder_.path(), {"status", folder_ / "other/memory"});
-  EXPECT_THAT(status.out, AllOf(HasSubstr("has another text here now"), HasSubstr("is gone since")));
+  EXPECT_THAT(status.out, AllOf(HasSubstr("has another text here now"), HasSubstr("has been removed since")));
 }
 
 TEST_F(EspressobotCommandTest, RecreatingTakesConsentAndCostsNoText) {
@@ -288,7 +288,7 @@ TEST_F(EspressobotCommandTest, RecreatingTakesConsentAndCostsNoText) {
   const ProcessResult refused = Run(anew);
   EXPECT_EQ(refused.exit_code, 2) << refused.out;
   EXPECT_THAT(refused.err + refused.out,
-              AllOf(HasSubstr("prompt_fragments"), HasSubstr("--yes"), HasSubstr("no rollback brings that back")));
+              AllOf(HasSubstr("prompt_fragments"), HasSubstr("--yes"), HasSubstr("no rollback can restore them")));
   const ProcessResult plan = Run(anew, "plan");
   EXPECT_EQ(plan.exit_code, 0) << plan.err;
   EXPECT_THAT(plan.out, HasSubstr(R"("without_way_back":"--force-recreate drops the tables memories, prompt_frag)"));
@@ -311,7 +311,7 @@ TEST_F(EspressobotCommandTest, RecreatingTakesConsentAndCostsNoText) {
 
   const ProcessResult nowhere = Run({"--db", uri_, "--force-recreate", "--yes"});
   EXPECT_EQ(nowhere.exit_code, 2);
-  EXPECT_THAT(nowhere.err, HasSubstr("--force-recreate: only where"));
+  EXPECT_THAT(nowhere.err, HasSubstr("--force-recreate: only if"));
 }
 
 TEST_F(EspressobotCommandTest, TheSystemsOwnVariablesNameTheServer) {
@@ -369,7 +369,7 @@ TEST_F(EspressobotCommandTest, WhatCannotWorkIsSaidBeforeTheFirstRequest) {
       "CREATE TABLE memories (id serial PRIMARY KEY, user_id text, content text, embedding vector(64), metadata "
       "jsonb, created_at timestamp, updated_at timestamp)");
   EXPECT_THAT(bring(file, uri_),
-              AllOf(HasSubstr("another version of its schema"), HasSubstr("it lacks category, importance_score")));
+              AllOf(HasSubstr("another version of the schema"), HasSubstr("it lacks category, importance_score")));
   db_.Run("ALTER TABLE memories ADD category text, ADD importance_score float, DROP embedding");
   EXPECT_THAT(bring(file, uri_), HasSubstr("it lacks embedding"));
   db_.Run("ALTER TABLE memories ADD embedding vector(3)");

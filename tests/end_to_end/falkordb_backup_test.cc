@@ -350,7 +350,7 @@ TEST_F(FalkorBackupTest, ACollectionThatFailsHalfwayIsDoneByTheSameCommand) {
   qdrant_.FailNext(1, 403, writes("memories/points"));
   const ProcessResult halfway = Run(restore);
   EXPECT_NE(halfway.exit_code, 0);
-  EXPECT_THAT(halfway.err, HasSubstr("give the same command again"));
+  EXPECT_THAT(halfway.err, HasSubstr("run the same command again"));
   ExpectSame(qdrant_.Points("memories__restore"), points);
   ASSERT_EQ(Run(restore).exit_code, 0);
   ExpectSame(qdrant_.Points("memories"), points);
@@ -382,7 +382,7 @@ TEST_F(FalkorBackupTest, ARestoreCanBeStopped) {
   restore = &process;
   const ProcessResult stopped = process.Wait();
   EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
-  EXPECT_THAT(stopped.err, HasSubstr("stopped; give the same command again"));
+  EXPECT_THAT(stopped.err, HasSubstr("stopped; run the same command again"));
   ExpectSame(qdrant_.Points("memories"), points);
   EXPECT_EQ(RunProcess(args).exit_code, 0);
   ExpectSame(qdrant_.Points("memories"), points);

@@ -297,7 +297,7 @@ TEST_F(RefusalTest, ARefusalThatIsNotAboutTheTextRejectsNobody) {
   });
   const ProcessResult run = Run();
   EXPECT_EQ(run.exit_code, 6) << run.err;
-  EXPECT_THAT(run.err, AllOf(HasSubstr("put to sleep"), HasSubstr("not for the texts")));
+  EXPECT_THAT(run.err, AllOf(HasSubstr("put to sleep"), HasSubstr("the texts are not the cause")));
   EXPECT_EQ(Ledger("SELECT count(*) FROM rejects"), 0);
   EXPECT_EQ(ExpectNothingForeign(), 40);
   EXPECT_LE(requests(), 10 + 20);

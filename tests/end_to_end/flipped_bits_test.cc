@@ -194,7 +194,7 @@ TEST_F(FlippedBitsTest, AnOldVectorThatIsDamagedIsNotPutBack) {
   EXPECT_THAT(verify.out, AllOf(HasSubstr("undo.db"), HasSubstr("row 12 is damaged")));
   const ProcessResult rollback = Command({"rollback", folder_ / "job", "--yes"});
   EXPECT_EQ(rollback.exit_code, 3) << rollback.err;
-  EXPECT_THAT(rollback.out, AllOf(HasSubstr("29 rows put back"), HasSubstr("row 12: what was kept of it")));
+  EXPECT_THAT(rollback.out, AllOf(HasSubstr("29 rows put back"), HasSubstr("row 12: its old contents")));
   EXPECT_THAT(Query(db, "SELECT count(*) FROM notes WHERE vector = zeroblob(124) || x'0000803f'"), ElementsAre("29"));
 }
 

@@ -133,7 +133,7 @@ TEST_F(OneModelTest, TheSameModelIsRecognisedAndPaidForOnce) {
   const ProcessResult run = Command("run", {"--job", folder_ / "job"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, AllOf(HasSubstr("of 8 that were compared 8 are those of reembed-lexical-1"),
-                             HasSubstr("a sample, no proof")));
+                             HasSubstr("a sample, not a proof")));
   EXPECT_THAT(Query(db(), "SELECT hex(embedding) FROM notes WHERE id = 302"),
               ElementsAre(absl::AsciiStrToUpper(absl::BytesToHexString(Ours(TextOf(302))))));
   // The second run of the job knows, and so does its receipt what the comparison cost.

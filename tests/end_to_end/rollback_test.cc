@@ -172,7 +172,7 @@ TEST_P(RollbackTest, KilledRunsAndKilledRollbacksLeaveAWayBack) {
     for (int i = 0; i < 2; ++i) kills += KillDuring({"rollback", job_, "--yes"}, rollback_time, &random) ? 1 : 0;
     const ProcessResult rollback = RunProcess(Command({"rollback", job_, "--yes"}));
     // Killed before it overwrote anything, a job has nothing to put back.
-    ASSERT_TRUE(rollback.exit_code == 0 || absl::StrContains(rollback.err, "nothing to put back") ||
+    ASSERT_TRUE(rollback.exit_code == 0 || absl::StrContains(rollback.err, "nothing to roll back") ||
                 absl::StrContains(rollback.err, "holds no job"))
         << rollback.err;
     ASSERT_TRUE(IsAsBefore());
@@ -184,7 +184,7 @@ TEST_P(RollbackTest, ARunThatKeepsNothingSaysSo) {
   args.push_back("--no-undo");
   const ProcessResult run = RunProcess(Command(args));
   ASSERT_THAT(run.exit_code, AnyOf(0, 3)) << run.err;
-  EXPECT_THAT(Run({"rollback", job_, "--yes"}, 2).err, HasSubstr("nothing to put back"));
+  EXPECT_THAT(Run({"rollback", job_, "--yes"}, 2).err, HasSubstr("nothing to roll back"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, RollbackTest, ::testing::ValuesIn(RollbackCaseNames()),
@@ -239,7 +239,7 @@ TEST_F(RollbackCliTest, PlanTellsWhatIsKeptAndRunAsksWithTheWayBack) {
   EXPECT_THAT(with("plan", {}).out,
               AllOf(HasSubstr(absl::StrCat("overwrites  ", selected, " vectors in sqlite:")),
                     HasSubstr(absl::StrCat("what is overwritten is kept, and `reembed rollback ", job, "` puts it"))));
-  EXPECT_THAT(with("plan", {"--no-undo"}).out, HasSubstr("cannot be brought back"));
+  EXPECT_THAT(with("plan", {"--no-undo"}).out, HasSubstr("cannot be restored"));
   const std::string rows = absl::StrCat(R"("rows":)", selected, R"(,"rows_exact":true,"undo_bytes":)");
   EXPECT_THAT(with("plan", {"--json"}).out, AllOf(HasSubstr(rows), HasSubstr(R"("way_back":"kept")")));
   EXPECT_THAT(with("plan", {"--json", "--no-undo"}).out,
@@ -247,7 +247,7 @@ TEST_F(RollbackCliTest, PlanTellsWhatIsKeptAndRunAsksWithTheWayBack) {
   const ProcessResult asked = with("run", {});
   EXPECT_EQ(asked.exit_code, 2);
   EXPECT_THAT(asked.err, HasSubstr(absl::StrCat("`reembed rollback ", job, "` brings them back")));
-  EXPECT_THAT(with("run", {"--no-undo"}).err, HasSubstr("nothing brings them back: make a backup first"));
+  EXPECT_THAT(with("run", {"--no-undo"}).err, HasSubstr("they cannot be restored: make a backup first"));
   ASSERT_THAT(with("run", {"--yes"}).exit_code, AnyOf(0, 3));
   const int64_t kept = std::stoll(Query(db, "SELECT count(*) FROM messages WHERE embedding_model <> 'old'")[0]);
   EXPECT_THAT(Run({"status", job}).out, AllOf(HasSubstr(absl::StrCat("undo      ", kept, " rows as they were, ")),
@@ -295,7 +295,7 @@ TEST_F(RollbackCliTest, WithoutRoomForTheLogNothingIsOverwritten) {
     full = Run(run);
   }
   EXPECT_EQ(full.exit_code, 5) << full.err;
-  EXPECT_THAT(full.err, AllOf(HasSubstr("undo.db"), HasSubstr("nothing is overwritten that is not in the undo log"),
+  EXPECT_THAT(full.err, AllOf(HasSubstr("undo.db"), HasSubstr("a row that is not in the undo log is not overwritten"),
                               HasSubstr("--no-undo")));
   EXPECT_NE(server.Ask("SELECT count(*) FROM messages WHERE vector_dims(embedding) = 2000"), "0");
   ASSERT_THAT(Run({"rollback", job, "--yes"}).exit_code, 0);
@@ -330,7 +330,7 @@ TEST_F(RollbackCliTest, NewFilesAreNoMatterOfRollback) {
             0);
   const ProcessResult rollback = Run({"rollback", job, "--yes"});
   EXPECT_EQ(rollback.exit_code, 2);
-  EXPECT_THAT(rollback.err, HasSubstr("new files that it made are yours to remove"));
+  EXPECT_THAT(rollback.err, HasSubstr("you can remove new files that it made"));
 }
 
 }  // namespace

@@ -144,7 +144,7 @@ TEST_F(SlurmTest, WhatIsWrongForAllStartsNoMore) {
   LaunchAndWait(command, "6");
   // The others wait for the first, whose key is refused.
   EXPECT_EQ(Begun(6), "1 0 0 0 0 0");
-  EXPECT_THAT(Log(0), HasSubstr("taken out of the queue"));
+  EXPECT_THAT(Log(0), HasSubstr("removed from the queue"));
 }
 
 TEST_F(SlurmTest, ShardsUnderWayAreLeftAlone) {

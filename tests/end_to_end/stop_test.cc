@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A signal ends the command in time, whatever it waits for; nothing new leaves after it; the same command goes on.
+// A signal ends the command in time, whatever it waits for; nothing new leaves after it; the same command resumes.
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -80,7 +80,7 @@ TEST(CanaryTest, AnEarlierRunIsCompared) {
   watch.Begin(0, At(0));
   EXPECT_THAT(watch.Judge(0, 0, Vectors("new"), kNames),
               HasError(absl::StatusCode::kFailedPrecondition,
-                       AllOf(HasSubstr("this job began with"), HasSubstr("removing the folder of this job"))));
+                       AllOf(HasSubstr("this job began with"), HasSubstr("remove the folder of this job"))));
 }
 
 TEST(CanaryTest, ComesDueByTheClockOnceAtATime) {

@@ -236,7 +236,7 @@ TEST_F(PipelineTest, StopFinishesWhatIsInFlightAndTheNextRunGoesOn) {
   client_->OnRequest([&](int64_t number) {
     if (number == 20) stop.request_stop();
   });
-  EXPECT_THAT(Run(stop.get_token()), HasError(absl::StatusCode::kCancelled, HasSubstr("goes on")));
+  EXPECT_THAT(Run(stop.get_token()), HasError(absl::StatusCode::kCancelled, HasSubstr("resumes")));
   // Everything that was paid for is kept and written.
   EXPECT_EQ(static_cast<int64_t>(any_.vectors().size()), client_->texts_sent());
   EXPECT_EQ(any_.vectors(), ascending_.vectors());
@@ -251,7 +251,7 @@ TEST_F(PipelineTest, AStopBeforeTheTargetsAreFinishedLeavesThatToTheNextRun) {
   source_ = std::make_unique<MemorySource>(Rows(8));
   std::stop_source stop;
   client_->OnRequest([&](int64_t) { stop.request_stop(); });
-  EXPECT_THAT(Run(stop.get_token()), HasError(absl::StatusCode::kCancelled, HasSubstr("goes on")));
+  EXPECT_THAT(Run(stop.get_token()), HasError(absl::StatusCode::kCancelled, HasSubstr("resumes")));
   EXPECT_FALSE(any_.finished());
   EXPECT_FALSE(ascending_.finished());
   Restart();
@@ -383,7 +383,7 @@ TEST_F(PipelineTest, NothingIsPublishedAfterTheStopOrBeforeAllIsThere) {
   const std::vector<NamedSink> sinks = {{"any", &any_}};
   RunCounters counters;
   EXPECT_THAT(PublishTargets(sinks, client_->model(), &counters, stop.get_token()),
-              HasError(absl::StatusCode::kCancelled, HasSubstr("the same command goes on")));
+              HasError(absl::StatusCode::kCancelled, HasSubstr("the same command resumes")));
   EXPECT_EQ(any_.published(), 0);
 }
 

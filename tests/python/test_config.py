@@ -142,7 +142,7 @@ def test_a_secret_in_a_file_is_refused_and_not_shown(user_file: Path, text: str)
     user_file.write_text(text)
     ran = run("config", "show", "--origin")
     assert ran.returncode == 2
-    assert "no secret stands in this file" in ran.stderr
+    assert "this file must not contain a secret" in ran.stderr
     assert "line 1" in ran.stderr
     assert SECRET not in ran.stdout + ran.stderr
 

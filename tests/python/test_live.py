@@ -38,7 +38,7 @@ def test_a_paused_run_sends_nothing_and_goes_on_where_it_was(database: Path, ser
         assert (code, summary["rows_pending"]) == (3, 0), "some of the sample's rows have no usable text"
         assert not (tmp_path / "job" / "control.sock").exists()
         after = run.ctl("status")
-        assert after.returncode != 0 and "no run goes on here" in after.stderr
+        assert after.returncode != 0 and "no run of this job is active" in after.stderr
 
 
 def test_rate_and_concurrency_hold_from_then_on(database: Path, serve: Serve, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_path_too_long_for_a_socket_is_said_and_the_run_goes_on(database: Path
     ran = subprocess.run([COMMAND, "run", "--system", "agentloop", "--db", database, "--api-base", serve(), "--model", "m",
                           "--dimensions", "512", "--all", "--yes", "--job", job], capture_output=True, text=True)
     assert ran.returncode == 3, ran.stderr
-    assert "does not reach this run" in ran.stderr and "at most 107 bytes" in ran.stderr
+    assert "cannot reach this run" in ran.stderr and "at most 107 bytes" in ran.stderr
 
 
 def free_port() -> int:

@@ -55,7 +55,7 @@ def test_a_run_does_what_the_plan_says(plan: Path, database: Path, tmp_path: Pat
     assert said["rows_embedded"] == filled > 200
     assert said["requests"] < filled  # sixteen texts each, not one
     assert (tmp_path / "job" / "plan.toml").read_text() == plan.read_text()
-    # The same command goes on with it, although its rows are no longer those that were planned.
+    # The same command resumes with it, although its rows are no longer those that were planned.
     again = run("run", "--plan", plan, "--json")
     assert again.returncode == ran.returncode, again.stderr
     assert summary(again)["requests"] == 0
@@ -157,7 +157,7 @@ def test_a_stopped_run_goes_on_with_its_plan(database: Path, serve: Callable[...
     (("run", "--plan", "no-such-file"), "no-such-file: cannot be read"),
     (("run", "--plan", "empty.toml"), "is no plan"),
     (("run", "job.toml", "--plan", "plan.toml"), "leave the job file job.toml out"),
-    (("plan", "--source", "jsonl:-", "--target", "npy:x.npy", "--embedder", "builtin", "--out", "p"), "once only"),
+    (("plan", "--source", "jsonl:-", "--target", "npy:x.npy", "--embedder", "builtin", "--out", "p"), "only once"),
     (("plan", "--system", "agentloop", "--db", "memory.db", "--embedder", "builtin", "--out", "memory.db"), "no plan; name another"),
     (("plan", "--source", "jsonl:rows.jsonl", "--target", "npy:x.npy", "--api-base", "http://me:pass@127.0.0.1:1/v1",
       "--model", "m", "--dimensions", "8", "--out", "p"), "holds a password"),

@@ -120,6 +120,6 @@ def test_a_reader_that_leaves_costs_nothing(rows: Path, tmp_path: Path) -> None:
     err = running.stderr.read()
     running.stderr.close()
     assert running.wait() == 5, err
-    assert b"its reader has gone" in err
+    assert b"its reader has ended" in err
     again = subprocess.run(words, capture_output=True)
     assert numpy.load(io.BytesIO(again.stdout)).shape == (ROWS - 1, 1024)

@@ -211,7 +211,7 @@ TEST_F(ShardsTest, LineNumbersAreKeysInEveryShare) {
   out.close();
   const ProcessResult other = RunProcess(With(RunCommandOf(all, folder_ / "all"), {"--shard", "1/3"}));
   EXPECT_EQ(other.exit_code, 6) << other.err;
-  EXPECT_THAT(other.err, HasSubstr("plan the shards anew"));
+  EXPECT_THAT(other.err, HasSubstr("plan the shards again"));
 }
 
 TEST_F(ShardsTest, RowsOfAnHdf5FileAreShared) {

@@ -67,7 +67,7 @@ class Command {
     const std::lock_guard lock(mutex_);
     if (running_ == nullptr) return;
     if (in_the_air == InTheAir::kDrop) return running_->Cancel();
-    running_->StopSending(absl::CancelledError("stopped; the same command goes on from here"));
+    running_->StopSending(absl::CancelledError("stopped; the same command resumes from here"));
   }
 
  private:

@@ -212,7 +212,7 @@ TEST_F(IndexCliTest, AnotherProgramsIndexIsSearchedByVectors) {
   EXPECT_THAT(result.out, testing::StartsWith("5 "));
   result = Cli({"search", index, "a text"});
   EXPECT_EQ(result.exit_code, 2);
-  EXPECT_THAT(result.err, HasSubstr("say it with --model"));
+  EXPECT_THAT(result.err, HasSubstr("name it with --model"));
   result = Cli({"info", index});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("IDMap2, HNSW8, Flat"));
@@ -266,7 +266,8 @@ TEST_F(IndexCliTest, MistakesAreNamedAndLeaveWhatIsThere) {
   Write("few.fbin", Fbin(Rows(100)));
   refused({"build", folder_ / "few.fbin", "-o", index, "--factory", "IVF1,PQ8"}, 2, "at least 256 rows");
   refused({"build", rows, "-o", index, "--factory", "HNSW32,IVF"}, 2, "HNSW32,IVF");
-  refused({"build", rows, "-o", index, "--factory", "Flat", "--recall", "0.9"}, 2, "--recall chooses what to build");
+  refused({"build", rows, "-o", index, "--factory", "Flat", "--recall", "0.9"}, 2,
+          "--recall chooses the type of index");
   refused({"build", rows, "-o", index, "--memory", "4GiB"}, 2, "--memory 4GiB --recall 0.95");
   refused({"build", rows, "-o", index, "--recall", "0.9", "--memory", "lots"}, 2, "--memory lots: expected a size");
   refused({"build", rows, "-o", index, "--recall", "0.99", "--memory", "1kB"}, 2, "the smallest index that can takes");

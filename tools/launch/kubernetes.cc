@@ -115,7 +115,7 @@ void Report(const LaunchOptions& launch, const KubernetesManifestParts& parts, a
 absl::StatusOr<std::string> Apply(const KubernetesOptions& options, const KubernetesManifestParts& parts,
                                   const std::string& manifest) {
   ABSL_ASSIGN_OR_RETURN(const std::string state, StateOfJob(parts));
-  if (state == "running") return "is under way, and left as it is";
+  if (state == "running") return "is running, and is not changed";
   if (state == "complete" && !options.launch.complete) return "is complete; --complete starts it again";
   if (state.empty()) {
     ABSL_RETURN_IF_ERROR(Kubectl(parts, {"create", "--filename=-"}, manifest).status());

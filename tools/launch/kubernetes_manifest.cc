@@ -46,7 +46,7 @@ absl::Status CheckNames(const KubernetesManifestParts& parts) {
     for (const NamedMount& mount : *mounts) {
       if (mount.path.empty() || mount.path[0] == '/') continue;
       return absl::InvalidArgumentError(
-          absl::StrCat(mount.name, "=", mount.path, ": expected a path from / on, where the containers shall have it"));
+          absl::StrCat(mount.name, "=", mount.path, ": expected an absolute path, at which the containers mount it"));
     }
   }
   return absl::OkStatus();

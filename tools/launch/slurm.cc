@@ -81,7 +81,7 @@ absl::Status LimitRun(absl::Duration time, CommandOptions* run) {
   }
   if (longest < time) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--max-duration ", run->max_duration, ": expected less than --time ",
-                                                 FormatSlurmTime(time), ", so that a shard ends before it is ended"));
+                                                 FormatSlurmTime(time), ", so that a shard ends before Slurm ends it"));
 }
 
 absl::StatusOr<SlurmPlan> PlanSlurm(SlurmOptions options) {
@@ -247,7 +247,7 @@ void Report(const LaunchOptions& launch, const SlurmPlan& plan, const ShardState
   if (!states.ends.empty()) std::cout << "started again: " << absl::StrJoin(states.ends, ", ") << "\n";
   std::cout << "Slurm job " << id << ": shards " << list << " of " << launch.shards << "\nlogs: " << plan.logs
             << "\nwatch: squeue --job " << id << "; reembed status " << launch.run.job
-            << "\nthe same command starts those that have failed, and no others" << std::endl;
+            << "\nthe same command starts only the shards that have failed" << std::endl;
 }
 
 }  // namespace

@@ -69,14 +69,14 @@ std::string Verdict(int64_t retries) {
   @shard) note "$code" 0; exit "$code" ;;
   @job)
     note "$code" 0
-    echo "reembed launch: exit code $code is that of all shards; those that wait are taken out of the queue"
+    echo "reembed launch: exit code $code holds for all shards; waiting shards are removed from the queue"
     scancel --state=PENDING "$SLURM_ARRAY_JOB_ID"
     exit "$code" ;;
 esac
 [ "$SECONDS" -lt @progress ] || tries=0
 [ "$tries" -ge @retries ] || again $((tries + 1))
 note "$code" 0
-echo "reembed launch: exit code $code, and it has been started again @retries times; the same reembed launch goes on"
+echo "reembed launch: exit code $code, and it has been started again @retries times; the same reembed launch starts it again"
 exit "$code"
 )",
       {{"@done", Pattern(AfterExit::kDone)},

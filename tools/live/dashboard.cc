@@ -90,16 +90,16 @@ class DashboardServer::Service {
   HttpServerResponse Handle(const HttpServerRequest& request) {
     const absl::string_view host = request.Header("host");
     const absl::string_view origin = request.Header("origin");
-    if (!IsTrustedHost(host)) return Answer(403, kPlain, "this name is not one of the page's own\n");
+    if (!IsTrustedHost(host)) return Answer(403, kPlain, "this host name is not allowed\n");
     if (!origin.empty() && origin != absl::StrCat("http://", host)) {
-      return Answer(403, kPlain, "another page must not ask\n");
+      return Answer(403, kPlain, "requests from other pages are not allowed\n");
     }
     if (!Same(TokenOf(request.target), token_)) {
       return Answer(403, kPlain, "the address of the page lacks its token; take the whole address that was printed\n");
     }
     const bool reads = request.method == "GET" || request.method == "HEAD";
     if (request.path == "/obey" && request.method == "POST") return Obey(request.body);
-    if (request.path == "/obey" || !reads) return Answer(405, kPlain, "another method is wanted here\n");
+    if (request.path == "/obey" || !reads) return Answer(405, kPlain, "this method is not allowed here\n");
     if (request.path == "/") return Answer(200, "text/html; charset=utf-8", std::string(DashboardPage()));
     if (request.path == "/look") return Answer(200, kJson, feed_.look());
     if (request.path == "/events") return Events();
@@ -128,7 +128,8 @@ class DashboardServer::Service {
 
   HttpServerResponse Obey(absl::string_view words) {
     absl::StatusOr<std::string> answer =
-        feed_.obey ? feed_.obey(words) : absl::FailedPreconditionError("the run is over; nothing is to be steered");
+        feed_.obey ? feed_.obey(words)
+                   : absl::FailedPreconditionError("the run is over; it cannot be controlled any more");
     if (answer.ok()) return Answer(200, kJson, *std::move(answer));
     return Answer(absl::IsInvalidArgument(answer.status()) ? 400 : 409, kJson,
                   JsonLine("error").Add("message", answer.status().message()).ToString());

@@ -128,7 +128,8 @@ absl::StatusOr<std::string> LiveRun::Obey(absl::string_view line) {
   if (word == "status" && alone) return LookJson(Look());
   {
     const MutexLock lock(&mutex_);
-    if (exit_code_.has_value()) return absl::FailedPreconditionError("the run is over; nothing is to be steered");
+    if (exit_code_.has_value())
+      return absl::FailedPreconditionError("the run is over; it cannot be controlled any more");
   }
   absl::Status done;
   if (word == "pause" && alone) {

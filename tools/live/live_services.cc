@@ -93,7 +93,7 @@ void LiveServices::OpenSocket() {
   if (socket.ok()) {
     socket_ = *std::move(socket);
   } else {
-    note_(absl::StrCat("`reembed ctl` does not reach this run: ", socket.status().message()));
+    note_(absl::StrCat("`reembed ctl` cannot reach this run: ", socket.status().message()));
   }
 }
 
@@ -101,7 +101,7 @@ void LiveServices::OpenPages(const CommandOptions& options) {
   const auto warn = [this](absl::string_view flag, absl::string_view what, const ListenAddress& listen) {
     if (EmbeddingServer::IsLoopback(listen.address)) return;
     note_(absl::StrCat(flag, ": whoever reaches ", listen.address, " can read ", what,
-                       ", over a line that is not secret"));
+                       ", over a connection that is not encrypted"));
   };
   if (!options.metrics.empty()) {
     // Checked before: CheckLiveOptions().
@@ -167,7 +167,7 @@ void LiveServices::Watch(const std::stop_token& done) {
 void LiveServices::WriteMetrics(const LiveLook& look) {
   const absl::Status written = WriteMetricsFile(metrics_file_, look);
   if (!written.ok() && !std::exchange(metrics_failed_, true)) {
-    note_(absl::StrCat("--metrics-file: ", written.message(), "; the run goes on"));
+    note_(absl::StrCat("--metrics-file: ", written.message(), "; the run continues"));
   }
 }
 
@@ -179,7 +179,7 @@ void LiveServices::KeepCourse(const LiveLook& look) {
   }
   const absl::Status kept = reembed::KeepCourse(job_, run);
   if (!kept.ok() && !std::exchange(course_failed_, true)) {
-    note_(absl::StrCat("the course of this run is not kept for a report: ", kept.message()));
+    note_(absl::StrCat("the history of this run is not stored for reports: ", kept.message()));
   }
 }
 

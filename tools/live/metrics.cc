@@ -88,14 +88,15 @@ void AddRows(const RunSnapshot& run, const Labels& stream, MetricText* text) {
     text->Add(name, kCounter, help, static_cast<double>(value), stream);
   };
   count("reembed_rows_done_total", "Rows that every target has taken in this run.", run.rows_done);
-  count("reembed_rows_embedded_total", "Rows of reembed_rows_done_total with a vector that is new.", run.rows_embedded);
-  count("reembed_rows_replayed_total", "Rows of reembed_rows_done_total that were bought before.", run.rows_replayed);
+  count("reembed_rows_embedded_total", "Rows of reembed_rows_done_total whose vector is new.", run.rows_embedded);
+  count("reembed_rows_replayed_total", "Rows of reembed_rows_done_total whose vector was bought before.",
+        run.rows_replayed);
   count("reembed_rows_rejected_total", "Rows that get no vector.", run.rows_rejected);
-  count("reembed_rows_changed_total", "Rows whose text was another than their vector was made from.", run.rows_changed);
+  count("reembed_rows_changed_total", "Rows whose text had changed since their vector was made.", run.rows_changed);
   count("reembed_texts_embedded_total", "Different texts that were embedded.", run.texts_embedded);
   if (run.rows_expected >= 0) {
-    text->Add("reembed_rows_expected", kGauge, "Rows that the run comes to.", static_cast<double>(run.rows_expected),
-              stream);
+    text->Add("reembed_rows_expected", kGauge, "Rows that the run will have at its end.",
+              static_cast<double>(run.rows_expected), stream);
   }
   std::map<std::string, int64_t> by_code;
   for (const RejectedFor& rejected : run.rejects) by_code[RejectWord(rejected.reason.code(), false)] += rejected.rows;
@@ -114,8 +115,9 @@ void AddRequests(const RunSnapshot& run, const Labels& stream, MetricText* text)
   };
   count("reembed_requests_total", "Requests sent, retries included.", client.requests);
   count("reembed_requests_retried_total", "Requests sent again.", client.requests_retried);
-  count("reembed_requests_hedged_total", "Requests sent a second time as the first took long.", client.requests_hedged);
-  count("reembed_rate_limited_total", "Answers that said that the rate limit was reached.", client.http_429);
+  count("reembed_requests_hedged_total", "Requests sent a second time because the first was slow.",
+        client.requests_hedged);
+  count("reembed_rate_limited_total", "Answers with status 429: the rate limit was reached.", client.http_429);
   count("reembed_tokens_total", "Model tokens that were charged for.", client.tokens);
   text->Add("reembed_cost_dollars_total", kCounter, "US dollars that this run has cost.", run.cost_usd, stream);
 }
@@ -124,21 +126,22 @@ void AddRequests(const RunSnapshot& run, const Labels& stream, MetricText* text)
 void AddPace(const LiveLook& look, const RunSnapshot& run, MetricText* text) {
   const ClientStats& client = run.client;
   text->Add("reembed_elapsed_seconds", kGauge, "Since the run began.", absl::ToDoubleSeconds(look.total.elapsed));
-  text->Add("reembed_requests_in_flight", kGauge, "Requests that are under way.", client.in_the_air);
-  text->Add("reembed_concurrency_limit", kGauge, "Requests that may be under way just now.", client.concurrency);
-  text->Add("reembed_quota_wait_seconds", kGauge, "For so long the quota alone holds back what is next.",
+  text->Add("reembed_requests_in_flight", kGauge, "Requests in flight.", client.in_the_air);
+  text->Add("reembed_concurrency_limit", kGauge, "Maximum number of requests in flight at the moment.",
+            client.concurrency);
+  text->Add("reembed_quota_wait_seconds", kGauge, "Seconds until the quota allows the next request.",
             std::min(absl::ToDoubleSeconds(client.quota_wait), 1e9));
-  AddIfKnown("reembed_request_latency_seconds", "Of the last answers, on average.",
+  AddIfKnown("reembed_request_latency_seconds", "Average latency of the last answers.",
              absl::ToDoubleSeconds(client.latency), {}, text);
-  AddIfKnown("reembed_quota_requests_per_minute", "The quota of requests, where it is known.",
+  AddIfKnown("reembed_quota_requests_per_minute", "Requests per minute of the quota, if known.",
              client.requests_per_minute, {}, text);
-  AddIfKnown("reembed_quota_tokens_per_minute", "The quota of tokens, where it is known.", client.tokens_per_minute, {},
-             text);
+  AddIfKnown("reembed_quota_tokens_per_minute", "Tokens per minute of the quota, if known.", client.tokens_per_minute,
+             {}, text);
   text->Add("reembed_recent_rows_per_second", kGauge, "Of the last ten seconds.", run.recent.rows_per_second);
   text->Add("reembed_recent_requests_per_minute", kGauge, "Of the last ten seconds.", run.recent.requests_per_minute);
   text->Add("reembed_recent_tokens_per_minute", kGauge, "Of the last ten seconds.", run.recent.tokens_per_minute);
   if (run.left.has_value()) {
-    text->Add("reembed_seconds_left", kGauge, "Until the run is over, as far as can be said.",
+    text->Add("reembed_seconds_left", kGauge, "Estimated seconds until the end of the run.",
               std::min(absl::ToDoubleSeconds(*run.left), 1e9));
   }
   text->Add("reembed_spent_dollars", kGauge, "US dollars that all runs of the job have cost.", run.spent_usd);
@@ -146,8 +149,8 @@ void AddPace(const LiveLook& look, const RunSnapshot& run, MetricText* text) {
     text->Add("reembed_max_spend_dollars", kGauge, "The cap of --max-spend.", *run.max_spend_usd);
   }
   for (const WaitShare& wait : run.recent_waits) {
-    text->Add("reembed_waiting_ratio", kGauge, "Share of the last seconds that was waited for this.", wait.share,
-              {{"part", std::string(WaitPartWord(wait.what.part))}, {"target", wait.what.target}});
+    text->Add("reembed_waiting_ratio", kGauge, "Share of the last seconds in which the run waited for this part.",
+              wait.share, {{"part", std::string(WaitPartWord(wait.what.part))}, {"target", wait.what.target}});
   }
 }
 
@@ -157,13 +160,13 @@ void AddParts(const RunSnapshot& run, MetricText* text) {
     const ClientStats& stats = endpoint.stats;
     text->Add("reembed_endpoint_working", kGauge, "1: the endpoint gets work; 0: it fails, or is left out.",
               endpoint.state == EndpointState::kWorking ? 1 : 0, name);
-    text->Add("reembed_endpoint_requests_total", kCounter, "Requests sent to the endpoint, of the stream that goes on.",
+    text->Add("reembed_endpoint_requests_total", kCounter, "Requests sent to the endpoint, for the current stream.",
               static_cast<double>(stats.requests), name);
-    text->Add("reembed_endpoint_tokens_total", kCounter, "Tokens that the endpoint charged for, likewise.",
-              static_cast<double>(stats.tokens), name);
-    text->Add("reembed_endpoint_requests_in_flight", kGauge, "Requests to the endpoint that are under way.",
-              stats.in_the_air, name);
-    AddIfKnown("reembed_endpoint_latency_seconds", "Of the endpoint's last answers, on average.",
+    text->Add("reembed_endpoint_tokens_total", kCounter,
+              "Tokens that the endpoint charged for, for the current stream.", static_cast<double>(stats.tokens), name);
+    text->Add("reembed_endpoint_requests_in_flight", kGauge, "Requests in flight to the endpoint.", stats.in_the_air,
+              name);
+    AddIfKnown("reembed_endpoint_latency_seconds", "Average latency of the endpoint's last answers.",
                absl::ToDoubleSeconds(stats.latency), name, text);
   }
 }
@@ -188,7 +191,7 @@ std::string MetricsText(const LiveLook& look) {
   MetricText text((job.has_filename() ? job : job.parent_path()).filename().string());
   text.Add("reembed_build_info", kGauge, "Always 1; the version is a label.", 1, {{"version", REEMBED_VERSION}});
   for (const char* const state : {"preparing", "running", "paused", "stopping", "finished"}) {
-    text.Add("reembed_run_state", kGauge, "1 for the state that the run is in, 0 for the others.",
+    text.Add("reembed_run_state", kGauge, "1 for the current state of the run, 0 for the others.",
              absl::string_view(state) == look.state ? 1 : 0, {{"state", state}});
   }
   if (look.exit_code.has_value()) {

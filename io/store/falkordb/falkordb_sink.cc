@@ -187,8 +187,7 @@ class FalkorRowWriter final : public RowWriter {
     if (server_.empty()) return absl::OkStatus();
     ABSL_ASSIGN_OR_RETURN(const std::string server, nodes_.graph->ServerRun());
     if (server == server_) return absl::OkStatus();
-    return LostWritesError(
-        nodes_.Message("the server was started anew, or another took its place, and may have lost what was written"));
+    return LostWritesError(nodes_.Message("the server was restarted or replaced, and may have lost what was written"));
   }
 
   // Whether the server comes back with what its append-only file was waited for. With appendfsync=no nobody has waited.
@@ -337,9 +336,9 @@ absl::StatusOr<std::vector<std::string>> FalkorChanges(const Location& location,
                                    nodes.asked.vector, " at the end"));
   }
   if (indexes.vector) {
-    changes.push_back(absl::StrCat("keeps the vector index on ", nodes.asked.vector,
-                                   " up to date with every row, which is slow; to drop it first and make it again "
-                                   "afterwards is faster"));
+    changes.push_back(absl::StrCat(
+        "keeps the vector index on ", nodes.asked.vector,
+        " up to date with every row, which is slow; it is faster to drop it first and to make it again afterwards"));
   }
   return changes;
 }

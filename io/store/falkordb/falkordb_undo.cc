@@ -220,12 +220,11 @@ absl::Status KeepPiece(const FalkorNodes& nodes, absl::Span<RowToWrite* const> r
     }
     contents[place] = ContentOf(known);
     if (known.size() == values.size()) return;
-    unknown =
-        WithSetting(absl::FailedPreconditionError(nodes.Message(absl::StrCat(
-                        "row ", KeyText(keys[place]),
-                        ": what is in a property to be filled could not be put back, as it is of a type that has no "
-                        "literal in Cypher; fill another property, or run without an undo log"))),
-                    Setting::kUndoLog);
+    unknown = WithSetting(absl::FailedPreconditionError(nodes.Message(absl::StrCat(
+                              "row ", KeyText(keys[place]),
+                              ": a value in the property could not be restored by a rollback, as Cypher has no literal "
+                              "for its type; fill another property, or run without an undo log"))),
+                          Setting::kUndoLog);
   }));
   ABSL_RETURN_IF_ERROR(unknown);
   return LogOldRows(rows, log, [&](size_t row, std::optional<absl::string_view>* content) -> absl::StatusOr<bool> {
@@ -278,8 +277,7 @@ class NodeRows final : public RowTable {
     ABSL_ASSIGN_OR_RETURN(const std::string server, nodes_.graph->ServerRun());
     if (server != server_) {
       return LostWritesError(nodes_.Message(
-          "the server was started anew, or another took its place, and may have lost what was put back; give the same "
-          "command again"));
+          "the server was restarted or replaced, and may have lost what was rolled back; run the same command again"));
     }
     ABSL_RETURN_IF_ERROR(SayIndex(kKeyIndexNote, "INDEX", nodes_.asked.key, log, report));
     return SayIndex(kVectorIndexNote, "VECTOR INDEX", nodes_.asked.vector, log, report);

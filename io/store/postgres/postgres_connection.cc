@@ -27,7 +27,7 @@ namespace {
 constexpr int kConnectSeconds = 10;  // where the location does not say connect_timeout
 
 constexpr char kOptionsWantDirect[] =
-    "options= and PGOPTIONS are for a session, which a pooler such as PgBouncer shares among its clients: they want a "
+    "options= and PGOPTIONS are for a session, which a pooler such as PgBouncer shares among its clients: they need a "
     "direct connection. Give the host and port of the server itself, or leave them out";
 
 constexpr size_t kMaxWordsShown = 1000;

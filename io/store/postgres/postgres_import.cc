@@ -37,7 +37,7 @@ class SourceRows {
                                          absl::Duration patience) {
     if (source.scheme != "sqlite" && source.scheme != "libsql") {
       return absl::InvalidArgumentError(
-          absl::StrCat(asked.address.name, ": mode=insert brings rows of an SQLite file or a libSQL server, not of ",
+          absl::StrCat(asked.address.name, ": mode=insert imports rows of an SQLite file or a libSQL server, not of ",
                        source.scheme));
     }
     ABSL_ASSIGN_OR_RETURN(const SqliteLocation parsed, ParseSqliteLocation(source));
@@ -332,11 +332,11 @@ class PostgresImportRowWriter final : public RowWriter {
       for (int row = 0; odd.ok() && row < odd->size(); ++row) {
         RowToWrite* const brought = sent[static_cast<size_t>(odd->Int(row, 0) - 1)];
         if (odd->Bool(row, 1)) {
-          brought->SetGone("was brought here before, and is gone since");
+          brought->SetGone("was imported before, and has been removed since");
         } else {
           brought->Refuse(
-              "was brought here before, and has another text here now, so it keeps its vector; if it is another row, "
-              "give this source a name of its own with origin=");
+              "was imported before, and has another text here now, so it keeps its vector; if it is another row, give "
+              "this source another name with origin=");
         }
       }
       return odd.status();
@@ -382,7 +382,7 @@ absl::StatusOr<PostgresTable> PostgresImportedRows(PostgresConnection* connectio
   ABSL_ASSIGN_OR_RETURN(const PostgresRows there,
                         connection->Query("SELECT pg_catalog.to_regclass($1) IS NOT NULL", {PostgresValue::Text(ids)}));
   if (!there.Bool(0, 0)) {
-    return absl::NotFoundError(table.Message(absl::StrCat("no rows were brought here from ", asked.origin)));
+    return absl::NotFoundError(table.Message(absl::StrCat("no rows were imported from ", asked.origin)));
   }
   table.rows_sql = absl::StrCat("(SELECT i.old_id AS reembed_old_id, t.* FROM ", ids, " AS i JOIN ", table.Sql(),
                                 " AS t ON t.", table.KeySql(), " = i.new_id::", table.Find(table.key)->type,

@@ -34,7 +34,7 @@ absl::Status CheckParameters(const PostgresLocation& asked) {
   const auto refuse = [&](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat(asked.address.name, ": mode=insert: ", what));
   };
-  if (asked.origin.empty()) return refuse("say what the target shall call this source with &origin=NAME");
+  if (asked.origin.empty()) return refuse("give this source a name in the target with &origin=NAME");
   if (asked.sets.empty()) return refuse("no column to fill; add &set.COLUMN=SQL, as in set.title=r->>'title'");
   if (asked.fields.empty()) return refuse("no column of the source to read; add &fields=a,b");
   if (!asked.text.empty() && asked.sets.count(asked.text) == 0) {
@@ -51,8 +51,8 @@ absl::Status CheckColumns(const PostgresLocation& asked, const PostgresTable& ta
   if (table.Find(asked.vector) == nullptr) missing.push_back(asked.vector);
   if (missing.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      table.Message(absl::StrCat("is of another version of its schema: it lacks ", absl::StrJoin(missing, ", "),
-                                 "; add what is missing, or bring the rows into another database")));
+      table.Message(absl::StrCat("has another version of the schema: it lacks ", absl::StrJoin(missing, ", "),
+                                 "; add what is missing, or import the rows into another database")));
 }
 
 // The SQL that makes the key of a new row.

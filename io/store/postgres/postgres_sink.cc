@@ -124,8 +124,8 @@ class PostgresRowWriter final : public RowWriter {
         status.message(), "; the columns are not those that this job has found: expected ",
         code == kDuplicateColumn ? absl::StrCat("no column `", filled, "`, and somebody has made it meanwhile")
                                  : absl::StrCat("the column `", filled, "`, and somebody has renamed or dropped it"),
-        " (probably another job with new_column=); when that has ended, give the same command again: it goes on with "
-        "what is there, or says why not"));
+        " (probably another job with new_column=); when that has ended, run the same command again: it resumes with "
+        "the columns that it finds, or says why it cannot"));
   }
 
   bool Upserts() const { return target_.asked.mode == PostgresLocation::Mode::kUpsert; }

@@ -195,7 +195,7 @@ absl::StatusOr<std::string> RestoreQdrantCollection(const std::string& from, con
   ABSL_RETURN_IF_ERROR(Drop(client.get(), to.collection));
   if (absl::Status filled = Fill(client.get(), to.collection, from, facts, told); !filled.ok()) {
     return absl::Status(filled.code(),
-                        absl::StrCat(filled.message(), "; ", side, " has all the points; give the same command again"));
+                        absl::StrCat(filled.message(), "; ", side, " has all the points; run the same command again"));
   }
   ABSL_RETURN_IF_ERROR(Drop(client.get(), side));
   return "";

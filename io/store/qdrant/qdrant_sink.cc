@@ -114,7 +114,8 @@ class QdrantRowWriter final : public RowWriter {
       Store(rest);
       rest = vanished_;
       if (round == kVanishedRounds && !rest.empty()) {
-        return absl::UnavailableError(absl::StrCat(target_.asked.Name(), ": points come and go; run this again"));
+        return absl::UnavailableError(
+            absl::StrCat(target_.asked.Name(), ": points are added and removed all the time; run this again"));
       }
     }
     return status_;

@@ -78,7 +78,7 @@ absl::StatusOr<std::vector<std::string>> QdrantChanges(const Location& location,
       changes.push_back(absl::StrCat("copies ", side.real, " to ", side.before, ", makes it again with ", model.dim,
                                      " numbers, and fills it, when that is complete"));
     }
-    if (!asked.keep_old) changes.push_back("removes what was there before, at the end: no rollback brings it back");
+    if (!asked.keep_old) changes.push_back("removes the old collection at the end: no rollback can restore it");
   } else if (!target.collection.has_value()) {
     changes.push_back(
         absl::StrCat("makes the collection ", asked.Name(), " (", model.dim, " numbers, ", asked.distance, ")"));

@@ -247,7 +247,7 @@ TEST_F(EndpointPoolTest, DeadAtTheStartJoinsWhenItAnswers) {
   EXPECT_THAT(clients_[0]->texts_sent, IsEmpty()) << "it has not been checked yet";
   ASSERT_EQ(clients_[0]->waiting.size(), 1u) << "but it is probed";
   clients_[0]->Answer();
-  EXPECT_THAT(notes_.back(), HasSubstr("takes part again"));
+  EXPECT_THAT(notes_.back(), HasSubstr("is used again"));
   Send("three");
   EXPECT_THAT(clients_[0]->texts_sent, ElementsAre("three"));
 }

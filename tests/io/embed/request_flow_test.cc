@@ -251,7 +251,7 @@ TEST_F(RequestFlowTest, WhatIsRefusedLikeATextOfOurOwnIsNotForTheTexts) {
   const auto batch = MakeBatch(64);
   EXPECT_THAT(Start(batch.get()).get(),
               HasError(absl::StatusCode::kFailedPrecondition,
-                       AllOf(HasSubstr("HTTP 400: unknown field"), HasSubstr("it is not for the texts"))));
+                       AllOf(HasSubstr("HTTP 400: unknown field"), HasSubstr("the texts are not the cause"))));
   EXPECT_LE(scripted_->request_count(), 64 / 2);  // and not 127
   const int before = scripted_->request_count();
   EXPECT_FALSE(Start(MakeBatch(1).get()).get().ok());

@@ -257,7 +257,7 @@ TEST_F(FormatsTest, StreamSinkNamesWhatHappenedToItsReader) {
   const auto handler = std::signal(SIGPIPE, SIG_IGN);
   const auto closed = MakeJsonlStreamSink(ends[1]);
   ASSERT_THAT(WriteBatch(closed.get()), IsOk());
-  EXPECT_THAT(closed->Flush(), HasError(absl::StatusCode::kUnavailable, HasSubstr("reader has gone")));
+  EXPECT_THAT(closed->Flush(), HasError(absl::StatusCode::kUnavailable, HasSubstr("reader has ended")));
   std::signal(SIGPIPE, handler);
   close(ends[1]);
 }

@@ -111,9 +111,9 @@ TEST_F(JobFilesTest, RefusesEveryOtherIdentityByName) {
   for (const auto& [message, change] : changes) {
     JobIdentity identity = Identity();
     change(&identity);
-    EXPECT_THAT(
-        JobStore::Open(dir_, identity),
-        HasError(absl::StatusCode::kFailedPrecondition, AllOf(HasSubstr(message), HasSubstr("name no job directory"))));
+    EXPECT_THAT(JobStore::Open(dir_, identity),
+                HasError(absl::StatusCode::kFailedPrecondition,
+                         AllOf(HasSubstr(message), HasSubstr("leave the job directory out"))));
   }
   EXPECT_THAT(Open({.keep_vectors = KeepVectors::kNever}),
               HasError(absl::StatusCode::kFailedPrecondition, HasSubstr("keep_vectors `always`, and not for `never`")));

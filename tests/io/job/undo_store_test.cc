@@ -309,7 +309,7 @@ TEST_F(UndoStoreTest, AnOlderFileGoesOnAsItIs) {
 
 TEST_F(UndoStoreTest, WithoutAnythingKeptThereIsNothingToPutBack) {
   store_.reset();
-  EXPECT_THAT(JobRollback::Begin(dir_), HasError(absl::StatusCode::kNotFound, HasSubstr("nothing to put back")));
+  EXPECT_THAT(JobRollback::Begin(dir_), HasError(absl::StatusCode::kNotFound, HasSubstr("nothing to roll back")));
   EXPECT_THAT(JobRollback::Begin(root_ + "/other"), HasError(absl::StatusCode::kNotFound, HasSubstr("no job")));
   EXPECT_FALSE(std::filesystem::exists(root_ + "/other"));
 }

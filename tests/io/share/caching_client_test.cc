@@ -336,7 +336,7 @@ TEST(ServerCacheTest, ALostCacheCostsMoneyAndNothingElse) {
   ASSERT_THAT(Embed(&client, away.get()), IsOk());
   ExpectExact(*away);
   EXPECT_EQ(client.counts().bought, 8);
-  EXPECT_THAT(notes, testing::Contains(HasSubstr("until it answers texts are bought")));
+  EXPECT_THAT(notes, testing::Contains(HasSubstr("until it answers, texts are bought")));
   server.Start();
   while (client.counts().found < 4) {  // it is left alone for a second, and then it is empty
     const auto again = BatchOf(Texts(0, 4));

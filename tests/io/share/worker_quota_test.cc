@@ -124,7 +124,7 @@ TEST(WorkerQuotaTest, GoesOnWithItsShareAndSaysSo) {
   ASSERT_TRUE(Becomes([&] { return a->workers() == 2 && b->workers() == 2; }));
   server.Stop();
   ASSERT_TRUE(Becomes([&] { return !notes.all().empty(); }));
-  EXPECT_THAT(notes.all(), Contains(HasSubstr("goes on with its safe share, one of 2 parts of the quota")));
+  EXPECT_THAT(notes.all(), Contains(HasSubstr("continues with its safe share, one of 2 parts of the quota")));
   const Moment start = MonotonicNow();
   const int sent = Send(b.get(), start + absl::Seconds(2));
   EXPECT_LE(sent, absl::ToDoubleSeconds(MonotonicNow() - start) * 500 + 500);

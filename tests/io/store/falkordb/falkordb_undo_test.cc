@@ -356,7 +356,7 @@ TEST_F(FalkorUndoTest, WhatTheServerForgetsIsNotSaidToBePutBack) {
     server_->Start();
   });
   const auto forgotten = RollBackFalkor(server_->At(kNodes), &log, {.patience = absl::Seconds(10)});
-  EXPECT_THAT(forgotten, HasError(absl::StatusCode::kUnavailable, HasSubstr("give the same command again")));
+  EXPECT_THAT(forgotten, HasError(absl::StatusCode::kUnavailable, HasSubstr("run the same command again")));
   ASSERT_NE(Dump(), before);
   EXPECT_THAT(RollBack(kNodes, undo), IsOk());
   EXPECT_EQ(Dump(), before);

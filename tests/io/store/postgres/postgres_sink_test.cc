@@ -322,7 +322,7 @@ TEST_F(PostgresSinkTest, AColumnThatSomebodyMakesMeanwhileIsNamedWithWhatToDo) {
   preparer.join();
   EXPECT_THAT(prepared, HasError(absl::StatusCode::kUnavailable,
                                  AllOf(HasSubstr("expected no column `v_2`, and somebody has made it meanwhile"),
-                                       HasSubstr("give the same command again"))));
+                                       HasSubstr("run the same command again"))));
 }
 
 TEST_F(PostgresSinkTest, AColumnThatSomebodyRenamesMeanwhileIsNamedWithWhatToDo) {
@@ -334,7 +334,7 @@ TEST_F(PostgresSinkTest, AColumnThatSomebodyRenamesMeanwhileIsNamedWithWhatToDo)
   EXPECT_THAT(sink->Write({&batch, 1}, &refused),
               HasError(absl::StatusCode::kUnavailable,
                        AllOf(HasSubstr("expected the column `v_2`, and somebody has renamed or dropped it"),
-                             HasSubstr("give the same command again"))));
+                             HasSubstr("run the same command again"))));
   EXPECT_THAT(refused, IsEmpty());
 }
 
