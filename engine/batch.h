@@ -25,20 +25,20 @@ struct RowRange {
   friend bool operator==(const RowRange&, const RowRange&) = default;
 };
 
-// Fixed upper bounds of one batch. Times the number of batches in flight they bound the memory of the whole run.
+// Fixed limits of one batch. Multiplied by the number of batches in flight they limit the memory of the whole run.
 struct BatchLimits {
-  int max_texts = 256;                        // texts to embed, parts of texts included: inputs of one request
+  int max_texts = 256;                        // texts to embed, including parts of texts: inputs of one request
   int max_rows = 512;                         // rows; more than texts because rows may share a text
   int64_t max_tokens = 0;                     // model tokens that the API takes in one request; 0: not limited
-  size_t max_text_bytes = size_t{1} << 20;    // keys and texts of one batch together, so also the longest text
+  size_t max_text_bytes = size_t{1} << 20;    // total of keys and texts of one batch, and so of the longest text
   size_t max_reply_bytes = size_t{64} << 20;  // a longer reply is an error
 };
 
-// What the vector of a row is made of.
+// From which part of its text the vector of a row is made.
 enum class Embedded : uint8_t {
   kWhole,      // the whole text
-  kTruncated,  // its beginning: it was longer than the model takes
-  kSplit,      // its parts, likewise
+  kTruncated,  // its beginning: the text is too long for the model
+  kSplit,      // the mean of its parts: the text is too long for the model
 };
 
 // One row of a batch. When the sinks get it, it has a vector or a reason why it has none.
@@ -49,8 +49,8 @@ struct BatchRow {
   KeyView key;                    // valid until Batch::Clear()
   const float* vector = nullptr;  // [dim], set by `persist`; valid until Batch::Clear(). Null: the sinks skip this row
   absl::Status reject;            // not OK: this row gets no vector in any run, and this is why
-  bool replayed = false;          // its vector was bought by an earlier run and is served to a sink again
-  Embedded embedded = Embedded::kWhole;  // not known of replayed rows
+  bool replayed = false;          // its vector was bought by an earlier run and is written to a sink again
+  Embedded embedded = Embedded::kWhole;  // unknown for replayed rows
 };
 
 // A text to embed, or a part of one, for Batch::AddRowWithText().
@@ -59,38 +59,38 @@ struct TextPart {
   int64_t tokens = 0;
 };
 
-// Whether a text is longer than the model takes, in tokens as the provider counts them. 0: it named no figure.
+// Whether a text is too long for the model, in tokens as the provider counts them. 0: it gave no number.
 struct Overlength {
   bool refused = false;
-  bool estimated = false;  // the text was not sent: the figures are estimates of ours
+  bool estimated = false;  // the text was not sent: the numbers are our estimates
   int64_t limit = 0;       // tokens
   int64_t tokens = 0;      // of the text as it was sent
 };
 
-// What went wrong with the replies for one text so far. The client's own.
+// What went wrong with the replies for one text so far. Used only by the client.
 struct ReplyTrouble {
-  int faults = 0;            // replies that brought no usable vector for it
-  int most = 0;              // it is asked for with at most so many texts in a request; 0: with as many as fit
-  int64_t taken_before = 0;  // vectors that the client had taken when it began
-  bool compared = false;     // since then the client has asked for a text of its own
+  int faults = 0;            // replies without a usable vector for it
+  int most = 0;              // maximum number of texts in its next request; 0: as many as fit
+  int64_t taken_before = 0;  // vectors that the client had received when the trouble began
+  bool compared = false;     // since then the client has sent a control text
 };
 
-// One text to embed and what became of it.
+// One text to embed, and the result.
 struct BatchText {
   absl::string_view text;  // UTF-8, not empty; valid until Batch::Clear()
   int64_t slot = 0;        // where its vector belongs
   int64_t tokens = 0;      // model tokens, counted or estimated
-  absl::Status reject;     // not OK: the provider refused this very text, in these words
+  absl::Status reject;     // not OK: the provider refused this text, with this message
   int part_of = -1;        // this and all texts with the same number are parts of one text, until MergeParts()
-  Overlength too_long;     // besides `reject`: it was refused for its length
+  Overlength too_long;     // in addition to `reject`: it was refused because of its length
   Embedded embedded = Embedded::kWhole;  // what the client has embedded of it
-  bool answered = false;                 // Decode() has its vector: it is not asked for again, and it is paid for
+  bool answered = false;                 // Decode() has its vector, which is paid for: the text is not sent again
   ReplyTrouble trouble;
 };
 
 // A vector of a reply that was decoded while the reply arrived: the k-th of them is in row first_text + k of the batch.
 struct DecodedVector {
-  size_t at = 0;  // where in the body its place-holder is, ""
+  size_t at = 0;  // position of its placeholder in the body, ""
   VectorFault fault = VectorFault::kNone;
 };
 
@@ -99,7 +99,7 @@ struct Reply {
   int first_text = 0;
   int texts = 0;
   std::vector<int> order;  // its k-th vector is that of text first_text + order[k]; empty: of first_text + k
-  std::string body;        // all of it, but for:
+  std::string body;        // without these vectors:
   std::vector<DecodedVector> decoded;  // in the order of the body
 };
 
@@ -115,8 +115,8 @@ class Batch {
   // Removes the content; frees no memory.
   void Clear();
 
-  // Whether a row with a key and `texts` texts, 0 or more, of so many bytes together still fits. Tokens are
-  // RequestPacker's business.
+  // Whether a row with a key and `texts` texts, 0 or more, of so many bytes in total still fits. Tokens are checked by
+  // RequestPacker.
   [[nodiscard]] bool Fits(size_t key_and_text_bytes, int texts) const;
 
   // Adds a row without text (bought elsewhere, or rejected); copies the key. Precondition: Fits().
@@ -125,12 +125,12 @@ class Batch {
   // Adds a row whose text this batch buys; copies key and text. Precondition: Fits().
   BatchRow* AddRowWithText(int64_t ordinal, KeyView key, int64_t slot, absl::string_view text, int64_t tokens);
 
-  // Likewise with a text that is embedded in parts, all of which are in this batch, so that its vector is persisted
-  // whole.
+  // As AddRowWithText(), for a text that is embedded in parts. All parts are in this batch, so that the complete vector
+  // is persisted.
   BatchRow* AddRowWithParts(int64_t ordinal, KeyView key, int64_t slot, absl::Span<const TextPart> parts);
 
-  // After Decode: makes one text of the parts of a text. Its vector is the mean of its parts' vectors, weighted by
-  // tokens and scaled to length 1; if a part was refused, the text is.
+  // After Decode: joins the parts of each text into one text again. Its vector is the mean of its parts' vectors,
+  // weighted by tokens and scaled to length 1; if a part was refused, the text is refused.
   void MergeParts();
 
   // The ordinals that this batch covers, including rows that it skips because they are done.
@@ -154,15 +154,15 @@ class Batch {
   // max_rows rows in all until Clear().
   absl::Span<float> TakeLoadSpace(int rows);
 
-  // Between Send and Decode: the client's own.
+  // Between Send and Decode; used only by the client.
   std::vector<Reply>& replies() { return replies_; }
   const std::vector<Reply>& replies() const { return replies_; }
 
-  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending, but vectors that the
-  // client has for some of its texts are paid for, and are persisted: see HasVector().
+  // First failure of any stage; later stages pass a failed batch through. Its rows stay pending, but the
+  // vectors that the client has for some of its texts are paid for and are persisted: see HasVector().
   const absl::Status& status() const { return status_; }
   void Fail(absl::Status status);
-  // Likewise, where its vectors may be those of another model or batch: none is persisted.
+  // As Fail(), if its vectors may be of another model or batch: none is persisted.
   void Distrust(absl::Status status);
 
   // After Decode: whether a text has a vector that can be persisted. In a failed batch only answered texts have.

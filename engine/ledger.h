@@ -20,7 +20,7 @@
 namespace reembed {
 
 // 128-bit fingerprint of a text: equal texts have equal fingerprints, and for 10^10 different texts the chance that
-// any two collide is below 10^-18, so that one vector may stand for all rows with that text.
+// any two collide is below 10^-18, so one vector can be used for all rows with that text.
 struct TextHash {
   uint64_t lo = 0;
   uint64_t hi = 0;
@@ -53,15 +53,15 @@ class LedgerCursor {
   virtual absl::StatusOr<std::optional<LedgerRow>> Next() = 0;
 };
 
-// What the ledger knows of a row that is about to enter a batch.
+// What the ledger says about a row that is about to enter a batch.
 struct Enrolment {
   int64_t ordinal = 0;
   int64_t slot = 0;
   bool buy = false;     // this row's batch buys the text; otherwise its vector comes from the vector store
-  absl::Status reject;  // not OK: the text is known to be refused
+  absl::Status reject;  // not OK: the provider has refused this text before
 };
 
-// The half of the ledger for the reading stage: which rows there are, and which texts they have. Called by one thread
+// The part of the ledger for the reading stage: which rows exist, and which texts they have. Called by one thread
 // at a time.
 class RowLedger {
  public:
@@ -85,20 +85,20 @@ class RowLedger {
   virtual int64_t Reject(KeyView key, std::optional<int64_t> ordinal, const absl::Status& reason) = 0;
 };
 
-// The half of the ledger for what becomes of the rows: which vectors are persisted, how far each sink is. Thread-safe.
+// The part of the ledger for the later stages: which vectors are persisted, and the position of each sink. Thread-safe.
 class VectorLedger {
  public:
   virtual ~VectorLedger() = default;
 
   // Persists the vectors of batch->texts(): appends them to the vector store, makes them durable, records them, and
   // only then sets BatchRow::vector of every row. A row whose vector another batch buys waits for that batch's
-  // Persist(). Rejected texts reject their rows. Of a failed batch the vectors that it has (Batch::HasVector) are
-  // persisted, no row gets one, and rows of other batches that waited for its other texts fail. The ledger owns the
-  // batch until it calls `done`, which gets: OK; kResourceExhausted (disk full); kUnavailable (a row's text was in a
-  // batch that failed); kInternal (input/output error).
+  // Persist(). The rows of rejected texts are rejected. If the batch has failed, the vectors that it has
+  // (Batch::HasVector) are persisted, its rows get none, and rows of other batches that wait for its other texts fail.
+  // The ledger owns the batch until it calls `done`, which gets: OK; kResourceExhausted (disk full); kUnavailable (a
+  // row's text was in a batch that failed); kInternal (input/output error).
   virtual void Persist(Batch* batch, Done done) = 0;
 
-  // How many batches wait in Persist() for the disk at this moment; not those that wait for another batch.
+  // How many batches wait in Persist() for the disk at this moment, without those that wait for another batch.
   virtual int HeldUp() const = 0;
 
   // Position of a sink; {0, 0} if it is new. `sink`: the target's URI, without secrets. Rows that are rejected, or that
@@ -106,7 +106,7 @@ class VectorLedger {
   virtual absl::StatusOr<SinkPosition> Position(absl::string_view sink) = 0;
   virtual void SavePosition(absl::string_view sink, int64_t position) = 0;
 
-  // Records rows that a target refused: they are rejected for this sink alone.
+  // Records rows that a target refused: they are rejected for this sink only.
   virtual void Refuse(absl::string_view sink, absl::Span<const RefusedRow> rows) = 0;
 
   // Makes all calls so far durable, also those of RowLedger.

@@ -20,9 +20,9 @@
 #include "engine/text/token_counter.h"
 #include "engine/text/token_estimator.h"
 
-// The pipeline. Read this file first; it is the map of the house.
+// The pipeline. Read this file first; it is the map of the code.
 //
-//           +-------------------------- the batch is cleared and used again -----------------------+
+//           +-------------------------- the batch is cleared and reused --------------------------+
 //           v                                                                                      |
 // Source -> read -> embed ---------> decode --------> persist --------> write (one per sink) -> commit
 //           serial  asynchronous     parallel         asynchronous      asynchronous            serial
@@ -33,17 +33,17 @@
 //   embed   EmbeddingClient::Send    texts -> raw replies; no worker thread waits
 //   decode  EmbeddingClient::Decode  replies -> vectors; NormalizeRows if asked; an unusable reply goes back to embed
 //   persist Ledger::Persist          vectors -> durable; also fetches the vectors that rows share with earlier texts
-//   write   SinkWriter::Write        each sink on a thread of its own, at a position of its own
-//   commit  counts the answers of the sinks; when all have answered the batch goes back to `read`
+//   write   SinkWriter::Write        each sink on its own thread, at its own position
+//   commit  counts the answers of the sinks; after the last one the batch goes back to `read`
 //
-// Memory: batches_in_flight batches are allocated at the start and used again; none is allocated or freed while
-//   running. That number is also the back-pressure: without a free batch nothing is read.
-// Order: batches overtake each other after `embed`. Ranges name rows, so only a sink that asks for
-//   RowOrder::kAscending waits for its turn.
+// Memory: batches_in_flight batches are allocated at the start and reused; none is allocated or freed during the
+//   run. This number is also the back-pressure: without a free batch nothing is read.
+// Order: batches may overtake each other after `embed`. As batches name their rows by range, only a sink that asks
+//   for RowOrder::kAscending waits for its turn.
 // Replay: a sink that is new, or was behind when a run was killed, gets the rows whose vectors were bought earlier.
-//   They skip `embed`.
-// Failure: a failed batch passes through to `commit` like any other, so every batch that leaves `read` comes back. No
-//   exception leaves a stage. The first failure ends reading.
+//   These rows skip `embed`.
+// Failure: a failed batch goes on to `commit` like any other, so every batch that leaves `read` comes back. Stages
+//   throw no exceptions. After the first failure no more rows are read.
 // Stop: `stop` ends reading; batches in flight are embedded, persisted and written. No vector that was paid for is
 //   dropped. To stop requests, too, call EmbeddingClient::StopSending(). Targets whose Complete() has not begun are
 //   left unfinished; the same call resumes there.
@@ -64,16 +64,16 @@ struct PipelineOptions {
   int batches_in_flight = 64;  // bounds memory and concurrency together
   Normalization normalization = Normalization::kAsReceived;
   TextLimit text_limit;
-  size_t max_text_bytes = kMaxTextBytes;  // longer texts are rejected unseen, also where texts are cut
+  size_t max_text_bytes = kMaxTextBytes;  // rows with longer texts are rejected, even if long texts are cut
   int64_t quota_tokens = 0;               // of one request; see RequestPacker
-  // See RequestPacker: what the client's endpoints have learned of the size of a request.
+  // See RequestPacker: the limits on requests that the client's endpoints have learned.
   std::vector<std::shared_ptr<const LearnedCaps>> learned;
-  // How often a batch is sent again because a reply was unusable. Clients give up before, see EmbeddingClient::Decode.
+  // How often a batch is sent again because a reply was unusable. Clients give up earlier, see EmbeddingClient::Decode.
   int max_bad_replies = 32;
   absl::Duration flush_interval = absl::Seconds(5);  // between checkpoints of each sink
   absl::Duration stall_timeout = absl::Minutes(30);  // the run fails if no part answers for this long
   int64_t max_rows = 0;                              // new rows to read in this run; 0: all
-  // Whether this run takes the two steps of a target that are once a job (engine/vector_sink.h).
+  // Whether this run does the two steps of a target that are done once per job (engine/vector_sink.h).
   bool prepares = true;
   bool publishes = true;  // false: the targets are complete at the end, and the caller calls PublishTargets() later
 };
@@ -84,14 +84,14 @@ struct PipelineParts {
   EmbeddingClient* client = nullptr;
   Ledger* ledger = nullptr;
   const TokenCounter* count_tokens = nullptr;  // null: tokens are estimated from lengths
-  const TokenEstimator* estimator = nullptr;   // behind count_tokens; nullptr if that is exact
+  const TokenEstimator* estimator = nullptr;   // used by count_tokens; nullptr if that is exact
   absl::Span<const NamedSink> sinks;           // may be empty: then `persist` is the last stage
   RunCounters* counters = nullptr;             // null: not counted
-  int64_t expected_rows = 0;                   // told to the sinks, see SinkContext
-  Source* lookup = nullptr;             // another one of the same rows, for single rows; null: there is only `source`
-  const NewRows* new_rows = nullptr;    // null: they are behind the last row of the ledger
+  int64_t expected_rows = 0;                   // passed to the sinks, see SinkContext
+  Source* lookup = nullptr;             // a second source of the same rows, to read single rows; null: `source` does it
+  const NewRows* new_rows = nullptr;    // null: they come after the last row of the ledger
   OwedRows* owed = nullptr;             // null: nothing is owed
-  const RunControl* control = nullptr;  // while it pauses the run, nobody gives up waiting; null: nobody pauses it
+  const RunControl* control = nullptr;  // a pause by it is not a stall; null: the run cannot be paused
 };
 
 // Runs until every row of the source has its vector in every sink, or is rejected. Blocks; call it from one thread.
@@ -99,8 +99,8 @@ struct PipelineParts {
 // what is stored durably, and the same call resumes from there.
 absl::Status RunPipeline(const PipelineOptions& options, const PipelineParts& parts, std::stop_token stop);
 
-// How many batches it takes to have `concurrency` requests in flight while others are decoded, persisted and written;
-// up to three times as many more where vectors are small, since batches that wait for a slow disk are not free.
+// How many batches are needed for `concurrency` requests in flight while other batches are decoded, persisted and
+// written. If vectors are small, up to three times as many more, as batches that wait for a slow disk are not free.
 int BatchesInFlight(int concurrency, const BatchLimits& limits, int dim);
 
 // The most memory, in bytes, that RunPipeline uses for its batches.

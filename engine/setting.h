@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 
-// An error says in words what to do. Where that is to set something otherwise, it also carries which setting, so that a
-// program can add what its users call it: a flag, an argument.
+// An error message says what to do. If a setting must be changed for that, the error also carries the setting, so that
+// a program can add its name for the user: a flag, an argument.
 namespace reembed {
 
 enum class Setting {
@@ -15,7 +15,7 @@ enum class Setting {
   kApiKey,
   kBodyField,
   kCaFile,
-  kCondition,  // which rows are meant
+  kCondition,  // which rows are selected
   kDatabase,
   kDatabasePassword,
   kDatabaseToken,
@@ -26,20 +26,20 @@ enum class Setting {
   kMaxSpend,
   kMaxTokens,
   kModel,
-  kSkipUnusable,  // leave out rows whose vector is of no use
+  kSkipUnusable,  // leave out rows whose vector is unusable
   kTruncate,
   kUndoLog,  // whether there is one
 };
 inline constexpr int kSettings = static_cast<int>(Setting::kUndoLog) + 1;
 
-// How the reasons of rejects end. They are stored in the ledger as words, without a payload; these tell the setting.
+// Ends of reject reasons. The ledger stores reasons as text, without a payload; SettingOf() recognises these ends.
 inline constexpr char kLongTextAdvice[] = "it has a vector if long texts are truncated or split";
 inline constexpr char kTruncateAdvice[] = "it may cut them if truncation is allowed";
 
-// The error with the setting as a payload; one that it has stays. An OK status stays OK.
+// Adds the setting to the error as a payload, unless it has one already. An OK status stays OK.
 absl::Status WithSetting(absl::Status status, Setting setting);
 
-// The setting of an error; nullopt: none. Also of a copy that was given other words, as long as it keeps the payloads.
+// The setting of an error; nullopt: none. Works for copies with another message, too, if they keep the payloads.
 std::optional<Setting> SettingOf(const absl::Status& status);
 
 }  // namespace reembed

@@ -11,7 +11,7 @@
 
 namespace reembed {
 
-// One vector as a target holds it. The views die at the reader's next call.
+// One vector as stored in a target. The views are valid until the reader's next call.
 struct StoredVector {
   KeyView key;
   absl::Span<const float> vector;  // [dim]
@@ -27,15 +27,15 @@ class VectorReader {
   // How many vectors it has.
   virtual int64_t rows() const = 0;
 
-  // The next vector, in the target's own order; nullopt after the last. Rows without a vector are passed over.
+  // The next vector, in the target's own order; nullopt after the last. Rows without a vector are skipped.
   // Errors: kDataLoss (a vector of another width, a damaged file; the message names the row).
   virtual absl::StatusOr<std::optional<StoredVector>> Next() = 0;
 
-  // One vector by key; nullopt: no such row, or it has no vector. Cheap when keys are asked for in the target's order.
-  // Afterwards Next() continues behind that row.
+  // One vector by key; nullopt: no such row, or it has no vector. Cheap if the keys come in the target's order.
+  // Afterwards Next() continues after that row.
   virtual absl::StatusOr<std::optional<StoredVector>> Find(KeyView key) = 0;
 
-  // Rounds `vector`, [dim], as storing it and reading it back does, for targets that store fewer bits.
+  // Rounds a vector, [dim], as storing it and reading it back would, for targets that store fewer bits.
   virtual void Round(absl::Span<float>) const {}
 };
 

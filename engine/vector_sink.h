@@ -15,18 +15,18 @@
 
 namespace reembed {
 
-// What the ledger knows of a sink: all rows with an ordinal below `position` are durably in it, or rejected.
+// The position of a sink in the ledger: all rows with an ordinal below `position` are durably in it, or rejected.
 struct SinkPosition {
   int64_t position = 0;
-  int64_t stored_rows = 0;  // those of them that are stored, so for a file: the number of its valid rows
+  int64_t stored_rows = 0;  // how many of these rows are stored; for a file: its number of valid rows
 };
 
-// What a sink may want to know before it starts.
+// Information for a sink before it starts.
 struct SinkContext {
   Model model;
-  int64_t expected_rows = 0;  // rows that will be in it at the end, as counted at the start; a hint
-  UndoLog* undo = nullptr;    // gets what the sink overwrites; outlives the sink's last call. Null: it is not logged
-  bool begun = false;         // rows of the job are in the target already, as far as the ledger knows
+  int64_t expected_rows = 0;  // rows that it will have at the end, as counted at the start; a hint
+  UndoLog* undo = nullptr;    // gets what the sink overwrites; outlives the sink's last call. Null: nothing is logged
+  bool begun = false;         // the ledger says that rows of the job are already in the target
 };
 
 // One row that the target itself refused, although the row has a vector.
@@ -37,27 +37,27 @@ struct RefusedRow {
 
 enum class RowOrder { kAny, kAscending };
 
-// The life of a target has four steps:
+// A target is filled in four steps:
 //
-//   prepare   once a job     makes what is missing: table, column, collection, snapshot        Prepare()
+//   prepare   once per job   makes what is missing: table, column, collection, snapshot        Prepare()
 //   fill      each sink      rows                                                              Open(), Write(), Flush()
-//   complete  each sink      the rows that it was given are there, durably                     Complete()
-//   publish   once a job     switches readers over (alias, column), builds indexes             Publish()
+//   complete  each sink      all its rows are durable                     Complete()
+//   publish   once per job   switches readers over (alias, column), builds indexes             Publish()
 //
-// So several sinks may fill one target, each with rows of its own, from several processes or machines; the steps that
-// are once a job are taken by one of them, or by none. A sink that is alone takes all four.
+// So several sinks, on several machines, may fill one target, each with its own rows. The steps that are done once per
+// job are done by one of the sinks, or by a separate one. A sink that fills its target alone does all four.
 
-// The two steps that are once a job. By default there is nothing to do. Each may be called again, also after a crash in
-// its midst, and by a sink that does nothing else. Threads and errors: as VectorSink.
+// The two steps that are done once per job. By default they do nothing. Each may be repeated, also after a crash during
+// it, and may be called on a sink that does nothing else. Threads and errors: as VectorSink.
 class TargetSteps {
  public:
   virtual ~TargetSteps() = default;
 
-  // Before any sink of the job is opened. True: the place of the rows was made anew, so rows that the ledger lists as
-  // stored are not there.
+  // Called before any sink of the job is opened. True: the table or collection was created again, so it does not have
+  // the rows that the ledger lists as stored.
   virtual absl::StatusOr<bool> Prepare(const SinkContext&) { return false; }
 
-  // When all sinks of the job have completed.
+  // Called when all sinks of the job have completed.
   virtual absl::Status Publish(const SinkContext&) { return absl::OkStatus(); }
 };
 
@@ -69,8 +69,8 @@ class VectorSink : public TargetSteps {
   // kAscending: Write() gets rows in ascending ordinal order, each once.
   virtual RowOrder row_order() const { return RowOrder::kAny; }
 
-  // Begins, or resumes after a crash. Returns the ordinal from which the sink must be served (<= last.position): 0 when
-  // what it had is gone. Drops whatever the target holds from that ordinal on.
+  // Begins, or resumes after a crash. Returns the ordinal from which the sink needs rows (<= last.position): 0 if its
+  // rows are lost. Drops the target's rows from that ordinal on.
   // Errors: also kFailedPrecondition (the target is not prepared).
   virtual absl::StatusOr<int64_t> Open(const SinkContext& context, const SinkPosition& last) = 0;
 
@@ -87,7 +87,7 @@ class VectorSink : public TargetSteps {
   virtual absl::Status Complete() = 0;
 };
 
-// For a sink that fills its target alone: Prepare() and Open(); Complete() and Publish().
+// Prepare() and Open(); Complete() and Publish(). For a sink that fills its target alone.
 absl::StatusOr<int64_t> PrepareAndOpen(VectorSink* sink, const SinkContext& context, const SinkPosition& last);
 absl::Status CompleteAndPublish(VectorSink* sink, const SinkContext& context);
 
@@ -95,10 +95,10 @@ absl::Status CompleteAndPublish(VectorSink* sink, const SinkContext& context);
 absl::Status NotPreparedError(absl::string_view target, absl::string_view lacks);
 
 // The errors of every sink about widths: kFailedPrecondition.
-// Of vectors that it is given: `target` was made for vectors of `dim` numbers.
+// The sink is given vectors of `given` numbers, and `target` was made for vectors of `dim` numbers.
 absl::Status CheckWidth(absl::string_view target, int dim, int given);
-// Of a target that holds, or takes, only vectors of `holds` numbers, where the job makes `dim`. `otherwise`: how such
-// vectors could get there all the same.
+// The target holds, or takes, only vectors of `holds` numbers, and the job makes vectors of `dim` numbers. `otherwise`:
+// advice for storing such vectors anyway.
 absl::Status OtherWidthError(absl::string_view target, int holds, int dim, absl::string_view otherwise);
 
 }  // namespace reembed

@@ -16,10 +16,10 @@
 #include "index/faiss_io.h"
 #include "index/index_spec.h"
 
-// HNSW graphs, linked by distance kernels of our own. What comes out is a plain index of FAISS with float32 vectors.
+// HNSW graphs, linked by our own distance kernels. The result is an ordinary FAISS index with float32 vectors.
 namespace reembed {
 
-// The instructions that distances are computed with.
+// The processor instructions for computing distances.
 enum class GraphSimd {
   kAuto,        // the fastest that this processor has
   kPortable,    // what every processor of this architecture has
@@ -30,9 +30,9 @@ enum class GraphSimd {
   kNeon,        // AArch64
 };
 
-// How the rows lie while the graph is linked. The index always holds float32.
+// How rows are stored while the graph is linked. The index always holds float32.
 enum class GraphStorage {
-  kAuto,     // int8, unless `simd` is kAvx512Bf16; float32 where `deterministic` is asked for
+  kAuto,     // int8, unless `simd` is kAvx512Bf16; float32 with `deterministic`
   kFloat32,  // no copy
   kBf16,     // 2 more bytes a number while building; only kAvx512Bf16
   kInt8,     // 1 more byte a number; a scale for each row. Every kernel but kAvx512Bf16
@@ -53,28 +53,28 @@ struct GraphBuildOptions {
   GraphStorage storage = GraphStorage::kAuto;
   // The same rows, options and seed give the same bytes with any number of threads and any `simd`. Refuses bf16.
   bool deterministic = false;
-  uint64_t seed = 0;  // of levels and order; 0: the one that FAISS takes
+  uint64_t seed = 0;  // of levels and order; 0: FAISS's default
   // After each few hundred rows, by one thread at a time; how many rows of this call are linked.
   std::function<void(int64_t rows)> progress;
   std::stop_token stop;  // ends in kCancelled
 };
 
-// What `options` mean on this processor. Errors: kInvalidArgument (instructions that this processor lacks, a storage
-// that they cannot work on; the message names both and what there is).
+// Resolves `options` for this processor. Errors: kInvalidArgument (instructions that this processor lacks, a storage
+// that they do not support; the message names both and what is available).
 struct GraphKernelChoice {
   GraphSimd simd = GraphSimd::kPortable;
   GraphStorage storage = GraphStorage::kFloat32;
 };
 absl::StatusOr<GraphKernelChoice> ChooseGraphKernel(const GraphBuildOptions& options);
 
-// The simds that this processor has and that were built in, slowest first.
+// The instructions that this processor and this build have, slowest first.
 std::vector<GraphSimd> AvailableGraphSimds();
 
 // Anonymous memory at the peak of building: the index with its float32 vectors, the links and their distances, and the
 // copy that `options.storage` makes. Not the caller's own vectors.
 int64_t GraphBuildBytes(int64_t rows, int dim, const GraphBuildOptions& options);
 
-// Links rows into an index, some at a time. Used by one thread; has threads of its own while Add() runs.
+// Links rows into an index, some at a time. Used by one thread; has its own threads while Add() runs.
 class GraphBuilder {
  public:
   // Whether `index` is an HNSW graph over plain float32 vectors, with or without an IndexIDMap2 around it.
@@ -86,9 +86,9 @@ class GraphBuilder {
   static absl::StatusOr<std::unique_ptr<GraphBuilder>> Make(faiss::Index* index, const GraphBuildOptions& options);
   virtual ~GraphBuilder() = default;
 
-  // Adds vectors, row-major [rows, dim], all finite. `ids` [rows] are wanted by an IndexIDMap2 and only by it. After it
-  // the index can be searched and saved. Errors: kInternal (shape), kResourceExhausted (memory), kCancelled; after
-  // these the index is of no use.
+  // Adds vectors, row-major [rows, dim], all finite. `ids` [rows] are needed for an IndexIDMap2, and only for it. After
+  // Add() the index can be searched and saved. Errors: kInternal (shape), kResourceExhausted (memory), kCancelled;
+  // after these errors the index is unusable.
   virtual absl::Status Add(absl::Span<const float> vectors, absl::Span<const int64_t> ids) = 0;
 };
 

@@ -19,7 +19,7 @@
 
 namespace reembed {
 
-// What an index is doing just now.
+// The current stage of an index build.
 enum class BuildStage { kRead, kTrain, kAdd, kMerge, kCompare, kTune, kSave };
 absl::string_view BuildStageName(BuildStage stage);  // "reading", "training", "adding", ...
 
@@ -37,26 +37,26 @@ struct IndexBuildOptions {
   std::string built_from;  // URI of the vectors
   std::string version;     // of the program
   int threads = 0;         // 0: one per core
-  uint64_t seed = 1234;    // of the training sample and of whatever FAISS draws
+  uint64_t seed = 1234;    // of the training sample and of FAISS's random choices
   bool skip_unusable = false;
-  // Of graphs and, where `deterministic` is asked for, of lists over a flat quantizer (fixed_assignment.h), which have
-  // the kernels for it; elsewhere `deterministic` means one thread.
+  // For graphs, and with `deterministic` also for lists over a flat quantizer (fixed_assignment.h), which have kernels
+  // for it. For all other types `deterministic` means one thread.
   GraphSimd simd = GraphSimd::kAuto;
   GraphStorage storage = GraphStorage::kAuto;
   bool deterministic = false;
-  // Bytes of anonymous memory that building may use; 0: no limit. An index that needs more is built in parts, which are
+  // Maximum bytes of anonymous memory for the build; 0: no limit. An index that needs more is built in parts, which are
   // merged on the disk (lists of plain codes), or stay a set of shards (shard_set.h).
   int64_t memory = 0;
-  // Instead of `spec.factory`: what the index has to achieve, see RecipesFor(). The measures go into its description.
+  // Instead of `spec.factory`: what the index must achieve, see RecipesFor(). The results go into its description.
   std::optional<RecipeWish> wish;
-  int64_t queries = 1000;  // to measure that with
-  // Training takes at most so many rows, but never fewer than it cannot do without, and a number of lists that is open
-  // is such that they suffice; 0: as many as the factory needs.
+  int64_t queries = 1000;  // for that measurement
+  // Maximum rows for training, but never fewer than its minimum; if the number of lists is open, it is chosen so that
+  // these rows suffice. 0: as many as the factory needs.
   int64_t most_training_rows = 0;
-  bool keeps_previous = true;  // an index that is at the path already is kept as PATH.previous
-  // Time between checkpoints of what is added; longer where a checkpoint takes long; 0: after each step.
+  bool keeps_previous = true;  // an existing index at the path is kept as PATH.previous
+  // Time between checkpoints; longer if a checkpoint takes long; 0: after each step.
   absl::Duration keep_every = absl::Minutes(1);
-  int64_t rows_per_step = 65536;  // added between two looks at the time; at most 256 MiB of them
+  int64_t rows_per_step = 65536;  // added between two checks of the time; at most 256 MiB of them
   OnBuildProgress progress;
   // Called before each step, and by one thread at a time while a graph is linked: true ends the build with kCancelled;
   // the checkpoint stays. May be null.
@@ -64,23 +64,23 @@ struct IndexBuildOptions {
 };
 
 // Builds an index of all rows of `reader` and publishes it at `path`, see IndexStore::Replace(); the files are
-// described in index_format.md. Whoever calls has the right to write there. `place`: of the rows, for messages.
+// described in index_format.md. Precondition: the caller may write there. `place`: of the rows, for messages.
 //
 // A build that was killed resumes from its last checkpoint if the rows and `options` are the same.
-// Errors: kInvalidArgument (rows, see RowSet::Read(); a factory that FAISS cannot build; fewer rows than it takes to
-// train it; a memory that is not enough: says how much is), kResourceExhausted (disk full, memory; what was at `path`
-// is still there), and those of the reader.
+// Errors: kInvalidArgument (rows, see RowSet::Read(); a factory that FAISS cannot build; fewer rows than
+// training needs; too little memory: says how much is enough), kResourceExhausted (disk full, memory; an older index at
+// `path` is still there), and those of the reader.
 struct BuiltIndex {
   IndexDescription description;
-  int64_t passed_over = 0;   // rows, with skip_unusable
+  int64_t passed_over = 0;   // rows that were left out, with skip_unusable
   std::string first_fault;   // of the first of them
-  int64_t resumed_rows = 0;  // that a build before had added
+  int64_t resumed_rows = 0;  // rows that an earlier build had added
   int64_t bytes = 0;         // of the index with its shards
 };
 absl::StatusOr<BuiltIndex> BuildIndex(VectorReader* reader, const std::string& place, const std::string& path,
                                       const IndexBuildOptions& options);
 
-// The same of rows that are there already and stay the caller's. `options.wish` and `skip_unusable` mean nothing here.
+// The same for rows that are in memory and stay the caller's. `options.wish` and `skip_unusable` are ignored.
 absl::StatusOr<BuiltIndex> BuildIndexOf(const RowSet& rows, const std::string& path, const IndexBuildOptions& options);
 
 }  // namespace reembed

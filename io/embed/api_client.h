@@ -25,31 +25,31 @@ namespace reembed {
 
 class RunControl;
 
-// An embedding API over HTTP: a dialect, a place, a key, a model and limits.
+// An embedding API over HTTP: dialect, address, key, model and limits.
 struct ApiOptions {
   std::string dialect = "openai";           // see Dialects()
   std::string api_base;                     // as RequestUrl() understands it; empty: the dialect's own
-  std::string api_key;                      // empty: no key is sent. Never in any message
-  std::string login;                        // user:password, sent as Basic if there is no key. Likewise
-  std::vector<std::string> headers;         // further ones, "name: value"
-  std::vector<std::string> header_secrets;  // what is secret in them: like the key never in any message
-  std::vector<BodyField> body_fields;       // further ones of each request
+  std::string api_key;                      // empty: no key is sent. Never shown in messages
+  std::string login;                        // user:password, sent as Basic if there is no key. Never shown
+  std::vector<std::string> headers;         // additional ones, "name: value"
+  std::vector<std::string> header_secrets;  // the secrets in them, never shown in messages
+  std::vector<BodyField> body_fields;       // additional ones of each request
   std::string ca_file;                      // see HttpLoopOptions
   std::string proxy;                        // likewise
   Model model;
-  std::optional<int> dimensions;                // asked for when set: only for models that can be cut
-  ReplyFormat encoding = ReplyFormat::kBase64;  // where the dialect knows both
-  InputUse use = InputUse::kDocument;           // where the dialect has words for it
+  std::optional<int> dimensions;                // sent if set; only for models with several widths
+  ReplyFormat encoding = ReplyFormat::kBase64;  // if the dialect knows both
+  InputUse use = InputUse::kDocument;           // if the dialect can send it
   bool tell_use = false;                        // see Ask
-  std::string text_prefix;              // put before each text, for models that tell the use of a text by a prefix
-  bool truncate = false;                // the API may cut a text above its limit
-  TokenEstimator* estimator = nullptr;  // borrowed: learns from what the API charges; nullptr: nobody does
-  int64_t refused_tokens = 0;           // texts with more BatchText::tokens are refused here, unsent; 0: none is
-  RateLimit limit;                      // without a limit, the x-ratelimit headers of the API slow us down
-  int concurrency = 32;                 // requests in flight at most; more wait inside the client
-  bool fixed_concurrency = false;       // see PacerOptions
-  bool hedge = false;                   // see FlowOptions
-  std::shared_ptr<LearnedCaps> caps;    // likewise
+  std::string text_prefix;                      // added before each text, for models that need a prefix
+  bool truncate = false;                        // the API may cut a text above its limit
+  TokenEstimator* estimator = nullptr;          // borrowed: learns from what the API charges; may be null
+  int64_t refused_tokens = 0;                   // texts with more BatchText::tokens are rejected unsent; 0: none
+  RateLimit limit;                              // without a limit, the x-ratelimit headers of the API are used
+  int concurrency = 32;                         // maximum requests in flight; more wait in the client
+  bool fixed_concurrency = false;               // see PacerOptions
+  bool hedge = false;                           // see FlowOptions
+  std::shared_ptr<LearnedCaps> caps;            // likewise
   int loop_threads = 1;
   absl::Duration connect_timeout = absl::Seconds(10);
   absl::Duration timeout = absl::Seconds(60);  // of one request, from leaving to the last byte
@@ -63,25 +63,25 @@ struct ApiOptions {
   std::function<void(const std::string&)> note;  // see FlowOptions
 };
 
-// Whether the body takes its fields. Errors: kInvalidArgument.
+// Whether options.body_fields fit into the body. Errors: kInvalidArgument.
 absl::Status CheckBodyFields(const ApiOptions& options);
 
 // Errors: kInvalidArgument (an option).
 absl::StatusOr<std::unique_ptr<EmbeddingClient>> MakeApiClient(ApiOptions options);
 
-// What one text has shown of an API.
+// The result of embedding one text with an API.
 struct ApiProbe {
   int width = 0;                                // of its vectors
-  double norm = 0;                              // of the one that came: L2
+  double norm = 0;                              // L2 norm of the vector
   bool base64 = false;                          // it came as base64
-  ReplyFormat encoding = ReplyFormat::kBase64;  // what to ask for: an API that refuses base64 was asked for numbers
-  absl::Duration elapsed;                       // from asking to the answer, retries included
+  ReplyFormat encoding = ReplyFormat::kBase64;  // what to ask for: kFloat if the API refuses base64
+  absl::Duration elapsed;                       // from the request to the answer, including retries
   ClientStats stats;                            // what it cost
 };
 
 // Embeds one short text, which checks the key, the model and its dimensions before a run costs anything.
-// options.model.dim: the expected width, 0: any. An unusable reply, or one of another width, is retried as in a run; a
-// width that stays another one is returned. Blocks. Errors: as EmbeddingClient::Send; kFailedPrecondition (the API
+// options.model.dim: the expected width, 0: any. An unusable reply, or one with another width, is retried as in a run;
+// if the width stays different, it is returned. Blocks. Errors: as EmbeddingClient::Send; kFailedPrecondition (the API
 // refuses the request); kUnavailable (its replies stay unusable).
 absl::StatusOr<ApiProbe> ProbeApi(const ApiOptions& options);
 
