@@ -123,6 +123,11 @@ absl::Status CheckOutputWidth(OutputType type, int dim) {
 
 absl::Status AppendOutput(const OutputForm& form, absl::Span<const float> vector, std::string* out) {
   const size_t before = out->size();
+  // As it is, in one piece: number by number took half of the time of an HDF5 target.
+  if (form.type == OutputType::kFloat32 && CheckVector(vector) != VectorFault::kNotFinite) {
+    out->append(reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float));
+    return absl::OkStatus();
+  }
   if (form.type == OutputType::kBinary) {
     out->resize(before + static_cast<size_t>(OutputRowBytes(form.type, static_cast<int64_t>(vector.size()))), '\0');
   }
