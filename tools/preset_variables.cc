@@ -19,7 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string FirstSet(const std::vector<std::string>& variables, const Environment& environment) {
+// A preset may give a variable several names.
+std::string FirstValue(const std::vector<std::string>& variables, const Environment& environment) {
   for (const std::string& names : variables) {
     for (const std::string& name : VariableNames(names)) {
       if (std::string value = environment.Get(name); !value.empty()) return value;
@@ -53,7 +54,7 @@ absl::StatusOr<const PresetProvider*> FindProvider(const CommandOptions& options
                                     [&](const PresetProvider& provider) { return provider.embedder == name; });
     return found == preset.providers.end() ? nullptr : &*found;
   }
-  std::string asked = absl::AsciiStrToLower(absl::StripAsciiWhitespace(FirstSet({preset.provider_env}, environment)));
+  std::string asked = absl::AsciiStrToLower(absl::StripAsciiWhitespace(FirstValue({preset.provider_env}, environment)));
   if (asked.empty()) asked = preset.provider;
   if (!asked.empty() && asked != "auto") {
     const PresetProvider* const provider = named(asked);
@@ -74,7 +75,7 @@ absl::StatusOr<const PresetProvider*> FindProvider(const CommandOptions& options
   const PresetProvider* openai = nullptr;
   for (const PresetProvider& provider : preset.providers) {
     const std::vector<std::string> own = SignsOf(provider);
-    if (!FirstSet(own, environment).empty()) return &provider;
+    if (!FirstValue(own, environment).empty()) return &provider;
     signs.insert(signs.end(), own.begin(), own.end());
     if (provider.embedder == "openai") openai = &provider;
   }
@@ -107,7 +108,7 @@ absl::Status ChooseProvider(const CommandOptions& options, const Environment& en
   preset->api_key_env = provider.api_key_env;
   preset->api_base = provider.api_base;
   preset->input_type = provider.input_type;
-  preset->model = FirstSet({provider.model_env}, environment);
+  preset->model = FirstValue({provider.model_env}, environment);
   if (preset->model.empty()) preset->model = provider.model;
   // Where no variable says a width, it is that of the model.
   if (preset->dim_env.empty() && preset->model != provider.model) preset->dim = 0;
