@@ -16,16 +16,23 @@
 namespace reembed {
 namespace {
 
-constexpr size_t kFirstCapacity = size_t{256} << 10;
+// Room for all of a small file and a byte more, so that a first read finds its end; `most` of a larger one, and of what
+// has no size of its own. A file that grows meanwhile is read in more than one piece.
+size_t RoomFor(const File& file, size_t most) {
+  constexpr int64_t kLeast = 64;
+  const int64_t size = file.IsRegular() ? file.Size().value_or(0) : std::numeric_limits<int64_t>::max() - 1;
+  return static_cast<size_t>(std::min<int64_t>(std::max(kLeast, size + 1), static_cast<int64_t>(most)));
+}
 
 // Counts newlines until `lines` are found or the file ends; *end is the offset behind the last one.
 absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end) {
   constexpr size_t kBlockBytes = size_t{1} << 20;
-  const auto block = std::unique_ptr<char[]>(new char[kBlockBytes]);
+  const size_t block_bytes = RoomFor(file, kBlockBytes);
+  const auto block = std::unique_ptr<char[]>(new char[block_bytes]);
   int64_t found = 0;
   *end = 0;
   for (int64_t offset = 0; found < lines;) {
-    ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(offset, absl::MakeSpan(block.get(), kBlockBytes)));
+    ABSL_ASSIGN_OR_RETURN(const size_t read, file.ReadAt(offset, absl::MakeSpan(block.get(), block_bytes)));
     if (read == 0) break;
     const char* const stop = block.get() + read;
     for (const char* p = block.get(); found < lines; ++p) {
@@ -41,13 +48,13 @@ absl::StatusOr<int64_t> ScanLines(const File& file, int64_t lines, int64_t* end)
 
 }  // namespace
 
-LineReader::LineReader(const File* file, Unpacker* unpacker, LongLines long_lines)
+LineReader::LineReader(const File* file, Unpacker* unpacker, LongLines long_lines, size_t room)
     : file_(file),
       unpacker_(unpacker),
       long_lines_(long_lines),
       regular_(file->IsRegular()),
-      capacity_(kFirstCapacity),
-      buffer_(new char[kFirstCapacity + kLinePadding]) {}
+      capacity_(unpacker == nullptr ? RoomFor(*file, room) : room),
+      buffer_(new char[capacity_ + kLinePadding]) {}
 
 void LineReader::SeekTo(int64_t offset, int64_t number) {
   const int64_t buffer_offset = offset_ - static_cast<int64_t>(begin_);

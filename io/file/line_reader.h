@@ -18,6 +18,8 @@ namespace reembed {
 inline constexpr size_t kMaxLineBytes = size_t{64} << 20;
 // Readable bytes behind every line, as simdjson wants them.
 inline constexpr size_t kLinePadding = 64;
+// What a reader reads at once, until a line is longer.
+inline constexpr size_t kLineRoom = size_t{256} << 10;
 
 // One line without its newline; the text lives until the reader's next call.
 struct Line {
@@ -34,8 +36,10 @@ enum class LongLines { kRefuse, kPassOver };
 // newline is a line. Several readers may share a regular file.
 class LineReader {
  public:
-  // `file` and `unpacker` are borrowed. With one, the lines and their offsets are those of its text.
-  explicit LineReader(const File* file, Unpacker* unpacker = nullptr, LongLines long_lines = LongLines::kRefuse);
+  // `file` and `unpacker` are borrowed. With one, the lines and their offsets are those of its text. The buffer begins
+  // with `room` bytes (at least one), or with fewer where the whole file has fewer.
+  explicit LineReader(const File* file, Unpacker* unpacker = nullptr, LongLines long_lines = LongLines::kRefuse,
+                      size_t room = kLineRoom);
 
   // The next line; nullopt at the end. Errors: kDataLoss (a line longer than kMaxLineBytes, unless it is passed over).
   absl::StatusOr<std::optional<Line>> Next();

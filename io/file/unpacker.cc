@@ -99,8 +99,11 @@ class Zstd final : public Format {
 
 class PackedFile final : public Unpacker {
  public:
-  PackedFile(const File* file, std::unique_ptr<Format> format)
-      : file_(file), format_(std::move(format)), input_(kInputBytes) {}
+  // The file has `bytes` bytes, or had them a moment ago.
+  PackedFile(const File* file, std::unique_ptr<Format> format, int64_t bytes)
+      : file_(file),
+        format_(std::move(format)),
+        input_(std::clamp<size_t>(static_cast<size_t>(bytes), kZstdMagic.size(), kInputBytes)) {}
 
   absl::StatusOr<size_t> ReadAt(int64_t offset, absl::Span<char> to) override {
     if (offset < offset_) Rewind();
@@ -172,7 +175,8 @@ absl::StatusOr<std::unique_ptr<Unpacker>> MakeUnpacker(const File* file) {
   if (absl::StartsWith(head, kGzipMagic)) format = std::make_unique<Gzip>();
   if (absl::StartsWith(head, kZstdMagic)) format = std::make_unique<Zstd>();
   if (format == nullptr) return nullptr;
-  return std::make_unique<PackedFile>(file, std::move(format));
+  ABSL_ASSIGN_OR_RETURN(const int64_t bytes, file->Size());
+  return std::make_unique<PackedFile>(file, std::move(format), bytes);
 }
 
 }  // namespace reembed
