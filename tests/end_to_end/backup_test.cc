@@ -127,7 +127,7 @@ TEST_F(BackupTest, RefusesBeforeAnythingIsChanged) {
   ASSERT_EQ(Run(backup).exit_code, 0);
   const ProcessResult twice = Run(backup);
   EXPECT_EQ(twice.exit_code, 2);
-  EXPECT_THAT(twice.err, HasSubstr("is there already"));
+  EXPECT_THAT(twice.err, HasSubstr("exists already"));
   EXPECT_EQ(Run({"backup", "--to", folder_ / "x"}).exit_code, 2);
   const ProcessResult jsonl = Run({"backup", "--source", "jsonl:rows.jsonl", "--to", folder_ / "x"});
   EXPECT_EQ(jsonl.exit_code, 2);

@@ -155,7 +155,7 @@ TEST_F(EndpointsCliTest, ARefusedKeyIsLeftOutAndNeverShown) {
   const ProcessResult run = Run({refusing.url() + ",key-env=KEY_ONE", healthy.url() + ",key-env=KEY_TWO"}, {},
                                 {{"KEY_ONE", "sk-first-0123456789"}, {"KEY_TWO", "sk-second-9876543210"}});
   EXPECT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_THAT(run.err, AllOf(HasSubstr(refusing.url()), HasSubstr("left out"), Not(HasSubstr("sk-first"))));
+  EXPECT_THAT(run.err, AllOf(HasSubstr(refusing.url()), HasSubstr("is not used any more"), Not(HasSubstr("sk-first"))));
   EXPECT_EQ(RowsOf(refusing), 0);
   ExpectEachTextBoughtOnce({&healthy});
   std::ifstream job(folder_ / "job/job.toml");

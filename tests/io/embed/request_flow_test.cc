@@ -117,8 +117,9 @@ TEST_F(RequestFlowTest, FirstAnswersTellAboutASmallQuotaBeforeMoreIsSent) {
     answers.push_back(Start(batches.back().get()));
   }
   EXPECT_THAT(answers[0].get(), IsOk());
-  while (server_->counts().limited == 0) std::this_thread::yield();
-  EXPECT_EQ(client_->stats().requests, 2);
+  // The second may be refused, or may not have left yet when the first answer tells of the quota.
+  while (client_->stats().quota_wait == absl::ZeroDuration()) std::this_thread::yield();
+  EXPECT_LE(client_->stats().requests, 2);
   client_.reset();
   for (int i = 1; i < 10; ++i) {
     EXPECT_THAT(answers[i].get(), HasError(absl::StatusCode::kCancelled, HasSubstr("cancelled")));
