@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/counted.h"
 #include "engine/mutex.h"
 #include "engine/pace/request_packer.h"
 #include "engine/pace/wait_hints.h"
@@ -258,14 +259,16 @@ void RequestFlow::Retry(PartPtr part, const RequestVerdict& verdict, Moment now)
 }
 
 void RequestFlow::GiveUp(PartPtr part, const RequestVerdict& verdict, Moment now) {
-  std::string message = absl::StrCat(verdict.status.message(), "; gave up after ", part->attempts, " attempts");
+  std::string message =
+      absl::StrCat(verdict.status.message(), "; gave up after ", Counted(part->attempts, "attempt", "attempts"));
   std::vector<PartPtr> others;  // an outage without an end is that of all
   {
     const MutexLock lock(&mutex_);
     if (pacer_.GivenUp(now)) {
       others = TakeAllWaiting();
+      const absl::Duration failing = absl::Trunc(pacer_.FailingFor(now), absl::Seconds(1));
       absl::StrAppend(&message, ", no answer to any request for ",
-                      absl::FormatDuration(absl::Trunc(pacer_.FailingFor(now), absl::Seconds(1))));
+                      failing < absl::Seconds(1) ? "less than a second" : absl::FormatDuration(failing));
     }
   }
   if (verdict.give_up) absl::StrAppend(&message, ", as the server says that trying again will not help");

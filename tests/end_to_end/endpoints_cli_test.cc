@@ -135,7 +135,7 @@ TEST_F(EndpointsCliTest, OneDiesMidRunAndTheOtherDoesAllTheRest) {
   const ProcessResult run = Run({dying.url() + ",concurrency=3", healthy.url() + ",concurrency=3"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(Summary(run, "rows_embedded"), "800");
-  EXPECT_THAT(run.err, HasSubstr(absl::StrCat(dying.url(), " rests")));
+  EXPECT_THAT(run.err, HasSubstr(absl::StrCat(dying.url(), " is not used for now")));
   EXPECT_THAT(run.out, AllOf(HasSubstr("\"endpoints\":[{"), HasSubstr("\"state\":\"failing\""),
                              HasSubstr("\"state\":\"working\"")));
   EXPECT_GT(RowsOf(dying), 0);
