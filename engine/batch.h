@@ -30,7 +30,7 @@ struct BatchLimits {
   int max_texts = 256;                        // texts to embed, including parts of texts: inputs of one request
   int max_rows = 512;                         // rows; more than texts because rows may share a text
   int64_t max_tokens = 0;                     // model tokens that the API takes in one request; 0: not limited
-  size_t max_text_bytes = size_t{1} << 20;    // total of keys and texts of one batch, and so of the longest text
+  size_t max_text_bytes = size_t{1} << 20;    // keys and texts of one batch in total; so also the longest text
   size_t max_reply_bytes = size_t{64} << 20;  // a longer reply is an error
 };
 

@@ -41,7 +41,7 @@ enum class RowOrder { kAny, kAscending };
 //
 //   prepare   once per job   makes what is missing: table, column, collection, snapshot        Prepare()
 //   fill      each sink      rows                                                              Open(), Write(), Flush()
-//   complete  each sink      all its rows are durable                     Complete()
+//   complete  each sink      makes all its rows durable                                        Complete()
 //   publish   once per job   switches readers over (alias, column), builds indexes             Publish()
 //
 // So several sinks, on several machines, may fill one target, each with its own rows. The steps that are done once per

@@ -11,14 +11,15 @@
 namespace reembed {
 
 // The code of an absl::Status for a SQLSTATE:
-//   kUnavailable         no connection (an empty code, too), restarting, a deadlock or a lock that took too long: try
-//   again kUnauthenticated     wrong or missing password, no such user kPermissionDenied    the user may not; the
-//   message names the GRANT where it is known kNotFound            no such database, table, column or function
-//   kResourceExhausted   disk, memory or connections of the server are used up
-//   kFailedPrecondition  a value, constraint or trigger refused a change, or the server is read-only
-//   kInvalidArgument     wrong SQL
-//   kDataLoss            the server says its data are damaged
-//   kInternal            anything else
+// - kUnavailable: no connection (an empty code, too), restarting, a deadlock, or a lock that took too long: try again
+// - kUnauthenticated: wrong or missing password, no such user
+// - kPermissionDenied: the user may not; the message names the GRANT where it is known
+// - kNotFound: no such database, table, column or function
+// - kResourceExhausted: disk, memory or connections of the server are used up
+// - kFailedPrecondition: a value, constraint or trigger refused a change, or the server is read-only
+// - kInvalidArgument: wrong SQL
+// - kDataLoss: the server says its data are damaged
+// - kInternal: anything else
 // Source: https://www.postgresql.org/docs/15/errcodes-appendix.html
 absl::StatusCode PostgresCodeOf(absl::string_view sqlstate);
 
