@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -217,6 +218,11 @@ absl::StatusOr<std::optional<std::string>> ResolveQdrantAlias(QdrantClient* clie
 
 absl::Status NoQdrantCollection(QdrantClient* client, const QdrantLocation& asked) {
   ABSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListQdrantCollections(client));
+  if (absl::c_linear_search(names, asked.collection)) {
+    return absl::AbortedError(absl::StrCat(asked.Name(),
+                                           ": the server did not find it, and lists it now: somebody is "
+                                           "making it; run the same command again"));
+  }
   const std::string near = NearestName(asked.collection, names);
   return absl::NotFoundError(absl::StrCat(asked.url, ": no collection `", asked.collection, "`",
                                           !near.empty()   ? absl::StrCat("; did you mean `", near, "`?")

@@ -94,7 +94,7 @@ absl::StatusOr<std::vector<std::string>> ListQdrantCollections(QdrantClient* cli
 // The collection that an alias stands for; nullopt: it is no alias.
 absl::StatusOr<std::optional<std::string>> ResolveQdrantAlias(QdrantClient* client, const std::string& name);
 
-// "no collection `x`; did you mean `y`?", kNotFound.
+// "no collection `x`; did you mean `y`?", kNotFound; kAborted where the server lists it: it was made just now.
 absl::Status NoQdrantCollection(QdrantClient* client, const QdrantLocation& asked);
 
 // Exact number of points; `filter`: Qdrant's JSON, or empty.

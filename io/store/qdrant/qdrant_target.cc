@@ -9,17 +9,10 @@
 #include "engine/table_sink.h"
 
 namespace reembed {
+namespace {
 
-absl::StatusOr<QdrantTarget> OpenQdrantTarget(const Location& location, const Model& model,
-                                              const QdrantOptions& options) {
-  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
-  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
-  QdrantTarget target{.asked = std::move(asked), .client = std::move(client), .model = model};
-  ABSL_RETURN_IF_ERROR(LookAtQdrantTarget(&target));
-  return target;
-}
-
-absl::Status LookAtQdrantTarget(QdrantTarget* target) {
+// LookAtQdrantTarget() at one moment. kAborted: the collection was made during the look.
+absl::Status LookOnce(QdrantTarget* target) {
   QdrantClient* const client = target->client.get();
   const QdrantLocation& asked = target->asked;
   const int dim = target->model.dim;
@@ -51,6 +44,24 @@ absl::Status LookAtQdrantTarget(QdrantTarget* target) {
   const bool near = missing.message().find("did you mean") != absl::string_view::npos;
   if (asked.create == QdrantLocation::Create::kDefault && !near) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat(missing.message(), " To make a new one say &create=yes"));
+}
+
+}  // namespace
+
+absl::StatusOr<QdrantTarget> OpenQdrantTarget(const Location& location, const Model& model,
+                                              const QdrantOptions& options) {
+  ABSL_ASSIGN_OR_RETURN(QdrantLocation asked, ParseQdrantLocation(location));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<QdrantClient> client, QdrantClient::Make(asked.url, options));
+  QdrantTarget target{.asked = std::move(asked), .client = std::move(client), .model = model};
+  ABSL_RETURN_IF_ERROR(LookAtQdrantTarget(&target));
+  return target;
+}
+
+absl::Status LookAtQdrantTarget(QdrantTarget* target) {
+  absl::Status looked = LookOnce(target);
+  // Of shares that begin together, one makes the collection while another one looks.
+  if (absl::IsAborted(looked)) looked = LookOnce(target);
+  return looked;
 }
 
 absl::Status CheckMayWriteQdrant(QdrantClient* client, const QdrantLocation& asked) {

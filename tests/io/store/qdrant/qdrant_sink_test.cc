@@ -292,6 +292,20 @@ TEST(QdrantSinkTest, NamedVectors) {
   EXPECT_THAT(WriteAll(sink->get(), rows, &refused), HasError(absl::StatusCode::kUnimplemented, HasSubstr("1.18")));
 }
 
+// A share found no collection, and its sibling's, of that very name, in the list of those with similar names.
+TEST(QdrantSinkTest, ACollectionThatIsMadeDuringTheLookIsTaken) {
+  QdrantServer server;
+  Fill(&server, "memories", 3, kDim);
+  const auto is_look = [](const std::string& method, const std::string& path) {
+    return method == "GET" && path == "/collections/memories";
+  };
+  server.FailNext(1, 404, is_look);
+  EXPECT_THAT(Make(At(server, "memories")), IsOk());
+  server.FailNext(2, 404, is_look);
+  EXPECT_THAT(Make(At(server, "memories")),
+              HasError(absl::StatusCode::kAborted, AllOf(HasSubstr("memories"), HasSubstr("lists it now"))));
+}
+
 TEST(QdrantSinkTest, MistakesAreFoundBeforeAnythingIsBought) {
   QdrantServer server({.api_key = "secret-key"});
   Fill(&server, "memories", 3, kDim);
