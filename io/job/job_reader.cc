@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/job/job_reader.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <utility>
@@ -18,7 +17,7 @@ namespace {
 struct KnownRows {
   int64_t rows = 0;
   int64_t done = 0;  // where no vectors are kept
-  absl::Span<const SlotState> states;
+  const SlotStates& states;
 };
 
 // Rows that have neither a vector nor a reject, without their keys and texts: a tenth of what it takes to walk over
@@ -26,12 +25,10 @@ struct KnownRows {
 absl::StatusOr<std::optional<int64_t>> CountPending(LedgerConnection* ledger, const KnownRows& known, bool kept) {
   ABSL_ASSIGN_OR_RETURN(const int64_t rows, ledger->QueryInteger("SELECT count(*) FROM rows"));
   if (rows != known.rows) return std::nullopt;
-  const auto texts = static_cast<int64_t>(known.states.size());
+  const int64_t texts = known.states.size();
   if (kept) {
     ABSL_ASSIGN_OR_RETURN(const int64_t found, ledger->QueryInteger("SELECT count(*) FROM texts"));
-    const bool all_decided =
-        std::find(known.states.begin(), known.states.end(), SlotState::kFree) == known.states.end();
-    if (found != texts || !all_decided) return std::nullopt;
+    if (found != texts || known.states.Count(SlotState::kFree) > 0) return std::nullopt;
   }
   ABSL_ASSIGN_OR_RETURN(
       LedgerStatement count,
@@ -74,11 +71,11 @@ absl::Status JobReader::Load() {
   ABSL_ASSIGN_OR_RETURN(const int64_t texts, ReadTextCount(ledger_.get()));
   ABSL_ASSIGN_OR_RETURN(runs_, ReadKeptRuns(ledger_.get(), texts));
   ABSL_ASSIGN_OR_RETURN(const std::vector<int64_t> rejected, ReadRejectedSlots(ledger_.get(), texts));
-  states_.assign(texts, SlotState::kFree);
+  states_.Reset(texts);
   for (const KeptRun& run : runs_) {
-    std::fill(states_.begin() + run.slots.begin, states_.begin() + run.slots.end, SlotState::kKept);
+    for (int64_t slot = run.slots.begin; slot < run.slots.end; ++slot) states_.Set(slot, SlotState::kKept);
   }
-  for (const int64_t slot : rejected) states_[slot] = SlotState::kRejected;
+  for (const int64_t slot : rejected) states_.Set(slot, SlotState::kRejected);
   absl::StatusOr<std::unique_ptr<VectorFile>> vectors =
       VectorFile::Open(absl::StrCat(dir_, "/vectors.f32"), head_.identity.dim, VectorFile::Access::kReadOnly);
   // A run that was killed right at its start may have made no file yet.
@@ -94,8 +91,7 @@ SlotState JobReader::StateOf(const LedgerRow& row) const {
     return row.ordinal < done_rows_ ? SlotState::kKept : SlotState::kFree;
   }
   // A row that a run beside this moved to a newer text is still to do, as far as this knows.
-  const bool known = row.slot >= 0 && row.slot < static_cast<int64_t>(states_.size());
-  return known ? states_[row.slot] : SlotState::kFree;
+  return states_.contains(row.slot) ? states_[row.slot] : SlotState::kFree;
 }
 
 absl::StatusOr<std::unique_ptr<LedgerCursor>> JobReader::Scan(int64_t from) const {
@@ -107,8 +103,8 @@ absl::StatusOr<std::unique_ptr<LedgerCursor>> JobReader::Scan(int64_t from) cons
 absl::StatusOr<JobStats> JobReader::Stats() {
   ABSL_ASSIGN_OR_RETURN(JobStats stats, ReadStats(ledger_.get()));
   stats.rows = rows_;
-  stats.texts = static_cast<int64_t>(states_.size());
-  stats.kept_texts = std::count(states_.begin(), states_.end(), SlotState::kKept);
+  stats.texts = states_.size();
+  stats.kept_texts = states_.Count(SlotState::kKept);
   ABSL_ASSIGN_OR_RETURN(const std::optional<int64_t> pending,
                         CountPending(ledger_.get(), {.rows = rows_, .done = done_rows_, .states = states_},
                                      head_.keep_vectors == KeepVectors::kAlways));
@@ -125,6 +121,11 @@ absl::StatusOr<JobStats> JobReader::Stats() {
   return stats;
 }
 
+absl::StatusOr<int64_t> JobReader::TextsInFlight() const {
+  ABSL_ASSIGN_OR_RETURN(const int64_t closed, ReadMetaNumber(ledger_.get(), kMetaClean));
+  return closed != 0 ? 0 : ReadMetaNumber(ledger_.get(), kMetaInFlight);
+}
+
 absl::StatusOr<std::vector<RejectedRow>> JobReader::ListRejects(int64_t limit) {
   return ReadRejects(ledger_.get(), limit);
 }
@@ -139,7 +140,7 @@ absl::StatusOr<int64_t> JobReader::FindSlot(int64_t ordinal) const {
 }
 
 absl::Status JobReader::ReadVector(int64_t slot, absl::Span<float> vector) const {
-  const bool kept = slot >= 0 && slot < static_cast<int64_t>(states_.size()) && states_[slot] == SlotState::kKept;
+  const bool kept = states_.contains(slot) && states_[slot] == SlotState::kKept;
   if (!kept || vectors_ == nullptr) return absl::NotFoundError(absl::StrCat(dir_, ": slot ", slot, " has no vector"));
   return kept_->Read(slot, vector);
 }

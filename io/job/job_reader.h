@@ -15,6 +15,7 @@
 #include "io/job/kept_vectors.h"
 #include "io/job/ledger_sql.h"
 #include "io/job/ledger_tables.h"
+#include "io/job/slot_states.h"
 #include "io/job/vector_file.h"
 
 namespace reembed {
@@ -42,6 +43,10 @@ class JobReader {
   // Reads all rows.
   absl::StatusOr<JobStats> Stats();
 
+  // How many texts the last run that began may have in flight; they count as possibly bought twice when it ends without
+  // closing the job. 0: it has closed it.
+  absl::StatusOr<int64_t> TextsInFlight() const;
+
   // By ordinal, at most `limit`.
   absl::StatusOr<std::vector<RejectedRow>> ListRejects(int64_t limit);
 
@@ -66,7 +71,7 @@ class JobReader {
   std::unique_ptr<VectorFile> vectors_;  // null if there are none
   std::unique_ptr<KeptVectors> kept_;    // likewise
   std::vector<KeptRun> runs_;
-  std::vector<SlotState> states_;  // by slot
+  SlotStates states_;
   int64_t rows_ = 0;
   int64_t done_rows_ = 0;  // that every sink has; if no vectors are kept
 };

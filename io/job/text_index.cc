@@ -87,13 +87,8 @@ absl::Status TextIndex::Add(const TextHash& hash, SlotState state) {
   const size_t place = PlaceOf(hash);
   const Form form = FormOf(place);
   Append(form, static_cast<uint32_t>(size_), form.IdOf(hash), &buckets_[place]);
-  if (size_ % 4 == 0) {
-    // Doubling would waste as much as there is.
-    if (states_.size() == states_.capacity()) states_.reserve(states_.size() + states_.size() / 8 + 1024);
-    states_.push_back(0);
-  }
   ++size_;
-  set_state(size_ - 1, state);
+  states_.Add(state);
   recent_.push_back(hash);
   return recent_.size() == kRecentHashes ? WriteRecent() : absl::OkStatus();
 }
@@ -190,7 +185,8 @@ absl::Status TextIndex::ReadHashes(int64_t first, absl::Span<TextHash> hashes) c
 }
 
 size_t TextIndex::memory_bytes() const {
-  return buckets_.size() * sizeof(Bucket) + entry_bytes_ + states_.capacity() + recent_.capacity() * sizeof(TextHash);
+  return buckets_.size() * sizeof(Bucket) + entry_bytes_ + states_.memory_bytes() +
+         recent_.capacity() * sizeof(TextHash);
 }
 
 }  // namespace reembed

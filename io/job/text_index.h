@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/ledger.h"
+#include "io/job/slot_states.h"
 
 namespace reembed {
 
@@ -53,11 +54,8 @@ class TextIndex {
   // The hashes of the slots from `first` on. Precondition: 0 <= first, first + hashes.size() <= size().
   absl::Status ReadHashes(int64_t first, absl::Span<TextHash> hashes) const;
 
-  SlotState state(int64_t slot) const { return static_cast<SlotState>(states_[slot / 4] >> ShiftOf(slot) & 3); }
-  void set_state(int64_t slot, SlotState state) {
-    uint8_t& four = states_[slot / 4];
-    four = static_cast<uint8_t>((four & ~(3 << ShiftOf(slot))) | static_cast<int>(state) << ShiftOf(slot));
-  }
+  SlotState state(int64_t slot) const { return states_[slot]; }
+  void set_state(int64_t slot, SlotState state) { states_.Set(slot, state); }
 
   // Bytes allocated.
   size_t memory_bytes() const;
@@ -82,7 +80,6 @@ class TextIndex {
     }
   };
 
-  static int ShiftOf(int64_t slot) { return static_cast<int>(slot % 4) * 2; }
   size_t PlaceOf(const TextHash& hash) const;
   Form FormOf(size_t place) const;
   void Append(const Form& form, uint32_t slot, uint32_t id, Bucket* bucket);
@@ -101,7 +98,7 @@ class TextIndex {
   std::deque<Bucket> buckets_;    // linear hashing: [0, split_) and those behind the first 2^bits_ have a bit more
   int bits_ = kFewestBucketBits;  // of a hash that choose one of the others
   size_t split_ = 0;              // the bucket to be split next
-  std::vector<uint8_t> states_;   // four slots each
+  SlotStates states_;
   std::vector<TextHash> recent_;  // of the newest slots, not in the file yet
   int64_t size_ = 0;
   int64_t in_file_ = 0;  // hashes

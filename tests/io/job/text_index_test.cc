@@ -113,6 +113,29 @@ TEST(TextIndexTest, AFolderThatIsGoneIsAnError) {
   EXPECT_TRUE(absl::IsNotFound(status)) << status;
 }
 
+TEST(SlotStatesTest, HoldsEachStateByItsSlotAlone) {
+  constexpr SlotState kAll[] = {SlotState::kFree, SlotState::kClaimed, SlotState::kKept, SlotState::kRejected};
+  SlotStates states;
+  states.Reset(5);  // the last four is not full
+  for (int64_t slot = 0; slot < states.size(); ++slot) EXPECT_EQ(states[slot], SlotState::kFree);
+  for (int64_t slot = 5; slot < 1003; ++slot) states.Add(kAll[slot % 4]);
+  states.Set(3, SlotState::kRejected);
+  states.Set(3, SlotState::kKept);
+  EXPECT_EQ(states.size(), 1003);
+  for (int64_t slot = 5; slot < 1003; ++slot) EXPECT_EQ(states[slot], kAll[slot % 4]) << slot;
+  EXPECT_EQ(states[3], SlotState::kKept);
+  EXPECT_EQ(states[2], SlotState::kFree);
+  EXPECT_EQ(states[4], SlotState::kFree);
+  EXPECT_EQ(states.Count(SlotState::kKept), 1 + 250);  // 6, 10, ... 1002
+  EXPECT_EQ(states.Count(SlotState::kRejected), 249);  // 7, 11, ... 999
+  EXPECT_TRUE(states.contains(1002));
+  EXPECT_FALSE(states.contains(1003));
+  EXPECT_FALSE(states.contains(-1));
+  states.Reset(2);
+  EXPECT_EQ(states.size(), 2);
+  EXPECT_EQ(states[1], SlotState::kFree);
+}
+
 // 4 bytes for its entry, half a block for growing and 16 bytes for its bucket, which it shares with some 47 others, 2
 // bits for its state; and what every index has.
 TEST(TextIndexTest, MemoryStaysBoundedPerText) {
