@@ -171,7 +171,7 @@ RunOutcome ExecuteRun(Prepared* prepared, TokenCounting* counting, StopSignals* 
     // A store that failed to write ends without this note as if it had been killed, and that counts for more.
     store->NoteDropped(lost).IgnoreError();
   }
-  const auto take_stock = [&] { TakeStock(*prepared, *running, StatsAfter(job, store, outcome.before), &outcome); };
+  const auto take_stock = [&] { TakeStock(*prepared, *running, StockAfter(job, store, outcome.before), &outcome); };
   take_stock();
   if (job.options.record && outcome.status.ok()) {
     const absl::Status receipt = keep_receipt(outcome);

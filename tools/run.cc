@@ -96,7 +96,7 @@ absl::Status RunStream(Prepared* prepared, TokenCounting* counting, Spending* sp
     RunOutcome so_far = OutcomeBefore(*prepared);
     so_far.signal = signal;
     so_far.status = absl::CancelledError("ended, as a part did not stop in time; the same command resumes");
-    TakeStock(*prepared, *running, StatsOnDisk(job, prepared->before), &so_far);
+    TakeStock(*prepared, *running, StockLeftOnDisk(job, prepared->before), &so_far);
     so_far.targets = TargetStatesOf(job, so_far.after);
     if (report->Add(*prepared, so_far)) report->Finish();
   };

@@ -24,18 +24,29 @@ int64_t RowsLeft(const ResolvedJob& job, int64_t rows_selected, const RunCounter
   return std::max(rows_selected - finished, after.rows_pending);
 }
 
-}  // namespace
-
-JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before) {
-  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
-  if (!reader.ok()) return before;
-  absl::StatusOr<JobStats> after = (*reader)->Stats();
-  return after.ok() ? *std::move(after) : before;
+// What the next run will count as possibly bought twice, if this one ends without closing its job.
+int64_t TextsLost(const Prepared& prepared, const RunCounters& counters, const Stock& stock) {
+  const int64_t selected = prepared.preflight.rows_selected;
+  if (selected < 0) return stock.texts_in_flight;
+  // Each text in flight belongs to a row that is still to do.
+  const int64_t left = RowsLeft(prepared.job, selected, counters, stock.stats) + prepared.changed.rows_changed;
+  return std::min(stock.texts_in_flight, left);
 }
 
-JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before) {
+}  // namespace
+
+Stock StockLeftOnDisk(const ResolvedJob& job, const JobStats& before) {
+  const absl::StatusOr<std::unique_ptr<JobReader>> reader = JobReader::Open(job.directory);
+  if (!reader.ok()) return {.stats = before};
+  absl::StatusOr<JobStats> after = (*reader)->Stats();
+  if (!after.ok()) return {.stats = before};
+  return {.stats = *std::move(after), .texts_in_flight = (*reader)->TextsInFlight().value_or(0)};
+}
+
+Stock StockAfter(const ResolvedJob& job, JobStore* store, const JobStats& before) {
   absl::StatusOr<JobStats> after = store->Stats();
-  return after.ok() ? *std::move(after) : StatsOnDisk(job, before);
+  if (!after.ok()) return StockLeftOnDisk(job, before);
+  return {.stats = *std::move(after)};
 }
 
 std::vector<TargetState> TargetStatesOf(const ResolvedJob& job, const JobStats& stats) {
@@ -69,8 +80,9 @@ std::unique_ptr<Running> BeginRunning(const Prepared& prepared, RunningPool embe
   return running;
 }
 
-void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome) {
-  outcome->after = std::move(after);
+void TakeStock(const Prepared& prepared, const Running& running, Stock stock, RunOutcome* outcome) {
+  stock.stats.texts_possibly_rebought += TextsLost(prepared, running.counters, stock);
+  outcome->after = std::move(stock.stats);
   RunSnapshot& run = outcome->run;
   run = running.watch->TakeAtOnce();
   run.now = CountsOf(outcome->after);

@@ -33,13 +33,19 @@ std::unique_ptr<Running> BeginRunning(const Prepared& prepared, RunningPool embe
 // Of a run that has done nothing yet.
 RunOutcome OutcomeBefore(const Prepared& prepared);
 
-// What the run has done so far, when the job holds `after`: its last snapshot, with what the ledger says.
-void TakeStock(const Prepared& prepared, const Running& running, JobStats after, RunOutcome* outcome);
+// What a job holds, and what a run that is about to end without closing it may have in flight.
+struct Stock {
+  JobStats stats;
+  int64_t texts_in_flight = 0;
+};
 
-// What the job holds on disk, as anybody else would read it.
-JobStats StatsOnDisk(const ResolvedJob& job, const JobStats& before);
-// What the job holds now. A store that failed to write says nothing any more.
-JobStats StatsAfter(const ResolvedJob& job, JobStore* store, const JobStats& before);
+// On disk, of a run that ends without closing the job.
+Stock StockLeftOnDisk(const ResolvedJob& job, const JobStats& before);
+// Of a run that closes the job. A store that failed to write says nothing any more: then, what is left on disk.
+Stock StockAfter(const ResolvedJob& job, JobStore* store, const JobStats& before);
+
+// What the run has done so far, when the job holds `stock`: its last snapshot, with what the ledger says.
+void TakeStock(const Prepared& prepared, const Running& running, Stock stock, RunOutcome* outcome);
 
 std::vector<TargetState> TargetStatesOf(const ResolvedJob& job, const JobStats& stats);
 

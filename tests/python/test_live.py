@@ -77,8 +77,12 @@ def test_abort_drops_what_is_in_the_air(database: Path, serve: Serve, tmp_path: 
     with LiveRun(database, serve("--latency-ms", "1500"), tmp_path / "job", "--stop-wait", "600") as run:
         run.wait(lambda look: look["run"]["rows_done"] > 0 and look["run"]["in_the_air"] > 0)
         assert run.ask("abort")["said"] == "abort"
-        code, summary = run.ended()
-        assert code == 143 and summary["rows_pending"] > 0
+        run.process.communicate(timeout=60)  # a busy machine leaves no time for a summary: it is not waited for, either
+        assert run.process.returncode == 143
+        again = subprocess.run(run.command, capture_output=True, text=True)
+        assert again.returncode == 3, again.stderr
+        summary = json.loads(again.stdout.splitlines()[-1])
+        assert summary["rows_pending"] == 0
         assert summary["texts_possibly_rebought"] > 0, "they were not waited for"
 
 
