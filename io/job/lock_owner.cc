@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/job/lock_owner.h"
 
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
+#include <iterator>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -29,6 +32,25 @@ constexpr size_t kMaxTextBytes = 16384;  // two paths, escaped, and little more
 std::string HostName() {
   char name[256] = {};
   return gethostname(name, sizeof(name) - 1) == 0 ? std::string(name) : std::string("unknown");
+}
+
+// By which a clock may have been set since a process began.
+constexpr int64_t kClockSlack = 10;
+
+// Seconds since 1970 at which a process of this machine began; 0: that cannot be known.
+int64_t StartOf(int pid) {
+  std::ifstream own(absl::StrCat("/proc/", pid, "/stat")), system("/proc/stat");
+  const std::string stat((std::istreambuf_iterator<char>(own)), std::istreambuf_iterator<char>());
+  const std::string all((std::istreambuf_iterator<char>(system)), std::istreambuf_iterator<char>());
+  // The name, which may hold anything, ends with the last bracket; the start is the twentieth word behind it.
+  const size_t name = stat.rfind(") "), boot = all.find("\nbtime ");
+  if (name == std::string::npos || boot == std::string::npos) return 0;
+  const std::vector<absl::string_view> words = absl::StrSplit(absl::string_view(stat).substr(name + 2), ' ');
+  const absl::string_view booted = absl::string_view(all).substr(boot + 7);
+  int64_t ticks = 0, seconds = 0;
+  if (words.size() < 20 || !absl::SimpleAtoi(words[19], &ticks)) return 0;
+  if (!absl::SimpleAtoi(booted.substr(0, booted.find('\n')), &seconds)) return 0;
+  return seconds + ticks / sysconf(_SC_CLK_TCK);
 }
 
 }  // namespace
@@ -69,6 +91,14 @@ std::string OwnerWords(const LockOwner& owner) {
   const int64_t age = std::max<int64_t>(0, absl::ToUnixSeconds(absl::Now()) - owner.started);
   return absl::StrCat("process ", owner.pid, " on host ", absl::CHexEscape(owner.host), ", started ",
                       age == 0 ? "just now" : absl::StrCat(absl::FormatDuration(absl::Seconds(age)), " ago"));
+}
+
+bool IsGone(const LockOwner& owner) {
+  int pid = 0;
+  if (owner.host != HostName() || !absl::SimpleAtoi(owner.pid, &pid) || pid <= 0) return false;
+  if (kill(pid, 0) != 0 && errno != EPERM) return true;
+  // A container that is started again has the same host and the same numbers of processes.
+  return StartOf(pid) > owner.started + kClockSlack;
 }
 
 absl::Status BeingWrittenError(absl::string_view place, const LockOwner& owner) {

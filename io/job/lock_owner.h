@@ -36,6 +36,9 @@ absl::StatusOr<LockOwner> ParsePlaceOwner(absl::string_view text);
 // "process 12 on host here, started 5s ago"; "another process" if the text does not say who.
 std::string OwnerWords(const LockOwner& owner);
 
+// Whether the owner was a process of this machine that is no more. false: it is there, or nobody here can know.
+bool IsGone(const LockOwner& owner);
+
 // kAborted: somebody else has `place`, with what is known of who it is, and what to do.
 absl::Status BeingWrittenError(absl::string_view place, const LockOwner& owner);
 

@@ -26,7 +26,9 @@ constexpr absl::Duration kTrust = absl::Seconds(1);
 constexpr absl::Duration kPoolPatience = absl::Seconds(10);
 // Whoever shares the lock says who he is with the statement that takes it.
 constexpr absl::Duration kNamePatience = absl::Seconds(1);
-constexpr absl::Duration kNamePause = absl::Milliseconds(20);
+// A busy server takes a moment to notice that a process is gone, and keeps its lock until then.
+constexpr absl::Duration kGonePatience = absl::Seconds(10);
+constexpr absl::Duration kPause = absl::Milliseconds(20);  // between two looks
 
 // Who has the lock, where pg_stat_activity shows it. The text's own signs of a comment stay escaped, see CUnescape().
 std::string Comment(const LockOwner& self) {
@@ -54,26 +56,13 @@ class PostgresColumnLock final : public TargetLock {
   }
 
   absl::Status Take() {
-    return connection_->Persist([&]() -> absl::Status {
-      ABSL_RETURN_IF_ERROR(connection_->Begin());
-      ABSL_ASSIGN_OR_RETURN(const PostgresRows taken, connection_->Query(absl::StrCat(Comment(self_), "SELECT ",
-                                                                                      column_.empty() ? kTakeAll
-                                                                                      : shared_       ? kTakeOneShared
-                                                                                                      : kTakeOne),
-                                                                         {PostgresValue::Text(column_)}));
+    const Moment end = MonotonicNow() + kGonePatience;
+    while (true) {
       LockOwner owner;
-      if (taken.Bool(0, 0)) {
-        ABSL_ASSIGN_OR_RETURN(const bool ours, !shared_ ? absl::StatusOr<bool>(true) : IsOfOneJob(&owner));
-        if (ours) {
-          asked_ = MonotonicNow();
-          return LetGoOfSnapshot();
-        }
-      } else {
-        owner = WhoHasIt();
-      }
-      Release();
-      return BeingWrittenError(absl::StrCat(connection_->name(), column_.empty() ? "" : ": ", column_), owner);
-    });
+      absl::Status taken = TakeNow(&owner);
+      if (!absl::IsAborted(taken) || !IsGone(owner) || MonotonicNow() >= end) return taken;
+      absl::SleepFor(kPause);
+    }
   }
 
   // A pooler with one connection would now keep every other statement waiting.
@@ -126,6 +115,29 @@ class PostgresColumnLock final : public TargetLock {
       "pg_catalog.hashtextextended('reembed ' || $1, 0) AND l.pid <> pg_catalog.pg_backend_pid() AND a.datname = "
       "pg_catalog.current_database()";
 
+  // Sets *owner where it is somebody else's: kAborted.
+  absl::Status TakeNow(LockOwner* owner) {
+    return connection_->Persist([&]() -> absl::Status {
+      ABSL_RETURN_IF_ERROR(connection_->Begin());
+      ABSL_ASSIGN_OR_RETURN(const PostgresRows taken, connection_->Query(absl::StrCat(Comment(self_), "SELECT ",
+                                                                                      column_.empty() ? kTakeAll
+                                                                                      : shared_       ? kTakeOneShared
+                                                                                                      : kTakeOne),
+                                                                         {PostgresValue::Text(column_)}));
+      if (taken.Bool(0, 0)) {
+        ABSL_ASSIGN_OR_RETURN(const bool ours, !shared_ ? absl::StatusOr<bool>(true) : IsOfOneJob(owner));
+        if (ours) {
+          asked_ = MonotonicNow();
+          return LetGoOfSnapshot();
+        }
+      } else {
+        *owner = WhoHasIt();
+      }
+      Release();
+      return BeingWrittenError(absl::StrCat(connection_->name(), column_.empty() ? "" : ": ", column_), *owner);
+    });
+  }
+
   // A statement with parameters keeps its snapshot until the next one, so that VACUUM and CREATE INDEX CONCURRENTLY
   // wait for it; one that is sent as plain text does not. Seen with PostgreSQL 15, pg_stat_activity.backend_xmin.
   absl::Status LetGoOfSnapshot() { return connection_->Run(Comment(self_) + "SELECT 1"); }
@@ -151,7 +163,7 @@ class PostgresColumnLock final : public TargetLock {
       // The server showed what somebody did before he had the lock: it looks at locks and at statements one after the
       // other, and keeps what it saw of the statements until the transaction ends.
       if (MonotonicNow() >= end) return false;
-      absl::SleepFor(kNamePause);
+      absl::SleepFor(kPause);
       ABSL_RETURN_IF_ERROR(connection_->Run(Comment(self_) + "SELECT pg_catalog.pg_stat_clear_snapshot()"));
     }
   }

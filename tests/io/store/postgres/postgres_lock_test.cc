@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/store/postgres/postgres_lock.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <future>
 #include <memory>
@@ -81,6 +84,32 @@ TEST_F(PostgresLockTest, OneThatAnotherHasByThenIsRefused) {
   auto other = Lock("/jobs/two");
   ASSERT_THAT(other, IsOk());
   EXPECT_THAT((*lock)->EnsureHeld(), HasError(absl::StatusCode::kAborted, HasSubstr("/jobs/two")));
+}
+
+// A busy server keeps the lock of a process that was killed until it looks at the connection.
+TEST_F(PostgresLockTest, OneOfAProcessThatIsGoneIsWaitedFor) {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  ASSERT_GT(child, 0);
+  LockOwner killed = ThisProcess("/jobs/killed");
+  killed.pid = absl::StrCat(child);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  ASSERT_TRUE(IsGone(killed));
+  EXPECT_FALSE(IsGone(ThisProcess("/jobs/two")));
+  const auto asked = ParsePostgresLocation(*ParseLocation(server_.Uri("table=notes&key=id&text=body")));
+  ASSERT_THAT(asked, IsOk());
+  auto left = PostgresConnection::Open(asked->address, {});
+  ASSERT_THAT(left, IsOk());
+  ASSERT_THAT((*left)->Run("BEGIN"), IsOk());
+  ASSERT_THAT((*left)->Run("SELECT pg_advisory_xact_lock(hashtextextended('reembed public.notes.v', 0))"), IsOk());
+  ASSERT_THAT((*left)->Run(absl::StrCat("/*", LockOwnerText(killed), "*/ SELECT 1")), IsOk());
+  auto taken = std::async(std::launch::async, [&] { return Lock("/jobs/two"); });
+  // It was refused once.
+  while (server_.Ask("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%/jobs/two%ROLLBACK'") == "0" &&
+         taken.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+  }
+  left->reset();
+  EXPECT_THAT(taken.get(), IsOk());
 }
 
 // The server may show of a sibling that has just taken the lock what it did before.
