@@ -75,7 +75,8 @@ def main() -> None:
                         work = folder / "work"
                         work.mkdir()
                         shutil.copy(folder / f"{rows}.db", work / "notes.db")
-                        common = [str(build), "run", "--api-base", url, "--model", "m", "--dimensions", str(DIM), "--quiet"]
+                        common = [str(build), "run", "--api-base", url, "--model", "m", "--dimensions", str(DIM), "--quiet",
+                                  "--canary-interval", "off"]  # prepared vectors are those of no text
                         places = {
                             "to fbin": ["--source", f"jsonl:{folder}/{rows}.jsonl?key=id&text=text", "--target",
                                         f"fbin:{work}/out.fbin", "--job", f"{work}/fbin"],
