@@ -2,6 +2,7 @@
 #ifndef REEMBED_IO_JOB_SLOT_STATES_H_
 #define REEMBED_IO_JOB_SLOT_STATES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
