@@ -29,7 +29,8 @@ constexpr absl::Duration kWaitForWords = absl::Milliseconds(200);
 std::atomic<int> handler_pipe{-1};
 
 // Calls it on a thread that is left alone when it takes longer: it may wait for ever, as on a pipe that nobody reads.
-void CallAside(std::function<void()> call, absl::Duration longest) {
+// Whether it has ended.
+bool CallAside(std::function<void()> call, absl::Duration longest) {
   struct Called {
     Mutex mutex;
     std::condition_variable_any changed;
@@ -44,10 +45,10 @@ void CallAside(std::function<void()> call, absl::Duration longest) {
       called->changed.notify_all();
     }).detach();
   } catch (const std::system_error&) {
-    return;  // no thread is to be had
+    return false;  // no thread is to be had
   }
   MutexLock lock(&called->mutex);
-  called->changed.wait_for(lock, absl::ToChronoNanoseconds(longest), [&] { return called->done; });
+  return called->changed.wait_for(lock, absl::ToChronoNanoseconds(longest), [&] { return called->done; });
 }
 
 // In one call: another thread may be writing, too.
@@ -210,17 +211,20 @@ void StopSignals::EndProcess() {
     const MutexLock lock(&mutex_);
     steps = steps_;
   }
+  std::string stopped = "stopped; ";
   if (steps != nullptr && steps->last_words) {
-    CallAside([steps, signal = signal()] { steps->last_words(signal); }, kStopLastWords);
-  } else {
-    JsonLine line("error");
-    line.Add("command", words_.command)
-        .Add("message", "stopped; " + words_.left)
-        .Add("exit_code", static_cast<int>(ExitCodeOfSignal(signal())));
-    Say(words_.json ? line.ToString() + "\n"
-                    : absl::StrCat("\nreembed ", words_.command, ": stopped; ", words_.left, "\n"),
-        kWaitForWords);
+    if (CallAside([steps, signal = signal()] { steps->last_words(signal); }, kStopLastWords)) {
+      _exit(ExitCodeOfSignal(signal()));
+    }
+    stopped = "stopped before there was a summary (`reembed status` has one); ";
   }
+  JsonLine line("error");
+  line.Add("command", words_.command)
+      .Add("message", stopped + words_.left)
+      .Add("exit_code", static_cast<int>(ExitCodeOfSignal(signal())));
+  Say(words_.json ? line.ToString() + "\n"
+                  : absl::StrCat("\nreembed ", words_.command, ": ", stopped, words_.left, "\n"),
+      kWaitForWords);
   _exit(ExitCodeOfSignal(signal()));
 }
 

@@ -36,7 +36,7 @@ struct StopSteps {
   std::function<void()> stop;                  // nothing new begins; null: the token says it all
   std::function<int()> in_the_air;             // how many requests are waited for; null: none
   std::function<void()> drop;                  // gives them up; null: there is nothing to do
-  std::function<void(int signal)> last_words;  // when the process ends over what did not end in time; null: none
+  std::function<void(int signal)> last_words;  // when the process ends over what did not end in time; null: StopWords
 };
 
 // Makes INT, TERM and HUP end a command in time, whatever it waits for: a server, a lock, a disk, a full pipe, a
@@ -59,7 +59,7 @@ class StopSignals {
   static constexpr absl::Duration kStopTargets = absl::Seconds(2);
   static constexpr absl::Duration kStopAtOnce = absl::Milliseconds(300);  // after a second signal
   static constexpr absl::Duration kSameStop = absl::Milliseconds(300);
-  static constexpr absl::Duration kStopLastWords = absl::Milliseconds(500);  // have so long at most
+  static constexpr absl::Duration kStopLastWords = absl::Milliseconds(500);  // have so long at most; then StopWords
 
   explicit StopSignals(StopWords words);
   StopSignals(const StopSignals&) = delete;

@@ -150,6 +150,11 @@ class UnreadPipe {
   UnreadPipe& operator=(const UnreadPipe&) = delete;
   ~UnreadPipe() { close(fd_); }
 
+  // What it has room for.
+  void Fill() const {
+    fcntl(fd_, F_SETFL, O_NONBLOCK);
+    while (write(fd_, " ", 1) == 1) continue;
+  }
   bool IsFull() const {
     int bytes = 0;
     ioctl(fd_, FIONREAD, &bytes);
@@ -589,6 +594,26 @@ TEST_F(StopTest, ASecondSignalLeavesTimeForASummary) {
     return;
   }
   FAIL() << "no summary in " << kTries << " tries";
+}
+
+// Nobody reads it.
+TEST_F(StopTest, AnEndWithoutASummarySaysSo) {
+  MakeTable();
+  stop_wait_ = 100;
+  AtFirstRequest([this] { Hold("sync"); });
+  ServeUntilReleased(nullptr);
+  const UnreadPipe pipe(folder_ / "pipe");
+  std::vector<std::string> args = {"/bin/sh", "-c", "exec \"$@\" > " + folder_ / "pipe", "sh"};
+  for (const std::string& arg : Args()) args.push_back(arg);
+  Process process(args, Environment());
+  WaitUntil(&process, [this] { return IsHeld("sync"); });
+  pipe.Fill();
+  process.Signal(SIGTERM);
+  ASSERT_TRUE(process.WaitFor("stopping"));
+  process.Signal(SIGTERM);
+  const ProcessResult stopped = process.Wait();
+  EXPECT_EQ(stopped.exit_code, 128 + SIGTERM);
+  EXPECT_THAT(stopped.err, HasSubstr("stopped before there was a summary (`reembed status` has one)"));
 }
 
 // ---- The other commands ----

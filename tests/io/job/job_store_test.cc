@@ -512,7 +512,7 @@ TEST_F(JobStoreTest, WithoutVectorsTheSlowestSinkSaysWhatIsDone) {
   EXPECT_THAT(States(), ElementsAre(SlotState::kFree, SlotState::kFree, SlotState::kFree));
 }
 
-// Whether texts are all decided, so that rows are only counted, or not.
+// Rows are counted by their slots alone: texts are all decided, or some are free, in several places.
 TEST_F(JobStoreTest, RowsToDoAreAsManyAsAWalkFinds) {
   const auto expect_pending = [this](int64_t expected) {
     EXPECT_EQ(store_->Stats()->rows_pending, expected);
@@ -545,6 +545,11 @@ TEST_F(JobStoreTest, RowsToDoAreAsManyAsAWalkFinds) {
     expect_pending(kept ? 2 : 3);  // where nothing is kept sinks go back to the first that was rejected
     const auto open = Enrol({{int64_t{7}, "e"}});
     expect_pending(kept ? 3 : 4);
+    KeepRows({{int64_t{8}, "f"}, {int64_t{9}, "a"}});
+    store_->Reject(int64_t{10}, std::nullopt, absl::InvalidArgumentError("no text"));
+    expect_pending(kept ? 3 : 6);
+    const auto one_text = Enrol({{int64_t{11}, "g"}, {int64_t{12}, "g"}});
+    expect_pending(kept ? 5 : 8);
   }
 }
 
