@@ -25,8 +25,8 @@ using ::testing::Not;
 
 class BenchEndpointTest : public ::testing::Test {
  protected:
-  std::vector<std::string> Args(const std::vector<std::string>& more) {
-    std::vector<std::string> args = {REEMBED_BINARY, "bench", "endpoint", "--seconds", "0.05"};
+  std::vector<std::string> Args(const std::vector<std::string>& more, const std::string& seconds = "0.05") {
+    std::vector<std::string> args = {REEMBED_BINARY, "bench", "endpoint", "--seconds", seconds};
     args.insert(args.end(), more.begin(), more.end());
     return args;
   }
@@ -34,6 +34,11 @@ class BenchEndpointTest : public ::testing::Test {
     return {{"HOME", folder_.path()}, {"OPENAI_API_KEY", ""}, {"OPENAI_BASE_URL", ""}};
   }
   ProcessResult Bench(const std::vector<std::string>& more) { return RunProcess(Args(more), Room()); }
+  // Ends by a bound on tokens, however slow the machine is.
+  ProcessResult BenchTokens(const std::string& most, std::vector<std::string> more) {
+    more.insert(more.end(), {"--max-tokens", most});
+    return RunProcess(Args(more, "600"), Room());
+  }
 
   TempFolder folder_;
 };
@@ -84,8 +89,8 @@ TEST_F(BenchEndpointTest, AFileOfTextsIsSent) {
   const std::string path = folder_ / "texts.txt";
   std::ofstream(path) << "first line\n\nsecond line\n";
   ScriptedServer server([](const ServerRequest& request) { return OpenAiAnswer(request, {.dim = 32}); });
-  const ProcessResult bench = Bench({"--api-base", server.url() + "/v1", "--model", "m", "--dimensions", "32",
-                                     "--concurrency", "1", "--batch-size", "1", "--texts", path});
+  const ProcessResult bench = BenchTokens("64", {"--api-base", server.url() + "/v1", "--model", "m", "--dimensions",
+                                                 "32", "--concurrency", "1", "--batch-size", "1", "--texts", path});
   EXPECT_EQ(bench.exit_code, 0) << bench.err;
   EXPECT_THAT(server.requests().at(1).body, HasSubstr("\"first line\""));
   EXPECT_THAT(server.requests().at(2).body, HasSubstr("\"second line\""));
