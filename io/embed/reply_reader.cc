@@ -149,22 +149,25 @@ class Reader {
                                ? ReadVector(element, &item)
                                : ReadItem(element.get_object(), shape_.vector, shape_.index, &item));
       if (shape_.index == nullptr) item.index = static_cast<int64_t>(items_);
+      ABSL_RETURN_IF_ERROR(CheckOrder(&item));
       ++items_;
-      if (item.index == kNoIndex && !without_index_.has_value()) {
-        without_index_ = item;
-      } else
-        ABSL_RETURN_IF_ERROR(Place(item));
+      ABSL_RETURN_IF_ERROR(Place(item));
     }
-    return PlaceLast();
+    return absl::OkStatus();
   }
 
-  // One item may lack its index where all others have theirs: servers that leave out what is 0 (Gemini's compatible
-  // API; protobuf's JSON).
-  absl::Status PlaceLast() {
-    if (!without_index_.has_value()) return absl::OkStatus();
-    const auto free = std::find(seen_.begin(), seen_.end(), 0);
-    if (items_ == seen_.size() && free != seen_.end()) without_index_->index = free - seen_.begin();
-    return Place(*without_index_);
+  // The first item may lack its index where all others have that of their place: servers that leave out what is 0
+  // (Gemini's compatible API; protobuf's JSON). In another order it would be a guess which vector it is.
+  absl::Status CheckOrder(Item* item) {
+    if (items_ == 0 && item->index == kNoIndex) {
+      first_lacks_index_ = true;
+      item->index = 0;
+    }
+    if (!first_lacks_index_ || item->index == kNoIndex || item->index == static_cast<int64_t>(items_)) {
+      return absl::OkStatus();
+    }
+    return absl::DataLossError(
+        absl::StrCat("expected index ", items_, ", as the first vector has none, got ", item->index));
   }
 
   absl::Status ReadItem(ondemand::object object, Rest vector, const char* index, Item* item) {
@@ -340,7 +343,7 @@ class Reader {
   std::vector<char> seen_;
   bool has_list_ = false;
   size_t items_ = 0;
-  std::optional<Item> without_index_;
+  bool first_lacks_index_ = false;
   size_t of_right_width_ = 0;
   int other_width_ = 0;  // the last; 0: none
   bool widths_differ_ = false;

@@ -105,10 +105,10 @@ TEST_F(VectorStreamTest, GivesWhatTheWholeReplyGives) {
   for (const VectorFormat format : {VectorFormat::kBase64, VectorFormat::kFloat}) {
     for (const Script& script :
          {Script{.dim = 64}, Script{.dim = 64, .slashes = Script::Slashes::kEscaped}, Script{.dim = 64, .missing = 1},
-          Script{.dim = 64, .extra = 2}, Script{.dim = 64, .same_index_row = 3}, Script{.dim = 64, .no_index_row = 2},
-          Script{.dim = 64, .nan_row = 1, .zero_row = 4}, Script{.dim = 64, .odd_width_row = 2},
-          Script{.dim = 64, .odd_bytes_row = 0}, Script{.dim = 63}, Script{.dim = 128}, Script{.dim = 8},
-          Script{.dim = 64, .usage = ""}}) {
+          Script{.dim = 64, .extra = 2}, Script{.dim = 64, .same_index_row = 3}, Script{.dim = 64, .no_index_row = 0},
+          Script{.dim = 64, .no_index_row = 2}, Script{.dim = 64, .nan_row = 1, .zero_row = 4},
+          Script{.dim = 64, .odd_width_row = 2}, Script{.dim = 64, .odd_bytes_row = 0}, Script{.dim = 63},
+          Script{.dim = 128}, Script{.dim = 8}, Script{.dim = 64, .usage = ""}}) {
       ExpectSame(OpenAiReply(kTexts, format, script), 64);
     }
   }
