@@ -153,6 +153,7 @@ INSTANTIATE_TEST_SUITE_P(
 struct Oddity {
   const char* name;
   std::function<void(ServerReply* good)> change;
+  ReplyScript::Order order = ReplyScript::Order::kShuffled;
 };
 
 class OddReplyTest : public FaultTest, public ::testing::WithParamInterface<Oddity> {};
@@ -160,7 +161,7 @@ class OddReplyTest : public FaultTest, public ::testing::WithParamInterface<Oddi
 TEST_P(OddReplyTest, IsTaken) {
   MakeNotes(20);
   Serve([this](int, const ServerRequest& request) {
-    ServerReply reply = Sell(request, {.order = ReplyScript::Order::kShuffled});
+    ServerReply reply = Sell(request, {.order = GetParam().order});
     GetParam().change(&reply);
     return reply;
   });
@@ -188,7 +189,8 @@ INSTANTIATE_TEST_SUITE_P(
         Oddity{"WithoutTheIndexThatIs0",
                [](ServerReply* reply) {
                  absl::StrReplaceAll({{"\"index\":0,", ""}}, &reply->body);
-               }},
+               },
+               ReplyScript::Order::kByIndex},
         Oddity{
             "IndexesAsFloats",
             [](ServerReply* reply) {
