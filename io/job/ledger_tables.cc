@@ -85,6 +85,7 @@ absl::Status CreateTables(LedgerConnection* ledger, const LedgerHead& head) {
     insert->BindText(2, field.value);
     status = insert->Run();
   }
+  if (status.ok()) status = AddAttemptsTable(ledger);
   if (status.ok()) status = ledger->Execute("COMMIT");
   return status;
 }

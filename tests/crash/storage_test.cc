@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +19,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
@@ -333,6 +335,24 @@ TEST_P(PowerLossTest, AfterTheEndCostsNothing) {
     if (!findings.any()) job.ExpectCompletes(&findings);
     EXPECT_FALSE(findings.any()) << "seed " << seed << ": " << findings.Text();
   }
+}
+
+// On a disk that takes its time for a sync, the shortest run has these all the same. What each is for, the power losses
+// above tell; here are no more of them.
+TEST(SyncsTest, StartAndEndOfARunHaveNoMoreThanTheyNeed) {
+  StorageJob job("fbin", 1);
+  ASSERT_EQ(job.Run({{"STORAGE_FAULT", "none:0:none"}}).exit_code, 3);
+  std::vector<std::string> synced;
+  for (const std::string& line : job.log().lines) {
+    const std::vector<std::string> words = absl::StrSplit(line, absl::MaxSplits(' ', 2));
+    if (words[0] == "sync") synced.push_back(words[2]);
+  }
+  const auto first = std::find(synced.begin(), synced.end(), job.root() + "/job/vectors.f32");
+  const auto last = std::find(synced.rbegin(), synced.rend(), job.root() + "/data/out.fbin.partial");
+  ASSERT_NE(first, synced.end());
+  ASSERT_NE(last, synced.rend());
+  EXPECT_LE(first - synced.begin(), 16) << "before the first vectors:\n" << absl::StrJoin(synced, "\n");
+  EXPECT_LE(last - synced.rbegin(), 9) << "behind the target's last:\n" << absl::StrJoin(synced, "\n");
 }
 
 // What was put back is forgotten for good before anything is overwritten again: contents of two times never mix.
